@@ -1,0 +1,115 @@
+"""Nouns to JSON and back, strictly: a wrong type, a missing or an unknown field is told with the file's name."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from registry.errors import Corrupt
+from registry.files import write_new, write_whole
+
+SCHEMA = 1
+T = TypeVar("T")
+
+
+def to_json(noun: object) -> bytes:
+    """The bytes of a noun: sorted keys, `schema`, NaN and infinity as null, one line feed at the end."""
+    body = {"schema": SCHEMA} | _plain(noun)
+    return json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1).encode() + b"\n"
+
+
+def from_json(kind: type[T], data: bytes, where: str) -> T:
+    """The noun in `data`; raises Corrupt, naming `where` and the field."""
+    try:
+        raw = json.loads(data)
+    except ValueError as error:
+        raise Corrupt(f"{where}: not JSON: {error}") from None
+    if not isinstance(raw, dict) or raw.pop("schema", None) != SCHEMA:
+        raise Corrupt(f"{where}: not a file of schema {SCHEMA}", hint="it was written by another version of Trainyard, or by hand")
+    return typing.cast("T", _build(kind, raw, where))
+
+
+def read(kind: type[T], path: Path) -> T:
+    """The noun in the file at `path`; raises FileNotFoundError or Corrupt."""
+    return from_json(kind, path.read_bytes(), str(path))
+
+
+def save(noun: object, path: Path) -> None:
+    """Write a noun whole, replacing an older file (run folders only)."""
+    write_whole(path, to_json(noun))
+
+
+def save_new(noun: object, path: Path) -> None:
+    """Write a noun whole, or raise FileExistsError."""
+    write_new(path, to_json(noun))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:  # noqa: PLR0911  (one return per kind of type)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(typing.cast("type", kind), value, where)
+    if origin in {typing.Union, types.UnionType}:
+        if value is None and type(None) in arguments:
+            return None
+        return _build(next(each for each in arguments if each is not type(None)), value, where)
+    if origin is typing.Literal:
+        return value if value in arguments else _wrong(where, value, " or ".join(map(repr, arguments)))
+    if origin is tuple:
+        if not isinstance(value, list):
+            return _wrong(where, value, "a list")
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+        if len(kinds) != len(value):
+            return _wrong(where, value, f"a list of {len(kinds)}")
+        return tuple(_build(each, item, f"{where}[{i}]") for i, (each, item) in enumerate(zip(kinds, value, strict=True)))
+    if origin is dict:
+        if not isinstance(value, dict):
+            return _wrong(where, value, "an object")
+        return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if kind is float:
+        if value is None:
+            return math.nan
+        return float(value) if type(value) in {int, float} else _wrong(where, value, "a number")
+    return value if kind is Any or type(value) is kind else _wrong(where, value, kind.__name__)
+
+
+def _build_dataclass(kind: type, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        return _wrong(where, value, "an object")
+    hints, fields = _hints(kind), dataclasses.fields(kind)
+    if unknown := value.keys() - hints.keys():
+        raise Corrupt(f"{where}: unknown field {min(unknown)!r}")
+    missing = [
+        each.name
+        for each in fields
+        if each.name not in value and each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise Corrupt(f"{where}: field {missing[0]!r} is missing")
+    return kind(**{name: _build(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+def _wrong(where: str, value: Any, wanted: str) -> typing.NoReturn:
+    raise Corrupt(f"{where}: {value!r:.80} is not {wanted}")

@@ -1,0 +1,53 @@
+"""The errors a person can act on, sorted by who must act; the class carries the exit code.
+
+* PipelineError      2  a person must change something
+     + ConfigError   2    the configuration, the command line or a repository
+     + WorkerFailed  2    the code that ran in a worker
+     + Corrupt       2    the bytes do not match their card or record
+     + Rejected      3    the answer is no: expected, not a fault
+     + TryAgain     75    the same command may work later (network, engine, lost race)
+
+Anything else is a bug: it keeps its traceback and ends with 1.
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """A fault told in one line, with a hint that names the next action."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(PipelineError):
+    """The configuration, the command line or one of the three repositories is at fault."""
+
+
+class WorkerFailed(PipelineError):
+    """The code that ran in a worker stopped without a result."""
+
+
+class Corrupt(PipelineError):
+    """Bytes do not match the card or record that names them."""
+
+
+class Rejected(PipelineError):
+    """The gate, the acceptance or the approval said no."""
+
+    exit_code = 3
+
+
+class TryAgain(PipelineError):
+    """The same command may work later."""
+
+    exit_code = 75
+
+
+BY_NAME: dict[str, type[PipelineError]] = {
+    error.__name__: error
+    for error in (PipelineError, ConfigError, WorkerFailed, Corrupt, Rejected, TryAgain)
+}

@@ -1,0 +1,61 @@
+"""Files that are whole or absent, and their SHA-256."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+CHUNK = 1 << 20  # bytes
+
+
+def sha256_bytes(data: bytes) -> str:
+    """The SHA-256 of `data` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of the file at `path` as 64 hexadecimal digits; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Create `path` with all of `data`, or raise FileExistsError; never half a file."""
+    _write(path, data, os.link)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Create or replace `path` with all of `data`: readers see the old bytes or the new ones.
+
+    For private state (run folders, worker status). The registry never replaces: see `write_new`.
+    """
+    _write(path, data, os.replace)
+
+
+def _write(path: Path, data: bytes, publish: Callable[[str, Path], None]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(fd, 0o644)  # mkstemp gives 0600; the API may run as another user
+            os.fsync(fd)
+        publish(tmp, path)  # os.link refuses a taken name, os.replace does not
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # os.replace has taken it away
+            os.unlink(tmp)
+    sync_folder(path.parent)

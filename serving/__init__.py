@@ -1,0 +1,1 @@
+"""Answers requests for one release: engines, the Flask app, gunicorn's settings, going live."""
