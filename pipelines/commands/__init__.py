@@ -1,0 +1,1 @@
+"""The sub-commands of `trainyard`, one module each; imported when asked for."""

@@ -1,0 +1,135 @@
+"""`trainyard.toml`: read once, at the top. Flag > environment > file > default; all faults are told together."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from registry.errors import ConfigError
+from registry.nouns import Policy
+
+SECRETS = ("TRAINYARD_APPROVAL_SECRET", "TRAINYARD_SMTP_PASSWORD")
+
+
+@dataclass(frozen=True, slots=True)
+class Repositories:
+    """Where the three repositories are (a URL, or a path relative to the file) and which branch is watched."""
+
+    code: str
+    dataset: str
+    tests: str
+    branch: str = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a model is trained from nothing."""
+
+    seed: int = 1
+    epochs: int = 20
+    batch_size: int = 32
+    max_attempts: int = 3
+    patience: int = 5
+    """Epochs without a better validation metric before an attempt stops."""
+    command: tuple[str, ...] = ()
+    """A team's own script instead of `model.py`, e.g. ["python", "train.py", "--epochs", "5"]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """How to go on from a registered model."""
+
+    epochs: int = 10
+    learning_rate: float = 0.0
+    """0: a tenth of the rate the model was compiled with."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptancePolicy:
+    """Limits for the trial in a clone of production."""
+
+    timeout_seconds: float = 300.0
+    load_seconds: float = 2.0
+    concurrency: int = 4
+    min_requests_per_second: float = 10.0
+    max_p95_ms: float = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalPolicy:
+    """How long a product owner may think."""
+
+    valid_days: float = 7.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """To whom and through which server; without `host` mails are written to the outbox folder."""
+
+    to: tuple[str, ...] = ("product-owner@localhost",)
+    sender: str = "trainyard@localhost"
+    host: str = ""
+    port: int = 587
+    security: Literal["starttls", "smtps", "none"] = "starttls"
+    """`none` is for servers on this machine only."""
+    username: str = ""
+    ca_file: str = ""
+    """Certificates of a company's own authority, beside the system's."""
+    timeout_seconds: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The prediction API."""
+
+    host: str = "127.0.0.1"
+    port: int = 8500
+    workers: int = 2
+    threads: int = 4
+    max_body_mb: int = 16
+    max_instances: int = 256
+    timeout_seconds: int = 30
+    go_live: Literal["process"] = "process"
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerConfig:
+    """Where workers run and what they may use."""
+
+    kind: Literal["process"] = "process"
+    memory_mb: int = 8192
+    timeout_minutes: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Where versions and releases are kept: `file://` and a folder, relative to the file."""
+
+    url: str = "file://.trainyard/registry"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, with defaults filled in. Paths are absolute."""
+
+    model: str
+    repositories: Repositories
+    training: Training = field(default_factory=Training)
+    retraining: Retraining = field(default_factory=Retraining)
+    gate: Policy = field(default_factory=Policy)
+    acceptance: AcceptancePolicy = field(default_factory=AcceptancePolicy)
+    approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)
+    mail: Mail = field(default_factory=Mail)
+    serving: Serving = field(default_factory=Serving)
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
+    registry: Registry = field(default_factory=Registry)
+    home: str = ".trainyard"
+    """Runs, caches, outbox, logs and the registry's default place; relative to the file."""

@@ -1,0 +1,79 @@
+"""What a dataset looks like to a model: the `spec` that `build_model(spec, attempt)` receives, and the prepared splits.
+
+A prepared split is a folder, the same for every format:
+
+    data.json     this spec
+    names.json    the samples' names, in order
+    x0.npy …      one array per input, in the order of `spec.inputs`; the first axis is the sample
+    y.npy         int64 class indices, or float32 targets
+    files/        the samples in the dataset repository's own format, for `load_data(folder)` and own scripts
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from registry import codec
+from registry.errors import ConfigError
+from registry.nouns import Task, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One feature of a table, with what preprocessing inside the model needs; measured on the train split only."""
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    mean: float = 0.0
+    variance: float = 1.0
+    vocabulary: tuple[str, ...] = ()
+    """The values of a categorical column in the train split, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """One dataset commit, as far as a model needs to know it."""
+
+    format: Literal["images", "table", "npz"]
+    task: Task
+    inputs: tuple[TensorSpec, ...]
+    """images: one, `image`, (None, height, width, channels), uint8 0–255; table: one per column, (None, 1), float32 or
+    string, named like the column; npz: one per array."""
+    classes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    target: str = ""
+    image_mode: Literal["", "L", "RGB"] = ""
+    train_samples: int = 0
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The shape of one sample of the only input, e.g. (28, 28, 1)."""
+        if len(self.inputs) != 1:
+            raise ConfigError(f"spec.input_shape: there are {len(self.inputs)} inputs", hint="use spec.inputs or spec.columns")
+        return self.inputs[0].shape[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One prepared split. Arrays are memory-mapped: nothing is read until it is used."""
+
+    spec: DataSpec
+    names: tuple[str, ...]
+    x: dict[str, Any]
+    """Input name → numpy array of shape (samples, …); strings have a `U` dtype."""
+    y: Any
+    """numpy array, int64 (samples,) class indices or float32 (samples,) targets."""
+    files: Path
+
+
+def load_split(folder: Path) -> Split:
+    """Open the prepared split in `folder`; raises FileNotFoundError or Corrupt."""
+    import numpy as np
+
+    spec = codec.read(DataSpec, folder / "data.json")
+    names = tuple(json.loads((folder / "names.json").read_text(encoding="utf-8")))
+    x = {each.name: np.load(folder / f"x{i}.npy", mmap_mode="r") for i, each in enumerate(spec.inputs)}
+    return Split(spec, names, x, np.load(folder / "y.npy", mmap_mode="r"), folder / "files")
