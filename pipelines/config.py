@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import os
-import tomllib
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from registry.errors import ConfigError
 from registry.nouns import Policy
 
 SECRETS = ("TRAINYARD_APPROVAL_SECRET", "TRAINYARD_SMTP_PASSWORD")

@@ -31,7 +31,9 @@ def from_json(kind: type[T], data: bytes, where: str) -> T:
     except ValueError as error:
         raise Corrupt(f"{where}: not JSON: {error}") from None
     if not isinstance(raw, dict) or raw.pop("schema", None) != SCHEMA:
-        raise Corrupt(f"{where}: not a file of schema {SCHEMA}", hint="it was written by another version of Trainyard, or by hand")
+        raise Corrupt(
+            f"{where}: not a file of schema {SCHEMA}", hint="it was written by another version of Trainyard, or by hand"
+        )
     return typing.cast("T", _build(kind, raw, where))
 
 
@@ -67,7 +69,7 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:  # noqa: PLR0911  (one return per kind of type)
+def _build(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(typing.cast("type", kind), value, where)
@@ -83,7 +85,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:  # noqa: PLR0911  (one ret
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(kinds) != len(value):
             return _wrong(where, value, f"a list of {len(kinds)}")
-        return tuple(_build(each, item, f"{where}[{i}]") for i, (each, item) in enumerate(zip(kinds, value, strict=True)))
+        return tuple(
+            _build(each, item, f"{where}[{i}]") for i, (each, item) in enumerate(zip(kinds, value, strict=True))
+        )
     if origin is dict:
         if not isinstance(value, dict):
             return _wrong(where, value, "an object")
@@ -104,7 +108,9 @@ def _build_dataclass(kind: type, value: Any, where: str) -> Any:
     missing = [
         each.name
         for each in fields
-        if each.name not in value and each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+        if each.name not in value
+        and each.default is dataclasses.MISSING
+        and each.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise Corrupt(f"{where}: field {missing[0]!r} is missing")

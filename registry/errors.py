@@ -48,6 +48,5 @@ class TryAgain(PipelineError):
 
 
 BY_NAME: dict[str, type[PipelineError]] = {
-    error.__name__: error
-    for error in (PipelineError, ConfigError, WorkerFailed, Corrupt, Rejected, TryAgain)
+    error.__name__: error for error in (PipelineError, ConfigError, WorkerFailed, Corrupt, Rejected, TryAgain)
 }

@@ -301,7 +301,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """"From now on, this version." The highest number is live; a rollback is a new release."""
+    """Says: from now on, this version. The highest number is live; a rollback is a new release."""
 
     number: int
     model: str

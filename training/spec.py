@@ -52,7 +52,9 @@ class DataSpec:
     def input_shape(self) -> tuple[int | None, ...]:
         """The shape of one sample of the only input, e.g. (28, 28, 1)."""
         if len(self.inputs) != 1:
-            raise ConfigError(f"spec.input_shape: there are {len(self.inputs)} inputs", hint="use spec.inputs or spec.columns")
+            raise ConfigError(
+                f"spec.input_shape: there are {len(self.inputs)} inputs", hint="use spec.inputs or spec.columns"
+            )
         return self.inputs[0].shape[1:]
 
 
