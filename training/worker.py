@@ -50,12 +50,10 @@ def work(main: Callable[[Path], object]) -> int:
         print(f"{error}" + (f"\n  hint: {error.hint}" if error.hint else ""), file=sys.stderr)  # noqa: T201
         return error.exit_code
     except MemoryError:
-        error = WorkerFailed(
-            "the worker ran out of memory", hint="raise [runner] memory_mb, or lower [training] batch_size"
-        )
-        save_failure(folder, error)
-        return error.exit_code
-    except Exception:
+        hint = "raise [runner] memory_mb, or lower [training] batch_size"
+        save_failure(folder, WorkerFailed("the worker ran out of memory", hint=hint))
+        return WorkerFailed.exit_code
+    except Exception:  # noqa: BLE001  (the door of the worker: a bug keeps its traceback)
         traceback.print_exc()
         return 1
     codec.save(result, folder / "result.json")
