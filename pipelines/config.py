@@ -1,13 +1,12 @@
-"""`trainyard.toml`: read once, at the top. Flag > environment > file > default; all faults are told together."""
+"""The settings, with their defaults; `pipelines.config_file` reads them from `trainyard.toml` and the environment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from registry.nouns import Policy
-
-SECRETS = ("TRAINYARD_APPROVAL_SECRET", "TRAINYARD_SMTP_PASSWORD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +123,11 @@ class Config:
     registry: Registry = field(default_factory=Registry)
     home: str = ".trainyard"
     """Runs, caches, outbox, logs and the registry's default place; relative to the file."""
+
+    file: str = ""
+    """Where all this was read from; not a setting."""
+
+    @property
+    def runs(self) -> Path:
+        """The folder that holds one folder per run."""
+        return Path(self.home) / "runs"
