@@ -37,6 +37,8 @@ class Run:
     """SHA-256 of the settings that can change the outcome."""
     parent: int | None
     """The version that was live when the run was resolved."""
+    candidate: int | None
+    """The newest candidate at that time."""
     created_at: str
     forced: bool = False
     reason: str = ""
