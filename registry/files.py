@@ -32,9 +32,12 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def write_new(path: Path, data: bytes) -> None:
-    """Create `path` with all of `data`, or raise FileExistsError; never half a file."""
-    _write(path, data, os.link)
+def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Create `path` with all of `data`, or raise FileExistsError; never half a file.
+
+    `mode`: 0o600 for what only we may read (a secret, a mail with an approval token).
+    """
+    _write(path, data, os.link, mode)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -45,14 +48,14 @@ def write_whole(path: Path, data: bytes) -> None:
     _write(path, data, os.replace)
 
 
-def _write(path: Path, data: bytes, publish: Callable[[str, Path], None]) -> None:
+def _write(path: Path, data: bytes, publish: Callable[[str, Path], None], mode: int = 0o644) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(fd, 0o644)  # mkstemp gives 0600; the API may run as another user
+            os.fchmod(fd, mode)  # mkstemp gives 0600; the API may run as another user
             os.fsync(fd)
         publish(tmp, path)  # os.link refuses a taken name, os.replace does not
     finally:
