@@ -1,0 +1,49 @@
+"""What every step is given beside its run: the settings and the parts that they name."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from pipelines.config import Config
+from pipelines.git import Cache
+from pipelines.progress import Progress
+from pipelines.runners import Job, Limits, Runner, open_runner
+from registry.stores import Store, open_store
+
+
+class Context:
+    """The settings, the registry, the runner and the progress view of one command."""
+
+    def __init__(self, config: Config, progress: Progress) -> None:
+        self.config = config
+        self.progress = progress
+
+    @property
+    def home(self) -> Path:
+        """Where runs, caches, the outbox and logs live."""
+        return Path(self.config.home)
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The registry."""
+        return open_store(self.config.registry.url)
+
+    @functools.cached_property
+    def runner(self) -> Runner:
+        """Where workers run."""
+        return open_runner(self.config.runner.kind, self.home / "cache")
+
+    @functools.cached_property
+    def git(self) -> Cache:
+        """Copies of the three repositories."""
+        return Cache(self.home / "git")
+
+    def url(self, repository: str) -> str:
+        """Where `code`, `dataset` or `tests` is."""
+        return str(getattr(self.config.repositories, repository))
+
+    def work(self, name: str, module: str, folder: Path, inputs: dict[str, Path], *, seconds: float = 0.0) -> None:
+        """Run one worker to its end; its `job.json` stands in `folder`, its `result.json` afterwards."""
+        limits = Limits(seconds or self.config.runner.timeout_minutes * 60, self.config.runner.memory_mb)
+        self.runner.run(Job(name, (module,), folder, limits, inputs), self.progress.line)

@@ -1,0 +1,122 @@
+"""The pipelines as lists of steps, and how a step and a whole run are performed: resumable, recorded, never done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from pipelines.context import Context
+from pipelines.runs import RunFolder, StepRecord, Stopwatch
+from registry.errors import ConfigError, PipelineError, Rejected
+from registry.nouns import Trigger, utc_now
+
+_LEARN = ("evaluate", "gate", "register", "accept", "notify")
+FLOWS: Mapping[Trigger, tuple[str, ...]] = {
+    "code": ("resolve", "fetch", "validate", "train", *_LEARN),
+    "dataset": ("resolve", "fetch", "validate", "retrain", *_LEARN),
+    "tests": ("resolve", "fetch", "accept", "notify"),
+}
+STEPS = tuple(dict.fromkeys(step for flow in FLOWS.values() for step in flow))
+
+
+class Enough(Exception):  # noqa: N818
+    """A step found that this run has nothing more to do; the message says why."""
+
+
+def perform(context: Context, folder: RunFolder, name: str) -> StepRecord:
+    """Run one step, or give the record of the one that has run.
+
+    Raises PipelineError as the step did, and ConfigError when its turn has not come.
+    """
+    before, stopped = _before(folder, name)
+    if name == "notify":
+        return _run(context, folder, name)
+    if (old := folder.record(name)) and old.final:
+        context.progress.done(name, "kept", old.seconds)
+        return old
+    if stopped and stopped.outcome == "no":
+        raise Rejected(f"{stopped.step} said no: {stopped.note}", hint="see the verdict; a new push starts a new run")
+    if stopped:
+        return stopped
+    if before:
+        raise ConfigError(f"{folder.root}: step {before} has not run yet", hint=f"trainyard step {before} --run {folder.root}")
+    return _run(context, folder, name)
+
+
+def execute(context: Context, folder: RunFolder) -> StepRecord:
+    """Run every step that is still to be done, then notify; gives the record that decided the run.
+
+    A fault is recorded and mailed, not raised; an interrupt or a kill leaves the run to be continued.
+    """
+    steps = FLOWS[folder.run.trigger]
+    with folder.locked():
+        context.progress.start(f"{folder.run.model}: push to {folder.run.trigger}, run {folder.run.id}", steps)
+        try:
+            last = _until_decided(context, folder, steps[:-1])
+            perform(context, folder, "notify")
+        finally:
+            context.progress.stop()
+    return last
+
+
+def decided(folder: RunFolder) -> StepRecord | None:
+    """The record that decided a finished run; None when steps are still to be done."""
+    *steps, notify = FLOWS[folder.run.trigger]
+    records = folder.records(steps)
+    if not records or not records[-1].final or not folder.record(notify):
+        return None
+    return records[-1] if records[-1].outcome != "done" or records[-1].step == steps[-1] else None
+
+
+def _until_decided(context: Context, folder: RunFolder, steps: tuple[str, ...]) -> StepRecord:
+    for name in steps:
+        try:
+            record = perform(context, folder, name)
+        except PipelineError:
+            record = folder.record(name)  # type: ignore[assignment]  # _run has written it
+        if record.outcome != "done":
+            break
+    return record
+
+
+def _before(folder: RunFolder, name: str) -> tuple[str, StepRecord | None]:
+    """The first step before `name` that has not ended well, and the one that stopped the run, if one did."""
+    flow = FLOWS[folder.run.trigger]
+    if name not in flow:
+        raise ConfigError(f"a push to {folder.run.trigger} has no step {name!r}", hint=f"its steps: {', '.join(flow)}")
+    missing = ""
+    for each in flow[: flow.index(name)]:
+        record = folder.record(each)
+        if record and record.outcome in {"no", "enough"}:
+            return missing, record
+        if not missing and (not record or not record.final):
+            missing = each
+    return missing, None
+
+
+def _run(context: Context, folder: RunFolder, name: str) -> StepRecord:
+    step: Any = import_module(f"pipelines.steps.{name}")
+    started_at, watch = utc_now(), Stopwatch()
+
+    def keep(outcome: Any, note: str, hint: str = "", code: int = 0) -> StepRecord:
+        record = StepRecord(name, outcome, note, started_at, watch.seconds, hint, code)
+        folder.keep(record)
+        context.progress.done(name, {"enough": "done"}.get(outcome, outcome), record.seconds)
+        context.progress.note(f"{name}: {note}")
+        return record
+
+    context.progress.step(name)
+    try:
+        return keep("done", step.main(context, folder))
+    except Enough as enough:
+        return keep("enough", str(enough))
+    except Rejected as no:
+        keep("no", str(no), no.hint, no.exit_code)
+        raise
+    except PipelineError as error:
+        keep("failed", str(error), error.hint, error.exit_code)
+        raise
+    except Exception as bug:
+        keep("failed", f"a bug in Trainyard: {bug!r}", "please report it with the traceback above", 1)
+        raise

@@ -1,0 +1,178 @@
+"""What we ask of git: the head of a branch, a commit's files, a list of commits. Plain `git`, no library."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import ConfigError, PipelineError, TryAgain
+
+TIMEOUT = 600.0  # seconds for one git command that talks to a remote
+FULL_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+# What git says when the remote is only out of reach for now.
+PASSING = re.compile(
+    r"could not resolve|timed out|connection (refused|reset|closed)|unable to access|early eof|network is unreachable"
+    r"|the remote end hung up|temporarily|couldn't connect|rpc failed|no route to host",
+    re.IGNORECASE,
+)
+HINTS = {
+    "dubious ownership": "git config --global --add safe.directory PATH, or run as the owner",
+    "authentication failed": "set up a git credential helper or a deploy key for this user",
+    "could not read username": "set up a git credential helper or a deploy key for this user",
+    "permission denied": "give this user read access to the repository",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit as a person reads it."""
+
+    sha: str
+    subject: str
+    author: str
+
+
+def head(url: str, branch: str, what: str) -> str:
+    """The commit at the tip of `branch`; `what` names the repository in errors.
+
+    Raises ConfigError when the repository is missing, empty or without the branch, TryAgain when it cannot be reached.
+    """
+    done = _remote(["ls-remote", "--heads", "--", url], what, url, timeout=60.0)
+    rows = (line.partition("\t") for line in done.splitlines())
+    heads = {name: commit for commit, tab, name in rows if tab}
+    if not heads:
+        raise ConfigError(f"[repositories] {what}: {shown(url)} is empty", hint=f"push a first commit to {branch}")
+    if f"refs/heads/{branch}" not in heads:
+        names = ", ".join(sorted(each.removeprefix("refs/heads/") for each in heads)[:5])
+        raise ConfigError(
+            f"[repositories] {what}: {shown(url)} has no branch {branch!r} (it has {names})",
+            hint=f"push to {branch}, or set [repositories] branch",
+        )
+    return heads[f"refs/heads/{branch}"]
+
+
+class Cache:
+    """Bare copies of the repositories, so that a commit once used can be used again, even after a forced push."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fetch(self, url: str, commit: str, what: str) -> None:
+        """Bring `commit` here; raises ConfigError when the repository no longer has it, TryAgain when out of reach."""
+        if not FULL_SHA.fullmatch(commit):
+            raise ConfigError(f"{what}: {commit!r} is not a full commit id", hint="take it from `git rev-parse`")
+        with self._locked(url) as repository:
+            if self._has(repository, commit):
+                return
+            fetch = ["-C", str(repository), "fetch", "--quiet", "--no-tags"]
+            _remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url)
+            if not self._has(repository, commit):
+                try:  # some servers give a commit that no branch holds
+                    _remote([*fetch, "--", url, commit], what, url)
+                except ConfigError:
+                    raise ConfigError(
+                        f"[repositories] {what}: {shown(url)} does not have commit {commit[:12]}",
+                        hint="a forced push removed it: run the pipeline again for the new head",
+                    ) from None
+            # a name of our own keeps the commit from being collected as garbage
+            _git(["-C", str(repository), "update-ref", f"refs/trainyard/{commit}", commit])
+
+    def checkout(self, url: str, commit: str, target: Path) -> None:
+        """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files."""
+        if target.exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        repository = self._repository(url)
+        tmp = Path(tempfile.mkdtemp(dir=target.parent, prefix=".tmp-"))
+        try:
+            index = {"GIT_INDEX_FILE": str(tmp / "index")}
+            base = ["-c", "core.symlinks=false", "-c", "core.bare=false", "--git-dir", str(repository)]
+            base += ["--work-tree", str(tmp / "tree")]
+            (tmp / "tree").mkdir()
+            _git([*base, "read-tree", commit], extra=index)
+            _git([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tmp / "tree")
+            (tmp / "tree").rename(target)
+        finally:
+            shutil.rmtree(tmp, ignore_errors=True)
+
+    def commits(self, url: str, old: str | None, new: str, most: int = 10) -> tuple[Commit, ...]:
+        """The newest commits up to `new` that `old` does not have; without a usable `old`, just the last one."""
+        repository = self._repository(url)
+        known = old is not None and FULL_SHA.fullmatch(old) and self._has(repository, old)
+        span = [f"{old}..{new}"] if known else ["-1", new]
+        out = _git(["-C", str(repository), "log", f"--max-count={most}", "--format=%H%x1f%s%x1f%an", *span, "--"])
+        rows = [line.split("\x1f") for line in out.splitlines()]
+        return tuple(Commit(*row) for row in rows if len(row) == 3)
+
+    def _repository(self, url: str) -> Path:
+        return self.folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
+
+    def _has(self, repository: Path, commit: str) -> bool:
+        done = subprocess.run(
+            ["git", "-C", str(repository), "cat-file", "-e", f"{commit}^{{commit}}"],
+            env=clean_environment(), capture_output=True, check=False,
+        )  # fmt: skip
+        return done.returncode == 0
+
+    @contextmanager
+    def _locked(self, url: str) -> Iterator[Path]:
+        repository = self._repository(url)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with Path(f"{repository}.lock").open("w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (repository / "HEAD").exists():
+                _git(["init", "--quiet", "--bare", str(repository)])
+            yield repository
+
+
+def clean_environment() -> dict[str, str]:
+    """Our environment without what a git hook sets (GIT_DIR …), and without prompts that would wait for ever."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key == "GIT_SSL_CAINFO"}
+    ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20")
+    return kept | {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": ssh, "LC_ALL": "C.UTF-8"}
+
+
+def shown(url: str) -> str:
+    """The URL without a password, for messages."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url)
+
+
+def _remote(arguments: list[str], what: str, url: str, timeout: float = TIMEOUT) -> str:
+    try:
+        return _git(["-c", "protocol.ext.allow=never", *arguments], timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise TryAgain(f"[repositories] {what}: {shown(url)} did not answer in {timeout:.0f} s") from None
+    except GitFailed as error:
+        said = str(error)
+        message = f"[repositories] {what}: cannot read {shown(url)}: {said}"
+        if PASSING.search(said):
+            raise TryAgain(message, hint="the network or the git server is down: run it again later") from None
+        hint = next((hint for word, hint in HINTS.items() if word in said.lower()), f"check [repositories] {what}")
+        raise ConfigError(message, hint=hint) from None
+
+
+class GitFailed(PipelineError):
+    """git said no; the message is its own last words."""
+
+
+def _git(
+    arguments: list[str], *, timeout: float = TIMEOUT, extra: dict[str, str] | None = None, cwd: Path | None = None
+) -> str:
+    done = subprocess.run(
+        ["git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, timeout=timeout,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    if done.returncode:
+        words = [line.removeprefix("fatal: ") for line in done.stderr.splitlines() if line.strip()]
+        telling = [line for line in words if not line.startswith(("Please make sure", "and the repository exists"))]
+        raise GitFailed(shown("; ".join(telling[-3:]) or f"git ended with {done.returncode}"))
+    return done.stdout

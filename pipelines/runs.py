@@ -1,0 +1,111 @@
+"""A run is a folder: what went in, one record per finished step, and all that the steps made."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from registry import codec
+from registry.errors import ConfigError, TryAgain
+from registry.nouns import Run
+
+Outcome = Literal["done", "enough", "no", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """How one step ended. `done`, `enough` (nothing more to do in this run) and `no` are final; `failed` is tried again."""
+
+    step: str
+    outcome: Outcome
+    note: str
+    """One line for a person: what was decided, and why."""
+    started_at: str
+    seconds: float
+    hint: str = ""
+    exit_code: int = 0
+
+    @property
+    def final(self) -> bool:
+        """Whether the step need not run again."""
+        return self.outcome != "failed"
+
+
+class RunFolder:
+    """The files of one run, by name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    @functools.cached_property
+    def run(self) -> Run:
+        """What this run is about; raises ConfigError when the folder holds no run."""
+        try:
+            return codec.read(Run, self.root / "run.json")
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{self.root}: no run.json", hint="start with `trainyard step resolve --run DIR --trigger …`"
+            ) from None
+
+    @property
+    def sources(self) -> Path:
+        """The three checked-out trees: `code`, `dataset`, `tests`."""
+        return self.root / "sources"
+
+    def job(self, name: str) -> Path:
+        """The job folder of a worker, e.g. `train`; made when it is not there."""
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def outputs(self, name: str) -> Path:
+        """Where the worker of that name has put its files."""
+        return self.root / name / "outputs"
+
+    def split(self, name: str) -> Path:
+        """A prepared split: `train`, `validation` or `holdout`."""
+        return self.outputs("validate") / "data" / name
+
+    def record(self, step: str) -> StepRecord | None:
+        """How the step ended last time; None when it never ran to an end."""
+        path = self.root / "steps" / f"{step}.json"
+        return codec.read(StepRecord, path) if path.exists() else None
+
+    def records(self, steps: Iterable[str]) -> list[StepRecord]:
+        """The records of those of `steps` that have ended, in that order."""
+        return [record for step in steps if (record := self.record(step))]
+
+    def keep(self, record: StepRecord) -> None:
+        """Write the record of a step that has ended."""
+        codec.save(record, self.root / "steps" / f"{record.step}.json")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time; a second one gets TryAgain. The kernel lets go when the holder dies."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise TryAgain(
+                    f"run {self.root.name} is already at work in another process", hint="let it finish"
+                ) from None
+            yield
+
+
+class Stopwatch:
+    """Wall seconds since it was made."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far, to the hundredth."""
+        return round(time.monotonic() - self.start, 2)

@@ -1,0 +1,103 @@
+"""resolve: which commits, which settings, which live version is this run about? Same answers, same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from pipelines import git
+from pipelines.config_file import outcome_settings
+from pipelines.context import Context
+from pipelines.runs import RunFolder, StepRecord, Stopwatch
+from registry import candidates, codec, releases
+from registry.errors import ConfigError
+from registry.nouns import Run, Sources, Trigger, utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a push, a person or Jenkins asks for."""
+
+    trigger: Trigger
+    commits: Mapping[str, str] = field(default_factory=dict)
+    """Repository → commit, where it is not simply the head of the watched branch."""
+    forced: bool = False
+    reason: str = ""
+
+
+def resolve(context: Context, request: Request, root: Path | None = None) -> RunFolder:
+    """Find or make the run's folder: `root`, or one under the home that is named by the run's id."""
+    if root and (root / "run.json").exists():
+        return RunFolder(root)  # a build that was started again goes on with its own run
+    watch, run = Stopwatch(), _run(context, request)
+    folder = RunFolder(root or context.config.runs / run.id)
+    try:
+        codec.save_new(run, folder.root / "run.json")
+    except FileExistsError:
+        return folder
+    note = ", ".join(f"{name} {getattr(run.sources, name)[:7]}" for name in ("code", "dataset", "tests"))
+    folder.keep(StepRecord("resolve", "done", note, run.created_at, watch.seconds))
+    return folder
+
+
+def main(_context: Context, folder: RunFolder) -> str:
+    """The run is resolved when its folder is made; this only tells what is in it."""
+    return f"run {folder.run.id}"
+
+
+def _run(context: Context, request: Request) -> Run:
+    model = context.config.model
+    release = releases.live(context.store, model)
+    parent = release.version if release else None
+    newest = candidates.newest(context.store, model)
+    if request.trigger == "tests":
+        sources = _sources_of_candidate(context, request, newest)
+    else:
+        sources = Sources(**_heads(context, request.commits))
+    config = _digest(outcome_settings(context.config))
+    went_in = [model, request.trigger, sources.code, sources.dataset, sources.tests, config, parent]
+    went_in += [newest] if request.trigger == "tests" else []
+    went_in += [uuid4().hex] if request.forced else []
+    return Run(
+        id=_digest(went_in)[:12],
+        model=model,
+        trigger=request.trigger,
+        sources=sources,
+        config=config,
+        parent=parent,
+        candidate=newest,
+        created_at=utc_now(),
+        forced=request.forced,
+        reason=request.reason,
+    )
+
+
+def _sources_of_candidate(context: Context, request: Request, newest: int | None) -> Sources:
+    """New tests are about the candidate that stands: its code, its data."""
+    if newest is None:
+        raise ConfigError(
+            f"{context.config.model} has no candidate to test yet", hint="push to code first, or run `trainyard run code`"
+        )
+    tests = request.commits.get("tests") or git.head(context.url("tests"), context.config.repositories.branch, "tests")
+    card = candidates.card(context.store, context.config.model, newest)
+    return Sources(code=card.sources.code, dataset=card.sources.dataset, tests=tests)
+
+
+def _heads(context: Context, given: Mapping[str, str]) -> dict[str, str]:
+    names = ("code", "dataset", "tests")
+    branch = context.config.repositories.branch
+
+    def head(name: str) -> str:
+        return given.get(name) or git.head(context.url(name), branch, name)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        return dict(zip(names, pool.map(head, names), strict=True))
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
