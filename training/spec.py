@@ -12,7 +12,7 @@ A prepared split is a folder, the same for every format:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +20,53 @@ from registry import codec
 from registry.errors import ConfigError
 from registry.nouns import Task, TensorSpec
 
+SplitName = Literal["train", "validation", "holdout"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "holdout")
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareJob:
+    """What goes into the prepare worker. Its folder holds `inputs/dataset`, the dataset repository's files."""
+
+    dataset: str = "dataset"
+    """What to call the dataset in reports."""
+    processes: int = 0
+    """How many processes read pictures; 0: one per core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with the data, as one check saw it: how often, the first few places, and what to do."""
+
+    check: str
+    count: int
+    messages: tuple[str, ...]
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What the prepare worker found. When `ok` the splits stand in `outputs/data/{train,validation,holdout}`;
+    otherwise there are faults, nothing was prepared and nothing must be trained."""
+
+    ok: bool
+    dataset: str
+    format: Literal["images", "table", "npz"]
+    samples: dict[str, int]
+    """Split → samples."""
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Split → class → samples; empty for regression."""
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Worth knowing, no reason to stop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One feature of a table, with what preprocessing inside the model needs; measured on the train split only."""
+    """One feature of a table, with what preprocessing inside the model needs; measured on the train split only.
+
+    A categorical value is text as the file has it; a bool is `true` or `false`, a whole number its digits.
+    """
 
     name: str
     kind: Literal["numeric", "categorical"]
@@ -65,7 +108,7 @@ class Split:
     spec: DataSpec
     names: tuple[str, ...]
     x: dict[str, Any]
-    """Input name → numpy array of shape (samples, …); strings have a `U` dtype."""
+    """Input name → numpy array of shape (samples, *input.shape[1:]) and the input's dtype; strings have a `U` dtype."""
     y: Any
     """numpy array, int64 (samples,) class indices or float32 (samples,) targets."""
     files: Path
