@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import tomllib
 import types
 import typing
@@ -44,6 +45,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "runner.timeout_minutes": (0.01, 60 * 24 * 14),
 }
 NOT_SETTINGS = {"file"}
+SECRETS = ("APPROVAL_SECRET", "SMTP_PASSWORD")
 
 
 def find_config(given: str | None, environment: Mapping[str, str]) -> Path:
@@ -223,6 +225,11 @@ def _cross_checks(config: Config) -> list[str]:
     metrics = ("accuracy", "macro_f1", "loss", "brier", "ece", "mae", "rmse", "r2")
     if config.gate.metric not in metrics:
         faults.append(f"gate.metric: {config.gate.metric!r} is not one of {', '.join(metrics)}")
+    faults += [
+        f"repositories.{name}: holds a password; git's credential helper or a deploy key keeps it out of logs"
+        for name in ("code", "dataset", "tests")
+        if re.search(r"://[^/@:]*:[^/@]*@", getattr(config.repositories, name))
+    ]
     if config.mail.security == "none" and config.mail.host not in {"", "localhost", "127.0.0.1", "::1"}:
         faults.append('mail.security: "none" is for a server on this machine only')
     return faults

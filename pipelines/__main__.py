@@ -1,0 +1,109 @@
+"""The one door: `trainyard COMMAND …`. Only here are errors told and exit codes chosen; only the asked-for command is imported."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+
+from registry.errors import PipelineError
+
+COMMANDS = {
+    "demo": "everything once, on this machine: push, train, approve, predict, retrain, roll back",
+    "run": "run a pipeline by hand: code, dataset or tests",
+    "step": "run one step of a run; what Jenkins calls",
+    "watch": "poll the three repositories and run a pipeline for each new commit",
+    "hooks": "install: make `git push` to a bare repository start its pipeline",
+    "promote": "put an approved version into production",
+    "rollback": "go back to an earlier version",
+    "serve": "start, stop or look at the prediction API",
+    "registry": "list, show, history, verify",
+    "config": "show every setting with its value",
+    "doctor": "what is there, what is missing, what to do",
+}
+HIDDEN = {"hook": "what the post-receive hook calls"}
+EXIT_CODES = "exit codes: 0 yes · 1 a bug · 2 a person must fix something · 3 the answer is no · 75 try again"
+
+
+class Terminated(BaseException):
+    """SIGTERM: unwind, so that workers are killed and files stay whole."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _dispatch(arguments)
+    except PipelineError as error:
+        return tell(error, " ".join(arguments[:1]), as_json="--json" in arguments)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except Terminated:
+        return 143
+    except BrokenPipeError:  # the reader of our stdout has gone, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def tell(error: PipelineError, command: str, *, as_json: bool = False) -> int:
+    """Print the error in one line and its hint; returns its exit code."""
+    if as_json:
+        print(json.dumps({"error": str(error), "hint": error.hint, "exit_code": error.exit_code}))
+    print(f"trainyard {command}: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"  hint: {error.hint}", file=sys.stderr)
+    return error.exit_code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    name = next((each for each in arguments if not each.startswith("-")), "")
+    if name not in COMMANDS and name not in HIDDEN:
+        _overview().parse_args(arguments)  # tells what is wrong, or the help, and exits
+        return 2
+    command = import_module(f"pipelines.commands.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"trainyard {name}",
+        description=(COMMANDS | HIDDEN)[name],
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("--config", metavar="FILE", help="trainyard.toml; default: here or in a folder above")
+    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override one setting")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    command.add_arguments(parser)
+    before = arguments.index(name)
+    args = parser.parse_args(arguments[:before] + arguments[before + 1 :])
+    if not getattr(command, "NEEDS_CONFIG", True):
+        return int(command.main(args))
+    from pipelines.config_file import find_config, load_config
+
+    config = load_config(find_config(args.config, os.environ), os.environ, args.set)
+    return int(command.main(args, config))
+
+
+def _overview() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="trainyard",
+        description="CI/CD for machine-learning models: from git push to a running prediction API.",
+        epilog=f"commands:\n{lines}\n\n`trainyard COMMAND --help` tells more.\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="trainyard COMMAND [OPTIONS]",
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
+    return parser
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""What a post-receive hook calls: reads `old new ref` lines on stdin and runs the pipeline for the watched branch.
+
+The push has succeeded when this starts, and nothing here can undo it. The run goes on when the pusher goes away
+(Ctrl-C, a lost connection): this process has a session of its own and does not mind a closed pipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pipelines.commands.run import run_pipeline, say
+from pipelines.config import Config
+from pipelines.steps.resolve import Request
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the hook passes."""
+    parser.add_argument("trigger", choices=("code", "dataset", "tests"))
+
+
+def main(args: argparse.Namespace, config: Config) -> int:
+    """Run for each update of the watched branch; the exit code is the run's (git only shows it)."""
+    watched = f"refs/heads/{config.repositories.branch}"
+    updates = [line.split() for line in sys.stdin if line.strip()]
+    commits = [new for _old, new, ref in updates if ref == watched and set(new) != {"0"}]
+    if not commits:
+        return 0
+    with contextlib.suppress(PermissionError):  # already the leader of a session
+        os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.chdir(Path(config.file).parent)  # not inside the bare repository
+    say(f"Trainyard runs the pipeline for {args.trigger}; if you leave, it goes on by itself")
+    _folder, record = run_pipeline(config, Request(args.trigger, {args.trigger: commits[-1]}, reason="git push"))
+    return record.exit_code

@@ -1,0 +1,65 @@
+"""`trainyard run code|dataset|tests`: one pipeline from its push to its mail, or on from where it was stopped."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from pipelines import flow
+from pipelines.config import Config
+from pipelines.context import Context
+from pipelines.progress import open_progress
+from pipelines.runs import RunFolder, StepRecord
+from pipelines.steps.resolve import Request, resolve
+from registry import codec
+from registry.nouns import Trigger
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be asked for."""
+    parser.add_argument("trigger", choices=("code", "dataset", "tests"), help="which repository to act for")
+    parser.add_argument("--commit", default="", help="a full commit id; default: the head of the watched branch")
+    parser.add_argument("--force", action="store_true", help="run although the same sources have been run")
+    parser.add_argument("--reason", default="", help="why, for the mail and the record")
+
+
+def main(args: argparse.Namespace, config: Config) -> int:
+    """Print how the run ended; the exit code is the pipeline's."""
+    commits = {args.trigger: args.commit} if args.commit else {}
+    folder, record = run_pipeline(config, Request(args.trigger, commits, args.force, args.reason))
+    if args.json:
+        print(json.dumps({"run": folder.run.id, "folder": str(folder.root), **json.loads(codec.to_json(record))}))
+    return record.exit_code
+
+
+def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecord]:
+    """Resolve and run; "nothing new" when the same run has ended before."""
+    context = Context(config, open_progress())
+    folder = resolve(context, request)
+    record = flow.decided(folder)
+    if record:
+        say(
+            f"nothing new: run {folder.run.id} of the same commits, settings and live version has ended ({record.note})"
+        )
+    else:
+        record = flow.execute(context, folder)
+        say(verdict(request.trigger, record))
+    if record.hint:
+        say(f"  hint: {record.hint}")
+    say(f"  everything about it: {folder.root}")
+    return folder, record
+
+
+def verdict(trigger: Trigger, record: StepRecord) -> str:
+    """How the run ended, in one line."""
+    words = {"done": "YES", "enough": "NOTHING TO DO", "no": "NO", "failed": "FAILED"}[record.outcome]
+    return f"{words}: push to {trigger}, {record.step}: {record.note}"
+
+
+def say(text: str) -> None:
+    """A line for the person who waits; a closed pipe (the pusher went away) does not stop us."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        sys.stderr = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115  (for the rest of this process)

@@ -1,0 +1,119 @@
+"""`trainyard watch`: polls the three repositories, and runs a pipeline for what is new. For remotes without hooks.
+
+What has been seen is kept in `watch.json` after the run has ended. A watcher that was killed finds its run
+unfinished and goes on with it, so that each commit is acted upon once, over restarts too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines import git
+from pipelines.commands.run import run_pipeline, say
+from pipelines.config import Config
+from pipelines.steps.resolve import Request
+from registry.errors import ConfigError, PipelineError, TryAgain
+from registry.files import write_whole
+from registry.nouns import Trigger
+
+TRIGGERS: tuple[Trigger, ...] = ("code", "dataset", "tests")  # a new code commit takes the newest data and tests along
+LONGEST_WAIT = 300.0  # seconds between two tries at a remote that is down
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be asked for."""
+    parser.add_argument(
+        "--interval", type=float, default=15.0, metavar="SECONDS", help="between two looks (default 15)"
+    )
+    parser.add_argument("--once", action="store_true", help="look once, act on what is new, and end")
+
+
+def main(args: argparse.Namespace, config: Config) -> int:
+    """Look until SIGTERM or Ctrl-C; with --once the exit code is that of the run."""
+    watcher = Watcher(config)
+    with _alone(watcher.file.with_suffix(".lock")):
+        return _watch(watcher, args)
+
+
+def _watch(watcher: Watcher, args: argparse.Namespace) -> int:
+    say(
+        f"watching {watcher.config.repositories.branch} of code, dataset and tests every {args.interval:g} s; stop with Ctrl-C"
+    )
+    while True:
+        code = watcher.look()
+        if args.once:
+            return code
+        threading.Event().wait(args.interval if code != TryAgain.exit_code else min(args.interval * 4, LONGEST_WAIT))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TryAgain(f"another watcher is at work ({path})", hint="stop it first") from None
+        yield
+
+
+class Watcher:
+    """Remembers the heads it has acted upon, in `<home>/watch.json`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.file = Path(config.home) / "watch.json"
+        self.troubles: dict[str, str] = {}
+
+    def look(self) -> int:
+        """Act upon what is new; gives the exit code of the run, 0 without one, 75 when the run could not be started."""
+        seen, heads = self._seen(), self._heads()
+        new = [name for name in TRIGGERS if name in heads and heads[name] != seen.get(name)]
+        if not new or len(heads | seen) < len(TRIGGERS):
+            return 0  # nothing new, or a repository that nobody has seen yet
+        trigger = new[0]
+        say(f"new in {', '.join(f'{name} {heads[name][:7]}' for name in new)}")
+        try:
+            commits = {**seen, **heads}
+            _folder, record = run_pipeline(self.config, Request(trigger, commits, reason="seen by trainyard watch"))
+            code = record.exit_code
+        except TryAgain as error:
+            say(f"not now: {error}")
+            return error.exit_code
+        except PipelineError as error:  # a person must act; the next commit may be what they do
+            say(f"FAILED: push to {trigger}: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
+            code = error.exit_code
+        if code != TryAgain.exit_code:
+            write_whole(self.file, json.dumps({"schema": 1, "seen": seen | heads}).encode())
+        return code
+
+    def _heads(self) -> dict[str, str]:
+        """The heads that can be read now; each trouble is told once, and again when it has changed."""
+        heads: dict[str, str] = {}
+        for name in TRIGGERS:
+            try:
+                heads[name] = git.head(getattr(self.config.repositories, name), self.config.repositories.branch, name)
+                if self.troubles.pop(name, None):
+                    say(f"{name} can be read again")
+            except PipelineError as error:
+                if self.troubles.get(name) != str(error):
+                    say(f"still watching, but: {error}")
+                self.troubles[name] = str(error)
+        return heads
+
+    def _seen(self) -> dict[str, str]:
+        try:
+            seen = json.loads(self.file.read_bytes())["seen"]
+            return {name: str(seen[name]) for name in TRIGGERS if name in seen}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError):
+            raise ConfigError(
+                f"{self.file} is not readable", hint="delete it: the heads are then taken as new"
+            ) from None
