@@ -1,0 +1,150 @@
+"""An approval holds for one model, one version, one card, and for a time."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from itsdangerous import URLSafeTimedSerializer
+
+from pipelines.approval import MIN_SECRET, PURPOSE, approval_secret, check_token, expires_at, make_token
+from registry.errors import ConfigError, Rejected
+
+SECRET = "correct horse battery staple, and then some"
+CARD = "c" * 64
+DAY = 86400
+
+
+def check(token, *, secret=SECRET, model="digits", version=3, card=CARD, valid_days=7):
+    return check_token(secret, token, model, version, card, valid_days)
+
+
+def test_a_token_approves_what_it_was_made_for():
+    assert check(make_token(SECRET, "digits", 3, CARD))
+
+
+def test_each_token_has_an_id_of_its_own_that_stays_the_same():
+    first, second = (make_token(SECRET, "digits", 3, CARD) for _ in range(2))
+    assert check(first) == check(first) != check(second)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"model": "letters"}, "is for digits version 3, not for letters version 3"),
+        ({"version": 4}, "is for digits version 3, not for digits version 4"),
+        ({"card": "d" * 64}, "another card of digits version 3: cccccccccccc…, not dddddddddddd…"),
+        ({"secret": SECRET + "!"}, "altered, or signed with another secret"),
+    ],
+    ids=["model", "version", "card", "secret"],
+)
+def test_a_foreign_token_is_rejected_with_the_reason(other, said):
+    with pytest.raises(Rejected, match=said) as no:
+        check(make_token(SECRET, "digits", 3, CARD), **other)
+    assert no.value.exit_code == 3
+    assert no.value.hint
+
+
+def test_a_token_holds_until_its_last_minute_and_then_tells_when_it_expired():
+    now = time.time()
+    check(make_token(SECRET, "digits", 3, CARD, at=now - 7 * DAY + 60))
+    made_at = now - 7 * DAY - 60
+    with pytest.raises(Rejected) as no:
+        check(make_token(SECRET, "digits", 3, CARD, at=made_at))
+    assert f"expired at {expires_at(7, at=made_at)}" in str(no.value)
+
+
+def test_a_token_from_the_future_blames_the_clocks():
+    with pytest.raises(Rejected, match="yet to come"):
+        check(make_token(SECRET, "digits", 3, CARD, at=time.time() + 3600))
+
+
+TOKEN = make_token(SECRET, "digits", 3, CARD)
+
+
+@given(st.integers(0, len(TOKEN) - 1), st.characters())
+@settings(max_examples=500)
+def test_any_changed_character_is_rejected(position, character):
+    assume(character != TOKEN[position])
+    with pytest.raises(Rejected):
+        check(TOKEN[:position] + character + TOKEN[position + 1 :])
+
+
+def test_the_last_character_has_no_twin():
+    """Six bits are sent and four are used: 15 other letters mean the same signature to a decoder."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for letter in letters.replace(TOKEN[-1], ""):
+        with pytest.raises(Rejected, match="altered"):
+            check(TOKEN[:-1] + letter)
+
+
+@given(st.one_of(st.text(max_size=200), st.text("abcXYZ019-_.", max_size=300), st.just("a" * 3000)))
+def test_nonsense_is_rejected_and_never_a_traceback(text):
+    with pytest.raises(Rejected):
+        check(text)
+
+
+def test_a_token_signed_for_another_purpose_or_with_a_weaker_digest_is_rejected():
+    content = {"id": "x", "model": "digits", "version": 3, "card": CARD}
+    for serializer in (URLSafeTimedSerializer(SECRET), URLSafeTimedSerializer(SECRET, salt=PURPOSE)):
+        with pytest.raises(Rejected):
+            check(serializer.dumps(content))
+
+
+def test_the_environment_gives_the_secret(tmp_path):
+    assert approval_secret(tmp_path, {"TRAINYARD_APPROVAL_SECRET": SECRET}) == SECRET
+    (tmp_path / "mounted").write_text(SECRET + "\n")
+    assert approval_secret(tmp_path, {"TRAINYARD_APPROVAL_SECRET_FILE": str(tmp_path / "mounted")}) == SECRET
+    assert [each.name for each in tmp_path.iterdir()] == ["mounted"]
+
+
+def test_without_one_a_secret_is_made_once_and_only_its_owner_may_read_it(tmp_path):
+    home = tmp_path / "home"
+    secret = approval_secret(home, {})
+    assert len(secret) >= MIN_SECRET
+    assert approval_secret(home, {}) == secret
+    assert [each.name for each in home.iterdir()] == ["approval.secret"]
+    assert stat.S_IMODE((home / "approval.secret").stat().st_mode) == 0o600
+
+
+def test_processes_that_need_the_first_secret_at_once_agree(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from pipelines.approval import approval_secret; sys.stdin.read(1);"
+        f"print(approval_secret(Path({str(tmp_path)!r}), {{}}))"
+    )
+    # One pipe as everyone's stdin: closing it starts them together.
+    reader, writer = os.pipe()
+    crowd = [
+        subprocess.Popen([sys.executable, "-P", "-c", code], stdin=reader, stdout=subprocess.PIPE) for _ in range(6)
+    ]
+    os.close(reader)
+    os.close(writer)
+    assert len({process.communicate()[0] for process in crowd}) == 1
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620], ids=oct)
+def test_a_secret_that_others_can_reach_is_refused(tmp_path, mode):
+    approval_secret(tmp_path, {})
+    (tmp_path / "approval.secret").chmod(mode)
+    with pytest.raises(ConfigError, match=r"approval\.secret: others may read or write"):
+        approval_secret(tmp_path, {})
+
+
+def test_a_link_in_place_of_the_secret_is_refused(tmp_path):
+    (tmp_path / "elsewhere").write_text(SECRET)
+    (tmp_path / "approval.secret").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="approval"):
+        approval_secret(tmp_path, {})
+
+
+def test_a_secret_that_can_be_guessed_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=f"TRAINYARD_APPROVAL_SECRET: 8 characters, at least {MIN_SECRET}") as fault:
+        approval_secret(tmp_path, {"TRAINYARD_APPROVAL_SECRET": "hunter22"})
+    assert "hunter22" not in f"{fault.value}{fault.value.hint}"
+    (tmp_path / "approval.secret").touch(0o600)
+    with pytest.raises(ConfigError, match="0 characters"):
+        approval_secret(tmp_path, {})
