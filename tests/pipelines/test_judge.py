@@ -1,0 +1,169 @@
+"""The gate: every reason, never a yes by accident."""
+
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.judge import DIRECTION, gate_report, judge
+from registry import codec
+from registry.nouns import ClassMetrics, Evaluation, Metrics, Policy, Verdict
+
+REGRESSION = {"mae": 2.0, "rmse": 3.0, "r2": 0.8, "loss": 9.0}
+
+
+def classifier(accuracy=0.95, samples=100, recalls=(0.9, 0.95), supports=(50, 50), **values):
+    values = {"accuracy": accuracy, "loss": 0.2, "macro_f1": 0.9, "brier": 0.1, "ece": 0.02} | values
+    classes = {
+        str(i): ClassMetrics(0.9, recall, 0.9, support)
+        for i, (recall, support) in enumerate(zip(recalls, supports, strict=True))
+    }
+    return Metrics("classification", samples, values, classes)
+
+
+def test_a_good_candidate_is_accepted_with_the_policy_on_record():
+    policy = Policy(threshold=0.9, class_floor=0.8)
+    assert judge(Evaluation(classifier(), live=classifier(0.94)), policy) == Verdict(True, (), policy)
+
+
+def test_all_reasons_are_told_not_only_the_first():
+    bad = classifier(accuracy=0.5, samples=3, recalls=(0.1, math.nan), supports=(3, 0))
+    reasons = judge(Evaluation(bad, live=classifier(0.9)), Policy(class_floor=0.8)).reasons
+    assert reasons == (
+        "accuracy 0.5000 is under the threshold 0.9000",
+        "measured on 3 holdout samples, the policy wants at least 30",
+        "class '0': recall 0.1000 is under the floor 0.8000 (3 samples)",
+        "class '1' has no sample in the holdout, so its recall is not known",
+        "accuracy 0.5000 is worse than the live release's 0.9000, by more than 0.01",
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "policy", "reason"),
+    [
+        ({"mae": 2.5}, Policy("mae", 2.0), "mae 2.5000 is over the threshold 2.0000"),
+        ({"r2": 0.7}, Policy("r2", 0.8), "r2 0.7000 is under the threshold 0.8000"),
+        ({"loss": math.nan}, Policy("loss", 9.0), "loss is not a number"),
+        ({"rmse": math.inf}, Policy("rmse", 9.0), "rmse inf is over the threshold 9.0000"),
+        ({}, Policy("accuracy"), "accuracy is not measured for regression; measured: mae, rmse, r2, loss"),
+        ({}, Policy("acuracy"), f"[gate] metric: 'acuracy' is not known; known: {', '.join(DIRECTION)}"),
+        (
+            {},
+            Policy("mae", 5.0, class_floor=0.5),
+            "[gate] class_floor is set, but there are no classes (regression)",
+        ),
+        ({"r2": 0.79999999}, Policy("r2", 0.8), "r2 0.799999990 is under the threshold 0.800000000"),
+    ],
+)
+def test_the_reason_names_the_number_and_the_limit(values, policy, reason):
+    assert reason in judge(Evaluation(Metrics("regression", 50, REGRESSION | values)), policy).reasons
+
+
+@pytest.mark.parametrize(("metric", "threshold"), [("mae", 2.0), ("r2", 0.8), ("rmse", 3.5)])
+def test_a_threshold_that_is_just_reached_is_reached(metric, threshold):
+    assert judge(Evaluation(Metrics("regression", 50, REGRESSION)), Policy(metric, threshold)).accepted
+
+
+def test_a_drop_of_exactly_the_allowed_size_is_allowed():
+    assert judge(Evaluation(classifier(0.94), live=classifier(0.95)), Policy(max_drop=0.01)).accepted
+
+
+def test_a_lower_error_than_the_live_release_is_no_drop():
+    new, live = (Metrics("regression", 50, REGRESSION | {"mae": mae}) for mae in (1.0, 9.0))
+    assert judge(Evaluation(new, live), Policy("mae", 5.0, max_drop=0.0)).accepted
+    reasons = judge(Evaluation(live, new), Policy("mae", 99.0, max_drop=0.5)).reasons
+    assert reasons == ("mae 9.0000 is worse than the live release's 1.0000, by more than 0.5",)
+
+
+def test_one_number_that_is_none_is_a_no_even_if_the_gate_looks_at_another():
+    reasons = judge(Evaluation(classifier(loss=math.nan)), Policy("accuracy")).reasons
+    assert reasons == ("not a number: loss; the model answers NaN or infinity on the holdout",)
+
+
+def test_a_live_release_that_answers_nothing_comparable_is_told():
+    reasons = judge(Evaluation(classifier(), live=classifier(math.nan)), Policy()).reasons
+    assert reasons == ("accuracy of the live release is not a number on this holdout, so they cannot be compared",)
+
+
+def test_the_report_has_one_case_per_check_and_says_why_one_was_skipped():
+    report = gate_report(Evaluation(classifier(), live_note="it takes other inputs"), Policy(class_floor=0.5))
+    assert [(case.name, case.outcome) for case in report.cases] == [
+        ("accuracy at least 0.9", "passed"),
+        ("at least 30 samples", "passed"),
+        ("every metric is a number", "passed"),
+        ("class '0': recall at least 0.5", "passed"),
+        ("class '1': recall at least 0.5", "passed"),
+        ("at most 0.01 worse than the live release", "skipped"),
+    ]
+    assert report.cases[-1].message == "it takes other inputs"
+
+
+def test_a_verdict_survives_the_file():
+    verdict = judge(Evaluation(classifier(0.1)), Policy(class_floor=0.5))
+    assert codec.from_json(Verdict, codec.to_json(verdict), "verdict.json") == verdict
+
+
+numbers = st.floats(0, 1) | st.sampled_from([math.nan, math.inf, -math.inf])
+metrics = st.builds(
+    lambda names, values, samples, recalls, supports: Metrics(
+        "classification",
+        samples,
+        dict(zip(names, values, strict=False)),
+        {str(i): ClassMetrics(0.5, r, 0.5, s) for i, (r, s) in enumerate(zip(recalls, supports, strict=False))},
+    ),
+    st.permutations(list(DIRECTION)),
+    st.lists(numbers, min_size=3, max_size=8),
+    st.integers(0, 60),
+    st.lists(numbers, max_size=3),
+    st.lists(st.integers(0, 5), max_size=3),
+)
+policies = st.builds(
+    Policy,
+    metric=st.sampled_from([*DIRECTION, "nonsense"]),
+    threshold=st.floats(0, 1),
+    class_floor=st.none() | st.floats(0, 1),
+    min_samples=st.integers(0, 60),
+    max_drop=st.floats(0, 1),
+)
+evaluations = st.builds(Evaluation, candidate=metrics, live=st.none() | metrics)
+
+
+@given(evaluations, policies)
+def test_reasons_are_empty_exactly_when_it_is_accepted(evaluation, policy):
+    verdict = judge(evaluation, policy)
+    assert verdict.accepted == (not verdict.reasons)
+    assert all(reason and "\n" not in reason for reason in verdict.reasons)
+
+
+@given(evaluations, policies, st.sampled_from(list(DIRECTION)))
+def test_nan_is_never_accepted(evaluation, policy, name):
+    values = evaluation.candidate.values | {name: math.nan}
+    spoiled = dataclasses.replace(evaluation.candidate, values=values)
+    assert not judge(dataclasses.replace(evaluation, candidate=spoiled), policy).accepted
+
+
+@given(evaluations, policies, st.floats(0, 2), st.floats(0, 1), st.integers(0, 10))
+def test_worse_metrics_never_turn_a_no_into_a_yes(evaluation, policy, by, recall, fewer):
+    new = evaluation.candidate
+    worse = dataclasses.replace(
+        new,
+        samples=new.samples - fewer,
+        values={name: value - by * DIRECTION[name] for name, value in new.values.items()},
+        classes={name: dataclasses.replace(each, recall=each.recall - recall) for name, each in new.classes.items()},
+    )
+    if judge(dataclasses.replace(evaluation, candidate=worse), policy).accepted:
+        assert judge(evaluation, policy).accepted
+
+
+@given(evaluations, policies, st.floats(0, 2))
+def test_a_stricter_policy_never_turns_a_no_into_a_yes(evaluation, policy, by):
+    stricter = dataclasses.replace(
+        policy,
+        threshold=policy.threshold + by * DIRECTION.get(policy.metric, 1),
+        max_drop=policy.max_drop - by,
+        min_samples=policy.min_samples + int(by * 10),
+    )
+    if judge(evaluation, stricter).accepted:
+        assert judge(evaluation, policy).accepted
