@@ -81,7 +81,8 @@ def _sources_of_candidate(context: Context, request: Request, newest: int | None
     """New tests are about the candidate that stands: its code, its data."""
     if newest is None:
         raise ConfigError(
-            f"{context.config.model} has no candidate to test yet", hint="push to code first, or run `trainyard run code`"
+            f"{context.config.model} has no candidate to test yet",
+            hint="push to code first, or run `trainyard run code`",
         )
     tests = request.commits.get("tests") or git.head(context.url("tests"), context.config.repositories.branch, "tests")
     card = candidates.card(context.store, context.config.model, newest)

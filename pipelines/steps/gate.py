@@ -1,0 +1,23 @@
+"""gate: yes, or every reason for no."""
+
+from __future__ import annotations
+
+from pipelines.context import Context
+from pipelines.judge import gate_report, judge
+from pipelines.runs import RunFolder
+from registry import codec
+from registry.errors import Rejected
+from registry.nouns import Evaluation
+from training.junit import write_junit
+
+
+def main(context: Context, folder: RunFolder) -> str:
+    """Write `gate/verdict.json` and `gate/junit.xml`; raises Rejected with all reasons."""
+    evaluation = codec.read(Evaluation, folder.job("evaluate") / "result.json")
+    policy = context.config.gate
+    verdict = judge(evaluation, policy)
+    write_junit(folder.job("gate") / "junit.xml", [gate_report(evaluation, policy)])
+    codec.save(verdict, folder.job("gate") / "verdict.json")
+    if not verdict.accepted:
+        raise Rejected("; ".join(verdict.reasons), hint="nothing was registered; see gate/verdict.json")
+    return f"accepted: {policy.metric} {evaluation.candidate.values[policy.metric]:.4f} on {evaluation.candidate.samples} samples"

@@ -1,0 +1,46 @@
+"""train: a model from nothing, in a worker that never sees the holdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.context import Context
+from pipelines.runs import RunFolder
+from registry import codec
+from registry.nouns import TrainJob, TrainResult
+
+
+def main(context: Context, folder: RunFolder) -> str:
+    """`train/result.json` is the TrainResult; raises WorkerFailed as the worker did."""
+    return work(context, folder, "training", {})
+
+
+def work(context: Context, folder: RunFolder, module: str, more: dict[str, Path]) -> str:
+    """Run a training or retraining worker; tells in a line what came out."""
+    job = folder.job("train")
+    codec.save(_job(context), job / "job.json")
+    inputs = {"code": folder.sources / "code", "train": folder.split("train"), "validation": folder.split("validation")}
+    context.work("train", module, job, inputs | more)
+    result = codec.read(TrainResult, job / "result.json")
+    metric = context.config.gate.metric
+    value = result.validation.get(metric, float("nan"))
+    reached = "" if result.reached else f", short of the threshold {context.config.gate.threshold:g}"
+    return f"{result.note}: {metric} {value:.4f} on the validation split{reached}; served by {result.served.engine}"
+
+
+def _job(context: Context) -> TrainJob:
+    config = context.config
+    return TrainJob(
+        model=config.model,
+        seed=config.training.seed,
+        epochs=config.training.epochs,
+        batch_size=config.training.batch_size,
+        max_attempts=config.training.max_attempts,
+        patience=config.training.patience,
+        metric=config.gate.metric,
+        threshold=config.gate.threshold,
+        command=config.training.command,
+        parity_command=("{python}", "-P", "-m", "serving.parity"),
+        retrain_epochs=config.retraining.epochs,
+        learning_rate=config.retraining.learning_rate,
+    )

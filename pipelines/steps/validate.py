@@ -1,0 +1,62 @@
+"""validate: is the data fit to learn from? Prepares the splits on the way, so that nothing is read twice."""
+
+from __future__ import annotations
+
+from pipelines.context import Context
+from pipelines.runs import RunFolder
+from registry import codec
+from registry.errors import ConfigError
+from registry.nouns import TestReport
+from training.spec import PrepareJob, Validation
+
+SHOWN = 5  # faults in the message; validation.json has them all
+
+
+def main(context: Context, folder: RunFolder) -> str:
+    """Raises ConfigError with the faults; `validate/outputs` holds `validation.json`, `junit.xml` and `data/`."""
+    found = prepare(context, folder)
+    if not found.ok:
+        words = [f"{fault.check}: {'; '.join(fault.messages)}" for fault in found.faults[:SHOWN]]
+        more = len(found.faults) - SHOWN
+        raise ConfigError(
+            f"dataset {folder.run.sources.dataset[:7]}: "
+            + " | ".join(words)
+            + (f" | and {more} more" if more > 0 else ""),
+            hint=next(
+                (fault.hint for fault in found.faults if fault.hint),
+                f"see {folder.outputs('validate')}/validation.json",
+            ),
+        )
+    expectations = _expectations(context, folder)
+    counts = ", ".join(f"{count} {split}" for split, count in found.samples.items())
+    return f"{counts} samples; {expectations}" if expectations else f"{counts} samples"
+
+
+def prepare(context: Context, folder: RunFolder) -> Validation:
+    """Check the dataset and write its splits, by a worker."""
+    job = folder.job("validate")
+    codec.save(PrepareJob(dataset=context.url("dataset").rstrip("/").rpartition("/")[2]), job / "job.json")
+    context.work("validate", "training.prepare", job, {"dataset": folder.sources / "dataset"})
+    return codec.read(Validation, job / "result.json")
+
+
+def _expectations(context: Context, folder: RunFolder) -> str:
+    """Run the dataset's own Great Expectations suite when there is one."""
+    dataset = folder.sources / "dataset"
+    if not (dataset / "expectations.json").exists():
+        return ""
+    job = folder.job("expectations")
+    index = folder.outputs("validate") / "index.parquet"
+    inputs = {"dataset": dataset} | ({"index": index} if index.exists() else {})
+    (job / "job.json").write_text("{}", encoding="utf-8")
+    context.work("expectations", "training.expectations", job, inputs)
+    report = codec.read(TestReport, job / "result.json")
+    if report.failed:
+        unchecked = [case.name for case in report.failed if case.outcome == "error"]
+        bad = [f"{case.name}: {case.message}" for case in report.failed if case.outcome == "failed"]
+        parts = [f"bad data: {'; '.join(bad[:SHOWN])}"] if bad else []
+        parts += [f"could not be checked: {', '.join(unchecked[:SHOWN])}"] if unchecked else []
+        raise ConfigError(
+            f"expectations.json: {' | '.join(parts)}", hint=f"see {folder.outputs('expectations')}/junit.xml"
+        )
+    return f"{len(report.cases)} expectations hold"
