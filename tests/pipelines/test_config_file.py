@@ -1,0 +1,152 @@
+"""`trainyard.toml`: every fault is told at once, and each source of a setting has its rank."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.config_file import find_config, load_config, outcome_settings, secret
+from registry.errors import ConfigError
+
+GOOD = """
+model = "digits"
+[repositories]
+code = "repos/code.git"
+dataset = "https://example.org/dataset.git"
+tests = "git@example.org:tests.git"
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "trainyard.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_paths_are_relative_to_the_file_and_urls_stay(written, tmp_path):
+    config = load_config(written(GOOD), {})
+    assert config.repositories.code == str(tmp_path / "repos/code.git")
+    assert config.repositories.dataset == "https://example.org/dataset.git"
+    assert config.repositories.tests == "git@example.org:tests.git"
+    assert config.home == str(tmp_path / ".trainyard")
+    assert config.registry.url == f"file://{tmp_path}/.trainyard/registry"
+
+
+def test_the_registry_follows_the_home_until_it_is_given_a_place_of_its_own(written, tmp_path):
+    text = 'home = "state"\n' + GOOD
+    assert load_config(written(text), {}).registry.url == f"file://{tmp_path}/state/registry"
+    text += '[registry]\nurl = "file://memory"\n'
+    assert load_config(written(text), {}).registry.url == f"file://{tmp_path}/memory"
+
+
+def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(written):
+    path = written(GOOD + "[gate]\nthreshold = 0.7\n")
+    assert load_config(written(GOOD), {}).gate.threshold == 0.9
+    assert load_config(written(GOOD + "[gate]\nthreshold = 0.7\n"), {}).gate.threshold == 0.7
+    environment = {"TRAINYARD_GATE_THRESHOLD": "0.8"}
+    assert load_config(path, environment).gate.threshold == 0.8
+    assert load_config(path, environment, ["gate.threshold=0.85"]).gate.threshold == 0.85
+
+
+def test_all_faults_are_told_together(written):
+    path = written(
+        'model = "digits"\ncolour = 1\n[repositories]\ncode = "a"\ndataset = "b"\n'
+        '[gate]\ntreshold = 0.9\nmin_samples = "x"\n[serving]\nport = 99999\n[mail]\nsecurity = "ssl"\n'
+    )
+    with pytest.raises(ConfigError) as error:
+        load_config(path, {}, ["nonsense"])
+    said = str(error.value)
+    for words in (
+        str(path),
+        "colour: unknown setting",
+        "gate.treshold: unknown setting, did you mean gate.threshold?",
+        "gate.min_samples: 'x' is not a whole number",
+        "serving.port: 99999 is not between 0 and 65535",
+        "mail.security: 'ssl' is not one of 'starttls', 'smtps', 'none'",
+        "repositories.tests: missing",
+        "--set nonsense: write --set section.key=value",
+    ):
+        assert words in said
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model = ", "not TOML"),
+        (GOOD.replace('"digits"', '"../etc"'), "model: '../etc' may hold letters"),
+        (GOOD.replace('"digits"', "3"), "model: 3 is not a text"),
+        (GOOD + '[gate]\nmetric = "acuracy"\n', "gate.metric: 'acuracy' is not one of accuracy"),
+        (GOOD + 'training = "fast"\n'.replace("training", "gate_"), "unknown setting"),
+        ("gate = 3\n" + GOOD, "gate: 3 is not a section, write [gate]"),
+        (GOOD + '[mail]\nhost = "mail.example.org"\nsecurity = "none"\n', "mail.security"),
+        (GOOD.replace("https://", "https://me:secret@"), "repositories.dataset: holds a password"),
+        (
+            GOOD + '[training]\ncommand = "python train.py"\n',
+            "training.command: 'python train.py' is not a list of texts",
+        ),
+        (GOOD + "[training]\nepochs = true\n", "training.epochs: True is not a whole number"),
+        (GOOD + "[training]\nepochs = 0\n", "training.epochs: 0 is not between"),
+    ],
+)
+def test_a_bad_setting_is_named(written, text, words):
+    with pytest.raises(ConfigError, match=r"trainyard\.toml") as error:
+        load_config(written(text), {})
+    assert words in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_missing_file_is_told_with_the_next_action(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"no trainyard\.toml") as error:
+        find_config(None, {})
+    assert "--config" in error.value.hint
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        load_config(tmp_path / "nowhere.toml", {})
+
+
+def test_the_file_is_found_from_a_folder_below(written, tmp_path, monkeypatch):
+    path = written(GOOD)
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert find_config(None, {}) == path
+
+
+def test_a_secret_comes_from_the_environment_or_from_a_file(tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("abc\n", encoding="utf-8")
+    assert secret("SMTP_PASSWORD", {}) == ""
+    assert secret("SMTP_PASSWORD", {"TRAINYARD_SMTP_PASSWORD": "xyz"}) == "xyz"
+    assert secret("SMTP_PASSWORD", {"TRAINYARD_SMTP_PASSWORD_FILE": str(file)}) == "abc"
+    with pytest.raises(ConfigError, match="TRAINYARD_SMTP_PASSWORD_FILE"):
+        secret("SMTP_PASSWORD", {"TRAINYARD_SMTP_PASSWORD_FILE": str(tmp_path / "none")})
+
+
+def test_only_settings_that_change_the_outcome_make_another_run(written):
+    base = outcome_settings(load_config(written(GOOD), {}))
+    assert outcome_settings(load_config(written(GOOD), {}, ["serving.port=1", "mail.host=localhost"])) == base
+    assert outcome_settings(load_config(written(GOOD), {}, ["gate.threshold=0.1"])) != base
+
+
+def test_config_show_gives_every_setting_and_no_secret(written):
+    path = written(GOOD)
+    environment = os.environ | {"TRAINYARD_SMTP_PASSWORD": "hunter2hunter2"}
+    command = [sys.executable, "-P", "-m", "pipelines", "config", "show", "--config", str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "hunter2" not in done.stdout
+    assert "TRAINYARD_SMTP_PASSWORD: set" in done.stdout
+    as_json = subprocess.run([*command, "--json"], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(as_json.stdout)["settings"]["gate"]["threshold"] == 0.9
+    again = path.with_name("again.toml")
+    again.write_text(done.stdout, encoding="utf-8")  # what it shows is a file that it reads
+    assert load_config(again, {}).gate == load_config(path, {}).gate

@@ -1,0 +1,143 @@
+"""What we ask of git, against real repositories."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from pipelines import git
+from registry.errors import ConfigError, TryAgain
+
+
+def run_git(*arguments, cwd):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    environment |= {
+        f"GIT_{who}_{what}": "dev@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    done = subprocess.run(["git", *arguments], cwd=cwd, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def bare(tmp_path):
+    run_git("init", "--quiet", "--bare", "--initial-branch=main", "code.git", cwd=tmp_path)
+    return tmp_path / "code.git"
+
+
+@pytest.fixture
+def work(tmp_path, bare):
+    run_git("clone", "--quiet", str(bare), "work", cwd=tmp_path)
+    folder = tmp_path / "work"
+    run_git("checkout", "--quiet", "-B", "main", cwd=folder)
+    return folder
+
+
+def commit(work, name, text, subject="change"):
+    (work / name).parent.mkdir(parents=True, exist_ok=True)
+    (work / name).write_text(text, encoding="utf-8")
+    run_git("add", "-A", cwd=work)
+    run_git("commit", "--quiet", "-m", subject, cwd=work)
+    run_git("push", "--quiet", "--force", "origin", "HEAD:main", cwd=work)
+    return run_git("rev-parse", "HEAD", cwd=work)
+
+
+def test_the_head_of_a_branch(bare, work):
+    sha = commit(work, "model.py", "1")
+    assert git.head(str(bare), "main", "code") == sha
+
+
+def test_an_empty_repository_is_told(bare):
+    with pytest.raises(ConfigError, match=r"\[repositories\] code: .* is empty") as error:
+        git.head(str(bare), "main", "code")
+    assert "push a first commit" in error.value.hint
+
+
+def test_a_missing_branch_is_told_with_those_there_are(bare, work):
+    commit(work, "model.py", "1")
+    with pytest.raises(ConfigError, match=r"no branch 'release' \(it has main\)"):
+        git.head(str(bare), "release", "code")
+
+
+def test_a_missing_repository_is_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"\[repositories\] dataset: cannot read .*nowhere"):
+        git.head(str(tmp_path / "nowhere"), "main", "dataset")
+
+
+def test_a_server_that_is_down_may_be_tried_again():
+    with pytest.raises(TryAgain, match=r"\[repositories\] code"):
+        git.head("git://127.0.0.1:1/code.git", "main", "code")
+
+
+def test_a_url_cannot_be_an_option():
+    with pytest.raises((ConfigError, TryAgain)):
+        git.head("--upload-pack=touch /tmp/owned", "main", "code")
+
+
+def test_a_checkout_is_the_commit_and_nothing_else(tmp_path, bare, work):
+    first = commit(work, "a/model.py", "one")
+    second = commit(work, "a/model.py", "two")
+    cache = git.Cache(tmp_path / "cache")
+    for sha, text in ((first, "one"), (second, "two")):
+        cache.fetch(str(bare), sha, "code")
+        cache.checkout(str(bare), sha, tmp_path / sha)
+        assert (tmp_path / sha / "a" / "model.py").read_text(encoding="utf-8") == text
+        assert not (tmp_path / sha / ".git").exists()
+
+
+def test_a_symbolic_link_in_a_commit_reaches_nothing_outside(tmp_path, bare, work):
+    (work / "passwd.png").symlink_to("/etc/passwd")
+    sha = commit(work, "x", "1")
+    cache = git.Cache(tmp_path / "cache")
+    cache.fetch(str(bare), sha, "dataset")
+    cache.checkout(str(bare), sha, tmp_path / "tree")
+    assert not (tmp_path / "tree" / "passwd.png").is_symlink()
+    assert (tmp_path / "tree" / "passwd.png").read_text(encoding="utf-8") == "/etc/passwd"
+
+
+def test_a_commit_lost_to_a_forced_push_is_told(tmp_path, bare, work):
+    commit(work, "a", "1")
+    lost = "1234567890" * 4
+    with pytest.raises(ConfigError, match="does not have commit 123456789012") as error:
+        git.Cache(tmp_path / "cache").fetch(str(bare), lost, "code")
+    assert "forced push" in error.value.hint
+
+
+def test_a_commit_once_fetched_survives_a_forced_push(tmp_path, bare, work):
+    cache = git.Cache(tmp_path / "cache")
+    old = commit(work, "a", "1")
+    cache.fetch(str(bare), old, "code")
+    run_git("commit", "--quiet", "--amend", "-m", "rewritten", cwd=work)
+    new = commit(work, "a", "2")
+    run_git("reflog", "expire", "--expire=now", "--all", cwd=bare)
+    run_git("gc", "--quiet", "--prune=now", cwd=bare)
+    cache.fetch(str(bare), new, "code")
+    cache.fetch(str(bare), old, "code")
+    cache.checkout(str(bare), old, tmp_path / "old")
+    assert (tmp_path / "old" / "a").read_text(encoding="utf-8") == "1"
+
+
+def test_the_commits_since_the_last_release_in_words(tmp_path, bare, work):
+    cache = git.Cache(tmp_path / "cache")
+    old = commit(work, "a", "1", "first words")
+    commit(work, "a", "2", "second words")
+    new = commit(work, "a", "3", "third words")
+    cache.fetch(str(bare), new, "code")
+    assert [each.subject for each in cache.commits(str(bare), old, new)] == ["third words", "second words"]
+    assert [each.subject for each in cache.commits(str(bare), None, new)] == ["third words"]
+    assert [each.subject for each in cache.commits(str(bare), "f" * 40, new)] == ["third words"]
+
+
+def test_it_works_inside_a_hook_where_git_sets_its_own_variables(tmp_path, bare, work, monkeypatch):
+    sha = commit(work, "a", "1")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("GIT_QUARANTINE_PATH", str(tmp_path / "elsewhere"))
+    cache = git.Cache(tmp_path / "cache")
+    cache.fetch(str(bare), sha, "code")
+    cache.checkout(str(bare), sha, tmp_path / "tree")
+    assert (tmp_path / "tree" / "a").exists()
+
+
+def test_a_password_never_shows():
+    assert git.shown("https://me:secret@example.org/x.git") == "https://example.org/x.git"
