@@ -1,0 +1,204 @@
+"""Measures against scikit-learn's, and the paired difference."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from pipelines.workers.comparing import _student, compare
+from pipelines.workers.measures import Answers, Estimates, classification, grade, join, regression, take, value
+
+CLASSES = ("cat", "dog", "owl", "pig")
+
+
+def softmax(scores):
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@st.composite
+def answers(draw, classes=CLASSES):
+    seed, samples = draw(st.integers(0, 10_000)), draw(st.integers(1, 60))
+    present = draw(st.lists(st.integers(0, len(classes) - 1), min_size=1, max_size=4))  # a class may be absent
+    random = np.random.default_rng(seed)
+    truth = random.choice(present, samples)
+    return truth, softmax(random.normal(size=(samples, len(classes))) * draw(st.floats(0.1, 30)))
+
+
+def graded(truth, probabilities, own=CLASSES, classes=CLASSES):
+    return grade(probabilities, truth, own, classes)
+
+
+@given(answers())
+def test_a_classifier_is_measured_as_scikit_learn_measures_it(case):
+    truth, p = case
+    found, labels = classification(graded(truth, p), CLASSES), range(len(CLASSES))
+    guess = p.argmax(axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns of absent classes; we say NaN
+        per_class = reference.precision_recall_fscore_support(truth, guess, labels=labels, zero_division=np.nan)
+        macro = reference.f1_score(truth, guess, labels=labels, average="macro", zero_division=np.nan)
+        loss = reference.log_loss(truth, p, labels=labels)
+    assert found.values["accuracy"] == pytest.approx(reference.accuracy_score(truth, guess))
+    assert found.values["macro_f1"] == pytest.approx(macro)
+    assert found.values["loss"] == pytest.approx(loss, rel=1e-5, abs=2e-7)  # it clips at 1 - eps, too
+    brier = reference.brier_score_loss(truth, p, labels=labels, scale_by_half=False)
+    assert found.values["brier"] == pytest.approx(brier, abs=1e-6)
+    assert np.array_equal(found.confusion, reference.confusion_matrix(truth, guess, labels=labels))
+    for i, name in enumerate(CLASSES):
+        each = found.classes[name]
+        wanted = [column[i] for column in per_class]
+        assert [each.precision, each.recall, each.f1, each.support] == pytest.approx(wanted, nan_ok=True)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6, width=32), st.floats(-1e6, 1e6, width=32)), min_size=2, max_size=40),
+)
+def test_a_regression_is_measured_as_scikit_learn_measures_it(pairs):
+    truth, guess = np.array(pairs).T
+    assume(truth.std() == 0 or truth.std() > 1e-3)
+    found = regression(Estimates(truth, guess)).values
+    assert found["mae"] == pytest.approx(reference.mean_absolute_error(truth, guess))
+    assert found["rmse"] == pytest.approx(reference.root_mean_squared_error(truth, guess))
+    assert found["loss"] == pytest.approx(reference.mean_squared_error(truth, guess))
+    assert found["r2"] == pytest.approx(reference.r2_score(truth, guess))
+
+
+@given(answers())
+def test_calibration_bins_hold_every_sample_once_and_make_the_error(case):
+    found = classification(graded(*case), CLASSES)
+    assert sum(samples for _, _, samples in found.calibration) == found.samples
+    gaps = sum(samples * abs(mean - hits) for mean, hits, samples in found.calibration)
+    assert found.values["ece"] == pytest.approx(gaps / found.samples)
+    assert all(low[0] < high[0] for low, high in zip(found.calibration, found.calibration[1:], strict=False))
+
+
+def test_a_perfect_model_is_perfect():
+    truth = np.array([0, 1, 2, 3] * 5)
+    found = classification(graded(truth, np.eye(4)[truth]), CLASSES)
+    assert found.values == pytest.approx({"accuracy": 1, "loss": 0, "macro_f1": 1, "brier": 0, "ece": 0})
+    assert found.calibration == ((1.0, 1.0, 20),)
+
+
+def test_a_class_without_samples_has_no_recall_but_keeps_its_place():
+    truth = np.array([0, 0, 1])
+    found = classification(graded(truth, np.eye(4)[[0, 2, 1]]), CLASSES)
+    assert found.classes["owl"].support == 0
+    assert math.isnan(found.classes["owl"].recall)
+    assert found.classes["owl"].precision == 0
+    assert math.isnan(found.classes["pig"].f1)
+    assert found.values["macro_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)  # pig: neither in truth nor predicted
+
+
+def test_an_answer_that_is_no_number_is_wrong_and_spoils_the_loss():
+    truth, p = np.array([0, 1, 2]), np.eye(4)[[0, 1, 2]]
+    p[1, 3] = math.nan
+    found = classification(graded(truth, p), CLASSES)
+    assert found.values["accuracy"] == pytest.approx(2 / 3)
+    assert all(math.isnan(found.values[name]) for name in ("loss", "brier", "ece"))
+    assert found.classes["dog"].recall == 0
+    assert math.isnan(regression(Estimates(np.array([1.0, 2.0]), np.array([1.0, math.nan]))).values["r2"])
+
+
+def test_no_samples_are_no_numbers():
+    none = graded(np.array([], dtype=int), np.empty((0, 4)))
+    assert all(math.isnan(each) for each in classification(none, CLASSES).values.values())
+    assert all(math.isnan(each) for each in regression(Estimates(np.array([]), np.array([]))).values.values())
+
+
+def test_classes_are_matched_by_name():
+    truth = np.array([0, 1, 2, 3])  # cat dog owl pig; the model knows pig, emu, cat
+    p = np.array([[0, 0, 1], [0.5, 0.1, 0.4], [0.1, 0.9, 0], [1, 0, 0]])
+    found = graded(truth, p, own=("pig", "emu", "cat"))
+    assert found.predicted.tolist() == [0, 3, -1, 3]
+    assert (found.truth == found.predicted).tolist() == [True, False, False, True]
+    assert found.brier[1] == pytest.approx(0.25 + 0.01 + 0.16 + 1)  # nothing on dog
+    assert found.log_loss[1] == pytest.approx(-math.log(np.finfo(np.float32).eps))
+
+
+@given(answers(), st.integers(1, 7))
+def test_batches_make_no_difference(case, size):
+    truth, p = case
+    parts = [graded(truth[i : i + size], p[i : i + size]) for i in range(0, len(truth), size)]
+    whole, joined = graded(truth, p), join(parts)
+    assert all(np.array_equal(getattr(whole, name), getattr(joined, name)) for name in Answers.__slots__)
+
+
+def right(*flags):
+    flags = np.array(flags)
+    return Answers(np.zeros(len(flags), int), np.where(flags, 0, 1), *[np.full(len(flags), 0.5)] * 3)
+
+
+def test_the_accuracy_interval_is_that_of_agresti_and_min():
+    """Their rule by hand: 5 won, 1 lost of 20; half a sample more in each of the four cells."""
+    new = right(*[True] * 15, *[False] * 5)
+    live = right(*[True] * 10, *[False] * 5, True, *[False] * 4)
+    found = compare(new, live, "accuracy", 7, seed=1)
+    middle, width = (5.5 - 1.5) / 22, 1.959964 * math.sqrt(5.5 + 1.5 - (5.5 - 1.5) ** 2 / 22) / 22
+    assert (found.low, found.high) == pytest.approx((middle - width, middle + width), abs=1e-6)
+    assert (found.difference, found.live_version, found.samples) == (pytest.approx(0.2), 7, 20)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50))
+def test_the_accuracy_interval_holds_the_difference_and_mirrors(pairs):
+    new, live = right(*[a for a, _ in pairs]), right(*[b for _, b in pairs])
+    found, mirrored = compare(new, live, "accuracy", 1, 1), compare(live, new, "accuracy", 1, 1)
+    assert -1 <= found.low <= found.difference <= found.high <= 1
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_the_mae_interval_is_students_and_positive_is_better():
+    random = np.random.default_rng(3)
+    truth = random.normal(size=25)
+    new, live = (Estimates(truth, truth + random.normal(0, spread, 25)) for spread in (0.1, 1.0))
+    found = compare(new, live, "mae", 1, seed=1)
+    errors = np.abs(live.truth - live.predicted) - np.abs(new.truth - new.predicted)
+    width = 2.063899 * errors.std(ddof=1) / 5  # t(24)
+    assert found.difference == pytest.approx(errors.mean())
+    assert found.difference > 0
+    assert (found.low, found.high) == pytest.approx((errors.mean() - width, errors.mean() + width), rel=1e-5)
+
+
+@pytest.mark.parametrize(("freedom", "wanted"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (5, 2.5706), (29, 2.0452)])
+def test_students_quantile(freedom, wanted):
+    assert _student(freedom) == pytest.approx(wanted, rel=2e-3)
+
+
+@pytest.mark.parametrize("metric", ["loss", "macro_f1", "brier", "ece"])
+def test_other_metrics_are_resampled_in_pairs_and_repeatably(metric):
+    random = np.random.default_rng(5)
+    truth = random.integers(4, size=80)
+    good, poor = (graded(truth, softmax(random.normal(size=(80, 4)) + skill * np.eye(4)[truth])) for skill in (4, 0.5))
+    found = compare(good, poor, metric, 1, seed=1)
+    assert found == compare(good, poor, metric, 1, seed=1)
+    assert found.low < found.difference < found.high
+    same = compare(good, good, metric, 1, seed=1)
+    assert (same.difference, same.low, same.high) == (0, 0, 0)
+    assert found.difference > 0
+    assert compare(poor, good, metric, 1, seed=1).difference < 0
+
+
+def test_the_bootstrap_agrees_with_the_formula_for_a_mean():
+    random = np.random.default_rng(9)
+    truth = random.normal(size=400)
+    new, live = (Estimates(truth, truth + random.normal(0, spread, 400)) for spread in (1.0, 1.2))
+    found = compare(new, live, "loss", 1, seed=2)
+    squares = (live.truth - live.predicted) ** 2 - (new.truth - new.predicted) ** 2
+    width = 1.96 * squares.std(ddof=1) / 20
+    assert (found.low, found.high) == pytest.approx((squares.mean() - width, squares.mean() + width), abs=0.04)
+
+
+def test_nothing_is_compared_with_nan():
+    found = compare(Estimates(np.ones(3), np.array([1, 2, math.nan])), Estimates(np.ones(3), np.ones(3)), "r2", 1, 1)
+    assert math.isnan(found.difference)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_samples_may_be_taken_twice():
+    each = take(Estimates(np.array([1.0, 2.0]), np.array([1.0, 5.0])), np.array([1, 1, 0]))
+    assert value("mae", each) == pytest.approx(2.0)
