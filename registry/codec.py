@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from registry.errors import Corrupt
-from registry.files import write_new, write_whole
+from registry.files import sha256_bytes, write_new, write_whole
 
 SCHEMA = 1
 T = TypeVar("T")
@@ -20,21 +20,35 @@ T = TypeVar("T")
 
 def to_json(noun: object) -> bytes:
     """The bytes of a noun: sorted keys, `schema`, NaN and infinity as null, one line feed at the end."""
+    return _dump({"schema": SCHEMA} | _plain(noun))
+
+
+def seal(noun: object) -> bytes:
+    """The bytes of a noun as the registry keeps it: with its own SHA-256 as `seal`, so that any altered byte shows."""
     body = {"schema": SCHEMA} | _plain(noun)
-    return json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1).encode() + b"\n"
+    return _dump(body | {"seal": sha256_bytes(_dump(body))})
 
 
-def from_json(kind: type[T], data: bytes, where: str) -> T:
-    """The noun in `data`; raises Corrupt, naming `where` and the field."""
+def from_json(kind: type[T], data: bytes, where: str, *, sealed: bool = False) -> T:
+    """The noun in `data`; raises Corrupt, naming `where` and the field. A seal must hold; with `sealed` it must be there."""
     try:
-        raw = json.loads(data)
-    except ValueError as error:
+        raw = json.loads(data, parse_constant=_not_json)
+    except (ValueError, RecursionError) as error:
         raise Corrupt(f"{where}: not JSON: {error}") from None
-    if not isinstance(raw, dict) or raw.pop("schema", None) != SCHEMA:
+    if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
         raise Corrupt(
             f"{where}: not a file of schema {SCHEMA}", hint="it was written by another version of Trainyard, or by hand"
         )
+    if sealed or "seal" in raw:
+        _check_seal(raw, data, where)
+    del raw["schema"]
     return typing.cast("T", _build(kind, raw, where))
+
+
+def _check_seal(raw: dict[str, Any], data: bytes, where: str) -> None:
+    found = raw.pop("seal", "none")
+    if found != sha256_bytes(_dump(raw)) or data != _dump(raw | {"seal": found}):
+        raise Corrupt(f"{where}: was altered: its seal does not hold", hint="restore this file from a backup")
 
 
 def read(kind: type[T], path: Path) -> T:
@@ -50,6 +64,15 @@ def save(noun: object, path: Path) -> None:
 def save_new(noun: object, path: Path) -> None:
     """Write a noun whole, or raise FileExistsError."""
     write_new(path, to_json(noun))
+
+
+def _dump(body: dict[str, Any]) -> bytes:
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return text.encode(errors="backslashreplace")  # half a surrogate pair becomes its JSON escape
+
+
+def _not_json(constant: str) -> typing.NoReturn:
+    raise ValueError(constant)
 
 
 def _plain(value: Any) -> Any:

@@ -264,6 +264,15 @@ class LoadReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """This run takes this number. The registry's word that no other run gets it."""
+
+    model: str
+    version: int
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """Which tests commit tried a version, in which engine, with which result; append-only per version."""
 

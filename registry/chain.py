@@ -1,0 +1,118 @@
+"""Append-only records: `<folder>/000001.json`, `000002.json`, …, each with the SHA-256 of the one before it.
+
+The next number is taken by an exclusive create, so no lock is needed: of those who append at once, one wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from registry import codec
+from registry.errors import Corrupt, TryAgain
+from registry.files import sha256_bytes
+from registry.stores import Store
+
+
+class Record(Protocol):
+    """One link of a chain."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def previous(self) -> str: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+class LostRace(TryAgain):
+    """Someone else has appended meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain(Generic[R]):
+    """The records of one kind in one folder."""
+
+    store: Store
+    kind: type[R]
+    folder: str
+    first: str = ""
+    """What the first record names as `previous`."""
+
+    def name(self, number: int) -> str:
+        """The file of one record."""
+        return f"{self.folder}/{number:06d}.json"
+
+    def numbers(self) -> list[int]:
+        """The numbers that are there, in order, by one listing."""
+        found = (name.removesuffix(".json") for name in self.store.names(self.folder))
+        return sorted(int(each) for each in found if each.isdecimal() and each.isascii())
+
+    def last(self) -> int:
+        """The highest number; 0 when there is none."""
+        return max(self.numbers(), default=0)
+
+    def read(self, number: int) -> R:
+        """One record with its seal and number checked; raises FileNotFoundError or Corrupt."""
+        return self._decode(number, self.store.get(self.name(number)))
+
+    def read_all(self) -> list[R]:
+        """All records in order, the chain checked; raises Corrupt."""
+        records, problems = self.check()
+        if problems:
+            raise Corrupt(problems[0], hint="`trainyard registry verify` tells all; restore the file from a backup")
+        return records
+
+    def append(self, make: Callable[[int, str], R], after: int) -> R:
+        """Append `make(number, previous)` with the number `after` + 1.
+
+        Raises LostRace when `after` is not the last number (any more), Corrupt when the last record was altered.
+        """
+        number, previous = after + 1, self.first
+        if self.last() != after:
+            raise self._lost(number)
+        if after:
+            data = self.store.get(self.name(after))
+            self._decode(after, data)
+            previous = sha256_bytes(data)
+        record = make(number, previous)
+        try:
+            self.store.create(self.name(number), codec.seal(record))
+        except FileExistsError:
+            raise self._lost(number) from None
+        return record
+
+    def check(self) -> tuple[list[R], list[str]]:
+        """The readable records in order, and every fault of the chain."""
+        records: list[R] = []
+        problems: list[str] = []
+        expected, previous = 1, self.first
+        for number in self.numbers():
+            if number != expected:
+                problems.append(f"{self.name(expected)}: is missing, though {number:06d}.json is there")
+                previous = ""
+            data = self.store.get(self.name(number))
+            try:
+                record = self._decode(number, data)
+            except Corrupt as error:
+                problems.append(str(error))
+                previous = ""
+            else:
+                records.append(record)
+                if previous != record.previous and (previous or number == 1):
+                    problems.append(f"{self.name(number)}: does not follow the record before it: one was altered")
+                previous = sha256_bytes(data)
+            expected = number + 1
+        return records, problems
+
+    def _decode(self, number: int, data: bytes) -> R:
+        where = self.name(number)
+        record = codec.from_json(self.kind, data, where, sealed=True)
+        if record.number != number:
+            raise Corrupt(f"{where}: says that it is number {record.number}", hint="restore this file from a backup")
+        return record
+
+    def _lost(self, number: int) -> LostRace:
+        return LostRace(f"{self.name(number)}: someone else was quicker", hint="look at what they did, then run again")

@@ -1,0 +1,219 @@
+"""The registry in a folder, on any file system with hard links, also over a network.
+
+A file is written under a hidden name, fsynced, and then linked to its name: `link`, unlike `rename`, refuses a taken
+name. So no lock is needed, and a killed writer leaves at most a hidden file, which is swept a day later.
+Files that come with their SHA-256 are kept once: `.store/objects/ab/<sha256>` and every name are links to one file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
+from registry.files import CHUNK, sha256_bytes, sha256_file, sync_folder
+from registry.stores import check_name
+
+ABANDONED = 24 * 3600  # seconds without a write after which an unfinished file belongs to nobody
+FULL = {errno.ENOSPC, errno.EDQUOT}
+AWAY = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+
+class FolderStore:
+    """`file:///absolute/folder`; the folder appears with the first file. See `registry.stores.Store`."""
+
+    def __init__(self, url: str) -> None:
+        path = url.removeprefix("file://")
+        if path == url or not path.startswith("/"):
+            raise ConfigError(f"[registry] url: {url!r} is not file:// and an absolute folder")
+        self._root = Path(path)
+        self._objects = self._root / ".store" / "objects"
+        self._unfinished = self._root / ".store" / "unfinished"
+        self._durable: set[Path] = {self._root}  # folders whose own name is known to survive a power cut
+        self._swept = False
+        with self._told():
+            self._used = self._unfinished.is_dir()
+
+    def get(self, name: str) -> bytes:
+        with self._told():
+            return self._file(name).read_bytes()
+
+    def path(self, name: str) -> Path:
+        path = self._file(name)
+        with self._told():
+            if not path.is_file():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return path
+
+    def names(self, folder: str) -> list[str]:
+        path = self._file(folder) if folder else self._root
+        try:
+            with self._told(), os.scandir(path) as entries:
+                return sorted(each.name + "/" * each.is_dir() for each in entries if not each.name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    def create(self, name: str, data: bytes | Path, sha256: str = "") -> None:
+        target = self._file(name)
+        with self._told():
+            if os.path.lexists(target):  # before any byte is copied
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+            self._begin()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not (sha256 and self._link_known(data, sha256, target)):
+                self._write(data, sha256, target)
+            self._make_durable(target.parent)
+
+    def probe(self) -> None:
+        with self._told():
+            self._begin()
+            with self._new_file(b"", "") as new:
+                link = new.with_name(new.name + "-link")
+                _link(new, link)
+                link.unlink()
+
+    def _file(self, name: str) -> Path:
+        return self._root / check_name(name)
+
+    def _begin(self) -> None:
+        """Have the hidden folders; never begin anew where a registry was before (a disk that is not mounted)."""
+        if self._used and not self._unfinished.is_dir():
+            raise self._gone()
+        if not self._used:
+            new = [each for each in (self._root, *self._root.parents) if not each.exists()]
+            self._unfinished.mkdir(parents=True, exist_ok=True)
+            for each in new:
+                sync_folder(each.parent)
+            self._used = True
+
+    def _gone(self) -> TryAgain:
+        return TryAgain(f"{self._root}: the registry is gone from its folder", hint="is its disk mounted?")
+
+    def _link_known(self, data: bytes | Path, sha256: str, target: Path) -> bool:
+        """Link `target` to the same bytes that are kept already; False when there are none that can be trusted."""
+        known = self._object(sha256)
+        if not known.is_file():
+            return False
+        _check(sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data), sha256, data)
+        if sha256_file(known) != sha256:  # rotten: it is not spread any further
+            return False
+        try:
+            os.link(known, target)
+        except OSError as error:
+            if error.errno in {errno.EMLINK, errno.EPERM}:  # too many links, or another user's file: an own copy
+                return False
+            raise
+        return True
+
+    def _write(self, data: bytes | Path, sha256: str, target: Path) -> None:
+        with self._new_file(data, sha256) as new:
+            if sha256:
+                known = self._object(sha256)
+                known.parent.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    _link(new, known)
+            _link(new, target)
+
+    @contextlib.contextmanager
+    def _new_file(self, data: bytes | Path, sha256: str) -> Iterator[Path]:
+        """A hidden file with all of `data`, safe on disk; it is unlinked at the end."""
+        fd, name = tempfile.mkstemp(dir=self._unfinished)
+        try:
+            digest = hashlib.sha256()
+            with (
+                os.fdopen(fd, "wb", buffering=0) as file,
+                io.BytesIO(data) if isinstance(data, bytes) else data.open("rb", buffering=0) as source,
+            ):
+                while chunk := source.read(CHUNK):
+                    digest.update(chunk)
+                    _write_all(file, chunk)
+                if sha256:
+                    _check(digest.hexdigest(), sha256, data)
+                os.fchmod(fd, 0o444)  # not to be altered by accident; other users may read it
+                os.fsync(fd)
+                self._sweep(os.fstat(fd).st_mtime)
+            yield Path(name)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def _sweep(self, now: float) -> None:
+        """Remove what killed writers left. `now` comes from the file system: clocks of other machines may differ."""
+        if self._swept:
+            return
+        self._swept = True
+        with os.scandir(self._unfinished) as entries:
+            for each in entries:
+                with contextlib.suppress(FileNotFoundError, PermissionError):
+                    if each.stat().st_mtime < now - ABANDONED:
+                        os.unlink(each)
+
+    def _object(self, sha256: str) -> Path:
+        return self._objects / sha256[:2] / sha256
+
+    def _make_durable(self, folder: Path) -> None:
+        """Make the new name in `folder` survive a power cut, and the folders above, whoever has made them."""
+        sync_folder(folder)
+        while folder not in self._durable:
+            sync_folder(folder.parent)
+            self._durable.add(folder)
+            folder = folder.parent
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say what faults of the disk mean. A missing or a taken name is for the caller to judge."""
+        try:
+            yield
+        except FileExistsError:
+            raise
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            if getattr(self, "_used", False) and not self._unfinished.is_dir():
+                raise self._gone() from error
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from None
+        except OSError as error:
+            raise self._typed(error) from error
+
+    def _typed(self, error: OSError) -> Exception:
+        where = f"{error.filename or self._root}: {error.strerror}"
+        kind: type[PipelineError]
+        if error.errno in FULL:
+            kind, hint = TryAgain, f"make room on the disk of {self._root}; nothing was lost"
+        elif error.errno in AWAY:
+            kind, hint = TryAgain, f"is the disk of {self._root} in reach?"
+        elif error.errno in FORBIDDEN:
+            kind, hint = ConfigError, f"the registry {self._root} must be readable, and writable for those who register"
+        else:
+            return error
+        return kind(where, hint=hint)
+
+
+def _link(old: Path, new: Path) -> None:
+    try:
+        os.link(old, new)
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            raise ConfigError(
+                f"{new}: {error.strerror}: this file system has no hard links",
+                hint="put the registry on ext4, XFS, Btrfs, ZFS, tmpfs or NFS",
+            ) from error
+        raise
+
+
+def _write_all(file: io.FileIO, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _check(found: str, wanted: str, data: bytes | Path) -> None:
+    if found != wanted:
+        what = "the bytes" if isinstance(data, bytes) else data
+        raise Corrupt(f"{what}: SHA-256 is {found}, not {wanted}", hint="the file was altered after it was hashed")

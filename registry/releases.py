@@ -1,0 +1,112 @@
+"""Releases: `production/<model>/`. The highest number is live; no pointer file, no lock and no clock decides.
+
+production/<model>/<version>/               the same bytes as in test, hashed again on the way
+production/<model>/approvals/000001.json    who said yes, to which card
+production/<model>/releases/000001.json     from now on, this version; a rollback is a new release
+"""
+
+from __future__ import annotations
+
+from registry import candidates
+from registry.chain import Chain, LostRace
+from registry.errors import Corrupt, Rejected
+from registry.nouns import Approval, Release, utc_now
+from registry.stores import Store, create_or_same
+
+
+def live(store: Store, model: str) -> Release | None:
+    """The release that answers requests; None when nothing was released yet, or the last release was withdrawn."""
+    found = latest(store, model)
+    return found if found and found.version is not None else None
+
+
+def latest(store: Store, model: str) -> Release | None:
+    """The release with the highest number, also one that withdraws."""
+    chain = release_chain(store, model)
+    number = chain.last()
+    return chain.read(number) if number else None
+
+
+def releases(store: Store, model: str) -> list[Release]:
+    """All releases, the oldest first, the chain checked."""
+    return release_chain(store, model).read_all()
+
+
+def approvals(store: Store, model: str) -> list[Approval]:
+    """All approvals, the oldest first, the chain checked."""
+    return approval_chain(store, model).read_all()
+
+
+def copy_to_production(store: Store, model: str, version: int) -> None:
+    """Copy a version from test, hashing every byte on the way, the card last. Repeating it checks what is there.
+
+    Raises Corrupt when a file differs from the card, ConfigError when there is no such version.
+    """
+    digest = candidates.card_digest(store, model, version)
+    source, target = (candidates.folder(area, model, version) for area in ("test", "production"))
+    files = candidates.card(store, model, version).files | {"card.json": digest}
+    for name in sorted(files, key=lambda each: (each == "card.json", each)):
+        try:
+            path = store.path(f"{source}/{name}")
+        except FileNotFoundError:
+            raise Corrupt(f"{source}/{name}: is missing", hint=candidates.VERIFY) from None
+        create_or_same(store, f"{target}/{name}", path, files[name])
+
+
+def append_approval(store: Store, model: str, version: int, *, card: str, token: str, by: str) -> Approval:
+    """Append that `by` said yes to the card; the approval that is there already when this token was used for it.
+
+    Raises Rejected when the token was used for another card, TryAgain when someone else approved meanwhile.
+    """
+    chain = approval_chain(store, model)
+    known = chain.read_all()
+    for each in known:
+        if each.token == token:
+            if (each.version, each.card) != (version, card):
+                raise Rejected(f"{chain.name(each.number)}: this token approved version {each.version} already")
+            return each
+    return chain.append(
+        lambda number, previous: Approval(number, model, version, card, token, by, utc_now(), previous), len(known)
+    )
+
+
+def append_release(  # noqa: PLR0913  (the fields of a release, by name)
+    store: Store,
+    model: str,
+    version: int | None,
+    *,
+    card: str,
+    by: str,
+    reason: str,
+    approval: int | None,
+    after: int | None,
+) -> Release:
+    """Append the release that makes `version` live, or with None withdraws what is live.
+
+    `card` is the card's SHA-256 ("" to withdraw), `after` the number of the latest release that the caller saw.
+    Raises TryAgain when someone else released since then, Corrupt when production does not hold this card.
+    """
+    if version is not None and candidates.card_digest(store, model, version, "production") != card:
+        where = candidates.folder("production", model, version)
+        raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {card}", hint=candidates.VERIFY)
+    chain = release_chain(store, model)
+    try:
+        return chain.append(
+            lambda number, previous: Release(number, model, version, card, by, utc_now(), reason, approval, previous),
+            after or 0,
+        )
+    except LostRace as error:
+        raise LostRace(
+            f"someone else released {model} meanwhile ({error})",
+            hint=f"look at `trainyard registry history {model}`, then run again",
+        ) from None
+
+
+def release_chain(store: Store, model: str) -> Chain[Release]:
+    """The records of `production/<model>/releases`."""
+    return Chain(store, Release, f"production/{model}/releases")
+
+
+def approval_chain(store: Store, model: str) -> Chain[Approval]:
+    """The records of `production/<model>/approvals`."""
+    return Chain(store, Approval, f"production/{model}/approvals")

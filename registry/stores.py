@@ -1,0 +1,88 @@
+"""Bytes under names: what the registry asks of a backend. No rule about models lives here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from registry.errors import ConfigError, Corrupt
+from registry.files import sha256_bytes, sha256_file
+
+STORES = {"file": "registry.folder:FolderStore"}
+
+
+class Store(Protocol):
+    """Bytes under names, with three verbs: get, create, names. No overwrite exists, and nothing is deleted.
+
+    A name is `part/part/…`; see `check_name`. A file is whole or absent at every moment, and once `create` has
+    returned it survives a power cut. All verbs raise TryAgain when the store is out of reach or full, and
+    ConfigError when it may not be used like this.
+    """
+
+    def get(self, name: str) -> bytes:
+        """The bytes under `name`; raises FileNotFoundError."""
+
+    def path(self, name: str) -> Path:
+        """A local file, for reading only, with the bytes under `name`; raises FileNotFoundError.
+
+        The paths of `a/b` and `a/c/d` lie in one folder, as `b` and `c/d`.
+        """
+
+    def create(self, name: str, data: bytes | Path, sha256: str = "") -> None:
+        """Store `data` (a Path is streamed) under a free name; raises FileExistsError when it is taken.
+
+        With `sha256`, bytes that differ from it are refused with Corrupt, and equal bytes may be kept only once.
+        """
+
+    def names(self, folder: str) -> list[str]:
+        """What lies directly in `folder` ("" is the top), sorted; folders end with "/". Unknown folders are empty."""
+
+    def probe(self) -> None:
+        """Try whether `create` can keep its promise here; raises ConfigError or TryAgain."""
+
+
+def open_store(url: str) -> Store:
+    """The store at `url`, e.g. `file:///srv/registry`; raises ConfigError."""
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in STORES:
+        known = ", ".join(f"{each}://" for each in STORES)
+        raise ConfigError(f"[registry] url: {url!r} is not known", hint=f"it begins with one of: {known}")
+    module, _, name = STORES[scheme].partition(":")
+    return cast("Store", getattr(import_module(module), name)(url))
+
+
+def check_name(name: str) -> str:
+    """Give back `name`, or raise ConfigError.
+
+    Its parts, separated by single slashes, are printable, do not begin with a dot (`.` and `..` with them), hold no
+    backslash and have at most 200 bytes, so that every backend can keep them and none can be led elsewhere.
+    """
+    for part in name.split("/"):
+        if not part or part.startswith(".") or not part.isprintable() or "\\" in part or len(part.encode()) > 200:
+            raise ConfigError(
+                f"{name!r:.300} cannot be a name in the registry",
+                hint="parts are printable, not empty, do not begin with a dot and have at most 200 bytes",
+            )
+    return name
+
+
+def create_or_same(store: Store, name: str, data: bytes | Path, sha256: str = "") -> None:
+    """Create `name`; a taken name is fine when the same bytes stand there, else Corrupt. So work can go on."""
+    try:
+        store.create(name, data, sha256)
+    except FileExistsError:
+        wanted = sha256 or (sha256_file(data) if isinstance(data, Path) else sha256_bytes(data))
+        if sha256_file(store.path(name)) != wanted:
+            raise Corrupt(f"{name}: other bytes stand there already") from None
+
+
+def walk(store: Store, folder: str) -> list[str]:
+    """All names below `folder`, without the folder itself."""
+    found = []
+    for name in store.names(folder):
+        if name.endswith("/"):
+            found += [name + each for each in walk(store, f"{folder}/{name[:-1]}")]
+        else:
+            found.append(name)
+    return found
