@@ -1,0 +1,339 @@
+"""What the product owner reads."""
+
+import dataclasses
+import html.parser
+import math
+import re
+from email import message_from_bytes, policy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines import measures
+from pipelines.message import PNG, Changes, Commit, MailFacts, compose
+from registry.errors import ConfigError
+from registry.nouns import (
+    Acceptance,
+    ClassMetrics,
+    Comparison,
+    Evaluation,
+    LoadReport,
+    Metrics,
+    Policy,
+    Run,
+    Sources,
+    TestCase,
+    TestReport,
+    Verdict,
+)
+
+RUN = Run(
+    "3f2a9c1b77de", "digits", "dataset", Sources("a" * 40, "b" * 40, "c" * 40), "d" * 64, 2, 3, "2026-11-21T00:00:00Z"
+)
+COMMAND = "trainyard promote digits 3 --approval .eJyrVspMUbJS." + "x" * 140 + " --config /srv/digits/trainyard.toml"
+PICTURE = PNG + b"picture"
+
+
+def metrics(accuracy, **more):
+    return Metrics("classification", 359, {"loss": 0.08, "accuracy": accuracy, **more})
+
+
+def acceptance(version, *failures):
+    cases = [TestCase("test_bright", "passed"), TestCase("test_dark", "skipped")]
+    cases += [TestCase(name, "failed", message=why) for name, why in failures]
+    reasons = (f"{len(failures)} tests failed",) if failures else ()
+    load = LoadReport(812, 0, 2.0, 406.0, 2.1, 6.13, 9.2)
+    report = TestReport("tests", tuple(cases))
+    return Acceptance(
+        "digits", version, 1, "e" * 64, "c" * 40, RUN.id, "process", not failures, reasons, (report,), load, "", ""
+    )
+
+
+def facts(**changes):
+    everything = MailFacts(
+        run=RUN,
+        status="accepted",
+        sender="trainyard@company.example",
+        to=("owner@company.example",),
+        version=3,
+        live_version=2,
+        note="It was fine-tuned from version 2.",
+        verdict=Verdict(True, (), Policy()),
+        evaluation=Evaluation(metrics(0.981), metrics(0.972), Comparison(2, "accuracy", 0.009, 0.002, 0.016, 359)),
+        acceptance=acceptance(3),
+        picture=PICTURE,
+        changes=(Changes("dataset", (Commit("b" * 40, "Ada Lovelace", "Add the second half"),), more=4),),
+        seconds=(("fetch", 0.4), ("retrain", 74.0)),
+        command=COMMAND,
+        expires_at="2026-11-28T01:03:00Z",
+        places=(("run folder", "/srv/digits/.trainyard/runs/3f2a9c1b77de"),),
+    )
+    return dataclasses.replace(everything, **changes)
+
+
+def read(message):
+    """Subject, plain text and HTML after a trip through bytes, as a mail program sees them."""
+    got = message_from_bytes(bytes(message), policy=policy.default)
+    return got["Subject"], got.get_body(("plain",)).get_content(), got.get_body(("html",)).get_content()
+
+
+def words(text):
+    return " ".join(text.split())
+
+
+class Tags(html.parser.HTMLParser):
+    """Every tag, and all text outside of tags."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data + " "
+
+
+def test_an_accepted_candidate_says_whether_it_is_better_by_how_much_and_what_to_do():
+    subject, text, page = read(compose(facts()))
+    assert subject == "[digits] version 3 accepted: accuracy 0.981 (live 0.972) - waiting for your approval"
+    for body in (words(text), words(Tags(page).text)):
+        for said in (
+            "Version 3 of digits is ready and waits for your approval",
+            "A push to the data started this. It was fine-tuned from version 2.",
+            "gives the right answer for 98.1 %; version 2, which is live now, for 97.2 % of the same samples",
+            "better by 0.009, and more than chance explains (between +0.002 and +0.016 with 95 % confidence)",
+            "before 28 November 2026, 01:03 UTC:",
+            COMMAND,
+            "Version 2 goes on answering requests.",
+            "1 checks passed, 0 failed, 1 skipped; under load it answered 406 requests/s, 95 % of them within 6.13 ms",
+            "bbbbbbbb Add the second half Ada Lovelace",
+            "and 4 more commits in dataset",
+            "retrain 1 min 14 s",
+            "together 1 min 14 s",
+            "run folder /srv/digits/.trainyard/runs/3f2a9c1b77de",
+        ):
+            assert said in body
+
+
+def test_the_command_can_be_copied_from_the_file_as_it_lies_in_the_outbox():
+    assert f"\n    {COMMAND}\r\n".encode() in bytes(compose(facts()))
+
+
+def test_the_first_class_listed_is_the_weakest():
+    classes = {
+        "one": ClassMetrics(1, 1, 1, 9),
+        "seven": ClassMetrics(0.9, 0.6, 0.7, 8),
+        "none": ClassMetrics(0, 0, math.nan, 0),
+    }
+    new = dataclasses.replace(metrics(0.95), classes=classes)
+    _, text, _ = read(compose(facts(evaluation=Evaluation(new))))
+    assert text.index("  none") < text.index("  seven") < text.index("  one ")
+
+
+def test_the_picture_travels_inside_and_the_page_shows_it():
+    message = message_from_bytes(bytes(compose(facts())), policy=policy.default)
+    (picture,) = (part for part in message.walk() if part.get_content_type() == "image/png")
+    assert picture.get_content() == PICTURE
+    assert picture["Content-Disposition"].startswith("inline")
+    shown = [attrs["src"] for tag, attrs in Tags(read(message)[2]).tags if tag == "img"]
+    assert shown == ["cid:" + picture["Content-ID"].strip("<>")]
+
+
+@pytest.mark.parametrize("picture", [b"", b"GIF89a", PNG + bytes(5 << 20)], ids=["none", "no PNG", "too large"])
+def test_without_a_fit_picture_the_mail_goes_without(picture):
+    message = compose(facts(picture=picture))
+    assert not [part for part in message.walk() if part.get_content_maintype() == "image"]
+    assert "cid:" not in read(message)[2]
+
+
+def test_a_rejection_gives_every_reason_and_no_command():
+    no = Verdict(False, ("accuracy 0.87 is under 0.9", "class '7': recall 0.61 is under the floor"), Policy())
+    subject, text, page = read(compose(facts(status="rejected", version=None, verdict=no, acceptance=None, command="")))
+    assert subject == "[digits] the new model rejected: accuracy 0.87 is under 0.9 (and 1 more)"
+    for body in (words(text), words(Tags(page).text)):
+        assert all(reason in body for reason in no.reasons)
+        assert "The new model for digits was not accepted" in body
+        assert "Version 2 goes on answering requests" in body
+        assert "--approval" not in body
+
+
+def test_a_rejection_by_the_trial_names_the_tests_that_failed():
+    subject, text, _ = read(
+        compose(facts(status="rejected", command="", acceptance=acceptance(3, ("test_dark", "assert 0.4 > 0.9"))))
+    )
+    assert subject == "[digits] version 3 rejected: 1 tests failed"
+    assert "test_dark: assert 0.4 > 0.9" in words(text)
+
+
+def test_a_failure_tells_the_step_the_error_and_what_helps():
+    failure = facts(
+        status="failed", version=None, command="", verdict=None, evaluation=None, acceptance=None, picture=b"",
+        failed_step="train", error="model.py, line 3: name 'kreas' is not defined", hint="mend model.py and push again",
+    )  # fmt: skip
+    subject, text, _ = read(compose(failure))
+    assert subject == "[digits] failed in train: model.py, line 3: name 'kreas' is not defined"
+    for said in ("stopped before there was a verdict", "mend model.py and push again", "Version 2 goes on answering"):
+        assert said in words(text)
+
+
+def test_a_first_failure_says_that_nothing_is_live():
+    _, text, _ = read(compose(facts(status="failed", error="no", live_version=None, command="", evaluation=None)))
+    assert "Nothing is live yet" in text
+    assert "Version None" not in text
+
+
+def test_a_kept_model_says_why_nothing_was_trained():
+    kept = facts(status="kept", version=None, command="", acceptance=None, note="It still passes the gate.")
+    subject, text, _ = read(compose(kept))
+    assert subject == "[digits] version 2 stays: accuracy 0.981 (live 0.972)"
+    assert "Nothing was retrained" in text
+
+
+def test_a_live_release_that_fails_the_new_tests_is_told_first():
+    tests = dataclasses.replace(RUN, trigger="tests")
+    broken = acceptance(2, ("test_dark", "assert 0.4 > 0.9"))
+    mail = facts(run=tests, status="tested", verdict=None, evaluation=None, picture=b"", live_acceptance=broken)
+    subject, text, page = read(compose(mail))
+    assert subject == "[digits] ALARM: live version 2 fails the tests"
+    for body in (words(text), words(Tags(page).text)):
+        alarm = body.index("ALARM: version 2, which answers requests right now, fails the newest tests.")
+        assert alarm < 200
+        assert alarm < body.index("test_dark: assert 0.4 > 0.9") < body.index("What to do now")
+        assert "trainyard rollback digits" in body
+        assert COMMAND in body  # version 3 passes, and may take its place
+
+
+def test_an_alarm_does_not_hide_behind_an_accepted_candidate():
+    subject, _, _ = read(compose(facts(live_acceptance=acceptance(2, ("test_dark", "no")))))
+    assert subject == "[digits] ALARM: live version 2 fails the tests; version 3 accepted"
+
+
+def test_new_tests_that_all_pass_are_no_alarm():
+    mail = facts(
+        run=dataclasses.replace(RUN, trigger="tests"), status="tested", live_acceptance=acceptance(2), command=""
+    )
+    subject, text, _ = read(compose(mail))
+    assert subject == "[digits] new tests: version 3 passes, live version 2 passes"
+    assert "ALARM" not in text
+
+
+def test_the_same_run_and_verdict_have_the_same_message_id_and_another_has_another():
+    ids = [
+        compose(mail)["Message-ID"]
+        for mail in (
+            facts(),
+            facts(),
+            facts(status="rejected"),
+            facts(run=dataclasses.replace(RUN, id="000000000000")),
+            facts(status="failed", error="one"),
+            facts(status="failed", error="two"),
+        )
+    ]
+    assert ids[0] == ids[1] == "<3f2a9c1b77de.accepted@company.example>"
+    assert len(set(ids)) == 5
+
+
+def test_nobody_answers_a_machine():
+    message = compose(facts(to=("owner@company.example", "Deputy <deputy@company.example>")))
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert [each.addr_spec for each in message["To"].addresses] == ["owner@company.example", "deputy@company.example"]
+    assert message["Date"].datetime.tzinfo
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "owner", "owner@", "@company.example", "a@b.example\nBcc: all@b.example", "jürgen@b.example", "a@b, c@d"],
+)
+def test_an_address_that_is_none_is_told_by_its_setting(address):
+    with pytest.raises(ConfigError, match=r"\[mail\] to: .* is not a mail address"):
+        compose(facts(to=(address,)))
+    with pytest.raises(ConfigError, match=r"\[mail\] sender"):
+        compose(facts(sender=address))
+
+
+NASTY = "<script>alert('x')</script>\r\nBcc: all@company.example\x1b[31m\u202egnp.exe \udcff&amp;"
+
+
+def test_foreign_text_can_neither_add_a_header_nor_markup_nor_move_the_cursor():
+    case = acceptance(3, (NASTY, NASTY))
+    mail = facts(
+        run=dataclasses.replace(RUN, reason=NASTY), status="rejected", verdict=Verdict(False, (NASTY,), Policy()),
+        acceptance=case, live_acceptance=dataclasses.replace(case, version=2), note=NASTY, hint=NASTY, error=NASTY,
+        changes=(Changes(NASTY, (Commit(NASTY, NASTY, NASTY),)),), places=((NASTY, NASTY),), seconds=((NASTY, 1.0),),
+        evaluation=Evaluation(metrics(0.5), live_note=NASTY),
+    )  # fmt: skip
+    message = message_from_bytes(bytes(compose(mail)), policy=policy.default)
+    assert message["Bcc"] is None
+    subject, text, page = read(message)
+    ours = re.compile("html|head|meta|title|body|div|h[12]|p|[uo]l|li|table|t[rhd]|pre|img|strong")
+    assert all(ours.fullmatch(tag) for tag, _ in Tags(page).tags)
+    assert not [name for _, attrs in Tags(page).tags for name in attrs if name.startswith("on")]
+    for said in (subject, text, page):
+        assert not set(said) & {"\x1b", "\u202e", "\udcff", "\x00"}
+    assert "<script>alert('x')</script> Bcc: all@company.example" in Tags(page).text
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_any_text_makes_a_mail_that_can_be_sent_and_read(reason, author):
+    mail = facts(
+        status="rejected",
+        verdict=Verdict(False, (reason,), Policy()),
+        changes=(Changes("code", (Commit("a" * 40, author, reason),)),),
+    )
+    data = bytes(compose(mail))
+    assert data.isascii()
+    assert max(map(len, data.split(b"\r\n"))) <= 998  # what SMTP carries
+    assert len(read(compose(mail))[0]) <= 140
+
+
+def test_ten_thousand_commits_and_reasons_make_a_short_mail():
+    commits = tuple(Commit(f"{n:040d}", "Ada", f"change {n} " + "x" * 3000) for n in range(10_000))
+    reasons = tuple(f"reason {n} " + "y" * 3000 for n in range(10_000))
+    data = bytes(
+        compose(
+            facts(status="rejected", changes=(Changes("code", commits),), verdict=Verdict(False, reasons, Policy()))
+        )
+    )
+    assert len(data) < 200_000
+    assert b"9970 more commits in code" in data
+
+
+@pytest.mark.parametrize(
+    ("comparison", "said"),
+    [
+        (Comparison(2, "accuracy", 0.01, 0.001, 0.02, 99), "That is better by 0.01, and more than chance explains"),
+        (Comparison(2, "accuracy", -0.01, -0.02, -0.001, 99), "That is worse by 0.01, and more than chance explains"),
+        (Comparison(2, "accuracy", 0.01, -0.001, 0.02, 99), "looks better by 0.01, but that may well be chance"),
+        (Comparison(2, "accuracy", -0.01, -0.02, 0.001, 99), "looks worse by 0.01, but that may well be chance"),
+        (
+            Comparison(2, "accuracy", 0.0, -0.001, 0.001, 99),
+            "neither better nor worse; any difference may well be chance",
+        ),
+        (Comparison(2, "accuracy", math.nan, math.nan, math.nan, 99), "could not be computed"),
+    ],
+    ids=["better", "worse", "perhaps better", "perhaps worse", "equal", "not a number"],
+)
+def test_chance_is_told_apart_from_progress(comparison, said):
+    evaluation = Evaluation(metrics(0.98), metrics(0.97), comparison)
+    assert said in measures.in_words(evaluation, "accuracy", "version 3", "version 2")
+
+
+def test_regression_reads_well_too():
+    new = Metrics("regression", 1204, {"mae": 12345.678, "r2": 0.8})
+    said = measures.in_words(Evaluation(new, live_note="nothing is live"), "mae", "version 1", "nothing yet")
+    assert said == (
+        "On 1,204 samples that it had never seen, version 1 has mean absolute error (less is better) 12,346. Nothing is live."
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "0.0 s"), (9.96, "10.0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
+)
+def test_durations_read_as_spoken(seconds, said):
+    assert measures.duration(seconds) == said
