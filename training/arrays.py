@@ -53,7 +53,7 @@ def write_description(folder: Path, spec: DataSpec, names: Sequence[str]) -> Non
     write_whole(folder / "names.json", json.dumps(list(names)).encode())
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: str, target: str) -> None:
     """The same file under a second name, without a second copy where the disk can do that."""
     with contextlib.suppress(OSError):  # another disk, no hard links, too many of them, or another owner
         os.link(source, target)

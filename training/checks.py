@@ -143,11 +143,11 @@ def _check_filled(checks: Checks, samples: Samples) -> None:
         if not per_split[split]:
             checks.fault(FILLED, f"{split}: no samples at all", "add samples, or change the fractions in [split]")
     in_all = Counter(samples.labels)
-    for split, found in samples.per_class().items():
-        if not per_split[split]:
+    for place, found in samples.per_class().items():
+        if not per_split[place]:
             continue
         for name in (name for name, count in found.items() if not count and in_all[name]):
-            message = f"{split}: no sample of class {name!r} (samples of it in all: {in_all[name]})"
+            message = f"{place}: no sample of class {name!r} (samples of it in all: {in_all[name]})"
             checks.fault(FILLED, message, "add samples of this class, or raise the fractions in [split]")
 
 

@@ -173,7 +173,7 @@ def _shape(source: Images, folder: Path, names: Sequence[str]) -> Shape:
     if source.size and source.mode:
         return Shape(*source.size, source.mode)
     for name in names:
-        if found := peek(folder / name):
+        if found := peek(f"{folder}/{name}"):
             height, width = source.size or found[:2]
             return Shape(height, width, source.mode or found[2])
     return Shape()
@@ -292,4 +292,4 @@ def _link(source: Path, target: Path, names: Iterable[str]) -> None:
         if label not in made:
             (target / label).mkdir(parents=True, exist_ok=True)
             made.add(label)
-        link_or_copy(source / name, target / name)
+        link_or_copy(f"{source}/{name}", f"{target}/{name}")

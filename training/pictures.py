@@ -12,7 +12,6 @@ import struct
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 MAX_BYTES = 64 << 20  # of one file
 MAX_PIXELS = 64 << 20  # of one picture; more is a mistake, or an attack on the memory
@@ -68,7 +67,7 @@ def read_chunk(chunk: Chunk) -> list[Picture]:
     try:
         found = []
         for name, (path, offset) in zip(chunk.names, chunk.places, strict=True):
-            picture, pixels = read_picture(Path(chunk.folder, name))
+            picture, pixels = read_picture(f"{chunk.folder}/{name}")
             if pixels and (picture.height, picture.width, picture.mode) == chunk.wanted:
                 if path not in arrays:
                     arrays[path] = os.open(path, os.O_WRONLY)
@@ -80,7 +79,7 @@ def read_chunk(chunk: Chunk) -> list[Picture]:
             os.close(fd)
 
 
-def read_picture(path: Path) -> tuple[Picture, bytes]:
+def read_picture(path: str) -> tuple[Picture, bytes]:
     """One file: what it is, and its pixels (uint8, rows, then columns, then channels); b"" when there is a fault."""
     try:
         data = _read(path)
@@ -94,17 +93,17 @@ def read_picture(path: Path) -> tuple[Picture, bytes]:
     return Picture(digest, height, width, mode, len(data), rotated), pixels
 
 
-def peek(path: Path) -> tuple[int, int, str] | None:
+def peek(path: str) -> tuple[int, int, str] | None:
     """(height, width, mode) of a picture that can be used, else None."""
     picture, pixels = read_picture(path)
     return (picture.height, picture.width, picture.mode) if pixels else None
 
 
-def _read(path: Path) -> bytes:
-    if path.is_symlink():
+def _read(path: str) -> bytes:
+    if os.path.islink(path):
         raise Unreadable(f"is a symbolic link to {os.readlink(path)!r}", "put the picture itself into the repository")
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from None
