@@ -37,8 +37,17 @@ class Commit:
     """One commit as a person reads it."""
 
     sha: str
-    subject: str
     author: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is new in one repository since the version that is live; `more` commits are not listed."""
+
+    repository: str
+    commits: tuple[Commit, ...]
+    more: int = 0
 
 
 def head(url: str, branch: str, what: str) -> str:
@@ -104,14 +113,15 @@ class Cache:
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
 
-    def commits(self, url: str, old: str | None, new: str, most: int = 10) -> tuple[Commit, ...]:
+    def changes(self, url: str, old: str | None, new: str, what: str, most: int = 10) -> Changes:
         """The newest commits up to `new` that `old` does not have; without a usable `old`, just the last one."""
         repository = self._repository(url)
         known = old is not None and FULL_SHA.fullmatch(old) and self._has(repository, old)
-        span = [f"{old}..{new}"] if known else ["-1", new]
-        out = _git(["-C", str(repository), "log", f"--max-count={most}", "--format=%H%x1f%s%x1f%an", *span, "--"])
+        span = [f"{old}..{new}"] if known else ["--max-count=1", new]
+        out = _git(["-C", str(repository), "log", "--format=%H%x1f%an%x1f%s", *span, "--"])
         rows = [line.split("\x1f") for line in out.splitlines()]
-        return tuple(Commit(*row) for row in rows if len(row) == 3)
+        commits = [Commit(*row) for row in rows if len(row) == 3]
+        return Changes(what, tuple(commits[:most]), max(len(commits) - most, 0))
 
     def _repository(self, url: str) -> Path:
         return self.folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"

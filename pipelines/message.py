@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from typing import Any, Literal, cast
 
 from pipelines import measures
+from pipelines.git import Changes
 from pipelines.markup import Block, Box, Bullets, Code, Paragraph, Picture, Section, Table, clean, to_html, to_text
 from registry.errors import ConfigError
 from registry.files import sha256_bytes
@@ -25,24 +26,6 @@ MAX_SUBJECT = 140  # characters
 MAX_ITEMS = 30  # reasons, failed tests and commits per list
 MAX_PICTURE = 4 << 20  # bytes; mail servers refuse more than 10 MB or so
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One commit that went in."""
-
-    sha: str
-    author: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What is new in one repository since the version that is live; `more` commits are not listed."""
-
-    repository: str
-    commits: tuple[Commit, ...]
-    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,32 +6,34 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipelines.context import Context
-from pipelines.git import Commit
+from pipelines.git import Changes
 from pipelines.runs import RunFolder
 from registry import candidates, codec
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """Repository → the commits since the version that is live (or, without one, the newest candidate)."""
+class Fetched:
+    """What is new in each repository since the version that is live (or, without one, the newest candidate)."""
 
-    commits: dict[str, tuple[Commit, ...]]
+    changes: tuple[Changes, ...]
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """Write `sources/<name>` and `changes.json`; raises ConfigError or TryAgain, naming the repository."""
+    """Write `sources/<name>` and `fetched.json`; raises ConfigError or TryAgain, naming the repository."""
     run = folder.run
     since = run.parent or run.candidate
     before = candidates.card(context.store, run.model, since).sources if since else None
 
-    def bring(name: str) -> tuple[Commit, ...]:
+    def bring(name: str) -> Changes:
         url, commit = context.url(name), getattr(run.sources, name)
         context.git.fetch(url, commit, name)
         context.git.checkout(url, commit, folder.sources / name)
-        return context.git.commits(url, getattr(before, name) if before else None, commit)
+        return context.git.changes(url, getattr(before, name) if before else None, commit, name)
 
     names = ("code", "dataset", "tests")
     with ThreadPoolExecutor(len(names)) as pool:
-        commits = dict(zip(names, pool.map(bring, names), strict=True))
-    codec.save(Changes(commits), folder.root / "changes.json")
-    return ", ".join(f"{name} “{found[0].subject}”" for name, found in commits.items() if found) or "nothing changed"
+        changes = tuple(pool.map(bring, names))
+    codec.save(Fetched(changes), folder.root / "fetched.json")
+    return (
+        ", ".join(f"{each.repository} “{each.commits[0].subject}”" for each in changes if each.commits) or "no change"
+    )

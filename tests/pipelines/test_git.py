@@ -124,9 +124,15 @@ def test_the_commits_since_the_last_release_in_words(tmp_path, bare, work):
     commit(work, "a", "2", "second words")
     new = commit(work, "a", "3", "third words")
     cache.fetch(str(bare), new, "code")
-    assert [each.subject for each in cache.commits(str(bare), old, new)] == ["third words", "second words"]
-    assert [each.subject for each in cache.commits(str(bare), None, new)] == ["third words"]
-    assert [each.subject for each in cache.commits(str(bare), "f" * 40, new)] == ["third words"]
+
+    def subjects(since, most=10):
+        found = cache.changes(str(bare), since, new, "code", most)
+        return [each.subject for each in found.commits], found.more
+
+    assert subjects(old) == (["third words", "second words"], 0)
+    assert subjects(old, most=1) == (["third words"], 1)
+    assert subjects(None) == (["third words"], 0)
+    assert subjects("f" * 40) == (["third words"], 0)
 
 
 def test_it_works_inside_a_hook_where_git_sets_its_own_variables(tmp_path, bare, work, monkeypatch):

@@ -1,0 +1,107 @@
+"""accept: the real API on the candidate, in a clone of production, under our checks, a short load and the team's tests."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from pipelines.context import Context
+from pipelines.flow import Enough
+from pipelines.runners import Job, Limits
+from pipelines.runs import RunFolder
+from pipelines.steps.validate import prepare
+from registry import candidates, codec
+from registry.candidates import Area
+from registry.errors import Rejected
+from registry.nouns import Acceptance, utc_now
+from serving.job import ServeJob
+from unit_tests.job import AcceptJob, TrialResult, decide
+
+
+def main(context: Context, folder: RunFolder) -> str:
+    """Append an Acceptance for each version tried; raises Rejected when one was not accepted, with its reasons.
+
+    New code or data: the candidate of this run. New tests: the newest candidate and the live release.
+    """
+    run = folder.run
+    if run.trigger == "tests":
+        if not folder.split("holdout").exists():
+            prepare(context, folder)
+        versions = dict.fromkeys(each for each in (run.candidate, run.parent) if each is not None)
+    else:
+        version = candidates.find_run(context.store, run.model, run.id)
+        if version is None:
+            raise Enough("nothing was registered in this run")
+        versions = {version: None}
+    tried = [_try(context, folder, version) for version in versions]
+    no = [
+        f"version {each.version}{' (LIVE)' if each.version == run.parent else ''}: {'; '.join(each.reasons)}"
+        for each in tried
+        if not each.accepted
+    ]
+    if no:
+        raise Rejected(" | ".join(no), hint=f"every check: {folder.root / 'accept'}/*/outputs/junit.xml")
+    return ", ".join(f"version {each.version} passed {_count(each)} checks{_speed(each)}" for each in tried)
+
+
+def _try(context: Context, folder: RunFolder, version: int) -> Acceptance:
+    """Try one version, or give the trial that this run has made of it already."""
+    run, store = folder.run, context.store
+    for known in reversed(candidates.acceptances(store, run.model, version)):
+        if (known.run, known.tests) == (run.id, run.sources.tests):
+            return known
+    context.progress.note(f"starting the API on version {version} in a clone of production")
+    files = candidates.local_folder(store, "test", run.model, version)
+    trial = _trial(context, folder, version, files)
+    accepted, reasons = decide(trial)
+    draft = Acceptance(
+        model=run.model,
+        version=version,
+        number=0,
+        card=candidates.card_digest(store, run.model, version),
+        tests=run.sources.tests,
+        run=run.id,
+        engine=context.runner.name,
+        accepted=accepted,
+        reasons=reasons,
+        reports=trial.reports,
+        load=trial.load,
+        at=utc_now(),
+        previous="",
+    )
+    return candidates.append_acceptance(store, draft)
+
+
+def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> TrialResult:
+    config = context.config
+    base = folder.job("accept") / f"version-{version}"
+    api, tests = base / "api", base
+    api.mkdir(parents=True, exist_ok=True)
+    serving = {
+        name: getattr(config.serving, name)
+        for name in ("workers", "threads", "max_body_mb", "max_instances", "timeout_seconds")
+    }
+    # `inputs/version`, not the registry's own path: the runner decides where the files are
+    codec.save(ServeJob(config.model, folder="inputs/version", **serving), api / "job.json")
+    limits = Limits(config.runner.timeout_minutes * 60, config.runner.memory_mb)
+    inputs = {"version": files, "tests": folder.sources / "tests", "holdout": folder.split("holdout")}
+    if folder.run.parent is not None:
+        area: Area = "production"
+        inputs["live"] = candidates.local_folder(context.store, area, config.model, folder.run.parent)
+    with context.runner.service(
+        Job(f"api-{version}", ("serving",), api, limits, {"version": files}), lambda _line: None
+    ) as url:
+        policy = dataclasses.asdict(config.acceptance)
+        job = AcceptJob(str(url), max_body_mb=config.serving.max_body_mb, **policy)
+        codec.save(job, tests / "job.json")
+        context.work(f"accept-{version}", "unit_tests", tests, inputs, seconds=job.seconds)
+    return codec.read(TrialResult, tests / "result.json")
+
+
+def _count(tried: Acceptance) -> int:
+    return sum(case.outcome == "passed" for report in tried.reports for case in report.cases)
+
+
+def _speed(tried: Acceptance) -> str:
+    load = tried.load
+    return f" ({load.per_second:.0f} requests/s, p95 {load.p95_ms:.1f} ms)" if load else ""

@@ -1,0 +1,47 @@
+"""evaluate: the very file that would be served, and the live release, on a holdout that training never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.context import Context
+from pipelines.runs import RunFolder
+from pipelines.workers.jobs import EvaluateJob, Subject
+from registry import candidates, codec
+from registry.candidates import Area
+from registry.nouns import Evaluation, TrainResult
+
+
+def main(context: Context, folder: RunFolder) -> str:
+    """`evaluate/result.json` is the Evaluation; pictures and golden samples stand in `evaluate/outputs`."""
+    result = codec.read(TrainResult, folder.job("train") / "result.json")
+    candidate = Subject(result.signature, result.served, result.files)
+    inputs, live = {"candidate": folder.outputs("train")}, None
+    if folder.run.parent is not None:
+        live, inputs["live"] = registered(context, "production", folder.run.parent)
+    found = measure(context, folder, "evaluate", EvaluateJob(context.config.gate.metric, candidate, live), inputs)
+    return _in_words(found, context.config.gate.metric)
+
+
+def registered(context: Context, area: Area, version: int) -> tuple[Subject, Path]:
+    """A version of the registry as something to measure, and its folder; raises Corrupt when a byte is not the card's."""
+    card = candidates.card(context.store, context.config.model, version, area)
+    folder = candidates.local_folder(context.store, area, card.model, version)
+    return Subject(card.signature, card.served, card.files, version), folder
+
+
+def measure(context: Context, folder: RunFolder, name: str, job: EvaluateJob, inputs: dict[str, Path]) -> Evaluation:
+    """Run the evaluate worker in the job folder `name`."""
+    inputs = {"holdout": folder.split("holdout"), "code": folder.sources / "code", **inputs}
+    codec.save(job, folder.job(name) / "job.json")
+    context.work(name, "pipelines.workers.evaluate", folder.job(name), inputs)
+    return codec.read(Evaluation, folder.job(name) / "result.json")
+
+
+def _in_words(found: Evaluation, metric: str) -> str:
+    new = found.candidate
+    words = f"{metric} {new.values.get(metric, float('nan')):.4f} on {new.samples} holdout samples"
+    if found.comparison:
+        gap = found.comparison
+        words += f"; {gap.difference:+.4f} against the live release (95 % interval {gap.low:+.4f} to {gap.high:+.4f})"
+    return words + (f"; {found.live_note}" if found.live_note else "")
