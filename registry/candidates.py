@@ -29,6 +29,9 @@ from registry.stores import Store, create_or_same, walk
 
 Area = Literal["test", "production"]
 T = TypeVar("T")
+OWN = {"claim.json", "card.json", "acceptances"}
+"""What the registry itself puts into a version's folder in test."""
+RESTORE = "`trainyard registry verify` tells all; restore the file from a backup, or take another version"
 
 
 def models(store: Store) -> list[str]:
@@ -45,7 +48,7 @@ def claim(store: Store, model: str, run: str) -> int:
     for attempt in itertools.count(1):
         wish = _wish(store, model, run, attempt)
         with contextlib.suppress(FileExistsError):
-            store.create(f"{folder('test', model, wish.version)}/claim.json", codec.seal(wish))
+            store.create(f"{version_folder('test', model, wish.version)}/claim.json", codec.seal(wish))
         if claimed_by(store, model, wish.version) == run:
             return wish.version
     raise AssertionError
@@ -65,58 +68,69 @@ def find_run(store: Store, model: str, run: str) -> int | None:
 
 def claimed_by(store: Store, model: str, version: int) -> str:
     """The run that has the number; raises FileNotFoundError or Corrupt."""
-    name = f"{folder('test', model, version)}/claim.json"
+    name = f"{version_folder('test', model, version)}/claim.json"
     found = _read(store, Claim, name)
     if (found.model, found.version) != (model, version):
         raise Corrupt(f"{name}: is about {found.model} {found.version}", hint="restore this file from a backup")
     return found.run
 
 
-def publish(store: Store, card: Candidate, files: Path) -> None:
-    """Store the files of a claimed version from the folder `files`, each checked against the card, then the card.
+def publish(store: Store, card: Candidate, source: Path) -> None:
+    """Store the files of a claimed version from the folder `source`, each checked against the card, then the card.
 
     Repeating it goes on where it was stopped. Raises Corrupt when a file differs from the card, or when the version
     holds something else already.
     """
-    target = folder("test", card.model, card.version)
+    target = version_folder("test", card.model, card.version)
     if claimed_by(store, card.model, card.version) != card.run:
         raise Corrupt(f"{target}/claim.json: the number belongs to another run than {card.run}")
     for name in card.files:
-        if name in {"claim.json", "card.json"} or name.startswith("acceptances/"):
-            raise ConfigError(f"{files / name}: this name is the registry's own", hint="give the file another name")
-        if not (files / name).is_file():
-            raise Corrupt(f"{files / name}: is missing, though the card names it", hint="run the step before again")
+        if name.split("/")[0] in OWN:
+            raise ConfigError(f"{source / name}: this name is the registry's own", hint="give the file another name")
+        if not (source / name).is_file():
+            raise Corrupt(f"{source / name}: is missing, though the card names it", hint="run the step before again")
+    begun_otherwise = "the run was registered halfway before, with other files; with --force it gets a new number"
     for name, sha256 in sorted(card.files.items()):
-        create_or_same(store, f"{target}/{name}", files / name, sha256)
-    if extra := _files(store, target) - card.files.keys():
-        raise Corrupt(
-            f"{target}/{min(extra)}: is not in the card: this run was registered halfway with other files before",
-            hint="start the run again with --force: it gets a new number",
-        )
-    try:
-        store.create(f"{target}/card.json", codec.seal(card))
-    except FileExistsError:
-        there = globals()["card"](store, card.model, card.version)
-        if codec.seal(replace(there, created_at=card.created_at)) != codec.seal(card):
-            raise Corrupt(f"{target}/card.json: another card stands there already") from None
+        if not create_or_same(store, f"{target}/{name}", source / name, sha256):
+            raise Corrupt(f"{target}/{name}: other bytes stand there than the card says", hint=begun_otherwise)
+    if extra := {each for each in walk(store, target) if each.split("/")[0] not in OWN} - card.files.keys():
+        raise Corrupt(f"{target}/{min(extra)}: is not in the card", hint=begun_otherwise)
+    data = codec.seal(card)
+    if not create_or_same(store, f"{target}/card.json", data):
+        there, _ = read_card(store, card.model, card.version)
+        mine = codec.from_json(Candidate, data, "the new card")
+        if codec.seal(replace(there, created_at="")) != codec.seal(replace(mine, created_at="")):
+            raise Corrupt(f"{target}/card.json: another card stands there", hint=begun_otherwise)
 
 
 def card(store: Store, model: str, version: int, area: Area = "test") -> Candidate:
     """The card of a version; raises ConfigError when there is no such version, Corrupt when it was altered."""
-    return _decode_card(_card_bytes(store, area, model, version), area, model, version)
+    return read_card(store, model, version, area)[0]
 
 
 def card_digest(store: Store, model: str, version: int, area: Area = "test") -> str:
     """The SHA-256 of the card's bytes, which stands for the whole version; raises as `card` does."""
-    data = _card_bytes(store, area, model, version)
-    _decode_card(data, area, model, version)
-    return sha256_bytes(data)
+    return read_card(store, model, version, area)[1]
+
+
+def read_card(store: Store, model: str, version: int, area: Area = "test") -> tuple[Candidate, str]:
+    """The card of a version and the SHA-256 of its bytes; raises as `card` does."""
+    name = f"{version_folder(area, model, version)}/card.json"
+    try:
+        data = store.get(name)
+    except FileNotFoundError:
+        hint = f"`trainyard registry list {model}` shows the versions"
+        raise ConfigError(f"{name}: there is no such version", hint=hint) from None
+    found = codec.from_json(Candidate, data, name, sealed=True)
+    if (found.model, found.version) != (model, version):
+        raise Corrupt(f"{name}: is the card of {found.model} {found.version}", hint=RESTORE)
+    return found, sha256_bytes(data)
 
 
 def newest_first(store: Store, model: str, area: Area = "test") -> Iterator[int]:
     """The versions, highest number first; each is looked at only when it is asked for."""
     for number in reversed(numbers(store, model, area)):
-        if "card.json" in store.names(folder(area, model, number)):
+        if "card.json" in store.names(version_folder(area, model, number)):
             yield number
 
 
@@ -135,35 +149,37 @@ def local_folder(store: Store, area: Area, model: str, version: int, digest: str
 
     With `digest`, the card must have it. Raises Corrupt naming the file, or ConfigError when there is no such version.
     """
-    where = folder(area, model, version)
-    data = _card_bytes(store, area, model, version)
-    found = _decode_card(data, area, model, version)
-    if digest and digest != sha256_bytes(data):
-        raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {digest}", hint=VERIFY)
+    where = version_folder(area, model, version)
+    found, found_digest = read_card(store, model, version, area)
+    if digest not in {"", found_digest}:
+        raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {digest}", hint=RESTORE)
     if wrong := altered(store, {f"{where}/{name}": sha256 for name, sha256 in found.files.items()}):
-        raise Corrupt(wrong[0], hint=VERIFY)
+        raise Corrupt(wrong[0], hint=RESTORE)
     return store.path(f"{where}/card.json").parent
 
 
 def acceptances(store: Store, model: str, version: int) -> list[Acceptance]:
-    """All trials of a version, the oldest first."""
-    return _acceptances(store, model, version).read_all()
+    """All trials of a version, the oldest first, the chain checked."""
+    return acceptance_chain(store, model, version, card_digest(store, model, version)).read_all()
 
 
 def append_acceptance(store: Store, draft: Acceptance) -> Acceptance:
     """Append a trial; number and `previous` of the draft are filled in. Raises Corrupt when it tried another card."""
-    chain = _acceptances(store, draft.model, draft.version)
-    if draft.card != chain.first:
+    digest = card_digest(store, draft.model, draft.version)
+    chain = acceptance_chain(store, draft.model, draft.version, digest)
+    if draft.card != digest:
         raise Corrupt(f"{chain.folder}: the trial was of a card that is not this version's", hint="try it again")
     while True:
         with contextlib.suppress(LostRace):  # the order of trials does not matter: take the next number
             return chain.append(lambda number, previous: replace(draft, number=number, previous=previous), chain.last())
 
 
-VERIFY = "`trainyard registry verify` tells all; restore the file from a backup, or promote another version"
+def acceptance_chain(store: Store, model: str, version: int, digest: str) -> Chain[Acceptance]:
+    """The records of one version's trials; the first one follows the card with this `digest`."""
+    return Chain(store, Acceptance, f"{version_folder('test', model, version)}/acceptances", first=digest)
 
 
-def folder(area: Area, model: str, version: int) -> str:
+def version_folder(area: Area, model: str, version: int) -> str:
     """Where a version lies in the store."""
     return f"{area}/{model}/{version}"
 
@@ -180,17 +196,28 @@ def is_version(name: str) -> bool:
 
 
 def altered(store: Store, wanted: Mapping[str, str]) -> list[str]:
-    """What is wrong with the files in `wanted` (name → SHA-256); they are hashed on all cores."""
-
-    def look(name: str) -> str:
+    """What is wrong with the files in `wanted` (name → SHA-256). All cores hash; a file with many names is read once."""
+    paths: dict[str, Path] = {}
+    one_of: dict[tuple[int, int], Path] = {}
+    problems = []
+    for name in wanted:
         try:
-            found = sha256_file(store.path(name))
+            paths[name] = store.path(name)
         except FileNotFoundError:
-            return f"{name}: is missing"
-        return "" if found == wanted[name] else f"{name}: was altered: SHA-256 is {found}, the card says {wanted[name]}"
-
+            problems.append(f"{name}: is missing")
+            continue
+        one_of[_inode(paths[name])] = paths[name]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [problem for problem in pool.map(look, wanted) if problem]
+        found = dict(zip(one_of, pool.map(sha256_file, one_of.values()), strict=True))
+    for name, path in paths.items():
+        if (sha256 := found[_inode(path)]) != wanted[name]:
+            problems.append(f"{name}: was altered: SHA-256 is {sha256}, the card says {wanted[name]}")
+    return problems
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _wish(store: Store, model: str, run: str, attempt: int) -> Claim:
@@ -210,31 +237,3 @@ def _wish_name(model: str, run: str, attempt: int) -> str:
 
 def _read(store: Store, kind: type[T], name: str) -> T:
     return codec.from_json(kind, store.get(name), name, sealed=True)
-
-
-def _card_bytes(store: Store, area: Area, model: str, version: int) -> bytes:
-    try:
-        return store.get(f"{folder(area, model, version)}/card.json")
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{folder(area, model, version)}/card.json: there is no such version",
-            hint=f"`trainyard registry list {model}` shows the versions",
-        ) from None
-
-
-def _decode_card(data: bytes, area: Area, model: str, version: int) -> Candidate:
-    where = f"{folder(area, model, version)}/card.json"
-    found = codec.from_json(Candidate, data, where, sealed=True)
-    if (found.model, found.version) != (model, version):
-        raise Corrupt(f"{where}: is the card of {found.model} {found.version}", hint=VERIFY)
-    return found
-
-
-def _files(store: Store, target: str) -> set[str]:
-    own = {"claim.json", "card.json"}
-    return {name for name in walk(store, target) if name not in own and not name.startswith("acceptances/")}
-
-
-def _acceptances(store: Store, model: str, version: int) -> Chain[Acceptance]:
-    where = f"{folder('test', model, version)}/acceptances"
-    return Chain(store, Acceptance, where, first=card_digest(store, model, version))

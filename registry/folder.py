@@ -39,12 +39,16 @@ class FolderStore:
         self._unfinished = self._root / ".store" / "unfinished"
         self._durable: set[Path] = {self._root}  # folders whose own name is known to survive a power cut
         self._swept = False
+        self._used = False  # whether this folder is known to have been a registry
         with self._told():
             self._used = self._unfinished.is_dir()
 
     def get(self, name: str) -> bytes:
+        path = self._file(name)
         with self._told():
-            return self._file(name).read_bytes()
+            data = path.read_bytes()
+        self._used = True
+        return data
 
     def path(self, name: str) -> Path:
         path = self._file(name)
@@ -64,13 +68,15 @@ class FolderStore:
     def create(self, name: str, data: bytes | Path, sha256: str = "") -> None:
         target = self._file(name)
         with self._told():
-            if os.path.lexists(target):  # before any byte is copied
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
             self._begin()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not (sha256 and self._link_known(data, sha256, target)):
-                self._write(data, sha256, target)
-            self._make_durable(target.parent)
+            _make_folder(target.parent)
+            try:
+                if os.path.lexists(target):  # before any byte is copied
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+                if not (sha256 and self._link_known(data, sha256, target)):
+                    self._write(data, sha256, target)
+            finally:  # also when the name was taken: whoever finds that may build on it
+                self._make_durable(target.parent)
 
     def probe(self) -> None:
         with self._told():
@@ -89,7 +95,10 @@ class FolderStore:
             raise self._gone()
         if not self._used:
             new = [each for each in (self._root, *self._root.parents) if not each.exists()]
-            self._unfinished.mkdir(parents=True, exist_ok=True)
+            try:
+                _make_folder(self._unfinished)
+            except FileExistsError as error:
+                raise ConfigError(f"{error.filename}: is not a folder", hint="set [registry] url") from error
             for each in new:
                 sync_folder(each.parent)
             self._used = True
@@ -117,7 +126,7 @@ class FolderStore:
         with self._new_file(data, sha256) as new:
             if sha256:
                 known = self._object(sha256)
-                known.parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(known.parent)
                 with contextlib.suppress(FileExistsError):
                     _link(new, known)
             _link(new, target)
@@ -175,7 +184,7 @@ class FolderStore:
         except FileExistsError:
             raise
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            if getattr(self, "_used", False) and not self._unfinished.is_dir():
+            if self._used and not self._unfinished.is_dir():
                 raise self._gone() from error
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from None
         except OSError as error:
@@ -193,6 +202,14 @@ class FolderStore:
         else:
             return error
         return kind(where, hint=hint)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above; raises FileExistsError when a file is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except NotADirectoryError as error:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), error.filename) from None
 
 
 def _link(old: Path, new: Path) -> None:

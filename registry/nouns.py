@@ -265,7 +265,7 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """This run takes this number. The registry's word that no other run gets it."""
+    """Which run has a version's number, or wants it. No other run gets it."""
 
     model: str
     version: int

@@ -42,15 +42,15 @@ def copy_to_production(store: Store, model: str, version: int) -> None:
 
     Raises Corrupt when a file differs from the card, ConfigError when there is no such version.
     """
-    digest = candidates.card_digest(store, model, version)
-    source, target = (candidates.folder(area, model, version) for area in ("test", "production"))
-    files = candidates.card(store, model, version).files | {"card.json": digest}
-    for name in sorted(files, key=lambda each: (each == "card.json", each)):
+    card, digest = candidates.read_card(store, model, version)
+    source, target = (candidates.version_folder(area, model, version) for area in ("test", "production"))
+    for name, sha256 in [*sorted(card.files.items()), ("card.json", digest)]:
         try:
             path = store.path(f"{source}/{name}")
         except FileNotFoundError:
-            raise Corrupt(f"{source}/{name}: is missing", hint=candidates.VERIFY) from None
-        create_or_same(store, f"{target}/{name}", path, files[name])
+            raise Corrupt(f"{source}/{name}: is missing", hint=candidates.RESTORE) from None
+        if not create_or_same(store, f"{target}/{name}", path, sha256):
+            raise Corrupt(f"{target}/{name}: differs from the card", hint=candidates.RESTORE)
 
 
 def append_approval(store: Store, model: str, version: int, *, card: str, token: str, by: str) -> Approval:
@@ -87,8 +87,8 @@ def append_release(  # noqa: PLR0913  (the fields of a release, by name)
     Raises TryAgain when someone else released since then, Corrupt when production does not hold this card.
     """
     if version is not None and candidates.card_digest(store, model, version, "production") != card:
-        where = candidates.folder("production", model, version)
-        raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {card}", hint=candidates.VERIFY)
+        where = candidates.version_folder("production", model, version)
+        raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {card}", hint=candidates.RESTORE)
     chain = release_chain(store, model)
     try:
         return chain.append(

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from registry.errors import ConfigError, Corrupt
+from registry.errors import ConfigError
 from registry.files import sha256_bytes, sha256_file
 
 STORES = {"file": "registry.folder:FolderStore"}
@@ -67,14 +67,14 @@ def check_name(name: str) -> str:
     return name
 
 
-def create_or_same(store: Store, name: str, data: bytes | Path, sha256: str = "") -> None:
-    """Create `name`; a taken name is fine when the same bytes stand there, else Corrupt. So work can go on."""
+def create_or_same(store: Store, name: str, data: bytes | Path, sha256: str = "") -> bool:
+    """Create `name`, or find that the same bytes stand there already; False when other bytes do."""
     try:
         store.create(name, data, sha256)
     except FileExistsError:
         wanted = sha256 or (sha256_file(data) if isinstance(data, Path) else sha256_bytes(data))
-        if sha256_file(store.path(name)) != wanted:
-            raise Corrupt(f"{name}: other bytes stand there already") from None
+        return sha256_file(store.path(name)) == wanted
+    return True
 
 
 def walk(store: Store, folder: str) -> list[str]:
