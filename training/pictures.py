@@ -13,9 +13,10 @@ import zlib
 from dataclasses import dataclass
 from io import BytesIO
 
+from training.files import POINTER
+
 MAX_BYTES = 64 << 20  # of one file
 MAX_PIXELS = 64 << 20  # of one picture; more is a mistake, or an attack on the memory
-POINTER = b"version https://git-lfs.github.com/spec/"
 PNG, PNG_END, JPEG, JPEG_END = b"\x89PNG\r\n\x1a\n", b"IEND", b"\xff\xd8\xff", b"\xff\xd9"
 CONVERT = "convert it to 8-bit grey or RGB, e.g. with Pillow: image.convert('L') or image.convert('RGB')"
 REPLACE = "replace the file by the whole picture, or delete it"
