@@ -98,6 +98,14 @@ def tell_fault(fault: Fault) -> str:
     return "\n".join(lines + ([f"hint: {fault.hint}"] if fault.hint else []))
 
 
+def in_order(labels: Sequence[str]) -> list[str]:
+    """The different labels, sorted: by number when all are whole numbers, else by text."""
+    names = set(labels)
+    if all(name.removeprefix("-").isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
 def check_classes(checks: Checks, declared: Sequence[str], found: Mapping[str, int], what: str) -> tuple[str, ...]:
     """The classes in the order of the model's outputs: as declared, else as `found` (class → samples) lists them.
 

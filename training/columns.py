@@ -167,14 +167,6 @@ def read_labels(parts: Sequence[Part], table: Table, checks: Checks, places: Pla
     return values
 
 
-def in_order(labels: Sequence[str]) -> list[str]:
-    """The different labels, sorted: by number when all are whole numbers, else by text."""
-    names = set(labels)
-    if all(name.removeprefix("-").isdecimal() for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
-    return sorted(names)
-
-
 def joined(parts: Sequence[Part], name: str, checks: Checks) -> Any:
     """One column of all files; None when its types do not go together."""
     try:

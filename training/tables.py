@@ -12,8 +12,8 @@ import numpy as np
 
 from registry.nouns import TensorSpec
 from training.arrays import write_description, write_labels
-from training.checks import Checks, Samples, check_classes, check_samples
-from training.columns import Feature, Places, canonical, check_named, in_order, joined, read_features, read_labels, text
+from training.checks import Checks, Samples, check_classes, check_samples, in_order
+from training.columns import Feature, Places, canonical, check_named, joined, read_features, read_labels, text
 from training.dataset_file import DatasetFile, Table
 from training.spec import SPLITS, Column, DataSpec, SplitName
 from training.split import shuffled, split_of
