@@ -1,7 +1,26 @@
 """What all tests share."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # No deadline: the machine may be busy. No memory between runs: what fails here fails everywhere.
 settings.register_profile("trainyard", deadline=None, derandomize=True, database=None)
 settings.load_profile("trainyard")
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory) -> Path:
+    """The folders that tests/tiny_models.py writes, in one process with TensorFlow."""
+    folder = tmp_path_factory.mktemp("tiny_models")
+    script, root = Path(__file__).with_name("tiny_models.py"), Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-P", script, folder], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -1,0 +1,208 @@
+"""The evaluate worker (`python -P -m pipelines.workers.evaluate`): measures the very file that will be served.
+
+In its folder: `job.json` (EvaluateJob) and the inputs named there. It leaves the Evaluation and, under `outputs/`,
+`confusion.png` and `calibration.png` or `scatter.png`, and `golden.npz`: some samples with the answers given here, which
+the API must give as well (`in_0` …, `out_0` …, `index`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.judge import DIRECTION
+from pipelines.workers.comparing import compare
+from pipelines.workers.feeding import Array, Mismatch, check_inputs, numbers, probabilities
+from pipelines.workers.jobs import EvaluateJob, Subject
+from pipelines.workers.measures import Answers, Estimates, classification, grade, join, regression
+from registry import codec
+from registry.errors import ConfigError, Corrupt, WorkerFailed
+from registry.files import sha256_file
+from registry.nouns import Evaluation, Metrics, Signature
+from serving.engines import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
+from training.contract import FILE, offers
+from training.spec import load_split
+from training.worker import tell, work
+
+BATCH = 64
+"""Samples read at once by each thread: memory is bounded by this, not by the holdout."""
+GOLDEN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """The samples that training never saw."""
+
+    classes: tuple[str, ...]
+    """By label; empty for regression."""
+    target: str
+    x: Mapping[str, Array]
+    y: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded model."""
+
+    signature: Signature
+    engine: Engine
+
+    def __call__(self, x: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs for arrays as the dataset has them, whose dtypes may differ from the model's (uint8 pictures)."""
+        return self.engine(cast_inputs(self.signature, x))
+
+
+def main(folder: Path) -> Evaluation:
+    """Raises Corrupt when a file is not the one named in the job, ConfigError when candidate and data do not go together,
+    WorkerFailed when the model cannot run."""
+    job = codec.read(EvaluateJob, folder / "job.json")
+    inputs, outputs = folder / "inputs", folder / "outputs"
+    outputs.mkdir(exist_ok=True)
+    holdout = open_holdout(inputs)
+    verify(job.candidate, inputs / "candidate")
+    if job.live:
+        verify(job.live, inputs / "live")
+    try:
+        model = open_model(job.candidate, inputs / "candidate", holdout)
+        new = answer(model, holdout)
+        keep_golden(model, holdout, outputs / "golden.npz")
+    except Mismatch as error:
+        hint = "the model must take the dataset's samples and answer with one probability per class, or one number"
+        raise ConfigError(f"the candidate and the holdout do not go together: {error}", hint=hint) from error
+    except (BadInput, EngineError) as error:
+        raise WorkerFailed(f"the candidate cannot answer for the holdout: {error}") from error
+    found = measure(new, holdout)
+    draw(found, new, holdout, outputs)
+    return _with_live(job, found, new, holdout, inputs / "live")
+
+
+def _with_live(
+    job: EvaluateJob, found: Metrics, new: Answers | Estimates, holdout: Holdout, folder: Path
+) -> Evaluation:
+    """The evaluation with the live release on the same holdout; a live release that cannot be measured is told, because
+    a new kind of model must be able to follow it."""
+    if job.live is None:
+        return Evaluation(found)
+    try:
+        old = answer(open_model(job.live, folder, holdout), holdout)
+    except (Mismatch, BadInput, EngineError) as error:
+        return Evaluation(
+            found, live_note=f"live version {job.live.version} cannot be measured on this holdout: {error}"
+        )
+    live = measure(old, holdout)
+    if job.metric not in DIRECTION or job.metric not in live.values:  # the gate says so
+        return Evaluation(found, live)
+    return Evaluation(found, live, compare(new, old, job.metric, job.live.version or 0, job.seed))
+
+
+def open_holdout(inputs: Path) -> Holdout:
+    """The prepared split, or what the code repository's `load_data` makes of the same files.
+
+    Only a `load_data` costs the import of TensorFlow, which such code may use.
+    """
+    split = load_split(inputs / "holdout")
+    code = inputs / "code"
+    if not ((code / FILE).is_file() and offers(code, "load_data")):
+        return Holdout(split.spec.classes, split.spec.target, split.x, split.y)
+    from training.contract import load_contract
+    from training.feed import open_samples
+
+    samples = open_samples(inputs / "holdout", load_contract(code))
+    return Holdout(split.spec.classes, split.spec.target, samples.x, samples.y)
+
+
+def verify(subject: Subject, folder: Path) -> None:
+    """Raise Corrupt unless every file that is served has the SHA-256 of the job, and no other file lies among them."""
+    root = folder / subject.served.path
+    found = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix() for path in found}
+    wanted = {
+        name for name in subject.files if name == subject.served.path or name.startswith(f"{subject.served.path}/")
+    }
+    for name in sorted(names ^ wanted):
+        what = "is missing" if name in wanted else "is not among the files of this version"
+        raise Corrupt(f"{folder / name}: {what}", hint="train again, or restore the version from a copy")
+    if not names:
+        raise Corrupt(f"{root}: there is nothing to serve")
+    for path in found:
+        if sha256_file(path) != subject.files[path.relative_to(folder).as_posix()]:
+            raise Corrupt(f"{path}: the bytes are not those of the job", hint="train again, or restore it from a copy")
+
+
+def open_model(subject: Subject, folder: Path, holdout: Holdout) -> Model:
+    """Load what is served. Raises Mismatch or Corrupt."""
+    if bool(subject.signature.classes) != bool(holdout.classes):
+        wanted = "classification" if holdout.classes else "regression"
+        raise Mismatch(f"it is made for {subject.signature.task}; the data are for {wanted}")
+    check_inputs(subject.signature, holdout.x)
+    return Model(subject.signature, load_engine(folder, subject.signature, subject.served, cores()))
+
+
+def answer(model: Model, holdout: Holdout) -> Answers | Estimates:
+    """What the model says about every sample. Batches run on all cores; a few numbers per sample are kept."""
+    total, own = len(holdout.y), model.signature.classes
+
+    def batch(start: int) -> Answers | Estimates:
+        part = slice(start, start + BATCH)
+        x = {name: array[part] for name, array in holdout.x.items()}
+        output = model(x)[model.signature.outputs[0].name]
+        truth = np.asarray(holdout.y[part])
+        if not holdout.classes:
+            return Estimates(truth.astype(np.float64), numbers(output))
+        return grade(probabilities(output, len(own)), truth, own, holdout.classes)
+
+    parts: list[Any] = []
+    with ThreadPoolExecutor(cores()) as pool:
+        for part in pool.map(batch, range(0, total, BATCH)):
+            parts.append(part)
+            tell("progress", done=min(len(parts) * BATCH, total), of=total, what="samples")
+    return join(parts)
+
+
+def measure(given: Answers | Estimates, holdout: Holdout) -> Metrics:
+    """All metrics of one model."""
+    if isinstance(given, Estimates):
+        return regression(given)
+    return classification(given, holdout.classes)
+
+
+def keep_golden(model: Model, holdout: Holdout, path: Path) -> None:
+    """Write some samples as the dataset has them, and all outputs of the served model for them."""
+    index = golden_index(np.asarray(holdout.y), len(holdout.classes))
+    x = {name: np.asarray(array[index]) for name, array in holdout.x.items()}
+    outputs = model(x)
+    arrays = {f"in_{i}": x[spec.name] for i, spec in enumerate(model.signature.inputs)}
+    arrays |= {f"out_{i}": outputs[spec.name].astype(np.float32) for i, spec in enumerate(model.signature.outputs)}
+    np.savez(path, allow_pickle=False, index=index, **arrays)
+
+
+def golden_index(y: Array, classes: int) -> Array:
+    """The positions of at most GOLDEN samples, sorted: the classes in turn, or evenly spread."""
+    if not classes:
+        return np.unique(np.linspace(0, len(y) - 1, min(GOLDEN, len(y))).astype(np.int64))
+    turns = np.empty(len(y), dtype=np.int64)  # the how-manyth sample of its class each one is
+    for label in range(classes):
+        members = np.flatnonzero(y == label)
+        turns[members] = np.arange(len(members))
+    return np.sort(np.argsort(turns, kind="stable")[:GOLDEN])
+
+
+def draw(found: Metrics, given: Answers | Estimates, holdout: Holdout, outputs: Path) -> None:
+    """The pictures for the mail."""
+    from pipelines.workers import pictures
+
+    if isinstance(given, Estimates):
+        pictures.draw_scatter(found, given, holdout.target, outputs / "scatter.png")
+        return
+    pictures.draw_confusion(found, outputs / "confusion.png")
+    pictures.draw_calibration(found, outputs / "calibration.png")
+
+
+if __name__ == "__main__":
+    sys.exit(work(main))
