@@ -14,7 +14,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Any, Literal, cast
 
-from pipelines import wording
+from pipelines import measures
 from pipelines.git import Changes
 from pipelines.markup import Block, Box, Bullets, Code, Paragraph, Picture, Section, Table, clean, to_html, to_text
 from registry.errors import ConfigError
@@ -137,7 +137,7 @@ def subject(facts: MailFacts) -> str:
 def _numbers(facts: MailFacts) -> str:
     if facts.evaluation is None:
         return ""
-    return ": " + wording.short(facts.evaluation, _metric(facts))
+    return ": " + measures.short(facts.evaluation, _metric(facts))
 
 
 def _metric(facts: MailFacts) -> str:
@@ -199,7 +199,7 @@ def _sections(facts: MailFacts, cid: str) -> Iterator[Section]:
     yield Section("", (*_alarm(facts), *_summary(facts)))
     yield Section("What to do now", tuple(_to_do(facts)))
     if facts.evaluation:
-        blocks = list(wording.blocks(facts.evaluation, _metric(facts), facts.candidate, facts.live))
+        blocks = list(measures.blocks(facts.evaluation, _metric(facts), facts.candidate, facts.live))
         if cid:
             blocks.append(Picture(cid, "what the model answered against what was right, on the holdout"))
         yield Section("Is it better?", tuple(blocks))
@@ -212,7 +212,7 @@ def _sections(facts: MailFacts, cid: str) -> Iterator[Section]:
         yield Section("What changed", tuple(_changes(facts)))
     if facts.seconds:
         total = ("together", sum(each for _, each in facts.seconds))
-        rows = tuple((step, wording.duration(seconds)) for step, seconds in (*facts.seconds, total))
+        rows = tuple((step, measures.duration(seconds)) for step, seconds in (*facts.seconds, total))
         yield Section("How long it took", (Table(("step", "time"), rows, numbers=True),))
     rows = (
         ("run", facts.run.id),
@@ -253,7 +253,7 @@ def _summary(facts: MailFacts) -> Iterator[Block]:
         started += f" Reason given: {facts.run.reason}"
     yield Paragraph(f"{started} {facts.note}" if facts.note and facts.status != "failed" else started)
     if facts.evaluation:
-        yield Paragraph(wording.in_words(facts.evaluation, _metric(facts), facts.candidate, facts.live))
+        yield Paragraph(measures.in_words(facts.evaluation, _metric(facts), facts.candidate, facts.live))
 
 
 def _to_do(facts: MailFacts) -> Iterator[Block]:
@@ -263,7 +263,7 @@ def _to_do(facts: MailFacts) -> Iterator[Block]:
         else "Nothing is live yet, and so it stays."
     )
     if facts.command:
-        until = f", before {wording.moment(facts.expires_at)}" if facts.expires_at else ""
+        until = f", before {measures.moment(facts.expires_at)}" if facts.expires_at else ""
         yield Paragraph(
             f"To put {facts.candidate} into production, run this on the machine where Trainyard is installed{until}:"
         )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import wording
+from pipelines import measures
 from pipelines.git import Changes, Commit
 from pipelines.message import PNG, MailFacts, compose
 from registry.errors import ConfigError
@@ -321,12 +321,12 @@ def test_ten_thousand_commits_and_reasons_make_a_short_mail():
 )
 def test_chance_is_told_apart_from_progress(comparison, said):
     evaluation = Evaluation(metrics(0.98), metrics(0.97), comparison)
-    assert said in wording.in_words(evaluation, "accuracy", "version 3", "version 2")
+    assert said in measures.in_words(evaluation, "accuracy", "version 3", "version 2")
 
 
 def test_regression_reads_well_too():
     new = Metrics("regression", 1204, {"mae": 12345.678, "r2": 0.8})
-    said = wording.in_words(Evaluation(new, live_note="nothing is live"), "mae", "version 1", "nothing yet")
+    said = measures.in_words(Evaluation(new, live_note="nothing is live"), "mae", "version 1", "nothing yet")
     assert said == (
         "On 1,204 samples that it had never seen, version 1 has mean absolute error (less is better) 12,346. Nothing is live."
     )
@@ -337,4 +337,4 @@ def test_regression_reads_well_too():
     [(0.04, "0.0 s"), (9.96, "10.0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
 )
 def test_durations_read_as_spoken(seconds, said):
-    assert wording.duration(seconds) == said
+    assert measures.duration(seconds) == said
