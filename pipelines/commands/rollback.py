@@ -1,0 +1,29 @@
+"""`trainyard rollback MODEL [--to N]`: a release that points to an earlier version. Nothing is trained."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipelines.commands.promote import add_who, check_model, tell_release, who
+from pipelines.config import Config
+from pipelines.promotion import rollback
+from registry.stores import open_store
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be asked for."""
+    parser.add_argument("model", metavar="MODEL", help="as in trainyard.toml")
+    parser.add_argument(
+        "--to", metavar="N", type=int, help="a version that was live before; default: the one before the current"
+    )
+    parser.add_argument("--reason", default="", help="why, for the record")
+    add_who(parser)
+
+
+def main(args: argparse.Namespace, config: Config) -> int:
+    """Print the release and where it answers."""
+    check_model(args.model, config)
+    store = open_store(config.registry.url)
+    release = rollback(store, config, args.model, args.to, args.by or who(), args.reason)
+    tell_release(release, config, as_json=args.json)
+    return 0

@@ -1,0 +1,212 @@
+"""From test to production and back: the approval is checked, the bytes are copied, a release is appended, the API
+follows. When it cannot, a release that points back is appended at once. Every step can be repeated after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.approval import approval_secret, check_token
+from pipelines.config import Config
+from pipelines.markup import clean
+from registry import candidates, releases
+from registry.chain import LostRace
+from registry.errors import ConfigError, PipelineError, Rejected, WorkerFailed
+from registry.nouns import Candidate, Release
+from registry.stores import Store
+from serving import golive
+from serving.job import ServeJob
+
+GO_LIVE_SECONDS = 120.0  # until every worker has loaded, warmed and swapped; large models take a while
+OURSELVES = "trainyard"  # who goes back when a release does not go live
+
+
+def promote(store: Store, config: Config, model: str, version: int, token: str, by: str) -> Release:
+    """Make an approved candidate live; gives the release, also when it was live already.
+
+    Raises Rejected (the approval does not hold, the candidate is not accepted) and Corrupt (altered bytes) before
+    anything is written; TryAgain when someone else released meanwhile; WorkerFailed when the API could not load it,
+    after going back to what was live before.
+    """
+    card, digest = candidates.read_card(store, model, version)
+    token_id = check_token(
+        approval_secret(Path(config.home)), token, model, version, digest, config.approval.valid_days
+    )
+    _must_be_accepted(store, card, digest)
+    candidates.local_folder(store, "test", model, version, digest)
+    history = releases.releases(store, model)
+    current = history[-1] if history else None
+    if current and (current.version, current.card) == (version, digest):
+        _start_api(config)
+        return _go_live(store, config, current)
+    _must_be_unused(store, token_id, history)
+    _start_api(config)  # a port in use, a broken set-up: told before anything is written
+    releases.copy_to_production(store, model, version)
+    approval = releases.append_approval(store, model, version, card=digest, token=token_id, by=by)
+    release = releases.append_release(
+        store,
+        model,
+        version,
+        card=digest,
+        by=by,
+        reason=f"promoted with approval {approval.number}",
+        approval=approval.number,
+        after=current.number if current else None,
+    )
+    return _go_live(store, config, release)
+
+
+def rollback(store: Store, config: Config, model: str, to: int | None, by: str, reason: str) -> Release:
+    """Make an earlier version live again: `to`, else the one that was live before the current one.
+
+    Raises ConfigError when there is none, Rejected when `to` was never released, Corrupt when its bytes were altered,
+    each before anything is written; TryAgain and WorkerFailed as `promote` does.
+    """
+    history = releases.releases(store, model)
+    if not history:
+        raise ConfigError(f"nothing of {model} was released yet", hint="`trainyard promote` releases a candidate")
+    current = history[-1]
+    target = _before(history) if to is None else _released(history, to)
+    if (current.version, current.card) == (target.version, target.card):
+        _start_api(config)
+        return _go_live(store, config, current)
+    assert target.version is not None
+    candidates.local_folder(store, "production", model, target.version, target.card)
+    _start_api(config)
+    release = releases.append_release(
+        store,
+        model,
+        target.version,
+        card=target.card,
+        by=by,
+        reason=reason or "rolled back",
+        approval=None,
+        after=current.number,
+    )
+    return _go_live(store, config, release)
+
+
+def api_folder(config: Config) -> Path:
+    """Where the API of this model keeps its state and its log."""
+    return Path(config.home) / "serving" / config.model
+
+
+def _must_be_accepted(store: Store, card: Candidate, digest: str) -> None:
+    name = f"{card.model} version {card.version}"
+    if not card.verdict.accepted:
+        raise Rejected(f"the gate did not accept {name}: {'; '.join(card.verdict.reasons)}")
+    tried = [each for each in candidates.acceptances(store, card.model, card.version) if each.card == digest]
+    if not tried:
+        raise Rejected(f"{name} was not tried in a clone of production yet", hint="`trainyard run tests` tries it")
+    if not tried[-1].accepted:
+        raise Rejected(
+            f"{name} did not pass its newest trial (tests {tried[-1].tests:.8}): {'; '.join(tried[-1].reasons)}",
+            hint="mend the model or the tests and push; the next mail brings a new approval",
+        )
+
+
+def _must_be_unused(store: Store, token_id: str, history: list[Release]) -> None:
+    """An approval makes one release. One that made none yet was stopped halfway, and goes on."""
+    for approval in releases.approvals(store, history[0].model) if history else []:
+        made = next((each for each in history if each.approval == approval.number), None)
+        if approval.token == token_id and made:
+            raise Rejected(
+                f"this approval was used for release {made.number} at {made.at}, which is not live any more",
+                hint=f"`trainyard rollback {made.model} --to {made.version}` makes version {made.version} live again",
+            )
+
+
+def _before(history: list[Release]) -> Release:
+    """What was live before the current version, as in an editor's undo: what was undone does not come back.
+
+    1, 2, 3 → 2; after that rollback → 1, and not 3, which somebody has just fled from. The same holds for a version
+    that we went back from by ourselves.
+    """
+    line: list[Release] = []
+    for release in history:
+        versions = [each.version for each in line]
+        if release.version is None:
+            line.clear()
+        elif release.approval is None and release.version in versions:
+            del line[versions.index(release.version) :]
+        if release.version is not None:
+            line.append(release)
+    current = history[-1].version
+    for release in reversed(line):
+        if release.version != current:
+            return release
+    what = "nothing is live, and nothing" if current is None else f"version {current} is live, and nothing"
+    raise ConfigError(
+        f"{what} was live before that one could go back to",
+        hint=f"`trainyard registry history {history[0].model}` shows all releases; --to N names one",
+    )
+
+
+def _released(history: list[Release], version: int) -> Release:
+    for release in reversed(history):
+        if release.version == version:
+            return release
+    model, known = history[0].model, sorted({each.version for each in history if each.version is not None})
+    raise Rejected(
+        f"{model} version {version} was never released, so there is no going back to it",
+        hint=f"released were {', '.join(map(str, known))}; a new version needs `trainyard promote` and an approval",
+    )
+
+
+def _start_api(config: Config) -> None:
+    golive.start(serve_job(config), api_folder(config))
+
+
+def _go_live(store: Store, config: Config, release: Release) -> Release:
+    """Wait until every worker answers with the release; else go back, and raise WorkerFailed that tells both."""
+    try:
+        _await(config, release)
+    except PipelineError as error:
+        raise _gone_back(store, config, release, error) from None
+    return release
+
+
+def _await(config: Config, release: Release) -> None:
+    folder = api_folder(config)
+    golive.await_release(
+        golive.running(folder) or golive.start(serve_job(config), folder), release.number, GO_LIVE_SECONDS
+    )
+
+
+def _gone_back(store: Store, config: Config, failed: Release, why: PipelineError) -> WorkerFailed:
+    said = f"version {failed.version} of {failed.model} did not go live: {why}"
+    hint = f"see {api_folder(config) / 'api.log'}"
+    try:
+        back = _point_back(store, failed, clean(f"release {failed.number} did not go live: {why}", 300))
+        _await(config, back)
+    except LostRace:
+        return WorkerFailed(f"{said}; someone else has released another version meanwhile", hint=hint)
+    except PipelineError as error:
+        return WorkerFailed(f"{said}; and going back failed, too: {error}", hint=hint)
+    if back.version is None:
+        return WorkerFailed(f"{said}; release {back.number} withdrew it, and nothing is live", hint=hint)
+    return WorkerFailed(f"{said}; version {back.version} answers as before, now as release {back.number}", hint=hint)
+
+
+def _point_back(store: Store, failed: Release, reason: str) -> Release:
+    """Append a release of what was live before `failed`; a withdrawal when nothing was."""
+    earlier = [each for each in releases.releases(store, failed.model) if each.number < failed.number]
+    version, card = (earlier[-1].version, earlier[-1].card) if earlier else (None, "")
+    return releases.append_release(
+        store, failed.model, version, card=card, by=OURSELVES, reason=reason, approval=None, after=failed.number
+    )
+
+
+def serve_job(config: Config) -> ServeJob:
+    """What the API is told."""
+    serving = config.serving
+    return ServeJob(
+        model=config.model,
+        registry=config.registry.url,
+        host=serving.host,
+        port=serving.port,
+        workers=serving.workers,
+        threads=serving.threads,
+        max_body_mb=serving.max_body_mb,
+        max_instances=serving.max_instances,
+        timeout_seconds=serving.timeout_seconds,
+    )
