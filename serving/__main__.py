@@ -1,0 +1,26 @@
+"""`python -P -m serving`: the prediction API, in a folder with `job.json` (ServeJob)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from registry.errors import PipelineError
+from serving.server import run
+from training.worker import save_failure
+
+
+def main() -> int:
+    """Serve until stopped; 2 when a person must change something first."""
+    try:
+        run(Path.cwd(), os.environ)
+    except PipelineError as error:
+        save_failure(Path.cwd(), error)
+        sys.stderr.write(f"{error}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

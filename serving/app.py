@@ -1,0 +1,203 @@
+"""The prediction API: a Flask app that is given its model.
+
+Every answer is JSON and carries a request id, its own or the client's `X-Request-Id`. What is wrong with a request is
+told as 4xx; 500 means a bug of ours, and its trace goes to the log only.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+from flask import Flask, Request, Response, request
+from werkzeug.exceptions import HTTPException
+
+from serving.engines import Array
+from serving.faults import Refused, bad
+from serving.model import Model
+from serving.pages import Page, describe, example_body
+
+REQUEST_ID, RELEASE, VERSION = "trainyard.request_id", "trainyard.release", "trainyard.version"
+"""Keys in the WSGI environment, for the access log."""
+ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+JSON_TYPES = {"application/json", "text/json"}
+PICTURE_TYPES = {"image/png", "image/jpeg"}
+ANY_TYPES = {"", "application/octet-stream", "application/x-www-form-urlencoded"}
+"""The last is what `curl --data-binary` says about everything: the content decides."""
+SEND = 'send JSON {"instances": [...]}, or for image models a PNG or JPEG'
+log = logging.getLogger("gunicorn.error")
+
+
+class Holder(Protocol):
+    """What the app is given: the model that answers now, and why when there is none."""
+
+    current: Model | None
+
+    @property
+    def error(self) -> str:
+        """Why the newest release is not served; empty when it is, or when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may bring."""
+
+    body: int  # bytes
+    instances: int
+
+
+def create_app(holder: Holder, name: str, limits: Limits, workers: Callable[[], dict[str, Any]]) -> Flask:
+    """The app for the model `name`; `workers` gives `workers`, the status of each process, and how many are `expected`."""
+    app = Flask("serving", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = limits.body
+    app.config["MAX_FORM_MEMORY_SIZE"] = limits.body
+    _add_frame(app)
+
+    @app.post("/predict")
+    def predict() -> Response:
+        model = _current(holder, name)
+        inputs, rows = read_request(request, model, limits)
+        predictions = model.predict(inputs, rows)
+        environ = request.environ
+        environ[RELEASE], environ[VERSION] = model.release, model.card.version
+        return answer(
+            {
+                "model": model.card.model,
+                "version": model.card.version,
+                "release": model.release,
+                "request_id": environ[REQUEST_ID],
+                "predictions": predictions,
+            }
+        )
+
+    @app.get("/")
+    def index() -> Response:
+        model = _current(holder, name)
+        page = describe(model, request.host_url.rstrip("/"), limits.body, limits.instances)
+        kinds = request.accept_mimetypes
+        if kinds.best_match(["application/json", "text/html"], "application/json") == "text/html":
+            return _html(page)
+        return answer(page.facts)
+
+    @app.get("/example")
+    def example() -> Response:
+        body, kind = example_body(_current(holder, name))
+        return Response(body, content_type=kind)
+
+    @app.get("/health/live")
+    def live() -> Response:
+        return answer({"status": "live"})
+
+    @app.get("/health/ready")
+    def ready() -> Response:
+        model = _current(holder, name)
+        return answer({"status": "ready", "release": model.release, "version": model.card.version})
+
+    @app.get("/version")
+    def version() -> Response:
+        model = holder.current
+        return answer(
+            {
+                "model": name,
+                "release": model.release if model else None,
+                "version": model.card.version if model else None,
+                "card": model.digest if model else "",
+            }
+            | workers()
+        )
+
+    return app
+
+
+def read_request(sent: Request, model: Model, limits: Limits) -> tuple[dict[str, Array], int]:
+    """The inputs for the model and the number of rows; raises Refused."""
+    kind = sent.mimetype
+    if sent.headers.get("Content-Encoding", "identity") != "identity":
+        raise Refused(415, "Content-Encoding: compressed bodies are not taken", hint="send the body as it is")
+    if kind == "multipart/form-data":
+        files = [each.read() for _, each in sent.files.items(multi=True)]
+        if not files:
+            raise bad("the form holds no file", hint="curl -F image=@digit.png …")
+        return model.reader.pictures(files, limits.instances)
+    body = sent.get_data(cache=False)
+    if not body:
+        raise bad("the body is empty", hint=SEND)
+    if kind in JSON_TYPES or kind.endswith("+json") or (kind in ANY_TYPES and body.lstrip()[:1] in {b"{", b"["}):
+        return model.reader.instances(body, limits.instances)
+    if kind in PICTURE_TYPES or (kind in ANY_TYPES and model.signature.kind == "image"):
+        return model.reader.pictures([body], limits.instances)
+    if kind in ANY_TYPES:
+        raise bad("the body is not JSON", hint=SEND)
+    raise Refused(415, f"Content-Type {kind[:80]!r} is not taken", hint=SEND)
+
+
+def answer(body: dict[str, Any], status: int = 200) -> Response:
+    """A JSON response; numpy's numbers are written too."""
+    data = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(data, status, content_type="application/json")
+
+
+def _add_frame(app: Flask) -> None:
+    """What every request goes through: its id, and errors as JSON."""
+
+    @app.before_request
+    def identify() -> None:
+        given = request.environ.get("HTTP_X_REQUEST_ID", "")
+        request.environ[REQUEST_ID] = given if given and ID.fullmatch(given) else uuid.uuid4().hex
+
+    @app.after_request
+    def sign(response: Response) -> Response:
+        response.headers["X-Request-Id"] = request.environ[REQUEST_ID]
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    @app.errorhandler(Refused)
+    def refused(error: Refused) -> Response:
+        return _no(error.status, str(error), error.hint)
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> Response:
+        status = error.code or 500
+        texts = {
+            404: f"{request.path[:200]}: there is no such page",
+            405: f"{request.method} is not possible here",
+            413: f"the body is larger than {app.config['MAX_CONTENT_LENGTH']} bytes",
+        }
+        hints = {404: "GET / tells what there is", 405: "GET / tells what there is", 413: "send fewer instances"}
+        response = _no(status, texts.get(status, error.description or error.name), hints.get(status, ""))
+        for key, value in error.get_headers():
+            if key in {"Allow", "Retry-After"}:
+                response.headers[key] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def bug(error: Exception) -> Response:
+        log.error("request %s failed", request.environ[REQUEST_ID], exc_info=error)
+        return _no(500, "an error inside the server; it was logged under the request id", "")
+
+
+def _no(status: int, message: str, hint: str) -> Response:
+    body = {"error": message} | ({"hint": hint} if hint else {}) | {"request_id": request.environ[REQUEST_ID]}
+    response = answer(body, status)
+    if status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _current(holder: Holder, name: str) -> Model:
+    model = holder.current
+    if model is None:
+        why = holder.error or "nothing is live, or it is still loading"
+        raise Refused(503, f"{name}: no model to answer with: {why}", hint="look at /version, try again soon")
+    return model
+
+
+def _html(page: Page) -> Response:
+    response = Response(page.html, content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    return response

@@ -1,0 +1,39 @@
+"""The only way to say no to a request: a status, a message that names the fault and its place, and a hint."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class Refused(Exception):
+    """A request that gets no prediction; told to the client as `{"error": …, "hint": …, "request_id": …}`."""
+
+    def __init__(self, status: int, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.hint = hint
+
+
+def bad(message: str, *, hint: str = "") -> Refused:
+    """400: the body is not what the model takes."""
+    return Refused(400, message, hint=hint)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'age'?`, or the known names."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def show(value: Any) -> str:
+    """A value as the client sent it, short: `"abc"`, `null`, `a list`, `an object`."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "an object"
+    return repr(value if len(repr(value)) <= 60 else f"{str(value)[:57]}…")

@@ -1,0 +1,185 @@
+"""Start and stop the API in the background, and ask whether every worker of it serves a release. Light."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from registry import codec
+from registry.errors import TryAgain, WorkerFailed
+from serving import place
+from serving.job import ServeJob
+from training.worker import load_failure
+
+START_SECONDS = 60.0
+LOG_BYTES = 10 << 20
+"""`api.log` is moved to `api.log.1` at a start when it is larger."""
+_started: dict[int, subprocess.Popen[bytes]] = {}  # by pid: kept, so that they can be reaped
+
+
+def start(job: ServeJob, folder: Path) -> str:
+    """Start the API in `folder`, in a session of its own, and wait until it answers; its URL. No-op when it runs.
+
+    Its output goes to `folder/api.log`. Raises ConfigError (port in use, …), WorkerFailed when it ends, TryAgain when
+    it does not answer in time.
+    """
+    if url := running(folder):
+        return url
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "error.json").unlink(missing_ok=True)
+    codec.save(job, folder / "job.json")
+    with contextlib.suppress(FileNotFoundError):
+        if (folder / "api.log").stat().st_size > LOG_BYTES:
+            (folder / "api.log").replace(folder / "api.log.1")
+    with (folder / "api.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "serving"],
+            cwd=folder,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    _started[process.pid] = process
+    if not _wait(lambda: process.poll() is not None or _answers(folder), START_SECONDS):
+        stop(folder, 0.0)
+        _kill(process.pid)
+        process.wait()
+        raise TryAgain(f"the API did not answer within {START_SECONDS:.0f} s", hint=f"see {folder / 'api.log'}")
+    if url := running(folder):  # ours, or one that somebody else started at the same moment
+        return url
+    process.wait()
+    raise load_failure(folder) or WorkerFailed(
+        f"the API ended with {process.returncode}: {_last_line(folder / 'api.log')}", hint=f"see {folder / 'api.log'}"
+    )
+
+
+def stop(folder: Path, seconds: float = 40.0) -> bool:
+    """Stop the API in `folder`: requests in flight are answered, then whatever is left is killed. False: none ran."""
+    found = place.read(folder)
+    if found is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGTERM)
+    if not _wait(lambda: not _held(folder), seconds):
+        _kill(found.pid)
+        _wait(lambda: not _held(folder), 10.0)
+    if process := _started.pop(found.pid, None):
+        process.wait()
+    (folder / "api.json").unlink(missing_ok=True)
+    return True
+
+
+def running(folder: Path) -> str | None:
+    """The URL of the API that runs in `folder`, or None."""
+    found = place.read(folder)
+    return found.url if found else None
+
+
+def version(url: str) -> dict[str, Any]:
+    """What `GET /version` of the API says; raises TryAgain when it cannot be reached."""
+    return _get(url, "/version")
+
+
+def await_release(url: str, number: int, seconds: float) -> None:
+    """Wait until every worker of the API answers with release `number` or a later one (or has withdrawn the model by it).
+
+    Raises WorkerFailed with the workers' reasons when one cannot load it, TryAgain when it takes longer than `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            answer = version(url)
+            workers, expected = answer["workers"], answer["expected"]
+            missing = [_behind(each) for each in workers if not _serves(each, number)]
+        except TryAgain as error:
+            workers, expected, missing = [], 1, [str(error)]
+        if failed := [f"{each['error']}" for each in workers if each["state"] == "failed" and each["wanted"] == number]:
+            raise WorkerFailed(
+                f"release {number} is not served: {'; '.join(dict.fromkeys(failed))}",
+                hint="the workers go on with the release before it",
+            )
+        if not missing and len(workers) >= expected:
+            return
+        if time.monotonic() >= deadline:
+            reasons = "; ".join(missing) or f"{len(workers)} of {expected} workers are up"
+            raise TryAgain(f"release {number} is not served by all workers after {seconds:.0f} s: {reasons}")
+        time.sleep(0.2)
+
+
+def clean_environment() -> dict[str, str]:
+    """Our environment without Trainyard's own settings: the API needs no secret of the controller."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
+
+
+def _serves(worker: dict[str, Any], number: int) -> bool:
+    if worker["state"] == "withdrawn":
+        return int(worker["wanted"]) >= number
+    return worker["state"] == "ready" and int(worker["release"] or 0) >= number
+
+
+def _behind(worker: dict[str, Any]) -> str:
+    serves = "nothing" if worker["release"] is None else f"release {worker['release']}"
+    error = f" ({worker['error']})" if worker["error"] else ""
+    return f"worker {worker['pid']} is {worker['state']}, answers with {serves}{error}"
+
+
+def _get(url: str, path: str) -> dict[str, Any]:
+    where = urlsplit(url)
+    connection = HTTPConnection(where.hostname or "", where.port, timeout=5)  # no proxy comes between
+    try:
+        connection.request("GET", path)
+        answer = json.loads(connection.getresponse().read())
+    except (OSError, HTTPException, ValueError) as error:
+        raise TryAgain(f"{url}{path}: no answer: {error or type(error).__name__}") from None
+    finally:
+        connection.close()
+    return dict(answer)
+
+
+def _answers(folder: Path) -> bool:
+    url = running(folder)
+    try:
+        return url is not None and bool(_get(url, "/health/live"))
+    except TryAgain:
+        return False
+
+
+def _held(folder: Path) -> bool:
+    for process in _started.values():
+        process.poll()  # a child that has ended keeps nothing, but let it rest in peace
+    return place.held(folder)
+
+
+def _kill(pid: int) -> None:
+    """The whole session, when the process leads one; workers of a master that is gone end by themselves."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _wait(done: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _last_line(path: Path) -> str:
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no output"

@@ -1,0 +1,27 @@
+"""What the prediction API is told: one JSON file, `job.json`, in its working folder. Light: the controller imports it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServeJob:
+    """Serve the live release of `model` in `registry`, or, for a trial, the one version in `folder`."""
+
+    model: str
+    registry: str = ""
+    """The registry's URL; empty when `folder` is given."""
+    folder: str = ""
+    """A version folder with its `card.json`; empty: follow the registry's releases."""
+    host: str = "127.0.0.1"
+    port: int = 8500
+    """0: any free port."""
+    workers: int = 2
+    """Processes; each loads the model."""
+    threads: int = 4
+    """Requests at once per process."""
+    max_body_mb: int = 16
+    max_instances: int = 256
+    timeout_seconds: int = 30
+    """How long a stopping server lets requests finish, and how long one read from a client may take."""

@@ -1,0 +1,164 @@
+"""The API as a program: gunicorn with our settings, in the current folder, told by its `job.json`.
+
+The folder then holds, while it runs: `api.json` (where it listens), `api.lock`, `workers/` (what each process serves)
+and `models/` (our copies of mapped files).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from registry import codec
+from registry.errors import ConfigError
+from serving import place, status
+from serving.job import ServeJob
+
+BACKLOG = 2048
+KEEPALIVE = 15  # seconds a connection may idle between two requests
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  (heartbeat files; a disk that hangs must not kill workers)
+
+
+def read_job(folder: Path, environ: Mapping[str, str]) -> ServeJob:
+    """`job.json` with `TRAINYARD_HOST` and `TRAINYARD_PORT` on top; raises ConfigError or Corrupt."""
+    if not (folder / "job.json").is_file():
+        raise ConfigError(f"{folder / 'job.json'}: is missing", hint="`trainyard serve MODEL` writes it")
+    job = codec.read(ServeJob, folder / "job.json")
+    port = environ.get("TRAINYARD_PORT", str(job.port))
+    if not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"TRAINYARD_PORT: {port!r} is not a port")
+    return replace(job, host=environ.get("TRAINYARD_HOST", job.host), port=int(port))
+
+
+def listen(job: ServeJob) -> socket.socket:
+    """The listening socket; raises ConfigError naming host and port when it cannot be had."""
+    family = socket.AF_INET6 if ":" in job.host else socket.AF_INET
+    try:
+        listener = socket.create_server((job.host, job.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise _no_port(job, error) from None
+    # Inherited by every connection: one read from a client that has gone quiet must not hold a thread for ever.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", job.timeout_seconds, 0))
+    return listener
+
+
+def run(folder: Path, environ: Mapping[str, str]) -> None:
+    """Serve until SIGTERM. Raises ConfigError when it cannot start; else gunicorn ends the process."""
+    job = read_job(folder, environ)
+    lock, master = place.hold(folder), os.getpid()
+    listener = listen(job)
+    for name in ("workers", "models"):  # of a server that was killed
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "error.json").unlink(missing_ok=True)
+    host, port = listener.getsockname()[:2]
+    server = Server(job, folder, listener)
+    place.write(folder, place.url(host, port), job.model)
+    try:
+        server.run()
+    finally:
+        if os.getpid() == master:  # a worker that ends comes by here, too
+            (folder / "api.json").unlink(missing_ok=True)
+            os.close(lock)
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn, told by code. `GUNICORN_CMD_ARGS` may add to it, e.g. `--certfile`."""
+
+    def __init__(self, job: ServeJob, folder: Path, listener: socket.socket) -> None:
+        self._job, self._folder = job, folder
+        self._fd = listener.detach()
+        super().__init__()
+        if self.cfg.preload_app:
+            raise ConfigError(
+                "GUNICORN_CMD_ARGS: --preload would load the model before the workers are forked",
+                hint="take --preload away: neither TensorFlow nor LiteRT's threads survive a fork",
+            )
+        if self.cfg.worker_class_str != "gthread":
+            raise ConfigError(
+                f"GUNICORN_CMD_ARGS: worker class {self.cfg.worker_class_str!r} is not supported",
+                hint="take --worker-class away: the API needs gthread",
+            )
+
+    def load_config(self) -> None:
+        """Called by gunicorn."""
+        for name, value in settings(self._job, self._fd).items():
+            if name in self.cfg.settings:  # control_socket_disable is unknown to gunicorn before 25.1
+                self.cfg.set(name, value)
+        extra = self.cfg.parser().parse_args(self.cfg.get_cmd_args_from_env())
+        for name, value in vars(extra).items():
+            if value is not None and name != "args":
+                self.cfg.set(name, value)
+        self.cfg.set("post_worker_init", self._worker_begins)
+        self.cfg.set("child_exit", self._worker_ended)
+
+    def load(self) -> Any:
+        """The app; called by gunicorn in each worker, after the fork."""
+        from serving.app import Limits, create_app
+        from serving.engines import cores
+        from serving.sources import open_source
+        from serving.watch import Watcher
+
+        # Each worker's TensorFlow, where it is needed, gets its share of the cores.
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // self._job.workers)))
+        workers = self._folder / "workers"
+        self.watcher = Watcher(open_source(self._job, self._folder / "models"), workers, self._folder / "models")
+        self.watcher.start()
+        limits = Limits(self._job.max_body_mb << 20, self._job.max_instances)
+        return create_app(
+            self.watcher,
+            self._job.model,
+            limits,
+            lambda: {"expected": self._job.workers, "workers": status.read_all(workers)},
+        )
+
+    def _worker_begins(self, worker: Any) -> None:
+        """Let a new worker take requests when it has its model, or after a while without, so that it can say why."""
+        until = time.monotonic() + self._job.timeout_seconds
+        while worker.alive and not self.watcher.first.wait(0.2) and time.monotonic() < until:
+            worker.notify()
+
+    def _worker_ended(self, _server: Any, worker: Any) -> None:
+        status.forget(self._folder / "workers", worker.pid)
+
+
+def settings(job: ServeJob, fd: int) -> dict[str, Any]:
+    """Settings for gunicorn. The model is loaded after the fork, so there is no preload."""
+    return {
+        "bind": f"fd://{fd}",
+        "worker_class": "gthread",
+        "workers": job.workers,
+        "threads": job.threads,
+        "timeout": max(30, job.timeout_seconds),
+        "graceful_timeout": job.timeout_seconds,
+        "keepalive": KEEPALIVE,
+        "backlog": BACKLOG,
+        "limit_request_line": 4094,
+        "limit_request_fields": 64,
+        "limit_request_field_size": 8190,
+        "worker_tmp_dir": SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None,
+        "control_socket_disable": True,
+        "logger_class": "serving.logs.JsonLogger",
+        "accesslog": "-",
+        "errorlog": "-",
+        "proc_name": f"trainyard-{job.model}",
+    }
+
+
+def _no_port(job: ServeJob, error: OSError) -> ConfigError:
+    where = f"{job.host}:{job.port}"
+    if error.errno == errno.EADDRINUSE:
+        hint = "stop what listens there, or set [serving] port (or --port) to a free one"
+        return ConfigError(f"port {job.port} is in use ({where})", hint=hint)
+    if error.errno == errno.EACCES:
+        return ConfigError(f"port {job.port} may not be used ({where})", hint="set [serving] port to one above 1023")
+    return ConfigError(f"cannot listen on {where}: {error.strerror or error}", hint="set [serving] host and port")

@@ -1,0 +1,68 @@
+"""Where the model comes from: the registry's newest release, or one version folder for a trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from registry import candidates, releases
+from registry.errors import ConfigError, Corrupt
+from registry.stores import Store, open_store
+from serving.job import ServeJob
+from serving.model import Model, check_folder, load
+
+
+class Source(Protocol):
+    """What a watcher follows."""
+
+    def newest(self) -> int:
+        """The number of the newest release by its name alone, which is cheap; 0: there is none."""
+
+    def load(self, number: int) -> Model | None:
+        """Load what is live, at least release `number`; None when nothing is. Raises whatever is wrong with it."""
+
+
+class Releases:
+    """Follows the releases of one model in a registry."""
+
+    def __init__(self, store: Store, model: str, threads: int, copies: Path) -> None:
+        self._store, self._model, self._threads, self._copies = store, model, threads, copies
+
+    def newest(self) -> int:
+        names = self._store.names(f"production/{self._model}/releases")
+        return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdecimal()), default=0)
+
+    def load(self, number: int) -> Model | None:
+        release = releases.latest(self._store, self._model)
+        if (release.number if release else 0) < number:
+            raise Corrupt(f"production/{self._model}/releases: release {number} cannot be read")
+        if release is None or release.version is None:
+            return None
+        folder = candidates.local_folder(self._store, "production", self._model, release.version, release.card)
+        return load(folder, release.number, self._threads, self._copies)
+
+
+class Folder:
+    """One version, for a trial; it never changes."""
+
+    def __init__(self, folder: Path, threads: int, copies: Path) -> None:
+        self._folder, self._threads, self._copies = folder, threads, copies
+
+    def newest(self) -> int:
+        return 1
+
+    def load(self, number: int) -> Model | None:
+        del number
+        if not (self._folder / "card.json").is_file():
+            raise ConfigError(f"{self._folder / 'card.json'}: is missing", hint="`folder` is a version's folder")
+        check_folder(self._folder)
+        return load(self._folder, None, self._threads, self._copies)
+
+
+def open_source(job: ServeJob, copies: Path) -> Source:
+    """The source that the job names; raises ConfigError."""
+    if job.folder:
+        return Folder(Path(job.folder), job.threads, copies)
+    if not job.registry:
+        raise ConfigError("job.json: neither registry nor folder is given")
+    return Releases(open_store(job.registry), job.model, job.threads, copies)
