@@ -1,0 +1,56 @@
+# Trainyard's front door. `make` alone lists what there is.
+#
+# All set-up goes into .venv in this folder; nothing else on the machine is changed. PYTHON chooses the Python to
+# build it with (default: the first of python3.13, python3.12, python3.11, python3 that will do).
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+ROOMS  := registry training retraining unit_tests serving pipelines
+PYTEST ?= -q -n 2 --dist loadfile
+
+MAKEFLAGS += --no-print-directory
+# A user's settings must not leak into our processes, and without bytecode TensorFlow starts four times slower.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONSTARTUP
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check format bench lock clean
+
+help: ## List these targets
+	@echo "Trainyard: from git push to a running prediction API. Start with: make demo"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Build .venv with all that Trainyard needs (first time: a few minutes, 500 MB to download)
+	@PYTHON="$(PYTHON)" .ci/setup runtime
+
+setup-dev: ## The same, and the tools for tests and checks
+	@PYTHON="$(PYTHON)" .ci/setup dev
+
+demo: setup ## Watch the whole loop: push, train, gate, accept, mail, approve, serve, retrain, roll back
+	@$(BIN)/trainyard demo
+
+test: setup-dev ## Run all tests
+	@$(BIN)/python -P -m pytest $(PYTEST)
+
+check: setup-dev ## Formatting, lint, types, and who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## Measure what the README claims
+	@$(BIN)/python -P benchmarks/bench.py
+
+lock: setup ## Resolve requirements*.in into the pinned requirements*.txt (needs the network)
+	@$(BIN)/python -m venv build/lock && build/lock/bin/pip install -q uv
+	@for each in requirements requirements-dev; do \
+	  UV_CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/uv pip compile -q --universal --python-version 3.11 \
+	    $$each.in -o $$each.txt || exit; done
+
+clean: ## Remove .venv, caches and bytecode; registries and the demo's folder stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(ROOMS) tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
