@@ -1,0 +1,171 @@
+"""From a prepared split to batches of tensors.
+
+What trains here can be read again there: the order of the samples is a function of seed, attempt and epoch alone, so a
+run that was killed goes on with the same batches that it would have had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from registry.errors import ConfigError
+from registry.nouns import TensorSpec
+from training.contract import Contract, blame
+from training.spec import DataSpec, load_split
+
+STREAM_BYTES = 1 << 30
+"""Splits above this stay on the disk, and their rows are read when a batch wants them."""
+BATCH_BYTES = 1 << 20
+"""Validation runs in batches of about this size, when that is more than the batch size of training."""
+MAX_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One split as a model sees it: input name → array (samples, …), strings as `U`; y (samples,), int64 or float32."""
+
+    inputs: tuple[TensorSpec, ...]
+    x: dict[str, Any]
+    y: Any
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def bytes(self) -> int:
+        """The size of all inputs."""
+        return sum(int(each.nbytes) for each in self.x.values())
+
+    def rows(self, index: Any) -> dict[str, Any]:
+        """The inputs of some samples, in memory."""
+        return {name: np.asarray(array[index]) for name, array in self.x.items()}
+
+
+def open_samples(folder: Path, contract: Contract | None) -> Samples:
+    """The prepared split in `folder`, or what the team's `load_data` makes of the same files.
+
+    Raises ConfigError when `load_data` gives something that is not samples, WorkerFailed when it raises.
+    """
+    split = load_split(folder)
+    if contract is None or contract.load_data is None:
+        samples = Samples(split.spec.inputs, split.x, split.y)
+    else:
+        with blame(contract.code, "model.py: load_data failed"):
+            loaded = contract.load_data(split.files)
+        samples = _loaded(loaded, split.spec)
+    if samples.bytes <= STREAM_BYTES:
+        arrays = {name: np.ascontiguousarray(array) for name, array in samples.x.items()}
+        samples = Samples(samples.inputs, arrays, np.asarray(samples.y))
+    return samples
+
+
+def _loaded(loaded: Any, spec: DataSpec) -> Samples:
+    if not isinstance(loaded, tuple) or len(loaded) != 2:
+        raise ConfigError(
+            "model.py: load_data did not return (x, y)", hint="return x, y: arrays, the first axis is the sample"
+        )
+    x, y = loaded
+    only = spec.inputs[0].name if len(spec.inputs) == 1 else "x"
+    arrays = {str(name): _array(each) for name, each in (x.items() if isinstance(x, Mapping) else [(only, x)])}
+    y = np.asarray(y)
+    if not len(y) or {len(each) for each in arrays.values()} != {len(y)}:
+        shapes = ", ".join(f"{name} {list(each.shape)}" for name, each in arrays.items())
+        raise ConfigError(f"model.py: load_data returned {shapes} for y {list(y.shape)}: not one row per sample")
+    if spec.task == "classification":
+        y = y.astype(np.int64).reshape(len(y), -1)
+        if y.shape[1] != 1 or y.min() < 0 or y.max() >= len(spec.classes):
+            raise ConfigError(
+                f"model.py: load_data must return y as indices 0 to {len(spec.classes) - 1} of spec.classes"
+            )
+    else:
+        y = y.astype(np.float32).reshape(len(y), -1)
+    inputs = tuple(TensorSpec(name, (None, *each.shape[1:]), _dtype(each)) for name, each in arrays.items())
+    return Samples(inputs, arrays, y[:, 0])
+
+
+def _array(value: Any) -> Any:
+    array = np.asarray(value)
+    return array.astype("U") if array.dtype.kind in "SO" else array
+
+
+def _dtype(array: Any) -> str:
+    return "string" if array.dtype.kind == "U" else str(array.dtype.name)
+
+
+class Order:
+    """The order of the training samples, a new one for every epoch. `epoch` is set by whoever counts them."""
+
+    def __init__(self, samples: int, *seed: int) -> None:
+        self.epoch = 0
+        self._samples, self._seed = samples, seed
+
+    def __call__(self) -> Any:
+        """A permutation of the sample indices, int64."""
+        return np.random.default_rng((*self._seed, self.epoch)).permutation(self._samples)
+
+
+def training_batches(samples: Samples, order: Order, batch: int, prepare: Callable[[Any, Any], Any]) -> Any:
+    """A tf.data.Dataset: each pass over it is one epoch, in the order of that epoch; `prepare(named, y)` maps a batch."""
+    steps = -(-len(samples) // batch)
+    passes = tf.data.Dataset.from_tensors(0).map(
+        lambda _: _known(tf.numpy_function(order, [], tf.int64), (len(samples),))
+    )
+    cut = passes.flat_map(
+        lambda index: tf.data.Dataset.range(steps).map(lambda step: index[step * batch : (step + 1) * batch])
+    )
+    return _finish(cut, samples, steps, prepare, training=True)
+
+
+def validation_batches(samples: Samples, batch: int, prepare: Callable[[Any, Any], Any]) -> Any:
+    """A tf.data.Dataset over all samples once, in their own order."""
+    rows = max(batch, min(MAX_ROWS, BATCH_BYTES // max(1, samples.bytes // len(samples))))
+    steps = -(-len(samples) // rows)
+    cut = tf.data.Dataset.range(steps).map(
+        lambda step: tf.range(step * rows, tf.minimum((step + 1) * rows, len(samples)))
+    )
+    return _finish(cut, samples, steps, prepare, training=False)
+
+
+def _finish(cut: Any, samples: Samples, steps: int, prepare: Callable[[Any, Any], Any], *, training: bool) -> Any:
+    take = _from_disk(samples) if samples.bytes > STREAM_BYTES else _from_memory(samples)
+    batches = cut.map(take).map(prepare, num_parallel_calls=tf.data.AUTOTUNE if training else None)
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+
+def _from_memory(samples: Samples) -> Callable[[Any], Any]:
+    x = {name: tf.constant(array) for name, array in samples.x.items()}
+    y = tf.constant(samples.y)
+    return lambda index: ({name: tf.gather(each, index) for name, each in x.items()}, tf.gather(y, index))
+
+
+def _from_disk(samples: Samples) -> Callable[[Any], Any]:
+    """Rows straight from the memory map, sorted within the batch: the disk likes it, and a batch has no order."""
+    kinds = [tf.string if each.dtype == "string" else tf.as_dtype(each.dtype) for each in samples.inputs]
+
+    def read(index: Any) -> list[Any]:
+        index = np.sort(index)
+        rows = [np.asarray(samples.x[each.name][index]) for each in samples.inputs]
+        return [each.astype(object) if each.dtype.kind == "U" else each for each in rows] + [
+            np.asarray(samples.y[index])
+        ]
+
+    def take(index: Any) -> Any:
+        *rows, y = tf.numpy_function(read, [index], [*kinds, tf.as_dtype(samples.y.dtype)])
+        named = {
+            spec.name: _known(each, (None, *samples.x[spec.name].shape[1:]))
+            for spec, each in zip(samples.inputs, rows, strict=True)
+        }
+        return named, _known(y, (None,))
+
+    return take
+
+
+def _known(tensor: Any, shape: tuple[int | None, ...]) -> Any:
+    tensor.set_shape(shape)
+    return tensor

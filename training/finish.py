@@ -1,0 +1,92 @@
+"""The end of every training: export, measure, and tell what came out, each file with its SHA-256."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from registry import codec
+from registry.files import sha256_file
+from registry.nouns import TrainJob, TrainResult
+from training.checkpoints import History
+from training.contract import registered
+from training.curves import draw_curves
+from training.export import export
+from training.feed import Samples
+from training.measure import measure, reached
+from training.model_file import scan_model_file
+from training.signature import Wiring
+
+PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
+KERAS_FILE = "model.keras"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model that is ready to leave, and how it came about."""
+
+    wiring: Wiring
+    how: Literal["trained", "fine-tuned", "command"]
+    note: str
+    attempt: int
+    epochs: int
+    history: History
+    file: Path | None = None
+    """The model file that a team's own script wrote; None: to be saved."""
+
+
+def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -> TrainResult:
+    """Fill `outputs/` and describe it. Whether the threshold is reached is judged by the exported endpoint's answers."""
+    outputs = folder / "outputs"
+    shutil.rmtree(outputs, ignore_errors=True)
+    outputs.mkdir()
+    exported = export(trained.wiring, validation, outputs, job.parity_command, _keep(trained, outputs))
+    codec.save(exported.signature, outputs / "signature.json")
+    values = measure(trained.wiring.spec.task, exported.answers, validation.y)
+    return TrainResult(
+        files={
+            path.relative_to(outputs).as_posix(): sha256_file(path)
+            for path in sorted(outputs.rglob("*"))
+            if path.is_file()
+        },
+        signature=exported.signature,
+        served=exported.served,
+        how=trained.how,
+        note=trained.note,
+        attempt=trained.attempt,
+        epochs=trained.epochs,
+        seed=job.seed,
+        validation=values,
+        reached=reached(job.metric, values[job.metric], job.threshold),
+        packages=packages(),
+    )
+
+
+def packages() -> dict[str, str]:
+    """The versions that a model file may depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # tensorflow or tensorflow-cpu
+            continue
+    return found
+
+
+def _keep(trained: Trained, outputs: Path) -> Callable[[], None]:
+    def keep() -> None:
+        if trained.file:
+            shutil.copyfile(trained.file, outputs / KERAS_FILE)
+        else:
+            trained.wiring.model.save(outputs / KERAS_FILE)
+            scan_model_file(outputs / KERAS_FILE, registered())
+        codec.save(trained.history, outputs / "history.json")
+        if trained.history.rounds:
+            draw_curves(trained.history, outputs / "curves.png")
+
+    return keep

@@ -1,0 +1,165 @@
+"""One attempt: train one model, keep its best weights, stop when it gets no better, and lose at most one epoch to a kill."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from registry.errors import WorkerFailed
+from training.checkpoints import How, RoundHistory
+from training.contract import Contract, blame
+from training.feed import Order, Samples, training_batches, validation_batches
+from training.measure import best_index, from_logs, measure
+from training.signature import Wiring
+from training.spec import DataSpec
+from training.worker import tell
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What an attempt aims at, and when it gives up."""
+
+    metric: str
+    threshold: float
+    patience: int
+    seed: int
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What an attempt learns from, and is measured on."""
+
+    spec: DataSpec
+    train: Samples
+    validation: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One attempt: where its model comes from and how it is trained."""
+
+    how: How
+    attempt: int
+    epochs: int
+    start: Callable[[], Any]
+    """Gives the compiled model with its first weights."""
+    hook: Callable[..., Any] | None = None
+    """The team's own loop."""
+    settle: Callable[[Any], None] = lambda _: None
+    """Undoes to the trained model what was meant for the training alone."""
+    optional: bool = False
+    """When it fails, the next round may do better."""
+
+
+OnEpoch = Callable[[RoundHistory], None]
+"""Called after each epoch with the round's history so far."""
+
+
+class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Measures, records, keeps and stops. It counts the epochs itself: a team's own loop may call fit more than once."""
+
+    def __init__(self, goal: Goal, order: Order, of: int, history: RoundHistory, on_epoch: OnEpoch) -> None:
+        super().__init__()
+        self.goal, self.order, self.of, self.history, self.on_epoch_done = goal, order, of, history, on_epoch
+        self.measure: Callable[[], float] = lambda: math.nan
+        self.began = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        del epoch, logs
+        self.order.epoch = len(self.history.epochs)
+        self.began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        del epoch
+        self.record({name: float(np.mean(value)) for name, value in (logs or {}).items()})
+        if self.should_stop:
+            self.model.stop_training = True
+
+    def record(self, logs: dict[str, float]) -> None:
+        """One epoch is over. Raises WorkerFailed when the loss is no number any more."""
+        number = len(self.history.epochs) + 1
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise WorkerFailed(
+                f"the loss became {logs['loss']} in epoch {number} of attempt {self.history.attempt}",
+                hint="lower the learning rate in model.compile, scale the inputs inside the model, or look for NaN and "
+                "huge values in the data",
+            )
+        value = from_logs(self.goal.metric, logs)
+        if value is None:
+            value = self.measure()
+        seconds = round(time.monotonic() - self.began, 3)
+        epoch = {**logs, "value": value, "seconds": seconds}
+        self.history = replace(self.history, epochs=(*self.history.epochs, epoch))
+        tell("epoch", epoch=number, of=max(number, self.of), metric=self.goal.metric, value=value)
+        self.on_epoch_done(self.history)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether there was no better epoch for as long as patience lasts."""
+        done = len(self.history.epochs)
+        best = best_index(self.goal.metric, self.history.values)
+        return done > 0 and done - 1 - best >= max(1, self.goal.patience)
+
+
+def fit(round_: Round, wiring: Wiring, data: Data, contract: Contract, keeper: Keeper) -> RoundHistory:
+    """Train the wired model to the end of the round, from where the keeper's history stands.
+
+    Raises WorkerFailed for faults of the team's code or model, and for a loss that is no number.
+    """
+    done = len(keeper.history.epochs)
+    if done >= round_.epochs or keeper.should_stop:
+        return replace(keeper.history, finished=True)
+    model, goal = wiring.model, keeper.goal
+    with blame(contract.code, "model.py: augment failed"):
+        train = training_batches(data.train, keeper.order, goal.batch_size, _prepare(wiring, contract.augment))
+    validation = validation_batches(data.validation, goal.batch_size, _prepare(wiring, None))
+    keeper.set_model(model)
+    keeper.measure = _own_measure(wiring, data.validation, validation, goal.metric)
+    if round_.hook:
+        with blame(contract.code, f"model.py: {getattr(round_.hook, '__name__', 'the hook')} failed"):
+            round_.hook(model, train, validation, epochs=round_.epochs - done, callbacks=[keeper])
+        if len(keeper.history.epochs) == done:  # it did not use our callbacks
+            keeper.record({})
+    else:
+        with blame(contract.code, "the model could not be trained"):
+            model.fit(
+                train,
+                validation_data=validation,
+                epochs=round_.epochs,
+                initial_epoch=done,
+                callbacks=[keeper],
+                verbose=0,
+            )
+    return replace(keeper.history, finished=True)
+
+
+def _prepare(wiring: Wiring, augment: Callable[..., Any] | None) -> Callable[[Any, Any], Any]:
+    only = wiring.inputs[0].name if len(wiring.inputs) == 1 else ""
+
+    def prepare(named: Any, y: Any) -> Any:
+        named = wiring.cast(named)
+        if augment:
+            x, y = augment(named[only] if only else named, y)
+            named = {only: x} if only else x
+        return wiring.arrange(named), y
+
+    return prepare
+
+
+def _own_measure(wiring: Wiring, samples: Samples, batches: Any, metric: str) -> Callable[[], float]:
+    """Measures what Keras does not, by one more pass over the validation split."""
+    answer = tf.function(lambda x: wiring.answer(wiring.model(x, training=False)), reduce_retracing=True)
+
+    def run() -> float:
+        answers = np.concatenate([answer(x).numpy() for x, _ in batches])
+        return measure(wiring.spec.task, answers, samples.y)[metric]
+
+    return run

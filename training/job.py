@@ -1,0 +1,85 @@
+"""What the training and the retraining worker share: open the job, train from nothing, or run a team's own script."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry import codec
+from registry.nouns import TrainJob, TrainResult
+from training.contract import FILE, Contract
+from training.spec import DataSpec
+
+if TYPE_CHECKING:
+    from training.attempts import Grown
+    from training.fit import Data, Round
+
+
+def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
+    """The job, and the dataset that it is about. Raises ConfigError for a metric that does not suit the dataset."""
+    from training.measure import check_metric
+
+    job = codec.read(TrainJob, folder / "job.json")
+    spec = codec.read(DataSpec, folder / "inputs" / "train" / "data.json")
+    check_metric(job.metric, spec.task)
+    return job, spec
+
+
+def open_data(folder: Path, contract: Contract) -> Data:
+    """Both splits, as the team's `load_data` gives them if it has one."""
+    from training.feed import open_samples
+    from training.fit import Data
+
+    train, validation = (open_samples(folder / "inputs" / name, contract) for name in ("train", "validation"))
+    return Data(codec.read(DataSpec, folder / "inputs" / "train" / "data.json"), train, validation)
+
+
+def grow(folder: Path, job: TrainJob, contract: Contract, data: Data, rounds: Sequence[Round]) -> Grown:
+    """Train through the rounds, going on where this job was killed."""
+    from training.attempts import Growth
+    from training.checkpoints import Checkpoints
+    from training.fit import Goal
+
+    be_repeatable(job.seed)
+    goal = Goal(job.metric, job.threshold, job.patience, job.seed, job.batch_size)
+    seen = (folder / "job.json").read_bytes() + (contract.code / FILE).read_bytes() + version("keras").encode()
+    return Growth(contract, data, goal, Checkpoints(folder / "checkpoints"), hashlib.sha256(seen).hexdigest()).run(
+        rounds
+    )
+
+
+def be_repeatable(seed: int) -> None:
+    """Same seed, same model. On a GPU operators without a deterministic twin would raise, so there it is the seed alone."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+
+
+def train_by_command(
+    folder: Path, job: TrainJob, spec: DataSpec, epochs: int, model: Path | None = None
+) -> TrainResult:
+    """Let the team's script train, then treat its model like any other: scan, load, export, measure."""
+    from training.command import run_command
+    from training.model_file import load_model, scan_model_file
+
+    file = run_command(job, folder, epochs, model)
+    scan_model_file(file)  # before TensorFlow is imported: a wrong file is told at once
+
+    from training.checkpoints import History
+    from training.feed import open_samples
+    from training.finish import Trained, finish
+    from training.signature import wire
+
+    be_repeatable(job.seed)
+    validation = open_samples(folder / "inputs" / "validation", None)
+    wiring = wire(load_model(file, compiled=False), spec, validation, f"the model of {job.command[-1]}")
+    note = f"trained by {' '.join(job.command)}" if model is None else f"retrained by {' '.join(job.command)}"
+    history = History(job.metric, job.threshold, job.seed)
+    trained = Trained(wiring, "command", note, 0, epochs, history, file)
+    return finish(job, trained, validation, folder)
