@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
 from registry.errors import ConfigError
 
@@ -40,6 +40,19 @@ class Job:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+class Service(str):
+    """The URL of a server that runs in a worker, e.g. `http://127.0.0.1:41235`."""
+
+    __slots__ = ("check",)
+    check: Callable[[], None]
+    """Raises WorkerFailed, with the server's last words, once it has ended by itself. For loops that wait for it."""
+
+    def __new__(cls, url: str, check: Callable[[], None]) -> Self:
+        service = super().__new__(cls, url)
+        service.check = check
+        return service
+
+
 class Runner(Protocol):
     """Runs workers without our credentials: their environment is an allow-list plus `job.env`."""
 
@@ -52,10 +65,12 @@ class Runner(Protocol):
         a timeout or too much memory. An exception in the caller (Ctrl-C, SIGTERM) kills the worker, children included.
         """
 
-    def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[str]:
+    def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[Service]:
         """Start a server that listens on the port given as `TRAINYARD_PORT` (and on `TRAINYARD_HOST`); gives its URL.
 
         It does not wait until the server is ready. At the end of the block the server is killed, children included.
+        A server that has ended by itself makes the block raise WorkerFailed with its last words, also in place of an
+        Exception that the block raises: that one came of it. `on_line` is called from another thread.
         """
 
 

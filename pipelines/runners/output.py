@@ -1,0 +1,169 @@
+"""A worker's output: bytes from a pipe become lines of plain text, and a log file of bounded size. For every runner."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.runners import OnLine
+from registry.errors import TryAgain
+
+LINE_BYTES = 8 << 10
+LOG_BYTES = 63 << 20  # of one worker.log; what comes later is kept in memory only, and its end is appended
+TAIL_BYTES = 1 << 20
+MESSAGE_LINES = 40
+OURS = "[trainyard]"  # starts the lines of worker.log that a runner wrote
+REDRAW_SECONDS = 1.0  # a progress bar that redraws itself counts as a line at most this often
+
+_END = re.compile(rb"(\r*\n|\r+)")
+# Escape sequences, control characters and marks that turn the direction of text: they could rewrite a terminal.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of plain text, without its end."""
+
+    text: str
+    redraw: bool = False
+    """It ended with a carriage return: the next line will be drawn over it."""
+
+
+class LineSplitter:
+    """Lines of a stream of bytes, however the stream is cut into pieces; uses a few KiB whatever comes."""
+
+    def __init__(self) -> None:
+        self._part = bytearray()
+        self._cut = 0
+        self._return = False
+
+    def feed(self, data: bytes) -> list[Line]:
+        """The lines that end in `data`."""
+        if self._return:
+            data = b"\r" + data
+        kept = data.rstrip(b"\r")
+        self._return = len(kept) < len(data)  # what it ends is known when the next byte is
+        *pieces, rest = _END.split(kept)
+        lines = [self._take(text, end) for text, end in zip(pieces[::2], pieces[1::2], strict=True)]
+        self._add(rest)
+        return [line for line in lines if line.text or not line.redraw]
+
+    def end(self) -> list[Line]:
+        """What the stream left without a line end."""
+        line = self._take(b"", b"\n")
+        self._return = False
+        return [line] if line.text else []
+
+    def _take(self, text: bytes, end: bytes) -> Line:
+        self._add(text)
+        line = plain(bytes(self._part)) + (f" … ({self._cut} more bytes)" if self._cut else "")
+        self._part.clear()
+        self._cut = 0
+        return Line(line, redraw=not end.endswith(b"\n"))
+
+    def _add(self, data: bytes) -> None:
+        room = LINE_BYTES - len(self._part)
+        self._part += data[:room]
+        self._cut += len(data[room:])
+
+
+def plain(data: bytes) -> str:
+    """UTF-8 text without escape sequences and control characters; bytes that are not UTF-8 become U+FFFD."""
+    text = data.decode("utf-8", "replace")
+    return text if text.isprintable() else _CONTROL.sub("", text)
+
+
+class WorkerLog:
+    """`worker.log`: appended to by each try. When it is full, only the last MiB of a try is kept, and the gap is told."""
+
+    def __init__(self, path: Path, limit: int = LOG_BYTES, tail: int = TAIL_BYTES) -> None:
+        self.path = path
+        self.last: deque[str] = deque(maxlen=MESSAGE_LINES)
+        """The last lines, for error messages."""
+        self._tail: deque[bytes] = deque()
+        self._tail_room = tail
+        self._left_out = 0
+        self._file = path.open("ab", buffering=0)
+        self._room = limit - self._file.tell()
+
+    def write(self, texts: Iterable[str]) -> None:
+        """Append lines; raises TryAgain when the disk does not take them."""
+        texts = list(texts)
+        self.last.extend(texts[-MESSAGE_LINES:])
+        lines = [text.encode() + b"\n" for text in texts]
+        count = 0
+        while count < len(lines) and self._room >= len(lines[count]):
+            self._room -= len(lines[count])
+            count += 1
+        if count < len(lines):
+            self._room = 0  # no gaps: after the first line that does not fit, all go to the tail
+        self._append(b"".join(lines[:count]))
+        for line in lines[count:]:
+            self._tail.append(line)
+            self._tail_room -= len(line)
+            while self._tail_room < 0:
+                dropped = len(self._tail.popleft())
+                self._tail_room += dropped
+                self._left_out += dropped
+
+    def close(self) -> None:
+        """Append the tail."""
+        try:
+            if self._left_out:
+                self._append(f"… {self._left_out} bytes left out, the log is full …\n".encode())
+            self._append(b"".join(self._tail))
+        finally:
+            self._tail.clear()
+            self._file.close()
+
+    def _append(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise TryAgain(f"{self.path}: {error.strerror}", hint="free some disk space") from error
+
+
+class Output:
+    """Where a runner puts a worker's bytes: lines go to the log, then to `on_line`."""
+
+    def __init__(self, log: WorkerLog, on_line: OnLine) -> None:
+        self.log = log
+        self.on_line = on_line
+        self.quiet = False
+        """The caller has left: nothing is passed on any more, and a full disk no longer matters."""
+        self._splitter = LineSplitter()
+        self._redrawn = float("-inf")
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of output. Raises what `on_line` raises; the piece is in the log by then."""
+        self._put(self._splitter.feed(data))
+
+    def end(self) -> None:
+        """The worker will write no more."""
+        self._put(self._splitter.end())
+
+    def _put(self, lines: Iterable[Line]) -> None:
+        texts = [line.text for line in lines if not line.redraw or self._due()]
+        if self.quiet:
+            with contextlib.suppress(TryAgain):
+                self.log.write(texts)
+            return
+        self.log.write(texts)
+        for text in texts:
+            self.on_line(text)
+
+    def _due(self) -> bool:
+        """Whether a progress bar may be shown again."""
+        now = time.monotonic()
+        if now - self._redrawn < REDRAW_SECONDS:
+            return False
+        self._redrawn = now
+        return True
