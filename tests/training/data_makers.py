@@ -1,0 +1,57 @@
+"""Writes small real datasets and runs the prepare worker's main function on them."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from registry import codec
+from training import prepare
+from training.spec import PrepareJob, Validation
+
+PIXELS = 8
+
+
+def png(seed=0, size=(PIXELS, PIXELS), mode="L", kind="PNG"):
+    """The bytes of a picture that differs with `seed`."""
+    noise = hashlib.sha256(str(seed).encode()).digest()
+    pixels = (noise * (size[0] * size[1] * 3 // len(noise) + 1))[: size[0] * size[1] * 3]
+    buffer = io.BytesIO()
+    image = Image.frombytes("RGB", size, pixels).convert(mode)
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def pictures(folder: Path, classes=("cat", "dog"), per_class=30, suffix=".png", **how):
+    """Folders by class, each picture different; returns the dataset's folder."""
+    seed = 0
+    for name in classes:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(per_class):
+            (folder / name / f"{i:03d}{suffix}").write_bytes(png(seed, **how))
+            seed += 1
+    return folder
+
+
+def job_folder(tmp_path: Path, **job) -> Path:
+    """A job folder with `inputs/dataset` to be filled; returns the dataset's folder."""
+    dataset = tmp_path / "job" / "inputs" / "dataset"
+    dataset.mkdir(parents=True)
+    codec.save(PrepareJob(**job), tmp_path / "job" / "job.json")
+    return dataset
+
+
+def run(dataset: Path) -> Validation:
+    """Prepare, in this process."""
+    return prepare.main(dataset.parent.parent)
+
+
+def outputs(dataset: Path) -> Path:
+    return dataset.parent.parent / "outputs"
+
+
+def told(validation: Validation) -> str:
+    """All that the faults say, in one text."""
+    return json.dumps([[f.check, f.count, f.messages, f.hint] for f in validation.faults], ensure_ascii=False)

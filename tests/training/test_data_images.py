@@ -1,0 +1,348 @@
+"""Pictures in folders by class: what is prepared, and what is found before any training."""
+
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from data_makers import job_folder, outputs, pictures, png, run, told
+from PIL import Image
+
+from registry import codec
+from registry.nouns import TensorSpec
+from training.spec import SPLITS, Validation, load_split
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = pictures(job_folder(tmp_path, dataset="pets"))
+    (folder / "dataset.toml").write_text('format = "images"\n')
+    return folder
+
+
+def test_good_pictures_give_three_splits_that_a_model_can_use(dataset):
+    found = run(dataset)
+    assert (found.ok, found.dataset, found.format, found.faults) == (True, "pets", "images", ())
+    assert sum(found.samples.values()) == 60
+    assert {split: sum(found.classes[split].values()) for split in SPLITS} == found.samples
+    splits = {name: load_split(outputs(dataset) / "data" / name) for name in SPLITS}
+    assert {name: len(split.y) for name, split in splits.items()} == found.samples
+    for split in splits.values():
+        assert split.spec.inputs == (TensorSpec("image", (None, 8, 8, 1), "uint8", 0.0, 255.0),)
+        assert (split.spec.classes, split.spec.image_mode) == (("cat", "dog"), "L")
+        assert split.spec.train_samples == found.samples["train"]
+        for name, pixels, label in zip(split.names, split.x["image"], split.y, strict=True):
+            assert np.array_equal(np.asarray(Image.open(split.files / name)), pixels[:, :, 0])
+            assert name.startswith(split.spec.classes[label] + "/")
+        assert sorted(split.names) == sorted(str(f.relative_to(split.files)) for f in split.files.rglob("*.png"))
+
+
+def test_what_is_written_says_the_same_as_the_result(dataset):
+    found = run(dataset)
+    assert codec.read(Validation, outputs(dataset) / "validation.json") == found
+    assert (outputs(dataset) / "junit.xml").read_text().count("<testcase") >= 8
+
+
+def test_classes_are_mixed_within_a_split(dataset):
+    run(dataset)
+    labels = load_split(outputs(dataset) / "data" / "train").y
+    assert np.count_nonzero(np.diff(labels)) > 5
+
+
+def test_files_are_not_stored_twice(dataset):
+    run(dataset)
+    split = load_split(outputs(dataset) / "data" / "train")
+    assert (split.files / split.names[0]).samefile(dataset / split.names[0])
+
+
+def test_rgb_jpegs_in_a_folder_below(tmp_path):
+    folder = job_folder(tmp_path)
+    pictures(folder / "all" / "pictures", mode="RGB", kind="JPEG", suffix=".JPG", size=(8, 10))
+    (folder / "dataset.toml").write_text('format = "images"\n[images]\nfolder = "all/pictures"\n')
+    assert run(folder).ok
+    split = load_split(outputs(folder) / "data" / "holdout")
+    assert split.x["image"].shape[1:] == (10, 8, 3)
+    assert split.spec.image_mode == "RGB"
+    assert (split.files / "all" / "pictures" / split.names[0]).is_file()
+
+
+def test_samples_keep_their_split_when_data_is_added(dataset):
+    run(dataset)
+    before = {name: set(load_split(outputs(dataset) / "data" / name).names) for name in SPLITS}
+    for i in range(100, 130):
+        (dataset / "cat" / f"{i}.png").write_bytes(png(i * 7))
+    assert run(dataset).ok
+    for name in SPLITS:
+        assert before[name] <= set(load_split(outputs(dataset) / "data" / name).names)
+
+
+def test_a_group_stays_together(tmp_path):
+    folder = job_folder(tmp_path)
+    for name, start in (("cat", 0), ("dog", 400)):
+        (folder / name).mkdir()
+        for i in range(160):
+            (folder / name / f"{i % 40:02d}-{i}.png").write_bytes(png(start + i))
+    (folder / "dataset.toml").write_text("format = 'images'\n[images]\ngroup = '^(\\d+)-'\n")
+    assert run(folder).ok
+    groups = [{n.split("/")[1][:2] for n in load_split(outputs(folder) / "data" / name).names} for name in SPLITS]
+    assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
+    (folder / "cat" / "odd.png").write_bytes(png(999))
+    assert "cat/odd.png does not match" in told(run(folder))
+
+
+def test_a_killed_run_leaves_nothing_behind_in_the_next(dataset):
+    left = outputs(dataset) / "data" / "train"
+    (left / "files" / "cat").mkdir(parents=True)
+    (left / "x0.npy").write_bytes(b"half")
+    (left / "files" / "cat" / "ghost.png").write_bytes(b"old")
+    assert run(dataset).ok
+    assert not (left / "files" / "cat" / "ghost.png").exists()
+
+
+def test_preparing_pictures_loads_nothing_heavy(dataset):
+    code = "import sys; from training.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "PIL" in loaded
+    assert not loaded & {"numpy", "pyarrow", "pandas", "great_expectations", "tensorflow", "keras", "matplotlib"}
+
+
+def test_many_pictures_are_read_by_a_pool_of_processes(tmp_path):
+    folder = pictures(job_folder(tmp_path, processes=2), per_class=1600, size=(64, 64))
+    (folder / "dataset.toml").write_text('format = "images"\n')
+    (folder / "dog" / "1599.png").write_bytes(png(9999)[:-20])
+    worker = [sys.executable, "-P", "-m", "training.prepare"]
+    subprocess.run(worker, cwd=folder.parent.parent, check=True, capture_output=True)
+    found = codec.read(Validation, folder.parent.parent / "result.json")
+    assert [fault.messages[0] for fault in found.faults] == ["dog/1599.png is truncated: 8 bytes are missing"]
+    (folder / "dog" / "1599.png").unlink()
+    done = subprocess.run(worker, cwd=folder.parent.parent, check=True, capture_output=True, text=True)
+    assert codec.read(Validation, folder.parent.parent / "result.json").ok
+    assert '"done": 3199, "of": 3199' in done.stdout
+    split = load_split(outputs(folder) / "data" / "holdout")
+    for i in range(0, len(split.names), 50):
+        assert np.array_equal(np.asarray(Image.open(folder / split.names[i])), split.x["image"][i, :, :, 0])
+
+
+def sixteen_bit():
+    return _saved(Image.new("I;16", (8, 8), 1000))
+
+
+def sixteen_bit_rgb():
+    """Pillow would silently cut such a picture down to 8 bits."""
+    rows = b"".join(b"\0" + bytes(48) for _ in range(8))
+    chunks = ((b"IHDR", struct.pack(">2I5B", 8, 8, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+def flipped():
+    data = bytearray(png(5))
+    data[data.index(b"IDAT") + 6] ^= 0x10
+    return bytes(data)
+
+
+def huge():
+    """1 gigapixel, if one were to believe the header."""
+    head = b"IHDR" + struct.pack(">2I5B", 1 << 15, 1 << 15, 8, 0, 0, 0, 0)
+    data = png(1)
+    return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
+
+
+def _saved(image, **how):
+    import io
+
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **how)
+    return buffer.getvalue()
+
+
+BAD_FILES = {
+    "empty": (b"", "is empty (0 bytes)"),
+    "truncated png": (lambda: png(1)[:-30], "is truncated"),
+    "png cut at a chunk": (lambda: png(1)[:-12], "is truncated: the end of the PNG is missing"),
+    "png cut in its head": (lambda: png(1)[:20], "is truncated"),
+    "damaged png": (flipped, "is damaged: wrong checksum in IDAT"),
+    "truncated jpeg": (lambda: png(1, (64, 64), "RGB", "JPEG")[:300], "is truncated: the end of the JPEG is missing"),
+    "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a Git LFS pointer"),
+    "link as text": (b"../dog/000.png", "is a symbolic link to '../dog/000.png'"),
+    "text": (b"hello\nworld\n", "is not PNG or JPEG, whatever its name says"),
+    "gif": (b"GIF89a....", "is GIF, not PNG or JPEG"),
+    "16 bit grey": (sixteen_bit, "has 16 bits per channel"),
+    "16 bit rgb": (sixteen_bit_rgb, "has 16 bits per channel"),
+    "palette": (lambda: png(1, mode="P"), "has a palette"),
+    "alpha": (lambda: png(1, mode="RGBA"), "has an alpha channel"),
+    "grey alpha": (lambda: png(1, mode="LA"), "has an alpha channel"),
+    "transparent colour": (lambda: _saved(Image.new("L", (8, 8)), transparency=3), "has transparency"),
+    "1 bit": (lambda: _saved(Image.new("1", (8, 8))), "has 1 bit per pixel"),
+    "cmyk": (lambda: png(1, mode="CMYK", kind="JPEG"), "has Pillow's mode 'CMYK'"),
+    "other size": (lambda: png(1, (9, 8)), "is 8×9, not 8×8 (height × width)"),
+    "other mode": (lambda: png(1, mode="RGB"), "has mode RGB, not L"),
+    "bomb": (huge, "has 1,073,741,824 pixels, 67,108,864 are allowed"),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_bad_picture_is_told_by_name_and_nothing_is_prepared(dataset, data, message):
+    (dataset / "cat" / "bad.png").write_bytes(data() if callable(data) else data)
+    found = run(dataset)
+    assert not found.ok
+    (fault,) = found.faults
+    assert fault.messages[0].startswith(f"cat/bad.png {message}")
+    assert fault.count == 1
+    assert fault.hint
+    assert not (outputs(dataset) / "data").exists()
+    assert 'failures="1"' in (outputs(dataset) / "junit.xml").read_text()
+
+
+def test_the_odd_first_picture_is_told_not_the_thousand_others(dataset):
+    (dataset / "cat" / "000.png").write_bytes(png(1, (9, 9)))
+    assert [(f.count, f.messages) for f in run(dataset).faults] == [
+        (1, ("cat/000.png is 9×9, not 8×8 (height × width)",))
+    ]
+
+
+def test_a_declared_size_and_mode_hold_for_all(dataset):
+    (dataset / "dataset.toml").write_text('format = "images"\n[images]\nsize = [9, 9]\nmode = "RGB"\n')
+    size, mode = run(dataset).faults
+    assert (size.count, mode.count) == (60, 60)
+    assert len(size.messages) == 10
+
+
+def test_a_real_symbolic_link_is_not_followed(dataset):
+    os.symlink("/etc/passwd", dataset / "cat" / "link.png")
+    assert "cat/link.png is a symbolic link to '/etc/passwd'" in told(run(dataset))
+
+
+def test_a_linked_class_folder_is_not_followed(dataset):
+    os.symlink(dataset / "cat", dataset / "lion")
+    assert "lion is a symbolic link" in told(run(dataset))
+
+
+def test_other_files_and_folders(dataset):
+    (dataset / "README.md").write_text("pets")
+    (dataset / "logo.png").write_bytes(png(1))
+    (dataset / "cat" / ".gitkeep").write_text("")
+    (dataset / "cat" / "notes.txt").write_text("")
+    found = run(dataset)
+    assert found.ok
+    assert found.notes == (
+        "cat/notes.txt is no picture: not used",
+        "1 pictures stand outside the class folders and are not used (e.g. logo.png)",
+    )
+    (dataset / "cat" / "scan.bmp").write_bytes(b"BM")
+    (dataset / "dog" / "more").mkdir()
+    (dataset / "dog" / "more" / "1.png").write_bytes(png(1))
+    text = told(run(dataset))
+    assert "cat/scan.bmp is neither PNG nor JPEG" in text
+    assert "dog/more is a folder inside a class folder" in text
+
+
+def test_a_class_that_vanished(dataset):
+    (dataset / "dataset.toml").write_text('format = "images"\nclasses = ["cat", "dog", "emu"]\n')
+    assert "class 'emu' is listed in dataset.toml but has no samples" in told(run(dataset))
+
+
+def test_a_class_without_samples(dataset):
+    (dataset / "emu").mkdir()
+    (dataset / "emu" / ".gitkeep").write_text("")
+    assert "folder 'emu' has no samples" in told(run(dataset))
+
+
+def test_a_class_that_nobody_declared(dataset):
+    pictures(dataset, ["dgo"], per_class=3)
+    (dataset / "docs").mkdir()
+    (dataset / "dataset.toml").write_text('format = "images"\nclasses = ["cat", "dog"]\n')
+    found = run(dataset)
+    assert "folder 'dgo' (3 samples) is not among `classes`, did you mean 'dog'?" in told(found)
+    assert "folder docs holds no pictures and is not among `classes`: not used" in found.notes
+
+
+def test_a_single_class(tmp_path):
+    folder = pictures(job_folder(tmp_path), ["cat"])
+    (folder / "dataset.toml").write_text('format = "images"\n')
+    assert "a classifier needs at least two classes, there is only 'cat'" in told(run(folder))
+
+
+def test_no_pictures_at_all(tmp_path):
+    folder = job_folder(tmp_path)
+    (folder / "dataset.toml").write_text('format = "images"\n')
+    text = told(run(folder))
+    assert "there is none" in text
+    assert "train: no samples at all" in text
+
+
+def test_a_folder_that_is_not_there(dataset):
+    (dataset / "dataset.toml").write_text('format = "images"\n[images]\nfolder = "pics"\n')
+    assert "[images] folder: 'pics' is no folder" in told(run(dataset))
+
+
+def test_a_split_that_lacks_a_class(dataset):
+    for i in range(2, 30):
+        (dataset / "dog" / f"{i:03d}.png").unlink()
+    (fault,) = run(dataset).faults
+    assert any("no sample of class 'dog' (samples of it in all: 2)" in message for message in fault.messages)
+    assert "add samples of this class, or raise the fractions in [split]" in fault.hint
+
+
+def test_the_same_picture_under_two_labels(dataset):
+    (dataset / "cat" / "twin.png").write_bytes((dataset / "dog" / "003.png").read_bytes())
+    assert "the same sample: cat/twin.png (cat), dog/003.png (dog)" in told(run(dataset))
+
+
+def test_the_same_picture_in_two_splits_and_within_one(dataset):
+    run(dataset)
+    where = {n: name for name in SPLITS for n in load_split(outputs(dataset) / "data" / name).names}
+    one, same = (
+        next(f"cat/{i:03d}.png" for i in range(30) if where[f"cat/{i:03d}.png"] == s) for s in ("train", "holdout")
+    )
+    two = next(n for n in where if n.startswith("cat/") and n != one and where[n] == "train")
+    (dataset / two).write_bytes((dataset / one).read_bytes())
+    found = run(dataset)
+    assert found.ok
+    assert found.notes == (f"1 samples repeat another one of the same split and label (e.g. {max(one, two)})",)
+    (dataset / same).write_bytes((dataset / one).read_bytes())
+    text = told(run(dataset))
+    assert f"{same} (holdout)" in text
+    assert f"{min(one, two)} (train)" in text
+    assert "keep one of them" in text
+
+
+def test_empty_files_are_not_the_same_sample(dataset):
+    (dataset / "cat" / "a.png").write_bytes(b"")
+    (dataset / "dog" / "b.png").write_bytes(b"")
+    assert [fault.count for fault in run(dataset).faults] == [2]
+
+
+def test_a_rotated_photo_is_noted(dataset):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(dataset / "cat" / "000.png").save(dataset / "cat" / "photo.jpg", exif=exif)
+    assert run(dataset).notes == ("1 JPEGs have an EXIF orientation, which is not applied (e.g. cat/photo.jpg)",)
+
+
+def test_a_name_that_is_not_utf8(dataset):
+    with open(os.fsencode(dataset / "cat") + b"/\xff.png", "wb") as file:
+        file.write(png(1))
+    assert "\\\\xff.png: the name is not UTF-8" in told(run(dataset))
+
+
+def test_the_index_for_expectations_is_written_only_when_there_is_a_suite(dataset):
+    from pyarrow import parquet
+
+    run(dataset)
+    assert not (outputs(dataset) / "index.parquet").exists()
+    (dataset / "expectations.json").write_text("{}")
+    run(dataset)
+    table = parquet.read_table(outputs(dataset) / "index.parquet")
+    assert table.num_rows == 60
+    assert table.slice(0, 1).to_pylist() == [
+        {"path": "cat/000.png", "label": "cat", "width": 8, "height": 8, "mode": "L"}
+        | {"bytes": (dataset / "cat" / "000.png").stat().st_size}
+    ]

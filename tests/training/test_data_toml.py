@@ -1,0 +1,126 @@
+"""dataset.toml: what is understood, and what is told about a mistake."""
+
+import pytest
+
+from registry.errors import ConfigError
+from training.dataset_file import DatasetFile, Fractions, Images, Npz, Table, load_dataset_file
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text):
+        (tmp_path / "dataset.toml").write_text(text)
+        return load_dataset_file(tmp_path)
+
+    return load
+
+
+def test_one_line_is_enough_for_pictures(load):
+    assert load('format = "images"') == DatasetFile("images", Images(), (), Fractions(0.15, 0.15))
+
+
+def test_all_settings_of_pictures(load):
+    found = load("""
+        format = "images"
+        classes = ["cat", "dog"]
+        [images]
+        folder = "pictures"
+        size = [28, 32]
+        mode = "L"
+        group = '^(\\d+)-'
+        [split]
+        validation = 0.2
+        holdout = 0.1
+    """)
+    assert found.source == Images("pictures", (28, 32), "L", r"^(\d+)-")
+    assert (found.classes, found.split) == (("cat", "dog"), Fractions(0.2, 0.1))
+
+
+def test_all_settings_of_a_table(load):
+    found = load("""
+        format = "table"
+        [table]
+        file = ["a.csv", "more/*.csv"]
+        target = "price"
+        task = "regression"
+        key = "id"
+        group = "house"
+        numeric = ["rooms"]
+        categorical = ["zip"]
+        ignore = ["seen"]
+        missing = "drop"
+        duplicates = "allow"
+    """)
+    assert found.source == Table(
+        ("a.csv", "more/*.csv"), "price", "regression", "id", "house", ("rooms",), ("zip",), ("seen",), "drop", "allow"
+    )
+
+
+def test_archives_have_defaults_and_one_name_may_stand_alone(load):
+    assert load('format = "npz"').source == Npz()
+    assert load('format = "npz"\n[npz]\nfiles = "a.npz"\nx = "images"').source == Npz(("a.npz",), ("images",))
+
+
+WRONG = {
+    "not TOML": ("format = ", "dataset.toml: not TOML"),
+    "no format": ("", "format: missing; it is one of 'images', 'table', 'npz'"),
+    "unknown format": ('format = "image"', "format: 'image' is not one of 'images', 'table', 'npz'"),
+    "unknown key": ('format = "images"\nclases = ["a", "b"]', "clases: unknown setting, did you mean 'classes'?"),
+    "unknown key in a section": (
+        'format = "images"\n[images]\nfoldr = "x"',
+        "[images] foldr: unknown setting, did you",
+    ),
+    "section of another format": ('format = "images"\n[table]\nfile = "a.csv"', '[table]: is for format = "table"'),
+    "not a section": ('format = "images"\nsplit = 0.1', "split: 0.1 is not a [section]"),
+    "size of one number": ('format = "images"\n[images]\nsize = 28', "[images] size: 28 is not [height, width]"),
+    "size of zero": ('format = "images"\n[images]\nsize = [0, 8]', "[images] size: [0, 8] is not [height, width]"),
+    "mode": ('format = "images"\n[images]\nmode = "RGBA"', "mode: 'RGBA' is not one of 'L', 'RGB'"),
+    "regex": ('format = "images"\n[images]\ngroup = "("', "[images] group: '(' is not a regular expression ("),
+    "regex without a group": ('format = "images"\n[images]\ngroup = "a"', "with exactly one (group)"),
+    "path outside": (
+        'format = "images"\n[images]\nfolder = "../x"',
+        "folder: '../x' is not a path inside the repository",
+    ),
+    "absolute path": ('format = "npz"\n[npz]\nfiles = "/etc/x"', "[npz] files: '/etc/x' is not a path inside"),
+    "one class": ('format = "images"\nclasses = ["a"]', "classes: ['a'] is not a list of at least two classes"),
+    "class twice": ('format = "images"\nclasses = ["a", "a"]', "is not a list without repetitions"),
+    "class of wrong type": ('format = "images"\nclasses = [0, 1]', "classes: [0, 1] is not a list of texts"),
+    "fraction of one": ('format = "images"\n[split]\nholdout = 1.0', "holdout: 1.0 is not a fraction between 0 and 1"),
+    "fraction as text": ('format = "images"\n[split]\nholdout = "a"', "[split] holdout: 'a' is not a fraction"),
+    "fraction nan": ('format = "images"\n[split]\nholdout = nan', "[split] holdout: nan is not a fraction"),
+    "nothing left": (
+        'format = "images"\n[split]\nholdout = 0.5\nvalidation = 0.5',
+        "is 1, nothing is left to train on",
+    ),
+    "no target": ('format = "table"\n[table]\nfile = "a.csv"', "[table] target: missing"),
+    "no table": ('format = "table"', "[table] file: missing; [table] target: missing"),
+    "two roles": (
+        'format = "table"\n[table]\nfile = "a.csv"\ntarget = "x"\nignore = ["x"]',
+        "[table] ignore: 'x' already is target",
+    ),
+    "classes of a regression": (
+        'format = "npz"\nclasses = ["a", "b"]\n[npz]\ntask = "regression"',
+        'classes: a task of "regression" has none',
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
+def test_a_mistake_is_told_with_its_place(load, text, message):
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    assert str(caught.value).startswith("dataset.toml: ")
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_all_mistakes_are_told_together(load):
+    with pytest.raises(ConfigError) as caught:
+        load('format = "images"\nclases = []\n[images]\nsize = 1\nmode = 2\n[split]\nholdout = 7.0')
+    assert str(caught.value).count(";") == 3
+
+
+def test_a_missing_file_is_told_with_what_to_write(tmp_path):
+    with pytest.raises(ConfigError, match=r"dataset.toml is missing") as caught:
+        load_dataset_file(tmp_path)
+    assert 'format = "images"' in caught.value.hint

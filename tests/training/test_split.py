@@ -1,0 +1,67 @@
+"""The split of a sample depends on its key alone."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from training.dataset_file import Fractions
+from training.spec import SPLITS
+from training.split import shuffled, split_of
+
+KEYS = st.lists(st.text(), unique=True, max_size=40)
+FRACTIONS = st.builds(Fractions, st.floats(0.01, 0.49), st.floats(0.01, 0.49))
+
+
+@given(KEYS, KEYS, FRACTIONS)
+def test_adding_samples_moves_no_sample(old, new, fractions):
+    before = {key: split_of(key, fractions) for key in old}
+    after = {key: split_of(key, fractions) for key in [*new, *old]}
+    assert before.items() <= after.items()
+
+
+@given(st.text(), FRACTIONS)
+def test_text_and_its_bytes_are_the_same_key(key, fractions):
+    assert split_of(key, fractions) == split_of(key.encode(), fractions) in SPLITS
+
+
+@given(st.text(), FRACTIONS, st.floats(0.01, 0.49))
+def test_a_larger_holdout_takes_samples_but_gives_none_back(key, fractions, larger):
+    assume(larger >= fractions.holdout)
+    if split_of(key, fractions) == "holdout":
+        assert split_of(key, Fractions(fractions.validation, larger)) == "holdout"
+
+
+@pytest.mark.parametrize("fractions", [Fractions(), Fractions(0.3, 0.1), Fractions(0.05, 0.5)], ids=str)
+def test_fractions_hold_on_average(fractions):
+    found = [split_of(f"class/{i}.png", fractions) for i in range(20_000)]
+    assert found.count("validation") / 20_000 == pytest.approx(fractions.validation, abs=0.015)
+    assert found.count("holdout") / 20_000 == pytest.approx(fractions.holdout, abs=0.015)
+
+
+def test_the_rule_never_changes():
+    """A changed rule would leak old holdouts into training: these were written down once."""
+    assert [split_of(f"{i}", Fractions()) for i in range(12)] == RECORDED
+
+
+@given(KEYS)
+def test_shuffled_is_a_permutation_that_depends_on_the_keys_alone(keys):
+    order = shuffled(keys)
+    assert sorted(order) == list(range(len(keys)))
+    turned = keys[::-1]
+    assert [keys[i] for i in order] == [turned[i] for i in shuffled(turned)]
+
+
+RECORDED = [
+    "train",
+    "train",
+    "train",
+    "train",
+    "validation",
+    "train",
+    "train",
+    "train",
+    "validation",
+    "holdout",
+    "validation",
+    "train",
+]
