@@ -1,0 +1,80 @@
+"""The controller is light: a step starts in the time of a small script, because nothing heavy is ever imported there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {
+    "tensorflow", "keras", "ai_edge_litert", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "palmerpenguins",
+    "great_expectations", "matplotlib", "h5py", "PIL",
+}  # fmt: skip
+LIGHT_ROOMS = ("pipelines", "pipelines/steps", "pipelines/commands", "pipelines/runners", "registry")
+LIGHT_MODULES = ("serving.golive", "retraining.policy")
+
+
+def modules_of(room: str) -> list[str]:
+    files = sorted((ROOT / room).glob("*.py"))
+    return [".".join((*Path(room).parts, file.stem)) for file in files if file.stem not in {"__init__", "__main__"}]
+
+
+CONTROLLER = [module for room in LIGHT_ROOMS for module in modules_of(room)]
+CONTROLLER += [module for module in LIGHT_MODULES if (ROOT / f"{module.replace('.', '/')}.py").exists()]
+
+
+def python(code: str) -> list[str]:
+    """What a fresh Python prints in its last line, as words."""
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
+
+
+@pytest.fixture(scope="module")
+def brought() -> dict[str, set[str]]:
+    """Module → the packages that came with it, all in one process: the first that needs a package brings it."""
+    code = f"""
+import importlib, json, sys
+brought = {{}}
+for module in {CONTROLLER}:
+    before = set(sys.modules)
+    importlib.import_module(module)
+    brought[module] = sorted({{name.partition(".")[0] for name in set(sys.modules) - before}})
+print(json.dumps(brought, separators=(",", ":")))
+"""
+    return {module: set(packages) for module, packages in json.loads(python(code)[0]).items()}
+
+
+@pytest.mark.parametrize("module", CONTROLLER)
+def test_a_module_of_the_controller_loads_nothing_heavy(brought, module):
+    assert not HEAVY & brought[module]
+
+
+@pytest.mark.parametrize("command", ["", "run", "step", "registry", "promote", "demo"])
+def test_help_loads_nothing_heavy(command):
+    code = f"""
+import runpy, sys
+sys.argv = ["trainyard", *{command.split()}, "--help"]
+try:
+    runpy.run_module("pipelines", run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+print(*{{name.partition(".")[0] for name in sys.modules}})
+"""
+    assert not HEAVY & set(python(code))
+
+
+def test_the_controller_imports_no_worker():
+    code = f"import sys, {', '.join(CONTROLLER)}; print('found:', *(n for n in sys.modules if n.startswith('pipelines.workers.')))"
+    assert python(code) == ["found:"]
+
+
+def test_every_step_and_command_is_looked_at():
+    """A step in a folder of its own would slip through the list above."""
+    for room in ("pipelines/steps", "pipelines/commands"):
+        packages = [path.parent for path in (ROOT / room).rglob("__init__.py")]
+        assert packages == [ROOT / room]
