@@ -84,7 +84,9 @@ def explain(job: Job, ending: Ending, log: WorkerLog) -> PipelineError:
     if ending.code and (words := next(filter(OUT_OF_MEMORY.search, reversed(said)), "")):
         return WorkerFailed(f"{name} ran out of memory: {memory}; it said: {words:.200}", hint=MORE_MEMORY)
     how = "ended by itself, without a result" if ending.well else ending.words
-    return WorkerFailed(f"{name} {how}" + (f": {said[-1]:.200}" if said else ", without a word"), hint=ending.hint or hint)
+    return WorkerFailed(
+        f"{name} {how}" + (f": {said[-1]:.200}" if said else ", without a word"), hint=ending.hint or hint
+    )
 
 
 def _last_words(log: WorkerLog) -> list[str]:

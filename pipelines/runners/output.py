@@ -7,8 +7,8 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pipelines.runners import OnLine
 from registry.errors import TryAgain
@@ -25,10 +25,11 @@ _END = re.compile(rb"(\r*\n|\r+)")
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 )
+# What TensorFlow says at each start whatever its settings are, and nobody can act upon. It stays in the log.
+_CHATTER = re.compile(r"^WARNING: All log messages before absl::Init|^I0000 .*oneDNN custom operations are on")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of plain text, without its end."""
 
     text: str
@@ -51,7 +52,12 @@ class LineSplitter:
         kept = data.rstrip(b"\r")
         self._return = len(kept) < len(data)  # what it ends is known when the next byte is
         *pieces, rest = _END.split(kept)
-        lines = [self._take(text, end) for text, end in zip(pieces[::2], pieces[1::2], strict=True)]
+        lines = []
+        for text, end in zip(pieces[::2], pieces[1::2], strict=True):
+            if self._part or len(text) > LINE_BYTES:
+                lines.append(self._take(text, end))
+            else:
+                lines.append(Line(plain(text), not end.endswith(b"\n")))
         self._add(rest)
         return [line for line in lines if line.text or not line.redraw]
 
@@ -66,7 +72,7 @@ class LineSplitter:
         line = plain(bytes(self._part)) + (f" … ({self._cut} more bytes)" if self._cut else "")
         self._part.clear()
         self._cut = 0
-        return Line(line, redraw=not end.endswith(b"\n"))
+        return Line(line, not end.endswith(b"\n"))
 
     def _add(self, data: bytes) -> None:
         room = LINE_BYTES - len(self._part)
@@ -158,7 +164,8 @@ class Output:
             return
         self.log.write(texts)
         for text in texts:
-            self.on_line(text)
+            if not _CHATTER.match(text):
+                self.on_line(text)
 
     def _due(self) -> bool:
         """Whether a progress bar may be shown again."""

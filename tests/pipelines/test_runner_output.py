@@ -118,3 +118,13 @@ def test_a_quiet_output_still_fills_the_log(tmp_path):
     output.log.close()
     assert seen == ["one"]
     assert (tmp_path / "worker.log").read_text() == "one\ntwo\n"
+
+
+def test_what_tensorflow_says_at_each_start_stays_in_the_log(tmp_path):
+    seen = []
+    output = Output(WorkerLog(tmp_path / "worker.log"), seen.append)
+    output.feed(b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+    output.feed(b"I0000 00:00:1795224 1350 port.cc:153] oneDNN custom operations are on. You may see\nepoch 1\n")
+    output.log.close()
+    assert seen == ["epoch 1"]
+    assert "oneDNN" in (tmp_path / "worker.log").read_text()
