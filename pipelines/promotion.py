@@ -65,7 +65,7 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
     if not history:
         raise ConfigError(f"nothing of {model} was released yet", hint="`trainyard promote` releases a candidate")
     current = history[-1]
-    target = _before(history) if to is None else _released(history, to)
+    target = release_before(history) if to is None else _released(history, to)
     if (current.version, current.card) == (target.version, target.card):
         _start_api(config)
         return _go_live(store, config, current)
@@ -115,7 +115,7 @@ def _must_be_unused(store: Store, token_id: str, history: list[Release]) -> None
             )
 
 
-def _before(history: list[Release]) -> Release:
+def release_before(history: list[Release]) -> Release:
     """What was live before the current version, as in an editor's undo: what was undone does not come back.
 
     1, 2, 3 → 2; after that rollback → 1, and not 3, which somebody has just fled from. The same holds for a version

@@ -1,0 +1,126 @@
+"""Which version a rollback goes back to, and when it is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from promotion_parts import MODEL, House
+
+from pipelines.promotion import release_before
+from registry import candidates, releases
+from registry.errors import ConfigError, Corrupt, Rejected
+from registry.nouns import Release
+
+
+def history(*steps):
+    """Releases as `+3` (version 3 was promoted), `3` (gone back to 3) or `-` (withdrawn)."""
+    return [
+        Release(
+            number,
+            MODEL,
+            None if step == "-" else int(step),
+            "c" * 64,
+            "ada",
+            "",
+            "",
+            number if "+" in step else None,
+            "",
+        )
+        for number, step in enumerate(steps, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "version"),
+    [
+        ("+1 +2", 1),
+        ("+1 +2 +3", 2),
+        ("+1 +2 +3 2", 1),
+        ("+1 +2 1 +3", 1),
+        ("+1 +2 +3 1 3", 1),
+        ("+1 +2 +3 2 +4 2", 1),
+        ("+1 - +2 +3", 2),
+        ("+1 +2 +1", 2),
+        ("+1 +2 2 2", 1),
+    ],
+    ids=[
+        "the one before",
+        "not the first",
+        "further back, not forward again",
+        "around what was undone",
+        "after going forward again",
+        "around what failed",
+        "around what was withdrawn",
+        "a version promoted twice",
+        "never the current version",
+    ],
+)
+def test_it_goes_back_to_what_was_live_before(steps, version):
+    assert release_before(history(*steps.split())).version == version
+
+
+@pytest.mark.parametrize("steps", ["+1", "+1 -", "+1 - +2", "+1 +2 1", "+1 +1"])
+def test_where_nothing_was_before_it_says_so(steps):
+    with pytest.raises(ConfigError, match="nothing was live before"):
+        release_before(history(*steps.split()))
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=12, unique=True))
+def test_undone_step_by_step_it_retraces_the_way(versions):
+    steps = history(*(f"+{version}" for version in versions))
+    for expected in reversed(versions[:-1]):
+        back = release_before(steps)
+        assert back.version == expected
+        steps = [*steps, Release(len(steps) + 1, MODEL, back.version, back.card, "ada", "", "", None, "")]
+    with pytest.raises(ConfigError):
+        release_before(steps)
+
+
+@given(st.lists(st.sampled_from(["+1", "+2", "+3", "1", "2", "3", "-"]), min_size=1, max_size=12))
+def test_whatever_happened_it_never_stays_where_it_is(steps):
+    try:
+        back = release_before(history(*steps))
+    except ConfigError:
+        return
+    assert back.version not in {None, history(*steps)[-1].version}
+
+
+@pytest.fixture
+def house(tmp_path):
+    """Two versions were released, as the registry knows it; no API runs."""
+    made = House(tmp_path)
+    for version in (made.publish(), made.publish()):
+        releases.copy_to_production(made.store, MODEL, version)
+        card = candidates.card_digest(made.store, MODEL, version)
+        approval = releases.append_approval(made.store, MODEL, version, card=card, token=f"token{version}", by="ada")
+        releases.append_release(
+            made.store, MODEL, version, card=card, by="ada", reason="", approval=approval.number, after=version - 1
+        )
+    return made
+
+
+def refused(house, kind, to, said):
+    before = house.tree()
+    with pytest.raises(kind, match=said) as no:
+        house.rollback(to)
+    assert house.tree() == before
+    assert not (house.home / "serving").exists()
+    return no.value
+
+
+def test_a_target_whose_bytes_were_altered_is_refused_and_nothing_changes(house):
+    path = house.folder / "registry" / "production" / MODEL / "1" / "signature.json"
+    path.chmod(0o644)
+    path.write_bytes(b"{}")
+    assert refused(house, Corrupt, None, "production/thirds/1/signature.json: was altered").exit_code == 2
+    assert refused(house, Corrupt, 1, "was altered").exit_code == 2
+
+
+def test_a_version_that_was_never_released_needs_an_approval(house):
+    house.publish()
+    error = refused(house, Rejected, 3, "version 3 was never released")
+    assert error.exit_code == 3
+    assert "released were 1, 2" in error.hint
+
+
+def test_a_model_that_was_never_released_has_no_way_back(tmp_path):
+    refused(House(tmp_path), ConfigError, None, "nothing of thirds was released yet")
