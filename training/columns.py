@@ -173,7 +173,7 @@ def joined(parts: Sequence[Part], name: str, checks: Checks) -> Any:
         return join(list(parts), name)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         kinds = {_called(part.rows.schema.field(name).type): part.name for part in reversed(parts)}
-        told = " and ".join(f"{kind} in {file}" for kind, file in kinds.items())
+        told = " and ".join(f"{kind} in {file}" for kind, file in reversed(kinds.items()))
         checks.fault(USABLE, f"column {name!r} holds {told}", "store the same kind of value in all files")
         return None
 
@@ -198,13 +198,24 @@ def canonical(value: Any) -> str:
 
 
 def _numbers(column: Any) -> Any:
-    return column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    """A column as a NumPy array of float64, NaN where it is null; through the buffers, as `to_numpy` imports pandas."""
+    values = _buffer(column.cast(pa.float64()), np.float64).copy()
+    values[_buffer(compute.indices_nonzero(compute.is_null(column)), np.uint64)] = np.nan
+    return values
+
+
+def _buffer(column: Any, dtype: type) -> Any:
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not len(whole):
+        return np.zeros(0, dtype)
+    size = np.dtype(dtype).itemsize
+    return np.frombuffer(whole.buffers()[1], dtype, len(whole), whole.offset * size)
 
 
 def _not_numbers(column: Any) -> list[int]:
     """The rows whose text is no number."""
     odd = compute.invert(compute.match_substring_regex(column, NUMBER))
-    return [int(row) for row in compute.indices_nonzero(compute.fill_null(odd, False)).to_pylist()]
+    return [int(row) for row in compute.indices_nonzero(odd).to_pylist()]
 
 
 def _holds_decimals(column: Any) -> bool:

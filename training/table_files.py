@@ -1,7 +1,12 @@
-"""Reads and writes the files of a table through pyarrow. Text stays text, so that `007` keeps its zeros."""
+"""Reads and writes the files of a table through pyarrow. Text stays text, so that `007` keeps its zeros.
+
+Python values are not handed to pyarrow (`pa.array(list)`, `pa.scalar(…)`): it would import pandas, which takes longer
+than all the rest, only to ask whether they are pandas' own.
+"""
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +57,8 @@ def write_part(part: Part, rows: list[int], folder: Path) -> None:
     """Write some rows of a file under its own name, in its own format."""
     path = folder / part.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    chosen = part.rows.take(pa.array(rows, pa.int64()))
+    wanted = pa.py_buffer(array("q", rows))
+    chosen = part.rows.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, wanted]))
     if path.suffix.lower() in PARQUET:
         parquet.write_table(chosen, path)
     else:
@@ -131,5 +137,5 @@ def join(parts: list[Part], name: str) -> Any:
     tables = [pa.table({name: column}) for column in columns]
     joined = pa.concat_tables(tables, promote_options="permissive").column(0)
     if pa.types.is_string(joined.type):  # an empty text is a missing one
-        return compute.if_else(compute.equal(joined, ""), pa.scalar(None, pa.string()), joined)
+        return compute.if_else(compute.match_substring_regex(joined, "^$"), pa.nulls(1, pa.string())[0], joined)
     return joined

@@ -1,0 +1,196 @@
+"""NumPy archives: what is prepared, and what is found before any training."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from data_makers import job_folder, outputs, run, told
+
+from training.spec import SPLITS, load_split
+
+HEAD = 'format = "npz"\n'
+
+
+def arrays(count=120, seed=0):
+    random = np.random.default_rng(seed)
+    return {"x": random.normal(size=(count, 4, 3)), "y": np.arange(count) % 3}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = job_folder(tmp_path)
+    (folder / "dataset.toml").write_text(HEAD)
+    np.savez(folder / "a.npz", **arrays(120, 0))
+    np.savez_compressed(folder / "b.npz", **arrays(80, 1))
+    return folder
+
+
+def prepared(dataset):
+    return {name: load_split(outputs(dataset) / "data" / name) for name in SPLITS}
+
+
+def test_good_archives_give_three_splits_that_a_model_can_use(dataset):
+    found = run(dataset)
+    assert (found.ok, found.format, sum(found.samples.values())) == (True, "npz", 200)
+    source = {"a": arrays(120, 0), "b": arrays(80, 1)}
+    for split in prepared(dataset).values():
+        (tensor,) = split.spec.inputs
+        assert (tensor.name, tensor.shape, tensor.dtype, split.spec.classes) == (
+            "x",
+            (None, 4, 3),
+            "float32",
+            ("0", "1", "2"),
+        )
+        assert split.x["x"].dtype == np.float32
+        for name, x, y in zip(split.names, split.x["x"], split.y, strict=True):
+            file, row = name[0], int(name.rpartition(" ")[2]) - 1
+            assert np.array_equal(x, source[file]["x"][row].astype(np.float32))
+            assert y == source[file]["y"][row]
+        files = [np.load(split.files / f"{name}.npz") for name in "ab"]
+        assert sum(len(file["y"]) for file in files) == len(split.y)
+        assert all(file["x"].dtype == np.float64 for file in files)
+
+
+def test_several_inputs_of_several_types(dataset):
+    (dataset / "b.npz").unlink()
+    (dataset / "dataset.toml").write_text(HEAD + '[npz]\nfiles = "*.npz"\nx = ["pixels", "on", "word", "far"]\n')
+    for file in "ab":
+        np.savez(
+            dataset / f"{file}.npz",
+            pixels=np.random.default_rng(ord(file)).integers(0, 256, (100, 5, 5), dtype=np.uint8),
+            on=np.arange(100) % 2 == 0,
+            word=np.array(["w" * (i % 9 + ord(file) - 96) for i in range(100)]),
+            far=np.arange(100) << 33,
+            y=np.array(["no", "yes"])[np.arange(100) % 2],
+        )
+    assert run(dataset).ok
+    train = prepared(dataset)["train"]
+    assert [(each.dtype, each.shape, each.low, each.high) for each in train.spec.inputs] == [
+        ("uint8", (None, 5, 5), 0, 255),
+        ("uint8", (None, 1), 0, 1),
+        ("string", (None, 1), None, None),
+        ("int64", (None, 1), float(-(2**63)), float(2**63 - 1)),
+    ]
+    assert [str(values.dtype) for values in train.x.values()] == ["uint8", "uint8", "<U10", "int64"]
+    assert train.spec.classes == ("no", "yes")
+
+
+def test_regression(dataset):
+    (dataset / "dataset.toml").write_text(HEAD + '[npz]\nfiles = "a.npz"\ntask = "regression"\n')
+    np.savez(dataset / "a.npz", **arrays() | {"y": np.linspace(0, 1, 120)[:, None]})
+    found = run(dataset)
+    assert found.ok
+    train = prepared(dataset)["train"]
+    assert (train.y.dtype, train.y.shape, train.spec.task) == (np.float32, (found.samples["train"],), "regression")
+
+
+def test_class_names_stand_for_the_numbers_in_y(dataset):
+    (dataset / "dataset.toml").write_text('classes = ["shirt", "shoe", "bag"]\n' + HEAD)
+    assert set(run(dataset).classes["train"]) == {"shirt", "shoe", "bag"}
+    train = prepared(dataset)["train"]
+    assert train.spec.classes == ("shirt", "shoe", "bag")
+    assert (
+        train.y[0]
+        == {"a": arrays(120, 0), "b": arrays(80, 1)}[train.names[0][0]]["y"][int(train.names[0].rpartition(" ")[2]) - 1]
+    )
+
+
+def test_samples_keep_their_split_when_an_archive_is_added(dataset):
+    run(dataset)
+    before = {name: set(split.names) for name, split in prepared(dataset).items()}
+    np.savez(dataset / "0.npz", **arrays(50, 2))
+    assert run(dataset).ok
+    assert all(before[name] <= set(split.names) for name, split in prepared(dataset).items())
+
+
+def test_a_group_stays_together(dataset):
+    (dataset / "dataset.toml").write_text(HEAD + '[npz]\nfiles = "a.npz"\ngroup = "who"\n')
+    np.savez(dataset / "a.npz", **arrays(300), who=np.arange(300) % 40)
+    assert run(dataset).ok
+    groups = [set(np.load(split.files / "a.npz")["who"].tolist()) for split in prepared(dataset).values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 40
+
+
+def saved(**changes):
+    return lambda folder: np.savez(folder / "a.npz", **{k: v for k, v in (arrays() | changes).items() if v is not None})
+
+
+def cut(folder):
+    data = (folder / "a.npz").read_bytes()
+    (folder / "a.npz").write_bytes(data[:-100])
+
+
+def flip(folder):
+    data = bytearray((folder / "a.npz").read_bytes())
+    data[2000] ^= 0xFF
+    (folder / "a.npz").write_bytes(bytes(data))
+
+
+def poke(row, value):
+    x = arrays()["x"]
+    x[row, 0, 0] = value
+    return x
+
+
+BAD = {
+    "empty": (lambda folder: (folder / "a.npz").write_bytes(b""), "a.npz is empty (0 bytes)"),
+    "truncated": (cut, "a.npz cannot be read: it is no .npz archive, or truncated"),
+    "damaged": (flip, "a.npz cannot be read: Bad CRC-32"),
+    "lfs": (
+        lambda folder: (folder / "a.npz").write_bytes(b"version https://git-lfs.github.com/spec/v1\n"),
+        "a.npz is a Git LFS pointer, not the data",
+    ),
+    "objects": (saved(x=np.array([{}] * 120)), "it holds Python objects, which are never unpickled"),
+    "no y": (saved(y=None), "a.npz has no array 'y'"),
+    "lengths": (saved(y=np.zeros(7, int)), "the arrays hold different or no numbers of samples (x: 120, y: 7)"),
+    "no samples": (saved(x=np.zeros((0, 2)), y=np.zeros(0, int)), "(x: 0, y: 0)"),
+    "nothing in a sample": (saved(x=np.zeros((120, 0))), "a sample of 'x' has shape (0,): nothing"),
+    "nan": (saved(x=poke(4, np.nan)), "a.npz: 'x' holds NaN or infinity in 1 samples, the first: row 5"),
+    "infinity": (saved(x=poke(0, np.inf)), "'x' holds NaN or infinity in 1 samples, the first: row 1"),
+    "too large": (saved(x=poke(9, 1e300)), "'x' holds NaN or infinity in 1 samples, the first: row 10"),
+    "complex": (saved(x=np.zeros((120, 2), complex)), "a.npz: 'x' has dtype complex128"),
+    "one-hot": (saved(y=np.eye(3, dtype=int)[arrays()["y"]]), "'y' has shape (120, 3), one label per sample"),
+    "no label": (saved(y=np.where(np.arange(120) == 6, np.nan, 1.0)), "a.npz row 7 has no label (NaN)"),
+    "no text label": (saved(y=np.array(["a"] * 119 + [""])), "a.npz row 120 has no label (an empty text)"),
+    "decimal classes": (saved(y=np.linspace(0, 1, 120)), "'y' has dtype float64 and holds no classes"),
+    "one class": (
+        lambda folder: [np.savez(folder / f"{n}.npz", **arrays() | {"y": np.zeros(120, int)}) for n in "ab"],
+        "a classifier needs at least two classes, there is only '0'",
+    ),
+    "other shape": (saved(x=np.ones((120, 4))), "b.npz: a sample of 'x' is float32 (4, 3), in a.npz float32 (4,)"),
+    "two labels": (
+        saved(x=poke(1, 0) * 0 + np.arange(40).repeat(3)[:, None, None]),
+        "the same sample: a.npz row 1 (0)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "message"), BAD.values(), ids=BAD)
+def test_bad_data_are_told_with_their_place_and_nothing_is_prepared(dataset, act, message):
+    act(dataset)
+    found = run(dataset)
+    assert not found.ok
+    assert message in told(found)
+    assert all(fault.hint for fault in found.faults)
+    assert not (outputs(dataset) / "data").exists()
+
+
+def test_a_label_without_a_name(dataset):
+    (dataset / "dataset.toml").write_text('classes = ["shirt", "shoe"]\n' + HEAD)
+    assert "label '2' (66 samples) is not among `classes`" in told(run(dataset))
+
+
+def test_texts_are_no_numbers_to_regress(dataset):
+    (dataset / "dataset.toml").write_text(HEAD + '[npz]\ntask = "regression"\n')
+    np.savez(dataset / "a.npz", **arrays() | {"y": np.array(["a"] * 120)})
+    assert "'y' has dtype <U1, no number" in told(run(dataset))
+
+
+def test_preparing_archives_loads_numpy_alone(dataset):
+    code = "import sys; from training.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert not loaded & {"PIL", "pyarrow", "pandas", "great_expectations", "tensorflow", "keras"}

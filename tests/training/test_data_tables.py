@@ -1,0 +1,385 @@
+"""Tables of CSV and Parquet files: what is prepared, and what is found before any training."""
+
+import subprocess
+import sys
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from data_makers import job_folder, outputs, run, told
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import csv, parquet
+
+from training.spec import SPLITS, load_split
+
+HEAD = 'format = "table"\n[table]\nfile = "data.csv"\ntarget = "kind"\n'
+
+
+def rows(count=120, start=0):
+    """Mixed columns: mass and legs are numbers, colour and tame are categories."""
+    return {
+        "mass": [20.5 + i * 0.25 for i in range(start, start + count)],
+        "legs": [(2, 4)[i % 2] for i in range(start, start + count)],
+        "colour": [("red", "green", "blue")[i % 3] for i in range(start, start + count)],
+        "tame": [i % 5 == 0 for i in range(start, start + count)],
+        "kind": [("cat", "dog")[i % 2] for i in range(start, start + count)],
+    }
+
+
+def write(path, columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (parquet.write_table if path.suffix == ".parquet" else csv.write_csv)(pa.table(columns), path)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = job_folder(tmp_path)
+    (folder / "dataset.toml").write_text(HEAD)
+    write(folder / "data.csv", rows())
+    return folder
+
+
+def prepared(dataset):
+    return {name: load_split(outputs(dataset) / "data" / name) for name in SPLITS}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_good_table_gives_three_splits_that_a_model_can_use(tmp_path, suffix):
+    folder = job_folder(tmp_path)
+    (folder / "dataset.toml").write_text(HEAD.replace(".csv", suffix))
+    write(folder / f"data{suffix}", rows())
+    found = run(folder)
+    assert (found.ok, found.format, sum(found.samples.values())) == (True, "table", 120)
+    train = prepared(folder)["train"]
+    assert [(each.name, each.dtype, each.shape) for each in train.spec.inputs] == [
+        ("mass", "float32", (None, 1)),
+        ("legs", "float32", (None, 1)),
+        ("colour", "string", (None, 1)),
+        ("tame", "string", (None, 1)),
+    ]
+    assert (train.spec.target, train.spec.classes, train.y.dtype) == ("kind", ("cat", "dog"), np.int64)
+    assert {name: (values.dtype.kind, values.shape[1:]) for name, values in train.x.items()} == {
+        "mass": ("f", (1,)),
+        "legs": ("f", (1,)),
+        "colour": ("U", (1,)),
+        "tame": ("U", (1,)),
+    }
+    every = rows()
+    for i, name in enumerate(train.names):
+        row = int(name.rpartition(" ")[2]) - 1
+        assert name == f"data{suffix} row {row + 1}"
+        assert train.x["mass"][i, 0] == every["mass"][row]
+        assert train.x["tame"][i, 0] == str(every["tame"][row]).lower()
+        assert train.spec.classes[train.y[i]] == every["kind"][row]
+
+
+def test_the_files_of_a_split_are_in_the_format_of_the_repository(tmp_path):
+    folder = job_folder(tmp_path)
+    (folder / "dataset.toml").write_text(HEAD.replace('"data.csv"', '["parts/*.csv"]'))
+    write(folder / "parts" / "a.csv", rows(80))
+    write(folder / "parts" / "b.csv", rows(80, 80))
+    assert run(folder).ok
+    total = 0
+    for split in prepared(folder).values():
+        tables = [csv.read_csv(split.files / "parts" / name) for name in ("a.csv", "b.csv")]
+        assert all(table.column_names == list(rows()) for table in tables)
+        assert sorted(m for table in tables for m in table["mass"].to_pylist()) == sorted(
+            split.x["mass"][:, 0].tolist()
+        )
+        total += sum(table.num_rows for table in tables)
+    assert total == 160
+
+
+def test_text_keeps_its_zeros_where_it_is_text(dataset):
+    lines = [f"{i:03d},{i % 7:02d},{i / 4},{('cat', 'dog')[i % 2]}" for i in range(120)]
+    (dataset / "data.csv").write_text("\n".join(["id,zip,mass,kind", *lines]))
+    (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\ncategorical = ["zip"]\n')
+    assert run(dataset).ok
+    train = prepared(dataset)["train"]
+    assert set(train.x) == {"zip", "mass"}
+    assert train.spec.columns[0].vocabulary == tuple(f"{i:02d}" for i in range(7))
+    assert all(len(name) == 3 for name in train.names)
+    assert csv.read_csv(train.files / "data.csv", convert_options=csv.ConvertOptions(column_types={"id": pa.string()}))[
+        "id"
+    ].to_pylist() == sorted(train.names)
+
+
+def test_statistics_come_from_the_train_split_alone(dataset):
+    run(dataset)
+    before = prepared(dataset)
+    mass = before["train"].x["mass"].astype(np.float64)
+    column = before["train"].spec.columns[0]
+    assert (column.mean, column.variance) == pytest.approx((mass.mean(), mass.var()))
+    assert before["train"].spec == before["holdout"].spec
+
+    keyed = rows() | {"id": [f"k{i}" for i in range(120)]}
+    (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\nduplicates = "allow"\n')
+    write(dataset / "data.csv", keyed)
+    run(dataset)
+    first = prepared(dataset)
+    held = [int(name[1:]) for name in (*first["holdout"].names, *first["validation"].names)]
+    for row in held:
+        keyed["mass"][row] = 1e6
+        keyed["colour"][row] = "never seen"
+    write(dataset / "data.csv", keyed)
+    found = run(dataset)
+    assert prepared(dataset)["train"].spec == first["train"].spec
+    assert any("1 values are not in the train split (never seen)" in note for note in found.notes)
+
+
+def test_regression(dataset):
+    (dataset / "dataset.toml").write_text(HEAD.replace('"kind"', '"mass"\ntask = "regression"'))
+    found = run(dataset)
+    assert found.ok
+    assert found.classes == {}
+    train = prepared(dataset)["train"]
+    assert (train.y.dtype, train.spec.task, train.spec.classes) == (np.float32, "regression", ())
+    assert set(train.x) == {"legs", "colour", "tame", "kind"}
+
+
+def test_classes_are_sorted_as_numbers_when_they_are_numbers(dataset):
+    columns = rows(600) | {"kind": [i % 12 for i in range(600)]}
+    write(dataset / "data.csv", columns)
+    assert run(dataset).ok
+    assert prepared(dataset)["train"].spec.classes == tuple(map(str, range(12)))
+
+
+def test_a_group_stays_together_and_is_no_input(dataset):
+    write(dataset / "data.csv", rows(300) | {"house": [i // 2 % 60 for i in range(300)]})
+    (dataset / "dataset.toml").write_text(HEAD + 'group = "house"\n')
+    assert run(dataset).ok
+    splits = prepared(dataset)
+    houses = [set(csv.read_csv(split.files / "data.csv")["house"].to_pylist()) for split in splits.values()]
+    assert sum(map(len, houses)) == len(set.union(*houses)) == 60
+    assert "house" not in splits["train"].x
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 60), st.booleans())
+def test_rows_without_a_key_keep_their_split_when_rows_and_types_change(tmp_path_factory, extra, turned):
+    folder = job_folder(tmp_path_factory.mktemp("stable"))
+    (folder / "dataset.toml").write_text(HEAD)
+    columns = rows()
+    columns["mass"] = [float(i) for i in range(120)]  # written as whole numbers until a decimal one joins
+    lines = ["mass,legs,colour,tame,kind", *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    whole = [lines[0], *(line.replace(".0,", ",") for line in lines[1:])]
+    (folder / "data.csv").write_text("\n".join(whole))
+    assert run(folder).ok
+    before = {name: set(split.x["mass"][:, 0].tolist()) for name, split in prepared(folder).items()}
+    more = [f"{1000.5 + i},2,red,False,cat" for i in range(extra)]
+    body = [*more, *whole[1:]]
+    (folder / "data.csv").write_text("\n".join([whole[0], *(body[::-1] if turned else body)]))
+    run(folder)
+    after = {name: set(split.x["mass"][:, 0].tolist()) for name, split in prepared(folder).items()}
+    assert all(before[name] == {mass for mass in after[name] if mass < 1000} for name in SPLITS)
+
+
+def test_missing_values_are_refused_or_dropped(dataset):
+    columns = rows()
+    columns["mass"][3] = None
+    columns["mass"][4] = float("nan")
+    columns["colour"][3] = None
+    columns["colour"][9] = ""
+    write(dataset / "data.csv", columns)
+    found = run(dataset)
+    assert not found.ok
+    (fault,) = found.faults
+    assert fault.messages == (
+        "column 'mass' is missing in 2 rows, the first: data.csv row 4",
+        "column 'colour' is missing in 2 rows, the first: data.csv row 4",
+    )
+    assert (fault.count, 'missing = "drop"' in fault.hint) == (4, True)
+    (dataset / "dataset.toml").write_text(HEAD + 'missing = "drop"\n')
+    found = run(dataset)
+    assert found.ok
+    assert sum(found.samples.values()) == 117
+    assert found.notes[0] == "3 of 120 rows are dropped, with a value missing in 'mass' (2), 'colour' (2)"
+
+
+def test_a_file_in_which_no_row_is_complete(dataset):
+    write(dataset / "data.csv", rows() | {"mass": [None] * 119 + [1.0], "legs": [1] * 119 + [None]})
+    (dataset / "dataset.toml").write_text(HEAD + 'missing = "drop"\n')
+    assert "no row is complete" in told(run(dataset))
+
+
+def changed(**columns):
+    return lambda folder: write(folder / "data.csv", rows() | columns)
+
+
+def at(row, value, column):
+    values = rows()[column]
+    values[row] = value
+    return changed(**{column: values})
+
+
+def dropped(name):
+    return lambda folder: write(folder / "data.csv", {k: v for k, v in rows().items() if k != name})
+
+
+def raw(data):
+    return lambda folder: (folder / "data.csv").write_bytes(data)
+
+
+def settle(text, then=lambda _: None):
+    def act(folder):
+        (folder / "dataset.toml").write_text(text)
+        then(folder)
+
+    return act
+
+
+BAD = {
+    "no file": (settle(HEAD.replace("data", "date")), "[table] file: 'date.csv' matches no file"),
+    "pattern": (settle(HEAD.replace("data", "**x")), "[table] file: '**x.csv' matches no file"),
+    "empty file": (raw(b""), "data.csv is empty (0 bytes)"),
+    "header only": (raw(b"mass,kind\n"), "data.csv has no rows"),
+    "lfs pointer": (raw(b"version https://git-lfs.github.com/spec/v1\noid x"), "data.csv is a Git LFS pointer"),
+    "short row": (raw(b"mass,kind\n1,cat\n2\n3,dog\n"), "Row #3: Expected 2 columns, got 1"),
+    "semicolons": (raw(b"mass;kind\n1;cat\n2;dog\n"), "save the file with commas between columns"),
+    "latin-1 label": (raw("mass,kind\n1,caf\xe9\n".encode("latin-1")), "invalid UTF8 data"),
+    "latin-1 feature": (raw("mass,a,kind\n1,caf\xe9,x\n".encode("latin-1")), "column 'a' holds text that is not UTF-8"),
+    "not parquet": (
+        settle(HEAD.replace(".csv", ".parquet"), lambda f: (f / "data.parquet").write_bytes(b"PAR1 no")),
+        "data.parquet cannot be read",
+    ),
+    "excel": (
+        settle(HEAD.replace(".csv", ".xlsx"), lambda f: (f / "data.xlsx").write_bytes(b"PK")),
+        "data.xlsx is neither .csv nor .parquet",
+    ),
+    "column twice": (raw(b"a,a,kind\n1,2,x\n2,3,y\n"), "data.csv: column 'a' stands there 2 times"),
+    "column without a name": (raw(b"a,,kind\n1,2,x\n2,3,y\n"), "data.csv: a column has no name"),
+    "target is missing": (dropped("kind"), "[table] target: there is no column 'kind'"),
+    "numeric column is missing": (settle(HEAD + 'numeric = ["mas"]'), "no column 'mas', did you mean 'mass'?"),
+    "ignored column is missing": (settle(HEAD + 'ignore = ["id"]'), "[table] ignore: there is no column 'id'"),
+    "key is missing": (settle(HEAD + 'key = "id"'), "[table] key: there is no column 'id'"),
+    "label is missing": (at(7, None, "kind"), "data.csv row 8 has no 'kind'"),
+    "no labels": (changed(kind=[None] * 120), "has no 'kind'"),
+    "infinite": (at(5, float("inf"), "mass"), "column 'mass' holds inf in data.csv row 6"),
+    "too large": (at(5, 1e300, "mass"), "holds 1e+300 in data.csv row 6, which float32 cannot hold"),
+    "dates": (changed(born=[date(2026, 1, 1)] * 120), "column 'born' holds dates or times (date32[day])"),
+    "empty column": (changed(note=[None] * 120), "column 'note' is empty in every row"),
+    "slip in a number": (
+        changed(mass=[*map(str, rows()["mass"][:11]), "12,5", *map(str, rows()["mass"][12:])]),
+        "column 'mass' holds numbers, but data.csv row 12 holds '12,5'",
+    ),
+    "text in a numeric column": (
+        settle(HEAD + 'numeric = ["colour"]'),
+        "column 'colour' is listed as numeric, but data.csv row 1 holds 'red'",
+    ),
+    "slash in a name": (changed(**{"km/h": [1] * 120}), "column 'km/h': Keras allows no '/' in a name"),
+    "no inputs": (
+        settle(HEAD + 'ignore = ["mass", "legs", "colour", "tame"]'),
+        "no column is left as an input",
+    ),
+    "long text": (at(2, "x" * 10_001, "colour"), "column 'colour' holds 10,001 characters in data.csv row 3"),
+    "decimal classes": (
+        settle(HEAD.replace('"kind"', '"mass"')),
+        "target 'mass' holds decimal numbers, not classes",
+    ),
+    "text to regress": (
+        settle(HEAD + 'task = "regression"'),
+        "target 'kind': data.csv row 1 holds 'cat', which is no number",
+    ),
+    "key twice": (
+        settle(HEAD + 'key = "id"', changed(id=[0, *range(119)])),
+        "'id' is '0' in data.csv row 1 and in data.csv row 2",
+    ),
+    "row without key": (settle(HEAD + 'key = "id"', changed(id=[None, *range(119)])), "data.csv row 1 has no 'id'"),
+    "row without group": (settle(HEAD + 'group = "g"', changed(g=[None, *range(119)])), "data.csv row 1 has no 'g'"),
+    "vanished class": (
+        settle(HEAD.replace("[table]", 'classes = ["cat", "dog", "emu"]\n[table]')),
+        "class 'emu' is listed in dataset.toml but has no samples",
+    ),
+    "new class": (
+        settle(HEAD.replace("[table]", 'classes = ["cat", "dgo"]\n[table]')),
+        "label 'dog' (60 samples) is not among `classes`, did you mean 'dgo'?",
+    ),
+    "one class": (changed(kind=["cat"] * 120), "at least two classes, there is only 'cat'"),
+    "rare class": (at(0, "emu", "kind"), "no sample of class 'emu' (samples of it in all: 1)"),
+    "two labels": (
+        changed(**{name: [*values[:-1], values[0]] for name, values in rows().items() if name != "kind"}),
+        "the same sample: data.csv row 1 (cat), data.csv row 120 (dog)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "message"), BAD.values(), ids=BAD)
+def test_bad_data_are_told_with_their_place_and_nothing_is_prepared(dataset, act, message):
+    act(dataset)
+    found = run(dataset)
+    assert not found.ok
+    assert message.replace('"', '\\"') in told(found)
+    assert all(fault.hint for fault in found.faults)
+    assert not (outputs(dataset) / "data").exists()
+
+
+def test_a_second_file_with_other_columns_or_types(tmp_path):
+    folder = job_folder(tmp_path)
+    (folder / "dataset.toml").write_text(HEAD.replace("data.csv", "*.csv"))
+    write(folder / "a.csv", rows())
+    write(folder / "b.csv", {k: v for k, v in rows(20, 200).items() if k != "legs"} | {"lags": [1] * 20})
+    text = told(run(folder))
+    assert "b.csv lacks column 'legs', which a.csv has" in text
+    assert "b.csv has column 'lags', which a.csv lacks" in text
+    write(folder / "b.csv", rows(20, 200) | {"mass": ["heavy"] * 20})
+    assert "column 'mass' holds numbers in a.csv and text in b.csv" in told(run(folder))
+    write(folder / "b.csv", dict(reversed(rows(20, 200).items())) | {"legs": [2.5] * 20})
+    assert run(folder).ok
+
+
+def test_the_same_row_in_two_splits_is_a_fault_unless_it_is_allowed(dataset):
+    columns = rows() | {"id": list(range(120))}
+    for name in ("mass", "legs", "colour", "tame", "kind"):
+        columns[name] = [columns[name][i // 2 * 2] if i < 20 else columns[name][i] for i in range(120)]
+    write(dataset / "data.csv", columns)
+    (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\n')
+    (fault,) = run(dataset).faults
+    assert fault.check == "no sample stands in two splits"
+    assert 'set duplicates = "allow"' in fault.hint
+    (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\nduplicates = "allow"\n')
+    assert run(dataset).ok
+
+
+def test_parquet_of_many_types(tmp_path):
+    folder = job_folder(tmp_path)
+    (folder / "dataset.toml").write_text(HEAD.replace(".csv", ".parquet"))
+    columns = rows() | {
+        "shade": pa.array(rows()["colour"]).dictionary_encode(),
+        "price": pa.array([f"{i}.25" for i in range(120)]).cast(pa.decimal128(10, 2)),
+        "size": pa.array([i % 3 for i in range(120)], pa.uint8()),
+        "place": pa.array(rows()["colour"], pa.large_string()),
+        "kind": [float(i % 2) for i in range(120)],
+    }
+    write(folder / "data.parquet", columns)
+    assert run(folder).ok
+    spec = prepared(folder)["train"].spec
+    assert spec.classes == ("0", "1")
+    assert {column.name: column.kind for column in spec.columns}.items() >= {
+        "shade": "categorical",
+        "price": "numeric",
+        "size": "numeric",
+        "place": "categorical",
+    }.items()
+    assert parquet.read_schema(prepared(folder)["holdout"].files / "data.parquet") == pa.table(columns).schema
+    write(folder / "data.parquet", columns | {"seen": [[1, 2]] * 120})
+    assert "column 'seen' holds values of type list" in told(run(folder))
+
+
+def test_oddities_are_noted(dataset):
+    columns = {"same": [1] * 120, "long": [i << 40 for i in range(120)], "name": [f"n{i}" for i in range(120)]}
+    write(dataset / "data.csv", rows() | columns)
+    found = run(dataset)
+    assert found.ok
+    assert len(found.notes) == 3
+
+
+def test_preparing_a_table_loads_neither_pillow_nor_pandas(dataset):
+    code = "import sys; from training.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "pyarrow" in loaded
+    assert not loaded & {"PIL", "pandas", "great_expectations", "tensorflow", "keras", "matplotlib"}
