@@ -20,7 +20,7 @@ FLOWS: Mapping[Trigger, tuple[str, ...]] = {
 STEPS = tuple(dict.fromkeys(step for flow in FLOWS.values() for step in flow))
 
 
-class Enough(Exception):  # noqa: N818
+class Enough(Exception):
     """A step found that this run has nothing more to do; the message says why."""
 
 
@@ -40,7 +40,9 @@ def perform(context: Context, folder: RunFolder, name: str) -> StepRecord:
     if stopped:
         return stopped
     if before:
-        raise ConfigError(f"{folder.root}: step {before} has not run yet", hint=f"trainyard step {before} --run {folder.root}")
+        raise ConfigError(
+            f"{folder.root}: step {before} has not run yet", hint=f"trainyard step {before} --run {folder.root}"
+        )
     return _run(context, folder, name)
 
 
@@ -54,10 +56,14 @@ def execute(context: Context, folder: RunFolder) -> StepRecord:
         context.progress.start(f"{folder.run.model}: push to {folder.run.trigger}, run {folder.run.id}", steps)
         try:
             last = _until_decided(context, folder, steps[:-1])
-            perform(context, folder, "notify")
+        except Exception:  # a bug: it is recorded, and the mail tells of it as of any failure
+            _notify(context, folder)
+            raise
+        else:
+            _notify(context, folder)
+            return last
         finally:
             context.progress.stop()
-    return last
 
 
 def decided(folder: RunFolder) -> StepRecord | None:
@@ -67,6 +73,14 @@ def decided(folder: RunFolder) -> StepRecord | None:
     if not records or not records[-1].final or not folder.record(notify):
         return None
     return records[-1] if records[-1].outcome != "done" or records[-1].step == steps[-1] else None
+
+
+def _notify(context: Context, folder: RunFolder) -> None:
+    """A mail that cannot be written changes no verdict; what hindered it is told, and recorded."""
+    try:
+        perform(context, folder, "notify")
+    except PipelineError as error:
+        context.progress.note(f"notify: {error}" + (f" (hint: {error.hint})" if error.hint else ""))
 
 
 def _until_decided(context: Context, folder: RunFolder, steps: tuple[str, ...]) -> StepRecord:

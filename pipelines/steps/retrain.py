@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from retraining.policy import starting_point, worth_it
-
 from pipelines.context import Context
 from pipelines.flow import Enough
 from pipelines.judge import judge
@@ -12,7 +10,7 @@ from pipelines.steps import evaluate, train
 from pipelines.workers.jobs import EvaluateJob
 from registry import codec
 from registry.errors import ConfigError, WorkerFailed
-from registry.nouns import Verdict
+from retraining.policy import starting_point, worth_it
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -24,15 +22,14 @@ def main(context: Context, folder: RunFolder) -> str:
         return train.work(context, folder, "training", {})
     assert start.area
     subject, files = evaluate.registered(context, start.area, start.version)
+    verdict = None
+    job = EvaluateJob(context.config.gate.metric, subject)
     try:
-        found = evaluate.measure(
-            context, folder, "before", EvaluateJob(context.config.gate.metric, subject), {"candidate": files}
-        )
-        verdict = judge(found, context.config.gate)
+        verdict = judge(evaluate.measure(context, folder, "before", job, {"candidate": files}), context.config.gate)
+        codec.save(verdict, folder.job("before") / "verdict.json")
     except (ConfigError, WorkerFailed) as error:  # another kind of data than it was made for: all the more reason
-        verdict = Verdict(accepted=False, reasons=(f"it cannot be measured: {error}",), policy=context.config.gate)
-    codec.save(verdict, folder.job("before") / "verdict.json")
-    decision = worth_it(verdict, run.forced)
+        context.progress.note(f"version {start.version} on the new data: {error}")
+    decision = worth_it(verdict, forced=run.forced)
     context.progress.note(f"{start.note}; {decision.note}")
     if not decision.retrain:
         raise Enough(f"version {start.version}: {decision.note}")
