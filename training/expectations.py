@@ -24,6 +24,7 @@ from training.worker import work
 
 NAME = "expectations.json"
 CASE = "trainyard_case"  # Great Expectations gives the results back in an order of its own; `meta` tells which is which
+OF_TYPE, IN_TYPE_LIST = "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"
 TEXT_TYPES = {"object", "str", "string", "StringDtype"}  # what texts were and are called in pandas
 
 
@@ -138,8 +139,9 @@ def _build(expected: Expected, number: int, frame: Any) -> Any:
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.expectations.metadata_types import FailureSeverity
 
-    kwargs, severity = _todays_types(expected, frame), FailureSeverity(expected.severity)
-    return ExpectationConfiguration(expected.type, kwargs, {CASE: number}, severity=severity).to_domain_obj()
+    kind, kwargs = _in_pandas_3(expected, frame)
+    severity = FailureSeverity(expected.severity)
+    return ExpectationConfiguration(kind, kwargs, {CASE: number}, severity=severity).to_domain_obj()
 
 
 def _run(frame: Any, built: Sequence[Any]) -> Any:
@@ -157,17 +159,21 @@ def _run(frame: Any, built: Sequence[Any]) -> Any:
     return added.run(batch_parameters={"dataframe": frame}, result_format="SUMMARY").results
 
 
-def _todays_types(expected: Expected, frame: Any) -> dict[str, Any]:
-    """In pandas 3 a column of texts has the dtype `str`; a suite that says `object` or `string` means the same."""
+def _in_pandas_3(expected: Expected, frame: Any) -> tuple[str, dict[str, Any]]:
+    """The type and the arguments to check: a column of texts, once of dtype `object`, now has the dtype `str`.
+
+    Great Expectations knows `str` in `…_of_type`, and under no name in `…_in_type_list`.
+    """
     kwargs = dict(expected.kwargs)
-    column = kwargs.get("column")
-    if isinstance(column, str) and column in frame.columns and str(frame[column].dtype) == "str":
-        if kwargs.get("type_") in TEXT_TYPES:
-            kwargs["type_"] = "str"
-        listed = kwargs.get("type_list")
-        if isinstance(listed, list) and TEXT_TYPES.intersection(map(str, listed)):
-            kwargs["type_list"] = sorted({*map(str, listed), "str"})
-    return kwargs
+    column, listed = kwargs.get("column"), kwargs.get("type_list")
+    if not isinstance(column, str) or column not in frame.columns or str(frame[column].dtype) != "str":
+        return expected.type, kwargs
+    if kwargs.get("type_") in TEXT_TYPES:
+        return expected.type, kwargs | {"type_": "str"}
+    if expected.type == IN_TYPE_LIST and isinstance(listed, list) and TEXT_TYPES.intersection(map(str, listed)):
+        del kwargs["type_list"]
+        return OF_TYPE, kwargs | {"type_": "str"}
+    return expected.type, kwargs
 
 
 def _case(expected: Expected, result: Any) -> TestCase:
