@@ -160,7 +160,7 @@ def _check_filled(checks: Checks, samples: Samples) -> None:
 
 
 def _check_twins(checks: Checks, samples: Samples, hint: str) -> None:
-    checks.make(TWO_SPLITS, TWO_LABELS)
+    checks.make(TWO_SPLITS, *([TWO_LABELS] if samples.classes else []))
     first: dict[bytes, int] = {}
     twins: dict[bytes, list[int]] = {}
     for index, digest in enumerate(samples.digests):

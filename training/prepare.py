@@ -35,7 +35,7 @@ def main(folder: Path) -> Validation:
     settings = load_dataset_file(repository)
     checks = Checks()
     prepare = cast("Prepare", import_module(FORMATS[settings.format]).prepare)
-    with _fresh(outputs / "data") as data:
+    with fresh_folder(outputs / "data") as data:
         samples = prepare(repository, settings, data, checks, job.processes)
     if checks.faults:
         shutil.rmtree(outputs / "data")
@@ -54,7 +54,7 @@ def main(folder: Path) -> Validation:
 
 
 @contextlib.contextmanager
-def _fresh(folder: Path) -> Iterator[Path]:
+def fresh_folder(folder: Path) -> Iterator[Path]:
     """An empty folder: what a killed worker has left is removed. A full disk is told as such."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -12,7 +12,9 @@ from data_makers import job_folder, outputs, pictures, png, run, told
 from PIL import Image
 
 from registry import codec
+from registry.errors import TryAgain
 from registry.nouns import TensorSpec
+from training.prepare import fresh_folder
 from training.spec import SPLITS, Validation, load_split
 
 
@@ -346,3 +348,12 @@ def test_the_index_for_expectations_is_written_only_when_there_is_a_suite(datase
         {"path": "cat/000.png", "label": "cat", "width": 8, "height": 8, "mode": "L"}
         | {"bytes": (dataset / "cat" / "000.png").stat().st_size}
     ]
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_nothing_half(tmp_path):
+    with pytest.raises(TryAgain, match="no space left") as caught, fresh_folder(tmp_path / "data") as data:
+        (data / "x0.npy").write_bytes(b"some")
+        with open("/dev/full", "wb", buffering=0) as file:
+            file.write(b"more")
+    assert "free some disk space" in caught.value.hint
+    assert not (tmp_path / "data").exists()
