@@ -47,8 +47,9 @@ class Chain(Generic[R]):
 
     def numbers(self) -> list[int]:
         """The numbers that are there, in order, by one listing."""
-        found = (name.removesuffix(".json") for name in self.store.names(self.folder))
-        return sorted(int(each) for each in found if each.isdecimal() and each.isascii())
+        names = self.store.names(self.folder)
+        found = {int(each[:-5]): each for each in names if each[:-5].isdecimal() and each[:-5].isascii()}
+        return sorted(number for number, name in found.items() if name == f"{number:06d}.json")
 
     def last(self) -> int:
         """The highest number; 0 when there is none."""

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import math
+import sys
 import types
 import typing
 from pathlib import Path
@@ -15,6 +16,7 @@ from registry.errors import Corrupt
 from registry.files import sha256_bytes, write_new, write_whole
 
 SCHEMA = 1
+HINT = "it was altered or damaged, or written by another Trainyard: restore it, or have it written again"
 T = TypeVar("T")
 
 
@@ -32,13 +34,11 @@ def seal(noun: object) -> bytes:
 def from_json(kind: type[T], data: bytes, where: str, *, sealed: bool = False) -> T:
     """The noun in `data`; raises Corrupt, naming `where` and the field. A seal must hold; with `sealed` it must be there."""
     try:
-        raw = json.loads(data, parse_constant=_not_json)
+        raw = json.loads(data, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
-        raise Corrupt(f"{where}: not JSON: {error}") from None
+        raise Corrupt(f"{where}: not JSON: {error}", hint=HINT) from None
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-        raise Corrupt(
-            f"{where}: not a file of schema {SCHEMA}", hint="it was written by another version of Trainyard, or by hand"
-        )
+        raise Corrupt(f"{where}: not a file of schema {SCHEMA}", hint=HINT)
     if sealed or "seal" in raw:
         _check_seal(raw, data, where)
     del raw["schema"]
@@ -48,7 +48,7 @@ def from_json(kind: type[T], data: bytes, where: str, *, sealed: bool = False) -
 def _check_seal(raw: dict[str, Any], data: bytes, where: str) -> None:
     found = raw.pop("seal", "none")
     if found != sha256_bytes(_dump(raw)) or data != _dump(raw | {"seal": found}):
-        raise Corrupt(f"{where}: was altered: its seal does not hold", hint="restore this file from a backup")
+        raise Corrupt(f"{where}: was altered: its seal does not hold", hint=HINT)
 
 
 def read(kind: type[T], path: Path) -> T:
@@ -71,8 +71,10 @@ def _dump(body: dict[str, Any]) -> bytes:
     return text.encode(errors="backslashreplace")  # half a surrogate pair becomes its JSON escape
 
 
-def _not_json(constant: str) -> typing.NoReturn:
-    raise ValueError(constant)
+def _finite(text: str) -> float:
+    if math.isfinite(value := float(text)):
+        return value
+    raise ValueError(f"{text} is not a number")
 
 
 def _plain(value: Any) -> Any:
@@ -118,7 +120,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if kind is float:
         if value is None:
             return math.nan
-        return float(value) if type(value) in {int, float} else _wrong(where, value, "a number")
+        fits = type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)
+        return float(value) if fits else _wrong(where, value, "a number")
     return value if kind is Any or type(value) is kind else _wrong(where, value, kind.__name__)
 
 
@@ -127,7 +130,7 @@ def _build_dataclass(kind: type, value: Any, where: str) -> Any:
         return _wrong(where, value, "an object")
     hints, fields = _hints(kind), dataclasses.fields(kind)
     if unknown := value.keys() - hints.keys():
-        raise Corrupt(f"{where}: unknown field {min(unknown)!r}")
+        raise Corrupt(f"{where}: unknown field {min(unknown)!r}", hint=HINT)
     missing = [
         each.name
         for each in fields
@@ -136,9 +139,9 @@ def _build_dataclass(kind: type, value: Any, where: str) -> Any:
         and each.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise Corrupt(f"{where}: field {missing[0]!r} is missing")
+        raise Corrupt(f"{where}: field {missing[0]!r} is missing", hint=HINT)
     return kind(**{name: _build(hints[name], item, f"{where}.{name}") for name, item in value.items()})
 
 
 def _wrong(where: str, value: Any, wanted: str) -> typing.NoReturn:
-    raise Corrupt(f"{where}: {value!r:.80} is not {wanted}")
+    raise Corrupt(f"{where}: {value!r:.80} is not {wanted}", hint=HINT)

@@ -82,7 +82,7 @@ def walk(store: Store, folder: str) -> list[str]:
     found = []
     for name in store.names(folder):
         if name.endswith("/"):
-            found += [name + each for each in walk(store, f"{folder}/{name[:-1]}")]
+            found += [name + each for each in walk(store, f"{folder}/{name[:-1]}".lstrip("/"))]
         else:
             found.append(name)
     return found

@@ -1,0 +1,160 @@
+"""What the tests of the registry share: a store in memory, and small versions that are real in every field."""
+
+import hashlib
+import tempfile
+import threading
+from pathlib import Path
+
+from registry import candidates, releases
+from registry.errors import Corrupt
+from registry.files import sha256_file
+from registry.nouns import (
+    Acceptance,
+    Candidate,
+    Evaluation,
+    LoadReport,
+    Metrics,
+    Policy,
+    Served,
+    Signature,
+    Sources,
+    TensorSpec,
+    TestCase,
+    TestReport,
+    Verdict,
+)
+from registry.stores import check_name
+
+FILES = {
+    "model.keras": b"weights",
+    "model.tflite": b"served",
+    "saved_model/variables/data": b"variables",
+    "saved_model/same": b"variables",
+}
+
+
+class MemoryStore:
+    """A second backend, as unlike a folder as an object store is: there are no folders, only names."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._kept = {}
+        self._local = tempfile.TemporaryDirectory(prefix="memory-store-")
+
+    def get(self, name):
+        try:
+            return self._kept[check_name(name)]
+        except KeyError:
+            raise FileNotFoundError(name) from None
+
+    def path(self, name):
+        data = self.get(name)
+        path = Path(self._local.name, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    def create(self, name, data, sha256=""):
+        data = data.read_bytes() if isinstance(data, Path) else data
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+            raise Corrupt(f"{name}: the bytes differ")
+        with self._lock:
+            if check_name(name) in self._kept:
+                raise FileExistsError(name)
+            self._kept[name] = data
+
+    def names(self, folder):
+        start = f"{check_name(folder)}/" if folder else ""
+        below = [name[len(start) :] for name in self._kept if name.startswith(start)]
+        return sorted({name.partition("/")[0] + "/" * ("/" in name) for name in below})
+
+    def probe(self):
+        pass
+
+    def close(self):
+        self._local.cleanup()
+
+
+def write_files(folder, files=FILES):
+    """Files as a run leaves them; gives name → SHA-256."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return {name: sha256_file(folder / name) for name in files}
+
+
+def make_card(version, run, files, model="digits", accuracy=0.97, created_at="2026-11-21T00:00:00Z"):
+    return Candidate(
+        model=model,
+        version=version,
+        run=run,
+        sources=Sources("c" * 40, "d" * 40, "e" * 40),
+        created_at=created_at,
+        how="trained",
+        note="there is no older version to go on from",
+        seed=1,
+        parent=None,
+        image=None,
+        packages={"keras": "3.15.1"},
+        files=files,
+        signature=Signature(
+            task="classification",
+            kind="image",
+            inputs=(TensorSpec("image", (None, 8, 8, 1), "uint8", 0, 255),),
+            outputs=(TensorSpec("probabilities", (None, 2), "float32"),),
+            classes=("zero", "one"),
+            image_mode="L",
+        ),
+        served=Served("litert", "model.tflite", "it gives the same answers as Keras", (1, 8)),
+        evaluation=Evaluation(Metrics("classification", 100, {"accuracy": accuracy, "loss": 0.1})),
+        verdict=Verdict(True, (), Policy()),
+    )
+
+
+def publish(store, folder, run, model="digits", files=FILES):
+    """Register a version as the step does; gives its number."""
+    version = candidates.claim(store, model, run)
+    candidates.publish(store, make_card(version, run, write_files(folder / run, files), model), folder / run)
+    return version
+
+
+def trial(store, version, model="digits", accepted=True):
+    """A trial of a version that is not in the registry yet."""
+    return Acceptance(
+        model=model,
+        version=version,
+        number=0,
+        card=candidates.card_digest(store, model, version),
+        tests="e" * 40,
+        run="run",
+        engine="process",
+        accepted=accepted,
+        reasons=() if accepted else ("one test failed",),
+        reports=(TestReport("tests", (TestCase("test_zero", "passed" if accepted else "failed", 0.1),)),),
+        load=LoadReport(100, 0, 1.0, 100.0, 5.0, 9.0, 12.0),
+        at="2026-11-21T00:00:01Z",
+        previous="",
+    )
+
+
+def release(store, version, model="digits", by="ada", approval=None):
+    """Make a version live that is in production, after whatever is the latest release."""
+    latest = releases.latest(store, model)
+    return releases.append_release(
+        store,
+        model,
+        version,
+        card=candidates.card_digest(store, model, version, "production") if version else "",
+        by=by,
+        reason="",
+        approval=approval,
+        after=latest.number if latest else None,
+    )
+
+
+def promote(store, version, token, model="digits"):
+    """All that a promotion writes."""
+    releases.copy_to_production(store, model, version)
+    digest = candidates.card_digest(store, model, version)
+    approval = releases.append_approval(store, model, version, card=digest, token=token, by="ada")
+    return release(store, version, model, approval=approval.number)

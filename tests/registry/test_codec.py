@@ -1,0 +1,173 @@
+"""Nouns are written and read strictly: whatever is not as it was written is told, with the file and the field."""
+
+import dataclasses
+import json
+import math
+import typing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from registry_parts import make_card
+
+from registry import codec, nouns
+from registry.errors import Corrupt
+
+KINDS = [each for each in vars(nouns).values() if dataclasses.is_dataclass(each)]
+NAMES = [each.__name__ for each in KINDS]
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_finite_floats():
+    st.register_type_strategy(float, NUMBERS)
+    yield
+    st.register_type_strategy(float, st.floats())
+
+
+def field_cases():
+    return [
+        pytest.param(kind, each, id=f"{kind.__name__}.{each.name}")
+        for kind in KINDS
+        for each in dataclasses.fields(kind)
+    ]
+
+
+def sample(kind):
+    """Some noun or value of a type."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{each.name: sample(hints[each.name]) for each in dataclasses.fields(kind)})
+    if origin is tuple:
+        return tuple(sample(each) for each in inner if each is not ...)
+    if origin is dict:
+        return {"key": sample(inner[1])}
+    if origin is typing.Literal:
+        return inner[0]
+    if inner:
+        return sample(inner[0])  # a union
+    return {str: "text", int: 7, float: 0.5, bool: True}[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_what_is_written_is_read_again(kind, data):
+    noun = data.draw(st.builds(kind))
+    assert codec.from_json(kind, codec.to_json(noun), "x.json") == noun
+    assert codec.from_json(kind, codec.seal(noun), "x.json", sealed=True) == noun
+    assert codec.to_json(codec.from_json(kind, codec.seal(noun), "x.json")) == codec.to_json(noun)
+
+
+@pytest.mark.parametrize(("kind", "field"), field_cases())
+def test_a_field_of_a_wrong_type_is_told(kind, field):
+    raw = json.loads(codec.to_json(sample(kind)))
+    raw[field.name] = {"of": object.__name__} if not isinstance(raw[field.name], dict) else 3
+    with pytest.raises(Corrupt, match=rf"x\.json.*{field.name}"):
+        codec.from_json(kind, json.dumps(raw).encode(), "x.json")
+
+
+@pytest.mark.parametrize(("kind", "field"), field_cases())
+def test_a_missing_field_is_told_unless_it_has_a_default(kind, field):
+    raw = json.loads(codec.to_json(sample(kind)))
+    del raw[field.name]
+    if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        with pytest.raises(Corrupt, match=rf"x\.json: field '{field.name}' is missing"):
+            codec.from_json(kind, json.dumps(raw).encode(), "x.json")
+    else:
+        codec.from_json(kind, json.dumps(raw).encode(), "x.json")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+def test_an_unknown_field_is_told(kind):
+    raw = json.loads(codec.to_json(sample(kind))) | {"colour": "red"}
+    with pytest.raises(Corrupt, match=r"x\.json: unknown field 'colour'"):
+        codec.from_json(kind, json.dumps(raw).encode(), "x.json")
+
+
+@given(st.binary())
+def test_any_bytes_give_a_noun_or_corrupt(data):
+    with pytest.raises(Corrupt, match=r"x\.json"):
+        codec.from_json(nouns.Release, data, "x.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"schema": 2}',
+        '{"schema": "1"}',
+        "[" * 100_000,
+        "\ufeff{}",
+        '{"schema": 1, "wide": NaN}',
+        '{"schema": 1, "wide": 1e999}',
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_noun_at_all_is_told(text):
+    with pytest.raises(Corrupt, match=r"x\.json"):
+        codec.from_json(nouns.Sources, text.encode(), "x.json")
+
+
+def test_a_number_too_large_for_a_float_is_told():
+    raw = json.dumps({"schema": 1, "name": "a", "outcome": "passed", "seconds": 10**400})
+    with pytest.raises(Corrupt, match=r"x\.json\.seconds"):
+        codec.from_json(nouns.TestCase, raw.encode(), "x.json")
+
+
+def test_nan_and_infinity_are_null_and_come_back_as_nan():
+    metrics = nouns.Metrics("regression", 3, {"r2": math.nan, "mae": math.inf})
+    assert b"NaN" not in codec.to_json(metrics)
+    read = codec.from_json(nouns.Metrics, codec.to_json(metrics), "x.json")
+    assert all(math.isnan(value) for value in read.values.values())
+
+
+def test_half_a_surrogate_pair_from_a_foreign_log_survives():
+    case = nouns.TestCase("test_x", "failed", message="\udc80 broken")
+    assert codec.from_json(nouns.TestCase, codec.seal(case), "x.json", sealed=True) == case
+    codec.to_json(case).decode()  # and the file is valid UTF-8
+
+
+def test_any_altered_byte_of_a_sealed_noun_is_told():
+    whole = codec.seal(make_card(1, "run", {"model.tflite": "0" * 64}))
+    for position in range(len(whole)):
+        for flip in (1, 0x20):
+            altered = bytearray(whole)
+            altered[position] ^= flip
+            with pytest.raises(Corrupt, match=r"^x\.json"):
+                codec.from_json(nouns.Candidate, bytes(altered), "x.json", sealed=True)
+
+
+@given(st.integers(0, 2000), st.binary(max_size=3))
+def test_a_sealed_noun_cut_or_lengthened_is_told(length, more):
+    whole = codec.seal(make_card(1, "run", {"model.tflite": "0" * 64}))
+    altered = whole[:length] + more
+    if altered != whole:
+        with pytest.raises(Corrupt):
+            codec.from_json(nouns.Candidate, altered, "x.json", sealed=True)
+
+
+def test_the_registry_takes_no_noun_without_a_seal():
+    sources = nouns.Sources("a", "b", "c")
+    with pytest.raises(Corrupt, match="seal"):
+        codec.from_json(nouns.Sources, codec.to_json(sources), "x.json", sealed=True)
+    assert codec.from_json(nouns.Sources, codec.seal(sources), "x.json") == sources
+
+
+def test_files_are_saved_whole_and_read_by_name(tmp_path):
+    old, new = nouns.Sources("a", "b", "c"), nouns.Sources("d", "e", "f")
+    path = tmp_path / "run" / "sources.json"
+    codec.save_new(old, path)
+    with pytest.raises(FileExistsError):
+        codec.save_new(new, path)
+    assert codec.read(nouns.Sources, path) == old
+    codec.save(new, path)
+    assert codec.read(nouns.Sources, path) == new
+    path.write_bytes(b"{")
+    with pytest.raises(Corrupt, match=str(path)):
+        codec.read(nouns.Sources, path)

@@ -1,0 +1,143 @@
+"""The highest release is live; records are only appended, each after the one that its writer saw."""
+
+import pytest
+from registry_parts import FILES, promote, publish, release
+
+from registry import candidates, codec, releases
+from registry.errors import ConfigError, Corrupt, Rejected, TryAgain
+from registry.files import sha256_bytes
+from registry.nouns import Release
+
+
+@pytest.fixture
+def version(store, tmp_path):
+    return publish(store, tmp_path, "run")
+
+
+def test_nothing_is_live_at_first(store):
+    assert releases.live(store, "digits") is None
+    assert releases.latest(store, "digits") is None
+    assert releases.releases(store, "digits") == releases.approvals(store, "digits") == []
+
+
+def test_a_promotion_makes_a_version_live(store, version):
+    done = promote(store, version, "token")
+    assert releases.live(store, "digits") == done
+    assert (done.number, done.version, done.approval, done.previous) == (1, 1, 1, "")
+    assert done.card == candidates.card_digest(store, "digits", version)
+    folder = candidates.local_folder(store, "production", "digits", version, done.card)
+    assert {name: (folder / name).read_bytes() for name in FILES} == FILES
+
+
+def test_a_rollback_is_a_new_release_and_a_withdrawal_too(store, version, tmp_path):
+    promote(store, version, "one")
+    promote(store, publish(store, tmp_path, "second"), "two")
+    back = release(store, version)
+    assert releases.live(store, "digits") == back
+    gone = release(store, None)
+    assert releases.live(store, "digits") is None
+    assert releases.latest(store, "digits") == gone
+    assert [each.version for each in releases.releases(store, "digits")] == [1, 2, 1, None]
+    again = release(store, version)
+    assert releases.live(store, "digits") == again
+    assert again.previous == sha256_bytes(store.get("production/digits/releases/000004.json"))
+
+
+def test_who_saw_an_older_release_must_look_again(store, version):
+    done = promote(store, version, "token")
+    for after in (None, 0, 2):
+        with pytest.raises(TryAgain, match="someone else released digits"):
+            releases.append_release(
+                store, "digits", version, card=done.card, by="bob", reason="", approval=None, after=after
+            )
+    assert releases.releases(store, "digits") == [done]
+
+
+def test_what_is_not_in_production_cannot_be_released(store, version):
+    digest = candidates.card_digest(store, "digits", version)
+
+    def act(card):
+        releases.append_release(store, "digits", version, card=card, by="bob", reason="", approval=None, after=None)
+
+    with pytest.raises(ConfigError, match="production/digits/1"):
+        act(digest)
+    releases.copy_to_production(store, "digits", version)
+    with pytest.raises(Corrupt, match="production/digits/1"):
+        act("0" * 64)
+    assert releases.releases(store, "digits") == []
+
+
+def test_copying_again_does_no_harm_and_goes_on(store, version):
+    store.create("production/digits/1/model.keras", FILES["model.keras"])  # as a killed promotion leaves it
+    for _ in range(2):
+        releases.copy_to_production(store, "digits", version)
+    assert candidates.card_digest(store, "digits", 1, "production") == candidates.card_digest(store, "digits", 1)
+
+
+def test_other_bytes_in_production_are_told(store, version):
+    store.create("production/digits/1/model.keras", b"other")
+    with pytest.raises(Corrupt, match=r"production/digits/1/model\.keras"):
+        releases.copy_to_production(store, "digits", version)
+
+
+def test_a_version_that_does_not_exist_is_not_copied(store):
+    with pytest.raises(ConfigError, match="no such version"):
+        releases.copy_to_production(store, "digits", 7)
+
+
+def test_altered_or_missing_files_are_not_copied(folder_store, tmp_path):
+    publish(folder_store, tmp_path, "run")
+    path = folder_store.path("test/digits/1/model.tflite")
+    path.chmod(0o644)
+    path.write_bytes(b"altered")
+    with pytest.raises(Corrupt, match=r"test/digits/1/model\.tflite"):
+        releases.copy_to_production(folder_store, "digits", 1)
+    path.unlink()
+    with pytest.raises(Corrupt, match=r"test/digits/1/model\.tflite: is missing"):
+        releases.copy_to_production(folder_store, "digits", 1)
+    assert "card.json" not in folder_store.names("production/digits/1")
+
+
+def test_one_token_is_one_approval(store, version, tmp_path):
+    digest = candidates.card_digest(store, "digits", version)
+    first = releases.append_approval(store, "digits", version, card=digest, token="t", by="ada")
+    assert releases.append_approval(store, "digits", version, card=digest, token="t", by="ada") == first
+    other = publish(store, tmp_path, "second")
+    with pytest.raises(Rejected, match="version 1 already"):
+        releases.append_approval(
+            store, "digits", other, card=candidates.card_digest(store, "digits", other), token="t", by="eve"
+        )
+    assert releases.approvals(store, "digits") == [first]
+
+
+def test_nothing_is_appended_to_an_altered_history(folder_store, tmp_path):
+    promote(folder_store, publish(folder_store, tmp_path, "run"), "token")
+    path = folder_store.path("production/digits/releases/000001.json")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes().replace(b"ada", b"eve"))
+    for act in (release, releases.live, releases.releases):
+        with pytest.raises(Corrupt, match=r"production/digits/releases/000001\.json"):
+            act(folder_store, 1) if act is release else act(folder_store, "digits")
+
+
+def test_an_altered_record_with_a_new_seal_breaks_the_chain(folder_store, tmp_path):
+    promote(folder_store, publish(folder_store, tmp_path, "run"), "token")
+    release(folder_store, 1)
+    path = folder_store.path("production/digits/releases/000001.json")
+    forged = path.read_bytes().replace(b'"by": "ada"', b'"by": "eve"')
+    path.chmod(0o644)
+    raw = codec.json.loads(forged)
+    del raw["seal"], raw["schema"]
+    path.write_bytes(codec.seal(Release(**raw)))
+    assert releases.live(folder_store, "digits").number == 2  # what is live does not depend on old history
+    with pytest.raises(Corrupt, match=r"000002\.json: does not follow"):
+        releases.releases(folder_store, "digits")
+
+
+def test_a_missing_record_is_told(folder_store, tmp_path):
+    promote(folder_store, publish(folder_store, tmp_path, "run"), "token")
+    release(folder_store, 1)
+    release(folder_store, 1)
+    folder_store.path("production/digits/releases/000002.json").unlink()
+    with pytest.raises(Corrupt, match=r"000002\.json: is missing"):
+        releases.releases(folder_store, "digits")
