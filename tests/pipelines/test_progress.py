@@ -239,9 +239,17 @@ class TestLive:
         assert "not cut" in seen
 
     def test_it_draws_how_far_the_worker_is(self):
-        seen = run_in_terminal(event(event="attempt", attempt=2, of=3), epoch(7))
-        assert "attempt 2/3, epoch 7/20, accuracy 0.5" in seen
-        assert "━" in seen
+        code = RUN.replace("progress.note", "sys.stdin.readline(); progress.note")
+        lines = [event(event="attempt", attempt=2, of=3), epoch(7)]
+        process, master = start_in_terminal(code, *lines, stdin=subprocess.PIPE)
+        seen = b""
+        while b"attempt 2/3, epoch 7/20, accuracy 0.5" not in seen:  # it waits for us, and draws several times a second
+            seen += os.read(master, 65536)
+        process.stdin.write(b"go on\n")
+        process.stdin.flush()
+        assert "━" in seen.decode(errors="replace")
+        drain(master)
+        process.communicate(timeout=20)
 
     def test_the_cursor_is_given_back(self):
         seen = run_in_terminal()
