@@ -55,7 +55,9 @@ class Field:
         """The float64 `array` in the field's dtype, when every number is within bounds and, for integers, whole."""
         if array.size and not (self.low <= array.min().item() and array.max().item() <= self.high):  # `not`: NaN too
             place = np.argwhere(~((array >= self.low) & (array <= self.high)))[0]
-            raise bad(f"{self._path(place, where)}: {self._out_of_range(array[tuple(place)].item())}")
+            value = array[tuple(place)].item()
+            fault = "null is not a number" if value != value else self._out_of_range(value)  # noqa: PLR0124  (JSON has no NaN)
+            raise bad(f"{self._path(place, where)}: {fault}")
         if self.dtype.startswith(("int", "uint")) and array.dtype.kind == "f" and not (array == np.floor(array)).all():
             place = np.argwhere(array != np.floor(array))[0]
             raise bad(f"{self._path(place, where)}: {array[tuple(place)].item()!r} is not a whole number")
@@ -69,8 +71,6 @@ class Field:
         except (ValueError, TypeError, OverflowError, RecursionError):
             self._walk_all(values, where)
             raise bad(f"{where(0)}: lists of different lengths") from None
-        if array.dtype.kind == "f" and array.size and np.isnan(array.max()):  # JSON has no NaN: it was null
-            self._walk_all(values, where)
         return self._shaped(array, values, where)
 
     def _texts(self, values: list[Any], where: Where) -> Array:

@@ -1,0 +1,118 @@
+"""`trainyard serve MODEL`: start, stop or look at the prediction API of the live release."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.commands.promote import check_model
+from pipelines.config import Config
+from pipelines.promotion import GO_LIVE_SECONDS, api_folder, serve_job
+from registry import candidates, codec, releases
+from registry.errors import ConfigError
+from registry.stores import Store, open_store
+from serving import golive, place
+from serving.job import ServeJob
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be asked for."""
+    parser.add_argument("model", help="the model whose live release answers")
+    parser.add_argument("--host", help="address to listen on; default: [serving] host")
+    parser.add_argument("--port", type=int, help="port to listen on, 0: any free one; default: [serving] port")
+    parser.add_argument("--workers", type=int, help="processes; default: [serving] workers")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--background", action="store_true", help="start it and come back when it is ready")
+    what.add_argument("--stop", action="store_true", help="stop it; requests in flight are answered")
+    what.add_argument("--status", action="store_true", help="where it runs and what each worker serves")
+
+
+def main(args: argparse.Namespace, config: Config) -> int:
+    """Print the URL and a line for curl, or what was asked for."""
+    check_model(args.model, config)
+    folder = api_folder(config)
+    if args.stop:
+        stopped = golive.stop(folder)
+        _print(args, {"stopped": stopped}, f"{args.model}: {'stopped' if stopped else 'no API runs'}")
+        return 0
+    if args.status:
+        return _status(args, folder)
+    job = overridden(config, args)
+    number = live_release(open_store(job.registry), args.model)
+    if args.background:
+        url = golive.start(job, folder)
+        golive.await_release(url, number, GO_LIVE_SECONDS)
+        _print(args, {"url": url, "release": number}, f"{args.model}: release {number} at {url}\ntry: {try_line(url)}")
+        return 0
+    if running := golive.running(folder):
+        raise ConfigError(
+            f"the API of {args.model} runs already, at {running}",
+            hint=f"`trainyard serve {args.model} --stop` stops it",
+        )
+    _become_the_server(job, folder)
+    return 0
+
+
+def overridden(config: Config, args: argparse.Namespace) -> ServeJob:
+    """The API's job, the flags on top of the settings; raises ConfigError for a value that cannot be."""
+    job = serve_job(config)
+    job = replace(
+        job,
+        host=args.host or job.host,
+        port=job.port if args.port is None else args.port,
+        workers=job.workers if args.workers is None else args.workers,
+    )
+    if not 0 <= job.port <= 65535:
+        raise ConfigError(f"--port: {job.port} is not a port", hint="0 to 65535; 0: any free one")
+    if job.workers < 1:
+        raise ConfigError(f"--workers: {job.workers} is too few", hint="1 or more")
+    return job
+
+
+def live_release(store: Store, model: str) -> int:
+    """The number of the live release; raises ConfigError, naming the next action, when there is none."""
+    if release := releases.live(store, model):
+        return release.number
+    if candidates.newest(store, model) is None:
+        hint = "`trainyard run code` trains a first candidate; the mail about it holds the command that promotes it"
+    else:
+        hint = f"promote a candidate first: `trainyard registry list {model}` shows them"
+    raise ConfigError(f"nothing of {model} is live", hint=hint)
+
+
+def try_line(url: str) -> str:
+    """A line for a shell that asks the API for a prediction, whatever the model."""
+    return f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"
+
+
+def _status(args: argparse.Namespace, folder: Path) -> int:
+    url = golive.running(folder)
+    if url is None:
+        _print(args, {"url": None}, f"{args.model}: no API runs")
+        return 0
+    found = golive.version(url)
+    lines = [f"{args.model}: {url}, release {found['release']}, version {found['version']}; log: {folder / 'api.log'}"]
+    for worker in found["workers"]:
+        error = f": {worker['error']}" if worker["error"] else ""
+        lines.append(f"  worker {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
+    _print(args, {"url": url, **found}, "\n".join(lines))
+    return 0
+
+
+def _become_the_server(job: ServeJob, folder: Path) -> None:
+    """Replace this process by the server, so that the terminal's signals reach it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    codec.save(job, folder / "job.json")
+    if job.port:
+        url = place.url(job.host, job.port)
+        print(f"{job.model}: {url}   (Ctrl-C stops it)\ntry: {try_line(url)}", flush=True)
+    os.chdir(folder)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "serving"], golive.clean_environment())  # noqa: S606
+
+
+def _print(args: argparse.Namespace, facts: dict[str, object], text: str) -> None:
+    print(json.dumps(facts) if args.json else text)
