@@ -123,6 +123,8 @@ def _list_class(folder: os.DirEntry[str], listing: Listing, checks: Checks) -> N
         if entry.is_dir(follow_symlinks=False):
             hint = "pictures stand directly in their class folder: move them up"
             checks.fault(FOLDERS, f"{name} is a folder inside a class folder", hint)
+        elif suffix in SUFFIXES and not (entry.is_file() or entry.is_symlink()):
+            checks.fault(FOLDERS, f"{name} is no file, but a pipe, a socket or a device", "delete it")
         elif suffix in SUFFIXES:
             listing.names.append(name)
             listing.bytes += entry.stat(follow_symlinks=False).st_size

@@ -9,11 +9,14 @@ import zlib
 import numpy as np
 import pytest
 from data_makers import job_folder, outputs, pictures, png, run, told
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from registry import codec
 from registry.errors import TryAgain
 from registry.nouns import TensorSpec
+from training.pictures import Unreadable, decode
 from training.prepare import fresh_folder
 from training.spec import SPLITS, Validation, load_split
 
@@ -351,9 +354,34 @@ def test_the_index_for_expectations_is_written_only_when_there_is_a_suite(datase
 
 
 def test_a_full_disk_is_told_as_such_and_leaves_nothing_half(tmp_path):
-    with pytest.raises(TryAgain, match="no space left") as caught, fresh_folder(tmp_path / "data") as data:
-        (data / "x0.npy").write_bytes(b"some")
-        with open("/dev/full", "wb", buffering=0) as file:
+    def fill():
+        with fresh_folder(tmp_path / "data") as data, open("/dev/full", "wb", buffering=0) as file:
+            (data / "x0.npy").write_bytes(b"some")
             file.write(b"more")
+
+    with pytest.raises(TryAgain, match="no space left") as caught:
+        fill()
     assert "free some disk space" in caught.value.hint
     assert not (tmp_path / "data").exists()
+
+
+def test_a_pipe_that_calls_itself_a_picture_is_not_opened(dataset):
+    os.mkfifo(dataset / "cat" / "pipe.png")
+    assert "cat/pipe.png is no file" in told(run(dataset))
+
+
+WHOLE = [png(3, (20, 20)), png(3, (20, 20), "RGB"), png(3, (20, 20), "RGB", "JPEG")]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(WHOLE), st.data())
+def test_damaged_bytes_are_read_or_refused_but_never_crash(whole, data):
+    damaged = bytearray(whole[: data.draw(st.integers(0, len(whole)), "length")])
+    for _ in range(data.draw(st.integers(0, 3), "flips") if damaged else 0):
+        damaged[data.draw(st.integers(0, len(damaged) - 1), "at")] = data.draw(st.integers(0, 255), "byte")
+    try:
+        height, width, mode, _, pixels = decode(bytes(damaged))
+    except Unreadable as error:
+        assert str(error)
+    else:
+        assert len(pixels) == height * width * len(mode)
