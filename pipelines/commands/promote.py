@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import json
 import os
@@ -71,14 +72,12 @@ def add_who(parser: argparse.ArgumentParser) -> None:
 
 def who() -> str:
     """Who runs this: git's `user.email`, else user@machine."""
-    try:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # no git here: the user's name will do
         done = subprocess.run(
             ["git", "config", "user.email"], capture_output=True, text=True, check=False, errors="replace", timeout=10
         )
         if email := done.stdout.strip():
             return email
-    except (OSError, subprocess.TimeoutExpired):
-        pass  # no git here: the user's name will do
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a container's user without a name

@@ -1,0 +1,99 @@
+"""`trainyard promote` and `trainyard rollback`, as a person types them."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from promotion_parts import LEFT, RIGHT, House, ask
+
+from pipelines.commands.promote import read_token, who
+from registry import releases
+from registry.errors import ConfigError
+
+SETTINGS = """
+model = "thirds"
+home = "home"
+repositories = {code = "code", dataset = "dataset", tests = "tests"}
+registry = {url = "file://registry"}
+serving = {port = 0, workers = 1, threads = 2}
+"""
+
+
+def trainyard(house, *words, stdin="", **environment):
+    (house.folder / "trainyard.toml").write_text(SETTINGS)
+    (house.folder / "gitconfig").write_text("[user]\nemail = ada@company.example\n")
+    environment = os.environ | {"GIT_CONFIG_GLOBAL": str(house.folder / "gitconfig")} | environment
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "pipelines", *words, "--config", house.folder / "trainyard.toml"],
+        input=stdin, env=environment, cwd=house.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.tensorflow
+def test_the_token_may_come_by_flag_standard_input_or_environment(tmp_path, tiny_models):
+    house = House(tmp_path, tiny_models)
+    tokens = [house.token(house.publish(kind)) for kind in ("dull", "thirds", "dull")]
+    try:
+        flag = trainyard(house, "promote", "thirds", "1", "--approval", tokens[0])
+        assert flag.returncode == 0, flag.stderr
+        assert flag.stdout.startswith("thirds version 1 is live: release 1, by ada@company.example")
+        assert f"curl -s {house.url}/example | curl -s --data-binary @- {house.url}/predict" in flag.stdout
+        stdin = trainyard(house, "promote", "thirds", "2", "--approval", "-", "--json", stdin=f"{tokens[1]}\n")
+        assert (stdin.returncode, json.loads(stdin.stdout)["number"]) == (0, 2)
+        assert json.loads(stdin.stdout)["url"] == house.url
+        said = trainyard(house, "promote", "thirds", "3", "--by", "Grace", TRAINYARD_APPROVAL=tokens[2])
+        assert "release 3, by Grace" in said.stdout
+        assert not any(token in done.stdout + done.stderr for token in tokens for done in (flag, stdin, said))
+        back = trainyard(house, "rollback", "thirds", "--reason", "too many mistakes", "--json")
+        assert (json.loads(back.stdout)["version"], json.loads(back.stdout)["reason"]) == (2, "too many mistakes")
+        assert ask(house.url, RIGHT)[1]["release"] == 4
+        assert trainyard(house, "rollback", "thirds", "--to", "1").stdout.startswith(
+            "thirds version 1 is live: release 5"
+        )
+        assert ask(house.url, LEFT)[1]["version"] == 1
+        assert [each.by for each in releases.approvals(house.store, "thirds")] == ["ada@company.example"] * 2 + [
+            "Grace"
+        ]
+    finally:
+        house.stop()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["promote", "thirds", "1"], 2, "no approval token is given"),
+        (["promote", "thirds", "one"], 2, "invalid int value: 'one'"),
+        (["promote", "letters", "1", "--approval", "x"], 2, "is about model 'thirds', not 'letters'"),
+        (["promote", "thirds", "9", "--approval", "x"], 2, "there is no such version"),
+        (["promote", "thirds", "1", "--approval", "x"], 3, "the approval token is malformed"),
+        (["rollback", "letters"], 2, "is about model 'thirds', not 'letters'"),
+        (["rollback", "thirds"], 2, "nothing of thirds was released yet"),
+    ],
+)
+def test_what_cannot_be_done_is_told_with_the_exit_code_for_it(tmp_path, words, code, said):
+    house = House(tmp_path)
+    house.publish()
+    before = house.tree()
+    done = trainyard(house, *words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert house.tree() == before
+
+
+def test_a_token_on_standard_input_needs_no_line_end_and_an_empty_one_is_none():
+    assert read_token("-", {}, io.StringIO("abc")) == "abc"
+    assert read_token("", {"TRAINYARD_APPROVAL": " abc\n"}, io.StringIO()) == "abc"
+    for given in ("-", ""):
+        with pytest.raises(ConfigError, match="no approval token"):
+            read_token(given, {}, io.StringIO(""))
+
+
+def test_without_a_git_identity_the_user_and_the_machine_are_recorded(monkeypatch, tmp_path):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "none"))
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", str(tmp_path / "none"))
+    monkeypatch.chdir(tmp_path)
+    assert "@" in who()
