@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
@@ -44,8 +46,8 @@ class Places:
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
-        self._starts = np.cumsum([0, *(part.rows.num_rows for part in parts)])
-        self.rows = int(self._starts[-1])
+        self._starts = [0, *accumulate(part.rows.num_rows for part in parts)]
+        self.rows = self._starts[-1]
 
     def __call__(self, row: int) -> str:
         """E.g. `data.csv row 17`."""
@@ -54,8 +56,8 @@ class Places:
 
     def split(self, row: int) -> tuple[int, int]:
         """The number of the file, and the row in it, from 0."""
-        part = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return part, int(row - self._starts[part])
+        part = bisect_right(self._starts, row) - 1
+        return part, row - self._starts[part]
 
 
 def check_named(parts: Sequence[Part], table: Table, checks: Checks) -> bool:
