@@ -1,0 +1,74 @@
+"""The rule that decides a trial, and the numbers of a load test."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry import codec
+from registry.nouns import LoadReport, TestCase, TestReport
+from unit_tests.job import AcceptJob, TrialResult, decide
+from unit_tests.load import percentile
+
+GOOD = tuple(TestReport(suite, (TestCase("a", "passed"),)) for suite in ("api", "load", "tests"))
+
+
+def test_yes_needs_all_three_suites():
+    assert decide(TrialResult(GOOD)) == (True, ())
+    assert decide(TrialResult(GOOD[:1])) == (False, ("load: was not tried", "tests: was not tried"))
+    assert decide(TrialResult(()))[1] == ("api: was not tried", "load: was not tried", "tests: was not tried")
+
+
+def test_every_failure_is_a_reason_in_one_line():
+    tests = TestReport(
+        "tests",
+        (
+            TestCase("t.py::a", "failed", 0, "assert 1 == 2\nmore"),
+            TestCase("t.py::b", "error"),
+            TestCase("c", "passed"),
+        ),
+    )
+    assert decide(TrialResult((*GOOD[:2], tests)))[1] == ("tests: t.py::a: assert 1 == 2", "tests: t.py::b: error")
+
+
+def test_a_repository_in_which_everything_is_skipped_has_shown_nothing():
+    skipped = TestReport("tests", (TestCase("a", "skipped"), TestCase("b", "skipped")))
+    assert decide(TrialResult((*GOOD[:2], skipped)))[1] == ("tests: all 2 tests were skipped: nothing was tried",)
+    assert decide(TrialResult((*GOOD[:2], TestReport("tests", ()))))[1] == ("tests: there are none",)
+    some = TestReport("tests", (TestCase("a", "skipped"), TestCase("b", "passed")))
+    assert decide(TrialResult((*GOOD[:2], some)))[0]
+
+
+cases = st.builds(TestCase, st.text(max_size=5), st.sampled_from(["passed", "failed", "error", "skipped"]))
+reports = st.builds(TestReport, st.sampled_from(["api", "load", "tests"]), st.lists(cases, max_size=3).map(tuple))
+
+
+@given(st.lists(reports, max_size=3, unique_by=lambda each: each.suite).map(tuple))
+def test_accepted_means_that_there_is_no_reason(found):
+    accepted, reasons = decide(TrialResult(found))
+    assert accepted == (not reasons)
+    assert accepted <= all(not report.failed for report in found)
+
+
+def test_a_trial_survives_the_file():
+    trial = TrialResult(GOOD, LoadReport(10, 0, 1.0, 10.0, 1.0, 2.0, 3.0))
+    assert codec.from_json(TrialResult, codec.to_json(trial), "x") == trial
+
+
+def test_the_worker_gets_more_time_than_its_parts():
+    job = AcceptJob("http://x", timeout_seconds=10, ready_seconds=5, load_seconds=1)
+    assert job.seconds > 16
+
+
+@given(st.lists(st.floats(0, 10), min_size=1).map(sorted), st.floats(0.01, 1))
+def test_a_percentile_is_a_value_that_enough_do_not_exceed(values, share):
+    found = percentile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values)
+    assert percentile(values, 1.0) == values[-1]
+
+
+def test_a_percentile_of_nothing_is_no_number():
+    assert math.isnan(percentile([], 0.5))
+    assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == pytest.approx(2.0)

@@ -1,0 +1,60 @@
+"""The acceptance worker (`python -P -m unit_tests`): tries one version, whose API runs already, from its URL alone.
+
+In its folder: `job.json` (AcceptJob) and the inputs named there. It leaves the TrialResult and `outputs/junit.xml`.
+A version that fails is a result, not a failure of the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from registry import codec
+from registry.files import sha256_file
+from registry.nouns import Candidate, TestReport
+from training.junit import write_junit
+from training.worker import tell, work
+from unit_tests.checks import Subject, check_api, check_ready
+from unit_tests.client import Api, body, plain
+from unit_tests.golden import load_golden
+from unit_tests.job import API, AcceptJob, TrialResult
+from unit_tests.load import try_load
+from unit_tests.repository import Repository, run_repository
+
+
+def main(folder: Path) -> TrialResult:
+    """Raises Corrupt when the version's own files cannot be read."""
+    job, version = codec.read(AcceptJob, folder / "job.json"), folder / "inputs" / "version"
+    card = codec.read(Candidate, version / "card.json")
+    golden = load_golden(version / "golden.npz", card.signature)
+    subject = Subject(Api(job.url), job, card, sha256_file(version / "card.json"), golden)
+    trial = _try(subject, folder)
+    write_junit(folder / "outputs" / "junit.xml", trial.reports)
+    return trial
+
+
+def _try(subject: Subject, folder: Path) -> TrialResult:
+    """All that can be tried; a version that never answers is not tried further."""
+    ready = check_ready(subject)
+    if ready.failed:
+        return TrialResult((ready,))
+    tell("note", text="checks over HTTP")
+    checks = TestReport(API, (*ready.cases, *check_api(subject).cases))
+    tell("note", text=f"load: {subject.job.concurrency} clients for {subject.job.load_seconds:g} s")
+    samples = [json.dumps(plain(subject.golden.sample(i))) for i in range(len(subject.golden))]
+    load, limits = try_load(subject.job.url, [body([each]) for each in samples], subject.job)
+    tell("note", text="the tests repository")
+    tests = run_repository(_repository(subject.job, folder), subject.job.timeout_seconds)
+    return TrialResult((checks, limits, tests), load)
+
+
+def _repository(job: AcceptJob, folder: Path) -> Repository:
+    inputs = folder / "inputs"
+    given = {name: inputs / name for name in ("version", "holdout", "live") if (inputs / name).exists()}
+    options = (f"--trainyard-url={job.url}", *(f"--trainyard-{name}={path}" for name, path in given.items()))
+    return Repository(inputs / "tests", options, folder / "trial")
+
+
+if __name__ == "__main__":
+    sys.exit(work(main))

@@ -1,0 +1,210 @@
+"""Our own checks of the API under trial, over HTTP: each is one case of the suite `api`, none stops the others."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from registry.nouns import Candidate, TensorSpec, TestCase, TestReport
+from unit_tests.client import Api, body, body_of, plain, predictions
+from unit_tests.golden import Golden
+from unit_tests.job import API, AcceptJob
+from unit_tests.spoiled import JSON, Spoiled, spoiled
+
+POLL = 0.1  # seconds
+READY, AGAIN = "becomes ready", 3
+Check = tuple[str, Callable[[], None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is under trial."""
+
+    api: Api
+    job: AcceptJob
+    card: Candidate
+    digest: str
+    """SHA-256 of the card."""
+    golden: Golden
+
+
+def check_ready(subject: Subject) -> TestReport:
+    """Wait until the API can answer; nothing else makes sense before."""
+    return TestReport(API, (_run(READY, lambda: _await_ready(subject)),))
+
+
+def check_api(subject: Subject) -> TestReport:
+    """All other checks."""
+    return TestReport(API, tuple(_run(name, check) for name, check in _checks(subject)))
+
+
+def _checks(subject: Subject) -> Iterator[Check]:
+    golden, api = subject.golden, subject.api
+    pictures = [golden.picture(i) for i in range(len(golden))]
+    yield "answers with this version", lambda: _version(subject)
+    yield "describes the signature of the card", lambda: _signature(subject)
+    yield "answers its own example", lambda: _example(api)
+    yield "golden samples: JSON, one by one", lambda: _golden(golden, lambda i: _ask(api, [golden.sample(i)])[0])
+    yield "golden samples: JSON, all at once", lambda: _golden_at_once(api, golden)
+    if all(pictures):
+        yield "golden samples: PNG", lambda: _golden(golden, lambda i: _send(api, pictures[i] or b""))
+        yield "golden samples: PNG in a form", lambda: _golden(golden, lambda i: _upload(api, pictures[i] or b""))
+    yield "the same sample, the same answer", lambda: _steady(api, golden)
+    for each in spoiled(golden.signature, golden.sample(0), pictures[0]):
+        yield f"refuses {each.fault}", lambda each=each: _refused(api, each)  # type: ignore[misc]
+    yield "refuses a body that is too large", lambda: _too_large(subject)
+    yield "refuses GET /predict", lambda: _is_refusal(api.get("/predict"))
+    yield "refuses an unknown page", lambda: _is_refusal(api.get("/no/such/page"))
+    yield "still answers after all that", lambda: _golden(golden, lambda i: _ask(api, [golden.sample(i)])[0])
+
+
+def _run(name: str, check: Callable[[], None]) -> TestCase:
+    started = time.monotonic()
+    try:
+        check()
+        message = ""
+    except AssertionError as error:
+        message = str(error) or "no"
+    except (requests.RequestException, OSError, http.client.HTTPException) as error:
+        message = f"the API did not answer: {type(error).__name__}: {error}"
+    return TestCase(name, "failed" if message else "passed", round(time.monotonic() - started, 3), message)
+
+
+def _await_ready(subject: Subject) -> None:
+    """Every process that the API tells of is ready, and so is the one that is asked, some times in a row."""
+    until, said, in_a_row = time.monotonic() + subject.job.ready_seconds, "it does not listen", 0
+    while in_a_row < AGAIN:
+        try:
+            said = _not_ready(subject.api)
+        except requests.ConnectionError:
+            said = "it does not listen"
+        except requests.RequestException as error:
+            said = f"{type(error).__name__}: {error}"
+        in_a_row = 0 if said else in_a_row + 1
+        if said and time.monotonic() > until:
+            raise AssertionError(f"not ready after {subject.job.ready_seconds:g} s: {said}")
+        time.sleep(POLL if said else 0)
+
+
+def _not_ready(api: Api) -> str:
+    """Why not; empty when it is. Raises AssertionError when waiting is in vain."""
+    ready = api.get("/health/ready", headers={"Connection": "close"}, timeout=5)
+    told = api.get("/version", timeout=5).json()
+    workers, expected = told.get("workers", []), told.get("expected", 1)
+    if failed := next((each for each in workers if each.get("state") == "failed"), None):
+        raise AssertionError(f"it cannot load this version: {failed.get('error')}")
+    if ready.status_code != http.HTTPStatus.OK:
+        return f"{ready.status_code}: {ready.text[:300]}"
+    able = sum(each.get("state") == "ready" for each in workers)
+    return f"{able} of {expected} processes are ready" if able < max(expected, len(workers)) else ""
+
+
+def _version(subject: Subject) -> None:
+    told = body_of(subject.api.get("/version"))
+    wanted = {"model": subject.card.model, "version": subject.card.version, "card": subject.digest, "release": None}
+    for name, value in wanted.items():
+        assert told.get(name) == value, f"/version says {name} {told.get(name)!r}, on trial is {value!r}"
+    for each in told["workers"]:
+        same = (each["version"], each["card"]) == (subject.card.version, subject.digest)
+        assert same, f"process {each['pid']} answers with version {each['version']}, card {each['card']!r}"
+
+
+def _signature(subject: Subject) -> None:
+    told, signature = subject.api.description, subject.card.signature
+    simple = {"task": signature.task, "kind": signature.kind, "classes": list(signature.classes)}
+    for name, value in simple.items():
+        assert told.get(name) == value, f"GET / says {name} {told.get(name)!r}, the card {value!r}"
+    inputs = [(each["name"], tuple(each["shape"]), each["dtype"]) for each in told["inputs"]]
+    wanted = [(each.name, _sample_shape(each), each.dtype) for each in signature.inputs]
+    assert inputs == wanted, f"GET / says inputs {inputs}, the card {wanted}"
+
+
+def _sample_shape(spec: TensorSpec) -> tuple[int | None, ...]:
+    """One value needs no list around it."""
+    return () if spec.shape[1:] == (1,) else spec.shape[1:]
+
+
+def _example(api: Api) -> None:
+    example = api.get("/example")
+    assert example.ok, f"GET /example answered {example.status_code}"
+    predictions(api.post("/predict", data=example.content, headers={"Content-Type": example.headers["Content-Type"]}))
+
+
+def _ask(api: Api, samples: list[Any]) -> list[Any]:
+    data = body([json.dumps(plain(each)) for each in samples])
+    return predictions(api.post("/predict", data=data, headers={"Content-Type": JSON}))
+
+
+def _send(api: Api, picture: bytes) -> Any:
+    return predictions(api.post("/predict", data=picture, headers={"Content-Type": "image/png"}))[0]
+
+
+def _upload(api: Api, picture: bytes) -> Any:
+    return predictions(api.post("/predict", files={"image": ("sample.png", picture, "image/png")}))[0]
+
+
+def _golden(golden: Golden, ask: Callable[[int], Any]) -> None:
+    _no_differences(golden, [ask(i) for i in range(len(golden))])
+
+
+def _golden_at_once(api: Api, golden: Golden) -> None:
+    """In one request, or as many as its limit on instances asks for."""
+    many = int(api.description["limits"]["instances"])
+    samples = [golden.sample(i) for i in range(len(golden))]
+    answers = [each for i in range(0, len(samples), many) for each in _ask(api, samples[i : i + many])]
+    assert len(answers) == len(samples), f"{len(answers)} answers to {len(samples)} samples"
+    _no_differences(golden, answers)
+
+
+def _no_differences(golden: Golden, answers: list[Any]) -> None:
+    found = [f"sample {i}: {fault}" for i, each in enumerate(answers) if (fault := golden.differs(i, each))]
+    more = f" (and {len(found) - 1} more of {len(answers)})" if len(found) > 1 else ""
+    assert not found, found[0] + more
+
+
+def _steady(api: Api, golden: Golden) -> None:
+    first, *others = (_ask(api, [golden.sample(0)])[0] for _ in range(5))
+    for other in others:
+        assert other == first, f"{first!r:.200}, then {other!r:.200}"
+
+
+def _refused(api: Api, each: Spoiled) -> None:
+    _is_refusal(api.post("/predict", data=each.body, headers={"Content-Type": each.kind} | each.headers))
+
+
+def _is_refusal(response: requests.Response) -> None:
+    """4xx, as JSON that says what is wrong, and nothing of our insides."""
+    _check_refusal(response.status_code, response.headers.get("Content-Type", ""), response.content)
+
+
+def _check_refusal(status: int, kind: str, content: bytes) -> None:
+    text = content[:300].decode(errors="replace")
+    assert 400 <= status < 500, f"it answered {status}: {text}"
+    assert kind.partition(";")[0] == JSON, f"it answered {status} as {kind!r}: {text}"
+    told = json.loads(content)
+    error = told.get("error") if isinstance(told, dict) else None
+    assert isinstance(error, str), f'there is no "error" in {text}'
+    assert error, f'"error" is empty in {text}'
+    assert "Traceback" not in error, "a stack trace is shown to the client"
+
+
+def _too_large(subject: Subject) -> None:
+    """Announced, but not sent: a server that reads it all before it says no would wait here until the time is up."""
+    parts = urlsplit(subject.api.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    try:
+        connection.putrequest("POST", "/predict")
+        connection.putheader("Content-Type", JSON)
+        connection.putheader("Content-Length", str((subject.job.max_body_mb << 20) + 1))
+        connection.endheaders()
+        response = connection.getresponse()
+        _check_refusal(response.status, response.headers.get("Content-Type", ""), response.read())
+    finally:
+        connection.close()

@@ -1,0 +1,89 @@
+"""Golden samples: a few of the holdout, with the answers that evaluation got from the very file that is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.errors import Corrupt
+from registry.nouns import Signature
+
+TOLERANCE = 1e-4
+"""Of a probability, absolute; of a predicted number, relative to it, or absolute below 1. The same file on another
+processor or in another batch may differ by less; another model, another scaling or swapped channels by more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Samples as the dataset has them, and the outputs for them; the first axis of all arrays is the sample."""
+
+    signature: Signature
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: NDArray[np.float32]
+    """The first output: (samples, classes) probabilities, or (samples, 1) predictions."""
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def sample(self, i: int) -> Any:
+        """Sample `i` as a client writes it: named values for tables and several inputs, else the array."""
+        values = {name: array[i] for name, array in self.inputs.items()}
+        if self.signature.kind == "table" or len(values) > 1:
+            return values
+        return next(iter(values.values()))
+
+    def picture(self, i: int) -> bytes | None:
+        """Sample `i` as a PNG file; None when samples are no 8-bit pictures."""
+        array = next(iter(self.inputs.values()))[i]
+        if self.signature.kind != "image" or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in {1, 3}:
+            return None
+        from PIL import Image
+
+        file = BytesIO()
+        Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(file, "PNG")
+        return file.getvalue()
+
+    def differs(self, i: int, answer: Any) -> str:
+        """How `answer` differs from what evaluation got for sample `i`; empty when it does not."""
+        if not isinstance(answer, dict):
+            return f"{answer!r:.100} is no answer"
+        return self._differs_in_class(i, answer) if self.signature.classes else self._differs_in_value(i, answer)
+
+    def _differs_in_class(self, i: int, answer: Mapping[str, Any]) -> str:
+        classes, wanted = self.signature.classes, self.outputs[i]
+        given = answer.get("probabilities")
+        if not isinstance(given, dict) or list(given) != list(classes):
+            return f"the probabilities are not those of {', '.join(classes)}: {given!r:.100}"
+        gap = float(np.abs(np.array([given[name] for name in classes], dtype=np.float64) - wanted).max())
+        best = classes[int(wanted.argmax())]
+        if not gap <= TOLERANCE:
+            return f"probabilities differ by {gap:.2g} ({answer.get('class')!r}, evaluation got {best!r})"
+        if answer.get("class") not in classes or wanted[classes.index(answer["class"])] < wanted.max() - 2 * TOLERANCE:
+            return f"class {answer.get('class')!r}, evaluation got {best!r}"
+        return ""
+
+    def _differs_in_value(self, i: int, answer: Mapping[str, Any]) -> str:
+        wanted, given = float(self.outputs[i, 0]), answer.get("value")
+        if not isinstance(given, (int, float)) or not abs(given - wanted) <= TOLERANCE * max(1.0, abs(wanted)):
+            return f"value {given!r}, evaluation got {wanted:.7g}"
+        return ""
+
+
+def load_golden(path: Path, signature: Signature) -> Golden:
+    """Read `golden.npz`; raises Corrupt when it does not fit the signature."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            inputs = {spec.name: file[f"in_{i}"] for i, spec in enumerate(signature.inputs)}
+            outputs = file["out_0"]
+    except (OSError, KeyError, ValueError) as error:
+        raise Corrupt(f"{path}: {error}", hint="evaluation writes it; run the pipeline again") from error
+    width = len(signature.classes) or 1
+    if outputs.ndim != 2 or outputs.shape[1] != width or not len(outputs):
+        raise Corrupt(f"{path}: out_0 has shape {list(outputs.shape)}, the signature has {width} numbers per sample")
+    return Golden(signature, inputs, outputs)

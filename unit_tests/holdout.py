@@ -1,0 +1,52 @@
+"""The holdout as a team's tests see it: samples that `predict` takes, and what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from training.spec import Split, load_split
+
+
+class Samples(Sequence[Any]):
+    """The samples in order, read when they are asked for: arrays for pictures and numbers, dicts for tables."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        values = {name: array[index] for name, array in self._split.x.items()}
+        if self._split.spec.format == "table":
+            return {name: value.tolist()[0] for name, value in values.items()}
+        return values if len(values) > 1 else next(iter(values.values()))
+
+
+class Holdout:
+    """`len(holdout)`, `for sample, label in holdout`, and the same in columns: `samples`, `labels`, `names`.
+
+    A sample is what `predict` takes; its label a class name, or a number for regression.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        split = load_split(folder)
+        self.classes: tuple[str, ...] = split.spec.classes
+        self.names: tuple[str, ...] = split.names
+        self.samples = Samples(split)
+        y = split.y.tolist()
+        self.labels: tuple[Any, ...] = tuple(self.classes[each] for each in y) if self.classes else tuple(y)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return zip(self.samples, self.labels, strict=True)
