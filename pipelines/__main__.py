@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType
 
+from pipelines.signals import Terminated, raise_on_sigterm
 from registry.errors import PipelineError
 
 COMMANDS = {
@@ -30,14 +29,10 @@ HIDDEN = {"hook": "what the post-receive hook calls"}
 EXIT_CODES = "exit codes: 0 yes · 1 a bug · 2 a person must fix something · 3 the answer is no · 75 try again"
 
 
-class Terminated(BaseException):
-    """SIGTERM: unwind, so that workers are killed and files stay whole."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    raise_on_sigterm()
     try:
         return _dispatch(arguments)
     except PipelineError as error:
@@ -99,10 +94,6 @@ def _overview() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
     return parser
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise Terminated
 
 
 if __name__ == "__main__":

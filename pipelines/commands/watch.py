@@ -17,6 +17,7 @@ from pathlib import Path
 from pipelines import git
 from pipelines.commands.run import run_pipeline, say
 from pipelines.config import Config
+from pipelines.signals import Terminated
 from pipelines.steps.resolve import Request
 from registry.errors import ConfigError, PipelineError, TryAgain
 from registry.files import write_whole
@@ -35,10 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
-    """Look until SIGTERM or Ctrl-C; with --once the exit code is that of the run."""
+    """Look until SIGTERM, which ends it with 0, or Ctrl-C; with --once the exit code is that of the run."""
     watcher = Watcher(config)
-    with _alone(watcher.file.with_suffix(".lock")):
-        return _watch(watcher, args)
+    try:
+        with _alone(watcher.file.with_suffix(".lock")):
+            return _watch(watcher, args)
+    except Terminated:  # how a service is stopped; an unfinished run goes on at the next start
+        say("stopped watching")
+        return 0
 
 
 def _watch(watcher: Watcher, args: argparse.Namespace) -> int:
