@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import math
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ from serving.reading import Reader
 from training.spec import DataSpec
 
 WARM_ROWS = 16
+log = logging.getLogger("gunicorn.error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,8 @@ def load(folder: Path, release: int | None, threads: int, copies: Path) -> Model
     Raises Corrupt when a file does not fit the card, EngineError when the model does not run.
     """
     card = codec.from_json(Candidate, (folder / "card.json").read_bytes(), str(folder / "card.json"), sealed=True)
-    engine = load_engine(*_own_copy(folder, card, copies), threads)
+    with _copies_kept(copies, fcntl.LOCK_SH):
+        engine = load_engine(*_own_copy(folder, card, copies), threads)
     data = codec.read(DataSpec, folder / "data.json") if (folder / "data.json").is_file() else None
     warm = _warm_inputs(folder, card.signature, data)
     outputs = engine(warm)
@@ -128,11 +134,27 @@ def _own_copy(folder: Path, card: Candidate, copies: Path) -> tuple[Path, Signat
 
 
 def forget_copies(copies: Path, keep: Model | None) -> None:
-    """Delete the copies that `keep` does not use. Whoever still has one mapped keeps it."""
-    wanted = keep.card.files.get(keep.card.served.path) if keep else None
-    for path in copies.glob("*"):
-        if path.name != wanted:
-            path.unlink(missing_ok=True)
+    """Delete the copies that `keep` does not use. Whoever still has one mapped keeps it.
+
+    Not while another worker loads, which may be about to map what we would delete; the last one to load tidies up.
+    """
+    wanted = {".lock", keep.card.files.get(keep.card.served.path) if keep else None}
+    try:
+        with _copies_kept(copies, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            for path in copies.glob("*"):
+                if path.name not in wanted:
+                    path.unlink(missing_ok=True)
+    except BlockingIOError:
+        log.debug("%s: another worker is loading, it tidies up", copies)
+
+
+@contextmanager
+def _copies_kept(copies: Path, kind: int) -> Iterator[None]:
+    """Hold the folder of copies: shared to load from it, exclusive to delete in it."""
+    copies.mkdir(parents=True, exist_ok=True)
+    with (copies / ".lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, kind)
+        yield
 
 
 def _warm_inputs(folder: Path, signature: Signature, data: DataSpec | None) -> dict[str, Any]:
