@@ -250,9 +250,13 @@ def _absolute(config: Config, path: Path) -> Config:
         else str((folder / getattr(config.repositories, name)).resolve())
         for name in ("code", "dataset", "tests")
     }
+    mail = config.mail
+    if mail.ca_file:
+        mail = dataclasses.replace(mail, ca_file=str((folder / Path(mail.ca_file).expanduser()).resolve()))
     return dataclasses.replace(
         config,
         home=home,
+        mail=mail,
         file=str(path),
         registry=dataclasses.replace(config.registry, url=url),
         repositories=Repositories(**places, branch=config.repositories.branch),
