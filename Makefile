@@ -43,7 +43,7 @@ format: setup-dev ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 bench: setup ## Measure what the README claims
-	@$(BIN)/python -P benchmarks/bench.py
+	@$(BIN)/python benchmarks/bench.py
 
 lock: setup ## Resolve requirements*.in into the pinned requirements*.txt (needs the network)
 	@$(BIN)/python -m venv build/lock && build/lock/bin/pip install -q uv
