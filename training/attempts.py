@@ -11,10 +11,11 @@ import keras
 
 from registry.errors import WorkerFailed
 from training.checkpoints import Best, Checkpoints, History, Progress, RoundHistory, restore, variables
-from training.contract import Contract, blame, build
+from training.contract import Contract, blame, build, registered
 from training.feed import Order
-from training.fit import Data, Goal, Keeper, Round, fit
+from training.fit import Data, Diverged, Goal, Keeper, Round, fit
 from training.measure import DIRECTION, best_index, reached
+from training.model_file import check_saveable
 from training.signature import Wiring, wire
 from training.worker import tell
 
@@ -85,10 +86,10 @@ class Growth:
         )
         try:
             history = fit(round_, wiring, self.data, self.contract, seen)
-        except WorkerFailed as error:
+        except Diverged as error:
             if not round_.optional:
-                raise
-            history = replace(seen.history, finished=True, failed=str(error).splitlines()[0])
+                raise WorkerFailed(str(error), hint=error.hint) from error
+            history = replace(seen.history, finished=True, failed=str(error))
             tell("note", text=history.failed)
         self._note(history, i, state="")
         return wiring
@@ -96,10 +97,11 @@ class Growth:
     def _start(self, round_: Round) -> Wiring:
         keras.utils.set_random_seed(self.goal.seed)
         model = round_.start()
+        origin = "model.py" if round_.how == "trained" else "the old model"
         with blame(self.contract.code, "the model could not be run"):
-            return wire(
-                model, self.data.spec, self.data.train, "model.py" if round_.how == "trained" else "the old model"
-            )
+            wiring = wire(model, self.data.spec, self.data.train, origin)
+        check_saveable(model, origin, registered())
+        return wiring
 
     def _resume(self, i: int, round_: Round, wiring: Wiring) -> RoundHistory:
         """The history of round `i` as far as it came before, its last state put into the model; else an empty one."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from training.spec import DataSpec
 FILE = "model.py"
 ROOMS = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
 TAIL_LINES = 8
+IN_GRAPH = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 HINT = "correct it in the code repository, commit and push"
 
 
@@ -110,8 +112,9 @@ def registered() -> frozenset[str]:
 
 
 @contextlib.contextmanager
-def blame(code: Path, what: str) -> Iterator[None]:
-    """Tell what a team's code raises as WorkerFailed: `what`, the line in their file, and the end of their traceback.
+def blame(code: Path, what: str, hint: str = HINT) -> Iterator[None]:
+    """Tell what a team's code raises as WorkerFailed: the line in their file and the end of their traceback, or `what`
+    went wrong when it is not in their file (a loss that does not suit the model, say).
 
     An error that arose in our own code on the way (a callback, say) is a bug and passes as it is, as do our own errors
     and lack of memory.
@@ -127,27 +130,35 @@ def blame(code: Path, what: str) -> Iterator[None]:
         theirs = [frame for frame in frames if _within(frame.filename, code)]
         if not theirs and _ours(error.__traceback__):
             raise
-        raise WorkerFailed(_tell(what, error, theirs, code), hint=_hint(error, code)) from error
+        raise WorkerFailed(_tell(what, error, theirs, code), hint=_hint(error, code) or hint) from error
 
 
 def _tell(what: str, error: BaseException, theirs: list[traceback.FrameSummary], code: Path) -> str:
     text = " ".join(str(error).split())
-    message = f"{what}: {type(error).__name__}: {text:.500}" if text else f"{what}: {type(error).__name__}"
-    if not theirs:
-        return message
-    last = theirs[-1]
-    name = Path(last.filename).resolve().relative_to(code.resolve())
-    lines = "".join(traceback.format_list(theirs)).rstrip().splitlines()[-TAIL_LINES:]
-    return f"{name}, line {last.lineno}, in {last.name}: {message}\n" + "\n".join(lines)
+    message = f"{type(error).__name__}: {text:.500}" if text else type(error).__name__
+    if theirs:
+        last = theirs[-1]
+        lines = "".join(traceback.format_list(theirs)).rstrip().splitlines()[-TAIL_LINES:]
+        return f"{_place(last.filename, last.lineno, last.name, code)}: {message}\n" + "\n".join(lines)
+    told = [each for each in IN_GRAPH.finditer(str(error)) if _within(each[1], code)]
+    if told:  # code that TensorFlow has traced has no frames, but TensorFlow tells where it was
+        end = str(error).strip().splitlines()[-1].strip()
+        return f"{_place(told[-1][1], told[-1][2], told[-1][3], code)}: {end:.500}"
+    return f"{what}: {message}"
+
+
+def _place(filename: str, line: object, function: str, code: Path) -> str:
+    return f"{Path(filename).resolve().relative_to(code.resolve())}, line {line}, in {function}"
 
 
 def _hint(error: BaseException, code: Path) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        top, _, rest = error.name.partition(".")
-        if rest and top in ROOMS and ((code / top).is_dir() or (code / f"{top}.py").is_file()):
-            return f"rename {top}/ in the code repository: Trainyard has a package of that name"
-        return f"{error.name} is not installed where the worker runs"
-    return HINT
+    """What to do about a module that is not there; nothing for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    top, _, rest = error.name.partition(".")
+    if rest and top in ROOMS and ((code / top).is_dir() or (code / f"{top}.py").is_file()):
+        return f"rename {top}/ in the code repository: Trainyard has a package of that name"
+    return f"{error.name} is not installed where the worker runs"
 
 
 def _compile(code: Path) -> CodeType:

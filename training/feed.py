@@ -6,6 +6,7 @@ run that was killed goes on with the same batches that it would have had.
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ class Samples:
 def open_samples(folder: Path, contract: Contract | None) -> Samples:
     """The prepared split in `folder`, or what the team's `load_data` makes of the same files.
 
-    Raises ConfigError when `load_data` gives something that is not samples, WorkerFailed when it raises.
+    Raises ConfigError when `load_data` gives something that is not samples, and for names that no model's input can
+    have; WorkerFailed when `load_data` raises.
     """
     split = load_split(folder)
     if contract is None or contract.load_data is None:
@@ -59,6 +61,7 @@ def open_samples(folder: Path, contract: Contract | None) -> Samples:
         with blame(contract.code, "model.py: load_data failed"):
             loaded = contract.load_data(split.files)
         samples = _loaded(loaded, split.spec)
+    _check_names(samples.inputs)
     if samples.bytes <= STREAM_BYTES:
         arrays = {name: np.ascontiguousarray(array) for name, array in samples.x.items()}
         samples = Samples(samples.inputs, arrays, np.asarray(samples.y))
@@ -89,6 +92,15 @@ def _loaded(loaded: Any, spec: DataSpec) -> Samples:
     return Samples(inputs, arrays, y[:, 0])
 
 
+def _check_names(inputs: tuple[TensorSpec, ...]) -> None:
+    for each in inputs:
+        if not (each.name.isascii() and each.name.isidentifier()) or keyword.iskeyword(each.name):
+            raise ConfigError(
+                f"{each.name!r} cannot be the name of a model's input",
+                hint="rename it in the dataset: letters, digits and underscores, no digit first, no word of Python",
+            )
+
+
 def _array(value: Any) -> Any:
     array = np.asarray(value)
     return array.astype("U") if array.dtype.kind in "SO" else array
@@ -110,8 +122,11 @@ class Order:
         return np.random.default_rng((*self._seed, self.epoch)).permutation(self._samples)
 
 
-def training_batches(samples: Samples, order: Order, batch: int, prepare: Callable[[Any, Any], Any]) -> Any:
-    """A tf.data.Dataset: each pass over it is one epoch, in the order of that epoch; `prepare(named, y)` maps a batch."""
+def training_batches(
+    samples: Samples, order: Order, batch: int, prepare: Callable[[Any, Any], Any], *, costly: bool
+) -> Any:
+    """A tf.data.Dataset: each pass over it is one epoch, in the order of that epoch; `prepare(named, y)` maps a batch,
+    on several cores when it is costly."""
     steps = -(-len(samples) // batch)
     passes = tf.data.Dataset.from_tensors(0).map(
         lambda _: _known(tf.numpy_function(order, [], tf.int64), (len(samples),))
@@ -119,7 +134,7 @@ def training_batches(samples: Samples, order: Order, batch: int, prepare: Callab
     cut = passes.flat_map(
         lambda index: tf.data.Dataset.range(steps).map(lambda step: index[step * batch : (step + 1) * batch])
     )
-    return _finish(cut, samples, steps, prepare, training=True)
+    return _finish(cut, samples, steps, prepare, costly=costly)
 
 
 def validation_batches(samples: Samples, batch: int, prepare: Callable[[Any, Any], Any]) -> Any:
@@ -129,12 +144,12 @@ def validation_batches(samples: Samples, batch: int, prepare: Callable[[Any, Any
     cut = tf.data.Dataset.range(steps).map(
         lambda step: tf.range(step * rows, tf.minimum((step + 1) * rows, len(samples)))
     )
-    return _finish(cut, samples, steps, prepare, training=False)
+    return _finish(cut, samples, steps, prepare, costly=False)
 
 
-def _finish(cut: Any, samples: Samples, steps: int, prepare: Callable[[Any, Any], Any], *, training: bool) -> Any:
+def _finish(cut: Any, samples: Samples, steps: int, prepare: Callable[[Any, Any], Any], *, costly: bool) -> Any:
     take = _from_disk(samples) if samples.bytes > STREAM_BYTES else _from_memory(samples)
-    batches = cut.map(take).map(prepare, num_parallel_calls=tf.data.AUTOTUNE if training else None)
+    batches = cut.map(take).map(prepare, num_parallel_calls=tf.data.AUTOTUNE if costly else None)
     return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
 
 

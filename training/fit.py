@@ -22,6 +22,10 @@ from training.spec import DataSpec
 from training.worker import tell
 
 
+class Diverged(WorkerFailed):
+    """The loss became NaN or infinite: nothing can be learned any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """What an attempt aims at, and when it gives up."""
@@ -56,7 +60,7 @@ class Round:
     settle: Callable[[Any], None] = lambda _: None
     """Undoes to the trained model what was meant for the training alone."""
     optional: bool = False
-    """When it fails, the next round may do better."""
+    """When it diverges, the next round may do better."""
 
 
 OnEpoch = Callable[[RoundHistory], None]
@@ -84,10 +88,10 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
             self.model.stop_training = True
 
     def record(self, logs: dict[str, float]) -> None:
-        """One epoch is over. Raises WorkerFailed when the loss is no number any more."""
+        """One epoch is over. Raises Diverged when the loss is no number any more."""
         number = len(self.history.epochs) + 1
         if not math.isfinite(logs.get("loss", 0.0)):
-            raise WorkerFailed(
+            raise Diverged(
                 f"the loss became {logs['loss']} in epoch {number} of attempt {self.history.attempt}",
                 hint="lower the learning rate in model.compile, scale the inputs inside the model, or look for NaN and "
                 "huge values in the data",
@@ -98,8 +102,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
         seconds = round(time.monotonic() - self.began, 3)
         epoch = {**logs, "value": value, "seconds": seconds}
         self.history = replace(self.history, epochs=(*self.history.epochs, epoch))
+        self.on_epoch_done(self.history)  # first: an epoch that was told is an epoch that is kept
         tell("epoch", epoch=number, of=max(number, self.of), metric=self.goal.metric, value=value)
-        self.on_epoch_done(self.history)
 
     @property
     def should_stop(self) -> bool:
@@ -112,14 +116,15 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
 def fit(round_: Round, wiring: Wiring, data: Data, contract: Contract, keeper: Keeper) -> RoundHistory:
     """Train the wired model to the end of the round, from where the keeper's history stands.
 
-    Raises WorkerFailed for faults of the team's code or model, and for a loss that is no number.
+    Raises WorkerFailed for faults of the team's code or model, and Diverged for a loss that is no number.
     """
     done = len(keeper.history.epochs)
     if done >= round_.epochs or keeper.should_stop:
         return replace(keeper.history, finished=True)
     model, goal = wiring.model, keeper.goal
-    with blame(contract.code, "model.py: augment failed"):
-        train = training_batches(data.train, keeper.order, goal.batch_size, _prepare(wiring, contract.augment))
+    with blame(contract.code, "model.py: augment failed" if contract.augment else "the data could not be fed"):
+        prepare, costly = _prepare(wiring, contract.augment), contract.augment is not None
+        train = training_batches(data.train, keeper.order, goal.batch_size, prepare, costly=costly)
     validation = validation_batches(data.validation, goal.batch_size, _prepare(wiring, None))
     keeper.set_model(model)
     keeper.measure = _own_measure(wiring, data.validation, validation, goal.metric)
@@ -129,16 +134,23 @@ def fit(round_: Round, wiring: Wiring, data: Data, contract: Contract, keeper: K
         if len(keeper.history.epochs) == done:  # it did not use our callbacks
             keeper.record({})
     else:
-        with blame(contract.code, "the model could not be trained"):
+        with blame(contract.code, "model.py: the model could not be trained", _labels(data.spec)):
             model.fit(
                 train,
                 validation_data=validation,
                 epochs=round_.epochs,
                 initial_epoch=done,
                 callbacks=[keeper],
+                shuffle=False,  # it is, by `Order`
                 verbose=0,
             )
     return replace(keeper.history, finished=True)
+
+
+def _labels(spec: DataSpec) -> str:
+    if spec.task == "regression":
+        return "y is one number per sample; does the loss in model.compile suit that?"
+    return f"y is a class index, 0 to {len(spec.classes) - 1}: compile with sparse_categorical_crossentropy"
 
 
 def _prepare(wiring: Wiring, augment: Callable[..., Any] | None) -> Callable[[Any, Any], Any]:

@@ -6,7 +6,6 @@ inputs, and always answers a classification with one probability per class and a
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -31,10 +30,10 @@ class Wiring:
     model: Any
     spec: DataSpec
     inputs: tuple[TensorSpec, ...]
-    form: Literal["tensor", "columns", "dict", "list"]
-    """What the model takes: one tensor, one tensor of all columns side by side, a dict by name, or a list."""
+    form: Literal["tensor", "columns", "dict", "tuple"]
+    """What the model takes: one tensor, one tensor of all columns side by side, a dict by name, or several in a row."""
     order: tuple[str, ...] = ()
-    """The names in the order of the list."""
+    """The names in the order of the row."""
 
     @property
     def output(self) -> str:
@@ -54,8 +53,8 @@ class Wiring:
             return named[self.inputs[0].name]
         if self.form == "columns":
             return tf.concat([named[each.name] for each in self.inputs], axis=1)
-        if self.form == "list":
-            return [named[name] for name in self.order]
+        if self.form == "tuple":  # a list would be stacked by tf.data
+            return tuple(named[name] for name in self.order)
         return dict(named)
 
     def answer(self, output: Any) -> Any:
@@ -90,7 +89,6 @@ def wire(model: Any, spec: DataSpec, samples: Samples, origin: str) -> Wiring:
 
 
 def _wire(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
-    _check_names(samples.inputs)
     model = _build(model, samples)
     wiring = _inputs(model, spec, samples)
     rows = {name: tf.constant(each) for name, each in wiring.arrays(samples.rows(slice(0, TRIED))).items()}
@@ -133,15 +131,6 @@ def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"
     return "table" if same and spec.format == "table" else "array"
 
 
-def _check_names(inputs: tuple[TensorSpec, ...]) -> None:
-    for each in inputs:
-        if not (each.name.isascii() and each.name.isidentifier()) or keyword.iskeyword(each.name):
-            raise ConfigError(
-                f"{each.name!r} cannot be the name of a model's input",
-                hint="rename it in the dataset: letters, digits and underscores, no digit first, no word of Python",
-            )
-
-
 def _build(model: Any, samples: Samples) -> Any:
     """Sequential models without an Input get their shape from the data; with a batch of any size."""
     import keras
@@ -171,7 +160,7 @@ def _inputs(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
     inputs = tuple(_one(each, by_name[each.name]) for each in samples.inputs)
     if isinstance(structure, dict):
         return Wiring(model, spec, inputs, "dict")
-    return Wiring(model, spec, inputs, "list", tuple(each.name for each in taken))
+    return Wiring(model, spec, inputs, "tuple", tuple(each.name for each in taken))
 
 
 def _structure(model: Any) -> Any:

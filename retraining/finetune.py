@@ -1,0 +1,106 @@
+"""How to go on from a registered model: load it, see whether it still fits the data, and slow its optimizer down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry import codec
+from registry.errors import ConfigError, WorkerFailed
+from registry.nouns import Signature
+from training.contract import registered
+from training.fit import Data
+from training.model_file import load_model
+from training.signature import wire
+
+TENTH = 0.1
+FALLBACK_RATE = 1e-4
+"""For a schedule that begins with zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class OldModel:
+    """A registered version that can be fine-tuned on the new data."""
+
+    file: Path
+    rate: float
+    """The learning rate to fine-tune with."""
+    original: Any
+    """The rate, or the schedule, that the model was compiled with."""
+
+    def start(self) -> Any:
+        """The model with its registered weights and the lower rate."""
+        import keras
+
+        model, rate = load_model(self.file, registered(), compiled=True), self.rate
+        if not isinstance(self.original, float):  # in the place of a schedule only a schedule may stand
+            rate = keras.optimizers.schedules.ExponentialDecay(rate, decay_steps=1, decay_rate=1.0)
+        model.optimizer.learning_rate = rate
+        return model
+
+    def settle(self, model: Any) -> None:
+        """Put back the rate that the model was compiled with: else each retraining would learn ten times slower."""
+        model.optimizer.learning_rate = self.original
+
+
+def open_old_model(version: Path, data: Data, rate: float) -> OldModel | str:
+    """The model in a registered version's folder, or in words why it cannot be fine-tuned on these data.
+
+    Raises Corrupt for a damaged file. A file that the scan refuses is not loaded, and that is the reason given.
+    """
+    old = codec.read(Signature, version / "signature.json")
+    if why := changed(old, data):
+        return why
+    file = version / "model.keras"
+    try:
+        model = load_model(file, registered(), compiled=True)
+        if not getattr(model, "compiled", False):
+            return "it was saved without an optimizer"
+        wire(model, data.spec, data.train, "the old model")
+    except WorkerFailed as error:  # code that it needs has gone
+        return str(error).splitlines()[0]
+    except ConfigError as error:
+        return str(error)
+    original = compiled_with(model)
+    return OldModel(file, rate or TENTH * as_number(original), original)
+
+
+def changed(old: Signature, data: Data) -> str:
+    """How the data differ from those that the old model was made for, in words; empty when they do not."""
+    spec = data.spec
+    if old.task != spec.task:
+        return f"it was made for {old.task}, the data are for {spec.task}"
+    if old.classes != spec.classes:
+        new, gone = sorted(set(spec.classes) - set(old.classes)), sorted(set(old.classes) - set(spec.classes))
+        parts = [f"new: {', '.join(new)}"] * bool(new) + [f"gone: {', '.join(gone)}"] * bool(gone)
+        return f"the classes have changed ({'; '.join(parts) or 'another order'})"
+    if old.target != spec.target:
+        return f"it predicts {old.target!r}, the data ask for {spec.target!r}"
+    had, have = {each.name for each in old.inputs}, {each.name for each in data.train.inputs}
+    if had != have:
+        new, gone = sorted(have - had), sorted(had - have)
+        parts = [f"new: {', '.join(new)}"] * bool(new) + [f"gone: {', '.join(gone)}"] * bool(gone)
+        return f"the inputs have changed ({'; '.join(parts)})"
+    return ""
+
+
+def compiled_with(model: Any) -> Any:
+    """The learning rate that the model was compiled with: a float, or a Keras schedule."""
+    import keras
+
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of a 16-bit model
+    rate = getattr(optimizer, "_learning_rate", None)
+    schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+    return rate if schedule else float(model.optimizer.learning_rate)
+
+
+def as_number(rate: Any) -> float:
+    """The rate itself; of a schedule, the one that it is named after."""
+    if isinstance(rate, float):
+        return rate
+    config = rate.get_config()
+    for name in ("warmup_target", "initial_learning_rate"):
+        if isinstance(config.get(name), (int, float)) and config[name] > 0:
+            return float(config[name])
+    return float(rate(0)) or FALLBACK_RATE

@@ -1,0 +1,142 @@
+"""Faults of a code repository: each is told with file, line and the next action, and never as a bug of ours."""
+
+import pytest
+from training_parts import CNN, make_job, pictures, run_jobs, shop
+
+from registry.errors import ConfigError, WorkerFailed
+
+pytestmark = pytest.mark.tensorflow
+
+RAISES = "def build_model(spec, attempt):\n    sizes = []\n    return sizes[attempt]\n"
+NAN = CNN.replace("Adam(0.01)", "SGD(1e30)")
+LOGITS = CNN.replace(', activation="softmax"', "")
+LAMBDA = CNN.replace("layers.Flatten()", "layers.Flatten(), layers.Lambda(lambda x: x * 2)")
+OWN_LAYER = (
+    CNN.replace("layers.Flatten()", "layers.Flatten(), Twice()")
+    + """
+class Twice(layers.Layer):
+    def call(self, x):
+        return 2 * x
+"""
+)
+TWO_OUTPUTS = """
+import keras
+def build_model(spec, attempt):
+    pixels = keras.Input(spec.input_shape)
+    flat = keras.layers.Flatten()(pixels)
+    model = keras.Model(pixels, [keras.layers.Dense(3)(flat), keras.layers.Dense(3)(flat)])
+    model.compile("adam", loss=["mse", "mse"])
+    return model
+"""
+AUGMENT = CNN + "\ndef augment(x, y):\n    return x.no_such_thing(), y\n"
+HOOK = (
+    CNN
+    + "\ndef fit(model, train, validation, *, epochs, callbacks):\n    raise RuntimeError('the disk of the team is full')\n"
+)
+LOAD = CNN + "\ndef load_data(folder):\n    return [1, 2, 3]\n"
+OTHER_NAMES = """
+import keras
+def build_model(spec, attempt):
+    inputs = [keras.Input((1,), name=name) for name in ("age", "size_of_shoe")]
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(keras.layers.Concatenate()(inputs)))
+    model.compile("adam", loss="sparse_categorical_crossentropy")
+    return model
+"""
+
+
+def odd_columns(samples, seed):
+    spec, x, y = shop(samples, seed, text=False)
+    object.__setattr__(spec.inputs[1], "name", "shoe size (cm)")
+    return spec, {"age": x["age"], "shoe size (cm)": x["size"]}, y
+
+
+CASES = {
+    # name: (kind of error, what the message says, what the hint says, the job)
+    "missing": (ConfigError, ["no model.py"], "build_model", {"code": None}),
+    "syntax": (ConfigError, ["model.py, line 2", "def build_model(spec"], "", {"code": "import keras\ndef build_model(spec\n"}),
+    "no_function": (ConfigError, ["model.py", "no function build_model"], "compiled", {"code": "x = 1\n"}),
+    "no_package": (WorkerFailed, ["model.py, line 1", "flying_carpet"], "not installed", {"code": "import flying_carpet\n"}),
+    "shadowed": (
+        WorkerFailed,
+        ["model.py, line 1", "training.parts"],
+        "rename training/",
+        {"code": "import training.parts\n", "files": {"training/parts.py": ""}},
+    ),
+    "import_raises": (WorkerFailed, ["model.py, line 2", "ValueError: bad day"], "", {"code": "\nraise ValueError('bad day')\n"}),
+    "build_raises": (
+        WorkerFailed,
+        ["model.py, line 3, in build_model", "IndexError: list index out of range", "return sizes[attempt]"],
+        "commit",
+        {"code": RAISES},
+    ),
+    "exits": (WorkerFailed, ["model.py, line 2", "SystemExit"], "", {"code": "import sys\nsys.exit(0)\n"}),
+    "in_a_module": (
+        WorkerFailed,
+        ["layers_of_mine.py, line 1", "ZeroDivisionError"],
+        "",
+        {"code": "import layers_of_mine\n", "files": {"layers_of_mine.py": "1 / 0\n"}},
+    ),
+    "nothing": (ConfigError, ["model.py", "returned nothing"], "return model", {"code": "def build_model(spec, attempt): pass\n"}),
+    "not_a_model": (ConfigError, ["model.py", "a dict"], "return model", {"code": "def build_model(spec, attempt): return {}\n"}),
+    "not_compiled": (ConfigError, ["model.py", "not compiled"], "compile", {"code": CNN.replace("    model.compile", "    dict")}),
+    "input_shape": (
+        ConfigError,
+        ["model.py", "float32 [None, 7, 6, 1]", "uint8 [None, 6, 6, 1]"],
+        "spec.inputs",
+        {"code": CNN.replace("spec.input_shape", "(7, 6, 1)")},
+    ),
+    "input_names": (
+        ConfigError,
+        ["model.py", "age, size_of_shoe", "age, size"],
+        "name each",
+        {"code": OTHER_NAMES, "data": lambda samples, seed: shop(samples, seed, text=False)},
+    ),
+    "output_shape": (
+        ConfigError,
+        ["model.py", "[2, 5]", "3 probabilities"],
+        "len(spec.classes)",
+        {"code": CNN.replace("len(spec.classes)", "5")},
+    ),
+    "two_outputs": (ConfigError, ["model.py", "2 outputs"], "one output", {"code": TWO_OUTPUTS}),
+    "logits": (ConfigError, ["model.py", "no probabilities"], "softmax", {"code": LOGITS}),
+    "lambda": (ConfigError, ["model.py", "Lambda", "Python code"], "register", {"code": LAMBDA}),
+    "own_layer": (ConfigError, ["model.py", "Twice"], "register", {"code": OWN_LAYER}),
+    "nan": (WorkerFailed, ["the loss became", "epoch 1 of attempt 0"], "learning rate", {"code": NAN}),
+    "augment": (WorkerFailed, ["model.py, line 17, in augment", "no_such_thing"], "", {"code": AUGMENT}),
+    "hook": (WorkerFailed, ["model.py, line 17, in fit", "the disk of the team is full"], "", {"code": HOOK}),
+    "wrong_loss": (
+        WorkerFailed,
+        ["model.py: the model could not be trained", "shape"],
+        "sparse_categorical_crossentropy",
+        {"code": CNN.replace("sparse_categorical", "categorical")},
+    ),
+    "load_data": (ConfigError, ["model.py: load_data did not return (x, y)"], "return x, y", {"code": LOAD}),
+    "odd_column": (ConfigError, ["'shoe size (cm)'"], "rename", {"data": odd_columns}),
+    "metric": (ConfigError, ["[gate] metric: 'rmse'", "classification"], "macro_f1", {"metric": "rmse"}),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory):
+    at = tmp_path_factory.mktemp("faults")
+    jobs = [
+        make_job(at / name, **({"data": pictures, "samples": 24} | more)) for name, (_, _, _, more) in CASES.items()
+    ]
+    return run_jobs(jobs)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_fault_is_told_with_its_place_and_the_next_action(failures, name):
+    kind, words, hint, _ = CASES[name]
+    failure = failures[name].failure
+    assert type(failure) is kind
+    for each in words:
+        assert each in str(failure)
+    assert hint in failure.hint
+    assert failure.exit_code == failures[name].code == 2
+    assert not (failures[name].folder / "result.json").exists()
+
+
+def test_sources_are_not_written_into(failures):
+    for outcome in failures.values():
+        assert not list((outcome.folder / "inputs" / "code").rglob("__pycache__"))
