@@ -15,7 +15,7 @@ from registry.files import sha256_file
 from registry.nouns import Candidate, TestReport
 from training.junit import write_junit
 from training.worker import tell, work
-from unit_tests.checks import Subject, check_api, check_ready
+from unit_tests.checks import HANGS, Subject, check_api, check_ready
 from unit_tests.client import Api, body, plain
 from unit_tests.golden import load_golden
 from unit_tests.job import API, AcceptJob, TrialResult
@@ -28,19 +28,21 @@ def main(folder: Path) -> TrialResult:
     job, version = codec.read(AcceptJob, folder / "job.json"), folder / "inputs" / "version"
     card = codec.read(Candidate, version / "card.json")
     golden = load_golden(version / "golden.npz", card.signature)
-    subject = Subject(Api(job.url), job, card, sha256_file(version / "card.json"), golden)
+    subject = Subject(Api(job.url, job.answer_seconds), job, card, sha256_file(version / "card.json"), golden)
     trial = _try(subject, folder)
     write_junit(folder / "outputs" / "junit.xml", trial.reports)
     return trial
 
 
 def _try(subject: Subject, folder: Path) -> TrialResult:
-    """All that can be tried; a version that never answers is not tried further."""
+    """All that can be tried; an API that does not answer is not tried further."""
     ready = check_ready(subject)
     if ready.failed:
         return TrialResult((ready,))
     tell("note", text="checks over HTTP")
     checks = TestReport(API, (*ready.cases, *check_api(subject).cases))
+    if any(case.name == HANGS for case in checks.failed):
+        return TrialResult((checks,))
     tell("note", text=f"load: {subject.job.concurrency} clients for {subject.job.load_seconds:g} s")
     samples = [json.dumps(plain(subject.golden.sample(i))) for i in range(len(subject.golden))]
     load, limits = try_load(subject.job.url, [body([each]) for each in samples], subject.job)

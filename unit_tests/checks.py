@@ -20,6 +20,9 @@ from unit_tests.spoiled import JSON, Spoiled, spoiled
 
 POLL = 0.1  # seconds
 READY, AGAIN = "becomes ready", 3
+HANGS, LATE, PATIENCE = "answers in time", "no answer in time", 2
+ODD = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What an answer of another form than ours makes the checks raise."""
 Check = tuple[str, Callable[[], None]]
 
 
@@ -41,8 +44,16 @@ def check_ready(subject: Subject) -> TestReport:
 
 
 def check_api(subject: Subject) -> TestReport:
-    """All other checks."""
-    return TestReport(API, tuple(_run(name, check) for name, check in _checks(subject)))
+    """All other checks, as long as the API answers in time."""
+    cases, late = [], 0
+    for name, check in _checks(subject):
+        case = _run(name, check)
+        cases.append(case)
+        late += case.message.startswith(LATE)
+        if late == PATIENCE:
+            cases.append(TestCase(HANGS, "error", message=f"it was late {late} times; nothing more was asked"))
+            break
+    return TestReport(API, tuple(cases))
 
 
 def _checks(subject: Subject) -> Iterator[Check]:
@@ -72,8 +83,12 @@ def _run(name: str, check: Callable[[], None]) -> TestCase:
         message = ""
     except AssertionError as error:
         message = str(error) or "no"
+    except (requests.Timeout, TimeoutError):
+        message = f"{LATE}, after {time.monotonic() - started:.1f} s"
     except (requests.RequestException, OSError, http.client.HTTPException) as error:
         message = f"the API did not answer: {type(error).__name__}: {error}"
+    except ODD as error:
+        message = f"the answer is not understood: {type(error).__name__}: {error}"
     return TestCase(name, "failed" if message else "passed", round(time.monotonic() - started, 3), message)
 
 
@@ -155,11 +170,9 @@ def _golden(golden: Golden, ask: Callable[[int], Any]) -> None:
 
 
 def _golden_at_once(api: Api, golden: Golden) -> None:
-    """In one request, or as many as its limit on instances asks for."""
-    many = int(api.description["limits"]["instances"])
-    samples = [golden.sample(i) for i in range(len(golden))]
-    answers = [each for i in range(0, len(samples), many) for each in _ask(api, samples[i : i + many])]
-    assert len(answers) == len(samples), f"{len(answers)} answers to {len(samples)} samples"
+    """In one request, or as many as its limits ask for."""
+    answers = api.predict([golden.sample(i) for i in range(len(golden))])
+    assert len(answers) == len(golden), f"{len(answers)} answers to {len(golden)} samples"
     _no_differences(golden, answers)
 
 
@@ -198,7 +211,7 @@ def _check_refusal(status: int, kind: str, content: bytes) -> None:
 def _too_large(subject: Subject) -> None:
     """Announced, but not sent: a server that reads it all before it says no would wait here until the time is up."""
     parts = urlsplit(subject.api.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=subject.job.answer_seconds)
     try:
         connection.putrequest("POST", "/predict")
         connection.putheader("Content-Type", JSON)

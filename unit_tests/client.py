@@ -22,18 +22,19 @@ class Api:
     `get` and `post` return a `requests.Response` whatever its status, so a test may look at refusals, too.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         self.url = url.rstrip("/")
+        self._timeout = timeout
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy has no business between us and a loopback port
 
     def get(self, path: str, **options: Any) -> requests.Response:
         """GET `path`; `options` are those of requests.get."""
-        return self._session.get(self.url + path, **{"timeout": TIMEOUT} | options)
+        return self._session.get(self.url + path, **{"timeout": self._timeout} | options)
 
     def post(self, path: str, **options: Any) -> requests.Response:
         """POST to `path`; `options` are those of requests.post."""
-        return self._session.post(self.url + path, **{"timeout": TIMEOUT} | options)
+        return self._session.post(self.url + path, **{"timeout": self._timeout} | options)
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -24,6 +24,8 @@ class AcceptJob:
     """For the tests repository's pytest."""
     ready_seconds: float = 60.0
     """For the API to become ready."""
+    answer_seconds: float = 10.0
+    """For one request of ours. An API that is late twice is not asked again."""
     load_seconds: float = 2.0
     concurrency: int = 4
     """Clients at once in the load test."""

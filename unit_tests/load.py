@@ -13,8 +13,6 @@ from urllib.parse import urlsplit
 from registry.nouns import LoadReport, TestCase, TestReport
 from unit_tests.job import LOAD, AcceptJob
 
-TIMEOUT = 30.0
-
 
 @dataclass(slots=True)
 class Client:
@@ -49,10 +47,7 @@ def try_load(url: str, bodies: list[bytes], job: AcceptJob) -> tuple[LoadReport,
 def _run(url: str, bodies: list[bytes], job: AcceptJob) -> tuple[LoadReport, list[str]]:
     clients, gate = [Client() for _ in range(job.concurrency)], Barrier(job.concurrency + 1)
     threads = [
-        Thread(
-            target=_drive,
-            args=(client, url, bodies[i % len(bodies) :] + bodies[: i % len(bodies)], gate, job.load_seconds),
-        )
+        Thread(target=_drive, args=(client, url, bodies[i % len(bodies) :] + bodies[: i % len(bodies)], gate, job))
         for i, client in enumerate(clients)
     ]
     for thread in threads:
@@ -74,12 +69,12 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
 
 
-def _drive(client: Client, url: str, bodies: list[bytes], gate: Barrier, seconds: float) -> None:
+def _drive(client: Client, url: str, bodies: list[bytes], gate: Barrier, job: AcceptJob) -> None:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=job.answer_seconds)
     _ask(connection, bodies[0])  # connect before the clock runs
     gate.wait()
-    until, count = time.perf_counter() + seconds, 0
+    until, count = time.perf_counter() + job.load_seconds, 0
     while (before := time.perf_counter()) < until:
         fault = _ask(connection, bodies[count % len(bodies)])
         count += 1

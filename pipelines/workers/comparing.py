@@ -13,7 +13,7 @@ from registry.nouns import Comparison
 
 Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 2000
-BUDGET = 100_000_000
+BUDGET = 40_000_000
 """Samples drawn by a bootstrap at most: a large holdout needs fewer resamples for the same width, and patience ends."""
 
 

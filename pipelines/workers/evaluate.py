@@ -107,6 +107,8 @@ def open_holdout(inputs: Path) -> Holdout:
     Only a `load_data` costs the import of TensorFlow, which such code may use.
     """
     split = load_split(inputs / "holdout")
+    if not split.names:
+        raise ConfigError("the holdout has no samples", hint="raise [split] holdout in dataset.toml, or add samples")
     code = inputs / "code"
     if not ((code / FILE).is_file() and offers(code, "load_data")):
         return Holdout(split.spec.classes, split.spec.target, split.x, split.y)
@@ -158,10 +160,12 @@ def answer(model: Model, holdout: Holdout) -> Answers | Estimates:
         return grade(probabilities(output, len(own)), truth, own, holdout.classes)
 
     parts: list[Any] = []
+    starts = range(0, total, BATCH)
     with ThreadPoolExecutor(cores()) as pool:
-        for part in pool.map(batch, range(0, total, BATCH)):
+        for part in pool.map(batch, starts):
             parts.append(part)
-            tell("progress", done=min(len(parts) * BATCH, total), of=total, what="samples")
+            if len(parts) % max(1, len(starts) // 20) == 0 or len(parts) == len(starts):
+                tell("progress", done=min(len(parts) * BATCH, total), of=total, what="samples")
     return join(parts)
 
 

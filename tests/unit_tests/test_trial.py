@@ -1,8 +1,10 @@
 """Whole trials: the worker against the real API."""
 
+import contextlib
 import dataclasses
 import shutil
 import threading
+import time
 import xml.etree.ElementTree as ET
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -123,15 +125,43 @@ class Careless(BaseHTTPRequestHandler):
         pass
 
 
-def test_the_checks_find_an_api_that_lets_everything_pass(trial, versions):
-    Careless.facts = (
-        b'{"model": "thirds", "version": 3, "release": 9, "workers": [{"state": "ready"}], "limits": {"instances": 9}}'
-    )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Careless)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with server:
-        found = trial.test(GOOD).run(f"http://127.0.0.1:{server.server_port}", versions("thirds"))
-        server.shutdown()
+class Slow(Careless):
+    """Is ready, but never answers a prediction."""
+
+    def do_POST(self):
+        time.sleep(3)
+        self.close_connection = True
+
+
+@pytest.fixture
+def serve_badly():
+    """Start a handler; its URL."""
+    with contextlib.ExitStack() as stack:
+
+        def start(handler):
+            handler.facts = (
+                b'{"model": "thirds", "version": 3, "release": 9, "workers": [{"state": "ready"}],'
+                b' "limits": {"instances": 9, "body_bytes": 9999}}'
+            )
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield start
+
+
+def test_an_api_that_hangs_is_not_waited_for_again_and_again(trial, versions, serve_badly):
+    found = trial.test(GOOD).run(serve_badly(Slow), versions("thirds"), answer_seconds=0.2)
+    accepted, reasons = decide(found)
+    assert not accepted
+    assert sum("no answer in time, after 0." in reason for reason in reasons) == 2
+    assert reasons[-1] == "api: answers in time: it was late 2 times; nothing more was asked"
+    assert reasons[:2] == ("load: was not tried", "tests: was not tried")
+
+
+def test_the_checks_find_an_api_that_lets_everything_pass(trial, versions, serve_badly):
+    found = trial.test(GOOD).run(serve_badly(Careless), versions("thirds"))
     failed = {case.name: case.message for case in found.reports[0].failed}
     assert failed["refuses a wrong shape"].startswith("it answered 200")
     assert failed["refuses an empty body"] == "it answered 500: Traceback (most recent call last)"
