@@ -105,7 +105,8 @@ def _sections(card: Candidate, digest: str, trials: Sequence[Acceptance]) -> Ite
         ("served", f"{card.served.path}, by {card.served.engine}: {card.served.reason}"),
         ("card", f"SHA-256 {digest}"),
     ]
-    yield Section("", (Table(("", ""), tuple(each for each in made if each[1])),))
+    head, *rows = (each for each in made if each[1])
+    yield Section("", (Table(head, tuple(rows)),))
     metric = card.verdict.policy.metric
     yield Section("Measured", tuple(measures.blocks(card.evaluation, metric, f"version {card.version}", "release")))
     reasons = card.verdict.reasons or (f"accepted: {metric}, threshold {card.verdict.policy.threshold}",)

@@ -7,12 +7,9 @@ from registry.stores import open_store
 @pytest.fixture(params=["folder", "memory"])
 def store(request, tmp_path):
     """Every rule of the registry holds on every backend."""
-    if request.param == "folder":
-        yield open_store(f"file://{tmp_path / 'registry'}")
-    else:
-        memory = MemoryStore()
-        yield memory
-        memory.close()
+    return (
+        open_store(f"file://{tmp_path / 'registry'}") if request.param == "folder" else MemoryStore(tmp_path / "local")
+    )
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What the tests of the registry share: a store in memory, and small versions that are real in every field."""
 
 import hashlib
-import tempfile
 import threading
 from pathlib import Path
 
@@ -36,10 +35,10 @@ FILES = {
 class MemoryStore:
     """A second backend, as unlike a folder as an object store is: there are no folders, only names."""
 
-    def __init__(self):
+    def __init__(self, local):
         self._lock = threading.Lock()
         self._kept = {}
-        self._local = tempfile.TemporaryDirectory(prefix="memory-store-")
+        self._local = local
 
     def get(self, name):
         try:
@@ -49,9 +48,11 @@ class MemoryStore:
 
     def path(self, name):
         data = self.get(name)
-        path = Path(self._local.name, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        path = self._local / name
+        with self._lock:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
         return path
 
     def create(self, name, data, sha256=""):
@@ -70,9 +71,6 @@ class MemoryStore:
 
     def probe(self):
         pass
-
-    def close(self):
-        self._local.cleanup()
 
 
 def write_files(folder, files=FILES):

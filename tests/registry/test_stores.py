@@ -161,10 +161,8 @@ class TestFolderStore(StoreContract):
 
 class TestMemoryStore(StoreContract):
     @pytest.fixture
-    def store(self):
-        store = MemoryStore()
-        yield store
-        store.close()
+    def store(self, tmp_path):
+        return MemoryStore(tmp_path / "local")
 
 
 @given(st.text())
