@@ -50,12 +50,12 @@ class Changes:
     more: int = 0
 
 
-def head(url: str, branch: str, what: str) -> str:
-    """The commit at the tip of `branch`; `what` names the repository in errors.
+def head(url: str, branch: str, what: str, timeout: float = 60.0) -> str:
+    """The commit at the tip of `branch`; `what` names the repository in errors, `timeout` is in seconds.
 
     Raises ConfigError when the repository is missing, empty or without the branch, TryAgain when it cannot be reached.
     """
-    done = _remote(["ls-remote", "--heads", "--", url], what, url, timeout=60.0)
+    done = _remote(["ls-remote", "--heads", "--", url], what, url, timeout)
     rows = (line.partition("\t") for line in done.splitlines())
     heads = {name: commit for commit, tab, name in rows if tab}
     if not heads:

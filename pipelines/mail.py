@@ -19,7 +19,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
@@ -99,6 +99,16 @@ def deliver(outbox: Path, settings: Mail, password: str) -> Delivery:
         done = {*result.sent, *result.failed}
         result.kept = [path.name for path in mine if path.name not in done]
     return result
+
+
+def try_server(settings: Mail, password: str) -> str:
+    """Why there is no session with the mail server; "" when there is one. Without a password nobody logs in."""
+    check_security(settings)
+    try:
+        with _session(settings if password else replace(settings, username=""), password):
+            return ""
+    except _NoServer as error:
+        return str(error)
 
 
 def check_security(settings: Mail) -> None:

@@ -1,0 +1,86 @@
+"""`trainyard doctor`: what is there, what is missing, and what to do next. Changes nothing but an empty registry."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from pipelines.checkup import Check, Finding, of_config, of_machine
+from pipelines.config import Config
+from pipelines.config_file import find_config, load_config
+from registry.errors import ConfigError, PipelineError
+
+NEEDS_CONFIG = False  # a file that is missing or wrong is a finding
+SECONDS = 15.0
+
+
+def add_arguments(_parser: argparse.ArgumentParser) -> None:
+    """Nothing beside what every command takes."""
+
+
+def main(args: argparse.Namespace, config: Config | None = None) -> int:
+    """Print one line per check, and the next action below it; 2 when a person must do something."""
+    settings = Finding("ok", "")
+    if config is None:
+        config, settings = _settings(args)
+    checks = {**of_machine(), **(of_config(config) if config else {})}
+    found = {"settings": settings} | run_all(checks, SECONDS)
+    well = all(each.state != "fail" for each in found.values())
+    if args.json:
+        print(json.dumps({"ok": well, "checks": [{"check": name} | asdict(each) for name, each in found.items()]}))
+    else:
+        for line in _lines(found):
+            print(line)
+    return 0 if well else 2
+
+
+def run_all(checks: Mapping[str, Check], seconds: float) -> dict[str, Finding]:
+    """Run all checks at once; one that takes longer than `seconds` has failed. A bug in a check is raised."""
+    found: dict[str, Finding] = {}
+    bugs: list[Exception] = []
+
+    def run(name: str, check: Check) -> None:
+        try:
+            found[name] = check()
+        except PipelineError as error:
+            found[name] = Finding("fail", str(error), error.hint)
+        except OSError as error:  # the machine's fault, which is what we ask about
+            found[name] = Finding("fail", str(error), "look at the permissions there, and at the disk")
+        except Exception as bug:  # noqa: BLE001  (raised below, in the thread that is listened to)
+            bugs.append(bug)
+
+    threads = [threading.Thread(target=run, args=each, daemon=True) for each in checks.items()]
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    if bugs:
+        raise bugs[0]
+    late = Finding("fail", f"no answer within {seconds:g} s", "a disk or a server hangs: run it again, or look there")
+    return {name: found.get(name, late) for name in checks}
+
+
+def _settings(args: argparse.Namespace) -> tuple[Config | None, Finding]:
+    try:
+        config = load_config(find_config(args.config, os.environ), os.environ, args.set)
+    except ConfigError as error:
+        return None, Finding("fail", str(error), f"{error.hint}; what the settings name is checked after that")
+    return config, Finding("ok", f"{config.file}, model {config.model}")
+
+
+def _lines(found: dict[str, Finding]) -> list[str]:
+    width = max(map(len, found))
+    lines = []
+    for name, each in found.items():
+        lines.append(f"{each.state:<4}  {name:<{width}}  {each.what}")
+        if each.next:
+            lines.append(f"{'':<6}{'':<{width}}  → {each.next}")
+    bad = {state: sum(each.state == state for each in found.values()) for state in ("fail", "warn")}
+    lines.append(f"{len(found)} checks: {bad['fail']} failed, {bad['warn']} with a warning")
+    return lines

@@ -1,0 +1,375 @@
+import argparse
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from pipelines import checkup
+from pipelines.__main__ import main
+from pipelines.approval import SECRET_FILE, approval_secret
+from pipelines.commands import doctor
+from registry.errors import TryAgain
+
+GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "great_expectations",
+    "matplotlib",
+    "PIL",
+    "boto3",
+    "docker",
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A pipeline's repository, with three repositories beside it."""
+    for name in list(os.environ):
+        if name.startswith("TRAINYARD_") or name == "DOCKER_HOST":
+            monkeypatch.delenv(name)
+    for name in ("code", "dataset", "tests"):
+        subprocess.run([*GIT, "init", "-q", tmp_path / name], check=True)
+        subprocess.run([*GIT, "-C", tmp_path / name, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    write(tmp_path)
+    return tmp_path
+
+
+def write(place, model="digits", home=".trainyard", branch="main", **sections):
+    sections.setdefault("serving", {"port": free_port()})
+    lines = [f'model = "{model}"', f'home = "{home}"', "[repositories]", f'branch = "{branch}"']
+    lines += [f'{name} = "{name}"' for name in ("code", "dataset", "tests")]
+    for section, settings in sections.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
+    (place / "trainyard.toml").write_text("\n".join(lines))
+
+
+@pytest.fixture
+def ask(place, capsys):
+    """Run `trainyard doctor --json`; gives exit code and check → (state, what, next)."""
+
+    def ask(*arguments):
+        code = main(["doctor", "--json", "--config", str(place / "trainyard.toml"), *arguments])
+        said = json.loads(capsys.readouterr().out)
+        assert said["ok"] == (code == 0)
+        return code, {each["check"]: (each["state"], each["what"], each["next"]) for each in said["checks"]}
+
+    return ask
+
+
+def test_a_machine_that_has_all_is_well(ask, place):
+    code, found = ask()
+    assert code == 0, found
+    assert {name for name, (state, _, _) in found.items() if state == "fail"} == set()
+    assert {"settings", "python", "packages", "git", "home", "disk", "memory", "registry", "mail"} <= found.keys()
+    assert {"repository code", "repository dataset", "repository tests", "serving", "docker"} <= found.keys()
+    assert "hard links" in found["registry"][1]
+    assert "outbox" in found["mail"][1]
+
+
+def test_each_line_for_people_has_a_state_and_what_is_not_well_has_a_next_action(place, capsys):
+    write(place, branch="release")
+    assert main(["doctor", "--config", str(place / "trainyard.toml")]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    checks = [line for line in lines[:-1] if not line.lstrip().startswith("→")]
+    assert all(line.startswith(("ok ", "warn ", "fail ")) for line in checks)
+    for line, follower in itertools.pairwise(lines):
+        if not line.startswith(("ok", " ")):
+            assert follower.lstrip().startswith("→"), line
+    assert "3 failed" in lines[-1]
+
+
+class TestSettings:
+    def test_a_file_with_faults_is_told_and_the_machine_is_checked_all_the_same(self, ask, place):
+        write(place, training={"epoch": 3})
+        code, found = ask()
+        assert code == 2
+        assert "training.epoch: unknown setting, did you mean training.epochs?" in found["settings"][1]
+        assert found["python"][0] == found["git"][0] == "ok"
+        assert "registry" not in found
+
+    def test_a_missing_file_is_told(self, ask, place):
+        (place / "trainyard.toml").unlink()
+        code, found = ask()
+        assert code == 2
+        assert "--config" in found["settings"][2]
+
+    def test_settings_that_were_read_before_are_taken(self, place, capsys):
+        from pipelines.config_file import load_config
+
+        args = argparse.Namespace(json=True, config=None, set=[])
+        assert doctor.main(args, load_config(place / "trainyard.toml", {})) == 0
+        assert json.loads(capsys.readouterr().out)["ok"]
+
+
+class TestRepositories:
+    def test_a_branch_that_is_not_there(self, ask, place):
+        write(place, branch="release")
+        code, found = ask()
+        assert code == 2
+        assert "has no branch 'release' (it has main)" in found["repository code"][1]
+
+    def test_a_repository_that_is_not_there(self, ask, place):
+        os.rename(place / "dataset", place / "elsewhere")
+        code, found = ask()
+        assert code == 2
+        assert found["repository dataset"][0] == "fail"
+        assert found["repository code"][0] == "ok"
+
+    def test_a_repository_without_commits(self, ask, place):
+        os.rename(place / "tests", place / "elsewhere")
+        subprocess.run([*GIT, "init", "-q", "--bare", place / "tests"], check=True)
+        _, found = ask()
+        assert found["repository tests"][0] == "fail"
+        assert "is empty" in found["repository tests"][1]
+
+
+class Login:
+    """A mail server's user list."""
+
+    def __call__(self, server, session, envelope, mechanism, auth_data):
+        return AuthResult(success=auth_data.password == b"right", handled=False)
+
+
+@pytest.fixture
+def mail_server():
+    servers = []
+
+    def start(**options):
+        servers.append(Controller(object(), hostname="127.0.0.1", port=free_port(), **options))
+        servers[-1].start()
+        return servers[-1].port
+
+    yield start
+    for each in servers:
+        each.stop()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class TestMail:
+    def settings(self, port, **more):
+        return {"host": "127.0.0.1", "port": port, "security": "none", "timeout_seconds": 5, **more}
+
+    def test_a_server_that_answers(self, ask, place, mail_server):
+        write(place, mail=self.settings(mail_server()))
+        _, found = ask()
+        assert found["mail"][0] == "ok"
+
+    def test_a_server_that_refuses_the_connection(self, ask, place):
+        write(place, mail=self.settings(free_port()))
+        code, found = ask()
+        assert code == 2
+        assert found["mail"][0] == "fail"
+        assert "refused" in found["mail"][1]
+
+    def test_a_server_without_encryption_is_not_used_in_the_clear(self, ask, place, mail_server):
+        write(place, mail=self.settings(mail_server(), security="starttls"))
+        _, found = ask()
+        assert found["mail"][0] == "fail"
+        assert "[mail] security" in found["mail"][1]
+
+    @pytest.mark.parametrize(("password", "state"), [("", "warn"), ("right", "ok"), ("wrong", "fail")])
+    def test_a_login_is_tried_when_there_is_a_password(self, ask, place, mail_server, monkeypatch, password, state):
+        port = mail_server(authenticator=Login(), auth_require_tls=False)
+        write(place, mail=self.settings(port, username="trainyard"))
+        monkeypatch.setenv("TRAINYARD_SMTP_PASSWORD", password)
+        _, found = ask()
+        assert found["mail"][0] == state, found["mail"]
+        assert password == "right" or "TRAINYARD_SMTP_PASSWORD" in "".join(found["mail"])
+
+
+class TestServing:
+    def test_a_port_that_is_taken(self, ask, place):
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            write(place, serving={"port": other.getsockname()[1]})
+            code, found = ask()
+        assert code == 2
+        assert "in use" in found["serving"][1]
+        assert "[serving] port" in found["serving"][2]
+
+    def test_an_address_of_another_machine(self, ask, place):
+        write(place, serving={"host": "192.0.2.1"})
+        _, found = ask()
+        assert found["serving"][0] == "fail"
+
+
+class TestSecret:
+    def test_one_from_the_environment(self, ask, monkeypatch):
+        monkeypatch.setenv("TRAINYARD_APPROVAL_SECRET", "x" * 40)
+        _, found = ask()
+        assert found["approval secret"][:2] == ("ok", "from TRAINYARD_APPROVAL_SECRET")
+
+    def test_one_that_can_be_guessed(self, ask, monkeypatch):
+        monkeypatch.setenv("TRAINYARD_APPROVAL_SECRET", "guess")
+        code, found = ask()
+        assert (code, found["approval secret"][0]) == (2, "fail")
+        assert "guess" not in found["approval secret"][1]
+
+    def test_a_file_that_is_not_there(self, ask, monkeypatch, tmp_path):
+        monkeypatch.setenv("TRAINYARD_APPROVAL_SECRET_FILE", str(tmp_path / "nowhere"))
+        _, found = ask()
+        assert found["approval secret"][0] == "fail"
+
+    def test_asking_makes_none(self, ask, place):
+        _, found = ask()
+        assert "will be made" in found["approval secret"][1]
+        assert not (place / ".trainyard" / SECRET_FILE).exists()
+
+    def test_our_own_that_others_can_read(self, ask, place):
+        approval_secret(place / ".trainyard", {})
+        (place / ".trainyard" / SECRET_FILE).chmod(0o644)
+        _, found = ask()
+        assert found["approval secret"][0] == "fail"
+
+
+class TestFolders:
+    def test_a_home_that_cannot_be_written(self, ask, place):
+        (place / "file").touch()
+        write(place, home="file/home")
+        code, found = ask()
+        assert code == 2
+        assert found["home"][0] == found["registry"][0] == "fail"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_files_of_another_user(self, ask, place):
+        (place / ".trainyard" / "runs" / "1a2b").mkdir(parents=True)
+        os.chown(place / ".trainyard" / "runs" / "1a2b", 12345, 12345)
+        _, found = ask()
+        assert found["home"][0] == "warn"
+        assert "chown" in found["home"][2]
+
+    @pytest.mark.parametrize(("gib", "state"), [(100, "ok"), (3, "warn"), (0.5, "fail")])
+    def test_room_on_the_disk(self, gib, state):
+        assert checkup.room(int(gib * checkup.GIB), Path("/srv")).state == state
+
+
+class TestMachine:
+    @pytest.mark.parametrize(
+        ("version", "state"), [((3, 10), "fail"), ((3, 11), "ok"), ((3, 13), "ok"), ((3, 15), "warn")]
+    )
+    def test_python(self, version, state):
+        assert checkup.python(version).state == state
+
+    def test_a_package_that_is_missing(self):
+        found = checkup.packages({"json": ("json",), "no_such_package": ("no-such-package",)})
+        assert found.state == "fail"
+        assert "no_such_package is missing" in found.what
+        assert "pip install" in found.next
+
+    def test_a_package_that_a_folder_hides(self, tmp_path, monkeypatch):
+        (tmp_path / "some_sdk").mkdir()
+        monkeypatch.syspath_prepend(tmp_path)
+        found = checkup.packages({"some_sdk": ("some-sdk",)})
+        assert found.what == f"some_sdk is hidden by the folder {tmp_path / 'some_sdk'}"
+
+    @pytest.mark.parametrize(
+        ("script", "state", "what"),
+        [
+            ("echo git version 2.29.1", "fail", "older than 2.30"),
+            ("echo git version 2.30.0.windows.1", "ok", "2.30.0"),
+            ("echo git version 3.0", "ok", "3.0"),
+            ("echo what", "fail", "what"),
+            (None, "fail", "missing"),
+        ],
+    )
+    def test_git(self, tmp_path, monkeypatch, script, state, what):
+        if script:
+            (tmp_path / "git").write_text(f"#!/bin/sh\n{script}\n")
+            (tmp_path / "git").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        found = checkup.git_version()
+        assert found.state == state
+        assert what in found.what
+
+    @pytest.mark.parametrize(("limit", "state"), [(0, "ok"), (2000, "ok"), (3000, "warn"), (9000, "warn")])
+    def test_memory(self, tmp_path, limit, state):
+        (tmp_path / "meminfo").write_text(f"MemTotal: {4096 << 10} kB\nMemFree: 1 kB\nMemAvailable: {2048 << 10} kB\n")
+        assert checkup.memory(limit, tmp_path / "meminfo").state == state
+
+
+class TestDocker:
+    @pytest.fixture
+    def engine(self, tmp_path):
+        class Engine(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200 if self.path == "/_ping" else 404)
+                self.send_header("Api-Version", "1.47")
+                self.end_headers()
+
+            def log_message(self, *_):
+                """Be silent."""
+
+            def address_string(self):
+                return "somebody"
+
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_UNIX
+
+            def server_bind(self):
+                self.socket.bind(self.server_address)
+
+        with Server(str(tmp_path / "docker.sock"), Engine) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            yield f"unix://{tmp_path}/docker.sock"
+            server.shutdown()
+            thread.join()
+
+    def test_an_engine_that_answers(self, engine):
+        found = checkup.docker("docker", {"DOCKER_HOST": engine})
+        assert (found.state, found.what) == ("ok", f"the engine at {engine} answers, API 1.47")
+
+    @pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "ssh://host", "nonsense"])
+    def test_an_engine_that_does_not(self, host):
+        needed, unneeded = (checkup.docker(kind, {"DOCKER_HOST": host}) for kind in ("docker", "process"))
+        assert (needed.state, unneeded.state) == ("fail", "ok")
+        assert "DOCKER_HOST" in needed.next
+        assert "not needed" in unneeded.what
+
+    def test_a_rootless_engine_is_found(self, engine, tmp_path):
+        assert checkup.docker("docker", {"XDG_RUNTIME_DIR": str(tmp_path)}).state == "ok"
+
+
+def test_a_check_that_hangs_is_told_and_holds_nobody_up():
+    go = threading.Event()
+    found = doctor.run_all({"slow": lambda: go.wait(60) and None, "quick": lambda: checkup.Finding("ok", "")}, 0.1)
+    go.set()
+    assert list(found) == ["slow", "quick"]
+    assert "no answer" in found["slow"].what
+    assert found["quick"].state == "ok"
+
+
+def test_an_error_is_a_finding_but_a_bug_is_not_hidden():
+    def down():
+        raise TryAgain("the server is down", hint="wait")
+
+    assert doctor.run_all({"it": down}, 5)["it"] == checkup.Finding("fail", "the server is down", "wait")
+    with pytest.raises(ZeroDivisionError):
+        doctor.run_all({"it": lambda: 1 / 0}, 5)
+
+
+def test_nothing_heavy_is_loaded(place):
+    code = f"""
+import sys
+from pipelines.__main__ import main
+main(["doctor", "--config", {str(place / "trainyard.toml")!r}])
+print(*{{name.partition(".")[0] for name in sys.modules}})
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stdout.splitlines()[-1].split())
