@@ -17,7 +17,10 @@ from pipelines import checkup
 from pipelines.__main__ import main
 from pipelines.approval import SECRET_FILE, approval_secret
 from pipelines.commands import doctor
+from pipelines.config_file import load_config
+from pipelines.promotion import api_folder, serve_job
 from registry.errors import TryAgain
+from serving import golive
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
 HEAVY = {
@@ -107,8 +110,6 @@ class TestSettings:
         assert "--config" in found["settings"][2]
 
     def test_settings_that_were_read_before_are_taken(self, place, capsys):
-        from pipelines.config_file import load_config
-
         args = argparse.Namespace(json=True, config=None, set=[])
         assert doctor.main(args, load_config(place / "trainyard.toml", {})) == 0
         assert json.loads(capsys.readouterr().out)["ok"]
@@ -373,3 +374,13 @@ print(*{{name.partition(".")[0] for name in sys.modules}})
 """
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & set(done.stdout.splitlines()[-1].split())
+
+
+def test_our_own_api_at_the_port_is_well(ask, place):
+    config = load_config(place / "trainyard.toml", {})
+    url = golive.start(serve_job(config), api_folder(config))
+    try:
+        _, found = ask()
+    finally:
+        golive.stop(api_folder(config))
+    assert found["serving"] == ("ok", f"the API runs at {url}, release none yet", "")
