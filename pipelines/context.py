@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 from pipelines.config import Config
@@ -10,6 +11,9 @@ from pipelines.git import Cache
 from pipelines.progress import Progress
 from pipelines.runners import Job, Limits, Runner, open_runner
 from registry.stores import Store, open_store
+
+# What TensorFlow and LiteRT say at every start; `worker.log` has it.
+NOISE = re.compile(r"XNNPACK delegate|absl::InitializeLog|oneDNN custom operations|rebuild TensorFlow with")
 
 
 class Context:
@@ -46,4 +50,8 @@ class Context:
     def work(self, name: str, module: str, folder: Path, inputs: dict[str, Path], *, seconds: float = 0.0) -> None:
         """Run one worker to its end; its `job.json` stands in `folder`, its `result.json` afterwards."""
         limits = Limits(seconds or self.config.runner.timeout_minutes * 60, self.config.runner.memory_mb)
-        self.runner.run(Job(name, (module,), folder, limits, inputs), self.progress.line)
+        self.runner.run(Job(name, (module,), folder, limits, inputs), self._tell)
+
+    def _tell(self, line: str) -> None:
+        if not NOISE.search(line):
+            self.progress.line(line)

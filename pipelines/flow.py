@@ -33,7 +33,7 @@ def perform(context: Context, folder: RunFolder, name: str) -> StepRecord:
     if name == "notify":
         return _run(context, folder, name)
     if (old := folder.record(name)) and old.final:
-        context.progress.done(name, "kept", old.seconds)
+        context.progress.done(name, "done" if name == "resolve" else "done before", old.seconds)
         return old
     if stopped and stopped.outcome == "no":
         raise Rejected(f"{stopped.step} said no: {stopped.note}", hint="see the verdict; a new push starts a new run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,3 +109,9 @@ class Stopwatch:
     def seconds(self) -> float:
         """Seconds so far, to the hundredth."""
         return round(time.monotonic() - self.start, 2)
+
+
+def briefly(reasons: Sequence[str], most: int = 3) -> str:
+    """The first few of many reasons in one line; the record beside them has all."""
+    more = len(reasons) - most
+    return "; ".join(reasons[:most]) + (f"; and {more} more" if more > 0 else "")

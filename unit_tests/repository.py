@@ -27,7 +27,7 @@ PASSED = re.compile(
     r"|TF_CPP_MIN_LOG_LEVEL|KERAS_HOME|MPL\w+|OMP_NUM_THREADS"
 )
 """What the tests may see of our environment. A list of what is allowed, because secrets have any name."""
-HABITS = ("--continue-on-collection-errors", "--color=no", "--tb=short")
+HABITS = ("--continue-on-collection-errors", "--no-header", "--color=no", "--tb=short")
 LAST_LINES = 15
 NO_TESTS = "there is no test: the repository needs a test_*.py with a function test_…"
 

@@ -99,6 +99,7 @@ class Demo:
             "exactly this model: nobody can promote another one with it.",
         )
         self._promote_from_mail(show=True)
+        print()
         self._predict("a picture of a 3", self._picture("3", 0))
 
     def more_data(self) -> None:
@@ -194,7 +195,7 @@ class Demo:
         self._run(shlex.split(command), shown=command.partition("--approval")[0] + "--approval …")
 
     def _predict(self, what: str, picture: Path) -> None:
-        print(f"\nAsk the API about {what}:")
+        print(f"Ask the API about {what}:")
         url = f"{self.url}/predict"
         if shutil.which("curl"):
             self._run(["curl", "--silent", "--show-error", "--fail-with-body", "--data-binary", f"@{picture}", url])

@@ -20,8 +20,9 @@ class Limits:
     """What one worker may use."""
 
     seconds: float
+    """From start to end; 0: no limit."""
     memory_mb: int
-    """Private memory of each process (data segment); 0: no limit."""
+    """Anonymous and shared memory of all its processes together, and private memory of each; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.context import Context
 from pipelines.flow import Enough
 from pipelines.runners import Job, Limits
-from pipelines.runs import RunFolder
+from pipelines.runs import RunFolder, briefly
 from pipelines.steps.validate import prepare
 from registry import candidates, codec
 from registry.candidates import Area
@@ -35,7 +35,7 @@ def main(context: Context, folder: RunFolder) -> str:
         versions = {version: None}
     tried = [_try(context, folder, version) for version in versions]
     no = [
-        f"version {each.version}{' (LIVE)' if each.version == run.parent else ''}: {'; '.join(each.reasons)}"
+        f"version {each.version}{' (LIVE)' if each.version == run.parent else ''}: {briefly(each.reasons)}"
         for each in tried
         if not each.accepted
     ]

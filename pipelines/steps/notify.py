@@ -34,7 +34,7 @@ def main(context: Context, folder: RunFolder) -> str:
     to = ", ".join(context.config.mail.to)
     if any(path.name in delivery.sent for path in files):
         return f"mailed {to}"
-    return f"mail to {to} " + ("; ".join(delivery.reasons) or f"is in {files[0].parent}")
+    return f"mail to {to}: " + ("; ".join(delivery.reasons) or f"it is in {files[0].parent}")
 
 
 def _facts(context: Context, folder: RunFolder) -> MailFacts:

@@ -68,11 +68,6 @@ print(*{{name.partition(".")[0] for name in sys.modules}})
     assert not HEAVY & set(python(code))
 
 
-def test_the_controller_imports_no_worker():
-    code = f"import sys, {', '.join(CONTROLLER)}; print('found:', *(n for n in sys.modules if n.startswith('pipelines.workers.')))"
-    assert python(code) == ["found:"]
-
-
 def test_every_step_and_command_is_looked_at():
     """A step in a folder of its own would slip through the list above."""
     for room in ("pipelines/steps", "pipelines/commands"):

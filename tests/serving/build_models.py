@@ -85,7 +85,11 @@ def text():
     note = Input((1,), name="note", dtype="string")
     words = layers.TextVectorization(vocabulary=["good", "bad", "film"], output_mode="multi_hot")
     model = keras.Model(note, layers.Dense(2, activation="softmax", name="probabilities")(words(note)))
-    return model, {"note": rng.choice(["a good film", "BAD!", ""], (ROWS, 1))}, {"kind": "table", "classes": ("bad", "good")}
+    return (
+        model,
+        {"note": rng.choice(["a good film", "BAD!", ""], (ROWS, 1))},
+        {"kind": "table", "classes": ("bad", "good")},
+    )
 
 
 def spec(name, array, bounds):
