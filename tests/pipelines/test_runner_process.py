@@ -60,7 +60,7 @@ class TestProcessRunner(RunnerContract):
             wait_until(lambda: not held(tmp_path / "job", "worker"))
             controller.send_signal(signal.SIGCONT)
             controller.wait(20)
-        assert not held(tmp_path / "job", "child")
+        wait_until(lambda: not held(tmp_path / "job", "child"))
         kill_the_daemon(tmp_path / "job")
 
     def test_the_worker_itself_notices_that_memory_is_short(self, runner, job):
@@ -113,8 +113,13 @@ def wait_until(true):
 
 def kill_the_daemon(folder):
     """Without its guard the daemon gets away: it had left the group, and the one who knew it was killed."""
-    (escaped,) = [pid for pid in processes() if working_folder(pid) == folder]
+    wait_until(lambda: len(those_in(folder)) == 1)  # who was killed may take a moment to be gone
+    (escaped,) = those_in(folder)
     os.kill(escaped, signal.SIGKILL)
+
+
+def those_in(folder):
+    return [pid for pid in processes() if working_folder(pid) == folder]
 
 
 def processes():
