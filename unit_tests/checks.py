@@ -38,6 +38,12 @@ class Subject:
     golden: Golden
 
 
+def expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001
+    """Raise AssertionError with `otherwise` unless it holds; unlike an assert statement also under `python -O`."""
+    if not holds:
+        raise AssertionError(otherwise)
+
+
 def check_ready(subject: Subject) -> TestReport:
     """Wait until the API can answer; nothing else makes sense before."""
     return TestReport(API, (_run(READY, lambda: _await_ready(subject)),))
@@ -125,20 +131,20 @@ def _version(subject: Subject) -> None:
     told = body_of(subject.api.get("/version"))
     wanted = {"model": subject.card.model, "version": subject.card.version, "card": subject.digest, "release": None}
     for name, value in wanted.items():
-        assert told.get(name) == value, f"/version says {name} {told.get(name)!r}, on trial is {value!r}"
+        expect(told.get(name) == value, f"/version says {name} {told.get(name)!r}, on trial is {value!r}")
     for each in told["workers"]:
         same = (each["version"], each["card"]) == (subject.card.version, subject.digest)
-        assert same, f"process {each['pid']} answers with version {each['version']}, card {each['card']!r}"
+        expect(same, f"process {each['pid']} answers with version {each['version']}, card {each['card']!r}")
 
 
 def _signature(subject: Subject) -> None:
     told, signature = subject.api.description, subject.card.signature
     simple = {"task": signature.task, "kind": signature.kind, "classes": list(signature.classes)}
     for name, value in simple.items():
-        assert told.get(name) == value, f"GET / says {name} {told.get(name)!r}, the card {value!r}"
+        expect(told.get(name) == value, f"GET / says {name} {told.get(name)!r}, the card {value!r}")
     inputs = [(each["name"], tuple(each["shape"]), each["dtype"]) for each in told["inputs"]]
     wanted = [(each.name, _sample_shape(each), each.dtype) for each in signature.inputs]
-    assert inputs == wanted, f"GET / says inputs {inputs}, the card {wanted}"
+    expect(inputs == wanted, f"GET / says inputs {inputs}, the card {wanted}")
 
 
 def _sample_shape(spec: TensorSpec) -> tuple[int | None, ...]:
@@ -148,7 +154,7 @@ def _sample_shape(spec: TensorSpec) -> tuple[int | None, ...]:
 
 def _example(api: Api) -> None:
     example = api.get("/example")
-    assert example.ok, f"GET /example answered {example.status_code}"
+    expect(example.ok, f"GET /example answered {example.status_code}")
     predictions(api.post("/predict", data=example.content, headers={"Content-Type": example.headers["Content-Type"]}))
 
 
@@ -172,20 +178,20 @@ def _golden(golden: Golden, ask: Callable[[int], Any]) -> None:
 def _golden_at_once(api: Api, golden: Golden) -> None:
     """In one request, or as many as its limits ask for."""
     answers = api.predict([golden.sample(i) for i in range(len(golden))])
-    assert len(answers) == len(golden), f"{len(answers)} answers to {len(golden)} samples"
+    expect(len(answers) == len(golden), f"{len(answers)} answers to {len(golden)} samples")
     _no_differences(golden, answers)
 
 
 def _no_differences(golden: Golden, answers: list[Any]) -> None:
     found = [f"sample {i}: {fault}" for i, each in enumerate(answers) if (fault := golden.differs(i, each))]
     more = f" (and {len(found) - 1} more of {len(answers)})" if len(found) > 1 else ""
-    assert not found, found[0] + more
+    expect(not found, "".join(found[:1]) + more)
 
 
 def _steady(api: Api, golden: Golden) -> None:
     first, *others = (_ask(api, [golden.sample(0)])[0] for _ in range(5))
     for other in others:
-        assert other == first, f"{first!r:.200}, then {other!r:.200}"
+        expect(other == first, f"{first!r:.200}, then {other!r:.200}")
 
 
 def _refused(api: Api, each: Spoiled) -> None:
@@ -199,13 +205,13 @@ def _is_refusal(response: requests.Response) -> None:
 
 def _check_refusal(status: int, kind: str, content: bytes) -> None:
     text = content[:300].decode(errors="replace")
-    assert 400 <= status < 500, f"it answered {status}: {text}"
-    assert kind.partition(";")[0] == JSON, f"it answered {status} as {kind!r}: {text}"
+    expect(400 <= status < 500, f"it answered {status}: {text}")
+    expect(kind.partition(";")[0] == JSON, f"it answered {status} as {kind!r}: {text}")
     told = json.loads(content)
     error = told.get("error") if isinstance(told, dict) else None
-    assert isinstance(error, str), f'there is no "error" in {text}'
-    assert error, f'"error" is empty in {text}'
-    assert "Traceback" not in error, "a stack trace is shown to the client"
+    if not isinstance(error, str) or not error:
+        raise AssertionError(f'there is no "error" in {text}')
+    expect("Traceback" not in error, "a stack trace is shown to the client")
 
 
 def _too_large(subject: Subject) -> None:

@@ -43,9 +43,7 @@ class Api:
     @functools.cached_property
     def description(self) -> dict[str, Any]:
         """What `GET /` says about the model: task, kind, inputs, classes, limits, …"""
-        found = body_of(self.get("/"))
-        assert isinstance(found, dict)
-        return found
+        return dict(body_of(self.get("/")))
 
     def predict(self, sample: Any) -> Any:
         """The API's answer to one sample, or the list of answers to a list of samples.
@@ -129,8 +127,8 @@ def body_of(response: requests.Response) -> Any:
 def predictions(response: requests.Response) -> list[Any]:
     """The predictions in an answer of `/predict`; raises AssertionError."""
     found = body_of(response)
-    assert isinstance(found, dict), f"the API answered {found!r:.200}, an object was expected"
-    assert isinstance(found.get("predictions"), list), f'"predictions" is missing in {found!r:.200}'
+    if not isinstance(found, dict) or not isinstance(found.get("predictions"), list):
+        raise AssertionError(f'the API answered without "predictions": {found!r:.200}')
     return list(found["predictions"])
 
 

@@ -45,20 +45,21 @@ def spoiled(signature: Signature, sample: Any, picture: bytes | None) -> Iterato
 
 
 def _named(signature: Signature, good: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Faults in one of the named values."""
+    """Faults in a name, or in the first value of each kind."""
     first = next(iter(good))
     what = "column" if signature.kind == "table" else "input"
-    yield f"a {what} is missing", json.dumps({name: value for name, value in good.items() if name != first})
+    yield f"a sample without its {what} {first}", json.dumps({k: v for k, v in good.items() if k != first})
     yield f"a {what} that nobody knows", json.dumps(good | {"no such name": 1})
-    yield "null for a value", json.dumps(good | {first: None})
-    yield "an object for a value", json.dumps(good | {first: {"a": 1}})
-    for spec in signature.inputs:
-        if spec.dtype == "string":
-            yield f"a number for the text {spec.name}", json.dumps(good | {spec.name: 1.5})
-        else:
-            yield f"text for the number {spec.name}", json.dumps(good | {spec.name: "a word"})
-            yield f"NaN for {spec.name}", json.dumps(good | {spec.name: float("nan")})
-            yield f"a list of three for {spec.name}", json.dumps(good | {spec.name: [1, 2, [3]]})
+    yield f"null for {first}", json.dumps(good | {first: None})
+    yield f"an object for {first}", json.dumps(good | {first: {"a": 1}})
+    texts = [each.name for each in signature.inputs if each.dtype == "string"]
+    numbers = [each.name for each in signature.inputs if each.dtype not in {"string", "bool"}]
+    for name in texts[:1]:
+        yield f"a number for the text {name}", json.dumps(good | {name: 1.5})
+    for name in numbers[:1]:
+        yield f"text for the number {name}", json.dumps(good | {name: "a word"})
+        yield f"NaN for {name}", json.dumps(good | {name: float("nan")})
+        yield f"a ragged list for {name}", json.dumps(good | {name: [1, 2, [3]]})
 
 
 def _unnamed(signature: Signature, good: Any) -> Iterator[tuple[str, str]]:
