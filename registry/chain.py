@@ -5,6 +5,7 @@ The next number is taken by an exclusive create, so no lock is needed: of those 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -13,6 +14,8 @@ from registry import codec
 from registry.errors import Corrupt, TryAgain
 from registry.files import sha256_bytes
 from registry.stores import Store
+
+NAME = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.json")
 
 
 class Record(Protocol):
@@ -47,9 +50,7 @@ class Chain(Generic[R]):
 
     def numbers(self) -> list[int]:
         """The numbers that are there, in order, by one listing."""
-        names = self.store.names(self.folder)
-        found = {int(each[:-5]): each for each in names if each[:-5].isdecimal() and each[:-5].isascii()}
-        return sorted(number for number, name in found.items() if name == f"{number:06d}.json")
+        return sorted(int(name[:-5]) for name in self.store.names(self.folder) if NAME.fullmatch(name))
 
     def last(self) -> int:
         """The highest number; 0 when there is none."""

@@ -26,9 +26,12 @@ def to_json(noun: object) -> bytes:
 
 
 def seal(noun: object) -> bytes:
-    """The bytes of a noun as the registry keeps it: with its own SHA-256 as `seal`, so that any altered byte shows."""
-    body = {"schema": SCHEMA} | _plain(noun)
-    return _dump(body | {"seal": sha256_bytes(_dump(body))})
+    """The bytes of a noun as the registry keeps it: with their own SHA-256, taken while `seal` was still empty.
+
+    So any altered byte shows, also in the last record of a chain, which no later record vouches for.
+    """
+    data = _dump({"schema": SCHEMA, "seal": ""} | _plain(noun))
+    return data.replace(_seal_line(""), _seal_line(sha256_bytes(data)))
 
 
 def from_json(kind: type[T], data: bytes, where: str, *, sealed: bool = False) -> T:
@@ -46,9 +49,13 @@ def from_json(kind: type[T], data: bytes, where: str, *, sealed: bool = False) -
 
 
 def _check_seal(raw: dict[str, Any], data: bytes, where: str) -> None:
-    found = raw.pop("seal", "none")
-    if found != sha256_bytes(_dump(raw)) or data != _dump(raw | {"seal": found}):
+    found = raw.pop("seal", None)
+    if found != sha256_bytes(data.replace(_seal_line(found), _seal_line(""))):
         raise Corrupt(f"{where}: was altered: its seal does not hold", hint=HINT)
+
+
+def _seal_line(seal: object) -> bytes:
+    return f'\n "seal": "{seal}"'.encode()  # one space: only at the top level
 
 
 def read(kind: type[T], path: Path) -> T:
@@ -94,10 +101,15 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
+@functools.cache
+def _parts(kind: Any) -> tuple[bool, Any, tuple[Any, ...]]:
+    return dataclasses.is_dataclass(kind), typing.get_origin(kind), typing.get_args(kind)
+
+
 def _build(kind: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(typing.cast("type", kind), value, where)
+    is_noun, origin, arguments = _parts(kind)
+    if is_noun:
+        return _build_dataclass(kind, value, where)
     if origin in {typing.Union, types.UnionType}:
         if value is None and type(None) in arguments:
             return None
