@@ -12,11 +12,11 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
 from flask import Flask, Request, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from serving.engines import Array
 from serving.faults import Refused, bad
@@ -26,6 +26,7 @@ from serving.pages import Page, describe, example_body
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+T = TypeVar("T")
 REQUEST_ID, RELEASE, VERSION = "trainyard.request_id", "trainyard.release", "trainyard.version"
 """Keys in the WSGI environment, for the access log."""
 ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
@@ -124,13 +125,15 @@ def read_request(sent: Request, model: Model, limits: Limits) -> tuple[dict[str,
     if sent.environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
         raise Refused(415, "Content-Encoding: compressed bodies are not taken", hint="send the body as it is")
     if kind == "multipart/form-data":
-        files = [each.read() for _, each in sent.files.items(multi=True)]
+        files = _received(lambda: [each.read() for _, each in sent.files.items(multi=True)])
         if not files:
             raise bad("the form holds no file", hint="curl -F image=@digit.png …")
         return model.reader.pictures(files, limits.instances)
-    body = sent.get_data(cache=False)
+    body = _received(lambda: sent.get_data(cache=False))
     if not body:
         raise bad("the body is empty", hint=SEND)
+    if len(body) >= limits.body and sent.content_length is None:
+        raise RequestEntityTooLarge  # Werkzeug cuts a chunked body off without a word
     if kind in JSON_TYPES or kind.endswith("+json") or (kind in ANY_TYPES and body.lstrip()[:1] in {b"{", b"["}):
         return model.reader.instances(body, limits.instances)
     if kind in PICTURE_TYPES or (kind in ANY_TYPES and model.signature.kind == "image"):
@@ -138,6 +141,16 @@ def read_request(sent: Request, model: Model, limits: Limits) -> tuple[dict[str,
     if kind in ANY_TYPES:
         raise bad("the body is not JSON", hint=SEND)
     raise Refused(415, f"Content-Type {kind[:80]!r} is not taken", hint=SEND)
+
+
+def _received(read: Callable[[], T]) -> T:
+    """What `read` gives; a body that cannot be read is the client's fault, or its line's."""
+    try:
+        return read()
+    except HTTPException:
+        raise
+    except Exception as error:
+        raise bad(f"the body cannot be read: {str(error)[:200] or type(error).__name__}") from error
 
 
 def answer(body: dict[str, Any], status: int = 200) -> Response:
@@ -178,6 +191,7 @@ def _add_errors(app: Flask) -> None:
     def http(error: HTTPException) -> Response:
         status = error.code or 500
         texts = {
+            400: "the request is malformed, or its body ended early",
             404: f"{request.path[:200]}: there is no such page",
             405: f"{request.method} is not possible here",
             413: f"the body is larger than {app.config['MAX_CONTENT_LENGTH']} bytes",

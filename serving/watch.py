@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from registry.errors import PipelineError
+from registry.errors import Corrupt, PipelineError
 from serving import status
 from serving.model import Model, forget_copies
 from serving.sources import Source
@@ -52,6 +52,8 @@ class Watcher:
         """Look once; load and swap when there is something new."""
         try:
             newest = self._source.newest()
+            if newest < self._wanted:  # releases are never taken away, but a disk may be
+                raise Corrupt(f"release {self._wanted} has gone; the newest in the registry is {newest}")
         except (PipelineError, OSError) as error:
             # The registry is away: what we have is what was live, and goes on.
             self._error = str(error)

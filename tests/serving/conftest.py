@@ -1,0 +1,99 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from serving_parts import Shelf, card, version_folder
+
+from registry import codec
+from serving import golive
+from serving.app import Limits, create_app
+from serving.job import ServeJob
+from serving.model import load
+
+
+@pytest.fixture(scope="session")
+def served_models(tmp_path_factory):
+    """The folders that build_models.py writes, in one process with TensorFlow."""
+    folder = tmp_path_factory.mktemp("served_models")
+    script, root = Path(__file__).with_name("build_models.py"), Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-P", script, folder],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def shelf(tmp_path, served_models):
+    return Shelf(tmp_path, served_models)
+
+
+class Holder:
+    """A model that nobody swaps."""
+
+    def __init__(self, model, error=""):
+        self.current, self.error = model, error
+
+
+@pytest.fixture(scope="session")
+def loaded(served_models, tmp_path_factory):
+    """Each kind of model as a worker holds it: `loaded("table")`."""
+    known = {}
+
+    def model(kind):
+        if kind not in known:
+            folder = version_folder(served_models / kind, tmp_path_factory.mktemp("versions") / kind)
+            (folder / "card.json").write_bytes(codec.seal(card(folder)))
+            known[kind] = load(folder, 3, 2, tmp_path_factory.mktemp("copies"))
+        return known[kind]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def clients(loaded):
+    """Flask's test client for a kind of model, or for a model, without gunicorn: `clients("table")`."""
+
+    def client(kind, max_body=1 << 20, max_instances=10):
+        model = loaded(kind) if isinstance(kind, str) else kind
+        app = create_app(Holder(model), "m", Limits(max_body, max_instances), lambda: {"expected": 1, "workers": []})
+        return app.test_client()
+
+    return client
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a real API on a free port: `start(shelf)` gives its URL and its folder; all are stopped at the end."""
+    folders = []
+
+    def begin(shelf, **settings):
+        folder = tmp_path / f"api-{len(folders)}"
+        folders.append(folder)
+        job = ServeJob("m", registry=shelf.url, **{"port": 0, "threads": 2, **settings})
+        return golive.start(job, folder), folder
+
+    yield begin
+    for folder in folders:
+        golive.stop(folder, 5.0)
+
+
+@pytest.fixture
+def until():
+    """Waits for something that must come true; fails after a time that is far longer than it takes."""
+
+    def wait(true, seconds=30.0):
+        deadline = time.monotonic() + seconds
+        while not (found := true()):
+            assert time.monotonic() < deadline, "it did not happen"
+            time.sleep(0.02)
+        return found
+
+    return wait

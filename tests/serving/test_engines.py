@@ -1,0 +1,181 @@
+"""The engines against what Keras computed, and the parity command."""
+
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from serving_parts import samples
+
+from registry import codec
+from registry.errors import ConfigError, Corrupt
+from registry.nouns import Served, Signature
+from serving.engines import BadInput, EngineError, cast_inputs, chunks, load_engine
+
+LITERT = ("digits", "table", "recurrent", "lookup", "price", "pair")
+
+
+def open_engine(folder, threads=1):
+    signature, served = (codec.read(noun, folder / f"{noun.__name__.lower()}.json") for noun in (Signature, Served))
+    return load_engine(folder, signature, served, threads)
+
+
+@pytest.mark.parametrize("kind", LITERT)
+@pytest.mark.parametrize("rows", [1, 3, 8, 11, 20])
+def test_litert_answers_like_keras_at_every_batch_size(served_models, kind, rows):
+    x, y = samples(served_models / kind)
+    outputs = open_engine(served_models / kind)({name: array[:rows] for name, array in x.items()})
+    assert outputs.keys() == y.keys()
+    for name, expected in y.items():
+        np.testing.assert_allclose(outputs[name], expected[:rows], rtol=1e-4, atol=1e-5)
+
+
+def test_more_rows_than_one_call_takes_are_cut_and_joined(served_models):
+    x, y = samples(served_models / "digits")
+    many = np.arange(100) % 20
+    outputs = open_engine(served_models / "digits")({"image": x["image"][many]})
+    np.testing.assert_allclose(outputs["probabilities"], y["probabilities"][many], rtol=1e-4, atol=1e-6)
+
+
+def test_fixed_batches_are_filled_and_the_rest_is_padded():
+    assert list(chunks(18, (1, 8))) == [(0, 8, 8), (8, 16, 8), (16, 18, 8)]
+    assert list(chunks(9, (1, 8))) == [(0, 8, 8), (8, 9, 1)]
+    assert list(chunks(70)) == [(0, 32, 32), (32, 64, 32), (64, 70, 6)]
+
+
+def test_threads_at_once_get_their_own_answers(served_models):
+    x, y = samples(served_models / "digits")
+    engine = open_engine(served_models / "digits", threads=4)
+
+    def one(i):
+        return engine({"image": x["image"][i : i + 1]})["probabilities"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(one, list(range(20)) * 20))
+    np.testing.assert_allclose(np.concatenate(answers), np.tile(y["probabilities"], (20, 1)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({}, "the inputs are none; the model takes image"),
+        ({"picture": np.zeros((1, 8, 8, 1), np.float32)}, "the inputs are picture"),
+        ({"image": np.zeros((1, 7, 7, 1), np.float32)}, "image: float32 1x7x7x1 is not float32 ?x8x8x1"),
+        ({"image": np.zeros((8, 8, 1), np.float32)}, "image: float32 8x8x1 is not"),
+        ({"image": np.zeros((1, 8, 8, 1), np.float64)}, "image: float64"),
+        ({"image": np.zeros((0, 8, 8, 1), np.float32)}, "no rows"),
+    ],
+)
+def test_what_litert_would_swallow_is_refused_before_it_runs(served_models, inputs, said):
+    with pytest.raises(BadInput, match=said.replace("?", r"\?")):
+        open_engine(served_models / "digits")(inputs)
+
+
+def test_inputs_with_different_numbers_of_rows_are_refused(served_models):
+    x, _ = samples(served_models / "price")
+    with pytest.raises(BadInput, match="rooms: 2 rows, other inputs have 3"):
+        open_engine(served_models / "price")({"size": x["size"][:3], "rooms": x["rooms"][:2]})
+
+
+def test_a_value_that_the_model_cannot_take_is_an_engine_error_and_the_engine_goes_on(served_models):
+    x, y = samples(served_models / "lookup")
+    engine = open_engine(served_models / "lookup")
+    with pytest.raises(EngineError, match="out of bounds"):
+        engine({"words": np.full((1, 4), 10, np.int32)})
+    np.testing.assert_allclose(engine(x)["probability"], y["probability"], rtol=1e-4)
+
+
+def test_pictures_of_a_prepared_split_are_cast_to_the_models_dtype(served_models):
+    signature = codec.read(Signature, served_models / "digits" / "signature.json")
+    cast = cast_inputs(signature, {"image": np.zeros((2, 8, 8, 1), np.uint8)})
+    assert cast["image"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "model.tflite").unlink(), "the served file is missing"),
+        (lambda folder: (folder / "model.tflite").write_bytes(b"no"), "LiteRT cannot load it"),
+        (lambda folder: cut_off(folder / "model.tflite"), "LiteRT cannot load it"),
+    ],
+    ids=["missing", "nonsense", "truncated"],
+)
+def test_a_spoiled_file_is_corrupt(served_models, tmp_path, spoil, said):
+    folder = shutil.copytree(served_models / "digits", tmp_path / "digits")
+    spoil(folder)
+    with pytest.raises(Corrupt, match=said):
+        open_engine(folder)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:500])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "picture"}, r"inputs \['image'\], the signature says \['picture'\]"),
+        ({"dtype": "uint8"}, "input image is float32"),
+        ({"shape": (None, 9, 9, 1)}, "the signature says float32"),
+    ],
+)
+def test_a_signature_that_is_not_the_files_is_corrupt(served_models, change, said):
+    folder = served_models / "digits"
+    signature = codec.read(Signature, folder / "signature.json")
+    other = replace(signature, inputs=(replace(signature.inputs[0], **change),))
+    with pytest.raises(Corrupt, match=said):
+        load_engine(folder, other, codec.read(Served, folder / "served.json"))
+
+
+def test_an_unknown_engine_is_told_with_the_known_ones(served_models):
+    signature = codec.read(Signature, served_models / "digits" / "signature.json")
+    with pytest.raises(ConfigError, match="'onnx' is not known") as error:
+        load_engine(served_models, signature, Served("onnx", "x", ""))
+    assert "litert" in error.value.hint
+
+
+def parity(folder, *more):
+    command = [sys.executable, "-P", "-m", "serving.parity", folder, *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_parity_command_says_yes(served_models):
+    done = parity(served_models / "recurrent")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_parity_check_never_imports_tensorflow(served_models):
+    code = f"import sys, serving.parity; serving.parity.main([{str(served_models / 'digits')!r}]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "ai_edge_litert" in loaded
+    assert not loaded & {"tensorflow", "keras", "pandas", "flask"}
+
+
+def test_the_parity_command_says_no_on_the_last_line(served_models, tmp_path):
+    folder = shutil.copytree(served_models / "digits", tmp_path / "digits")
+    shutil.copy(served_models / "digits2" / "model.tflite", folder)
+    done = parity(folder)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("batch of 1: output probabilities: differs from Keras by ")
+    assert parity(folder, "--tolerance", "10").returncode == 0
+
+
+def test_the_parity_command_refuses_nan(served_models, tmp_path):
+    folder = shutil.copytree(served_models / "digits", tmp_path / "digits")
+    with np.load(folder / "parity.npz") as file:
+        arrays = dict(file)
+    arrays["out_0"][13, 1] = np.nan
+    np.savez(folder / "parity.npz", **arrays)
+    assert parity(folder).stderr.splitlines()[-1] == (
+        "batch of 20: output probabilities: NaN or infinite where Keras is not, or the other way round"
+    )
+
+
+@pytest.mark.tensorflow
+def test_the_fallback_engine_runs_text_operations_that_litert_has_not(served_models):
+    done = parity(served_models / "text")
+    assert done.returncode == 0, done.stderr.splitlines()[-1]

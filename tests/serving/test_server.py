@@ -1,0 +1,209 @@
+"""The server as a program: gunicorn, its port, its workers, its log, its end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from socket import create_server
+
+import pytest
+from serving_parts import Client, ask, card, free_port, samples, version_folder
+
+from registry import codec
+from registry.errors import ConfigError, TryAgain
+from serving import golive
+from serving.job import ServeJob
+
+
+def serve(folder, job, **environ):
+    """Run the server in the foreground until it ends by itself."""
+    folder.mkdir(exist_ok=True)
+    codec.save(job, folder / "job.json")
+    command = [sys.executable, "-P", "-m", "serving"]
+    env = {**os.environ, **environ}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def live(shelf):
+    shelf.release(shelf.put("digits"))
+    return shelf
+
+
+def test_the_live_release_is_served_and_tensorflow_is_not_even_mapped(live, start, served_models):
+    x, y = samples(served_models / "digits")
+    url, folder = start(live)
+    with Client(url) as client:
+        status, answer = client.predict(x["image"][:1].tolist())
+    assert (status, answer["release"], answer["version"]) == (200, 1, 1)
+    assert list(answer["predictions"][0]["probabilities"].values()) == pytest.approx(
+        y["probabilities"][0].tolist(), abs=1e-5
+    )
+    golive.await_release(url, 1, 20)
+    for worker in golive.version(url)["workers"]:
+        with open(f"/proc/{worker['pid']}/maps", encoding="utf-8") as maps:
+            mapped = maps.read()
+        assert "/ai_edge_litert/" in mapped
+        assert "/tensorflow/" not in mapped
+        assert str(folder / "models") in mapped, "the served file is mapped from our copy"
+
+
+def test_the_access_log_is_json_with_request_id_and_release(live, start, until):
+    url, folder = start(live, workers=1)
+    ask(url, "POST", "/predict", json.dumps({"instances": [[[0] * 8] * 8]}), {"X-Request-Id": "mine-1"})
+    ask(url, "POST", "/predict", b"{", {"X-Request-Id": "mine-2"})
+
+    def lines():
+        text = (folder / "api.log").read_text(encoding="utf-8")
+        parsed = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        found = {each.get("request_id"): each for each in parsed}
+        return {"mine-1", "mine-2"} <= found.keys() and found
+
+    found = until(lines)
+    one, two = found["mine-1"], found["mine-2"]
+    assert (one["method"], one["path"], one["status"], one["release"], one["version"]) == (
+        "POST",
+        "/predict",
+        200,
+        1,
+        1,
+    )
+    assert (two["status"], two["release"]) == (400, 1)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", one["time"])
+    assert one["ms"] > 0
+
+
+def test_a_port_in_use_is_told_with_the_setting_and_exit_2(live, tmp_path):
+    with closing(create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        done = serve(tmp_path / "api", ServeJob("m", registry=live.url, port=port))
+        assert done.returncode == 2
+        assert f"port {port} is in use" in done.stderr
+        assert "[serving] port" in done.stderr
+        assert "Traceback" not in done.stderr
+        with pytest.raises(ConfigError, match=f"port {port} is in use"):
+            golive.start(ServeJob("m", registry=live.url, port=port), tmp_path / "api")
+    assert golive.running(tmp_path / "api") is None
+
+
+def test_an_address_that_is_not_ours_is_told(live, tmp_path):
+    done = serve(tmp_path / "api", ServeJob("m", registry=live.url, host="192.0.2.1", port=0))
+    assert done.returncode == 2
+    assert "cannot listen on 192.0.2.1:0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [("--preload", "would load the model before the workers are forked"), ("--worker-class asgi", "needs gthread")],
+)
+def test_gunicorn_settings_that_break_models_are_refused(live, tmp_path, arguments, said):
+    done = serve(tmp_path / "api", ServeJob("m", registry=live.url, port=0), GUNICORN_CMD_ARGS=arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_folder_without_a_job_is_told(tmp_path):
+    command = [sys.executable, "-P", "-m", "serving"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "job.json: is missing" in done.stderr
+
+
+def test_host_and_port_come_from_the_environment_too(live, tmp_path, until):
+    port, folder = free_port(), tmp_path / "api"
+    folder.mkdir()
+    codec.save(ServeJob("m", registry=live.url, port=1, workers=1), folder / "job.json")
+    environment = {**os.environ, "TRAINYARD_HOST": "127.0.0.1", "TRAINYARD_PORT": str(port)}
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "serving"], cwd=folder, env=environment, stderr=subprocess.DEVNULL
+    ):
+        try:
+            assert until(lambda: golive.running(folder)) == f"http://127.0.0.1:{port}"
+        finally:
+            assert golive.stop(folder, 20)
+
+
+def test_a_candidate_on_trial_is_served_from_its_folder(served_models, tmp_path):
+    folder = version_folder(served_models / "table", tmp_path / "version")
+    (folder / "card.json").write_bytes(codec.seal(card(folder, version=7)))
+    url = golive.start(ServeJob("m", folder=str(folder), port=0, workers=1), tmp_path / "api")
+    try:
+        _, _, answer = ask(url, "POST", "/predict", b'{"instances": [{"age": 1, "city": "Ulm"}]}')
+        assert (answer["release"], answer["version"]) == (None, 7)
+        assert golive.version(url)["workers"][0]["state"] == "ready"
+    finally:
+        golive.stop(tmp_path / "api", 20)
+
+
+def test_an_altered_candidate_is_not_served(served_models, tmp_path):
+    folder = version_folder(served_models / "table", tmp_path / "version")
+    (folder / "card.json").write_bytes(codec.seal(card(folder)))
+    (folder / "golden.npz").write_bytes(b"altered")
+    url = golive.start(ServeJob("m", folder=str(folder), port=0, workers=1), tmp_path / "api")
+    try:
+        status, _, answer = ask(url, "GET", "/health/ready")
+        assert status == 503
+        assert "golden.npz: was altered" in answer["error"]
+        assert golive.version(url)["workers"][0]["state"] == "failed"
+    finally:
+        golive.stop(tmp_path / "api", 20)
+
+
+def test_a_killed_worker_comes_back_with_the_live_release(live, start, until):
+    url, _ = start(live, workers=2)
+    golive.await_release(url, 1, 20)
+    first = {each["pid"] for each in golive.version(url)["workers"]}
+    victim = min(first)
+    os.kill(victim, signal.SIGKILL)
+
+    def back():
+        try:
+            pids = {each["pid"] for each in golive.version(url)["workers"] if each["release"] == 1}
+        except TryAgain:  # this very connection was with the victim
+            return False
+        return victim not in pids and len(pids) == 2
+
+    until(back)
+    golive.await_release(url, 1, 20)
+
+
+def test_a_stopping_server_answers_the_request_that_it_has(live, start, until):
+    url, folder = start(live, workers=1)
+    golive.await_release(url, 1, 20)
+    body = json.dumps({"instances": [[[0] * 8] * 8]}).encode()
+    with Client(url) as client:
+        connection = client._connection
+        connection.putrequest("POST", "/predict")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body[:20])
+        ask(url, "GET", "/health/live")  # by now a thread waits for the rest of the body
+        stopping = threading.Thread(target=golive.stop, args=(folder, 20))
+        stopping.start()
+        log = folder / "api.log"
+        until(lambda: "Handling signal: term" in log.read_text(encoding="utf-8"))
+        connection.send(body[20:])
+        response = connection.getresponse()
+        assert response.status == 200
+        assert json.loads(response.read())["release"] == 1
+        stopping.join()
+    assert golive.running(folder) is None
+
+
+def test_a_body_that_is_too_large_is_refused_and_the_server_goes_on(live, start):
+    url, _ = start(live, workers=1, max_body_mb=1)
+    status, _, answer = ask(url, "POST", "/predict", b"x" * (1 << 20) + b"x")
+    assert (status, answer["error"]) == (413, "the body is larger than 1048576 bytes")
+
+    def chunks():
+        for _ in range(40):
+            yield b" " * (1 << 16)
+
+    assert ask(url, "POST", "/predict", chunks())[0] == 413  # http.client sends it in chunks
+    status, _, answer = ask(url, "POST", "/predict", chunks(), {"Transfer-Encoding": "chunked"})  # which these are not
+    assert status == 400
+    assert answer["error"].startswith("the body cannot be read: Invalid chunk size")
+    assert ask(url, "GET", "/health/ready")[0] == 200
