@@ -127,9 +127,10 @@ def body_of(response: requests.Response) -> Any:
 def predictions(response: requests.Response) -> list[Any]:
     """The predictions in an answer of `/predict`; raises AssertionError."""
     found = body_of(response)
-    if not isinstance(found, dict) or not isinstance(found.get("predictions"), list):
+    listed = found.get("predictions") if isinstance(found, dict) else None
+    if not listed:
         raise AssertionError(f'the API answered without "predictions": {found!r:.200}')
-    return list(found["predictions"])
+    return list(listed)
 
 
 def _scalar(value: Any) -> Any:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -52,10 +51,9 @@ def run_repository(repository: Repository, seconds: float) -> TestReport:
     shutil.rmtree(copy, ignore_errors=True)
     log.unlink(missing_ok=True)
     shutil.copytree(repository.tests, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", "__pycache__"))
-    started = time.monotonic()
     command = [*_command(copy), f"--trainyard-log={log}", *repository.options]
     code, last = _run(command, copy, _environment(repository.scratch), seconds)
-    return _report(read_log(log), code, last, time.monotonic() - started)
+    return _report(read_log(log), code, last, seconds)
 
 
 def _command(copy: Path) -> list[str]:
@@ -159,12 +157,13 @@ def below(root: int) -> list[int]:
     return found
 
 
-def _report(log: TestLog, code: int | None, last: Iterable[str], seconds: float) -> TestReport:
+def _report(log: TestLog, code: int | None, last: Iterable[str], limit: float) -> TestReport:
     cases = dict(log.cases)
     output = "\n".join(last)
     running = log.started if log.started and log.started not in cases else ""
     if code is None:
-        cases[running or "pytest"] = TestCase(running or "pytest", "error", seconds, f"timed out after {seconds:.0f} s")
+        message = f"timed out: all tests together may take {limit:g} s ([acceptance] timeout_seconds)\n{output}"
+        cases[running or "pytest"] = TestCase(running or "pytest", "error", limit, message)
     elif log.finished is None and running:
         cases[running] = TestCase(running, "error", message=f"pytest ended in this test, {_how(code)}\n{output}")
     elif log.finished is None or code not in {0, 1, 2, 5} or (code == 2 and not _failed(cases)):
