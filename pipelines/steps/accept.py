@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipelines.context import Context
 from pipelines.flow import Enough
-from pipelines.runners import Job, Limits
+from pipelines.runners import Job, Limits, Service
 from pipelines.runs import RunFolder, briefly
 from pipelines.steps.validate import prepare
 from registry import candidates, codec
@@ -16,6 +19,8 @@ from registry.errors import Rejected
 from registry.nouns import Acceptance, utc_now
 from serving.job import ServeJob
 from unit_tests.job import AcceptJob, TrialResult, decide
+
+START_SECONDS = 60.0
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -91,11 +96,29 @@ def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> Tr
     with context.runner.service(
         Job(f"api-{version}", ("serving",), api, limits, {"version": files}), lambda _line: None
     ) as url:
+        _await_live(url, START_SECONDS)
         policy = dataclasses.asdict(config.acceptance)
         job = AcceptJob(str(url), max_body_mb=config.serving.max_body_mb, **policy)
         codec.save(job, tests / "job.json")
         context.work(f"accept-{version}", "unit_tests", tests, inputs, seconds=job.seconds)
     return codec.read(TrialResult, tests / "result.json")
+
+
+def _await_live(url: Service, seconds: float) -> None:
+    """Wait until the server answers at all; one that has died tells its last words at once. Loading may go on."""
+    address, end = urlsplit(url), time.monotonic() + seconds
+    while time.monotonic() < end:
+        url.check()
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)
+        try:
+            connection.request("GET", "/health/live")
+            connection.getresponse()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+        finally:
+            connection.close()
 
 
 def _count(tried: Acceptance) -> int:

@@ -1,0 +1,87 @@
+"""Every command of the README is run here, in a home of its own, block by block as a newcomer would."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from team import ROOT, Team, clean_environment, free_port
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory):
+    """Runs a block as the next lines of one shell: folder and variables are kept from block to block."""
+    home = tmp_path_factory.mktemp("newcomer")
+    (home / ".gitconfig").write_text("[user]\nname = New\nemail = new@example.org\n", encoding="utf-8")
+    port = str(free_port())
+    state = home / "shell-state"
+    state.write_text(f"cd {ROOT}\n", encoding="utf-8")
+
+    def run(block: str) -> subprocess.CompletedProcess[str]:
+        script = f'. "{state}"\nset -euo pipefail\n{block.replace("8500", port)}\n{{ export -p; echo "cd $PWD"; }} > "{state}"\n'
+        environment = clean_environment() | {"HOME": str(home), "TRAINYARD_SERVING_PORT": port}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    run.folder, run.state = home / "penguins", state
+    return run
+
+
+def token(folder: Path) -> str:
+    team = object.__new__(Team)  # the same way to read the mail
+    team.home = folder / ".trainyard"
+    texts = [mail.get_body(("plain",)).get_content() for mail in team.mails()]
+    return re.findall(r"--approval (\S+)", texts[-1])[0]
+
+
+def test_the_first_screen_names_the_two_commands():
+    assert BLOCKS[0].split("\n")[0].startswith("make demo")
+    assert BLOCKS[0].split("\n")[1].startswith("make test")  # which is how this test is run
+    assert (
+        README.index("make test")
+        < README.index("push to code ──")
+        < README.index("## Wire your own three repositories")
+    )
+
+
+@pytest.mark.tensorflow
+@pytest.mark.timeout(900)
+def test_a_team_wires_its_own_three_repositories(newcomer):
+    set_up, settings, data, code, approve, go_on = BLOCKS[1:]
+    newcomer(set_up)
+    newcomer(settings)
+    newcomer(data)
+    pushed = newcomer(code)
+    assert "YES: push to code" in pushed.stderr
+    newcomer(f"export TOKEN={token(newcomer.folder)}")
+    answered = newcomer(approve)
+    assert '"class":"Gentoo"' in answered.stdout
+    again, promote, *rest = go_on.splitlines()
+    newcomer(again)
+    newcomer(f"export TOKEN={token(newcomer.folder)}")
+    rolled = newcomer("\n".join((promote, *rest)))
+    assert "version 1 is live: release 3" in rolled.stdout
+
+
+@pytest.mark.tensorflow
+@pytest.mark.timeout(900)
+def test_the_demo_plays_to_its_end_and_leaves_the_api_running(tmp_path):
+    command = [sys.executable, "-P", "-m", "pipelines", "demo", "--folder", str(tmp_path / "demo")]
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr.count("remote: YES") == 3
+        assert "That was the whole loop" in done.stdout
+        url = re.findall(r"The API goes on at (\S+)", done.stdout)[0]
+        assert subprocess.run(["curl", "-sf", f"{url}/health/ready"], check=False, capture_output=True).returncode == 0
+    finally:
+        subprocess.run([*command, "--stop"], cwd=ROOT, check=True, capture_output=True)
