@@ -36,9 +36,9 @@ def test_ports_differ():
     assert len(ports) == len(set(ports))
 
 
-@named(sorted(EXAMPLES.glob("*/code")))
-def test_code_repositories_keep_the_contract(path):
-    tree = ast.parse((path / "model.py").read_text(encoding="utf-8"))
+@named(sorted(EXAMPLES.glob("*/code/model.py")))
+def test_models_keep_the_contract(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = {
         node.name: [each.arg for each in node.args.args] for node in tree.body if isinstance(node, ast.FunctionDef)
     }
@@ -49,4 +49,4 @@ def test_the_own_script_is_where_the_settings_say():
     folder = EXAMPLES / "tutorial_script"
     command = load_config(folder / "trainyard.toml", environment={}).training.command
     assert command[0] == "python"
-    assert (folder / command[1]).is_file()
+    assert (folder / "code" / command[1]).is_file()
