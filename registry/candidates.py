@@ -12,7 +12,6 @@ Nothing here holds a lock, and every function can be repeated after a kill: what
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -45,25 +44,26 @@ def claim(store: Store, model: str, run: str) -> int:
     Each try asks for a number that is written down first, so a killed run, or two processes of one run, ask for the
     same number again; who gets it is decided by `claim.json`.
     """
-    for attempt in itertools.count(1):
+    attempt = 1
+    while True:
         wish = _wish(store, model, run, attempt)
         with contextlib.suppress(FileExistsError):
             store.create(f"{version_folder('test', model, wish.version)}/claim.json", codec.seal(wish))
         if claimed_by(store, model, wish.version) == run:
             return wish.version
-    raise AssertionError
+        attempt += 1
 
 
 def find_run(store: Store, model: str, run: str) -> int | None:
     """The number that `run` has claimed, published or not."""
-    for attempt in itertools.count(1):
-        try:
+    with contextlib.suppress(FileNotFoundError):  # the last try was not written down, or not made
+        attempt = 1
+        while True:
             wish = _read(store, Claim, _wish_name(model, run, attempt))
             if claimed_by(store, model, wish.version) == run:
                 return wish.version
-        except FileNotFoundError:
-            return None
-    raise AssertionError
+            attempt += 1
+    return None
 
 
 def claimed_by(store: Store, model: str, version: int) -> str:
@@ -127,10 +127,10 @@ def read_card(store: Store, model: str, version: int, area: Area = "test") -> tu
     return found, sha256_bytes(data)
 
 
-def newest_first(store: Store, model: str, area: Area = "test") -> Iterator[int]:
+def newest_first(store: Store, model: str) -> Iterator[int]:
     """The versions, highest number first; each is looked at only when it is asked for."""
-    for number in reversed(numbers(store, model, area)):
-        if "card.json" in store.names(version_folder(area, model, number)):
+    for number in reversed(_numbers(store, model)):
+        if "card.json" in store.names(version_folder("test", model, number)):
             yield number
 
 
@@ -184,11 +184,6 @@ def version_folder(area: Area, model: str, version: int) -> str:
     return f"{area}/{model}/{version}"
 
 
-def numbers(store: Store, model: str, area: Area = "test") -> list[int]:
-    """The numbers of all version folders, unfinished ones too, in order, by one listing."""
-    return sorted(int(name[:-1]) for name in store.names(f"{area}/{model}") if is_version(name))
-
-
 def is_version(name: str) -> bool:
     """Whether `name`, from a listing, is a version's folder."""
     number = name.removesuffix("/")
@@ -197,27 +192,31 @@ def is_version(name: str) -> bool:
 
 def altered(store: Store, wanted: Mapping[str, str]) -> list[str]:
     """What is wrong with the files in `wanted` (name → SHA-256). All cores hash; a file with many names is read once."""
-    paths: dict[str, Path] = {}
-    one_of: dict[tuple[int, int], Path] = {}
+    inodes: dict[str, tuple[int, int]] = {}
+    paths: dict[tuple[int, int], Path] = {}
     problems = []
     for name in wanted:
         try:
-            paths[name] = store.path(name)
+            path = store.path(name)
         except FileNotFoundError:
             problems.append(f"{name}: is missing")
-            continue
-        one_of[_inode(paths[name])] = paths[name]
+        else:
+            status = path.stat()
+            inodes[name] = (status.st_dev, status.st_ino)
+            paths[inodes[name]] = path
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(one_of, pool.map(sha256_file, one_of.values()), strict=True))
-    for name, path in paths.items():
-        if (sha256 := found[_inode(path)]) != wanted[name]:
-            problems.append(f"{name}: was altered: SHA-256 is {sha256}, the card says {wanted[name]}")
+        found = dict(zip(paths, pool.map(_hash, paths.values()), strict=True))
+    for name, inode in inodes.items():
+        if found[inode] != wanted[name]:
+            problems.append(f"{name}: was altered: SHA-256 is {found[inode]}, the card says {wanted[name]}")
     return problems
 
 
-def _inode(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
+def _hash(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        return f"unknown ({error.strerror})"
 
 
 def _wish(store: Store, model: str, run: str, attempt: int) -> Claim:
@@ -225,10 +224,15 @@ def _wish(store: Store, model: str, run: str, attempt: int) -> Claim:
     name = _wish_name(model, run, attempt)
     with contextlib.suppress(FileNotFoundError):
         return _read(store, Claim, name)
-    free = max(numbers(store, model), default=0) + 1
+    free = max(_numbers(store, model), default=0) + 1
     with contextlib.suppress(FileExistsError):
         store.create(name, codec.seal(Claim(model, free, run)))
     return _read(store, Claim, name)
+
+
+def _numbers(store: Store, model: str) -> list[int]:
+    """The numbers of all version folders, unfinished ones too, in order, by one listing."""
+    return sorted(int(name[:-1]) for name in store.names(f"test/{model}") if is_version(name))
 
 
 def _wish_name(model: str, run: str, attempt: int) -> str:

@@ -1,8 +1,10 @@
-"""Releases: `production/<model>/`. The highest number is live; no pointer file, no lock and no clock decides.
+"""Releases: the highest number is live; no pointer file, no lock and no clock decides.
 
-production/<model>/<version>/               the same bytes as in test, hashed again on the way
-production/<model>/approvals/000001.json    who said yes, to which card
-production/<model>/releases/000001.json     from now on, this version; a rollback is a new release
+    production/<model>/<version>/               the same bytes as in test, hashed again on the way
+    production/<model>/approvals/000001.json    who said yes, to which card
+    production/<model>/releases/000001.json     from now on, this version; a rollback is a new release
+
+Each record is checked when it is read, and the whole history before a new approval is used.
 """
 
 from __future__ import annotations
@@ -63,7 +65,10 @@ def append_approval(store: Store, model: str, version: int, *, card: str, token:
     for each in known:
         if each.token == token:
             if (each.version, each.card) != (version, card):
-                raise Rejected(f"{chain.name(each.number)}: this token approved version {each.version} already")
+                raise Rejected(
+                    f"{chain.name(each.number)}: this token has approved version {each.version} already",
+                    hint="ask for a new approval",
+                )
             return each
     return chain.append(
         lambda number, previous: Approval(number, model, version, card, token, by, utc_now(), previous), len(known)
@@ -84,12 +89,15 @@ def append_release(  # noqa: PLR0913  (the fields of a release, by name)
     """Append the release that makes `version` live, or with None withdraws what is live.
 
     `card` is the card's SHA-256 ("" to withdraw), `after` the number of the latest release that the caller saw.
-    Raises TryAgain when someone else released since then, Corrupt when production does not hold this card.
+    Raises TryAgain when someone else released since then, Corrupt when production does not hold this card, Rejected
+    when the approval is of another card or was used before.
     """
     if version is not None and candidates.card_digest(store, model, version, "production") != card:
         where = candidates.version_folder("production", model, version)
         raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {card}", hint=candidates.RESTORE)
     chain = release_chain(store, model)
+    if approval is not None and chain.last() == (after or 0):
+        _check_approval(store, model, approval, (version, card))
     try:
         return chain.append(
             lambda number, previous: Release(number, model, version, card, by, utc_now(), reason, approval, previous),
@@ -100,6 +108,18 @@ def append_release(  # noqa: PLR0913  (the fields of a release, by name)
             f"someone else released {model} meanwhile ({error})",
             hint=f"look at `trainyard registry history {model}`, then run again",
         ) from None
+
+
+def _check_approval(store: Store, model: str, number: int, wanted: tuple[int | None, str]) -> None:
+    given = next((each for each in approvals(store, model) if each.number == number), None)
+    if given is None or (given.version, given.card) != wanted:
+        raise Rejected(f"approval {number} of {model} is not about version {wanted[0]}", hint="ask for a new approval")
+    for each in releases(store, model):
+        if each.approval == number:
+            raise Rejected(
+                f"approval {number} of {model} was used for release {each.number}",
+                hint="`trainyard rollback` goes back to an earlier release; anything else needs a new approval",
+            )
 
 
 def release_chain(store: Store, model: str) -> Chain[Release]:

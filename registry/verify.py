@@ -72,7 +72,12 @@ class _Model:
                 self.problems.append(
                     f"{version_folder('production', self.name, version)}/card.json: is not test's card"
                 )
-        self._releases(release_chain, released, {each.number: each for each in approved}, production)
+        used = self._releases(release_chain, released, {each.number: each for each in approved}, production)
+        for each in approved:
+            if each.number not in used:
+                self.notes.append(
+                    f"{approval_chain.name(each.number)}: version {each.version} was not released with it"
+                )
         self.problems += candidates.altered(self.store, self.files)
 
     def _releases(
@@ -81,7 +86,8 @@ class _Model:
         released: Iterable[Release],
         approved: Mapping[int, Approval],
         production: Mapping[int, str],
-    ) -> None:
+    ) -> set[int]:
+        """Look at every release; gives the approvals that were used."""
         used: set[int] = set()
         for each in released:
             if each.model != self.name:
@@ -96,6 +102,7 @@ class _Model:
             if each.approval in used:
                 self._wrong(chain, each.number, f"names approval {each.approval}, which was used before")
             used.add(each.approval)
+        return used
 
     def _versions(self, area: Area, others: set[str]) -> dict[int, str]:
         """Look at every version; gives version → SHA-256 of the card."""

@@ -124,7 +124,8 @@ class Registry(RuleBasedStateMachine):
     def nothing_is_wrong(self):
         report = inspect(self.store)
         assert report.problems == ()
-        assert len(report.notes) == len(self.claimed) - len(self.published)
+        unfinished = [each for each in report.notes if each.startswith("test/")]
+        assert len(unfinished) == len(self.claimed) - len(self.published)
 
 
 class FolderRegistry(Registry):

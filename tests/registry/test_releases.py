@@ -110,6 +110,16 @@ def test_one_token_is_one_approval(store, version, tmp_path):
     assert releases.approvals(store, "digits") == [first]
 
 
+def test_an_approval_makes_one_release_and_of_its_own_card_only(store, version, tmp_path):
+    promote(store, version, "token")
+    other = publish(store, tmp_path, "second")
+    releases.copy_to_production(store, "digits", other)
+    for each, approval in ((version, 1), (other, 1), (other, 2)):
+        with pytest.raises(Rejected, match=f"approval {approval}"):
+            release(store, each, approval=approval)
+    assert releases.live(store, "digits").number == 1
+
+
 def test_nothing_is_appended_to_an_altered_history(folder_store, tmp_path):
     promote(folder_store, publish(folder_store, tmp_path, "run"), "token")
     path = folder_store.path("production/digits/releases/000001.json")

@@ -1,6 +1,9 @@
 """Whatever is altered, missing or foreign in a registry is found, and named."""
 
 import dataclasses
+import errno
+import hashlib
+import os
 import random
 import shutil
 import subprocess
@@ -174,6 +177,27 @@ def test_records_that_point_nowhere_are_found(filled):
     for name in ("approvals/000003", "releases/000004", "releases/000005", "releases/000006", "releases/000007"):
         assert named(problems, f"production/digits/{name}.json")
     assert any("used before" in each for each in problems)
+
+
+def test_an_approval_that_was_not_used_yet_is_a_note(filled):
+    digest = candidates.card_digest(filled, "digits", 3)
+    releases.append_approval(filled, "digits", 3, card=digest, token="t9", by="ada")
+    report = inspect(filled, "digits")
+    assert report.problems == ()
+    assert any(each.startswith("production/digits/approvals/000003.json: ") for each in report.notes)
+
+
+def test_a_file_that_cannot_be_read_is_found_and_named(folder_store, tmp_path, monkeypatch):
+    publish(folder_store, tmp_path, "run")
+    real = hashlib.file_digest
+
+    def file_digest(file, *rest):
+        if file.name.endswith("model.keras"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(file, *rest)
+
+    monkeypatch.setattr(hashlib, "file_digest", file_digest)  # as a failing disk does
+    assert "Input/output error" in next(each for each in verify(folder_store) if "model.keras" in each)
 
 
 def test_records_of_another_model_or_version_are_found(filled):
