@@ -32,7 +32,9 @@ def registered(context: Context, area: Area, version: int) -> tuple[Subject, Pat
 
 def measure(context: Context, folder: RunFolder, name: str, job: EvaluateJob, inputs: dict[str, Path]) -> Evaluation:
     """Run the evaluate worker in the job folder `name`."""
-    inputs = {"holdout": folder.split("holdout"), "code": folder.sources / "code", **inputs}
+    inputs = {"holdout": folder.split("holdout"), **inputs}
+    if not context.config.training.command:  # a team's own script has no `load_data` of `model.py`
+        inputs["code"] = folder.sources / "code"
     codec.save(job, folder.job(name) / "job.json")
     context.work(name, "pipelines.workers.evaluate", folder.job(name), inputs)
     return codec.read(Evaluation, folder.job(name) / "result.json")
