@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from registry.files import write_whole
 from serving.server import Server, listen, read_job
 
 PORT_FILE = "port"
@@ -36,5 +37,5 @@ class EmptyServer(Server):
 folder = Path.cwd()
 job = read_job(folder, os.environ)
 listener = listen(job)
-(folder / PORT_FILE).write_text(str(listener.getsockname()[1]))
+write_whole(folder / PORT_FILE, str(listener.getsockname()[1]).encode())
 EmptyServer(job, folder, listener).run()
