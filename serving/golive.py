@@ -33,9 +33,12 @@ def start(job: ServeJob, folder: Path) -> str:
     Its output goes to `folder/api.log`. Raises ConfigError (port in use, …), WorkerFailed when it ends, TryAgain when
     it does not answer in time.
     """
-    if url := running(folder):
-        return url
     folder.mkdir(parents=True, exist_ok=True)
+    with place.alone(folder):
+        return running(folder) or _start(job, folder)
+
+
+def _start(job: ServeJob, folder: Path) -> str:
     (folder / "error.json").unlink(missing_ok=True)
     codec.save(job, folder / "job.json")
     with contextlib.suppress(FileNotFoundError):
@@ -53,32 +56,38 @@ def start(job: ServeJob, folder: Path) -> str:
         )
     _started[process.pid] = process
     if not _wait(lambda: process.poll() is not None or _answers(folder), START_SECONDS):
-        stop(folder, 0.0)
         _kill(process.pid)
         process.wait()
         raise TryAgain(f"the API did not answer within {START_SECONDS:.0f} s", hint=f"see {folder / 'api.log'}")
-    if url := running(folder):  # ours, or one that somebody else started at the same moment
-        return url
-    process.wait()
+    if process.returncode is None:
+        return str(running(folder))
     raise load_failure(folder) or WorkerFailed(
         f"the API ended with {process.returncode}: {_last_line(folder / 'api.log')}", hint=f"see {folder / 'api.log'}"
     )
 
 
-def stop(folder: Path, seconds: float = 40.0) -> bool:
-    """Stop the API in `folder`: requests in flight are answered, then whatever is left is killed. False: none ran."""
-    found = place.read(folder)
-    if found is None:
+def stop(folder: Path, seconds: float | None = None) -> bool:
+    """Stop the API in `folder`: requests in flight are answered, then whatever is left is killed. False: none ran.
+
+    `seconds` until it is killed; default: a little more than its job gives to requests in flight.
+    """
+    if not folder.is_dir():
         return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(found.pid, signal.SIGTERM)
-    if not _wait(lambda: not _held(folder), seconds):
-        _kill(found.pid)
-        _wait(lambda: not _held(folder), 10.0)
-    if process := _started.pop(found.pid, None):
-        process.wait()
-    (folder / "api.json").unlink(missing_ok=True)
-    return True
+    with place.alone(folder):
+        found = place.read(folder)
+        if found is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(found.pid, signal.SIGTERM)
+        if seconds is None:
+            seconds = codec.read(ServeJob, folder / "job.json").timeout_seconds + 10.0
+        if not _wait(lambda: not _held(folder), seconds):
+            _kill(found.pid)
+            _wait(lambda: not _held(folder), 10.0)
+        if process := _started.pop(found.pid, None):
+            process.wait()
+        (folder / "api.json").unlink(missing_ok=True)
+        return True
 
 
 def running(folder: Path) -> str | None:

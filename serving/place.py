@@ -6,10 +6,12 @@ to be cleaned up, and a process number that someone else has by now is never tak
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,17 @@ class Place:
     url: str
     model: str
     since: str
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else starts or stops the API in the folder meanwhile; waits for whoever does."""
+    fd = os.open(folder / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # unlike POSIX locks, between threads, too
+        yield
+    finally:
+        os.close(fd)
 
 
 def hold(folder: Path) -> int:

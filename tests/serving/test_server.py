@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
-from socket import create_server
+from socket import create_connection, create_server
 
 import pytest
 from serving_parts import Client, ask, card, free_port, samples, version_folder
@@ -207,3 +207,29 @@ def test_a_body_that_is_too_large_is_refused_and_the_server_goes_on(live, start)
     assert status == 400
     assert answer["error"].startswith("the body cannot be read: Invalid chunk size")
     assert ask(url, "GET", "/health/ready")[0] == 200
+
+
+def test_what_is_not_http_is_refused_and_logged_without_a_trace(live, start, until):
+    url, folder = start(live, workers=1)
+    host, port = url.removeprefix("http://").split(":")
+    for garbage in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n"):
+        with create_connection((host, int(port))) as raw:
+            raw.sendall(garbage)
+            assert raw.recv(100).startswith(b"HTTP/1.1 4")
+    assert ask(url, "GET", "/health/ready")[0] == 200
+    assert "Traceback" not in (folder / "api.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.tensorflow
+def test_a_model_that_litert_cannot_run_is_served_by_tensorflow(shelf, start, served_models):
+    shelf.release(shelf.put("text"))
+    url, _ = start(shelf, workers=1, timeout_seconds=60)
+    golive.await_release(url, 1, 60)
+    x, y = samples(served_models / "text")
+    rows = [{"note": str(note)} for note in x["note"][:4, 0]]
+    with Client(url) as client:
+        status, answer = client.predict(rows)
+    assert status == 200, answer
+    found = [each["probabilities"]["good"] for each in answer["predictions"]]
+    assert found == pytest.approx(y["probabilities"][:4, 1].tolist(), abs=1e-5)
+    assert ask(url, "GET", "/")[2]["engine"] == "saved_model"

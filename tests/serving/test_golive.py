@@ -1,0 +1,136 @@
+"""Starting, stopping and asking, from the controller's side."""
+
+import os
+import signal
+import threading
+
+import pytest
+from serving_parts import ask, free_port
+
+from registry import codec
+from registry.errors import ConfigError, TryAgain, WorkerFailed
+from serving import golive, place, status
+from serving.job import ServeJob
+
+
+@pytest.fixture
+def job(shelf):
+    shelf.release(shelf.put("price"))
+    return ServeJob("m", registry=shelf.url, port=0, workers=1, threads=2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    yield tmp_path / "api"
+    golive.stop(tmp_path / "api", 5)
+
+
+def test_start_gives_the_url_of_what_runs_already(job, folder):
+    url = golive.start(job, folder)
+    assert golive.start(job, folder) == url
+    assert golive.running(folder) == url
+    assert golive.version(url)["model"] == "m"
+
+
+def test_two_starts_at_once_give_one_api(job, folder):
+    urls = []
+    threads = [threading.Thread(target=lambda: urls.append(golive.start(job, folder))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(urls) == 2
+    assert len(set(urls)) == 1
+
+
+def test_stop_ends_every_process_and_can_be_repeated(job, folder, until):
+    url = golive.start(job, folder)
+    golive.await_release(url, 1, 20)
+    workers = [each["pid"] for each in golive.version(url)["workers"]]
+    assert golive.stop(folder)
+    assert golive.running(folder) is None
+    for pid in workers:
+        until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"))
+    assert not golive.stop(folder)
+    with pytest.raises(TryAgain):
+        golive.version(url)
+
+
+def test_an_api_that_was_killed_is_known_to_be_gone_and_can_be_started_again(job, folder, until):
+    url = golive.start(job, folder)
+    golive.await_release(url, 1, 20)
+    workers = [each["pid"] for each in golive.version(url)["workers"]]
+    os.kill(place.read(folder).pid, signal.SIGKILL)
+    until(lambda: golive.running(folder) is None)
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers))
+    again = golive.start(job, folder)
+    golive.await_release(again, 1, 20)
+    assert not set(workers) & {each["pid"] for each in golive.version(again)["workers"]}
+
+
+def test_a_process_number_that_someone_else_has_now_is_not_taken_for_the_api(folder):
+    folder.mkdir()
+    lock = place.hold(folder)
+    codec.save(place.Place(os.getpid(), "1", "http://127.0.0.1:1", "m", "2026-11-21T00:00:00Z"), folder / "api.json")
+    assert place.read(folder) is None
+    os.close(lock)
+
+
+def test_the_secrets_of_the_controller_do_not_reach_the_api(job, folder, monkeypatch):
+    monkeypatch.setenv("TRAINYARD_SMTP_PASSWORD", "hush")
+    golive.start(job, folder)
+    with open(f"/proc/{place.read(folder).pid}/environ", "rb") as environment:
+        assert b"hush" not in environment.read()
+
+
+def test_a_release_that_does_not_come_is_try_again_and_says_what_each_worker_does(job, folder):
+    url = golive.start(job, folder)
+    golive.await_release(url, 1, 20)
+    with pytest.raises(TryAgain, match=r"release 2 is not served .* is ready, answers with release 1"):
+        golive.await_release(url, 2, 0.5)
+
+
+def test_an_api_that_cannot_be_reached_is_try_again():
+    with pytest.raises(TryAgain, match="no answer"):
+        golive.await_release(f"http://127.0.0.1:{free_port()}", 1, 0.3)
+
+
+def test_an_api_that_ends_by_itself_is_told_with_its_last_line(job, folder, monkeypatch):
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--no-such-flag")
+    with pytest.raises(WorkerFailed, match="no-such-flag"):
+        golive.start(job, folder)
+
+
+def test_a_job_that_names_nothing_to_serve_shows_in_the_log_not_in_a_hang(folder):
+    with pytest.raises((ConfigError, WorkerFailed)):
+        golive.start(ServeJob("m", port=0), folder)
+
+
+def test_a_large_log_is_put_aside_at_a_start(job, folder):
+    folder.mkdir()
+    with (folder / "api.log").open("wb") as log:
+        log.truncate(golive.LOG_BYTES + 1)
+    golive.start(job, folder)
+    assert (folder / "api.log.1").stat().st_size == golive.LOG_BYTES + 1
+    assert (folder / "api.log").stat().st_size < golive.LOG_BYTES
+
+
+def test_the_status_of_a_dead_worker_is_not_told(tmp_path):
+    status.tell(tmp_path, status.Status(os.getpid(), "ready", 1, 1, 1))
+    status.tell(tmp_path, status.Status(2**22 + 1, "ready", 1, 1, 1))  # above Linux' largest process number
+    assert [each["pid"] for each in status.read_all(tmp_path)] == [os.getpid()]
+    assert [path.stem for path in tmp_path.iterdir()] == [str(os.getpid())]
+
+
+def test_a_client_that_goes_quiet_does_not_hold_a_thread_for_ever(shelf, folder):
+    import socket
+
+    shelf.release(shelf.put("price"))
+    job = ServeJob("m", registry=shelf.url, port=0, workers=1, threads=1, timeout_seconds=1)
+    url = golive.start(job, folder)
+    golive.await_release(url, 1, 20)
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as quiet:
+        quiet.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert ask(url, "GET", "/health/ready")[0] == 200  # waits for the only thread
+        assert quiet.recv(100).startswith(b"HTTP/1.1 400")

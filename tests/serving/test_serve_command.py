@@ -1,0 +1,113 @@
+"""`trainyard serve`, as a person types it."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+from socket import create_server
+
+import pytest
+from serving_parts import ask
+
+from serving import golive
+
+
+@pytest.fixture
+def trainyard(shelf, tmp_path):
+    """Runs `trainyard serve …` for the model `m` of the shelf."""
+    (tmp_path / "trainyard.toml").write_text(
+        f"""
+model = "m"
+[repositories]
+code = "code.git"
+dataset = "dataset.git"
+tests = "tests.git"
+[serving]
+workers = 1
+threads = 2
+port = 0
+[registry]
+url = "{shelf.url}"
+""",
+        encoding="utf-8",
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
+
+    def run(*arguments):
+        command = [sys.executable, "-P", "-m", "pipelines", "serve", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    yield run
+    golive.stop(tmp_path / ".trainyard" / "serving" / "m", 5)
+
+
+def test_background_status_and_stop(trainyard, shelf):
+    shelf.release(shelf.put("price"))
+    started = trainyard("m", "--background")
+    assert started.returncode == 0, started.stderr
+    line = started.stdout.splitlines()[-1].removeprefix("try: ")
+    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout
+    assert json.loads(answer)["release"] == 1
+    found = json.loads(trainyard("m", "--status", "--json").stdout)
+    assert (found["release"], [each["state"] for each in found["workers"]]) == (1, ["ready"])
+    assert trainyard("m", "--stop").stdout == "m: stopped\n"
+    assert trainyard("m", "--status").stdout == "m: no API runs\n"
+    assert trainyard("m", "--stop").stdout == "m: no API runs\n"
+
+
+def test_foreground_runs_until_ctrl_c(trainyard, shelf, tmp_path, until):
+    shelf.release(shelf.put("price"))
+    folder = tmp_path / ".trainyard" / "serving" / "m"
+    command = [sys.executable, "-P", "-m", "pipelines", "serve", "m", "--workers", "1"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        url = until(lambda: golive.running(folder))
+        golive.await_release(url, 1, 20)
+        assert ask(url, "GET", "/health/ready")[0] == 200
+        again = trainyard("m")
+        assert again.returncode == 2
+        assert f"runs already, at {url}" in again.stderr
+        process.send_signal(2)
+        assert process.wait(30) == 0
+    assert golive.running(folder) is None
+
+
+def test_nothing_live_is_told_with_the_next_action(trainyard, shelf):
+    done = trainyard("m")
+    assert done.returncode == 2
+    assert "nothing of m is live" in done.stderr
+    assert "trainyard run code" in done.stderr
+    shelf.put("price")
+    done = trainyard("m", "--background")
+    assert done.returncode == 2
+    assert "promote a candidate first" in done.stderr
+
+
+def test_a_port_in_use_is_exit_2_and_names_the_setting(trainyard, shelf):
+    shelf.release(shelf.put("price"))
+    with closing(create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        for more in ((), ("--background",)):
+            done = trainyard("m", "--port", port, *more)
+            assert done.returncode == 2
+            assert f"port {port} is in use" in done.stderr
+            assert "[serving] port" in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("n",), "is about model 'm', not 'n'"),
+        (("m", "--port", "99999"), "99999 is not a port"),
+        (("m", "--workers", "0"), "0 is too few"),
+    ],
+)
+def test_wrong_arguments_are_told(trainyard, arguments, said):
+    done = trainyard(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
