@@ -20,7 +20,7 @@ help: ## List these targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: ## Build .venv with all that Trainyard needs (first time: a few minutes, 500 MB to download)
+setup: ## Build .venv with all that Trainyard needs (first time: a few minutes, 550 MB to download)
 	@PYTHON="$(PYTHON)" .ci/setup runtime
 
 setup-dev: ## The same, and the tools for tests and checks
