@@ -35,8 +35,10 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(target), link
 
 
-def test_the_index_lists_every_page():
-    index = ROOT / "docs" / "README.md"
+@pytest.mark.parametrize("folder", ["docs", "docs/adr"])
+def test_the_index_lists_every_page(folder):
+    index = ROOT / folder / "README.md"
     listed = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
-    pages = {path for path in (ROOT / "docs").rglob("*.md") if path != index and "adr" not in path.parts}
+    below = index.parent.rglob("*.md") if folder == "docs" else index.parent.glob("*.md")
+    pages = {path for path in below if path != index and (folder == "docs/adr" or "adr" not in path.parts)}
     assert pages <= listed
