@@ -63,15 +63,17 @@ class Model:
         return self.answers.write(outputs)
 
     def _guilty_row(self, inputs: Arrays, rows: int) -> str:
-        """Which row the engine does not take, while it still takes the rows that warmed it up; else EngineError again."""
+        """Which row the engine does not take, while it still takes what warmed it up; else EngineError again."""
         self.engine(self.warm)
-        if rows > 1:
-            for i in range(rows):
-                try:
-                    self.engine({name: array[i : i + 1] for name, array in inputs.items()})
-                except EngineError:
-                    return f"instances[{i}]"
-        return "instances[0]" if rows == 1 else "instances"
+        first, last = 0, rows
+        while last - first > 1:  # halving costs as much as one more run of all rows
+            middle = (first + last) // 2
+            try:
+                self.engine({name: array[first:middle] for name, array in inputs.items()})
+                first = middle
+            except EngineError:
+                last = middle
+        return f"instances[{first}]"
 
 
 def load(folder: Path, release: int | None, threads: int, copies: Path) -> Model:
@@ -88,7 +90,7 @@ def load(folder: Path, release: int | None, threads: int, copies: Path) -> Model
     warm = _warm_inputs(folder, card.signature, data)
     outputs = engine(warm)
     for _ in range(threads):  # so that every interpreter of the pool has run once
-        engine(warm)
+        engine({name: array[:1] for name, array in warm.items()})
     return Model(
         card,
         sha256_file(folder / "card.json"),

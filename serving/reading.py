@@ -7,6 +7,7 @@ inputs.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -22,6 +23,9 @@ from serving.fields import Field, field_of
 from training.pictures import JPEG, PNG, Unreadable, decode
 
 INSTANCES = b'"instances"'
+LARGE = 1 << 20
+"""Bytes of JSON. Parsed, they can take 30 times the memory, so of larger bodies one is read at a time; the parser holds
+the GIL, so nobody waits longer for that."""
 MAX_PIXELS = 16 << 20
 """Of one picture, where the model takes any size; a camera's picture as float32 takes 200 MB."""
 
@@ -36,10 +40,17 @@ class Reader:
         # A column, and anything else with one value per sample, is written as that value.
         self.fields = tuple(field_of(each, shape=() if each.shape[1:] == (1,) else None) for each in signature.inputs)
         self.named = signature.kind == "table" or len(self.fields) > 1
+        self._one_large = threading.Lock()
         self._texts = any(each.dtype in {"string", "bool"} for each in self.fields)
 
     def instances(self, body: bytes, limit: int) -> tuple[dict[str, Array], int]:
         """Inputs by name and the number of rows, from JSON."""
+        if len(body) <= LARGE:
+            return self._instances(body, limit)
+        with self._one_large:
+            return self._instances(body, limit)
+
+    def _instances(self, body: bytes, limit: int) -> tuple[dict[str, Array], int]:
         try:
             found = orjson.loads(body)
         except orjson.JSONDecodeError as error:

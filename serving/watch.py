@@ -50,6 +50,8 @@ class Watcher:
 
     def step(self) -> None:
         """Look once; load and swap when there is something new."""
+        if self._told is None:
+            self._tell("loading")
         try:
             newest = self._source.newest()
             if newest < self._wanted:  # releases are never taken away, but a disk may be
@@ -107,7 +109,6 @@ class Watcher:
             status.tell(self.workers, told)
 
     def _follow(self) -> None:
-        self._tell("loading")
         while True:
             try:
                 self.step()
