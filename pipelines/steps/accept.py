@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pipelines.context import Context
 from pipelines.flow import Enough
+from pipelines.promotion import serve_job
 from pipelines.runners import Job, Limits, Service
 from pipelines.runs import RunFolder, briefly
 from pipelines.steps.validate import prepare
@@ -17,7 +18,6 @@ from registry import candidates, codec
 from registry.candidates import Area
 from registry.errors import Rejected
 from registry.nouns import Acceptance, utc_now
-from serving.job import ServeJob
 from unit_tests.job import AcceptJob, TrialResult, decide
 
 START_SECONDS = 60.0
@@ -82,12 +82,8 @@ def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> Tr
     base = folder.job("accept") / f"version-{version}"
     api, tests = base / "api", base
     api.mkdir(parents=True, exist_ok=True)
-    serving = {
-        name: getattr(config.serving, name)
-        for name in ("workers", "threads", "max_body_mb", "max_instances", "timeout_seconds")
-    }
-    # `inputs/version`, not the registry's own path: the runner decides where the files are
-    codec.save(ServeJob(config.model, folder="inputs/version", **serving), api / "job.json")
+    # production's own settings; `inputs/version`, not the registry's path: the runner decides where the files are
+    codec.save(dataclasses.replace(serve_job(config), registry="", folder="inputs/version"), api / "job.json")
     limits = Limits(config.runner.timeout_minutes * 60, config.runner.memory_mb)
     inputs = {"version": files, "tests": folder.sources / "tests", "holdout": folder.split("holdout")}
     if folder.run.parent is not None:
