@@ -125,7 +125,9 @@ class Field:
         return ""
 
     def _out_of_range(self, value: float) -> str:
-        return f"{value!r} is out of range, {number_text(self.low)} to {number_text(self.high)} is allowed"
+        whole = abs(value) < EXACT and float(value).is_integer()
+        shown = int(value) if whole else value
+        return f"{shown!r} is out of range, {number_text(self.low)} to {number_text(self.high)} is allowed"
 
     def _path(self, place: Array, where: Where) -> str:
         return where(int(place[0])) + "".join(f"[{i}]" for i in place[1:])

@@ -26,6 +26,8 @@ from serving.reading import Reader
 from training.spec import DataSpec
 
 WARM_ROWS = 16
+OPEN = 32
+"""Made-up samples have this many values in a dimension that the model leaves open."""
 log = logging.getLogger("gunicorn.error")
 
 
@@ -177,7 +179,7 @@ def example(signature: Signature, data: DataSpec | None) -> dict[str, Any]:
     columns = {each.name: each for each in data.columns} if data else {}
     arrays: dict[str, Any] = {}
     for spec in signature.inputs:
-        shape = tuple(1 if each is None else each for each in spec.shape)
+        shape = (1, *(OPEN if each is None else each for each in spec.shape[1:]))
         column = columns.get(spec.name)
         if spec.dtype == "string":
             arrays[spec.name] = np.full(shape, column.vocabulary[0] if column and column.vocabulary else "", object)
