@@ -71,7 +71,9 @@ class Watcher:
             self._tell("ready" if self.current else "withdrawn")
 
     def _load(self, number: int) -> None:
-        self._tell("loading")
+        if not self._failures:  # a failed release stays `failed` while it is tried again
+            self._error = ""
+            self._tell("loading")
         try:
             model = self._source.load(number)
         except Exception as error:  # whatever is wrong with a new release, the old one goes on
