@@ -1,4 +1,4 @@
-"""Runs many job folders through one worker's main, in one process: `python -P tests/worker_jobs.py training FOLDER…`.
+"""Runs many job folders through their workers' mains, in one process: `python -P tests/worker_jobs.py training:FOLDER…`.
 
 TensorFlow takes seconds to import, a tiny job takes one. Each folder gets `exit_code`, `stdout.txt` and `stderr.txt`.
 """
@@ -23,9 +23,10 @@ def forget():
     sys.path[:] = before
 
 
-main = importlib.import_module(f"{sys.argv[1]}.__main__").main
 before = list(sys.path)
-for folder in map(Path, sys.argv[2:]):
+for job in sys.argv[1:]:
+    module, _, folder = job.partition(":")
+    main = importlib.import_module(f"{module}.__main__").main
     os.chdir(folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open("stdout.txt", "w"))))

@@ -27,8 +27,8 @@ import tensorflow as tf
 from registry import codec
 from registry.errors import WorkerFailed
 from registry.nouns import Served, Signature
-from training.feed import BATCH_BYTES, MAX_ROWS, Samples
-from training.signature import Wiring, signature
+from training.feed import Samples
+from training.signature import Wiring, answers, signature
 
 DEFAULT = "serving_default"
 TFLITE, SAVED_MODEL = "model.tflite", "saved_model"
@@ -71,9 +71,9 @@ def export(
     scratch.mkdir()
     described = signature(wiring, samples)
     answer = write_saved_model(wiring, scratch / SAVED_MODEL)
-    answers = _answers(answer, wiring, samples)
+    given = answers(answer, wiring, samples)
     index = np.unique(np.linspace(0, len(samples) - 1, min(CHECKED, len(samples))).astype(np.int64))
-    sample = Sample(wiring.arrays(samples.rows(index)), answers[index])
+    sample = Sample(wiring.arrays(samples.rows(index)), given[index])
     made = _litert(wiring, scratch)
     if isinstance(made, Served):
         check = _start_check(scratch, described, made, sample, parity_command, _kind16(wiring.model)[1])
@@ -90,7 +90,7 @@ def export(
         (scratch / SAVED_MODEL).replace(outputs / SAVED_MODEL)
         served = Served("saved_model", SAVED_MODEL, f"not LiteRT: {reason}")
     shutil.rmtree(scratch)
-    return Exported(described, served, answers)
+    return Exported(described, served, given)
 
 
 def write_saved_model(wiring: Wiring, folder: Path, batches: tuple[int, ...] = ()) -> Any:
@@ -210,16 +210,6 @@ def _check_saved_model(folder: Path, described: Signature, sample: Sample) -> No
             )
 
 
-def _answers(answer: Any, wiring: Wiring, samples: Samples) -> Any:
-    """What the model says about all samples, float32 (samples, …)."""
-    rows = max(1, min(MAX_ROWS, BATCH_BYTES // max(1, samples.bytes // len(samples))))
-    parts = []
-    for start in range(0, len(samples), rows):
-        named = wiring.arrays(samples.rows(slice(start, start + rows)))
-        parts.append(answer({name: tf.constant(each) for name, each in named.items()}).numpy())
-    return np.concatenate(parts)
-
-
 def _kind16(model: Any) -> tuple[Any, str]:
     """The model's config with every 16-bit dtype made float32, and which kind there was: float16, bfloat16 or none."""
     found: set[str] = set()
@@ -227,7 +217,9 @@ def _kind16(model: Any) -> tuple[Any, str]:
     def walk(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
             policy = value.get("class_name") == "DTypePolicy"
-            return {k: walk(v, "dtype" if (policy and k == "config") or key == "dtype" else k) for k, v in value.items()}
+            return {
+                k: walk(v, "dtype" if (policy and k == "config") or key == "dtype" else k) for k, v in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return type(value)(walk(each) for each in value)
         if key == "dtype" and isinstance(value, str) and value.removeprefix("mixed_") in {"float16", "bfloat16"}:

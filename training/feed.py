@@ -111,46 +111,61 @@ def _dtype(array: Any) -> str:
 
 
 class Order:
-    """The order of the training samples, a new one for every epoch. `epoch` is set by whoever counts them."""
+    """The order of the training samples, a new one for every epoch; `epoch` is the current one, set by who counts."""
 
     def __init__(self, samples: int, *seed: int) -> None:
-        self.epoch = 0
-        self._samples, self._seed = samples, seed
+        self.samples, self.epoch = samples, 0
+        self._seed = seed
 
-    def __call__(self) -> Any:
+    def __call__(self, epoch: int) -> Any:
         """A permutation of the sample indices, int64."""
-        return np.random.default_rng((*self._seed, self.epoch)).permutation(self._samples)
+        return np.random.default_rng((*self._seed, int(epoch))).permutation(self.samples)
 
 
 def training_batches(
-    samples: Samples, order: Order, batch: int, prepare: Callable[[Any, Any], Any], *, costly: bool
-) -> Any:
-    """A tf.data.Dataset: each pass over it is one epoch, in the order of that epoch; `prepare(named, y)` maps a batch,
-    on several cores when it is costly."""
+    samples: Samples, order: Order, batch: int, prepare: Callable[[Any, Any], Any], *, costly: bool, endless: bool
+) -> tuple[Any, int]:
+    """A tf.data.Dataset, and its batches per epoch; `prepare(named, y)` maps a batch, on several cores when it is costly.
+
+    Endless: epoch after epoch from the current one on, which spares a new iterator for each (20 ms). Else each pass
+    over the dataset is the epoch that is current when it begins.
+    """
     steps = -(-len(samples) // batch)
-    passes = tf.data.Dataset.from_tensors(0).map(
-        lambda _: _known(tf.numpy_function(order, [], tf.int64), (len(samples),))
-    )
+    if endless:
+        epochs = tf.data.Dataset.counter(order.epoch)
+        passes = epochs.map(lambda epoch: _known(tf.numpy_function(order, [epoch], tf.int64), (len(samples),)))
+    else:
+        once = tf.data.Dataset.from_tensors(0)
+        passes = once.map(
+            lambda _: _known(tf.numpy_function(lambda: order(order.epoch), [], tf.int64), (len(samples),))
+        )
     cut = passes.flat_map(
         lambda index: tf.data.Dataset.range(steps).map(lambda step: index[step * batch : (step + 1) * batch])
     )
-    return _finish(cut, samples, steps, prepare, costly=costly)
+    batches = _finish(cut, samples, prepare, costly=costly)
+    return batches if endless else batches.apply(tf.data.experimental.assert_cardinality(steps)), steps
 
 
-def validation_batches(samples: Samples, batch: int, prepare: Callable[[Any, Any], Any]) -> Any:
-    """A tf.data.Dataset over all samples once, in their own order."""
-    rows = max(batch, min(MAX_ROWS, BATCH_BYTES // max(1, samples.bytes // len(samples))))
+def validation_batches(samples: Samples, batch: int, prepare: Callable[[Any, Any], Any]) -> tuple[Any, int]:
+    """A tf.data.Dataset over all samples once, in their own order, and the number of its batches."""
+    rows = max(batch, big_batch(samples))
     steps = -(-len(samples) // rows)
     cut = tf.data.Dataset.range(steps).map(
         lambda step: tf.range(step * rows, tf.minimum((step + 1) * rows, len(samples)))
     )
-    return _finish(cut, samples, steps, prepare, costly=False)
+    return _finish(cut, samples, prepare, costly=False), steps
 
 
-def _finish(cut: Any, samples: Samples, steps: int, prepare: Callable[[Any, Any], Any], *, costly: bool) -> Any:
+def big_batch(samples: Samples) -> int:
+    """Rows in a batch that is not trained on: few enough to stay small, many enough to be quick."""
+    return int(max(1, min(MAX_ROWS, BATCH_BYTES // max(1, samples.bytes // len(samples)))))
+
+
+def _finish(cut: Any, samples: Samples, prepare: Callable[[Any, Any], Any], *, costly: bool) -> Any:
     take = _from_disk(samples) if samples.bytes > STREAM_BYTES else _from_memory(samples)
-    batches = cut.map(take).map(prepare, num_parallel_calls=tf.data.AUTOTUNE if costly else None)
-    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+    return (
+        cut.map(take).map(prepare, num_parallel_calls=tf.data.AUTOTUNE if costly else None).prefetch(tf.data.AUTOTUNE)
+    )
 
 
 def _from_memory(samples: Samples) -> Callable[[Any], Any]:
@@ -160,15 +175,15 @@ def _from_memory(samples: Samples) -> Callable[[Any], Any]:
 
 
 def _from_disk(samples: Samples) -> Callable[[Any], Any]:
-    """Rows straight from the memory map, sorted within the batch: the disk likes it, and a batch has no order."""
+    """Rows straight from the memory map, read in the order of the file, given in the order that was asked for."""
     kinds = [tf.string if each.dtype == "string" else tf.as_dtype(each.dtype) for each in samples.inputs]
+    arrays = [*(samples.x[each.name] for each in samples.inputs), samples.y]
 
     def read(index: Any) -> list[Any]:
-        index = np.sort(index)
-        rows = [np.asarray(samples.x[each.name][index]) for each in samples.inputs]
-        return [each.astype(object) if each.dtype.kind == "U" else each for each in rows] + [
-            np.asarray(samples.y[index])
-        ]
+        order = np.argsort(index)
+        back = np.argsort(order)
+        rows = [np.asarray(each[index[order]])[back] for each in arrays]
+        return [each.astype(object) if each.dtype.kind == "U" else each for each in rows]
 
     def take(index: Any) -> Any:
         *rows, y = tf.numpy_function(read, [index], [*kinds, tf.as_dtype(samples.y.dtype)])

@@ -17,7 +17,7 @@ from training.checkpoints import How, RoundHistory
 from training.contract import Contract, blame
 from training.feed import Order, Samples, training_batches, validation_batches
 from training.measure import best_index, from_logs, measure
-from training.signature import Wiring
+from training.signature import Wiring, answers
 from training.spec import DataSpec
 from training.worker import tell
 
@@ -78,7 +78,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         del epoch, logs
-        self.order.epoch = len(self.history.epochs)
+        self.order.epoch = len(self.history.epochs)  # for a team's own loop, which may call fit more than once
         self.began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -118,16 +118,18 @@ def fit(round_: Round, wiring: Wiring, data: Data, contract: Contract, keeper: K
 
     Raises WorkerFailed for faults of the team's code or model, and Diverged for a loss that is no number.
     """
-    done = len(keeper.history.epochs)
+    keeper.order.epoch = done = len(keeper.history.epochs)
     if done >= round_.epochs or keeper.should_stop:
         return replace(keeper.history, finished=True)
     model, goal = wiring.model, keeper.goal
-    with blame(contract.code, "model.py: augment failed" if contract.augment else "the data could not be fed"):
-        prepare, costly = _prepare(wiring, contract.augment), contract.augment is not None
-        train = training_batches(data.train, keeper.order, goal.batch_size, prepare, costly=costly)
-    validation = validation_batches(data.validation, goal.batch_size, _prepare(wiring, None))
     keeper.set_model(model)
-    keeper.measure = _own_measure(wiring, data.validation, validation, goal.metric)
+    keeper.measure = _own_measure(wiring, data.validation, goal.metric)
+    prepare, costly = _prepare(wiring, contract.augment), contract.augment is not None
+    with blame(contract.code, "model.py: augment failed" if costly else "the data could not be fed"):
+        train, steps = training_batches(
+            data.train, keeper.order, goal.batch_size, prepare, costly=costly, endless=not round_.hook
+        )
+    validation, validation_steps = validation_batches(data.validation, goal.batch_size, _prepare(wiring, None))
     if round_.hook:
         with blame(contract.code, f"model.py: {getattr(round_.hook, '__name__', 'the hook')} failed"):
             round_.hook(model, train, validation, epochs=round_.epochs - done, callbacks=[keeper])
@@ -137,7 +139,9 @@ def fit(round_: Round, wiring: Wiring, data: Data, contract: Contract, keeper: K
         with blame(contract.code, "model.py: the model could not be trained", _labels(data.spec)):
             model.fit(
                 train,
-                validation_data=validation,
+                steps_per_epoch=steps,
+                validation_data=validation.repeat(),
+                validation_steps=validation_steps,
                 epochs=round_.epochs,
                 initial_epoch=done,
                 callbacks=[keeper],
@@ -166,12 +170,9 @@ def _prepare(wiring: Wiring, augment: Callable[..., Any] | None) -> Callable[[An
     return prepare
 
 
-def _own_measure(wiring: Wiring, samples: Samples, batches: Any, metric: str) -> Callable[[], float]:
+def _own_measure(wiring: Wiring, samples: Samples, metric: str) -> Callable[[], float]:
     """Measures what Keras does not, by one more pass over the validation split."""
-    answer = tf.function(lambda x: wiring.answer(wiring.model(x, training=False)), reduce_retracing=True)
-
-    def run() -> float:
-        answers = np.concatenate([answer(x).numpy() for x, _ in batches])
-        return measure(wiring.spec.task, answers, samples.y)[metric]
-
-    return run
+    answer = tf.function(
+        lambda named: wiring.answer(wiring.model(wiring.arrange(named), training=False)), reduce_retracing=True
+    )
+    return lambda: measure(wiring.spec.task, answers(answer, wiring, samples), samples.y)[metric]

@@ -6,7 +6,7 @@ inputs, and always answers a classification with one probability per class and a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from registry.errors import ConfigError
 from registry.nouns import Signature, TensorSpec
-from training.feed import Samples
+from training.feed import Samples, big_batch
 from training.spec import DataSpec
 
 TRIED = 2
@@ -118,6 +118,15 @@ def signature(wiring: Wiring, samples: Samples) -> Signature:
     return Signature(
         spec.task, kind, inputs, (output,), spec.classes, spec.image_mode if kind == "image" else "", spec.target
     )
+
+
+def answers(function: Callable[[dict[str, Any]], Any], wiring: Wiring, samples: Samples) -> Any:
+    """What `function` gives for all samples, float32 (samples, …), in batches of named tensors."""
+    rows, parts = big_batch(samples), []
+    for start in range(0, len(samples), rows):
+        named = wiring.arrays(samples.rows(slice(start, start + rows)))
+        parts.append(function({name: tf.constant(each) for name, each in named.items()}).numpy())
+    return np.concatenate(parts)
 
 
 def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from training_parts import CNN, make_job, numbers, run_jobs, sentences, shop, waves
+from training_parts import CNN, PARITY, make_job, numbers, run_jobs, sentences, shop, waves
 
 from registry import codec
 from registry.files import sha256_file
@@ -79,7 +79,7 @@ ONE_VECTOR = """
 import keras
 def build_model(spec, attempt):
     model = keras.Sequential([keras.Input((len(spec.inputs),)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.Adam(0.1), loss="mse")
+    model.compile(keras.optimizers.Adam(0.3), loss="mse")
     return model
 """
 SUBCLASS = """
@@ -150,22 +150,24 @@ def build_model(spec, attempt):
 def kinds(tmp_path_factory):
     """Every kind of model, trained for a moment; name → what its worker left."""
     at = tmp_path_factory.mktemp("kinds")
+
+    def job(name, *given, **settings):
+        return make_job(at / name, *given, **({"parity_command": PARITY} | settings))
+
     jobs = [
-        make_job(at / "plain", epochs=6, metric="macro_f1"),
-        make_job(at / "augmented", AUGMENTED),
-        make_job(at / "hooks", BATCH_NORM_AND_HOOKS, files={"helper_of_mine.py": HELPER}),
-        make_job(at / "recurrent", RECURRENT, waves),
-        make_job(at / "float16", SIXTEEN.format(kind="float16")),
-        make_job(at / "bfloat16", SIXTEEN.format(kind="bfloat16")),
-        make_job(at / "text", TEXT, sentences),
-        make_job(at / "columns", MIXED_COLUMNS, shop),
-        make_job(at / "vector", ONE_VECTOR, numbers, metric="mae", threshold=0.2, epochs=40, patience=40),
-        make_job(at / "subclass", SUBCLASS),
-        make_job(at / "loaded", LOADED, png=True),
-        make_job(at / "uint8", UINT8),
-        make_job(at / "random", RANDOM),
-        make_job(at / "unchecked", parity_command=()),
-        make_job(at / "different", parity_command=("{python}", "-c", "raise SystemExit('they differ')")),
+        job("plain", epochs=6, metric="macro_f1"),
+        job("augmented", AUGMENTED),
+        job("hooks", BATCH_NORM_AND_HOOKS, files={"helper_of_mine.py": HELPER}),
+        job("recurrent", RECURRENT, waves),
+        job("float16", SIXTEEN.format(kind="float16")),
+        job("bfloat16", SIXTEEN.format(kind="bfloat16")),
+        job("text", TEXT, sentences),
+        job("columns", MIXED_COLUMNS, shop),
+        job("vector", ONE_VECTOR, numbers, metric="mae", threshold=0.5, epochs=12),
+        job("subclass", SUBCLASS),
+        job("loaded", LOADED, png=True, parity_command=()),
+        job("uint8", UINT8, parity_command=("{python}", "-c", "raise SystemExit('they differ')")),
+        job("random", RANDOM),
     ]
     return run_jobs(jobs)
 
@@ -180,7 +182,7 @@ def served_answers(outcome, name="validation"):
 
 
 @pytest.mark.parametrize(
-    "kind", ["plain", "augmented", "hooks", "float16", "bfloat16", "columns", "vector", "subclass", "uint8"]
+    "kind", ["plain", "augmented", "hooks", "float16", "bfloat16", "columns", "vector", "subclass"]
 )
 def test_what_litert_can_do_is_served_by_litert(kinds, kind):
     result = kinds[kind].result
@@ -220,13 +222,13 @@ def test_augmentation_is_off_in_what_is_served(kinds):
 
 
 def test_a_file_that_was_not_checked_is_not_served(kinds):
-    assert kinds["unchecked"].result.served == Served(
+    assert kinds["loaded"].result.served == Served(
         "saved_model", "saved_model", "not LiteRT: there is no command to check it with"
     )
 
 
 def test_a_file_that_differs_from_keras_is_not_served(kinds):
-    served = kinds["different"].result.served
+    served = kinds["uint8"].result.served
     assert served.engine == "saved_model"
     assert "they differ" in served.reason
 
@@ -269,7 +271,7 @@ def test_a_model_of_one_vector_still_takes_named_columns(kinds):
     answers, y = served_answers(kinds["vector"])
     assert np.abs(answers[:, 0] - y).mean() == pytest.approx(result.validation["mae"], abs=1e-4)
     assert result.reached
-    assert result.validation["mae"] < 0.2
+    assert result.validation["mae"] < 0.5
 
 
 def test_a_picture_model_takes_pixels_in_the_dtype_of_the_model(kinds):
