@@ -48,7 +48,7 @@ def _retrain(folder: Path, job: TrainJob, epochs: int, version: Path) -> TrainRe
 
     data = open_data(folder, contract)
     rounds = fresh_rounds(contract, data, job.epochs, job.max_attempts)
-    old = open_old_model(version, data, job.learning_rate)
+    old = open_old_model(version, contract.code, data, job.learning_rate)
     if isinstance(old, str):
         tell("note", text=f"the registered model cannot be fine-tuned: {old}; training from nothing")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from registry import codec
 from registry.errors import ConfigError, WorkerFailed
 from registry.nouns import Signature
-from training.contract import registered
+from training.contract import blame, registered
 from training.fit import Data
 from training.model_file import load_model
 from training.signature import wire
 
 TENTH = 0.1
+SHOWN = 10
 FALLBACK_RATE = 1e-4
 """For a schedule that begins with zero."""
 
@@ -44,24 +46,23 @@ class OldModel:
         model.optimizer.learning_rate = self.original
 
 
-def open_old_model(version: Path, data: Data, rate: float) -> OldModel | str:
+def open_old_model(version: Path, code: Path, data: Data, rate: float) -> OldModel | str:
     """The model in a registered version's folder, or in words why it cannot be fine-tuned on these data.
 
+    `code` is the code repository, whose registered layers the model may need; `rate` 0: a tenth of the compiled one.
     Raises Corrupt for a damaged file. A file that the scan refuses is not loaded, and that is the reason given.
     """
-    old = codec.read(Signature, version / "signature.json")
-    if why := changed(old, data):
+    if why := changed(codec.read(Signature, version / "signature.json"), data):
         return why
     file = version / "model.keras"
     try:
         model = load_model(file, registered(), compiled=True)
         if not getattr(model, "compiled", False):
             return "it was saved without an optimizer"
-        wire(model, data.spec, data.train, "the old model")
-    except WorkerFailed as error:  # code that it needs has gone
-        return str(error).splitlines()[0]
-    except ConfigError as error:
-        return str(error)
+        with blame(code, "it cannot be run"):
+            wire(model, data.spec, data.train, "the old model")
+    except (ConfigError, WorkerFailed) as error:  # code or data that it needs have gone
+        return str(error).splitlines()[0].replace(f"{file}: ", "")
     original = compiled_with(model)
     return OldModel(file, rate or TENTH * as_number(original), original)
 
@@ -72,17 +73,17 @@ def changed(old: Signature, data: Data) -> str:
     if old.task != spec.task:
         return f"it was made for {old.task}, the data are for {spec.task}"
     if old.classes != spec.classes:
-        new, gone = sorted(set(spec.classes) - set(old.classes)), sorted(set(old.classes) - set(spec.classes))
-        parts = [f"new: {', '.join(new)}"] * bool(new) + [f"gone: {', '.join(gone)}"] * bool(gone)
-        return f"the classes have changed ({'; '.join(parts) or 'another order'})"
+        return f"the classes have changed ({_difference(old.classes, spec.classes) or 'another order'})"
     if old.target != spec.target:
         return f"it predicts {old.target!r}, the data ask for {spec.target!r}"
-    had, have = {each.name for each in old.inputs}, {each.name for each in data.train.inputs}
-    if had != have:
-        new, gone = sorted(have - had), sorted(had - have)
-        parts = [f"new: {', '.join(new)}"] * bool(new) + [f"gone: {', '.join(gone)}"] * bool(gone)
-        return f"the inputs have changed ({'; '.join(parts)})"
+    if inputs := _difference([each.name for each in old.inputs], [each.name for each in data.train.inputs]):
+        return f"the inputs have changed ({inputs})"
     return ""
+
+
+def _difference(had: Sequence[str], have: Sequence[str]) -> str:
+    new, gone = sorted(set(have) - set(had)), sorted(set(had) - set(have))
+    return "; ".join(f"{word}: {', '.join(names[:SHOWN])}" for word, names in (("new", new), ("gone", gone)) if names)
 
 
 def compiled_with(model: Any) -> Any:

@@ -41,6 +41,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "keras.models": _names("Sequential Model Functional"),
     "keras.src.models.functional": _names("Functional"),
     "keras.src.models.sequential": _names("Sequential"),
+    "keras.src.applications.convnext": _names("LayerScale StochasticDepth"),
     "keras.dtype_policies": _names(
         "AWQDTypePolicy DTypePolicy DTypePolicyMap FloatDTypePolicy GPTQDTypePolicy Int4DTypePolicy"
         " QuantizedDTypePolicy QuantizedFloat8DTypePolicy"

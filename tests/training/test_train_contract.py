@@ -1,0 +1,35 @@
+"""What `model.py` offers, found out without running it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from registry.errors import ConfigError
+from training.contract import offers
+
+
+def test_functions_are_found_by_name(tmp_path):
+    (tmp_path / "model.py").write_text(
+        "from mine import fit, other as augment\nraise SystemExit\ndef load_data(folder): pass\nretrain = 1\n"
+        "class Net:\n    def build_model(self): pass\n"
+    )
+    found = [
+        name for name in ("load_data", "fit", "augment", "other", "retrain", "build_model") if offers(tmp_path, name)
+    ]
+    assert found == ["load_data", "fit", "augment"]
+
+
+def test_a_model_py_that_is_no_python_is_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"no model\.py"):
+        offers(tmp_path, "fit")
+    (tmp_path / "model.py").write_bytes(b"x = '\xff'\n")
+    with pytest.raises(ConfigError, match=r"model\.py"):
+        offers(tmp_path, "fit")
+
+
+@pytest.mark.parametrize("module", ["training.contract", "training.command", "training.model_file", "training.job"])
+def test_a_fault_is_found_before_tensorflow_is_imported(module):
+    code = f"import sys, {module}; print(*(name.partition('.')[0] for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert not {"tensorflow", "keras", "numpy", "matplotlib"} & set(done.stdout.split())
