@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from team import TRAINYARD, clean_environment
@@ -29,6 +31,16 @@ def started(team, *arguments):
     )  # fmt: skip
 
 
+def working_in(folder):
+    """The processes whose working folder is in `folder`."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):  # it has ended
+            if link.readlink().is_relative_to(folder):
+                found.append(link.parent.name)
+    return found
+
+
 def epochs_begun(team):
     logs = [path.read_text(encoding="utf-8", errors="replace") for path in team.home.glob("runs/*/train/worker.log")]
     return [
@@ -48,8 +60,7 @@ def test_a_run_stopped_while_training_goes_on_from_its_last_epoch(new_team, how)
     os.kill(process.pid, how)
     process.communicate(timeout=60)
     (run,) = new_team.runs("code")
-    worker_gone = lambda: not subprocess.run(["pgrep", "-f", str(run)], capture_output=True, check=False).stdout  # noqa: E731
-    wait_for(worker_gone)
+    wait_for(lambda: not working_in(run))
     done_before = max(epochs_begun(new_team))
     assert done_before < 60
     new_team.trainyard("run", "code")
