@@ -16,6 +16,7 @@ from typing import Any
 
 from pipelines.config import Config, Repositories
 from registry.errors import ConfigError
+from registry.nouns import DIRECTION
 
 NAME = "trainyard.toml"
 # Inclusive limits. A setting outside them can only be a slip.
@@ -222,9 +223,8 @@ def _cross_checks(config: Config) -> list[str]:
         for name in ("code", "dataset", "tests", "branch")
         if not getattr(config.repositories, name)
     ]
-    metrics = ("accuracy", "macro_f1", "loss", "brier", "ece", "mae", "rmse", "r2")
-    if config.gate.metric not in metrics:
-        faults.append(f"gate.metric: {config.gate.metric!r} is not one of {', '.join(metrics)}")
+    if config.gate.metric not in DIRECTION:
+        faults.append(f"gate.metric: {config.gate.metric!r} is not one of {', '.join(DIRECTION)}")
     faults += [
         f"repositories.{name}: holds a password; git's credential helper or a deploy key keeps it out of logs"
         for name in ("code", "dataset", "tests")

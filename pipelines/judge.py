@@ -9,19 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from registry.nouns import Evaluation, Metrics, Outcome, Policy, TestCase, TestReport, Verdict
-
-DIRECTION = {
-    "accuracy": 1,
-    "macro_f1": 1,
-    "r2": 1,
-    "loss": -1,
-    "brier": -1,
-    "ece": -1,
-    "mae": -1,
-    "rmse": -1,
-}
-"""The metrics that a policy may name: 1 when more is better, -1 when less is."""
+from registry.nouns import DIRECTION, Evaluation, Metrics, Outcome, Policy, TestCase, TestReport, Verdict
 
 ROUNDING = 1e-9
 """0.95 - 0.94 is a little more than 0.01 to a computer; nobody should be refused for that."""

@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator
 from datetime import datetime
 
-from pipelines.judge import DIRECTION
 from pipelines.markup import Block, Paragraph, Table
-from registry.nouns import Comparison, Evaluation, Metrics
+from registry.nouns import DIRECTION, Comparison, Evaluation, Metrics
 
 MAX_CLASSES = 20
 NAMES = {

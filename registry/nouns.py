@@ -10,6 +10,9 @@ Trigger = Literal["code", "dataset", "tests"]
 Task = Literal["classification", "regression"]
 Outcome = Literal["passed", "failed", "error", "skipped"]
 
+DIRECTION = {"accuracy": 1, "macro_f1": 1, "r2": 1, "loss": -1, "brier": -1, "ece": -1, "mae": -1, "rmse": -1}
+"""The metrics that a policy may name: 1 when more is better, -1 when less is."""
+
 
 def utc_now() -> str:
     """Now, in UTC, as ISO 8601 with seconds: `2026-11-21T00:47:04Z`."""

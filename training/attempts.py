@@ -10,11 +10,12 @@ from typing import Any
 import keras
 
 from registry.errors import WorkerFailed
+from registry.nouns import DIRECTION
 from training.checkpoints import Best, Checkpoints, History, Progress, RoundHistory, restore, variables
 from training.contract import Contract, blame, build, registered
 from training.feed import Order
 from training.fit import Data, Diverged, Goal, Keeper, Round, fit
-from training.measure import DIRECTION, best_index, reached
+from training.goal import best_index, reached
 from training.model_file import check_saveable
 from training.signature import Wiring, wire
 from training.worker import tell

@@ -18,7 +18,7 @@ from training.contract import registered
 from training.curves import draw_curves
 from training.export import export
 from training.feed import Samples
-from training.measure import measure, reached
+from training.goal import measure, reached
 from training.model_file import scan_model_file
 from training.signature import Wiring
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
     """The job, and the dataset that it is about. Raises ConfigError for a metric that does not suit the dataset."""
-    from training.measure import check_metric
+    from training.goal import check_metric
 
     job = codec.read(TrainJob, folder / "job.json")
     spec = codec.read(DataSpec, folder / "inputs" / "train" / "data.json")

@@ -7,9 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from pipelines.judge import DIRECTION
-from pipelines.workers.measures import Answers, Estimates, Floats, take, value
-from registry.nouns import Comparison
+from registry.nouns import DIRECTION, Comparison
+from training.measures import Answers, Estimates, Floats, take, value
 
 Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 2000

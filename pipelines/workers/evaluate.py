@@ -16,17 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.judge import DIRECTION
 from pipelines.workers.comparing import compare
 from pipelines.workers.feeding import Array, Mismatch, check_inputs, numbers, probabilities
 from pipelines.workers.jobs import EvaluateJob, Subject
-from pipelines.workers.measures import Answers, Estimates, classification, grade, join, regression
 from registry import codec
 from registry.errors import ConfigError, Corrupt, WorkerFailed
 from registry.files import sha256_file
-from registry.nouns import Evaluation, Metrics, Signature
+from registry.nouns import DIRECTION, Evaluation, Metrics, Signature
 from serving.engines import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
 from training.contract import FILE, offers
+from training.measures import Answers, Estimates, classification, grade, join, regression
 from training.spec import load_split
 from training.worker import tell, work
 

@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from pipelines.workers.measures import BINS, Estimates
 from registry.nouns import Metrics
+from training.measures import BINS, Estimates
 
 INK, SOFT, LINE, ACCENT, WARM = "#1f2933", "#616e7c", "#d9e0e6", "#2f6fb0", "#c8553d"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe0f1", "#6ba3d6", "#2f6fb0", "#173f6b"])

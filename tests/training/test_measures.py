@@ -9,10 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from pipelines.judge import DIRECTION
 from pipelines.workers.comparing import _student, compare
-from pipelines.workers.measures import Answers, Estimates, classification, grade, join, regression, take, value
-from training import measure as during_training
+from training.measures import Answers, Estimates, classification, grade, join, regression, take, value
 
 CLASSES = ("cat", "dog", "owl", "pig")
 
@@ -68,18 +66,6 @@ def test_a_regression_is_measured_as_scikit_learn_measures_it(pairs):
     assert found["rmse"] == pytest.approx(reference.root_mean_squared_error(truth, guess))
     assert found["loss"] == pytest.approx(reference.mean_squared_error(truth, guess))
     assert found["r2"] == pytest.approx(reference.r2_score(truth, guess))
-
-
-@given(answers())
-def test_training_measures_the_same(case):
-    """It may not import this room, and this room may not be known there: so they are held together here."""
-    truth, p = case
-    assert DIRECTION == during_training.DIRECTION
-    assert classification(graded(truth, p), CLASSES).values == pytest.approx(
-        during_training.measure("classification", p, truth)
-    )
-    found = regression(Estimates(truth.astype(float), p[:, 0].astype(float))).values
-    assert found == pytest.approx(during_training.measure("regression", p[:, :1], truth), nan_ok=True)
 
 
 @given(answers())
