@@ -7,12 +7,9 @@ trains from nothing as the training worker does, and keeps the better one.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from registry.nouns import TrainJob, TrainResult
 from training.contract import load_contract

@@ -6,11 +6,8 @@ In its folder: `job.json` (TrainJob), `inputs/code`, `inputs/train`, `inputs/val
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from registry.nouns import TrainResult
 from training.contract import load_contract

@@ -22,6 +22,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from registry.errors import ConfigError, PipelineError, WorkerFailed
+from training.heavy import import_tensorflow
 from training.spec import DataSpec
 
 FILE = "model.py"
@@ -49,7 +50,7 @@ def load_contract(code: Path) -> Contract:
     Raises ConfigError when it is missing, no Python, or without `build_model`; WorkerFailed when it raises.
     """
     compiled = _compile(code)
-    _import_heavy()
+    import_tensorflow()  # before their folder is importable: a file of theirs must not take the place of a module of ours
     sys.dont_write_bytecode = True  # sources are not ours to write into
     sys.path.insert(0, str(code))
     module = ModuleType("model")
@@ -177,12 +178,6 @@ def _compile(code: Path) -> CodeType:
         ) from None
     except ValueError as error:  # null bytes, or no UTF-8
         raise ConfigError(f"{FILE} is not Python: {error}", hint=HINT) from None
-
-
-def _import_heavy() -> None:
-    """Before the team's folder is importable, so that a file of theirs cannot take the place of a module of ours."""
-    for name in ("numpy", "tensorflow", "keras"):
-        importlib.import_module(name)
 
 
 def _within(filename: str, folder: Path) -> bool:

@@ -102,7 +102,6 @@ def write_saved_model(wiring: Wiring, folder: Path, batches: tuple[int, ...] = (
         return {name: wiring.answer(call(wiring.arrange(named)))}
 
     archive = keras.export.ExportArchive()
-    archive.track(wiring.model)
     functions = []
     for size in batches or (None,):
         specs = {
@@ -111,8 +110,15 @@ def write_saved_model(wiring: Wiring, folder: Path, batches: tuple[int, ...] = (
         }
         key = f"batch_{size}" if size else DEFAULT
         functions.append(archive.add_endpoint(key, serve, input_signature=[specs]))
+    if any(_uses_more_than_variables(each.get_concrete_function()) for each in functions):
+        archive.track(wiring.model)  # finds tables, but traces the whole model twice more to do so
     archive.write_out(str(folder), verbose=False)
     return lambda named: functions[0](named)[name]
+
+
+def _uses_more_than_variables(function: Any) -> bool:
+    """Whether a traced function refers to tables or other resources: variables the archive finds by itself."""
+    return len(function.captured_inputs) != len(function.variables)
 
 
 def _litert(wiring: Wiring, scratch: Path) -> Served | str:

@@ -25,6 +25,8 @@ STREAM_BYTES = 1 << 30
 BATCH_BYTES = 1 << 20
 """Validation runs in batches of about this size, when that is more than the batch size of training."""
 MAX_ROWS = 1024
+plain = tf.autograph.experimental.do_not_convert
+"""For functions of tensors that are ours: there is nothing in them to rewrite, and looking for it takes time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +135,14 @@ def training_batches(
     steps = -(-len(samples) // batch)
     if endless:
         epochs = tf.data.Dataset.counter(order.epoch)
-        passes = epochs.map(lambda epoch: _known(tf.numpy_function(order, [epoch], tf.int64), (len(samples),)))
+        passes = epochs.map(plain(lambda epoch: _known(tf.numpy_function(order, [epoch], tf.int64), (len(samples),))))
     else:
         once = tf.data.Dataset.from_tensors(0)
         passes = once.map(
-            lambda _: _known(tf.numpy_function(lambda: order(order.epoch), [], tf.int64), (len(samples),))
+            plain(lambda _: _known(tf.numpy_function(lambda: order(order.epoch), [], tf.int64), (len(samples),)))
         )
     cut = passes.flat_map(
-        lambda index: tf.data.Dataset.range(steps).map(lambda step: index[step * batch : (step + 1) * batch])
+        plain(lambda index: tf.data.Dataset.range(steps).map(plain(lambda i: index[i * batch : (i + 1) * batch])))
     )
     batches = _finish(cut, samples, prepare, costly=costly)
     return batches if endless else batches.apply(tf.data.experimental.assert_cardinality(steps)), steps
@@ -151,7 +153,7 @@ def validation_batches(samples: Samples, batch: int, prepare: Callable[[Any, Any
     rows = max(batch, big_batch(samples))
     steps = -(-len(samples) // rows)
     cut = tf.data.Dataset.range(steps).map(
-        lambda step: tf.range(step * rows, tf.minimum((step + 1) * rows, len(samples)))
+        plain(lambda step: tf.range(step * rows, tf.minimum((step + 1) * rows, len(samples))))
     )
     return _finish(cut, samples, prepare, costly=False), steps
 
@@ -162,7 +164,8 @@ def big_batch(samples: Samples) -> int:
 
 
 def _finish(cut: Any, samples: Samples, prepare: Callable[[Any, Any], Any], *, costly: bool) -> Any:
-    take = _from_disk(samples) if samples.bytes > STREAM_BYTES else _from_memory(samples)
+    take = plain(_from_disk(samples) if samples.bytes > STREAM_BYTES else _from_memory(samples))
+    prepare = prepare if costly else plain(prepare)
     return (
         cut.map(take).map(prepare, num_parallel_calls=tf.data.AUTOTUNE if costly else None).prefetch(tf.data.AUTOTUNE)
     )

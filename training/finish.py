@@ -43,8 +43,9 @@ class Trained:
 def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -> TrainResult:
     """Fill `outputs/` and describe it. Whether the threshold is reached is judged by the exported endpoint's answers."""
     outputs = folder / "outputs"
-    shutil.rmtree(outputs, ignore_errors=True)
-    outputs.mkdir()
+    outputs.mkdir(exist_ok=True)
+    for left in outputs.iterdir():  # by a worker that was killed here; the folder itself may be a mount
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     exported = export(trained.wiring, validation, outputs, job.parity_command, _keep(trained, outputs))
     codec.save(exported.signature, outputs / "signature.json")
     values = measure(trained.wiring.spec.task, exported.answers, validation.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from registry import codec
 from registry.nouns import TrainJob, TrainResult
 from training.contract import FILE, Contract
+from training.heavy import import_tensorflow
 from training.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def train_by_command(
 
     file = run_command(job, folder, epochs, model)
     scan_model_file(file)  # before TensorFlow is imported: a wrong file is told at once
+    import_tensorflow()
 
     from training.checkpoints import History
     from training.feed import open_samples
@@ -82,4 +85,6 @@ def train_by_command(
     note = f"trained by {' '.join(job.command)}" if model is None else f"retrained by {' '.join(job.command)}"
     history = History(job.metric, job.threshold, job.seed)
     trained = Trained(wiring, "command", note, 0, epochs, history, file)
-    return finish(job, trained, validation, folder)
+    result = finish(job, trained, validation, folder)
+    shutil.rmtree(folder / "command")
+    return result
