@@ -84,7 +84,8 @@ def export(
         reason = made
     if isinstance(made, Served) and not reason:
         (scratch / TFLITE).replace(outputs / TFLITE)
-        served = made
+        checked = f"{made.reason}; answers like Keras on {len(index)} validation samples, one by one and in batches"
+        served = replace(made, reason=checked)
     else:
         _check_saved_model(scratch / SAVED_MODEL, described, sample)
         (scratch / SAVED_MODEL).replace(outputs / SAVED_MODEL)
