@@ -198,12 +198,14 @@ def test_a_body_that_is_too_large_is_refused_and_the_server_goes_on(live, start)
     status, _, answer = ask(url, "POST", "/predict", b"x" * (1 << 20) + b"x")
     assert (status, answer["error"]) == (413, "the body is larger than 1048576 bytes")
 
-    def chunks():
-        for _ in range(40):
+    def chunks():  # not much over the limit: the server hangs up after it, and what is still on its way would break
+        for _ in range(17):
             yield b" " * (1 << 16)
 
     assert ask(url, "POST", "/predict", chunks())[0] == 413  # http.client sends it in chunks
-    status, _, answer = ask(url, "POST", "/predict", chunks(), {"Transfer-Encoding": "chunked"})  # which these are not
+    status, _, answer = ask(
+        url, "POST", "/predict", iter([b" " * 64]), {"Transfer-Encoding": "chunked"}
+    )  # this is none
     assert status == 400
     assert answer["error"].startswith("the body cannot be read: Invalid chunk size")
     assert ask(url, "GET", "/health/ready")[0] == 200
