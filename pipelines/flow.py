@@ -31,6 +31,11 @@ def perform(context: Context, folder: RunFolder, name: str) -> StepRecord:
     """
     before, stopped = _before(folder, name)
     if name == "notify":
+        if before and not stopped and not folder.record(before):
+            raise ConfigError(
+                f"{folder.root}: there is no verdict yet, step {before} has not run",
+                hint=f"trainyard step {before} --run {folder.root}",
+            )
         return _run(context, folder, name)
     if (old := folder.record(name)) and old.final:
         context.progress.done(name, "done" if name == "resolve" else "done before", old.seconds)
@@ -69,8 +74,8 @@ def execute(context: Context, folder: RunFolder) -> StepRecord:
 def decided(folder: RunFolder) -> StepRecord | None:
     """The record that decided a finished run; None when steps are still to be done."""
     *steps, notify = FLOWS[folder.run.trigger]
-    records = folder.records(steps)
-    if not records or not records[-1].final or not folder.record(notify):
+    records, told = folder.records(steps), folder.record(notify)
+    if not records or not records[-1].final or not told or not told.final:
         return None
     return records[-1] if records[-1].outcome != "done" or records[-1].step == steps[-1] else None
 
@@ -79,8 +84,9 @@ def _notify(context: Context, folder: RunFolder) -> None:
     """A mail that cannot be written changes no verdict; what hindered it is told, and recorded."""
     try:
         perform(context, folder, "notify")
-    except PipelineError as error:
-        context.progress.note(f"notify: {error}" + (f" (hint: {error.hint})" if error.hint else ""))
+    except (PipelineError, OSError) as error:
+        hint = getattr(error, "hint", "")
+        context.progress.note(f"notify: {error}" + (f" (hint: {hint})" if hint else ""))
 
 
 def _until_decided(context: Context, folder: RunFolder, steps: tuple[str, ...]) -> StepRecord:
@@ -112,6 +118,8 @@ def _before(folder: RunFolder, name: str) -> tuple[str, StepRecord | None]:
 def _run(context: Context, folder: RunFolder, name: str) -> StepRecord:
     step: Any = import_module(f"pipelines.steps.{name}")
     started_at, watch = utc_now(), Stopwatch()
+    if name != "notify":
+        folder.forget("notify")  # what it told was about an earlier try
 
     def keep(outcome: Any, note: str, hint: str = "", code: int = 0) -> StepRecord:
         record = StepRecord(name, outcome, note, started_at, watch.seconds, hint, code)

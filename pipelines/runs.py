@@ -85,6 +85,10 @@ class RunFolder:
         """Write the record of a step that has ended."""
         codec.save(record, self.root / "steps" / f"{record.step}.json")
 
+    def forget(self, step: str) -> None:
+        """Have the step run once more."""
+        (self.root / "steps" / f"{step}.json").unlink(missing_ok=True)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One process at a time; a second one gets TryAgain. The kernel lets go when the holder dies."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import keyword
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -59,6 +61,13 @@ class TensorSpec:
     low: float | None = None
     """The smallest value that a request may hold; null: any finite one."""
     high: float | None = None
+
+    @property
+    def tensor(self) -> str:
+        """What the served file calls it: its name, or, for one that TensorFlow cannot carry, an identifier made of it."""
+        if self.name.isascii() and self.name.isidentifier() and not keyword.iskeyword(self.name):
+            return self.name
+        return f"input_{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)

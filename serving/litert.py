@@ -37,6 +37,7 @@ class LiteRT:
     def __init__(self, folder: Path, signature: Signature, served: Served, threads: int) -> None:
         self._signature = signature
         self._batches = served.batches
+        self._tensors = {each.name: each.tensor for each in signature.inputs}
         self._path = folder / served.path
         if not self._path.is_file():
             raise Corrupt(f"{self._path}: the served file is missing")
@@ -60,7 +61,8 @@ class LiteRT:
     def _run(self, runners: dict[int, Runner], inputs: Arrays, start: int, stop: int, batch: int) -> dict[str, Array]:
         runner = runners[batch if self._batches else 0]
         try:
-            outputs = runner(**cut(inputs, start, stop, batch))
+            rows = cut(inputs, start, stop, batch)
+            outputs = runner(**{self._tensors[name]: array for name, array in rows.items()})
         except (RuntimeError, ValueError) as error:  # all that the interpreter raises; it stays usable
             raise EngineError(" ".join(str(error).split())) from error
         return outputs if batch == stop - start else {name: array[: stop - start] for name, array in outputs.items()}
@@ -80,12 +82,12 @@ class LiteRT:
 
     def _compare(self, what: str, wanted: tuple[Any, ...], found: dict[str, Any]) -> None:
         """Names and dtypes; shapes too where both sides fix them. The file's own order means nothing."""
-        if found.keys() != {each.name for each in wanted}:
-            raise Corrupt(f"{self._path}: {what}s {sorted(found)}, the signature says {[w.name for w in wanted]}")
+        if found.keys() != {each.tensor for each in wanted}:
+            raise Corrupt(f"{self._path}: {what}s {sorted(found)}, the signature says {[w.tensor for w in wanted]}")
         for spec in wanted:
-            kind = np.dtype(found[spec.name]["dtype"])
+            kind = np.dtype(found[spec.tensor]["dtype"])
             name = "string" if kind.kind in "SUO" else kind.name
-            shape = tuple(int(each) for each in found[spec.name]["shape_signature"])
+            shape = tuple(int(each) for each in found[spec.tensor]["shape_signature"])
             same = len(shape) in {0, len(spec.shape)} and all(
                 -1 in {ours, theirs} or ours == theirs
                 for ours, theirs in zip((-1 if s is None else s for s in spec.shape[1:]), shape[1:], strict=False)

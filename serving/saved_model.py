@@ -31,7 +31,7 @@ class SavedModel:
             raise Corrupt(f"{path}: TensorFlow cannot load it: {' '.join(str(error).split())[:500]}") from error
         takes = set(self._function.structured_input_signature[1])
         gives = set(self._function.structured_outputs)
-        if takes != {each.name for each in signature.inputs} or gives != {each.name for each in signature.outputs}:
+        if takes != {each.tensor for each in signature.inputs} or gives != {each.name for each in signature.outputs}:
             raise Corrupt(f"{path}: {sorted(takes)} -> {sorted(gives)} is not what the signature says")
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
@@ -43,7 +43,7 @@ class SavedModel:
 
     def _run(self, inputs: Arrays) -> dict[str, Array]:
         try:
-            tensors = {each.name: tf.constant(inputs[each.name], each.dtype) for each in self._signature.inputs}
+            tensors = {each.tensor: tf.constant(inputs[each.name], each.dtype) for each in self._signature.inputs}
             return {name: tensor.numpy() for name, tensor in self._function(**tensors).items()}
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise EngineError(" ".join(str(error).split())[:500]) from error

@@ -99,14 +99,15 @@ def write_saved_model(wiring: Wiring, folder: Path, batches: tuple[int, ...] = (
     call = functools.partial(wiring.model.__call__, training=False)
     name = wiring.output
 
-    def serve(named: Any) -> Any:
+    def serve(tensors: Any) -> Any:
+        named = {each.name: tensors[each.tensor] for each in wiring.inputs}
         return {name: wiring.answer(call(wiring.arrange(named)))}
 
     archive = keras.export.ExportArchive()
     functions = []
     for size in batches or (None,):
         specs = {
-            each.name: tf.TensorSpec((size, *each.shape[1:]), tf.as_dtype(each.dtype), name=each.name)
+            each.tensor: tf.TensorSpec((size, *each.shape[1:]), tf.as_dtype(each.dtype), name=each.tensor)
             for each in wiring.inputs
         }
         key = f"batch_{size}" if size else DEFAULT
@@ -114,7 +115,7 @@ def write_saved_model(wiring: Wiring, folder: Path, batches: tuple[int, ...] = (
     if any(_uses_more_than_variables(each.get_concrete_function()) for each in functions):
         archive.track(wiring.model)  # finds tables, but traces the whole model twice more to do so
     archive.write_out(str(folder), verbose=False)
-    return lambda named: functions[0](named)[name]
+    return lambda tensors: functions[0](tensors)[name]
 
 
 def _uses_more_than_variables(function: Any) -> bool:
@@ -206,7 +207,7 @@ def _check_saved_model(folder: Path, described: Signature, sample: Sample) -> No
     rows = len(sample.answers)
     for batch in (1, 2, 7, rows):
         index = np.arange(batch) % rows
-        tensors = {each.name: tf.constant(sample.inputs[each.name][index]) for each in described.inputs}
+        tensors = {each.tensor: tf.constant(sample.inputs[each.name][index]) for each in described.inputs}
         found = function(**tensors)[described.outputs[0].name].numpy()
         wanted = sample.answers[index]
         difference = np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), SMALL)

@@ -6,7 +6,6 @@ run that was killed goes on with the same batches that it would have had.
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +62,6 @@ def open_samples(folder: Path, contract: Contract | None) -> Samples:
         with blame(contract.code, "model.py: load_data failed"):
             loaded = contract.load_data(split.files)
         samples = _loaded(loaded, split.spec)
-    _check_names(samples.inputs)
     if samples.bytes <= STREAM_BYTES:
         arrays = {name: np.ascontiguousarray(array) for name, array in samples.x.items()}
         samples = Samples(samples.inputs, arrays, np.asarray(samples.y))
@@ -92,15 +90,6 @@ def _loaded(loaded: Any, spec: DataSpec) -> Samples:
         y = y.astype(np.float32).reshape(len(y), -1)
     inputs = tuple(TensorSpec(name, (None, *each.shape[1:]), _dtype(each)) for name, each in arrays.items())
     return Samples(inputs, arrays, y[:, 0])
-
-
-def _check_names(inputs: tuple[TensorSpec, ...]) -> None:
-    for each in inputs:
-        if not (each.name.isascii() and each.name.isidentifier()) or keyword.iskeyword(each.name):
-            raise ConfigError(
-                f"{each.name!r} cannot be the name of a model's input",
-                hint="rename it in the dataset: letters, digits and underscores, no digit first, no word of Python",
-            )
 
 
 def _array(value: Any) -> Any:

@@ -45,4 +45,4 @@ def main(args: argparse.Namespace, config: Config) -> int:
                 context.progress.stop()
     if args.json and record:
         print(json.dumps({"run": folder.run.id, **json.loads(codec.to_json(record))}))
-    return 0
+    return record.exit_code if record else 0

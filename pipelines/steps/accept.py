@@ -30,7 +30,7 @@ def main(context: Context, folder: RunFolder) -> str:
     """
     run = folder.run
     if run.trigger == "tests":
-        if not folder.split("holdout").exists():
+        if not (folder.root / "validate" / "result.json").exists():  # the splits stand before, and may be half
             prepare(context, folder)
         versions = dict.fromkeys(each for each in (run.candidate, run.parent) if each is not None)
     else:

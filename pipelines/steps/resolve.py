@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -32,17 +33,32 @@ class Request:
 
 def resolve(context: Context, request: Request, root: Path | None = None) -> RunFolder:
     """Find or make the run's folder: `root`, or one under the home that is named by the run's id."""
+    watch = Stopwatch()
     if root and (root / "run.json").exists():
-        return RunFolder(root)  # a build that was started again goes on with its own run
-    watch, run = Stopwatch(), _run(context, request)
-    folder = RunFolder(root or context.config.runs / run.id)
-    try:
-        codec.save_new(run, folder.root / "run.json")
-    except FileExistsError:
+        folder = RunFolder(root)  # a build that was started again goes on with its own run
+        _must_be_asked_for(folder, request)
+        run = folder.run
+    else:
+        run = _run(context, request)
+        folder = RunFolder(root or context.config.runs / run.id)
+        with contextlib.suppress(FileExistsError):
+            codec.save_new(run, folder.root / "run.json")
+    if folder.record("resolve"):
         return folder
     note = ", ".join(f"{name} {getattr(run.sources, name)[:7]}" for name in ("code", "dataset", "tests"))
     folder.keep(StepRecord("resolve", "done", note, run.created_at, watch.seconds))
     return folder
+
+
+def _must_be_asked_for(folder: RunFolder, request: Request) -> None:
+    """A folder that is left from another build must not swallow a new push."""
+    run = folder.run
+    others = [f"{name} {sha[:7]}" for name, sha in request.commits.items() if getattr(run.sources, name) != sha]
+    if run.trigger != request.trigger or others or (request.forced and not run.forced):
+        raise ConfigError(
+            f"{folder.root} holds run {run.id}, which a push to {run.trigger} started; it is not the one asked for",
+            hint="give each build a folder of its own, e.g. --run run-$BUILD_NUMBER",
+        )
 
 
 def main(_context: Context, folder: RunFolder) -> str:
