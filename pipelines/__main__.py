@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from pipelines.signals import Terminated, raise_on_sigterm
-from registry.errors import PipelineError
+from registry.errors import PipelineError, from_os_error
 
 COMMANDS = {
     "demo": "everything once, on this machine: push, train, approve, predict, retrain, roll back",
@@ -37,14 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(arguments)
     except PipelineError as error:
         return tell(error, " ".join(arguments[:1]), as_json="--json" in arguments)
+    except BrokenPipeError:  # the reader of our stdout has gone, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        told = from_os_error(error)
+        if told is None:
+            raise
+        return tell(told, " ".join(arguments[:1]), as_json="--json" in arguments)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except Terminated:
         return 143
-    except BrokenPipeError:  # the reader of our stdout has gone, e.g. `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def tell(error: PipelineError, command: str, *, as_json: bool = False) -> int:

@@ -87,7 +87,6 @@ class Serving:
     max_body_mb: int = 16
     max_instances: int = 256
     timeout_seconds: int = 30
-    go_live: Literal["process"] = "process"
 
 
 @dataclass(frozen=True, slots=True)

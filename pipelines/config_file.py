@@ -276,5 +276,8 @@ def outcome_settings(config: Config) -> dict[str, Any]:
         "retraining": dataclasses.asdict(config.retraining),
         "gate": dataclasses.asdict(config.gate),
         "acceptance": dataclasses.asdict(config.acceptance),
+        "serving": {
+            key: value for key, value in dataclasses.asdict(config.serving).items() if key not in {"host", "port"}
+        },
         "runner": config.runner.kind,
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.context import Context
 from pipelines.runs import RunFolder, StepRecord, Stopwatch
-from registry.errors import ConfigError, PipelineError, Rejected
+from registry.errors import ConfigError, PipelineError, Rejected, from_os_error
 from registry.nouns import Trigger, utc_now
 
 _LEARN = ("evaluate", "gate", "register", "accept", "notify")
@@ -45,9 +45,9 @@ def perform(context: Context, folder: RunFolder, name: str) -> StepRecord:
     if stopped:
         return stopped
     if before:
-        raise ConfigError(
-            f"{folder.root}: step {before} has not run yet", hint=f"trainyard step {before} --run {folder.root}"
-        )
+        failed = folder.record(before)
+        how = f"has failed: {failed.note}" if failed else "has not run yet"
+        raise ConfigError(f"{folder.root}: step {before} {how}", hint=f"trainyard step {before} --run {folder.root}")
     return _run(context, folder, name)
 
 
@@ -94,7 +94,10 @@ def _until_decided(context: Context, folder: RunFolder, steps: tuple[str, ...]) 
         try:
             record = perform(context, folder, name)
         except PipelineError:
-            record = folder.record(name)  # type: ignore[assignment]  # _run has written it
+            failed = folder.record(name)
+            if failed is None:  # not even that could be written
+                raise
+            record = failed
         if record.outcome != "done":
             break
     return record
@@ -139,6 +142,13 @@ def _run(context: Context, folder: RunFolder, name: str) -> StepRecord:
     except PipelineError as error:
         keep("failed", str(error), error.hint, error.exit_code)
         raise
+    except OSError as error:
+        told = from_os_error(error)
+        if told is None:
+            keep("failed", f"a bug in Trainyard: {error!r}", "please report it with the traceback above", 1)
+            raise
+        keep("failed", str(told), told.hint, told.exit_code)
+        raise told from error
     except Exception as bug:
         keep("failed", f"a bug in Trainyard: {bug!r}", "please report it with the traceback above", 1)
         raise

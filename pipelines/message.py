@@ -128,7 +128,7 @@ def subject(facts: MailFacts) -> str:
     elif facts.status == "failed":
         said = f"failed{' in ' + facts.failed_step if facts.failed_step else ''}: {facts.error}"
     elif facts.status == "kept":
-        said = f"{facts.live} stays{_numbers(facts)}"
+        said = f"{facts.candidate} stays{_numbers(facts)}"
     else:
         said = f"new tests: {_tested(facts)}"
     return clean(f"[{facts.run.model}] {said}", MAX_SUBJECT)
@@ -190,7 +190,7 @@ def _title(facts: MailFacts) -> str:
         case "failed":
             return f"The run for {model} stopped before there was a verdict"
         case "kept":
-            return f"{model}: {facts.live} stays, it is good enough for the new data, too"
+            return f"{model}: {facts.candidate} stays, it is good enough for the new data, too"
         case "tested":
             return f"{model}: the new tests were tried: {_tested(facts)}"
 
@@ -202,7 +202,7 @@ def _sections(facts: MailFacts, cid: str) -> Iterator[Section]:
         blocks = list(measures.blocks(facts.evaluation, _metric(facts), facts.candidate, facts.live))
         if cid:
             blocks.append(Picture(cid, "what the model answered against what was right, on the holdout"))
-        yield Section("Is it better?", tuple(blocks))
+        yield Section("Is it still good?" if facts.status == "kept" else "Is it better?", tuple(blocks))
     trials = _trial(facts.candidate, facts.acceptance)
     if facts.live_apart:
         trials += _trial(f"live {facts.live}", facts.live_acceptance)[:1]  # the alarm has told the rest

@@ -12,6 +12,8 @@ Anything else is a bug: it keeps its traceback and ends with 1.
 
 from __future__ import annotations
 
+import errno
+
 
 class PipelineError(Exception):
     """A fault told in one line, with a hint that names the next action."""
@@ -45,6 +47,16 @@ class TryAgain(PipelineError):
     """The same command may work later."""
 
     exit_code = 75
+
+
+def from_os_error(error: OSError) -> PipelineError | None:
+    """What a person can do about a disk that refuses; None for what is no matter of the disk: a bug keeps its traceback."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return TryAgain(f"{where}{error.strerror}", hint="free some space; then the same command goes on")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}:
+        return ConfigError(f"{where}{error.strerror}", hint="`trainyard doctor` tells what this user may write")
+    return None
 
 
 BY_NAME: dict[str, type[PipelineError]] = {

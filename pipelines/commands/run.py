@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from pipelines import flow
 from pipelines.config import Config
+from pipelines.config_file import secret
 from pipelines.context import Context
+from pipelines.mail import deliver
 from pipelines.progress import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.resolve import Request, resolve
@@ -39,6 +42,7 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
     folder = resolve(context, request)
     record = flow.decided(folder)
     if record:
+        send_waiting(config)
         say(
             f"nothing new: run {folder.run.id} of the same commits, settings and live version has ended ({record.note})"
         )
@@ -49,6 +53,15 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
         say(f"  hint: {record.hint}")
     say(f"  everything about it: {folder.root}")
     return folder, record
+
+
+def send_waiting(config: Config) -> None:
+    """Send mails that an earlier run could not send; what hinders them was told when they were written."""
+    outbox = Path(config.home) / "outbox"
+    if config.mail.host and any((outbox / "pending").glob("*.eml")):
+        sent = deliver(outbox, config.mail, secret("SMTP_PASSWORD")).sent
+        if sent:
+            say(f"{len(sent)} mails that waited were sent")
 
 
 def verdict(trigger: Trigger, record: StepRecord) -> str:

@@ -37,6 +37,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
         record = folder.record("resolve")
     else:
         folder = RunFolder(args.run)
+        assert folder.run  # raises for a folder that holds none, before anything is written there
         with folder.locked():
             context.progress.start(f"run {folder.run.id}", [args.name])
             try:

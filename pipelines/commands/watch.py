@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines import git
-from pipelines.commands.run import run_pipeline, say
+from pipelines.commands.run import run_pipeline, say, send_waiting
 from pipelines.config import Config
 from pipelines.signals import Terminated
 from pipelines.steps.resolve import Request
@@ -81,6 +81,7 @@ class Watcher:
         seen, heads = self._seen(), self._heads()
         new = [name for name in TRIGGERS if name in heads and heads[name] != seen.get(name)]
         if not new or len(heads | seen) < len(TRIGGERS):
+            send_waiting(self.config)
             return 0  # nothing new, or a repository that nobody has seen yet
         trigger = new[0]
         say(f"new in {', '.join(f'{name} {heads[name][:7]}' for name in new)}")
@@ -95,6 +96,8 @@ class Watcher:
             say(f"FAILED: push to {trigger}: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
             code = error.exit_code
         if code != TryAgain.exit_code:
+            if trigger != "tests" and "tests" in seen:
+                heads["tests"] = seen["tests"]  # the live release must meet new tests, too: the next look runs them
             write_whole(self.file, json.dumps({"schema": 1, "seen": seen | heads}).encode())
         return code
 

@@ -45,6 +45,8 @@ def _facts(context: Context, folder: RunFolder) -> MailFacts:
     last = records[-1]
     version = run.candidate if run.trigger == "tests" else candidates.find_run(context.store, run.model, run.id)
     acceptance, live = (_trial(context, folder, each) for each in (version, run.parent))
+    kept = last.outcome == "enough"
+    measured = "before" if kept else "evaluate"
     facts: dict[str, Any] = _failure(last) if last.outcome == "failed" else {}
     if acceptance and acceptance.accepted and version != run.parent:
         facts |= _approval(context, version or 0)
@@ -53,14 +55,14 @@ def _facts(context: Context, folder: RunFolder) -> MailFacts:
         status=_status(last, run.trigger),
         sender=config.mail.sender,
         to=config.mail.to,
-        version=version if acceptance else None,
+        version=(run.parent or run.candidate) if kept else version if acceptance else None,
         live_version=run.parent,
-        note=last.note if last.outcome == "enough" else "",
+        note=last.note if kept else "",
         verdict=_read(Verdict, folder.root / "gate" / "verdict.json"),
-        evaluation=_read(Evaluation, folder.root / "evaluate" / "result.json"),
+        evaluation=_read(Evaluation, folder.root / measured / "result.json"),
         acceptance=acceptance,
         live_acceptance=live,
-        picture=_picture(folder.outputs("evaluate")),
+        picture=_picture(folder.outputs(measured)),
         changes=_changes(folder),
         seconds=tuple((each.step, each.seconds) for each in records),
         places=(("run folder", str(folder.root)), ("registry", config.registry.url)),

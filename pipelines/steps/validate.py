@@ -15,6 +15,17 @@ SHOWN = 5  # faults in the message; validation.json has them all
 def main(context: Context, folder: RunFolder) -> str:
     """Raises ConfigError with the faults; `validate/outputs` holds `validation.json`, `junit.xml` and `data/`."""
     found = prepare(context, folder)
+    expectations = _expectations(context, folder)
+    counts = ", ".join(f"{count} {split}" for split, count in found.samples.items())
+    return f"{counts} samples; {expectations}" if expectations else f"{counts} samples"
+
+
+def prepare(context: Context, folder: RunFolder) -> Validation:
+    """Check the dataset and write its splits, by a worker; raises ConfigError with the faults."""
+    job = folder.job("validate")
+    codec.save(PrepareJob(dataset=context.url("dataset").rstrip("/").rpartition("/")[2]), job / "job.json")
+    context.work("validate", "training.prepare", job, {"dataset": folder.sources / "dataset"})
+    found = codec.read(Validation, job / "result.json")
     if not found.ok:
         words = [f"{fault.check}: {'; '.join(fault.messages)}" for fault in found.faults[:SHOWN]]
         more = len(found.faults) - SHOWN
@@ -27,17 +38,7 @@ def main(context: Context, folder: RunFolder) -> str:
                 f"see {folder.outputs('validate')}/validation.json",
             ),
         )
-    expectations = _expectations(context, folder)
-    counts = ", ".join(f"{count} {split}" for split, count in found.samples.items())
-    return f"{counts} samples; {expectations}" if expectations else f"{counts} samples"
-
-
-def prepare(context: Context, folder: RunFolder) -> Validation:
-    """Check the dataset and write its splits, by a worker."""
-    job = folder.job("validate")
-    codec.save(PrepareJob(dataset=context.url("dataset").rstrip("/").rpartition("/")[2]), job / "job.json")
-    context.work("validate", "training.prepare", job, {"dataset": folder.sources / "dataset"})
-    return codec.read(Validation, job / "result.json")
+    return found
 
 
 def _expectations(context: Context, folder: RunFolder) -> str:

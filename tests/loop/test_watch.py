@@ -29,6 +29,17 @@ def test_each_new_commit_is_acted_upon_once_over_restarts_too(broken):
     assert (len(broken.runs("code")), len(broken.runs("dataset"))) == (1, 1)
 
 
+def test_new_tests_are_run_even_when_a_run_for_data_has_taken_them_along(broken):
+    broken.trainyard("watch", "--once", code=2)
+    broken.push("dataset", "more data")
+    broken.push("tests", "and new tests")
+    assert "new in dataset" in broken.trainyard("watch", "--once", code=2).stderr
+    done = broken.trainyard("watch", "--once", code=2)
+    assert "new in tests" in done.stderr
+    assert "push to code first" in done.stderr  # there is no candidate yet
+    assert "new in" not in broken.trainyard("watch", "--once").stderr
+
+
 def test_a_remote_that_is_down_does_not_stop_the_others(broken):
     broken.trainyard("watch", "--once", code=2)
     hidden = broken.folder / "repositories/tests.away"

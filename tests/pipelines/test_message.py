@@ -189,7 +189,7 @@ def test_a_first_failure_says_that_nothing_is_live():
 
 
 def test_a_kept_model_says_why_nothing_was_trained():
-    kept = facts(status="kept", version=None, command="", acceptance=None, note="It still passes the gate.")
+    kept = facts(status="kept", version=2, command="", acceptance=None, note="It still passes the gate.")
     subject, text, _ = read(compose(kept))
     assert subject == "[digits] version 2 stays: accuracy 0.981 (live 0.972)"
     assert "Nothing was retrained" in text
