@@ -169,8 +169,11 @@ def _verify(store: Store, model: str | None, *, as_json: bool) -> int:
             print(f"note: {each}")
         if report.problems:
             print(f"{len(report.problems)} problems: restore these files from a backup; nothing else was harmed")
+        elif chosen := [model] if model else candidates.models(store):
+            count = sum(len(candidates.versions(store, each)) for each in chosen)
+            print(f"every file is as it was written, {count} versions of {', '.join(chosen)}")
         else:
-            print("every file is as it was written")
+            print("the registry is empty: is it the right one, and is its disk there?")
     return Corrupt.exit_code if report.problems else 0
 
 
