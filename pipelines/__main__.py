@@ -11,6 +11,7 @@ from importlib import import_module
 
 from pipelines.signals import Terminated, raise_on_sigterm
 from registry.errors import PipelineError, from_os_error
+from training.worker import one_line
 
 COMMANDS = {
     "demo": "everything once, on this machine: push, train, approve, predict, retrain, roll back",
@@ -56,9 +57,9 @@ def tell(error: PipelineError, command: str, *, as_json: bool = False) -> int:
     """Print the error in one line and its hint; returns its exit code."""
     if as_json:
         print(json.dumps({"error": str(error), "hint": error.hint, "exit_code": error.exit_code}))
-    print(f"trainyard {command}: {error}", file=sys.stderr)
+    print(f"trainyard {command}: {one_line(error)}", file=sys.stderr)
     if error.hint:
-        print(f"  hint: {error.hint}", file=sys.stderr)
+        print(f"  hint: {one_line(error.hint)}", file=sys.stderr)
     return error.exit_code
 
 

@@ -10,6 +10,7 @@ from pipelines.context import Context
 from pipelines.runs import RunFolder, StepRecord, Stopwatch
 from registry.errors import ConfigError, PipelineError, Rejected, from_os_error
 from registry.nouns import Trigger, utc_now
+from training.worker import one_line
 
 _LEARN = ("evaluate", "gate", "register", "accept", "notify")
 FLOWS: Mapping[Trigger, tuple[str, ...]] = {
@@ -125,7 +126,8 @@ def _run(context: Context, folder: RunFolder, name: str) -> StepRecord:
         folder.forget("notify")  # what it told was about an earlier try
 
     def keep(outcome: Any, note: str, hint: str = "", code: int = 0) -> StepRecord:
-        record = StepRecord(name, outcome, note, started_at, watch.seconds, hint, code)
+        note = one_line(note)  # much of it was said by repositories and workers
+        record = StepRecord(name, outcome, note, started_at, watch.seconds, one_line(hint), code)
         folder.keep(record)
         context.progress.done(name, {"enough": "done"}.get(outcome, outcome), record.seconds)
         context.progress.note(f"{name}: {note}")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.markup import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 TIMEOUT = 600.0  # seconds for one git command that talks to a remote
@@ -118,9 +119,9 @@ class Cache:
         repository = self._repository(url)
         known = old is not None and FULL_SHA.fullmatch(old) and self._has(repository, old)
         span = [f"{old}..{new}"] if known else ["--max-count=1", new]
-        out = _git(["-C", str(repository), "log", "--format=%H%x1f%an%x1f%s", *span, "--"])
-        rows = [line.split("\x1f") for line in out.splitlines()]
-        commits = [Commit(*row) for row in rows if len(row) == 3]
+        out = _git(["-C", str(repository), "log", "-z", "--format=%H%x1f%an%x1f%s", *span, "--"])
+        rows = [line.split("\x1f", 2) for line in out.split("\0") if line]
+        commits = [Commit(sha, clean(author), clean(subject)) for sha, author, subject in rows]
         return Changes(what, tuple(commits[:most]), max(len(commits) - most, 0))
 
     def _repository(self, url: str) -> Path:
@@ -184,5 +185,5 @@ def _git(
     if done.returncode:
         words = [line.removeprefix("fatal: ") for line in done.stderr.splitlines() if line.strip()]
         telling = [line for line in words if not line.startswith(("Please make sure", "and the repository exists"))]
-        raise GitFailed(shown("; ".join(telling[-3:]) or f"git ended with {done.returncode}"))
+        raise GitFailed(clean(shown("; ".join(telling[-3:])), 2000) or f"git ended with {done.returncode}")
     return done.stdout

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
-from training.worker import parse_event
+from training.worker import one_line, parse_event
 
 HEARTBEAT = 20.0  # seconds; Jenkins and people give up on what is silent for longer than 30
 STEP_LINES = 200  # of a worker's log, in the plain view; all of it is in worker.log
@@ -26,7 +26,9 @@ LONGEST = 400  # characters of one line
 
 
 class Progress(Protocol):
-    """What the steps report to. Every method may be called from any thread."""
+    """What the steps report to. Every method may be called from any thread.
+
+    Texts may be foreign: each is shown on one line, without control characters."""
 
     def start(self, title: str, steps: Sequence[str]) -> None:
         """A run begins that has these steps."""
@@ -129,9 +131,9 @@ class Work:
                 self.at, self.metric = 0, ""
             elif kind == "epoch":
                 self.what, self.at, self.of = "epoch", int(event["epoch"]), int(event["of"])
-                self.metric = f"{event['metric']} {float(event['value']):.4g}"
+                self.metric = f"{one_line(event['metric'])} {float(event['value']):.4g}"
             elif kind == "progress":
-                self.what, self.at, self.of = str(event["what"]), int(event["done"]), int(event["of"])
+                self.what, self.at, self.of = one_line(event["what"]), int(event["done"]), int(event["of"])
                 self.metric = ""
             else:
                 return False
@@ -240,8 +242,7 @@ class PlainProgress:
 
     def _say(self, text: str) -> None:
         self._spoke = self._clock()
-        for line in text.splitlines() or [""]:
-            self._stream.write(line[:LONGEST].rstrip() + "\n")
+        self._stream.write(one_line(text)[:LONGEST].rstrip() + "\n")
         self._stream.flush()
 
     def _beat(self) -> None:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.progress import PatientStream, Work, duration
-from training.worker import parse_event
+from training.worker import one_line, parse_event
 
 TAIL = 6  # log lines
 NARROW = 60  # columns; under it there is no bar
@@ -61,7 +61,7 @@ class LiveProgress:
         """See `Progress`."""
         self.stop()
         with self._lock:
-            self._title, self._began, self._rows = title, time.monotonic(), {name: Row() for name in steps}
+            self._title, self._began, self._rows = one_line(title), time.monotonic(), {name: Row() for name in steps}
             self._step, self._work = "", Work()
             self._tail.clear()
         self._live = Live(
@@ -85,7 +85,7 @@ class LiveProgress:
             return
         with self._lock:
             if not (event and self._work.take(event)):
-                self._tail.extend(text.splitlines())
+                self._tail.append(one_line(text))
 
     def done(self, name: str, outcome: str, seconds: float) -> None:
         """See `Progress`."""
@@ -99,7 +99,7 @@ class LiveProgress:
 
     def note(self, text: str) -> None:
         """See `Progress`: stays above the view."""
-        self._console.print(Text(text))
+        self._console.print(Text(one_line(text)))
 
     def stop(self) -> None:
         """See `Progress`."""

@@ -107,7 +107,7 @@ def read_frame(repository: Path, settings: DatasetFile, index: Path) -> Any:
     checks = Checks()
     files = find_files(repository, settings.source.file, "[table] file", checks)
     if checks.faults:
-        raise ConfigError("\n".join(map(tell_fault, checks.faults)))
+        raise ConfigError("; ".join(map(tell_fault, checks.faults)))
     try:
         frames = [
             (pd.read_csv if name.lower().endswith(".csv") else pd.read_parquet)(repository / name) for name in files

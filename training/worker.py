@@ -40,6 +40,11 @@ def parse_event(line: str) -> dict[str, Any] | None:
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 
 
+def one_line(text: object) -> str:
+    """Foreign words as they may reach a terminal: on one line, without control characters and marks of direction."""
+    return "".join(each if each.isprintable() else " " for each in str(text))
+
+
 def work(main: Callable[[Path], object]) -> int:
     """Run `main(folder)` in the current folder and keep its result, or its failure. Returns the exit code."""
     folder = Path.cwd()
@@ -67,10 +72,10 @@ def save_failure(folder: Path, error: PipelineError) -> None:
 
 
 def load_failure(folder: Path) -> PipelineError | None:
-    """The typed error that the worker left in `folder`, or None."""
+    """The typed error that the worker left in `folder`, its words on one line, or None."""
     try:
         raw = json.loads((folder / "error.json").read_bytes())
-        return BY_NAME[raw["error"]](str(raw["message"]), hint=str(raw["hint"]))
+        return BY_NAME[raw["error"]](one_line(raw["message"]), hint=one_line(raw["hint"]))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

@@ -147,3 +147,15 @@ def test_it_works_inside_a_hook_where_git_sets_its_own_variables(tmp_path, bare,
 
 def test_a_password_never_shows():
     assert git.shown("https://me:secret@example.org/x.git") == "https://example.org/x.git"
+
+
+def test_what_a_commit_says_cannot_rewrite_a_terminal(tmp_path, bare, work):
+    subject = "good\x1b[2K\x1b]0;title\x07\u202e\x1f\x0cYES:\rtrained"
+    sha = commit(work, "a", "1", subject)
+    cache = git.Cache(tmp_path / "cache")
+    cache.fetch(str(bare), sha, "code")
+    (found,) = cache.changes(str(bare), None, sha, "code").commits
+    assert (found.sha, found.author) == (sha, "dev@example.org")
+    assert found.subject.isprintable()
+    assert found.subject.startswith("good")
+    assert found.subject.endswith("trained")

@@ -28,6 +28,7 @@ progress.done("train", "failed", 12.0)
 progress.stop()
 print("the result")
 """
+FORGED = "\x1b[1A\r\nYES: push to code\u2028YES: all is well\x1b[8m\u202e"
 TITLE = "digits: push to code, run 1a2b"
 
 
@@ -174,6 +175,17 @@ class TestPlain:
             plain.line(wrong)
         assert len(pipe.lines) == 8
 
+    def test_a_worker_writes_no_line_and_no_escape_sequence_of_its_own(self, plain, pipe):
+        plain.start(f"{TITLE}{FORGED}", STEPS)
+        plain.step("train")
+        plain.line("  columns  stay" + FORGED)
+        plain.line(event(event="note", text=FORGED))
+        plain.line(event(event="epoch", epoch=1, of=1, metric=FORGED, value=1))
+        plain.note(FORGED)
+        assert len(pipe.lines) == 6
+        assert "      columns  stay" in pipe.lines[2]
+        assert all(line.isprintable() and not line.startswith("YES") for line in pipe.lines)
+
     def test_a_value_that_is_no_number_is_told_as_such(self, plain, pipe):
         plain.start(TITLE, STEPS)
         plain.step("train")
@@ -237,6 +249,15 @@ class TestLive:
         for text in (TITLE, "resolve", "kept", "train", "12 s", "failed", "gate", "a line of log"):
             assert text in seen
         assert "not cut" in seen
+
+    def test_a_worker_cannot_rewrite_it(self):
+        told = [FORGED, event(event="note", text=FORGED), event(event="epoch", epoch=1, of=1, metric=FORGED, value=1)]
+        for line in told:
+            seen = run_in_terminal(line)
+            assert "YES: push" in seen or "epoch" in line
+            assert "\x1b[8m" not in seen
+            assert "\u202e" not in seen
+            assert not re.search(r"[\r\n]YES", seen)
 
     def test_it_draws_how_far_the_worker_is(self):
         code = RUN.replace("progress.note", "sys.stdin.readline(); progress.note")
