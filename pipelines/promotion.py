@@ -36,8 +36,7 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
     history = releases.releases(store, model)
     current = history[-1] if history else None
     if current and (current.version, current.card) == (version, digest):
-        _start_api(config)
-        return _go_live(store, config, current)
+        return _check_again(store, config, current)
     _must_be_unused(store, token_id, history)
     _start_api(config)  # a port in use, a broken set-up: told before anything is written
     releases.copy_to_production(store, model, version)
@@ -67,8 +66,7 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
     current = history[-1]
     target = release_before(history) if to is None else _released(history, to)
     if (current.version, current.card) == (target.version, target.card):
-        _start_api(config)
-        return _go_live(store, config, current)
+        return _check_again(store, config, current)
     assert target.version is not None
     candidates.local_folder(store, "production", model, target.version, target.card)
     _start_api(config)
@@ -118,20 +116,11 @@ def _must_be_unused(store: Store, token_id: str, history: list[Release]) -> None
 def release_before(history: list[Release]) -> Release:
     """What was live before the current version, as in an editor's undo: what was undone does not come back.
 
-    1, 2, 3 → 2; after that rollback → 1, and not 3, which somebody has just fled from. The same holds for a version
-    that we went back from by ourselves.
+    1, 2, 3 → 2; after that rollback → 1, and not 3, which somebody has just fled from. A release that did not go live
+    was none: 1, 2, 3, 1 failed, 3 again → 2.
     """
-    line: list[Release] = []
-    for release in history:
-        versions = [each.version for each in line]
-        if release.version is None:
-            line.clear()
-        elif release.approval is None and release.version in versions:
-            del line[versions.index(release.version) :]
-        if release.version is not None:
-            line.append(release)
     current = history[-1].version
-    for release in reversed(line):
+    for release in reversed(_lines(history)[1]):
         if release.version != current:
             return release
     what = "nothing is live, and nothing" if current is None else f"version {current} is live, and nothing"
@@ -139,6 +128,32 @@ def release_before(history: list[Release]) -> Release:
         f"{what} was live before that one could go back to",
         hint=f"`trainyard registry history {history[0].model}` shows all releases; --to N names one",
     )
+
+
+def good_before(history: list[Release]) -> Release | None:
+    """What to go back to when the last release does not go live: the one before it that did; None when there is none."""
+    failed = history[-1].version
+    return next((each for each in reversed(_lines(history)[0]) if each.version != failed), None)
+
+
+def _lines(history: list[Release]) -> tuple[list[Release], list[Release]]:
+    """The line of undo before the last release, and with it."""
+    before: list[Release] = []
+    line: list[Release] = []
+    failed: int | None = None
+    for release in history:
+        # We go back only from what did not go live: then the line is what it was before that one, and without it.
+        before = [each for each in before if each.version != failed] if release.by == OURSELVES else line
+        failed = release.version
+        versions = [each.version for each in before]
+        line = before.copy()
+        if release.version is None:
+            line.clear()
+            continue
+        if release.approval is None and release.version in versions:
+            del line[versions.index(release.version) :]
+        line.append(release)
+    return before, line
 
 
 def _released(history: list[Release], version: int) -> Release:
@@ -152,12 +167,15 @@ def _released(history: list[Release], version: int) -> Release:
     )
 
 
-def _start_api(config: Config) -> None:
-    golive.start(serve_job(config), api_folder(config))
+def _start_api(config: Config) -> str:
+    return golive.start(serve_job(config), api_folder(config))
 
 
 def _go_live(store: Store, config: Config, release: Release) -> Release:
-    """Wait until every worker answers with the release; else go back, and raise WorkerFailed that tells both."""
+    """Wait until every worker answers with a new release; else go back, and raise WorkerFailed that tells both.
+
+    An interrupt undoes nothing: the same command goes on from here.
+    """
     try:
         _await(config, release)
     except PipelineError as error:
@@ -165,11 +183,18 @@ def _go_live(store: Store, config: Config, release: Release) -> Release:
     return release
 
 
+def _check_again(store: Store, config: Config, live: Release, seconds: float = GO_LIVE_SECONDS) -> Release:
+    """As `_go_live`, for what is live already: an API that is slow, or cannot be started, is no reason to go back."""
+    url = _start_api(config)
+    try:
+        golive.await_release(url, live.number, seconds)
+    except WorkerFailed as error:  # a worker says that it cannot load it
+        raise _gone_back(store, config, live, error) from None
+    return live
+
+
 def _await(config: Config, release: Release) -> None:
-    folder = api_folder(config)
-    golive.await_release(
-        golive.running(folder) or golive.start(serve_job(config), folder), release.number, GO_LIVE_SECONDS
-    )
+    golive.await_release(_start_api(config), release.number, GO_LIVE_SECONDS)
 
 
 def _gone_back(store: Store, config: Config, failed: Release, why: PipelineError) -> WorkerFailed:
@@ -188,9 +213,10 @@ def _gone_back(store: Store, config: Config, failed: Release, why: PipelineError
 
 
 def _point_back(store: Store, failed: Release, reason: str) -> Release:
-    """Append a release of what was live before `failed`; a withdrawal when nothing was."""
-    earlier = [each for each in releases.releases(store, failed.model) if each.number < failed.number]
-    version, card = (earlier[-1].version, earlier[-1].card) if earlier else (None, "")
+    """Append a release of what was live and good before `failed`; a withdrawal when nothing was."""
+    history = releases.releases(store, failed.model)
+    good = good_before([each for each in history if each.number <= failed.number])
+    version, card = (good.version, good.card) if good else (None, "")
     return releases.append_release(
         store, failed.model, version, card=card, by=OURSELVES, reason=reason, approval=None, after=failed.number
     )

@@ -7,16 +7,17 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from promotion_parts import LEFT, MODEL, RIGHT, House, ask, clients
 
-from pipelines.promotion import api_folder
+from pipelines.promotion import _check_again, api_folder
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected, TryAgain, WorkerFailed
-from serving import golive
+from serving import golive, place
 
 pytestmark = pytest.mark.tensorflow
 
@@ -102,6 +103,59 @@ def test_a_first_release_that_cannot_be_loaded_is_withdrawn(house):
     assert house.ask()[0] == 503
     assert house.promote(2).number == 3
     assert house.ask()[1]["release"] == 3
+
+
+@contextmanager
+def frozen(house):
+    """The API does nothing and answers nothing until the end of the block."""
+    group = place.read(api_folder(house.config)).pid
+    os.killpg(group, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(group, signal.SIGCONT)
+
+
+def test_an_api_that_gives_no_answer_is_no_reason_to_leave_what_is_live(house):
+    house.publish("dull")
+    house.publish("thirds")
+    house.promote(1)
+    live = house.promote(2)
+    with frozen(house), pytest.raises(TryAgain, match="no answer"):
+        _check_again(house.store, house.config, live, seconds=0.1)
+    assert house.history == [1, 2]
+    assert house.rollback(to=2) == live
+
+
+def test_an_api_that_cannot_be_started_is_no_reason_to_leave_what_is_live(house):
+    house.publish("dull")
+    house.publish("thirds")
+    house.promote(1)
+    live = house.promote(2)
+    house.stop()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = replace(house.config, serving=replace(house.config.serving, port=taken.getsockname()[1]))
+        with pytest.raises(ConfigError, match="in use"):
+            _check_again(house.store, config, live)
+    assert house.history == [1, 2]
+
+
+def test_what_was_interrupted_and_cannot_be_loaded_is_taken_back_when_it_is_repeated(house):
+    house.publish("thirds")
+    house.publish()
+    house.promote(1)
+    token = house.token(2)
+
+    def ctrl_c(name):
+        if "/releases/" in name:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        house.promote(2, token, Interrupted(house.store, after=ctrl_c))
+    assert house.history == [1, 2]
+    with pytest.raises(WorkerFailed, match="version 1 answers as before, now as release 3"):
+        house.promote(2, token)
+    assert house.history == [1, 2, 1]
 
 
 def test_a_port_in_use_is_told_before_anything_is_written(house):

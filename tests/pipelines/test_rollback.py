@@ -5,21 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from promotion_parts import MODEL, House
 
-from pipelines.promotion import release_before
+from pipelines.promotion import OURSELVES, good_before, release_before
 from registry import candidates, releases
 from registry.errors import ConfigError, Corrupt, Rejected
 from registry.nouns import Release
 
 
 def history(*steps):
-    """Releases as `+3` (version 3 was promoted), `3` (gone back to 3) or `-` (withdrawn)."""
+    """Releases as `+3` (version 3 was promoted), `3` (gone back to 3), `-` (withdrawn); `!` before it: by ourselves."""
     return [
         Release(
             number,
             MODEL,
-            None if step == "-" else int(step),
+            None if "-" in step else int(step.strip("+!")),
             "c" * 64,
-            "ada",
+            OURSELVES if "!" in step else "ada",
             "",
             "",
             number if "+" in step else None,
@@ -41,6 +41,7 @@ def history(*steps):
         ("+1 - +2 +3", 2),
         ("+1 +2 +1", 2),
         ("+1 +2 2 2", 1),
+        ("+1 +2 +3 1 !3", 2),
     ],
     ids=[
         "the one before",
@@ -52,10 +53,45 @@ def history(*steps):
         "around what was withdrawn",
         "a version promoted twice",
         "never the current version",
+        "around a rollback that failed",
     ],
 )
 def test_it_goes_back_to_what_was_live_before(steps, version):
     assert release_before(history(*steps.split())).version == version
+
+
+@pytest.mark.parametrize(
+    ("steps", "version"),
+    [
+        ("+1", None),
+        ("+1 +2", 1),
+        ("+1 +2 +3 1", 3),
+        ("+1 +2 2", 1),
+        ("+1 +2 !1", None),
+        ("+1 +2 +3 !2", 1),
+        ("+1 +2 !1 +3", 1),
+        ("+1 +2 +3 1 !3 +4", 3),
+        ("+1 +2 +3 1 !3", 2),
+        ("+1 !- +2", None),
+        ("+1 +2 +3 !2 !1", None),
+    ],
+    ids=[
+        "the first",
+        "a promotion",
+        "a rollback",
+        "the same version again",
+        "what we went back to, and nothing is left",
+        "what we went back to",
+        "a promotion after one that failed",
+        "a promotion after a rollback that failed",
+        "what we went back to from a rollback",
+        "after a withdrawal",
+        "each that we went back to",
+    ],
+)
+def test_what_does_not_go_live_is_followed_by_the_last_that_did(steps, version):
+    back = good_before(history(*steps.split()))
+    assert (back.version if back else None) == version
 
 
 @pytest.mark.parametrize("steps", ["+1", "+1 -", "+1 - +2", "+1 +2 1", "+1 +1"])
@@ -75,7 +111,7 @@ def test_undone_step_by_step_it_retraces_the_way(versions):
         release_before(steps)
 
 
-@given(st.lists(st.sampled_from(["+1", "+2", "+3", "1", "2", "3", "-"]), min_size=1, max_size=12))
+@given(st.lists(st.sampled_from(["+1", "+2", "+3", "1", "2", "3", "-", "!1", "!2", "!-"]), min_size=1, max_size=12))
 def test_whatever_happened_it_never_stays_where_it_is(steps):
     try:
         back = release_before(history(*steps))
