@@ -81,20 +81,22 @@ class Cache:
         if not FULL_SHA.fullmatch(commit):
             raise ConfigError(f"{what}: {commit!r} is not a full commit id", hint="take it from `git rev-parse`")
         with self._locked(url) as repository:
-            if self._has(repository, commit):
-                return
-            fetch = ["-C", str(repository), "fetch", "--quiet", "--no-tags"]
-            _remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url)
             if not self._has(repository, commit):
-                try:  # some servers give a commit that no branch holds
-                    _remote([*fetch, "--", url, commit], what, url)
-                except ConfigError:
-                    raise ConfigError(
-                        f"[repositories] {what}: {shown(url)} does not have commit {commit[:12]}",
-                        hint="a forced push removed it: run the pipeline again for the new head",
-                    ) from None
+                self._bring(repository, url, commit, what)
             # a name of our own keeps the commit from being collected as garbage
             _git(["-C", str(repository), "update-ref", f"refs/trainyard/{commit}", commit])
+
+    def _bring(self, repository: Path, url: str, commit: str, what: str) -> None:
+        fetch = ["-C", str(repository), "fetch", "--quiet", "--no-tags"]
+        _remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url)
+        if not self._has(repository, commit):
+            try:  # some servers give a commit that no branch holds
+                _remote([*fetch, "--", url, commit], what, url)
+            except ConfigError:
+                raise ConfigError(
+                    f"[repositories] {what}: {shown(url)} does not have commit {commit[:12]}",
+                    hint="a forced push removed it: run the pipeline again for the new head",
+                ) from None
 
     def checkout(self, url: str, commit: str, target: Path) -> None:
         """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files."""

@@ -118,6 +118,18 @@ def test_a_commit_once_fetched_survives_a_forced_push(tmp_path, bare, work):
     assert (tmp_path / "old" / "a").read_text(encoding="utf-8") == "1"
 
 
+def test_a_commit_that_came_along_with_another_is_kept_as_well_once_it_is_used(tmp_path, bare, work):
+    cache = git.Cache(tmp_path / "cache")
+    commit(work, "a", "1")
+    old = commit(work, "a", "2")
+    cache.fetch(str(bare), commit(work, "a", "3"), "code")
+    cache.fetch(str(bare), old, "code")
+    run_git("reset", "--quiet", "--hard", "HEAD~2", cwd=work)
+    cache.fetch(str(bare), commit(work, "b", "rewritten"), "code")
+    (copy,) = (tmp_path / "cache").glob("*.git")
+    assert old in run_git("for-each-ref", "--format=%(objectname)", "refs/trainyard", cwd=copy)
+
+
 def test_the_commits_since_the_last_release_in_words(tmp_path, bare, work):
     cache = git.Cache(tmp_path / "cache")
     old = commit(work, "a", "1", "first words")
