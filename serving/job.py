@@ -24,4 +24,5 @@ class ServeJob:
     max_body_mb: int = 16
     max_instances: int = 256
     timeout_seconds: int = 30
-    """How long a stopping server lets requests finish, and how long one read from a client may take."""
+    """How long a stopping server lets requests finish, and how long one read from a client may take; a request that is
+    not done after twice this is hung up on."""

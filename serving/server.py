@@ -26,6 +26,7 @@ from serving.job import ServeJob
 
 BACKLOG = 2048
 KEEPALIVE = 15  # seconds a connection may idle between two requests
+WORKER = "serving.worker.Worker"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  (heartbeat files; a disk that hangs must not kill workers)
 
 
@@ -47,7 +48,7 @@ def listen(job: ServeJob) -> socket.socket:
         listener = socket.create_server((job.host, job.port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise _no_port(job, error) from None
-    # Inherited by every connection: one read from a client that has gone quiet must not hold a thread for ever.
+    # Inherited by every connection: a client that has gone quiet is told so, sooner than serving.worker hangs up.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", job.timeout_seconds, 0))
     return listener
 
@@ -83,10 +84,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
                 "GUNICORN_CMD_ARGS: --preload would load the model before the workers are forked",
                 hint="take --preload away: neither TensorFlow nor LiteRT's threads survive a fork",
             )
-        if self.cfg.worker_class_str != "gthread":
+        if self.cfg.worker_class_str != WORKER:
             raise ConfigError(
                 f"GUNICORN_CMD_ARGS: worker class {self.cfg.worker_class_str!r} is not supported",
-                hint="take --worker-class away: the API needs gthread",
+                hint="take --worker-class away: the API needs its own",
             )
 
     def load_config(self) -> None:
@@ -135,7 +136,7 @@ def settings(job: ServeJob, fd: int) -> dict[str, Any]:
     """Settings for gunicorn. The model is loaded after the fork, so there is no preload."""
     return {
         "bind": f"fd://{fd}",
-        "worker_class": "gthread",
+        "worker_class": WORKER,
         "workers": job.workers,
         "threads": job.threads,
         "timeout": max(30, job.timeout_seconds),

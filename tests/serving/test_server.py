@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import closing
-from socket import create_connection, create_server
+import time
+from contextlib import ExitStack, closing, suppress
+from socket import SHUT_RDWR, create_connection, create_server
 
 import pytest
 from serving_parts import Client, ask, card, free_port, samples, version_folder
@@ -98,7 +99,10 @@ def test_an_address_that_is_not_ours_is_told(live, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [("--preload", "would load the model before the workers are forked"), ("--worker-class asgi", "needs gthread")],
+    [
+        ("--preload", "would load the model before the workers are forked"),
+        ("--worker-class asgi", "the API needs its own"),
+    ],
 )
 def test_gunicorn_settings_that_break_models_are_refused(live, tmp_path, arguments, said):
     done = serve(tmp_path / "api", ServeJob("m", registry=live.url, port=0), GUNICORN_CMD_ARGS=arguments)
@@ -220,6 +224,47 @@ def test_what_is_not_http_is_refused_and_logged_without_a_trace(live, start, unt
             assert raw.recv(100).startswith(b"HTTP/1.1 4")
     assert ask(url, "GET", "/health/ready")[0] == 200
     assert "Traceback" not in (folder / "api.log").read_text(encoding="utf-8")
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+ZEROS = json.dumps({"instances": [[[0] * 8] * 8] * 100}).encode()
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "pause"),
+    [
+        (b"GET /health/live HTTP/1.1\r\n", b"X-Slow: 1\r\n", 0.1),
+        (HEAD + b"Content-Length: 1000\r\n\r\n", b" ", 0.1),
+        (b"", HEAD + b"Content-Length: %d\r\n\r\n" % len(ZEROS) + ZEROS, 0),
+    ],
+    ids=["slow head", "slow body", "answers not read"],
+)
+def test_clients_that_never_finish_are_hung_up_on(live, start, first, again, pause):
+    url, folder = start(live, workers=1, threads=2, timeout_seconds=1)
+    golive.await_release(url, 1, 20)
+    host, port = url.removeprefix("http://").split(":")
+
+    def send(connection):
+        with suppress(OSError):
+            connection.sendall(first)
+            while True:
+                connection.sendall(again)
+                time.sleep(pause)
+
+    with ExitStack() as stack:
+        slow = [stack.enter_context(create_connection((host, int(port)))) for _ in range(3)]
+        threads = [threading.Thread(target=send, args=(each,)) for each in slow]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        held = sum(thread.is_alive() for thread in threads)
+        for each in slow:
+            with suppress(OSError):
+                each.shutdown(SHUT_RDWR)  # so that no thread is left behind
+    assert held == 0
+    assert ask(url, "GET", "/health/ready")[0] == 200
+    assert "hung up on" in (folder / "api.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.tensorflow
