@@ -7,12 +7,15 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pipelines.markup import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
@@ -25,6 +28,8 @@ PASSING = re.compile(
     r"|the remote end hung up|temporarily|couldn't connect|rpc failed|no route to host",
     re.IGNORECASE,
 )
+_running: set[subprocess.Popen[str]] = set()
+T = TypeVar("T")
 HINTS = {
     "dubious ownership": "git config --global --add safe.directory PATH, or run as the owner",
     "authentication failed": "set up a git credential helper or a deploy key for this user",
@@ -49,6 +54,24 @@ class Changes:
     repository: str
     commits: tuple[Commit, ...]
     more: int = 0
+
+
+def at_once(work: Callable[[str], T], names: Sequence[str]) -> list[T]:
+    """`work` for all names at the same time; when one fails, or we are asked to end, no git command goes on."""
+    with ThreadPoolExecutor(len(names)) as pool:
+        futures = [pool.submit(work, name) for name in names]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            while wait(futures, timeout=0.1).not_done:  # again: a thread may have gone on to its next command
+                kill_running()
+            raise
+
+
+def kill_running() -> None:
+    """End every git command that runs for us, with its helpers (ssh, git-remote-https)."""
+    for process in tuple(_running):
+        _signal(process, signal.SIGTERM)
 
 
 def head(url: str, branch: str, what: str, timeout: float = 60.0) -> str:
@@ -130,11 +153,11 @@ class Cache:
         return self.folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
 
     def _has(self, repository: Path, commit: str) -> bool:
-        done = subprocess.run(
-            ["git", "-C", str(repository), "cat-file", "-e", f"{commit}^{{commit}}"],
-            env=clean_environment(), capture_output=True, check=False,
-        )  # fmt: skip
-        return done.returncode == 0
+        try:
+            _git(["-C", str(repository), "cat-file", "-e", f"{commit}^{{commit}}"])
+        except GitFailed:
+            return False
+        return True
 
     @contextmanager
     def _locked(self, url: str) -> Iterator[Path]:
@@ -180,12 +203,33 @@ class GitFailed(PipelineError):
 def _git(
     arguments: list[str], *, timeout: float = TIMEOUT, extra: dict[str, str] | None = None, cwd: Path | None = None
 ) -> str:
-    done = subprocess.run(
-        ["git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, timeout=timeout,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-    )  # fmt: skip
-    if done.returncode:
-        words = [line.removeprefix("fatal: ") for line in done.stderr.splitlines() if line.strip()]
+    with subprocess.Popen(
+        ["git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+    ) as process:  # fmt: skip
+        try:
+            _running.add(process)
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            _running.discard(process)
+    if process.returncode:
+        words = [line.removeprefix("fatal: ") for line in err.splitlines() if line.strip()]
         telling = [line for line in words if not line.startswith(("Please make sure", "and the repository exists"))]
-        raise GitFailed(clean(shown("; ".join(telling[-3:])), 2000) or f"git ended with {done.returncode}")
-    return done.stdout
+        raise GitFailed(clean(shown("; ".join(telling[-3:])), 2000) or f"git ended with {process.returncode}")
+    return out
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    _signal(process, signal.SIGTERM)  # upon which git removes its lock files
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        _signal(process, signal.SIGKILL)
+
+
+def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

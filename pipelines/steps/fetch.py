@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipelines.context import Context
-from pipelines.git import Changes
+from pipelines.git import Changes, at_once
 from pipelines.runs import RunFolder
 from registry import candidates, codec
 
@@ -30,9 +29,7 @@ def main(context: Context, folder: RunFolder) -> str:
         context.git.checkout(url, commit, folder.sources / name)
         return context.git.changes(url, getattr(before, name) if before else None, commit, name)
 
-    names = ("code", "dataset", "tests")
-    with ThreadPoolExecutor(len(names)) as pool:
-        changes = tuple(pool.map(bring, names))
+    changes = tuple(at_once(bring, ("code", "dataset", "tests")))
     codec.save(Fetched(changes), folder.root / "fetched.json")
     return (
         ", ".join(f"{each.repository} “{each.commits[0].subject}”" for each in changes if each.commits) or "no change"

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -112,8 +111,7 @@ def _heads(context: Context, given: Mapping[str, str]) -> dict[str, str]:
     def head(name: str) -> str:
         return given.get(name) or git.head(context.url(name), branch, name)
 
-    with ThreadPoolExecutor(len(names)) as pool:
-        return dict(zip(names, pool.map(head, names), strict=True))
+    return dict(zip(names, git.at_once(head, names), strict=True))
 
 
 def _digest(value: object) -> str:
