@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -27,7 +28,9 @@ LARGE = 1 << 20
 """Bytes of JSON. Parsed, they can take 30 times the memory, so of larger bodies one is read at a time; the parser holds
 the GIL, so nobody waits longer for that."""
 MAX_PIXELS = 16 << 20
-"""Of one picture, where the model takes any size; a camera's picture as float32 takes 200 MB."""
+"""Of all pictures in one request, which compressed take next to nothing; as RGB in float32 they take 200 MB."""
+LARGE_PIXELS = 1 << 20
+"""Of requests with more pixels, too, one is read at a time."""
 
 
 class Reader:
@@ -68,11 +71,18 @@ class Reader:
         if self.signature.kind != "image" or self.named:
             raise Refused(415, "this model takes no pictures", hint='send JSON: {"instances": [...]}')
         _check_count(len(files), limit)
-        arrays = [self._picture(data, f"picture {i}: " if len(files) > 1 else "") for i, data in enumerate(files)]
-        if len({array.shape for array in arrays}) > 1:
+        places = [f"picture {i}: " if len(files) > 1 else "" for i in range(len(files))]
+        sizes = [self._picture_size(data, place) for data, place in zip(files, places, strict=True)]
+        if len(set(sizes)) > 1:
             raise bad("the pictures have different sizes; send them one by one")
+        pixels = sum(height * width for height, width in sizes)
+        if pixels > MAX_PIXELS:
+            message = f"{len(files)} pictures of {pixels} pixels in all, {MAX_PIXELS} are allowed in one request"
+            raise Refused(413, message, hint="send them in parts")
         field = self.fields[0]
-        return {field.name: field.bounded(np.stack(arrays), _row)}, len(files)
+        with self._one_large if pixels > LARGE_PIXELS else nullcontext():
+            arrays = [self._picture(data, *sizes[0], place) for data, place in zip(files, places, strict=True)]
+            return {field.name: field.bounded(np.stack(arrays), _row)}, len(files)
 
     def _rows(self, found: Any, limit: int) -> list[Any]:
         if not isinstance(found, dict):
@@ -140,9 +150,8 @@ class Reader:
         missing = len(self.signature.inputs[0].shape) - array.ndim
         return (*array.shape[1:], *(1,) * missing)
 
-    def _picture(self, data: bytes, place: str) -> Array:
-        """One picture in the model's mode and exactly its size, float64, height x width x channels."""
-        height, width = self._picture_size(data, place)
+    def _picture(self, data: bytes, height: int, width: int, place: str) -> Array:
+        """One picture in the model's mode, uint8, height x width x channels."""
         try:
             found_height, found_width, mode, _, pixels = decode(data)
         except Unreadable as error:
