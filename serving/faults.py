@@ -24,7 +24,7 @@ def bad(message: str, *, hint: str = "") -> Refused:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`did you mean 'age'?`, or the known names."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, 1)
+    close = difflib.get_close_matches(name[:80], known, 1)  # a name of megabytes would take seconds
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 

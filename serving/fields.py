@@ -58,20 +58,26 @@ class Field:
             value = array[tuple(place)].item()
             fault = "null is not a number" if value != value else self._out_of_range(value)  # noqa: PLR0124  (JSON has no NaN)
             raise bad(f"{self._path(place, where)}: {fault}")
-        if self.dtype.startswith(("int", "uint")) and array.dtype.kind == "f" and not (array == np.floor(array)).all():
-            place = np.argwhere(array != np.floor(array))[0]
-            raise bad(f"{self._path(place, where)}: {array[tuple(place)].item()!r} is not a whole number")
+        if self.dtype.startswith(("int", "uint")) and array.dtype.kind == "f":
+            self._whole(array, where)
         return array.astype(self.dtype, copy=False)
 
     def _numbers(self, values: list[Any], where: Where) -> Array:
         try:
             array = np.asarray(values, dtype=np.float64)
             if self.dtype in {"int64", "uint64"} and array.size and np.abs(array).max() >= EXACT:
+                self._whole(array, where)  # astype would cut fractions off
                 array = np.asarray(values, dtype=object).astype(self.dtype)
         except (ValueError, TypeError, OverflowError, RecursionError):
             self._walk_all(values, where)
             raise bad(f"{where(0)}: lists of different lengths") from None
         return self._shaped(array, values, where)
+
+    def _whole(self, array: Array, where: Where) -> None:
+        """Refuse fractions."""
+        if not (array == np.floor(array)).all():
+            place = np.argwhere(array != np.floor(array))[0]
+            raise bad(f"{self._path(place, where)}: {array[tuple(place)].item()!r} is not a whole number")
 
     def _texts(self, values: list[Any], where: Where) -> Array:
         if self.shape or not all(type(each) is str and len(each) <= MAX_TEXT for each in values):

@@ -1,0 +1,72 @@
+"""From bodies to inputs, for models that need not exist."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from registry.nouns import Signature, TensorSpec
+from serving.faults import Refused, did_you_mean
+from serving.reading import MAX_PIXELS, Reader
+
+OUTPUT = TensorSpec("y", (None, 1), "float32")
+
+
+def reader(kind, *inputs):
+    return Reader(Signature("regression", kind, inputs, (OUTPUT,)))
+
+
+def png(width, height):
+    file = io.BytesIO()
+    Image.new("RGB", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_many_pictures_that_are_large_when_unpacked_are_refused_before_they_are():
+    cameras = reader("image", TensorSpec("image", (None, None, None, 3), "float32"))
+    broken = png(1000, 1000)[:200]  # its header is read, its pixels would be an error
+    count = MAX_PIXELS // 10**6 + 1
+    with pytest.raises(Refused, match=f"{count} pictures of {count}000000 pixels in all") as refused:
+        cameras.pictures([broken] * count, 64)
+    assert (refused.value.status, refused.value.hint) == (413, "send them in parts")
+
+
+def test_large_pictures_are_unpacked_by_one_request_at_a_time():
+    cameras = reader("image", TensorSpec("image", (None, None, None, 3), "uint8"))
+    with cameras._one_large:
+        assert cameras.pictures([png(8, 8)] * 2, 64)[1] == 2
+    files = [png(1000, 1000)] * 2
+
+    class Watched:
+        held = False
+
+        def __enter__(self):
+            Watched.held = True
+
+        def __exit__(self, *_):
+            pass
+
+    cameras._one_large = Watched()
+    assert cameras.pictures(files, 64)[0]["image"].shape == (2, 1000, 1000, 3)
+    assert Watched.held
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+@pytest.mark.parametrize("row", [[2**53 + 1, 1.5], [1.5, 2**53 + 1]])
+def test_a_fraction_is_refused_also_beside_a_large_whole_number(dtype, row):
+    words = reader("array", TensorSpec("words", (None, 2), dtype))
+    body = json.dumps({"instances": [[1, 2], row]}).encode()
+    with pytest.raises(Refused, match=r"instances\[1\]\[[01]\]: 1.5 is not a whole number"):
+        words.instances(body, 10)
+
+
+def test_large_whole_numbers_stay_what_they_are():
+    words = reader("array", TensorSpec("words", (None, 2), "int64"))
+    inputs, _ = words.instances(json.dumps({"instances": [[2**53 + 1, -(2**63)]]}).encode(), 10)
+    np.testing.assert_array_equal(inputs["words"], np.array([[2**53 + 1, -(2**63)]], np.int64))
+
+
+def test_of_an_endless_name_only_the_start_is_compared():
+    assert did_you_mean("a" * 200, ["a" * 80]) == f"did you mean '{'a' * 80}'?"
