@@ -28,6 +28,15 @@ PASSING = re.compile(
     r"|the remote end hung up|temporarily|couldn't connect|rpc failed|no route to host",
     re.IGNORECASE,
 )
+# What git sets for hooks (`git rev-parse --local-env-vars`, and for a push) would turn our commands to its repository.
+# GIT_CONFIG_COUNT of that list stays: git does not set it, people do, to log in.
+OF_A_HOOK = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_OBJECT_DIRECTORY", "GIT_DIR",
+    "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE", "GIT_PREFIX", "GIT_INTERNAL_SUPER_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR",
+    "GIT_QUARANTINE_PATH", "GIT_NAMESPACE", "GIT_PROTOCOL",
+}  # fmt: skip
+SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"  # no question that nobody answers
 _running: set[subprocess.Popen[str]] = set()
 T = TypeVar("T")
 HINTS = {
@@ -172,9 +181,19 @@ class Cache:
 
 def clean_environment() -> dict[str, str]:
     """Our environment without what a git hook sets (GIT_DIR …), and without prompts that would wait for ever."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key == "GIT_SSL_CAINFO"}
-    ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20")
-    return kept | {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": ssh, "LC_ALL": "C.UTF-8"}
+    kept = {key: value for key, value in os.environ.items() if key not in OF_A_HOOK}
+    return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+
+
+def _ssh() -> list[str]:
+    """The ssh that we would use, when the person has not chosen one."""
+    if {"GIT_SSH_COMMAND", "GIT_SSH"} & os.environ.keys():
+        return []
+    try:
+        _git(["config", "--get", "core.sshCommand"])
+    except GitFailed:
+        return ["-c", f"core.sshCommand={SSH}"]
+    return []
 
 
 def shown(url: str) -> str:
@@ -184,7 +203,7 @@ def shown(url: str) -> str:
 
 def _remote(arguments: list[str], what: str, url: str, timeout: float = TIMEOUT) -> str:
     try:
-        return _git(["-c", "protocol.ext.allow=never", *arguments], timeout=timeout)
+        return _git(["-c", "protocol.ext.allow=never", *_ssh(), *arguments], timeout=timeout)
     except subprocess.TimeoutExpired:
         raise TryAgain(f"[repositories] {what}: {shown(url)} did not answer in {timeout:.0f} s") from None
     except GitFailed as error:

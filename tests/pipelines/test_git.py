@@ -157,6 +157,52 @@ def test_it_works_inside_a_hook_where_git_sets_its_own_variables(tmp_path, bare,
     assert (tmp_path / "tree" / "a").exists()
 
 
+class TestSsh:
+    """Whichever ssh is asked for writes down how it was called."""
+
+    @pytest.fixture
+    def ssh(self, tmp_path, monkeypatch):
+        for name in ("GIT_SSH", "GIT_SSH_COMMAND"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        (tmp_path / "bin").mkdir()
+        for name in ("ssh", "own-ssh"):
+            program = tmp_path / "bin" / name
+            program.write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/called\nexit 255\n', encoding="utf-8")
+            program.chmod(0o755)
+
+        def called():
+            with pytest.raises((ConfigError, TryAgain)):
+                git.head("ssh://git@localhost/x.git", "main", "code")
+            return (tmp_path / "called").read_text(encoding="utf-8").splitlines()[-1]
+
+        return called
+
+    def test_it_asks_no_questions_when_nobody_has_chosen(self, ssh):
+        assert ssh().startswith("ssh -o BatchMode=yes -o ConnectTimeout=20")
+
+    def test_the_one_of_the_git_configuration_is_used(self, ssh, tmp_path):
+        (tmp_path / "gitconfig").write_text("[core]\nsshCommand = own-ssh -i key\n", encoding="utf-8")
+        assert ssh().startswith("own-ssh -i key")
+
+    @pytest.mark.parametrize("name", ["GIT_SSH", "GIT_SSH_COMMAND"])
+    def test_the_one_of_the_environment_is_used(self, ssh, monkeypatch, name):
+        monkeypatch.setenv(name, "own-ssh")
+        said = ssh()
+        assert said.startswith("own-ssh")
+        assert "BatchMode" not in said
+
+
+def test_what_people_authenticate_with_reaches_git_and_what_a_hook_sets_does_not(monkeypatch):
+    listed = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True)
+    of_a_hook = {*listed.stdout.split(), "GIT_QUARANTINE_PATH"} - {"GIT_CONFIG_COUNT"}
+    own = {"GIT_ASKPASS", "GIT_SSH", "GIT_SSL_CAINFO", "GIT_SSL_CERT", "GIT_PROXY_COMMAND", "GIT_CONFIG_COUNT"}
+    for name in of_a_hook | own:
+        monkeypatch.setenv(name, "x")
+    assert git.clean_environment().keys() & (of_a_hook | own) == own
+
+
 def test_a_password_never_shows():
     assert git.shown("https://me:secret@example.org/x.git") == "https://example.org/x.git"
 
