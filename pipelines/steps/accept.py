@@ -16,15 +16,16 @@ from pipelines.runs import RunFolder, briefly
 from pipelines.steps.validate import prepare
 from registry import candidates, codec
 from registry.candidates import Area
-from registry.errors import Rejected
-from registry.nouns import Acceptance, utc_now
+from registry.errors import Rejected, TryAgain, WorkerFailed
+from registry.nouns import Acceptance, Run, utc_now
 from unit_tests.job import AcceptJob, TrialResult, decide
 
 START_SECONDS = 60.0
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """Append an Acceptance for each version tried; raises Rejected when one was not accepted, with its reasons.
+    """Append an Acceptance for each version tried; raises Rejected when one was not accepted, with its reasons, and
+    TryAgain when newer tests have refused it already.
 
     New code or data: the candidate of this run. New tests: the newest candidate and the live release.
     """
@@ -52,9 +53,11 @@ def main(context: Context, folder: RunFolder) -> str:
 def _try(context: Context, folder: RunFolder, version: int) -> Acceptance:
     """Try one version, or give the trial that this run has made of it already."""
     run, store = folder.run, context.store
-    for known in reversed(candidates.acceptances(store, run.model, version)):
-        if (known.run, known.tests) == (run.id, run.sources.tests):
-            return known
+    known = candidates.acceptances(store, run.model, version)
+    for each in reversed(known):
+        if (each.run, each.tests) == (run.id, run.sources.tests):
+            return each
+    _overrule_no_newer_tests(run, known)
     context.progress.note(f"starting the API on version {version} in a clone of production")
     files = candidates.local_folder(store, "test", run.model, version)
     trial = _trial(context, folder, version, files)
@@ -74,7 +77,22 @@ def _try(context: Context, folder: RunFolder, version: int) -> Acceptance:
         at=utc_now(),
         previous="",
     )
+    _overrule_no_newer_tests(run, candidates.acceptances(store, run.model, version))  # a trial takes minutes
     return candidates.append_acceptance(store, draft)
+
+
+def _overrule_no_newer_tests(run: Run, known: list[Acceptance]) -> None:
+    """The newest trial decides whether a version may go live: older tests must not add a yes to the no of newer ones.
+
+    What others tried of the version of a code or dataset run is newer: the version came after this run's sources.
+    """
+    newest = known[-1] if known else None
+    if run.trigger != "tests" and newest and newest.tests != run.sources.tests and not newest.accepted:
+        raise TryAgain(
+            f"newer tests ({newest.tests:.8}) were tried meanwhile, and refused version {newest.version}: "
+            f"{briefly(newest.reasons)}",
+            hint=f"`trainyard run {run.trigger}` runs again, with the newest tests",
+        )
 
 
 def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> TrialResult:
@@ -92,7 +110,7 @@ def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> Tr
     with context.runner.service(
         Job(f"api-{version}", ("serving",), api, limits, {"version": files}), lambda _line: None
     ) as url:
-        _await_live(url, START_SECONDS)
+        _await_live(url, START_SECONDS, api / "worker.log")
         policy = dataclasses.asdict(config.acceptance)
         job = AcceptJob(str(url), max_body_mb=config.serving.max_body_mb, **policy)
         codec.save(job, tests / "job.json")
@@ -100,21 +118,22 @@ def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> Tr
     return codec.read(TrialResult, tests / "result.json")
 
 
-def _await_live(url: Service, seconds: float) -> None:
+def _await_live(url: Service, seconds: float, log: Path) -> None:
     """Wait until the server answers at all; one that has died tells its last words at once. Loading may go on."""
     address, end = urlsplit(url), time.monotonic() + seconds
     while time.monotonic() < end:
         url.check()
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=min(5.0, seconds))
         try:
             connection.request("GET", "/health/live")
             connection.getresponse()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             time.sleep(0.05)
         else:
             return
         finally:
             connection.close()
+    raise WorkerFailed(f"the API gave no answer within {seconds:g} s of its start", hint=f"see {log}")
 
 
 def _count(tried: Acceptance) -> int:

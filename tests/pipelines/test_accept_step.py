@@ -1,0 +1,139 @@
+"""accept: whose trial counts, and an API that does not answer. The runner is one that starts nothing."""
+
+import socket
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from promotion_parts import MODEL, House
+
+from pipelines.context import Context
+from pipelines.progress import open_progress
+from pipelines.runners import Service
+from pipelines.runs import RunFolder
+from pipelines.steps import accept
+from registry import candidates, codec
+from registry.errors import TryAgain, WorkerFailed
+from registry.nouns import LoadReport, Run, Sources, TestCase, TestReport
+from unit_tests.job import TrialResult
+
+OLD, NEW = "e" * 40, "f" * 40
+YES = TrialResult(
+    tuple(TestReport(suite, (TestCase("it works", "passed"),)) for suite in ("api", "load", "tests")),
+    LoadReport(100, 0, 2.0, 50.0, 1.0, 2.0, 3.0),
+)
+
+
+class Quiet(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Nobody listens."""
+
+
+class YesRunner:
+    """Every trial ends well; `meanwhile` is what others do while one runs."""
+
+    name = "process"
+
+    def __init__(self, meanwhile):
+        self.meanwhile, self.trials = meanwhile, 0
+
+    @contextmanager
+    def service(self, _job, _on_line):
+        with HTTPServer(("127.0.0.1", 0), Quiet) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                yield service(server.server_port)
+            finally:
+                server.shutdown()
+                thread.join()
+
+    def run(self, job, _on_line):
+        self.trials += 1
+        self.meanwhile()
+        codec.save(YES, job.folder / "result.json")
+
+
+def service(port):
+    return Service(f"http://127.0.0.1:{port}", lambda: None)
+
+
+@pytest.fixture
+def house(tmp_path):
+    """One version, which nobody has tried yet."""
+    made = House(tmp_path)
+    made.publish(trials=())
+    return made
+
+
+def trial(house, *, trigger="code", meanwhile=lambda: None):
+    """A run with the old tests, at its step accept: a callable that performs it, and its runner."""
+    run = Run("run1", MODEL, trigger, Sources("c" * 40, "d" * 40, OLD), "", None, 1, "2026-11-21T00:00:00Z")
+    folder = RunFolder(house.folder / "run")
+    codec.save(run, folder.root / "run.json")
+    (folder.root / "validate").mkdir(exist_ok=True)
+    (folder.root / "validate" / "result.json").write_text("{}")
+    context = Context(house.config, open_progress(live=False))
+    context.runner = YesRunner(meanwhile)
+    return lambda: accept.main(context, folder), context.runner
+
+
+def tried(house):
+    return [(each.tests[0], each.accepted) for each in candidates.acceptances(house.store, MODEL, 1)]
+
+
+def test_a_slow_trial_with_older_tests_does_not_overrule_the_no_of_newer_ones(house):
+    again, runner = trial(house, meanwhile=lambda: house.try_again(1, ("test_dark failed",), tests=NEW))
+    with pytest.raises(TryAgain, match=r"newer tests \(ffffffff\) were tried meanwhile.*version 1: test_dark") as late:
+        again()
+    assert "trainyard run code" in late.value.hint
+    assert tried(house) == [("f", False)]
+    with pytest.raises(TryAgain):
+        again()
+    assert runner.trials == 1  # the same run has the same tests: it need not even try
+    assert tried(house) == [("f", False)]
+
+
+def test_a_slow_trial_is_added_to_the_yes_of_newer_tests_and_made_once(house):
+    again, runner = trial(house, meanwhile=lambda: house.try_again(1, tests=NEW))
+    assert again() == again() == "version 1 passed 3 checks (50 requests/s, p95 2.0 ms)"
+    assert tried(house) == [("f", True), ("e", True)]
+    assert runner.trials == 1
+
+
+def test_a_run_of_new_tests_has_the_last_word(house):
+    house.try_again(1, ("test_dark failed",), tests=NEW)
+    again, _ = trial(house, trigger="tests")
+    again()
+    assert tried(house) == [("f", False), ("e", True)]
+
+
+def test_an_api_that_gives_no_answer_in_time_is_told_with_its_log(tmp_path):
+    log = tmp_path / "worker.log"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        pytest.raises(WorkerFailed, match="no answer within") as failed,
+    ):
+        accept._await_live(service(mute.getsockname()[1]), 0.1, log)
+    assert str(log) in failed.value.hint
+
+
+def test_an_api_that_talks_nonsense_at_first_is_asked_again(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            for words in (b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(words)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        accept._await_live(service(server.getsockname()[1]), 60, tmp_path / "worker.log")
+        thread.join()
