@@ -73,22 +73,13 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn, told by code. `GUNICORN_CMD_ARGS` may add to it, e.g. `--certfile`."""
+    """gunicorn, told by code. `GUNICORN_CMD_ARGS` may add to it, e.g. `--max-requests 10000`."""
 
     def __init__(self, job: ServeJob, folder: Path, listener: socket.socket) -> None:
         self._job, self._folder = job, folder
         self._fd = listener.detach()
         super().__init__()
-        if self.cfg.preload_app:
-            raise ConfigError(
-                "GUNICORN_CMD_ARGS: --preload would load the model before the workers are forked",
-                hint="take --preload away: neither TensorFlow nor LiteRT's threads survive a fork",
-            )
-        if self.cfg.worker_class_str != WORKER:
-            raise ConfigError(
-                f"GUNICORN_CMD_ARGS: worker class {self.cfg.worker_class_str!r} is not supported",
-                hint="take --worker-class away: the API needs its own",
-            )
+        self._refuse()
 
     def load_config(self) -> None:
         """Called by gunicorn."""
@@ -101,6 +92,29 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
                 self.cfg.set(name, value)
         self.cfg.set("post_worker_init", self._worker_begins)
         self.cfg.set("child_exit", self._worker_ended)
+
+    def _refuse(self) -> None:
+        """Settings from the environment that would break the API."""
+        if self.cfg.preload_app:
+            raise ConfigError(
+                "GUNICORN_CMD_ARGS: --preload would load the model before the workers are forked",
+                hint="take --preload away: neither TensorFlow nor LiteRT's threads survive a fork",
+            )
+        if self.cfg.worker_class_str != WORKER:
+            raise ConfigError(
+                f"GUNICORN_CMD_ARGS: worker class {self.cfg.worker_class_str!r} is not supported",
+                hint="take --worker-class away: the API needs its own",
+            )
+        if self.cfg.is_ssl:
+            raise ConfigError(
+                "GUNICORN_CMD_ARGS: --certfile and --keyfile are not supported: promotion asks the API over http",
+                hint="take them away and put TLS in front of the API, e.g. nginx",
+            )
+        if self.cfg.bind != [f"fd://{self._fd}"]:
+            raise ConfigError(
+                f"GUNICORN_CMD_ARGS: --bind {' '.join(self.cfg.bind)} is not supported",
+                hint="take --bind away: [serving] host and port say where the API listens",
+            )
 
     def load(self) -> Any:
         """The app; called by gunicorn in each worker, after the fork."""

@@ -102,6 +102,8 @@ def test_an_address_that_is_not_ours_is_told(live, tmp_path):
     [
         ("--preload", "would load the model before the workers are forked"),
         ("--worker-class asgi", "the API needs its own"),
+        ("--certfile cert.pem --keyfile key.pem", "put TLS in front of the API"),
+        ("--bind 127.0.0.1:1", "[serving] host and port say where"),
     ],
 )
 def test_gunicorn_settings_that_break_models_are_refused(live, tmp_path, arguments, said):
