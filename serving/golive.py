@@ -19,11 +19,13 @@ from registry import codec
 from registry.errors import TryAgain, WorkerFailed
 from serving import place
 from serving.job import ServeJob
+from training.environment import allowed
 from training.worker import load_failure
 
 START_SECONDS = 60.0
 LOG_BYTES = 10 << 20
 """`api.log` is moved to `api.log.1` at a start when it is larger."""
+OWN = ("HOME", "TMPDIR", "GUNICORN_CMD_ARGS")
 _started: dict[int, subprocess.Popen[bytes]] = {}  # by pid: kept, so that they can be reaped
 
 
@@ -128,8 +130,9 @@ def await_release(url: str, number: int, seconds: float) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Our environment without Trainyard's own settings: the API needs no secret of the controller."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
+    """What the API may see of our environment: no secret, and no cookie by which Jenkins ends what a build has started."""
+    own = {name: os.environ[name] for name in OWN if name in os.environ}
+    return allowed(os.environ) | own | {"PYTHONUNBUFFERED": "1"}
 
 
 def _serves(worker: dict[str, Any], number: int) -> bool:

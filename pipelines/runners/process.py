@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import socket
 import sys
@@ -20,17 +19,11 @@ from pipelines.runners.guarded import Guarded
 from pipelines.runners.output import OURS, Output, WorkerLog
 from registry.errors import ConfigError, PipelineError
 from registry.nouns import utc_now
+from training.environment import allowed
 
 LOOPBACK = "127.0.0.1"
 NOTICE = 0.2  # seconds until the end of a server is known
 
-# Everything else stays here: passwords, cloud credentials, tokens of the build server.
-PASSED = re.compile(
-    r"PATH|LANG|LANGUAGE|LC_\w+|TZ|LD_LIBRARY_PATH|TF_\w+|XLA_FLAGS|CUDA\w*|NVIDIA_\w+"
-    r"|(OMP|OPENBLAS|MKL)_NUM_THREADS|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE"
-)
-# Terraform shares TensorFlow's prefix, and keeps secrets under it.
-NOT_PASSED = re.compile(r"TF_(VAR|TOKEN|HTTP|CLI|CLOUD)_\w+|\w*(SECRET|PASSW|TOKEN|CREDENTIAL)\w*", re.IGNORECASE)
 SETTINGS = {
     "PYTHONUNBUFFERED": "1",  # the log streams live
     "PYTHONUTF8": "1",
@@ -91,9 +84,8 @@ class ProcessRunner:
     def _environment(self, folder: Path) -> dict[str, str]:
         scratch = str(folder / "scratch")
         caches = {"XDG_CACHE_HOME": ".", "KERAS_HOME": "keras", "MPLCONFIGDIR": "matplotlib"}
-        passed = {k: v for k, v in os.environ.items() if PASSED.fullmatch(k) and not NOT_PASSED.fullmatch(k)}
         own = {"HOME": scratch, "TMPDIR": scratch} | {key: str(self.cache / name) for key, name in caches.items()}
-        return {"PATH": os.defpath} | SETTINGS | passed | own
+        return {"PATH": os.defpath} | SETTINGS | allowed(os.environ) | own
 
 
 def free_port() -> int:

@@ -76,11 +76,21 @@ def test_a_process_number_that_someone_else_has_now_is_not_taken_for_the_api(fol
     os.close(lock)
 
 
-def test_the_secrets_of_the_controller_do_not_reach_the_api(job, folder, monkeypatch):
-    monkeypatch.setenv("TRAINYARD_SMTP_PASSWORD", "hush")
+def test_of_our_environment_the_api_sees_only_what_it_needs(job, folder, monkeypatch):
+    secrets = ("TRAINYARD_SMTP_PASSWORD", "AWS_SECRET_ACCESS_KEY", "GITHUB_PAT", "TF_VAR_key", "TF_TOKEN_app")
+    for name in (*secrets, "JENKINS_NODE_COOKIE", "BUILD_ID"):
+        monkeypatch.setenv(name, "hush")
+    needed = {
+        "LC_ALL": "C.UTF-8", "TZ": "UTC", "TMPDIR": str(folder.parent), "CUDA_VISIBLE_DEVICES": "", "TF_NUM_X": "1",
+    }  # fmt: skip
+    for name, value in needed.items():
+        monkeypatch.setenv(name, value)
     golive.start(job, folder)
-    with open(f"/proc/{place.read(folder).pid}/environ", "rb") as environment:
-        assert b"hush" not in environment.read()
+    with open(f"/proc/{place.read(folder).pid}/environ", encoding="utf-8") as environment:
+        seen = dict(each.split("=", 1) for each in environment.read().split("\0") if each)
+    assert "hush" not in seen.values()
+    assert needed.items() <= seen.items()
+    assert seen["HOME"] == os.environ["HOME"]
 
 
 def test_a_release_that_does_not_come_is_try_again_and_says_what_each_worker_does(job, folder):

@@ -1,0 +1,21 @@
+"""What of our environment the processes that we start may see: an allow-list, for workers and for the API alike. Light."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+# Everything else stays here: passwords, cloud credentials, tokens and cookies of the build server.
+PASSED = re.compile(
+    r"PATH|LANG|LANGUAGE|LC_\w+|TZ|LD_LIBRARY_PATH|TF_\w+|XLA_FLAGS|CUDA\w*|NVIDIA_\w+"
+    r"|(OMP|OPENBLAS|MKL)_NUM_THREADS|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE"
+)
+# Terraform shares TensorFlow's prefix, and keeps secrets under it.
+NOT_PASSED = re.compile(r"TF_(VAR|TOKEN|HTTP|CLI|CLOUD)_\w+|\w*(SECRET|PASSW|TOKEN|CREDENTIAL)\w*", re.IGNORECASE)
+
+
+def allowed(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a process needs on this machine and that hold no secret."""
+    return {
+        name: value for name, value in environment.items() if PASSED.fullmatch(name) and not NOT_PASSED.fullmatch(name)
+    }
