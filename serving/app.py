@@ -1,7 +1,7 @@
 """The prediction API: a Flask app that is given its model.
 
 Every answer is JSON and carries a request id, its own or the client's `X-Request-Id`. What is wrong with a request is
-told as 4xx; 500 means a bug of ours, and its trace goes to the log only.
+told as 4xx; 503: ask again later; 500 means a bug of ours, and its trace goes to the log only.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _received(read: Callable[[], T]) -> T:
     """What `read` gives; a body that cannot be read is the client's fault, or its line's."""
     try:
         return read()
-    except HTTPException:
+    except (HTTPException, MemoryError):
         raise
     except Exception as error:
         raise bad(f"the body cannot be read: {str(error)[:200] or type(error).__name__}") from error
@@ -202,6 +202,11 @@ def _add_errors(app: Flask) -> None:
             if key in {"Allow", "Retry-After"}:
                 response.headers[key] = value
         return response
+
+    @app.errorhandler(MemoryError)
+    def full(error: MemoryError) -> Response:
+        log.error("request %s: out of memory: %s", request.environ[REQUEST_ID], error)
+        return _no(503, "the server is out of memory", "try again soon, or with fewer instances")
 
     @app.errorhandler(Exception)
     def bug(error: Exception) -> Response:

@@ -41,7 +41,8 @@ class Engine(Protocol):
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
         """Outputs by name for inputs by name, as the signature has them: exact dtypes, first axis = sample (1 or more).
 
-        Strings are arrays of kind `U`, `S` or object. Raises BadInput before, EngineError while running.
+        Strings are arrays of kind `U`, `S` or object. Raises BadInput before, EngineError while running, and
+        MemoryError when there is not enough of it now.
         """
 
 

@@ -1,18 +1,15 @@
-"""The fallback engine: a TensorFlow SavedModel. Importing this module imports TensorFlow (seconds, 500 MB)."""
+"""The fallback engine: a TensorFlow SavedModel. Opening one imports TensorFlow (seconds, 500 MB)."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-import tensorflow as tf
 
 from registry.errors import Corrupt
 from registry.nouns import Served, Signature
 from serving.engines import Array, Arrays, EngineError, check_inputs, check_outputs, chunks, cut
+from training.heavy import import_tensorflow
 
 ENDPOINT = "serving_default"
 
@@ -22,6 +19,9 @@ class SavedModel:
 
     def __init__(self, folder: Path, signature: Signature, served: Served, threads: int) -> None:
         del threads  # TensorFlow is thread-safe and has its own pool
+        import_tensorflow()
+        import tensorflow as tf
+
         path = folder / served.path
         self._signature = signature
         try:
@@ -42,8 +42,12 @@ class SavedModel:
         return outputs
 
     def _run(self, inputs: Arrays) -> dict[str, Array]:
+        import tensorflow as tf
+
         try:
             tensors = {each.tensor: tf.constant(inputs[each.name], each.dtype) for each in self._signature.inputs}
             return {name: tensor.numpy() for name, tensor in self._function(**tensors).items()}
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(" ".join(str(error).split())[:500]) from error
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise EngineError(" ".join(str(error).split())[:500]) from error

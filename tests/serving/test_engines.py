@@ -179,3 +179,51 @@ def test_the_parity_command_refuses_nan(served_models, tmp_path):
 def test_the_fallback_engine_runs_text_operations_that_litert_has_not(served_models):
     done = parity(served_models / "text")
     assert done.returncode == 0, done.stderr.splitlines()[-1]
+
+
+HUNGRY = """
+import gc
+from pathlib import Path
+import numpy as np
+from registry.errors import Corrupt
+from registry.nouns import Served, Signature, TensorSpec
+from serving.engines import load_engine
+
+one = [TensorSpec(name, (None, 1), "float32") for name in ("count", "sum")]
+signature = Signature("regression", "array", (one[0],), (one[1],))
+
+def engine():
+    return load_engine(Path(), signature, Served("saved_model", "hungry", ""))
+
+def save():
+    import tensorflow as tf
+
+    class Hungry(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name="count")])
+        def __call__(self, count):
+            return {"sum": tf.reduce_sum(tf.zeros(tf.cast(count[0], tf.int64)), keepdims=True)}
+
+    hungry = Hungry()
+    tf.saved_model.save(hungry, "hungry", signatures=hungry.__call__)
+
+try:
+    engine()
+except Corrupt:
+    print(gc.get_freeze_count() > 0)
+save()
+run = engine()
+print(run({"count": np.full((1, 1), 5, np.float32)}))
+try:
+    run({"count": np.full((1, 1), 2.0**50, np.float32)})
+except MemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.tensorflow
+def test_tensorflow_is_imported_the_quick_way_and_its_want_of_memory_is_a_memory_error(tmp_path):
+    command = [sys.executable, "-P", "-c", HUNGRY]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    quick, fine, full = done.stdout.splitlines() or [done.stderr, "", ""]
+    assert (quick, fine) == ("True", "{'sum': array([0.], dtype=float32)}")
+    assert "OOM when allocating tensor" in full

@@ -236,6 +236,17 @@ def test_an_engine_that_is_broken_is_our_fault_and_told_without_a_trace(clients,
     assert response.json["request_id"] in caplog.text
 
 
+def test_no_memory_for_now_is_nobodys_fault_and_told_as_503(clients, loaded):
+    def full(_inputs):
+        raise MemoryError("OOM when allocating tensor")
+
+    response = clients(replace(loaded("price"), engine=full)).post(
+        "/predict", json={"instances": [{"size": 1, "rooms": 2}]}
+    )
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert response.json["error"] == "the server is out of memory"
+
+
 def test_a_model_that_answers_nan_has_no_answer(clients, loaded):
     def doubtful(inputs):
         return {"prediction": np.where(inputs["size"] > 5, np.nan, inputs["size"])}
