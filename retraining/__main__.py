@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry import codec
 from registry.nouns import TrainJob, TrainResult
+from retraining.policy import RESPLIT
 from training.contract import load_contract
 from training.job import grow, open_data, open_job, train_by_command
+from training.spec import DataSpec
 from training.worker import tell, work
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ def main(folder: Path) -> TrainResult:
     if job.command:
         from training.model_file import scan_model_file
 
+        if codec.read(DataSpec, old / "data.json").split != spec.split:
+            tell("note", text=f"the registered model is not given to the script: {RESPLIT}")
+            return train_by_command(folder, job, spec, job.epochs)
         file = (old / "model.keras").resolve()
         scan_model_file(file)
         return train_by_command(folder, job, spec, epochs, file)

@@ -10,10 +10,12 @@ from typing import Any
 from registry import codec
 from registry.errors import ConfigError, WorkerFailed
 from registry.nouns import Signature
+from retraining.policy import RESPLIT
 from training.contract import blame, registered
 from training.fit import Data
 from training.model_file import load_model
 from training.signature import wire
+from training.spec import DataSpec
 
 TENTH = 0.1
 SHOWN = 10
@@ -52,7 +54,8 @@ def open_old_model(version: Path, code: Path, data: Data, rate: float) -> OldMod
     `code` is the code repository, whose registered layers the model may need; `rate` 0: a tenth of the compiled one.
     Raises Corrupt for a damaged file. A file that the scan refuses is not loaded, and that is the reason given.
     """
-    if why := changed(codec.read(Signature, version / "signature.json"), data):
+    made_for = codec.read(DataSpec, version / "data.json")
+    if why := changed(codec.read(Signature, version / "signature.json"), made_for.split, data):
         return why
     file = version / "model.keras"
     try:
@@ -67,9 +70,14 @@ def open_old_model(version: Path, code: Path, data: Data, rate: float) -> OldMod
     return OldModel(file, rate or TENTH * as_number(original), original)
 
 
-def changed(old: Signature, data: Data) -> str:
-    """How the data differ from those that the old model was made for, in words; empty when they do not."""
+def changed(old: Signature, split: str, data: Data) -> str:
+    """How the data differ from those that the old model was made for, in words; empty when they do not.
+
+    `split` is the rule by which those were split.
+    """
     spec = data.spec
+    if split != spec.split:
+        return RESPLIT
     if old.task != spec.task:
         return f"it was made for {old.task}, the data are for {spec.task}"
     if old.classes != spec.classes:

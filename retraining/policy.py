@@ -7,6 +7,8 @@ from typing import Literal
 
 from registry.nouns import Verdict
 
+RESPLIT = "the rule of the split has changed, so it may have learned from what is the holdout now"
+
 
 @dataclass(frozen=True, slots=True)
 class Start:

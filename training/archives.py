@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from training.checks import Checks, Samples, check_classes, check_samples, in_or
 from training.dataset_file import DatasetFile, Npz
 from training.files import CORRECT, FILES, find_files
 from training.spec import SPLITS, DataSpec
-from training.split import shuffled, split_of
+from training.split import shuffled, split_of, split_rule
 
 ARRAYS = "every file has the arrays that dataset.toml names"
 USABLE = "every array has a type that a model can use"
@@ -62,7 +62,10 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         samples.classes = check_classes(checks, settings.classes, found, "label")
     check_samples(checks, samples, TOGETHER)
     if not checks.faults:
-        _write(repository, npz, output, archives, samples)
+        train = samples.per_split()["train"]
+        spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
+        spec = replace(spec, split=split_rule(settings))
+        _write(repository, npz, output, archives, samples, spec)
     return samples
 
 
@@ -222,11 +225,11 @@ def _told(tensor: TensorSpec) -> str:
     return f"{tensor.dtype} {tensor.shape[1:]}"
 
 
-def _write(repository: Path, npz: Npz, output: Path, archives: Sequence[Archive], samples: Samples) -> None:
+def _write(
+    repository: Path, npz: Npz, output: Path, archives: Sequence[Archive], samples: Samples, spec: DataSpec
+) -> None:
     order = shuffled(samples.digests)
     rows = {split: [i for i in order if samples.splits[i] == split] for split in SPLITS}
-    inputs = archives[0].inputs
-    spec = DataSpec("npz", npz.task, inputs, samples.classes, target=npz.y, train_samples=len(rows["train"]))
     labels = np.concatenate([archive.labels for archive in archives])
     number = {name: i for i, name in enumerate(spec.classes)}
     for split, members in rows.items():

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -17,7 +17,7 @@ from training.checks import Checks, Samples, check_classes, check_samples
 from training.dataset_file import DatasetFile, Images
 from training.pictures import Chunk, Picture, peek, read_chunk
 from training.spec import SPLITS, DataSpec, SplitName
-from training.split import shuffled, split_of
+from training.split import shuffled, split_of, split_rule
 from training.worker import tell
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -84,7 +84,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if (repository / "expectations.json").exists():
         _write_index(output.parent / "index.parquet", samples, pictures)
     if not checks.faults:
-        spec = _spec(shape, samples.classes, len(rows["train"]))
+        spec = replace(_spec(shape, samples.classes, len(rows["train"])), split=split_rule(settings))
         for split in SPLITS:
             _finish(output / split, rows[split], samples, spec)
             _link(folder, output / split / "files" / source.folder, [samples.names[i] for i in rows[split]])

@@ -90,6 +90,8 @@ class DataSpec:
     target: str = ""
     image_mode: Literal["", "L", "RGB"] = ""
     train_samples: int = 0
+    split: str = ""
+    """The rule of the split: where this differs, a sample of one holdout may be a training sample of the other."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from training.dataset_file import Fractions
+from training.dataset_file import DatasetFile, Fractions, Npz, Table
 from training.spec import SplitName
 
 
@@ -21,6 +21,18 @@ def split_of(key: bytes | str, fractions: Fractions) -> SplitName:
     if number < fractions.holdout + fractions.validation:
         return "validation"
     return "train"
+
+
+def split_rule(settings: DatasetFile) -> str:
+    """What `split_of` is asked with, as text: the fractions, and what a sample's key is."""
+    source = settings.source
+    if source.group:
+        key = f"group {source.group}"
+    elif isinstance(source, Table):
+        key = f"key {source.key}" if source.key else "content"
+    else:
+        key = f"content of {', '.join(source.x)}" if isinstance(source, Npz) else "file name"
+    return f"holdout {settings.split.holdout}, validation {settings.split.validation}, by {key}"
 
 
 def shuffled(keys: Sequence[bytes | str]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from training.checks import Checks, Samples, check_classes, check_samples, in_or
 from training.columns import Feature, Places, canonical, check_named, joined, read_features, read_labels, text
 from training.dataset_file import DatasetFile, Table
 from training.spec import SPLITS, Column, DataSpec, SplitName
-from training.split import shuffled, split_of
+from training.split import shuffled, split_of, split_rule
 from training.table_files import Part, read_parts, write_part
 
 MISSING = "no value is missing"
@@ -59,7 +60,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if not checks.faults:
         order = shuffled(keys)
         rows = {split: [kept[i] for i in order if samples.splits[i] == split] for split in SPLITS}
-        spec = _spec(features, rows["train"], samples.classes, table)
+        spec = replace(_spec(features, rows["train"], samples.classes, table), split=split_rule(settings))
         for split in SPLITS:
             _write_arrays(output / split, spec, features, labels, rows[split])
             write_description(output / split, spec, [names[row] for row in rows[split]])

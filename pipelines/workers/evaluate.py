@@ -23,10 +23,11 @@ from registry import codec
 from registry.errors import ConfigError, Corrupt, WorkerFailed
 from registry.files import sha256_file
 from registry.nouns import DIRECTION, Evaluation, Metrics, Signature
+from retraining.policy import RESPLIT
 from serving.engines import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
 from training.contract import FILE, offers
 from training.measures import Answers, Estimates, classification, grade, join, regression
-from training.spec import load_split
+from training.spec import DataSpec, load_split
 from training.worker import tell, work
 
 BATCH = 64
@@ -63,6 +64,8 @@ def main(folder: Path) -> Evaluation:
     job = codec.read(EvaluateJob, folder / "job.json")
     inputs, outputs = folder / "inputs", folder / "outputs"
     outputs.mkdir(exist_ok=True)
+    if why := leaked(job.candidate, inputs, "candidate"):
+        raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
     holdout = open_holdout(inputs)
     verify(job.candidate, inputs / "candidate")
     if job.live:
@@ -78,18 +81,20 @@ def main(folder: Path) -> Evaluation:
         raise WorkerFailed(f"the candidate cannot answer for the holdout: {error}") from error
     found = measure(new, holdout)
     draw(found, new, holdout, outputs)
-    return _with_live(job, found, new, holdout, inputs / "live")
+    return _with_live(job, found, new, holdout, inputs)
 
 
 def _with_live(
-    job: EvaluateJob, found: Metrics, new: Answers | Estimates, holdout: Holdout, folder: Path
+    job: EvaluateJob, found: Metrics, new: Answers | Estimates, holdout: Holdout, inputs: Path
 ) -> Evaluation:
     """The evaluation with the live release on the same holdout; a live release that cannot be measured is told, because
     a new kind of model must be able to follow it."""
     if job.live is None:
         return Evaluation(found)
+    if why := leaked(job.live, inputs, "live"):
+        return Evaluation(found, live_note=f"live version {job.live.version} was not measured: {why}")
     try:
-        old = answer(open_model(job.live, folder, holdout), holdout)
+        old = answer(open_model(job.live, inputs / "live", holdout), holdout)
     except (Mismatch, BadInput, EngineError) as error:
         return Evaluation(
             found, live_note=f"live version {job.live.version} cannot be measured on this holdout: {error}"
@@ -98,6 +103,14 @@ def _with_live(
     if job.metric not in DIRECTION or job.metric not in live.values:  # the gate says so
         return Evaluation(found, live)
     return Evaluation(found, live, compare(new, old, job.metric, job.live.version or 0, job.seed))
+
+
+def leaked(subject: Subject, inputs: Path, name: str) -> str:
+    """Why the numbers of a registered version on this holdout would be too good; empty when they are not."""
+    if subject.version is None:
+        return ""
+    then, now = (codec.read(DataSpec, inputs / each / "data.json") for each in (name, "holdout"))
+    return "" if then.split == now.split else RESPLIT
 
 
 def open_holdout(inputs: Path) -> Holdout:

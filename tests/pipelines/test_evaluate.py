@@ -18,6 +18,7 @@ from registry import codec
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_file
 from registry.nouns import Evaluation, Served, Signature, TensorSpec
+from retraining.policy import RESPLIT
 from training.spec import DataSpec
 from training.worker import load_failure, parse_event
 
@@ -66,9 +67,13 @@ class Trial:
         return self
 
     def run(self, candidate, live=None, metric="accuracy", subjects=None):
+        inputs = self.folder / "inputs"
         for role, name in (("candidate", candidate), ("live", live)):
             if name:
-                (self.folder / "inputs" / role).symlink_to(self.models / name)
+                shutil.copytree(self.models / name, inputs / role, dirs_exist_ok=True)
+        for role in ("candidate", "live"):  # as a registered version has it
+            if (inputs / role).exists() and not (inputs / role / "data.json").exists():
+                shutil.copy(inputs / "holdout" / "data.json", inputs / role / "data.json")
         made = {"candidate": subject(self.models / candidate), "live": live and subject(self.models / live, 7)}
         codec.save(EvaluateJob(metric, **(made | (subjects or {}))), self.folder / "job.json")
         command = [sys.executable, "-P", "-m", "pipelines.workers.evaluate"]
@@ -182,6 +187,20 @@ def test_a_live_release_of_another_kind_is_told_and_is_no_fault(trial, live, not
     found = trial.holdout(PICTURES, [x], y).run("thirds", live)
     assert (found.live, found.comparison) == (None, None)
     assert found.live_note == f"live version 7 cannot be measured on this holdout: {note}"
+
+
+def test_a_version_of_another_split_is_not_measured(trial):
+    """A sample of this holdout may have been one that it learned from."""
+    x, y = pictures(30)
+    trial.holdout(dataclasses.replace(PICTURES, split="holdout 0.3"), [x], y)
+    for role in ("candidate", "live"):
+        (trial.folder / "inputs" / role).mkdir()
+        codec.save(dataclasses.replace(PICTURES, split="holdout 0.1"), trial.folder / "inputs" / role / "data.json")
+    found = trial.run("thirds", "thirds")
+    assert (found.live, found.comparison) == (None, None)
+    assert found.live_note == f"live version 7 was not measured: {RESPLIT}"
+    with pytest.raises(ConfigError, match="version 6 is not measured: the rule of the split has changed"):
+        trial.run("thirds", subjects={"candidate": subject(trial.models / "thirds", 6)})
 
 
 def test_a_class_that_the_live_release_does_not_know_is_wrong_for_it(trial):

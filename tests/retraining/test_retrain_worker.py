@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def outcomes(tmp_path_factory):
     ]
 
     def job(name, of, *given, **settings):
-        return make_job(at / name, *given, model=at / f"version-{of}" / "outputs", **settings)
+        return make_job(at / name, *given, model=registered(at / f"version-{of}"), **settings)
 
     return run_jobs(
         versions,
@@ -83,6 +84,7 @@ def outcomes(tmp_path_factory):
             job("not_enough", "plain", QUICK, threshold=1.01, retrain_epochs=1, epochs=2),
             job("diverges", "plain", QUICK, threshold=0.3, learning_rate=1e30, epochs=2),
             job("new_class", "plain", QUICK, classes=("left", "middle", "other", "right"), epochs=1),
+            job("new_split", "plain", QUICK, resplit, epochs=1),
             job("new_column", "table", TABLE, numeric_shop, epochs=1),
             job("table", "table", TABLE, shop, retrain_epochs=1),
             job("hook", "plain", HOOK, retrain_epochs=3),
@@ -92,6 +94,7 @@ def outcomes(tmp_path_factory):
             job("lost_layer", "layer", QUICK, epochs=1),
             make_job(at / "damaged", model=damaged(at / "damaged-version")),
             job("script", "plain", None, files={"go.py": SCRIPT}, command=("python", "go.py"), retrain_epochs=5),
+            job("new_split_script", "plain", None, resplit, files={"go.py": SCRIPT}, command=("python", "go.py")),
         ],
     )
 
@@ -106,6 +109,23 @@ def versions(outcomes):
     return {name[8:]: each.outputs for name, each in outcomes.items() if name.startswith("version-")}
 
 
+def registered(job):
+    """The version that comes of a training job, once it has run: its files, and the spec of its data."""
+    version = job.parent / f"registered-{job.name}"
+    if not version.exists():
+        version.mkdir()
+        for name in ("model.keras", "signature.json"):
+            (version / name).symlink_to(job / "outputs" / name)
+        (version / "data.json").symlink_to(job / "inputs" / "train" / "data.json")
+    return version
+
+
+def resplit(samples, seed, **more):
+    """The same pictures in a dataset whose [split] was changed since."""
+    spec, x, y = pictures(samples, seed, **more)
+    return replace(spec, split="holdout 0.3"), x, y
+
+
 def numeric_shop(samples, seed):
     return shop(samples, seed, text=False)
 
@@ -116,6 +136,7 @@ def damaged(folder):
     output = TensorSpec("probabilities", (None, 3), "float32")
     signature = Signature("classification", "image", spec.inputs, (output,), spec.classes, "L")
     codec.save(signature, folder / "signature.json")
+    codec.save(spec, folder / "data.json")
     (folder / "model.keras").write_bytes(b"PK\x03\x04 and then nothing")
     return folder
 
@@ -176,6 +197,7 @@ def test_fine_tuning_that_diverges_does_not_end_the_run(runs):
     ("name", "why"),
     [
         ("new_class", "the classes have changed (new: other)"),
+        ("new_split", "the rule of the split has changed, so it may have learned from what is the holdout now"),
         ("new_column", "the inputs have changed (new: size; gone: colour)"),
         ("lost_layer", "mine>Twice"),
     ],
@@ -218,6 +240,12 @@ def test_a_script_goes_on_from_the_registered_model(runs, versions):
     assert "for 5 epochs" in outcome.out
     assert outcome.result.how == "command"
     assert outcome.result.note == "retrained by python go.py"
+
+
+def test_a_script_does_not_get_a_model_that_may_have_learned_from_the_holdout(runs):
+    outcome = runs["new_split_script"]
+    assert "KeyError: 'TRAINYARD_MODEL'" in str(outcome.failure)
+    assert "the rule of the split has changed" in outcome.out
 
 
 def test_the_data_of_the_tests_can_tell_the_classes_apart():

@@ -385,3 +385,8 @@ def test_damaged_bytes_are_read_or_refused_but_never_crash(whole, data):
         assert str(error)
     else:
         assert len(pixels) == height * width * len(mode)
+
+
+def test_the_rule_of_the_split_is_kept(dataset):
+    assert run(dataset).ok
+    assert load_split(outputs(dataset) / "data" / "train").spec.split == "holdout 0.15, validation 0.15, by file name"

@@ -194,3 +194,8 @@ def test_preparing_archives_loads_numpy_alone(dataset):
     )
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert not loaded & {"PIL", "pyarrow", "pandas", "great_expectations", "tensorflow", "keras"}
+
+
+def test_the_rule_of_the_split_is_kept(dataset):
+    assert run(dataset).ok
+    assert prepared(dataset)["train"].spec.split == "holdout 0.15, validation 0.15, by content of x"

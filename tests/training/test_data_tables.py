@@ -383,3 +383,8 @@ def test_preparing_a_table_loads_neither_pillow_nor_pandas(dataset):
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "pyarrow" in loaded
     assert not loaded & {"PIL", "pandas", "great_expectations", "tensorflow", "keras", "matplotlib"}
+
+
+def test_the_rule_of_the_split_is_kept(dataset):
+    assert run(dataset).ok
+    assert prepared(dataset)["holdout"].spec.split == "holdout 0.15, validation 0.15, by content"

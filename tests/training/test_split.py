@@ -4,9 +4,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from training.dataset_file import Fractions
+from training.dataset_file import DatasetFile, Fractions, Images, Npz, Table
 from training.spec import SPLITS
-from training.split import shuffled, split_of
+from training.split import shuffled, split_of, split_rule
 
 KEYS = st.lists(st.text(), unique=True, max_size=40)
 FRACTIONS = st.builds(Fractions, st.floats(0.01, 0.49), st.floats(0.01, 0.49))
@@ -65,3 +65,30 @@ RECORDED = [
     "validation",
     "train",
 ]
+
+
+RULES = [
+    DatasetFile("images", Images()),
+    DatasetFile("images", Images(group="(.+)-")),
+    DatasetFile("images", Images(), split=Fractions(holdout=0.3)),
+    DatasetFile("images", Images(), split=Fractions(validation=0.3)),
+    DatasetFile("table", Table(("a.csv",), "y")),
+    DatasetFile("table", Table(("a.csv",), "y", key="id")),
+    DatasetFile("table", Table(("a.csv",), "y", key="name")),
+    DatasetFile("table", Table(("a.csv",), "y", group="id")),
+    DatasetFile("npz", Npz(x=("a", "b"))),
+    DatasetFile("npz", Npz(x=("b", "a"))),
+    DatasetFile("npz", Npz(group="who")),
+]
+
+
+def test_every_rule_of_the_split_has_a_text_of_its_own():
+    assert len({split_rule(each) for each in RULES}) == len(RULES)
+    assert split_rule(RULES[0]) == "holdout 0.15, validation 0.15, by file name"
+
+
+def test_what_does_not_move_a_sample_does_not_change_the_text():
+    same = DatasetFile("table", Table(("a.csv", "b.csv"), "z", key="id", ignore=("w",), missing="drop"))
+    assert split_rule(same) == split_rule(DatasetFile("table", Table(("a.csv",), "y", key="id")))
+    grouped = DatasetFile("table", Table(("a.csv",), "y", key="id", group="house"))
+    assert split_rule(grouped) == split_rule(DatasetFile("table", Table(("a.csv",), "y", group="house")))
