@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from registry import codec
-from registry.errors import TryAgain, WorkerFailed
+from registry.errors import ConfigError, TryAgain, WorkerFailed
 from serving import place
 from serving.job import ServeJob
 from training.environment import allowed
@@ -32,12 +33,21 @@ _started: dict[int, subprocess.Popen[bytes]] = {}  # by pid: kept, so that they 
 def start(job: ServeJob, folder: Path) -> str:
     """Start the API in `folder`, in a session of its own, and wait until it answers; its URL. No-op when it runs.
 
-    Its output goes to `folder/api.log`. Raises ConfigError (port in use, …), WorkerFailed when it ends, TryAgain when
-    it does not answer in time.
+    Its output goes to `folder/api.log`. Raises ConfigError (port in use, it runs on another registry, …), WorkerFailed
+    when it ends, TryAgain when it does not answer in time. Of other settings that differ see `changed`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with place.alone(folder):
-        return running(folder) or _start(job, folder)
+        url = running(folder)
+        if url is None:
+            return _start(job, folder)
+        others = changed(job, folder)
+    if wrong := [others[name] for name in ("model", "registry") if name in others]:
+        raise ConfigError(
+            f"the API that runs at {url} is another one: {'; '.join(wrong)}",
+            hint=f"`trainyard serve {job.model} --stop` stops it; then run again",
+        )
+    return url
 
 
 def _start(job: ServeJob, folder: Path) -> str:
@@ -98,6 +108,16 @@ def running(folder: Path) -> str | None:
     return found.url if found else None
 
 
+def changed(job: ServeJob, folder: Path) -> dict[str, str]:
+    """How the API that runs in `folder` differs from `job`, by setting: {"port": "port 8500, not 9000"}."""
+    found = place.read(folder)
+    if found is None:
+        return {}
+    runs = asdict(codec.read(ServeJob, folder / "job.json")) | {"port": urlsplit(found.url).port}
+    wanted = asdict(job) | ({} if job.port else {"port": runs["port"]})  # 0: any
+    return {name: f"{name} {runs[name]}, not {wanted[name]}" for name in wanted if runs[name] != wanted[name]}
+
+
 def version(url: str) -> dict[str, Any]:
     """What `GET /version` of the API says; raises TryAgain when it cannot be reached."""
     return _get(url, "/version")
@@ -112,8 +132,7 @@ def await_release(url: str, number: int, seconds: float) -> None:
     while True:
         try:
             answer = version(url)
-            workers, expected = answer["workers"], answer["expected"]
-            missing = [_behind(each) for each in workers if not _serves(each, number)]
+            workers, expected, missing = answer["workers"], answer["expected"], behind(answer, number)
         except TryAgain as error:
             workers, expected, missing = [], 1, [str(error)]
         if failed := [f"{each['error']}" for each in workers if each["state"] == "failed" and each["wanted"] == number]:
@@ -127,6 +146,11 @@ def await_release(url: str, number: int, seconds: float) -> None:
             reasons = "; ".join(missing) or f"{len(workers)} of {expected} workers are up"
             raise TryAgain(f"release {number} is not served by all workers after {seconds:.0f} s: {reasons}")
         time.sleep(0.2)
+
+
+def behind(answer: dict[str, Any], number: int) -> list[str]:
+    """The workers, in words, that do not serve release `number` or a later one, by what `version` gave."""
+    return [_behind(each) for each in answer["workers"] if not _serves(each, number)]
 
 
 def clean_environment() -> dict[str, str]:

@@ -11,15 +11,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TextIO
 
 from pipelines.config import Config
-from pipelines.promotion import api_folder, promote
+from pipelines.promotion import api_folder, promote, serve_job
 from registry import codec
 from registry.errors import ConfigError
 from registry.nouns import Release
 from registry.stores import open_store
 from serving import golive
+from serving.job import ServeJob
 
 TOKEN = "TRAINYARD_APPROVAL"  # noqa: S105  (the name of a variable)
 
@@ -84,8 +86,24 @@ def who() -> str:
         return f"uid {os.getuid()}@{socket.gethostname()}"
 
 
+def try_line(url: str) -> str:
+    """A line for a shell that asks the API for a prediction, whatever the model."""
+    return f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"
+
+
+def warn_of_settings(job: ServeJob, folder: Path) -> None:
+    """Say on stderr that the running API does not have the settings in `job`: it reads them at its start."""
+    if others := golive.changed(job, folder):
+        print(
+            f"the API runs with other settings ({'; '.join(others.values())}): "
+            f"`trainyard serve {job.model} --stop`, then start it again",
+            file=sys.stderr,
+        )
+
+
 def tell_release(release: Release, config: Config, *, as_json: bool) -> None:
     """Print what answers now, where, and how to try it."""
+    warn_of_settings(serve_job(config), api_folder(config))
     url = golive.running(api_folder(config)) or ""
     if as_json:
         print(json.dumps({**json.loads(codec.to_json(release)), "url": url}, ensure_ascii=False))
@@ -94,4 +112,4 @@ def tell_release(release: Release, config: Config, *, as_json: bool) -> None:
         f"{release.model} version {release.version} is live: release {release.number}, by {release.by}, {release.reason}"
     )
     print(f"  it answers at  {url}/")
-    print(f"  try it         curl -s {url}/example | curl -s --data-binary @- {url}/predict")
+    print(f"  try it         {try_line(url)}")

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.commands.promote import check_model
+from pipelines.commands.promote import check_model, try_line, warn_of_settings
 from pipelines.config import Config
 from pipelines.promotion import GO_LIVE_SECONDS, api_folder, serve_job
 from registry import candidates, codec, releases
@@ -40,11 +40,12 @@ def main(args: argparse.Namespace, config: Config) -> int:
         _print(args, {"stopped": stopped}, f"{args.model}: {'stopped' if stopped else 'no API runs'}")
         return 0
     if args.status:
-        return _status(args, folder)
+        return _status(args, config, folder)
     job = overridden(config, args)
     number = live_release(open_store(job.registry), args.model)
     if args.background:
         url = golive.start(job, folder)
+        warn_of_settings(job, folder)
         golive.await_release(url, number, GO_LIVE_SECONDS)
         _print(args, {"url": url, "release": number}, f"{args.model}: release {number} at {url}\ntry: {try_line(url)}")
         return 0
@@ -84,22 +85,26 @@ def live_release(store: Store, model: str) -> int:
     raise ConfigError(f"nothing of {model} is live", hint=hint)
 
 
-def try_line(url: str) -> str:
-    """A line for a shell that asks the API for a prediction, whatever the model."""
-    return f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"
-
-
-def _status(args: argparse.Namespace, folder: Path) -> int:
+def _status(args: argparse.Namespace, config: Config, folder: Path) -> int:
     url = golive.running(folder)
     if url is None:
         _print(args, {"url": None}, f"{args.model}: no API runs")
         return 0
+    warn_of_settings(serve_job(config), folder)
     found = golive.version(url)
     lines = [f"{args.model}: {url}, release {found['release']}, version {found['version']}; log: {folder / 'api.log'}"]
     for worker in found["workers"]:
         error = f": {worker['error']}" if worker["error"] else ""
         lines.append(f"  worker {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
-    _print(args, {"url": url, **found}, "\n".join(lines))
+    newest = releases.latest(open_store(config.registry.url), args.model)
+    behind = golive.behind(found, newest.number) if newest else []
+    if newest and behind:
+        what = f"makes version {newest.version} live" if newest.version else "withdraws the model"
+        lines.append(
+            f"  but release {newest.number} {what}: {len(behind)} of {len(found['workers'])} workers do not follow"
+        )
+    facts = {"url": url, **found, "newest": newest.number if newest else None, "behind": behind}
+    _print(args, facts, "\n".join(lines))
     return 0
 
 

@@ -61,6 +61,29 @@ def test_the_token_may_come_by_flag_standard_input_or_environment(tmp_path, tiny
         house.stop()
 
 
+@pytest.mark.tensorflow
+def test_changed_settings_are_told_and_another_registry_is_refused(tmp_path, tiny_models):
+    house = House(tmp_path, tiny_models)
+    house.publish("thirds")
+    house.publish("dull")
+    try:
+        assert trainyard(house, "promote", "thirds", "1", TRAINYARD_APPROVAL=house.token(1)).stderr == ""
+        port = house.url.rpartition(":")[2]
+        done = trainyard(house, "promote", "thirds", "2", TRAINYARD_APPROVAL=house.token(2), TRAINYARD_SERVING_PORT="9")
+        assert (done.returncode, house.history) == (0, [1, 2])
+        said = f"the API runs with other settings (port {port}, not 9): `trainyard serve thirds --stop`, then start it again"
+        assert said in done.stderr
+        back = trainyard(house, "rollback", "thirds", TRAINYARD_SERVING_WORKERS="2")
+        assert (back.returncode, "(workers 1, not 2)" in back.stderr) == (0, True)
+        (house.folder / "registry").rename(house.folder / "moved")
+        moved = f"file://{house.folder / 'moved'}"
+        lost = trainyard(house, "rollback", "thirds", "--to", "2", TRAINYARD_REGISTRY_URL=moved)
+        assert (lost.returncode, "is another one: registry" in lost.stderr) == (2, True)
+        assert not (house.folder / "moved/production/thirds/releases/000004.json").exists()
+    finally:
+        house.stop()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

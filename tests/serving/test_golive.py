@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import pytest
 from serving_parts import ask, free_port
@@ -30,6 +31,26 @@ def test_start_gives_the_url_of_what_runs_already(job, folder):
     assert golive.start(job, folder) == url
     assert golive.running(folder) == url
     assert golive.version(url)["model"] == "m"
+
+
+def test_what_the_running_api_has_other_settings_than_is_told_by_name(job, folder):
+    assert golive.changed(job, folder) == {}
+    url = golive.start(job, folder)
+    port = int(url.rpartition(":")[2])
+    assert golive.changed(job, folder) == golive.changed(replace(job, port=port), folder) == {}
+    wanted = replace(job, port=port + 1, workers=3)
+    assert golive.changed(wanted, folder) == {"port": f"port {port}, not {port + 1}", "workers": "workers 1, not 3"}
+    assert golive.start(wanted, folder) == url  # it goes on
+
+
+@pytest.mark.parametrize(("name", "value"), [("registry", "file:///elsewhere"), ("model", "n")])
+def test_an_api_of_something_else_is_not_taken_for_ours(job, folder, name, value):
+    golive.start(job, folder)
+    before = (folder / "job.json").read_bytes()
+    with pytest.raises(ConfigError, match=f"is another one: {name} .*, not {value}") as wrong:
+        golive.start(replace(job, **{name: value}), folder)
+    assert "--stop" in wrong.value.hint
+    assert (folder / "job.json").read_bytes() == before
 
 
 def test_two_starts_at_once_give_one_api(job, folder):

@@ -10,6 +10,8 @@ from socket import create_server
 import pytest
 from serving_parts import ask
 
+from registry import candidates, releases
+from registry.errors import WorkerFailed
 from serving import golive
 
 
@@ -56,6 +58,37 @@ def test_background_status_and_stop(trainyard, shelf):
     assert trainyard("m", "--stop").stdout == "m: stopped\n"
     assert trainyard("m", "--status").stdout == "m: no API runs\n"
     assert trainyard("m", "--stop").stdout == "m: no API runs\n"
+
+
+def test_other_settings_than_the_running_ones_are_told_and_it_goes_on(trainyard, shelf, tmp_path):
+    shelf.release(shelf.put("price"))
+    assert trainyard("m", "--background").stderr == ""
+    url = golive.running(tmp_path / ".trainyard" / "serving" / "m")
+    again = trainyard("m", "--background", "--workers", "2")
+    assert (again.returncode, f"release 1 at {url}" in again.stdout) == (0, True)
+    assert again.stderr == (
+        "the API runs with other settings (workers 1, not 2): `trainyard serve m --stop`, then start it again\n"
+    )
+    assert "workers" not in trainyard("m", "--status").stderr
+
+
+def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, shelf, tmp_path):
+    shelf.release(shelf.put("price"))
+    started = json.loads(trainyard("m", "--background", "--json").stdout)
+    assert "but release" not in trainyard("m", "--status").stdout
+    spoiled = shelf.put("digits")
+    releases.copy_to_production(shelf.store, "m", spoiled)
+    with shelf.file(spoiled, "golden.npz").open("ab") as file:
+        file.write(b"altered")
+    card = candidates.card_digest(shelf.store, "m", spoiled)
+    releases.append_release(shelf.store, "m", spoiled, card=card, by="a test", reason="", approval=None, after=1)
+    with pytest.raises(WorkerFailed):
+        golive.await_release(started["url"], 2, 20)
+    status = trainyard("m", "--status")
+    assert f"but release 2 makes version {spoiled} live: 1 of 1 workers do not follow" in status.stdout
+    found = json.loads(trainyard("m", "--status", "--json").stdout)
+    assert (found["release"], found["newest"]) == (1, 2)
+    assert "answers with release 1" in found["behind"][0]
 
 
 def test_foreground_runs_until_ctrl_c(trainyard, shelf, tmp_path, until):
