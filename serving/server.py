@@ -7,6 +7,7 @@ and `models/` (our copies of mapped files).
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import shutil
 import socket
@@ -26,6 +27,9 @@ from serving.job import ServeJob
 
 BACKLOG = 2048
 KEEPALIVE = 15  # seconds a connection may idle between two requests
+GARBAGE = 20_000
+"""New objects between two looks of the garbage collector. Python's 700 is less than one picture in JSON has lists, and
+looking at them takes as long as parsing them."""
 WORKER = "serving.worker.Worker"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  (heartbeat files; a disk that hangs must not kill workers)
 
@@ -141,6 +145,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         until = time.monotonic() + self._job.timeout_seconds
         while worker.alive and not self.watcher.first.wait(0.2) and time.monotonic() < until:
             worker.notify()
+        gc.set_threshold(GARBAGE)
 
     def _worker_ended(self, _server: Any, worker: Any) -> None:
         status.forget(self._folder / "workers", worker.pid)
