@@ -54,6 +54,17 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
     return _go_live(store, config, release)
 
 
+def compared_with_another(store: Store, release: Release) -> str:
+    """That the release replaced another version than the one its card compares it with; empty when it did not."""
+    history = releases.releases(store, release.model)
+    replaced = next((each.version for each in history if each.number == release.number - 1), None)
+    parent = candidates.card(store, release.model, release.version, "production").parent if release.version else None
+    if replaced is None or replaced == parent:
+        return ""
+    against = f"with version {parent}" if parent else "with no live version"
+    return f"it was compared {against}, and has replaced version {replaced}, which went live later"
+
+
 def rollback(store: Store, config: Config, model: str, to: int | None, by: str, reason: str) -> Release:
     """Make an earlier version live again: `to`, else the one that was live before the current one.
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TextIO
 
 from pipelines.config import Config
-from pipelines.promotion import api_folder, promote, serve_job
+from pipelines.config_file import secret
+from pipelines.promotion import api_folder, compared_with_another, promote, serve_job
 from registry import codec
 from registry.errors import ConfigError
 from registry.nouns import Release
@@ -34,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--approval",
         metavar="TOKEN",
         default="",
-        help=f"the token from the mail; - reads it from standard input; default: the environment's {TOKEN}",
+        help=f"the token from the mail; - reads it from standard input; default: the environment's {TOKEN}, "
+        f"or the file that {TOKEN}_FILE names",
     )
     add_who(parser)
 
@@ -44,13 +46,16 @@ def main(args: argparse.Namespace, config: Config) -> int:
     check_model(args.model, config)
     token = read_token(args.approval, os.environ, sys.stdin)
     store = open_store(config.registry.url)
-    tell_release(promote(store, config, args.model, args.version, token, args.by or who()), config, as_json=args.json)
+    release = promote(store, config, args.model, args.version, token, args.by or who())
+    tell_release(release, config, as_json=args.json)
+    if said := compared_with_another(store, release):
+        print(f"  mind           {said}", file=sys.stderr if args.json else sys.stdout)
     return 0
 
 
 def read_token(given: str, environment: Mapping[str, str], stdin: TextIO) -> str:
     """The approval token from flag, standard input or environment; raises ConfigError when there is none."""
-    token = stdin.readline(4096) if given == "-" else given or environment.get(TOKEN, "")
+    token = stdin.readline(4096) if given == "-" else given or secret("APPROVAL", environment)
     if not token.strip():
         raise ConfigError(
             "no approval token is given", hint=f"copy the command from the mail, or set {TOKEN}, or use --approval -"

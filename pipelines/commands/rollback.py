@@ -14,7 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     parser.add_argument("model", metavar="MODEL", help="as in trainyard.toml")
     parser.add_argument(
-        "--to", metavar="N", type=int, help="a version that was live before; default: the one before the current"
+        "--to",
+        metavar="N",
+        type=int,
+        help="a version that was live before; default: the one before the current. Name it where the command may be "
+        "repeated, in a script or after an interrupt: without it each time goes one step further back",
     )
     parser.add_argument("--reason", default="", help="why, for the record")
     add_who(parser)

@@ -3,6 +3,8 @@
 import hashlib
 import http.client
 import json
+import os
+import signal
 import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -25,7 +27,7 @@ from registry.nouns import (
     Verdict,
 )
 from registry.stores import open_store
-from serving import golive
+from serving import golive, place
 
 MODEL = "thirds"
 LEFT, RIGHT = ([[[light if side(x) else 0] for x in range(6)] for _ in range(6)] for light, side in (
@@ -49,10 +51,10 @@ class House:
         )
         self.store = open_store(self.config.registry.url)
 
-    def publish(self, kind="", *, gate=(), trials=((),)):
+    def publish(self, kind="", *, gate=(), trials=((),), parent=None):
         """A new version: a tiny model that works, or with `kind` "" one that is none; gives its number.
 
-        `gate` are the gate's reasons for no, `trials` those of each trial.
+        `gate` are the gate's reasons for no, `trials` those of each trial; `parent` was live when it was measured.
         """
         run = f"run{len(candidates.versions(self.store, MODEL)) + 1}"
         source = self.folder / "made" / run
@@ -74,7 +76,7 @@ class House:
             how="trained",
             note="",
             seed=1,
-            parent=None,
+            parent=parent,
             image=None,
             packages={},
             files={path.name: sha256_file(path) for path in source.iterdir()},
@@ -142,6 +144,17 @@ def ask(url, picture=RIGHT):
         return answer.status, json.loads(answer.read())
     finally:
         connection.close()
+
+
+@contextmanager
+def frozen(house):
+    """The API does nothing and answers nothing until the end of the block."""
+    group = place.read(api_folder(house.config)).pid
+    os.killpg(group, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(group, signal.SIGCONT)
 
 
 @contextmanager

@@ -7,17 +7,16 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from promotion_parts import LEFT, MODEL, RIGHT, House, ask, clients
+from promotion_parts import LEFT, MODEL, RIGHT, House, ask, clients, frozen
 
 from pipelines.promotion import _check_again, api_folder
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected, TryAgain, WorkerFailed
-from serving import golive, place
+from serving import golive
 
 pytestmark = pytest.mark.tensorflow
 
@@ -103,17 +102,6 @@ def test_a_first_release_that_cannot_be_loaded_is_withdrawn(house):
     assert house.ask()[0] == 503
     assert house.promote(2).number == 3
     assert house.ask()[1]["release"] == 3
-
-
-@contextmanager
-def frozen(house):
-    """The API does nothing and answers nothing until the end of the block."""
-    group = place.read(api_folder(house.config)).pid
-    os.killpg(group, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.killpg(group, signal.SIGCONT)
 
 
 def test_an_api_that_gives_no_answer_is_no_reason_to_leave_what_is_live(house):

@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
-from promotion_parts import LEFT, RIGHT, House, ask
+from promotion_parts import LEFT, RIGHT, House, ask, frozen
 
 from pipelines.commands.promote import read_token, who
 from registry import releases
@@ -22,14 +24,20 @@ serving = {port = 0, workers = 1, threads = 2}
 """
 
 
-def trainyard(house, *words, stdin="", **environment):
+def begin(house, *words, **environment):
     (house.folder / "trainyard.toml").write_text(SETTINGS)
     (house.folder / "gitconfig").write_text("[user]\nemail = ada@company.example\n")
-    environment = os.environ | {"GIT_CONFIG_GLOBAL": str(house.folder / "gitconfig")} | environment
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-P", "-m", "pipelines", *words, "--config", house.folder / "trainyard.toml"],
-        input=stdin, env=environment, cwd=house.folder, capture_output=True, text=True, check=False,
+        env=os.environ | {"GIT_CONFIG_GLOBAL": str(house.folder / "gitconfig")} | environment, cwd=house.folder,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def trainyard(house, *words, stdin="", **environment):
+    with begin(house, *words, **environment) as process:
+        stdout, stderr = process.communicate(stdin)
+    return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 
 @pytest.mark.tensorflow
@@ -57,6 +65,54 @@ def test_the_token_may_come_by_flag_standard_input_or_environment(tmp_path, tiny
         assert [each.by for each in releases.approvals(house.store, "thirds")] == ["ada@company.example"] * 2 + [
             "Grace"
         ]
+    finally:
+        house.stop()
+
+
+@pytest.mark.tensorflow
+def test_a_version_that_was_compared_with_another_live_one_is_promoted_and_it_says_so(tmp_path, tiny_models):
+    house = House(tmp_path, tiny_models)
+    for kind, parent in (("thirds", None), ("dull", 1), ("thirds", 1)):
+        house.publish(kind, parent=parent)
+    try:
+        first, second, third = (
+            trainyard(house, "promote", "thirds", version, TRAINYARD_APPROVAL=house.token(int(version)))
+            for version in ("1", "3", "2")
+        )
+        assert "compared" not in first.stdout + second.stdout
+        said = "it was compared with version 1, and has replaced version 3, which went live later"
+        assert said in third.stdout.splitlines()[-1]
+        again = trainyard(house, "promote", "thirds", "2", "--json", TRAINYARD_APPROVAL=house.token(2))
+        assert json.loads(again.stdout)["version"] == 2
+        assert said in again.stderr
+    finally:
+        house.stop()
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)],
+    ids=["TERM", "Ctrl-C", "KILL"],
+)
+def test_a_promotion_that_is_ended_while_it_waits_undoes_nothing_and_goes_on(tmp_path, tiny_models, sent, code):
+    house = House(tmp_path, tiny_models)
+    house.publish("dull")
+    house.publish("thirds")
+    token = {"TRAINYARD_APPROVAL": house.token(2)}
+    try:
+        trainyard(house, "promote", "thirds", "1", TRAINYARD_APPROVAL=house.token(1))
+        with frozen(house), begin(house, "promote", "thirds", "2", **token) as waiting:
+            while house.history != [1, 2]:
+                assert waiting.poll() is None
+                time.sleep(0.02)
+            waiting.send_signal(sent)
+            assert waiting.wait(60) == code
+        assert house.history == [1, 2]
+        done = trainyard(house, "promote", "thirds", "2", **token)
+        assert (done.returncode, "version 2 is live: release 2" in done.stdout) == (0, True)
+        assert ask(house.url)[1]["release"] == 2
+        assert house.history == [1, 2]
     finally:
         house.stop()
 
@@ -113,6 +169,15 @@ def test_a_token_on_standard_input_needs_no_line_end_and_an_empty_one_is_none():
     for given in ("-", ""):
         with pytest.raises(ConfigError, match="no approval token"):
             read_token(given, {}, io.StringIO(""))
+
+
+def test_a_token_may_stand_in_a_file_as_any_secret(tmp_path):
+    (tmp_path / "token").write_text("abc\n")
+    named = {"TRAINYARD_APPROVAL_FILE": str(tmp_path / "token")}
+    assert read_token("", named, io.StringIO()) == "abc"
+    assert read_token("flag", named, io.StringIO()) == "flag"
+    with pytest.raises(ConfigError, match="TRAINYARD_APPROVAL_FILE: cannot read"):
+        read_token("", {"TRAINYARD_APPROVAL_FILE": str(tmp_path / "none")}, io.StringIO())
 
 
 def test_without_a_git_identity_the_user_and_the_machine_are_recorded(monkeypatch, tmp_path):
