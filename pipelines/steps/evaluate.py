@@ -18,16 +18,17 @@ def main(context: Context, folder: RunFolder) -> str:
     candidate = Subject(result.signature, result.served, result.files)
     inputs, live = {"candidate": folder.outputs("train")}, None
     if folder.run.parent is not None:
-        live, inputs["live"] = registered(context, "production", folder.run.parent)
+        live, inputs["live"] = registered(context, folder, "production", folder.run.parent)
     found = measure(context, folder, "evaluate", EvaluateJob(context.config.gate.metric, candidate, live), inputs)
     return _in_words(found, context.config.gate.metric)
 
 
-def registered(context: Context, area: Area, version: int) -> tuple[Subject, Path]:
+def registered(context: Context, run: RunFolder, area: Area, version: int) -> tuple[Subject, Path]:
     """A version of the registry as something to measure, and its folder; raises Corrupt when a byte is not the card's."""
     card = candidates.card(context.store, context.config.model, version, area)
     folder = candidates.local_folder(context.store, area, card.model, version)
-    return Subject(card.signature, card.served, card.files, version), folder
+    other_code = card.sources.code != run.run.sources.code
+    return Subject(card.signature, card.served, card.files, version, other_code), folder
 
 
 def measure(context: Context, folder: RunFolder, name: str, job: EvaluateJob, inputs: dict[str, Path]) -> Evaluation:

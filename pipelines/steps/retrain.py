@@ -21,7 +21,7 @@ def main(context: Context, folder: RunFolder) -> str:
         context.progress.note(start.note)
         return train.work(context, folder, "training", {})
     assert start.area
-    subject, files = evaluate.registered(context, start.area, start.version)
+    subject, files = evaluate.registered(context, folder, start.area, start.version)
     verdict = None
     job = EvaluateJob(context.config.gate.metric, subject)
     try:

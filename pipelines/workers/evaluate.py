@@ -64,7 +64,7 @@ def main(folder: Path) -> Evaluation:
     job = codec.read(EvaluateJob, folder / "job.json")
     inputs, outputs = folder / "inputs", folder / "outputs"
     outputs.mkdir(exist_ok=True)
-    if why := leaked(job.candidate, inputs, "candidate"):
+    if why := unfair(job.candidate, inputs, "candidate"):
         raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
     holdout = open_holdout(inputs)
     verify(job.candidate, inputs / "candidate")
@@ -91,7 +91,7 @@ def _with_live(
     a new kind of model must be able to follow it."""
     if job.live is None:
         return Evaluation(found)
-    if why := leaked(job.live, inputs, "live"):
+    if why := unfair(job.live, inputs, "live"):
         return Evaluation(found, live_note=f"live version {job.live.version} was not measured: {why}")
     try:
         old = answer(open_model(job.live, inputs / "live", holdout), holdout)
@@ -105,12 +105,16 @@ def _with_live(
     return Evaluation(found, live, compare(new, old, job.metric, job.live.version or 0, job.seed))
 
 
-def leaked(subject: Subject, inputs: Path, name: str) -> str:
-    """Why the numbers of a registered version on this holdout would be too good; empty when they are not."""
+def unfair(subject: Subject, inputs: Path, name: str) -> str:
+    """Why the numbers of a registered version on this holdout would say nothing; empty when they do."""
     if subject.version is None:
         return ""
     then, now = (codec.read(DataSpec, inputs / each / "data.json") for each in (name, "holdout"))
-    return "" if then.split == now.split else RESPLIT
+    if then.split != now.split:
+        return RESPLIT
+    if subject.other_code and (_own_reader(inputs) or (subject.signature.kind == "array" and now.format != "npz")):
+        return "it was made for another load_data"
+    return ""
 
 
 def open_holdout(inputs: Path) -> Holdout:
@@ -121,14 +125,19 @@ def open_holdout(inputs: Path) -> Holdout:
     split = load_split(inputs / "holdout")
     if not split.names:
         raise ConfigError("the holdout has no samples", hint="raise [split] holdout in dataset.toml, or add samples")
-    code = inputs / "code"
-    if not ((code / FILE).is_file() and offers(code, "load_data")):
+    if not _own_reader(inputs):
         return Holdout(split.spec.classes, split.spec.target, split.x, split.y)
     from training.contract import load_contract
     from training.feed import open_samples
 
-    samples = open_samples(inputs / "holdout", load_contract(code))
+    samples = open_samples(inputs / "holdout", load_contract(inputs / "code"))
     return Holdout(split.spec.classes, split.spec.target, samples.x, samples.y)
+
+
+def _own_reader(inputs: Path) -> bool:
+    """Whether the code reads the dataset by a `load_data` of its own."""
+    code = inputs / "code"
+    return (code / FILE).is_file() and offers(code, "load_data")
 
 
 def verify(subject: Subject, folder: Path) -> None:

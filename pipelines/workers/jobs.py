@@ -17,6 +17,8 @@ class Subject:
     """Name → SHA-256, as its TrainResult or card has them. What is served is hashed again before it is measured."""
     version: int | None = None
     """Null for a candidate that is not registered yet."""
+    other_code: bool = False
+    """It was made from another commit of the code than the one whose `load_data` reads the holdout."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,30 @@ def test_a_version_of_another_split_is_not_measured(trial):
         trial.run("thirds", subjects={"candidate": subject(trial.models / "thirds", 6)})
 
 
+@pytest.mark.tensorflow
+def test_a_version_made_for_another_load_data_is_not_measured(trial):
+    """The holdout that the new code reads is none that the old model knows."""
+    x = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], np.float32)
+    spec = DataSpec("npz", "classification", (TensorSpec("x", (None, 4), "float32"),), ("left", "middle"))
+    trial.holdout(spec, [x], np.array([0, 1]))
+    code = trial.folder / "inputs" / "code"
+    code.mkdir()
+    (code / "model.py").write_text(
+        "import numpy as np\ndef build_model(spec, attempt): ...\n"
+        "def load_data(folder): return np.eye(4, dtype='float32')[[0, 3]], [0, 1]\n"
+    )
+    live = subject(trial.models / "halves", 7)
+    assert trial.run("halves", "halves", subjects={"live": live}).live.values["accuracy"] == 1
+    live = dataclasses.replace(live, other_code=True)
+    found = trial.run("halves", "halves", subjects={"live": live})
+    assert (found.live, found.comparison) == (None, None)
+    assert found.live_note == "live version 7 was not measured: it was made for another load_data"
+    with pytest.raises(ConfigError, match="version 7 is not measured: it was made for another load_data"):
+        trial.run("halves", subjects={"candidate": live})
+    (code / "model.py").write_text("def build_model(spec, attempt): ...\n")
+    assert trial.run("halves", "halves", subjects={"live": live}).live.values["accuracy"] == 1
+
+
 def test_a_class_that_the_live_release_does_not_know_is_wrong_for_it(trial):
     x, y = pictures(60)
     live = subject(trial.models / "thirds", 7)
