@@ -7,7 +7,7 @@ run that was killed goes on with the same batches that it would have had.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Samples:
     inputs: tuple[TensorSpec, ...]
     x: dict[str, Any]
     y: Any
+    loaded: bool = False
+    """Whether they are what the team's `load_data` made of the dataset."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -52,8 +54,7 @@ class Samples:
 def open_samples(folder: Path, contract: Contract | None) -> Samples:
     """The prepared split in `folder`, or what the team's `load_data` makes of the same files.
 
-    Raises ConfigError when `load_data` gives something that is not samples, and for names that no model's input can
-    have; WorkerFailed when `load_data` raises.
+    Raises ConfigError when `load_data` gives something that is not samples, WorkerFailed when it raises.
     """
     split = load_split(folder)
     if contract is None or contract.load_data is None:
@@ -64,7 +65,7 @@ def open_samples(folder: Path, contract: Contract | None) -> Samples:
         samples = _loaded(loaded, split.spec)
     if samples.bytes <= STREAM_BYTES:
         arrays = {name: np.ascontiguousarray(array) for name, array in samples.x.items()}
-        samples = Samples(samples.inputs, arrays, np.asarray(samples.y))
+        samples = replace(samples, x=arrays, y=np.asarray(samples.y))
     return samples
 
 
@@ -89,7 +90,7 @@ def _loaded(loaded: Any, spec: DataSpec) -> Samples:
     else:
         y = y.astype(np.float32).reshape(len(y), -1)
     inputs = tuple(TensorSpec(name, (None, *each.shape[1:]), _dtype(each)) for name, each in arrays.items())
-    return Samples(inputs, arrays, y[:, 0])
+    return Samples(inputs, arrays, y[:, 0], loaded=True)
 
 
 def _array(value: Any) -> Any:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from registry import codec
+from registry.errors import ConfigError
 from registry.files import sha256_file
 from registry.nouns import TrainJob, TrainResult
 from training.checkpoints import History
@@ -21,9 +22,12 @@ from training.feed import Samples
 from training.goal import measure, reached
 from training.model_file import scan_model_file
 from training.signature import Wiring
+from training.spec import DataSpec
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
 KERAS_FILE = "model.keras"
+SLACK = 0.02
+"""For the rounding of a 16-bit model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     exported = export(trained.wiring, validation, outputs, job.parity_command, _keep(trained, outputs))
     codec.save(exported.signature, outputs / "signature.json")
+    _check_answers(trained.wiring.spec, exported.answers)
     values = measure(trained.wiring.spec.task, exported.answers, validation.y)
     return TrainResult(
         files={
@@ -66,6 +71,15 @@ def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -
         reached=reached(job.metric, values[job.metric], job.threshold),
         packages=packages(),
     )
+
+
+def _check_answers(spec: DataSpec, answers: Any) -> None:
+    """Before it is trained, a model that answers with logits may pass for one that answers with probabilities."""
+    if spec.task == "classification" and bool(((answers < -SLACK) | (answers > 1 + SLACK)).any()):
+        raise ConfigError(
+            "the trained model answers with numbers outside 0 to 1, no probabilities",
+            hint="end with a sigmoid or softmax, and compile with from_logits=False",
+        )
 
 
 def packages() -> dict[str, str]:

@@ -130,14 +130,11 @@ def answers(function: Callable[[dict[str, Any]], Any], wiring: Wiring, samples: 
 
 
 def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:
-    """Pictures and columns only when what the model was trained on is what the dataset has, untouched by `load_data`:
-    else a picture sent to the API would not be what the model knows."""
-    same = [(each.name, each.shape, each.dtype) for each in samples.inputs] == [
-        (each.name, each.shape, each.dtype) for each in spec.inputs
-    ]
-    if same and spec.format == "images":
-        return "image"
-    return "table" if same and spec.format == "table" else "array"
+    """Pictures and columns only when the model was trained on them as they are: a picture sent to the API would not go
+    through the `load_data` that made what the model knows."""
+    if samples.loaded or spec.format == "npz":
+        return "array"
+    return "image" if spec.format == "images" else "table"
 
 
 def _build(model: Any, samples: Samples) -> Any:

@@ -44,10 +44,14 @@ def build_model(spec, attempt):
 """
 
 
-def odd_columns(samples, seed):
-    spec, x, y = shop(samples, seed, text=False)
-    object.__setattr__(spec.inputs[1], "name", "shoe size (cm)")
-    return spec, {"age": x["age"], "shoe size (cm)": x["size"]}, y
+LATE_LOGITS = """
+import keras
+def build_model(spec, attempt):  # before it is trained it answers 0, which might be a probability
+    flat = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input(spec.input_shape), *flat, keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.Adam(0.3), loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    return model
+"""
 
 
 CASES = {
@@ -99,6 +103,12 @@ CASES = {
     ),
     "two_outputs": (ConfigError, ["model.py", "2 outputs"], "one output", {"code": TWO_OUTPUTS}),
     "logits": (ConfigError, ["model.py", "no probabilities"], "softmax", {"code": LOGITS}),
+    "late_logits": (
+        ConfigError,
+        ["the trained model answers with numbers outside 0 to 1, no probabilities"],
+        "sigmoid or softmax, and compile with from_logits=False",
+        {"code": LATE_LOGITS, "classes": ("left", "right"), "epochs": 5},
+    ),
     "lambda": (ConfigError, ["model.py", "Lambda", "Python code"], "register", {"code": LAMBDA}),
     "own_layer": (ConfigError, ["model.py", "Twice"], "register", {"code": OWN_LAYER}),
     "nan": (WorkerFailed, ["the loss became", "epoch 1 of attempt 0"], "learning rate", {"code": NAN}),
@@ -111,7 +121,6 @@ CASES = {
         {"code": CNN.replace("sparse_categorical", "categorical")},
     ),
     "load_data": (ConfigError, ["model.py: load_data did not return (x, y)"], "return x, y", {"code": LOAD}),
-    "odd_column": (ConfigError, ["'shoe size (cm)'"], "rename", {"data": odd_columns}),
     "metric": (ConfigError, ["[gate] metric: 'rmse'", "classification"], "macro_f1", {"metric": "rmse"}),
 }  # fmt: skip
 
