@@ -95,7 +95,7 @@ def export(
 
 
 def write_saved_model(wiring: Wiring, folder: Path, batches: tuple[int, ...] = ()) -> Any:
-    """Export one endpoint for any batch size, or one per size in `batches`; gives the first one's function."""
+    """Export one endpoint for any batch size, or one per size in `batches`; gives the first one's function of inputs by name."""
     call = functools.partial(wiring.model.__call__, training=False)
     name = wiring.output
 
@@ -115,7 +115,7 @@ def write_saved_model(wiring: Wiring, folder: Path, batches: tuple[int, ...] = (
     if any(_uses_more_than_variables(each.get_concrete_function()) for each in functions):
         archive.track(wiring.model)  # finds tables, but traces the whole model twice more to do so
     archive.write_out(str(folder), verbose=False)
-    return lambda tensors: functions[0](tensors)[name]
+    return lambda named: functions[0]({each.tensor: named[each.name] for each in wiring.inputs})[name]
 
 
 def _uses_more_than_variables(function: Any) -> bool:

@@ -1,5 +1,7 @@
 """The rule for what is served, with one model of each kind. All are trained and exported by real workers' code."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from training_parts import CNN, PARITY, make_job, numbers, run_jobs, sentences, shop, waves
@@ -75,6 +77,23 @@ def build_model(spec, attempt):
     model.compile(keras.optimizers.Adam(0.05), loss="binary_crossentropy", metrics=["accuracy"])
     return model
 """
+ANY_NAMES = """
+import keras
+def build_model(spec, attempt):
+    inputs, features = [], []
+    for column in spec.columns:
+        text = column.kind == "categorical"
+        inputs.append(keras.Input((1,), name=column.name, dtype="string" if text else "float32"))
+        prepare = (
+            keras.layers.StringLookup(vocabulary=list(column.vocabulary), output_mode="one_hot") if text
+            else keras.layers.Normalization(mean=[column.mean], variance=[column.variance])
+        )
+        features.append(prepare(inputs[-1]))
+    hidden = keras.layers.Concatenate()(features)
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(hidden))
+    model.compile(keras.optimizers.Adam(0.05), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+"""
 ONE_VECTOR = """
 import keras
 def build_model(spec, attempt):
@@ -119,6 +138,18 @@ def build_model(spec, attempt):
     model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 """
+INVERTED = (
+    CNN
+    + """
+import numpy as np
+from PIL import Image
+
+def load_data(folder):
+    paths = sorted(folder.rglob("*.png"))
+    x = np.stack([255 - np.asarray(Image.open(path))[..., None] for path in paths])
+    return x, np.array([["left", "middle", "right"].index(path.parent.name) for path in paths])
+"""
+)
 RANDOM = """
 import keras
 
@@ -146,6 +177,15 @@ def build_model(spec, attempt):
 """
 
 
+def birds(samples, seed):
+    """The columns of the shop, with names as a spreadsheet has them."""
+    spec, x, y = shop(samples, seed)
+    names = ("bill length (mm)", "größe")
+    columns = tuple(replace(each, name=name) for each, name in zip(spec.columns, names, strict=True))
+    inputs = tuple(replace(each, name=name) for each, name in zip(spec.inputs, names, strict=True))
+    return replace(spec, columns=columns, inputs=inputs), dict(zip(names, x.values(), strict=True)), y
+
+
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory):
     """Every kind of model, trained for a moment; name → what its worker left."""
@@ -163,9 +203,11 @@ def kinds(tmp_path_factory):
         job("bfloat16", SIXTEEN.format(kind="bfloat16")),
         job("text", TEXT, sentences),
         job("columns", MIXED_COLUMNS, shop),
+        job("any_names", ANY_NAMES, birds),
         job("vector", ONE_VECTOR, numbers, metric="mae", threshold=0.5, epochs=12),
         job("subclass", SUBCLASS),
         job("loaded", LOADED, png=True, parity_command=()),
+        job("inverted", INVERTED, png=True, parity_command=()),
         job("uint8", UINT8, parity_command=("{python}", "-c", "raise SystemExit('they differ')")),
         job("random", RANDOM),
     ]
@@ -182,7 +224,7 @@ def served_answers(outcome, name="validation"):
 
 
 @pytest.mark.parametrize(
-    "kind", ["plain", "augmented", "hooks", "float16", "bfloat16", "columns", "vector", "subclass"]
+    "kind", ["plain", "augmented", "hooks", "float16", "bfloat16", "columns", "any_names", "vector", "subclass"]
 )
 def test_what_litert_can_do_is_served_by_litert(kinds, kind):
     result = kinds[kind].result
@@ -264,6 +306,17 @@ def test_inputs_have_the_names_and_the_order_of_the_dataset(kinds):
     assert signature.target == "buys"
 
 
+def test_columns_may_have_any_name(kinds):
+    result = kinds["any_names"].result
+    assert [(each.name, each.dtype) for each in result.signature.inputs] == [
+        ("bill length (mm)", "float32"),
+        ("größe", "string"),
+    ]
+    assert "answers like Keras" in result.served.reason
+    answers, y = served_answers(kinds["any_names"])
+    assert (answers.argmax(axis=1) == y).mean() == pytest.approx(result.validation["accuracy"])
+
+
 def test_a_model_of_one_vector_still_takes_named_columns(kinds):
     result = kinds["vector"].result
     assert [each.name for each in result.signature.inputs] == ["a", "b"]
@@ -286,6 +339,13 @@ def test_data_of_the_teams_own_making_is_asked_for_as_an_array(kinds):
     signature = kinds["loaded"].result.signature
     assert signature.kind == "array"
     assert [(each.name, each.shape) for each in signature.inputs] == [("image", (None, 36))]
+
+
+def test_a_picture_that_load_data_alters_is_asked_for_as_load_data_makes_it(kinds):
+    """A raw picture sent to the API would not be what the model knows, though it has the same shape and dtype."""
+    signature = kinds["inverted"].result.signature
+    assert (signature.kind, signature.image_mode) == ("array", "")
+    assert [(each.name, each.shape, each.low) for each in signature.inputs] == [("image", (None, 6, 6, 1), None)]
 
 
 def test_every_file_is_listed_with_its_hash(kinds):
