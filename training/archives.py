@@ -106,8 +106,9 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
     dtypes = tuple(
         arrays[each].dtype if arrays[each].dtype.kind == "U" else np.dtype(spec.dtype) for each, spec in inputs
     )
-    digests = _digests([arrays[each] for each in npz.x])
-    return Archive(name, tuple(spec for _, spec in inputs), dtypes, labels, digests, groups)
+    with np.errstate(over="ignore"):  # told above
+        given = [arrays[each].astype(dtype, copy=False) for each, dtype in zip(npz.x, dtypes, strict=True)]
+    return Archive(name, tuple(spec for _, spec in inputs), dtypes, labels, _digests(given), groups)
 
 
 def _groups(file: str, array: Any, checks: Checks) -> list[str]:
@@ -169,7 +170,7 @@ def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
             checks.fault(FINITE, f"{file}: {npz.y!r} holds infinity", "correct it, or delete the sample")
     if npz.task == "regression":
         if y.dtype.kind in "fiu":
-            return y.astype(np.float64)
+            return _targets(file, y.astype(np.float64), npz.y, checks)
         checks.fault(
             USABLE, f"{file}: {npz.y!r} has dtype {y.dtype}, no number", 'store numbers, or set task = "classification"'
         )
@@ -191,6 +192,15 @@ def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
     return None
 
 
+def _targets(file: str, y: Any, name: str, checks: Checks) -> Any:
+    with np.errstate(over="ignore"):
+        far = np.flatnonzero(np.isinf(y.astype(np.float32)) & np.isfinite(y))
+    if len(far):
+        message = f"{file} row {far[0] + 1}: {name!r} is {y[far[0]]}, which float32 cannot hold"
+        checks.fault(FINITE, message, "correct the value, or scale the labels", len(far))
+    return y
+
+
 def _named(numbers: Sequence[int], classes: Sequence[str]) -> list[str]:
     """Whole numbers as labels: their digits, or, when `classes` lists names, the name at that place (from 0)."""
     if not classes or all(name.removeprefix("-").isdecimal() for name in classes):
@@ -199,7 +209,7 @@ def _named(numbers: Sequence[int], classes: Sequence[str]) -> list[str]:
 
 
 def _digests(arrays: Sequence[Any]) -> list[bytes]:
-    """SHA-256 of each sample's inputs; a text counts without the padding that its file gave it."""
+    """SHA-256 of each sample's inputs as a model gets them; a text counts without the padding that its file gave it."""
     digests = []
     for row in range(len(arrays[0])):
         digest = hashlib.sha256()

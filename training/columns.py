@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ THERE = "every column that dataset.toml names is there"
 USABLE = "every column has a type that a model can use"
 LABELS = "every row has a label"
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+FLOAT64_WHOLE = 2**53  # from here on float64 does not hold every whole number
 MOSTLY = 0.9  # a text column with more numbers than this is a numeric column with a slip
 LONGEST = 10_000  # characters; NumPy gives every row as much room as the longest text
 
@@ -192,16 +193,15 @@ def is_number(kind: Any) -> bool:
 
 def canonical(value: Any) -> str:
     """A value's text, the same for 1, 1.0 and "1": a column's type may change when rows are added."""
-    try:
-        number = float(value)
-    except ValueError:
-        return str(value)
-    return repr(number) if math.isfinite(number) else str(value)
+    if not re.match(NUMBER, text := str(value), re.ASCII):
+        return text
+    number = float(text) + 0.0  # no negative zero
+    return repr(number) if abs(number) < FLOAT64_WHOLE else text
 
 
 def _numbers(column: Any) -> Any:
     """A column as a NumPy array of float64, NaN where it is null; through the buffers, as `to_numpy` imports pandas."""
-    values = _buffer(column.cast(pa.float64()), np.float64).copy()
+    values = _buffer(column.cast(pa.float64(), safe=False), np.float64).copy()  # safe: no whole number above 2**53
     values[_buffer(compute.indices_nonzero(compute.is_null(column)), np.uint64)] = np.nan
     return values
 

@@ -129,9 +129,13 @@ def check(frame: Any, expected: Sequence[Expected]) -> list[TestCase]:
             built.append(_build(each, i, frame))
         except (GreatExpectationsError, ValueError, TypeError) as error:  # unknown, or arguments it does not take
             cases[i] = TestCase(each.name, "error", message=f"could not be checked: {' '.join(str(error).split())}")
-    for result in _run(frame, built) if built else ():
-        i = result.expectation_config.meta[CASE]
-        cases[i] = _case(expected[i], result)
+    try:
+        for result in _run(frame, built) if built else ():
+            i = result.expectation_config.meta[CASE]
+            cases[i] = _case(expected[i], result)
+    except GreatExpectationsError as error:  # one that cannot be run, for want of a $PARAMETER say, stops all of them
+        told = f"the suite could not be run: {' '.join(str(error).split())}"
+        cases |= {i: TestCase(each.name, "error", message=told) for i, each in enumerate(expected) if i not in cases}
     return [cases[i] for i in range(len(expected))]
 
 

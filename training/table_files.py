@@ -38,7 +38,10 @@ def read_parts(repository: Path, table: Table, checks: Checks) -> list[Part]:
     for name in find_files(repository, table.file, "[table] file", checks):
         try:
             rows = _read(repository / name, table)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError:
+            checks.fault(FILES, f"{name} cannot be read: a column's name is not UTF-8", "save it as UTF-8")
+            continue
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             said = str(error).strip().partition("\n")[0]
             checks.fault(FILES, f"{name} cannot be read: {said:.300}", CORRECT)
             continue
@@ -94,9 +97,11 @@ def _read_csv(path: Path, table: Table) -> Any:
     )
     parse = csv.ParseOptions(newlines_in_values=True)
     try:
-        return csv.read_csv(path, parse_options=parse, convert_options=convert)
+        rows = csv.read_csv(path, parse_options=parse, convert_options=convert)
     except pa.ArrowInvalid:  # without threads the message names the row
-        return csv.read_csv(path, csv.ReadOptions(use_threads=False), parse, convert)
+        rows = csv.read_csv(path, csv.ReadOptions(use_threads=False), parse, convert)
+    rows.column_names  # noqa: B018  (decodes them: raises UnicodeDecodeError)
+    return rows
 
 
 def _check_columns(parts: list[Part], table: Table, checks: Checks) -> None:

@@ -128,11 +128,13 @@ def _names(parts: Sequence[Part], table: Table, checks: Checks, places: Places) 
 
 
 def _digests(features: Sequence[Feature], rows: Sequence[int]) -> list[bytes]:
-    """SHA-256 of each row's inputs by column name: the same when columns are moved or a column's type changes."""
+    """SHA-256 of each row's inputs by column name, numbers as a model gets them: the same when columns are moved or a
+    column's type or width changes."""
     texts = []
     for feature in sorted(features, key=lambda each: each.name):
         seen: dict[Any, str] = {}
-        values = feature.values.tolist()
+        numeric = feature.kind == "numeric"
+        values = (feature.values.astype(np.float32) if numeric else feature.values).tolist()
         texts.append(
             [seen.get(v) or seen.setdefault(v, f"{feature.name}={canonical(v)}") for v in (values[r] for r in rows)]
         )

@@ -153,6 +153,13 @@ BAD = {
     "one-hot": (saved(y=np.eye(3, dtype=int)[arrays()["y"]]), "'y' has shape (120, 3), one label per sample"),
     "no label": (saved(y=np.where(np.arange(120) == 6, np.nan, 1.0)), "a.npz row 7 has no label (NaN)"),
     "no text label": (saved(y=np.array(["a"] * 119 + [""])), "a.npz row 120 has no label (an empty text)"),
+    "far": (
+        lambda folder: [
+            (folder / "dataset.toml").write_text(HEAD + '[npz]\ntask = "regression"\n'),
+            saved(y=np.where(np.arange(120) == 6, 1e300, 1.0))(folder),
+        ],
+        "a.npz row 7: 'y' is 1e+300, which float32 cannot hold",
+    ),
     "decimal classes": (saved(y=np.linspace(0, 1, 120)), "'y' has dtype float64 and holds no classes"),
     "one class": (
         lambda folder: [np.savez(folder / f"{n}.npz", **arrays() | {"y": np.zeros(120, int)}) for n in "ab"],
@@ -199,3 +206,11 @@ def test_preparing_archives_loads_numpy_alone(dataset):
 def test_the_rule_of_the_split_is_kept(dataset):
     assert run(dataset).ok
     assert prepared(dataset)["train"].spec.split == "holdout 0.15, validation 0.15, by content of x"
+
+
+def test_the_same_samples_in_floats_of_another_width_are_in_the_same_split(dataset):
+    wide = arrays(120)
+    np.savez(dataset / "b.npz", x=wide["x"].astype(np.float32), y=wide["y"])
+    found = run(dataset)
+    assert found.ok
+    assert any("120 samples repeat another one of the same split and label" in note for note in found.notes)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
+from training.columns import canonical
 from training.spec import SPLITS, load_split
 
 HEAD = 'format = "table"\n[table]\nfile = "data.csv"\ntarget = "kind"\n'
@@ -238,6 +239,10 @@ BAD = {
     "lfs pointer": (raw(b"version https://git-lfs.github.com/spec/v1\noid x"), "data.csv is a Git LFS pointer"),
     "short row": (raw(b"mass,kind\n1,cat\n2\n3,dog\n"), "Row #3: Expected 2 columns, got 1"),
     "semicolons": (raw(b"mass;kind\n1;cat\n2;dog\n"), "save the file with commas between columns"),
+    "latin-1 header": (
+        raw("mass,gr\xf6\xdfe,kind\n1,2,x\n".encode("latin-1")),
+        "data.csv cannot be read: a column's name is not UTF-8",
+    ),
     "latin-1 label": (raw("mass,kind\n1,caf\xe9\n".encode("latin-1")), "invalid UTF8 data"),
     "latin-1 feature": (raw("mass,a,kind\n1,caf\xe9,x\n".encode("latin-1")), "column 'a' holds text that is not UTF-8"),
     "not parquet": (
@@ -388,3 +393,28 @@ def test_preparing_a_table_loads_neither_pillow_nor_pandas(dataset):
 def test_the_rule_of_the_split_is_kept(dataset):
     assert run(dataset).ok
     assert prepared(dataset)["holdout"].spec.split == "holdout 0.15, validation 0.15, by content"
+
+
+def test_the_same_rows_in_floats_of_another_width_are_in_the_same_split(tmp_path):
+    folder = job_folder(tmp_path)
+    (folder / "dataset.toml").write_text(HEAD.replace("data.csv", "*.parquet"))
+    mass = pa.array(np.random.default_rng(1).normal(size=200))
+    for name, kind in (("narrow", pa.float32()), ("wide", pa.float64())):
+        write(folder / f"{name}.parquet", {"mass": mass.cast(kind, safe=False), "kind": ["cat", "dog"] * 100})
+    found = run(folder)
+    assert found.ok
+    assert any("200 samples repeat another one of the same split and label" in note for note in found.notes)
+
+
+def test_what_only_looks_like_a_number_is_not_taken_as_one():
+    assert canonical(1) == canonical(1.0) == canonical("1") == canonical("1.0")
+    assert canonical("0") == canonical(-0.0)
+    different = ["10", "1_0", "\u0661\u0660", "nan", "9007199254740992", "9007199254740993", "0x10", ""]
+    assert len(set(map(canonical, different))) == len(different)
+
+
+def test_whole_numbers_above_what_float64_holds_are_rounded(dataset):
+    write(dataset / "data.csv", rows() | {"long": [2**53 + 1 + i for i in range(120)]})
+    found = run(dataset)
+    assert found.ok
+    assert any("'long' holds whole numbers that float32 rounds" in note for note in found.notes)

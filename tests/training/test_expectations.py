@@ -89,6 +89,21 @@ def test_each_expectation_has_its_outcome(table_job, which):
     assert case.message.startswith(message)
 
 
+def test_a_suite_that_cannot_be_run_is_told_in_every_case(tmp_path):
+    dataset = job_folder(tmp_path)
+    (dataset / "dataset.toml").write_text(TABLE)
+    for name in "ab":
+        (dataset / f"{name}.csv").write_text(HEAD + "1,x,cat,2026-01-01\n")
+    between = {"column": "mass", "min_value": {"$PARAMETER": "x"}}
+    suite = [SUITE["met"], SUITE["unknown"], {"type": "expect_column_values_to_be_between", "kwargs": between}]
+    (dataset / "expectations.json").write_text(json.dumps({"expectations": suite}))
+    assert work(tmp_path / "job").returncode == 0
+    cases = codec.read(TestReport, tmp_path / "job" / "result.json").cases
+    assert [case.outcome for case in cases] == ["error"] * 3
+    assert cases[0].message == cases[2].message == "the suite could not be run: No value found for $PARAMETER x"
+    assert "expect_the_unexpected not found" in cases[1].message
+
+
 def test_junit_has_one_case_per_expectation(table_job):
     suite = ET.parse(table_job / "outputs" / "junit.xml").getroot()[0]
     assert [suite.get(key) for key in ("name", "tests", "failures", "errors", "skipped")] == [
