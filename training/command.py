@@ -1,6 +1,6 @@
 """A team's own script instead of `model.py`: it reads the environment and leaves `model.keras`.
 
-TRAINYARD_DATA         folder with train/ and validation/, each in the dataset repository's own format
+TRAINYARD_DATA         folder with train/ and validation/, each in the dataset repository's own format: a copy
 TRAINYARD_OUTPUT       folder for model.keras; kept when a killed run goes on
 TRAINYARD_SEED, TRAINYARD_EPOCHS, TRAINYARD_BATCH_SIZE
 TRAINYARD_MODEL        when retraining: the model.keras to go on from
@@ -33,9 +33,9 @@ def run_command(job: TrainJob, folder: Path, epochs: int, model: Path | None = N
     shutil.copytree(folder / "inputs" / "code", code, symlinks=True)
     _writable(code)
     shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(parents=True)
-    for split in ("train", "validation"):
-        (data / split).symlink_to((folder / "inputs" / split / "files").resolve(), target_is_directory=True)
+    for split in ("train", "validation"):  # files of its own, as those of the split may be those of the dataset itself
+        shutil.copytree(folder / "inputs" / split / "files", data / split, copy_function=shutil.copyfile)
+    _writable(data)
     output.mkdir(exist_ok=True)
     (output / KERAS_FILE).unlink(missing_ok=True)
     env = os.environ | {

@@ -83,6 +83,12 @@ sys.exit(1)
 """
 
 
+ALTERS = (
+    "set -e; cd $TRAINYARD_DATA; for picture in train/*/* validation/*/*; do printf x >> $picture; rm $picture; done; "
+    "rmdir train/left; echo altered; exit 1"
+)
+
+
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory):
     """None of them comes as far as TensorFlow."""
@@ -91,9 +97,12 @@ def failures(tmp_path_factory):
     looks = make_job(
         at / "looks", code=None, files={"look.py": LOOKS_AROUND}, png=True, command=("python", "look.py"), epochs=7
     )
+    alters = make_job(at / "alters", code=None, png=True, command=("sh", "-c", ALTERS))
+    for path in (alters / "inputs" / "train" / "files").rglob("*"):
+        path.chmod(path.stat().st_mode & ~0o222)
     for path in [looks / "inputs" / "code", looks / "inputs" / "code" / "look.py"]:
         path.chmod(path.stat().st_mode & ~0o222)
-    return run_jobs([*jobs, looks])
+    return run_jobs([*jobs, looks, alters])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -120,6 +129,15 @@ def test_a_script_finds_what_it_needs_in_its_environment(failures):
     assert found["train"] == "left middle right"
     assert found["here"] == "beside-the-script.txt look.py"
     assert [path.name for path in (outcome.folder / "inputs" / "code").iterdir()] == ["look.py"]
+
+
+def test_a_script_may_alter_its_data_and_that_alters_no_one_elses(failures):
+    outcome = failures["alters"]
+    assert "altered" in outcome.out
+    for split in ("train", "validation"):
+        found = sorted((outcome.folder / "inputs" / split / "files").rglob("*.png"))
+        assert len(found) == len(load_split(outcome.folder / "inputs" / split).names)
+        assert all(path.read_bytes().endswith(b"IEND\xaeB`\x82") for path in found)
 
 
 @pytest.mark.tensorflow
