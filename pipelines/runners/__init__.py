@@ -55,7 +55,7 @@ class Service(str):
 
 
 class Runner(Protocol):
-    """Runs workers without our credentials: their environment is an allow-list plus `job.env`."""
+    """Runs workers without our credentials in their environment, which is an allow-list plus `job.env`."""
 
     name: str
 
