@@ -10,8 +10,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,12 @@ OF_A_HOOK = {
 }  # fmt: skip
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"  # no question that nobody answers
 _running: set[subprocess.Popen[str]] = set()
+_ending = threading.Event()
 T = TypeVar("T")
+# What git says when it cannot write on this machine.
+FULL = re.compile(r"no space left|out of diskspace|disk quota|couldn't write|write error", re.IGNORECASE)
+# A commit gives the same files for everybody, whatever they have set for their own working trees.
+AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.attributesFile=/dev/null")
 HINTS = {
     "dubious ownership": "git config --global --add safe.directory PATH, or run as the owner",
     "authentication failed": "set up a git credential helper or a deploy key for this user",
@@ -68,17 +74,27 @@ class Changes:
 def at_once(work: Callable[[str], T], names: Sequence[str]) -> list[T]:
     """`work` for all names at the same time; when one fails, or we are asked to end, no git command goes on."""
     with ThreadPoolExecutor(len(names)) as pool:
-        futures = [pool.submit(work, name) for name in names]
         try:
+            futures = [pool.submit(work, name) for name in names]
+            waiting = set(futures)
+            while waiting:  # not in one go: a signal that the kernel gave to another thread is seen when we wake up
+                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
             return [future.result() for future in futures]
-        except BaseException:
-            while wait(futures, timeout=0.1).not_done:  # again: a thread may have gone on to its next command
-                kill_running()
+        except Exception:
+            kill_running()
+            pool.shutdown()
+            _ending.clear()
+            raise
+        except BaseException:  # the process ends; a thread that was just being started may still come
+            kill_running()
             raise
 
 
 def kill_running() -> None:
-    """End every git command that runs for us, with its helpers (ssh, git-remote-https)."""
+    """End every git command that runs for us, with its helpers (ssh, git-remote-https), and those that would follow."""
+    _ending.set()
     for process in tuple(_running):
         _signal(process, signal.SIGTERM)
 
@@ -116,14 +132,15 @@ class Cache:
             if not self._has(repository, commit):
                 self._bring(repository, url, commit, what)
             # a name of our own keeps the commit from being collected as garbage
-            _git(["-C", str(repository), "update-ref", f"refs/trainyard/{commit}", commit])
+            _git(["update-ref", f"refs/trainyard/{commit}", commit], cwd=repository)
 
     def _bring(self, repository: Path, url: str, commit: str, what: str) -> None:
-        fetch = ["-C", str(repository), "fetch", "--quiet", "--no-tags"]
-        _remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url)
+        # in the background it would work without our lock
+        fetch = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false", "fetch", "--quiet", "--no-tags"]
+        _remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url, cwd=repository)
         if not self._has(repository, commit):
             try:  # some servers give a commit that no branch holds
-                _remote([*fetch, "--", url, commit], what, url)
+                _remote([*fetch, "--", url, commit], what, url, cwd=repository)
             except ConfigError:
                 raise ConfigError(
                     f"[repositories] {what}: {shown(url)} does not have commit {commit[:12]}",
@@ -131,20 +148,24 @@ class Cache:
                 ) from None
 
     def checkout(self, url: str, commit: str, target: Path) -> None:
-        """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files."""
+        """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files.
+
+        Raises TryAgain when the disk is full or does not answer.
+        """
         if target.exists():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         repository = self._repository(url)
         tmp = Path(tempfile.mkdtemp(dir=target.parent, prefix=".tmp-"))
         try:
-            index = {"GIT_INDEX_FILE": str(tmp / "index")}
-            base = ["-c", "core.symlinks=false", "-c", "core.bare=false", "--git-dir", str(repository)]
-            base += ["--work-tree", str(tmp / "tree")]
-            (tmp / "tree").mkdir()
-            _git([*base, "read-tree", commit], extra=index)
-            _git([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tmp / "tree")
-            (tmp / "tree").rename(target)
+            index = {"GIT_INDEX_FILE": str(tmp.absolute() / "index")}
+            tree = tmp / "tree"
+            tree.mkdir()
+            base = [*AS_COMMITTED, "-c", "core.symlinks=false", "-c", "core.bare=false"]
+            base += ["--git-dir", str(repository.absolute()), "--work-tree", str(tree.absolute())]
+            _git([*base, "read-tree", commit], extra=index, cwd=tree)
+            _git([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree)
+            tree.rename(target)
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
 
@@ -153,7 +174,7 @@ class Cache:
         repository = self._repository(url)
         known = old is not None and FULL_SHA.fullmatch(old) and self._has(repository, old)
         span = [f"{old}..{new}"] if known else ["--max-count=1", new]
-        out = _git(["-C", str(repository), "log", "-z", "--format=%H%x1f%an%x1f%s", *span, "--"])
+        out = _git(["log", "-z", "--format=%H%x1f%an%x1f%s", *span, "--"], cwd=repository)
         rows = [line.split("\x1f", 2) for line in out.split("\0") if line]
         commits = [Commit(sha, clean(author), clean(subject)) for sha, author, subject in rows]
         return Changes(what, tuple(commits[:most]), max(len(commits) - most, 0))
@@ -163,7 +184,7 @@ class Cache:
 
     def _has(self, repository: Path, commit: str) -> bool:
         try:
-            _git(["-C", str(repository), "cat-file", "-e", f"{commit}^{{commit}}"])
+            _git(["cat-file", "-e", f"{commit}^{{commit}}"], cwd=repository)
         except GitFailed:
             return False
         return True
@@ -174,8 +195,13 @@ class Cache:
         self.folder.mkdir(parents=True, exist_ok=True)
         with Path(f"{repository}.lock").open("w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (repository / "HEAD").exists():
-                _git(["init", "--quiet", "--bare", str(repository)])
+            if not repository.exists():
+                with tempfile.TemporaryDirectory(dir=self.folder, prefix=".tmp-") as tmp:
+                    _git(["init", "--quiet", "--bare", "new"], cwd=Path(tmp))
+                    (Path(tmp) / "new").rename(repository)
+            for place in ("*.lock", "objects/*.lock", "refs/**/*.lock"):
+                for left in repository.glob(place):  # only we work here: it is of a git that was killed
+                    left.unlink(missing_ok=True)
             yield repository
 
 
@@ -185,12 +211,12 @@ def clean_environment() -> dict[str, str]:
     return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
 
 
-def _ssh() -> list[str]:
+def _ssh(cwd: Path | None) -> list[str]:
     """The ssh that we would use, when the person has not chosen one."""
     if {"GIT_SSH_COMMAND", "GIT_SSH"} & os.environ.keys():
         return []
     try:
-        _git(["config", "--get", "core.sshCommand"])
+        _git(["config", "--get", "core.sshCommand"], cwd=cwd)
     except GitFailed:
         return ["-c", f"core.sshCommand={SSH}"]
     return []
@@ -201,10 +227,10 @@ def shown(url: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 
-def _remote(arguments: list[str], what: str, url: str, timeout: float = TIMEOUT) -> str:
+def _remote(arguments: list[str], what: str, url: str, timeout: float = TIMEOUT, cwd: Path | None = None) -> str:
     try:
-        return _git(["-c", "protocol.ext.allow=never", *_ssh(), *arguments], timeout=timeout)
-    except subprocess.TimeoutExpired:
+        return _git(["-c", "protocol.ext.allow=never", *_ssh(cwd), *arguments], timeout=timeout, cwd=cwd)
+    except TimedOut:
         raise TryAgain(f"[repositories] {what}: {shown(url)} did not answer in {timeout:.0f} s") from None
     except GitFailed as error:
         said = str(error)
@@ -219,6 +245,10 @@ class GitFailed(PipelineError):
     """git said no; the message is its own last words."""
 
 
+class TimedOut(TryAgain):
+    """git did not end."""
+
+
 def _git(
     arguments: list[str], *, timeout: float = TIMEOUT, extra: dict[str, str] | None = None, cwd: Path | None = None
 ) -> str:
@@ -228,7 +258,14 @@ def _git(
     ) as process:  # fmt: skip
         try:
             _running.add(process)
+            if _ending.is_set():
+                raise TryAgain("git was stopped")
             out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise TimedOut(
+                f"git did not end in {timeout:.0f} s in {cwd or Path.cwd()}", hint="is its disk slow?"
+            ) from None
         except BaseException:
             _end(process)
             raise
@@ -237,7 +274,10 @@ def _git(
     if process.returncode:
         words = [line.removeprefix("fatal: ") for line in err.splitlines() if line.strip()]
         telling = [line for line in words if not line.startswith(("Please make sure", "and the repository exists"))]
-        raise GitFailed(clean(shown("; ".join(telling[-3:])), 2000) or f"git ended with {process.returncode}")
+        said = clean(shown("; ".join(telling[-3:])), 2000)
+        if cwd and FULL.search(said) and not PASSING.search(said):
+            raise TryAgain(f"git cannot write to {cwd}: {said}", hint="free some space; then the same command goes on")
+        raise GitFailed(said or f"git ended with {process.returncode}")
     return out
 
 

@@ -22,6 +22,7 @@ from pipelines.steps.resolve import Request
 from registry.errors import ConfigError, PipelineError, TryAgain
 from registry.files import write_whole
 from registry.nouns import Trigger
+from training.worker import one_line
 
 TRIGGERS: tuple[Trigger, ...] = ("code", "dataset", "tests")  # a new code commit takes the newest data and tests along
 LONGEST_WAIT = 300.0  # seconds between two tries at a remote that is down
@@ -104,16 +105,22 @@ class Watcher:
     def _heads(self) -> dict[str, str]:
         """The heads that can be read now; each trouble is told once, and again when it has changed."""
         heads: dict[str, str] = {}
-        for name in TRIGGERS:
-            try:
-                heads[name] = git.head(getattr(self.config.repositories, name), self.config.repositories.branch, name)
+        for name, head in zip(TRIGGERS, git.at_once(self._head, TRIGGERS), strict=True):
+            if isinstance(head, str):
+                heads[name] = head
                 if self.troubles.pop(name, None):
                     say(f"{name} can be read again")
-            except PipelineError as error:
-                if self.troubles.get(name) != str(error):
-                    say(f"still watching, but: {error}")
-                self.troubles[name] = str(error)
+            else:
+                if self.troubles.get(name) != str(head):
+                    say(f"still watching, but: {one_line(head)}")
+                self.troubles[name] = str(head)
         return heads
+
+    def _head(self, name: str) -> str | PipelineError:
+        try:
+            return git.head(getattr(self.config.repositories, name), self.config.repositories.branch, name)
+        except PipelineError as error:
+            return error
 
     def _seen(self) -> dict[str, str]:
         try:

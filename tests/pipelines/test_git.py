@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -86,6 +87,68 @@ def test_a_checkout_is_the_commit_and_nothing_else(tmp_path, bare, work):
         assert not (tmp_path / sha / ".git").exists()
 
 
+def test_a_checkout_gives_the_same_bytes_for_everybody(tmp_path, bare, work, monkeypatch):
+    sha = commit(work, "a.csv", "x,y\n1,2\n")
+    attributes, settings = tmp_path / "attributes", tmp_path / ".gitconfig"
+    attributes.write_text("*.csv text filter=upper\n", encoding="utf-8")
+    settings.write_text(
+        f'[core]\nautocrlf = true\neol = crlf\nattributesFile = {attributes}\n[filter "upper"]\nsmudge = tr a-z A-Z\n',
+        encoding="utf-8",
+    )
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cache = git.Cache(tmp_path / "cache")
+    cache.fetch(str(bare), sha, "dataset")
+    cache.checkout(str(bare), sha, tmp_path / "tree")
+    assert (tmp_path / "tree" / "a.csv").read_bytes() == b"x,y\n1,2\n"
+
+
+class TestTroubleWithTheDisk:
+    """A `git` that does what the real one does, but for one command."""
+
+    @pytest.fixture
+    def hinder(self, tmp_path, monkeypatch):
+        def hinder(command, instead):
+            program = tmp_path / "bin" / "git"
+            program.parent.mkdir()
+            real = shutil.which("git")
+            text = f'#!/bin/sh\ncase " $* " in *" {command} "*) {instead};; esac\nexec {real} "$@"\n'
+            program.write_text(text, encoding="utf-8")
+            program.chmod(0o755)
+            monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+        return hinder
+
+    @pytest.mark.parametrize("command", ["fetch", "checkout-index"])
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "error: unable to write file a: No space left on device",
+            "fatal: sha1 file /x/pack_1 write error. Out of diskspace",
+            "fatal: write error: Disk quota exceeded",
+            "error: couldn't write a",
+        ],
+    )
+    def test_a_full_disk_is_told_with_its_folder(self, tmp_path, bare, work, hinder, command, said):
+        sha = commit(work, "a", "1")
+        hinder(command, f'echo "{said}" >&2; exit 128')
+        cache = git.Cache(tmp_path / "cache")
+
+        def bring():
+            cache.fetch(str(bare), sha, "code")
+            cache.checkout(str(bare), sha, tmp_path / "tree")
+
+        with pytest.raises(TryAgain, match=f"cannot write to {tmp_path}") as error:
+            bring()
+        assert "space" in error.value.hint
+        assert not (tmp_path / "tree").exists()
+
+    def test_a_disk_that_hangs_may_be_tried_again(self, tmp_path, bare, hinder):
+        hinder("log", "sleep 60")
+        with pytest.raises(TryAgain, match=f"did not end in 0 s in {bare}"):
+            git._git(["log", "-1"], timeout=0.2, cwd=bare)
+
+
 def test_a_symbolic_link_in_a_commit_reaches_nothing_outside(tmp_path, bare, work):
     (work / "passwd.png").symlink_to("/etc/passwd")
     sha = commit(work, "x", "1")
@@ -116,6 +179,18 @@ def test_a_commit_once_fetched_survives_a_forced_push(tmp_path, bare, work):
     cache.fetch(str(bare), old, "code")
     cache.checkout(str(bare), old, tmp_path / "old")
     assert (tmp_path / "old" / "a").read_text(encoding="utf-8") == "1"
+
+
+def test_what_a_killed_git_has_locked_is_no_hindrance(tmp_path, bare, work):
+    cache = git.Cache(tmp_path / "cache")
+    cache.fetch(str(bare), commit(work, "a", "1"), "code")
+    sha = commit(work, "a", "2")
+    (copy,) = (tmp_path / "cache").glob("*.git")
+    for lock in ("config.lock", "packed-refs.lock", f"refs/trainyard/{sha}.lock", "refs/heads/main.lock"):
+        (copy / lock).touch()
+    cache.fetch(str(bare), sha, "code")
+    cache.checkout(str(bare), sha, tmp_path / "tree")
+    assert (tmp_path / "tree" / "a").read_text(encoding="utf-8") == "2"
 
 
 def test_a_commit_that_came_along_with_another_is_kept_as_well_once_it_is_used(tmp_path, bare, work):

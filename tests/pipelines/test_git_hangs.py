@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+from pipelines import git
+from registry.errors import ConfigError
 
 CONFIG = """
 model = "digits"
@@ -58,14 +60,30 @@ def test_sigterm_ends_it_at_once_and_leaves_no_git_behind(config, server, argume
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             connection, _ = server.accept()
-            process.send_signal(signal.SIGTERM)
-            said = process.communicate(timeout=20)[1]  # git itself would be waited for a minute and longer
+            with connection:
+                process.send_signal(signal.SIGTERM)
+                said = process.communicate(timeout=20)[1]  # git itself would be waited for a minute and longer
+                connection.settimeout(20)
+                while connection.recv(4096):  # git's request, then the end: it has gone
+                    pass
         finally:
             process.kill()
     assert process.returncode == code
     assert "Traceback" not in said
-    with connection:
-        connection.settimeout(20)
-        while connection.recv(4096):  # git's request, then the end: it has gone
-            pass
-    assert not list(Path(config.parent).rglob("*.git/*.lock"))
+
+
+def test_a_repository_that_fails_does_not_leave_the_others_waiting(server):
+    url = f"git://127.0.0.1:{server.getsockname()[1]}/x"
+    connections = []
+
+    def head(name):
+        if name == "good":
+            return git.head(url, "main", name)
+        connections.append(server.accept()[0])  # now the good one waits
+        raise ConfigError("a fault")
+
+    with pytest.raises(ConfigError, match="a fault"):
+        git.at_once(head, ("bad", "good"))
+    connections[0].close()
+    with pytest.raises(ConfigError, match="cannot read"):
+        git.head("/nowhere", "main", "git can be used again")
