@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from registry.nouns import Signature, TensorSpec
@@ -66,6 +68,17 @@ def test_large_whole_numbers_stay_what_they_are():
     words = reader("array", TensorSpec("words", (None, 2), "int64"))
     inputs, _ = words.instances(json.dumps({"instances": [[2**53 + 1, -(2**63)]]}).encode(), 10)
     np.testing.assert_array_equal(inputs["words"], np.array([[2**53 + 1, -(2**63)]], np.int64))
+
+
+@given(pixels=st.lists(st.integers(0, 255), min_size=12, max_size=12), size=st.sampled_from([(3, 4), (None, None)]))
+def test_a_pixel_is_the_same_however_it_is_written(pixels, size):
+    grey = reader("image", TensorSpec("image", (None, *size, 1), "float32"))
+    whole = np.reshape(pixels, (1, 3, 4, 1))
+    bodies = [{"instances": each.tolist()} for each in (whole, whole[..., 0], whole.astype(float))]
+    for body in bodies:
+        found = grey.instances(json.dumps(body).encode(), 10)[0]["image"]
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, whole)
 
 
 def test_of_an_endless_name_only_the_start_is_compared():
