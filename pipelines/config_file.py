@@ -46,6 +46,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "runner.timeout_minutes": (0.01, 60 * 24 * 14),
 }
 NOT_SETTINGS = {"file"}
+# For https a user name may be a token; for ssh it is the name of an account.
+SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
 SECRETS = ("APPROVAL_SECRET", "SMTP_PASSWORD")
 
 
@@ -226,9 +228,10 @@ def _cross_checks(config: Config) -> list[str]:
     if config.gate.metric not in DIRECTION:
         faults.append(f"gate.metric: {config.gate.metric!r} is not one of {', '.join(DIRECTION)}")
     faults += [
-        f"repositories.{name}: holds a password; git's credential helper or a deploy key keeps it out of logs"
+        f"repositories.{name}: holds a user name or a password; git's credential helper or a deploy key keeps it out of "
+        "logs (an @ that belongs to the path is written %40)"
         for name in ("code", "dataset", "tests")
-        if re.search(r"://[^/@:]*:[^/@]*@", getattr(config.repositories, name))
+        if SECRET_IN_URL.search(getattr(config.repositories, name))
     ]
     if config.mail.security == "none" and config.mail.host not in {"", "localhost", "127.0.0.1", "::1"}:
         faults.append('mail.security: "none" is for a server on this machine only')

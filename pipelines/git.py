@@ -223,8 +223,9 @@ def _ssh(cwd: Path | None) -> list[str]:
 
 
 def shown(url: str) -> str:
-    """The URL without a password, for messages."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+    """The URL without what may be secret, for messages: a password, which may hold `/` and `@`, and a user name that is
+    no account of ssh."""
+    return re.sub(r"(?<=://)([^\s/@:]*:\S*|(?<!ssh://)\S*)@", "", url)
 
 
 def _remote(arguments: list[str], what: str, url: str, timeout: float = TIMEOUT, cwd: Path | None = None) -> str:

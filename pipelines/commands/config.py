@@ -8,6 +8,7 @@ import json
 import os
 from typing import Any
 
+from pipelines import git
 from pipelines.config import Config
 from pipelines.config_file import NOT_SETTINGS, SECRETS, secret
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print the settings after flag, environment, file and default."""
-    values = {key: value for key, value in dataclasses.asdict(config).items() if key not in NOT_SETTINGS}
+    values = {key: _shown(value) for key, value in dataclasses.asdict(config).items() if key not in NOT_SETTINGS}
     secrets = {f"TRAINYARD_{name}": "set" if secret(name) else "not set" for name in SECRETS}
     if args.json:
         print(json.dumps({"file": config.file, "settings": values, "secrets": secrets}, indent=1))
@@ -36,6 +37,13 @@ def main(args: argparse.Namespace, config: Config) -> int:
     for name, state in secrets.items():
         print(f"# {name}: {state}" + (f" (as {name}_FILE)" if os.environ.get(f"{name}_FILE") else ""))
     return 0
+
+
+def _shown(value: Any) -> Any:
+    """Without what may be a password in a URL."""
+    if isinstance(value, dict):
+        return {key: _shown(each) for key, each in value.items()}
+    return git.shown(value) if isinstance(value, str) else value
 
 
 def _toml(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.commands import config
 from pipelines.config_file import find_config, load_config, outcome_settings, secret
 from registry.errors import ConfigError
 
@@ -89,7 +91,10 @@ def test_all_faults_are_told_together(written):
         (GOOD + 'training = "fast"\n'.replace("training", "gate_"), "unknown setting"),
         ("gate = 3\n" + GOOD, "gate: 3 is not a section, write [gate]"),
         (GOOD + '[mail]\nhost = "mail.example.org"\nsecurity = "none"\n', "mail.security"),
-        (GOOD.replace("https://", "https://me:secret@"), "repositories.dataset: holds a password"),
+        (GOOD.replace("https://", "https://me:secret@"), "repositories.dataset: holds a user name or a password"),
+        (GOOD.replace("https://", "https://ghp_secret@"), "repositories.dataset: holds a user name or a password"),
+        (GOOD.replace("https://", "HTTP://me:sec/ret@"), "repositories.dataset: holds a user name or a password"),
+        (GOOD.replace("git@", "ssh://me:secret@"), "repositories.tests: holds a user name or a password"),
         (
             GOOD + '[training]\ncommand = "python train.py"\n',
             "training.command: 'python train.py' is not a list of texts",
@@ -136,6 +141,20 @@ def test_only_settings_that_change_the_outcome_make_another_run(written):
     base = outcome_settings(load_config(written(GOOD), {}))
     assert outcome_settings(load_config(written(GOOD), {}, ["serving.port=1", "mail.host=localhost"])) == base
     assert outcome_settings(load_config(written(GOOD), {}, ["gate.threshold=0.1"])) != base
+
+
+def test_the_name_of_an_ssh_account_is_no_secret(written):
+    url = "ssh://git@example.org:22/tests.git"
+    assert load_config(written(GOOD.replace("git@example.org:tests.git", url)), {}).repositories.tests == url
+
+
+def test_config_show_hides_what_stands_before_the_host(written, capsys):
+    path = written(GOOD + '[registry]\nurl = "s3://key:secret@host/bucket"\n')
+    for as_json in (True, False):
+        config.main(argparse.Namespace(action="show", json=as_json), load_config(path, {}))
+        shown = capsys.readouterr().out
+        assert "s3://host/bucket" in shown
+        assert "secret@" not in shown
 
 
 def test_config_show_gives_every_setting_and_no_secret(written):

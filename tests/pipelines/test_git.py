@@ -278,8 +278,23 @@ def test_what_people_authenticate_with_reaches_git_and_what_a_hook_sets_does_not
     assert git.clean_environment().keys() & (of_a_hook | own) == own
 
 
-def test_a_password_never_shows():
-    assert git.shown("https://me:secret@example.org/x.git") == "https://example.org/x.git"
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:secret@example.org/x.git",
+        "https://ghp_secret@example.org/x.git",
+        "https://me:sec/secret@example.org/x.git",
+        "https://me:secret@secret/secret@example.org/x.git",
+    ],
+)
+def test_a_password_never_shows(url):
+    assert git.shown(url) == "https://example.org/x.git"
+    assert git.shown(f"fatal: {url}: not found") == "fatal: https://example.org/x.git: not found"
+
+
+def test_the_account_of_an_ssh_url_shows_and_its_password_does_not():
+    assert git.shown("ssh://git@example.org:22/x.git") == "ssh://git@example.org:22/x.git"
+    assert git.shown("ssh://git:secret@example.org:22/x.git") == "ssh://example.org:22/x.git"
 
 
 def test_what_a_commit_says_cannot_rewrite_a_terminal(tmp_path, bare, work):
