@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import time
 from collections import deque
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.runners import OnLine
-from registry.errors import TryAgain
+from registry.errors import Corrupt, TryAgain
 
 LINE_BYTES = 8 << 10
 LOG_BYTES = 63 << 20  # of one worker.log; what comes later is kept in memory only, and its end is appended
@@ -96,8 +99,17 @@ class WorkerLog:
         self._tail: deque[bytes] = deque()
         self._tail_room = tail
         self._left_out = 0
-        self._file = path.open("ab", buffering=0)
+        self._file = self._open()
         self._room = limit - self._file.tell()
+
+    def _open(self) -> FileIO:
+        try:  # a link that a worker has put there leads to no other file
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise Corrupt(f"{self.path}: a symbolic link stands where the log belongs", hint="delete it") from None
+        return FileIO(file, "ab")
 
     def write(self, texts: Iterable[str]) -> None:
         """Append lines; raises TryAgain when the disk does not take them."""

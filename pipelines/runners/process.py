@@ -96,15 +96,14 @@ def free_port() -> int:
 
 def _prepare(job: Job, folder: Path) -> None:
     """A fresh start in a folder that may have seen an earlier try: no old result, no old inputs, empty scratch."""
-    for each in ("outputs", "inputs"):
-        (folder / each).mkdir(parents=True, exist_ok=True)
     for each in ("result.json", "error.json"):
         (folder / each).unlink(missing_ok=True)
-    shutil.rmtree(folder / "scratch", ignore_errors=True)
-    (folder / "scratch").mkdir(exist_ok=True)
-    for old in (folder / "inputs").iterdir():
-        if old.is_symlink():
-            old.unlink()
+    for each in ("outputs", "inputs", "scratch"):
+        if (folder / each).is_symlink():  # the worker has put it there: what it points to is not ours
+            (folder / each).unlink()
+        elif each != "outputs" and (folder / each).exists():
+            shutil.rmtree(folder / each, ignore_errors=each == "scratch")
+        (folder / each).mkdir(parents=True, exist_ok=True)
     for name, path in job.inputs.items():
         if not path.exists():
             raise PipelineError(

@@ -29,12 +29,12 @@ def _gather(folder: RunFolder) -> Path:
     """All files of the version in one folder, by hard links."""
     target = folder.job("register") / "version"
     target.mkdir(exist_ok=True)
-    sources = [
+    left = [
         (path, path.relative_to(outputs))
         for outputs in (folder.outputs("train"), folder.outputs("evaluate"))
-        for path in sorted(outputs.rglob("*"))
-        if path.is_file()
+        for path in [outputs, *sorted(outputs.rglob("*"))]
     ]
+    sources = [(path, name) for path, name in left if path.is_symlink() or path.is_file()]
     sources += [
         (folder.root / "evaluate" / "result.json", Path("metrics.json")),
         (folder.root / "gate" / "verdict.json", Path("verdict.json")),
@@ -42,7 +42,9 @@ def _gather(folder: RunFolder) -> Path:
     ]
     for path, name in sources:
         if path.is_symlink():  # it would publish a file that is none of the worker's
-            raise Corrupt(f"{path}: a symbolic link cannot be registered", hint="write the file itself to the outputs")
+            raise Corrupt(
+                f"{path}: a symbolic link cannot be registered", hint="write the files themselves to the outputs"
+            )
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).unlink(missing_ok=True)
         os.link(path, target / name)

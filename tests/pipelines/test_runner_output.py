@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.runners.output import LINE_BYTES, Line, LineSplitter, Output, WorkerLog, plain
-from registry.errors import TryAgain
+from registry.errors import Corrupt, TryAgain
 
 BYTES = st.lists(
     st.sampled_from([b"a", b"\xc3\xbc", b"\r", b"\n", b"\x1b[1m", b"x" * 5000, b" ", b"\xff"]), max_size=30
@@ -98,6 +98,14 @@ def test_a_log_that_fits_is_kept_whole(tmp_path):
     log.write(f"line {i}" for i in range(130))
     log.close()
     assert (tmp_path / "worker.log").read_text() == "".join(f"line {i}\n" for i in range(130))
+
+
+def test_a_link_where_the_log_belongs_leads_to_no_other_file(tmp_path):
+    (tmp_path / "other").write_text("as it was")
+    (tmp_path / "worker.log").symlink_to("other")
+    with pytest.raises(Corrupt, match=r"worker\.log: a symbolic link"):
+        WorkerLog(tmp_path / "worker.log")
+    assert (tmp_path / "other").read_text() == "as it was"
 
 
 def test_a_full_disk_is_told(tmp_path):

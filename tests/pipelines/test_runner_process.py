@@ -85,6 +85,25 @@ class TestProcessRunner(RunnerContract):
         with pytest.raises(LookupError, match="a bug in the progress view"):
             serve(runner, job("serve_not"), check_for_ever, refuse)
 
+    @pytest.mark.parametrize("name", ["inputs", "outputs", "scratch"])
+    def test_a_link_that_an_earlier_try_left_leads_to_no_foreign_folder(self, runner, job, tmp_path, name):
+        foreign = tmp_path / "foreign"
+        (foreign / "folder").mkdir(parents=True)
+        (foreign / "link").symlink_to("folder")
+        (tmp_path / "job").mkdir()
+        (tmp_path / "job" / name).symlink_to(foreign)
+        runner.run(job("result"), nothing)
+        assert {path.name for path in foreign.iterdir()} == {"folder", "link"}
+        assert not (tmp_path / "job" / name).is_symlink()
+
+    def test_a_folder_that_an_earlier_try_put_among_the_inputs_is_gone(self, runner, job, tmp_path):
+        (tmp_path / "job" / "inputs" / "trials" / "below").mkdir(parents=True)
+        (tmp_path / "foreign").mkdir()
+        (tmp_path / "job" / "inputs" / "trials" / "link").symlink_to(tmp_path / "foreign")
+        runner.run(job("result"), nothing)
+        assert (tmp_path / "job" / "inputs" / "trials").readlink() == TRIALS
+        assert (tmp_path / "foreign").is_dir()
+
     def test_the_command_line_is_python_without_the_current_folder(self, runner, job, tmp_path):
         (tmp_path / "job").mkdir()
         (tmp_path / "job" / "json.py").write_text("raise SystemExit('shadowed')")
