@@ -3,7 +3,7 @@
 TRAINYARD_DATA         folder with train/ and validation/, each in the dataset repository's own format: a copy
 TRAINYARD_OUTPUT       folder for model.keras; kept when a killed run goes on
 TRAINYARD_SEED, TRAINYARD_EPOCHS, TRAINYARD_BATCH_SIZE
-TRAINYARD_MODEL        when retraining: the model.keras to go on from
+TRAINYARD_MODEL        when retraining: a copy of the model.keras to go on from
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def run_command(job: TrainJob, folder: Path, epochs: int, model: Path | None = N
         "TRAINYARD_BATCH_SIZE": str(job.batch_size),
     }
     if model:
-        env["TRAINYARD_MODEL"] = str(model)
+        start = own / KERAS_FILE
+        start.unlink(missing_ok=True)
+        shutil.copyfile(model, start)  # the registry has this file as well: a script that writes must not reach it
+        env["TRAINYARD_MODEL"] = str(start)
     _run(job.command, code, env)
     if not (output / KERAS_FILE).exists():
         left = ", ".join(sorted(each.name for each in output.iterdir())[:10]) or "nothing"

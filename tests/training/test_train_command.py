@@ -1,5 +1,6 @@
 """A team's own script instead of model.py."""
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 from training_parts import PARITY, make_job, run_jobs
 
+from registry import codec
 from registry.errors import ConfigError, Corrupt, WorkerFailed
+from registry.nouns import TrainJob
 from serving.engines import cast_inputs, load_engine
+from training.command import run_command
 from training.spec import load_split
 
 # In the style of many an old tutorial: argparse, its own loading, labels from the names of folders, one file at the end.
@@ -138,6 +142,17 @@ def test_a_script_may_alter_its_data_and_that_alters_no_one_elses(failures):
         found = sorted((outcome.folder / "inputs" / split / "files").rglob("*.png"))
         assert len(found) == len(load_split(outcome.folder / "inputs" / split).names)
         assert all(path.read_bytes().endswith(b"IEND\xaeB`\x82") for path in found)
+
+
+def test_a_script_cannot_change_the_model_it_goes_on_from(tmp_path):
+    folder = make_job(tmp_path / "job", code=None)
+    registered = tmp_path / "model.keras"
+    registered.write_bytes(b"the model of the registry")
+    script = "cat $TRAINYARD_MODEL > $TRAINYARD_OUTPUT/model.keras && echo overwritten > $TRAINYARD_MODEL"
+    job = dataclasses.replace(codec.read(TrainJob, folder / "job.json"), command=("sh", "-c", script))
+    for _ in range(2):  # a second try begins with the model as it was
+        made = run_command(job, folder, 1, registered)
+        assert made.read_bytes() == registered.read_bytes() == b"the model of the registry"
 
 
 @pytest.mark.tensorflow
