@@ -205,6 +205,12 @@ class Cache:
             yield repository
 
 
+def hooks_folder(repository: Path) -> Path:
+    """Where git looks for the hooks of the bare `repository` (or of a `.git`); core.hooksPath may turn it elsewhere."""
+    said = _git(["--git-dir", str(repository.absolute()), "rev-parse", "--git-path", "hooks"], cwd=repository)
+    return Path(os.path.abspath(repository / said.removesuffix("\n")))
+
+
 def clean_environment() -> dict[str, str]:
     """Our environment without what a git hook sets (GIT_DIR …), and without prompts that would wait for ever."""
     kept = {key: value for key, value in os.environ.items() if key not in OF_A_HOOK}

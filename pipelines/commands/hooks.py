@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
 
+from pipelines import git
 from pipelines.config import Config
 from registry.errors import ConfigError
 from registry.files import write_whole
@@ -52,7 +54,13 @@ def _hooks_folder(name: str, place: str) -> Path:
     folder = Path(place)
     for candidate in (folder, folder / ".git"):
         if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir():
-            return candidate / "hooks"
+            hooks = git.hooks_folder(candidate)
+            if hooks.is_relative_to(os.path.abspath(candidate)):
+                return hooks
+            raise ConfigError(
+                f"[repositories] {name}: core.hooksPath has git look for the hooks of {place} in {hooks}, outside of it",
+                hint=f"git -C {shlex.quote(str(candidate.absolute()))} config core.hooksPath hooks",
+            )
     raise ConfigError(
         f"[repositories] {name}: {place} is not a git repository on this machine",
         hint="make one with `git init --bare`, or use `trainyard watch` for a remote where no hook can be installed",
