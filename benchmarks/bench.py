@@ -30,15 +30,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> int:
     """Play one pipeline in a temporary folder, measure around it, tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="pushes, and rounds of load (default 3)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of load per round (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="pushes, and half the rounds of load (default 3)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load per round (default 3)")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as folder:
         playground = Playground(Path(folder))
         results = {"machine": machine(), "push": measure_push(playground, arguments.rounds)}
         results["start"] = measure_start(playground)
-        results["predict"] = measure_predict(playground, arguments.rounds, arguments.seconds)
+        results["predict"] = measure_predict(playground, 2 * arguments.rounds, arguments.seconds)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     tell(results)

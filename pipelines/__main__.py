@@ -11,7 +11,6 @@ from importlib import import_module
 
 from pipelines.signals import Terminated, raise_on_sigterm
 from registry.errors import PipelineError, from_os_error
-from training.worker import one_line
 
 COMMANDS = {
     "demo": "everything once, on this machine: push, train, approve, predict, retrain, roll back",
@@ -55,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def tell(error: PipelineError, command: str, *, as_json: bool = False) -> int:
     """Print the error in one line and its hint; returns its exit code."""
+    from training.worker import one_line
+
     if as_json:
         print(json.dumps({"error": str(error), "hint": error.hint, "exit_code": error.exit_code}))
     print(f"trainyard {command}: {one_line(error)}", file=sys.stderr)
