@@ -13,7 +13,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ROOMS = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
 FOLDERS = (*ROOMS, "jenkins", "docker", "examples", "benchmarks", "tests", "docs", "docs/adr")
-FILES = ("README.md", "LICENSE", "Makefile", "pyproject.toml", "requirements.txt", ".ci/run", ".gitignore")
+FILES = (
+    "Jenkinsfile",
+    "README.md",
+    "LICENSE",
+    "Makefile",
+    "pyproject.toml",
+    "requirements.txt",
+    ".ci/run",
+    ".gitignore",
+)
 
 
 def tracked_files() -> list[Path]:
