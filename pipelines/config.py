@@ -87,15 +87,30 @@ class Serving:
     max_body_mb: int = 16
     max_instances: int = 256
     timeout_seconds: int = 30
+    go_live: Literal["process", "docker"] = "process"
+    """Where the API runs: a process of this machine, or a container of the Docker engine."""
+    image: str = ""
+    """Of the API's container; empty: what `trainyard images build` has made of this version of Trainyard."""
+    registry_volume: str = ""
+    """The engine's volume with the registry, for an engine that does not see our file system."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerConfig:
     """Where workers run and what they may use."""
 
-    kind: Literal["process"] = "process"
+    kind: Literal["process", "docker"] = "process"
     memory_mb: int = 8192
     timeout_minutes: float = 120.0
+    disk_mb: int = 20_480
+    """What a worker may write."""
+    cpus: float = 0.0
+    """0: all. Docker only, like everything below."""
+    pids: int = 4096
+    """Processes and threads."""
+    gpus: Literal["", "all"] = ""
+    image: str = ""
+    """The worker image, best by digest; empty: what `trainyard images build` has made of this version of Trainyard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,12 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "serving.timeout_seconds": (1, 3_600),
     "runner.memory_mb": (0, 10**8),
     "runner.timeout_minutes": (0.01, 60 * 24 * 14),
+    "runner.disk_mb": (0, 10**8),
+    "runner.cpus": (0, 4096),
+    "runner.pids": (16, 4 * 10**6),
 }
 NOT_SETTINGS = {"file"}
+PLACES = {"host", "port", "go_live", "registry_volume"}
 # For https a user name may be a token; for ssh it is the name of an account.
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
 SECRETS = ("APPROVAL_SECRET", "SMTP_PASSWORD")
@@ -279,8 +283,6 @@ def outcome_settings(config: Config) -> dict[str, Any]:
         "retraining": dataclasses.asdict(config.retraining),
         "gate": dataclasses.asdict(config.gate),
         "acceptance": dataclasses.asdict(config.acceptance),
-        "serving": {
-            key: value for key, value in dataclasses.asdict(config.serving).items() if key not in {"host", "port"}
-        },
-        "runner": config.runner.kind,
+        "serving": {key: value for key, value in dataclasses.asdict(config.serving).items() if key not in PLACES},
+        "runner": [config.runner.kind, config.runner.image],
     }

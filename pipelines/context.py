@@ -36,7 +36,7 @@ class Context:
     @functools.cached_property
     def runner(self) -> Runner:
         """Where workers run."""
-        return open_runner(self.config.runner.kind, self.home / "cache")
+        return open_runner(self.config.runner, self.home / "cache")
 
     @functools.cached_property
     def git(self) -> Cache:
@@ -47,11 +47,16 @@ class Context:
         """Where `code`, `dataset` or `tests` is."""
         return str(getattr(self.config.repositories, repository))
 
-    def work(self, name: str, module: str, folder: Path, inputs: dict[str, Path], *, seconds: float = 0.0) -> None:
-        """Run one worker to its end; its `job.json` stands in `folder`, its `result.json` afterwards."""
-        limits = Limits(seconds or self.config.runner.timeout_minutes * 60, self.config.runner.memory_mb)
-        self.runner.run(Job(name, (module,), folder, limits, inputs), self._tell)
+    def limits(self, seconds: float = 0.0) -> Limits:
+        """What a worker may use; `seconds` in place of the configured time."""
+        runner = self.config.runner
+        return Limits(seconds or runner.timeout_minutes * 60, runner.memory_mb, runner.disk_mb)
 
-    def _tell(self, line: str) -> None:
+    def work(self, job: Job) -> None:
+        """Run one worker to its end; its `job.json` stands in its folder, its `result.json` afterwards."""
+        self.runner.run(job, self.tell)
+
+    def tell(self, line: str) -> None:
+        """Show a worker's line."""
         if not NOISE.search(line):
             self.progress.line(line)

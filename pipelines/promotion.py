@@ -4,6 +4,7 @@ follows. When it cannot, a release that points back is appended at once. Every s
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pipelines.approval import approval_secret, check_token
 from pipelines.config import Config
@@ -11,7 +12,7 @@ from pipelines.markup import clean
 from registry import candidates, releases
 from registry.chain import LostRace
 from registry.errors import ConfigError, PipelineError, Rejected, WorkerFailed
-from registry.nouns import Candidate, Release
+from registry.nouns import Candidate, Release, Served
 from registry.stores import Store
 from serving import golive
 from serving.job import ServeJob
@@ -231,6 +232,11 @@ def _point_back(store: Store, failed: Release, reason: str) -> Release:
     return releases.append_release(
         store, failed.model, version, card=card, by=OURSELVES, reason=reason, approval=None, after=failed.number
     )
+
+
+def image_for(served: Served) -> Literal["train", "serve"]:
+    """The smallest image that has the engine of a version: a SavedModel needs TensorFlow."""
+    return "serve" if served.engine == "litert" else "train"
 
 
 def serve_job(config: Config) -> ServeJob:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from registry import codec
 from registry.errors import ConfigError, TryAgain
+from registry.files import write_whole
 from registry.nouns import Run
 
 Outcome = Literal["done", "enough", "no", "failed"]
@@ -71,6 +72,22 @@ class RunFolder:
     def split(self, name: str) -> Path:
         """A prepared split: `train`, `validation` or `holdout`."""
         return self.outputs("validate") / "data" / name
+
+    @property
+    def requirements(self) -> Path | None:
+        """The `requirements.txt` of the code repository, if it has one."""
+        path = self.sources / "code" / "requirements.txt"
+        return path if path.is_file() else None
+
+    @property
+    def image(self) -> str | None:
+        """The digest of the image in which the model was trained; None when it was a plain process."""
+        path = self.root / "image.txt"
+        return path.read_text(encoding="ascii").strip() or None if path.exists() else None
+
+    def keep_image(self, digest: str | None) -> None:
+        """Say in which image the model is trained."""
+        write_whole(self.root / "image.txt", f"{digest or ''}\n".encode("ascii"))
 
     def record(self, step: str) -> StepRecord | None:
         """How the step ended last time; None when it never ran to an end."""

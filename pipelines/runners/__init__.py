@@ -7,12 +7,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, Self, cast
+from typing import Literal, Protocol, Self, cast
 
-from registry.errors import ConfigError
+from pipelines.config import RunnerConfig
 
 OnLine = Callable[[str], None]
-RUNNERS = {"process": "pipelines.runners.process:ProcessRunner"}
+RUNNERS = {
+    "process": "pipelines.runners.process:ProcessRunner",
+    "docker": "pipelines.runners.container:ContainerRunner",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,21 @@ class Limits:
     """From start to end; 0: no limit."""
     memory_mb: int
     """Anonymous and shared memory of all its processes together, and private memory of each; 0: no limit."""
+    disk_mb: int = 0
+    """What it may write to its job folder; 0: no limit."""
+
+
+class Service(str):
+    """The URL of a server that runs in a worker, e.g. `http://127.0.0.1:41235`."""
+
+    __slots__ = ("check",)
+    check: Callable[[], None]
+    """Raises WorkerFailed, with the server's last words, once it has ended by itself. For loops that wait for it."""
+
+    def __new__(cls, url: str, check: Callable[[], None]) -> Self:
+        service = super().__new__(cls, url)
+        service.check = check
+        return service
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +57,14 @@ class Job:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     """Appears to the worker as `inputs/<name>`, to be read only."""
     env: Mapping[str, str] = field(default_factory=dict)
-
-
-class Service(str):
-    """The URL of a server that runs in a worker, e.g. `http://127.0.0.1:41235`."""
-
-    __slots__ = ("check",)
-    check: Callable[[], None]
-    """Raises WorkerFailed, with the server's last words, once it has ended by itself. For loops that wait for it."""
-
-    def __new__(cls, url: str, check: Callable[[], None]) -> Self:
-        service = super().__new__(cls, url)
-        service.check = check
-        return service
+    run: str = ""
+    """The run it belongs to, for labels."""
+    requirements: Path | None = None
+    """A `requirements.txt` of the team. A container runs in an image with these packages; a process does not have them."""
+    image: Literal["train", "serve"] = "train"
+    """What it needs to be installed: everything, or what the API needs (no TensorFlow)."""
+    reaches: Service | None = None
+    """The one server that this worker talks to; in a container it reaches nothing else. When that ends, so does it."""
 
 
 class Runner(Protocol):
@@ -69,15 +82,18 @@ class Runner(Protocol):
     def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[Service]:
         """Start a server that listens on the port given as `TRAINYARD_PORT` (and on `TRAINYARD_HOST`); gives its URL.
 
+        The URL is for workers that are given the Service as `reaches`; we ourselves may not reach it.
+
         It does not wait until the server is ready. At the end of the block the server is killed, children included.
         A server that has ended by itself makes the block raise WorkerFailed with its last words, also in place of an
         Exception that the block raises: that one came of it. `on_line` is called from another thread.
         """
 
+    def image(self, requirements: Path | None, on_line: OnLine) -> str | None:
+        """The digest of the image in which a worker with these requirements runs, built if need be; None: no image."""
 
-def open_runner(kind: str, cache: Path) -> Runner:
+
+def open_runner(config: RunnerConfig, cache: Path) -> Runner:
     """The runner named in `[runner] kind`; `cache` is a folder for caches that workers may keep (fonts, bytecode)."""
-    if kind not in RUNNERS:
-        raise ConfigError(f"[runner] kind: {kind!r} is not known", hint=f"use one of: {', '.join(RUNNERS)}")
-    module, _, name = RUNNERS[kind].partition(":")
-    return cast("Runner", getattr(import_module(module), name)(cache))
+    module, _, name = RUNNERS[config.kind].partition(":")
+    return cast("Runner", getattr(import_module(module), name)(config, cache))

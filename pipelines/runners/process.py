@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pipelines.config import RunnerConfig
 from pipelines.runners import Job, OnLine, Service
 from pipelines.runners.guarded import Guarded
 from pipelines.runners.output import OURS, Output, WorkerLog
@@ -39,7 +40,7 @@ class ProcessRunner:
 
     name = "process"
 
-    def __init__(self, cache: Path, grace: float = 5.0) -> None:
+    def __init__(self, _config: RunnerConfig, cache: Path, grace: float = 5.0) -> None:
         """`cache` is kept from worker to worker; `grace` is the time in seconds between SIGTERM and SIGKILL."""
         if sys.platform != "linux":
             raise ConfigError(f'[runner] kind: "process" needs Linux, this is {sys.platform}')
@@ -67,6 +68,11 @@ class ProcessRunner:
                 worker.check()
                 raise
             worker.check()
+
+    def image(self, requirements: Path | None, on_line: OnLine) -> None:
+        """None: a process has the packages that Trainyard itself has, and is told when a team wants others."""
+        if requirements:
+            on_line('requirements.txt is not installed: a worker of [runner] kind = "process" has our own packages')
 
     def _worker(self, job: Job, on_line: OnLine, extra: Mapping[str, str] | None = None) -> Guarded:
         folder = job.folder.resolve()

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import http.client
-import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pipelines.context import Context
 from pipelines.flow import Enough
-from pipelines.promotion import serve_job
-from pipelines.runners import Job, Limits, Service
+from pipelines.promotion import image_for, serve_job
+from pipelines.runners import Job
 from pipelines.runs import RunFolder, briefly
 from pipelines.steps.validate import prepare
 from registry import candidates, codec
 from registry.candidates import Area
-from registry.errors import Rejected, TryAgain, WorkerFailed
+from registry.errors import Rejected, TryAgain
 from registry.nouns import Acceptance, Run, utc_now
 from unit_tests.job import AcceptJob, TrialResult, decide
-
-START_SECONDS = 60.0
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -102,38 +97,21 @@ def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> Tr
     api.mkdir(parents=True, exist_ok=True)
     # production's own settings; `inputs/version`, not the registry's path: the runner decides where the files are
     codec.save(dataclasses.replace(serve_job(config), registry="", folder="inputs/version"), api / "job.json")
-    limits = Limits(config.runner.timeout_minutes * 60, config.runner.memory_mb)
     inputs = {"version": files, "tests": folder.sources / "tests", "holdout": folder.split("holdout")}
     if folder.run.parent is not None:
         area: Area = "production"
         inputs["live"] = candidates.local_folder(context.store, area, config.model, folder.run.parent)
-    with context.runner.service(
-        Job(f"api-{version}", ("serving",), api, limits, {"version": files}), lambda _line: None
-    ) as url:
-        _await_live(url, START_SECONDS, api / "worker.log")
+    run, served = folder.run.id, candidates.card(context.store, config.model, version).served
+    clone = Job(
+        f"api-{version}", ("serving",), api, context.limits(), {"version": files}, run=run, image=image_for(served)
+    )
+    with context.runner.service(clone, lambda _line: None) as url:
         policy = dataclasses.asdict(config.acceptance)
         job = AcceptJob(str(url), max_body_mb=config.serving.max_body_mb, **policy)
         codec.save(job, tests / "job.json")
-        context.work(f"accept-{version}", "unit_tests", tests, inputs, seconds=job.seconds)
+        limits = context.limits(job.seconds)
+        context.work(Job(f"accept-{version}", ("unit_tests",), tests, limits, inputs, run=run, reaches=url))
     return codec.read(TrialResult, tests / "result.json")
-
-
-def _await_live(url: Service, seconds: float, log: Path) -> None:
-    """Wait until the server answers at all; one that has died tells its last words at once. Loading may go on."""
-    address, end = urlsplit(url), time.monotonic() + seconds
-    while time.monotonic() < end:
-        url.check()
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=min(5.0, seconds))
-        try:
-            connection.request("GET", "/health/live")
-            connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.05)
-        else:
-            return
-        finally:
-            connection.close()
-    raise WorkerFailed(f"the API gave no answer within {seconds:g} s of its start", hint=f"see {log}")
 
 
 def _count(tried: Acceptance) -> int:

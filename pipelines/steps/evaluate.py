@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.context import Context
+from pipelines.runners import Job
 from pipelines.runs import RunFolder
 from pipelines.workers.jobs import EvaluateJob, Subject
 from registry import candidates, codec
@@ -37,7 +38,9 @@ def measure(context: Context, folder: RunFolder, name: str, job: EvaluateJob, in
     if not context.config.training.command:  # a team's own script has no `load_data` of `model.py`
         inputs["code"] = folder.sources / "code"
     codec.save(job, folder.job(name) / "job.json")
-    context.work(name, "pipelines.workers.evaluate", folder.job(name), inputs)
+    module = ("pipelines.workers.evaluate",)
+    needs = folder.requirements if "code" in inputs else None  # `load_data` may import what training may
+    context.work(Job(name, module, folder.job(name), context.limits(), inputs, run=folder.run.id, requirements=needs))
     return codec.read(Evaluation, folder.job(name) / "result.json")
 
 

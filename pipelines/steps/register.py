@@ -67,7 +67,7 @@ def _card(folder: RunFolder, version: int, verdict: Verdict, files: Path) -> Can
         note=result.note,
         seed=result.seed,
         parent=(run.parent or run.candidate) if result.how == "fine-tuned" else None,
-        image=None,
+        image=folder.image,
         packages=result.packages,
         files=digests,
         signature=result.signature,

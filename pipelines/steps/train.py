@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.context import Context
+from pipelines.runners import Job
 from pipelines.runs import RunFolder
 from registry import codec
 from registry.nouns import TrainJob, TrainResult
@@ -20,7 +21,9 @@ def work(context: Context, folder: RunFolder, module: str, more: dict[str, Path]
     job = folder.job("train")
     codec.save(_job(context), job / "job.json")
     inputs = {"code": folder.sources / "code", "train": folder.split("train"), "validation": folder.split("validation")}
-    context.work("train", module, job, inputs | more)
+    needs = folder.requirements
+    folder.keep_image(context.runner.image(needs, context.tell))
+    context.work(Job("train", (module,), job, context.limits(), inputs | more, run=folder.run.id, requirements=needs))
     result = codec.read(TrainResult, job / "result.json")
     metric = context.config.gate.metric
     value = result.validation.get(metric, float("nan"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.context import Context
+from pipelines.runners import Job
 from pipelines.runs import RunFolder
 from registry import codec
 from registry.errors import ConfigError
@@ -24,7 +25,8 @@ def prepare(context: Context, folder: RunFolder) -> Validation:
     """Check the dataset and write its splits, by a worker; raises ConfigError with the faults."""
     job = folder.job("validate")
     codec.save(PrepareJob(dataset=context.url("dataset").rstrip("/").rpartition("/")[2]), job / "job.json")
-    context.work("validate", "training.prepare", job, {"dataset": folder.sources / "dataset"})
+    inputs = {"dataset": folder.sources / "dataset"}
+    context.work(Job("validate", ("training.prepare",), job, context.limits(), inputs, run=folder.run.id))
     found = codec.read(Validation, job / "result.json")
     if not found.ok:
         words = [f"{fault.check}: {'; '.join(fault.messages)}" for fault in found.faults[:SHOWN]]
@@ -50,7 +52,8 @@ def _expectations(context: Context, folder: RunFolder) -> str:
     index = folder.outputs("validate") / "index.parquet"
     inputs = {"dataset": dataset} | ({"index": index} if index.exists() else {})
     (job / "job.json").write_text("{}", encoding="utf-8")
-    context.work("expectations", "training.expectations", job, inputs)
+    module = ("training.expectations",)
+    context.work(Job("expectations", module, job, context.limits(), inputs, run=folder.run.id))
     report = codec.read(TestReport, job / "result.json")
     if report.failed:
         unchecked = [case.name for case in report.failed if case.outcome == "error"]

@@ -1,9 +1,6 @@
 """accept: whose trial counts, and an API that does not answer. The runner is one that starts nothing."""
 
-import socket
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from promotion_parts import MODEL, House
@@ -14,7 +11,7 @@ from pipelines.runners import Service
 from pipelines.runs import RunFolder
 from pipelines.steps import accept
 from registry import candidates, codec
-from registry.errors import TryAgain, WorkerFailed
+from registry.errors import TryAgain
 from registry.nouns import LoadReport, Run, Sources, TestCase, TestReport
 from unit_tests.job import TrialResult
 
@@ -23,15 +20,6 @@ YES = TrialResult(
     tuple(TestReport(suite, (TestCase("it works", "passed"),)) for suite in ("api", "load", "tests")),
     LoadReport(100, 0, 2.0, 50.0, 1.0, 2.0, 3.0),
 )
-
-
-class Quiet(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        """Nobody listens."""
 
 
 class YesRunner:
@@ -44,14 +32,7 @@ class YesRunner:
 
     @contextmanager
     def service(self, _job, _on_line):
-        with HTTPServer(("127.0.0.1", 0), Quiet) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            try:
-                yield service(server.server_port)
-            finally:
-                server.shutdown()
-                thread.join()
+        yield Service("http://127.0.0.1:1", lambda: None)
 
     def run(self, job, _on_line):
         self.trials += 1
@@ -111,29 +92,3 @@ def test_a_run_of_new_tests_has_the_last_word(house):
     again, _ = trial(house, trigger="tests")
     again()
     assert tried(house) == [("f", False), ("e", True)]
-
-
-def test_an_api_that_gives_no_answer_in_time_is_told_with_its_log(tmp_path):
-    log = tmp_path / "worker.log"
-    with (
-        socket.create_server(("127.0.0.1", 0)) as mute,
-        pytest.raises(WorkerFailed, match="no answer within") as failed,
-    ):
-        accept._await_live(service(mute.getsockname()[1]), 0.1, log)
-    assert str(log) in failed.value.hint
-
-
-def test_an_api_that_talks_nonsense_at_first_is_asked_again(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer():
-            for words in (b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
-                connection, _ = server.accept()
-                with connection:
-                    connection.recv(1000)
-                    connection.sendall(words)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        accept._await_live(service(server.getsockname()[1]), 60, tmp_path / "worker.log")
-        thread.join()

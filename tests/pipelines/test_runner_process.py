@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from runner_contract import TRIALS, RunnerContract, check_for_ever, family_is_gone, held, nothing, serve
 
+from pipelines.config import RunnerConfig
 from pipelines.runners import Job, Limits, open_runner
 from pipelines.runners.process import ProcessRunner
-from registry.errors import ConfigError, WorkerFailed
+from registry.errors import WorkerFailed
 
 CONTROLLER = """
 import sys
 from pathlib import Path
+from pipelines.config import RunnerConfig
 from pipelines.runners import Job, Limits
 from pipelines.runners.process import ProcessRunner
 import signal
@@ -24,14 +26,14 @@ signal.signal(signal.SIGTERM, terminate)
 folder = Path(sys.argv[1])
 job = Job("trial", ("trial", "tree"), folder / "job", Limits(60, 0), {"trials": Path(sys.argv[2])},
           {"PYTHONPATH": "inputs/trials"})
-ProcessRunner(folder / "cache", grace=0.3).run(job, lambda line: print(line, flush=True))
+ProcessRunner(RunnerConfig(), folder / "cache", grace=0.3).run(job, lambda line: print(line, flush=True))
 """
 
 
 class TestProcessRunner(RunnerContract):
     @pytest.fixture
     def runner(self, tmp_path):
-        return ProcessRunner(tmp_path / "cache", grace=0.5)
+        return ProcessRunner(RunnerConfig(), tmp_path / "cache", grace=0.5)
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
     def test_the_family_dies_with_its_controller(self, tmp_path, number):
@@ -111,9 +113,7 @@ class TestProcessRunner(RunnerContract):
 
 
 def test_the_runner_is_opened_by_its_name(tmp_path):
-    assert open_runner("process", tmp_path).name == "process"
-    with pytest.raises(ConfigError, match="podman"):
-        open_runner("podman", tmp_path)
+    assert open_runner(RunnerConfig(kind="process"), tmp_path).name == "process"
 
 
 def start_controller(folder):

@@ -1,0 +1,96 @@
+"""The Docker engine: reaching it, and what its faults mean to a person. The SDK is loaded when an engine is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import ConfigError, PipelineError, TryAgain, WorkerFailed
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+OLDEST_API = (1, 41)  # Docker 20.10, what Debian 12 has
+PATIENCE = 60.0  # seconds for one answer of the engine
+LABEL = "org.trainyard"
+"""All that we make carries labels under this name; we never touch what has none."""
+
+
+def open_engine(seconds: float = PATIENCE) -> DockerClient:
+    """The engine at `DOCKER_HOST`, else on this machine; `seconds` for each of its answers.
+
+    Raises TryAgain when it cannot be reached, ConfigError when we may not use it, or it is too old.
+    """
+    from docker import DockerClient  # an attribute: without the SDK `import docker` finds our folder docker/
+
+    with told("the Docker engine"):
+        client = DockerClient.from_env(timeout=seconds, version="auto")
+    version = str(client.api._version)  # noqa: SLF001  (what `auto` has agreed upon)
+    if tuple(map(int, version.split("."))) < OLDEST_API:
+        client.close()
+        raise ConfigError(
+            f"the Docker engine at {_where()} speaks API {version}; {'.'.join(map(str, OLDEST_API))} is the oldest that will do",
+            hint="install Docker 20.10 or newer",
+        )
+    return client
+
+
+@contextlib.contextmanager
+def told(what: str) -> Iterator[None]:
+    """Say what the engine's faults mean; `what` was wanted of it. Raises PipelineError for all that the SDK raises."""
+    import requests
+
+    from docker import errors
+
+    try:
+        yield
+    except errors.APIError as error:
+        raise explain(what, error.status_code or 0, str(error.explanation or error)) from error
+    except (errors.DockerException, requests.RequestException, OSError) as error:
+        raise _unreachable(what, error) from error
+
+
+def explain(what: str, status: int, said: str) -> PipelineError:
+    """What an answer of the engine means; `status` is HTTP's."""
+    message = f"{what}: the Docker engine said: {' '.join(said.split())[:300]}"
+    low = said.lower()
+    if "no space left on device" in low:
+        return TryAgain(message, hint="its disk is full: `docker system df`, then `docker system prune`")
+    if "could not select device driver" in low or "nvidia" in low:
+        return ConfigError(
+            message, hint='this engine has no GPUs: [runner] gpus = "", or install nvidia-container-toolkit'
+        )
+    if "too old" in low and "version" in low:
+        return ConfigError(message, hint="install Docker 20.10 or newer, and the newest docker SDK")
+    if status == 403 or "permission denied" in low:
+        return ConfigError(message, hint="the engine, or a proxy before it, refuses this; ask who runs it")
+    if status == 404:
+        return ConfigError(message, hint="`trainyard images build` makes the images; `docker ps -a` shows containers")
+    if status == 409:
+        return TryAgain(message, hint="someone else is at it; run the same command again")
+    if status >= 500:
+        return TryAgain(message, hint="see the engine's log: journalctl -u docker")
+    return WorkerFailed(message)
+
+
+def _unreachable(what: str, error: Exception) -> PipelineError:
+    said = str(error)
+    where = f"{what}: no answer from {_where()}"
+    if "Permission denied" in said or "PermissionError" in said:
+        return ConfigError(
+            f"{where}: permission denied", hint="let this user use it: usermod -aG docker USER, then log in again"
+        )
+    if "too old" in said or "minimum" in said:
+        return ConfigError(f"{where}: {said[:200]}", hint="install Docker 20.10 or newer, and the newest docker SDK")
+    return TryAgain(f"{where}: {said[:200]}", hint="start Docker (systemctl start docker), or set DOCKER_HOST")
+
+
+def _where() -> str:
+    return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+
+
+def labels(**more: Any) -> dict[str, str]:
+    """Labels for what we make: `org.trainyard.<name>=<value>`."""
+    return {f"{LABEL}.{name}": str(value) for name, value in more.items()}
