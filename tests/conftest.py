@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from pipelines.docker_engine import open_engine
+from registry.errors import PipelineError
+
 # No deadline: the machine may be busy. No memory between runs: what fails here fails everywhere.
 settings.register_profile("trainyard", deadline=None, derandomize=True, database=None)
 settings.load_profile("trainyard")
@@ -24,3 +27,20 @@ def tiny_models(tmp_path_factory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The Docker engine. Without one the test is skipped, with the reason; in CI, which starts one, it fails."""
+    try:
+        client = open_engine()
+    except PipelineError as error:
+        _without_docker(f"{error} ({error.hint})")
+    yield client
+    client.close()
+
+
+def _without_docker(reason):
+    if os.environ.get("TRAINYARD_TEST_DOCKER") == "1":
+        pytest.fail(f"TRAINYARD_TEST_DOCKER=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
