@@ -7,13 +7,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ROOMS  := registry training retraining unit_tests serving pipelines
 PYTEST ?= -q -n 2 --dist loadfile
+RUNNER ?= process
 
 MAKEFLAGS += --no-print-directory
 # A user's settings must not leak into our processes, and without bytecode TensorFlow starts four times slower.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check format bench lock clean
+.PHONY: help setup setup-dev demo images test check format bench lock clean
 
 help: ## List these targets
 	@echo "Trainyard: from git push to a running prediction API. Start with: make demo"
@@ -26,8 +27,12 @@ setup: ## Build .venv with all that Trainyard needs (first time: a few minutes, 
 setup-dev: ## The same, and the tools for tests and checks
 	@PYTHON="$(PYTHON)" .ci/setup dev
 
-demo: setup ## Watch the whole loop: push, train, gate, accept, mail, approve, serve, retrain, roll back
-	@$(BIN)/trainyard demo
+demo: setup ## Watch the whole loop: push, train, approve, serve, roll back; RUNNER=docker: in containers
+	@$(if $(filter docker,$(RUNNER)),$(MAKE) images)
+	@$(BIN)/trainyard demo --runner $(RUNNER)
+
+images: setup ## Build the container images for RUNNER=docker (the first time: some minutes)
+	@$(BIN)/trainyard images build $(if $(CA),--ca $(CA))
 
 test: setup-dev ## Run all tests
 	@$(BIN)/python -P -m pytest $(PYTEST)

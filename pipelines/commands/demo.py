@@ -23,17 +23,24 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLE = CHECKOUT / "examples" / "digits"
 MARK = ".trainyard-demo"  # only a folder that holds this is ever deleted
 NAMES = ("code", "dataset", "tests")
+WHERE = {"process": "process", "docker": "container"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where to play; made anew (default ./demo)")
+    parser.add_argument(
+        "--runner",
+        choices=("process", "docker"),
+        default="process",
+        help="docker: workers and the API run in containers (`trainyard images build` first)",
+    )
     parser.add_argument("--stop", action="store_true", help="stop the API that the last demo left running")
 
 
 def main(args: argparse.Namespace) -> int:
     """Play every scene; raises PipelineError at the first that does not end as it should."""
-    demo = Demo(args.folder.resolve())
+    demo = Demo(args.folder.resolve(), args.runner)
     if args.stop:
         demo.stop()
         return 0
@@ -47,8 +54,9 @@ def main(args: argparse.Namespace) -> int:
 class Demo:
     """One team's three repositories, and what happens to them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, runner: str) -> None:
         self.folder = folder
+        self.runner = runner
         self.work = folder / "work"
         self.config = folder / "trainyard.toml"
         self.url = ""
@@ -66,7 +74,8 @@ class Demo:
         self._fresh_folder()
         port = _free_port(8500)
         text = (EXAMPLE / "trainyard.toml").read_text(encoding="utf-8")
-        self.config.write_text(text.replace("port = 8500", f"port = {port}"), encoding="utf-8")
+        text = text.replace("port = 8500", f'port = {port}\ngo_live = "{self.runner}"')
+        self.config.write_text(f'{text}\n[runner]\nkind = "{self.runner}"\n', encoding="utf-8")
         self.url = f"http://127.0.0.1:{port}"
         for name in NAMES:
             bare = self.folder / "repositories" / f"{name}.git"
@@ -86,7 +95,7 @@ class Demo:
         self._say(
             "An engineer pushes the model's code",
             "Every line that begins with “remote:” is the pipeline, telling the pusher what it does: it checks the data,",
-            "trains in a process of its own, measures the model on a holdout that training never saw, asks the gate,",
+            f"trains in a {WHERE[self.runner]} of its own, measures the model on a holdout that training never saw, asks the gate,",
             "registers the model as a candidate, tries it in a clone of production, and writes to the product owner.",
         )
         self._push("code", "A small convolutional network")
