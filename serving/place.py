@@ -19,6 +19,9 @@ from registry import codec
 from registry.errors import ConfigError
 from registry.nouns import utc_now
 
+FILE = "api.json"
+"""Where the server says where it listens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -29,6 +32,7 @@ class Place:
     started: str
     """When that process started, in the kernel's clock ticks; empty where there is no /proc."""
     url: str
+    """`unix:///…` in a container that gets its connections from serving.listener."""
     model: str
     since: str
 
@@ -69,7 +73,7 @@ def held(folder: Path) -> bool:
 
 def write(folder: Path, url: str, model: str) -> None:
     """Say that this process, which holds the folder, listens at `url`."""
-    codec.save(Place(os.getpid(), _start_time(os.getpid()), url, model, utc_now()), folder / "api.json")
+    codec.save(Place(os.getpid(), _start_time(os.getpid()), url, model, utc_now()), folder / FILE)
 
 
 def read(folder: Path) -> Place | None:
@@ -77,7 +81,7 @@ def read(folder: Path) -> Place | None:
     if not held(folder):
         return None
     try:
-        found = codec.read(Place, folder / "api.json")
+        found = codec.read(Place, folder / FILE)
     except FileNotFoundError:
         return None
     return found if found.started == _start_time(found.pid) else None  # else a killed server left the file

@@ -2,6 +2,10 @@
 
 The folder then holds, while it runs: `api.json` (where it listens), `api.lock`, `workers/` (what each process serves)
 and `models/` (our copies of mapped files).
+
+In a container that goes live, `TRAINYARD_JOB` is the job, and `TRAINYARD_LISTENER` the Unix socket of serving.listener:
+workers take the listening socket from there when they are ready; the server itself listens on `api.sock` for those who
+ask how it is.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from gunicorn.app.base import BaseApplication
 from registry import codec
 from registry.errors import ConfigError
 from serving import place, status
+from serving.door import Door
 from serving.job import ServeJob
 
 BACKLOG = 2048
@@ -35,10 +40,13 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108  (heartbeat files; a disk that hangs mu
 
 
 def read_job(folder: Path, environ: Mapping[str, str]) -> ServeJob:
-    """`job.json` with `TRAINYARD_HOST` and `TRAINYARD_PORT` on top; raises ConfigError or Corrupt."""
-    if not (folder / "job.json").is_file():
+    """`TRAINYARD_JOB`, else `job.json`, with `TRAINYARD_HOST` and `TRAINYARD_PORT` on top; raises ConfigError or Corrupt."""
+    if given := environ.get("TRAINYARD_JOB"):
+        job = codec.from_json(ServeJob, given.encode(), "TRAINYARD_JOB")
+    elif (folder / "job.json").is_file():
+        job = codec.read(ServeJob, folder / "job.json")
+    else:
         raise ConfigError(f"{folder / 'job.json'}: is missing", hint="`trainyard serve MODEL` writes it")
-    job = codec.read(ServeJob, folder / "job.json")
     port = environ.get("TRAINYARD_PORT", str(job.port))
     if not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"TRAINYARD_PORT: {port!r} is not a port")
@@ -59,35 +67,38 @@ def listen(job: ServeJob) -> socket.socket:
 
 def run(folder: Path, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Raises ConfigError when it cannot start; else gunicorn ends the process."""
-    job = read_job(folder, environ)
+    job, path = read_job(folder, environ), environ.get("TRAINYARD_LISTENER", "")
     lock, master = place.hold(folder), os.getpid()
-    listener = listen(job)
+    if path:
+        url, bind = f"unix://{folder / 'api.sock'}", f"unix:{folder / 'api.sock'}"
+    else:
+        listener = listen(job)
+        url, bind = place.url(*listener.getsockname()[:2]), f"fd://{listener.detach()}"
     for name in ("workers", "models"):  # of a server that was killed
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "error.json").unlink(missing_ok=True)
-    host, port = listener.getsockname()[:2]
-    server = Server(job, folder, listener)
-    place.write(folder, place.url(host, port), job.model)
+    server = Server(job, folder, bind, path)
+    place.write(folder, url, job.model)
     try:
         server.run()
     finally:
         if os.getpid() == master:  # a worker that ends comes by here, too
-            (folder / "api.json").unlink(missing_ok=True)
+            (folder / place.FILE).unlink(missing_ok=True)
             os.close(lock)
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn, told by code. `GUNICORN_CMD_ARGS` may add to it, e.g. `--max-requests 10000`."""
 
-    def __init__(self, job: ServeJob, folder: Path, listener: socket.socket) -> None:
-        self._job, self._folder = job, folder
-        self._fd = listener.detach()
+    def __init__(self, job: ServeJob, folder: Path, bind: str, listener: str = "") -> None:
+        """`bind` is gunicorn's; `listener` the path of serving.listener's Unix socket, if requests come from there."""
+        self._job, self._folder, self._bind, self._listener = job, folder, bind, listener
         super().__init__()
         self._refuse()
 
     def load_config(self) -> None:
         """Called by gunicorn."""
-        for name, value in settings(self._job, self._fd).items():
+        for name, value in settings(self._job, self._bind).items():
             if name in self.cfg.settings:  # control_socket_disable is unknown to gunicorn before 25.1
                 self.cfg.set(name, value)
         extra = self.cfg.parser().parse_args(self.cfg.get_cmd_args_from_env())
@@ -114,7 +125,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
                 "GUNICORN_CMD_ARGS: --certfile and --keyfile are not supported: promotion asks the API over http",
                 hint="take them away and put TLS in front of the API, e.g. nginx",
             )
-        if self.cfg.bind != [f"fd://{self._fd}"]:
+        if self.cfg.bind != [self._bind]:
             raise ConfigError(
                 f"GUNICORN_CMD_ARGS: --bind {' '.join(self.cfg.bind)} is not supported",
                 hint="take --bind away: [serving] host and port say where the API listens",
@@ -146,15 +157,23 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         while worker.alive and not self.watcher.first.wait(0.2) and time.monotonic() < until:
             worker.notify()
         gc.set_threshold(GARBAGE)
+        if self._listener:
+            worker.door = Door(worker, self._listener, self._ready, self._job.timeout_seconds)
+            worker.door.look()
+
+    def _ready(self) -> bool:
+        """Whether this worker knows what to answer: it has a model, or there is none to have."""
+        watcher = self.watcher
+        return watcher.current is not None or (watcher.first.is_set() and not watcher.error)
 
     def _worker_ended(self, _server: Any, worker: Any) -> None:
         status.forget(self._folder / "workers", worker.pid)
 
 
-def settings(job: ServeJob, fd: int) -> dict[str, Any]:
+def settings(job: ServeJob, bind: str) -> dict[str, Any]:
     """Settings for gunicorn. The model is loaded after the fork, so there is no preload."""
     return {
-        "bind": f"fd://{fd}",
+        "bind": bind,
         "worker_class": WORKER,
         "workers": job.workers,
         "threads": job.threads,

@@ -14,6 +14,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from serving.door import Door
+
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Hangs up on a client whose request is not done after twice `graceful_timeout`: once to send, once to be answered."""
@@ -21,6 +23,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._since: dict[Any, float] = {}
+        self.door: Door | None = None
+        """Where connections come from, when not from gunicorn's own listeners."""
 
     def enqueue_req(self, conn: Any) -> None:
         """The clock starts here and not in `handle`, so that slow clients in the queue do not take turns."""
@@ -37,6 +41,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def notify(self) -> None:
         """Called by gunicorn's main loop every second."""
         super().notify()
+        if self.door and self.alive:
+            self.door.look()
         seconds = 2 * self.cfg.graceful_timeout
         for conn, since in list(self._since.items()):
             if since < time.monotonic() - seconds and self._since.pop(conn, None):
