@@ -11,30 +11,26 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
-from flask import Flask, Request, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
 
-from serving.engines import Array
-from serving.faults import Refused, bad
+from serving.body import Limits, read_inputs
+from serving.faults import Refused
 from serving.model import Model
 from serving.pages import Page, describe, example_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-T = TypeVar("T")
 REQUEST_ID, RELEASE, VERSION = "trainyard.request_id", "trainyard.release", "trainyard.version"
 """Keys in the WSGI environment, for the access log."""
+FAULT = "trainyard.fault"
+"""Why a request got no prediction: Flask's error handlers tell it."""
+JSON = "application/json"
 ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
-JSON_TYPES = {"application/json", "text/json"}
-PICTURE_TYPES = {"image/png", "image/jpeg"}
-ANY_TYPES = {"", "application/octet-stream", "application/x-www-form-urlencoded"}
-"""The last is what `curl --data-binary` says about everything: the content decides."""
-SEND = 'send JSON {"instances": [...]}, or for image models a PNG or JPEG'
 log = logging.getLogger("gunicorn.error")
 
 
@@ -48,37 +44,32 @@ class Holder(Protocol):
         """Why the newest release is not served; empty when it is, or when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may bring."""
-
-    body: int  # bytes
-    instances: int
-
-
 def create_app(holder: Holder, name: str, limits: Limits, workers: Callable[[], dict[str, Any]]) -> Flask:
     """The app for the model `name`; `workers` gives `workers`, the status of each process, and how many are `expected`."""
     app = Flask("serving", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.body
     app.config["MAX_FORM_MEMORY_SIZE"] = limits.body
-    _add_id(app)
     _add_errors(app)
 
-    @app.post("/predict")
-    def predict() -> Response:
-        model, environ = _current(holder, name), request.environ
+    def predict(environ: WSGIEnvironment) -> bytes:
+        model = _current(holder, name)
         environ[RELEASE], environ[VERSION] = model.release, model.card.version
-        inputs, rows = read_request(request, model, limits)
-        predictions = model.predict(inputs, rows)
-        return answer(
+        inputs, rows = read_inputs(environ, model, limits)
+        return _json(
             {
                 "model": model.card.model,
                 "version": model.card.version,
                 "release": model.release,
                 "request_id": environ[REQUEST_ID],
-                "predictions": predictions,
+                "predictions": model.predict(inputs, rows),
             }
         )
+
+    _wrap(app, predict)
+
+    @app.post("/predict")
+    def refused() -> Response:
+        raise request.environ[FAULT]
 
     @app.get("/")
     def index() -> Response:
@@ -119,65 +110,44 @@ def create_app(holder: Holder, name: str, limits: Limits, workers: Callable[[], 
     return app
 
 
-def read_request(sent: Request, model: Model, limits: Limits) -> tuple[dict[str, Array], int]:
-    """The inputs for the model and the number of rows; raises Refused."""
-    kind = sent.environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if sent.environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
-        raise Refused(415, "Content-Encoding: compressed bodies are not taken", hint="send the body as it is")
-    if kind == "multipart/form-data":
-        files = _received(lambda: [each.read() for _, each in sent.files.items(multi=True)])
-        if not files:
-            raise bad("the form holds no file", hint="curl -F image=@digit.png …")
-        return model.reader.pictures(files, limits.instances)
-    body = _received(lambda: sent.get_data(cache=False))
-    if not body:
-        raise bad("the body is empty", hint=SEND)
-    if len(body) >= limits.body and sent.content_length is None:
-        raise RequestEntityTooLarge  # Werkzeug cuts a chunked body off without a word
-    if kind in JSON_TYPES or kind.endswith("+json") or (kind in ANY_TYPES and body.lstrip()[:1] in {b"{", b"["}):
-        return model.reader.instances(body, limits.instances)
-    if kind in PICTURE_TYPES or (kind in ANY_TYPES and model.signature.kind == "image"):
-        return model.reader.pictures([body], limits.instances)
-    if kind in ANY_TYPES:
-        raise bad("the body is not JSON", hint=SEND)
-    raise Refused(415, f"Content-Type {kind[:80]!r} is not taken", hint=SEND)
-
-
-def _received(read: Callable[[], T]) -> T:
-    """What `read` gives; a body that cannot be read is the client's fault, or its line's."""
-    try:
-        return read()
-    except (HTTPException, MemoryError):
-        raise
-    except Exception as error:
-        raise bad(f"the body cannot be read: {str(error)[:200] or type(error).__name__}") from error
-
-
 def answer(body: dict[str, Any], status: int = 200) -> Response:
-    """A JSON response; numpy's numbers are written too."""
-    data = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(data, status, content_type="application/json")
+    """A JSON response."""
+    return Response(_json(body), status, content_type=JSON)
 
 
-def _add_id(app: Flask) -> None:
-    """Give every request an id, its own or the client's, and write it into every response.
+def _json(body: dict[str, Any]) -> bytes:
+    """NumPy's numbers are written too."""
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
-    Around the app and not in Flask's hooks, which cost more than all the rest of it.
+
+def _wrap(app: Flask, predict: Callable[[WSGIEnvironment], bytes]) -> None:
+    """Around the app: an id for every request, its own or the client's, in every response; and predictions.
+
+    Not in Flask's hooks and routes: its way to a view and back takes longer than a small model. What `predict` raises
+    is told by Flask all the same.
     """
     inner, process, count = app.wsgi_app, os.urandom(10).hex(), itertools.count(1)
 
-    def with_id(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         name = given if given and ID.fullmatch(given) else f"{process}-{next(count):x}"
         environ[REQUEST_ID] = name
+        own = [("X-Request-Id", name), ("X-Content-Type-Options", "nosniff")]
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            headers += [("X-Request-Id", name), ("X-Content-Type-Options", "nosniff")]
-            return start_response(status, headers, *rest)
+            return start_response(status, headers + own, *rest)
 
+        if environ["PATH_INFO"] == "/predict" and environ["REQUEST_METHOD"] == "POST":
+            try:
+                data = predict(environ)
+            except Exception as error:  # noqa: BLE001  (Flask's error handlers sort it out)
+                environ[FAULT] = error
+            else:
+                start("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(data)))])
+                return [data]
         return inner(environ, start)
 
-    app.wsgi_app = with_id  # type: ignore[method-assign]  # Flask's documented way
+    app.wsgi_app = serve  # type: ignore[method-assign]  # Flask's documented way
 
 
 def _add_errors(app: Flask) -> None:

@@ -133,7 +133,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Any:
         """The app; called by gunicorn in each worker, after the fork."""
-        from serving.app import Limits, create_app
+        from serving.app import create_app
+        from serving.body import Limits
         from serving.engines import cores
         from serving.sources import open_source
         from serving.watch import Watcher

@@ -9,7 +9,8 @@ from serving_parts import Shelf, card, version_folder
 
 from registry import codec
 from serving import golive
-from serving.app import Limits, create_app
+from serving.app import create_app
+from serving.body import Limits
 from serving.job import ServeJob
 from serving.model import load
 

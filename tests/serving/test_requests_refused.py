@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from serving_parts import samples
 
-from serving.app import Limits, create_app
+from serving.app import create_app
+from serving.body import Limits
 from serving.engines import EngineError
 
 ROW = {"age": 30, "city": "Ulm"}

@@ -1,0 +1,175 @@
+"""A registry with one small model for 28x28 pictures, to be served and swapped: `picture_model.py FOLDER`.
+
+The network is the one of Keras' own first example (35,000 weights), in two versions with other weights; they are random,
+since only the time of an answer matters here. Writes `registry/` with releases of both, `model.keras` for other
+servers, and `body.json`: one picture as a client would send it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MODEL, SIDE, CLASSES = "pictures", 28, tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What this script wrote."""
+
+    folder: Path
+
+    @property
+    def registry(self) -> str:
+        """The URL."""
+        return f"file://{self.folder / 'registry'}"
+
+    @property
+    def keras(self) -> Path:
+        """The Keras model of the first version."""
+        return self.folder / "model.keras"
+
+    @property
+    def body(self) -> Path:
+        """A request in JSON."""
+        return self.folder / "body.json"
+
+    def promote(self, version: int) -> int:
+        """A release of that version; gives its number."""
+        from registry import candidates, releases
+        from registry.stores import open_store
+
+        store = open_store(self.registry)
+        releases.copy_to_production(store, MODEL, version)
+        last = releases.latest(store, MODEL)
+        return releases.append_release(
+            store,
+            MODEL,
+            version,
+            card=candidates.card_digest(store, MODEL, version),
+            by="benchmark",
+            reason="",
+            approval=None,
+            after=last.number if last else None,
+        ).number
+
+
+def write_shelf(folder: Path) -> Shelf:
+    """Write it in a process of its own, which needs TensorFlow; release 1 is version 1."""
+    shelf = Shelf(folder)
+    if not shelf.body.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        environ = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run(
+            [sys.executable, "-P", __file__, str(folder)], env=environ, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            sys.exit(f"the model for 28x28 pictures was not made:\n{done.stderr}")
+    return shelf
+
+
+def main(folder: Path) -> None:
+    """Build, convert, publish, release."""
+    import numpy as np
+
+    shelf = Shelf(folder)
+    pixels = np.random.default_rng(1).integers(0, 256, (16, SIDE, SIDE, 1))
+    pixels[:, :4] = pixels[:, -4:] = 0  # a margin, like that of a written digit
+    for seed in (1, 2):
+        files = folder / f"files-{seed}"
+        files.mkdir()
+        model = _build(seed)
+        if seed == 1:
+            model.save(shelf.keras)
+        (files / "model.tflite").write_bytes(_convert(model, folder / f"saved-{seed}"))
+        np.savez(files / "golden.npz", in_0=pixels.astype("float32"), out_0=model(pixels.astype("float32")))
+        _publish(shelf, files, seed)
+    shelf.promote(1)
+    shelf.body.write_text(json.dumps({"instances": pixels[:1, :, :, 0].tolist()}), encoding="utf-8")
+
+
+def _build(seed: int) -> Any:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 1), name="image"),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(len(CLASSES), activation="softmax", name="probabilities"),
+        ]
+    )
+
+
+def _convert(model: Any, scratch: Path) -> bytes:
+    import keras
+    import tensorflow as tf
+
+    def answer(image: Any) -> dict[str, Any]:
+        return {"probabilities": model(image, training=False)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    given = tf.TensorSpec((None, SIDE, SIDE, 1), tf.float32, name="image")
+    archive.add_endpoint("serving_default", answer, input_signature=[given])
+    archive.write_out(str(scratch), verbose=False)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(scratch))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    return bytes(converter.convert())
+
+
+def _publish(shelf: Shelf, files: Path, version: int) -> None:
+    from registry import candidates
+    from registry.files import sha256_file
+    from registry.nouns import (
+        Candidate,
+        Evaluation,
+        Metrics,
+        Policy,
+        Served,
+        Signature,
+        Sources,
+        TensorSpec,
+        Verdict,
+        utc_now,
+    )
+    from registry.stores import open_store
+
+    store, run = open_store(shelf.registry), f"{version:016x}"
+    image = TensorSpec("image", (None, SIDE, SIDE, 1), "float32", 0.0, 255.0)
+    answers = TensorSpec("probabilities", (None, len(CLASSES)), "float32", 0.0, 1.0)
+    card = Candidate(
+        model=MODEL,
+        version=candidates.claim(store, MODEL, run),
+        run=run,
+        sources=Sources("a" * 40, "b" * 40, "c" * 40),
+        created_at=utc_now(),
+        how="trained",
+        note="weights are random",
+        seed=version,
+        parent=None,
+        image=None,
+        packages={},
+        files={path.name: sha256_file(path) for path in files.iterdir()},
+        signature=Signature("classification", "image", (image,), (answers,), CLASSES, image_mode="L"),
+        served=Served("litert", "model.tflite", "a benchmark"),
+        evaluation=Evaluation(Metrics("classification", 16, {})),
+        verdict=Verdict(accepted=True, reasons=(), policy=Policy()),
+    )
+    candidates.publish(store, card, files)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
