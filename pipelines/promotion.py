@@ -13,6 +13,7 @@ from registry import candidates, releases
 from registry.chain import LostRace
 from registry.errors import ConfigError, PipelineError, Rejected, WorkerFailed
 from registry.nouns import Candidate, Release, Served
+from registry.releases import History
 from registry.stores import Store
 from serving import golive
 from serving.job import ServeJob
@@ -34,14 +35,14 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
     )
     _must_be_accepted(store, card, digest)
     candidates.local_folder(store, "test", model, version, digest)
-    history = releases.releases(store, model)
-    current = history[-1] if history else None
+    history = releases.read_history(store, model)
+    current = history.latest
     if current and (current.version, current.card) == (version, digest):
         return _check_again(store, config, current)
-    _must_be_unused(store, token_id, history)
+    _must_be_unused(token_id, history)
     _start_api(config)  # a port in use, a broken set-up: told before anything is written
     releases.copy_to_production(store, model, version)
-    approval = releases.append_approval(store, model, version, card=digest, token=token_id, by=by)
+    approval = releases.append_approval(store, model, version, card=digest, token=token_id, by=by, known=history)
     release = releases.append_release(
         store,
         model,
@@ -51,14 +52,15 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
         reason=f"promoted with approval {approval.number}",
         approval=approval.number,
         after=current.number if current else None,
+        known=history,
     )
     return _go_live(store, config, release)
 
 
 def compared_with_another(store: Store, release: Release) -> str:
     """That the release replaced another version than the one its card compares it with; empty when it did not."""
-    history = releases.releases(store, release.model)
-    replaced = next((each.version for each in history if each.number == release.number - 1), None)
+    before = releases.release_chain(store, release.model).read(release.number - 1) if release.number > 1 else None
+    replaced = before.version if before else None
     parent = candidates.card(store, release.model, release.version, "production").parent if release.version else None
     if replaced is None or replaced == parent:
         return ""
@@ -114,10 +116,10 @@ def _must_be_accepted(store: Store, card: Candidate, digest: str) -> None:
         )
 
 
-def _must_be_unused(store: Store, token_id: str, history: list[Release]) -> None:
+def _must_be_unused(token_id: str, history: History) -> None:
     """An approval makes one release. One that made none yet was stopped halfway, and goes on."""
-    for approval in releases.approvals(store, history[0].model) if history else []:
-        made = next((each for each in history if each.approval == approval.number), None)
+    for approval in history.approvals:
+        made = history.used.get(approval.number)
         if approval.token == token_id and made:
             raise Rejected(
                 f"this approval was used for release {made.number} at {made.at}, which is not live any more",
@@ -150,22 +152,51 @@ def good_before(history: list[Release]) -> Release | None:
 
 def _lines(history: list[Release]) -> tuple[list[Release], list[Release]]:
     """The line of undo before the last release, and with it."""
-    before: list[Release] = []
-    line: list[Release] = []
-    failed: int | None = None
+    line, pending = _Line(), None
     for release in history:
         # We go back only from what did not go live: then the line is what it was before that one, and without it.
-        before = [each for each in before if each.version != failed] if release.by == OURSELVES else line
-        failed = release.version
-        versions = [each.version for each in before]
-        line = before.copy()
+        if release.by == OURSELVES:
+            line.drop(pending.version if pending else None)
+        elif pending:
+            line.add(pending)
+        pending = release
+    before = line.releases.copy()
+    if pending:
+        line.add(pending)
+    return before, line.releases
+
+
+class _Line:
+    """Releases that undo goes back through, the oldest first; a history of thousands is gone through once."""
+
+    def __init__(self) -> None:
+        self.releases: list[Release] = []
+        self._first: dict[int | None, int] = {}  # version → where it stands first
+
+    def add(self, release: Release) -> None:
+        """A rollback to what stands in the line takes away all that came after it; a withdrawal takes all."""
         if release.version is None:
-            line.clear()
-            continue
-        if release.approval is None and release.version in versions:
-            del line[versions.index(release.version) :]
-        line.append(release)
-    return before, line
+            self._cut(0)
+            return
+        if release.approval is None and release.version in self._first:
+            self._cut(self._first[release.version])
+        self._first.setdefault(release.version, len(self.releases))
+        self.releases.append(release)
+
+    def drop(self, version: int | None) -> None:
+        """Take every release of this version out."""
+        if version in self._first:
+            kept = [each for each in self.releases if each.version != version]
+            self._cut(0)
+            for each in kept:
+                self._first.setdefault(each.version, len(self.releases))
+                self.releases.append(each)
+
+    def _cut(self, at: int) -> None:
+        for each in self.releases[at:]:
+            if self._first.get(each.version, -1) >= at:
+                del self._first[each.version]
+        del self.releases[at:]
 
 
 def _released(history: list[Release], version: int) -> Release:

@@ -54,7 +54,9 @@ class Chain(Generic[R]):
 
     def last(self) -> int:
         """The highest number; 0 when there is none."""
-        return max(self.numbers(), default=0)
+        names = self.store.names(self.folder)  # sorted by text, in which longer numbers come too early
+        names.sort(key=len)
+        return next((int(name[:-5]) for name in reversed(names) if NAME.fullmatch(name)), 0)
 
     def read(self, number: int) -> R:
         """One record with its seal and number checked; raises FileNotFoundError or Corrupt."""
@@ -68,15 +70,16 @@ class Chain(Generic[R]):
         return records
 
     def append(self, make: Callable[[int, str], R], after: int) -> R:
-        """Append `make(number, previous)` with the number `after` + 1.
+        """Append `make(number, previous)` with the number `after` + 1; `after` is what `last` has said.
 
         Raises LostRace when `after` is not the last number (any more), Corrupt when the last record was altered.
         """
         number, previous = after + 1, self.first
-        if self.last() != after:
-            raise self._lost(number)
         if after:
-            data = self.store.get(self.name(after))
+            try:
+                data = self.store.get(self.name(after))
+            except FileNotFoundError:
+                raise self._lost(number) from None
             self._decode(after, data)
             previous = sha256_bytes(data)
         record = make(number, previous)

@@ -37,7 +37,7 @@ def seal(noun: object) -> bytes:
 def from_json(kind: type[T], data: bytes, where: str, *, sealed: bool = False) -> T:
     """The noun in `data`; raises Corrupt, naming `where` and the field. A seal must hold; with `sealed` it must be there."""
     try:
-        raw = json.loads(data, parse_float=_finite, parse_constant=_finite)
+        raw = _DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"{where}: not JSON: {error}", hint=HINT) from None
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
@@ -96,9 +96,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)  # made once: a history has many records
+
+
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
+
+
+@functools.cache
+def _flat(kind: type) -> dict[str, frozenset[type]] | None:
+    """Field → the types it may have, for a noun of plain words and whole numbers; None for any other."""
+    found = {name: frozenset(typing.get_args(hint) or (hint,)) for name, hint in _hints(kind).items()}
+    return found if frozenset().union(*found.values()) <= {str, int, bool, type(None)} else None
 
 
 @functools.cache
@@ -140,6 +150,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 def _build_dataclass(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return _wrong(where, value, "an object")
+    flat = _flat(kind)
+    if flat and flat.keys() == value.keys() and all(type(item) in flat[name] for name, item in value.items()):
+        return kind(**value)  # most records of a long history; the rest of this function says what is wrong with others
     hints, fields = _hints(kind), dataclasses.fields(kind)
     if unknown := value.keys() - hints.keys():
         raise Corrupt(f"{where}: unknown field {min(unknown)!r}", hint=HINT)

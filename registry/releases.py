@@ -9,11 +9,41 @@ Each record is checked when it is read, and the whole history before a new appro
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from registry import candidates
 from registry.chain import Chain, LostRace
 from registry.errors import Corrupt, Rejected
 from registry.nouns import Approval, Release, utc_now
 from registry.stores import Store, create_or_same
+
+
+@dataclass(frozen=True)
+class History:
+    """All that was approved and released of one model, read once, with both chains checked."""
+
+    model: str
+    approvals: Sequence[Approval]
+    """The oldest first."""
+    releases: Sequence[Release]
+
+    @property
+    def latest(self) -> Release | None:
+        """The release with the highest number, also one that withdraws."""
+        return self.releases[-1] if self.releases else None
+
+    @functools.cached_property
+    def used(self) -> dict[int, Release]:
+        """Number of an approval → the release that was made with it."""
+        return {each.approval: each for each in self.releases if each.approval is not None}
+
+
+def read_history(store: Store, model: str) -> History:
+    """All approvals and releases; raises Corrupt when one was altered."""
+    released = releases(store, model)  # first: an approval that a release names is then there
+    return History(model, approvals(store, model), released)
 
 
 def live(store: Store, model: str) -> Release | None:
@@ -55,14 +85,17 @@ def copy_to_production(store: Store, model: str, version: int) -> None:
             raise Corrupt(f"{target}/{name}: differs from the card", hint=candidates.RESTORE)
 
 
-def append_approval(store: Store, model: str, version: int, *, card: str, token: str, by: str) -> Approval:
+def append_approval(  # noqa: PLR0913  (the fields of an approval, by name)
+    store: Store, model: str, version: int, *, card: str, token: str, by: str, known: History | None = None
+) -> Approval:
     """Append that `by` said yes to the card; the approval that is there already when this token was used for it.
 
-    Raises Rejected when the token was used for another card, TryAgain when someone else approved meanwhile.
+    `known` is a history that was read before, so that it is not read again. Raises Rejected when the token was used
+    for another card, TryAgain when someone else approved meanwhile.
     """
     chain = approval_chain(store, model)
-    known = chain.read_all()
-    for each in known:
+    before = known.approvals if known else chain.read_all()
+    for each in before:
         if each.token == token:
             if (each.version, each.card) != (version, card):
                 raise Rejected(
@@ -71,7 +104,7 @@ def append_approval(store: Store, model: str, version: int, *, card: str, token:
                 )
             return each
     return chain.append(
-        lambda number, previous: Approval(number, model, version, card, token, by, utc_now(), previous), len(known)
+        lambda number, previous: Approval(number, model, version, card, token, by, utc_now(), previous), len(before)
     )
 
 
@@ -85,11 +118,12 @@ def append_release(  # noqa: PLR0913  (the fields of a release, by name)
     reason: str,
     approval: int | None,
     after: int | None,
+    known: History | None = None,
 ) -> Release:
     """Append the release that makes `version` live, or with None withdraws what is live.
 
     `card` is the card's SHA-256 ("" to withdraw), `after` the number of the latest release that the caller saw.
-    Raises TryAgain when someone else released since then, Corrupt when production does not hold this card, Rejected
+    `known` is a history up to that release, so that it is not read again to check the `approval`. Raises TryAgain when someone else released since then, Corrupt when production does not hold this card, Rejected
     when the approval is of another card or was used before.
     """
     if version is not None and candidates.card_digest(store, model, version, "production") != card:
@@ -97,7 +131,8 @@ def append_release(  # noqa: PLR0913  (the fields of a release, by name)
         raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {card}", hint=candidates.RESTORE)
     chain = release_chain(store, model)
     if approval is not None and chain.last() == (after or 0):
-        _check_approval(store, model, approval, (version, card))
+        current = known and (known.latest.number if known.latest else 0) == (after or 0)
+        _check_approval(store, known if known and current else read_history(store, model), approval, (version, card))
     try:
         return chain.append(
             lambda number, previous: Release(number, model, version, card, by, utc_now(), reason, approval, previous),
@@ -110,16 +145,19 @@ def append_release(  # noqa: PLR0913  (the fields of a release, by name)
         ) from None
 
 
-def _check_approval(store: Store, model: str, number: int, wanted: tuple[int | None, str]) -> None:
-    given = next((each for each in approvals(store, model) if each.number == number), None)
+def _check_approval(store: Store, known: History, number: int, wanted: tuple[int | None, str]) -> None:
+    model = known.model
+    try:
+        given = approval_chain(store, model).read(number)
+    except FileNotFoundError:
+        given = None
     if given is None or (given.version, given.card) != wanted:
         raise Rejected(f"approval {number} of {model} is not about version {wanted[0]}", hint="ask for a new approval")
-    for each in releases(store, model):
-        if each.approval == number:
-            raise Rejected(
-                f"approval {number} of {model} was used for release {each.number}",
-                hint="`trainyard rollback` goes back to an earlier release; anything else needs a new approval",
-            )
+    if made := known.used.get(number):
+        raise Rejected(
+            f"approval {number} of {model} was used for release {made.number}",
+            hint="`trainyard rollback` goes back to an earlier release; anything else needs a new approval",
+        )
 
 
 def release_chain(store: Store, model: str) -> Chain[Release]:

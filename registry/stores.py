@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -9,6 +10,8 @@ from typing import Protocol, cast
 from registry.errors import ConfigError
 from registry.files import sha256_bytes, sha256_file
 
+PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{,199}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{,199})*")
+"""Names that are in order at a glance, and most names are."""
 STORES = {"file": "registry.folder:FolderStore"}
 
 
@@ -58,7 +61,7 @@ def check_name(name: str) -> str:
     Its parts, separated by single slashes, are printable, do not begin with a dot (`.` and `..` with them), hold no
     backslash and have at most 200 bytes, so that every backend can keep them and none can be led elsewhere.
     """
-    for part in name.split("/"):
+    for part in () if PLAIN.fullmatch(name) else name.split("/"):
         if not part or part.startswith(".") or not part.isprintable() or "\\" in part or len(part.encode()) > 200:
             raise ConfigError(
                 f"{name!r:.300} cannot be a name in the registry",
