@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from pipelines.config import Config
-from pipelines.git import Cache
+from pipelines.git_cache import Cache
 from pipelines.progress import Progress
 from pipelines.runners import Job, Limits, Runner, open_runner
 from registry.stores import Store, open_store
@@ -36,7 +36,7 @@ class Context:
     @functools.cached_property
     def runner(self) -> Runner:
         """Where workers run."""
-        return open_runner(self.config.runner, self.home / "cache")
+        return open_runner(self.config.runner, self.home / "cache", self.config.serving.image)
 
     @functools.cached_property
     def git(self) -> Cache:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import ConfigError, PipelineError, TryAgain, WorkerFailed
@@ -16,25 +17,56 @@ OLDEST_API = (1, 41)  # Docker 20.10, what Debian 12 has
 PATIENCE = 60.0  # seconds for one answer of the engine
 LABEL = "org.trainyard"
 """All that we make carries labels under this name; we never touch what has none."""
+NEWER = "install Docker 20.10 or newer, and the newest docker SDK"
+
+
+def address(environment: Mapping[str, str] = os.environ) -> str:
+    """Where the engine listens: `DOCKER_HOST`, else the socket of a rootless engine of this user, else the system's."""
+    if host := environment.get("DOCKER_HOST"):
+        return host
+    rootless = f"{environment.get('XDG_RUNTIME_DIR', '/nowhere')}/docker.sock"
+    return f"unix://{rootless if os.path.exists(rootless) else '/var/run/docker.sock'}"
 
 
 def open_engine(seconds: float = PATIENCE) -> DockerClient:
-    """The engine at `DOCKER_HOST`, else on this machine; `seconds` for each of its answers.
+    """The engine at `address()`; `seconds` for each of its answers.
 
     Raises TryAgain when it cannot be reached, ConfigError when we may not use it, or it is too old.
     """
+    _knock(seconds)
     from docker import DockerClient  # an attribute: without the SDK `import docker` finds our folder docker/
 
     with told("the Docker engine"):
-        client = DockerClient.from_env(timeout=seconds, version="auto")
+        client = DockerClient.from_env(
+            timeout=seconds, version="auto", environment={**os.environ, "DOCKER_HOST": address()}
+        )
     version = str(client.api._version)  # noqa: SLF001  (what `auto` has agreed upon)
     if tuple(map(int, version.split("."))) < OLDEST_API:
         client.close()
+        oldest = ".".join(map(str, OLDEST_API))
         raise ConfigError(
-            f"the Docker engine at {_where()} speaks API {version}; {'.'.join(map(str, OLDEST_API))} is the oldest that will do",
-            hint="install Docker 20.10 or newer",
+            f"the Docker engine at {address()} speaks API {version}; {oldest} is the oldest that will do", hint=NEWER
         )
     return client
+
+
+def _knock(seconds: float) -> None:
+    """Whether somebody listens at a socket of this machine: the SDK would not close its own when nobody does."""
+    scheme, _, path = address().partition("://")
+    if scheme == "ssh":
+        raise ConfigError(
+            f"DOCKER_HOST={address()}: an engine is not reached through ssh:// here",
+            hint="forward its socket: ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST, "
+            "and DOCKER_HOST=unix:///tmp/docker.sock",
+        )
+    if scheme != "unix":
+        return
+    try:
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(seconds)
+            knocking.connect(path)
+    except OSError as error:
+        raise _unreachable("the Docker engine", error) from error
 
 
 @contextlib.contextmanager
@@ -56,15 +88,15 @@ def explain(what: str, status: int, said: str) -> PipelineError:
     """What an answer of the engine means; `status` is HTTP's."""
     message = f"{what}: the Docker engine said: {' '.join(said.split())[:300]}"
     low = said.lower()
-    if "no space left on device" in low:
-        return TryAgain(message, hint="its disk is full: `docker system df`, then `docker system prune`")
+    if "no space left on device" in low or "disk quota exceeded" in low:
+        return TryAgain(message, hint="its disk is full: `docker system df` shows with what")
     if "could not select device driver" in low or "nvidia" in low:
         return ConfigError(
             message, hint='this engine has no GPUs: [runner] gpus = "", or install nvidia-container-toolkit'
         )
     if "too old" in low and "version" in low:
-        return ConfigError(message, hint="install Docker 20.10 or newer, and the newest docker SDK")
-    if status == 403 or "permission denied" in low:
+        return ConfigError(message, hint=NEWER)
+    if status in {401, 403} or "permission denied" in low:
         return ConfigError(message, hint="the engine, or a proxy before it, refuses this; ask who runs it")
     if status == 404:
         return ConfigError(message, hint="`trainyard images build` makes the images; `docker ps -a` shows containers")
@@ -76,19 +108,15 @@ def explain(what: str, status: int, said: str) -> PipelineError:
 
 
 def _unreachable(what: str, error: Exception) -> PipelineError:
-    said = str(error)
-    where = f"{what}: no answer from {_where()}"
-    if "Permission denied" in said or "PermissionError" in said:
+    said = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
+    where = f"{what}: no answer from {address()}"
+    if isinstance(error, PermissionError) or "Permission denied" in said or "PermissionError" in said:
         return ConfigError(
             f"{where}: permission denied", hint="let this user use it: usermod -aG docker USER, then log in again"
         )
     if "too old" in said or "minimum" in said:
-        return ConfigError(f"{where}: {said[:200]}", hint="install Docker 20.10 or newer, and the newest docker SDK")
+        return ConfigError(f"{where}: {said[:200]}", hint=NEWER)
     return TryAgain(f"{where}: {said[:200]}", hint="start Docker (systemctl start docker), or set DOCKER_HOST")
-
-
-def _where() -> str:
-    return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 
 def labels(**more: Any) -> dict[str, str]:

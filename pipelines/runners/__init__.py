@@ -33,13 +33,23 @@ class Limits:
 class Service(str):
     """The URL of a server that runs in a worker, e.g. `http://127.0.0.1:41235`."""
 
-    __slots__ = ("check",)
+    __slots__ = ("check", "container", "on_end")
     check: Callable[[], None]
     """Raises WorkerFailed, with the server's last words, once it has ended by itself. For loops that wait for it."""
+    on_end: Callable[[Callable[[], None]], None]
+    """Takes what shall be called once it has ended: at once, or later from another thread."""
+    container: str
+    """The id of the container whose loopback interface it listens on; empty: it is a process of this machine."""
 
-    def __new__(cls, url: str, check: Callable[[], None]) -> Self:
+    def __new__(
+        cls,
+        url: str,
+        check: Callable[[], None],
+        on_end: Callable[[Callable[[], None]], None] = lambda _call: None,
+        container: str = "",
+    ) -> Self:
         service = super().__new__(cls, url)
-        service.check = check
+        service.check, service.on_end, service.container = check, on_end, container
         return service
 
 
@@ -93,7 +103,11 @@ class Runner(Protocol):
         """The digest of the image in which a worker with these requirements runs, built if need be; None: no image."""
 
 
-def open_runner(config: RunnerConfig, cache: Path) -> Runner:
-    """The runner named in `[runner] kind`; `cache` is a folder for caches that workers may keep (fonts, bytecode)."""
+def open_runner(config: RunnerConfig, cache: Path, serve_image: str = "") -> Runner:
+    """The runner named in `[runner] kind`.
+
+    `cache` is a folder for what outlives a worker (fonts, who owns which container); `serve_image` is for workers that
+    need what the API needs, empty: ours.
+    """
     module, _, name = RUNNERS[config.kind].partition(":")
-    return cast("Runner", getattr(import_module(module), name)(config, cache))
+    return cast("Runner", getattr(import_module(module), name)(config, cache, serve_image))

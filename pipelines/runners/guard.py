@@ -1,43 +1,52 @@
 """A small process between the controller and one worker, so that no process of the worker outlives its run.
 
-The process runner starts it as a file, standard library only, without `site` (it is there in some 15 ms):
+The runners start it without `site`, standard library only (it is there in some 15 ms); in a container it is process 1:
 
-    python -I -S guard.py CONTROL REPORT SECONDS MEMORY GRACE COMMAND…
+    python -I -S guard.py CONTROL REPORT SECONDS MEMORY DISK GRACE COMMAND…
 
-CONTROL and REPORT are pipes' descriptors, SECONDS and GRACE times, MEMORY bytes; 0 is no limit. Why a process:
+CONTROL and REPORT are descriptors, SECONDS and GRACE times, MEMORY and DISK bytes; 0 is no limit. In a container CONTROL
+is standard input, and REPORT standard error: what the worker says there goes to standard output. Why a process:
 
 * It is a child subreaper. A worker's process that makes itself a daemon (double fork, own session) becomes the guard's
   child instead of init's, so "children included" is exact: everything below the guard in `/proc`, nothing else.
 * The write end of CONTROL lives in the controller only. When the controller ends, by `kill -9` too, the pipe closes and
   the guard kills all. PR_SET_PDEATHSIG alone reaches one process, and already when the *thread* that started it ends.
+* What a worker has written is counted from here also when the controller does not see its folder.
 * `preexec_fn` would run Python between fork and exec in a process with threads (the progress view), which can
   deadlock. The guard has one thread, so its own fork is safe.
 
-The number of processes is not limited: RLIMIT_NPROC counts all processes of the user, whoever started them.
+The number of processes is the container's to limit: RLIMIT_NPROC counts all of the user, whoever started them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import select
 import signal
+import stat
 import sys
 import time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-LOOK_SECONDS = 1.0  # between two looks at the memory of the whole tree
+LOOK_SECONDS = 1.0  # between two looks at the memory of the whole tree, and at the disk
+LOOK_SHARE = 10  # a look at very many files may take a tenth of the time
+ENTRY = 4096  # bytes that a file costs at least: empty files fill a disk too
 KILL_SECONDS = 10.0  # a process that SIGKILL does not end in this time hangs in the kernel, or is not ours
 PAGE = os.sysconf("SC_PAGE_SIZE")
+# How often the kernel has killed for want of memory in this container: cgroup v2, v1.
+OOM_COUNTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
 class Guard:
     """One worker, with its limits, and what became of it."""
 
-    def __init__(self, control: int, seconds: float, memory: int, grace: float) -> None:
-        self.control, self.memory, self.grace = control, memory, grace
+    def __init__(self, fds: tuple[int, int], seconds: float, memory: int, disk: int, grace: float) -> None:
+        self.control, self.report = fds
+        self.memory, self.disk, self.grace = memory, disk, grace
         self.deadline = time.monotonic() + seconds if seconds else float("inf")
         self.worker = 0
         self.status: int | None = None
@@ -58,7 +67,8 @@ class Guard:
         self.worker = os.fork()
         if not self.worker:
             try:
-                _become_worker(command, self.memory, guard)
+                _use_own_streams(self.control, self.report)
+                _become_worker(command, self.memory, self.disk, guard)
             except OSError as error:
                 os.write(2, f"cannot start {command[0]}: {error}\n".encode())
             finally:
@@ -71,17 +81,24 @@ class Guard:
         while True:
             self._reap()
             if self.status is not None:
-                return "exited"
+                return "memory" if self.status and os.getpid() == 1 and oom_kills() else "exited"
             now = time.monotonic()
             if now >= self.deadline:
                 return "timeout"
-            if self.memory and now >= look:
-                if memory_used(below(os.getpid()), self.memory) > self.memory:
-                    return "memory"
-                look = time.monotonic() + LOOK_SECONDS
-            until = min(self.deadline, look if self.memory else float("inf"))
+            if now >= look:
+                if why := self._over():
+                    return why
+                took = time.monotonic() - now
+                look = now + took + max(LOOK_SECONDS, LOOK_SHARE * took)
+            until = min(self.deadline, look if self.memory or self.disk else float("inf"))
             if self._sleep(until - now) or self.told_to_stop:
                 return "stopped"
+
+    def _over(self) -> str:
+        """Which limit the worker has passed, if any."""
+        if self.memory and memory_used(below(os.getpid()), self.memory) > self.memory:
+            return "memory"
+        return "disk" if self.disk and disk_used(self.disk) > self.disk else ""
 
     def end(self, why: str) -> list[int]:
         """End what is left: SIGTERM and some grace when a person or the clock wants it, then SIGKILL for all.
@@ -135,23 +152,32 @@ class Guard:
         self.told_to_stop = True
 
 
-def _become_worker(command: list[str], memory: int, guard: int) -> None:
+def _use_own_streams(control: int, report: int) -> None:
+    """The standard streams that the guard itself uses are not the worker's."""
+    if control == 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if report == 2:
+        os.dup2(1, 2)
+
+
+def _become_worker(command: list[str], memory: int, disk: int, guard: int) -> None:
     os.setsid()
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guard:  # it died before the line above
         os._exit(127)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if memory:
-        # Not RLIMIT_AS: TensorFlow reserves far more addresses than it uses.
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        limit = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    # Not RLIMIT_AS: TensorFlow reserves far more addresses than it uses.
+    for what, most in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, disk)):
+        if most:
+            hard = resource.getrlimit(what)[1]
+            limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(what, (limit, limit))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("500")  # when the machine runs out of memory, the worker goes before the controller
     signal.set_wakeup_fd(-1)
     for each in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_DFL)  # Python and nohup ignore some, and exec would keep that
-    os.execv(command[0], command)  # noqa: S606  (no shell, and no fork: this is the worker)
+    os.execvp(command[0], command)  # noqa: S606  (no shell, and no fork: this is the worker)
 
 
 def below(root: int) -> dict[int, tuple[int, str]]:
@@ -203,6 +229,45 @@ def _own(pid: int) -> int:
         return resident - shared
 
 
+def oom_kills() -> int:
+    """How many processes of this container the kernel has killed for want of memory."""
+    for name in OOM_COUNTS:
+        with contextlib.suppress(OSError, ValueError), open(name, "rb") as file:
+            return int(dict(line.split(None, 1) for line in file.read().splitlines()).get(b"oom_kill", 0))
+    return 0
+
+
+def disk_used(limit: int) -> int:
+    """Bytes that the files below the current folder take, a read-only `inputs` aside. Counts no further than needed."""
+    used, linked, todo = 0, set[int](), ["."]
+    while todo and used <= limit:
+        try:
+            entries = os.scandir(todo.pop())
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return limit + 1  # nested so deep that nobody can count it
+            continue
+        with entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):  # it has just gone
+                    facts = entry.stat(follow_symlinks=False)
+                    if facts.st_ino not in linked:
+                        used += max(facts.st_blocks * 512, ENTRY)
+                    if stat.S_ISDIR(facts.st_mode):
+                        todo += _to_count(entry.path, facts.st_mode)
+                    elif facts.st_nlink > 1:
+                        linked.add(facts.st_ino)
+    return used
+
+
+def _to_count(folder: str, mode: int) -> list[str]:
+    if folder == "./inputs" and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return []  # a mount: not what the worker wrote
+    if mode & 0o500 != 0o500:
+        os.chmod(folder, 0o700)  # hidden by its owner, and that is who we are
+    return [folder]
+
+
 def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
@@ -215,8 +280,9 @@ def main(arguments: list[str]) -> None:
     os.set_inheritable(control, False)
     os.set_inheritable(report, False)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    guard = Guard(control, float(arguments[2]), int(arguments[3]), float(arguments[4]))
-    guard.start(arguments[5:])
+    seconds, memory, disk, grace = float(arguments[2]), int(arguments[3]), int(arguments[4]), float(arguments[5])
+    guard = Guard((control, report), seconds, memory, disk, grace)
+    guard.start(arguments[6:])
     with contextlib.suppress(BrokenPipeError):
         os.write(report, f"worker {guard.worker}\n".encode())
     why = guard.watch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipelines.runs import RunFolder, briefly
 from pipelines.steps.validate import prepare
 from registry import candidates, codec
 from registry.candidates import Area
+from registry.chain import LostRace
 from registry.errors import Rejected, TryAgain
 from registry.nouns import Acceptance, Run, utc_now
 from unit_tests.job import AcceptJob, TrialResult, decide
@@ -26,7 +28,8 @@ def main(context: Context, folder: RunFolder) -> str:
     """
     run = folder.run
     if run.trigger == "tests":
-        if not (folder.root / "validate" / "result.json").exists():  # the splits stand before, and may be half
+        made = folder.root / "validate" / "result.json", folder.split("holdout")
+        if not all(each.exists() for each in made):  # the splits stand before the result, and may be half
             prepare(context, folder)
         versions = dict.fromkeys(each for each in (run.candidate, run.parent) if each is not None)
     else:
@@ -49,10 +52,9 @@ def _try(context: Context, folder: RunFolder, version: int) -> Acceptance:
     """Try one version, or give the trial that this run has made of it already."""
     run, store = folder.run, context.store
     known = candidates.acceptances(store, run.model, version)
-    for each in reversed(known):
-        if (each.run, each.tests) == (run.id, run.sources.tests):
-            return each
-    _overrule_no_newer_tests(run, known)
+    if done := _done_before(run, known):
+        return done
+    _overrule_no_newer_tests(context, run, known)
     context.progress.note(f"starting the API on version {version} in a clone of production")
     files = candidates.local_folder(store, "test", run.model, version)
     trial = _trial(context, folder, version, files)
@@ -72,29 +74,52 @@ def _try(context: Context, folder: RunFolder, version: int) -> Acceptance:
         at=utc_now(),
         previous="",
     )
-    _overrule_no_newer_tests(run, candidates.acceptances(store, run.model, version))  # a trial takes minutes
-    return candidates.append_acceptance(store, draft)
+    return _append(context, run, draft)
 
 
-def _overrule_no_newer_tests(run: Run, known: list[Acceptance]) -> None:
-    """The newest trial decides whether a version may go live: older tests must not add a yes to the no of newer ones.
+def _append(context: Context, run: Run, draft: Acceptance) -> Acceptance:
+    """Append a trial, unless others have tried the version meanwhile in a way that forbids it: a trial takes minutes."""
+    while True:
+        known = candidates.acceptances(context.store, run.model, draft.version)
+        if done := _done_before(run, known):  # by another process, in another folder of this run
+            return done
+        _overrule_no_newer_tests(context, run, known)
+        with contextlib.suppress(LostRace):  # somebody has appended since we looked
+            return candidates.append_acceptance(context.store, draft, after=len(known))
 
-    What others tried of the version of a code or dataset run is newer: the version came after this run's sources.
+
+def _done_before(run: Run, known: list[Acceptance]) -> Acceptance | None:
+    """The trial that this run has made already."""
+    return next((each for each in reversed(known) if (each.run, each.tests) == (run.id, run.sources.tests)), None)
+
+
+def _overrule_no_newer_tests(context: Context, run: Run, known: list[Acceptance]) -> None:
+    """The newest trial decides whether a version may go live: older tests have no say after newer ones.
+
+    What others tried of the version of a code or dataset run is newer: the version came after this run's sources. Of two
+    pushes to the tests repository, the one that came first may end last.
     """
     newest = known[-1] if known else None
-    if run.trigger != "tests" and newest and newest.tests != run.sources.tests and not newest.accepted:
+    if newest is None or newest.tests == run.sources.tests:
+        return
+    if run.trigger == "tests":
+        overruled = context.git.older(context.url("tests"), run.sources.tests, newest.tests)
+    else:
+        overruled = not newest.accepted
+    if overruled:
+        said = f"refused it: {briefly(newest.reasons)}" if newest.reasons else "accepted it"
         raise TryAgain(
-            f"newer tests ({newest.tests:.8}) were tried meanwhile, and refused version {newest.version}: "
-            f"{briefly(newest.reasons)}",
+            f"newer tests ({newest.tests:.8}) have tried version {newest.version} meanwhile, and {said}",
             hint=f"`trainyard run {run.trigger}` runs again, with the newest tests",
         )
 
 
 def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> TrialResult:
     config = context.config
-    base = folder.job("accept") / f"version-{version}"
-    api, tests = base / "api", base
-    api.mkdir(parents=True, exist_ok=True)
+    tests = folder.job("accept") / f"version-{version}"
+    api = folder.job("accept") / f"api-{version}"  # beside, not below: the tests have no business in the API's folder
+    for each in (tests, api):
+        each.mkdir(parents=True, exist_ok=True)
     # production's own settings; `inputs/version`, not the registry's path: the runner decides where the files are
     codec.save(dataclasses.replace(serve_job(config), registry="", folder="inputs/version"), api / "job.json")
     inputs = {"version": files, "tests": folder.sources / "tests", "holdout": folder.split("holdout")}
