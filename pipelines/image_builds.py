@@ -1,0 +1,111 @@
+"""One build on the engine: its lines while it runs, and what its failure means."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.docker_engine import explain, told
+from registry.errors import ConfigError, PipelineError, TryAgain
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+OnLine = Callable[[str], None]
+KEPT = 40  # lines of output that are looked at when a build has failed
+SHOWN = 600  # characters of them in the message; the log has all
+NOISE = re.compile(r" ---> |Removing intermediate container|\[notice\]|WARNING: Running pip as")
+CERTIFICATE = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLCertVerificationError|confirming the ssl"
+)
+NETWORK = re.compile(
+    r"connection broken by|NewConnectionError|Max retries exceeded|Temporary failure in name resolution|timed out"
+    r"|ConnectionResetError|Connection refused|IncompleteRead|HTTP error 5\d\d|ProxyError|Network is unreachable"
+)
+CONFLICT = re.compile(r"ResolutionImpossible|conflicting dependencies|^Cannot install ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What the engine is asked to build."""
+
+    what: str
+    """For messages, e.g. `trainyard-train`."""
+    context: bytes
+    args: Mapping[str, str]
+    labels: Mapping[str, str]
+
+
+def run_build(engine: DockerClient, build: Build, on_line: OnLine) -> str:
+    """Build to the end; returns the ID of the image, which has no name yet.
+
+    Lines of output go to `on_line`. Raises TryAgain for trouble with the network or the engine, ConfigError with the
+    last lines of output for any other failure. An exception in the caller ends the build.
+    """
+    import urllib3
+
+    last: deque[str] = deque(maxlen=KEPT)
+    image = ""
+    try:
+        with told(build.what):
+            answers = engine.api.build(
+                fileobj=io.BytesIO(build.context),
+                custom_context=True,
+                buildargs=dict(build.args),
+                labels=dict(build.labels),
+                rm=True,
+                forcerm=True,
+                decode=True,
+                timeout=None,  # a step may be silent for minutes
+            )
+            for answer in answers:
+                if "error" in answer:
+                    raise _failure(build.what, str(answer["error"]), "\n".join(last))
+                image = answer.get("aux", {}).get("ID", image)
+                for line in _lines(answer):
+                    last.append(line)
+                    on_line(line)
+    except urllib3.exceptions.HTTPError as error:
+        raise _ended(build.what) from error
+    if not image:
+        raise _ended(build.what)
+    return image
+
+
+def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    for line in str(answer.get("stream", "")).splitlines():
+        if line.strip() and not NOISE.search(line):
+            yield line.rstrip()
+
+
+def _failure(what: str, error: str, output: str) -> PipelineError:
+    """What a failed build means to a person."""
+    if "no space left on device" in f"{error}\n{output}".lower():
+        return explain(what, 500, "no space left on device")
+    if "returned a non-zero code" not in error:
+        return explain(what, 400, error)
+    said = _last_words(output)
+    if CERTIFICATE.search(output):
+        return ConfigError(
+            f"{what}: {said}",
+            hint="a proxy with a certificate of its own? Put that into docker/certs/, or `trainyard images build --ca FILE`",
+        )
+    if NETWORK.search(output) and not CONFLICT.search(output):
+        return TryAgain(f"{what}: {said}", hint="is the package index reached? PIP_INDEX_URL names another one")
+    return ConfigError(f"{what}: {said}", hint="see the lines above; versions must go together with those of the image")
+
+
+def _last_words(output: str) -> str:
+    """From pip's first ERROR on, or the last lines."""
+    lines = output.splitlines()
+    errors = [number for number, line in enumerate(lines) if line.startswith("ERROR:")]
+    said = " ".join(" ".join(lines[errors[0] :] if errors else lines[-5:]).split())
+    return said if len(said) <= SHOWN else f"{said[:SHOWN]}…"
+
+
+def _ended(what: str) -> TryAgain:
+    return TryAgain(f"{what}: the engine ended the build without an image", hint="see its log: journalctl -u docker")
