@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -90,9 +91,9 @@ def publish(store: Store, card: Candidate, source: Path) -> None:
         if not (source / name).is_file():
             raise Corrupt(f"{source / name}: is missing, though the card names it", hint="run the step before again")
     begun_otherwise = "the run was registered halfway before, with other files; with --force it gets a new number"
-    for name, sha256 in sorted(card.files.items()):
-        if not create_or_same(store, f"{target}/{name}", source / name, sha256):
-            raise Corrupt(f"{target}/{name}: other bytes stand there than the card says", hint=begun_otherwise)
+    files = {name: (source / name, sha256) for name, sha256 in card.files.items()}
+    if others := store_all(store, target, files):
+        raise Corrupt(f"{target}/{others[0]}: other bytes stand there than the card says", hint=begun_otherwise)
     if extra := {each for each in walk(store, target) if each.split("/")[0] not in OWN} - card.files.keys():
         raise Corrupt(f"{target}/{min(extra)}: is not in the card", hint=begun_otherwise)
     data = codec.seal(card)
@@ -163,15 +164,24 @@ def acceptances(store: Store, model: str, version: int) -> list[Acceptance]:
     return acceptance_chain(store, model, version, card_digest(store, model, version)).read_all()
 
 
-def append_acceptance(store: Store, draft: Acceptance) -> Acceptance:
-    """Append a trial; number and `previous` of the draft are filled in. Raises Corrupt when it tried another card."""
+def append_acceptance(store: Store, draft: Acceptance, after: int | None = None) -> Acceptance:
+    """Append a trial; number and `previous` of the draft are filled in. Raises Corrupt when it tried another card.
+
+    With `after`, the number of the last trial that the caller knows, raises LostRace when others have appended since.
+    """
     digest = card_digest(store, draft.model, draft.version)
     chain = acceptance_chain(store, draft.model, draft.version, digest)
     if draft.card != digest:
         raise Corrupt(f"{chain.folder}: the trial was of a card that is not this version's", hint="try it again")
+
+    def append(last: int) -> Acceptance:
+        return chain.append(lambda number, previous: replace(draft, number=number, previous=previous), last)
+
+    if after is not None:
+        return append(after)
     while True:
         with contextlib.suppress(LostRace):  # the order of trials does not matter: take the next number
-            return chain.append(lambda number, previous: replace(draft, number=number, previous=previous), chain.last())
+            return append(chain.last())
 
 
 def acceptance_chain(store: Store, model: str, version: int, digest: str) -> Chain[Acceptance]:
@@ -188,6 +198,36 @@ def is_version(name: str) -> bool:
     """Whether `name`, from a listing, is a version's folder."""
     number = name.removesuffix("/")
     return number != name and number.isdecimal() and number.isascii() and not number.startswith("0")
+
+
+def store_all(store: Store, folder: str, files: Mapping[str, tuple[Path, str]]) -> list[str]:
+    """Store `files` (name → path, SHA-256) in `folder`; gives the names under which other bytes stand already.
+
+    All cores hash and copy, and while one file waits for the disk others go on. Equal files follow each other, so
+    that the first is stored and the others are links. After a fault no further file is begun.
+    """
+    equal: dict[str, list[str]] = {}
+    for name, (_, sha256) in sorted(files.items()):
+        equal.setdefault(sha256, []).append(name)
+    failed = threading.Event()
+
+    def keep(sha256: str) -> list[str]:
+        try:
+            return [
+                name
+                for name in equal[sha256]
+                if not failed.is_set() and not create_or_same(store, f"{folder}/{name}", files[name][0], sha256)
+            ]
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(_at_once(len(equal))) as pool:
+        return sorted(name for names in pool.map(keep, equal) for name in names)
+
+
+def _at_once(files: int) -> int:
+    return max(1, min(files, 2 * (os.cpu_count() or 1)))
 
 
 def altered(store: Store, wanted: Mapping[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 CHUNK = 1 << 20  # bytes
+TMP = ".tmp-"
+"""How the names of files begin that somebody is writing."""
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -48,17 +51,36 @@ def write_whole(path: Path, data: bytes) -> None:
     _write(path, data, os.replace)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed writers have left directly in `folder`. A file that is being written is held by its writer."""
+    for path in folder.glob(f"{TMP}*"):
+        with contextlib.suppress(OSError), path.open("rb") as file:  # it has just got its name, or is a folder
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
 def _write(path: Path, data: bytes, publish: Callable[[str, Path], None], mode: int = 0o644) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    fd, tmp = _new_file(path.parent)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
             os.fchmod(fd, mode)  # mkstemp gives 0600; the API may run as another user
             os.fsync(fd)
-        publish(tmp, path)  # os.link refuses a taken name, os.replace does not
+            publish(tmp, path)  # os.link refuses a taken name, os.replace does not
     finally:
         with contextlib.suppress(FileNotFoundError):  # os.replace has taken it away
             os.unlink(tmp)
     sync_folder(path.parent)
+
+
+def _new_file(folder: Path) -> tuple[int, str]:
+    """A hidden file that `sweep` leaves alone as long as it is open."""
+    while True:
+        fd, tmp = tempfile.mkstemp(dir=folder, prefix=TMP)
+        with contextlib.suppress(OSError):  # a disk without locks: nothing is swept there
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return fd, tmp
+        os.close(fd)  # swept before we held it

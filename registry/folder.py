@@ -118,9 +118,12 @@ class FolderStore:
         known = self._object(sha256)
         if not known.is_file():
             return False
-        _check(sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data), sha256, data)
-        if sha256_file(known) != sha256:  # rotten: it is not spread any further
-            return False
+        if not (isinstance(data, Path) and data.samefile(known)):
+            _check(sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data), sha256, data)
+            if sha256_file(known) != sha256:  # rotten: it is not spread any further
+                return False
+        else:  # as at a promotion: the same file, to be read once
+            _check(sha256_file(known), sha256, data)
         try:
             os.link(known, target)
         except OSError as error:
@@ -134,8 +137,11 @@ class FolderStore:
             if sha256:
                 known = self._object(sha256)
                 _make_folder(known.parent)
-                with contextlib.suppress(FileExistsError):
+                try:
                     _link(new, known)
+                except FileExistsError:  # someone else was storing the same bytes: they are kept once
+                    if self._link_known(new, sha256, target):
+                        return
             _link(new, target)
 
     @contextlib.contextmanager

@@ -12,12 +12,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from registry import candidates
 from registry.chain import Chain, LostRace
 from registry.errors import Corrupt, Rejected
 from registry.nouns import Approval, Release, utc_now
-from registry.stores import Store, create_or_same
+from registry.stores import Store
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,17 @@ def copy_to_production(store: Store, model: str, version: int) -> None:
     """
     card, digest = candidates.read_card(store, model, version)
     source, target = (candidates.version_folder(area, model, version) for area in ("test", "production"))
-    for name, sha256 in [*sorted(card.files.items()), ("card.json", digest)]:
+
+    def there(name: str) -> Path:
         try:
-            path = store.path(f"{source}/{name}")
+            return store.path(f"{source}/{name}")
         except FileNotFoundError:
             raise Corrupt(f"{source}/{name}: is missing", hint=candidates.RESTORE) from None
-        if not create_or_same(store, f"{target}/{name}", path, sha256):
-            raise Corrupt(f"{target}/{name}: differs from the card", hint=candidates.RESTORE)
+
+    files = {name: (there(name), sha256) for name, sha256 in card.files.items()}
+    for part in (files, {"card.json": (there("card.json"), digest)}):  # the card last
+        if others := candidates.store_all(store, target, part):
+            raise Corrupt(f"{target}/{others[0]}: differs from the card", hint=candidates.RESTORE)
 
 
 def append_approval(  # noqa: PLR0913  (the fields of an approval, by name)

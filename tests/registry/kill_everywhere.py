@@ -137,7 +137,7 @@ def main(scenario, folder):
         assert verify(store) == [], f"after kill {kills + 1}"
         assert seen(store) in (before, after), f"after kill {kills + 1}"
         left = [path for path in root.rglob("*") if path.is_file() and "unfinished" in path.parts]
-        assert len(left) <= 1, left
+        assert len(left) <= 2 * os.cpu_count(), left  # files are stored side by side
         if not killed:
             break
         kills += 1
