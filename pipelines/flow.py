@@ -10,6 +10,7 @@ from pipelines.context import Context
 from pipelines.runs import RunFolder, StepRecord, Stopwatch
 from registry.errors import ConfigError, PipelineError, Rejected, from_os_error
 from registry.nouns import Trigger, utc_now
+from training.spec import SPLITS
 from training.worker import one_line
 
 _LEARN = ("evaluate", "gate", "register", "accept", "notify")
@@ -18,6 +19,17 @@ FLOWS: Mapping[Trigger, tuple[str, ...]] = {
     "dataset": ("resolve", "fetch", "validate", "retrain", *_LEARN),
     "tests": ("resolve", "fetch", "accept", "notify"),
 }
+MADE: Mapping[str, tuple[str, ...]] = {
+    "fetch": ("fetched.json", "sources/code", "sources/dataset", "sources/tests"),
+    "validate": tuple(f"validate/{each}" for each in ("result.json", *(f"outputs/data/{split}" for split in SPLITS))),
+    "train": ("train/result.json", "train/outputs"),
+    "retrain": ("train/result.json", "train/outputs"),
+    "evaluate": ("evaluate/result.json", "evaluate/outputs"),
+    "gate": ("gate/verdict.json",),
+}
+"""What a step leaves in the run's folder for the steps after it."""
+SAME_AGAIN = {"fetch", "validate"}
+"""Steps that make the same bytes every time."""
 STEPS = tuple(dict.fromkeys(step for flow in FLOWS.values() for step in flow))
 
 
@@ -30,6 +42,8 @@ def perform(context: Context, folder: RunFolder, name: str) -> StepRecord:
 
     Raises PipelineError as the step did, and ConfigError when its turn has not come.
     """
+    folder.must_stand()
+    _forget_lost(context, folder)
     before, stopped = _before(folder, name)
     if name == "notify":
         if before and not stopped and not folder.record(before):
@@ -104,6 +118,27 @@ def _until_decided(context: Context, folder: RunFolder, steps: tuple[str, ...]) 
     return record
 
 
+def _forget_lost(context: Context, folder: RunFolder) -> None:
+    """Steps whose files are gone, as somebody has made room, run again when a step that is to come needs them."""
+    flow = FLOWS[folder.run.trigger][:-1]
+    ended = [record for record in folder.records(flow) if record.final]
+    if len(ended) == len(flow) or any(record.outcome != "done" for record in ended):
+        return  # no step is to come
+    done = {record.step for record in ended}
+    needed = SAME_AGAIN if "register" in done else MADE.keys()  # the registry has the rest by then
+    lost = next((each for each in flow if each in done & needed and not _stands(folder, each)), None)
+    if lost is None:
+        return
+    for each in [lost] if lost in SAME_AGAIN else flow[flow.index(lost) :]:
+        folder.forget(each)
+    context.progress.note(f"{lost}: its files are gone from {folder.root}; it runs again")
+    _forget_lost(context, folder)
+
+
+def _stands(folder: RunFolder, step: str) -> bool:
+    return all((folder.root / path).exists() for path in MADE[step])
+
+
 def _before(folder: RunFolder, name: str) -> tuple[str, StepRecord | None]:
     """The first step before `name` that has not ended well, and the one that stopped the run, if one did."""
     flow = FLOWS[folder.run.trigger]
@@ -126,6 +161,7 @@ def _run(context: Context, folder: RunFolder, name: str) -> StepRecord:
         folder.forget("notify")  # what it told was about an earlier try
 
     def keep(outcome: Any, note: str, hint: str = "", code: int = 0) -> StepRecord:
+        folder.must_stand()  # else that is why it failed
         note = one_line(note)  # much of it was said by repositories and workers
         record = StepRecord(name, outcome, note, started_at, watch.seconds, one_line(hint), code)
         folder.keep(record)

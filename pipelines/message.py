@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from typing import Any, Literal, cast
 
 from pipelines import measures
-from pipelines.git import Changes
+from pipelines.git_cache import Changes
 from pipelines.markup import Block, Box, Bullets, Code, Paragraph, Picture, Section, Table, clean, to_html, to_text
 from registry.errors import ConfigError
 from registry.files import sha256_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Literal
 
 from registry import codec
 from registry.errors import ConfigError, TryAgain
-from registry.files import write_whole
+from registry.files import TMP, sweep, write_whole
 from registry.nouns import Run
 
 Outcome = Literal["done", "enough", "no", "failed"]
@@ -53,6 +54,14 @@ class RunFolder:
             raise ConfigError(
                 f"{self.root}: no run.json", hint="start with `trainyard step resolve --run DIR --trigger …`"
             ) from None
+
+    def must_stand(self) -> None:
+        """Raises TryAgain when somebody has deleted the folder, or its disk is away, since the run was looked up."""
+        assert self.run
+        if not (self.root / "run.json").exists():
+            raise TryAgain(
+                f"{self.root}: the run's folder is gone", hint="the same command starts it anew; is its disk mounted?"
+            )
 
     @property
     def sources(self) -> Path:
@@ -117,7 +126,15 @@ class RunFolder:
                 raise TryAgain(
                     f"run {self.root.name} is already at work in another process", hint="let it finish"
                 ) from None
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove what a killed controller was writing; we have the lock."""
+        for folder in (self.root, *(each for each in self.root.iterdir() if each.is_dir() and not each.is_symlink())):
+            sweep(folder)
+        for half in self.sources.glob(f"{TMP}*"):  # a checkout
+            shutil.rmtree(half, ignore_errors=True)
 
 
 class Stopwatch:

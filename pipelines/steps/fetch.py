@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.context import Context
-from pipelines.git import Changes, at_once
+from pipelines.git import at_once
+from pipelines.git_cache import Changes
 from pipelines.runs import RunFolder
 from registry import candidates, codec
 
@@ -25,8 +26,7 @@ def main(context: Context, folder: RunFolder) -> str:
 
     def bring(name: str) -> Changes:
         url, commit = context.url(name), getattr(run.sources, name)
-        context.git.fetch(url, commit, name)
-        context.git.checkout(url, commit, folder.sources / name)
+        context.git.bring(url, commit, name, folder.sources / name)
         return context.git.changes(url, getattr(before, name) if before else None, commit, name)
 
     changes = tuple(at_once(bring, ("code", "dataset", "tests")))

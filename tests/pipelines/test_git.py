@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from pipelines import git
+from pipelines.git_cache import Cache
 from registry.errors import ConfigError, TryAgain
 
 
@@ -79,7 +80,7 @@ def test_a_url_cannot_be_an_option():
 def test_a_checkout_is_the_commit_and_nothing_else(tmp_path, bare, work):
     first = commit(work, "a/model.py", "one")
     second = commit(work, "a/model.py", "two")
-    cache = git.Cache(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
     for sha, text in ((first, "one"), (second, "two")):
         cache.fetch(str(bare), sha, "code")
         cache.checkout(str(bare), sha, tmp_path / sha)
@@ -97,7 +98,7 @@ def test_a_checkout_gives_the_same_bytes_for_everybody(tmp_path, bare, work, mon
     )
     monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    cache = git.Cache(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "dataset")
     cache.checkout(str(bare), sha, tmp_path / "tree")
     assert (tmp_path / "tree" / "a.csv").read_bytes() == b"x,y\n1,2\n"
@@ -132,7 +133,7 @@ class TestTroubleWithTheDisk:
     def test_a_full_disk_is_told_with_its_folder(self, tmp_path, bare, work, hinder, command, said):
         sha = commit(work, "a", "1")
         hinder(command, f'echo "{said}" >&2; exit 128')
-        cache = git.Cache(tmp_path / "cache")
+        cache = Cache(tmp_path / "cache")
 
         def bring():
             cache.fetch(str(bare), sha, "code")
@@ -146,13 +147,13 @@ class TestTroubleWithTheDisk:
     def test_a_disk_that_hangs_may_be_tried_again(self, tmp_path, bare, hinder):
         hinder("log", "sleep 60")
         with pytest.raises(TryAgain, match=f"did not end in 0 s in {bare}"):
-            git._git(["log", "-1"], timeout=0.2, cwd=bare)
+            git.ask(["log", "-1"], timeout=0.2, cwd=bare)
 
 
 def test_a_symbolic_link_in_a_commit_reaches_nothing_outside(tmp_path, bare, work):
     (work / "passwd.png").symlink_to("/etc/passwd")
     sha = commit(work, "x", "1")
-    cache = git.Cache(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "dataset")
     cache.checkout(str(bare), sha, tmp_path / "tree")
     assert not (tmp_path / "tree" / "passwd.png").is_symlink()
@@ -163,12 +164,12 @@ def test_a_commit_lost_to_a_forced_push_is_told(tmp_path, bare, work):
     commit(work, "a", "1")
     lost = "1234567890" * 4
     with pytest.raises(ConfigError, match="does not have commit 123456789012") as error:
-        git.Cache(tmp_path / "cache").fetch(str(bare), lost, "code")
+        Cache(tmp_path / "cache").fetch(str(bare), lost, "code")
     assert "forced push" in error.value.hint
 
 
 def test_a_commit_once_fetched_survives_a_forced_push(tmp_path, bare, work):
-    cache = git.Cache(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
     old = commit(work, "a", "1")
     cache.fetch(str(bare), old, "code")
     run_git("commit", "--quiet", "--amend", "-m", "rewritten", cwd=work)
@@ -182,7 +183,7 @@ def test_a_commit_once_fetched_survives_a_forced_push(tmp_path, bare, work):
 
 
 def test_what_a_killed_git_has_locked_is_no_hindrance(tmp_path, bare, work):
-    cache = git.Cache(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
     cache.fetch(str(bare), commit(work, "a", "1"), "code")
     sha = commit(work, "a", "2")
     (copy,) = (tmp_path / "cache").glob("*.git")
@@ -194,7 +195,7 @@ def test_what_a_killed_git_has_locked_is_no_hindrance(tmp_path, bare, work):
 
 
 def test_a_commit_that_came_along_with_another_is_kept_as_well_once_it_is_used(tmp_path, bare, work):
-    cache = git.Cache(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
     commit(work, "a", "1")
     old = commit(work, "a", "2")
     cache.fetch(str(bare), commit(work, "a", "3"), "code")
@@ -206,7 +207,7 @@ def test_a_commit_that_came_along_with_another_is_kept_as_well_once_it_is_used(t
 
 
 def test_the_commits_since_the_last_release_in_words(tmp_path, bare, work):
-    cache = git.Cache(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
     old = commit(work, "a", "1", "first words")
     commit(work, "a", "2", "second words")
     new = commit(work, "a", "3", "third words")
@@ -226,7 +227,7 @@ def test_it_works_inside_a_hook_where_git_sets_its_own_variables(tmp_path, bare,
     sha = commit(work, "a", "1")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_QUARANTINE_PATH", str(tmp_path / "elsewhere"))
-    cache = git.Cache(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "code")
     cache.checkout(str(bare), sha, tmp_path / "tree")
     assert (tmp_path / "tree" / "a").exists()
@@ -300,7 +301,7 @@ def test_the_account_of_an_ssh_url_shows_and_its_password_does_not():
 def test_what_a_commit_says_cannot_rewrite_a_terminal(tmp_path, bare, work):
     subject = "good\x1b[2K\x1b]0;title\x07\u202e\x1f\x0cYES:\rtrained"
     sha = commit(work, "a", "1", subject)
-    cache = git.Cache(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "code")
     (found,) = cache.changes(str(bare), None, sha, "code").commits
     assert (found.sha, found.author) == (sha, "dev@example.org")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import measures
-from pipelines.git import Changes, Commit
+from pipelines.git_cache import Changes, Commit
 from pipelines.message import PNG, MailFacts, compose
 from registry.errors import ConfigError
 from registry.nouns import (

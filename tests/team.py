@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TRAINYARD = [sys.executable, "-P", "-m", "pipelines"]
 CLASSES = ("1", "4", "7")
 MODEL = """

@@ -1,0 +1,173 @@
+"""Copies of the three repositories on this machine: a commit's files, and what is new in it, in words."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from pipelines.git import FULL_SHA, GitFailed, ask, ask_remote, go_on, shown
+from pipelines.markup import clean
+from registry.errors import ConfigError
+from registry.files import TMP
+
+# A commit gives the same files for everybody, whatever they have set for their own working trees.
+AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.attributesFile=/dev/null")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit as a person reads it."""
+
+    sha: str
+    author: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is new in one repository since the version that is live; `more` commits are not listed."""
+
+    repository: str
+    commits: tuple[Commit, ...]
+    more: int = 0
+
+
+class Cache:
+    """Bare copies of the repositories, so that a commit once used can be used again, even after a forced push."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def bring(self, url: str, commit: str, what: str, target: Path) -> None:
+        """`fetch` and `checkout`. A copy that has lost files, or has damaged ones, is thrown away and made anew, once."""
+        try:
+            self.fetch(url, commit, what)
+            self.checkout(url, commit, target)
+        except (ConfigError, GitFailed) as error:
+            if isinstance(error, ConfigError) and self._whole(url):
+                raise
+            self._throw_away(url)
+            self.fetch(url, commit, what)
+            self.checkout(url, commit, target)
+
+    def fetch(self, url: str, commit: str, what: str) -> None:
+        """Bring `commit` here; raises ConfigError when the repository no longer has it, TryAgain when out of reach."""
+        if not FULL_SHA.fullmatch(commit):
+            raise ConfigError(f"{what}: {commit!r} is not a full commit id", hint="take it from `git rev-parse`")
+        with self._locked(url) as repository:
+            if not self._has(repository, commit):
+                self._bring(repository, url, commit, what)
+            # a name of our own keeps the commit from being collected as garbage
+            ask(["update-ref", f"refs/trainyard/{commit}", commit], cwd=repository)
+
+    def _bring(self, repository: Path, url: str, commit: str, what: str) -> None:
+        # in the background it would work without our lock
+        fetch = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false", "fetch", "--quiet", "--no-tags"]
+        ask_remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url, cwd=repository)
+        if not self._has(repository, commit):
+            try:  # some servers give a commit that no branch holds
+                ask_remote([*fetch, "--", url, commit], what, url, cwd=repository)
+            except ConfigError:
+                raise ConfigError(
+                    f"[repositories] {what}: {shown(url)} does not have commit {commit[:12]}",
+                    hint="a forced push removed it: run the pipeline again for the new head",
+                ) from None
+
+    def checkout(self, url: str, commit: str, target: Path) -> None:
+        """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files.
+
+        Raises TryAgain when the disk is full or does not answer.
+        """
+        if target.exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        repository = self._repository(url)
+        tmp = Path(tempfile.mkdtemp(dir=target.parent, prefix=TMP))
+        try:
+            index = {"GIT_INDEX_FILE": str(tmp.absolute() / "index")}
+            tree = tmp / "tree"
+            tree.mkdir()
+            base = [*AS_COMMITTED, "-c", "core.symlinks=false", "-c", "core.bare=false"]
+            base += ["--git-dir", str(repository.absolute()), "--work-tree", str(tree.absolute())]
+            ask([*base, "read-tree", commit], extra=index, cwd=tree)
+            ask([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree)
+            tree.rename(target)
+        finally:
+            shutil.rmtree(tmp, ignore_errors=True)
+
+    def changes(self, url: str, old: str | None, new: str, what: str, most: int = 10) -> Changes:
+        """The newest commits up to `new` that `old` does not have; without a usable `old`, just the last one."""
+        repository = self._repository(url)
+        known = old is not None and FULL_SHA.fullmatch(old) and self._has(repository, old)
+        span = [f"{old}..{new}"] if known else ["--max-count=1", new]
+        out = ask(["log", "-z", "--format=%H%x1f%an%x1f%s", *span, "--"], cwd=repository)
+        rows = [line.split("\x1f", 2) for line in out.split("\0") if line]
+        commits = [Commit(sha, clean(author), clean(subject)) for sha, author, subject in rows]
+        return Changes(what, tuple(commits[:most]), max(len(commits) - most, 0))
+
+    def older(self, url: str, commit: str, than: str) -> bool:
+        """Whether `than` came after `commit`, by their history; False when that is not known here."""
+        try:
+            ask(["merge-base", "--is-ancestor", commit, than], cwd=self._repository(url))
+        except (GitFailed, FileNotFoundError):
+            return False
+        return commit != than
+
+    def _repository(self, url: str) -> Path:
+        return self.folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
+
+    def _has(self, repository: Path, commit: str) -> bool:
+        try:
+            ask(["cat-file", "-e", f"{commit}^{{commit}}"], cwd=repository)
+        except GitFailed:
+            return False
+        return True
+
+    def _whole(self, url: str) -> bool:
+        """Whether all that the copy should have is there; slow, as it looks for every object."""
+        try:
+            ask(["fsck", "--connectivity-only", "--no-dangling", "--no-progress"], cwd=self._repository(url))
+        except (GitFailed, OSError):
+            return False
+        return True
+
+    def _throw_away(self, url: str) -> None:
+        with self._locked(url) as repository, self._scratch(repository) as tmp:
+            repository.rename(Path(tmp) / "old")  # at once, for those who read without the lock
+
+    def _scratch(self, repository: Path) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(dir=self.folder, prefix=f"{TMP}{repository.stem}-")
+
+    @contextmanager
+    def _locked(self, url: str) -> Iterator[Path]:
+        repository = self._repository(url)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with Path(f"{repository}.lock").open("w", encoding="utf-8") as lock:
+            while not _take(lock):
+                go_on(0.05)
+            for left in self.folder.glob(f"{TMP}{repository.stem}-*"):  # only we work here: of one that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            if not repository.exists():
+                with self._scratch(repository) as tmp:
+                    ask(["init", "--quiet", "--bare", "new"], cwd=Path(tmp))
+                    (Path(tmp) / "new").rename(repository)
+            for place in ("*.lock", "objects/*.lock", "refs/**/*.lock"):
+                for left in repository.glob(place):
+                    left.unlink(missing_ok=True)
+            yield repository
+
+
+def _take(lock: TextIO) -> bool:
+    """Whether the lock is ours now. Who waits inside flock hears no SIGTERM, as that comes to the main thread."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
