@@ -40,9 +40,6 @@ class EmptyServer(Server):
         del worker
         gc.set_threshold(GARBAGE)
 
-    def _worker_ended(self, _server: object, worker: object) -> None:
-        """There is no status to forget."""
-
 
 class PlainServer(EmptyServer):
     """Without what is ours in gunicorn."""

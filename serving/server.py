@@ -29,6 +29,7 @@ from registry.errors import ConfigError
 from serving import place, status
 from serving.door import Door
 from serving.job import ServeJob
+from serving.shares import Shares
 
 BACKLOG = 2048
 KEEPALIVE = 15  # seconds a connection may idle between two requests
@@ -93,6 +94,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, job: ServeJob, folder: Path, bind: str, listener: str = "") -> None:
         """`bind` is gunicorn's; `listener` the path of serving.listener's Unix socket, if requests come from there."""
         self._job, self._folder, self._bind, self._listener = job, folder, bind, listener
+        self._shares = Shares()
         super().__init__()
         self._refuse()
 
@@ -107,6 +109,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
                 self.cfg.set(name, value)
         self.cfg.set("post_worker_init", self._worker_begins)
         self.cfg.set("child_exit", self._worker_ended)
+        self.cfg.set("pre_fork", self._worker_comes)
 
     def _refuse(self) -> None:
         """Settings from the environment that would break the API."""
@@ -152,6 +155,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             lambda: {"expected": self._job.workers, "workers": status.read_all(workers)},
         )
 
+    def _worker_comes(self, _server: Any, worker: Any) -> None:
+        worker.share = self._shares.take()
+
     def _worker_begins(self, worker: Any) -> None:
         """Let a new worker take requests when it has its model, or after a while without, so that it can say why."""
         until = time.monotonic() + self._job.timeout_seconds
@@ -168,6 +174,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         return watcher.current is not None or (watcher.first.is_set() and not watcher.error)
 
     def _worker_ended(self, _server: Any, worker: Any) -> None:
+        self._shares.give_back(worker.share)
         status.forget(self._folder / "workers", worker.pid)
 
 

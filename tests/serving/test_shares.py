@@ -1,0 +1,174 @@
+"""Connections are shared out among the workers; whoever holds too many gives some up."""
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from serving_parts import Client
+
+from serving import golive
+from serving.shares import AWAY, DEAF, PATIENCE, PAUSE, Shares
+
+ROUNDS, CLIENTS = 20, 16
+BODY = json.dumps({"instances": [[[0] * 8] * 8]})
+
+
+def who(client, path="/health/live"):
+    """Which process answered: the first part of the ids that it gives; and whether the connection goes on."""
+    status, headers, _ = client.ask("GET", path)
+    assert status == 200
+    return headers["X-Request-Id"].partition("-")[0], headers["Connection"]
+
+
+def all_at_once(clients):
+    """Each asks once, all at the same time; which process answered each."""
+    found, start = {}, threading.Barrier(len(clients))
+
+    def ask(i, client):
+        start.wait()
+        found[i] = who(client)[0]
+
+    threads = [threading.Thread(target=ask, args=pair) for pair in enumerate(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return Counter(found.values())
+
+
+@pytest.fixture
+def url(shelf, start):
+    shelf.release(shelf.put("digits"))
+    url, _ = start(shelf, workers=2, threads=4)
+    golive.await_release(url, 1, 20)
+    return url
+
+
+def test_sixteen_kept_connections_are_shared_out_every_time(url, until):
+    for _ in range(ROUNDS):
+        with ExitStack() as stack:
+            clients = [stack.enter_context(Client(url)) for _ in range(CLIENTS)]
+            share = all_at_once(clients)
+            assert len(share) == 2, f"one worker has them all: {share}"
+            assert min(share.values()) >= 5, share
+        # both have seen that these are gone, or the next round does not begin with none
+        until(lambda: abs(connections(url)) == 0)
+
+
+def connections(url):
+    """How many connections the workers hold, but for the one that asks."""
+    port = int(url.rpartition(":")[2])
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    states = [fields[3] for fields in map(str.split, lines) if int(fields[1].rpartition(":")[2], 16) == port]
+    return sum(state in {"01", "08"} for state in states)  # established, or waiting for our side to close
+
+
+def test_a_worker_that_has_all_connections_asks_clients_to_come_again(url, until):
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(url)) for _ in range(CLIENTS)]
+        all_at_once(clients)
+        pids = [each["pid"] for each in golive.version(url)["workers"]]
+        os.kill(pids[0], signal.SIGKILL)  # the other one gets what this one had, before there is a new one
+        found = until(lambda: once_more(clients))
+        assert sum(found.values()) == CLIENTS
+        until(lambda: len(share := all_at_once(clients)) == 2 and min(share.values()) >= CLIENTS // 4)
+
+
+def once_more(clients):
+    """Who answers each, one after the other; a client whose worker was killed connects anew."""
+    found = Counter()
+    for client in clients:
+        try:
+            found[who(client)[0]] += 1
+        except (OSError, EOFError):
+            client._connection.close()
+            found[who(client)[0]] += 1
+    return found
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class TestShares:
+    @pytest.fixture
+    def clock(self):
+        return Clock()
+
+    @pytest.fixture
+    def shares(self, clock):
+        return Shares(clock)
+
+    def test_a_connection_is_left_to_who_holds_fewer(self, shares):
+        one, two = shares.take(), shares.take()
+        two.tell(3)
+        assert one.leaves(4)
+        assert not one.leaves(3)
+
+    def test_nobody_waits_for_a_worker_that_is_away_or_has_ended(self, shares):
+        one, two = shares.take(), shares.take()
+        two.tell(0)
+        two.tell(AWAY)
+        assert not one.leaves(4)
+        two.tell(0)
+        shares.give_back(two)
+        assert not one.leaves(4)
+
+    def test_what_the_others_do_not_take_is_taken_and_they_are_not_counted_on_for_a_while(self, shares, clock):
+        one, two = shares.take(), shares.take()
+        two.tell(0)
+        for _ in range(int(PATIENCE * 1000)):
+            assert one.leaves(4)
+            clock.now += 0.001
+        clock.now += 0.001
+        assert not one.leaves(4)
+        clock.now += DEAF - 0.01
+        assert not one.leaves(4)
+        assert not one.asks_to_come_again(4)
+        clock.now += 0.02
+        assert one.leaves(4)
+
+    def test_patience_begins_anew_with_a_connection_that_comes_later_or_when_another_one_was_taken(self, shares, clock):
+        one, two = shares.take(), shares.take()
+        for count in (0, 0, 1, 2, 0, 1):
+            two.tell(count)
+            assert one.leaves(4)
+            clock.now += PATIENCE if count == 0 else PATIENCE - 0.01
+
+    def test_clients_are_asked_to_come_again_one_after_the_other(self, shares, clock):
+        one, two = shares.take(), shares.take()
+        two.tell(0)
+        assert one.asks_to_come_again(4)
+        assert not one.asks_to_come_again(4)
+        clock.now += PAUSE
+        assert not one.asks_to_come_again(2)
+        clock.now += PAUSE
+        assert one.asks_to_come_again(4)
+        assert not two.asks_to_come_again(0)
+
+    def test_one_worker_alone_takes_all(self, shares):
+        one = shares.take()
+        one.tell(100)
+        assert not one.leaves(100)
+        assert not one.asks_to_come_again(100)
+
+    def test_slots_are_used_again(self, shares):
+        for _ in range(1000):
+            share = shares.take()
+            share.tell(1)
+            shares.give_back(share)
+        assert share.slot == 0
+
+    def test_more_workers_than_slots_do_no_harm(self, shares):
+        many = [shares.take() for _ in range(70)]
+        many[-1].tell(3)
+        assert not many[-1].leaves(0)
+        shares.give_back(many[-1])
