@@ -1,55 +1,118 @@
-"""Measure what the README claims (`make bench`): ratios, taken side by side in one run, so that they hold on other machines.
+"""Measure what the README claims (`make bench`): ours against something that everybody can judge, in turns, in one run.
 
-start    one controller step against `python -c pass`
-push     from `git push` to the mail against the bare training script: same model, data, epochs
-predict  `POST /predict` against an empty Flask route behind the same gunicorn settings
+A ratio taken side by side holds on other machines, seconds do not. Each benchmark is a module of this folder with
+`measure(run) -> list[Row]`; its docstring says what is compared with what, and why that is fair. The table goes to
+stdout, every single measurement to build/bench.json, a plot to build/bench.png and build/bench.svg.
 
-Writes a table to stdout and all numbers, with every single measurement, to build/bench.json.
+    bench.py                       all that needs nothing but Trainyard (and a Docker engine, if there is one)
+    bench.py --neighbours          also against other tools, installed under build/neighbours
+    bench.py --only step_start push_to_mail
+    bench.py --markdown build/bench.json      the rows for the README, of an earlier run
+    bench.py --plot build/bench.json          draw its plot again, and docs/bench.svg
+
+The exit code is 0 also when a promise is missed (the table says so), 1 when something could not be measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from importlib import import_module
 from pathlib import Path
 
-from playground import Playground
-from predict_speed import measure_predict
-from push_to_mail import measure_push
-from step_start import measure_start
+from bench_run import BenchRun
+from report import Report, from_json, markdown, table, to_json
+from rows import Skipped
 
-ROOT = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+BENCHMARKS = {
+    "step_start": "how long a command or a light step takes, really doing its work",
+    "push_to_mail": "from git push to the mail, against the bare training script",
+    "unchanged_push": "a push that changes nothing that matters, and a run that has ended",
+    "runner_overhead": "what the docker runner adds to the process runner, per worker",
+    "data_speed": "fetching and validating 20,000 small files",
+    "registry_speed": "publishing, listing, promoting",
+    "predict_speed": "POST /predict against an empty route on the same gunicorn settings",
+    "swap_speed": "a promotion under load",
+    "five_steps": "five trivial steps, against DVC, Kedro and Metaflow",
+    "neighbours_serving": "POST /predict against BentoML and MLflow",
+}
 
 
 def main() -> int:
-    """Play one pipeline in a temporary folder, measure around it, tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="pushes, and half the rounds of load (default 3)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of load per round (default 3)")
-    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
-    arguments = parser.parse_args()
+    """Measure, tell, draw."""
+    arguments = read_arguments()
+    if arguments.markdown:
+        print(markdown(from_json(arguments.markdown.read_text(encoding="utf-8"))))
+        return 0
+    if arguments.plot:
+        draw(arguments.plot)
+        shutil.copyfile(arguments.plot.with_suffix(".svg"), ROOT / "docs" / "bench.svg")
+        return 0
+    report = Report(machine=machine())
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as folder:
-        playground = Playground(Path(folder))
-        results = {"machine": machine(), "push": measure_push(playground, arguments.rounds)}
-        results["start"] = measure_start(playground)
-        results["predict"] = measure_predict(playground, 2 * arguments.rounds, arguments.seconds)
+        run = BenchRun(Path(folder), quick=arguments.quick, neighbours=arguments.neighbours)
+        for name in arguments.only or BENCHMARKS:
+            measure(name, run, report)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    tell(results)
+    arguments.output.write_text(to_json(report), encoding="utf-8")
+    print(table(report))
     print(f"\nevery measurement: {arguments.output}")
-    return 0
+    if report.rows:
+        draw(arguments.output)
+    return 1 if report.failed else 0
+
+
+def read_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--neighbours", action="store_true", help="also those that need other tools (some 1.5 GB)")
+    parser.add_argument("--quick", action="store_true", help="one round of everything: does it run at all?")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="print the rows of an earlier run for the README")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw an earlier run, and write docs/bench.svg")
+    return parser.parse_args()
+
+
+def measure(name: str, run: BenchRun, report: Report) -> None:
+    """Run one benchmark; what hinders it is told, and hinders no other."""
+    started = time.perf_counter()
+    run.tell(f"{name}: {BENCHMARKS[name]} …")
+    try:
+        rows = import_module(name).measure(run)
+    except Skipped as skipped:
+        report.skipped[name] = str(skipped)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (of ten benchmarks, nine shall still be told)
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+        report.failed[name] = " ".join(str(error).split())[:300] or type(error).__name__
+    else:
+        report.rows += [(name, row) for row in rows]
+    report.seconds[name] = round(time.perf_counter() - started, 1)
+    for kind in (report.skipped, report.failed):
+        if name in kind:
+            run.tell(f"  {'failed' if kind is report.failed else 'skipped'}: {kind[name]}")
+
+
+def draw(file: Path) -> None:
+    """The plot, in a process of its own: this one stays light, and measures nothing but what it says."""
+    done = subprocess.run([sys.executable, HERE / "plot.py", file], check=False)
+    print(f"plot: {file.with_suffix('.png')}" if done.returncode == 0 else "the plot could not be drawn")
 
 
 def machine() -> dict[str, object]:
-    """Where and when it was measured."""
+    """Where and when it is measured."""
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     return {
         "cores": len(os.sched_getaffinity(0)),
@@ -59,48 +122,6 @@ def machine() -> dict[str, object]:
         "commit": commit.stdout.strip(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-def tell(results: dict[str, dict]) -> None:
-    """The table."""
-    where, start, push, predict = (results[name] for name in ("machine", "start", "push", "predict"))
-    print(
-        f"\n{where['cores']} cores, Python {where['python']}, load {where['load']} at the start, commit {where['commit']}\n"
-    )
-    rows = [("", "ours", "against", "ratio")]
-    for name, title in (("help", "trainyard --help"), ("step", "trainyard step gate (finished)")):
-        rows.append(
-            (
-                title,
-                f"{start[name]:.0f} ms",
-                f"python -c pass {start['pass']:.0f} ms",
-                f"{start[name] / start['pass']:.1f}",
-            )
-        )
-    rows.append(
-        (
-            "git push until the mail is out",
-            f"{push['push']:.1f} s",
-            f"training script {push['script']:.1f} s",
-            f"{push['ratio']:.2f}",
-        )
-    )
-    rows.append(
-        (
-            f"POST /predict, {predict['clients']} clients",
-            f"{predict['predict']:.0f}/s",
-            f"empty Flask route {predict['empty']:.0f}/s",
-            f"{predict['ratio']:.2f}",
-        )
-    )
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in push["steps"].items())
-    print(f"\nthe push, step by step (seconds, last round): {steps}")
-    print(
-        f"load made by {predict['tool']}; p50 and p99 of /predict: {predict['p50_ms']:.1f} and {predict['p99_ms']:.1f} ms"
-    )
 
 
 if __name__ == "__main__":

@@ -69,9 +69,20 @@ class Playground:
             file.write(f"# round {self.pushes}\n")
         self.commit("code")
 
+    def change_readme(self) -> None:
+        """A new commit of the code repository that no model can depend on."""
+        self.pushes += 1
+        (self.work("code") / "README.md").write_text(f"Round {self.pushes}\n", encoding="utf-8")
+        self.commit("code")
+
     def push_code(self) -> str:
         """Push it; the hook runs the pipeline meanwhile. Gives what the pusher sees."""
         return self.run("git", "push", "-q", "origin", "main", at="code")
+
+    def push_quietly(self, name: str) -> None:
+        """Push without the hook: nothing runs."""
+        without = "--receive-pack=git -c core.hooksPath=/dev/null receive-pack"
+        self.run("git", "push", "-q", without, "origin", "main", at=name)
 
     def mails(self) -> int:
         """How many mails are in the outbox."""

@@ -1,38 +1,89 @@
-"""How long a controller step takes to start, against `python -c pass` of the same Python."""
+"""How long a command or a light step takes, against a Python that imports what any small command needs.
+
+Every step that does no heavy work (resolve, fetch, gate, register, notify) is run as Jenkins runs it, in a process of its
+own, and really does its work: resolve asks three repositories for their heads, fetch brings a new commit and writes all
+files of the three (1,080 pictures among them), gate judges, register publishes a version of its own, notify writes a
+mail. Beside them `--help`, and a step that has ended before.
+The promise is about the time that we add, so it is a difference, not a ratio.
+"""
 
 from __future__ import annotations
 
+import json
+import shutil
 import statistics
-import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 
+from bench_run import BenchRun, Cost, cost, done, median, raw
 from playground import Playground
+from rows import Row
 
-ROUNDS = 15
-
-
-def measure_start(playground: Playground) -> dict[str, object]:
-    """Milliseconds, medians of ROUNDS processes each, taken in turns. `step` is a step of a run that has ended:
-    it reads settings, run and record, and has nothing left to do."""
-    print("starts of a step …", file=sys.stderr)
-    trainyard, config = [sys.executable, "-P", "-m", "pipelines"], ["--config", str(playground.config)]
-    commands = {
-        "pass": [sys.executable, "-c", "pass"],
-        "help": [*trainyard, "--help"],
-        "step": [*trainyard, "step", "gate", "--run", str(playground.newest_run()), *config],
-    }
-    taken: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(ROUNDS + 1):
-        for name, command in commands.items():
-            taken[name].append(_milliseconds(command))
-    kept = {name: values[1:] for name, values in taken.items()}  # the first one warms the disk's cache
-    return {name: statistics.median(values) for name, values in kept.items()} | {"all": kept}
+ROUNDS = 10
+LIMIT = 150.0  # ms beyond the small Python
+SMALL = "python -c 'import argparse, json, hashlib'"
+COMMANDS = {"config show": ("config", "show"), "registry list": ("registry", "list")}
+STEPS = ("resolve", "fetch", "gate", "register", "notify")
+TRAINYARD = [sys.executable, "-P", "-m", "pipelines"]
 
 
-def _milliseconds(command: list[str]) -> float:
-    started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    return (time.perf_counter() - started) * 1000
+def measure(run: BenchRun) -> list[Row]:
+    """Three rows: `--help`, a finished step, and the slowest of the light steps."""
+    lightly = Lightly(run.playground, run.space("step_start"))
+    taken: dict[str, list[Cost]] = {}
+    for _ in range(run.rounds(ROUNDS) + 1):
+        for name, took in lightly.one_round():
+            taken.setdefault(name, []).append(took)
+    taken = {name: costs[1:] for name, costs in taken.items()}  # the first round warms the disk's cache
+    slowest = max(STEPS, key=lambda name: median(taken[name]))
+    small = statistics.median(each.wall for each in taken["small"]) * 1000
+
+    def row(title: str, name: str, more: dict[str, object]) -> Row:
+        return Row(title, median(taken[name]) * 1000, "ms", f"`{SMALL}`", small, LIMIT, raw=more, rule="difference")
+
+    return [
+        row("start of a command (`trainyard --help`)", "help", raw(taken)),
+        row("a step that has been done", "finished", {}),
+        row(f"a light step at its work, the slowest ({slowest})", slowest, {}),
+    ]
+
+
+class Lightly:
+    """One process per measurement, in turns."""
+
+    def __init__(self, playground: Playground, space: Path) -> None:
+        self.playground, self.space, self.numbers = playground, space, count(1)
+        self.config = ["--config", str(playground.config)]
+
+    def one_round(self) -> Iterator[tuple[str, Cost]]:
+        """Name → what it took."""
+        number = next(self.numbers)
+        self.playground.change_code()
+        self.playground.push_quietly("code")
+        yield "small", cost(lambda: done([sys.executable, "-c", "import argparse, json, hashlib"]))
+        yield "help", cost(lambda: done([*TRAINYARD, "--help"]))
+        for name, words in COMMANDS.items():
+            yield name, cost(lambda words=words: done([*TRAINYARD, *words, *self.config]))  # type: ignore[misc]
+        yield "finished", self._step("gate", self.playground.newest_run())
+        fresh = self.space / f"fresh-{number}"
+        yield "resolve", self._step("resolve", fresh, "--trigger", "code", "--force")
+        yield "fetch", self._step("fetch", fresh)
+        again = self._run_again(number)
+        for name in ("gate", "register", "notify"):
+            (again / "steps" / f"{name}.json").unlink(missing_ok=True)
+            yield name, self._step(name, again)
+        shutil.rmtree(again)
+        shutil.rmtree(fresh)
+
+    def _step(self, name: str, folder: Path, *more: str) -> Cost:
+        return cost(lambda: done([*TRAINYARD, "step", name, "--run", str(folder), *self.config, *more]))
+
+    def _run_again(self, number: int) -> Path:
+        """A copy of the finished run under another id, so that register publishes and notify has something to tell."""
+        folder = self.space / f"again-{number}"
+        shutil.copytree(self.playground.newest_run(), folder, symlinks=True)
+        told = json.loads((folder / "run.json").read_bytes())
+        (folder / "run.json").write_text(json.dumps(told | {"id": f"{number:012x}"}), encoding="utf-8")
+        return folder
