@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pipelines import git
+from pipelines import docker_engine, git
 from pipelines.approval import SECRET_FILE, approval_secret
 from pipelines.config import Config
 from pipelines.config_file import secret
+from pipelines.golive import open_golive
 from pipelines.mail import try_server
-from pipelines.promotion import api_folder
 from registry.stores import open_store
-from serving import golive
 
 State = Literal["ok", "warn", "fail"]
 TRIED_PYTHON = ((3, 11), (3, 13))
@@ -226,9 +225,14 @@ def approvals(home: Path) -> Finding:
 def serving(config: Config) -> Finding:
     """Our API answers at the port, or the port is free."""
     host, port = config.serving.host, config.serving.port
-    if url := golive.running(api_folder(config)):
-        release = golive.version(url).get("release")
+    api = open_golive(config)
+    if url := api.running():
+        release = api.version().get("release")
         return Finding("ok", f"the API runs at {url}, release {release or 'none yet'}")
+    if config.serving.go_live == "docker" and not docker_engine.address().startswith("unix://"):
+        return Finding(
+            "ok", f"no API runs; whether {host}:{port} is free there, the engine at {docker_engine.address()} will tell"
+        )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind, protocol)) as server:

@@ -4,10 +4,10 @@ follows. When it cannot, a release that points back is appended at once. Every s
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pipelines.approval import approval_secret, check_token
 from pipelines.config import Config
+from pipelines.golive import GO_LIVE_SECONDS, GoLive, Image, open_golive
 from pipelines.markup import clean
 from registry import candidates, releases
 from registry.chain import LostRace
@@ -15,10 +15,8 @@ from registry.errors import ConfigError, PipelineError, Rejected, WorkerFailed
 from registry.nouns import Candidate, Release, Served
 from registry.releases import History
 from registry.stores import Store
-from serving import golive
 from serving.job import ServeJob
 
-GO_LIVE_SECONDS = 120.0  # until every worker has loaded, warmed and swapped; large models take a while
 OURSELVES = "trainyard"  # who goes back when a release does not go live
 
 
@@ -40,7 +38,8 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
     if current and (current.version, current.card) == (version, digest):
         return _check_again(store, config, current)
     _must_be_unused(token_id, history)
-    _start_api(config)  # a port in use, a broken set-up: told before anything is written
+    api, image = open_golive(config), image_for(card.served)
+    api.start(serve_job(config), image)  # a port in use, a broken set-up: told before anything is written
     releases.copy_to_production(store, model, version)
     approval = releases.append_approval(store, model, version, card=digest, token=token_id, by=by, known=history)
     release = releases.append_release(
@@ -54,7 +53,7 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
         after=current.number if current else None,
         known=history,
     )
-    return _go_live(store, config, release)
+    return _go_live(store, config, api, release, image)
 
 
 def compared_with_another(store: Store, release: Release) -> str:
@@ -83,7 +82,8 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
         return _check_again(store, config, current)
     assert target.version is not None
     candidates.local_folder(store, "production", model, target.version, target.card)
-    _start_api(config)
+    api, image = open_golive(config), image_of(store, target)
+    api.start(serve_job(config), image)
     release = releases.append_release(
         store,
         model,
@@ -94,12 +94,7 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
         approval=None,
         after=current.number,
     )
-    return _go_live(store, config, release)
-
-
-def api_folder(config: Config) -> Path:
-    """Where the API of this model keeps its state and its log."""
-    return Path(config.home) / "serving" / config.model
+    return _go_live(store, config, api, release, image)
 
 
 def _must_be_accepted(store: Store, card: Candidate, digest: str) -> None:
@@ -210,42 +205,48 @@ def _released(history: list[Release], version: int) -> Release:
     )
 
 
-def _start_api(config: Config) -> str:
-    return golive.start(serve_job(config), api_folder(config))
-
-
-def _go_live(store: Store, config: Config, release: Release) -> Release:
+def _go_live(store: Store, config: Config, api: GoLive, release: Release, image: Image) -> Release:
     """Wait until every worker answers with a new release; else go back, and raise WorkerFailed that tells both.
 
     An interrupt undoes nothing: the same command goes on from here.
     """
     try:
-        _await(config, release)
+        api.follow(serve_job(config), image, release.number)
     except PipelineError as error:
-        raise _gone_back(store, config, release, error) from None
+        raise _gone_back(store, config, api, release, error) from None
+    _update(config, api, release, image)
     return release
 
 
 def _check_again(store: Store, config: Config, live: Release, seconds: float = GO_LIVE_SECONDS) -> Release:
     """As `_go_live`, for what is live already: an API that is slow, or cannot be started, is no reason to go back."""
-    url = _start_api(config)
+    api, image = open_golive(config), image_of(store, live)
+    api.start(serve_job(config), image)
     try:
-        golive.await_release(url, live.number, seconds)
+        api.follow(serve_job(config), image, live.number, seconds)
     except WorkerFailed as error:  # a worker says that it cannot load it
-        raise _gone_back(store, config, live, error) from None
+        raise _gone_back(store, config, api, live, error) from None
+    _update(config, api, live, image)
     return live
 
 
-def _await(config: Config, release: Release) -> None:
-    golive.await_release(_start_api(config), release.number, GO_LIVE_SECONDS)
+def _update(config: Config, api: GoLive, live: Release, image: Image) -> None:
+    """New settings come with a release; that they do not work is no reason to take it back."""
+    try:
+        api.update(serve_job(config), image)
+    except PipelineError as error:
+        said = (
+            f"version {live.version} of {live.model} is live as release {live.number}, but the API keeps its settings"
+        )
+        raise type(error)(f"{said}: {error}", hint=error.hint) from None
 
 
-def _gone_back(store: Store, config: Config, failed: Release, why: PipelineError) -> WorkerFailed:
+def _gone_back(store: Store, config: Config, api: GoLive, failed: Release, why: PipelineError) -> WorkerFailed:
     said = f"version {failed.version} of {failed.model} did not go live: {why}"
-    hint = f"see {api_folder(config) / 'api.log'}"
+    hint = f"`trainyard serve {failed.model} --status` tells how the API is, and where its log is"
     try:
         back = _point_back(store, failed, clean(f"release {failed.number} did not go live: {why}", 300))
-        _await(config, back)
+        api.follow(serve_job(config), image_of(store, back), back.number)
     except LostRace:
         return WorkerFailed(f"{said}; someone else has released another version meanwhile", hint=hint)
     except PipelineError as error:
@@ -265,9 +266,16 @@ def _point_back(store: Store, failed: Release, reason: str) -> Release:
     )
 
 
-def image_for(served: Served) -> Literal["train", "serve"]:
+def image_for(served: Served) -> Image:
     """The smallest image that has the engine of a version: a SavedModel needs TensorFlow."""
     return "serve" if served.engine == "litert" else "train"
+
+
+def image_of(store: Store, release: Release) -> Image:
+    """As `image_for`, of a release that is in production."""
+    if release.version is None:
+        return "serve"
+    return image_for(candidates.card(store, release.model, release.version, "production").served)
 
 
 def serve_job(config: Config) -> ServeJob:

@@ -124,14 +124,20 @@ def version(url: str) -> dict[str, Any]:
 
 
 def await_release(url: str, number: int, seconds: float) -> None:
+    """As `await_workers`, for the API at `url`."""
+    await_workers(lambda: version(url), number, seconds)
+
+
+def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float) -> None:
     """Wait until every worker of the API answers with release `number` or a later one (or has withdrawn the model by it).
 
-    Raises WorkerFailed with the workers' reasons when one cannot load it, TryAgain when it takes longer than `seconds`.
+    `ask` gives what `version` gives; its TryAgain means: not yet. Raises WorkerFailed with the workers' reasons when one
+    cannot load the release, TryAgain when it takes longer than `seconds`.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
-            answer = version(url)
+            answer = ask()
             workers, expected, missing = answer["workers"], answer["expected"], behind(answer, number)
         except TryAgain as error:
             workers, expected, missing = [], 1, [str(error)]

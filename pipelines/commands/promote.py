@@ -11,17 +11,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TextIO
 
 from pipelines.config import Config
 from pipelines.config_file import secret
-from pipelines.promotion import api_folder, compared_with_another, promote, serve_job
+from pipelines.golive import GoLive, open_golive
+from pipelines.promotion import compared_with_another, promote, serve_job
 from registry import codec
 from registry.errors import ConfigError
 from registry.nouns import Release
 from registry.stores import open_store
-from serving import golive
 from serving.job import ServeJob
 
 TOKEN = "TRAINYARD_APPROVAL"  # noqa: S105  (the name of a variable)
@@ -96,20 +95,17 @@ def try_line(url: str) -> str:
     return f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"
 
 
-def warn_of_settings(job: ServeJob, folder: Path) -> None:
+def warn_of_settings(job: ServeJob, api: GoLive) -> None:
     """Say on stderr that the running API does not have the settings in `job`: it reads them at its start."""
-    if others := golive.changed(job, folder):
-        print(
-            f"the API runs with other settings ({'; '.join(others.values())}): "
-            f"`trainyard serve {job.model} --stop`, then start it again",
-            file=sys.stderr,
-        )
+    if others := api.changed(job):
+        print(f"the API runs with other settings ({'; '.join(others.values())}): {api.remedy}", file=sys.stderr)
 
 
 def tell_release(release: Release, config: Config, *, as_json: bool) -> None:
     """Print what answers now, where, and how to try it."""
-    warn_of_settings(serve_job(config), api_folder(config))
-    url = golive.running(api_folder(config)) or ""
+    api = open_golive(config)
+    warn_of_settings(serve_job(config), api)
+    url = api.running() or ""
     if as_json:
         print(json.dumps({**json.loads(codec.to_json(release)), "url": url}, ensure_ascii=False))
         return

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from pipelines.commands.promote import check_model, try_line, warn_of_settings
 from pipelines.config import Config
-from pipelines.promotion import GO_LIVE_SECONDS, api_folder, serve_job
+from pipelines.golive import GoLive, api_folder, open_golive
+from pipelines.promotion import image_of, serve_job
 from registry import candidates, codec, releases
 from registry.errors import ConfigError
+from registry.nouns import Release
 from registry.stores import Store, open_store
 from serving import golive, place
 from serving.job import ServeJob
@@ -34,27 +36,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print the URL and a line for curl, or what was asked for."""
     check_model(args.model, config)
-    folder = api_folder(config)
+    api = open_golive(config)
     if args.stop:
-        stopped = golive.stop(folder)
+        stopped = api.stop()
         _print(args, {"stopped": stopped}, f"{args.model}: {'stopped' if stopped else 'no API runs'}")
         return 0
     if args.status:
-        return _status(args, config, folder)
-    job = overridden(config, args)
-    number = live_release(open_store(job.registry), args.model)
+        return _status(args, config, api)
+    job, store = overridden(config, args), open_store(config.registry.url)
+    release = live_release(store, args.model)
     if args.background:
-        url = golive.start(job, folder)
-        warn_of_settings(job, folder)
-        golive.await_release(url, number, GO_LIVE_SECONDS)
-        _print(args, {"url": url, "release": number}, f"{args.model}: release {number} at {url}\ntry: {try_line(url)}")
+        image = image_of(store, release)
+        url = api.start(job, image)
+        api.follow(job, image, release.number)
+        api.update(job, image)
+        warn_of_settings(job, api)
+        text = f"{args.model}: release {release.number} at {url}\ntry: {try_line(url)}"
+        _print(args, {"url": url, "release": release.number}, text)
         return 0
-    if running := golive.running(folder):
+    if config.serving.go_live != "process":
+        raise ConfigError(
+            f'with [serving] go_live = "{config.serving.go_live}" the API runs in the background only',
+            hint=f"`trainyard serve {args.model} --background` starts it; `--status` tells where its log is",
+        )
+    if running := api.running():
         raise ConfigError(
             f"the API of {args.model} runs already, at {running}",
             hint=f"`trainyard serve {args.model} --stop` stops it",
         )
-    _become_the_server(job, folder)
+    _become_the_server(job, api_folder(config))
     return 0
 
 
@@ -74,10 +84,10 @@ def overridden(config: Config, args: argparse.Namespace) -> ServeJob:
     return job
 
 
-def live_release(store: Store, model: str) -> int:
-    """The number of the live release; raises ConfigError, naming the next action, when there is none."""
+def live_release(store: Store, model: str) -> Release:
+    """The live release; raises ConfigError, naming the next action, when there is none."""
     if release := releases.live(store, model):
-        return release.number
+        return release
     if candidates.newest(store, model) is None:
         hint = "`trainyard run code` trains a first candidate; the mail about it holds the command that promotes it"
     else:
@@ -85,14 +95,16 @@ def live_release(store: Store, model: str) -> int:
     raise ConfigError(f"nothing of {model} is live", hint=hint)
 
 
-def _status(args: argparse.Namespace, config: Config, folder: Path) -> int:
-    url = golive.running(folder)
+def _status(args: argparse.Namespace, config: Config, api: GoLive) -> int:
+    url = api.running()
     if url is None:
-        _print(args, {"url": None}, f"{args.model}: no API runs")
+        rest = [f"  {each}" for each in api.parts() if each.startswith("container")]  # stopped by hand, or broken
+        _print(args, {"url": None}, "\n".join([f"{args.model}: no API runs", *rest]))
         return 0
-    warn_of_settings(serve_job(config), folder)
-    found = golive.version(url)
-    lines = [f"{args.model}: {url}, release {found['release']}, version {found['version']}; log: {folder / 'api.log'}"]
+    warn_of_settings(serve_job(config), api)
+    found, parts = api.version(), api.parts()
+    lines = [f"{args.model}: {url}, release {found['release']}, version {found['version']}; {parts[-1]}"]
+    lines += [f"  {each}" for each in parts[:-1]]
     for worker in found["workers"]:
         error = f": {worker['error']}" if worker["error"] else ""
         lines.append(f"  worker {worker['pid']}: {worker['state']}, release {worker['release']}{error}")

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from pipelines.approval import approval_secret, make_token
 from pipelines.config import Config, Registry, Repositories, Serving
-from pipelines.promotion import api_folder, promote, rollback
+from pipelines.golive import api_folder, open_golive
+from pipelines.promotion import promote, rollback
 from registry import candidates, codec, releases
 from registry.files import sha256_file
 from registry.nouns import (
@@ -27,7 +28,7 @@ from registry.nouns import (
     Verdict,
 )
 from registry.stores import open_store
-from serving import golive, place
+from serving import place
 
 MODEL = "thirds"
 LEFT, RIGHT = ([[[light if side(x) else 0] for x in range(6)] for _ in range(6)] for light, side in (
@@ -118,7 +119,7 @@ class House:
 
     @property
     def url(self):
-        return golive.running(api_folder(self.config))
+        return open_golive(self.config).running()
 
     def tree(self):
         """Every file of the registry, with its bytes' hash."""
@@ -131,7 +132,7 @@ class House:
         return ask(self.url, picture)
 
     def stop(self):
-        golive.stop(api_folder(self.config))
+        open_golive(self.config).stop()
 
 
 def ask(url, picture=RIGHT):

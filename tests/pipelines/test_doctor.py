@@ -18,7 +18,8 @@ from pipelines.__main__ import main
 from pipelines.approval import SECRET_FILE, approval_secret
 from pipelines.commands import doctor
 from pipelines.config_file import load_config
-from pipelines.promotion import api_folder, serve_job
+from pipelines.golive import api_folder
+from pipelines.promotion import serve_job
 from registry.errors import TryAgain
 from serving import golive
 

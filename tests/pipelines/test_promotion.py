@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from promotion_parts import LEFT, MODEL, RIGHT, House, ask, clients, frozen
 
-from pipelines.promotion import _check_again, api_folder
+from pipelines.promotion import _check_again
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected, TryAgain, WorkerFailed
-from serving import golive
 
 pytestmark = pytest.mark.tensorflow
 
@@ -255,6 +254,6 @@ def test_a_rollback_of_an_api_that_is_down_brings_it_up(house):
     house.publish("thirds")
     house.promote(1)
     house.promote(2)
-    golive.stop(api_folder(house.config))
+    house.stop()
     assert house.rollback().version == 1
     assert house.ask()[1]["version"] == 1

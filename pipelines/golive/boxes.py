@@ -1,0 +1,266 @@
+"""The containers of one model's API: what they are called, what they may do, and how they are found again.
+
+Nothing is kept on disk: the engine's labels say all. `home` in them tells two projects apart that have a model of the
+same name on one engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import re
+import socket
+from dataclasses import asdict, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pipelines.config import Config
+from pipelines.docker_engine import LABEL, address, labels
+from pipelines.golive import Image
+from pipelines.golive.mounts import registry_mount
+from registry import codec
+from registry.errors import ConfigError, TryAgain
+from serving import place
+from serving.job import ServeJob
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from docker import DockerClient
+
+PORT = 8500  # inside
+DOOR = "/run/trainyard"
+FOLDER = "/work"
+NOBODY = 65532
+LOGS = {"max-size": "10m", "max-file": "3"}
+KEEP = {"Name": "unless-stopped"}
+HEALTH_SECONDS = 30
+LISTENER_MB, LISTENER_PIDS = 128, 16
+
+
+class Boxes:
+    """Makes and finds the containers `trainyard-<model>-listener` and `trainyard-<model>-api-<n>`."""
+
+    def __init__(self, config: Config, engine: DockerClient) -> None:
+        self._config, self._engine = config, engine
+        # A model may be called what a container may not.
+        name = re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"x{ord(found[0]):x}", config.model)
+        self._name = f"trainyard-{name}"
+        self._whose = labels(model=config.model, home=config.home)
+
+    def all(self, role: str) -> list[Container]:
+        """Ours, `listener` or `api`, in whatever state; the newest last."""
+        wanted = [f"{name}={value}" for name, value in (self._whose | labels(role=role)).items()]
+        found = self._engine.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
+        return sorted(found, key=lambda each: int(label(each, "number")))
+
+    def create_listener(self, job: ServeJob, image: str) -> Container:
+        """A listener that publishes the job's host and port, not started yet; raises ConfigError when its name is taken."""
+        self._door()
+        return self._create(
+            "listener",
+            image=image,
+            command=["python", "-P", "-m", "serving.listener", str(PORT), f"{DOOR}/listener.sock"],
+            labels=self._whose | labels(role="listener", number=0, settings=_settings(job)),
+            ports={f"{PORT}/tcp": (_ip(job.host), job.port or None)},
+            mounts=[self._door_mount()],
+            healthcheck={"test": ["NONE"]},
+            restart_policy=KEEP,
+            mem_limit=f"{LISTENER_MB}m",
+            memswap_limit=f"{LISTENER_MB}m",
+            pids_limit=LISTENER_PIDS,
+        )
+
+    def create_api(self, job: ServeJob, image: str, kind: Image, number: int) -> Container:
+        """An API, not started yet, that the engine does not start again by itself: see `keep`.
+
+        Raises ConfigError when its name is taken, or the engine does not see the registry.
+        """
+        mount, registry = registry_mount(self._engine, self._config, image)
+        inner = replace(job, registry=registry)
+        limit = self._config.runner.memory_mb
+        memory = {"mem_limit": f"{limit}m", "memswap_limit": f"{limit}m"} if limit else {}
+        room = f",size={limit}m" if limit else ""
+        asks = ["CMD", "python", "-P", "-m", "serving.health"]
+        nanoseconds = 10**9
+        return self._create(
+            f"api-{number}",
+            image=image,
+            command=["python", "-P", "-m", "serving"],
+            labels=self._whose
+            | labels(role="api", number=number, kind=kind, job=self.digest(job, image), settings=_settings(job)),
+            environment={
+                "TRAINYARD_JOB": codec.to_json(inner).decode(),
+                "TRAINYARD_LISTENER": f"{DOOR}/listener.sock",
+                "PYTHONUNBUFFERED": "1",
+            },
+            network_mode="none",
+            mounts=[self._door_mount(), mount],
+            tmpfs={FOLDER: f"mode=0700,{_owner()}{room}", "/tmp": f"mode=1777{room}"},  # noqa: S108
+            working_dir=FOLDER,
+            healthcheck={
+                "test": asks,
+                "interval": HEALTH_SECONDS * nanoseconds,
+                "timeout": 5 * nanoseconds,
+                "start_period": 60 * nanoseconds,
+            },
+            restart_policy={"Name": "no"},
+            pids_limit=self._config.runner.pids,
+            **memory,
+        )
+
+    def digest(self, job: ServeJob, image: str) -> str:
+        """Of all that makes an API container what it is; host and port are the listener's."""
+        limits = (self._config.runner.memory_mb, self._config.runner.pids, self._config.serving.registry_volume)
+        settings = _settings(replace(job, host="", port=0))
+        return sha256(repr((settings, image, limits, _user())).encode()).hexdigest()
+
+    def forget_door(self) -> None:
+        """Remove the volume; its users are gone."""
+        from docker import errors
+
+        with contextlib.suppress(errors.NotFound, errors.APIError):  # in use: by what somebody is starting just now
+            self._engine.volumes.get(f"{self._name}-door").remove()
+
+    def _create(self, what: str, **more: Any) -> Container:
+        """As for workers: no capabilities, a root that is read-only, a user of no name, and no more than is needed."""
+        from docker import errors
+
+        name = f"{self._name}-{what}"
+        try:
+            return self._engine.containers.create(
+                name=name,
+                detach=True,
+                user=_user(),
+                read_only=True,
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                log_config=self._log_config(),
+                **more,
+            )
+        except errors.APIError as error:
+            if error.status_code != 409:
+                raise
+        raise self._taken(name)
+
+    def _taken(self, name: str) -> Exception:
+        from docker import errors
+
+        try:
+            owner = self._engine.containers.get(name).labels.get(f"{LABEL}.home", "")
+        except errors.NotFound:
+            owner = self._config.home
+        if owner == self._config.home:
+            return TryAgain(f"someone else starts {name} just now", hint="look, then run again")
+        return _not_ours(f"container {name}", owner)
+
+    def _door(self) -> None:
+        """The volume in which listener and workers meet: in memory, so that no stale socket survives a reboot."""
+        options = {"type": "tmpfs", "device": "tmpfs", "o": "mode=1777,size=1m"}
+        name = f"{self._name}-door"
+        found = self._engine.volumes.create(name, driver="local", driver_opts=options, labels=self._whose)
+        owner = (found.attrs.get("Labels") or {}).get(f"{LABEL}.home", "")
+        if owner != self._config.home:
+            raise _not_ours(f"volume {name}", owner)
+
+    def _door_mount(self) -> Any:
+        from docker.types import Mount
+
+        return Mount(DOOR, f"{self._name}-door", type="volume", no_copy=True)
+
+    def _log_config(self) -> Any:
+        """The engine's own choice; its default alone would grow without end."""
+        from docker.types import LogConfig
+
+        driver = self._engine.info().get("LoggingDriver")
+        return LogConfig(type="json-file", config=LOGS) if driver == "json-file" else None
+
+
+def label(box: Container, name: str) -> str:
+    """One of our labels; empty when it has none of this name."""
+    return str(box.labels.get(f"{LABEL}.{name}", ""))
+
+
+def keep(box: Container) -> None:
+    """From now on the engine starts it again, when it ends by itself and after a reboot."""
+    box.update(restart_policy=KEEP)
+
+
+def kept(box: Container) -> bool:
+    """Whether `keep` was said of it: it has answered, and was not a trial."""
+    return bool(box.attrs["HostConfig"]["RestartPolicy"]["Name"] == KEEP["Name"])
+
+
+def job_of(box: Container) -> ServeJob:
+    """What it was told, as the settings said it."""
+    return codec.from_json(ServeJob, label(box, "settings").encode(), f"{box.name}: label {LABEL}.settings")
+
+
+def url_of(listener: Container) -> str | None:
+    """Where it is published, seen from this machine; None while it is not."""
+    published = (listener.attrs["NetworkSettings"]["Ports"] or {}).get(f"{PORT}/tcp")
+    if not published:
+        return None
+    host, port = published[0]["HostIp"], int(published[0]["HostPort"])
+    where = urlsplit(address())
+    if where.scheme != "unix" and host in {"0.0.0.0", "::", ""}:  # noqa: S104  (compared, not listened on)
+        host = where.hostname or host
+    return place.url(host or "0.0.0.0", port)  # noqa: S104
+
+
+def changes(job: ServeJob, box: Container, listener: Container) -> dict[str, str]:
+    """How they differ from `job`, by setting."""
+    url = url_of(listener)
+    runs = asdict(job_of(box)) | {"host": job_of(listener).host}
+    runs["port"] = urlsplit(url).port if url else job_of(listener).port
+    wanted = asdict(job) | ({} if job.port else {"port": runs["port"]})  # 0: any
+    return {name: f"{name} {runs[name]}, not {wanted[name]}" for name in wanted if runs[name] != wanted[name]}
+
+
+def no_port(job: ServeJob, said: str) -> ConfigError | None:
+    """What an engine that cannot publish the port means; None when it means something else."""
+    where, low = f"{job.host}:{job.port}", said.lower()
+    if "port is already allocated" in low or "address already in use" in low:
+        return ConfigError(
+            f"port {job.port} is in use ({where})",
+            hint="stop what listens there, or set [serving] port (or --port) to a free one",
+        )
+    if "cannot assign requested address" in low:
+        return ConfigError(f"{where}: the engine's machine has no such address", hint="set [serving] host")
+    return None
+
+
+def _settings(job: ServeJob) -> str:
+    return codec.to_json(job).decode()
+
+
+def _not_ours(what: str, owner: str) -> ConfigError:
+    whose = f"belongs to the project at {owner}" if owner else "is not ours"
+    return ConfigError(
+        f"{what} exists on this engine, and {whose}",
+        hint="give one of the two models another name, or stop that one's API",
+    )
+
+
+def _ip(host: str) -> str:
+    """The engine publishes at addresses, not at names."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return str(socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0])
+    except OSError:
+        raise ConfigError(f"[serving] host: {host!r} is not an address", hint='e.g. "127.0.0.1" or "0.0.0.0"') from None
+
+
+def _user() -> str:
+    """Ours, so that what only we may read in the registry can be read; never root."""
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{NOBODY}:{NOBODY}"
+
+
+def _owner() -> str:
+    uid, gid = _user().split(":")
+    return f"uid={uid},gid={gid}"
