@@ -1,0 +1,113 @@
+"""What a killed controller has left on the engine is removed by the next one of the same home.
+
+Containers and volumes carry two labels for this: the home, and their owner. An owner is a controller: a file in the
+home's cache that it holds locked while it lives. A lock that can be taken is a dead owner's. Nothing without both labels,
+and nothing of another home, is ever touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipelines.docker_engine import LABEL, labels, told
+from pipelines.runners.transport import FOLDER, OURS, RESULTS, fetch, remove
+from registry.errors import PipelineError
+from registry.files import write_new
+
+_TOKEN = re.compile(r"[0-9a-f]{16}")
+
+
+class Owner:
+    """The controller, as an owner of containers and volumes."""
+
+    def __init__(self, cache: Path) -> None:
+        self._owners = cache / "docker" / "owners"
+        self._owners.mkdir(parents=True, exist_ok=True)
+        self.home = _home(cache)
+        self.token = secrets.token_hex(8)
+        while (lock := _locked(self._owners / self.token, os.O_CREAT)) is None:
+            self.token = secrets.token_hex(8)  # a sweep has taken it for a dead one's, just before it was locked
+        self._lock = lock
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What all that is ours carries."""
+        return labels(home=self.home, owner=self.token)
+
+    def sweep(self, api: Any, say: Callable[[str], None]) -> None:
+        """Remove what dead owners of this home have left; checkpoints that only the engine has come back first."""
+        wanted = {"label": [f"{LABEL}.home={self.home}"]}
+        with told("looking for what killed runs have left"):
+            containers = api.containers(all=True, filters=wanted)
+            volumes = api.volumes(filters=wanted)["Volumes"] or []
+        dead = {each for each in map(_owner, (*containers, *volumes)) if self._is_dead(each)}
+        left = [each for each in containers if _owner(each) in dead]
+        porters = [each for each in left if f"{LABEL}.{FOLDER}" in each["Labels"]]
+        remove(api, [each["Id"] for each in left if each not in porters], [])
+        for each in porters:
+            _salvage(api, each["Id"], Path(each["Labels"][f"{LABEL}.{FOLDER}"]), say)
+        remove(api, [each["Id"] for each in porters], [each["Name"] for each in volumes if _owner(each) in dead])
+        for path in self._owners.iterdir():
+            if path.name != self.token and (lock := _locked(path)):
+                path.unlink(missing_ok=True)
+                os.close(lock)
+
+    def close(self) -> None:
+        """From now on the owner is dead."""
+        (self._owners / self.token).unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def _is_dead(self, token: str) -> bool:
+        if token == self.token or not _TOKEN.fullmatch(token):
+            return False
+        if not (self._owners / token).exists():
+            return True
+        lock = _locked(self._owners / token)
+        if lock:
+            os.close(lock)
+        return lock is not None
+
+
+def _locked(path: Path, flags: int = 0) -> int | None:
+    """A descriptor that holds the file locked; None when somebody else holds it, or it is gone."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o644)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink:
+            return fd
+    except BlockingIOError:
+        pass
+    os.close(fd)
+    return None
+
+
+def _home(cache: Path) -> str:
+    """A name for this home that no other home has, on whatever machine, and that a copy of it does not have."""
+    path = cache / "docker" / "home"
+    with contextlib.suppress(FileExistsError):
+        write_new(path, secrets.token_hex(16).encode())
+    return hashlib.sha256(path.read_bytes() + os.fsencode(cache.resolve())).hexdigest()[:24]
+
+
+def _owner(thing: dict[str, Any]) -> str:
+    return str((thing["Labels"] or {}).get(f"{LABEL}.owner", ""))
+
+
+def _salvage(api: Any, container: str, folder: Path, say: Callable[[str], None]) -> None:
+    """Bring checkpoints back from the volume of a killed run: the next try goes on from them."""
+    if not folder.is_dir():
+        return
+    say(f"taking over what a killed run has left on the engine for {folder}")
+    with contextlib.suppress(PipelineError), told("copying files from the engine"):  # then training starts anew
+        fetch(api, container, folder, OURS | RESULTS, 0, say)
