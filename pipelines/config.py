@@ -17,6 +17,8 @@ class Repositories:
     dataset: str
     tests: str
     branch: str = "main"
+    unimportant: tuple[str, ...] = ("*.md", "LICENSE", ".gitignore", ".github/*")
+    """Files that change no model, by name or, with a `/`, by path. A push of nothing else has nothing to find out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import Config, Repositories
+from pipelines.config import Config
 from registry.errors import ConfigError
 from registry.nouns import DIRECTION
 
@@ -266,7 +266,7 @@ def _absolute(config: Config, path: Path) -> Config:
         mail=mail,
         file=str(path),
         registry=dataclasses.replace(config.registry, url=url),
-        repositories=Repositories(**places, branch=config.repositories.branch),
+        repositories=dataclasses.replace(config.repositories, **places),
     )
 
 

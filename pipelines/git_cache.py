@@ -6,9 +6,10 @@ import fcntl
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TextIO
 
@@ -112,6 +113,12 @@ class Cache:
         commits = [Commit(sha, clean(author), clean(subject)) for sha, author, subject in rows]
         return Changes(what, tuple(commits[:most]), max(len(commits) - most, 0))
 
+    def content(self, url: str, commit: str, unimportant: Sequence[str]) -> str:
+        """A digest of the commit's files, names and bytes, without those that match a pattern in `unimportant`."""
+        listed = ask(["-c", "core.quotePath=true", "ls-tree", "-r", "--full-tree", commit], cwd=self._repository(url))
+        kept = [row for row in listed.splitlines() if not _matches(row.partition("\t")[2].strip('"'), unimportant)]
+        return hashlib.sha256("\n".join(kept).encode()).hexdigest()
+
     def older(self, url: str, commit: str, than: str) -> bool:
         """Whether `than` came after `commit`, by their history; False when that is not known here."""
         try:
@@ -162,6 +169,11 @@ class Cache:
                 for left in repository.glob(place):
                     left.unlink(missing_ok=True)
             yield repository
+
+
+def _matches(path: str, patterns: Sequence[str]) -> bool:
+    name = path.rpartition("/")[2]
+    return any(fnmatchcase(path if "/" in each else name, each) for each in patterns)
 
 
 def _take(lock: TextIO) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.context import Context
+from pipelines.flow import Enough
 from pipelines.git import at_once
 from pipelines.git_cache import Changes
 from pipelines.runs import RunFolder
+from pipelines.unchanged import fingerprint, known_already
 from registry import candidates, codec
 
 
@@ -16,21 +18,30 @@ class Fetched:
     """What is new in each repository since the version that is live (or, without one, the newest candidate)."""
 
     changes: tuple[Changes, ...]
+    files: str = ""
+    """A digest of all files that matter, see `pipelines.unchanged`."""
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """Write `sources/<name>` and `fetched.json`; raises ConfigError or TryAgain, naming the repository."""
+    """Write `sources/<name>` and `fetched.json`; raises ConfigError or TryAgain, naming the repository, and Enough when
+    an earlier run has found out all that there is to find out about these files."""
     run = folder.run
     since = run.parent or run.candidate
     before = candidates.card(context.store, run.model, since).sources if since else None
 
+    contents: dict[str, str] = {}
+
     def bring(name: str) -> Changes:
         url, commit = context.url(name), getattr(run.sources, name)
         context.git.bring(url, commit, name, folder.sources / name)
+        contents[name] = context.git.content(url, commit, context.config.repositories.unimportant)
         return context.git.changes(url, getattr(before, name) if before else None, commit, name)
 
     changes = tuple(at_once(bring, ("code", "dataset", "tests")))
-    codec.save(Fetched(changes), folder.root / "fetched.json")
+    files = fingerprint(contents)
+    codec.save(Fetched(changes, files), folder.root / "fetched.json")
+    if known := known_already(context, folder, files):
+        raise Enough(f"nothing that matters is new; {known}")
     return (
         ", ".join(f"{each.repository} “{each.commits[0].subject}”" for each in changes if each.commits) or "no change"
     )

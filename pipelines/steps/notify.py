@@ -25,6 +25,8 @@ from registry.nouns import Acceptance, Evaluation, Verdict
 def main(context: Context, folder: RunFolder) -> str:
     """Post one mail per run and outcome, and deliver all that waits in the outbox; tells what became of it."""
     outbox = context.home / "outbox"
+    if (fetched := folder.record("fetch")) and fetched.outcome == "enough":
+        return "no mail: nothing is new"
     files = post(compose(_facts(context, folder)), outbox)
     delivery = deliver(outbox, context.config.mail, secret("SMTP_PASSWORD", os.environ))
     places = [path for each in files for path in (each, outbox / "sent" / each.name, outbox / "failed" / each.name)]

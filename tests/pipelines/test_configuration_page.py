@@ -32,7 +32,7 @@ def settings_on_page():
 
 
 def test_the_page_lists_exactly_the_settings():
-    repositories = {("repositories", name) for name in ("code", "dataset", "tests", "branch")}
+    repositories = {("repositories", name) for name in ("code", "dataset", "tests", "branch", "unimportant")}
     assert set(settings_on_page()) == set(settings_in_code()) | repositories
 
 
