@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +20,9 @@ from werkzeug.exceptions import HTTPException
 
 from serving.body import Limits, read_inputs
 from serving.faults import Refused
+from serving.metrics import Metrics
 from serving.model import Model
+from serving.numbers import Board, Tally
 from serving.pages import Page, describe, example_body
 
 if TYPE_CHECKING:
@@ -44,8 +47,14 @@ class Holder(Protocol):
         """Why the newest release is not served; empty when it is, or when there is none."""
 
 
-def create_app(holder: Holder, name: str, limits: Limits, workers: Callable[[], dict[str, Any]]) -> Flask:
-    """The app for the model `name`; `workers` gives `workers`, the status of each process, and how many are `expected`."""
+def create_app(
+    holder: Holder, name: str, limits: Limits, workers: Callable[[], dict[str, Any]], tally: Tally | None = None
+) -> Flask:
+    """The app for the model `name`; `workers` gives `workers`, the status of each process, and how many are `expected`.
+
+    Requests are counted in `tally`; without one they are counted, too, but alone.
+    """
+    tally = tally or Board().tally(0)
     app = Flask("serving", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.body
     app.config["MAX_FORM_MEMORY_SIZE"] = limits.body
@@ -55,17 +64,20 @@ def create_app(holder: Holder, name: str, limits: Limits, workers: Callable[[], 
         model = _current(holder, name)
         environ[RELEASE], environ[VERSION] = model.release, model.card.version
         inputs, rows = read_inputs(environ, model, limits)
+        predictions = model.predict(inputs, rows)
+        length = environ.get("CONTENT_LENGTH")
+        tally.predicted(int(length) if length else None, predictions)
         return _json(
             {
                 "model": model.card.model,
                 "version": model.card.version,
                 "release": model.release,
                 "request_id": environ[REQUEST_ID],
-                "predictions": model.predict(inputs, rows),
+                "predictions": predictions,
             }
         )
 
-    _wrap(app, predict)
+    _wrap(app, predict, tally)
 
     @app.post("/predict")
     def refused() -> Response:
@@ -107,6 +119,13 @@ def create_app(holder: Holder, name: str, limits: Limits, workers: Callable[[], 
             | workers()
         )
 
+    metrics = Metrics(tally.board, name, workers)
+
+    @app.get("/metrics")
+    def numbers() -> Response:
+        body, kind = metrics.page(request.headers.get("Accept", ""))
+        return Response(body, content_type=kind)
+
     return app
 
 
@@ -120,8 +139,8 @@ def _json(body: dict[str, Any]) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _wrap(app: Flask, predict: Callable[[WSGIEnvironment], bytes]) -> None:
-    """Around the app: an id for every request, its own or the client's, in every response; and predictions.
+def _wrap(app: Flask, predict: Callable[[WSGIEnvironment], bytes], tally: Tally) -> None:
+    """Around the app: an id for every request, its own or the client's, in every response; counting; predictions.
 
     Not in Flask's hooks and routes: its way to a view and back takes longer than a small model. What `predict` raises
     is told by Flask all the same.
@@ -129,23 +148,31 @@ def _wrap(app: Flask, predict: Callable[[WSGIEnvironment], bytes]) -> None:
     inner, process, count = app.wsgi_app, os.urandom(10).hex(), itertools.count(1)
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        began, code = time.perf_counter(), ""
+        tally.begins()
         given = environ.get("HTTP_X_REQUEST_ID", "")
         name = given if given and ID.fullmatch(given) else f"{process}-{next(count):x}"
         environ[REQUEST_ID] = name
         own = [("X-Request-Id", name), ("X-Content-Type-Options", "nosniff")]
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            nonlocal code
+            code = status[:3]
             return start_response(status, headers + own, *rest)
 
-        if environ["PATH_INFO"] == "/predict" and environ["REQUEST_METHOD"] == "POST":
-            try:
-                data = predict(environ)
-            except Exception as error:  # noqa: BLE001  (Flask's error handlers sort it out)
-                environ[FAULT] = error
-            else:
-                start("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(data)))])
-                return [data]
-        return inner(environ, start)
+        path = environ["PATH_INFO"]
+        try:
+            if path == "/predict" and environ["REQUEST_METHOD"] == "POST":
+                try:
+                    data = predict(environ)
+                except Exception as error:  # noqa: BLE001  (Flask's error handlers sort it out)
+                    environ[FAULT] = error
+                else:
+                    start("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(data)))])
+                    return [data]
+            return inner(environ, start)
+        finally:
+            tally.ends(path, code, time.perf_counter() - began)
 
     app.wsgi_app = serve  # type: ignore[method-assign]  # Flask's documented way
 

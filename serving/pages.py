@@ -49,7 +49,14 @@ def describe(model: Model, url: str, max_body: int, max_instances: int) -> Page:
         "send": _send(model),
         "curl": curl,
         "limits": {"body_bytes": max_body, "instances": max_instances},
-        "pages": ["POST /predict", "GET /example", "GET /version", "GET /health/live", "GET /health/ready"],
+        "pages": [
+            "POST /predict",
+            "GET /example",
+            "GET /version",
+            "GET /health/live",
+            "GET /health/ready",
+            "GET /metrics",
+        ],
     }
     return Page(facts, _html(facts))
 

@@ -29,7 +29,8 @@ from registry.errors import ConfigError
 from serving import place, status
 from serving.door import Door
 from serving.job import ServeJob
-from serving.shares import Shares
+from serving.numbers import Board
+from serving.shares import SLOTS, Shares
 
 BACKLOG = 2048
 KEEPALIVE = 15  # seconds a connection may idle between two requests
@@ -94,7 +95,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, job: ServeJob, folder: Path, bind: str, listener: str = "") -> None:
         """`bind` is gunicorn's; `listener` the path of serving.listener's Unix socket, if requests come from there."""
         self._job, self._folder, self._bind, self._listener = job, folder, bind, listener
-        self._shares = Shares()
+        self._shares, self._board = Shares(), Board(SLOTS)
         super().__init__()
         self._refuse()
 
@@ -153,10 +154,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self._job.model,
             limits,
             lambda: {"expected": self._job.workers, "workers": status.read_all(workers)},
+            self._board.tally(self._share.slot),
         )
 
     def _worker_comes(self, _server: Any, worker: Any) -> None:
-        worker.share = self._shares.take()
+        worker.share = self._share = self._shares.take()
 
     def _worker_begins(self, worker: Any) -> None:
         """Let a new worker take requests when it has its model, or after a while without, so that it can say why."""
@@ -175,6 +177,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def _worker_ended(self, _server: Any, worker: Any) -> None:
         self._shares.give_back(worker.share)
+        self._board.ended(worker.share.slot)
         status.forget(self._folder / "workers", worker.pid)
 
 

@@ -1,0 +1,122 @@
+"""What the workers count, in memory that all of them share.
+
+Each adds to a row of its own, and whoever is asked sums them up. A row stays when its worker ends, however it does, and
+its successor goes on with it: no count ever goes back while the server runs, and nothing is left on a disk. There is a
+fixed set of numbers, so no client can make more of them.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+ROUTES = ("/predict", "/", "/example", "/version", "/health/live", "/health/ready", "/metrics", "other")
+STATUSES = ("200", "400", "404", "405", "413", "415", "500", "503", "other")
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)
+INSTANCES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
+"""Of the class that was answered."""
+
+_ROUTE = {name: i for i, name in enumerate(ROUTES)}
+_STATUS = {name: i for i, name in enumerate(STATUSES)}
+_STEP = len(SECONDS) + 2  # a histogram is a count per bucket, one beyond the last, and the sum of the values
+_REQUESTS = 1  # the number of requests in flight comes first
+_SECONDS = _REQUESTS + len(ROUTES) * len(STATUSES)
+_BYTES = _SECONDS + len(ROUTES) * _STEP
+_INSTANCES = _BYTES + len(BYTES) + 2
+_CONFIDENCE = _INSTANCES + len(INSTANCES) + 2
+WIDTH = _CONFIDENCE + len(CONFIDENCE) + 2
+
+Histogram = tuple[list[float], float]
+"""The count in each bucket, the last one without a bound, and the sum of all values."""
+
+
+class Board:
+    """A row of numbers for each of `rows` workers. Made in the master, before workers are forked."""
+
+    def __init__(self, rows: int = 1) -> None:
+        memory = memoryview(mmap.mmap(-1, 8 * WIDTH * rows)).cast("d")
+        self._rows = [memory[WIDTH * i : WIDTH * (i + 1)] for i in range(rows)]
+
+    def tally(self, row: int) -> Tally:
+        """For the worker that has this row now. A worker too many gets one that nobody else sees."""
+        return Tally(self, self._rows[row] if row < len(self._rows) else Board()._rows[0])  # noqa: SLF001
+
+    def ended(self, row: int) -> None:
+        """The worker is gone, and so are the requests that it was answering; called in the master."""
+        if row < len(self._rows):
+            self._rows[row][0] = 0
+
+    def totals(self) -> Totals:
+        """The sums over all workers."""
+        return Totals([sum(each) for each in zip(*self._rows, strict=True)])
+
+
+class Tally:
+    """Counts for one worker, for all of its threads."""
+
+    def __init__(self, board: Board, row: memoryview[float]) -> None:
+        self.board = board
+        self._row = row
+        self._lock = threading.Lock()
+
+    def begins(self) -> None:
+        """A request has come."""
+        with self._lock:
+            self._row[0] += 1
+
+    def ends(self, path: str, status: str, seconds: float) -> None:
+        """It was answered."""
+        route, row = _ROUTE.get(path, len(ROUTES) - 1), self._row
+        request = _REQUESTS + route * len(STATUSES) + _STATUS.get(status, len(STATUSES) - 1)
+        first = _SECONDS + route * _STEP
+        bucket = first + bisect_left(SECONDS, seconds)
+        with self._lock:
+            row[0] -= 1
+            row[request] += 1
+            row[bucket] += 1
+            row[first + _STEP - 1] += seconds
+
+    def predicted(self, size: int | None, predictions: Sequence[dict[str, Any]]) -> None:
+        """It had a body of `size` bytes, None: nobody said how many, and was answered with `predictions`."""
+        row, count = self._row, len(predictions)
+        known: list[Any] = [each.get("probability") for each in predictions]
+        with self._lock:
+            if size is not None:
+                row[_BYTES + bisect_left(BYTES, size)] += 1
+                row[_BYTES + len(BYTES) + 1] += size
+            row[_INSTANCES + bisect_left(INSTANCES, count)] += 1
+            row[_INSTANCES + len(INSTANCES) + 1] += count
+            if known[0] is None or isinstance(known[0], dict):  # no classes, or an output of that name
+                return
+            for each in known:
+                value = min(float(each), 1.0)  # it may be a rounding more
+                row[_CONFIDENCE + bisect_left(CONFIDENCE, value)] += 1
+                row[_CONFIDENCE + len(CONFIDENCE) + 1] += value
+
+
+class Totals:
+    """The numbers of all workers at one moment."""
+
+    def __init__(self, numbers: list[float]) -> None:
+        self._numbers = numbers
+        self.in_flight = numbers[0]
+        self.bytes = self._histogram(_BYTES, len(BYTES))
+        self.instances = self._histogram(_INSTANCES, len(INSTANCES))
+        self.confidence = self._histogram(_CONFIDENCE, len(CONFIDENCE))
+
+    def requests(self) -> dict[tuple[str, str], float]:
+        """How many requests there were, by route and status."""
+        keys = [(route, status) for route in ROUTES for status in STATUSES]
+        return dict(zip(keys, self._numbers[_REQUESTS:_SECONDS], strict=True))
+
+    def seconds(self) -> dict[str, Histogram]:
+        """How long they took, by route."""
+        return {route: self._histogram(_SECONDS + i * _STEP, len(SECONDS)) for i, route in enumerate(ROUTES)}
+
+    def _histogram(self, first: int, bounds: int) -> Histogram:
+        return self._numbers[first : first + bounds + 1], self._numbers[first + bounds + 1]

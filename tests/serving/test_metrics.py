@@ -1,0 +1,229 @@
+"""`GET /metrics`: the numbers of all workers, whichever answers, and whatever becomes of one."""
+
+import json
+import os
+import signal
+import threading
+from io import BytesIO
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from serving_parts import Client, ask
+
+from serving import golive
+from serving.numbers import ROUTES, STATUSES, Board
+
+PICTURE = [[0] * 8] * 8
+BODY = json.dumps({"instances": [PICTURE]})
+
+
+def numbers(text, parse=parse_text):
+    """Every sample by its name and labels: `found["trainyard_requests_total", "/predict", "200"]`."""
+    return {(sample.name, *sample.labels.values()): sample.value for family in parse(text) for sample in family.samples}
+
+
+def scrape(url):
+    status, headers, body = ask(url, "GET", "/metrics")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    return numbers(body.decode())
+
+
+def counted(found):
+    """What may never go back."""
+    return {key: value for key, value in found.items() if key[0].endswith(("_total", "_count", "_bucket", "_sum"))}
+
+
+@pytest.fixture
+def api(clients):
+    return clients("digits")
+
+
+def page(api, **headers):
+    return api.get("/metrics", headers=headers)
+
+
+class TestPage:
+    def test_what_was_asked_and_answered_is_counted_by_route_and_status(self, api):
+        api.post("/predict", data=BODY)
+        api.post("/predict", data=BODY)
+        api.post("/predict", data="{")
+        api.get("/health/live")
+        api.get("/predict")
+        found = numbers(page(api).text)
+        requests = {key[1:]: value for key, value in found.items() if key[0] == "trainyard_requests_total"}
+        assert requests == {
+            ("/predict", "200"): 2,
+            ("/predict", "400"): 1,
+            ("/predict", "405"): 1,
+            ("/health/live", "200"): 1,
+        }
+        assert found["trainyard_request_seconds_count", "/predict"] == 4
+        assert found["trainyard_requests_in_flight",] == 1, "the one that asks"
+
+    def test_size_number_of_samples_and_confidence_are_those_of_the_predictions(self, api):
+        body = json.dumps({"instances": [PICTURE] * 3})
+        answer = api.post("/predict", data=body).get_json()
+        api.post("/predict", data="{")
+        found = numbers(page(api).text)
+        assert found["trainyard_predict_body_bytes_count",] == 1
+        assert found["trainyard_predict_body_bytes_sum",] == len(body)
+        assert found["trainyard_predict_instances_sum",] == 3
+        assert found["trainyard_predict_instances_bucket", "2.0"] == 0
+        assert found["trainyard_predict_instances_bucket", "5.0"] == 1
+        assert found["trainyard_confidence_count",] == 3
+        expected = sum(each["probability"] for each in answer["predictions"])
+        assert found["trainyard_confidence_sum",] == pytest.approx(expected, abs=1e-5)
+
+    @pytest.mark.parametrize(
+        ("kind", "body"),
+        [
+            ("recurrent", [[[0, 0]] * 5]),
+            ("price", [{"size": 1, "rooms": 1}]),
+            ("pair", [{"left": [0] * 2, "right": [0] * 3}]),
+        ],
+    )
+    def test_models_without_probabilities_have_no_confidence(self, clients, kind, body):
+        api = clients(kind)
+        assert api.post("/predict", json={"instances": body}).status_code == 200
+        assert numbers(page(api).text)["trainyard_confidence_count",] == 0
+
+    def test_a_body_in_chunks_has_no_size_that_is_known(self, api):
+        sent = {
+            "headers": {"Transfer-Encoding": "chunked"},
+            "environ_overrides": {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
+        }
+        assert api.post("/predict", input_stream=BytesIO(BODY.encode()), **sent).status_code == 200
+        found = numbers(page(api).text)
+        assert (found["trainyard_predict_instances_count",], found["trainyard_predict_body_bytes_count",]) == (1, 0)
+
+    def test_no_client_can_make_more_series(self, api):
+        before = len(numbers(page(api).text))
+        for i in range(50):
+            api.get(f"/{i}")
+            api.open(f"/{i}", method=f"M{i}")
+            api.post("/predict", data=BODY, headers={"X-Request-Id": f"id-{i}"})
+        after = numbers(page(api).text)
+        assert after["trainyard_requests_total", "other", "404"] == 100
+        # 404 and the page itself are two series more, each with its histogram
+        assert len(after) - before <= 2 * (1 + 18)
+
+    def test_openmetrics_is_spoken_to_those_who_ask_for_it(self, api):
+        api.post("/predict", data=BODY)
+        answer = page(api, Accept="application/openmetrics-text; version=1.0.0")
+        assert answer.content_type.startswith("application/openmetrics-text")
+        assert numbers(answer.text, parse_openmetrics)["trainyard_requests_total", "/predict", "200"] == 1
+
+
+class TestBoard:
+    def test_threads_of_one_worker_lose_nothing(self):
+        board = Board(2)
+        tally = board.tally(1)
+
+        def count():
+            for _ in range(2000):
+                tally.begins()
+                tally.predicted(10, [{"probability": 0.5}])
+                tally.ends("/predict", "200", 0.003)
+
+        threads = [threading.Thread(target=count) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        totals = board.totals()
+        assert totals.in_flight == 0
+        assert totals.requests()["/predict", "200"] == 8000
+        assert sum(totals.seconds()["/predict"][0]) == sum(totals.confidence[0]) == 8000
+        assert totals.bytes[1] == 80000
+
+    def test_what_a_dead_worker_was_answering_is_not_in_flight_and_its_counts_stay(self):
+        board = Board(1)
+        tally = board.tally(0)
+        tally.begins()
+        tally.ends("/predict", "200", 1)
+        tally.begins()
+        board.ended(0)
+        assert board.totals().in_flight == 0
+        successor = board.tally(0)
+        successor.begins()
+        successor.ends("/predict", "200", 1)
+        assert board.totals().requests()["/predict", "200"] == 2
+
+    def test_every_route_and_status_has_its_place(self):
+        board = Board()
+        tally = board.tally(0)
+        for i, route in enumerate(ROUTES):
+            for status in STATUSES[: i + 1]:
+                tally.begins()
+                tally.ends(route, status, 99)
+        totals = board.totals()
+        assert sum(totals.requests().values()) == sum(range(1, len(ROUTES) + 1))
+        assert {route: sum(found[0]) for route, found in totals.seconds().items()} == {
+            route: i for i, route in enumerate(ROUTES, start=1)
+        }
+        assert totals.seconds()["/"] == ([0] * 15 + [2], 198)
+        assert (sum(totals.bytes[0]), sum(totals.confidence[0])) == (0, 0)
+
+    def test_a_worker_without_a_row_harms_nobody(self):
+        board = Board(1)
+        board.tally(5).begins()
+        board.ended(5)
+        assert board.totals().in_flight == 0
+
+
+def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_killed(shelf, start, until):
+    shelf.release(shelf.put("digits"))
+    url, _ = start(shelf, workers=2)
+    golive.await_release(url, 1, 20)
+    for _ in range(20):  # on connections of their own, so that both workers have some
+        ask(url, "POST", "/predict", BODY)
+    found = scrape(url)
+    assert found["trainyard_requests_total", "/predict", "200"] == 20
+    assert found["trainyard_model_info", "m", "1", "1"] == 2
+    assert found["trainyard_workers", "ready"] == found["trainyard_workers_expected",] == 2
+
+    before, pids = counted(found), {each["pid"] for each in golive.version(url)["workers"]}
+    for _ in range(2):  # each of the two, and what came in its place
+        os.kill(golive.version(url)["workers"][0]["pid"], signal.SIGKILL)
+        for _ in range(20):
+            try:
+                found = scrape(url)
+            except OSError:  # it went to the dead one
+                continue
+            assert all(counted(found)[key] >= value for key, value in before.items())
+            before = counted(found)
+        until(lambda: len(golive.version(url)["workers"]) == 2)
+    golive.await_release(url, 1, 20)
+    assert {each["pid"] for each in golive.version(url)["workers"]} != pids
+    for _ in range(20):
+        ask(url, "POST", "/predict", BODY)
+    found = scrape(url)
+    assert found["trainyard_requests_total", "/predict", "200"] == 40
+    assert found["trainyard_requests_in_flight",] == 1
+
+    shelf.release(shelf.put("digits2"))
+    golive.await_release(url, 2, 20)
+    assert scrape(url)["trainyard_model_info", "m", "2", "2"] == 2
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_request_leaves_none_in_flight(shelf, start, until):
+    shelf.release(shelf.put("digits"))
+    url, _ = start(shelf, workers=1)
+    golive.await_release(url, 1, 20)
+    with Client(url) as client:
+        connection = client._connection
+        connection.putrequest("POST", "/predict")
+        connection.putheader("Content-Length", "100")
+        connection.endheaders(b"{")
+        until(lambda: scrape(url)["trainyard_requests_in_flight",] == 2)
+        os.kill(golive.version(url)["workers"][0]["pid"], signal.SIGKILL)
+
+        def alone():
+            try:
+                return scrape(url)["trainyard_requests_in_flight",] == 1
+            except OSError:
+                return False
+
+        until(alone)
