@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipelines import datasets
 from pipelines.context import Context
 from pipelines.flow import Enough
 from pipelines.git import at_once
@@ -33,7 +34,10 @@ def main(context: Context, folder: RunFolder) -> str:
 
     def bring(name: str) -> Changes:
         url, commit = context.url(name), getattr(run.sources, name)
-        context.git.bring(url, commit, name, folder.sources / name)
+        if name == "dataset":
+            datasets.check_out(context, folder)
+        else:
+            context.git.bring(url, commit, name, folder.sources / name)
         contents[name] = context.git.content(url, commit, context.config.repositories.unimportant)
         return context.git.changes(url, getattr(before, name) if before else None, commit, name)
 

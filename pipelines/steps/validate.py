@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines import datasets
 from pipelines.context import Context
 from pipelines.runners import Job
 from pipelines.runs import RunFolder
@@ -22,9 +23,14 @@ def main(context: Context, folder: RunFolder) -> str:
 
 
 def prepare(context: Context, folder: RunFolder) -> Validation:
-    """Check the dataset and write its splits, by a worker; raises ConfigError with the faults."""
+    """Check the dataset and write its splits, by a worker, unless that was done for another run; raises ConfigError
+    with the faults."""
     job = folder.job("validate")
     codec.save(PrepareJob(dataset=context.url("dataset").rstrip("/").rpartition("/")[2]), job / "job.json")
+    key = datasets.key_of(context, folder, "validate")
+    if datasets.find(context, folder, "validate", key):
+        context.progress.note("these data were prepared before, for another run")
+        return codec.read(Validation, job / "result.json")
     inputs = {"dataset": folder.sources / "dataset"}
     context.work(Job("validate", ("training.prepare",), job, context.limits(), inputs, run=folder.run.id))
     found = codec.read(Validation, job / "result.json")
@@ -40,6 +46,7 @@ def prepare(context: Context, folder: RunFolder) -> Validation:
                 f"see {folder.outputs('validate')}/validation.json",
             ),
         )
+    datasets.keep(context, folder, "validate", key)
     return found
 
 
@@ -52,6 +59,9 @@ def _expectations(context: Context, folder: RunFolder) -> str:
     index = folder.outputs("validate") / "index.parquet"
     inputs = {"dataset": dataset} | ({"index": index} if index.exists() else {})
     (job / "job.json").write_text("{}", encoding="utf-8")
+    key = datasets.key_of(context, folder, "expectations")
+    if datasets.find(context, folder, "expectations", key):
+        return _hold(codec.read(TestReport, job / "result.json"))
     module = ("training.expectations",)
     context.work(Job("expectations", module, job, context.limits(), inputs, run=folder.run.id))
     report = codec.read(TestReport, job / "result.json")
@@ -63,4 +73,9 @@ def _expectations(context: Context, folder: RunFolder) -> str:
         raise ConfigError(
             f"expectations.json: {' | '.join(parts)}", hint=f"see {folder.outputs('expectations')}/junit.xml"
         )
+    datasets.keep(context, folder, "expectations", key)
+    return _hold(report)
+
+
+def _hold(report: TestReport) -> str:
     return f"{len(report.cases)} expectations hold"

@@ -1,0 +1,112 @@
+"""The files of a dataset commit and its prepared splits: made once, then shared by all runs about that commit.
+
+What is shared is found by all that went into it: the commit, the job, the code that prepares it and the packages or the
+image in which that ran. So a push to the code repository reads no picture again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipelines.context import Context
+from pipelines.flow import decided
+from pipelines.git_cache import AS_COMMITTED
+from pipelines.runs import RunFolder
+from pipelines.shelf import Shelf, point
+from registry.errors import PipelineError
+
+ROOMS = ("training", "registry")  # whose code makes the splits
+
+
+def check_out(context: Context, folder: RunFolder) -> None:
+    """Write, or find, the dataset's files as `sources/dataset`; raises as `Cache.bring` does."""
+    url, commit, target = context.url("dataset"), folder.run.sources.dataset, folder.sources / "dataset"
+    shelf = _shelf(context, "files")
+    if not target.is_dir() and shelf.serves(folder.root):
+        key = _digest(commit, *AS_COMMITTED)
+        content = shelf.find(key, folder.root) or shelf.put(
+            key, folder.root, lambda into: context.git.bring(url, commit, "dataset", into / "files")
+        )
+        point(target, content / "files")
+    context.git.bring(url, commit, "dataset", target)
+
+
+def find(context: Context, folder: RunFolder, job: str, key: str) -> bool:
+    """Whether the outputs and the result of `job` are kept under `key`; then they stand in its folder as if just made."""
+    shelf = _shelf(context, job)
+    content = shelf.find(key, folder.root) if shelf.serves(folder.root) else None
+    if content:
+        _lay_out(content, folder.job(job))
+    return content is not None
+
+
+def keep(context: Context, folder: RunFolder, job: str, key: str) -> None:
+    """Keep the outputs and the result of `job` for other runs. They still stand in its folder, as links."""
+    shelf, made = _shelf(context, job), folder.job(job)
+    if not shelf.serves(folder.root):
+        return
+
+    def move(into: Path) -> None:
+        (made / "result.json").rename(into / "result.json")  # first: from now on the job is not done
+        (made / "outputs").rename(into / "outputs")
+
+    _lay_out(shelf.put(key, folder.root, move), made)
+
+
+def key_of(context: Context, folder: RunFolder, job: str) -> str:
+    """What decides the outputs of `job`, which has its `job.json`: no two different outputs have the same key."""
+    image = context.runner.image(None, context.tell)
+    made_by = [image] if image else _packages()
+    description = (folder.job(job) / "job.json").read_text(encoding="utf-8")
+    return _digest(folder.run.sources.dataset, *AS_COMMITTED, job, description, context.runner.name, _code(), *made_by)
+
+
+def _lay_out(content: Path, made: Path) -> None:
+    outputs = made / "outputs"
+    if outputs.is_symlink():
+        outputs.unlink()
+    outputs.mkdir(exist_ok=True)
+    for each in (content / "outputs").iterdir():
+        if each.is_dir():
+            point(outputs / each.name, each)
+        else:
+            (outputs / each.name).unlink(missing_ok=True)
+            shutil.copyfile(each, outputs / each.name, follow_symlinks=False)
+    shutil.copyfile(content / "result.json", made / ".result.json")
+    (made / ".result.json").rename(made / "result.json")  # last: now the job is done
+
+
+def _shelf(context: Context, name: str) -> Shelf:
+    return Shelf(context.home.absolute() / "datasets" / name, _over)
+
+
+def _over(root: Path) -> bool:
+    try:
+        return decided(RunFolder(root)) is not None
+    except PipelineError:  # its records are damaged: it cannot go on
+        return True
+
+
+def _code() -> str:
+    """The code that prepares, byte by byte: who changes it need not remember a version number."""
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
+            digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _packages() -> list[str]:
+    """What is installed beside NumPy, with versions, by one look into that folder."""
+    numpy = find_spec("numpy")
+    assert numpy
+    assert numpy.origin
+    return sorted(each for each in os.listdir(Path(numpy.origin).parents[1]) if each.endswith("-info"))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

@@ -1,0 +1,171 @@
+"""What a dataset commit gives (its files, its prepared splits) is made once and kept for the runs that follow.
+
+    <shelf>/<key>-<8 digits>/content/…     the files, read-only
+    <shelf>/<key>-<8 digits>/state.json    the boot in which they were made, and a digest of all names, sizes and times
+    <shelf>/<key>-<8 digits>/users/…       which runs point here
+
+An entry is filled under a hidden name and then renamed: it is whole or absent. Before it is given to a run it is
+compared with its `state.json`; one that was changed, or made before the machine was last started (a power cut may have
+taken bytes that were not on disk yet), is passed over and made again. That finds carelessness, not malice: a worker
+that runs as a process of our own user may write wherever we may.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+FREE, HELD = 3, 10  # entries that stay: of those that no unfinished run points to, and of the others
+ABANDONED = 24 * 3600  # seconds after which what a killed process left half made is removed
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Shelf:
+    """Entries by key. Those used last stay, and more of those that unfinished runs point to. A run whose entry was
+    swept makes it again."""
+
+    def __init__(self, folder: Path, decided: Callable[[Path], bool]) -> None:
+        """`decided` says of a run's folder whether the run has ended and needs its data no more."""
+        self.folder = folder
+        self._decided = decided
+
+    def serves(self, run: Path) -> bool:
+        """Whether `run` lies on the same disk, so that names in one can be names in the other."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return run.stat().st_dev == self.folder.stat().st_dev
+
+    def find(self, key: str, run: Path) -> Path | None:
+        """The content kept under `key`, now held for `run`; None when there is none, or none that is as it was made."""
+        with self._locked():
+            found = sorted(self.folder.glob(f"{key}-*"), key=_used, reverse=True)
+            for entry in found:
+                _hold(entry, run)
+        given = next((each for each in found if _state(each / "content") == _kept_state(each)), None)
+        for entry in found:
+            if entry != given:
+                _let_go(entry, run)
+        return given / "content" if given else None
+
+    def put(self, key: str, run: Path, fill: Callable[[Path], None]) -> Path:
+        """Keep what `fill(folder)` puts into the folder, under `key`, held for `run`; gives the content.
+
+        Raises what `fill` raises. Of two who put the same at once both keep theirs, until one is swept.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        entry = self.folder / f"{key}-{secrets.token_hex(4)}"
+        unfinished = self.folder / f".unfinished-{entry.name}"
+        try:
+            (unfinished / "content").mkdir(parents=True)
+            fill(unfinished / "content")
+            _protect(unfinished / "content")
+            (unfinished / "state.json").write_text(json.dumps(_state(unfinished / "content")), encoding="ascii")
+            _hold(unfinished, run)
+            unfinished.rename(entry)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        self.sweep()
+        return entry / "content"
+
+    def sweep(self) -> None:
+        """Remove what was not used for long, and what killed processes left."""
+        with self._locked():
+            entries = sorted(self.folder.glob("[!.]*"), key=_used, reverse=True)
+            held = [each for each in entries if self._in_use(each)]
+            free = [each for each in entries if each not in held]
+            for entry in held[HELD:] + free[FREE:]:
+                entry.rename(self.folder / f".gone-{entry.name}")
+        for left in (*self.folder.glob(".gone-*"), *self.folder.glob(".unfinished-*")):
+            with contextlib.suppress(FileNotFoundError):
+                if left.name.startswith(".gone-") or left.stat().st_mtime < time.time() - ABANDONED:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    def _in_use(self, entry: Path) -> bool:
+        runs = [Path(each.read_text(encoding="utf-8")) for each in (entry / "users").iterdir() if each.stat().st_size]
+        return any((run / "run.json").exists() and not self._decided(run) for run in runs)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Between finding an entry and holding it nobody sweeps. The kernel lets go when the holder dies."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def point(link: Path, target: Path) -> None:
+    """Make `link` a symbolic link to `target`, in place of what a killed try has left there."""
+    if link.is_dir() and not link.is_symlink():
+        shutil.rmtree(link)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    new = link.with_name(f".new-{link.name}")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target.resolve())
+    new.rename(link)
+
+
+def _hold(entry: Path, run: Path) -> None:
+    (entry / "users").mkdir(exist_ok=True)
+    _user(entry, run).write_text(str(run.resolve()), encoding="utf-8")
+    os.utime(entry / "users")
+
+
+def _let_go(entry: Path, run: Path) -> None:
+    _user(entry, run).unlink(missing_ok=True)
+
+
+def _user(entry: Path, run: Path) -> Path:
+    return entry / "users" / hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
+
+
+def _used(entry: Path) -> int:
+    """When a run last asked for it."""
+    try:
+        return (entry / "users").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _kept_state(entry: Path) -> object:
+    try:
+        return json.loads((entry / "state.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _state(folder: Path) -> dict[str, str]:
+    """What must not have changed: the boot, and all names, inodes, sizes and times of change below `folder`."""
+    digest = hashlib.sha256()
+    for name, status in _walk(folder):
+        said = f"{name}\0{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
+        digest.update(said.encode(errors="surrogateescape"))
+    boot = BOOT.read_text(encoding="ascii").strip() if BOOT.exists() else ""
+    return {"boot": boot, "files": digest.hexdigest()}
+
+
+def _protect(folder: Path) -> None:
+    """Nobody writes to these files by mistake; folders stay writable, so that `rm -r` is enough to remove them."""
+    for name, status in _walk(folder):
+        if status.st_mode & 0o222 and not name.endswith("/"):
+            os.chmod(f"{folder}/{name}", status.st_mode & 0o555)
+
+
+def _walk(folder: Path, inside: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Every name below `folder`, folders with a slash at the end, in a fixed order."""
+    with os.scandir(f"{folder}/{inside}") as found:
+        entries = sorted(found, key=lambda each: each.name)
+    for entry in entries:
+        name = inside + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield f"{name}/", entry.stat(follow_symlinks=False)
+            yield from _walk(folder, f"{name}/")
+        else:
+            yield name, entry.stat(follow_symlinks=False)
