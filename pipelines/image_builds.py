@@ -19,6 +19,9 @@ OnLine = Callable[[str], None]
 KEPT = 40  # lines of output that are looked at when a build has failed
 SHOWN = 600  # characters of them in the message; the log has all
 NOISE = re.compile(r" ---> |Removing intermediate container|\[notice\]|WARNING: Running pip as")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the engine shows what goes to stderr in red
+STEP = re.compile(r"Step \d+/\d+ : ")
+ADVICE = re.compile(r"To fix this you could|\d\. |ERROR: ResolutionImpossible")
 CERTIFICATE = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLCertVerificationError|confirming the ssl"
 )
@@ -64,10 +67,11 @@ def run_build(engine: DockerClient, build: Build, on_line: OnLine) -> str:
             )
             for answer in answers:
                 if "error" in answer:
-                    raise _failure(build.what, str(answer["error"]), "\n".join(last))
+                    raise failure(build.what, str(answer["error"]), "\n".join(last))
                 image = answer.get("aux", {}).get("ID", image)
                 for line in _lines(answer):
-                    last.append(line)
+                    if not STEP.match(line):
+                        last.append(line)
                     on_line(line)
     except urllib3.exceptions.HTTPError as error:
         raise _ended(build.what) from error
@@ -77,13 +81,13 @@ def run_build(engine: DockerClient, build: Build, on_line: OnLine) -> str:
 
 
 def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    for line in str(answer.get("stream", "")).splitlines():
+    for line in COLOUR.sub("", str(answer.get("stream", ""))).splitlines():
         if line.strip() and not NOISE.search(line):
             yield line.rstrip()
 
 
-def _failure(what: str, error: str, output: str) -> PipelineError:
-    """What a failed build means to a person."""
+def failure(what: str, error: str, output: str) -> PipelineError:
+    """What a failed build means to a person; `error` is the engine's word, `output` the last lines of the step that failed."""
     if "no space left on device" in f"{error}\n{output}".lower():
         return explain(what, 500, "no space left on device")
     if "returned a non-zero code" not in error:
@@ -96,14 +100,17 @@ def _failure(what: str, error: str, output: str) -> PipelineError:
         )
     if NETWORK.search(output) and not CONFLICT.search(output):
         return TryAgain(f"{what}: {said}", hint="is the package index reached? PIP_INDEX_URL names another one")
-    return ConfigError(f"{what}: {said}", hint="see the lines above; versions must go together with those of the image")
+    return ConfigError(
+        f"{what}: {said}", hint="versions must go together with those of the image, and each package needs a wheel"
+    )
 
 
 def _last_words(output: str) -> str:
     """From pip's first ERROR on, or the last lines."""
     lines = output.splitlines()
     errors = [number for number, line in enumerate(lines) if line.startswith("ERROR:")]
-    said = " ".join(" ".join(lines[errors[0] :] if errors else lines[-5:]).split())
+    chosen = lines[errors[0] :] if errors else lines[-5:]
+    said = " ".join(" ".join(line for line in chosen if not ADVICE.match(line)).split()).replace("ERROR: ", "")
     return said if len(said) <= SHOWN else f"{said[:SHOWN]}…"
 
 

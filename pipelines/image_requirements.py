@@ -9,6 +9,7 @@ from registry.errors import ConfigError
 
 LARGEST = 256 * 1024  # bytes; a list of packages is far smaller
 HASH = re.compile(r"\s--hash[ =]sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?=\s|$)")
+ARCHIVES = (".whl", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".xz", ".txz", ".tlz", ".lz", ".lzma")  # paths for pip
 COMMENT = re.compile(r"(?:^|\s+)#.*$")
 HINT = (
     "name packages, with versions if you like: `einops==0.8.1`; the index is set where Trainyard runs (PIP_INDEX_URL)"
@@ -32,6 +33,8 @@ def read_requirements(path: Path) -> str:
         except InvalidRequirement:
             faults.append(f"line {number}: {line[:80]!r} is no name of a package")
             continue
+        if wanted.name.lower().endswith(ARCHIVES):
+            faults.append(f"line {number}: {wanted.name} is a file")
         if wanted.url:
             faults.append(f"line {number}: {wanted.name} comes from an address")
         lines.append(" ".join([str(wanted), *hashes]))

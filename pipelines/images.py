@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines import image_sources
 from pipelines.docker_engine import LABEL, explain, labels, told
-from pipelines.image_builds import Build, OnLine, run_build
+from pipelines.image_builds import STEP, Build, OnLine, run_build
 from pipelines.image_requirements import read_requirements
 from registry.errors import ConfigError, PipelineError, TryAgain
 
@@ -76,6 +76,11 @@ def derived(engine: DockerClient, base: str, requirements: Path, on_line: OnLine
     if there := lookup(engine, name):
         return there
     on_line(f"building the image with {requirements.name}: {', '.join(wanted.splitlines())}")
+
+    def pip_says(line: str) -> None:
+        if not STEP.match(line):
+            on_line(line)
+
     made = run_build(
         engine,
         Build(
@@ -84,7 +89,7 @@ def derived(engine: DockerClient, base: str, requirements: Path, on_line: OnLine
             image_sources.build_args() | {"BASE_IMAGE": below},
             labels(image="derived", base=below),
         ),
-        on_line,
+        pip_says,
     )
     return _name(engine, made, name)
 
