@@ -18,6 +18,16 @@ def answer(team, picture: bytes) -> dict:
     return done.json()
 
 
+def push_notes(team, text: str) -> None:
+    """A push that no model can depend on: it is answered from the run of the same files."""
+    cards, mails = len(team.cards()), len(team.mails())
+    team.write("code", {"NOTES.md": text})
+    _sha, seen = team.push("code", "notes only")
+    assert "NOTHING TO DO" in seen
+    assert "the same files" in seen
+    assert (len(team.cards()), len(team.mails())) == (cards, mails)
+
+
 @pytest.fixture(scope="module")
 def first_push(team):
     team.push("dataset", "first data")
@@ -105,6 +115,9 @@ class TestThePushOfCode:
         assert "nothing new" in done.stderr
         assert [card["version"] for card in team.cards()][:1] == [1]
 
+    def test_of_notes_alone_finds_out_nothing_and_mails_nobody(self, team, first_push):
+        push_notes(team, "once more")
+
 
 class TestThePromotion:
     def test_starts_the_api(self, team, promoted):
@@ -119,6 +132,9 @@ class TestThePromotion:
         release = json.loads((production / "releases/000001.json").read_bytes())
         assert (release["version"], release["approval"], release["card"]) == (1, 1, approval["card"])
         assert release["by"] == approval["by"] != ""
+
+    def test_leaves_nothing_to_find_out_for_a_push_of_notes(self, team, promoted):
+        push_notes(team, "after the promotion")
 
     def test_with_a_tampered_token_changes_nothing(self, team, promoted):
         *_command, token = team.promotion_command()
@@ -145,11 +161,12 @@ class TestThePushOfData:
         picture = next(iter(digits(1700, 1797, inverted=True).values()))
         assert answer(team, picture)["release"] == 2
 
-    def test_that_bring_nothing_new_keep_the_live_model(self, team, promoted_again):
-        team.write("dataset", {"NOTES.md": "no new picture"})
-        _sha, seen = team.push("dataset", "notes only")
+    def test_that_are_like_the_old_keep_the_live_model(self, team, promoted_again):
+        team.write("dataset", digits(0, 60, inverted=True))
+        _sha, seen = team.push("dataset", "more of the same")
         assert "NOTHING TO DO" in seen
         assert len(team.cards()) == 2
+        assert "stays" in team.mails()[-1].get_body(("plain",)).get_content()
 
 
 class TestThePushOfTests:
