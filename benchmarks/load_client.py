@@ -1,7 +1,7 @@
 """Load on one URL from one process: N clients on kept connections, each waiting for its answer.
 
-`load_client.py HOST PORT SECONDS CLIENTS BODY_FILE` prints requests per second and latencies as JSON. Plain sockets and
-one prepared request, so that the client costs little on a machine where it shares the cores with the server.
+`load_client.py HOST PORT SECONDS CLIENTS BODY_FILE [PATH]` prints requests per second and latencies as JSON. Plain
+sockets and one prepared request, so that the client costs little on a machine where it shares the cores with the server.
 """
 
 from __future__ import annotations
@@ -11,71 +11,131 @@ import selectors
 import socket
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 
+@dataclass(frozen=True)
+class Answer:
+    """One request that was answered, or not."""
+
+    at: float
+    """When it was sent, by `time.perf_counter`."""
+    seconds: float
+    status: int
+    """0: the connection broke."""
+    body: bytes
+
+
 class Client:
-    """One connection: sends, waits for the whole answer, sends again."""
+    """One connection: sends, waits for the whole answer, sends again. It connects anew when the server asks for it."""
 
     def __init__(self, address: tuple[str, int], request: bytes) -> None:
-        self.socket = socket.create_connection(address)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.request = request
-        self.buffer = b""
-        self.started = 0.0
+        self.address, self.request = address, request
+        self.buffer, self.started = b"", 0.0
+        self.socket = self._connect()
 
     def send(self) -> None:
         """Ask once more."""
         self.started = time.perf_counter()
         self.socket.sendall(self.request)
 
-    def answered(self) -> bool:
-        """Whether the answer is complete now. Ends the process when it is not a 200."""
-        self.buffer += self.socket.recv(65536)
+    def receive(self) -> Answer | None:
+        """The answer, when it is complete now."""
+        try:
+            received = self.socket.recv(65536)
+        except OSError:
+            received = b""
+        if not received:
+            return self._answer(0, self.buffer)
+        self.buffer += received
         head, sign, body = self.buffer.partition(b"\r\n\r\n")
         if not sign:
-            return False
-        if not head.startswith(b"HTTP/1.1 200"):
-            sys.exit(f"the answer is {self.buffer[:500]!r}")
+            return None
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        if len(body) < length:
+        return self._answer(int(head[9:12]), body) if len(body) >= length else None
+
+    def parted(self, answer: Answer) -> bool:
+        """Whether the connection is a new one after this answer."""
+        head, self.buffer = self.buffer.partition(b"\r\n\r\n")[0].lower(), b""
+        if answer.status and b"connection: close" not in head:
             return False
-        self.buffer = b""
+        self.socket.close()
+        self.socket = self._connect()
         return True
+
+    def _answer(self, status: int, body: bytes) -> Answer:
+        return Answer(self.started, time.perf_counter() - self.started, status, body)
+
+    def _connect(self) -> socket.socket:
+        made = socket.create_connection(self.address)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+
+class Clients:
+    """`count` clients that ask all the time while they are driven."""
+
+    def __init__(self, address: tuple[str, int], count: int, content: bytes, path: str = "/predict") -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: {address[0]}\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(content)}\r\n\r\n"
+        self._selector = selectors.DefaultSelector()
+        for _ in range(count):
+            client = Client(address, head.encode() + content)
+            self._selector.register(client.socket, selectors.EVENT_READ, client)
+            client.send()
+
+    def drive(self, goes_on: Callable[[], bool]) -> list[Answer]:
+        """All answers while `goes_on` says so."""
+        answers = []
+        while goes_on():
+            for key, _ in self._selector.select(timeout=0.1):
+                client, old = key.data, key.data.socket
+                if answer := client.receive():
+                    answers.append(answer)
+                    if client.parted(answer):
+                        self._selector.unregister(old)
+                        self._selector.register(client.socket, selectors.EVENT_READ, client)
+                    client.send()
+        return answers
+
+    def drive_for(self, seconds: float) -> list[Answer]:
+        """All answers within that time."""
+        until = time.perf_counter() + seconds
+        return self.drive(lambda: time.perf_counter() < until)
+
+    def close(self) -> None:
+        """Hang up."""
+        for key in list(self._selector.get_map().values()):
+            key.data.socket.close()
+        self._selector.close()
+
+
+def percentile(answers: list[Answer], share: float) -> float:
+    """Milliseconds within which that share of the answers came."""
+    latencies = sorted(each.seconds for each in answers)
+    return latencies[min(len(latencies) - 1, int(len(latencies) * share))] * 1000
 
 
 def main() -> None:
-    """Warm up for half a second, then measure."""
-    host, port, seconds, clients, body = sys.argv[1:]
-    content = Path(body).read_bytes()
-    head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-    with selectors.DefaultSelector() as selector:
-        for _ in range(int(clients)):
-            client = Client((host, int(port)), head.encode() + content)
-            selector.register(client.socket, selectors.EVENT_READ, client)
-            client.send()
-        drive(selector, 0.5)
-        latencies = sorted(drive(selector, float(seconds)))
+    """Warm up for half a second, then measure. An answer other than 200 ends it."""
+    host, port, seconds, clients, body, *path = sys.argv[1:]
+    load = Clients((host, int(port)), int(clients), Path(body).read_bytes(), *path)
+    load.drive_for(0.5)
+    answers = load.drive_for(float(seconds))
+    if wrong := [each for each in answers if each.status != 200]:
+        sys.exit(f"{len(wrong)} answers are not 200; the first is {wrong[0].status}: {wrong[0].body[:500]!r}")
     print(
         json.dumps(
             {
-                "per_second": len(latencies) / float(seconds),
-                "p50_ms": latencies[len(latencies) // 2] * 1000,
-                "p99_ms": latencies[len(latencies) * 99 // 100] * 1000,
+                "per_second": len(answers) / float(seconds),
+                "p50_ms": percentile(answers, 0.5),
+                "p99_ms": percentile(answers, 0.99),
             }
         )
     )
 
 
-def drive(selector: selectors.BaseSelector, seconds: float) -> list[float]:
-    """The latencies, in seconds, of all answers within that time."""
-    latencies, until = [], time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        for key, _ in selector.select(timeout=1.0):
-            if key.data.answered():
-                latencies.append(time.perf_counter() - key.data.started)
-                key.data.send()
-    return latencies
-
-
-main()
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
-"""A registry with one small model for 28x28 pictures, to be served and swapped: `picture_model.py FOLDER`.
+"""A registry with one small model for 28x28 pictures, to be served and swapped: `picture_model.py FOLDER [VERSION]`.
 
 The network is the one of Keras' own first example (35,000 weights), in two versions with other weights; they are random,
 since only the time of an answer matters here. Writes `registry/` with releases of both, `model.keras` for other
-servers, and `body.json`: one picture as a client would send it.
+servers, and `body.json`: one picture as a client would send it. With VERSION it only releases that one.
 """
 
 from __future__ import annotations
@@ -172,4 +172,7 @@ def _publish(shelf: Shelf, files: Path, version: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[2:]:
+        Shelf(Path(sys.argv[1])).promote(int(sys.argv[2]))
+    else:
+        main(Path(sys.argv[1]))

@@ -19,7 +19,7 @@ def port(tmp_path):
     (tmp_path / "job.json").write_text(json.dumps(JOB))
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-P", BENCHMARKS / "empty_api.py"], cwd=tmp_path, stdout=log, stderr=log
+            [sys.executable, "-P", BENCHMARKS / "empty_api.py", "same"], cwd=tmp_path, stdout=log, stderr=log
         )
         try:
             until = time.monotonic() + 30
