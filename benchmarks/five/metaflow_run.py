@@ -7,27 +7,27 @@ from metaflow import FlowSpec, step
 
 class Five(FlowSpec):
     @step
-    def start(self):
+    def start(self) -> None:
         self.number = 1
         self.next(self.two)
 
     @step
-    def two(self):
+    def two(self) -> None:
         self.number += 1
         self.next(self.three)
 
     @step
-    def three(self):
+    def three(self) -> None:
         self.number += 1
         self.next(self.four)
 
     @step
-    def four(self):
+    def four(self) -> None:
         self.number += 1
         self.next(self.end)
 
     @step
-    def end(self):
+    def end(self) -> None:
         Path("five.txt").write_text(f"{self.number + 1}\n", encoding="ascii")
 
 

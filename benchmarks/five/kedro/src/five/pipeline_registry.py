@@ -1,5 +1,6 @@
 """Five nodes in Kedro; the number goes from node to node in memory."""
 
+import itertools
 from pathlib import Path
 
 from kedro.pipeline import Pipeline, node
@@ -22,6 +23,6 @@ def last(number: int) -> int:
 
 def register_pipelines() -> dict[str, Pipeline]:
     nodes = [node(first, None, STEPS[0], name=STEPS[0])]
-    for before, name in zip(STEPS, STEPS[1:], strict=False):
+    for before, name in itertools.pairwise(STEPS):
         nodes.append(node(last if name == STEPS[-1] else following, before, name, name=name))
     return {"__default__": Pipeline(nodes)}
