@@ -72,7 +72,7 @@ class ContainerGoLive:
 
     def stop(self) -> bool:
         with told(WHAT), self._alone():
-            apis, listeners = self._boxes.all("api"), self._boxes.all("listener")
+            apis, listeners = self._boxes.all("api"), self._boxes.all("listener") + self._boxes.all("probe")
             for each in apis:
                 self._drain(each)
             for each in listeners:
@@ -139,6 +139,8 @@ class ContainerGoLive:
     def _settle(self) -> Container | None:
         """The API that answers; what a killed promotion has left beside it goes."""
         current = self._current()
+        for each in self._boxes.all("probe"):
+            each.remove(force=True)
         for each in self._boxes.all("api"):
             if current is None or each.id != current.id:
                 self._drain(each)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import Config
+from pipelines.docker_engine import labels
 from registry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def registry_mount(engine: DockerClient, config: Config, image: str) -> tuple[An
     folder = Path(url.removeprefix("file://"))
     folder.mkdir(parents=True, exist_ok=True)
     mount = Mount(str(folder), str(folder), type="bind", read_only=True)
-    if not _sees(engine, image, mount, folder):
+    if not _sees(engine, image, mount, folder, labels(model=config.model, home=config.home, role="probe", number=0)):
         raise ConfigError(
             f"the Docker engine does not see the registry in {folder}",
             hint="put it into a volume of the engine that is mounted here, too, and name that in [serving] registry_volume",
@@ -38,13 +39,13 @@ def registry_mount(engine: DockerClient, config: Config, image: str) -> tuple[An
     return mount, url
 
 
-def _sees(engine: DockerClient, image: str, mount: Any, folder: Path) -> bool:
-    """Whether the engine has our file there: it reads one through a container that is never started."""
+def _sees(engine: DockerClient, image: str, mount: Any, folder: Path, marks: dict[str, str]) -> bool:
+    """Whether the engine has our file there: it is read through a container that is never started."""
     from docker import errors
 
-    known = next((path for path in sorted(folder.glob("*/*/*/card.json")) if path.is_file()), None)
+    known = next(folder.glob("*/*/*/card.json"), None)
     try:
-        probe = engine.containers.create(image, ["true"], network_mode="none", mounts=[mount])
+        probe = engine.containers.create(image, ["true"], network_mode="none", mounts=[mount], labels=marks)
     except errors.APIError as error:
         if "bind source path does not exist" in str(error.explanation):
             return False

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import threading
 from contextlib import contextmanager
@@ -52,10 +53,10 @@ class House:
         )
         self.store = open_store(self.config.registry.url)
 
-    def publish(self, kind="", *, gate=(), trials=((),), parent=None):
+    def publish(self, kind="", *, gate=(), trials=((),), parent=None, engine="litert"):
         """A new version: a tiny model that works, or with `kind` "" one that is none; gives its number.
 
-        `gate` are the gate's reasons for no, `trials` those of each trial; `parent` was live when it was measured.
+        `engine` may be saved_model. `gate` are the gate's reasons for no, `trials` those of each trial; `parent` was live when it was measured.
         """
         run = f"run{len(candidates.versions(self.store, MODEL)) + 1}"
         source = self.folder / "made" / run
@@ -65,8 +66,11 @@ class House:
             (TensorSpec("probabilities", (None, 3), "float32"),), ("left", "middle", "right"), "L",
         )  # fmt: skip
         codec.save(signature, source / "signature.json")
-        model = (self.tiny_models / kind / "model.tflite").read_bytes() if kind else NO_MODEL
-        (source / "model.tflite").write_bytes(model)
+        if engine == "saved_model":
+            shutil.copytree(self.tiny_models / kind / "saved_model", source / "saved_model")
+        else:
+            model = (self.tiny_models / kind / "model.tflite").read_bytes() if kind else NO_MODEL
+            (source / "model.tflite").write_bytes(model)
         version = candidates.claim(self.store, MODEL, run)
         card = Candidate(
             model=MODEL,
@@ -80,9 +84,11 @@ class House:
             parent=parent,
             image=None,
             packages={},
-            files={path.name: sha256_file(path) for path in source.iterdir()},
+            files={
+                str(path.relative_to(source)): sha256_file(path) for path in source.rglob("*") if path.is_file()
+            },
             signature=signature,
-            served=Served("litert", "model.tflite", "a test"),
+            served=Served(engine, "saved_model" if engine == "saved_model" else "model.tflite", "a test"),
             evaluation=Evaluation(Metrics("classification", 100, {"accuracy": 0.97})),
             verdict=Verdict(not gate, tuple(gate), Policy()),
         )

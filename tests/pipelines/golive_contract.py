@@ -1,0 +1,149 @@
+"""What every way of going live keeps: one suite, which a test class gives a `house`, settings and `expects`."""
+
+import http.client
+import json
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+from promotion_parts import MODEL, RIGHT, ask
+
+from pipelines.golive import open_golive
+from pipelines.promotion import serve_job
+from registry import releases
+from registry.errors import TryAgain, WorkerFailed
+
+BODY = json.dumps({"instances": [RIGHT]})
+
+
+class Crowd:
+    """Clients that keep their connections and ask without a pause; `answers` holds status and release of each answer."""
+
+    def __init__(self, url, count=16):
+        self.answers, self.failures = [], []
+        self._where, self._over = urlsplit(url), threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(count)]
+
+    def _ask(self):
+        """On one connection for as long as answers do not say that it is closed; nothing is asked twice."""
+        connection = http.client.HTTPConnection(self._where.hostname, self._where.port, timeout=30)
+        try:
+            while not self._over.is_set():
+                connection.request("POST", "/predict", BODY, {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+                if response.status != 200:
+                    self.failures.append((response.status, answer))
+                self.answers.append(answer.get("release"))
+        except (OSError, http.client.HTTPException) as error:
+            self.failures.append(repr(error))
+        finally:
+            connection.close()
+
+    @contextmanager
+    def asking(self):
+        """They ask until the end of the block, and have got an answer at its begin."""
+        for each in self._threads:
+            each.start()
+        try:
+            self.wait(lambda: len(self.answers) > 50)
+            yield self
+        finally:
+            self._over.set()
+            for each in self._threads:
+                each.join()
+
+    def wait(self, true):
+        """For something that must come true while they ask."""
+        for _ in range(3000):
+            if true():
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError("it did not happen")
+
+    def more(self, count=100):
+        """Wait for so many answers from now."""
+        now = len(self.answers)
+        self.wait(lambda: len(self.answers) > now + count)
+
+
+class GoLiveContract:
+    """`house` is a team with two good candidates, 1 and 2, and 3, which is none, of which nothing is live."""
+
+    def test_nothing_runs_at_first(self, house):
+        api = open_golive(house.config)
+        assert (api.running(), api.stop(), api.changed(serve_job(house.config))) == (None, False, {})
+        with pytest.raises(TryAgain):
+            api.version()
+
+    def test_two_starts_at_once_give_one_api_and_a_third_does_nothing(self, house):
+        job = serve_job(house.config)
+        with ThreadPoolExecutor(2) as pool:
+            urls = set(pool.map(lambda _: open_golive(house.config).start(job, "serve"), range(2)))
+        (url,) = urls
+        api = open_golive(house.config)
+        before = {each["pid"] for each in api.version()["workers"]}
+        assert (api.start(job, "serve"), api.running()) == (url, url)
+        assert {each["pid"] for each in api.version()["workers"]} == before
+        assert ask(url)[0] == 503  # nothing is live, and it says so
+        assert api.parts()
+
+    def test_releases_rollbacks_and_other_settings_lose_no_request_of_sixteen_clients(self, house, more_workers):
+        house.promote(1)
+        with Crowd(house.url).asking() as crowd:
+            house.promote(2)
+            crowd.more()
+            house.rollback()
+            crowd.more()
+            more_workers()
+            house.rollback(2)
+            crowd.more()
+        assert crowd.failures == []
+        assert Counter(crowd.answers).keys() == {1, 2, 3, 4}
+        assert ask(house.url)[1]["release"] == 4
+
+    def test_a_release_that_cannot_be_loaded_changes_nothing_for_clients(self, house):
+        house.promote(1)
+        with Crowd(house.url, 4).asking() as crowd:
+            with pytest.raises(WorkerFailed, match="version 3 of thirds did not go live: release 2 is not served"):
+                house.promote(3)
+            crowd.more()
+        assert crowd.failures == []
+        assert house.history == [1, 3, 1]
+        assert ask(house.url)[1]["version"] == 1
+
+    def test_an_api_that_was_down_follows_what_is_live(self, house):
+        house.promote(1)
+        house.promote(2)
+        assert open_golive(house.config).stop()
+        assert house.url is None
+        api, live = open_golive(house.config), releases.live(house.store, MODEL)
+        api.follow(serve_job(house.config), "serve", live.number, 60)
+        assert ask(house.url)[1]["release"] == 2
+
+    def test_a_stop_answers_what_has_begun_and_frees_the_port(self, house):
+        house.promote(1)
+        url, api = house.url, open_golive(house.config)
+        with Crowd(url, 4).asking() as crowd:
+            stopped = threading.Thread(target=api.stop)
+            stopped.start()
+            stopped.join()
+        # Once nobody listens, a new connection fails; nothing that was sent before is lost or answered by half.
+        assert all("refused" in each or "Remote" in each or "reset" in each for each in map(str, crowd.failures))
+        assert api.running() is None
+        assert not api.stop()
+        with pytest.raises(OSError, match="refused"):
+            ask(url)
+
+    def test_what_the_running_api_has_other_settings_than_is_told_by_name(self, house):
+        job = serve_job(house.config)
+        api = open_golive(house.config)
+        api.start(job, "serve")
+        assert api.changed(job) == {}
+        port = urlsplit(api.running()).port
+        wanted = replace(job, port=port + 1, threads=3)
+        assert api.changed(wanted) == {"port": f"port {port}, not {port + 1}", "threads": "threads 2, not 3"}
