@@ -100,6 +100,8 @@ def explain(what: str, status: int, said: str) -> PipelineError:
         return ConfigError(message, hint="the engine, or a proxy before it, refuses this; ask who runs it")
     if status == 404:
         return ConfigError(message, hint="`trainyard images build` makes the images; `docker ps -a` shows containers")
+    if status == 400:
+        return ConfigError(message, hint="look at [runner] in trainyard.toml, and at the image")
     if status == 409:
         return TryAgain(message, hint="someone else is at it; run the same command again")
     if status >= 500:

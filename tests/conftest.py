@@ -40,6 +40,17 @@ def engine():
     client.close()
 
 
+@pytest.fixture(scope="session")
+def worker_image(engine) -> str:
+    """The ID of the worker image, with this code in it; TRAINYARD_TEST_IMAGE names another one."""
+    from pipelines import images
+
+    try:
+        return images.find(engine, "train", os.environ.get("TRAINYARD_TEST_IMAGE", ""))
+    except PipelineError as error:
+        return _without_docker(f"{error} ({error.hint})")
+
+
 def _without_docker(reason):
     if os.environ.get("TRAINYARD_TEST_DOCKER") == "1":
         pytest.fail(f"TRAINYARD_TEST_DOCKER=1, but {reason}", pytrace=False)

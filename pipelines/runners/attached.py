@@ -62,8 +62,9 @@ class Attached:
             for stream, piece in self._frames.feed(data):
                 if stream != REPORT:
                     yield piece
-                elif len(self.told) < REPORT_BYTES:
+                else:
                     self.told += piece
+                    del self.told[:-REPORT_BYTES]  # the end is the guard's, whatever the worker has written there
 
     def stop(self) -> None:
         """See `Link`."""

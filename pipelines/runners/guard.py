@@ -275,7 +275,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Guard the command; tell on REPORT `worker PID`, and at the end `ended WHY STATUS PEAK_KIB LEFT…`."""
+    """Guard the command; tell on REPORT `worker PID`, and at the end, on a new line, `ended WHY STATUS PEAK_KIB LEFT…`."""
     control, report = int(arguments[0]), int(arguments[1])
     os.set_inheritable(control, False)
     os.set_inheritable(report, False)
@@ -289,7 +289,7 @@ def main(arguments: list[str]) -> None:
     left = guard.end(why)
     status = "-" if guard.status is None else guard.status
     with contextlib.suppress(BrokenPipeError):
-        os.write(report, f"ended {why} {status} {guard.peak} {' '.join(map(str, left))}\n".encode())
+        os.write(report, f"\nended {why} {status} {guard.peak} {' '.join(map(str, left))}\n".encode())
 
 
 if __name__ == "__main__":

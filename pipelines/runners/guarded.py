@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -14,8 +13,10 @@ from typing import Protocol, Self, cast
 from pipelines.runners import Job, Service
 from pipelines.runners.ending import Ending, Why, explain
 from pipelines.runners.output import OURS, Output
-from registry.errors import PipelineError, TryAgain
+from pipelines.runners.preparing import remove
+from registry.errors import Corrupt, PipelineError, TryAgain
 from registry.nouns import utc_now
+from training.worker import MAX_RESULT, read_foreign
 
 GUARD_SECONDS = 20.0  # beyond the grace, after which a guard is given up; it needs 10 at most
 NOTICE = 0.2  # seconds until the end of a server is known
@@ -94,7 +95,7 @@ class Guarded:
             ending = self.link.lost()
         try:
             for line in self.link.told.splitlines(keepends=True):  # a guard that could not even start says why
-                if not _SAID.match(line.decode(errors="replace")):
+                if line.strip() and not _SAID.match(line.decode(errors="replace")):
                     self.output.feed(bytes(line))
             self.output.end()
         finally:
@@ -141,8 +142,21 @@ class Guarded:
     def failure(self) -> PipelineError | None:
         """Why the worker, which has ended, has no result; None when it has one."""
         assert self._ending
-        result = (self.folder / "result.json").is_file()
-        return None if self._ending.well and result else explain(self.job, self._ending, self.output.log)
+        if self._ending.well:
+            try:
+                read_foreign(self.folder / "result.json", MAX_RESULT)
+            except Corrupt as error:
+                return error
+            except FileNotFoundError:
+                pass
+            else:
+                return None
+        return explain(self.job, self._ending, self.output.log)
+
+    def _ended_well_or(self, fault: PipelineError) -> bool:
+        """Whether `fault` says more than the end of the worker does."""
+        end = self._ending
+        return end is None or end.well or (end.why == "exited" and isinstance(fault, TryAgain))
 
     def _close(self, error: BaseException | None) -> None:
         how = self._ending.words if self._ending else "ended"
@@ -150,10 +164,10 @@ class Guarded:
             self.link.close()
         except PipelineError as fault:
             how += f"; {fault}"
-            if error is None:
+            if error is None and self._ended_well_or(fault):
                 raise
         finally:
-            shutil.rmtree(self.folder / "scratch", ignore_errors=True)
+            remove(self.folder / "scratch")
             with contextlib.suppress(TryAgain):
                 self.output.log.write([f"{OURS} {utc_now()} {self.job.name} {how}"])
                 self.output.log.close()
@@ -185,7 +199,7 @@ def served(worker: Guarded, service: Callable[[Guarded], Service]) -> Iterator[S
 
 def parse(told: bytes | bytearray) -> Ending:
     """The guard's last line; see `guard.main`."""
-    if found := _ENDED.search(told.decode(errors="replace")):
-        why, status, peak, left = found.groups()
+    if found := _ENDED.findall(told.decode(errors="replace")):
+        why, status, peak, left = found[-1]
         return Ending(cast("Why", why), None if status == "-" else int(status), int(peak) >> 10, tuple(left.split()))
     return Ending("lost")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,19 +28,29 @@ def prepare(job: Job, folder: Path) -> None:
 
     Raises PipelineError when an input is missing.
     """
-    for each in ("result.json", "error.json"):
-        (folder / each).unlink(missing_ok=True)
+    for each in ("result.json", "error.json", "inputs", "scratch", "outputs"):
+        path = folder / each
+        if each != "outputs" or path.is_symlink() or not path.is_dir():  # outputs of an earlier try may be of use
+            remove(path)
     for each in ("outputs", "inputs", "scratch"):
-        if (folder / each).is_symlink():  # the worker has put it there: what it points to is not ours
-            (folder / each).unlink()
-        elif each != "outputs" and (folder / each).exists():
-            shutil.rmtree(folder / each, ignore_errors=each == "scratch")
         (folder / each).mkdir(parents=True, exist_ok=True)
     for name, path in job.inputs.items():
         if not path.exists():
             raise PipelineError(
                 f"worker {job.name}: input {name} is missing: {path}", hint="an earlier step makes it: start a new run"
             )
+
+
+def remove(path: Path) -> None:
+    """Remove what a worker has left, whatever it is. A link goes, what it points to stays; what cannot go, stays."""
+    with contextlib.suppress(OSError):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+            return
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(path, ignore_errors=True)
+        if path.exists():  # nested deeper than Python goes
+            subprocess.run(["rm", "-rf", "--", str(path)], check=False, stderr=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager

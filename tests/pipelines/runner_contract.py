@@ -3,14 +3,14 @@
 import fcntl
 import json
 import os
-import socket
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from pipelines.runners import Job, Limits
-from registry.errors import Corrupt, PipelineError, WorkerFailed
+from registry.errors import Corrupt, PipelineError, TryAgain, WorkerFailed
 
 TRIALS = Path(__file__).with_name("runner_trials")
 SECRETS = {
@@ -29,7 +29,7 @@ SECRETS = {
 
 def held(folder, name):
     """Whether a process of the worker still lives: locks are seen from every container of this machine."""
-    with open(folder / "outputs" / f"{name}.lock") as file:
+    with open(folder / "outputs" / f"{name}.lock", "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -52,14 +52,15 @@ def nothing(_line):
 class RunnerContract:
     @pytest.fixture
     def job(self, tmp_path):
-        def job(case, seconds=60.0, memory_mb=0, inputs=(), env=()):
+        def job(case, *words, seconds=60.0, memory_mb=0, disk_mb=0, inputs=(), env=(), folder="job", reaches=None):
             return Job(
                 name="trial",
-                module=("trial", case),
-                folder=tmp_path / "job",
-                limits=Limits(seconds, memory_mb),
+                module=("trial", case, *words),
+                folder=tmp_path / folder,
+                limits=Limits(seconds, memory_mb, disk_mb),
                 inputs={"trials": TRIALS, **dict(inputs)},
                 env={"PYTHONPATH": "inputs/trials", **dict(env)},
+                reaches=reaches,
             )
 
         return job
@@ -133,6 +134,37 @@ class RunnerContract:
     def test_shared_pages_count_once(self, runner, job):
         runner.run(job("share_memory", memory_mb=256), nothing)
 
+    def test_one_file_may_not_be_larger_than_the_limit(self, runner, job):
+        with pytest.raises(WorkerFailed, match=r"wrote more than 8 MiB") as caught:
+            runner.run(job("write_large", disk_mb=8), nothing)
+        assert "disk_mb" in caught.value.hint
+
+    def test_a_program_that_the_limit_on_files_kills_is_told_as_such(self, runner, job):
+        with pytest.raises(WorkerFailed, match="wrote more than 8 MiB and was killed"):
+            runner.run(job("write_large", "killed", disk_mb=8), nothing)
+
+    @pytest.mark.parametrize("how", ["files", "hidden", "empty"])
+    def test_what_a_worker_writes_is_limited_in_all(self, runner, job, how):
+        with pytest.raises(WorkerFailed, match="wrote more than 8 MiB and was killed") as caught:
+            runner.run(job("write_much", how, disk_mb=8), nothing)
+        assert "disk_mb" in caught.value.hint
+
+    def test_inputs_and_links_do_not_count_as_written(self, runner, job, tmp_path):
+        (tmp_path / "large").write_bytes(b"x" * (24 << 20))
+        runner.run(job("link_inputs", disk_mb=8, inputs={"large": tmp_path / "large"}), nothing)
+
+    def test_a_disk_that_is_full_is_worth_another_try(self, runner, job):
+        with pytest.raises(TryAgain, match=r"the disk is full: .*No space left"):
+            runner.run(job("disk_full"), nothing)
+
+    def test_what_a_failed_worker_wrote_is_there_at_the_next_try(self, runner, job):
+        with pytest.raises(WorkerFailed, match="longer than 3 s"):
+            runner.run(job("go_on", seconds=3), nothing)
+        assert (job("").folder / "checkpoints" / "state").read_text() == "1"
+        with pytest.raises(WorkerFailed, match="longer than 3 s"):
+            runner.run(job("go_on", seconds=3), nothing)
+        assert (job("").folder / "checkpoints" / "state").read_text() == "2"
+
     def test_processes_left_behind_by_a_worker_that_ended_are_killed(self, runner, job):
         runner.run(job("leave_family"), nothing)
         assert family_is_gone(job("").folder)
@@ -149,14 +181,11 @@ class RunnerContract:
     # the log
 
     def test_lines_arrive_while_the_worker_runs(self, runner, job):
-        def answer(line):
-            lines.append(line)
-            if line == "first":
-                (job("").folder / "answer").touch()
+        def heard(line):
+            raise LookupError(line)
 
-        lines = []
-        runner.run(job("stream", seconds=20), answer)
-        assert lines == ["first", "second"]
+        with pytest.raises(LookupError, match="waiting"):
+            runner.run(job("polite"), heard)
 
     def test_the_log_is_kept_and_appended_to(self, runner, job):
         runner.run(job("result"), nothing)
@@ -209,20 +238,23 @@ class RunnerContract:
 
     # services
 
+    def talk(self, runner, job, service, *words):
+        """What the server answers to a worker that may talk to it."""
+        runner.run(job("talk", service, *words, folder="client", reaches=service), nothing)
+        return json.loads(said(job("", folder="client").folder))
+
     def test_a_service_is_reachable_and_gone_afterwards(self, runner, job):
         folder = job("").folder
         with runner.service(job("serve"), nothing) as service:
             assert service.startswith("http://127.0.0.1:")
-            assert talk(service, b"hi") == b"hello"
+            assert self.talk(runner, job, service, "hi", "hi") == ["hello", "hello"]
             service.check()
         assert not held(folder, "server")
         assert not held(folder, "server-child")
-        with pytest.raises(OSError, match="refused"):
-            connect(service)
 
     def test_a_service_ends_with_a_block_that_raises(self, runner, job):
         def block(service):
-            talk(service, b"hi")
+            self.talk(runner, job, service, "hi")
             raise KeyError
 
         with pytest.raises(KeyError):
@@ -233,18 +265,24 @@ class RunnerContract:
         with pytest.raises(WorkerFailed, match=r"exit code 1: model\.tflite: not a model"):
             serve(runner, job("serve_not"), check_for_ever)
 
-    def test_the_death_of_a_service_explains_the_error_that_it_caused(self, runner, job):
+    def test_the_death_of_a_service_ends_the_worker_that_reaches_it_and_explains_its_failure(self, runner, job):
         def block(service):
-            talk(service, b"hi")
-            talk(service, b"die")
-            while True:
-                connect(service).close()
-                time.sleep(0.01)
+            runner.run(job("talk", service, "hi", "die", "hi", "wait", folder="client", reaches=service), nothing)
 
         with pytest.raises(WorkerFailed, match="SIGKILL") as caught:
             serve(runner, job("serve"), block)
-        assert isinstance(caught.value.__context__, OSError)
+        assert isinstance(caught.value.__context__, PipelineError)
         assert not held(job("").folder, "server-child")
+
+    def test_a_worker_that_comes_after_the_death_of_its_service_is_ended_too(self, runner, job):
+        def block(service):
+            ended = threading.Event()
+            service.on_end(ended.set)
+            assert ended.wait(20)
+            runner.run(job("polite", folder="client", reaches=service), nothing)
+
+        with pytest.raises(WorkerFailed, match="not a model"):
+            serve(runner, job("serve_not"), block)
 
 
 def serve(runner, job, block, on_line=nothing):
@@ -257,23 +295,3 @@ def check_for_ever(service):
     while True:
         service.check()
         time.sleep(0.01)
-
-
-def connect(url):
-    host, _, port = url.removeprefix("http://").partition(":")
-    return socket.create_connection((host, int(port)), timeout=5)
-
-
-def talk(url, word):
-    """Say a word to the server as soon as it listens."""
-    until = time.monotonic() + 20
-    while True:
-        try:
-            with connect(url) as connection:
-                connection.sendall(word)
-                return connection.recv(16)
-        except ConnectionError:
-            if word == b"die":
-                return b""
-            assert time.monotonic() < until
-            time.sleep(0.02)

@@ -1,5 +1,6 @@
-"""Tiny workers for the contract of the runners: `python -P -m trial CASE`, in a job folder."""
+"""Tiny workers for the contract of the runners: `python -P -m trial CASE WORDS…`, in a job folder."""
 
+import errno
 import fcntl
 import json
 import mmap
@@ -59,15 +60,6 @@ def error_after_result(_folder):
     os._exit(7)
 
 
-def stream(_folder):
-    """Waits for the controller to answer its first line."""
-    say("first")
-    while not Path("answer").exists():
-        time.sleep(0.01)
-    say("second")
-    return Said("streamed")
-
-
 def noise(_folder):
     out = sys.stdout.buffer
     for i in range(200):
@@ -124,6 +116,151 @@ def share_memory(_folder):
     for pid in children:
         os.waitpid(pid, 0)
     return Said(str(len(block)))
+
+
+def write_large(_folder):
+    if sys.argv[2:]:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # as in programs that are not Python's
+    with open("outputs/large", "wb") as file:
+        file.writelines(b"x" * (1 << 20) for _ in range(64))
+
+
+def write_much(_folder):
+    """Many files, in a folder that nobody shall look into, or of no size."""
+    how = sys.argv[2]
+    place = Path("outputs/below")
+    place.mkdir(exist_ok=True)
+    for i in range(4096 if how == "empty" else 16):
+        (place / str(i)).write_bytes(b"" if how == "empty" else b"x" * (1 << 20))
+    if how == "hidden":
+        place.chmod(0)
+    time.sleep(600)
+
+
+def link_inputs(_folder):
+    Path("outputs/link").symlink_to(Path("inputs/large").resolve())
+    time.sleep(2.5)
+    return Said("linked")
+
+
+def disk_full(_folder):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "outputs/model.keras")
+
+
+def go_on(_folder):
+    state = Path("checkpoints/state")
+    state.parent.mkdir(exist_ok=True)
+    state.write_text(str(int(state.read_text()) + 1 if state.exists() else 1))
+    time.sleep(600)
+
+
+def look_around(_folder):
+    """What a container lets its worker see and do."""
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    targets = json.loads(os.environ["TARGETS"])
+    written = ["/etc/x", "/usr/x", "/x", "/job/inputs/x", "/job/inputs/data/x", "/job/inputs/data/a.txt"]
+    return Said(
+        json.dumps(
+            {
+                "status": {key: status[key] for key in ("Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")},
+                "interfaces": sorted(os.listdir("/sys/class/net")),
+                "reached": [target for target in targets if reached(*target)],
+                "resolved": resolved("pypi.org"),
+                "written": [path for path in written if can_write(path)],
+                "seen": [path for path in json.loads(os.environ["PATHS"]) if Path(path).exists()],
+                "inputs": sorted(os.listdir("inputs")),
+                "home": os.environ["HOME"],
+                "expanded": os.path.expanduser("~"),
+                "environment": dict(os.environ),
+                "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+                "devices": sorted(os.listdir("/dev")),
+                "tmp": can_write("/tmp/x") and not can_run("/tmp/x"),
+            }
+        )
+    )
+
+
+def reached(host, port):
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+        return True
+    except OSError:
+        return False
+
+
+def resolved(name):
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return ""
+
+
+def can_write(path):
+    try:
+        Path(path).write_text("#!/bin/sh\n")
+        return True
+    except OSError:
+        return False
+
+
+def can_run(path):
+    Path(path).chmod(0o755)
+    try:
+        return os.spawnv(os.P_WAIT, path, [path]) == 0
+    except OSError:
+        return False
+
+
+def fork_bomb(_folder):
+    """As many processes as there may be; each of them tries to have more."""
+    count = 0
+    try:
+        while count < 5000:
+            if not os.fork():
+                time.sleep(600)
+                os._exit(0)
+            count += 1
+    except OSError as error:
+        return Said(f"{count} {errno.errorcode[error.errno]}")
+    return Said(str(count))
+
+
+def memory_in_files(_folder):
+    """Memory that no limit of a process counts, faster than anybody looks: the kernel kills."""
+    shared = mmap.mmap(-1, 1 << 30)
+    for i in range(0, 1 << 30, 1 << 20):
+        shared[i : i + (1 << 20)] = b"x" * (1 << 20)
+    return Said("too much")
+
+
+def traps(_folder):
+    """What must not be taken over when files come back through a tar."""
+    out = Path("outputs")
+    (out / "model.bin").write_bytes(b"weights")
+    (out / "link").symlink_to("/etc/passwd")
+    (out / "folder").symlink_to("/etc")
+    os.mkfifo(out / "pipe")
+    os.link(out / "model.bin", out / "same.bin")
+    (out / "run.sh").write_text("#!/bin/sh\n")
+    (out / "run.sh").chmod(0o4755)
+    Path("inputs.txt").write_text("not an input")
+    Path("job.json").write_text("changed")
+    return Said("set")
+
+
+def look_at_data(_folder):
+    data = Path("inputs/data")
+    large = (data / "link").read_bytes()
+    assert large == bytes(range(256)) * (len(large) // 256)
+    [deep] = [path.read_text() for path in data.rglob("*") if path.is_file() and path.parent != data]
+    return Said(json.dumps([len(large), os.readlink(data / "link"), deep]))
+
+
+def forged_report(_folder):
+    """Writes to the guard's own report."""
+    with open("/proc/1/fd/2", "wb", buffering=0) as file:
+        file.write(b"\xff ended\nended exited x\n" + b"x" * 100_000 + b"\n")
+    return Said("forged")
 
 
 def hold(name):
@@ -196,6 +333,30 @@ def serve(_folder):
     say("serving")
     time.sleep(600)
     lock.close()
+
+
+def talk(_folder):
+    """Say words to a server, one by one, as soon as it listens."""
+    host, _, port = sys.argv[2].removeprefix("http://").partition(":")
+    answers = []
+    for word in sys.argv[3:]:
+        if word == "wait":
+            time.sleep(600)
+        answers.append(answer(host, int(port), word))
+    return Said(json.dumps(answers))
+
+
+def answer(host, port, word):
+    until = time.monotonic() + 20
+    while True:
+        try:
+            with socket.create_connection((host, port), timeout=5) as connection:
+                connection.sendall(word.encode())
+                return connection.recv(16).decode()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def serve_not(_folder):
