@@ -230,25 +230,31 @@ def _at_once(files: int) -> int:
     return max(1, min(files, 2 * (os.cpu_count() or 1)))
 
 
-def altered(store: Store, wanted: Mapping[str, str]) -> list[str]:
-    """What is wrong with the files in `wanted` (name → SHA-256). All cores hash; a file with many names is read once."""
+def altered(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Path, str]] | None = None) -> list[str]:
+    """What is wrong with the files in `wanted` (name → SHA-256), and with the store's `own` (name → path, SHA-256).
+
+    All cores hash; a file with many names is read once.
+    """
     inodes: dict[str, tuple[int, int]] = {}
     paths: dict[tuple[int, int], Path] = {}
     problems = []
-    for name in wanted:
+    kept = own or {}
+    digests = {**wanted, **{name: sha256 for name, (_, sha256) in kept.items()}}
+    for name in digests:
         try:
-            path = store.path(name)
+            path = kept[name][0] if name in kept else store.path(name)
+            status = path.stat()
         except FileNotFoundError:
             problems.append(f"{name}: is missing")
         else:
-            status = path.stat()
             inodes[name] = (status.st_dev, status.st_ino)
             paths[inodes[name]] = path
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(paths, pool.map(_hash, paths.values()), strict=True))
     for name, inode in inodes.items():
-        if found[inode] != wanted[name]:
-            problems.append(f"{name}: was altered: SHA-256 is {found[inode]}, the card says {wanted[name]}")
+        if found[inode] != digests[name]:
+            says = "its name" if name in kept else "the card"
+            problems.append(f"{name}: was altered: SHA-256 is {found[inode]}, {says} says {digests[name]}")
     return problems
 
 

@@ -85,6 +85,14 @@ class FolderStore:
             finally:  # also when the name was taken: whoever finds that may build on it
                 self._make_durable(target.parent)
 
+    def own_files(self) -> dict[str, tuple[Path, str]]:
+        with self._told():
+            return {
+                str(path.relative_to(self._root)): (path, path.name)
+                for path in sorted(self._objects.glob("*/*"))
+                if not path.name.startswith(".")
+            }
+
     def probe(self) -> None:
         with self._told():
             self._begin()

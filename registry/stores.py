@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from registry.errors import ConfigError
 from registry.files import sha256_bytes, sha256_file
@@ -43,6 +43,14 @@ class Store(Protocol):
 
     def probe(self) -> None:
         """Try whether `create` can keep its promise here; raises ConfigError or TryAgain."""
+
+
+@runtime_checkable
+class KeepsOnce(Protocol):
+    """A store that keeps equal bytes once, in files of its own beside the names."""
+
+    def own_files(self) -> dict[str, tuple[Path, str]]:
+        """What to call each of these files → where it is, and its SHA-256 if it is as it was written."""
 
 
 def open_store(url: str) -> Store:

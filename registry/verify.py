@@ -14,7 +14,7 @@ from registry.candidates import Area, version_folder
 from registry.chain import Chain, R
 from registry.errors import Corrupt
 from registry.nouns import Approval, Claim, Release
-from registry.stores import Store, walk
+from registry.stores import KeepsOnce, Store, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,9 @@ def inspect(store: Store, model: str | None = None) -> Report:
     for each in found:
         each.look()
     problems = [problem for each in found for problem in each.problems]
+    files = {name: sha256 for each in found for name, sha256 in each.files.items()}
+    own = store.own_files() if model is None and isinstance(store, KeepsOnce) else {}
+    problems += candidates.altered(store, files, own)
     if model is None:
         strange = [*(set(store.names("")) - {"production/", "test/"}), *(each for each in areas if each[-1] != "/")]
         problems += [f"{name}: does not belong here" for name in sorted(strange)]
@@ -78,7 +81,6 @@ class _Model:
                 self.notes.append(
                     f"{approval_chain.name(each.number)}: version {each.version} was not released with it"
                 )
-        self.problems += candidates.altered(self.store, self.files)
 
     def _releases(
         self,

@@ -1,0 +1,192 @@
+"""Run one piece of the registry's work in a child that is killed before its first file operation, after it, before its
+second, …; a write is also killed in its middle.
+
+After each kill, what readers see is the state before or the state after, and doing the work again completes it.
+Usage: python registry_kill_everywhere.py SCENARIO FOLDER; prints how many kills there were. Not run by pytest itself: it
+forks.
+"""
+
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+
+from registry_faults_parts import copy
+from registry_parts import publish as published
+from registry_parts import trial
+
+from registry import candidates, releases
+from registry.stores import open_store
+from registry.verify import verify
+
+OPERATIONS = ("open", "link", "unlink", "mkdir", "rename", "rmdir", "scandir", "fchmod", "fsync")
+FILES = {"model.keras": b"weights", "model.tflite": b"served", "saved_model/same": b"served"}
+NEW = FILES | {"model.keras": b"other weights"}  # one that is new, one that is known, and twice the same
+
+
+def first(store, folder):
+    return published(store, folder, "new", files=FILES)
+
+
+def publish(store, folder):
+    return published(store, folder, "new", files=NEW)
+
+
+def accept(store, _folder):
+    """As the step does: nothing more when this run's trial is there."""
+    kept = [each.number for each in candidates.acceptances(store, "digits", 1) if each.run == "run"]
+    return kept[0] if kept else candidates.append_acceptance(store, trial(store, 1)).number
+
+
+def promote(store, _folder):
+    """As the command does: reads the history once, goes on with the approval that is there, releases once for it."""
+    known = releases.read_history(store, "digits")
+    releases.copy_to_production(store, "digits", 1)
+    digest = candidates.card_digest(store, "digits", 1)
+    approval = releases.append_approval(store, "digits", 1, card=digest, token="new", by="ada", known=known)
+    if made := known.used.get(approval.number):
+        return made.number
+    return releases.append_release(
+        store, "digits", 1, card=digest, by="ada", reason="", approval=approval.number, after=None, known=known
+    ).number
+
+
+def rollback(store, _folder):
+    """As the command with `--to 1` does: nothing when it is live already."""
+    current = releases.latest(store, "digits")
+    if current.version == 1:
+        return current.number
+    digest = candidates.card_digest(store, "digits", 1, "production")
+    return releases.append_release(
+        store, "digits", 1, card=digest, by="ada", reason="", approval=None, after=current.number
+    ).number
+
+
+def nothing(_store, _folder):
+    pass
+
+
+def old(store, folder):
+    published(store, folder, "old", files=FILES)
+
+
+def two_released(store, folder):
+    old(store, folder)
+    promote(store, folder)
+    published(store, folder, "newer", files=NEW)
+    releases.copy_to_production(store, "digits", 2)
+    digest = candidates.card_digest(store, "digits", 2)
+    releases.append_release(store, "digits", 2, card=digest, by="ada", reason="", approval=None, after=1)
+
+
+SCENARIOS = {
+    "first": (nothing, first),
+    "publish": (old, publish),
+    "accept": (old, accept),
+    "promote": (old, promote),
+    "rollback": (two_released, rollback),
+}
+
+
+def seen(store):
+    """What any reader may see."""
+    versions = candidates.versions(store, "digits")
+    for version in versions:
+        candidates.local_folder(store, "test", "digits", version)
+    live = releases.live(store, "digits")
+    if live:
+        candidates.local_folder(store, "production", "digits", live.version, live.card)
+    return (
+        versions,
+        [len(candidates.acceptances(store, "digits", version)) for version in versions],
+        live and live.version,
+        len(releases.releases(store, "digits")),
+    )
+
+
+class Counter:
+    """Counts the moments before and after each operation, in all threads; dies at one of them."""
+
+    def __init__(self, kill_at):
+        self.left = kill_at
+
+    def tick(self):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, operation):
+        def counted(*arguments, **more):
+            self.tick()
+            found = operation(*arguments, **more)
+            self.tick()
+            return found
+
+        return counted
+
+    def install(self):
+        counter, fdopen = self, os.fdopen
+        os.fsync = lambda _fd: None  # nothing here depends on a power cut, and it saves minutes
+
+        class HalfWritten(io.FileIO):
+            """Writes half of what it is given, so that there is a moment in the middle."""
+
+            def write(self, data):
+                counter.tick()
+                return super().write(memoryview(data)[: max(1, len(data) // 2)])
+
+        for name in OPERATIONS:
+            setattr(os, name, self.around(getattr(os, name)))
+        os.fdopen = lambda fd, mode="r", *more, **options: (
+            HalfWritten(fd, mode) if mode == "wb" else fdopen(fd, mode, *more, **options)
+        )
+
+
+def in_child(work, kill_at):
+    """Run `work` in a child that is killed at its moment number `kill_at`; whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        Counter(kill_at).install()
+        try:
+            work()
+        except BaseException:  # noqa: BLE001  (told by the exit code)
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status in {0, signal.SIGKILL}, f"the child failed: {status}"
+    return status != 0
+
+
+def main(scenario, folder):
+    prepare, work = SCENARIOS[scenario]
+    original, root = folder / "original", folder / "registry"
+    os.fsync = lambda _fd: None
+    prepare(open_store(f"file://{original}"), folder)
+    before = seen(open_store(f"file://{original}"))
+    copy(original, root)
+    number = work(open_store(f"file://{root}"), folder)
+    after = seen(open_store(f"file://{root}"))
+    assert before != after
+
+    kills = 0
+    while True:
+        copy(original, root)
+        killed = in_child(lambda: work(open_store(f"file://{root}"), folder), kills + 1)
+        store = open_store(f"file://{root}")
+        assert verify(store) == [], f"after kill {kills + 1}"
+        assert seen(store) in (before, after), f"after kill {kills + 1}"
+        left = [path for path in root.rglob("*") if path.is_file() and "unfinished" in path.parts]
+        assert len(left) <= 2 * os.cpu_count(), left  # files are stored side by side
+        if not killed:
+            break
+        kills += 1
+        assert work(store, folder) == number, f"after kill {kills}"
+        assert seen(store) == after
+        assert verify(store) == []
+    print(kills)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,26 @@
+"""SIGKILL before and after each file-system call of a registry's writer, and in the middle of each write.
+
+It leaves nothing or the whole, and the same work, done again, completes it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("scenario", "at_least"),
+    [("first", 50), ("publish", 80), ("accept", 25), ("promote", 90), ("rollback", 20)],
+    ids=lambda each: str(each),
+)
+def test_killed_anywhere_it_goes_on(tmp_path, scenario, at_least):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "registry_kill_everywhere.py", scenario, tmp_path],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= at_least
