@@ -6,6 +6,7 @@ runs in an image of other code. An image is always given as its ID, `sha256:…`
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -160,10 +161,16 @@ def _pull(engine: DockerClient, name: str) -> str:
 
 def _name(engine: DockerClient, made: str, name: str) -> str:
     """Give the image its name, unless another run was faster: then that one's image is taken."""
-    if there := lookup(engine, name):
-        return there
-    _tag(engine, made, name)
-    return made
+    from docker.errors import APIError
+
+    there = lookup(engine, name)
+    if not there:
+        _tag(engine, made, name)
+        return made
+    if there != made:
+        with told(name), contextlib.suppress(APIError):  # what cannot be removed is in use by a third run
+            engine.api.remove_image(made)
+    return there
 
 
 def _tag(engine: DockerClient, image: str, name: str) -> None:
