@@ -131,7 +131,7 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Remove what a killed controller was writing; we have the lock."""
-        for folder in (self.root, *(each for each in self.root.iterdir() if each.is_dir() and not each.is_symlink())):
+        for folder in (self.root, *self.root.glob("*/"), *self.root.glob("accept/*/")):
             sweep(folder)
         for half in self.sources.glob(f"{TMP}*"):  # a checkout
             shutil.rmtree(half, ignore_errors=True)

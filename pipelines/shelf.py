@@ -19,12 +19,10 @@ import json
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 FREE, HELD = 3, 10  # entries that stay: of those that no unfinished run points to, and of the others
-ABANDONED = 24 * 3600  # seconds after which what a killed process left half made is removed
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -59,11 +57,14 @@ class Shelf:
 
         Raises what `fill` raises. Of two who put the same at once both keep theirs, until one is swept.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         entry = self.folder / f"{key}-{secrets.token_hex(4)}"
         unfinished = self.folder / f".unfinished-{entry.name}"
+        with self._locked():
+            unfinished.mkdir()
+            held = os.open(unfinished, os.O_RDONLY)
+            fcntl.flock(held, fcntl.LOCK_EX)  # as long as we live it is not abandoned
         try:
-            (unfinished / "content").mkdir(parents=True)
+            (unfinished / "content").mkdir()
             fill(unfinished / "content")
             _protect(unfinished / "content")
             (unfinished / "state.json").write_text(json.dumps(_state(unfinished / "content")), encoding="ascii")
@@ -72,6 +73,8 @@ class Shelf:
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+        finally:
+            os.close(held)
         self.sweep()
         return entry / "content"
 
@@ -81,12 +84,11 @@ class Shelf:
             entries = sorted(self.folder.glob("[!.]*"), key=_used, reverse=True)
             held = [each for each in entries if self._in_use(each)]
             free = [each for each in entries if each not in held]
-            for entry in held[HELD:] + free[FREE:]:
+            abandoned = [each for each in self.folder.glob(".unfinished-*") if _abandoned(each)]
+            for entry in held[HELD:] + free[FREE:] + abandoned:
                 entry.rename(self.folder / f".gone-{entry.name}")
-        for left in (*self.folder.glob(".gone-*"), *self.folder.glob(".unfinished-*")):
-            with contextlib.suppress(FileNotFoundError):
-                if left.name.startswith(".gone-") or left.stat().st_mtime < time.time() - ABANDONED:
-                    shutil.rmtree(left, ignore_errors=True)
+        for left in self.folder.glob(".gone-*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _in_use(self, entry: Path) -> bool:
         runs = [Path(each.read_text(encoding="utf-8")) for each in (entry / "users").iterdir() if each.stat().st_size]
@@ -99,6 +101,21 @@ class Shelf:
         with (self.folder / ".lock").open("w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _abandoned(unfinished: Path) -> bool:
+    """Whether nobody fills it any more: the kernel has taken back the lock of whoever did."""
+    try:
+        held = os.open(unfinished, os.O_RDONLY)
+    except FileNotFoundError:  # filled, or removed, just now
+        return False
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(held)
+    return True
 
 
 def point(link: Path, target: Path) -> None:

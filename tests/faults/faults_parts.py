@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -76,13 +75,24 @@ def killed_at(team: Team, event: str, path: str, *arguments: str) -> None:
     assert process.returncode == -signal.SIGKILL, f"{event} {path} did not come: {said}"
 
 
-def killed_while(team: Team, folder: Path | str, *arguments: str, ready=lambda: True) -> None:
-    """Run `trainyard` until a worker is at work in `folder` (of the run) and `ready()`; there it is killed."""
+def killed_while(team: Team, folder: Path | str, *arguments: str) -> None:
+    """Run `trainyard` until a worker is at work in `folder`; there it is killed."""
     process = begin(team, *arguments)
     try:
-        wait_for(lambda: (working_in(folder) and ready()) or process.poll() is not None)
+        wait_for(lambda: working_in(folder) or process.poll() is not None)
     finally:
         said = kill(process)
+    assert process.returncode == -signal.SIGKILL, f"it ended before: {said}"
+
+
+def killed_after(team: Team, words: str, *arguments: str) -> None:
+    """Run `trainyard` until it has said `words`; there it is killed."""
+    process, said = begin(team, *arguments), ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            break
+    kill(process)
     assert process.returncode == -signal.SIGKILL, f"it ended before: {said}"
 
 
@@ -151,6 +161,3 @@ def free_of(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-__all__ = ["MODEL", "TRAINYARD", "Team", "clean_environment", "digits", "os"]

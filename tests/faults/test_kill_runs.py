@@ -7,23 +7,35 @@ one version, one trial and one mail. The tests are one story, in this order; eac
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from faults_parts import (
+    HERE,
     check_whole,
+    clean_environment,
     digits,
     epochs,
+    killed_after,
     killed_at,
     killed_while,
+    left_over,
     message_ids,
     nobody_works_in,
     step_records,
-    working_in,
-)  # fmt: skip
+)
 
 from pipelines.flow import FLOWS
 
 pytestmark = pytest.mark.tensorflow
+API = {"code": "accept/api-1", "dataset": "accept/api-2", "tests": "accept/api-1"}
+RECORD = {
+    "code": "/acceptances/000001.json",
+    "dataset": "/acceptances/000001.json",
+    "tests": "/acceptances/000002.json",
+}
 
 
 class March:
@@ -41,33 +53,33 @@ class March:
     def at(self, event, path):
         return lambda: killed_at(self.team, event, path, *self.command)
 
-    def in_worker(self, name, ready=lambda: True):
-        return lambda: killed_while(self.team, self.run / name, *self.command, ready=ready)
+    def after(self, words):
+        return lambda: killed_after(self.team, words, *self.command)
+
+    def in_worker(self, name):
+        return lambda: killed_while(self.team, self.run / name, *self.command)
 
     def middle(self, step):
         """Kills in the middle of a step, in the order in which it does its work."""
-        trial = "accept/version-1" if self.trigger == "code" else "accept/version-2"
         return {
             "resolve": [self.at("os.link", "/run.json"), self.at("after:os.link", "/run.json")],
             "fetch": [self.at("os.rename", "/sources/dataset")],
             "validate": [self.in_worker("validate")],
-            "train": [self.in_worker("train", lambda: len(epochs(self.run)) >= 2)],
-            "retrain": [self.in_worker("before"), self.in_worker("train", lambda: len(epochs(self.run)) >= 2)],
+            "train": [self.after("epoch 2/4")],
+            "retrain": [self.in_worker("before"), self.after("epoch 2/4")],
             "evaluate": [self.in_worker("evaluate")],
             "gate": [self.at("os.rename", "/gate/verdict.json")],
             "register": [self.at("os.link", "/claim.json"), self.at("os.link", "/card.json")],
             "accept": [
-                self.in_worker(f"{trial}/api"),
-                self.in_worker(
-                    trial, lambda: set(working_in(self.run / trial)) - set(working_in(self.run / trial / "api"))
-                ),
-                self.at("after:os.link", "/acceptances/000001.json"),
+                self.in_worker(API[self.trigger]),
+                self.after("checks over HTTP"),
+                self.at("after:os.link", RECORD[self.trigger]),
             ],
             "notify": [self.at("os.link", ".eml"), self.at("after:os.link", ".eml")],
         }[step]
 
     def go(self):
-        """Kill it everywhere, then let it end."""
+        """Kill it in the middle of each step, just before its record stands, and just after; then let it end."""
         for step in FLOWS[self.trigger]:
             record = f"/steps/{step}.json"
             for strike in [*self.middle(step), self.at("os.rename", record), self.at("after:os.rename", record)]:
@@ -78,24 +90,50 @@ class March:
                 assert before.items() <= self.records().items(), f"a step was done again after a kill in {step}"
         assert "nothing new" in self.team.trainyard(*self.command).stderr
         assert set(self.records()) == set(FLOWS[self.trigger])
+        assert left_over(self.run) == []
 
     def records(self):
         return step_records(self.run) if self.team.runs(self.trigger) else {}
 
+    def tried(self):
+        """The versions that the run has tried, each as often as there is a record of it."""
+        records = sorted((self.team.home / "registry/test/digits").glob("*/acceptances/*.json"))
+        return [path.parents[1].name for path in records if json.loads(path.read_bytes())["run"] == self.run.name]
 
-def tried_by(team, run):
-    """The versions that the run has tried, each as often as there is a record of it."""
-    records = sorted((team.home / "registry/test/digits").glob("*/acceptances/*.json"))
-    return [path.parents[1].name for path in records if json.loads(path.read_bytes())["run"] == run.name]
+
+def kill_everywhere(team, home, run, **every):
+    """How many kills there were in each step of the same run in `home`; see the script."""
+    done = subprocess.run(
+        [sys.executable, "-P", str(HERE / "kill_everywhere_in_steps.py"), team.config, home, run, json.dumps(every)],
+        env=clean_environment() | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
 
 
 def test_a_push_to_code_killed_everywhere_ends_as_if_nothing_had_happened(team):
     march = March(team, "code")
     march.go()
     assert [(card["version"], card["run"]) for card in team.cards()] == [(1, march.run.name)]
-    assert tried_by(team, march.run) == ["1"]
+    assert march.tried() == ["1"]
     assert len(message_ids(team)) == 1
     assert sorted(epochs(march.run)) == [1, 2, 3, 4], "an epoch was repeated or left out"
+
+
+def test_the_same_run_step_by_step_killed_before_each_file_operation_gives_the_same(team):
+    (run,) = team.runs("code")
+    home = team.folder / "another_home"
+    home.mkdir()
+    kills = kill_everywhere(team, home, run, each=2, resolve=1, fetch=6, validate=8, gate=1, notify=1)
+    assert set(kills) == set(FLOWS["code"])
+    assert min(kills.values()) >= 10, kills
+    assert left_over(home / "runs") == left_over(home / "git") == []
+    assert len(list(home.glob("outbox/pending/*.eml"))) == 1
+    again, first = (json.loads((each / "registry/test/digits/1/card.json").read_bytes()) for each in (home, team.home))
+    assert again["files"] == first["files"]
+    assert [path.name for path in (home / "registry/test/digits").glob("*/card.json")] == ["card.json"]
+    assert len(list(home.glob("registry/test/digits/1/acceptances/*.json"))) == 1
 
 
 def test_a_push_to_the_dataset_killed_everywhere_ends_as_if_nothing_had_happened(team):
@@ -104,9 +142,9 @@ def test_a_push_to_the_dataset_killed_everywhere_ends_as_if_nothing_had_happened
     team.push("dataset")
     march = March(team, "dataset")
     march.go()
-    first, second = team.cards()
+    second = team.cards()[-1]
     assert (second["version"], second["run"], second["parent"]) == (2, march.run.name, 1)
-    assert tried_by(team, march.run) == ["2"]
+    assert march.tried() == ["2"]
     assert len(message_ids(team)) == 2
     assert sorted(epochs(march.run)) == [1, 2, 3, 4], "an epoch was repeated or left out"
 
@@ -116,5 +154,5 @@ def test_a_push_to_the_tests_killed_everywhere_ends_as_if_nothing_had_happened(t
     march = March(team, "tests")
     march.go()
     assert [card["version"] for card in team.cards()] == [1, 2]
-    assert tried_by(team, march.run) == ["1", "2"]
+    assert march.tried() == ["1", "2"]
     assert len(message_ids(team)) == 3

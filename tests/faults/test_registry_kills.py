@@ -12,7 +12,7 @@ import pytest
 @pytest.mark.parametrize(
     ("scenario", "at_least"),
     [("first", 50), ("publish", 80), ("accept", 25), ("promote", 90), ("rollback", 20)],
-    ids=lambda each: str(each),
+    ids=str,
 )
 def test_killed_anywhere_it_goes_on(tmp_path, scenario, at_least):
     done = subprocess.run(

@@ -1,0 +1,118 @@
+"""Each step of a pipeline, one after the other, in children that are killed before their first file operation, their second, …
+
+After each kill nothing is half written and the registry verifies; the same step, done again, goes on. What workers make is
+taken from a run that has ended, so that hundreds of kills take seconds; kills while real workers run are tried elsewhere.
+Usage: python kill_everywhere_in_steps.py CONFIG HOME RUN EVERY, where RUN is the folder of the run that has ended, HOME the home
+folder as it was before that run, and EVERY the stride in each step, as JSON: {"each": 1, "fetch": 4} kills before operation
+1, 2, 3, …, and in fetch before 1, 5, 9, …. Prints the number of kills by step. Not run by pytest itself: it forks.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+from faults_parts import check_whole
+
+from pipelines import runners
+from pipelines.__main__ import main
+from pipelines.flow import FLOWS, STEPS
+from pipelines.runners.preparing import prepare
+from pipelines.runners.process import ProcessRunner
+
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+CHANGES = {
+    "os.link",
+    "os.symlink",
+    "os.mkdir",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.chmod",
+    "os.truncate",
+    "subprocess.Popen",
+}
+
+
+class Replay(ProcessRunner):
+    """Prepares a job as the process runner does; then the files of the ended run are what the worker made."""
+
+    ended: Path
+
+    def run(self, job, on_line):
+        prepare(job, job.folder)
+        made = self.ended / job.folder.resolve().relative_to(Path(os.environ["RUN"]))
+        subprocess.run(["cp", "-rT", made / "outputs", job.folder / "outputs"], check=True)
+        shutil.copyfile(made / "result.json", job.folder / "result.json")
+
+    @contextlib.contextmanager
+    def service(self, job, on_line):
+        prepare(job, job.folder)
+        yield runners.Service("http://127.0.0.1:1", lambda: None, lambda _end: None)
+
+
+def is_change(event, arguments):
+    if event == "open":
+        path, _, flags = arguments
+        return isinstance(flags, int) and flags & WRITES and not str(path).startswith(("/dev/", "/proc/"))
+    return event in CHANGES
+
+
+def dies(arguments, kill_before):
+    """Run `trainyard` in a child, killed before its change number `kill_before`; whether it was killed."""
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def change(*_):
+            nonlocal count
+            count += 1
+            if count == kill_before:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(lambda event, arguments: change() if is_change(event, arguments) else None)
+        os.fsync = change  # between the bytes of a file and its name; and nothing here depends on a power cut
+        os.dup2(said.fileno(), 2)
+        os._exit(main(arguments))
+    status = os.waitpid(child, 0)[1]
+    said.seek(0)
+    assert status in {0, signal.SIGKILL}, f"{arguments} failed after kill {kill_before - 1}:\n{said.read()}"
+    return status != 0
+
+
+def go(config, home, ended, every):
+    trigger = json.loads((ended / "run.json").read_bytes())["trigger"]
+    run = home / "runs" / ended.name
+    os.environ["RUN"] = str(run)
+    kills = {}
+    for step in FLOWS[trigger]:
+        arguments = ["step", step, "--run", str(run), "--config", config, "--set", f"home={home}"]
+        arguments += ["--trigger", trigger] if step == "resolve" else []
+        kills[step] = 0
+        change = 1
+        while dies(arguments, change):
+            kills[step] += 1
+            change += every.get(step, every["each"])
+            check_whole(home)
+        assert json.loads((run / "steps" / f"{step}.json").read_bytes())["outcome"] == "done"
+    print(json.dumps(kills))
+
+
+def load_all():
+    """What the children need, so that none has to load it again."""
+    for name in ("commands.step", *(f"steps.{each}" for each in STEPS)):
+        import_module(f"pipelines.{name}")
+
+
+if __name__ == "__main__":
+    load_all()
+    Replay.ended = Path(sys.argv[3])
+    runners.RUNNERS["process"] = f"{__name__}:Replay"
+    go(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))

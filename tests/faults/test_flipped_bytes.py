@@ -1,0 +1,247 @@
+"""One damaged file in the registry, any of them: `registry verify` names it, promotion and serving refuse it, and what was
+live before goes on answering."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from registry_faults_parts import copy
+
+from promotion_parts import LEFT, MODEL, House  # isort: skip  (found through registry_faults_parts)
+
+from pipelines.promotion import release_before
+from registry import candidates, releases
+from registry.errors import Corrupt, PipelineError
+from registry.stores import open_store
+from registry.verify import verify
+from serving.sources import Releases
+
+pytestmark = pytest.mark.tensorflow
+ROOT = ("test", "production", ".store/objects")
+
+
+def flipped(path):
+    """One bit, in the middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    rewritten(path, bytes(data))
+
+
+def truncated(path):
+    rewritten(path, path.read_bytes()[:-1])
+
+
+def emptied(path):
+    rewritten(path, b"")
+
+
+def rewritten(path, data):
+    """In place, as a bad disk does: all names of the file see it."""
+    path.chmod(0o644)
+    path.write_bytes(data)
+    path.chmod(0o444)
+
+
+DAMAGE = {"one bit flipped": flipped, "truncated": truncated, "emptied": emptied}
+
+
+class Played:
+    """A registry in which version 1 and 2 were released and 3 is accepted; it is damaged in copies."""
+
+    def __init__(self, house):
+        self.house = house
+        self.root = house.folder / "registry"
+        self.original = house.folder / "original"
+        for kind in ("thirds", "dull", "thirds"):
+            house.publish(kind)
+        house.promote(1)
+        house.promote(2)
+        self.token = house.token(3)
+        copy(self.root, self.original)
+
+    @property
+    def store(self):
+        return open_store(f"file://{self.root}")
+
+    def files(self):
+        """Every file of the registry, relative to its root, and which of them are one file."""
+        found = {}
+        for top in ROOT:
+            for path in sorted((self.original / top).rglob("*")):
+                if path.is_file():
+                    found.setdefault(path.stat().st_ino, []).append(str(path.relative_to(self.original)))
+        return list(found.values())
+
+    def damaged(self, name, damage):
+        copy(self.original, self.root)
+        damage(self.root / name)
+
+    def restore(self):
+        copy(self.original, self.root)
+
+    def serve(self):
+        """What an API that starts now does with the registry."""
+        return Releases(self.store, MODEL, 1, self.house.folder / "copies").load(1)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory, tiny_models):
+    house = House(tmp_path_factory.mktemp("flipped"), tiny_models)
+    yield Played(house)
+    house.stop()
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_verify_names_any_file_that_is_damaged(played, damage):
+    groups = played.files()
+    assert len(groups) > 20
+    for names in groups:
+        played.damaged(names[0], damage)
+        problems = verify(played.store)
+        assert any(each.startswith(f"{name}:") for name in names for each in problems), (names, problems)
+    played.restore()
+    assert verify(played.store) == []
+
+
+def test_verify_names_any_file_whose_bytes_are_those_of_another(played):
+    """Of each folder, two files that differ are exchanged: both are whole, and both in the wrong place."""
+    pairs = {}
+    for names in played.files():
+        for name in names:
+            pairs.setdefault(name.rpartition("/")[0] if not name.startswith(".") else ".store", []).append(name)
+    exchanged = 0
+    for names in pairs.values():
+        for one, other in zip(names, names[1:], strict=False):
+            if (played.original / one).read_bytes() == (played.original / other).read_bytes():
+                continue
+            copy(played.original, played.root)
+            spare = played.root / "spare"
+            (played.root / one).rename(spare)
+            (played.root / other).rename(played.root / one)
+            spare.rename(played.root / other)
+            problems = verify(played.store)
+            assert any(each.startswith((one, other)) for each in problems), (one, other, problems)
+            exchanged += 1
+    played.restore()
+    assert exchanged > 15
+
+
+def test_verify_names_any_file_that_is_missing_and_none_that_is_not(played):
+    for names in played.files():
+        for name in names:
+            if name.startswith(".store") or "/runs/" in name:
+                continue  # nothing needs them: a byte may be kept twice, a run may ask for a number again
+            copy(played.original, played.root)
+            (played.root / name).unlink()
+            last = name.endswith(("releases/000002.json", "approvals/000002.json", "acceptances/000001.json"))
+            if not last or "approvals" in name:  # that a chain's last record is gone shows in nothing else
+                assert verify(played.store), name
+    played.restore()
+
+
+def refuses(act):
+    """What it says no with, before it has changed anything."""
+    try:
+        act()
+    except PipelineError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_promotion_rollback_and_serving_refuse_what_is_damaged(played, damage):
+    """Each refuses what it would build on; none is stopped by damage that it has nothing to do with."""
+    house = played.house
+    promoted = ("test/thirds/3/", "production/thirds/approvals/", "production/thirds/releases/")
+    served = ("production/thirds/2/", "production/thirds/releases/000002.json")
+    back = ("production/thirds/1/", "production/thirds/releases/")
+    seen = {"promotion": 0, "serving": 0, "rollback": 0}
+    for names in played.files():
+        used = {kind for kind, places in (("promotion", promoted), ("serving", served), ("rollback", back))
+                if any(name.startswith(places) and not name.endswith("claim.json") for name in names)}  # fmt: skip
+        for kind in used:
+            played.damaged(names[0], damage)
+            before = house.tree()
+            error = refuses({
+                "promotion": lambda: house.promote(3, played.token, played.store),
+                "serving": played.serve,
+                "rollback": lambda: house.rollback(1),
+            }[kind])  # fmt: skip
+            assert isinstance(error, Corrupt), (kind, names, error)
+            assert house.tree() == before, (kind, names)
+            seen[kind] += 1
+    played.restore()
+    assert min(seen.values()) >= 4, seen
+    status, body = house.ask(LEFT)
+    assert (status, body["version"]) == (200, 2)  # all the time the API has gone on
+
+
+def test_what_no_promotion_needs_hinders_none(played):
+    """A damaged file of version 1 is no reason not to flee from version 2 to version 3."""
+    played.damaged("test/thirds/1/model.tflite", lambda path: (path.unlink(), path.write_bytes(b"damaged")))
+    assert played.house.promote(3, played.token, played.store).version == 3
+    assert played.house.rollback(2).version == 2
+    played.restore()
+
+
+def test_a_release_whose_bytes_rot_after_it_was_written_is_not_served_and_the_one_before_goes_on(played):
+    """The API sees a newer release, finds that its bytes are not those of the card, says so, and goes on with the old one."""
+    house, store = played.house, played.store
+    house.stop()
+    played.restore()
+    house.promote(2, store=store) if releases.live(store, MODEL).version != 2 else house.rollback(2)
+    before = house.ask(LEFT)[1]["release"]
+    releases.copy_to_production(store, MODEL, 3)
+    model = played.root / "production/thirds/3/model.tflite"
+    data = model.read_bytes()
+    model.unlink()
+    model.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    digest = candidates.card_digest(store, MODEL, 3)
+    latest = releases.latest(store, MODEL).number
+    releases.append_release(store, MODEL, 3, card=digest, by="ada", reason="", approval=None, after=latest)
+    said = subprocess.run(
+        [sys.executable, "-c", WAIT, house.url, str(latest + 1)], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert "model.tflite" in said.stdout
+    status, body = house.ask(LEFT)
+    assert (status, body["release"], body["version"]) == (200, before, 2)
+    assert any("production/thirds/3/model.tflite" in each for each in verify(store))
+    model.unlink()
+    shutil.copyfile(played.root / "test/thirds/3/model.tflite", model)  # from a backup
+    assert verify(store) == []
+    assert house.rollback(3).version == 3
+    assert house.ask(LEFT)[1]["version"] == 3
+
+
+WAIT = """
+import json, sys, time, urllib.request
+url, release = sys.argv[1], int(sys.argv[2])
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    workers = json.load(urllib.request.urlopen(url + "/version"))["workers"]
+    if workers and all(each["state"] == "failed" for each in workers):
+        print([each["error"] for each in workers])
+        sys.exit()
+    time.sleep(0.1)
+sys.exit("no worker has refused it")
+"""
+
+
+def test_the_command_tells_the_file_and_ends_with_2(played):
+    played.damaged("production/thirds/1/card.json", flipped)
+    config = played.house.folder / "trainyard.toml"
+    config.write_text(
+        f'model = "{MODEL}"\n[repositories]\ncode = "c"\ndataset = "d"\ntests = "t"\n'
+        f'[registry]\nurl = "file://{played.root}"\n', encoding="utf-8"
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pipelines", "registry", "verify", "--json", "--config", str(config)],
+        capture_output=True, text=True, check=False, cwd=played.house.folder,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert any("production/thirds/1/card.json" in each for each in json.loads(done.stdout)["problems"])
+    played.restore()
+    assert release_before(releases.releases(played.store, MODEL)).version == 1
