@@ -9,7 +9,20 @@ from registry.errors import ConfigError
 
 LARGEST = 256 * 1024  # bytes; a list of packages is far smaller
 HASH = re.compile(r"\s--hash[ =]sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?=\s|$)")
-ARCHIVES = (".whl", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".xz", ".txz", ".tlz", ".lz", ".lzma")  # paths for pip
+ARCHIVES = (
+    ".whl",
+    ".zip",
+    ".tar",
+    ".gz",
+    ".tgz",
+    ".bz2",
+    ".tbz",
+    ".xz",
+    ".txz",
+    ".tlz",
+    ".lz",
+    ".lzma",
+)  # paths for pip
 COMMENT = re.compile(r"(?:^|\s+)#.*$")
 HINT = (
     "name packages, with versions if you like: `einops==0.8.1`; the index is set where Trainyard runs (PIP_INDEX_URL)"
