@@ -15,10 +15,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pipelines import docker_engine, git
 from pipelines.approval import SECRET_FILE, approval_secret
@@ -77,18 +75,23 @@ def of_machine() -> Mapping[str, Check]:
 
 def of_config(config: Config) -> Mapping[str, Check]:
     """What the settings ask for."""
+    from pipelines import checkup_docker
+
     home = Path(config.home)
     repositories = {f"repository {name}": partial(repository, config, name) for name in ("code", "dataset", "tests")}
-    return repositories | {
-        "home": partial(folder_is_ours, home),
-        "disk": partial(disk, home, config.registry.url),
-        "memory": partial(memory, config.runner.memory_mb),
-        "registry": partial(registry, config.registry.url),
-        "mail": partial(mail, config),
-        "approval secret": partial(approvals, home),
-        "serving": partial(serving, config),
-        "docker": partial(docker, config.runner.kind, os.environ),
-    }
+    return (
+        repositories
+        | {
+            "home": partial(folder_is_ours, home),
+            "disk": partial(disk, home, config.registry.url),
+            "memory": partial(memory, config.runner.memory_mb),
+            "registry": partial(registry, config.registry.url),
+            "mail": partial(mail, config),
+            "approval secret": partial(approvals, home),
+            "serving": partial(serving, config),
+        }
+        | checkup_docker.of_config(config)
+    )
 
 
 def python(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
@@ -148,7 +151,7 @@ def repository(config: Config, name: str) -> Finding:
 
 def folder_is_ours(home: Path) -> Finding:
     """The home folder can be written, and nobody else's files stand in the way."""
-    place = _existing(home)
+    place = existing(home)
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
@@ -168,7 +171,7 @@ def disk(home: Path, registry_url: str) -> Finding:
     places = [home]
     if registry_url.startswith("file://"):
         places.append(Path(registry_url.removeprefix("file://")))
-    free, place = min((shutil.disk_usage(_existing(each)).free, _existing(each)) for each in places)
+    free, place = min((shutil.disk_usage(existing(each)).free, existing(each)) for each in places)
     return room(free, place)
 
 
@@ -245,52 +248,6 @@ def serving(config: Config) -> Finding:
     return Finding("ok", f"{host}:{port} is free")
 
 
-def docker(kind: str, environment: Mapping[str, str]) -> Finding:
-    """The engine answers; only the docker runner needs it."""
-    needed = kind == "docker"
-    try:
-        return Finding("ok", _ping(_engine(environment)) + ("" if needed else ", though the process runner needs none"))
-    except (OSError, HTTPException) as error:
-        what = f"no engine at {_engine(environment)}: {getattr(error, 'strerror', None) or error}"
-        if needed:
-            return Finding("fail", what, "start Docker, let this user into its group, or set DOCKER_HOST")
-        return Finding("ok", f"{what}; not needed for [runner] kind = {kind!r}")
-
-
-def _engine(environment: Mapping[str, str]) -> str:
-    if host := environment.get("DOCKER_HOST"):
-        return host
-    rootless = f"{environment.get('XDG_RUNTIME_DIR', '/nowhere')}/docker.sock"
-    return f"unix://{rootless if os.path.exists(rootless) else '/var/run/docker.sock'}"
-
-
-class _UnixConnection(HTTPConnection):
-    """HTTP over a socket of this machine."""
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(self.host)
-
-
-def _ping(engine: str) -> str:
-    """One request, without the SDK; raises OSError or HTTPException."""
-    where = urlsplit(engine)
-    connection: HTTPConnection
-    if where.scheme == "unix":
-        connection = _UnixConnection(where.path)
-    elif where.scheme in {"tcp", "http"} and where.port != 2376:
-        connection = HTTPConnection(where.hostname or "", where.port or 2375, timeout=PATIENCE)
-    else:
-        raise OSError(0, "only unix:// and tcp:// without TLS are tried here")
-    with closing(connection):
-        connection.request("GET", "/_ping", headers={"Host": "docker"})
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise OSError(0, f"it answers with {answer.status}")
-        return f"the engine at {engine} answers, API {answer.headers.get('Api-Version', 'unknown')}"
-
-
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
     """The path, or the folder in which it would be made."""
     return next(each for each in (path, *path.parents) if each.exists())

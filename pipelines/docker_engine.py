@@ -116,7 +116,7 @@ def _unreachable(what: str, error: Exception) -> PipelineError:
         return ConfigError(
             f"{where}: permission denied", hint="let this user use it: usermod -aG docker USER, then log in again"
         )
-    if "too old" in said or "minimum" in said:
+    if "too old" in said or "minimum" in said or "no longer supported" in said:
         return ConfigError(f"{where}: {said[:200]}", hint=NEWER)
     return TryAgain(f"{where}: {said[:200]}", hint="start Docker (systemctl start docker), or set DOCKER_HOST")
 

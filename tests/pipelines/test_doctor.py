@@ -13,7 +13,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from pipelines import checkup
+from pipelines import checkup, checkup_docker
 from pipelines.__main__ import main
 from pipelines.approval import SECRET_FILE, approval_secret
 from pipelines.commands import doctor
@@ -334,18 +334,39 @@ class TestDocker:
             thread.join()
 
     def test_an_engine_that_answers(self, engine):
-        found = checkup.docker("docker", {"DOCKER_HOST": engine})
+        found = checkup_docker.answers("docker", {"DOCKER_HOST": engine})
         assert (found.state, found.what) == ("ok", f"the engine at {engine} answers, API 1.47")
 
     @pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "ssh://host", "nonsense"])
     def test_an_engine_that_does_not(self, host):
-        needed, unneeded = (checkup.docker(kind, {"DOCKER_HOST": host}) for kind in ("docker", "process"))
+        needed, unneeded = (checkup_docker.answers(kind, {"DOCKER_HOST": host}) for kind in ("docker", "process"))
         assert (needed.state, unneeded.state) == ("fail", "ok")
         assert "DOCKER_HOST" in needed.next
         assert "not needed" in unneeded.what
 
     def test_a_rootless_engine_is_found(self, engine, tmp_path):
-        assert checkup.docker("docker", {"XDG_RUNTIME_DIR": str(tmp_path)}).state == "ok"
+        assert checkup_docker.answers("docker", {"XDG_RUNTIME_DIR": str(tmp_path)}).state == "ok"
+
+
+@pytest.mark.docker
+class TestDockerRunner:
+    def test_images_files_and_room_are_looked_at(self, ask, place, worker_image):
+        image = {"image": worker_image}
+        write(place, runner={"kind": "docker", **image}, serving={"port": free_port(), **image})
+        code, found = ask()
+        assert code == 0, found
+        assert found["docker images"][1].endswith("are there")
+        assert f"the engine sees {place}" in found["docker files"][1] or "copied" in found["docker files"][1]
+        assert "GiB free" in found["docker disk"][1] or "elsewhere" in found["docker disk"][1]
+
+    def test_images_that_are_missing_are_named_with_the_command_that_makes_them(self, ask, place, engine):
+        write(place, runner={"kind": "docker", "image": "no-such:1"}, serving={"port": free_port(), "image": "nor:2"})
+        code, found = ask()
+        assert code == 2
+        state, what, action = found["docker images"]
+        assert (state, what) == ("fail", "the engine has no image nor:2 and no image no-such:1")
+        assert "trainyard images build" in action
+        assert found["docker files"][0] == "warn"
 
 
 def test_a_check_that_hangs_is_told_and_holds_nobody_up():

@@ -1,0 +1,175 @@
+"""What the engine's faults are called, by engines that are real HTTP servers on a Unix socket."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+
+import pytest
+
+from pipelines.docker_engine import address, explain, open_engine, told
+from registry.errors import ConfigError, TryAgain, WorkerFailed
+
+
+class Engine(ThreadingMixIn, UnixStreamServer):
+    """Answers as an engine that speaks `api`, and to everything but /version with `status` and `said`, status 0: not at all."""
+
+    daemon_threads = True
+
+    def __init__(self, path, api="1.41", status=200, said=""):
+        self.api, self.status, self.said = api, status, said
+        super().__init__(str(path), Answers)
+
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path.endswith("/version"):
+            self.answer(200, {"ApiVersion": self.server.api, "MinAPIVersion": "1.12", "Version": "0.1"})
+        else:
+            self.answer(self.server.status, {"message": self.server.said})
+
+    do_POST = do_GET
+
+    def answer(self, status, body):
+        if not status:
+            self.close_connection = True
+            return
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def address_string(self):
+        return "a Unix socket"
+
+    def log_message(self, *_):
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch):
+    """Start an engine at DOCKER_HOST."""
+    started = []
+
+    def engine(**answers):
+        place = tmp_path / "docker.sock"
+        started.append(Engine(place, **answers))
+        threading.Thread(target=started[-1].serve_forever, args=(0.05,), daemon=True).start()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{place}")
+
+    yield engine
+    for each in started:
+        each.shutdown()
+        each.server_close()
+
+
+CASES = {
+    "disk full": (500, "write /var/lib/docker/tmp/x: no space left on device", TryAgain, "docker system df"),
+    "no GPUs": (500, 'could not select device driver "" with capabilities: [[gpu]]', ConfigError, "gpus"),
+    "refused": (403, "authorization denied by plugin", ConfigError, "ask who runs it"),
+    "no image": (404, "No such image: trainyard-train:1", ConfigError, "trainyard images build"),
+    "conflict": (409, "removal of container x is already in progress", TryAgain, "run the same command again"),
+    "wrong value": (400, "Range of CPUs is from 0.01 to 2.00", ConfigError, "[runner]"),
+    "broken": (500, "containerd: connection refused", TryAgain, "journalctl"),
+    "too old": (400, "client version 1.41 is too old. Minimum supported API version is 1.44", ConfigError, "SDK"),
+}
+
+
+@pytest.mark.parametrize(("status", "said", "kind", "hint"), CASES.values(), ids=CASES.keys())
+def test_what_an_engine_answers_is_told_with_the_next_action(engine, status, said, kind, hint):
+    engine(status=status, said=said)
+    client = open_engine()
+    with pytest.raises(kind, match=r"worker train: the Docker engine said: ") as caught, told("worker train"):
+        client.api.start("x")
+    client.close()
+    assert said[:40] in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_other_answers_are_the_workers_failure():
+    assert type(explain("worker train", 418, "I am a teapot")) is WorkerFailed
+
+
+def test_an_engine_that_is_too_old(engine):
+    engine(api="1.40")
+    with pytest.raises(ConfigError, match=r"speaks API 1\.40; 1\.41 is the oldest") as caught:
+        open_engine()
+    assert "20.10" in caught.value.hint
+
+
+def test_an_engine_that_no_sdk_speaks_to_any_more(engine):
+    engine(api="1.12")
+    with pytest.raises(ConfigError) as caught:
+        open_engine()
+    assert "20.10" in caught.value.hint
+
+
+def test_no_engine_at_all(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    with pytest.raises(TryAgain, match="No such file or directory") as caught:
+        open_engine()
+    assert "systemctl start docker" in caught.value.hint
+    assert caught.value.exit_code == 75
+
+
+def test_an_engine_that_has_ended(engine, tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "left.sock"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/left.sock")
+    with pytest.raises(TryAgain, match="Connection refused"):
+        open_engine()
+
+
+def test_an_engine_over_tcp_that_is_not_there(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+    with pytest.raises(TryAgain, match="no answer from tcp://127"):
+        open_engine()
+
+
+def test_an_engine_through_ssh_is_refused_with_the_way_to_it(monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@far")
+    with pytest.raises(ConfigError) as caught:
+        open_engine()
+    assert "ssh -nNT -L" in caught.value.hint
+
+
+def test_an_engine_that_dies_over_its_answer(engine):
+    engine(status=0)
+    client = open_engine()
+    with pytest.raises(TryAgain, match="worker train: no answer"), told("worker train"):
+        client.api.start("x")
+    client.close()
+
+
+def test_a_socket_that_is_not_ours(engine, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    engine()
+    (tmp_path / "docker.sock").chmod(0o600)
+    for folder in tmp_path.parents:
+        if folder.stat().st_uid == 0 and str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    tmp_path.chmod(0o755)
+    code = "from pipelines.docker_engine import open_engine; open_engine()"
+    become = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
+    if subprocess.run([*become, sys.executable, "-c", "import pipelines"], check=False, capture_output=True).returncode:
+        pytest.skip("this checkout is not readable for other users")
+    done = subprocess.run([*become, sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/")
+    assert "ConfigError" in done.stderr
+    assert "permission denied" in done.stderr
+
+
+def test_where_the_engine_is(tmp_path):
+    (tmp_path / "docker.sock").touch()
+    assert address({"DOCKER_HOST": "tcp://far:2375", "XDG_RUNTIME_DIR": str(tmp_path)}) == "tcp://far:2375"
+    assert address({"XDG_RUNTIME_DIR": str(tmp_path)}) == f"unix://{tmp_path}/docker.sock"
+    assert address({"XDG_RUNTIME_DIR": str(Path(tmp_path) / "none")}) == "unix:///var/run/docker.sock"
