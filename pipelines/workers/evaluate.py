@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.workers.artist import Draw, artist
 from pipelines.workers.comparing import compare
 from pipelines.workers.feeding import Array, Mismatch, check_inputs, numbers, probabilities
 from pipelines.workers.jobs import EvaluateJob, Subject
@@ -64,6 +65,11 @@ def main(folder: Path) -> Evaluation:
     job = codec.read(EvaluateJob, folder / "job.json")
     inputs, outputs = folder / "inputs", folder / "outputs"
     outputs.mkdir(exist_ok=True)
+    with artist(outputs) as draw:
+        return _measured(job, inputs, outputs, draw)
+
+
+def _measured(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Evaluation:
     if why := unfair(job.candidate, inputs, "candidate"):
         raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
     holdout = open_holdout(inputs)
@@ -80,7 +86,7 @@ def main(folder: Path) -> Evaluation:
     except (BadInput, EngineError) as error:
         raise WorkerFailed(f"the candidate cannot answer for the holdout: {error}") from error
     found = measure(new, holdout)
-    draw(found, new, holdout, outputs)
+    draw(found, new, holdout.target)
     return _with_live(job, found, new, holdout, inputs)
 
 
@@ -216,17 +222,6 @@ def golden_index(y: Array, classes: int) -> Array:
         members = np.flatnonzero(y == label)
         turns[members] = np.arange(len(members))
     return np.sort(np.argsort(turns, kind="stable")[:GOLDEN])
-
-
-def draw(found: Metrics, given: Answers | Estimates, holdout: Holdout, outputs: Path) -> None:
-    """The pictures for the mail."""
-    from pipelines.workers import pictures
-
-    if isinstance(given, Estimates):
-        pictures.draw_scatter(found, given, holdout.target, outputs / "scatter.png")
-        return
-    pictures.draw_confusion(found, outputs / "confusion.png")
-    pictures.draw_calibration(found, outputs / "calibration.png")
 
 
 if __name__ == "__main__":
