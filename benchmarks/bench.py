@@ -38,12 +38,9 @@ BENCHMARKS = {
     "push_to_mail": "from git push to the mail, against the bare training script",
     "unchanged_push": "a push that changes nothing that matters, and a run that has ended",
     "runner_overhead": "what the docker runner adds to the process runner, per worker",
-    "data_speed": "fetching and validating 20,000 small files",
-    "registry_speed": "publishing, listing, promoting",
     "predict_speed": "POST /predict against an empty route on the same gunicorn settings",
     "swap_speed": "a promotion under load",
     "five_steps": "five trivial steps, against DVC, Kedro and Metaflow",
-    "neighbours_serving": "POST /predict against BentoML and MLflow",
 }
 
 

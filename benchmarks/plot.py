@@ -53,7 +53,7 @@ def draw(report: Report) -> Figure:
     axes.set(
         xlim=(0, MOST), ylim=(len(rows) - 0.4, -0.6), xticks=[0, 0.5, 1], xticklabels=["0", "half of it", "promise"]
     )
-    axes.tick_params(length=0, labelcolor=SOFT)
+    axes.tick_params(length=0, labelcolor=SOFT, labelsize=8.5)
     for label in axes.get_yticklabels():
         label.set_color(INK)
     for side in ("top", "right", "bottom", "left"):
