@@ -35,7 +35,10 @@ DOOR = "/run/trainyard"
 FOLDER = "/work"
 NOBODY = 65532
 LOGS = {"max-size": "10m", "max-file": "3"}
-KEEP = {"Name": "unless-stopped"}
+KEEP = {"Name": "always"}
+"""Not unless-stopped: an engine that comes back after a crash stops what went on without it, and takes that for a person's
+word."""
+LET_GO = {"Name": "no"}
 HEALTH_SECONDS = 30
 LISTENER_MB, LISTENER_PIDS = 128, 16
 
@@ -106,7 +109,7 @@ class Boxes:
                 "timeout": 5 * nanoseconds,
                 "start_period": 60 * nanoseconds,
             },
-            restart_policy={"Name": "no"},
+            restart_policy=LET_GO,
             pids_limit=self._config.runner.pids,
             **memory,
         )
@@ -186,6 +189,11 @@ def label(box: Container, name: str) -> str:
 def keep(box: Container) -> None:
     """From now on the engine starts it again, when it ends by itself and after a reboot."""
     box.update(restart_policy=KEEP)
+
+
+def let_go(box: Container) -> None:
+    """The engine does not start it again, whatever happens."""
+    box.update(restart_policy=LET_GO)
 
 
 def kept(box: Container) -> bool:

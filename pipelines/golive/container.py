@@ -16,7 +16,7 @@ from pipelines import images
 from pipelines.config import Config
 from pipelines.docker_engine import open_engine, told
 from pipelines.golive import GO_LIVE_SECONDS, Image
-from pipelines.golive.boxes import Boxes, changes, job_of, keep, kept, label, no_port, url_of
+from pipelines.golive.boxes import Boxes, changes, job_of, keep, kept, label, let_go, no_port, url_of
 from registry import releases
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 from registry.stores import open_store
@@ -195,6 +195,7 @@ class ContainerGoLive:
     def _drain(self, box: Container) -> None:
         """What it has begun is answered; then it is gone."""
         if box.status in RUNS:
+            let_go(box)
             box.stop(timeout=job_of(box).timeout_seconds + KILL_AFTER)
         box.remove(force=True)
 

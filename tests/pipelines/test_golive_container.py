@@ -98,7 +98,7 @@ class TestContainer(GoLiveContract):
                 True, ["ALL"], ["no-new-privileges"],
             )  # fmt: skip
             assert config["User"].partition(":")[0] not in {"", "0", "root"}
-            assert host["RestartPolicy"]["Name"] == "unless-stopped"
+            assert host["RestartPolicy"]["Name"] == "always"
             assert host["PidsLimit"] > 0
             assert host["Memory"] > 0
         assert api.attrs["HostConfig"]["NetworkMode"] == "none"
