@@ -102,7 +102,7 @@ def go(config, home, ended, every):
             change += every.get(step, every["each"])
             check_whole(home)
         assert json.loads((run / "steps" / f"{step}.json").read_bytes())["outcome"] == "done"
-    print(json.dumps(kills))
+    print(json.dumps(kills))  # noqa: T201
 
 
 def load_all():

@@ -127,7 +127,8 @@ def test_the_same_run_step_by_step_killed_before_each_file_operation_gives_the_s
     home.mkdir()
     kills = kill_everywhere(team, home, run, each=2, resolve=1, fetch=6, validate=8, gate=1, notify=1)
     assert set(kills) == set(FLOWS["code"])
-    assert min(kills.values()) >= 10, kills
+    assert min(kills.values()) >= 5, kills
+    assert sum(kills.values()) >= 150
     assert left_over(home / "runs") == left_over(home / "git") == []
     assert len(list(home.glob("outbox/pending/*.eml"))) == 1
     again, first = (json.loads((each / "registry/test/digits/1/card.json").read_bytes()) for each in (home, team.home))
