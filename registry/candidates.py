@@ -248,7 +248,7 @@ def altered(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Pat
             problems.append(f"{name}: is missing")
         else:
             inodes[name] = (status.st_dev, status.st_ino)
-            paths[inodes[name]] = path
+            paths.setdefault(inodes[name], path)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(paths, pool.map(_hash, paths.values()), strict=True))
     for name, inode in inodes.items():

@@ -76,7 +76,7 @@ class FolderStore:
         target = self._file(name)
         with self._told():
             self._begin()
-            _make_folder(target.parent)
+            self._make_below(target.parent)
             try:
                 if os.path.lexists(target):  # before any byte is copied
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
@@ -118,6 +118,21 @@ class FolderStore:
                 sync_folder(each.parent)
             self._used = True
 
+    def _make_below(self, folder: Path) -> None:
+        """Make a folder of the registry and those above, but never the registry itself: it may have gone just now.
+
+        Raises FileExistsError when a file is in the way.
+        """
+        if folder.is_dir():
+            return
+        above = folder.relative_to(self._root).parts
+        for depth in range(1, len(above) + 1):
+            each = self._root.joinpath(*above[:depth])
+            try:
+                each.mkdir(exist_ok=True)
+            except NotADirectoryError as error:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), error.filename) from None
+
     def _gone(self) -> TryAgain:
         return TryAgain(f"{self._root}: the registry is gone from its folder", hint="is its disk mounted?")
 
@@ -144,7 +159,7 @@ class FolderStore:
         with self._new_file(data, sha256) as new:
             if sha256:
                 known = self._object(sha256)
-                _make_folder(known.parent)
+                self._make_below(known.parent)
                 try:
                     _link(new, known)
                 except FileExistsError:  # someone else was storing the same bytes: they are kept once

@@ -1,0 +1,156 @@
+"""Promotions and rollbacks of one model at once, from several processes, with a real API that follows them."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from registry_faults_parts import TESTS
+
+from promotion_parts import LEFT, MODEL, House, clients  # isort: skip  (found through registry_faults_parts)
+
+from pipelines.golive import api_folder
+from pipelines.promotion import serve_job
+from registry import candidates, releases
+from registry.stores import open_store
+from registry.verify import verify
+from serving import golive
+
+pytestmark = pytest.mark.tensorflow
+
+# Each process does its own five things as a person would: told to look again, it looks and tries again.
+PERSON = """
+import sys
+from pathlib import Path
+from registry_faults_parts import TESTS
+from promotion_parts import House
+from registry.errors import TryAgain
+
+house = House(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for what, version, token in (line.split() for line in sys.argv[2:]):
+    while True:
+        try:
+            made = house.promote(int(version), token) if what == "promote" else house.rollback(int(version))
+        except TryAgain as error:
+            print("again", str(error).partition("\\n")[0], flush=True)
+            continue
+        print("made", what, version, made.number, made.version, flush=True)
+        break
+"""
+
+
+@pytest.fixture
+def house(tmp_path, tiny_models):
+    made = House(tmp_path, tiny_models)
+    yield made
+    made.stop()
+
+
+def begin(house, work):
+    path = str(Path(__file__).parent)
+    return subprocess.Popen(
+        [sys.executable, "-c", PERSON, str(house.folder), *work],
+        cwd=path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={"PYTHONPATH": f"{TESTS.parent}:{path}", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+
+
+def test_twenty_promotions_and_rollbacks_at_once_make_one_history(house):
+    """Four people, five decisions each: ten promotions of ten versions, and ten rollbacks."""
+    for _ in range(6):
+        house.publish("thirds")
+        house.publish("dull")
+    house.promote(1)
+    house.promote(2)
+    work = [[] for _ in range(4)]
+    for number in range(10):
+        work[number % 4].append(f"promote {number + 3} {house.token(number + 3)}")
+        work[(number + 2) % 4].append(f"rollback {1 + number % 2} -")
+    people = [begin(house, each) for each in work]
+    assert [each.stdout.readline() for each in people] == ["ready\n"] * 4
+    with clients(house.url, 2) as answers:
+        for each in people:
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        said = [each.communicate(timeout=240) for each in people]
+    assert [each.returncode for each in people] == [0] * 4, said
+    made = [line.split()[1:] for out, _ in said for line in out.splitlines() if line.startswith("made")]
+    history = releases.releases(house.store, MODEL)
+    assert len(made) == 20
+    assert [each.number for each in history] == list(range(1, len(history) + 1))
+    assert verify(house.store) == []
+    by_number = {each.number: each for each in history}
+    promoted = [int(number) for what, _, number, _ in made if what == "promote"]
+    assert len(set(promoted)) == 10, "two promotions won one number"
+    assert all(by_number[int(number)].version == int(version) for _, _, number, version in made)
+    approvals = [each.approval for each in history if each.approval]
+    assert sorted(approvals) == list(range(1, 13)), "an approval was used twice, or lost"
+    golive.await_release(house.url, history[-1].number, 60)
+    assert house.ask(LEFT)[1]["release"] == history[-1].number
+    assert {status for status, _ in answers} == {200}
+
+
+def test_a_promotion_while_the_api_starts_ends_on_the_newest_release(house):
+    """The API that another process is starting may have looked at the registry before the release, or after it."""
+    house.publish("thirds")
+    house.publish("dull")
+    house.promote(1)
+    house.stop()
+    starting = threading.Thread(target=golive.start, args=(serve_job(house.config), api_folder(house.config)))
+    starting.start()
+    release = house.promote(2, store=open_store(house.config.registry.url))
+    starting.join()
+    assert release.number == 2
+    assert house.ask(LEFT)[1]["release"] == 2
+    house.stop()
+    over = threading.Event()
+
+    def promote_and_go_back():
+        while not over.is_set():
+            house.rollback(1)
+            house.rollback(2)
+
+    busy = threading.Thread(target=promote_and_go_back)
+    busy.start()
+    for _ in range(2):  # an API that starts in the midst of it
+        time.sleep(0.3)
+        golive.start(serve_job(house.config), api_folder(house.config))
+    over.set()
+    busy.join()
+    golive.await_release(house.url, releases.latest(house.store, MODEL).number, 60)
+    assert verify(house.store) == []
+
+
+def test_readers_beside_writers_see_whole_versions_and_a_history_that_only_grows(house):
+    over, wrong, lengths = threading.Event(), [], ([], [])
+
+    def read(seen):
+        store = open_store(house.config.registry.url)
+        while not over.is_set():
+            seen.append(len(releases.read_history(store, MODEL).releases))
+            wrong.extend(verify(store))
+            live = releases.live(store, MODEL)
+            if live:
+                candidates.local_folder(store, "production", MODEL, live.version, live.card)
+            for version in candidates.versions(store, MODEL):
+                candidates.local_folder(store, "test", MODEL, version)
+
+    readers = [threading.Thread(target=read, args=[seen]) for seen in lengths]
+    for each in readers:
+        each.start()
+    try:
+        for version in range(1, 7):
+            house.publish("thirds" if version % 2 else "dull")
+            house.promote(version)
+    finally:
+        over.set()
+        for each in readers:
+            each.join()
+    assert wrong == []
+    for seen in lengths:
+        assert seen == sorted(seen)
+        assert max(seen) <= 6
