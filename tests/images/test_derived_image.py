@@ -2,7 +2,9 @@
 
 import functools
 import http.server
+import ipaddress
 import os
+import secrets
 import threading
 import time
 import zipfile
@@ -19,7 +21,8 @@ VERSION = f"1.{os.getpid()}.{time.time_ns()}"  # one that no earlier test has bu
 
 def write_wheel(index, name, files):
     """A wheel in a PEP 503 index, which is a folder of folders."""
-    (index / name).mkdir(parents=True)
+    folder = index / name.replace("_", "-")
+    folder.mkdir(parents=True)
     info = f"{name}-{VERSION}.dist-info"
     files = files | {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n",
@@ -27,10 +30,10 @@ def write_wheel(index, name, files):
     }
     files[f"{info}/RECORD"] = "".join(f"{each},,\n" for each in [*files, f"{info}/RECORD"])
     file = f"{name}-{VERSION}-py3-none-any.whl"
-    with zipfile.ZipFile(index / name / file, "w") as wheel:
+    with zipfile.ZipFile(folder / file, "w") as wheel:
         for path, text in files.items():
             wheel.writestr(path, text)
-    (index / name / "index.html").write_text(f'<a href="{file}">{file}</a>')
+    (folder / "index.html").write_text(f'<a href="{file}">{file}</a>')
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -39,15 +42,16 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def index(engine, tmp_path_factory):
+def index(engine, train_image, tmp_path_factory):
     """The address of the index and its folder."""
-    network = engine.api.inspect_network("bridge")
-    gateway = next((each["Gateway"] for each in network["IPAM"]["Config"] if each.get("Gateway")), "")
+    routes = engine.containers.run(train_image, ["cat", "/proc/net/route"], remove=True).decode().splitlines()
+    ways = [line.split()[2] for line in routes if line.split()[1] == "00000000"]
+    gateway = str(ipaddress.ip_address(bytes.fromhex(ways[0])[::-1])) if ways else "192.0.2.1"
     folder = tmp_path_factory.mktemp("index")
     try:
         server = http.server.ThreadingHTTPServer((gateway, 0), functools.partial(Quiet, directory=folder))
     except OSError as error:
-        pytest.skip(f"the engine's bridge is not on this machine: {gateway or 'no gateway'}: {error}")
+        pytest.skip(f"the engine's bridge is not on this machine: {gateway}: {error}")
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://{gateway}:{server.server_address[1]}", folder, gateway
@@ -66,7 +70,8 @@ def derive(engine, train_image, index, tmp_path, monkeypatch):
     made = set()
 
     def derive(text):
-        file = tmp_path / "requirements.txt"
+        file = tmp_path / secrets.token_hex(4) / "requirements.txt"
+        file.parent.mkdir()
         file.write_text(text)
         lines = []
         image = images.derived(engine, train_image, file, lines.append)
