@@ -38,12 +38,13 @@ class ProcessRunner:
 
     def run(self, job: Job, on_line: OnLine) -> None:
         """Run to the end; see `Runner.run`."""
-        run_through(self._worker(job, on_line, {}))
+        run_through(self._worker(job, on_line, {}, self.grace))
 
     def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[Service]:
         """Run a server while the block runs; see `Runner.service`."""
         port = free_port()
-        worker = self._worker(job, on_line, {"TRAINYARD_HOST": LOOPBACK, "TRAINYARD_PORT": str(port)})
+        address = {"TRAINYARD_HOST": LOOPBACK, "TRAINYARD_PORT": str(port)}
+        worker = self._worker(job, on_line, address, grace=0.0)  # nobody waits for what it does when asked to end
         return served(worker, lambda worker: Service(f"http://{LOOPBACK}:{port}", worker.check, worker.on_end))
 
     def image(self, requirements: Path | None, on_line: OnLine) -> None:
@@ -51,7 +52,7 @@ class ProcessRunner:
         if requirements:
             on_line('requirements.txt is not installed: a worker of [runner] kind = "process" has our own packages')
 
-    def _worker(self, job: Job, on_line: OnLine, extra: Mapping[str, str]) -> Guarded:
+    def _worker(self, job: Job, on_line: OnLine, extra: Mapping[str, str], grace: float) -> Guarded:
         folder = job.folder.resolve()
         prepare(job, folder)
         for name, path in job.inputs.items():
@@ -59,7 +60,7 @@ class ProcessRunner:
         self.cache.mkdir(parents=True, exist_ok=True)
         environment = self._environment(folder) | dict(job.env) | dict(extra)
         with opened(job, folder, on_line) as output:
-            return Guarded(job, output, Child(job, folder, environment, self.grace), self.grace)
+            return Guarded(job, output, Child(job, folder, environment, grace), grace)
 
     def _environment(self, folder: Path) -> dict[str, str]:
         scratch = str(folder / "scratch")
