@@ -89,9 +89,12 @@ def measure(name: str, run: BenchRun, report: Report) -> None:
     except Skipped as skipped:
         report.skipped[name] = str(skipped)
     except (Exception, SystemExit) as error:  # noqa: BLE001  (of ten benchmarks, nine shall still be told)
-        if not isinstance(error, SystemExit):
+        if isinstance(error, SystemExit):
+            run.tell(str(error))
+        else:
             traceback.print_exc()
-        report.failed[name] = " ".join(str(error).split())[:300] or type(error).__name__
+        first, *others = str(error).splitlines() or [type(error).__name__]
+        report.failed[name] = f"{first:.120} … {others[-1]:.200}" if others else f"{first:.300}"
     else:
         report.rows += [(name, row) for row in rows]
     report.seconds[name] = round(time.perf_counter() - started, 1)

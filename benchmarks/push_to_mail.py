@@ -37,8 +37,8 @@ def _push(playground: Playground) -> None:
     playground.change_code()
     before = playground.mails()
     told = playground.push_code()
-    if playground.mails() != before + 1:
-        sys.exit(f"the push sent no mail:\n{told}")
+    if playground.mails() != before + 1 or "YES: push to code" not in told:
+        sys.exit(f"the push was not accepted and mailed:\n{told}")
 
 
 def _script(playground: Playground) -> None:
