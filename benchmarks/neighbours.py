@@ -19,7 +19,7 @@ PINNED = {
     "metaflow": ("metaflow==2.19.39",),
     "mlflow": ("mlflow==3.17.2",),
     "mlflow-serving": ("mlflow==3.17.2", "tensorflow-cpu==2.21.0", "keras==3.15.1"),
-    "bentoml-serving": ("bentoml==1.4.40", "tensorflow-cpu==2.21.0", "keras==3.15.1"),
+    "bentoml-serving": ("bentoml==1.4.38", "tensorflow-cpu==2.21.0", "keras==3.15.1"),
 }
 # None of them shall call home, or wait for an answer, while it is measured.
 QUIET = {"DVC_NO_ANALYTICS": "1", "KEDRO_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True",
