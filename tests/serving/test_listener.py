@@ -1,0 +1,261 @@
+"""The port is held by one process and answered by others: how APIs in containers take turns, here without containers."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+from serving_parts import Client, ask, free_port
+
+from registry import codec
+from registry.errors import TryAgain
+from serving import golive
+from serving.job import ServeJob
+from serving.listener import READY, SPARE
+
+
+@pytest.fixture
+def begin():
+    """Starts programs that are killed at the end."""
+    started = []
+
+    def start(*arguments, **more):
+        started.append(subprocess.Popen([sys.executable, "-P", "-m", *map(str, arguments)], **more))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.wait()
+
+
+@pytest.fixture
+def listener(begin, tmp_path, until):
+    """Starts a listener: `listener()` gives the process; it has the attributes `port` and `path`."""
+    port, path = free_port(), tmp_path / "listener.sock"
+
+    def start():
+        process = begin("serving.listener", port, path)
+        until(lambda: _reaches(path))
+        return process
+
+    start.port, start.path, start.url = port, path, f"http://127.0.0.1:{port}"
+    return start
+
+
+@pytest.fixture
+def api(begin, listener, tmp_path, until):
+    """Starts an API as it runs in a container: `api(shelf)` gives its process and its folder."""
+    count = 0
+
+    def start(shelf, workers=1):
+        nonlocal count
+        count += 1
+        folder = tmp_path / f"api-{count}"
+        folder.mkdir()
+        job = ServeJob("m", registry=shelf.url, workers=workers, threads=2, timeout_seconds=10)
+        told = {"TRAINYARD_JOB": codec.to_json(job).decode(), "TRAINYARD_LISTENER": str(listener.path)}
+        with (folder / "api.log").open("wb") as log:
+            process = begin("serving", cwd=folder, env=golive.clean_environment() | told, stdout=log, stderr=log)
+        return process, folder
+
+    return start
+
+
+def _reaches(path):
+    with socket.socket(socket.AF_UNIX) as line:
+        return line.connect_ex(str(path)) == 0
+
+
+class Line:
+    """A worker's side, by hand."""
+
+    def __init__(self, path, said):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))
+        self.socket.sendall(said)
+        self.handed = None
+
+    def hears(self, seconds=20.0):
+        """`socket` when it is handed one, `end` when the listener hangs up, None when nothing comes."""
+        if not select.select([self.socket], [], [], seconds)[0]:
+            return None
+        said, handed, _, _ = socket.recv_fds(self.socket, 1, 1)
+        if handed:
+            self.handed = socket.socket(fileno=handed[0])
+            return "socket"
+        assert not said
+        return "end"
+
+    def close(self):
+        for each in filter(None, (self.socket, self.handed)):
+            each.close()
+
+
+@pytest.fixture
+def line(listener):
+    made = []
+
+    def connect(said):
+        made.append(Line(listener.path, said))
+        return made[-1]
+
+    yield connect
+    for each in made:
+        each.close()
+
+
+def health(folder, *arguments):
+    command = [sys.executable, "-P", "-m", "serving.health", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+def version(folder):
+    done = health(folder, "/version")
+    if done.returncode:
+        raise TryAgain(done.stderr)
+    return json.loads(done.stdout)
+
+
+def test_whoever_is_ready_gets_the_socket_and_can_accept(listener, line):
+    listener()
+    for _ in range(2):
+        worker = line(READY)
+        assert worker.hears() == "socket"
+        with socket.create_connection(("127.0.0.1", listener.port)) as client:
+            accepted, address = worker.handed.accept()
+            assert address == client.getsockname()
+            accepted.close()
+
+
+def test_who_cannot_answer_gets_the_socket_only_as_long_as_nobody_can(listener, line):
+    listener()
+    spare = line(SPARE)
+    assert spare.hears() == "socket"
+    good = line(READY)
+    assert good.hears() == "socket"
+    assert spare.hears() == "end"
+    again = line(SPARE)
+    assert again.hears(0.3) is None
+    good.close()
+    assert again.hears() == "socket"
+
+
+def test_a_listener_ends_on_sigterm_and_hangs_up(listener, line):
+    process, worker = listener(), line(READY)
+    assert worker.hears() == "socket"
+    process.terminate()
+    assert process.wait(20) == 0
+    assert worker.hears() == "end"
+
+
+def test_an_api_answers_through_the_listener_and_tells_how_it_is_from_beside_it(shelf, listener, api, until):
+    shelf.release(shelf.put("price"))
+    process, folder = api(shelf)  # before the listener is there, as after a reboot
+    until(lambda: health(folder).returncode == 0)
+    listener()
+    assert ask(listener.url, "GET", "/health/ready")[2]["release"] == 1
+    golive.await_workers(lambda: version(folder), 1, 20)
+    process.terminate()
+    assert process.wait(30) == 0
+    done = health(folder)
+    assert done.returncode == 1
+    assert "no answer" in done.stderr
+
+
+def test_an_api_that_has_nothing_to_answer_with_says_so(shelf, listener, api, until):
+    listener()
+    _, folder = api(shelf)
+    assert ask(listener.url, "POST", "/predict", b"{}")[0] == 503
+    done = health(folder)
+    assert done.returncode == 1
+    assert "nothing is live" in done.stdout
+
+
+def test_a_listener_that_was_killed_is_followed_by_the_next_and_models_stay_loaded(shelf, listener, api, until):
+    shelf.release(shelf.put("price"))
+    first = listener()
+    _, folder = api(shelf)
+    assert ask(listener.url, "GET", "/health/ready")[0] == 200
+    before = version(folder)["workers"]
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    listener()
+    assert ask(listener.url, "GET", "/health/ready")[0] == 200
+    assert version(folder)["workers"] == before
+
+
+@contextmanager
+def asking(url, count=8):
+    """So many clients on connections that are kept; gives all answers and failures."""
+    answers, failures, over = [], [], threading.Event()
+
+    def client():
+        try:
+            with Client(url) as connection:
+                while not over.is_set():
+                    status, _, answer = connection.ask("GET", "/health/ready")
+                    (answers if status == 200 else failures).append(answer)
+        except OSError as error:
+            failures.append(repr(error))
+
+    crowd = [threading.Thread(target=client) for _ in range(count)]
+    for each in crowd:
+        each.start()
+    try:
+        yield answers, failures
+    finally:
+        over.set()
+        for each in crowd:
+            each.join()
+
+
+def test_one_api_takes_over_from_another_and_no_request_fails(shelf, listener, api, until):
+    shelf.release(shelf.put("price"))
+    listener()
+    old, folder = api(shelf)
+    assert ask(listener.url, "GET", "/health/ready")[0] == 200
+    with asking(listener.url) as (answers, failures):
+        until(lambda: len(answers) > 50)
+        new, folder = api(shelf)
+        until((folder / "api.json").exists)
+        golive.await_workers(lambda: version(folder), 1, 30)
+        old.terminate()
+        assert old.wait(30) == 0
+        count = len(answers)
+        until(lambda: len(answers) > count + 50)
+    assert failures == []
+    assert new.poll() is None
+
+
+def test_an_api_that_cannot_load_takes_nothing_from_one_that_answers(shelf, listener, api, until):
+    version_of_model = shelf.put("price")
+    shelf.release(version_of_model)
+    listener()
+    good, _ = api(shelf)
+    assert ask(listener.url, "GET", "/health/ready")[0] == 200
+    path = shelf.file(version_of_model, "model.tflite")
+    path.unlink()
+    path.write_bytes(b"altered")
+    bad, folder = api(shelf)
+    until(lambda: '"failed"' in health(folder, "/version").stdout)
+    for _ in range(20):
+        assert ask(listener.url, "GET", "/health/ready")[0] == 200
+    os.kill(good.pid, signal.SIGKILL)  # and when there is no other, it says why
+    until(lambda: _answer(listener.url)[0] == 503)
+    assert "altered" in _answer(listener.url)[1]["error"]
+    assert bad.poll() is None
+
+
+def _answer(url):
+    try:
+        status, _, answer = ask(url, "GET", "/health/ready")
+    except OSError:  # it was with the one that was killed
+        return 0, {}
+    return status, answer
