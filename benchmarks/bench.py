@@ -38,6 +38,8 @@ BENCHMARKS = {
     "push_to_mail": "from git push to the mail, against the bare training script",
     "unchanged_push": "a push that changes nothing that matters, and a run that has ended",
     "runner_overhead": "what the docker runner adds to the process runner, per worker",
+    "data_speed": "fetching and validating 20,000 small files, against `dvc add`",
+    "registry_speed": "publishing, and what a long history costs",
     "predict_speed": "POST /predict against an empty route on the same gunicorn settings",
     "swap_speed": "a promotion under load",
     "five_steps": "five trivial steps, against DVC, Kedro and Metaflow",

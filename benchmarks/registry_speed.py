@@ -1,0 +1,176 @@
+"""The registry: publishing a version, and whether a long history slows anything down.
+
+Publish: 500 MB in 20 files, and 100 files of 1 kB, into an empty registry: every byte is hashed and copied, every file and
+folder is on the disk at the end. Against a SHA-256 of the same files by as many threads as there are cores, which writes
+nothing.
+
+A long history: `trainyard registry list`, `promote` and `rollback` as a person types them, each a process of its own, with
+the API running and taking the release up, in a registry of 5,000 versions that were all released. Against the same
+commands in a registry of 10. The versions are copies of the playground's.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from bench_run import BenchRun, Cost, cost, done, in_turns, median, raw
+from rows import Row
+
+from pipelines.approval import approval_secret, make_token
+from registry import candidates, codec, releases
+from registry.files import sha256_bytes, sha256_file
+from registry.nouns import Acceptance, Approval, Candidate, Claim, Release
+from registry.stores import Store, open_store
+
+ROUNDS = 5
+FEW, MANY, QUICK_MANY = 10, 5_000, 200
+LIMIT = 2.0
+MODEL = "digits"
+TRAINYARD = [sys.executable, "-P", "-m", "pipelines"]
+AT = "2026-01-01T00:00:00Z"
+
+
+def measure(run: BenchRun) -> list[Row]:
+    """Five rows: publish large and small files; list, promote and rollback at 5,000 versions against 10."""
+    space = run.space("registry_speed")
+    template = _template(run)
+    rows = [_publish(run, space, template, "large", 20, (2 if run.quick else 25) << 20)]
+    rows.append(_publish(run, space, template, "small", 100, 1 << 10))
+    many = QUICK_MANY if run.quick else MANY
+    towns = {count: Town(space / f"of-{count}", template, count) for count in (FEW, many)}
+    try:
+        work: dict[str, Callable[[], object]] = {}
+        for name in ("list", "promote", "rollback"):
+            for count, town in towns.items():
+                work[f"{name} {count}"] = getattr(town, name)
+        in_turns(work, 1)  # the API starts, the disk's cache is warm
+        taken = in_turns(work, run.rounds(ROUNDS))
+    finally:
+        for town in towns.values():
+            town.stop()
+    rows += [
+        Row(f"`trainyard {words}` with {many:,} versions", median(taken[f"{name} {many}"]) * 1000, "ms",
+            f"with {FEW}", median(taken[f"{name} {FEW}"]) * 1000, LIMIT, raw=raw(taken))
+        for name, words in (("list", "registry list"), ("promote", "promote"), ("rollback", "rollback"))
+    ]  # fmt: skip
+    return rows
+
+
+def _template(run: BenchRun) -> tuple[Candidate, Path]:
+    """A real version: its card, and its files."""
+    store = open_store(f"file://{run.playground.home / 'registry'}")
+    version = candidates.newest(store, MODEL)
+    assert version
+    return candidates.card(store, MODEL, version), candidates.local_folder(store, "test", MODEL, version)
+
+
+def _publish(run: BenchRun, space: Path, template: tuple[Candidate, Path], kind: str, count: int, size: int) -> Row:
+    source, registry = space / kind, space / f"{kind}-registry"
+    source.mkdir()
+    noise = random.Random(1)
+    paths = [source / f"file-{number:03}" for number in range(count)]
+    for path in paths:
+        path.write_bytes(noise.randbytes(size))
+    os.sync()  # else the disk is still busy with what we wrote just now
+    card = replace(template[0], version=1, run="bench", files={path.name: sha256_file(path) for path in paths})
+    taken: dict[str, list[Cost]] = {"publish": [], "sha256": []}
+    for _ in range(run.rounds(ROUNDS)):
+        shutil.rmtree(registry, ignore_errors=True)
+        os.sync()
+        store = open_store(f"file://{registry}")
+        candidates.claim(store, MODEL, "bench")
+        taken["publish"].append(cost(lambda store=store: candidates.publish(store, card, source)))  # type: ignore[misc]
+        taken["sha256"].append(cost(lambda: _parallel_sha256(paths)))
+    shutil.rmtree(registry)
+    shutil.rmtree(source)
+    title = f"publish {count} files of {f'{size >> 20} MB' if size >> 20 else f'{size >> 10} kB'}"
+    limit = LIMIT if kind == "large" else None  # for small files it is the disk that is waited for, file by file
+    return Row(title, median(taken["publish"]) * 1000, "ms", "a parallel SHA-256 of them",
+               median(taken["sha256"]) * 1000, limit, raw=raw(taken))  # fmt: skip
+
+
+def _parallel_sha256(paths: list[Path]) -> None:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for _ in pool.map(sha256_file, paths):
+            pass
+
+
+class Town:
+    """A team with its own registry of so many versions, all tried and released, and an API on the newest."""
+
+    def __init__(self, folder: Path, template: tuple[Candidate, Path], count: int) -> None:
+        self.folder, self.count = folder, count
+        folder.mkdir()
+        names = "".join(f'{name} = "{name}.git"\n' for name in ("code", "dataset", "tests"))
+        serving = "[serving]\nport = 0\nworkers = 1\n"
+        text = f'model = "{MODEL}"\n[repositories]\n{names}{serving}'
+        (folder / "trainyard.toml").write_text(text, encoding="utf-8")
+        self.home = folder / ".trainyard"
+        self.store = open_store(f"file://{self.home / 'registry'}")
+        with _without_waiting():
+            _fill(self.store, template, count)
+
+    def list(self) -> None:
+        """The newest 20 versions."""
+        done([*TRAINYARD, "registry", "list"], cwd=self.folder)
+
+    def promote(self) -> None:
+        """The newest version goes live, with an approval of its own."""
+        self._must_not_be_live(self.count)
+        card = candidates.card_digest(self.store, MODEL, self.count)
+        token = make_token(approval_secret(self.home, {}), MODEL, self.count, card)
+        done([*TRAINYARD, "promote", MODEL, str(self.count), "--approval", token], cwd=self.folder)
+
+    def rollback(self) -> None:
+        """The version before it is live again."""
+        done([*TRAINYARD, "rollback", MODEL, "--reason", "a benchmark"], cwd=self.folder)
+
+    def stop(self) -> None:
+        """Stop the API."""
+        done([*TRAINYARD, "serve", MODEL, "--stop"], cwd=self.folder)
+
+    def _must_not_be_live(self, version: int) -> None:
+        release = releases.live(self.store, MODEL)
+        if release and release.version == version:
+            sys.exit(f"version {version} is live already: there is nothing to promote")
+
+
+def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
+    """Versions 1 to `count`, each tried; all but the newest released, one after the other."""
+    approval = release = ""
+    for version in range(1, count + 1):
+        card = replace(template[0], version=version, run=f"run-{version}", parent=None, created_at=AT)
+        claim = codec.seal(Claim(MODEL, version, card.run))
+        store.create(f"test/{MODEL}/runs/{card.run}/1.json", claim)
+        store.create(f"test/{MODEL}/{version}/claim.json", claim)
+        candidates.publish(store, card, template[1])
+        digest = candidates.card_digest(store, MODEL, version)
+        trial = Acceptance(MODEL, version, 0, digest, "e" * 40, card.run, "process", True, (), (), None, AT, "")
+        candidates.append_acceptance(store, trial)
+        if version == count:
+            return
+        releases.copy_to_production(store, MODEL, version)
+        # As `append_approval` and `append_release` write them, without reading the whole history each time.
+        given = codec.seal(Approval(version, MODEL, version, digest, f"token-{version}", "bench", AT, approval))
+        store.create(releases.approval_chain(store, MODEL).name(version), given)
+        made = codec.seal(Release(version, MODEL, version, digest, "bench", AT, "a benchmark", version, release))
+        store.create(releases.release_chain(store, MODEL).name(version), made)
+        approval, release = sha256_bytes(given), sha256_bytes(made)
+
+
+@contextmanager
+def _without_waiting() -> Iterator[None]:
+    """What we set up need not survive a power cut."""
+    real, os.fsync = os.fsync, lambda _fd: None
+    try:
+        yield
+    finally:
+        os.fsync = real
