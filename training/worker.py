@@ -8,6 +8,8 @@ again as the typed error it was.
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,10 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from registry import codec
-from registry.errors import BY_NAME, Corrupt, PipelineError, WorkerFailed
+from registry.errors import BY_NAME, Corrupt, PipelineError, Rejected, WorkerFailed
 from registry.files import write_whole
 
 EVENT = "@trainyard "
+MAX_RESULT, MAX_ERROR = (
+    32 << 20,
+    1 << 20,
+)  # bytes of `result.json` and `error.json`; parsing takes some 20 times as many
+MAX_WORDS = 8000  # characters of an error's message, and of its hint
 
 
 def tell(event: str, **fields: Any) -> None:
@@ -35,7 +42,7 @@ def parse_event(line: str) -> dict[str, Any] | None:
         return None
     try:
         event = json.loads(line[len(EVENT) :])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 
@@ -72,11 +79,46 @@ def save_failure(folder: Path, error: PipelineError) -> None:
 
 
 def load_failure(folder: Path) -> PipelineError | None:
-    """The typed error that the worker left in `folder`, its words on one line, or None."""
+    """The typed error that the worker left in `folder`, its words on one line, or None.
+
+    A worker reports failures. A verdict (Rejected) is not its to give: that counts as any failure.
+    """
+    path = folder / "error.json"
     try:
-        raw = json.loads((folder / "error.json").read_bytes())
-        return BY_NAME[raw["error"]](one_line(raw["message"]), hint=one_line(raw["hint"]))
+        raw = json.loads(read_foreign(path, MAX_ERROR))
+        kind, message, hint = BY_NAME[raw["error"]], raw["message"], raw["hint"]
+        if not isinstance(message, str) or not isinstance(hint, str):
+            raise TypeError("its message and hint are no texts")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        return Corrupt(f"{folder / 'error.json'}: not a worker's error: {error!r}")
+    except Corrupt as error:
+        return error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return Corrupt(f"{path}: not a worker's error: {error!r:.200}")
+    kind = WorkerFailed if kind is Rejected else kind
+    return kind(one_line(message[:MAX_WORDS]), hint=one_line(hint[:MAX_WORDS]))
+
+
+def read_foreign(path: Path, most: int) -> bytes:
+    """The bytes of a file that foreign code may have written; raises FileNotFoundError, or Corrupt when that is a link,
+    no regular file, or larger than `most` bytes. Opens nothing that could block, and reads no more than that."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # ELOOP: a link; ENXIO: a socket
+        raise Corrupt(
+            f"{path}: cannot be read: {error.strerror}", hint="what ran in the worker has put it there"
+        ) from None
+    try:
+        facts, data = os.fstat(fd), b""
+        if not stat.S_ISREG(facts.st_mode):
+            raise Corrupt(f"{path}: not a regular file", hint="what ran in the worker has put it there")
+        if facts.st_size <= most:
+            with open(fd, "rb", closefd=False) as file:
+                data = file.read(most + 1)
+    finally:
+        os.close(fd)
+    if facts.st_size > most or len(data) > most:
+        raise Corrupt(f"{path}: {facts.st_size:,} bytes; {most:,} are allowed", hint="see what the worker writes")
+    return data

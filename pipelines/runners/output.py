@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ LINE_BYTES = 8 << 10
 LOG_BYTES = 63 << 20  # of one worker.log; what comes later is kept in memory only, and its end is appended
 TAIL_BYTES = 1 << 20
 MESSAGE_LINES = 40
+NO_FILE = {errno.ELOOP: "a symbolic link", errno.ENXIO: "a pipe", errno.EISDIR: "a folder"}
 OURS = "[trainyard]"  # starts the lines of worker.log that a runner wrote
 REDRAW_SECONDS = 1.0  # a progress bar that redraws itself counts as a line at most this often
 
@@ -54,9 +56,14 @@ class LineSplitter:
             data = b"\r" + data
         kept = data.rstrip(b"\r")
         self._return = len(kept) < len(data)  # what it ends is known when the next byte is
-        *pieces, rest = _END.split(kept)
+        if b"\r" in kept:
+            *pieces, rest = _END.split(kept)
+            ended = zip(pieces[::2], pieces[1::2], strict=True)
+        else:  # mostly, and fifty times as quick
+            *texts, rest = kept.split(b"\n")
+            ended = zip(texts, [b"\n"] * len(texts), strict=True)
         lines = []
-        for text, end in zip(pieces[::2], pieces[1::2], strict=True):
+        for text, end in ended:
             if self._part or len(text) > LINE_BYTES:
                 lines.append(self._take(text, end))
             else:
@@ -103,13 +110,19 @@ class WorkerLog:
         self._room = limit - self._file.tell()
 
     def _open(self) -> FileIO:
-        try:  # a link that a worker has put there leads to no other file
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:  # a link that a worker has put there leads to no other file, and a pipe blocks nobody
+            file = FileIO(os.open(self.path, how, 0o666), "ab")
         except OSError as error:
-            if error.errno != errno.ELOOP:
+            if error.errno not in NO_FILE:
                 raise
-            raise Corrupt(f"{self.path}: a symbolic link stands where the log belongs", hint="delete it") from None
-        return FileIO(file, "ab")
+            raise Corrupt(
+                f"{self.path}: {NO_FILE[error.errno]} stands where the log belongs", hint="delete it"
+            ) from None
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+        raise Corrupt(f"{self.path}: no regular file stands where the log belongs", hint="delete it")
 
     def write(self, texts: Iterable[str]) -> None:
         """Append lines; raises TryAgain when the disk does not take them."""

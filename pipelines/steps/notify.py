@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -14,12 +15,13 @@ from pipelines.approval import approval_secret, expires_at, make_token
 from pipelines.config_file import secret
 from pipelines.context import Context
 from pipelines.mail import deliver, post
-from pipelines.message import MailFacts, Status, compose
+from pipelines.message import MAX_PICTURE, MailFacts, Status, compose
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.fetch import Fetched
 from registry import candidates, codec
-from registry.errors import ConfigError, PipelineError
+from registry.errors import ConfigError, Corrupt, PipelineError
 from registry.nouns import Acceptance, Evaluation, Verdict
+from training.worker import read_foreign
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -113,9 +115,10 @@ def _changes(folder: RunFolder) -> tuple[Any, ...]:
 
 
 def _picture(outputs: Path) -> bytes:
+    """What the evaluation has drawn. A worker ran foreign code there: what is no plain file is no picture."""
     for name in ("confusion.png", "scatter.png"):
-        if (outputs / name).exists():
-            return (outputs / name).read_bytes()
+        with contextlib.suppress(FileNotFoundError, Corrupt):
+            return read_foreign(outputs / name, MAX_PICTURE)
     return b""
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from itertools import islice
 from pathlib import Path
 
 from pipelines.context import Context
@@ -11,6 +13,9 @@ from registry import candidates, codec
 from registry.errors import Corrupt, Rejected
 from registry.files import sha256_file
 from registry.nouns import Candidate, Evaluation, TrainResult, Verdict, utc_now
+
+MAX_FILES = 10_000  # of one version; TensorFlow's own format needs a handful
+MAX_DEPTH = 20
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -29,26 +34,57 @@ def _gather(folder: RunFolder) -> Path:
     """All files of the version in one folder, by hard links."""
     target = folder.job("register") / "version"
     target.mkdir(exist_ok=True)
-    left = [
-        (path, path.relative_to(outputs))
-        for outputs in (folder.outputs("train"), folder.outputs("evaluate"))
-        for path in [outputs, *sorted(outputs.rglob("*"))]
-    ]
-    sources = [(path, name) for path, name in left if path.is_symlink() or path.is_file()]
+    sources = [each for name in ("train", "evaluate") for each in _left_in(folder.outputs(name))]
     sources += [
         (folder.root / "evaluate" / "result.json", Path("metrics.json")),
         (folder.root / "gate" / "verdict.json", Path("verdict.json")),
         (folder.split("train") / "data.json", Path("data.json")),
     ]
     for path, name in sources:
-        if path.is_symlink():  # it would publish a file that is none of the worker's
+        try:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).unlink(missing_ok=True)
+            os.link(path, target / name)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError):
             raise Corrupt(
-                f"{path}: a symbolic link cannot be registered", hint="write the files themselves to the outputs"
-            )
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (target / name).unlink(missing_ok=True)
-        os.link(path, target / name)
+                f"{path}: a file and a folder have one name, {name}", hint="give them different names"
+            ) from None
     return target
+
+
+def _left_in(outputs: Path) -> list[tuple[Path, Path]]:
+    """The files that a worker has left, with their names in the version; raises Corrupt for what is none, or too much."""
+    found: list[tuple[Path, Path]] = []
+    waiting = [outputs]
+    seen = 0
+    while waiting:
+        folder = waiting.pop()
+        _check_kind(folder, folder.lstat().st_mode, stat.S_IFDIR)
+        with os.scandir(folder) as listed:
+            entries = list(islice(listed, MAX_FILES + 1))
+        for entry in entries:
+            seen += 1
+            path = Path(entry.path)
+            name = path.relative_to(outputs)
+            if seen > MAX_FILES:
+                raise Corrupt(f"{outputs}: more than {MAX_FILES:,} files", hint="pack them into one, or leave them out")
+            if not entry.name.isprintable() or "\\" in entry.name:
+                raise Corrupt(f"{str(path)!a}: a file name that cannot be shown", hint="rename it")
+            if len(name.parts) > MAX_DEPTH:
+                raise Corrupt(f"{outputs / name.parts[0]}: nested deeper than {MAX_DEPTH} folders", hint="nest less")
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            else:
+                _check_kind(path, entry.stat(follow_symlinks=False).st_mode, stat.S_IFREG)
+                found.append((path, name))
+    return sorted(found)
+
+
+def _check_kind(path: Path, mode: int, wanted: int) -> None:
+    if stat.S_ISLNK(mode):  # it would publish a file that is none of the worker's
+        raise Corrupt(f"{path}: a symbolic link cannot be registered", hint="write the files themselves to the outputs")
+    if stat.S_IFMT(mode) != wanted:
+        raise Corrupt(f"{path}: neither a file nor a folder: it cannot be registered", hint="delete it")
 
 
 def _card(folder: RunFolder, version: int, verdict: Verdict, files: Path) -> Candidate:
