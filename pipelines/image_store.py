@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 KIND, STAGE, BASE = f"{LABEL}.image", f"{LABEL}.stage", f"{LABEL}.base"
+STAGE_OF = "stage of "
 OURS = ("trainyard-train:", "trainyard-serve:", "trainyard-derived:", "trainyard-base:")
 
 
@@ -24,8 +25,8 @@ class Image:
 
     kind: str
     """`train`, `serve`, `derived`, `base`, or `stage of train`, …: what a build has left to be quick the next time."""
-    name: str
-    """Empty when it has none (any more)."""
+    names: tuple[str, ...]
+    """None when others have taken them over."""
     id: str
     """`sha256:…`"""
     size: int
@@ -62,65 +63,60 @@ def prune(engine: DockerClient, on_line: OnLine, *, dry_run: bool = False) -> li
     """
     there = ours(engine)
     with told("images"):
+        ids = {str(each["Id"]) for each in engine.api.images()}
         used = {str(each["ImageID"]) for each in engine.api.containers(all=True)}
     gone: list[Image] = []
-    for image in _unneeded(there, foreign=_foreign(engine)):
+    for image in unneeded(there, ids):
         if image.id in used:
-            on_line(f"{image.name or image.id} is used by a container: left alone")
-        elif dry_run or _remove(engine, image, on_line):
+            on_line(f"{_called(image)} is used by a container: left alone")
+        elif dry_run or remove(engine, image, on_line):
             gone.append(image)
     return gone
 
 
-def _unneeded(there: list[Image], foreign: set[str]) -> list[Image]:
-    """What may go, images before those that they were built on."""
-    own = [each for each in there if each.name.startswith(OURS) and each.id not in foreign]
+def unneeded(there: Sequence[Image], ids: Container[str]) -> list[Image]:
+    """Of our images what may go, images before those that they were built on; `ids` are all images on the engine."""
+    own = [each for each in there if each.names and all(name.startswith(OURS) for name in each.names)]
     old = [each for each in own if each.kind in images.KINDS and not each.current]
-    derived = [each for each in own if each.kind == "derived"]
-    ids, bases = {each.id for each in there}, {each.id for each in old}
-    orphans = [each for each in derived if each.base in bases or (each.base not in ids | foreign)]
-    stages = [each for each in there if each.kind.startswith("stage") and not each.name]
-    newest = {each.kind: each.id for each in reversed(stages)}
+    bases = {each.id for each in old}
+    orphans = [each for each in own if each.kind == "derived" and (each.base in bases or each.base not in ids)]
+    stages = [each for each in there if each.kind.startswith(STAGE_OF) and not each.names]
+    newest = {each.kind: each.id for each in sorted(stages, key=lambda each: each.made)}
     return [*orphans, *old, *(each for each in stages if newest[each.kind] != each.id)]
 
 
-def _foreign(engine: DockerClient) -> set[str]:
-    """The IDs of images that somebody gave a name."""
-    with told("images"):
-        return {
-            str(each["Id"])
-            for each in engine.api.images()
-            if any(not name.startswith((*OURS, "<none>")) for name in each["RepoTags"] or ())
-        }
-
-
-def _remove(engine: DockerClient, image: Image, on_line: OnLine) -> bool:
+def remove(engine: DockerClient, image: Image, on_line: OnLine) -> bool:
+    """Remove the image with all its names, unless something uses it; tells whether it is gone."""
     from docker.errors import APIError, ImageNotFound
 
-    with told(image.name or image.id):
-        try:
-            engine.api.remove_image(image.name or image.id)
-        except ImageNotFound:  # with another one, or by somebody else
-            return False
-        except APIError as error:
-            if error.status_code != 409:
-                raise
-            on_line(f"{image.name or image.id} is in use: left alone")
-            return False
+    for name in image.names or (image.id,):
+        with told(name):
+            try:
+                engine.api.remove_image(name)
+            except ImageNotFound:  # with another one, or by somebody else
+                continue
+            except APIError as error:
+                if error.status_code != 409:
+                    raise
+                on_line(f"{name} is in use: left alone")
+                return False
     return True
+
+
+def _called(image: Image) -> str:
+    return ", ".join(image.names) or image.id
 
 
 def _image(row: Mapping[str, Any], current: set[str]) -> Image:
     marks: Mapping[str, str] = row["Labels"] or {}
-    names = [name for name in row["RepoTags"] or () if name != "<none>:<none>"]
-    name = next((each for each in names if each.startswith(OURS)), names[0] if names else "")
+    names = tuple(name for name in row["RepoTags"] or () if name != "<none>:<none>")
     stage = marks.get(STAGE)
     return Image(
-        kind=f"stage of {stage}" if stage else marks.get(KIND, ""),
-        name=name,
+        kind=f"{STAGE_OF}{stage}" if stage else marks.get(KIND, ""),
+        names=names,
         id=str(row["Id"]),
         size=int(row["Size"]),
         made=dt.datetime.fromtimestamp(int(row["Created"]), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         base="" if stage else marks.get(BASE, ""),
-        current=name in current,
+        current=bool(current.intersection(names)),
     )

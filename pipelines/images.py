@@ -43,8 +43,10 @@ def find(engine: DockerClient, kind: Kind, name: str = "") -> str:
     wanted = name or own_name(kind)
     if image := lookup(engine, wanted):
         return image
-    if name:
+    if name and not name.startswith("sha256:"):
         return _pull(engine, name)
+    if name:
+        raise ConfigError(f"the engine has no image {name}", hint="`docker images --no-trunc` lists what is there")
     raise ConfigError(
         f"the engine has no image {wanted}", hint="`trainyard images build` makes it (some minutes the first time)"
     )

@@ -69,7 +69,7 @@ def _show(title: str, found: list[image_store.Image], *, as_json: bool) -> None:
         print(json.dumps([dataclasses.asdict(each) for each in found], indent=1))
         return
     rows = tuple(
-        (each.kind, each.name or "-", f"{each.size / 1e6:,.0f} MB", each.made, each.id, "*" * each.current)
+        (each.kind, ", ".join(each.names) or "-", f"{each.size / 1e6:,.0f} MB", each.made, each.id, "*" * each.current)
         for each in found
     )
     table = Table(("what", "name", "size", "made", "digest", "current"), rows)

@@ -70,4 +70,5 @@ sys.stdout.write(
             "leftovers": leftovers(),
         }
     )
+    + "\n"
 )

@@ -1,0 +1,145 @@
+"""Which images may go, and which are found: by name, by hash, or not at all."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pipelines import image_store, images
+from pipelines.docker_engine import labels
+from pipelines.image_builds import Build, run_build
+from pipelines.image_store import Image
+from registry.errors import ConfigError, TryAgain
+
+ROOT = Path(__file__).resolve().parents[2]
+OLD = f"trainyard-serve:test{os.getpid()}"
+
+
+def image(kind, name, *, base="", current=False, made="2026-01-01T00:00:00Z"):
+    names = tuple(name.split())
+    return Image(kind, names, f"sha256:{kind}/{name}/{made}", 1, made, base, current)
+
+
+NOW = image("train", "trainyard-train:now", current=True)
+BEFORE = image("train", "trainyard-train:before")
+NAMED = image("train", "trainyard-train:older registry.example/train:1")
+TAKEN = image("serve", "")
+STAGES = [image("stage of train", "", made=f"2026-01-0{day}T00:00:00Z") for day in (3, 1, 2)]
+BASE = image("base", "trainyard-base:bookworm")
+ON_NOW = image("derived", "trainyard-derived:1", base=NOW.id)
+ON_BEFORE = image("derived", "trainyard-derived:2", base=BEFORE.id)
+ON_NAMED = image("derived", "trainyard-derived:3", base=NAMED.id)
+ON_FOREIGN = image("derived", "trainyard-derived:4", base="sha256:foreign")
+ON_NOTHING = image("derived", "trainyard-derived:5", base="sha256:gone")
+ALL = [NOW, BEFORE, NAMED, TAKEN, *STAGES, BASE, ON_NOW, ON_BEFORE, ON_NAMED, ON_FOREIGN, ON_NOTHING]
+
+
+def test_what_nothing_needs_may_go_and_what_was_built_on_it_before_it():
+    gone = image_store.unneeded(ALL, {each.id for each in ALL} | {"sha256:foreign"})
+    assert gone == [ON_BEFORE, ON_NOTHING, BEFORE, *STAGES[1:]]
+
+
+def test_with_the_current_images_alone_nothing_goes():
+    assert image_store.unneeded([NOW, BASE, ON_NOW, STAGES[0]], {NOW.id}) == []
+
+
+def build(engine, dockerfile, **marks):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(dockerfile)
+        tar.addfile(entry, io.BytesIO(dockerfile.encode()))
+    return run_build(engine, Build("tiny", packed.getvalue(), {}, labels(**marks)), lambda _: None)
+
+
+@pytest.fixture
+def old(engine):
+    """An image of ours of another version of Trainyard: empty, but with all the marks."""
+    made = build(engine, f"FROM scratch\nCOPY Dockerfile /\nENV MADE_BY={os.getpid()}\n", image="serve", base="")
+    engine.api.tag(made, *OLD.split(":"))
+    yield made
+    if images.lookup(engine, made):
+        engine.api.remove_image(made, force=True)
+
+
+@pytest.mark.docker
+def test_an_old_image_is_listed_and_removed_and_the_current_one_is_not(engine, old, serve_image):
+    there = {each.id: each for each in image_store.ours(engine)}
+    assert (there[old].kind, there[old].names, there[old].current) == ("serve", (OLD,), False)
+    assert there[serve_image].current
+
+    said = []
+    would_go = image_store.prune(engine, said.append, dry_run=True)
+    assert there[old] in would_go
+    assert serve_image not in {each.id for each in would_go}
+    assert images.lookup(engine, OLD) == old
+
+    box = engine.api.create_container(OLD, ["none"])
+    try:
+        assert there[old] not in image_store.prune(engine, said.append, dry_run=True)
+        assert f"{OLD} is used by a container: left alone" in said
+        assert not image_store.remove(engine, there[old], said.append)
+    finally:
+        engine.api.remove_container(box)
+    if not images.lookup(engine, OLD):  # the name went before the engine saw the container
+        engine.api.tag(old, *OLD.split(":"))
+    assert image_store.remove(engine, there[old], said.append)
+    assert images.lookup(engine, old) == ""
+
+
+@pytest.mark.docker
+def test_images_are_found_by_their_name_and_their_id(engine, old):
+    assert images.find(engine, "serve", OLD) == old
+    assert images.find(engine, "train", old) == old
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sha256:" + "0" * 64, ConfigError),
+        ("127.0.0.1:1/nothing:1", TryAgain),
+        ("127.0.0.1:1/nothing@sha256:" + "0" * 64, TryAgain),
+    ],
+)
+def test_an_image_that_is_nowhere_is_told_with_its_name(engine, name, kind):
+    with pytest.raises(kind) as told:
+        images.find(engine, "train", name)
+    assert name in str(told.value)
+    assert told.value.hint
+
+
+@pytest.mark.docker
+def test_code_that_no_image_was_built_of_is_told_with_the_command(engine, monkeypatch):
+    monkeypatch.setattr("pipelines.image_sources.ROOMS", {"train": ("registry",), "serve": ("training",)})
+    with pytest.raises(ConfigError, match=r"no image trainyard-train:[0-9a-f]{16}$") as told:
+        images.find(engine, "train")
+    assert "`trainyard images build`" in told.value.hint
+
+
+@pytest.mark.docker
+def test_images_that_are_there_are_not_built_again(engine, train_image, serve_image):
+    marks = engine.api.inspect_image(train_image)["Config"]["Labels"]
+    lines = []
+    made = images.build(engine, images.KINDS, marks["org.trainyard.base"], [], lines.append)
+    assert made == {"train": train_image, "serve": serve_image}
+    assert [line.rpartition(" is ")[2] for line in lines] == ["up to date"] * 2
+
+
+@pytest.mark.docker
+def test_the_command_lists_images_for_people_and_for_programs(train_image):
+    command = [sys.executable, "-P", "-m", "pipelines", "images", "list"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    plain, as_json = (
+        subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=True).stdout
+        for more in ([], ["--json"])
+    )
+    assert train_image in plain
+    (current,) = (each for each in json.loads(as_json) if each["id"] == train_image)
+    assert current["current"]
+    assert current["names"] == [images.own_name("train")]
