@@ -41,7 +41,11 @@ def find(context: Context, folder: RunFolder, job: str, key: str) -> bool:
     content = shelf.find(key, folder.root) if shelf.serves(folder.root) else None
     if content:
         _lay_out(content, folder.job(job))
-    return content is not None
+        return True
+    for each in folder.job(job).glob("outputs/*"):
+        if each.is_symlink():  # to what is gone or was altered: who makes it anew must not write there
+            each.unlink()
+    return False
 
 
 def keep(context: Context, folder: RunFolder, job: str, key: str) -> None:

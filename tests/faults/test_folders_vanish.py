@@ -1,0 +1,214 @@
+"""What is gone, or half gone: the copies of the repositories, the folder of a run between two steps and under its feet."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from faults_parts import change_settings, check_whole, message_ids, small_team, step_records
+from team import clean_environment
+
+from pipelines.context import Context
+from pipelines.flow import perform
+from pipelines.git_cache import Cache
+from pipelines.progress import open_progress
+from pipelines.runs import RunFolder, StepRecord
+from registry import codec
+from registry.errors import ConfigError, TryAgain
+from registry.nouns import Run, Sources
+
+REFUSES = "import sys\nsys.exit('not today')\n"
+"""A training script that fails before TensorFlow is loaded."""
+
+
+def git(*arguments, cwd):
+    person = {f"GIT_{role}_{what}": "dev@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    done = subprocess.run(
+        ["git", *arguments], cwd=cwd, env=clean_environment() | person, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def remove(*names):
+    def damage(copy):
+        for name in names:
+            shutil.rmtree(copy / name) if (copy / name).is_dir() else (copy / name).unlink()
+
+    return damage
+
+
+def cut(copy):
+    """Every object loses its second half."""
+    for path in [*copy.glob("objects/??/*"), *copy.glob("objects/pack/*")]:
+        path.chmod(0o600)
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def lose_files(copy):
+    """The commits stay, what they hold is gone."""
+    for path in copy.glob("objects/??/*"):
+        if git("cat-file", "-t", path.parent.name + path.name, cwd=copy) != "commit":
+            path.unlink()
+
+
+class TestACopyOfARepository:
+    @pytest.fixture
+    def repository(self, tmp_path):
+        folder = tmp_path / "code"
+        folder.mkdir()
+        git("init", "--quiet", "--initial-branch=main", cwd=folder)
+        return folder
+
+    def commit(self, repository, text):
+        (repository / "model.py").write_text(text)
+        git("add", "--all", cwd=repository)
+        git("commit", "--quiet", "-m", text, cwd=repository)
+        return git("rev-parse", "HEAD", cwd=repository)
+
+    @pytest.mark.parametrize("again", ["the same commit", "a new commit"])
+    @pytest.mark.parametrize(
+        "damage",
+        [remove("HEAD"), remove("objects"), remove("refs", "packed-refs"), cut, lose_files, shutil.rmtree],
+        ids=["no HEAD", "no objects", "no refs", "objects cut in half", "files lost", "all gone"],
+    )
+    def test_is_made_anew(self, tmp_path, repository, damage, again):
+        cache = Cache(tmp_path / "cache")
+        commit = self.commit(repository, "first")
+        cache.bring(str(repository), commit, "code", tmp_path / "before")
+        (copy,) = cache.folder.glob("*.git")
+        (copy / "packed-refs").touch()
+        damage(copy)
+        if again == "a new commit":
+            commit = self.commit(repository, "second")
+        cache.bring(str(repository), commit, "code", tmp_path / "after")
+        assert (tmp_path / "after" / "model.py").read_text() in {"first", "second"}
+        assert cache.changes(str(repository), None, commit, "code").commits
+        assert [path.name for path in cache.folder.iterdir() if path.name.startswith(".tmp-")] == []
+
+    def test_is_kept_when_only_the_repository_is_at_fault(self, tmp_path, repository):
+        cache = Cache(tmp_path / "cache")
+        commit = self.commit(repository, "first")
+        cache.bring(str(repository), commit, "code", tmp_path / "before")
+        repository.rename(tmp_path / "away")
+        with pytest.raises(ConfigError):
+            cache.bring(str(repository), "0" * 40, "code", tmp_path / "after")
+        cache.bring(str(repository), commit, "code", tmp_path / "again")
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory):
+    """A team whose run ends in train, at once."""
+    team = small_team(tmp_path_factory.mktemp("team"))
+    team.write("code", {"train.py": REFUSES})
+    team.push("code")
+    change_settings(team, {"[training]": '[training]\ncommand = ["python", "train.py"]'})
+    assert "not today" in team.trainyard("run", "code", code=2).stderr
+    return team
+
+
+class TestTheFolderOfARun:
+    @pytest.mark.parametrize(
+        "lost",
+        [
+            ["sources/code", "fetched.json"],
+            ["validate/outputs/data/holdout"],
+            ["sources", "validate"],
+            ["../../datasets"],
+            ["../../git", "../../datasets", "sources", "validate", "steps"],
+        ],
+        ids=lambda names: " ".join(Path(name).name for name in names),
+    )
+    def test_what_is_lost_between_two_steps_is_made_again(self, failing, lost):
+        (run,) = failing.runs("code")
+        for name in lost:
+            path = run / name
+            path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
+        assert "not today" in failing.trainyard("run", "code", code=2).stderr
+        assert failing.runs("code") == [run]
+        assert {"resolve", "fetch", "validate", "train"} <= set(step_records(run))
+        for split in ("train", "validation", "holdout"):
+            assert (run / "validate/outputs/data" / split / "y.npy").is_file()
+        assert len(message_ids(failing)) == 1
+        check_whole(failing.home)
+
+    def test_lost_under_its_feet_is_told_and_the_same_command_starts_it_anew(self, failing, tmp_path):
+        once = f"import shutil, pathlib\nmark = pathlib.Path({str(tmp_path / 'mark')!r})\n"
+        once += "mark.exists() or (mark.touch(), shutil.rmtree(pathlib.Path.cwd().parents[2]))\n"
+        failing.write("code", {"train.py": once + REFUSES})
+        failing.push("code")
+        said = failing.trainyard("run", "code", code=75).stderr
+        assert "the run's folder is gone" in said
+        assert "Traceback" not in said
+        assert "not today" in failing.trainyard("run", "code", code=2).stderr
+        check_whole(failing.home)
+
+
+class TestStepsWhoseFilesAreGone:
+    """Without workers: records and files as steps leave them."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        folder = RunFolder(tmp_path / "run")
+        sources = Sources("c" * 40, "d" * 40, "e" * 40)
+        codec.save(
+            Run("run1", "digits", "code", sources, "", None, None, "2026-11-21T00:00:00Z"), folder.root / "run.json"
+        )
+        for name in ("sources/code", "sources/dataset", "sources/tests", "train/outputs", "evaluate/outputs"):
+            (folder.root / name).mkdir(parents=True)
+        for split in ("train", "validation", "holdout"):
+            folder.split(split).mkdir(parents=True)
+        for name in ("fetched.json", "validate/result.json", "train/result.json", "evaluate/result.json"):
+            (folder.root / name).write_text("{}")
+        for step in ("resolve", "fetch", "validate", "train", "evaluate"):
+            folder.keep(StepRecord(step, "done", "", "2026-11-21T00:00:00Z", 1.0))
+        return folder
+
+    @pytest.fixture
+    def context(self, tmp_path):
+        return Context(small_team_config(tmp_path), open_progress(live=False))
+
+    @pytest.mark.parametrize(
+        ("lost", "again"),
+        [
+            ("train/result.json", "train"),
+            ("train/outputs", "train"),
+            ("evaluate/result.json", "evaluate"),
+            ("sources/code", "fetch"),
+        ],
+    )
+    def test_run_again_before_what_needs_them(self, folder, context, lost, again):
+        path = folder.root / lost
+        path.unlink() if path.is_file() else path.rmdir()
+        with pytest.raises(ConfigError, match=f"step {again} has not run yet"):
+            perform(context, folder, "gate")
+        left = {step for step in ("fetch", "validate", "train", "evaluate") if folder.record(step)}
+        later = {"train": {"train", "evaluate"}, "evaluate": {"evaluate"}, "fetch": {"fetch"}}[again]
+        assert left == {"fetch", "validate", "train", "evaluate"} - later
+
+    def test_stay_done_when_the_registry_has_all_that_is_needed(self, folder, context):
+        for step in ("gate", "register"):
+            folder.keep(StepRecord(step, "done", "", "2026-11-21T00:00:00Z", 1.0))
+        shutil.rmtree(folder.root / "train")
+        shutil.rmtree(folder.root / "evaluate")
+        assert perform(context, folder, "accept").outcome == "enough"  # nothing stands in this registry
+        assert folder.record("train")
+
+    def test_a_folder_that_is_gone_may_be_tried_again(self, folder, context):
+        assert folder.run
+        shutil.rmtree(folder.root)
+        with pytest.raises(TryAgain, match="folder is gone"):
+            perform(context, folder, "gate")
+
+
+def small_team_config(folder):
+    from pipelines.config import Config, Registry, Repositories
+
+    return Config(
+        model="digits",
+        repositories=Repositories("code", "dataset", "tests"),
+        registry=Registry(f"file://{folder / 'registry'}"),
+        home=str(folder / "home"),
+    )

@@ -1,0 +1,201 @@
+"""`kill -9` of a worker: in the middle of an epoch, of a checkpoint, of a retraining, of a team's own script.
+
+The run ends with 2 and says so; the same command goes on from the last epoch's checkpoint. The tests are one story, in this order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults_parts import (
+    MODEL,
+    begin,
+    change_settings,
+    check_whole,
+    clean_environment,
+    digits,
+    epochs,
+    small_team,
+    working_in,
+)
+
+pytestmark = pytest.mark.tensorflow
+# The repository's own code: at the file operation that the oldest order names, its process dies.
+OBEDIENT = """
+import os, signal, sys
+from pathlib import Path
+
+ORDERS = sorted(Path({orders!r}).iterdir())
+
+def obey(event, arguments):
+    if ORDERS and event == EVENT and str(arguments[0]).endswith(PATH):
+        if event == "open":
+            Path(arguments[0]).write_bytes(b"PK half of it")
+        ORDERS[0].unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if ORDERS:
+    EVENT, PATH = ORDERS[0].read_text().split()
+    sys.addaudithook(obey)
+"""
+SCRIPT = """
+import os, shutil, signal
+from pathlib import Path
+
+output = Path(os.environ["TRAINYARD_OUTPUT"])
+done = output / "epochs.txt"
+for epoch in range(1, 6):
+    if done.exists() and str(epoch) in done.read_text().split():
+        continue
+    if epoch == 3 and not (output / "killed").exists():
+        (output / "killed").touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        signal.pause()
+    with done.open("a") as file:
+        file.write(f"{{epoch}} ")
+shutil.copyfile({model!r}, output / "model.keras")
+shutil.copyfile(done, {told!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory):
+    return tmp_path_factory.mktemp("orders")
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory, orders):
+    team = small_team(tmp_path_factory.mktemp("team"), MODEL + OBEDIENT.format(orders=str(orders)))
+    change_settings(team, {"epochs = 4\nmax_attempts": "epochs = 6\npatience = 6\nmax_attempts"})
+    return team
+
+
+def resumed(run):
+    """After which epoch each worker has gone on, in order."""
+    log = (run / "train" / "worker.log").read_text(encoding="utf-8")
+    return [int(number) for number in re.findall(r"going on after epoch (\d+)", log)]
+
+
+def history(run):
+    """How many epochs each attempt has."""
+    found = json.loads((run / "train/outputs/history.json").read_bytes())
+    return [len(each["epochs"]) for each in found["rounds"]]
+
+
+def workers(run):
+    """The training workers; not their guards."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in working_in(run / "train")}
+    return [pid for pid, command in commands.items() if b"guard.py" not in command]
+
+
+def test_a_training_killed_in_checkpoints_and_in_an_epoch_goes_on_from_its_last_epoch(team, orders):
+    (orders / "1").write_text("open /state-0-2.npz.part")  # half of it is written
+    (orders / "2").write_text("os.remove /state-0-1.npz")  # after progress.json
+    said = team.trainyard("run", "code", code=2).stderr
+    assert "killed by SIGKILL" in said, said
+    (run,) = team.runs("code")
+    assert resumed(run) == []
+    team.trainyard("run", "code", code=2)
+    assert resumed(run) == [1]
+    process, said = begin(team, "run", "code"), ""
+    for line in process.stdout:
+        said += line
+        if "epoch 4/6" in line:
+            for pid in workers(run):
+                os.kill(pid, signal.SIGKILL)
+    assert process.wait(60) == 2, said
+    assert resumed(run) == [1, 2]
+    team.trainyard("run", "code")
+    assert resumed(run)[2:] in ([3], [4], [5])
+    assert history(run) == [6]
+    assert max(epochs(run).count(epoch) for epoch in range(1, 7)) <= 2, "only the epoch of the kill may come twice"
+    assert [card["run"] for card in team.cards()] == [run.name]
+    check_whole(team.home)
+
+
+def test_a_retraining_that_is_killed_goes_on_from_its_last_epoch(team, orders):
+    (orders / "3").write_text("os.remove /state-0-2.npz")
+    team.write("dataset", digits(300, 420, inverted=True))
+    team.push("dataset")
+    team.trainyard("run", "dataset", code=2)
+    team.trainyard("run", "dataset")
+    (run,) = team.runs("dataset")
+    assert resumed(run) == [3]
+    assert history(run)[0] == 4
+    assert team.cards()[-1]["how"] == "fine-tuned"
+
+
+def test_a_script_of_the_team_finds_what_it_had_written(team):
+    model = team.home / "registry/test/digits/1/model.keras"
+    told = team.folder / "epochs.txt"
+    team.write("code", {"train.py": SCRIPT.format(model=str(model), told=str(told)), "model.py": None})
+    team.push("code")
+    change_settings(team, {"[training]": '[training]\ncommand = ["python", "train.py"]'})
+    team.trainyard("run", "code", code=2)
+    assert not told.exists()
+    team.trainyard("run", "code")
+    assert told.read_text(encoding="utf-8").split() == ["1", "2", "3", "4", "5"]
+    assert team.cards()[-1]["how"] == "command"
+
+
+CHECKPOINTS = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from training.checkpoints import Best, Checkpoints, History, Progress, RoundHistory
+
+FILES = {"open", "os.rename", "os.remove", "os.mkdir"}
+folder = Checkpoints(Path(sys.argv[1]))
+
+def epoch(number):
+    state = folder.write(f"state-0-{number}.npz", [np.full(3, number)])
+    best = Best(0, number, 0.5, folder.write(f"best-0-{number}.npz", [np.full(2, number)]))
+    rounds = (RoundHistory("trained", 0, epochs=({"value": 0.5},) * number),)
+    folder.save(Progress("job", History("accuracy", 0.9, 1, rounds), state, best))
+
+def dies(number, kill_before):
+    child = os.fork()
+    if child == 0:
+        count = 0
+        def operation(*_):
+            nonlocal count
+            count += 1
+            if count == kill_before:
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(lambda event, _: operation() if event in FILES else None)
+        os.fsync = operation
+        epoch(number)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] != 0
+
+kills, last = 0, 0
+for number in range(1, 40):
+    kills += dies(number, number)
+    found = folder.load("job")
+    there = len(found.history.rounds[0].epochs) if found else 0
+    assert there in {last, number}, (there, last, number)
+    if found:
+        assert folder.read(found.state)[0][0] == folder.read(found.best.file)[0][0] == there
+    last = there
+assert last == number, "without a kill it is kept"
+sys.stdout.write(str(kills))
+"""
+
+
+def test_a_checkpoint_that_is_killed_at_any_file_operation_is_the_old_one_or_the_new_one(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CHECKPOINTS, tmp_path],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 8
