@@ -25,7 +25,7 @@ from pipelines.runners.preparing import opened, prepare
 from pipelines.runners.probe import Probe
 from pipelines.runners.readable import all_can_read
 from pipelines.runners.sweep import Owner
-from pipelines.runners.transport import Bound, Copied, Site, Transport, remove
+from pipelines.runners.transport import FOLDER, Bound, Copied, Site, Transport, remove
 from registry.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ How = Literal["", "bind", "copy"]
 
 
 class ContainerRunner:
-    """Runs workers in containers. The engine is opened, and swept, when the first worker starts."""
+    """Runs workers in containers. The engine is opened when the first worker starts, and swept before each."""
 
     name = "docker"
 
@@ -68,17 +68,17 @@ class ContainerRunner:
 
     def image(self, requirements: Path | None, on_line: OnLine) -> str:
         """The ID of the image in which such a worker runs, built when need be; see `Runner.image`."""
-        return self._image("train", requirements, self._engine(on_line).client, on_line)
+        return self._image("train", requirements, self._engine().client, on_line)
 
     def close(self) -> None:
         """Let go of the engine; also done when the runner is forgotten."""
         if self._open:
             self._open.close()
 
-    def _engine(self, on_line: OnLine) -> Engine:
+    def _engine(self) -> Engine:
         with self._lock:
             if not self._open:
-                self._open = Engine(self.cache, on_line)
+                self._open = Engine(self.cache)
             return self._open
 
     def _image(self, kind: Literal["train", "serve"], needs: Path | None, client: DockerClient, on_line: OnLine) -> str:
@@ -95,10 +95,11 @@ class ContainerRunner:
             raise ConfigError(
                 f"worker {job.name}: what it shall reach runs in no container", hint="one runner for both"
             )
-        engine = self._engine(on_line)
+        engine = self._engine()
         api, folder = engine.client.api, job.folder.resolve()
         prepare(job, folder)
-        marks = engine.owner.labels | labels(run=job.run, job=job.name)
+        engine.owner.sweep(api, folder, on_line)
+        marks = engine.owner.labels | labels(run=job.run, job=job.name, **{FOLDER: folder})
         image = self._image(job.image, job.requirements, engine.client, on_line)
         site = Site(api, image, sandbox.user(rootless=engine.rootless), marks)
         with opened(job, folder, on_line) as output:
@@ -147,9 +148,9 @@ class ContainerRunner:
 
 
 class Engine:
-    """An engine that was opened and swept, and who we are there."""
+    """An engine that was opened, and who we are there."""
 
-    def __init__(self, cache: Path, on_line: OnLine) -> None:
+    def __init__(self, cache: Path) -> None:
         self.client = open_engine()
         try:
             with told("the Docker engine"):
@@ -158,7 +159,6 @@ class Engine:
             self.rootless, self.remapped = "name=rootless" in options, "name=userns" in options
             self.owner = Owner(cache)
             self.close = weakref.finalize(self, _close, self.client, self.owner)
-            self.owner.sweep(self.client.api, on_line)
         except BaseException:
             self.client.close()
             raise

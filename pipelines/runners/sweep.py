@@ -1,8 +1,8 @@
 """What a killed controller has left on the engine is removed by the next one of the same home.
 
-Containers and volumes carry two labels for this: the home, and their owner. An owner is a controller: a file in the
-home's cache that it holds locked while it lives. A lock that can be taken is a dead owner's. Nothing without both labels,
-and nothing of another home, is ever touched.
+Containers and volumes carry three labels for this: the home, their owner, and the job folder. An owner is a controller: a
+file in the home's cache that it holds locked while it lives. A lock that can be taken is a dead owner's. Nothing without
+all three labels, and nothing of another home, is ever touched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.docker_engine import LABEL, labels, told
-from pipelines.runners.transport import FOLDER, OURS, RESULTS, fetch, remove
+from pipelines.runners.transport import FOLDER, OURS, PORTER, RESULTS, fetch, remove
 from registry.errors import PipelineError
 from registry.files import write_new
 
@@ -42,19 +42,26 @@ class Owner:
         """What all that is ours carries."""
         return labels(home=self.home, owner=self.token)
 
-    def sweep(self, api: Any, say: Callable[[str], None]) -> None:
-        """Remove what dead owners of this home have left; checkpoints that only the engine has come back first."""
-        wanted = {"label": [f"{LABEL}.home={self.home}"]}
+    def sweep(self, api: Any, folder: Path, say: Callable[[str], None]) -> None:
+        """Remove what dead owners of this home have left, and what anybody has left of the job in `folder`, which
+        begins anew: the engine may have been away when that ended. Checkpoints that only the engine has come back first.
+        """
+        wanted = {"label": [f"{LABEL}.home={self.home}", f"{LABEL}.owner", f"{LABEL}.{FOLDER}"]}
         with told("looking for what killed runs have left"):
             containers = api.containers(all=True, filters=wanted)
             volumes = api.volumes(filters=wanted)["Volumes"] or []
-        dead = {each for each in map(_owner, (*containers, *volumes)) if self._is_dead(each)}
-        left = [each for each in containers if _owner(each) in dead]
-        porters = [each for each in left if f"{LABEL}.{FOLDER}" in each["Labels"]]
-        remove(api, [each["Id"] for each in left if each not in porters], [])
-        for each in porters:
-            _salvage(api, each["Id"], Path(each["Labels"][f"{LABEL}.{FOLDER}"]), say)
-        remove(api, [each["Id"] for each in porters], [each["Name"] for each in volumes if _owner(each) in dead])
+        things = [(each, each["Labels"]) for each in (*containers, *volumes)]
+        dead = {each for each in {marks[f"{LABEL}.owner"] for _, marks in things} if self._is_dead(each)}
+        left = [
+            (each, marks)
+            for each, marks in things
+            if marks[f"{LABEL}.owner"] in dead or marks[f"{LABEL}.{FOLDER}"] == str(folder)
+        ]
+        porters = [(each["Id"], marks) for each, marks in left if "Id" in each and PORTER.items() <= marks.items()]
+        remove(api, [each["Id"] for each, marks in left if "Id" in each and not PORTER.items() <= marks.items()], [])
+        for container, marks in porters:
+            _salvage(api, container, Path(marks[f"{LABEL}.{FOLDER}"]), say)
+        remove(api, [container for container, _ in porters], [each["Name"] for each, _ in left if "Name" in each])
         for path in self._owners.iterdir():
             if path.name != self.token and (lock := _locked(path)):
                 path.unlink(missing_ok=True)
@@ -98,10 +105,6 @@ def _home(cache: Path) -> str:
     with contextlib.suppress(FileExistsError):
         write_new(path, secrets.token_hex(16).encode())
     return hashlib.sha256(path.read_bytes() + os.fsencode(cache.resolve())).hexdigest()[:24]
-
-
-def _owner(thing: dict[str, Any]) -> str:
-    return str((thing["Labels"] or {}).get(f"{LABEL}.owner", ""))
 
 
 def _salvage(api: Any, container: str, folder: Path, say: Callable[[str], None]) -> None:

@@ -22,7 +22,8 @@ from registry.errors import PipelineError
 
 OURS = frozenset({"inputs", "scratch", "worker.log", "job.json"})  # names in a job folder that a worker does not make
 RESULTS = frozenset({"result.json", "error.json"})
-FOLDER = "folder"  # the label that says where a volume's files belong
+FOLDER = "folder"  # the label that says of which job folder a container or volume is
+PORTER = labels(kind="porter")  # of containers that never run, through which files travel
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Copied:
             raise
 
     def _fill(self) -> None:
-        api, marks = self.site.api, dict(self.site.labels) | labels(**{FOLDER: self.folder})
+        api, marks = self.site.api, dict(self.site.labels)
         for each in self._volumes:
             api.create_volume(each, labels=marks)
         places = [
@@ -136,7 +137,7 @@ class Copied:
 def porter(api: Any, image: str, mounts: list[dict[str, Any]], marks: Mapping[str, str]) -> str:
     """The id of a container that is never started: its files can be written and read nevertheless."""
     host = api.create_host_config(mounts=mounts, network_mode="none")
-    made = api.create_container(image, ["true"], entrypoint=[], host_config=host, labels=dict(marks))
+    made = api.create_container(image, ["true"], entrypoint=[], host_config=host, labels=dict(marks) | PORTER)
     return str(made["Id"])
 
 

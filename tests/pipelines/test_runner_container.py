@@ -19,7 +19,9 @@ from pipelines.config import RunnerConfig
 from pipelines.docker_engine import LABEL
 from pipelines.runners import Job, Limits, open_runner
 from pipelines.runners.container import ContainerRunner
+from pipelines.runners.probe import Probe, mount_of, nanoseconds, shows
 from pipelines.runners.sweep import Owner
+from pipelines.runners.transport import Site
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 
 pytestmark = pytest.mark.docker
@@ -36,7 +38,13 @@ folder = Path(folder)
 job = Job("trial", ("trial", case), folder / "job", Limits(60, 0), {"trials": Path(trials)}, {"PYTHONPATH": "inputs/trials"})
 runner = ContainerRunner(RunnerConfig(kind="docker", image=image), folder / "cache", grace=0.3, transport=transport)
 runner.run(job, lambda line: print(line, flush=True))
+print(*sorted(path.name for path in (folder / "job").rglob("*")), flush=True)
 """
+
+
+# This Python, and the checkout, may stand in a folder that is root's alone; the socket and the outputs do not.
+READ_ALL = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
+AS_12345 = ("setpriv", "--reuid", "12345", "--regid", "12345", *READ_ALL)
 
 
 @pytest.fixture
@@ -337,7 +345,7 @@ def test_a_controller_that_is_asked_to_end_leaves_nothing(engine, tmp_path, home
 
 def sweep(engine, folder):
     owner = Owner(folder / "cache")
-    owner.sweep(engine.api, nothing)
+    owner.sweep(engine.api, folder, nothing)
     owner.close()
 
 
@@ -367,11 +375,7 @@ def test_a_user_without_a_name_or_a_home_runs_workers_and_owns_their_outputs(eng
         os.chown(folder, 12345, 12345)
         shutil.copytree(TRIALS, folder / "trials", ignore=shutil.ignore_patterns("__pycache__"))
         group = os.stat("/var/run/docker.sock").st_gid
-        become = ["setpriv", "--reuid", "12345", "--regid", "12345", "--groups", str(group), "env", "-u", "HOME"]
-        if subprocess.run(
-            [*become, sys.executable, "-c", "import pipelines"], check=False, capture_output=True
-        ).returncode:
-            pytest.skip("this checkout is not readable for other users")
+        become = [*AS_12345, "--groups", str(group), "env", "-u", "HOME"]
         command = [*become, sys.executable, "-P", "-c", CONTROLLER, "outputs", worker_image, transport]
         done = subprocess.run(
             [*command, folder / "trials", folder], cwd="/", capture_output=True, text=True, check=False
@@ -381,6 +385,61 @@ def test_a_user_without_a_name_or_a_home_runs_workers_and_owns_their_outputs(eng
         assert (written.st_uid, written.st_gid) == (12345, 12345)
         foreign = [path for path in folder.rglob("*") if path.lstat().st_uid != 12345 and "trials" not in path.parts]
         assert foreign == []
+
+
+# files that the engine does not see
+
+
+def test_files_are_copied_when_the_engine_does_not_see_them(engine, tmp_path, worker_image):
+    """As in a Jenkins that runs in a container itself: the folder is there, on a mount that only we have."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount something")
+    script = 'mount -t tmpfs none "$1" && cp -r "$2" "$1/trials" && shift 2 && exec "$@"'
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    wrap = ["unshare", "--mount", "sh", "-ec", script, "sh", hidden, TRIALS]
+    command = [*wrap, sys.executable, "-P", "-c", CONTROLLER, "outputs", worker_image, "", hidden / "trials", hidden]
+    done = subprocess.run([str(each) for each in command], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["inputs", "model.bin", "outputs", "result.json", "worker.log"]
+    assert list(hidden.iterdir()) == []
+
+
+def test_the_probe_asks_once_for_each_mount(engine, tmp_path, worker_image):
+    probe = Probe(tmp_path)
+    site = Site(engine.api, worker_image, (0, 0), {})
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        assert probe.sees(site, tmp_path / name)
+    assert not shows(site, tmp_path / "nowhere")
+    assert not shows(site, Path("/proc/self"))
+
+
+def test_mounts_are_told_apart(tmp_path):
+    table = tmp_path / "mountinfo"
+    rows = ("/", "/home", "/home/a\\040b", "/homework")
+    table.write_text("".join(f"1 1 8:1 / {row} rw - ext4 /dev/sda rw\n" for row in rows))
+    places = {
+        "/etc": "/",
+        "/home/x/y": "/home",
+        "/home/a b/c": "/home/a b",
+        "/home/a": "/home",
+        "/homework": "/homework",
+    }
+    assert {each: mount_of(Path(each), table) for each in places} == places
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-01T00:00:01.5Z", 1_500_000_000),
+        ("1970-01-01T01:00:01+01:00", 1_000_000_000),
+        ("2026-11-21T04:14:35.98437473Z", 1795234475984374730),
+        ("yesterday", 0),
+    ],
+)
+def test_times_of_the_engine_are_read_to_the_nanosecond(text, expected):
+    assert nanoseconds(text) == expected
 
 
 def test_two_workers_at_once(runner, tmp_path):
