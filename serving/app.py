@@ -22,7 +22,7 @@ from serving.body import Limits, read_inputs
 from serving.faults import Refused
 from serving.metrics import Metrics
 from serving.model import Model
-from serving.numbers import Board, Tally
+from serving.numbers import Answer, Board, Tally
 from serving.pages import Page, describe, example_body
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ def create_app(
     app.config["MAX_FORM_MEMORY_SIZE"] = limits.body
     _add_errors(app)
 
-    def predict(environ: WSGIEnvironment) -> bytes:
+    def predict(environ: WSGIEnvironment, counted: Answer) -> bytes:
         model = _current(holder, name)
         environ[RELEASE], environ[VERSION] = model.release, model.card.version
         inputs, rows = read_inputs(environ, model, limits)
-        predictions = model.predict(inputs, rows)
-        length = environ.get("CONTENT_LENGTH")
-        tally.predicted(int(length) if length else None, predictions)
+        counted.predictions = predictions = model.predict(inputs, rows)
+        if length := environ.get("CONTENT_LENGTH"):
+            counted.size = int(length)
         return _json(
             {
                 "model": model.card.model,
@@ -139,7 +139,7 @@ def _json(body: dict[str, Any]) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _wrap(app: Flask, predict: Callable[[WSGIEnvironment], bytes], tally: Tally) -> None:
+def _wrap(app: Flask, predict: Callable[[WSGIEnvironment, Answer], bytes], tally: Tally) -> None:
     """Around the app: an id for every request, its own or the client's, in every response; counting; predictions.
 
     Not in Flask's hooks and routes: its way to a view and back takes longer than a small model. What `predict` raises
@@ -148,23 +148,22 @@ def _wrap(app: Flask, predict: Callable[[WSGIEnvironment], bytes], tally: Tally)
     inner, process, count = app.wsgi_app, os.urandom(10).hex(), itertools.count(1)
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        began, code = time.perf_counter(), ""
-        tally.begins()
+        began, path = time.perf_counter(), environ["PATH_INFO"]
+        counted = Answer(path)
+        tally.begins(counted)
         given = environ.get("HTTP_X_REQUEST_ID", "")
         name = given if given and ID.fullmatch(given) else f"{process}-{next(count):x}"
         environ[REQUEST_ID] = name
         own = [("X-Request-Id", name), ("X-Content-Type-Options", "nosniff")]
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            nonlocal code
-            code = status[:3]
+            counted.status = status[:3]
             return start_response(status, headers + own, *rest)
 
-        path = environ["PATH_INFO"]
         try:
             if path == "/predict" and environ["REQUEST_METHOD"] == "POST":
                 try:
-                    data = predict(environ)
+                    data = predict(environ, counted)
                 except Exception as error:  # noqa: BLE001  (Flask's error handlers sort it out)
                     environ[FAULT] = error
                 else:
@@ -172,7 +171,8 @@ def _wrap(app: Flask, predict: Callable[[WSGIEnvironment], bytes], tally: Tally)
                     return [data]
             return inner(environ, start)
         finally:
-            tally.ends(path, code, time.perf_counter() - began)
+            counted.seconds = time.perf_counter() - began
+            tally.ends(counted)
 
     app.wsgi_app = serve  # type: ignore[method-assign]  # Flask's documented way
 

@@ -11,6 +11,7 @@ import mmap
 import threading
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 ROUTES = ("/predict", "/", "/example", "/version", "/health/live", "/health/ready", "/metrics", "other")
@@ -33,6 +34,19 @@ WIDTH = _CONFIDENCE + len(CONFIDENCE) + 2
 
 Histogram = tuple[list[float], float]
 """The count in each bucket, the last one without a bound, and the sum of all values."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What there is to count of one request."""
+
+    path: str
+    status: str = ""
+    """Three digits; empty: there was none."""
+    seconds: float = 0.0
+    size: int | None = None
+    """Bytes of the body, if the client said how many."""
+    predictions: Sequence[dict[str, Any]] = ()
 
 
 class Board:
@@ -62,41 +76,38 @@ class Tally:
     def __init__(self, board: Board, row: memoryview[float]) -> None:
         self.board = board
         self._row = row
+        self._open: set[int] = set()
         self._lock = threading.Lock()
+        """Taken once per request: a thread that has it may be made to wait for the GIL, and all others with it."""
 
-    def begins(self) -> None:
-        """A request has come."""
-        with self._lock:
-            self._row[0] += 1
+    def begins(self, answer: Answer) -> None:
+        """A request has come, and this will be its answer."""
+        self._open.add(id(answer))  # in one step, in between which no other thread comes
+        self._row[0] = len(self._open)
 
-    def ends(self, path: str, status: str, seconds: float) -> None:
+    def ends(self, answer: Answer) -> None:
         """It was answered."""
-        route, row = _ROUTE.get(path, len(ROUTES) - 1), self._row
-        request = _REQUESTS + route * len(STATUSES) + _STATUS.get(status, len(STATUSES) - 1)
-        first = _SECONDS + route * _STEP
-        bucket = first + bisect_left(SECONDS, seconds)
+        row, predictions = self._row, answer.predictions
+        route = _ROUTE.get(answer.path, len(ROUTES) - 1)
+        request_cell = _REQUESTS + route * len(STATUSES) + _STATUS.get(answer.status, len(STATUSES) - 1)
+        sums: list[tuple[int, Sequence[float], list[float]]] = [(_SECONDS + route * _STEP, SECONDS, [answer.seconds])]
+        if predictions:
+            sums.append((_INSTANCES, INSTANCES, [len(predictions)]))
+            if answer.size is not None:
+                sums.append((_BYTES, BYTES, [answer.size]))
+            first = predictions[0].get("probability")
+            if first is not None and not isinstance(first, dict):  # an output may have that name
+                # A probability may be a rounding more than 1.
+                sums.append((_CONFIDENCE, CONFIDENCE, [min(float(each["probability"]), 1.0) for each in predictions]))
         with self._lock:
-            row[0] -= 1
-            row[request] += 1
-            row[bucket] += 1
-            row[first + _STEP - 1] += seconds
-
-    def predicted(self, size: int | None, predictions: Sequence[dict[str, Any]]) -> None:
-        """It had a body of `size` bytes, None: nobody said how many, and was answered with `predictions`."""
-        row, count = self._row, len(predictions)
-        known: list[Any] = [each.get("probability") for each in predictions]
-        with self._lock:
-            if size is not None:
-                row[_BYTES + bisect_left(BYTES, size)] += 1
-                row[_BYTES + len(BYTES) + 1] += size
-            row[_INSTANCES + bisect_left(INSTANCES, count)] += 1
-            row[_INSTANCES + len(INSTANCES) + 1] += count
-            if known[0] is None or isinstance(known[0], dict):  # no classes, or an output of that name
-                return
-            for each in known:
-                value = min(float(each), 1.0)  # it may be a rounding more
-                row[_CONFIDENCE + bisect_left(CONFIDENCE, value)] += 1
-                row[_CONFIDENCE + len(CONFIDENCE) + 1] += value
+            self._open.discard(id(answer))
+            row[0] = len(self._open)
+            row[request_cell] += 1
+            for first_cell, bounds, values in sums:
+                total = first_cell + len(bounds) + 1
+                for value in values:
+                    row[first_cell + bisect_left(bounds, value)] += 1
+                    row[total] += value
 
 
 class Totals:

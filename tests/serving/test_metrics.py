@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from serving_parts import Client, ask
 
 from serving import golive
-from serving.numbers import ROUTES, STATUSES, Board
+from serving.numbers import ROUTES, STATUSES, Answer, Board
 
 PICTURE = [[0] * 8] * 8
 BODY = json.dumps({"instances": [PICTURE]})
@@ -116,18 +116,21 @@ class TestPage:
         assert numbers(answer.text, parse_openmetrics)["trainyard_requests_total", "/predict", "200"] == 1
 
 
+def count(tally, answer):
+    tally.begins(answer)
+    tally.ends(answer)
+
+
 class TestBoard:
     def test_threads_of_one_worker_lose_nothing(self):
         board = Board(2)
         tally = board.tally(1)
 
-        def count():
+        def work():
             for _ in range(2000):
-                tally.begins()
-                tally.predicted(10, [{"probability": 0.5}])
-                tally.ends("/predict", "200", 0.003)
+                count(tally, Answer("/predict", "200", 0.003, 10, [{"probability": 0.5}]))
 
-        threads = [threading.Thread(target=count) for _ in range(4)]
+        threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -141,14 +144,12 @@ class TestBoard:
     def test_what_a_dead_worker_was_answering_is_not_in_flight_and_its_counts_stay(self):
         board = Board(1)
         tally = board.tally(0)
-        tally.begins()
-        tally.ends("/predict", "200", 1)
-        tally.begins()
+        count(tally, Answer("/predict", "200", 1))
+        tally.begins(Answer("/predict"))
         board.ended(0)
         assert board.totals().in_flight == 0
         successor = board.tally(0)
-        successor.begins()
-        successor.ends("/predict", "200", 1)
+        count(successor, Answer("/predict", "200", 1))
         assert board.totals().requests()["/predict", "200"] == 2
 
     def test_every_route_and_status_has_its_place(self):
@@ -156,8 +157,7 @@ class TestBoard:
         tally = board.tally(0)
         for i, route in enumerate(ROUTES):
             for status in STATUSES[: i + 1]:
-                tally.begins()
-                tally.ends(route, status, 99)
+                count(tally, Answer(route, status, 99))
         totals = board.totals()
         assert sum(totals.requests().values()) == sum(range(1, len(ROUTES) + 1))
         assert {route: sum(found[0]) for route, found in totals.seconds().items()} == {
@@ -168,7 +168,7 @@ class TestBoard:
 
     def test_a_worker_without_a_row_harms_nobody(self):
         board = Board(1)
-        board.tally(5).begins()
+        board.tally(5).begins(Answer("/"))
         board.ended(5)
         assert board.totals().in_flight == 0
 
