@@ -6,8 +6,8 @@ same name on one engine.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
+import json
 import os
 import re
 import socket
@@ -51,6 +51,7 @@ class Boxes:
         # A model may be called what a container may not.
         name = re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"x{ord(found[0]):x}", config.model)
         self._name = f"trainyard-{name}"
+        self._door_name = f"{self._name}-door"
         self._whose = labels(model=config.model, home=config.home)
 
     def all(self, role: str) -> list[Container]:
@@ -95,7 +96,7 @@ class Boxes:
             labels=self._whose
             | labels(role="api", number=number, kind=kind, job=self.digest(job, image), settings=_settings(job)),
             environment={
-                "TRAINYARD_JOB": codec.to_json(inner).decode(),
+                "TRAINYARD_JOB": _settings(inner),
                 "TRAINYARD_LISTENER": f"{DOOR}/listener.sock",
                 "PYTHONUNBUFFERED": "1",
             },
@@ -120,12 +121,22 @@ class Boxes:
         settings = _settings(replace(job, host="", port=0))
         return sha256(repr((settings, image, limits, _user())).encode()).hexdigest()
 
-    def forget_door(self) -> None:
-        """Remove the volume; its users are gone."""
+    def forget_door(self) -> bool:
+        """Remove the volume; False: somebody uses it, or it is none of Trainyard's."""
         from docker import errors
 
-        with contextlib.suppress(errors.NotFound, errors.APIError):  # in use: by what somebody is starting just now
-            self._engine.volumes.get(f"{self._name}-door").remove()
+        try:
+            volume = self._engine.volumes.get(self._door_name)
+            if (volume.attrs.get("Labels") or {}).get(f"{LABEL}.role") != "door":
+                return False
+            volume.remove()
+        except errors.NotFound:
+            return True
+        except errors.APIError as error:
+            if error.status_code != 409:
+                raise
+            return False
+        return True
 
     def _create(self, what: str, **more: Any) -> Container:
         """As for workers: no capabilities, a root that is read-only, a user of no name, and no more than is needed."""
@@ -157,21 +168,28 @@ class Boxes:
             owner = self._config.home
         if owner == self._config.home:
             return TryAgain(f"someone else starts {name} just now", hint="look, then run again")
-        return _not_ours(f"container {name}", owner)
+        return _not_ours(f"container {name}", owner, f"docker rm -f {name}")
 
     def _door(self) -> None:
         """The volume in which listener and workers meet: in memory, so that no stale socket survives a reboot."""
-        options = {"type": "tmpfs", "device": "tmpfs", "o": "mode=1777,size=1m"}
-        name = f"{self._name}-door"
-        found = self._engine.volumes.create(name, driver="local", driver_opts=options, labels=self._whose)
-        owner = (found.attrs.get("Labels") or {}).get(f"{LABEL}.home", "")
+        owner = self._door_owner()
+        if owner and owner != self._config.home and self.forget_door():  # left by a project that is gone
+            owner = self._door_owner()
         if owner != self._config.home:
-            raise _not_ours(f"volume {name}", owner)
+            raise _not_ours(f"volume {self._door_name}", owner, f"docker volume rm {self._door_name}")
+
+    def _door_owner(self) -> str:
+        """The home it belongs to, which is ours when it was not there."""
+        options = {"type": "tmpfs", "device": "tmpfs", "o": "mode=1777,size=1m"}
+        found = self._engine.volumes.create(
+            self._door_name, driver="local", driver_opts=options, labels=self._whose | labels(role="door")
+        )
+        return str((found.attrs.get("Labels") or {}).get(f"{LABEL}.home", ""))
 
     def _door_mount(self) -> Any:
         from docker.types import Mount
 
-        return Mount(DOOR, f"{self._name}-door", type="volume", no_copy=True)
+        return Mount(DOOR, self._door_name, type="volume", no_copy=True)
 
     def _log_config(self) -> Any:
         """The engine's own choice; its default alone would grow without end."""
@@ -201,9 +219,9 @@ def kept(box: Container) -> bool:
     return bool(box.attrs["HostConfig"]["RestartPolicy"]["Name"] == KEEP["Name"])
 
 
-def job_of(box: Container) -> ServeJob:
-    """What it was told, as the settings said it."""
-    return codec.from_json(ServeJob, label(box, "settings").encode(), f"{box.name}: label {LABEL}.settings")
+def settings_of(box: Container) -> dict[str, Any]:
+    """The job that it was told, as the settings said it; perhaps by another Trainyard, with other fields."""
+    return dict(json.loads(label(box, "settings")))
 
 
 def url_of(listener: Container) -> str | None:
@@ -220,11 +238,10 @@ def url_of(listener: Container) -> str | None:
 
 def changes(job: ServeJob, box: Container, listener: Container) -> dict[str, str]:
     """How they differ from `job`, by setting."""
-    url = url_of(listener)
-    runs = asdict(job_of(box)) | {"host": job_of(listener).host}
-    runs["port"] = urlsplit(url).port if url else job_of(listener).port
+    url, asked = url_of(listener), settings_of(listener)
+    runs = settings_of(box) | {"host": asked["host"], "port": urlsplit(url).port if url else asked["port"]}
     wanted = asdict(job) | ({} if job.port else {"port": runs["port"]})  # 0: any
-    return {name: f"{name} {runs[name]}, not {wanted[name]}" for name in wanted if runs[name] != wanted[name]}
+    return {name: f"{name} {runs.get(name)}, not {wanted[name]}" for name in wanted if runs.get(name) != wanted[name]}
 
 
 def no_port(job: ServeJob, said: str) -> ConfigError | None:
@@ -241,14 +258,14 @@ def no_port(job: ServeJob, said: str) -> ConfigError | None:
 
 
 def _settings(job: ServeJob) -> str:
-    return codec.to_json(job).decode()
+    return codec.to_json(job).decode().replace("\n", "")  # one line for those who look at labels
 
 
-def _not_ours(what: str, owner: str) -> ConfigError:
+def _not_ours(what: str, owner: str, remove: str) -> ConfigError:
     whose = f"belongs to the project at {owner}" if owner else "is not ours"
     return ConfigError(
         f"{what} exists on this engine, and {whose}",
-        hint="give one of the two models another name, or stop that one's API",
+        hint=f"give one of the two models another name, or stop that one's API; if that project is gone: {remove}",
     )
 
 

@@ -16,7 +16,7 @@ from pipelines import images
 from pipelines.config import Config
 from pipelines.docker_engine import open_engine, told
 from pipelines.golive import GO_LIVE_SECONDS, Image
-from pipelines.golive.boxes import Boxes, changes, job_of, keep, kept, label, let_go, no_port, url_of
+from pipelines.golive.boxes import Boxes, changes, keep, kept, label, let_go, no_port, settings_of, url_of
 from registry import releases
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 from registry.stores import open_store
@@ -43,21 +43,28 @@ class ContainerGoLive:
 
     def start(self, job: ServeJob, image: Image) -> str:
         with told(WHAT), self._alone():
-            wanted = self._image(image)
-            current = self._settle()
+            current, listener = self._settle(), self._listener()
             if current:
                 self._must_be_ours(job, current)
-            url = self._listen(job, wanted)
-            if current is None:
-                self._bring(job, wanted, image, None, GO_LIVE_SECONDS)
+                if listener and (url := url_of(listener)) and self._has(current, image):
+                    return url  # whatever images there are by now: the way back must not wait for one
+            wanted = self._image(image)
+            try:
+                url = self._listen(job, wanted)
+                if current is None:
+                    self._bring(job, wanted, image, None, GO_LIVE_SECONDS)
+            except BaseException:
+                if current is None:  # a port that nobody answers would keep clients waiting
+                    self._clear()
+                raise
             return url
 
     def follow(self, job: ServeJob, image: Image, number: int, seconds: float = GO_LIVE_SECONDS) -> None:
         self.start(job, image)
         with told(WHAT), self._alone():
-            current, wanted = self._settle(), self._image(image)
-            if current and not self._has(current, image, wanted):
-                self._replace(current, job, wanted, image, number, seconds)
+            current = self._settle()
+            if current and not self._has(current, image):
+                self._replace(current, job, self._image(image), image, number, seconds)
         with told(WHAT):
             await_workers(self.version, number, seconds)
 
@@ -72,13 +79,10 @@ class ContainerGoLive:
 
     def stop(self) -> bool:
         with told(WHAT), self._alone():
-            apis, listeners = self._boxes.all("api"), self._boxes.all("listener") + self._boxes.all("probe")
+            apis = self._boxes.all("api")
             for each in apis:
                 self._drain(each)
-            for each in listeners:
-                each.remove(force=True)
-            if apis or listeners:
-                self._boxes.forget_door()
+            self._clear()
             return any(each.status in RUNS for each in apis)
 
     def running(self) -> str | None:
@@ -126,8 +130,11 @@ class ContainerGoLive:
             good |= {self._boxes.digest(job, larger)} if larger else set()
         return good
 
-    def _has(self, current: Container, image: Image, wanted: str) -> bool:
-        return image == "serve" or label(current, "kind") == "train" or current.attrs["Image"] == wanted
+    def _has(self, current: Container, image: Image) -> bool:
+        """Whether it can load what needs `image`."""
+        if image == "serve" or label(current, "kind") == "train":
+            return True
+        return bool(current.attrs["Image"] == self._image(image))
 
     def _listener(self) -> Container | None:
         return next((each for each in self._boxes.all("listener") if each.status == "running"), None)
@@ -146,12 +153,17 @@ class ContainerGoLive:
                 self._drain(each)
         return current
 
+    def _clear(self) -> None:
+        """Remove all but APIs."""
+        for each in [*self._boxes.all("listener"), *self._boxes.all("probe")]:
+            each.remove(force=True)
+        self._boxes.forget_door()
+
     def _must_be_ours(self, job: ServeJob, current: Container) -> None:
-        found = job_of(current)
-        if found.registry != job.registry:
+        found = settings_of(current)["registry"]
+        if found != job.registry:
             raise ConfigError(
-                f"the API that runs in container {current.name} is another one: "
-                f"registry {found.registry}, not {job.registry}",
+                f"the API that runs in container {current.name} is another one: registry {found}, not {job.registry}",
                 hint=f"`trainyard serve {job.model} --stop` stops it; then run again",
             )
 
@@ -196,7 +208,7 @@ class ContainerGoLive:
         """What it has begun is answered; then it is gone."""
         if box.status in RUNS:
             let_go(box)
-            box.stop(timeout=job_of(box).timeout_seconds + KILL_AFTER)
+            box.stop(timeout=int(settings_of(box)["timeout_seconds"]) + KILL_AFTER)
         box.remove(force=True)
 
 

@@ -196,13 +196,16 @@ class TestContainer(GoLiveContract):
     def test_a_model_of_the_same_name_in_another_project_is_told(self, house, tmp_path):
         house.promote(1)
         stranger = replace(house.config, home=str(tmp_path / "other home"))
-        with pytest.raises(ConfigError, match=f"exists on this engine, and belongs to the project at {house.home}"):
+        with pytest.raises(
+            ConfigError, match=f"exists on this engine, and belongs to the project at {house.home}"
+        ) as no:
             open_golive(stranger).start(serve_job(stranger), "serve")
+        assert "docker volume rm" in str(no.value.hint)
         assert open_golive(stranger).running() is None
         assert not open_golive(stranger).stop()
         assert ask(house.url)[0] == 200
 
-    def test_a_registry_that_the_engine_does_not_see_is_told_with_the_setting(self, house, monkeypatch):
+    def test_a_registry_that_the_engine_does_not_see_is_told_with_the_setting(self, house, engine, monkeypatch):
         """As when we run in a container and the engine does not: what we call so is something else there, or nothing."""
         monkeypatch.chdir(house.folder)
         url = "file:///proc/self/cwd/registry"
@@ -210,7 +213,7 @@ class TestContainer(GoLiveContract):
         with pytest.raises(ConfigError, match="does not see the registry") as no:
             open_golive(house.config).start(serve_job(house.config), "serve")
         assert "[serving] registry_volume" in no.value.hint
-        house.stop()
+        assert parts(engine, "listener") == []
 
     def test_a_registry_in_a_volume_is_served_from_there(self, house, engine, serve_image):
         name = f"trainyard-test-registry-{os.getpid()}"
