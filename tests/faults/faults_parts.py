@@ -61,6 +61,16 @@ def begin(team: Team, *arguments: str, program=tuple(TRAINYARD), **more) -> subp
     )  # fmt: skip
 
 
+def follow(process: subprocess.Popen, on_line) -> tuple[int, str]:
+    """Call `on_line` with each line until the process ends; gives its exit code, and all that it said."""
+    said = []
+    with process:
+        for line in process.stdout:
+            said.append(line)
+            on_line(line)
+    return process.returncode, "".join(said)
+
+
 def kill(process: subprocess.Popen) -> str:
     """`kill -9`, and what the process had said."""
     process.kill()

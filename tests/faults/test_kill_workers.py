@@ -22,6 +22,7 @@ from faults_parts import (
     clean_environment,
     digits,
     epochs,
+    follow,
     small_team,
     working_in,
 )
@@ -36,9 +37,10 @@ ORDERS = sorted(Path({orders!r}).iterdir())
 
 def obey(event, arguments):
     if ORDERS and event == EVENT and str(arguments[0]).endswith(PATH):
+        ORDERS.pop(0).unlink()
+        ORDERS.clear()
         if event == "open":
             Path(arguments[0]).write_bytes(b"PK half of it")
-        ORDERS[0].unlink()
         os.kill(os.getpid(), signal.SIGKILL)
 
 if ORDERS:
@@ -104,13 +106,14 @@ def test_a_training_killed_in_checkpoints_and_in_an_epoch_goes_on_from_its_last_
     assert resumed(run) == []
     team.trainyard("run", "code", code=2)
     assert resumed(run) == [1]
-    process, said = begin(team, "run", "code"), ""
-    for line in process.stdout:
-        said += line
+
+    def strike(line):
         if "epoch 4/6" in line:
             for pid in workers(run):
                 os.kill(pid, signal.SIGKILL)
-    assert process.wait(60) == 2, said
+
+    code, said = follow(begin(team, "run", "code"), strike)
+    assert code == 2, said
     assert resumed(run) == [1, 2]
     team.trainyard("run", "code")
     assert resumed(run)[2:] in ([3], [4], [5])
@@ -122,7 +125,7 @@ def test_a_training_killed_in_checkpoints_and_in_an_epoch_goes_on_from_its_last_
 
 def test_a_retraining_that_is_killed_goes_on_from_its_last_epoch(team, orders):
     (orders / "3").write_text("os.remove /state-0-2.npz")
-    team.write("dataset", digits(300, 420, inverted=True))
+    team.write("dataset", digits(0, 420, inverted=True))
     team.push("dataset")
     team.trainyard("run", "dataset", code=2)
     team.trainyard("run", "dataset")
