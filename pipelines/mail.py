@@ -16,17 +16,14 @@ import ipaddress
 import os
 import re
 import smtplib
-import socket
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Any
 
 from pipelines.config import Mail
-from pipelines.markup import clean
+from pipelines.mail_server import NoServer, hidden, said_by, session, trouble
 from registry.errors import ConfigError
 from registry.files import sha256_bytes, sync_folder, write_new
 
@@ -53,10 +50,6 @@ class _Refused(Exception):
     def __init__(self, reason: str, *, final: bool) -> None:
         super().__init__(reason)
         self.final = final
-
-
-class _NoServer(Exception):
-    """There is no session with the mail server, so no mail can go."""
 
 
 def post(message: EmailMessage, outbox: Path) -> list[Path]:
@@ -96,6 +89,7 @@ def deliver(outbox: Path, settings: Mail, password: str) -> Delivery:
             result.reasons.append(f"no mail server is set: read the mail in {outbox / 'pending'}, or set [mail] host")
         elif mine:
             _send_all(mine, settings, password, result)
+        result.reasons = [hidden(each, settings, password) for each in result.reasons]
         done = {*result.sent, *result.failed}
         result.kept = [path.name for path in mine if path.name not in done]
     return result
@@ -105,10 +99,10 @@ def try_server(settings: Mail, password: str) -> str:
     """Why there is no session with the mail server; "" when there is one. Without a password nobody logs in."""
     check_security(settings)
     try:
-        with _session(settings if password else replace(settings, username=""), password):
+        with session(settings if password else replace(settings, username=""), password):
             return ""
-    except _NoServer as error:
-        return str(error)
+    except NoServer as error:
+        return hidden(str(error), settings, password)
 
 
 def check_security(settings: Mail) -> None:
@@ -159,14 +153,18 @@ def _claimed(path: Path) -> Iterator[bool]:
 
 def _send_all(mails: list[Path], settings: Mail, password: str, result: Delivery) -> None:
     """One session per mail: a mail that makes the server hang up does not take the others with it."""
-    broken = 0
+    outbox, broken = mails[0].parent.parent, 0
+    if closed := [name for name in ("pending", "sent") if not os.access(outbox / name, os.W_OK)]:
+        # what we send and cannot note, we would send again and again
+        result.reasons.append(f"{outbox / closed[0]} is read-only: nothing is sent")
+        return
     for path in mails:
         try:
-            with _session(settings, password) as server:
+            with session(settings, password) as server:
                 _hand_over(server, path.read_bytes(), settings)
             result.sent.append(path.name)
             _move(path, "sent", result)
-        except _NoServer as error:
+        except NoServer as error:
             result.reasons.append(str(error))
             return
         except _Refused as no:
@@ -175,64 +173,12 @@ def _send_all(mails: list[Path], settings: Mail, password: str, result: Delivery
                 result.failed.append(path.name)
                 _move(path, "failed", result)
         except (OSError, smtplib.SMTPException) as error:
-            result.reasons.append(f"{path.name}: {_trouble(error, settings)}")
+            result.reasons.append(f"{path.name}: {trouble(error, settings)}")
             with contextlib.suppress(OSError):
                 os.utime(path)  # to the end of the queue
             broken += 1
             if broken == MAX_BROKEN:
                 return
-
-
-@contextlib.contextmanager
-def _session(settings: Mail, password: str) -> Iterator[smtplib.SMTP]:
-    """A session with the mail server, verified and logged in, made by yagmail; raises _NoServer.
-
-    yagmail's own defaults are not ours: it does not verify certificates, has no time limit, asks for a missing
-    password on the terminal, and appends @gmail.com to a user name without @.
-    """
-    if settings.username and not password:
-        raise _NoServer("TRAINYARD_SMTP_PASSWORD is not set, though [mail] username is")
-    import yagmail
-
-    client = yagmail.SMTP(
-        {settings.username: settings.username},
-        password,
-        host=settings.host,
-        port=settings.port,
-        timeout=settings.timeout_seconds,
-        smtp_skip_login=not settings.username,
-        soft_email_validation=False,  # a user name need not be an address
-        **_encryption(settings),
-    )
-    try:
-        try:
-            client.login()
-        except (OSError, smtplib.SMTPException) as error:
-            raise _NoServer(_trouble(error, settings)) from None
-        except UnicodeError:
-            raise _NoServer("[mail] host, username and TRAINYARD_SMTP_PASSWORD must be ASCII") from None
-        yield client.smtp
-        with contextlib.suppress(OSError, smtplib.SMTPException):  # all is said; a server may hang up without a word
-            client.smtp.quit()
-    finally:
-        client.is_closed = True  # else its destructor talks to the server once more
-        if client.smtp is not None:
-            client.smtp.close()
-
-
-def _encryption(settings: Mail) -> dict[str, Any]:
-    """What makes yagmail encrypt and verify, as `[mail] security` says."""
-    if settings.security == "none":
-        return {"smtp_ssl": False, "smtp_starttls": False}
-    context = ssl.create_default_context()
-    if settings.ca_file:
-        try:
-            context.load_verify_locations(settings.ca_file)
-        except OSError as error:  # ssl.SSLError is one
-            raise _NoServer(f"[mail] ca_file {settings.ca_file}: no certificates that we can read: {error}") from None
-    if settings.security == "smtps":
-        return {"smtp_ssl": True, "smtp_starttls": False, "context": context}
-    return {"smtp_ssl": False, "smtp_starttls": {"context": context}}
 
 
 def _hand_over(server: smtplib.SMTP, data: bytes, settings: Mail) -> None:
@@ -249,13 +195,13 @@ def _hand_over(server: smtplib.SMTP, data: bytes, settings: Mail) -> None:
         server.sendmail(sender, [recipient], body)
     except smtplib.SMTPRecipientsRefused as error:
         code, answer = error.recipients[recipient]
-        raise _Refused(f"the server refuses {recipient}: {_said(code, answer)}", final=code >= 500) from None
+        raise _Refused(f"the server refuses {recipient}: {said_by(code, answer)}", final=code >= 500) from None
     except smtplib.SMTPSenderRefused as error:
         # The setting's fault, not the mail's: once the setting is right, it goes out.
-        said = _said(error.smtp_code, error.smtp_error)
+        said = said_by(error.smtp_code, error.smtp_error)
         raise _Refused(f"the server refuses [mail] sender {settings.sender}: {said}", final=False) from None
     except smtplib.SMTPDataError as error:
-        said = _said(error.smtp_code, error.smtp_error)
+        said = said_by(error.smtp_code, error.smtp_error)
         raise _Refused(f"the server refuses the mail: {said}", final=error.smtp_code >= 500) from None
 
 
@@ -265,33 +211,3 @@ def _move(path: Path, place: str, result: Delivery) -> None:
         sync_folder(path.parent)
     except OSError as error:
         result.reasons.append(f"{path}: cannot be moved to {place}/, so it will be sent again: {error}")
-
-
-def _trouble(error: Exception, settings: Mail) -> str:
-    """Why there is no session, with the setting to look at. Never a password: servers' answers hold none."""
-    where = f"mail server {settings.host}:{settings.port}"
-    match error:
-        case ssl.SSLCertVerificationError():
-            return f"{where}: its certificate is not trusted ({error.verify_message}); [mail] ca_file names your own CA"
-        case ssl.SSLError():
-            return f"{where}: no TLS ({error.reason or error}); does [mail] security fit the port?"
-        case TimeoutError():
-            return f"{where}: no answer within {settings.timeout_seconds:g} s"
-        case socket.gaierror():
-            return f"{where}: there is no such host ({error.strerror})"
-        case smtplib.SMTPAuthenticationError():
-            said = _said(error.smtp_code, error.smtp_error)
-            return f"{where}: does not accept [mail] username and TRAINYARD_SMTP_PASSWORD: {said}"
-        case smtplib.SMTPNotSupportedError():
-            return f"{where}: does not offer what [mail] security and username ask for: {clean(str(error), 200)}"
-        case smtplib.SMTPResponseException():
-            return f"{where}: {_said(error.smtp_code, error.smtp_error)}"
-        case smtplib.SMTPServerDisconnected():
-            if isinstance(error.__context__, TimeoutError):  # smtplib calls both by one name
-                return _trouble(error.__context__, settings)
-            return f"{where}: hung up; does [mail] security fit the port?"
-    return f"{where}: {clean(str(error), 200)}"
-
-
-def _said(code: int, text: bytes | str) -> str:
-    return f"{code} {clean(text.decode('utf-8', 'replace') if isinstance(text, bytes) else text, 200)}"
