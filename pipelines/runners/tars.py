@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from pipelines.runners.preparing import remove
 from registry.errors import TryAgain, WorkerFailed
 
 CHUNK = 1 << 20
 ENTRY = 4096  # bytes that a file costs at least, as in `guard.py`
 MIB = 1 << 20
 END = b"\0" * 1024
+DEEPEST = 100  # folders in one another
 
 
 def pack(root: Path, name: str, owner: tuple[int, int], leave_out: frozenset[str] = frozenset()) -> Iterator[bytes]:
@@ -123,8 +125,9 @@ def unpack(
                 room -= max(member.size, ENTRY)
                 if room < 0:
                     raise WorkerFailed(f"the worker wrote more than {most_mb} MiB", hint="raise [runner] disk_mb")
-                if parts[0] == "/" or ".." in parts or not _write(tar, member, into, parts):
-                    refused(f"not taken over: {member.name!r} is neither a file nor a folder of the job")
+                leads_out = parts[0] == "/" or ".." in parts or len(parts) > DEEPEST
+                if leads_out or not _write(tar, member, into, parts):
+                    refused(f"not taken over: {member.name[:200]!r} is neither a file nor a folder of the job")
     except tarfile.TarError as error:
         raise TryAgain(f"what the engine sent is no tar stream: {error}", hint="run it again") from error
     except OSError as error:
@@ -163,10 +166,7 @@ def replace(new: Path, folder: Path, leave: frozenset[str], last: str) -> None:
     for path in list(folder.iterdir()):
         if path == new or path.name in leave:
             continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove(path)
     for path in sorted(new.iterdir(), key=lambda each: each.name == last):
         os.rename(path, folder / path.name)
     new.rmdir()

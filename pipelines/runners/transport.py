@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -164,8 +165,11 @@ def remove(api: Any, containers: list[str], volumes: list[str]) -> None:
 
 
 def _give(folder: Path, owner: tuple[int, int]) -> None:
-    """Change the owner of a folder and all below it, never following a link."""
-    os.chown(folder, *owner, follow_symlinks=False)
-    for _, folders, files, at in os.fwalk(folder, follow_symlinks=False):
-        for name in (*folders, *files):
-            os.chown(name, *owner, dir_fd=at, follow_symlinks=False)
+    """Change the owner of a folder and all below it, never following a link, and however deep a worker has nested it:
+    `chown` can, Python's walks cannot."""
+    command = ["chown", "-R", "-P", "-h", "--", ":".join(map(str, owner)), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PipelineError(
+            f"{folder}: cannot be given to another user: {done.stderr.strip()[-200:]}", hint="chown -R it"
+        )

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -148,6 +149,11 @@ class RunnerContract:
         with pytest.raises(WorkerFailed, match="wrote more than 8 MiB and was killed") as caught:
             runner.run(job("write_much", how, disk_mb=8), nothing)
         assert "disk_mb" in caught.value.hint
+
+    def test_folders_nested_deeper_than_a_path_can_tell_do_no_harm(self, runner, job):
+        for _ in range(2):
+            runner.run(job("nest"), nothing)
+            subprocess.run(["rm", "-rf", job("").folder / "outputs"], check=True)  # pytest cannot
 
     def test_inputs_and_links_do_not_count_as_written(self, runner, job, tmp_path):
         (tmp_path / "large").write_bytes(b"x" * (24 << 20))

@@ -169,6 +169,7 @@ def test_a_worker_has_no_privileges_and_a_read_only_root(runner, look, tmp_path)
     uid = os.geteuid() or 65532
     assert status["Uid"].split() == [str(uid)] * 4
     assert seen["written"] == []
+    assert seen["read_only"] == ["/", "inputs", "inputs/data"]
     assert seen["tmp"]
     assert seen["home"] == seen["expanded"] == "/job/scratch"
     assert (tmp_path / "data" / "a.txt").read_text() == "1"

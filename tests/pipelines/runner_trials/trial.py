@@ -137,6 +137,17 @@ def write_much(_folder):
     time.sleep(600)
 
 
+def nest(_folder):
+    """Folders in one another, deeper than a path can tell."""
+    job = os.getcwd()
+    os.chdir("outputs")
+    for _ in range(3000):
+        os.mkdir("d")
+        os.chdir("d")
+    os.chdir(job)
+    return Said("deep")
+
+
 def link_inputs(_folder):
     Path("outputs/link").symlink_to(Path("inputs/large").resolve())
     time.sleep(2.5)
@@ -167,6 +178,9 @@ def look_around(_folder):
                 "reached": [target for target in targets if reached(*target)],
                 "resolved": resolved("pypi.org"),
                 "written": [path for path in written if can_write(path)],
+                "read_only": [
+                    path for path in ("/", "inputs", "inputs/data") if os.statvfs(path).f_flag & os.ST_RDONLY
+                ],
                 "seen": [path for path in json.loads(os.environ["PATHS"]) if Path(path).exists()],
                 "inputs": sorted(os.listdir("inputs")),
                 "home": os.environ["HOME"],
