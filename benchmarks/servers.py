@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -111,7 +112,7 @@ def measure_load(server: Server, seconds: float, body: Path, path: str = "/predi
         ]
         found = json.loads(_output([*command, str(body), path]))
         count = found["per_second"] * (seconds + 0.5)  # with those of the half second before
-    return Load(**found, cpu_us=(server.cpu() - before) / count * 1e6)
+    return Load(**found, cpu_us=(server.cpu() - before) / max(count, 1) * 1e6)
 
 
 def _wrk(server: Server, seconds: float, body: Path, path: str) -> tuple[dict[str, float], float]:
@@ -129,6 +130,12 @@ def _wrk(server: Server, seconds: float, body: Path, path: str) -> tuple[dict[st
     assert rate
     assert count
     return {"per_second": float(rate[1]), "p50_ms": latency[50], "p99_ms": latency[99]}, float(count[1])
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def answers_at(url: str) -> bool:
