@@ -251,7 +251,7 @@ def _absolute(config: Config, path: Path) -> Config:
         url = f"file://{home}/registry"
     elif url.startswith("file://"):
         url = f"file://{(folder / url.removeprefix('file://')).resolve()}"
-    places = {
+    places: dict[str, Any] = {
         name: getattr(config.repositories, name)
         if _is_url(getattr(config.repositories, name))
         else str((folder / getattr(config.repositories, name)).resolve())

@@ -11,7 +11,6 @@ from pipelines import flow
 from pipelines.config import Config
 from pipelines.config_file import secret
 from pipelines.context import Context
-from pipelines.mail import deliver
 from pipelines.progress import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.resolve import Request, resolve
@@ -59,6 +58,8 @@ def send_waiting(config: Config) -> None:
     """Send mails that an earlier run could not send; what hinders them was told when they were written."""
     outbox = Path(config.home) / "outbox"
     if config.mail.host and any((outbox / "pending").glob("*.eml")):
+        from pipelines.mail import deliver  # with smtplib and TLS, which take longer to load than a run that has ended
+
         sent = deliver(outbox, config.mail, secret("SMTP_PASSWORD")).sent
         if sent:
             say(f"{len(sent)} mails that waited were sent")

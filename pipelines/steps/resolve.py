@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 from pipelines import git
 from pipelines.config_file import outcome_settings
@@ -77,7 +77,7 @@ def _run(context: Context, request: Request) -> Run:
     config = _digest(outcome_settings(context.config))
     went_in = [model, request.trigger, sources.code, sources.dataset, sources.tests, config, parent]
     went_in += [newest] if request.trigger == "tests" else []
-    went_in += [uuid4().hex] if request.forced else []
+    went_in += [os.urandom(16).hex()] if request.forced else []
     return Run(
         id=_digest(went_in)[:12],
         model=model,
