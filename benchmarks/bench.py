@@ -43,6 +43,7 @@ BENCHMARKS = {
     "predict_speed": "POST /predict against an empty route on the same gunicorn settings",
     "swap_speed": "a promotion under load",
     "five_steps": "five trivial steps, against DVC, Kedro and Metaflow",
+    "neighbours_serving": "POST /predict against BentoML and MLflow",
 }
 
 
@@ -74,7 +75,7 @@ def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--neighbours", action="store_true", help="also those that need other tools (some 1.5 GB)")
+    parser.add_argument("--neighbours", action="store_true", help="also those that need other tools (some 3 GB)")
     parser.add_argument("--quick", action="store_true", help="one round of everything: does it run at all?")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="print the rows of an earlier run for the README")
