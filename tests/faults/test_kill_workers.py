@@ -143,9 +143,9 @@ def test_a_script_of_the_team_finds_what_it_had_written(team):
     change_settings(team, {"[training]": '[training]\ncommand = ["python", "train.py"]'})
     team.trainyard("run", "code", code=2)
     assert not told.exists()
-    team.trainyard("run", "code")
+    team.trainyard("run", "code", code=3)  # the data are others by now: the gate says no
     assert told.read_text(encoding="utf-8").split() == ["1", "2", "3", "4", "5"]
-    assert team.cards()[-1]["how"] == "command"
+    assert {json.loads(path.read_bytes())["how"] for path in team.home.glob("runs/*/train/result.json")} > {"command"}
 
 
 CHECKPOINTS = """
