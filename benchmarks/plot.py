@@ -48,7 +48,7 @@ def draw(report: Report) -> Figure:
             min(used, MOST) + (-0.015 if inside else 0.015), place, words(row), va="center",
             ha="right" if inside else "left", fontsize=8, color="white" if inside else INK,
         )  # fmt: skip
-    axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+    axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=3)
     axes.set_yticks(range(len(rows)), [_short(row) for row in rows], fontsize=8.5, color=INK)
     axes.set(
         xlim=(0, MOST), ylim=(len(rows) - 0.4, -0.6), xticks=[0, 0.5, 1], xticklabels=["0", "half of it", "promise"]
