@@ -181,7 +181,7 @@ def _run(context: Context, folder: RunFolder, name: str) -> StepRecord:
         keep("failed", str(error), error.hint, error.exit_code)
         raise
     except OSError as error:
-        told = from_os_error(error)
+        told = from_os_error(error, folder.root)
         if told is None:
             keep("failed", f"a bug in Trainyard: {error!r}", "please report it with the traceback above", 1)
             raise

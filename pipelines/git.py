@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipelines.markup import clean
-from registry.errors import ConfigError, PipelineError, TryAgain
+from registry.errors import ROOM, ConfigError, PipelineError, TryAgain
 
 TIMEOUT = 600.0  # seconds for one git command that talks to a remote
 FULL_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -39,6 +39,7 @@ _running: set[subprocess.Popen[str]] = set()
 _ending = threading.Event()
 T = TypeVar("T")
 # What git says when it cannot write on this machine.
+LITTLE_ROOM = 1 << 20  # bytes
 FULL = re.compile(r"no space left|out of diskspace|disk quota|couldn't write|write error", re.IGNORECASE)
 HINTS = {
     "dubious ownership": "git config --global --add safe.directory PATH, or run as the owner",
@@ -194,10 +195,19 @@ def ask(
         words = [line.removeprefix("fatal: ") for line in err.splitlines() if line.strip()]
         telling = [line for line in words if not line.startswith(("Please make sure", "and the repository exists"))]
         said = clean(shown("; ".join(telling[-3:])), 2000)
-        if cwd and FULL.search(said) and not PASSING.search(said):
-            raise TryAgain(f"git cannot write to {cwd}: {said}", hint="free some space; then the same command goes on")
+        if cwd and (FULL.search(said) or _no_room(cwd)) and not PASSING.search(said):
+            raise TryAgain(f"git cannot write to {cwd}: {said}", hint=ROOM)
         raise GitFailed(said or f"git ended with {process.returncode}")
     return out
+
+
+def _no_room(folder: Path) -> bool:
+    """Whether the disk of a folder is so full that it may be why git failed: not all of its messages say so."""
+    try:
+        state = os.statvfs(folder)
+    except OSError:
+        return False
+    return state.f_bavail * state.f_frsize < LITTLE_ROOM or 0 == state.f_favail < state.f_files
 
 
 def _end(process: subprocess.Popen[str]) -> None:

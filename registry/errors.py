@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import errno
 
+ROOM = "free some space, or inodes (see df -h, df -i); then the same command goes on"
+
 
 class PipelineError(Exception):
     """A fault told in one line, with a hint that names the next action."""
@@ -49,11 +51,14 @@ class TryAgain(PipelineError):
     exit_code = 75
 
 
-def from_os_error(error: OSError) -> PipelineError | None:
-    """What a person can do about a disk that refuses; None for what is no matter of the disk: a bug keeps its traceback."""
-    where = f"{error.filename}: " if error.filename else ""
+def from_os_error(error: OSError, place: object = "") -> PipelineError | None:
+    """What a person can do about a disk that refuses; None for what is no matter of the disk: a bug keeps its traceback.
+
+    `place`: where it happened, in case the error itself does not say.
+    """
+    where = f"{error.filename or place}: " if error.filename or place else ""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return TryAgain(f"{where}{error.strerror}", hint="free some space; then the same command goes on")
+        return TryAgain(f"{where}{error.strerror}", hint=ROOM)
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}:
         return ConfigError(f"{where}{error.strerror}", hint="`trainyard doctor` tells what this user may write")
     return None

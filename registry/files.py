@@ -69,6 +69,9 @@ def _write(path: Path, data: bytes, publish: Callable[[str, Path], None], mode: 
             os.fchmod(fd, mode)  # mkstemp gives 0600; the API may run as another user
             os.fsync(fd)
             publish(tmp, path)  # os.link refuses a taken name, os.replace does not
+    except OSError as error:
+        error.filename = error.filename or str(path)  # that of a descriptor does not say which file
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):  # os.replace has taken it away
             os.unlink(tmp)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from registry import codec
-from registry.errors import TryAgain
+from registry.errors import ROOM, TryAgain
 from training.checks import Checks, Samples
 from training.dataset_file import DatasetFile, load_dataset_file
 from training.junit import write_junit
@@ -64,7 +64,7 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         shutil.rmtree(folder, ignore_errors=True)
-        raise TryAgain(f"no space left for the prepared splits in {folder}", hint="free some disk space") from None
+        raise TryAgain(f"no space left for the prepared splits in {folder}", hint=ROOM) from None
 
 
 if __name__ == "__main__":

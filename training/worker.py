@@ -7,6 +7,7 @@ again as the typed error it was.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import codec
-from registry.errors import BY_NAME, Corrupt, PipelineError, Rejected, WorkerFailed
+from registry.errors import BY_NAME, Corrupt, PipelineError, Rejected, TryAgain, WorkerFailed, from_os_error
 from registry.files import write_whole
 
 EVENT = "@trainyard "
@@ -61,6 +62,15 @@ def work(main: Callable[[Path], object]) -> int:
         save_failure(folder, error)
         print(f"{error}" + (f"\n  hint: {error.hint}" if error.hint else ""), file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except OSError as error:
+        told = from_os_error(error, folder)
+        if not isinstance(told, TryAgain):
+            traceback.print_exc()
+            return 1
+        with contextlib.suppress(OSError):  # there may be no room for this either: then the last line tells it
+            save_failure(folder, told)
+        print(told, file=sys.stderr)  # noqa: T201
+        return told.exit_code
     except MemoryError:
         hint = "raise [runner] memory_mb, or lower [training] batch_size"
         save_failure(folder, WorkerFailed("the worker ran out of memory", hint=hint))

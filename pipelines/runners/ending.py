@@ -10,7 +10,7 @@ from typing import Literal
 
 from pipelines.runners import Job
 from pipelines.runners.output import OURS, WorkerLog
-from registry.errors import PipelineError, TryAgain, WorkerFailed
+from registry.errors import ROOM, PipelineError, TryAgain, WorkerFailed
 from training.worker import load_failure
 
 Why = Literal["exited", "timeout", "memory", "disk", "stopped", "lost"]
@@ -95,6 +95,8 @@ def _ended_itself(job: Job, ending: Ending, log: WorkerLog) -> PipelineError:
     if failure := load_failure(log.path.parent):
         if isinstance(failure, WorkerFailed) and OUT_OF_MEMORY.search(str(failure)):
             return WorkerFailed(f"{failure}: {memory}", hint=failure.hint or MORE_MEMORY)
+        if isinstance(failure, WorkerFailed) and DISK_FULL.search(str(failure)):
+            return TryAgain(f"{failure}: the disk of {log.path.parent} is full", hint=ROOM)
         return failure
     said = _last_words(log)
     if ending.code:
@@ -103,7 +105,7 @@ def _ended_itself(job: Job, ending: Ending, log: WorkerLog) -> PipelineError:
         if most and (words := _line(TOO_LARGE, said)):
             return WorkerFailed(f"{name} wrote more than {most} MiB to one file: {words:.200}", hint=MORE_DISK)
         if words := _line(DISK_FULL, said):
-            return TryAgain(f"{name}: the disk is full: {words:.200}", hint="free some disk space, and run it again")
+            return TryAgain(f"{name}: the disk of {log.path.parent} is full: {words:.200}", hint=ROOM)
     how = "ended by itself, without a result" if ending.well else ending.words
     words = f": {said[-1]:.200}" if said else ", without a word"
     return WorkerFailed(f"{name} {how}{words}", hint=ending.hint or f"see {log.path}")

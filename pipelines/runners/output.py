@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.runners import OnLine
-from registry.errors import Corrupt, TryAgain
+from registry.errors import ROOM, Corrupt, TryAgain
 
 LINE_BYTES = 8 << 10
 LOG_BYTES = 63 << 20  # of one worker.log; what comes later is kept in memory only, and its end is appended
@@ -159,7 +159,7 @@ class WorkerLog:
             while data:
                 data = data[self._file.write(data) :]
         except OSError as error:
-            raise TryAgain(f"{self.path}: {error.strerror}", hint="free some disk space") from error
+            raise TryAgain(f"{self.path}: {error.strerror}", hint=ROOM) from error
 
 
 class Output:

@@ -361,7 +361,7 @@ def test_a_full_disk_is_told_as_such_and_leaves_nothing_half(tmp_path):
 
     with pytest.raises(TryAgain, match="no space left") as caught:
         fill()
-    assert "free some disk space" in caught.value.hint
+    assert "free some space" in caught.value.hint
     assert not (tmp_path / "data").exists()
 
 
