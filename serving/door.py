@@ -67,7 +67,9 @@ class Door:
             self._close()
 
     def _open(self, listener: socket.socket) -> None:
-        # Inherited by every connection: a client that has gone quiet is told so, sooner than serving.worker hangs up.
+        # Inherited by every connection. An answer leaves at once, also one that is sent in two pieces:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # And a client that has gone quiet is told so, sooner than serving.worker hangs up.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", self._seconds, 0))
         listener.setblocking(False)
         self._listener = listener

@@ -34,7 +34,8 @@ PORT = 8500  # inside
 DOOR = "/run/trainyard"
 FOLDER = "/work"
 NOBODY = 65532
-LOGS = {"max-size": "10m", "max-file": "3"}
+LOGS = {"max-size": "10m", "max-file": "3", "mode": "non-blocking", "max-buffer-size": "4m"}
+"""An engine that is slow to take the log must not keep requests waiting: it loses lines instead."""
 KEEP = {"Name": "always"}
 """Not unless-stopped: an engine that comes back after a crash stops what went on without it, and takes that for a person's
 word."""
