@@ -101,16 +101,23 @@ def peek(path: str) -> tuple[int, int, str] | None:
 
 
 def _read(path: str) -> bytes:
-    if os.path.islink(path):
-        raise Unreadable(f"is a symbolic link to {os.readlink(path)!r}", "put the picture itself into the repository")
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if os.path.islink(path):
+            where = os.readlink(path)
+            raise Unreadable(f"is a symbolic link to {where!r}", "put the picture itself into the repository") from None
+        raise Unreadable(f"cannot be read: {error.strerror}") from None
+    try:
+        size = os.fstat(fd).st_size
+        data = b"" if size > MAX_BYTES else os.read(fd, size)  # no buffer of MAX_BYTES for each of many small files
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from None
-    if not data:
+    finally:
+        os.close(fd)
+    if not size:
         raise Unreadable("is empty (0 bytes)")
-    if len(data) > MAX_BYTES:
+    if size > MAX_BYTES:
         raise Unreadable(f"is larger than {MAX_BYTES >> 20} MB", "store it at the size that the model sees")
     return data
 
