@@ -149,7 +149,8 @@ def test_who_waits_for_another_run_to_fetch_hears_sigterm(team):
     for lock in locks:
         fcntl.flock(lock, fcntl.LOCK_EX)
     process = begin(team, "run", "code")
-    wait_for(lambda: len(team.runs("code")) == 2 and any("fetch" in line for line in process.stdout))
+    wait_for(lambda: len(team.runs("code")) == 2)
+    wait_for(lambda: len(list(Path(f"/proc/{process.pid}/task").iterdir())) > len(locks))  # each has its thread
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 143
