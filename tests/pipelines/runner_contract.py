@@ -160,7 +160,7 @@ class RunnerContract:
         runner.run(job("link_inputs", disk_mb=8, inputs={"large": tmp_path / "large"}), nothing)
 
     def test_a_disk_that_is_full_is_worth_another_try(self, runner, job):
-        with pytest.raises(TryAgain, match=r"the disk is full: .*No space left"):
+        with pytest.raises(TryAgain, match="No space left on device"):
             runner.run(job("disk_full"), nothing)
 
     def test_what_a_failed_worker_wrote_is_there_at_the_next_try(self, runner, job):
