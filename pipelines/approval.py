@@ -17,7 +17,7 @@ from itsdangerous import BadData, SignatureExpired, TimestampSigner, URLSafeTime
 
 from pipelines.config_file import secret as read_secret
 from registry.errors import ConfigError, Rejected
-from registry.files import write_new
+from registry.files import sweep, write_new
 
 PURPOSE = b"trainyard.promote.1"  # another purpose or layout needs another salt: its tokens must not pass here
 MIN_SECRET = 32  # characters
@@ -76,6 +76,7 @@ def approval_secret(home: Path, env: Mapping[str, str] = os.environ) -> str:
 
 
 def _own_secret(path: Path) -> str:
+    sweep(path.parent)  # of one who was killed while it made a secret
     try:
         write_new(path, secrets.token_urlsafe(32).encode() + b"\n", 0o600)
     except FileExistsError:

@@ -25,7 +25,7 @@ from pathlib import Path
 from pipelines.config import Mail
 from pipelines.mail_server import NoServer, hidden, said_by, session, trouble
 from registry.errors import ConfigError
-from registry.files import sha256_bytes, sync_folder, write_new
+from registry.files import sha256_bytes, sweep, sync_folder, write_new
 
 ENVELOPE = re.compile(rb"Envelope-To: ([^\s<>]+@[^\s<>]+)\r?\n")  # first line of a file: the one recipient it is for
 MAX_MAILS = 200  # per delivery; each holds an open file
@@ -62,6 +62,7 @@ def post(message: EmailMessage, outbox: Path) -> list[Path]:
     files = []
     with (outbox / ".lock").open("a", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # so that nobody posts the same between our look and our write
+        sweep(outbox / "pending")
         for address in message["To"].addresses:
             name = _file_name(str(message["Message-ID"]), address.addr_spec)
             # Mails move in this order, so one that moves while we look is seen.
