@@ -6,6 +6,8 @@ import io
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -228,6 +230,55 @@ class TestContainer(GoLiveContract):
         finally:
             house.stop()
             volume.remove(force=True)
+
+
+def test_the_serve_command_starts_shows_and_stops_containers(house, engine):
+    settings = house.config.serving
+    (house.folder / "trainyard.toml").write_text(
+        f"""
+model = "{MODEL}"
+home = "{house.home}"
+[repositories]
+code = "code.git"
+dataset = "dataset.git"
+tests = "tests.git"
+[serving]
+go_live = "docker"
+image = "{settings.image}"
+port = {settings.port}
+workers = 1
+threads = 2
+timeout_seconds = 5
+[registry]
+url = "{house.config.registry.url}"
+""",
+        encoding="utf-8",
+    )
+
+    def serve(*arguments):
+        command = [sys.executable, "-P", "-m", "pipelines", "serve", MODEL, *arguments]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
+        return subprocess.run(command, cwd=house.folder, env=environment, capture_output=True, text=True, check=False)
+
+    house.promote(1)
+    house.stop()
+    refused = serve()
+    assert refused.returncode == 2
+    assert "--background" in refused.stderr
+    started = serve("--background")
+    assert (started.returncode, started.stderr) == (0, "")
+    assert f"release 1 at http://127.0.0.1:{settings.port}" in started.stdout
+    (api,) = parts(engine, "api")
+    status = serve("--status")
+    assert (status.returncode, status.stderr) == (0, "")
+    for what in ("release 1, version 1", "ready", f"docker logs {api.name}", f"trainyard-{MODEL}-listener: running"):
+        assert what in status.stdout
+    api.stop()
+    assert f"no API runs\n  container trainyard-{MODEL}-listener: running" in serve("--status").stdout
+    assert serve("--background").returncode == 0
+    assert serve("--stop").stdout == f"{MODEL}: stopped\n"
+    assert serve("--stop").stdout == f"{MODEL}: no API runs\n"
+    assert parts(engine, "api") + parts(engine, "listener") == []
 
 
 def copy_into(engine, image, volume, folder):
