@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -17,8 +18,10 @@ from matplotlib.figure import Figure
 
 from registry.nouns import Metrics
 from training.measures import BINS, Estimates
+from training.worker import one_line
 
 INK, SOFT, LINE, ACCENT, WARM = "#1f2933", "#616e7c", "#d9e0e6", "#2f6fb0", "#c8553d"
+mpl.rcParams["text.parse_math"] = False  # names of classes and columns are text, also between two dollars
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe0f1", "#6ba3d6", "#2f6fb0", "#173f6b"])
 DPI = 110
 NAMED_CLASSES = 40
@@ -28,7 +31,7 @@ DOTS = 4000
 
 def draw_confusion(metrics: Metrics, path: Path) -> None:
     """Truth against prediction: counts as text, the share of the row as colour."""
-    counts, names = np.array(metrics.confusion), list(metrics.classes)
+    counts, names = np.array(metrics.confusion), [one_line(each) for each in metrics.classes]
     size = len(names)
     side = min(9.0, max(3.2, 0.42 * size + 0.8))
     figure, axes = _figure(side + 1.0, side + 0.9)
@@ -97,7 +100,8 @@ def draw_scatter(metrics: Metrics, estimates: Estimates, target: str, path: Path
     if len(index):
         ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
         axes.plot(ends, ends, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set(xlabel=f"true {target or 'value'}", ylabel=f"predicted {target or 'value'}")
+    name = one_line(target) or "value"
+    axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.grid(color=LINE, linewidth=0.6)
     axes.set_axisbelow(True)
     values = metrics.values

@@ -43,6 +43,9 @@ def test_what_is_recorded_of_a_step_is_one_line(tmp_path):
     codec.save(run, tmp_path / "run.json")
     for step in flow.FLOWS["code"][: flow.FLOWS["code"].index("register")]:
         folder.keep(StepRecord(step, "done", "", utc_now(), 0.0))
+    for path in (path for paths in flow.MADE.values() for path in paths):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
     no = Verdict(False, (FORGED,), Policy(metric="accuracy", threshold=0.9, min_samples=1))
     codec.save(no, tmp_path / "gate" / "verdict.json")
     seen = io.StringIO()
