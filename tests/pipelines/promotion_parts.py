@@ -84,9 +84,7 @@ class House:
             parent=parent,
             image=None,
             packages={},
-            files={
-                str(path.relative_to(source)): sha256_file(path) for path in source.rglob("*") if path.is_file()
-            },
+            files={str(path.relative_to(source)): sha256_file(path) for path in source.rglob("*") if path.is_file()},
             signature=signature,
             served=Served(engine, "saved_model" if engine == "saved_model" else "model.tflite", "a test"),
             evaluation=Evaluation(Metrics("classification", 100, {"accuracy": 0.97})),
