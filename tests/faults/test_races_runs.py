@@ -25,6 +25,8 @@ from faults_parts import (
     wait_for,
 )
 
+from pipelines.runners.output import OURS
+
 CROWD = 4
 
 
@@ -117,8 +119,21 @@ def test_those_who_start_the_same_run_at_once_in_a_new_home_do_it_once(team):
     for code, each in zip(codes, said, strict=True):
         assert code == 2 or "already at work" in each
     assert len(message_ids(team)) == 2
+    for run in (*team.runs("code"), *team.runs("dataset")):
+        assert set(at_work(run)) == {0, 1}, "two were at work in one folder"
     check_whole(team.home)
     assert left_over(team.home) == []
+
+
+def at_work(run):
+    """How many workers of the run's validate were at work, from moment to moment."""
+    log = (run / "validate" / "worker.log").read_text(encoding="utf-8")
+    count, found = 0, []
+    for line in log.splitlines():
+        if line.startswith(OURS):
+            count += 1 if line.endswith("validate: training.prepare") else -1
+            found.append(count)
+    return found
 
 
 def test_a_run_and_a_watcher_do_the_same_run_once(team):
