@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from faults_parts import HERE, begin, check_whole, epochs, follow, killed_after
+from faults_parts import HERE, MODEL, begin, check_whole, epochs, follow, killed_after
 
 pytestmark = pytest.mark.tensorflow
 DAY = 86_400
@@ -84,7 +84,8 @@ def test_records_that_are_made_with_a_clock_set_back_follow_those_before(team, c
 
 
 def test_a_run_that_was_killed_goes_on_a_day_earlier(team, clock):
-    team.push("code", "another idea")
+    team.write("code", {"model.py": MODEL + "# another idea\n"})
+    team.push("code")
     killed_after(team, "epoch 2/4", "run", "code")
     done = run_by(clock, team, "run", "code")
     assert done.returncode == 0, done.stdout
