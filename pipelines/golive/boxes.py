@@ -45,13 +45,16 @@ LISTENER_MB, LISTENER_PIDS = 128, 16
 
 
 class Boxes:
-    """Makes and finds the containers `trainyard-<model>-listener` and `trainyard-<model>-api-<n>`."""
+    """Makes and finds the containers `trainyard-<model>-<home>-listener` and `trainyard-<model>-<home>-api-<n>`.
+
+    `<home>` are eight digits of a hash of the project's home: two projects may have a model of one name on one engine.
+    """
 
     def __init__(self, config: Config, engine: DockerClient) -> None:
         self._config, self._engine = config, engine
         # A model may be called what a container may not.
         name = re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"x{ord(found[0]):x}", config.model)
-        self._name = f"trainyard-{name}"
+        self._name = f"trainyard-{name}-{sha256(config.home.encode()).hexdigest()[:8]}"
         self._door_name = f"{self._name}-door"
         self._whose = labels(model=config.model, home=config.home)
 
@@ -266,7 +269,7 @@ def _not_ours(what: str, owner: str, remove: str) -> ConfigError:
     whose = f"belongs to the project at {owner}" if owner else "is not ours"
     return ConfigError(
         f"{what} exists on this engine, and {whose}",
-        hint=f"give one of the two models another name, or stop that one's API; if that project is gone: {remove}",
+        hint=f"if nobody needs it: {remove}",
     )
 
 

@@ -70,6 +70,12 @@ def parts(engine, role):
     return engine.containers.list(all=True, filters={"label": wanted})
 
 
+def came_back(box):
+    """Started again by the engine, once."""
+    box.reload()
+    return (box.attrs["RestartCount"], box.status) == (1, "running")
+
+
 def use(house, **settings):
     house.config = replace(house.config, serving=replace(house.config.serving, **settings))
 
@@ -87,7 +93,8 @@ class TestContainer(GoLiveContract):
             house.stop()
             assert [each.id for each in parts(engine, "api")] == [other.id]
             assert parts(engine, "listener") == []
-            assert f"trainyard-{MODEL}-door" not in [each.name for each in engine.volumes.list()]
+            mine = labels(home=house.config.home)
+            assert not engine.volumes.list(filters={"label": [f"{name}={value}" for name, value in mine.items()]})
         finally:
             other.remove(force=True)
 
@@ -174,8 +181,7 @@ class TestContainer(GoLiveContract):
             (box,) = parts(engine, role)
             os.kill(box.attrs["State"]["Pid"], signal.SIGKILL)
             assert until(lambda: answers(house))["release"] == 1
-            box.reload()
-            assert (box.attrs["RestartCount"], box.status) == (1, "running")
+            assert until(lambda box=box: came_back(box))
         for role in ("api", "listener"):
             (box,) = parts(engine, role)
             box.kill()
@@ -195,17 +201,30 @@ class TestContainer(GoLiveContract):
         assert house.tree() == before
         assert house.promote(1).number == 1
 
-    def test_a_model_of_the_same_name_in_another_project_is_told(self, house, tmp_path):
+    def test_a_model_of_the_same_name_in_another_project_is_another(self, house, tmp_path):
         house.promote(1)
-        stranger = replace(house.config, home=str(tmp_path / "other home"))
-        with pytest.raises(
-            ConfigError, match=f"exists on this engine, and belongs to the project at {house.home}"
-        ) as no:
-            open_golive(stranger).start(serve_job(stranger), "serve")
-        assert "docker volume rm" in str(no.value.hint)
+        stranger = replace(
+            house.config, home=str(tmp_path / "other home"), serving=replace(house.config.serving, port=0)
+        )
         assert open_golive(stranger).running() is None
         assert not open_golive(stranger).stop()
+        url = open_golive(stranger).start(serve_job(stranger), "serve")
+        assert url != house.url
+        assert ask(url)[0] == 200
+        assert open_golive(stranger).stop()
         assert ask(house.url)[0] == 200
+
+    def test_a_name_that_somebody_else_has_taken_is_told(self, house, engine, serve_image):
+        house.promote(1)
+        (listener,) = parts(engine, "listener")
+        house.stop()
+        other = engine.containers.create(serve_image, ["true"], name=listener.name)
+        try:
+            with pytest.raises(ConfigError, match=f"{listener.name} exists on this engine, and is not ours") as no:
+                open_golive(house.config).start(serve_job(house.config), "serve")
+            assert f"docker rm -f {listener.name}" in str(no.value.hint)
+        finally:
+            other.remove(force=True)
 
     def test_a_registry_that_the_engine_does_not_see_is_told_with_the_setting(self, house, engine, monkeypatch):
         """As when we run in a container and the engine does not: what we call so is something else there, or nothing."""
@@ -271,10 +290,17 @@ url = "{house.config.registry.url}"
     (api,) = parts(engine, "api")
     status = serve("--status")
     assert (status.returncode, status.stderr) == (0, "")
-    for what in ("release 1, version 1", "ready", f"docker logs {api.name}", f"trainyard-{MODEL}-listener: running"):
+    for what in (
+        "release 1, version 1",
+        "ready",
+        f"docker logs {api.name}",
+        f"{api.name.removesuffix('api-1')}listener: running",
+    ):
         assert what in status.stdout
     api.stop()
-    assert f"no API runs\n  container trainyard-{MODEL}-listener: running" in serve("--status").stdout
+    stopped = serve("--status").stdout
+    assert "no API runs\n  container trainyard-" in stopped
+    assert "-listener: running" in stopped
     assert serve("--background").returncode == 0
     assert serve("--stop").stdout == f"{MODEL}: stopped\n"
     assert serve("--stop").stdout == f"{MODEL}: no API runs\n"
