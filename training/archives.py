@@ -27,6 +27,7 @@ SHAPES = "every array has the same shape in all files"
 LABELS = "every sample has a label"
 FINITE = "every number is finite"
 TOGETHER = "keep one of them, or keep such samples in one split with [npz] group"
+LARGE = "split the file into smaller ones, or raise [runner] memory_mb"
 DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
@@ -84,6 +85,9 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
     wanted = [*npz.x, npz.y, *([npz.group] if npz.group else [])]
     try:
         arrays = _load(repository / name, wanted)
+    except MemoryError:
+        checks.fault(FILES, f"{name} cannot be read: its arrays need more memory than there is", LARGE)
+        return None
     except DAMAGE as error:
         objects = "allow_pickle" in str(error)
         said = "it holds Python objects, which are never unpickled" if objects else str(error).partition("\n")[0]
@@ -123,7 +127,11 @@ def _load(path: Path, wanted: Sequence[str]) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         raise zipfile.BadZipFile("it is no .npz archive, or truncated")
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in wanted if name in archive.files}
+        arrays = {name: archive[name] for name in wanted if name in archive.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy gives the bytes of a member that is not its own
+            raise zipfile.BadZipFile(f"{name!r} is no array")
+    return arrays
 
 
 def _input(file: str, name: str, array: Any, checks: Checks) -> TensorSpec | None:

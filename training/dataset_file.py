@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from registry.errors import ConfigError
+from registry.errors import ConfigError, Corrupt
 from registry.nouns import Task
+from training.worker import read_foreign
 
 NAME = "dataset.toml"
+MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,14 @@ Check = Callable[[Any], Any]
 def load_dataset_file(repository: Path) -> DatasetFile:
     """Read `dataset.toml` of the dataset repository's files in `repository`; raises ConfigError with every fault."""
     try:
-        raw = tomllib.loads((repository / NAME).read_text(encoding="utf-8"))
+        raw = tomllib.loads(read_foreign(repository / NAME, MAX_BYTES).decode())
     except FileNotFoundError:
         hint = f'add {NAME} with at least: format = "images" (or "table", "npz")'
         raise ConfigError(f"{NAME} is missing in the dataset repository", hint=hint) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{NAME}: not TOML: {error}", hint="correct the file, commit and push") from None
+    except Corrupt as error:
+        raise ConfigError(str(error), hint=f"{NAME} is a text file of at most {MAX_BYTES >> 20} MiB") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{NAME}: not TOML: {error!s:.500}", hint="correct the file, commit and push") from None
     faults: list[str] = []
     parsed = _parse(raw, faults)
     if faults or parsed is None:
@@ -207,7 +211,7 @@ def _size(value: Any) -> tuple[int, int]:
 def _regex(value: Any) -> str:
     try:
         groups = re.compile(_text(value)).groups
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise _Wrong(f"a regular expression ({error})") from None
     if groups != 1:
         raise _Wrong("a regular expression with exactly one (group)")

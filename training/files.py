@@ -24,12 +24,15 @@ def find_files(repository: Path, patterns: Iterable[str], setting: str, checks: 
         if not matches:
             checks.fault(FILES, f"{setting}: {pattern!r} matches no file", "add the file, or correct dataset.toml")
         found |= {path.relative_to(repository).as_posix() for path in matches}
-    return [name for name in sorted(found) if _is_whole(repository / name, name, checks)]
+    return [name for name in sorted(found) if _is_whole(repository, name, checks)]
 
 
-def _is_whole(path: Path, name: str, checks: Checks) -> bool:
-    if path.is_symlink():
-        checks.fault(FILES, f"{name} is a symbolic link", "put the file itself into the repository")
+def _is_whole(repository: Path, name: str, checks: Checks) -> bool:
+    path = repository / name
+    if path.is_symlink() or not path.resolve().is_relative_to(repository.resolve()):
+        checks.fault(
+            FILES, f"{name} is a symbolic link, or stands behind one", "put the file itself into the repository"
+        )
         return False
     with path.open("rb") as file:
         start = file.read(4096)

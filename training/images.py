@@ -68,7 +68,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     source = settings.source
     assert isinstance(source, Images)
     folder = repository / source.folder
-    listing = list_pictures(folder, settings.classes, checks)
+    listing = list_pictures(repository, source.folder, settings.classes, checks)
     samples = _samples(listing, settings, checks)
     samples.classes = check_classes(checks, settings.classes, listing.per_class, "folder")
     shape = _shape(source, folder, samples.names)
@@ -91,12 +91,12 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     return samples
 
 
-def list_pictures(folder: Path, declared: Sequence[str], checks: Checks) -> Listing:
-    """Look into each class folder, without opening a file."""
+def list_pictures(repository: Path, source: str, declared: Sequence[str], checks: Checks) -> Listing:
+    """Look into each class folder below the repository's folder `source`, without opening a file."""
     checks.make(FOLDERS)
-    listing = Listing()
-    if not folder.is_dir():
-        checks.fault(FOLDERS, f"[images] folder: {folder.name!r} is no folder", "correct it in dataset.toml")
+    listing, folder = Listing(), repository / source
+    if not folder.is_dir() or folder.resolve() != repository.resolve() / source:  # the latter: not through a link
+        checks.fault(FOLDERS, f"[images] folder: {source!r} is no folder", "correct it in dataset.toml")
         return listing
     stray = []
     for entry in _entries(folder, checks):
