@@ -137,7 +137,7 @@ def _ssh(cwd: Path | None) -> list[str]:
 def shown(url: str) -> str:
     """The URL without what may be secret, for messages: a password, which may hold `/` and `@`, and a user name that is
     no account of ssh."""
-    return re.sub(r"(?<=://)([^\s/@:]*:\S*|(?<!ssh://)\S*)@", "", url)
+    return clean(re.sub(r"(?<=://)([^\s/@:]*:\S*|(?<!ssh://)\S*)@", "", url), 1000)
 
 
 def ask_remote(arguments: list[str], what: str, url: str, timeout: float = TIMEOUT, cwd: Path | None = None) -> str:
