@@ -128,8 +128,10 @@ def test_settings_and_hooks_of_the_repository_itself_are_not_ours(tmp_path, repo
         "\n{canary}",
     ],
 )
-def test_a_url_runs_nothing(tmp_path, canary, url):
+def test_a_url_runs_nothing(tmp_path, repository, canary, url, monkeypatch):
     url = url.format(canary=canary)
+    run("remote", "add", "origin", str(repository), cwd=repository)
+    monkeypatch.chdir(repository)  # with a remote at hand, an option would be enough
     with pytest.raises(PipelineError) as told:
         git.head(url, "main", "code", timeout=10)
     assert told.value.exit_code in {2, 75}
