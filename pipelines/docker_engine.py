@@ -50,6 +50,13 @@ def open_engine(seconds: float = PATIENCE) -> DockerClient:
     return client
 
 
+def security(client: DockerClient) -> frozenset[str]:
+    """What the engine says of its security: `seccomp`, `rootless`, `userns`, `selinux`, …; raises PipelineError."""
+    with told("the Docker engine"):
+        said: list[str] = client.info().get("SecurityOptions") or []
+    return frozenset(each.partition(",")[0].removeprefix("name=") for each in said)
+
+
 def _knock(seconds: float) -> None:
     """Whether somebody listens at a socket of this machine: the SDK would not close its own when nobody does."""
     scheme, _, path = address().partition("://")

@@ -13,10 +13,10 @@ import weakref
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipelines.config import RunnerConfig
-from pipelines.docker_engine import labels, open_engine, told
+from pipelines.docker_engine import labels, open_engine, security, told
 from pipelines.runners import Job, OnLine, Service, sandbox
 from pipelines.runners.attached import Attached
 from pipelines.runners.child import GUARD, guard_arguments
@@ -120,7 +120,7 @@ class ContainerRunner:
         paths = [path.resolve() for path in job.inputs.values()]
         binds = self._transport == "bind" or (
             not self._transport
-            and not engine.remapped
+            and not engine.foreign
             and all_can_read(paths, site.user)
             and all(self._probe.sees(site, path) for path in (folder, *paths))
         )
@@ -130,7 +130,8 @@ class ContainerRunner:
         api, guard = site.api, Path(GUARD).read_text(encoding="utf-8")
         arguments = guard_arguments((0, 2), job, self.grace)
         with told(f"worker {job.name}"):
-            host = api.create_host_config(mounts=transport.mounts, **sandbox.limits(job, self.config))
+            limits = sandbox.limits(job, self.config, mapped=self._engine().mapped)
+            host = api.create_host_config(mounts=transport.mounts, **limits)
             made = api.create_container(
                 site.image,
                 entrypoint=["python", "-I", "-S", "-c", guard],  # the image need not hold our version of it
@@ -153,10 +154,9 @@ class Engine:
     def __init__(self, cache: Path) -> None:
         self.client = open_engine()
         try:
-            with told("the Docker engine"):
-                said: list[Any] = self.client.info().get("SecurityOptions") or []
-            options = {each.partition(",")[0] for each in said}
-            self.rootless, self.remapped = "name=rootless" in options, "name=userns" in options
+            options = security(self.client)
+            self.rootless, self.mapped = "rootless" in options, bool(options & {"rootless", "userns"})
+            self.foreign = bool(options & {"userns", "selinux"})  # it lets containers see none of our files
             self.owner = Owner(cache)
             self.close = weakref.finalize(self, _close, self.client, self.owner)
         except BaseException:

@@ -9,8 +9,12 @@ from pathlib import Path
 
 
 def all_can_read(paths: Iterable[Path], user: tuple[int, int]) -> bool:
-    """Whether `user` can read all below `paths`. Without looking when that is us, or root: we have read them too."""
-    return user[0] in {0, os.geteuid()} or all(_can_read(path, user) for path in paths)
+    """Whether `user`, as of `sandbox.user`, can read all below `paths`. Without looking when that is us, with all our
+    groups: we have read them too. 0 is us in a rootless engine, where our further groups mean nothing."""
+    if user[0] and user[0] == os.geteuid():
+        return True
+    who = user if user[0] else (os.geteuid(), os.getegid())
+    return all(_can_read(path, who) for path in paths)
 
 
 def _can_read(path: Path, user: tuple[int, int]) -> bool:

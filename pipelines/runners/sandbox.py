@@ -1,4 +1,4 @@
-"""What a worker's container may do, as the engine's API wants to be told. No I/O."""
+"""What a container of ours may do, a worker's or the API's, as the engine's API wants to be told. No I/O."""
 
 from __future__ import annotations
 
@@ -32,25 +32,41 @@ def user(*, rootless: bool) -> tuple[int, int]:
     return (os.geteuid(), os.getegid()) if os.geteuid() else (NOBODY, NOBODY)
 
 
+def groups(*, mapped: bool) -> list[int]:
+    """The caller's further groups, for files that only those may read; none of root's. `mapped`: the engine is rootless or
+    has a user namespace, where the numbers mean other groups."""
+    return [] if mapped or not os.geteuid() else os.getgroups()
+
+
+def confined(*, memory_mb: int, pids: int, mapped: bool) -> dict[str, Any]:
+    """Host settings that every container of ours has: no privileges, a read-only root, limits; 0 MiB: no limit.
+
+    Other places in memory go into `tmpfs`, beside `/tmp`. For `mapped` see `groups`.
+    """
+    memory = memory_mb * MIB
+    return {
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "group_add": groups(mapped=mapped),
+        "ipc_mode": "private",
+        "tmpfs": {"/tmp": f"rw,noexec,nosuid,nodev,mode=1777,size={TMP_MB * MIB}"},  # noqa: S108  (inside)
+        "pids_limit": pids,
+        **({"mem_limit": memory, "memswap_limit": memory} if memory else {}),
+    }
+
+
 def environment(job: Job, extra: Mapping[str, str]) -> dict[str, str]:
     """Settings of ours and what the job wants; nothing of the controller's environment has a meaning inside."""
     return SETTINGS | PATHS | dict(job.env) | dict(extra)
 
 
-def limits(job: Job, config: RunnerConfig) -> dict[str, Any]:
-    """Arguments of `create_host_config`: no network, no privileges, a read-only root, limits."""
-    memory = job.limits.memory_mb * MIB
-    return {
+def limits(job: Job, config: RunnerConfig, *, mapped: bool) -> dict[str, Any]:
+    """Arguments of `create_host_config` for a worker: as `confined`, no network, and its own limits."""
+    return confined(memory_mb=job.limits.memory_mb, pids=config.pids, mapped=mapped) | {
         "network_mode": f"container:{job.reaches.container}" if job.reaches else "none",
-        "read_only": True,
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "ipc_mode": "private",
-        "tmpfs": {"/tmp": f"rw,noexec,nosuid,nodev,mode=1777,size={TMP_MB * MIB}"},  # noqa: S108  (inside)
-        "shm_size": max(64 * MIB, memory // 2 or 1024 * MIB),
-        "pids_limit": config.pids,
+        "shm_size": max(64 * MIB, job.limits.memory_mb * MIB // 2 or 1024 * MIB),
         "log_config": {"type": "none", "config": {}},  # the output comes to us; a copy could fill the engine's disk
-        **({"mem_limit": memory, "memswap_limit": memory} if memory else {}),
         **({"nano_cpus": round(config.cpus * 1e9)} if config.cpus else {}),
         **({"device_requests": [GPUS]} if config.gpus and job.image == "train" else {}),
     }
