@@ -30,6 +30,12 @@ class Door:
         self._listener: socket.socket | None = None
         self._line: socket.socket | None = None
         self._said = b""
+        self._told = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the worker has the listening socket."""
+        return self._listener is not None
 
     def look(self) -> None:
         """Ask for the socket when we have not; called every second by a worker that is not stopping."""
@@ -44,10 +50,13 @@ class Door:
         try:
             line.connect(self._path)
             line.sendall(what)
-        except OSError as error:  # the listener is not there yet, or not any more; the next look tries again
-            log.debug("no listener at %s: %s", self._path, error)
+        except OSError as error:  # mostly the listener is not there yet, or not any more; the next look tries again
+            if self._told != (told := f"no connections: {self._path}: {error.strerror}"):
+                self._told = told
+                log.warning(told)
             line.close()
             return
+        self._told = ""
         line.setblocking(False)
         self._line, self._said = line, what
         self._worker.poller.register(line, selectors.EVENT_READ, self._hear)

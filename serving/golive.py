@@ -166,6 +166,8 @@ def clean_environment() -> dict[str, str]:
 
 
 def _serves(worker: dict[str, Any], number: int) -> bool:
+    if not worker.get("taking", True):  # an older API does not say
+        return False
     if worker["state"] == "withdrawn":
         return int(worker["wanted"]) >= number
     return worker["state"] == "ready" and int(worker["release"] or 0) >= number
@@ -174,7 +176,8 @@ def _serves(worker: dict[str, Any], number: int) -> bool:
 def _behind(worker: dict[str, Any]) -> str:
     serves = "nothing" if worker["release"] is None else f"release {worker['release']}"
     error = f" ({worker['error']})" if worker["error"] else ""
-    return f"worker {worker['pid']} is {worker['state']}, answers with {serves}{error}"
+    taking = "" if worker.get("taking", True) else ", gets no connections"
+    return f"worker {worker['pid']} is {worker['state']}, answers with {serves}{taking}{error}"
 
 
 def _get(url: str, path: str) -> dict[str, Any]:

@@ -96,6 +96,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """`bind` is gunicorn's; `listener` the path of serving.listener's Unix socket, if requests come from there."""
         self._job, self._folder, self._bind, self._listener = job, folder, bind, listener
         self._shares, self._board = Shares(), Board(SLOTS)
+        self._door: Door | None = None
         super().__init__()
         self._refuse()
 
@@ -146,7 +147,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         # Each worker's TensorFlow, where it is needed, gets its share of the cores.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // self._job.workers)))
         workers = self._folder / "workers"
-        self.watcher = Watcher(open_source(self._job, self._folder / "models"), workers, self._folder / "models")
+        source = open_source(self._job, self._folder / "models")
+        self.watcher = Watcher(source, workers, self._folder / "models", self._taking)
         self.watcher.start()
         limits = Limits(self._job.max_body_mb << 20, self._job.max_instances)
         return create_app(
@@ -167,13 +169,17 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             worker.notify()
         gc.set_threshold(GARBAGE)
         if self._listener:
-            worker.door = Door(worker, self._listener, self._ready, self._job.timeout_seconds)
+            worker.door = self._door = Door(worker, self._listener, self._ready, self._job.timeout_seconds)
             worker.door.look()
 
     def _ready(self) -> bool:
         """Whether this worker knows what to answer: it has a model, or there is none to have."""
         watcher = self.watcher
         return watcher.current is not None or (watcher.first.is_set() and not watcher.error)
+
+    def _taking(self) -> bool:
+        """Whether this worker has a socket from which to take connections."""
+        return not self._listener or (self._door is not None and self._door.is_open)
 
     def _worker_ended(self, _server: Any, worker: Any) -> None:
         self._shares.give_back(worker.share)

@@ -28,6 +28,8 @@ class Status:
     version: int | None = None
     card: str = ""
     error: str = ""
+    taking: bool = True
+    """Whether connections of clients come to it; not before a worker in a container has the listening socket."""
 
 
 def tell(folder: Path, status: Status) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from registry.errors import Corrupt, PipelineError
@@ -26,12 +27,13 @@ log = logging.getLogger("gunicorn.error")
 class Watcher:
     """Holds the model that answers, `current`; None: nothing is live, or nothing could be loaded yet."""
 
-    def __init__(self, source: Source, workers: Path, copies: Path) -> None:
+    def __init__(self, source: Source, workers: Path, copies: Path, taking: Callable[[], bool] = lambda: True) -> None:
+        """`taking` tells whether clients reach this worker; its status says so."""
         self.current: Model | None = None
         self.workers = workers
         self.first = threading.Event()
         """Set when the first attempt to load has ended, well or not."""
-        self._source, self._copies = source, copies
+        self._source, self._copies, self._taking = source, copies, taking
         self._wanted = 0
         self._settled = False
         self._failures = 0
@@ -105,6 +107,7 @@ class Watcher:
             model.card.version if model else None,
             model.digest if model else "",
             self._error,
+            self._taking(),
         )
         if told != self._told:
             self._told = told
@@ -114,6 +117,8 @@ class Watcher:
         while True:
             try:
                 self.step()
+                if self._told and self._told.taking != self._taking():
+                    self._tell(self._told.state)
             except Exception:  # a full disk under the status file must not end the watch
                 log.exception("the watcher stumbled and goes on")
             self.first.set()

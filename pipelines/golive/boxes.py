@@ -184,7 +184,8 @@ class Boxes:
 
     def _door_owner(self) -> str:
         """The home it belongs to, which is ours when it was not there."""
-        options = {"type": "tmpfs", "device": "tmpfs", "o": "mode=1777,size=1m"}
+        # Not 1777: the next listener may be another user's, and must be able to take the place of this one's socket.
+        options = {"type": "tmpfs", "device": "tmpfs", "o": "mode=0777,size=1m"}
         found = self._engine.volumes.create(
             self._door_name, driver="local", driver_opts=options, labels=self._whose | labels(role="door")
         )

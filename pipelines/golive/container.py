@@ -242,10 +242,14 @@ def _ask(box: Container) -> dict[str, Any]:
 
 
 def _calmed(answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer, in which a worker that could not load counts as one that has nothing to load."""
+    """The answer, in which a worker that could not load counts as one that has nothing to load.
+
+    Such a one gets connections only while there is no better one.
+    """
+    taking = any(each.get("taking", True) for each in answer["workers"])
     for each in answer["workers"]:
         if each["state"] == "failed":
-            each["state"] = "withdrawn"
+            each |= {"state": "withdrawn", "taking": taking}
     return answer
 
 

@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -180,6 +181,26 @@ def test_connections_have_what_gunicorn_gives_its_own(shelf, listener, api, line
     assert worker.handed.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     seconds, _ = struct.unpack("@ll", worker.handed.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
     assert seconds == 10  # of the job
+
+
+def test_a_worker_without_the_socket_does_not_count_as_serving(shelf, listener, api, until):
+    """Else another API would be stopped for one that nobody reaches."""
+    shelf.release(shelf.put("price"))
+    _, folder = api(shelf)
+    until(lambda: health(folder).returncode == 0)
+    with pytest.raises(TryAgain, match="is ready, answers with release 1, gets no connections"):
+        golive.await_workers(lambda: version(folder), 1, 0)
+    assert "listener.sock: No such file" in (folder / "api.log").read_text()
+    first = listener()
+    golive.await_workers(lambda: version(folder), 1, 20)
+    first.kill()
+    until(lambda: not version(folder)["workers"][0]["taking"])
+
+
+def test_workers_of_every_user_may_ask(listener):
+    """Whoever starts the next API: root's run as another user than yours."""
+    listener()
+    assert stat.S_IMODE(listener.path.stat().st_mode) == 0o666
 
 
 def test_an_api_that_has_nothing_to_answer_with_says_so(shelf, listener, api, until):
