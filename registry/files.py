@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -52,11 +53,19 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers have left directly in `folder`. A file that is being written is held by its writer."""
+    """Remove what killed writers have left directly in `folder`. A file that is being written is held by its writer.
+
+    Links, pipes and folders stay: no writer makes them, and a pipe that a worker put there must not hold us up.
+    """
     for path in folder.glob(f"{TMP}*"):
-        with contextlib.suppress(OSError), path.open("rb") as file:  # it has just got its name, or is a folder
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+        with contextlib.suppress(OSError):  # it has just got its name
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if stat.S_ISREG(os.fstat(fd).st_mode):
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+            finally:
+                os.close(fd)
 
 
 def _write(path: Path, data: bytes, publish: Callable[[str, Path], None], mode: int = 0o644) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import threading
 
 import pytest
@@ -49,6 +50,13 @@ def attack(tmp_path, runner):
             nobody_works_in(folder)
 
     return run
+
+
+@pytest.fixture
+def no_tree_stays(tmp_path):
+    """Folders nested too deep for pytest, which would fail when it cleans up after a later session."""
+    yield
+    subprocess.run(["rm", "-rf", tmp_path / "job"], check=True)
 
 
 @pytest.fixture
@@ -112,6 +120,7 @@ class TestTooMuch:
             attack("a = [bytearray(os.urandom(1) * (64 << 20)) for _ in range(40)]", memory_mb=512)
         assert "memory_mb" in told.value.hint
 
+    @pytest.mark.usefixtures("no_tree_stays")
     def test_folders_nested_without_end_do_not_stop_the_cleaning_up(self, attack, tmp_path):
         code = "os.chdir('scratch')\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')\nsys.exit('deep')"
         with pytest.raises(WorkerFailed, match="deep"):
@@ -242,6 +251,23 @@ class TestTheNextTry:
             attack("sys.exit('again')")
         assert told.value.exit_code == 2
         assert os.listdir("/") == before
+
+    def test_the_hidden_file_of_a_killed_writer_that_is_none_stops_nobody(self, attack, tmp_path):
+        (tmp_path / "secret").write_text(SECRET)
+        leave = f"os.mkfifo('.tmp-pipe'); os.mkdir('.tmp-folder'); os.symlink({str(tmp_path / 'secret')!r}, '.tmp-link')"
+        with pytest.raises(WorkerFailed):
+            attack(f"{leave}\nopen('.tmp-file', 'w').close()\nos._exit(1)")
+        taken = threading.Event()
+
+        def take_the_run():
+            with RunFolder(tmp_path).locked():
+                taken.set()
+
+        threading.Thread(target=take_the_run, daemon=True).start()
+        assert taken.wait(20), "the controller waits for the pipe"
+        left = {each.name for each in (tmp_path / "job").glob(".tmp-*")}
+        assert left == {".tmp-pipe", ".tmp-folder", ".tmp-link"}
+        assert (tmp_path / "secret").read_text() == SECRET
 
 
 class TestWhatIsRegistered:
