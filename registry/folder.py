@@ -20,6 +20,7 @@ from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
 from registry.files import CHUNK, sha256_bytes, sha256_file, sync_folder
 from registry.stores import check_name
 
+PARTS = (".store", "test", "production")  # where one of these folders stands, there is a registry
 ABANDONED = 24 * 3600  # seconds without a write after which an unfinished file belongs to nobody
 FULL = {errno.ENOSPC, errno.EDQUOT}
 AWAY = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV}
@@ -41,7 +42,7 @@ class FolderStore:
         self._swept = False
         self._used = False  # whether this folder is known to have been a registry
         with self._told():
-            self._used = self._unfinished.is_dir()
+            self._used = self._stands()
 
     def get(self, name: str) -> bytes:
         path = f"{self._root}/{check_name(name)}"
@@ -106,17 +107,26 @@ class FolderStore:
 
     def _begin(self) -> None:
         """Have the hidden folders; never begin anew where a registry was before (a disk that is not mounted)."""
-        if self._used and not self._unfinished.is_dir():
-            raise self._gone()
-        if not self._used:
-            new = [each for each in (self._root, *self._root.parents) if not each.exists()]
-            try:
-                _make_folder(self._unfinished)
-            except FileExistsError as error:
-                raise ConfigError(f"{error.filename}: is not a folder", hint="set [registry] url") from error
-            for each in new:
-                sync_folder(each.parent)
+        if self._unfinished.is_dir():
             self._used = True
+            return
+        if self._used and not self._stands():
+            raise self._gone()
+        new = [each for each in (self._root, *self._root.parents) if not each.exists()]
+        try:
+            if self._used:  # a backup may have left out an empty folder
+                self._make_below(self._unfinished)
+            else:
+                _make_folder(self._unfinished)
+        except FileExistsError as error:
+            raise ConfigError(f"{error.filename}: is not a folder", hint="set [registry] url") from error
+        for each in new:
+            sync_folder(each.parent)
+        self._used = True
+
+    def _stands(self) -> bool:
+        """Whether there is a registry, whole or as a backup brought it back."""
+        return any((self._root / each).is_dir() for each in PARTS)
 
     def _make_below(self, folder: Path) -> None:
         """Make a folder of the registry and those above, but never the registry itself: it may have gone just now.
@@ -220,7 +230,7 @@ class FolderStore:
         except FileExistsError:
             raise
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            if self._used and not self._unfinished.is_dir():
+            if self._used and not self._stands():
                 raise self._gone() from error
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from None
         except OSError as error:

@@ -118,6 +118,25 @@ def test_a_registry_that_has_vanished_is_out_of_reach_and_not_empty(store, root)
     assert list(root.iterdir()) == []
 
 
+@pytest.mark.parametrize("lost", [".store/unfinished", ".store"], ids=["an empty folder", "what is hidden"])
+def test_a_registry_that_came_back_from_a_backup_without_some_folders_is_none_the_less_one(store, root, lost):
+    store.create("test/a", b"1", ONE)
+    shutil.rmtree(root / lost)
+    for each in (store, open_store(f"file://{root}")):
+        assert each.get("test/a") == b"1"
+        with pytest.raises(FileNotFoundError):
+            each.get("test/b")
+    reader = open_store(f"file://{root}")
+    assert reader.get("test/a") == b"1"
+    reader.create("test/b", b"1", ONE)
+    reader.probe()
+    store.create("test/c", b"1")
+    shutil.rmtree(root)
+    with pytest.raises(TryAgain, match="gone"):
+        reader.create("test/d", b"1")
+    assert not root.exists()
+
+
 def test_a_reader_that_came_before_the_first_file_notices_too(root):
     reader = open_store(f"file://{root}")
     open_store(f"file://{root}").create("a/b", b"1")
