@@ -18,6 +18,7 @@ from registry.files import sha256_bytes, write_new, write_whole
 SCHEMA = 1
 HINT = "it was altered or damaged, or written by another Trainyard: restore it, or have it written again"
 T = TypeVar("T")
+UNIONS = {typing.Union, types.UnionType}  # `Optional[int]` and `int | None`
 
 
 def to_json(noun: object) -> bytes:
@@ -107,8 +108,13 @@ def _hints(kind: type) -> dict[str, Any]:
 @functools.cache
 def _flat(kind: type) -> dict[str, frozenset[type]] | None:
     """Field → the types it may have, for a noun of plain words and whole numbers; None for any other."""
-    found = {name: frozenset(typing.get_args(hint) or (hint,)) for name, hint in _hints(kind).items()}
+    found = {name: frozenset(_choices(hint)) for name, hint in _hints(kind).items()}
     return found if frozenset().union(*found.values()) <= {str, int, bool, type(None)} else None
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    _, origin, arguments = _parts(kind)
+    return arguments if origin in UNIONS else (kind,)
 
 
 @functools.cache
@@ -120,7 +126,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     is_noun, origin, arguments = _parts(kind)
     if is_noun:
         return _build_dataclass(kind, value, where)
-    if origin in {typing.Union, types.UnionType}:
+    if origin in UNIONS:
         if value is None and type(None) in arguments:
             return None
         return _build(next(each for each in arguments if each is not type(None)), value, where)

@@ -114,6 +114,20 @@ def test_what_is_no_noun_at_all_is_told(text):
         codec.from_json(nouns.Sources, text.encode(), "x.json")
 
 
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """Its parts are all plain, so that it could be taken for a noun of plain fields."""
+
+    by_name: dict[str, str]
+    number: int | None
+
+
+def test_what_a_dict_holds_is_no_dict():
+    assert codec.from_json(Words, codec.to_json(Words({"a": "b"}, None)), "x.json") == Words({"a": "b"}, None)
+    with pytest.raises(Corrupt, match=r"x\.json\.by_name: 'b' is not an object"):
+        codec.from_json(Words, b'{"schema": 1, "by_name": "b", "number": 1}', "x.json")
+
+
 def test_a_number_too_large_for_a_float_is_told():
     raw = json.dumps({"schema": 1, "name": "a", "outcome": "passed", "seconds": 10**400})
     with pytest.raises(Corrupt, match=r"x\.json\.seconds"):
