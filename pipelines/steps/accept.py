@@ -83,7 +83,7 @@ def _append(context: Context, run: Run, draft: Acceptance) -> Acceptance:
         known = candidates.acceptances(context.store, run.model, draft.version)
         if done := _done_before(run, known):  # by another process, in another folder of this run
             return done
-        _overrule_no_newer_tests(context, run, known)
+        _overrule_no_newer_tests(context, run, known, ours=draft.accepted)
         with contextlib.suppress(LostRace):  # somebody has appended since we looked
             return candidates.append_acceptance(context.store, draft, after=len(known))
 
@@ -93,9 +93,10 @@ def _done_before(run: Run, known: list[Acceptance]) -> Acceptance | None:
     return next((each for each in reversed(known) if (each.run, each.tests) == (run.id, run.sources.tests)), None)
 
 
-def _overrule_no_newer_tests(context: Context, run: Run, known: list[Acceptance]) -> None:
+def _overrule_no_newer_tests(context: Context, run: Run, known: list[Acceptance], *, ours: bool = True) -> None:
     """The newest trial decides whether a version may go live: older tests have no say after newer ones.
 
+    `ours` is our verdict, True as long as it may become one: a yes beside the yes of newer tests changes nothing.
     What others tried of the version of a code or dataset run is newer: the version came after this run's sources. Of two
     pushes to the tests repository, the one that came first may end last.
     """
@@ -105,7 +106,7 @@ def _overrule_no_newer_tests(context: Context, run: Run, known: list[Acceptance]
     if run.trigger == "tests":
         overruled = context.git.older(context.url("tests"), run.sources.tests, newest.tests)
     else:
-        overruled = not newest.accepted
+        overruled = not (newest.accepted and ours)
     if overruled:
         said = f"refused it: {briefly(newest.reasons)}" if newest.reasons else "accepted it"
         raise TryAgain(

@@ -1,5 +1,6 @@
 """accept: whose trial counts, and an API that does not answer. The runner is one that starts nothing."""
 
+import dataclasses
 from contextlib import contextmanager
 
 import pytest
@@ -11,7 +12,7 @@ from pipelines.runners import Service
 from pipelines.runs import RunFolder
 from pipelines.steps import accept
 from registry import candidates, codec
-from registry.errors import TryAgain
+from registry.errors import Rejected, TryAgain
 from registry.nouns import LoadReport, Run, Sources, TestCase, TestReport
 from unit_tests.job import TrialResult
 
@@ -22,13 +23,16 @@ YES = TrialResult(
 )
 
 
-class YesRunner:
-    """Every trial ends well; `meanwhile` is what others do while one runs."""
+NO = dataclasses.replace(YES, reports=(*YES.reports[:2], TestReport("tests", (TestCase("it works", "failed"),))))
+
+
+class Runner:
+    """Every trial gives `result`; `meanwhile` is what others do while one runs."""
 
     name = "process"
 
-    def __init__(self, meanwhile):
-        self.meanwhile, self.trials = meanwhile, 0
+    def __init__(self, meanwhile, result):
+        self.meanwhile, self.result, self.trials = meanwhile, result, 0
 
     @contextmanager
     def service(self, _job, _on_line):
@@ -37,7 +41,7 @@ class YesRunner:
     def run(self, job, _on_line):
         self.trials += 1
         self.meanwhile()
-        codec.save(YES, job.folder / "result.json")
+        codec.save(self.result, job.folder / "result.json")
 
 
 def service(port):
@@ -52,7 +56,7 @@ def house(tmp_path):
     return made
 
 
-def trial(house, *, trigger="code", meanwhile=lambda: None, store=None):
+def trial(house, *, trigger="code", meanwhile=lambda: None, store=None, result=YES):
     """A run with the old tests, at its step accept: a callable that performs it, and its runner."""
     run = Run("run1", MODEL, trigger, Sources("c" * 40, "d" * 40, OLD), "", None, 1, "2026-11-21T00:00:00Z")
     folder = RunFolder(house.folder / "run")
@@ -60,7 +64,7 @@ def trial(house, *, trigger="code", meanwhile=lambda: None, store=None):
     folder.split("holdout").mkdir(parents=True, exist_ok=True)
     (folder.root / "validate" / "result.json").write_text("{}")
     context = Context(house.config, open_progress(live=False))
-    context.runner, context.store = YesRunner(meanwhile), store or house.store
+    context.runner, context.store = Runner(meanwhile, result), store or house.store
     return lambda: accept.main(context, folder), context.runner
 
 
@@ -113,6 +117,28 @@ def test_a_slow_trial_is_added_to_the_yes_of_newer_tests_and_made_once(house):
     assert again() == again() == "version 1 passed 3 checks (50 requests/s, p95 2.0 ms)"
     assert tried(house) == [("f", True), ("e", True)]
     assert runner.trials == 1
+
+
+def test_a_slow_no_of_older_tests_does_not_overrule_the_yes_of_newer_ones(house):
+    again, _ = trial(house, meanwhile=lambda: house.try_again(1, tests=NEW), result=NO)
+    with pytest.raises(TryAgain, match=r"newer tests \(ffffffff\) have tried version 1 meanwhile, and accepted it"):
+        again()
+    assert tried(house) == [("f", True)]
+
+
+def test_nor_when_the_yes_comes_between_the_last_look_and_the_no(house):
+    again, _ = trial(house, store=Late(house.store, lambda: house.try_again(1, tests=NEW)), result=NO)
+    with pytest.raises(TryAgain, match="newer tests"):
+        again()
+    assert tried(house) == [("f", True)]
+
+
+def test_a_no_of_the_same_tests_counts_after_their_yes(house):
+    house.try_again(1, tests=OLD)
+    again, _ = trial(house, result=NO)
+    with pytest.raises(Rejected, match="it works"):
+        again()
+    assert tried(house) == [("e", True), ("e", False)]
 
 
 def test_a_run_of_new_tests_has_the_last_word(house):
