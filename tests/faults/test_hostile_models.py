@@ -254,7 +254,9 @@ class TestTheNextTry:
 
     def test_the_hidden_file_of_a_killed_writer_that_is_none_stops_nobody(self, attack, tmp_path):
         (tmp_path / "secret").write_text(SECRET)
-        leave = f"os.mkfifo('.tmp-pipe'); os.mkdir('.tmp-folder'); os.symlink({str(tmp_path / 'secret')!r}, '.tmp-link')"
+        leave = (
+            f"os.mkfifo('.tmp-pipe'); os.mkdir('.tmp-folder'); os.symlink({str(tmp_path / 'secret')!r}, '.tmp-link')"
+        )
         with pytest.raises(WorkerFailed):
             attack(f"{leave}\nopen('.tmp-file', 'w').close()\nos._exit(1)")
         taken = threading.Event()
