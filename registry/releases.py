@@ -128,8 +128,10 @@ def append_release(  # noqa: PLR0913  (the fields of a release, by name)
     """Append the release that makes `version` live, or with None withdraws what is live.
 
     `card` is the card's SHA-256 ("" to withdraw), `after` the number of the latest release that the caller saw.
-    `known` is a history up to that release, so that it is not read again to check the `approval`. Raises TryAgain when someone else released since then, Corrupt when production does not hold this card, Rejected
-    when the approval is of another card or was used before.
+    `known` is a history up to that release, so that it is not read again to check the `approval`.
+
+    Raises TryAgain when someone else released since then, Corrupt when production does not hold this card, Rejected when
+    the approval is of another card or was used before.
     """
     if version is not None and candidates.card_digest(store, model, version, "production") != card:
         where = candidates.version_folder("production", model, version)

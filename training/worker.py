@@ -22,10 +22,8 @@ from registry.errors import BY_NAME, Corrupt, PipelineError, Rejected, TryAgain,
 from registry.files import write_whole
 
 EVENT = "@trainyard "
-MAX_RESULT, MAX_ERROR = (
-    32 << 20,
-    1 << 20,
-)  # bytes of `result.json` and `error.json`; parsing takes some 20 times as many
+MAX_RESULT = 32 << 20  # bytes of `result.json`; parsing takes some 20 times as many
+MAX_ERROR = 1 << 20  # bytes of `error.json`
 MAX_WORDS = 8000  # characters of an error's message, and of its hint
 
 

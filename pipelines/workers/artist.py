@@ -14,7 +14,9 @@ from registry.nouns import Metrics
 from training.measures import Answers, Estimates
 
 Draw = Callable[[Metrics, Answers | Estimates, str], None]
-"""Has the pictures drawn for what was measured, what the model gave, and the name of the target. Does not wait."""
+"""Has the pictures drawn for what was measured, what the model gave, and the name of the target.
+
+Does not wait until they are drawn; with thousands of estimates, until who draws is ready to take them over."""
 
 
 @contextlib.contextmanager
@@ -30,7 +32,8 @@ def artist(outputs: Path) -> Iterator[Draw]:
         def draw(found: Metrics, given: Answers | Estimates, target: str) -> None:
             assert process.stdin
             with contextlib.suppress(BrokenPipeError), process.stdin:  # a broken one: its exit code says why
-                pickle.dump((found, given, target), process.stdin)
+                dots = given if isinstance(given, Estimates) else None  # the other pictures show only what is in `found`
+                pickle.dump((found, dots, target), process.stdin)
 
         try:
             yield draw
@@ -48,11 +51,11 @@ def main(outputs: Path) -> None:
 
     try:
         # what the process that started us has written, nobody else
-        found, given, target = pickle.load(sys.stdin.buffer)  # noqa: S301
+        found, dots, target = pickle.load(sys.stdin.buffer)  # noqa: S301
     except EOFError:
         return
-    if isinstance(given, Estimates):
-        pictures.draw_scatter(found, given, target, outputs / "scatter.png")
+    if isinstance(dots, Estimates):
+        pictures.draw_scatter(found, dots, target, outputs / "scatter.png")
         return
     pictures.draw_confusion(found, outputs / "confusion.png")
     pictures.draw_calibration(found, outputs / "calibration.png")
