@@ -6,18 +6,19 @@ import fcntl
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from pipelines.git import FULL_SHA, GitFailed, ask, ask_remote, go_on, shown
 from pipelines.markup import clean
 from registry.errors import ConfigError
 from registry.files import TMP
 
+T = TypeVar("T")
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
 AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.attributesFile=/dev/null")
 
@@ -47,26 +48,36 @@ class Cache:
         self.folder = folder
 
     def bring(self, url: str, commit: str, what: str, target: Path) -> None:
-        """`fetch` and `checkout`. A copy that has lost files, or has damaged ones, is thrown away and made anew, once."""
+        """`fetch` and `checkout`; mends the copy as `read` does."""
+        self.read(url, commit, what, lambda: self.checkout(url, commit, target))
+
+    def read(self, url: str, commit: str, what: str, work: Callable[[], T]) -> T:
+        """`fetch`, then what `work` makes of the copy. One that has lost files, or has damaged ones, is made anew, once.
+
+        Raises GitFailed when the copy is whole and git cannot do it all the same.
+        """
         try:
             self.fetch(url, commit, what)
-            self.checkout(url, commit, target)
-        except (ConfigError, GitFailed) as error:
-            if isinstance(error, ConfigError) and self._whole(url):
+            return work()
+        except (ConfigError, GitFailed):
+            go_on()  # git may have failed because we are asked to end
+            if self._whole(url):
                 raise
-            self._throw_away(url)
-            self.fetch(url, commit, what)
-            self.checkout(url, commit, target)
+        self._make_anew(url, commit, what)
+        return work()
 
     def fetch(self, url: str, commit: str, what: str) -> None:
         """Bring `commit` here; raises ConfigError when the repository no longer has it, TryAgain when out of reach."""
         if not FULL_SHA.fullmatch(commit):
             raise ConfigError(f"{what}: {commit!r} is not a full commit id", hint="take it from `git rev-parse`")
         with self._locked(url) as repository:
-            if not self._has(repository, commit):
-                self._bring(repository, url, commit, what)
-            # a name of our own keeps the commit from being collected as garbage
-            ask(["update-ref", f"refs/trainyard/{commit}", commit], cwd=repository)
+            self._keep(repository, url, commit, what)
+
+    def _keep(self, repository: Path, url: str, commit: str, what: str) -> None:
+        if not self._has(repository, commit):
+            self._bring(repository, url, commit, what)
+        # a name of our own keeps the commit from being collected as garbage
+        ask(["update-ref", f"refs/trainyard/{commit}", commit], cwd=repository)
 
     def _bring(self, repository: Path, url: str, commit: str, what: str) -> None:
         # in the background it would work without our lock
@@ -138,16 +149,22 @@ class Cache:
         return True
 
     def _whole(self, url: str) -> bool:
-        """Whether all that the copy should have is there; slow, as it looks for every object."""
+        """Whether all that the copy should have is there, as it was; slow, as it reads every object."""
         try:
-            ask(["fsck", "--connectivity-only", "--no-dangling", "--no-progress"], cwd=self._repository(url))
+            ask(["fsck", "--full", "--no-dangling", "--no-progress"], cwd=self._repository(url))
         except (GitFailed, OSError):
+            go_on()
             return False
         return True
 
-    def _throw_away(self, url: str) -> None:
+    def _make_anew(self, url: str, commit: str, what: str) -> None:
+        """The old copy stays until the new one has the commit: what else it has may be nowhere else."""
         with self._locked(url) as repository, self._scratch(repository) as tmp:
+            new = Path(tmp) / "new"
+            ask(["init", "--quiet", "--bare", "new"], cwd=Path(tmp))
+            self._keep(new, url, commit, what)
             repository.rename(Path(tmp) / "old")  # at once, for those who read without the lock
+            new.rename(repository)
 
     def _scratch(self, repository: Path) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(dir=self.folder, prefix=f"{TMP}{repository.stem}-")

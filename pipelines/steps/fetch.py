@@ -38,8 +38,12 @@ def main(context: Context, folder: RunFolder) -> str:
             datasets.check_out(context, folder)
         else:
             context.git.bring(url, commit, name, folder.sources / name)
-        contents[name] = context.git.content(url, commit, context.config.repositories.unimportant)
-        return context.git.changes(url, getattr(before, name) if before else None, commit, name)
+
+        def look() -> Changes:
+            contents[name] = context.git.content(url, commit, context.config.repositories.unimportant)
+            return context.git.changes(url, getattr(before, name) if before else None, commit, name)
+
+        return context.git.read(url, commit, name, look)
 
     changes = tuple(at_once(bring, ("code", "dataset", "tests")))
     files = fingerprint(contents)

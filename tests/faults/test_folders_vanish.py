@@ -13,6 +13,7 @@ from team import clean_environment
 
 from pipelines.context import Context
 from pipelines.flow import perform
+from pipelines.git import GitFailed, ask, at_once
 from pipelines.git_cache import Cache
 from pipelines.progress import open_progress
 from pipelines.runs import RunFolder, StepRecord
@@ -96,6 +97,69 @@ class TestACopyOfARepository:
         with pytest.raises(ConfigError):
             cache.bring(str(repository), "0" * 40, "code", tmp_path / "after")
         cache.bring(str(repository), commit, "code", tmp_path / "again")
+
+    @pytest.fixture
+    def only_copy(self, tmp_path, repository):
+        """A cache that has a commit of which a forced push has left no trace, and the commit."""
+        git("config", "gc.auto", "0", cwd=repository)
+        commit = self.commit(repository, "first")
+        cache = Cache(tmp_path / "cache")
+        cache.fetch(str(repository), commit, "code")
+        shutil.rmtree(repository / ".git")
+        git("init", "--quiet", "--initial-branch=main", cwd=repository)
+        self.commit(repository, "another")
+        return cache, commit
+
+    def test_is_kept_when_we_are_asked_to_end(self, tmp_path, repository, only_copy):
+        cache, commit = only_copy
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+
+        def work(name):
+            if name == "code":
+                cache.read(str(repository), commit, "code", lambda: ask(["hash-object", str(pipe)], cwd=tmp_path))
+            held.append(pipe.open("wb"))  # git reads by now, and waits for more
+            raise TryAgain("the other repository is away")
+
+        held = []
+        with pytest.raises(TryAgain):
+            at_once(work, ["code", "dataset"])
+        held.pop().close()
+        cache.bring(str(repository), commit, "code", tmp_path / "again")
+        assert (tmp_path / "again" / "model.py").read_text() == "first"
+
+    def test_is_kept_when_its_files_cannot_be_written(self, tmp_path, repository, only_copy):
+        cache, commit = only_copy
+        blob = git("hash-object", "-w", "model.py", cwd=repository)
+        (tmp_path / "tree").write_text(f"100644 blob {blob}\t{'x' * 300}\n")
+        with (tmp_path / "tree").open() as said:
+            tree = subprocess.run(["git", "mktree"], stdin=said, cwd=repository, capture_output=True, check=True)
+        long = git("commit-tree", tree.stdout.decode().strip(), "-m", "long", cwd=repository)
+        git("update-ref", "refs/heads/long", long, cwd=repository)
+        with pytest.raises(GitFailed):
+            cache.bring(str(repository), long, "code", tmp_path / "long")
+        cache.bring(str(repository), commit, "code", tmp_path / "again")
+
+    def test_that_is_damaged_stays_until_there_is_a_better_one(self, tmp_path, repository, only_copy):
+        cache, commit = only_copy
+        (copy,) = cache.folder.glob("*.git")
+        (copy / "HEAD").rename(tmp_path / "HEAD")
+        with pytest.raises(ConfigError, match="does not have commit"):
+            cache.bring(str(repository), commit, "code", tmp_path / "before")
+        (tmp_path / "HEAD").rename(copy / "HEAD")
+        cache.bring(str(repository), commit, "code", tmp_path / "again")
+
+    def test_is_mended_when_the_files_already_stand(self, tmp_path, repository):
+        cache = Cache(tmp_path / "cache")
+        commit = self.commit(repository, "first")
+        cache.bring(str(repository), commit, "code", tmp_path / "before")
+        content = cache.content(str(repository), commit, ())
+        (copy,) = cache.folder.glob("*.git")
+        lose_files(copy)
+        cache.bring(str(repository), commit, "code", tmp_path / "before")
+        assert (
+            cache.read(str(repository), commit, "code", lambda: cache.content(str(repository), commit, ())) == content
+        )
 
 
 @pytest.fixture(scope="module")
