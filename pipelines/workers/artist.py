@@ -32,7 +32,7 @@ def artist(outputs: Path) -> Iterator[Draw]:
         def draw(found: Metrics, given: Answers | Estimates, target: str) -> None:
             assert process.stdin
             with contextlib.suppress(BrokenPipeError), process.stdin:  # a broken one: its exit code says why
-                dots = given if isinstance(given, Estimates) else None  # the other pictures show only what is in `found`
+                dots = given if isinstance(given, Estimates) else None  # the others are drawn from `found`
                 pickle.dump((found, dots, target), process.stdin)
 
         try:
