@@ -6,9 +6,9 @@ same name on one engine.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
-import os
 import re
 import socket
 from dataclasses import asdict, replace
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipelines.config import Config
-from pipelines.docker_engine import LABEL, address, labels
+from pipelines.docker_engine import LABEL, address, labels, security
 from pipelines.golive import Image
 from pipelines.golive.mounts import registry_mount
+from pipelines.runners import sandbox
 from registry import codec
 from registry.errors import ConfigError, TryAgain
 from serving import place
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 PORT = 8500  # inside
 DOOR = "/run/trainyard"
 FOLDER = "/work"
-NOBODY = 65532
 LOGS = {"max-size": "10m", "max-file": "3", "mode": "non-blocking", "max-buffer-size": "4m"}
 """An engine that is slow to take the log must not keep requests waiting: it loses lines instead."""
 KEEP = {"Name": "always"}
@@ -76,21 +76,21 @@ class Boxes:
             mounts=[self._door_mount()],
             healthcheck={"test": ["NONE"]},
             restart_policy=KEEP,
-            mem_limit=f"{LISTENER_MB}m",
-            memswap_limit=f"{LISTENER_MB}m",
-            pids_limit=LISTENER_PIDS,
+            **self._confined(LISTENER_MB, LISTENER_PIDS),
         )
 
     def create_api(self, job: ServeJob, image: str, kind: Image, number: int) -> Container:
         """An API, not started yet, that the engine does not start again by itself: see `keep`.
 
-        Raises ConfigError when its name is taken, or the engine does not see the registry.
+        Raises ConfigError when its name is taken, the engine does not see the registry, or the API may not read it.
         """
-        mount, registry = registry_mount(self._engine, self._config, image)
+        # What the engine maps to others' numbers is nobody here.
+        reader = (-1, -1) if "userns" in self._security else self._user
+        mount, registry = registry_mount(self._engine, self._config, image, reader)
         inner = replace(job, registry=registry)
         limit = self._config.runner.memory_mb
-        memory = {"mem_limit": f"{limit}m", "memswap_limit": f"{limit}m"} if limit else {}
-        room = f",size={limit}m" if limit else ""
+        confined, (uid, gid) = self._confined(limit, self._config.runner.pids), self._user
+        confined["tmpfs"] |= {FOLDER: f"mode=0700,uid={uid},gid={gid}" + (f",size={limit}m" if limit else "")}
         asks = ["CMD", "python", "-P", "-m", "serving.health"]
         nanoseconds = 10**9
         return self._create(
@@ -106,7 +106,6 @@ class Boxes:
             },
             network_mode="none",
             mounts=[self._door_mount(), mount],
-            tmpfs={FOLDER: f"mode=0700,{_owner()}{room}", "/tmp": f"mode=1777{room}"},  # noqa: S108
             working_dir=FOLDER,
             healthcheck={
                 "test": asks,
@@ -115,15 +114,14 @@ class Boxes:
                 "start_period": 60 * nanoseconds,
             },
             restart_policy=LET_GO,
-            pids_limit=self._config.runner.pids,
-            **memory,
+            **confined,
         )
 
     def digest(self, job: ServeJob, image: str) -> str:
         """Of all that makes an API container what it is; host and port are the listener's."""
         limits = (self._config.runner.memory_mb, self._config.runner.pids, self._config.serving.registry_volume)
         settings = _settings(replace(job, host="", port=0))
-        return sha256(repr((settings, image, limits, _user())).encode()).hexdigest()
+        return sha256(repr((settings, image, limits, self._user)).encode()).hexdigest()
 
     def forget_door(self) -> bool:
         """Remove the volume; False: somebody uses it, or it is none of Trainyard's."""
@@ -142,8 +140,20 @@ class Boxes:
             return False
         return True
 
+    @functools.cached_property
+    def _security(self) -> frozenset[str]:
+        return security(self._engine)
+
+    @functools.cached_property
+    def _user(self) -> tuple[int, int]:
+        """Ours, so that what only we may read in the registry can be read; never root."""
+        return sandbox.user(rootless="rootless" in self._security)
+
+    def _confined(self, memory_mb: int, pids: int) -> dict[str, Any]:
+        mapped = not self._security.isdisjoint({"rootless", "userns"})
+        return sandbox.confined(memory_mb=memory_mb, pids=pids, mapped=mapped)
+
     def _create(self, what: str, **more: Any) -> Container:
-        """As for workers: no capabilities, a root that is read-only, a user of no name, and no more than is needed."""
         from docker import errors
 
         name = f"{self._name}-{what}"
@@ -151,10 +161,8 @@ class Boxes:
             return self._engine.containers.create(
                 name=name,
                 detach=True,
-                user=_user(),
-                read_only=True,
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
+                user=":".join(map(str, self._user)),
+                use_config_proxy=False,  # it may hold a password, and there is no network
                 log_config=self._log_config(),
                 **more,
             )
@@ -284,13 +292,3 @@ def _ip(host: str) -> str:
         return str(socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0])
     except OSError:
         raise ConfigError(f"[serving] host: {host!r} is not an address", hint='e.g. "127.0.0.1" or "0.0.0.0"') from None
-
-
-def _user() -> str:
-    """Ours, so that what only we may read in the registry can be read; never root."""
-    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{NOBODY}:{NOBODY}"
-
-
-def _owner() -> str:
-    uid, gid = _user().split(":")
-    return f"uid={uid},gid={gid}"

@@ -147,7 +147,7 @@ class ContainerGoLive:
         """The API that answers; what a killed promotion has left beside it goes."""
         current = self._current()
         for each in self._boxes.all("probe"):
-            each.remove(force=True)
+            each.remove(force=True, v=True)
         for each in self._boxes.all("api"):
             if current is None or each.id != current.id:
                 self._drain(each)
@@ -156,7 +156,7 @@ class ContainerGoLive:
     def _clear(self) -> None:
         """Remove all but APIs."""
         for each in [*self._boxes.all("listener"), *self._boxes.all("probe")]:
-            each.remove(force=True)
+            each.remove(force=True, v=True)
         self._boxes.forget_door()
 
     def _must_be_ours(self, job: ServeJob, current: Container) -> None:
@@ -172,7 +172,7 @@ class ContainerGoLive:
         if (listener := self._listener()) and (url := url_of(listener)):
             return url
         for each in self._boxes.all("listener"):  # stopped by hand, or not started when its port was taken
-            each.remove(force=True)
+            each.remove(force=True, v=True)
         listener = self._boxes.create_listener(job, image)
         try:
             _start(listener, job)
@@ -181,7 +181,7 @@ class ContainerGoLive:
                 return url
             raise WorkerFailed(f"container {listener.name} ended at once: {_last_words(listener)}")
         except BaseException:
-            listener.remove(force=True)
+            listener.remove(force=True, v=True)
             raise
 
     def _bring(self, job: ServeJob, wanted: str, image: Image, number: int | None, seconds: float) -> Container:
@@ -196,7 +196,7 @@ class ContainerGoLive:
                 await_workers(lambda: _ask(new), number, seconds)
             keep(new)
         except BaseException:
-            new.remove(force=True)
+            new.remove(force=True, v=True)
             raise
         return new
 
@@ -209,7 +209,7 @@ class ContainerGoLive:
         if box.status in RUNS:
             let_go(box)
             box.stop(timeout=int(settings_of(box)["timeout_seconds"]) + KILL_AFTER)
-        box.remove(force=True)
+        box.remove(force=True, v=True)
 
 
 def _start(box: Container, job: ServeJob) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import Config
 from pipelines.docker_engine import labels
+from pipelines.runners.probe import shows
+from pipelines.runners.readable import all_can_read
+from pipelines.runners.transport import Site
 from registry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
 VOLUME_AT = "/registry"
 
 
-def registry_mount(engine: DockerClient, config: Config, image: str) -> tuple[Any, str]:
-    """The mount, and the registry's URL inside; raises ConfigError when the engine does not see the registry."""
+def registry_mount(engine: DockerClient, config: Config, image: str, user: tuple[int, int]) -> tuple[Any, str]:
+    """The mount, and the registry's URL inside.
+
+    Raises ConfigError when the engine does not see the registry, or `user`, by this machine's numbers, may not read it.
+    """
     from docker.types import Mount
 
     if volume := config.serving.registry_volume:
@@ -30,34 +35,23 @@ def registry_mount(engine: DockerClient, config: Config, image: str) -> tuple[An
         )
     folder = Path(url.removeprefix("file://"))
     folder.mkdir(parents=True, exist_ok=True)
-    mount = Mount(str(folder), str(folder), type="bind", read_only=True)
-    if not _sees(engine, image, mount, folder, labels(model=config.model, home=config.home, role="probe", number=0)):
+    marks = labels(model=config.model, home=config.home, role="probe", number=0)
+    if not shows(Site(engine.api, image, user, marks), folder):
+        engine.ping()  # one that is away sees nothing, either, and that is another fault
         raise ConfigError(
             f"the Docker engine does not see the registry in {folder}",
             hint="put it into a volume of the engine that is mounted here, too, and name that in [serving] registry_volume",
         )
-    return mount, url
+    _must_be_readable(folder, user)
+    return Mount(str(folder), str(folder), type="bind", read_only=True), url
 
 
-def _sees(engine: DockerClient, image: str, mount: Any, folder: Path, marks: dict[str, str]) -> bool:
-    """Whether the engine has our file there: it is read through a container that is never started."""
-    from docker import errors
-
-    known = next(folder.glob("*/*/*/card.json"), None)
-    try:
-        probe = engine.containers.create(image, ["true"], network_mode="none", mounts=[mount], labels=marks)
-    except errors.APIError as error:
-        if "bind source path does not exist" in str(error.explanation):
-            return False
-        raise
-    try:
-        if known is None:
-            return True
-        chunks, _ = engine.api.get_archive(probe.id, str(known))
-        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-            found = archive.extractfile(known.name)
-            return found is not None and found.read() == known.read_bytes()
-    except errors.NotFound:
-        return False
-    finally:
-        probe.remove(force=True)
+def _must_be_readable(folder: Path, user: tuple[int, int]) -> None:
+    with contextlib.suppress(FileNotFoundError):  # somebody writes just now; the API will tell what it cannot read
+        if not all_can_read([folder], user):
+            who = f"user {user[0]}" if user[0] > 0 else "its user"
+            raise ConfigError(
+                f"the API's container may not read all of the registry in {folder}: it runs as {who}, "
+                f"and the folder has mode {folder.stat().st_mode & 0o7777:04o}",
+                hint=f"chmod -R go+rX {folder}; and a umask of 022 for who writes there, or run as the registry's owner",
+            )

@@ -98,7 +98,9 @@ class TestContainer(GoLiveContract):
         finally:
             other.remove(force=True)
 
-    def test_an_api_may_reach_nothing_and_write_nothing(self, house, engine):
+    def test_an_api_may_reach_nothing_and_write_nothing(self, house, engine, tmp_path, monkeypatch):
+        (tmp_path / "config.json").write_text('{"proxies": {"default": {"httpProxy": "http://u:hidden@proxy:1"}}}')
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         house.promote(1)
         (api,), (listener,) = parts(engine, "api"), parts(engine, "listener")
         for box in (api, listener):
@@ -108,6 +110,9 @@ class TestContainer(GoLiveContract):
             )  # fmt: skip
             assert config["User"].partition(":")[0] not in {"", "0", "root"}
             assert host["RestartPolicy"]["Name"] == "always"
+            assert host["IpcMode"] == "private"
+            assert "noexec" in host["Tmpfs"]["/tmp"]
+            assert "hidden" not in str(config["Env"])
             assert host["PidsLimit"] > 0
             assert host["Memory"] > 0
         assert api.attrs["HostConfig"]["NetworkMode"] == "none"
@@ -130,6 +135,29 @@ class TestContainer(GoLiveContract):
         assert after.attrs["Image"] == house.config.serving.image
         assert house.history == [1]  # the container is another, the release is not
         assert open_golive(house.config).changed(serve_job(house.config)) == {}
+
+    def test_an_update_by_another_user_loses_no_request(self, house, engine, monkeypatch):
+        with monkeypatch.context() as other:
+            for name in ("geteuid", "getegid"):
+                other.setattr(os, name, lambda: 12345)
+            house.promote(1)
+        (before,) = parts(engine, "api")
+        assert before.attrs["Config"]["User"] == "12345:12345"
+        with Crowd(house.url).asking() as crowd:
+            use(house, threads=3)
+            house.rollback(1)
+            crowd.more()
+        (after,) = parts(engine, "api")
+        assert crowd.failures == []
+        assert after.attrs["Config"]["User"] != "12345:12345"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="others run the API as themselves")
+    def test_a_registry_that_only_root_may_read_is_told_with_its_mode(self, house, engine):
+        (house.folder / "registry").chmod(0o700)
+        with pytest.raises(ConfigError, match="may not read all of the registry .* has mode 0700") as no:
+            house.promote(1)
+        assert "chmod -R go+rX" in no.value.hint
+        assert (parts(engine, "listener"), parts(engine, "api")) == ([], [])
 
     @pytest.mark.parametrize("broken", ["image", "memory"])
     def test_a_container_that_does_not_come_up_is_told_and_the_old_one_goes_on(self, house, engine, derive, broken):
