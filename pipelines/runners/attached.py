@@ -23,6 +23,7 @@ from registry.errors import ConfigError, PipelineError, TryAgain
 
 CHUNK = 64 << 10
 HEADER, REPORT = 8, 2  # bytes before each piece; the number of standard error
+KEEP_ALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}  # seconds, seconds, times
 WAIT_SECONDS = 10  # until the engine knows that a container has ended
 
 
@@ -35,10 +36,12 @@ class Attached:
         self.transport, self.log = transport, log
         self.told = bytearray()
         self._frames = Frames()
+        self._given_up = False
         with told(self.name):
             how = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
             self._stream = api.attach_socket(container, how)
             self._socket = getattr(self._stream, "_sock", self._stream)
+            _keep_alive(self._socket)
             try:
                 api.start(container)
             except BaseException:
@@ -48,9 +51,8 @@ class Attached:
     def pieces(self, seconds: float) -> Iterator[bytes]:
         """See `Link`."""
         until = time.monotonic() + seconds
-        while True:
-            left = until - time.monotonic()
-            self._socket.settimeout(None if left == math.inf else max(left, 0.001))
+        while (left := until - time.monotonic()) > 0:
+            self._socket.settimeout(None if left == math.inf else left)
             try:
                 data = self._socket.recv(CHUNK)
             except TimeoutError:
@@ -77,10 +79,14 @@ class Attached:
 
     def give_up(self) -> None:
         """See `Link`."""
-        with contextlib.suppress(PipelineError), told(self.name):
-            self.api.kill(self.container)
+        if not self._given_up:  # an engine that does not answer is asked once
+            self._given_up = True
+            with contextlib.suppress(PipelineError), told(self.name):
+                self.api.kill(self.container)
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # wakes who reads
 
-    def lost(self) -> Ending:
+    def lost(self, *, late: bool) -> Ending:
         """See `Link`."""
         try:
             with told(self.name):
@@ -95,6 +101,8 @@ class Attached:
             )
         if state.get("OOMKilled"):
             return Ending("memory")
+        if late:
+            return Ending("timeout")
         return _fault(
             f"{self.name} was killed together with its container, exit code {state.get('ExitCode')}",
             hint="somebody ended it (docker kill), or the engine was stopped; the same command goes on from the last checkpoint",
@@ -116,6 +124,14 @@ class Attached:
             with contextlib.suppress(OSError, ValueError):
                 if each:
                     each.close()
+
+
+def _keep_alive(link: socket.socket) -> None:
+    """An engine on another machine that goes without a word is missed after a minute."""
+    if link.family in {socket.AF_INET, socket.AF_INET6}:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEP_ALIVE.items():
+            link.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _fault(message: str, hint: str) -> Ending:

@@ -60,7 +60,7 @@ class Child:
         for fd in (output, report):
             poll.register(fd, select.POLLIN)
         until = time.monotonic() + seconds
-        while ready := {fd for fd, _ in poll.poll(_milliseconds(until - time.monotonic()))}:
+        while (left := until - time.monotonic()) > 0 and (ready := {fd for fd, _ in poll.poll(_milliseconds(left))}):
             if output in ready:
                 data = os.read(output, CHUNK)
                 yield data
@@ -87,9 +87,9 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(int(worker[1]), signal.SIGKILL)
 
-    def lost(self) -> Ending:
+    def lost(self, *, late: bool) -> Ending:
         """See `Link`."""
-        return Ending("lost")
+        return Ending("timeout" if late else "lost")
 
     def close(self) -> None:
         """See `Link`."""

@@ -31,7 +31,7 @@ import stat
 import sys
 import time
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36  # linux/prctl.h
 LOOK_SECONDS = 1.0  # between two looks at the memory of the whole tree, and at the disk
 LOOK_SHARE = 10  # a look at very many files may take a tenth of the time
 ENTRY = 4096  # bytes that a file costs at least: empty files fill a disk too
@@ -172,6 +172,7 @@ def _become_worker(command: list[str], memory: int, disk: int, guard: int) -> No
             hard = resource.getrlimit(what)[1]
             limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(what, (limit, limit))
+    _prctl(PR_SET_DUMPABLE, 1)  # else our own /proc/self is closed to us, too
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("500")  # when the machine runs out of memory, the worker goes before the controller
     signal.set_wakeup_fd(-1)
@@ -280,6 +281,7 @@ def main(arguments: list[str]) -> None:
     os.set_inheritable(control, False)
     os.set_inheritable(report, False)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(PR_SET_DUMPABLE, 0)  # a worker of the same user can neither trace the guard nor open what it has open
     seconds, memory, disk, grace = float(arguments[2]), int(arguments[3]), int(arguments[4]), float(arguments[5])
     guard = Guard((control, report), seconds, memory, disk, grace)
     guard.start(arguments[6:])

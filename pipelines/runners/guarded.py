@@ -6,6 +6,7 @@ import contextlib
 import math
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self, cast
@@ -43,8 +44,8 @@ class Link(Protocol):
     def give_up(self) -> None:
         """The guard has ended without a report, or hangs: end what there is."""
 
-    def lost(self) -> Ending:
-        """What can be known about the end of a worker whose guard reported nothing."""
+    def lost(self, *, late: bool) -> Ending:
+        """What can be known about the end of a worker whose guard reported nothing; `late`: in all its time."""
 
     def close(self) -> None:
         """The worker has ended: its files stand in the job folder, nothing else of it is left.
@@ -59,7 +60,8 @@ class Guarded:
     def __init__(self, job: Job, output: Output, link: Link, grace: float) -> None:
         self.job, self.output, self.link = job, output, link
         self.folder = output.log.path.parent
-        self._patience = grace + GUARD_SECONDS
+        self.patience = grace + GUARD_SECONDS
+        """Seconds until a guard that should have ended is given up."""
         self._ending: Ending | None = None
         self._released = False
         self._thread: threading.Thread | None = None
@@ -76,23 +78,27 @@ class Guarded:
         try:
             self.link.stop()
             if self._thread:
-                self.wait(self._patience)
+                self.wait(self.patience)
                 if not self._ending:
                     self.link.give_up()
-                    self._thread.join()
+                    self.wait(self.patience)
             elif not self._ending:
-                self.follow(self._patience)
+                self.follow(self.patience)
         finally:
             self._close(error)
 
-    def follow(self, seconds: float = math.inf) -> None:
-        """Pass the output on until the guard has ended; after `seconds` it is given up, and killed."""
+    def follow(self, seconds: float = 0) -> None:
+        """Pass the output on until the guard has ended; after `seconds` it is given up, and killed. 0: when the job's time
+        is over, and the guard, which should have seen to that, has not."""
+        seconds = seconds or (self.job.limits.seconds or math.inf) + self.patience
+        until = time.monotonic() + seconds
         for data in self.link.pieces(seconds):
             self.output.feed(data)
         ending = parse(self.link.told)
         if ending.why == "lost":
+            late = not self._released and time.monotonic() >= until
             self.link.give_up()
-            ending = self.link.lost()
+            ending = self.link.lost(late=late)
         try:
             for line in self.link.told.splitlines(keepends=True):  # a guard that could not even start says why
                 if line.strip() and not _SAID.match(line.decode(errors="replace")):
@@ -114,7 +120,7 @@ class Guarded:
                 self._fault = error
                 self.output.quiet = True
                 self.link.stop()
-                self.follow(self._patience)
+                self.follow(self.patience)
 
         self._thread = threading.Thread(target=follow, name=f"output of {self.job.name}", daemon=True)
         self._thread.start()

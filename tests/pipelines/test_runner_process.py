@@ -10,6 +10,9 @@ from runner_contract import TRIALS, RunnerContract, check_for_ever, family_is_go
 
 from pipelines.config import RunnerConfig
 from pipelines.runners import Job, Limits, open_runner
+from pipelines.runners.child import Child
+from pipelines.runners.guarded import Guarded, run_through
+from pipelines.runners.preparing import opened, prepare
 from pipelines.runners.process import ProcessRunner
 from registry.errors import WorkerFailed
 
@@ -110,6 +113,18 @@ class TestProcessRunner(RunnerContract):
         (tmp_path / "job").mkdir()
         (tmp_path / "job" / "json.py").write_text("raise SystemExit('shadowed')")
         runner.run(job("result"), nothing)
+
+
+def test_a_worker_whose_guard_does_not_keep_the_time_is_out_of_time_nevertheless(tmp_path):
+    env = {"PYTHONPATH": "inputs/trials", "PATH": os.defpath}
+    job = Job("trial", ("trial", "stop_guard"), tmp_path / "job", Limits(2, 0), {"trials": TRIALS}, env)
+    prepare(job, job.folder)
+    (job.folder / "inputs" / "trials").symlink_to(TRIALS)
+    with opened(job, job.folder, nothing) as output:
+        worker = Guarded(job, output, Child(job, job.folder, env, 0.1), 0.1)
+    worker.patience = 1.0
+    with pytest.raises(WorkerFailed, match="ran longer than 2 s"):
+        run_through(worker)
 
 
 def test_the_runner_is_opened_by_its_name(tmp_path):

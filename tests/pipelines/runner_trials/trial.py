@@ -1,5 +1,7 @@
 """Tiny workers for the contract of the runners: `python -P -m trial CASE WORDS…`, in a job folder."""
 
+import contextlib
+import ctypes
 import errno
 import fcntl
 import json
@@ -270,11 +272,24 @@ def look_at_data(_folder):
     return Said(json.dumps([len(large), os.readlink(data / "link"), deep]))
 
 
-def forged_report(_folder):
-    """Writes to the guard's own report."""
-    with open("/proc/1/fd/2", "wb", buffering=0) as file:
-        file.write(b"\xff ended\nended exited x\n" + b"x" * 100_000 + b"\n")
-    return Said("forged")
+def touch_guard(_folder):
+    """What can be done to the guard, which is our parent and has our user."""
+    done = []
+    for name in ("mem", "fd/0", "fd/2"):
+        with contextlib.suppress(OSError), open(f"/proc/{os.getppid()}/{name}", "wb", buffering=0):
+            done.append(name)
+    seize = 0x4206
+    if ctypes.CDLL(None).ptrace(seize, os.getppid(), 0, 0) == 0:
+        done.append("ptrace")
+    return Said(" ".join(done))
+
+
+def stop_guard(_folder):
+    """Without its guard a worker has all the time there is."""
+    os.kill(os.getppid(), signal.SIGSTOP)
+    for _ in range(6000):
+        say("still here")
+        time.sleep(0.01)
 
 
 def hold(name):
