@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 from team import Team
@@ -16,7 +18,20 @@ from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.fetch import Fetched
 from pipelines.unchanged import fingerprint, known_already
 from registry import candidates, codec
-from registry.nouns import Run, Sources, utc_now
+from registry.files import sha256_file
+from registry.nouns import (
+    Acceptance,
+    Candidate,
+    Evaluation,
+    Metrics,
+    Policy,
+    Run,
+    Served,
+    Signature,
+    Sources,
+    Verdict,
+    utc_now,
+)
 
 UNIMPORTANT = Repositories("", "", "").unimportant
 FILES = fingerprint({"code": "1", "dataset": "2", "tests": "3"})
@@ -71,10 +86,43 @@ def context(tmp_path):
         config, registry=dataclasses.replace(config.registry, url=f"file://{tmp_path}/registry")
     )
     context = Context(config, open_progress())
-    folder = run_folder(context, RUN)
-    for step in flow.FLOWS["code"]:
-        folder.keep(StepRecord(step, "done", f"{step} is well", utc_now(), 1.0))
+    ended(context, RUN)
+    publish(context, RUN)
+    accept(context, RUN)
     return context
+
+
+def ended(context: Context, run: Run) -> RunFolder:
+    folder = run_folder(context, run)
+    for step in flow.FLOWS[run.trigger]:
+        folder.keep(StepRecord(step, "done", f"{step} is well", utc_now(), 1.0))
+    return folder
+
+
+def publish(context: Context, run: Run) -> None:
+    """Version 1, made by the run."""
+    source = Path(context.config.home) / "made"
+    source.mkdir()
+    model = source / "model.tflite"
+    model.write_bytes(b"a model")
+    card = Candidate(
+        model="digits", version=candidates.claim(context.store, "digits", run.id), run=run.id, sources=run.sources,
+        created_at=utc_now(), how="trained", note="", seed=1, parent=run.parent, image=None, packages={},
+        files={"model.tflite": sha256_file(model)}, signature=Signature("regression", "image", (), (), (), "L"),
+        served=Served("litert", "model.tflite", ""), verdict=Verdict(True, (), Policy()),
+        evaluation=Evaluation(Metrics("regression", 100, {"mae": 0.1})),
+    )  # fmt: skip
+    candidates.publish(context.store, card, source)
+
+
+def accept(context: Context, run: Run, accepted: bool = True) -> None:
+    """One more trial of version 1, by this run."""
+    digest = candidates.card_digest(context.store, "digits", 1)
+    draft = Acceptance(
+        model="digits", version=1, number=0, card=digest, tests=run.sources.tests, run=run.id, engine="process",
+        accepted=accepted, reasons=() if accepted else ("no",), reports=(), load=None, at=utc_now(), previous="",
+    )  # fmt: skip
+    candidates.append_acceptance(context.store, draft)
 
 
 def run_folder(context: Context, run: Run, files: str = FILES) -> RunFolder:
@@ -95,7 +143,7 @@ def test_the_same_question_about_the_same_files_is_answered(context):
 
 OTHERS = {
     "forced": later(forced=True),
-    "another live release": later(parent=1),
+    "another live release": later(parent=2),
     "other settings": later(config="e" * 64),
     "another trigger": later(trigger="dataset"),
     "another model": later(model="letters"),
@@ -134,7 +182,53 @@ def test_a_damaged_run_answers_nothing(context):
 
 @pytest.mark.parametrize("trigger", ["code", "dataset"])
 def test_the_files_of_the_live_release_can_make_nothing_better(context, trigger):
-    version = candidates.claim(context.store, "digits", RUN.id)
-    said = known_already(context, run_folder(context, later(trigger=trigger, parent=version)), FILES)
-    assert said == f"version {version}, which is live, was made of the same files"
-    assert not known_already(context, run_folder(context, later(trigger="tests", parent=version)), FILES)
+    said = known_already(context, run_folder(context, later(trigger=trigger, parent=1)), FILES)
+    assert said == "version 1, which is live, was made of the same files"
+    assert not known_already(context, run_folder(context, later(trigger="tests", parent=1)), FILES)
+    accept(context, TESTED, accepted=False)
+    assert not known_already(context, run_folder(context, later(trigger=trigger, parent=1)), FILES)
+
+
+TESTED = dataclasses.replace(RUN, id="tested000000", trigger="tests", candidate=1)
+
+
+def test_a_push_of_the_same_tests_is_answered_until_somebody_has_tried_a_version_since(context):
+    again = later(trigger="tests", candidate=1)
+    ended(context, TESTED)
+    accept(context, TESTED)
+    assert known_already(context, run_folder(context, again), FILES)
+    accept(context, dataclasses.replace(TESTED, id="others000000"))
+    assert not known_already(context, run_folder(context, again), FILES)
+
+
+@pytest.mark.parametrize("who", ["other tests of the candidate", "other tests of the live release"])
+def test_what_was_overruled_answers_nothing(context, who):
+    asked = RUN if who == "other tests of the candidate" else dataclasses.replace(TESTED, parent=1, candidate=None)
+    if asked != RUN:
+        ended(context, asked)
+        accept(context, asked)
+    accept(context, dataclasses.replace(TESTED, id="others000000"), accepted=False)
+    again = dataclasses.replace(asked, id="later0000000")
+    assert not known_already(context, run_folder(context, again), FILES)
+
+
+def test_a_no_is_never_an_answer_whoever_said_yes(context):
+    for name in ("aaaa00000000", "zzzz00000000"):  # runs are found by name
+        no = run_folder(context, dataclasses.replace(RUN, id=name))
+        for step in ("resolve", "fetch", "notify"):
+            no.keep(StepRecord(step, "done", "", utc_now(), 1.0))
+        no.keep(StepRecord("validate", "no", "worse than what is live", utc_now(), 1.0))
+        assert not known_already(context, run_folder(context, later()), FILES)
+        shutil.rmtree(no.root)
+    assert known_already(context, run_folder(context, later()), FILES)
+
+
+def test_a_run_whose_trials_cannot_be_read_answers_nothing(context):
+    shutil.rmtree(Path(context.config.home) / "registry/test/digits/1")
+    assert not known_already(context, run_folder(context, later()), FILES)
+
+
+def test_a_run_that_has_gone_on_asks_no_more(context):
+    folder = run_folder(context, later())
+    folder.keep(StepRecord("register", "done", "version 2", utc_now(), 1.0))
+    assert not known_already(context, folder, FILES)
