@@ -19,10 +19,11 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-FREE, HELD = 3, 10  # entries that stay: of those that no unfinished run points to, and of the others
+FREE, HELD = 3, 10  # entries that stay: of those that no unfinished run points to, and of the others, unless at work
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -43,13 +44,14 @@ class Shelf:
     def find(self, key: str, run: Path) -> Path | None:
         """The content kept under `key`, now held for `run`; None when there is none, or none that is as it was made."""
         with self._locked():
-            found = sorted(self.folder.glob(f"{key}-*"), key=_used, reverse=True)
+            found = sorted(_folders(self.folder.glob(f"{key}-*")), key=_used, reverse=True)
             for entry in found:
                 _hold(entry, run)
-        given = next((each for each in found if _state(each / "content") == _kept_state(each)), None)
-        for entry in found:
-            if entry != given:
-                _let_go(entry, run)
+        given = next((each for each in found if _is_as_made(each)), None)
+        with self._locked():
+            for entry in found:
+                if entry != given:
+                    _let_go(entry, run)
         return given / "content" if given else None
 
     def put(self, key: str, run: Path, fill: Callable[[Path], None]) -> Path:
@@ -81,18 +83,18 @@ class Shelf:
     def sweep(self) -> None:
         """Remove what was not used for long, and what killed processes left."""
         with self._locked():
-            entries = sorted(self.folder.glob("[!.]*"), key=_used, reverse=True)
+            entries = sorted(_folders(self.folder.glob("[!.]*")), key=_used, reverse=True)
             held = [each for each in entries if self._in_use(each)]
             free = [each for each in entries if each not in held]
+            old = [each for each in held[HELD:] if not any(map(_at_work, _runs(each)))]
             abandoned = [each for each in self.folder.glob(".unfinished-*") if _abandoned(each)]
-            for entry in held[HELD:] + free[FREE:] + abandoned:
+            for entry in old + free[FREE:] + abandoned:
                 entry.rename(self.folder / f".gone-{entry.name}")
         for left in self.folder.glob(".gone-*"):
             shutil.rmtree(left, ignore_errors=True)
 
     def _in_use(self, entry: Path) -> bool:
-        runs = [Path(each.read_text(encoding="utf-8")) for each in (entry / "users").iterdir() if each.stat().st_size]
-        return any((run / "run.json").exists() and not self._decided(run) for run in runs)
+        return any((run / "run.json").exists() and not self._decided(run) for run in _runs(entry))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -101,6 +103,31 @@ class Shelf:
         with (self.folder / ".lock").open("w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _folders(paths: Iterable[Path]) -> list[Path]:
+    """The entries; what else somebody has put there is left alone."""
+    return [each for each in paths if each.is_dir()]
+
+
+def _runs(entry: Path) -> list[Path]:
+    """The runs that point to an entry; none for one that somebody has half deleted."""
+    return [Path(each.read_text(encoding="utf-8")) for each in entry.glob("users/*") if each.stat().st_size]
+
+
+def _at_work(run: Path) -> bool:
+    """Whether a process has the run's lock, see `RunFolder.locked`."""
+    try:
+        lock = os.open(run / ".lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _abandoned(unfinished: Path) -> bool:
@@ -129,6 +156,19 @@ def point(link: Path, target: Path) -> None:
     new.rename(link)
 
 
+def as_made(link: Path) -> bool:
+    """Whether a link into an entry leads to what was put there, made since the machine was started; True for no link."""
+    if not link.is_symlink():
+        return True
+    content = next((each for each in link.resolve().parents if each.name == "content"), None)
+    return content is not None and _is_as_made(content.parent)
+
+
+def _is_as_made(entry: Path) -> bool:
+    kept = _kept_state(entry)
+    return kept is not None and kept == _state(entry / "content")
+
+
 def _hold(entry: Path, run: Path) -> None:
     (entry / "users").mkdir(exist_ok=True)
     _user(entry, run).write_text(str(run.resolve()), encoding="utf-8")
@@ -147,23 +187,29 @@ def _used(entry: Path) -> int:
     """When a run last asked for it."""
     try:
         return (entry / "users").stat().st_mtime_ns
-    except FileNotFoundError:
+    except OSError:  # half deleted
         return 0
 
 
 def _kept_state(entry: Path) -> object:
     try:
         return json.loads((entry / "state.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return None
 
 
-def _state(folder: Path) -> dict[str, str]:
-    """What must not have changed: the boot, and all names, inodes, sizes and times of change below `folder`."""
+def _state(folder: Path) -> dict[str, str] | None:
+    """What must not have changed: the boot, and all names, inodes, sizes and times of change below `folder`.
+
+    None when it is gone, wholly or just now in part.
+    """
     digest = hashlib.sha256()
-    for name, status in _walk(folder):
-        said = f"{name}\0{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
-        digest.update(said.encode(errors="surrogateescape"))
+    try:
+        for name, status in _walk(folder):
+            said = f"{name}\0{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
+            digest.update(said.encode(errors="surrogateescape"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     boot = BOOT.read_text(encoding="ascii").strip() if BOOT.exists() else ""
     return {"boot": boot, "files": digest.hexdigest()}
 
@@ -171,7 +217,9 @@ def _state(folder: Path) -> dict[str, str]:
 def _protect(folder: Path) -> None:
     """Nobody writes to these files by mistake; folders stay writable, so that `rm -r` is enough to remove them."""
     for name, status in _walk(folder):
-        if status.st_mode & 0o222 and not name.endswith("/"):
+        if (
+            stat.S_ISREG(status.st_mode) and status.st_mode & 0o222
+        ):  # of a link, the mode of what it leads to would change
             os.chmod(f"{folder}/{name}", status.st_mode & 0o555)
 
 

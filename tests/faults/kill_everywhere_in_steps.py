@@ -11,14 +11,14 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from faults_parts import check_whole
+from killed_child import dies
 
 from pipelines import runners
 from pipelines.__main__ import main
@@ -48,7 +48,7 @@ class Replay(ProcessRunner):
     def run(self, job, on_line):
         prepare(job, job.folder)
         made = self.ended / job.folder.resolve().relative_to(Path(os.environ["RUN"]))
-        subprocess.run(["cp", "-rT", made / "outputs", job.folder / "outputs"], check=True)
+        subprocess.run(["cp", "-rLT", made / "outputs", job.folder / "outputs"], check=True)
         shutil.copyfile(made / "result.json", job.folder / "result.json")
 
     @contextlib.contextmanager
@@ -64,29 +64,6 @@ def is_change(event, arguments):
     return event in CHANGES
 
 
-def dies(arguments, kill_before):
-    """Run `trainyard` in a child, killed before its change number `kill_before`; whether it was killed."""
-    said = tempfile.TemporaryFile("w+")  # noqa: SIM115
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def change(*_):
-            nonlocal count
-            count += 1
-            if count == kill_before:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(lambda event, arguments: change() if is_change(event, arguments) else None)
-        os.fsync = change  # between the bytes of a file and its name; and nothing here depends on a power cut
-        os.dup2(said.fileno(), 2)
-        os._exit(main(arguments))
-    status = os.waitpid(child, 0)[1]
-    said.seek(0)
-    assert status in {0, signal.SIGKILL}, f"{arguments} failed after kill {kill_before - 1}:\n{said.read()}"
-    return status != 0
-
-
 def go(config, home, ended, every):
     trigger = json.loads((ended / "run.json").read_bytes())["trigger"]
     run = home / "runs" / ended.name
@@ -97,7 +74,7 @@ def go(config, home, ended, every):
         arguments += ["--trigger", trigger] if step == "resolve" else []
         kills[step] = 0
         change = 1
-        while dies(arguments, change):
+        while dies(partial(main, arguments), is_change, change):
             kills[step] += 1
             change += every.get(step, every["each"])
             check_whole(home)

@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 
 import pytest
 
-from pipelines.shelf import FREE, HELD, Shelf, point
+from pipelines.runs import RunFolder
+from pipelines.shelf import FREE, HELD, Shelf, as_made, point
 
 
 class Desk:
@@ -169,6 +171,58 @@ def test_runs_that_never_end_do_not_fill_the_disk(desk):
     for number in range(HELD + 3):
         desk.get(f"key{number}", f"run{number}")
     assert len(desk.entries()) == HELD
+
+
+def test_a_run_that_is_at_work_keeps_what_it_points_to_however_many_have_failed_since(desk):
+    mine = desk.get("mine", "mine")
+    with RunFolder(desk.run("mine")).locked():
+        for number in range(HELD + 3):
+            desk.get(f"key{number}", f"run{number}")
+    assert mine.exists()
+    assert len(desk.entries()) == HELD + 1
+
+
+HALF = {
+    "content gone": lambda entry: shutil.rmtree(entry / "content"),
+    "content a file": lambda entry: (shutil.rmtree(entry / "content"), (entry / "content").touch()),
+    "users gone": lambda entry: shutil.rmtree(entry / "users"),
+    "state gone": lambda entry: (entry / "state.json").unlink(),
+    "content and state gone": lambda entry: ((entry / "state.json").unlink(), shutil.rmtree(entry / "content")),
+    "all but its name gone": lambda entry: (shutil.rmtree(entry), entry.mkdir()),
+    "a file of its name": lambda entry: (shutil.rmtree(entry), entry.touch()),
+}
+
+
+@pytest.mark.parametrize("damage", HALF.values(), ids=HALF)
+def test_what_is_half_deleted_is_made_again(desk, damage):
+    damage(desk.get(run="first").parent)
+    for name in ("second", "third"):
+        assert (desk.get(run=name) / "pictures/cat/1.png").read_bytes() == b"a cat"
+    desk.shelf.sweep()
+
+
+def test_links_in_it_change_nothing_elsewhere(desk, tmp_path):
+    (tmp_path / "mine").touch(0o644)
+
+    def fill(into):
+        (into / "link").symlink_to(tmp_path / "mine")
+        (into / "dangling").symlink_to(tmp_path / "nowhere")
+
+    desk.shelf.put("key", desk.run("run"), fill)
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o644
+    assert desk.shelf.find("key", desk.run("run"))
+
+
+def test_a_link_of_a_run_tells_when_it_leads_to_something_else_by_now(desk, tmp_path):
+    content = desk.get()
+    for link, target in (("whole", content / "pictures"), ("gone", tmp_path / "nowhere"), ("not of it", tmp_path)):
+        (tmp_path / link).symlink_to(target)
+    assert as_made(tmp_path / "whole")
+    assert as_made(content), "no link"
+    assert not as_made(tmp_path / "gone")
+    assert not as_made(tmp_path / "not of it")
+    altered(content / "pictures/cat/1.png")
+    assert not as_made(tmp_path / "whole")
 
 
 def test_many_who_need_the_same_at_once_all_get_it_whole(desk):
