@@ -115,6 +115,18 @@ def test_packages_are_added_once_however_many_ask_at_once(engine, derive, train_
     assert index[0] not in str(engine.api.history(image))
 
 
+def test_no_line_of_a_package_runs_in_the_build(engine, derive, index):
+    """A .pth file's lines run in every Python that looks for packages."""
+    write_wheel(
+        index[1],
+        "trainyard_pth",
+        {"trainyard_pth.pth": "import os; os.system('touch /opt/trainyard/ran')\n", "trainyard_pth.py": "WORD = 1\n"},
+    )
+    image, _ = derive(f"trainyard-pth=={VERSION}\n")
+    code = "import os, sysconfig; p = sysconfig.get_path('purelib'); print(*(os.path.exists(each) for each in ('/opt/trainyard/ran', f'{p}/ran', p)))"
+    assert run(engine, image, code).split() == ["False", "False", "True"]
+
+
 def test_what_is_in_the_image_keeps_its_version_and_its_bytes(engine, derive, index):
     with pytest.raises(ConfigError, match=r"numpy==0\.0\.1.*\(constraint\) numpy==\d"):
         derive("numpy==0.0.1\n")
