@@ -56,13 +56,20 @@ def sources(kind: Kind, root: Path = ROOT) -> dict[str, bytes]:
 
 
 def derived(requirements: str, root: Path = ROOT) -> dict[str, bytes]:
-    """The files of an image with a team's packages on top of another."""
+    """The files of an image with a team's packages on top of another. Raises ConfigError outside a checkout."""
     folder = root / "docker" / "derived"
-    return {
-        "Dockerfile": (folder / "Dockerfile").read_bytes(),
-        "build/install": (folder / "install").read_bytes(),
-        "build/requirements.txt": requirements.encode(),
-    }
+    try:
+        return {
+            "Dockerfile": (folder / "Dockerfile").read_bytes(),
+            "build/install": (folder / "install").read_bytes(),
+            "build/requirements.txt": requirements.encode(),
+        }
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{error.filename} is missing: Trainyard is not installed from a checkout, and adds no packages to images",
+            hint="install with `make setup` in a checkout; or put the packages into the image of [runner] image, and "
+            "take requirements.txt away",
+        ) from None
 
 
 def digest(files: Mapping[str, bytes]) -> str:

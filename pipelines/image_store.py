@@ -78,9 +78,12 @@ def unneeded(there: Sequence[Image], ids: Container[str]) -> list[Image]:
     """Of our images what may go, images before those that they were built on; `ids` are all images on the engine."""
     own = [each for each in there if each.names and all(name.startswith(OURS) for name in each.names)]
     old = [each for each in own if each.kind in images.KINDS and not each.current]
+    nameless = [each for each in there if not each.names]  # builds on another base have taken their names over
+    old += [each for each in nameless if each.kind in images.KINDS]
     bases = {each.id for each in old}
     orphans = [each for each in own if each.kind == "derived" and (each.base in bases or each.base not in ids)]
-    stages = [each for each in there if each.kind.startswith(STAGE_OF) and not each.names]
+    orphans += [each for each in nameless if each.kind == "derived"]
+    stages = [each for each in nameless if each.kind.startswith(STAGE_OF)]
     newest = {each.kind: each.id for each in sorted(stages, key=lambda each: each.made)}
     return [*orphans, *old, *(each for each in stages if newest[each.kind] != each.id)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ PUBLIC_BASE = "python:3.11-slim-bookworm"
 OWN_BASE = "trainyard-base:bookworm"
 """What docker/base/make makes."""
 DERIVED = "trainyard-derived"
+NO_SUCH_IMAGE = re.compile(r"manifest unknown|no matching manifest|pull access denied|: not found$")
+"""In an answer that says so in the middle of a pull, without a status."""
 
 
 def own_name(kind: Kind) -> str:
@@ -141,24 +144,37 @@ def _default_base(engine: DockerClient, on_line: OnLine) -> str:
 
 
 def _pull(engine: DockerClient, name: str) -> str:
-    from docker.errors import APIError, NotFound
+    import urllib3
+    from docker.errors import APIError
 
     what = f"image {name}"
     with told(what):
         try:
-            return str(engine.images.pull(name, tag=None if ":" in name.rpartition("/")[2] else "latest").id)
-        except NotFound as error:
-            said = error.explanation or error
+            for answer in engine.api.pull(name, stream=True, decode=True):
+                if "error" in answer:
+                    raise _not_pulled(what, 500, str(answer["error"]))
         except APIError as error:
-            if error.status_code == 500:  # that is how the engine tells of a registry that it does not reach
-                raise TryAgain(
-                    f"{what}: cannot be pulled: {error.explanation}",
-                    hint="is its registry reached from the engine? `docker pull` tells more",
-                ) from error
-            raise explain(what, error.status_code or 0, str(error.explanation)) from error
-    raise ConfigError(
-        f"{what} is neither on the engine nor in a registry: {said}", hint="`docker images` lists what is there"
-    )
+            raise _not_pulled(what, error.status_code or 0, str(error.explanation or error)) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise _not_pulled(what, 500, f"the engine broke off: {error}") from error
+    if image := lookup(engine, name):
+        return image
+    raise TryAgain(f"{what}: was pulled, and somebody has removed it since", hint="run the same command again")
+
+
+def _not_pulled(what: str, status: int, said: str) -> PipelineError:
+    """What it means that the engine answered with `status`, or in the middle of a pull with none, which counts as 500."""
+    if status == 404 or NO_SUCH_IMAGE.search(said):
+        return ConfigError(
+            f"{what} is neither on the engine nor in a registry: {said}", hint="`docker images` lists what is there"
+        )
+    if status == 500 and "no space left" not in said.lower():
+        # That is how the engine tells of a registry that it does not reach.
+        return TryAgain(
+            f"{what}: cannot be pulled: {said}",
+            hint="is its registry reached from the engine? `docker pull` tells more",
+        )
+    return explain(what, status, said)
 
 
 def _name(engine: DockerClient, made: str, name: str) -> str:

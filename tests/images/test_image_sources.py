@@ -77,6 +77,9 @@ def test_outside_a_checkout_there_are_no_own_images(tmp_path):
     with pytest.raises(ConfigError, match="not installed from a checkout") as told:
         image_sources.sources("train", tmp_path)
     assert "[runner] image" in told.value.hint
+    with pytest.raises(ConfigError, match="not installed from a checkout") as told:
+        image_sources.derived("numpy\n", tmp_path)
+    assert "requirements.txt" in told.value.hint
 
 
 def test_the_context_is_exact_and_says_nothing_about_this_machine():

@@ -1,11 +1,13 @@
 """Which images may go, and which are found: by name, by hash, or not at all."""
 
+import http.server
 import io
 import json
 import os
 import subprocess
 import sys
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ NOW = image("train", "trainyard-train:now", current=True)
 BEFORE = image("train", "trainyard-train:before")
 NAMED = image("train", "trainyard-train:older registry.example/train:1")
 TAKEN = image("serve", "")
+ON_TAKEN = image("derived", "", base=TAKEN.id)
 STAGES = [image("stage of train", "", made=f"2026-01-0{day}T00:00:00Z") for day in (3, 1, 2)]
 BASE = image("base", "trainyard-base:bookworm")
 ON_NOW = image("derived", "trainyard-derived:1", base=NOW.id)
@@ -36,12 +39,12 @@ ON_BEFORE = image("derived", "trainyard-derived:2", base=BEFORE.id)
 ON_NAMED = image("derived", "trainyard-derived:3", base=NAMED.id)
 ON_FOREIGN = image("derived", "trainyard-derived:4", base="sha256:foreign")
 ON_NOTHING = image("derived", "trainyard-derived:5", base="sha256:gone")
-ALL = [NOW, BEFORE, NAMED, TAKEN, *STAGES, BASE, ON_NOW, ON_BEFORE, ON_NAMED, ON_FOREIGN, ON_NOTHING]
+ALL = [NOW, BEFORE, NAMED, TAKEN, ON_TAKEN, *STAGES, BASE, ON_NOW, ON_BEFORE, ON_NAMED, ON_FOREIGN, ON_NOTHING]
 
 
 def test_what_nothing_needs_may_go_and_what_was_built_on_it_before_it():
     gone = image_store.unneeded(ALL, {each.id for each in ALL} | {"sha256:foreign"})
-    assert gone == [ON_BEFORE, ON_NOTHING, BEFORE, *STAGES[1:]]
+    assert gone == [ON_BEFORE, ON_NOTHING, ON_TAKEN, BEFORE, TAKEN, *STAGES[1:]]
 
 
 def test_with_the_current_images_alone_nothing_goes():
@@ -112,6 +115,50 @@ def test_an_image_that_is_nowhere_is_told_with_its_name(engine, name, kind):
         images.find(engine, "train", name)
     assert name in str(told.value)
     assert told.value.hint
+
+
+class HalfRegistry(http.server.BaseHTTPRequestHandler):
+    """Knows one image, and has lost what is in it."""
+
+    def do_GET(self):
+        manifests = self.path.startswith("/v2/half/manifests/")
+        body = json.dumps(MANIFEST if manifests else {}).encode()
+        self.send_response(200 if manifests or self.path == "/v2/" else 403)
+        self.send_header("Content-Type", MANIFEST["mediaType"] if manifests else "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+MANIFEST = {
+    "schemaVersion": 2,
+    "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+    "config": {
+        "mediaType": "application/vnd.docker.container.image.v1+json", "size": 10, "digest": "sha256:" + "1" * 64,
+    },
+    "layers": [],
+}  # fmt: skip
+
+
+@pytest.mark.docker
+def test_a_pull_that_breaks_off_may_work_later_and_says_why(engine):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), HalfRegistry) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        name = f"127.0.0.1:{server.server_address[1]}/half:1"
+        try:
+            with pytest.raises(TryAgain, match=name) as told:
+                images.find(engine, "train", name)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "cannot be pulled" in str(told.value)
 
 
 @pytest.mark.docker
