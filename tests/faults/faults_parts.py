@@ -116,6 +116,14 @@ def working_in(folder: Path | str) -> list[int]:
     return found
 
 
+def command_line(pid: int) -> bytes:
+    """How a process was started; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def nobody_works_in(folder: Path) -> None:
     """Wait until no process is left there, as a guard needs a moment; fails when one stays."""
     wait_for(lambda: not working_in(folder), 30.0)
