@@ -154,7 +154,7 @@ class TestContainer(GoLiveContract):
     @pytest.mark.skipif(os.geteuid() != 0, reason="others run the API as themselves")
     def test_a_registry_that_only_root_may_read_is_told_with_its_mode(self, house, engine):
         (house.folder / "registry").chmod(0o700)
-        with pytest.raises(ConfigError, match="may not read all of the registry .* has mode 0700") as no:
+        with pytest.raises(ConfigError, match=r"may not read all of the registry .* has mode 0700") as no:
             house.promote(1)
         assert "chmod -R go+rX" in no.value.hint
         assert (parts(engine, "listener"), parts(engine, "api")) == ([], [])
