@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,16 +18,19 @@ from pipelines.context import Context
 from pipelines.flow import decided
 from pipelines.git_cache import AS_COMMITTED
 from pipelines.runs import RunFolder
-from pipelines.shelf import Shelf, point
+from pipelines.shelf import Shelf, as_made, point
 from registry.errors import PipelineError
 
 ROOMS = ("training", "registry")  # whose code makes the splits
+EVERY_ROOM = (*ROOMS, "pipelines", "retraining", "serving", "unit_tests")
 
 
 def check_out(context: Context, folder: RunFolder) -> None:
     """Write, or find, the dataset's files as `sources/dataset`; raises as `Cache.bring` does."""
     url, commit, target = context.url("dataset"), folder.run.sources.dataset, folder.sources / "dataset"
     shelf = _shelf(context, "files")
+    if not as_made(target):
+        target.unlink()
     if not target.is_dir() and shelf.serves(folder.root):
         key = _digest(commit, *AS_COMMITTED)
         content = shelf.find(key, folder.root) or shelf.put(
@@ -62,11 +67,15 @@ def keep(context: Context, folder: RunFolder, job: str, key: str) -> None:
 
 
 def key_of(context: Context, folder: RunFolder, job: str) -> str:
-    """What decides the outputs of `job`, which has its `job.json`: no two different outputs have the same key."""
-    image = context.runner.image(None, context.tell)
-    made_by = [image] if image else _packages()
+    """A digest of what decides the outputs of `job`, which has its `job.json`."""
     description = (folder.job(job) / "job.json").read_text(encoding="utf-8")
-    return _digest(folder.run.sources.dataset, *AS_COMMITTED, job, description, context.runner.name, _code(), *made_by)
+    return _digest(folder.run.sources.dataset, *AS_COMMITTED, job, description, *tools(context))
+
+
+def tools(context: Context, rooms: Sequence[str] = ROOMS) -> list[str]:
+    """With what workers work: the runner, the code of these rooms, and the image, or Python and the packages."""
+    image = context.runner.image(None, context.tell)
+    return [context.runner.name, _code(rooms), *([image] if image else _packages())]
 
 
 def _lay_out(content: Path, made: Path) -> None:
@@ -95,21 +104,22 @@ def _over(root: Path) -> bool:
         return True
 
 
-def _code() -> str:
-    """The code that prepares, byte by byte: who changes it need not remember a version number."""
+def _code(rooms: Sequence[str]) -> str:
+    """The code, byte by byte: who changes it need not remember a version number."""
     digest = hashlib.sha256()
-    for room in ROOMS:
-        for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
+    for room in rooms:
+        for path in sorted((Path(__file__).parents[1] / room).rglob("*.py")):
             digest.update(f"{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
 def _packages() -> list[str]:
-    """What is installed beside NumPy, with versions, by one look into that folder."""
+    """Python, and what is installed beside NumPy, with versions, by one look into that folder."""
     numpy = find_spec("numpy")
     assert numpy
     assert numpy.origin
-    return sorted(each for each in os.listdir(Path(numpy.origin).parents[1]) if each.endswith("-info"))
+    installed = os.listdir(Path(numpy.origin).parents[1])
+    return [sys.version, *sorted(each for each in installed if each.endswith("-info"))]
 
 
 def _digest(*parts: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.context import Context
 from pipelines.runs import RunFolder, StepRecord, Stopwatch
+from pipelines.shelf import as_made
 from registry.errors import ConfigError, PipelineError, Rejected, from_os_error
 from registry.nouns import Trigger, utc_now
 from training.spec import SPLITS
@@ -28,6 +29,8 @@ MADE: Mapping[str, tuple[str, ...]] = {
     "gate": ("gate/verdict.json",),
 }
 """What a step leaves in the run's folder for the steps after it."""
+SHARED = {"fetch": "sources/dataset", "validate": "validate/outputs/data"}
+"""What may be a link to what other runs use as well; the dataset's files are read by nobody once they are prepared."""
 SAME_AGAIN = {"fetch", "validate"}
 """Steps that make the same bytes every time."""
 STEPS = tuple(dict.fromkeys(step for flow in FLOWS.values() for step in flow))
@@ -106,37 +109,48 @@ def _notify(context: Context, folder: RunFolder) -> None:
 
 def _until_decided(context: Context, folder: RunFolder, steps: tuple[str, ...]) -> StepRecord:
     for name in steps:
-        try:
-            record = perform(context, folder, name)
-        except PipelineError:
-            failed = folder.record(name)
-            if failed is None:  # not even that could be written
-                raise
-            record = failed
-        if record.outcome != "done":
-            break
+        _forget_lost(context, folder)
+        again = [each for each in steps[: steps.index(name)] if not folder.record(each)]
+        for each in (*again, name):
+            record = _perform_or_fail(context, folder, each)
+            if record.outcome != "done":
+                return record
     return record
 
 
+def _perform_or_fail(context: Context, folder: RunFolder, name: str) -> StepRecord:
+    try:
+        return perform(context, folder, name)
+    except PipelineError:
+        failed = folder.record(name)
+        if failed is None:  # not even that could be written
+            raise
+        return failed
+
+
 def _forget_lost(context: Context, folder: RunFolder) -> None:
-    """Steps whose files are gone, as somebody has made room, run again when a step that is to come needs them."""
+    """Steps whose files are gone, as somebody has made room, or are others by now, run again when a step that is to come
+    needs them."""
     flow = FLOWS[folder.run.trigger][:-1]
     ended = [record for record in folder.records(flow) if record.final]
     if len(ended) == len(flow) or any(record.outcome != "done" for record in ended):
         return  # no step is to come
     done = {record.step for record in ended}
     needed = SAME_AGAIN if "register" in done else MADE.keys()  # the registry has the rest by then
-    lost = next((each for each in flow if each in done & needed and not _stands(folder, each)), None)
+    lost = next((each for each in flow if each in done & needed and not _stands(folder, each, done)), None)
     if lost is None:
         return
     for each in [lost] if lost in SAME_AGAIN else flow[flow.index(lost) :]:
         folder.forget(each)
-    context.progress.note(f"{lost}: its files are gone from {folder.root}; it runs again")
+    context.progress.note(f"{lost}: its files are gone from {folder.root}, or not as they were; it runs again")
     _forget_lost(context, folder)
 
 
-def _stands(folder: RunFolder, step: str) -> bool:
-    return all((folder.root / path).exists() for path in MADE[step])
+def _stands(folder: RunFolder, step: str, done: set[str]) -> bool:
+    if not all((folder.root / path).exists() for path in MADE[step]):
+        return False
+    needed = step in SHARED and (step != "fetch" or "validate" not in done)
+    return not needed or as_made(folder.root / SHARED[step])
 
 
 def _before(folder: RunFolder, name: str) -> tuple[str, StepRecord | None]:

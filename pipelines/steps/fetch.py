@@ -46,6 +46,7 @@ def main(context: Context, folder: RunFolder) -> str:
         return context.git.read(url, commit, name, look)
 
     changes = tuple(at_once(bring, ("code", "dataset", "tests")))
+    contents["trainyard"] = " ".join(datasets.tools(context, datasets.EVERY_ROOM))  # an upgrade is another question
     files = fingerprint(contents)
     codec.save(Fetched(changes, files), folder.root / "fetched.json")
     if known := known_already(context, folder, files):

@@ -17,6 +17,7 @@ from pipelines.git import GitFailed, ask, at_once
 from pipelines.git_cache import Cache
 from pipelines.progress import open_progress
 from pipelines.runs import RunFolder, StepRecord
+from pipelines.shelf import Shelf, point
 from registry import codec
 from registry.errors import ConfigError, TryAgain
 from registry.nouns import Run, Sources
@@ -251,6 +252,28 @@ class TestStepsWhoseFilesAreGone:
         left = {step for step in ("fetch", "validate", "train", "evaluate") if folder.record(step)}
         later = {"train": {"train", "evaluate"}, "evaluate": {"evaluate"}, "fetch": {"fetch"}}[again]
         assert left == {"fetch", "validate", "train", "evaluate"} - later
+
+    @pytest.mark.parametrize("step", ["fetch", "validate"])
+    @pytest.mark.parametrize("what", ["altered", "from before a power cut"])
+    def test_run_again_when_another_run_or_a_power_cut_has_changed_what_they_share(
+        self, folder, context, tmp_path, step, what
+    ):
+        link = folder.root / {"fetch": "sources/dataset", "validate": "validate/outputs/data"}[step]
+        shelf = Shelf(tmp_path / "shelf", lambda _run: False)
+        content = shelf.put("key", folder.root, lambda into: shutil.copytree(link, into / "data", symlinks=True))
+        point(link, content / "data")
+        if step == "fetch":
+            folder.forget("validate")
+        with pytest.raises(ConfigError, match="step gate has not run yet" if folder.record("validate") else "validate"):
+            perform(context, folder, "register")
+        assert folder.record(step)
+        if what == "altered":
+            (link.resolve() / "more").touch()
+        else:
+            state = content.parent / "state.json"
+            state.write_text(state.read_text().replace('"boot": "', '"boot": "another '))
+        with pytest.raises(ConfigError, match=f"step {step} has not run yet"):
+            perform(context, folder, "register")
 
     def test_stay_done_when_the_registry_has_all_that_is_needed(self, folder, context):
         for step in ("gate", "register"):
