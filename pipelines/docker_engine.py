@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from registry.errors import ConfigError, PipelineError, TryAgain, WorkerFailed
+from registry.errors import ConfigError, PipelineError, TryAgain, WorkerFailed, from_os_error
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -17,6 +18,7 @@ OLDEST_API = (1, 41)  # Docker 20.10, what Debian 12 has
 PATIENCE = 60.0  # seconds for one answer of the engine
 LABEL = "org.trainyard"
 """All that we make carries labels under this name; we never touch what has none."""
+NO_GPUS = ("could not select device driver", "nvidia-container", "libnvidia", "gpu vendor", "cdi device")
 NEWER = "install Docker 20.10 or newer, and the newest docker SDK"
 
 
@@ -78,7 +80,10 @@ def _knock(seconds: float) -> None:
 
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
-    """Say what the engine's faults mean; `what` was wanted of it. Raises PipelineError for all that the SDK raises."""
+    """Say what the engine's faults mean, and those of our own disks; `what` was wanted of the engine.
+
+    Raises PipelineError for all that the SDK raises.
+    """
     import requests
 
     from docker import errors
@@ -87,8 +92,14 @@ def told(what: str) -> Iterator[None]:
         yield
     except errors.APIError as error:
         raise explain(what, error.status_code or 0, str(error.explanation or error)) from error
-    except (errors.DockerException, requests.RequestException, OSError) as error:
+    except (errors.DockerException, requests.RequestException) as error:
         raise _unreachable(what, error) from error
+    except OSError as error:
+        if error.filename is None and error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise _unreachable(what, error) from error
+        if fault := from_os_error(error):  # of a disk here
+            raise fault from error
+        raise
 
 
 def explain(what: str, status: int, said: str) -> PipelineError:
@@ -97,7 +108,7 @@ def explain(what: str, status: int, said: str) -> PipelineError:
     low = said.lower()
     if "no space left on device" in low or "disk quota exceeded" in low:
         return TryAgain(message, hint="its disk is full: `docker system df` shows with what")
-    if "could not select device driver" in low or "nvidia" in low:
+    if any(words in low for words in NO_GPUS):
         return ConfigError(
             message, hint='this engine has no GPUs: [runner] gpus = "", or install nvidia-container-toolkit'
         )

@@ -1,5 +1,6 @@
 """What the engine's faults are called, by engines that are real HTTP servers on a Unix socket."""
 
+import errno
 import json
 import os
 import socket
@@ -73,6 +74,13 @@ def engine(tmp_path, monkeypatch):
 CASES = {
     "disk full": (500, "write /var/lib/docker/tmp/x: no space left on device", TryAgain, "docker system df"),
     "no GPUs": (500, 'could not select device driver "" with capabilities: [[gpu]]', ConfigError, "gpus"),
+    "no GPUs, as newer engines say it": (
+        500,
+        "failed to discover GPU vendor from CDI: no known GPU vendor found",
+        ConfigError,
+        "gpus",
+    ),
+    "an image of NVIDIA's": (500, "pull access denied for nvcr.io/nvidia/tensorflow", TryAgain, "journalctl"),
     "refused": (403, "authorization denied by plugin", ConfigError, "ask who runs it"),
     "no image": (404, "No such image: trainyard-train:1", ConfigError, "trainyard images build"),
     "conflict": (409, "removal of container x is already in progress", TryAgain, "run the same command again"),
@@ -148,6 +156,20 @@ def test_an_engine_that_dies_over_its_answer(engine):
     with pytest.raises(TryAgain, match="worker train: no answer"), told("worker train"):
         client.api.start("x")
     client.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "kind", "words"),
+    [
+        (errno.ENOSPC, None, TryAgain, "No space left"),
+        (errno.ENOSPC, "/srv/run/outputs/x", TryAgain, "/srv/run/outputs/x: No space left"),
+        (errno.EACCES, "/srv/run/outputs/x", ConfigError, "/srv/run/outputs/x: Permission denied"),
+    ],
+)
+def test_a_fault_of_a_disk_here_is_none_of_the_engine(number, name, kind, words):
+    with pytest.raises(kind, match=words) as caught, told("worker train"):
+        raise OSError(number, os.strerror(number), name)
+    assert "ocker" not in f"{caught.value}{caught.value.hint}"
 
 
 def test_a_socket_that_is_not_ours(engine, tmp_path):
