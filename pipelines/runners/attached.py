@@ -19,7 +19,7 @@ from pipelines.runners.ending import Ending
 from pipelines.runners.guarded import REPORT_BYTES
 from pipelines.runners.output import OURS, WorkerLog
 from pipelines.runners.transport import Transport, remove
-from registry.errors import ConfigError, PipelineError, TryAgain
+from registry.errors import ConfigError, PipelineError, TryAgain, WorkerFailed
 
 CHUNK = 64 << 10
 HEADER, REPORT = 8, 2  # bytes before each piece; the number of standard error
@@ -111,11 +111,17 @@ class Attached:
     def close(self) -> None:
         """See `Link`."""
         self._hang_up()
+        over = False  # what cannot come back now stays on the engine, where the next sweep finds it
         try:
             self.transport.bring_back(lambda line: self.log.write([f"{OURS} {line}"]))
+            over = True
+        except WorkerFailed:  # it never will
+            over = True
+            raise
         finally:
             remove(self.api, [self.container], [])
-            self.transport.close()
+            if over:
+                self.transport.close()
 
     def _hang_up(self) -> None:
         """The stream, the answer that it came with, and the socket of both hold one another open."""

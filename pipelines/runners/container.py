@@ -142,6 +142,7 @@ class ContainerRunner:
                 working_dir=sandbox.JOB,
                 labels=dict(site.labels),
                 stdin_open=True,
+                use_config_proxy=False,  # ~/.docker/config.json may hold a proxy's password
                 healthcheck={"test": ["NONE"]},
                 host_config=host,
             )

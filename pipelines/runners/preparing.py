@@ -23,6 +23,10 @@ SETTINGS = {
 }
 
 
+INCOMING = ".incoming-"
+"""How the name of a folder begins into which files of a worker are being copied."""
+
+
 def prepare(job: Job, folder: Path) -> None:
     """A fresh start in a folder that may have seen an earlier try: no old result, no old inputs, empty scratch.
 
@@ -32,6 +36,8 @@ def prepare(job: Job, folder: Path) -> None:
         path = folder / each
         if each != "outputs" or path.is_symlink() or not path.is_dir():  # outputs of an earlier try may be of use
             remove(path)
+    for path in folder.glob(f"{INCOMING}*"):  # of a controller that was killed
+        remove(path)
     for each in ("outputs", "inputs", "scratch"):
         (folder / each).mkdir(parents=True, exist_ok=True)
     for name, path in job.inputs.items():

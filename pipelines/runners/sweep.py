@@ -13,13 +13,13 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipelines.docker_engine import LABEL, labels, told
 from pipelines.runners.transport import FOLDER, OURS, PORTER, RESULTS, fetch, remove
-from registry.errors import PipelineError
+from registry.errors import WorkerFailed
 from registry.files import write_new
 
 _TOKEN = re.compile(r"[0-9a-f]{16}")
@@ -45,6 +45,9 @@ class Owner:
     def sweep(self, api: Any, folder: Path, say: Callable[[str], None]) -> None:
         """Remove what dead owners of this home have left, and what anybody has left of the job in `folder`, which
         begins anew: the engine may have been away when that ended. Checkpoints that only the engine has come back first.
+
+        Files of another job stay until that begins anew, or its folder is gone: nobody else writes there. Raises
+        PipelineError when checkpoints of this one are there, and cannot come back now.
         """
         wanted = {"label": [f"{LABEL}.home={self.home}", f"{LABEL}.owner", f"{LABEL}.{FOLDER}"]}
         with told("looking for what killed runs have left"):
@@ -55,12 +58,17 @@ class Owner:
         left = [
             (each, marks)
             for each, marks in things
-            if marks[f"{LABEL}.owner"] in dead or marks[f"{LABEL}.{FOLDER}"] == str(folder)
+            if marks[f"{LABEL}.{FOLDER}"] == str(folder)
+            or (
+                marks[f"{LABEL}.owner"] in dead
+                and not (_holds_files(each) and Path(marks[f"{LABEL}.{FOLDER}"]).is_dir())
+            )
         ]
-        porters = [(each["Id"], marks) for each, marks in left if "Id" in each and PORTER.items() <= marks.items()]
-        remove(api, [each["Id"] for each, marks in left if "Id" in each and not PORTER.items() <= marks.items()], [])
+        remove(api, [each["Id"] for each, _ in left if not _holds_files(each)], [])
+        porters = [(each["Id"], marks) for each, marks in left if "Id" in each and _holds_files(each)]
         for container, marks in porters:
-            _salvage(api, container, Path(marks[f"{LABEL}.{FOLDER}"]), say)
+            if marks[f"{LABEL}.{FOLDER}"] == str(folder):
+                _salvage(api, container, folder, say)
         remove(api, [container for container, _ in porters], [each["Name"] for each, _ in left if "Name" in each])
         for path in self._owners.iterdir():
             if path.name != self.token and (lock := _locked(path)):
@@ -107,10 +115,16 @@ def _home(cache: Path) -> str:
     return hashlib.sha256(path.read_bytes() + os.fsencode(cache.resolve())).hexdigest()[:24]
 
 
+def _holds_files(each: Mapping[str, Any]) -> bool:
+    """Whether it is a volume, or the container through which its files come back."""
+    return "Name" in each or PORTER.items() <= each["Labels"].items()
+
+
 def _salvage(api: Any, container: str, folder: Path, say: Callable[[str], None]) -> None:
     """Bring checkpoints back from the volume of a killed run: the next try goes on from them."""
-    if not folder.is_dir():
-        return
     say(f"taking over what a killed run has left on the engine for {folder}")
-    with contextlib.suppress(PipelineError), told("copying files from the engine"):  # then training starts anew
-        fetch(api, container, folder, OURS | RESULTS, 0, say)
+    try:
+        with told(f"taking over files of a killed run from container {container[:12]}"):
+            fetch(api, container, folder, OURS | RESULTS, 0, say)
+    except WorkerFailed as error:
+        say(f"they cannot be used, and training starts anew: {error}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.docker_engine import labels, told
-from pipelines.runners import Job, tars
+from pipelines.runners import Job, preparing, tars
 from pipelines.runners.sandbox import JOB, bind, volume
 from registry.errors import PipelineError
 
@@ -138,7 +138,9 @@ class Copied:
 def porter(api: Any, image: str, mounts: list[dict[str, Any]], marks: Mapping[str, str]) -> str:
     """The id of a container that is never started: its files can be written and read nevertheless."""
     host = api.create_host_config(mounts=mounts, network_mode="none")
-    made = api.create_container(image, ["true"], entrypoint=[], host_config=host, labels=dict(marks) | PORTER)
+    made = api.create_container(
+        image, ["true"], entrypoint=[], host_config=host, labels=dict(marks) | PORTER, use_config_proxy=False
+    )
     return str(made["Id"])
 
 
@@ -146,11 +148,15 @@ def fetch(
     api: Any, container: str, folder: Path, leave: frozenset[str], most_mb: int, refused: Callable[[str], None]
 ) -> None:  # fmt: skip
     """Make `folder` what the job folder in a container is, save the names in `leave`; a result comes last."""
-    new = Path(tempfile.mkdtemp(prefix=".incoming-", dir=folder))
-    chunks, _ = api.get_archive(container, f"{JOB}/.")
-    with contextlib.closing(chunks):
-        tars.unpack(chunks, new, most_mb, leave, refused)
-    tars.replace(new, folder, leave, "result.json")
+    new = Path(tempfile.mkdtemp(prefix=preparing.INCOMING, dir=folder))
+    try:
+        chunks, _ = api.get_archive(container, f"{JOB}/.")
+        with contextlib.closing(chunks):
+            tars.unpack(chunks, new, most_mb, leave, refused)
+        tars.replace(new, folder, leave, "result.json")
+    except BaseException:
+        preparing.remove(new)
+        raise
 
 
 def remove(api: Any, containers: list[str], volumes: list[str]) -> None:

@@ -1,12 +1,15 @@
 """Workers in containers: the contract of all runners, files bound or copied, and what only a container promises."""
 
+import io
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -16,12 +19,12 @@ import pytest
 from runner_contract import SECRETS, TRIALS, RunnerContract, nothing, said
 
 from pipelines.config import RunnerConfig
-from pipelines.docker_engine import LABEL
-from pipelines.runners import Job, Limits, open_runner
+from pipelines.docker_engine import LABEL, labels
+from pipelines.runners import Job, Limits, open_runner, sandbox
 from pipelines.runners.container import ContainerRunner
 from pipelines.runners.probe import Probe, mount_of, nanoseconds, shows
 from pipelines.runners.sweep import Owner
-from pipelines.runners.transport import Site
+from pipelines.runners.transport import FOLDER, Site, porter
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 
 pytestmark = pytest.mark.docker
@@ -141,6 +144,8 @@ def test_a_worker_sees_nothing_but_its_job(runner, look, tmp_path, monkeypatch):
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOSTS_OWN", "s3cret-11")
+    (tmp_path / "config.json").write_text('{"proxies": {"default": {"httpProxy": "http://user:s3cret-12@proxy"}}}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     for name in ("registry", "holdout"):
         (tmp_path / name).mkdir()
     with socket.create_server(("0.0.0.0", 0)) as server:
@@ -311,6 +316,44 @@ def test_a_killed_controller_leaves_nothing_that_the_next_does_not_sweep(
             each.remove(force=True)
 
 
+def test_checkpoints_that_cannot_be_taken_over_now_stay_on_the_engine(engine, runner, tmp_path, worker_image, home):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a disk that is full")
+    folder = tmp_path / "job"
+    left_by_a_killed_run(engine, worker_image, tmp_path, folder)
+    left = of_home(engine, home)
+    folder.mkdir()
+    runner.run(trial("result", tmp_path / "other"), nothing)  # another job's: not its business
+    assert of_home(engine, home) == left
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=8", "none", folder]
+    subprocess.run(mount, check=True)
+    try:
+        with pytest.raises(TryAgain, match="No space left"):
+            sweep(engine, tmp_path, folder)
+        assert not list(folder.glob(".incoming-*"))
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    assert of_home(engine, home) == left
+    runner.run(trial("result", folder), nothing)
+    assert (folder / "checkpoints" / "state").stat().st_size == 1 << 20
+    assert of_home(engine, home) == []
+
+
+def left_by_a_killed_run(engine, image, place, folder):
+    """A volume with a checkpoint of 1 MiB, and its porter."""
+    owner = Owner(place / "cache")
+    marks = owner.labels | labels(job="trial", **{FOLDER: folder})
+    owner.close()
+    volume = engine.volumes.create(f"trainyard-{secrets.token_hex(8)}-job", labels=marks).name
+    made = porter(engine.api, image, [sandbox.volume(volume, sandbox.JOB, read_only=False)], marks)
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            entry = tarfile.TarInfo("job/checkpoints/state")
+            entry.size = 1 << 20
+            tar.addfile(entry, io.BytesIO(bytes(entry.size)))
+        engine.api.put_archive(made, "/", file.getvalue())
+
+
 def stop(line):
     if line == "waiting":
         raise LookupError
@@ -344,10 +387,12 @@ def test_a_controller_that_is_asked_to_end_leaves_nothing(engine, tmp_path, home
     assert of_home(engine, home) == []
 
 
-def sweep(engine, folder):
-    owner = Owner(folder / "cache")
-    owner.sweep(engine.api, folder, nothing)
-    owner.close()
+def sweep(engine, place, folder=None):
+    owner = Owner(place / "cache")
+    try:
+        owner.sweep(engine.api, folder or place, nothing)
+    finally:
+        owner.close()
 
 
 def start_controller(case, image, transport, folder, wrap=()):
