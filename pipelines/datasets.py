@@ -80,8 +80,6 @@ def tools(context: Context, rooms: Sequence[str] = ROOMS) -> list[str]:
 
 def _lay_out(content: Path, made: Path) -> None:
     outputs = made / "outputs"
-    if outputs.is_symlink():
-        outputs.unlink()
     outputs.mkdir(exist_ok=True)
     for each in (content / "outputs").iterdir():
         if each.is_dir():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from team import Team
 
-from pipelines import flow
+from pipelines import datasets, flow, unchanged
 from pipelines.config import Config, Repositories
 from pipelines.context import Context
 from pipelines.git_cache import Cache
@@ -154,6 +154,12 @@ OTHERS = {
 @pytest.mark.parametrize("run", OTHERS.values(), ids=OTHERS)
 def test_another_question_is_not(context, run):
     assert not known_already(context, run_folder(context, run), FILES)
+
+
+def test_other_code_of_trainyard_is_another_question(context):
+    root = Path(unchanged.__file__).parents[1]
+    assert {path.parent.name for path in root.glob("*/__init__.py")} == set(datasets.EVERY_ROOM)
+    assert datasets.tools(context) != datasets.tools(context, datasets.EVERY_ROOM)
 
 
 def test_other_files_are_another_question(context):
