@@ -1,12 +1,14 @@
 """Promotions and rollbacks of one model at once, from several processes, with a real API that follows them."""
 
+import itertools
 import subprocess
 import sys
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from faults_parts import wait_for
 from registry_faults_parts import TESTS
 
 from promotion_parts import LEFT, MODEL, House, clients  # isort: skip  (found through registry_faults_parts)
@@ -100,27 +102,41 @@ def test_a_promotion_while_the_api_starts_ends_on_the_newest_release(house):
     house.publish("dull")
     house.promote(1)
     house.stop()
-    starting = threading.Thread(target=golive.start, args=(serve_job(house.config), api_folder(house.config)))
-    starting.start()
-    release = house.promote(2, store=open_store(house.config.registry.url))
-    starting.join()
-    assert release.number == 2
-    assert house.ask(LEFT)[1]["release"] == 2
-    house.stop()
     over = threading.Event()
 
-    def promote_and_go_back():
-        while not over.is_set():
-            house.rollback(1)
-            house.rollback(2)
-
-    busy = threading.Thread(target=promote_and_go_back)
-    busy.start()
-    for _ in range(2):  # an API that starts in the midst of it
-        time.sleep(0.3)
+    def start():
         golive.start(serve_job(house.config), api_folder(house.config))
-    over.set()
-    busy.join()
+
+    def release_back_and_forth():
+        store, versions = open_store(house.config.registry.url), itertools.cycle((1, 2))
+        while not over.wait(0.01):  # many while an API starts, which takes a second
+            version, last = next(versions), releases.latest(store, MODEL).number
+            card = candidates.card_digest(store, MODEL, version, "production")
+            more = {"by": "grace", "reason": "a test", "approval": None}
+            releases.append_release(store, MODEL, version, card=card, after=last, **more)
+
+    def one_more():
+        """Wait for another release."""
+        before = releases.latest(house.store, MODEL).number
+        wait_for(lambda: busy.done() or releases.latest(house.store, MODEL).number > before)
+        assert not busy.done(), busy.result()
+
+    with ThreadPoolExecutor(2) as pool:
+        starting = pool.submit(start)
+        release = house.promote(2, store=open_store(house.config.registry.url))
+        starting.result()
+        assert release.number == 2
+        assert house.ask(LEFT)[1]["release"] == 2
+        busy = pool.submit(release_back_and_forth)
+        try:
+            for _ in range(2):
+                house.stop()
+                one_more()
+                start()  # in the midst of it
+            one_more()
+        finally:
+            over.set()
+        busy.result()
     golive.await_release(house.url, releases.latest(house.store, MODEL).number, 60)
     assert verify(house.store) == []
 
