@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from http.client import HTTPConnection, HTTPException
@@ -16,31 +16,38 @@ from urllib.parse import urlsplit
 from pipelines.checkup import PATIENCE, Check, Finding, existing, room
 from pipelines.config import Config
 from pipelines.docker_engine import address, labels, open_engine, told
+from registry.errors import PipelineError
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 
+TLS = {"DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"}
+
+
 def of_config(config: Config) -> dict[str, Check]:
     """The engine answers; when it is used, it has our images, sees our files, and has room."""
-    checks: dict[str, Check] = {"docker": partial(answers, config.runner.kind, os.environ)}
+    needed = "docker" in {config.runner.kind, config.serving.go_live}
+    checks: dict[str, Check] = {"docker": partial(answers, needed=needed)}
     if config.runner.kind == "docker":
         checks["docker files"] = partial(files, config)
-    if "docker" in {config.runner.kind, config.serving.go_live}:
+    if needed:
         checks |= {"docker images": partial(images, config), "docker disk": disk}
     return checks
 
 
-def answers(kind: str, environment: Mapping[str, str]) -> Finding:
-    """The engine answers; only the docker runner needs it."""
-    needed, engine = kind == "docker", address(environment)
+def answers(*, needed: bool) -> Finding:
+    """The engine answers; only the docker runner, and going live in docker, need it."""
+    engine, hint = address(), "start Docker, let this user into its group, or set DOCKER_HOST"
     try:
-        return Finding("ok", _ping(engine) + ("" if needed else ", though the process runner needs none"))
+        version = _ping(engine)
+        said = f"the engine at {engine} answers, API {version}"
+        return Finding("ok", said if needed else f"{said}, though [runner] and [serving] need none")
+    except PipelineError as error:
+        what, hint = str(error), error.hint
     except (OSError, HTTPException) as error:
         what = f"no engine at {engine}: {getattr(error, 'strerror', None) or error}"
-        if needed:
-            return Finding("fail", what, "start Docker, let this user into its group, or set DOCKER_HOST")
-        return Finding("ok", f"{what}; not needed for [runner] kind = {kind!r}")
+    return Finding("fail", what, hint) if needed else Finding("ok", f"{what}; not needed here")
 
 
 class _UnixConnection(HTTPConnection):
@@ -53,21 +60,25 @@ class _UnixConnection(HTTPConnection):
 
 
 def _ping(engine: str) -> str:
-    """One request, without the SDK; raises OSError or HTTPException."""
+    """The version of its API: one request, without the SDK, whose loading takes longer, save for TLS.
+
+    Raises OSError, HTTPException or PipelineError.
+    """
     where = urlsplit(engine)
     connection: HTTPConnection
     if where.scheme == "unix":
         connection = _UnixConnection(where.path)
-    elif where.scheme in {"tcp", "http"} and where.port != 2376:
-        connection = HTTPConnection(where.hostname or "", where.port or 2375, timeout=PATIENCE)
+    elif where.scheme == "tcp" and where.port and not (TLS & os.environ.keys()):
+        connection = HTTPConnection(where.hostname or "", where.port, timeout=PATIENCE)
     else:
-        raise OSError(0, "only unix:// and tcp:// without TLS are tried here")
+        with _engine() as client:
+            return str(client.api._version)  # noqa: SLF001  (what both speak)
     with closing(connection):
         connection.request("GET", "/_ping", headers={"Host": "docker"})
         answer = connection.getresponse()
         if answer.status != 200:
             raise OSError(0, f"it answers with {answer.status}")
-        return f"the engine at {engine} answers, API {answer.headers.get('Api-Version', 'unknown')}"
+        return answer.headers.get("Api-Version", "unknown")
 
 
 @contextmanager

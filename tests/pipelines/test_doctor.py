@@ -3,9 +3,11 @@ import itertools
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -333,19 +335,71 @@ class TestDocker:
             server.shutdown()
             thread.join()
 
-    def test_an_engine_that_answers(self, engine):
-        found = checkup_docker.answers("docker", {"DOCKER_HOST": engine})
+    def test_an_engine_that_answers(self, engine, monkeypatch):
+        monkeypatch.setenv("DOCKER_HOST", engine)
+        found = checkup_docker.answers(needed=True)
         assert (found.state, found.what) == ("ok", f"the engine at {engine} answers, API 1.47")
 
     @pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "ssh://host", "nonsense"])
-    def test_an_engine_that_does_not(self, host):
-        needed, unneeded = (checkup_docker.answers(kind, {"DOCKER_HOST": host}) for kind in ("docker", "process"))
+    def test_an_engine_that_does_not(self, host, monkeypatch):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        needed, unneeded = (checkup_docker.answers(needed=each) for each in (True, False))
         assert (needed.state, unneeded.state) == ("fail", "ok")
         assert "DOCKER_HOST" in needed.next
         assert "not needed" in unneeded.what
 
-    def test_a_rootless_engine_is_found(self, engine, tmp_path):
-        assert checkup_docker.answers("docker", {"XDG_RUNTIME_DIR": str(tmp_path)}).state == "ok"
+    def test_a_rootless_engine_is_found(self, engine, tmp_path, monkeypatch):
+        monkeypatch.delenv("DOCKER_HOST", raising=False)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        assert checkup_docker.answers(needed=True).state == "ok"
+
+    def test_an_engine_behind_tls_is_asked_with_our_certificate(self, tmp_path, monkeypatch):
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # the SDK would believe those instead
+            monkeypatch.delenv(name, raising=False)
+        with tls_engine(tmp_path) as port:
+            monkeypatch.setenv("DOCKER_HOST", f"tcp://localhost:{port}")
+            monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+            monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+            found = checkup_docker.answers(needed=True)
+        assert (found.state, found.what) == ("ok", f"the engine at tcp://localhost:{port} answers, API 1.41")
+
+    @pytest.mark.parametrize("section", ["runner", "serving"])
+    def test_an_engine_is_needed_by_workers_and_by_the_api(self, ask, place, monkeypatch, section):
+        monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        write(place, **{section: {"kind": "docker"} if section == "runner" else {"go_live": "docker"}})
+        _, found = ask()
+        assert found["docker"][0] == "fail"
+
+
+@contextmanager
+def tls_engine(folder):
+    """The port of an engine that lets in only who has the key in `folder`."""
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", *subject]
+    subprocess.run([*new, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)
+    (folder / "ca.pem").write_bytes((folder / "cert.pem").read_bytes())
+
+    class Engine(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "0.1"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Be silent."""
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    with ThreadingHTTPServer(("localhost", 0), Engine) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.docker
