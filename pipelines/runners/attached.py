@@ -90,7 +90,7 @@ class Attached:
         """See `Link`."""
         try:
             with told(self.name):
-                self.api.wait(self.container, timeout=WAIT_SECONDS)
+                self.api.wait(self.container, timeout=min(WAIT_SECONDS, self.api.timeout))
                 state = self.api.inspect_container(self.container)["State"]
         except PipelineError as error:
             again = "the same command goes on from the last checkpoint"

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 
 import pytest
 
-from pipelines.docker_engine import address, explain, open_engine, told
+from pipelines.docker_engine import address, explain, open_engine, security, told
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 
 
@@ -22,8 +23,8 @@ class Engine(ThreadingMixIn, UnixStreamServer):
 
     daemon_threads = True
 
-    def __init__(self, path, api="1.41", status=200, said=""):
-        self.api, self.status, self.said = api, status, said
+    def __init__(self, path, api="1.41", status=200, said="", info=None):
+        self.api, self.status, self.said, self.info = api, status, said, info
         super().__init__(str(path), Answers)
 
 
@@ -31,6 +32,8 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.endswith("/version"):
             self.answer(200, {"ApiVersion": self.server.api, "MinAPIVersion": "1.12", "Version": "0.1"})
+        elif self.path.endswith("/info") and self.server.info:
+            self.answer(200, self.server.info)
         else:
             self.answer(self.server.status, {"message": self.server.said})
 
@@ -103,6 +106,20 @@ def test_what_an_engine_answers_is_told_with_the_next_action(engine, status, sai
 
 def test_other_answers_are_the_workers_failure():
     assert type(explain("worker train", 418, "I am a teapot")) is WorkerFailed
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (["name=seccomp,profile=default", "name=selinux"], {"seccomp", "selinux"}),
+        (["name=userns", "name=rootless"], {"userns", "rootless"}),
+        (None, set()),
+    ],
+)
+def test_what_an_engine_says_of_its_security(engine, said, expected):
+    engine(info={"SecurityOptions": said})
+    with closing(open_engine()) as client:
+        assert security(client) == expected
 
 
 def test_an_engine_that_is_too_old(engine):
