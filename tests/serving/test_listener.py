@@ -217,12 +217,13 @@ def test_a_listener_that_was_killed_is_followed_by_the_next_and_models_stay_load
     first = listener()
     _, folder = api(shelf)
     assert ask(listener.url, "GET", "/health/ready")[0] == 200
+    golive.await_workers(lambda: version(folder), 1, 20)
     before = version(folder)["workers"]
     first.send_signal(signal.SIGKILL)
     first.wait()
     listener()
     assert ask(listener.url, "GET", "/health/ready")[0] == 200
-    assert version(folder)["workers"] == before
+    until(lambda: version(folder)["workers"] == before)
 
 
 @contextmanager
