@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ from registry.errors import PipelineError
 # No deadline: the machine may be busy. No memory between runs: what fails here fails everywhere.
 settings.register_profile("trainyard", deadline=None, derandomize=True, database=None)
 settings.load_profile("trainyard")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
