@@ -16,7 +16,9 @@ from registry.errors import PipelineError
 settings.register_profile("trainyard", deadline=None, derandomize=True, database=None)
 settings.load_profile("trainyard")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: children would inherit it
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # started in the background of a script: children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
