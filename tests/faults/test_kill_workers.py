@@ -155,6 +155,28 @@ def test_a_script_of_the_team_finds_what_it_had_written(team):
     assert {json.loads(path.read_bytes())["how"] for path in team.home.glob("runs/*/train/result.json")} > {"command"}
 
 
+ALTERS = """
+import os, shutil
+from pathlib import Path
+
+holdout = Path.cwd().parents[2] / "validate/outputs/data/holdout/y.npy"
+holdout.chmod(0o644)
+holdout.write_bytes(b"all right")
+shutil.copyfile({model!r}, Path(os.environ["TRAINYARD_OUTPUT"]) / "model.keras")
+"""
+
+
+def test_a_script_that_alters_the_holdout_is_measured_on_what_the_dataset_says(team):
+    model = team.home / "registry/test/digits/1/model.keras"
+    team.write("code", {"train.py": ALTERS.format(model=str(model))})
+    commit, _ = team.push("code")
+    said = team.trainyard("run", "code", code=3).stderr  # the data are others by now: the gate says no
+    assert "not as they were; it runs again" in said
+    (run,) = [each for each in team.runs("code") if commit in (each / "run.json").read_text()]
+    assert (run / "evaluate/result.json").is_file()
+    assert b"all right" not in (run / "validate/outputs/data/holdout/y.npy").read_bytes()
+
+
 CHECKPOINTS = """
 import sys
 from pathlib import Path
