@@ -22,7 +22,9 @@ MOST = 1.6
 
 def share(row: Row) -> float:
     """Which part of the promise is used up: 0 nothing, 1 all of it, more: missed."""
-    assert row.limit
+    assert row.limit is not None
+    if not row.limit:  # nothing at all is promised
+        return 0.0 if row.kept else float("inf")
     if row.better == "less":
         return max(0.0, row.judged / row.limit)
     return row.limit / row.judged if row.judged > 0 else float("inf")
