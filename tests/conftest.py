@@ -49,10 +49,26 @@ def engine():
 @pytest.fixture(scope="session")
 def worker_image(engine) -> str:
     """The ID of the worker image, with this code in it; TRAINYARD_TEST_IMAGE names another one."""
+    return _image(engine, "train", os.environ.get("TRAINYARD_TEST_IMAGE", ""))
+
+
+@pytest.fixture(scope="session")
+def serve_image(engine) -> str:
+    """The ID of the API's image, with this code in it; TRAINYARD_TEST_SERVE_IMAGE names another one."""
+    return _image(engine, "serve", os.environ.get("TRAINYARD_TEST_SERVE_IMAGE", ""))
+
+
+@pytest.fixture(scope="session")
+def without_docker():
+    """What a test says that misses a part of the engine: it is skipped, or in CI fails."""
+    return _without_docker
+
+
+def _image(engine, kind, name):
     from pipelines import images
 
     try:
-        return images.find(engine, "train", os.environ.get("TRAINYARD_TEST_IMAGE", ""))
+        return images.find(engine, kind, name)
     except PipelineError as error:
         return _without_docker(f"{error} ({error.hint})")
 

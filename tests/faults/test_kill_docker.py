@@ -16,9 +16,6 @@ from pathlib import Path
 import pytest
 from faults_parts import alive, clean_environment, follow, wait_for
 
-from pipelines import images
-from registry.errors import PipelineError
-
 pytestmark = pytest.mark.docker
 TRAINING = """
 import json, sys, time
@@ -85,16 +82,10 @@ class OwnEngine:
 
 
 @pytest.fixture(scope="module")
-def own_engine(engine, tmp_path_factory):
+def own_engine(engine, serve_image, tmp_path_factory):
     """An engine that holds the API's image; gives it and the image."""
     if os.geteuid() != 0 or not shutil.which("dockerd"):
         pytest.skip("an engine of our own needs root and dockerd")
-    try:
-        image = images.find(engine, "serve", os.environ.get("TRAINYARD_TEST_SERVE_IMAGE", ""))
-    except PipelineError as error:
-        if os.environ.get("TRAINYARD_TEST_DOCKER") == "1":
-            raise
-        pytest.skip(str(error))
     folder = Path(f"/run/trainyard-test-{os.getpid()}")  # a socket's path is short; an overlay needs a real disk
     folder.mkdir()
     data = tmp_path_factory.mktemp("engine")
@@ -102,11 +93,11 @@ def own_engine(engine, tmp_path_factory):
     own = OwnEngine(folder)
     try:
         own.start()
-        saved = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
+        saved = subprocess.Popen(["docker", "save", serve_image], stdout=subprocess.PIPE)
         subprocess.run(["docker", "-H", own.host, "load"], stdin=saved.stdout, check=True, capture_output=True)
         saved.stdout.close()
         assert saved.wait() == 0
-        yield own, image
+        yield own, serve_image
     finally:
         own.end()
         subprocess.run(["rm", "-rf", str(folder), str(data)], check=False)

@@ -42,16 +42,16 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def index(engine, train_image, tmp_path_factory):
+def index(engine, worker_image, tmp_path_factory, without_docker):
     """The address of the index and its folder."""
-    routes = engine.containers.run(train_image, ["cat", "/proc/net/route"], remove=True).decode().splitlines()
+    routes = engine.containers.run(worker_image, ["cat", "/proc/net/route"], remove=True).decode().splitlines()
     ways = [line.split()[2] for line in routes if line.split()[1] == "00000000"]
     gateway = str(ipaddress.ip_address(bytes.fromhex(ways[0])[::-1])) if ways else "192.0.2.1"
     folder = tmp_path_factory.mktemp("index")
     try:
         server = http.server.ThreadingHTTPServer((gateway, 0), functools.partial(Quiet, directory=folder))
     except OSError as error:
-        pytest.skip(f"the engine's bridge is not on this machine: {gateway}: {error}")
+        without_docker(f"the engine's bridge is not on this machine: {gateway}: {error}")
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://{gateway}:{server.server_address[1]}", folder, gateway
@@ -61,7 +61,7 @@ def index(engine, train_image, tmp_path_factory):
 
 
 @pytest.fixture
-def derive(engine, train_image, index, tmp_path, monkeypatch):
+def derive(engine, worker_image, index, tmp_path, monkeypatch):
     """Build with this text as requirements.txt; gives the image and the lines that were said."""
     url, _, gateway = index
     monkeypatch.setenv("PIP_INDEX_URL", url)
@@ -74,12 +74,12 @@ def derive(engine, train_image, index, tmp_path, monkeypatch):
         file.parent.mkdir()
         file.write_text(text)
         lines = []
-        image = images.derived(engine, train_image, file, lines.append)
+        image = images.derived(engine, worker_image, file, lines.append)
         made.add(image)
         return image, lines
 
     yield derive
-    for image in made - {train_image}:
+    for image in made - {worker_image}:
         engine.api.remove_image(image, force=True)
 
 
@@ -91,7 +91,7 @@ def run(engine, image, code):
     return done.decode()
 
 
-def test_packages_are_added_once_however_many_ask_at_once(engine, derive, train_image, index):
+def test_packages_are_added_once_however_many_ask_at_once(engine, derive, worker_image, index):
     write_wheel(index[1], "trainyard_probe", {"trainyard_probe/__init__.py": "WORD = 'added'\n", "keras/py.txt": ""})
     text = f"trainyard-probe=={VERSION}\nnumpy\ntensorflow\n"
     with ThreadPoolExecutor(2) as pool:
@@ -107,7 +107,7 @@ def test_packages_are_added_once_however_many_ask_at_once(engine, derive, train_
         word, bytecode, unchecked = run(engine, each, code).split()
         assert (word, unchecked) == ("added", "1")
         assert bytecode.startswith("/opt/trainyard/lib/")
-    there, before = (engine.api.inspect_image(each) for each in (image, train_image))
+    there, before = (engine.api.inspect_image(each) for each in (image, worker_image))
     assert there["Size"] - before["Size"] < 1e6
     assert there["Config"]["User"] == before["Config"]["User"]
     assert there["Config"]["Env"] == before["Config"]["Env"]
@@ -139,7 +139,7 @@ def test_what_is_in_the_image_keeps_its_version_and_its_bytes(engine, derive, in
         derive("trainyard-thief\n")
 
 
-def test_pips_last_lines_are_told_and_a_list_that_names_nothing_needs_no_build(derive, train_image):
+def test_pips_last_lines_are_told_and_a_list_that_names_nothing_needs_no_build(derive, worker_image):
     with pytest.raises(ConfigError, match="No matching distribution found for trainyard-no-such-package"):
         derive("trainyard-no-such-package==1\n")
-    assert derive("# nothing yet\n") == (train_image, [])
+    assert derive("# nothing yet\n") == (worker_image, [])

@@ -34,17 +34,17 @@ def run(engine, image, *command):
 
 
 @pytest.fixture(scope="module")
-def inside(engine, train_image, serve_image):
+def inside(engine, worker_image, serve_image):
     """Kind of image → what look_inside.py has found in it."""
-    kinds = {"train": train_image, "serve": serve_image}
+    kinds = {"train": worker_image, "serve": serve_image}
     return {kind: json.loads(run(engine, image, "python", "-P", "-c", LOOK)) for kind, image in kinds.items()}
 
 
 @pytest.fixture(scope="module")
-def described(engine, train_image, serve_image):
+def described(engine, worker_image, serve_image):
     """Kind of image → what the engine says of it."""
     return {
-        "train": engine.api.inspect_image(train_image),
+        "train": engine.api.inspect_image(worker_image),
         "serve": engine.api.inspect_image(serve_image),
     }
 
@@ -73,8 +73,8 @@ def test_everything_is_compiled_and_no_source_is_looked_at_for_changes(inside, k
 
 
 @both
-def test_bytecode_is_what_python_runs(engine, train_image, serve_image, kind):
-    image = train_image if kind == "train" else serve_image
+def test_bytecode_is_what_python_runs(engine, worker_image, serve_image, kind):
+    image = worker_image if kind == "train" else serve_image
     said = run(engine, image, "python", "-v", "-P", "-c", "import flask, registry.codec, training.worker")
     assert re.search(r"# code object from '?/opt/trainyard/rooms/registry/__pycache__/codec\.\S+\.pyc", said)
     assert not re.search(r"# code object from '?/\S+\.py'?$", said, flags=re.MULTILINE)
@@ -147,7 +147,7 @@ def test_workers_have_tensorflow_under_both_names_and_nothing_of_the_controller(
 
 
 @pytest.mark.tensorflow
-def test_the_heavy_packages_need_neither_a_home_nor_a_name(engine, train_image):
+def test_the_heavy_packages_need_neither_a_home_nor_a_name(engine, worker_image):
     code = """
 import getpass, os, pathlib
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GX_ANALYTICS_ENABLED="false", MPLBACKEND="Agg")
@@ -159,7 +159,7 @@ model.compile("sgd", "mse"); model.fit([[1.0, 2.0]] and __import__("numpy").ones
 import training.__main__, retraining.__main__, unit_tests.__main__, pipelines.workers.evaluate
 print("all", pathlib.Path.home())
 """
-    assert run(engine, train_image, "python", "-P", "-c", code).splitlines()[-1] == "all /tmp"
+    assert run(engine, worker_image, "python", "-P", "-c", code).splitlines()[-1] == "all /tmp"
 
 
 def test_the_api_is_complete_and_its_health_check_says_no_when_nothing_answers(engine, serve_image, described):

@@ -170,23 +170,23 @@ def test_code_that_no_image_was_built_of_is_told_with_the_command(engine, monkey
 
 
 @pytest.mark.docker
-def test_images_that_are_there_are_not_built_again(engine, train_image, serve_image):
-    marks = engine.api.inspect_image(train_image)["Config"]["Labels"]
+def test_images_that_are_there_are_not_built_again(engine, worker_image, serve_image):
+    marks = engine.api.inspect_image(worker_image)["Config"]["Labels"]
     lines = []
     made = images.build(engine, images.KINDS, marks["org.trainyard.base"], [], lines.append)
-    assert made == {"train": train_image, "serve": serve_image}
+    assert made == {"train": worker_image, "serve": serve_image}
     assert [line.rpartition(" is ")[2] for line in lines] == ["up to date"] * 2
 
 
 @pytest.mark.docker
-def test_the_command_lists_images_for_people_and_for_programs(train_image):
+def test_the_command_lists_images_for_people_and_for_programs(worker_image):
     command = [sys.executable, "-P", "-m", "pipelines", "images", "list"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     plain, as_json = (
         subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=True).stdout
         for more in ([], ["--json"])
     )
-    assert train_image in plain
-    (current,) = (each for each in json.loads(as_json) if each["id"] == train_image)
+    assert worker_image in plain
+    (current,) = (each for each in json.loads(as_json) if each["id"] == worker_image)
     assert current["current"]
     assert current["names"] == [images.own_name("train")]

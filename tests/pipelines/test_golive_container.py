@@ -15,24 +15,12 @@ import pytest
 from golive_contract import Crowd, GoLiveContract
 from promotion_parts import MODEL, House, ask
 
-from pipelines import images
 from pipelines.docker_engine import labels
 from pipelines.golive import open_golive
 from pipelines.promotion import serve_job
 from registry.errors import ConfigError, PipelineError, WorkerFailed
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.docker]
-
-
-@pytest.fixture(scope="module")
-def serve_image(engine):
-    """Of this checkout. In CI, which builds it, it must be there."""
-    try:
-        return images.find(engine, "serve")
-    except PipelineError as error:
-        if os.environ.get("TRAINYARD_TEST_DOCKER") == "1":
-            raise
-        pytest.skip(f"{error} ({error.hint})")
 
 
 @pytest.fixture(scope="module")
