@@ -47,6 +47,8 @@ class Shelf:
             found = sorted(_folders(self.folder.glob(f"{key}-*")), key=_used, reverse=True)
             for entry in found:
                 _hold(entry, run)
+            self._set_aside_abandoned()  # who finds an entry fills none, and so would not sweep
+        self._remove_what_is_set_aside()
         given = next((each for each in found if _is_as_made(each)), None)
         with self._locked():
             for entry in found:
@@ -87,9 +89,20 @@ class Shelf:
             held = [each for each in entries if self._in_use(each)]
             free = [each for each in entries if each not in held]
             old = [each for each in held[HELD:] if not any(map(_at_work, _runs(each)))]
-            abandoned = [each for each in self.folder.glob(".unfinished-*") if _abandoned(each)]
-            for entry in old + free[FREE:] + abandoned:
-                entry.rename(self.folder / f".gone-{entry.name}")
+            for entry in old + free[FREE:]:
+                self._set_aside(entry)
+            self._set_aside_abandoned()
+        self._remove_what_is_set_aside()
+
+    def _set_aside_abandoned(self) -> None:
+        for unfinished in self.folder.glob(".unfinished-*"):
+            if _abandoned(unfinished):
+                self._set_aside(unfinished)
+
+    def _set_aside(self, entry: Path) -> None:
+        entry.rename(self.folder / f".gone-{entry.name}")
+
+    def _remove_what_is_set_aside(self) -> None:
         for left in self.folder.glob(".gone-*"):
             shutil.rmtree(left, ignore_errors=True)
 

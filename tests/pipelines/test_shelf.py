@@ -139,6 +139,15 @@ def test_who_fills_it_and_is_killed_leaves_nothing_that_is_found_and_is_swept(de
     assert list(desk.shelf.folder.glob(".unfinished-*")) == []
 
 
+def test_who_finds_an_entry_sweeps_what_killed_processes_left(desk):
+    desk.get()
+    left = desk.shelf.folder / ".unfinished-key-12345678/content"
+    left.mkdir(parents=True)
+    desk.get()
+    assert desk.made == 1
+    assert [each.name for each in desk.shelf.folder.glob(".[!l]*")] == []
+
+
 def test_what_is_being_filled_is_not_swept_whatever_the_clock_says(desk):
     def fill(into):
         os.utime(into.parent, (0, 0))
