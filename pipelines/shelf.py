@@ -97,7 +97,8 @@ class Shelf:
     def _set_aside_abandoned(self) -> None:
         for unfinished in self.folder.glob(".unfinished-*"):
             if _abandoned(unfinished):
-                self._set_aside(unfinished)
+                with contextlib.suppress(FileNotFoundError):  # it was just given its name, or given up by who filled it
+                    self._set_aside(unfinished)
 
     def _set_aside(self, entry: Path) -> None:
         entry.rename(self.folder / f".gone-{entry.name}")
