@@ -89,8 +89,9 @@ class Serving:
     max_body_mb: int = 16
     max_instances: int = 256
     timeout_seconds: int = 30
-    go_live: Literal["process", "docker"] = "process"
-    """Where the API runs: a process of this machine, or a container of the Docker engine."""
+    go_live: Literal["process", "docker", "jenkins"] = "process"
+    """Where the API runs: a process of this machine, a container of the Docker engine, or wherever Jenkins' promotion job
+    starts it."""
     image: str = ""
     """Of the API's container; empty: what `trainyard images build` has made of this version of Trainyard."""
     registry_volume: str = ""
@@ -123,6 +124,36 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True)
+class JenkinsServer:
+    """The Jenkins that runs the pipelines. Its token comes from the environment: `TRAINYARD_JENKINS_TOKEN`, or `…_FILE`."""
+
+    url: str = ""
+    user: str = ""
+    """Whose API token it is."""
+    folder: str = ""
+    """Holds the jobs of this model; `a/b` is a folder in a folder; empty: the model's name."""
+    repository: str = ""
+    """Where Jenkins finds this file and the Jenkinsfiles: the URL of the pipeline's repository."""
+    branch: str = "main"
+    agent: str = ""
+    """A label; empty: any agent. All of them must see `home` and the registry."""
+    git_credentials: str = ""
+    """The id of Jenkins' credentials (user name and password) for the repositories; empty: they need none."""
+    smtp_credentials: str = ""
+    """The id of Jenkins' credentials (secret text) with the password of the mail server."""
+    schedule: str = ""
+    """When to retrain without a push, in Jenkins' cron syntax, e.g. "H 3 * * 0"."""
+    submitters: tuple[str, ...] = ()
+    """Users and groups of Jenkins who may approve a promotion there; none: everybody who may build the job."""
+    go_live: Literal["process", "docker"] = "process"
+    """Where the promotion job starts the API, with `[serving] go_live = "jenkins"`."""
+    timeout_seconds: float = 30.0
+    """For one answer of Jenkins."""
+    ca_file: str = ""
+    """Certificates of a company's own authority, beside the system's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings, with defaults filled in. Paths are absolute."""
 
@@ -137,6 +168,7 @@ class Config:
     serving: Serving = field(default_factory=Serving)
     runner: RunnerConfig = field(default_factory=RunnerConfig)
     registry: Registry = field(default_factory=Registry)
+    jenkins: JenkinsServer = field(default_factory=JenkinsServer)
     home: str = ".trainyard"
     """Runs, caches, outbox, logs and the registry's default place; relative to the file."""
 

@@ -47,12 +47,13 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "runner.disk_mb": (0, 10**8),
     "runner.cpus": (0, 4096),
     "runner.pids": (16, 4 * 10**6),
+    "jenkins.timeout_seconds": (0.1, 600),
 }
 NOT_SETTINGS = {"file"}
 PLACES = {"host", "port", "go_live", "registry_volume"}
 # For https a user name may be a token; for ssh it is the name of an account.
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
-SECRETS = ("APPROVAL_SECRET", "SMTP_PASSWORD")
+SECRETS = ("APPROVAL_SECRET", "SMTP_PASSWORD", "JENKINS_TOKEN", "JENKINS_NOTIFY_TOKEN")
 
 
 def find_config(given: str | None, environment: Mapping[str, str]) -> Path:
@@ -237,6 +238,12 @@ def _cross_checks(config: Config) -> list[str]:
         for name in ("code", "dataset", "tests")
         if SECRET_IN_URL.search(getattr(config.repositories, name))
     ]
+    faults += [
+        f"jenkins.{name}: holds a user name or a password; name Jenkins' credentials in jenkins.git_credentials, and put "
+        "your API token into TRAINYARD_JENKINS_TOKEN"
+        for name in ("url", "repository")
+        if SECRET_IN_URL.search(getattr(config.jenkins, name))
+    ]
     if config.mail.security == "none" and config.mail.host not in {"", "localhost", "127.0.0.1", "::1"}:
         faults.append('mail.security: "none" is for a server on this machine only')
     return faults
@@ -257,13 +264,16 @@ def _absolute(config: Config, path: Path) -> Config:
         else str((folder / getattr(config.repositories, name)).resolve())
         for name in ("code", "dataset", "tests")
     }
-    mail = config.mail
+    mail, server = config.mail, config.jenkins
     if mail.ca_file:
         mail = dataclasses.replace(mail, ca_file=str((folder / Path(mail.ca_file).expanduser()).resolve()))
+    if server.ca_file:
+        server = dataclasses.replace(server, ca_file=str((folder / Path(server.ca_file).expanduser()).resolve()))
     return dataclasses.replace(
         config,
         home=home,
         mail=mail,
+        jenkins=server,
         file=str(path),
         registry=dataclasses.replace(config.registry, url=url),
         repositories=dataclasses.replace(config.repositories, **places),
