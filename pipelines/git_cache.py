@@ -21,6 +21,7 @@ from registry.files import TMP
 T = TypeVar("T")
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
 AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.attributesFile=/dev/null")
+ON_ALL_CORES = ("-c", "checkout.workers=0", "-c", "checkout.thresholdForParallelism=1000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Cache:
             index = {"GIT_INDEX_FILE": str(tmp.absolute() / "index")}
             tree = tmp / "tree"
             tree.mkdir()
-            base = [*AS_COMMITTED, "-c", "core.symlinks=false", "-c", "core.bare=false"]
+            base = [*AS_COMMITTED, *ON_ALL_CORES, "-c", "core.symlinks=false", "-c", "core.bare=false"]
             base += ["--git-dir", str(repository.absolute()), "--work-tree", str(tree.absolute())]
             ask([*base, "read-tree", commit], extra=index, cwd=tree)
             ask([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree)
