@@ -70,8 +70,8 @@ class Shelf:
         try:
             (unfinished / "content").mkdir()
             fill(unfinished / "content")
-            _protect(unfinished / "content")
-            (unfinished / "state.json").write_text(json.dumps(_state(unfinished / "content")), encoding="ascii")
+            state = _state(unfinished / "content", protect=True)
+            (unfinished / "state.json").write_text(json.dumps(state), encoding="ascii")
             _hold(unfinished, run)
             unfinished.rename(entry)
         except BaseException:
@@ -212,29 +212,25 @@ def _kept_state(entry: Path) -> object:
         return None
 
 
-def _state(folder: Path) -> dict[str, str] | None:
+def _state(folder: Path, *, protect: bool = False) -> dict[str, str] | None:
     """What must not have changed: the boot, and all names, inodes, sizes and times of change below `folder`.
 
-    None when it is gone, wholly or just now in part.
+    With `protect` nobody writes to these files by mistake from now on; folders stay writable, so that `rm -r` is enough
+    to remove them. None when the folder is gone, wholly or just now in part.
     """
     digest = hashlib.sha256()
     try:
         for name, status in _walk(folder):
-            said = f"{name}\0{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
+            mode = status.st_mode
+            if protect and mode & 0o222 and stat.S_ISREG(mode):  # of a link, what it leads to would change
+                mode &= ~0o7222
+                os.chmod(f"{folder}/{name}", stat.S_IMODE(mode))
+            said = f"{name}\0{status.st_ino} {status.st_size} {status.st_mtime_ns} {mode}\n"
             digest.update(said.encode(errors="surrogateescape"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     boot = BOOT.read_text(encoding="ascii").strip() if BOOT.exists() else ""
     return {"boot": boot, "files": digest.hexdigest()}
-
-
-def _protect(folder: Path) -> None:
-    """Nobody writes to these files by mistake; folders stay writable, so that `rm -r` is enough to remove them."""
-    for name, status in _walk(folder):
-        if (
-            stat.S_ISREG(status.st_mode) and status.st_mode & 0o222
-        ):  # of a link, the mode of what it leads to would change
-            os.chmod(f"{folder}/{name}", status.st_mode & 0o555)
 
 
 def _walk(folder: Path, inside: str = "") -> Iterator[tuple[str, os.stat_result]]:
