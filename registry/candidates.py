@@ -227,7 +227,7 @@ def store_all(store: Store, folder: str, files: Mapping[str, tuple[Path, str]]) 
 
 
 def _at_once(files: int) -> int:
-    return max(1, min(files, 2 * (os.cpu_count() or 1)))
+    return max(1, min(files, 3 * (os.cpu_count() or 1)))
 
 
 def altered(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Path, str]] | None = None) -> list[str]:

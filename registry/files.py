@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
+import io
+import mmap
 import os
 import stat
 import tempfile
@@ -25,6 +28,29 @@ def sha256_file(path: Path) -> str:
     """The SHA-256 of the file at `path` as 64 hexadecimal digits; raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_hashed(source: io.FileIO | io.BytesIO, target: io.FileIO) -> str:
+    """Write the rest of `source` to `target`; the SHA-256 of what was written, also when the source changes meanwhile.
+
+    More than a chunk goes straight to the disk where the file system can: it is written while we hash, fsync has little
+    left to wait for, and models crowd nothing out of the page cache.
+    """
+    digest = hashlib.sha256()
+    buffer = memoryview(mmap.mmap(-1, CHUNK))  # begins at a page, as O_DIRECT wants it
+    while size := source.readinto(buffer):
+        if size == CHUNK:
+            _set_direct(target, on=True)
+        digest.update(buffer[:size])
+        rest = buffer[:size]
+        while rest:
+            try:
+                rest = rest[target.write(rest) :]
+            except OSError as error:
+                # The end of a file is seldom a whole block, and not every file system can.
+                if error.errno != errno.EINVAL or not _set_direct(target, on=False):
+                    raise
+    return digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
@@ -66,6 +92,18 @@ def sweep(folder: Path) -> None:
                     path.unlink()
             finally:
                 os.close(fd)
+
+
+def _set_direct(file: io.FileIO, *, on: bool) -> bool:
+    """Have what is written to `file` go past the page cache, or not; whether that is a change."""
+    flags = fcntl.fcntl(file, fcntl.F_GETFL)
+    if bool(flags & os.O_DIRECT) == on:
+        return False
+    try:
+        fcntl.fcntl(file, fcntl.F_SETFL, flags ^ os.O_DIRECT)
+    except OSError:  # not on this file system
+        return False
+    return True
 
 
 def _write(path: Path, data: bytes, publish: Callable[[str, Path], None], mode: int = 0o644) -> None:

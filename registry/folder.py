@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import os
 import tempfile
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
-from registry.files import CHUNK, sha256_bytes, sha256_file, sync_folder
+from registry.files import CHUNK, copy_hashed, sha256_bytes, sha256_file, sync_folder
 from registry.stores import check_name
 
 PARTS = (".store", "test", "production")  # where one of these folders stands, there is a registry
@@ -182,16 +181,13 @@ class FolderStore:
         """A hidden file with all of `data`, safe on disk; it is unlinked at the end."""
         fd, name = tempfile.mkstemp(dir=self._unfinished)
         try:
-            digest = hashlib.sha256()
             with (
                 os.fdopen(fd, "wb", buffering=0) as file,
                 io.BytesIO(data) if isinstance(data, bytes) else data.open("rb", buffering=0) as source,
             ):
-                while chunk := source.read(CHUNK):
-                    digest.update(chunk)
-                    _write_all(file, chunk)
+                found = copy_hashed(source, file)
                 if sha256:
-                    _check(digest.hexdigest(), sha256, data)
+                    _check(found, sha256, data)
                 os.fchmod(fd, 0o444)  # not to be altered by accident; other users may read it
                 os.fsync(fd)
                 self._sweep(os.fstat(fd).st_mtime)
@@ -277,12 +273,6 @@ def _read_all(fd: int) -> bytes:
     while len(data) != size and (more := os.read(fd, CHUNK)):
         data += more
     return data
-
-
-def _write_all(file: io.FileIO, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _check(found: str, wanted: str, data: bytes | Path) -> None:

@@ -1,6 +1,8 @@
 """What a folder on a real disk must do beyond the contract: keep bytes once, survive rot, kills and full disks."""
 
 import errno
+import fcntl
+import io
 import os
 import shutil
 import stat
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from registry.errors import ConfigError, TryAgain
+from registry.files import CHUNK, copy_hashed
 from registry.folder import ABANDONED
 from registry.stores import open_store
 
@@ -48,6 +51,58 @@ def test_equal_bytes_are_stored_once(store, root, tmp_path):
         store.create(name, tmp_path / "source", ONE)
     assert len({(root / name).stat().st_ino for name in ("a/1", "a/2", "b/3")}) == 1
     assert (tmp_path / "source").stat().st_nlink == 1  # the source stays the caller's own
+
+
+@pytest.mark.parametrize("size", [CHUNK - 1, CHUNK, CHUNK + 1, CHUNK + 512, 2 * CHUNK + 4096, 3 * CHUNK])
+def test_large_files_are_stored_whole_whatever_their_size(store, tmp_path, size):
+    data = os.urandom(size)
+    (tmp_path / "source").write_bytes(data)
+    store.create("a/b", tmp_path / "source", sha256(data).hexdigest())
+    store.create("a/c", data)
+    assert store.get("a/b") == store.get("a/c") == data
+
+
+def test_a_file_system_that_writes_only_through_its_cache_will_do(tmp_path):
+    """It may say so at once, or when it is written to: then what was not written yet is written as usual."""
+    data, said = os.urandom(2 * CHUNK + 5), []
+
+    class Picky(io.FileIO):
+        def write(self, part):
+            if fcntl.fcntl(self, fcntl.F_GETFL) & os.O_DIRECT:
+                said.append(len(part))
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return super().write(part)
+
+    with Picky(tmp_path / "copy", "wb") as file:
+        assert copy_hashed(io.BytesIO(data), file) == sha256(data).hexdigest()
+    assert (tmp_path / "copy").read_bytes() == data
+    assert said == [CHUNK, CHUNK]
+
+
+def test_an_error_in_writing_is_not_taken_for_that(tmp_path):
+    class Broken(io.FileIO):
+        def write(self, part):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    with Broken(tmp_path / "copy", "wb") as file, pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        copy_hashed(io.BytesIO(bytes(CHUNK)), file)
+
+
+def test_what_is_written_is_hashed_though_the_source_changes_meanwhile(tmp_path):
+    """Its first bytes are read, then all of it is changed: the record would name bytes that nobody has stored."""
+    old, new = b"1" * 2 * CHUNK, b"2" * 2 * CHUNK
+
+    class Changing(io.BytesIO):
+        def readinto(self, buffer):
+            size = super().readinto(buffer)
+            self.getbuffer()[:] = new
+            return size
+
+    with (tmp_path / "copy").open("wb", buffering=0) as file:
+        found = copy_hashed(Changing(old), file)
+    stored = (tmp_path / "copy").read_bytes()
+    assert found == sha256(stored).hexdigest()
+    assert stored == old[:CHUNK] + new[CHUNK:]
 
 
 def test_rotten_bytes_are_not_spread(store, root, tmp_path):
