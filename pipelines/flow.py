@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.context import Context
 from pipelines.runs import RunFolder, StepRecord, Stopwatch
 from pipelines.shelf import as_made
-from registry.errors import ConfigError, PipelineError, Rejected, from_os_error
+from registry.errors import ConfigError, PipelineError, Rejected, TryAgain, from_os_error
 from registry.nouns import Trigger, utc_now
 from training.spec import SPLITS
 from training.worker import one_line
@@ -91,11 +91,27 @@ def execute(context: Context, folder: RunFolder) -> StepRecord:
 
 def decided(folder: RunFolder) -> StepRecord | None:
     """The record that decided a finished run; None when steps are still to be done."""
-    *steps, notify = FLOWS[folder.run.trigger]
-    records, told = folder.records(steps), folder.record(notify)
-    if not records or not records[-1].final or not told or not told.final:
+    told = folder.record("notify")
+    return settled(folder) if told and told.final else None
+
+
+def settled(folder: RunFolder) -> StepRecord | None:
+    """As `decided`, whether the mail about it was written or not."""
+    *steps, _notify = FLOWS[folder.run.trigger]
+    records = folder.records(steps)
+    if not records or not records[-1].final:
         return None
     return records[-1] if records[-1].outcome != "done" or records[-1].step == steps[-1] else None
+
+
+def stopped(folder: RunFolder, why: str) -> None:
+    """Record that the run was stopped from outside, for the mail; the next try goes on where it was."""
+    if settled(folder) is None:
+        step = next(
+            each for each in FLOWS[folder.run.trigger] if not (record := folder.record(each)) or not record.final
+        )
+        hint = "start it again: it goes on from here"
+        folder.keep(StepRecord(step, "failed", one_line(why), utc_now(), 0.0, hint, TryAgain.exit_code))
 
 
 def _notify(context: Context, folder: RunFolder) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from registry import codec
 from registry.errors import ConfigError, TryAgain
@@ -116,16 +116,16 @@ class RunFolder:
         (self.root / "steps" / f"{step}.json").unlink(missing_ok=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """One process at a time; a second one gets TryAgain. The kernel lets go when the holder dies."""
+    def locked(self, patience: float = 0.0) -> Iterator[None]:
+        """One process at a time; a second one gets TryAgain after `patience` seconds. The kernel lets go when the holder
+        dies."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise TryAgain(
-                    f"run {self.root.name} is already at work in another process", hint="let it finish"
-                ) from None
+            until = time.monotonic() + patience
+            while not _take(lock):
+                if time.monotonic() >= until:
+                    raise TryAgain(f"run {self.root.name} is already at work in another process", hint="let it finish")
+                time.sleep(0.1)
             self._sweep()
             yield
 
@@ -135,6 +135,14 @@ class RunFolder:
             sweep(folder)
         for half in self.sources.glob(f"{TMP}*"):  # a checkout
             shutil.rmtree(half, ignore_errors=True)
+
+
+def _take(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Stopwatch:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 # Everything else stays here: passwords, cloud credentials, tokens and cookies of the build server.
 PASSED = re.compile(
@@ -14,8 +16,17 @@ PASSED = re.compile(
 NOT_PASSED = re.compile(r"TF_(VAR|TOKEN|HTTP|CLI|CLOUD)_\w+|\w*(SECRET|PASSW|TOKEN|CREDENTIAL)\w*", re.IGNORECASE)
 
 
+OURS = str(Path(__file__).parents[1])
+
+
 def allowed(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a process needs on this machine and that hold no secret."""
-    return {
+    """The variables that a process needs on this machine and that hold no secret.
+
+    `PYTHONPATH` is one when we ourselves were found by it: then it names our folder, and nothing else.
+    """
+    passed = {
         name: value for name, value in environment.items() if PASSED.fullmatch(name) and not NOT_PASSED.fullmatch(name)
     }
+    if OURS in environment.get("PYTHONPATH", "").split(os.pathsep):
+        passed["PYTHONPATH"] = OURS
+    return passed

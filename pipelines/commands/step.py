@@ -1,49 +1,95 @@
-"""`trainyard step NAME --run DIR`: one step of a run, in a folder that the caller chose. This is what a Jenkins stage calls."""
+"""`trainyard step NAME`: one step of a run. This is what a Jenkins stage calls."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from pipelines import flow
+from pipelines.build_folder import BuildFolder, check_home
 from pipelines.config import Config
 from pipelines.context import Context
 from pipelines.progress import open_progress
-from pipelines.runs import RunFolder
+from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.resolve import Request, resolve
 from registry import codec
-from registry.errors import ConfigError
+from registry.errors import ConfigError, PipelineError
+
+PATIENCE = 60.0  # seconds for a controller that was stopped to end its worker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     parser.add_argument("name", choices=flow.STEPS, help="the step")
-    parser.add_argument("--run", required=True, metavar="DIR", type=Path, help="the run's folder; `resolve` makes it")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--run", metavar="DIR", type=Path, help="the run's folder; `resolve` makes it")
+    where.add_argument(
+        "--build", metavar="DIR", type=Path, help="a CI server's folder for this build; it leads to the run"
+    )
     parser.add_argument("--trigger", choices=tuple(flow.FLOWS), help="for resolve: which repository was pushed to")
     parser.add_argument("--commit", default="", help="for resolve: the pushed commit")
     parser.add_argument("--force", action="store_true", help="for resolve: run although nothing is new")
     parser.add_argument("--reason", default="", help="for resolve: why, for the mail and the record")
+    parser.add_argument("--stopped", metavar="WHY", default="", help="for notify: somebody has stopped the run")
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Perform the step; raises what the step raises, so the exit code is the step's."""
     context = Context(config, open_progress())
+    if args.build:
+        check_home(config)
+    build = BuildFolder(args.build) if args.build else None
     if args.name == "resolve":
-        if not args.trigger:
-            raise ConfigError("step resolve needs --trigger code, dataset or tests")
-        commits = {args.trigger: args.commit} if args.commit else {}
-        folder = resolve(context, Request(args.trigger, commits, args.force, args.reason), args.run)
-        record = folder.record("resolve")
+        folder = _resolve(context, args, build)
+        record = (flow.settled(folder) if build else None) or folder.record("resolve")
     else:
-        folder = RunFolder(args.run)
+        folder = build.run if build else RunFolder(args.run)
         assert folder.run  # raises for a folder that holds none, before anything is written there
-        with folder.locked():
-            context.progress.start(f"run {folder.run.id}", [args.name])
-            try:
-                record = flow.perform(context, folder, args.name)
-            finally:
-                context.progress.stop()
+        record = _perform(context, folder, args, build)
     if args.json and record:
         print(json.dumps({"run": folder.run.id, **json.loads(codec.to_json(record))}))
     return record.exit_code if record else 0
+
+
+def _resolve(context: Context, args: argparse.Namespace, build: BuildFolder | None) -> RunFolder:
+    if not args.trigger:
+        raise ConfigError("step resolve needs --trigger code, dataset or tests")
+    commits = {args.trigger: args.commit} if args.commit else {}
+    if build:
+        build.clear()  # first: a build that fails here must not be told in the words of the one before
+    folder = resolve(context, Request(args.trigger, commits, args.force, args.reason), args.run)
+    if build:
+        build.start(folder)
+        _tell(context, build)
+        if ended := flow.settled(folder):
+            print(f"nothing new: run {folder.run.id} has ended ({ended.note})", file=sys.stderr)
+    return folder
+
+
+def _perform(
+    context: Context, folder: RunFolder, args: argparse.Namespace, build: BuildFolder | None
+) -> StepRecord | None:
+    try:
+        with folder.locked(PATIENCE if args.stopped else 0.0):
+            if args.stopped:
+                flow.stopped(folder, args.stopped)
+            context.progress.start(f"run {folder.run.id}", [args.name])
+            try:
+                return flow.perform(context, folder, args.name)
+            finally:
+                context.progress.stop()
+    finally:
+        if build:
+            _tell(context, build, report=args.name == "notify")
+
+
+def _tell(context: Context, build: BuildFolder, *, report: bool = False) -> None:
+    """What the server cannot be told changes no verdict."""
+    try:
+        build.tell(context)
+        if report:
+            build.take_report()
+    except (PipelineError, OSError) as error:
+        print(f"{build.root}: {error}", file=sys.stderr)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pipelines import git
+from pipelines import flow, git
 from pipelines.config_file import outcome_settings
 from pipelines.context import Context
 from pipelines.runs import RunFolder, StepRecord, Stopwatch
@@ -38,7 +40,7 @@ def resolve(context: Context, request: Request, root: Path | None = None) -> Run
         _must_be_asked_for(folder, request)
         run = folder.run
     else:
-        run = _run(context, request)
+        run = _run(context, request, elsewhere=root is not None)
         folder = RunFolder(root or context.config.runs / run.id)
         with contextlib.suppress(FileExistsError):
             codec.save_new(run, folder.root / "run.json")
@@ -65,7 +67,7 @@ def main(_context: Context, folder: RunFolder) -> str:
     return f"run {folder.run.id}"
 
 
-def _run(context: Context, request: Request) -> Run:
+def _run(context: Context, request: Request, *, elsewhere: bool) -> Run:
     model = context.config.model
     release = releases.live(context.store, model)
     parent = release.version if release else None
@@ -77,9 +79,10 @@ def _run(context: Context, request: Request) -> Run:
     config = _digest(outcome_settings(context.config))
     went_in = [model, request.trigger, sources.code, sources.dataset, sources.tests, config, parent]
     went_in += [newest] if request.trigger == "tests" else []
-    went_in += [os.urandom(16).hex()] if request.forced else []
+    if request.forced:
+        went_in.append(os.urandom(16).hex() if elsewhere else _next(context, went_in))
     return Run(
-        id=_digest(went_in)[:12],
+        id=_id(went_in),
         model=model,
         trigger=request.trigger,
         sources=sources,
@@ -112,6 +115,23 @@ def _heads(context: Context, given: Mapping[str, str]) -> dict[str, str]:
         return given.get(name) or git.head(context.url(name), branch, name)
 
     return dict(zip(names, git.at_once(head, names), strict=True))
+
+
+def _next(context: Context, went_in: list[Any]) -> int:
+    """Which of the forced runs of the same this one is: the last one when that was stopped halfway, else a new one."""
+    for number in itertools.count(1):
+        run = _id([*went_in, number])
+        folder = RunFolder(context.config.runs / run)
+        if (folder.root / "run.json").exists():
+            if flow.settled(folder) is None:
+                break
+        elif candidates.find_run(context.store, context.config.model, run) is None:  # else somebody has made room
+            break
+    return number
+
+
+def _id(went_in: list[Any]) -> str:
+    return _digest(went_in)[:12]
 
 
 def _digest(value: object) -> str:

@@ -1,0 +1,173 @@
+"""The steps as a CI server calls them: a folder for each build, that leads to the run and tells what came of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from team import clean_environment
+
+from pipelines.flow import FLOWS
+
+
+class Build:
+    """One build after the other in the same workspace."""
+
+    def __init__(self, team):
+        self.team, self.root = team, team.folder / "workspace" / "build"
+
+    def step(self, name, *more, code=0, env=None):
+        return self.team.trainyard("step", name, "--build", str(self.root), *more, code=code, env=env)
+
+    def resolve(self, *more, code=0, env=None):
+        return self.step("resolve", "--trigger", "code", *more, code=code, env=env)
+
+    @property
+    def run(self):
+        return (self.root / "run").resolve()
+
+    def text(self, name):
+        return (self.root / name).read_text(encoding="utf-8")
+
+    @property
+    def decided(self):
+        return (self.root / "decided").exists()
+
+
+@pytest.fixture
+def build(new_team):
+    return Build(new_team)
+
+
+@pytest.fixture
+def broken(build):
+    """A build whose dataset has a picture that is none."""
+    build.team.write("dataset", {"1/broken.png": b"no picture"})
+    build.team.push("dataset")
+    return build
+
+
+def test_a_build_tells_model_version_commits_and_accuracy_and_the_next_one_finds_nothing_new(build):
+    build.resolve()
+    assert build.run.parent == build.team.home / "runs"
+    for step in FLOWS["code"][1:-1]:
+        assert not build.decided
+        build.step(step)
+    assert build.decided
+    build.step("notify")
+    (card,) = build.team.cards()
+    accuracy = f"{card['evaluation']['candidate']['values']['accuracy']:.4g}"
+    assert build.text("name.txt") == f"digits 1 {accuracy}\n"
+    about, commits, last = build.text("description.txt").splitlines()
+    assert about == f"digits version 1, accuracy {accuracy}"
+    assert all(f"{name} {sha[:7]}" in commits for name, sha in card["sources"].items())
+    assert last.startswith("accept: ")
+    assert (build.root / "report" / "run.json").read_bytes() == (build.run / "run.json").read_bytes()
+    assert not any(path.is_symlink() for path in (build.root / "report").rglob("*"))
+    assert "nothing new" in build.resolve().stderr
+    assert build.decided
+    assert not (build.root / "report").exists(), "of the build before"
+    build.step("notify")
+    assert len(build.team.mails()) == 1
+
+
+def test_a_build_that_failed_says_why_and_the_next_one_goes_on_with_its_run(broken):
+    broken.resolve()
+    broken.step("fetch")
+    broken.step("validate", code=2)
+    assert "broken.png" in broken.text("description.txt")
+    assert not broken.decided
+    first = broken.run
+    broken.step("notify")
+    broken.resolve()
+    assert broken.run == first
+    assert "done before" in broken.step("fetch").stderr
+
+
+def test_a_no_is_a_no_in_every_build_of_the_same_sources(build):
+    build.team.config.write_text(
+        build.team.config.read_text(encoding="utf-8").replace("[gate]", "[gate]\nmin_samples = 9999"), encoding="utf-8"
+    )
+    build.resolve()
+    for step in FLOWS["code"][1:]:
+        if step == "gate":
+            break
+        build.step(step)
+    build.step("gate", code=3)
+    assert build.decided
+    assert "9999" in build.text("description.txt")
+    assert "nothing new" in build.resolve(code=3).stderr
+    assert build.decided
+
+
+def test_a_stopped_build_is_mailed_each_time_and_goes_on_where_it_was(build):
+    build.resolve()
+    build.step("fetch")
+    build.step("validate")
+    for number in (1, 2):
+        build.step("notify", "--stopped", f"aborted by alice, http://jenkins/job/7{number}/")
+        assert len(build.team.mails()) == number
+    mail = build.team.mails()[-1]
+    assert "failed in train" in mail["Subject"]
+    assert "aborted by alice, http://jenkins/job/72/" in mail.get_body(("plain",)).get_content()
+    assert "aborted by alice" in build.text("description.txt")
+    run = build.run
+    build.resolve()
+    assert build.run == run
+    assert "done before" in build.step("validate").stderr
+
+
+def test_the_mail_about_a_stopped_build_waits_for_the_step_to_end(build):
+    build.resolve()
+    build.step("fetch")
+    build.step("validate")
+    command = [sys.executable, "-P", "-m", "pipelines", "step", "train", "--build", build.root, "--config"]
+    train = subprocess.Popen(
+        [*command, build.team.config], env=clean_environment(), stderr=subprocess.PIPE, text=True, cwd=build.team.folder
+    )
+    while "epoch" not in train.stderr.readline():
+        assert train.poll() is None
+    notify = [*command[:5], "notify", *command[6:], build.team.config, "--stopped", "aborted"]
+    told = subprocess.Popen(notify, env=clean_environment(), stderr=subprocess.PIPE, text=True, cwd=build.team.folder)
+    time.sleep(0.5)
+    assert told.poll() is None, "it did not wait"
+    train.send_signal(signal.SIGTERM)
+    train.communicate(timeout=60)
+    told.communicate(timeout=60)
+    assert told.returncode == 0
+    assert "failed in train" in build.team.mails()[-1]["Subject"]
+
+
+def test_a_forced_build_that_is_started_again_goes_on_with_its_run(broken):
+    broken.resolve("--force")
+    first = broken.run
+    broken.step("fetch")
+    broken.resolve("--force")
+    assert broken.run == first
+    broken.resolve()
+    assert broken.run != first
+    record = {"schema": 1, "step": "fetch", "outcome": "enough", "note": "", "started_at": "", "seconds": 0.0}
+    (first / "steps" / "fetch.json").write_text(json.dumps(record), encoding="utf-8")
+    broken.resolve("--force")
+    assert broken.run != first, "it has ended"
+
+
+def test_a_home_in_the_workspace_of_one_job_is_refused(build):
+    said = build.resolve(code=2, env={"WORKSPACE": str(build.team.folder)}).stderr
+    assert "the model's other jobs would not see it" in said
+    assert "/var/lib/trainyard/digits" in said
+    build.resolve(env={"WORKSPACE": str(build.team.folder / "workspace")})
+
+
+def test_a_build_that_leads_to_no_run_says_what_to_do(build):
+    assert "from its first stage" in build.step("fetch", code=2).stderr
+    build.resolve()
+    build.step("fetch")
+    failed = build.resolve("--commit", "0" * 40, code=0)  # any commit may be asked for; fetch tells that there is none
+    assert failed.returncode == 0
+    build.step("fetch", code=2)
+    assert "000000" in build.text("description.txt")
