@@ -11,11 +11,12 @@ import keras
 
 from registry.errors import WorkerFailed
 from registry.nouns import DIRECTION
-from training.checkpoints import Best, Checkpoints, History, Progress, RoundHistory, restore, variables
+from training.checkpoints import Checkpoints, restore, variables
 from training.contract import Contract, blame, build, registered
 from training.feed import Order
 from training.fit import Data, Diverged, Goal, Keeper, Round, fit
 from training.goal import best_index, reached
+from training.history import Best, History, Progress, RoundHistory
 from training.model_file import check_saveable
 from training.signature import Wiring, wire
 from training.worker import tell

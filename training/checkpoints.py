@@ -10,70 +10,16 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from registry import codec
 from registry.errors import Corrupt
 from registry.nouns import utc_now
-
-How = Literal["trained", "fine-tuned"]
-PROGRESS = "progress.json"
-
-
-@dataclass(frozen=True, slots=True)
-class RoundHistory:
-    """One attempt: what Keras reported for each epoch, with `value` (the gate's metric on the validation split) and
-    `seconds`."""
-
-    how: How
-    attempt: int
-    parameters: int = 0
-    epochs: tuple[dict[str, float], ...] = ()
-    finished: bool = False
-    failed: str = ""
-    """Why it ended without a result, when the training could go on without it."""
-
-    @property
-    def values(self) -> list[float]:
-        """The gate's metric by epoch."""
-        return [each["value"] for each in self.epochs]
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """All attempts of one training, in order; `history.json`."""
-
-    metric: str
-    threshold: float
-    seed: int
-    rounds: tuple[RoundHistory, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The best weights of all rounds."""
-
-    round: int
-    epoch: int
-    value: float
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the training has come. The last round of `history` is under way unless it is finished."""
-
-    job: str
-    """SHA-256 of the job."""
-    history: History
-    state: str = ""
-    """The file with the last round's variables after its last epoch."""
-    best: Best | None = None
-    at: str = field(default_factory=utc_now)
+from training.history import PROGRESS, Progress
 
 
 class Checkpoints:

@@ -14,12 +14,12 @@ from registry import codec
 from registry.errors import ConfigError
 from registry.files import sha256_file
 from registry.nouns import TrainJob, TrainResult
-from training.checkpoints import History
 from training.contract import registered
 from training.curves import draw_curves
 from training.export import export
 from training.feed import Samples
 from training.goal import measure, reached
+from training.history import HISTORY, History
 from training.model_file import scan_model_file
 from training.signature import Wiring
 from training.spec import DataSpec
@@ -100,7 +100,7 @@ def _keep(trained: Trained, outputs: Path) -> Callable[[], None]:
         else:
             trained.wiring.model.save(outputs / KERAS_FILE)
             scan_model_file(outputs / KERAS_FILE, registered())
-        codec.save(trained.history, outputs / "history.json")
+        codec.save(trained.history, outputs / HISTORY)
         if trained.history.rounds:
             draw_curves(trained.history, outputs / "curves.png")
 

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from registry.errors import WorkerFailed
-from training.checkpoints import How, RoundHistory
 from training.contract import Contract, blame
 from training.feed import Order, Samples, training_batches, validation_batches
 from training.goal import best_index, from_logs, measure
+from training.history import How, RoundHistory
 from training.signature import Wiring, answers
 from training.spec import DataSpec
 from training.worker import tell

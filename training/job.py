@@ -74,9 +74,9 @@ def train_by_command(
     scan_model_file(file)  # before TensorFlow is imported: a wrong file is told at once
     import_tensorflow()
 
-    from training.checkpoints import History
     from training.feed import open_samples
     from training.finish import Trained, finish
+    from training.history import History
     from training.signature import wire
 
     be_repeatable(job.seed)

@@ -11,7 +11,7 @@ from training_parts import CNN, QUICK, make_job, pictures, run_jobs, shop
 from registry import codec
 from registry.errors import Corrupt
 from registry.nouns import Signature, TensorSpec
-from training.checkpoints import History
+from training.history import History
 
 pytestmark = pytest.mark.tensorflow
 

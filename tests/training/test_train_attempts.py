@@ -11,7 +11,8 @@ from training_parts import CNN, QUICK, make_job, run_jobs, start_worker
 
 from registry import codec
 from serving.engines import cast_inputs, load_engine
-from training.checkpoints import Checkpoints, History
+from training.checkpoints import Checkpoints
+from training.history import History
 from training.spec import load_split
 from training.worker import parse_event
 
@@ -172,7 +173,7 @@ def test_a_worker_that_was_killed_after_its_last_epoch_trains_no_more(runs):
 
 @pytest.mark.parametrize("damage", ["state", "best", "progress", "other job"])
 def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path, damage):
-    from training.checkpoints import Best, Progress
+    from training.history import Best, Progress
 
     checkpoints = Checkpoints(tmp_path)
     state = checkpoints.write("state-0-1.npz", [np.arange(3.0), np.ones((2, 2))])
@@ -195,7 +196,7 @@ def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path, damage):
 
 
 def test_a_checkpoint_names_files_of_its_own_folder_only(tmp_path):
-    from training.checkpoints import Progress
+    from training.history import Progress
 
     outside = tmp_path / "outside.npz"
     with zipfile.ZipFile(outside, "w"):
