@@ -123,10 +123,10 @@ def _ends_with_us() -> tuple[str, ...]:
     return ()
 
 
-def _ssh(cwd: Path | None) -> list[str]:
+def _ssh(url: str, cwd: Path | None) -> list[str]:
     """The ssh that we would use, when the person has not chosen one."""
-    if {"GIT_SSH_COMMAND", "GIT_SSH"} & os.environ.keys():
-        return []
+    if os.path.isdir(url) or {"GIT_SSH_COMMAND", "GIT_SSH"} & os.environ.keys():
+        return []  # a folder of this machine needs none
     try:
         ask(["config", "--get", "core.sshCommand"], cwd=cwd)
     except GitFailed:
@@ -146,7 +146,7 @@ def ask_remote(arguments: list[str], what: str, url: str, timeout: float = TIMEO
     Raises TryAgain when it is out of reach, ConfigError with git's last words for anything else.
     """
     try:
-        return ask(["-c", "protocol.ext.allow=never", *_ssh(cwd), *arguments], timeout=timeout, cwd=cwd)
+        return ask(["-c", "protocol.ext.allow=never", *_ssh(url, cwd), *arguments], timeout=timeout, cwd=cwd)
     except TimedOut:
         raise TryAgain(f"[repositories] {what}: {shown(url)} did not answer in {timeout:.0f} s") from None
     except GitFailed as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -71,6 +72,8 @@ class Cache:
         """Bring `commit` here; raises ConfigError when the repository no longer has it, TryAgain when out of reach."""
         if not FULL_SHA.fullmatch(commit):
             raise ConfigError(f"{what}: {commit!r} is not a full commit id", hint="take it from `git rev-parse`")
+        if _words(self._repository(url) / _own_name(commit)) == [commit]:
+            return  # we have kept it; whether its files are all there shows when they are read
         with self._locked(url) as repository:
             self._keep(repository, url, commit, what)
 
@@ -78,13 +81,13 @@ class Cache:
         if not self._has(repository, commit):
             self._bring(repository, url, commit, what)
         # a name of our own keeps the commit from being collected as garbage
-        ask(["update-ref", f"refs/trainyard/{commit}", commit], cwd=repository)
+        ask(["update-ref", _own_name(commit), commit], cwd=repository)
 
     def _bring(self, repository: Path, url: str, commit: str, what: str) -> None:
         # in the background it would work without our lock
         fetch = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false", "fetch", "--quiet", "--no-tags"]
         ask_remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url, cwd=repository)
-        if not self._has(repository, commit):
+        if commit not in _words(repository / "FETCH_HEAD") and not self._has(repository, commit):  # no branch's head
             try:  # some servers give a commit that no branch holds
                 ask_remote([*fetch, "--", url, commit], what, url, cwd=repository)
             except ConfigError:
@@ -117,18 +120,28 @@ class Cache:
 
     def changes(self, url: str, old: str | None, new: str, what: str, most: int = 10) -> Changes:
         """The newest commits up to `new` that `old` does not have; without a usable `old`, just the last one."""
-        repository = self._repository(url)
-        known = old is not None and FULL_SHA.fullmatch(old) and self._has(repository, old)
-        span = [f"{old}..{new}"] if known else ["--max-count=1", new]
-        out = ask(["log", "-z", "--format=%H%x1f%an%x1f%s", *span, "--"], cwd=repository)
+        if old == new:
+            return Changes(what, ())
+        out = self._log(self._repository(url), old, new)
         rows = [line.split("\x1f", 2) for line in out.split("\0") if line]
         commits = [Commit(sha, clean(author), clean(subject)) for sha, author, subject in rows]
         return Changes(what, tuple(commits[:most]), max(len(commits) - most, 0))
 
+    def _log(self, repository: Path, old: str | None, new: str) -> str:
+        log = ["log", "-z", "--format=%H%x1f%an%x1f%s"]
+        if old and FULL_SHA.fullmatch(old):
+            try:
+                return ask([*log, f"{old}..{new}", "--"], cwd=repository)
+            except GitFailed:
+                if self._has(repository, old):
+                    raise
+        return ask([*log, "--max-count=1", new, "--"], cwd=repository)
+
     def content(self, url: str, commit: str, unimportant: Sequence[str]) -> str:
         """A digest of the commit's files, names and bytes, without those that match a pattern in `unimportant`."""
         listed = ask(["-c", "core.quotePath=true", "ls-tree", "-r", "--full-tree", commit], cwd=self._repository(url))
-        kept = [row for row in listed.splitlines() if not _matches(row.partition("\t")[2].strip('"'), unimportant)]
+        matches = _any_of(unimportant)
+        kept = [row for row in listed.splitlines() if not matches(row.partition("\t")[2].strip('"'))]
         return hashlib.sha256("\n".join(kept).encode()).hexdigest()
 
     def older(self, url: str, commit: str, than: str) -> bool:
@@ -189,9 +202,25 @@ class Cache:
             yield repository
 
 
-def _matches(path: str, patterns: Sequence[str]) -> bool:
-    name = path.rpartition("/")[2]
-    return any(fnmatchcase(path if "/" in each else name, each) for each in patterns)
+def _own_name(commit: str) -> str:
+    return f"refs/trainyard/{commit}"
+
+
+def _words(path: Path) -> list[str]:
+    """What git has written to a file of its own; nothing when it has not."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return []
+
+
+def _any_of(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a path matches one of the patterns: those with a `/` as a whole, others by its name."""
+    whole, name = (
+        re.compile("|".join(translate(each) for each in patterns if ("/" in each) == slash) or "(?!)")
+        for slash in (True, False)
+    )
+    return lambda path: bool(whole.match(path) or name.match(path.rpartition("/")[2]))
 
 
 def _take(lock: TextIO) -> bool:
