@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from registry.errors import WorkerFailed
 from registry.nouns import TensorSpec
-from training.arrays import create_npy, link_or_copy, write_description, write_labels
+from training.arrays import create_npy, write_description, write_labels
 from training.checks import Checks, Samples, check_classes, check_samples
 from training.dataset_file import DatasetFile, Images
-from training.pictures import Chunk, Picture, peek, read_chunk
+from training.pictures import ARRAY, Chunk, Picture, peek, read_chunk
 from training.spec import SPLITS, DataSpec, SplitName
 from training.split import shuffled, split_of, split_rule
 from training.worker import tell
@@ -42,7 +43,6 @@ class Listing:
 
     names: list[str] = field(default_factory=list)
     """Relative to the images folder: `<class>/<file>`."""
-    bytes: int = 0
     per_class: dict[str, int] = field(default_factory=dict)
 
 
@@ -73,9 +73,13 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     samples.classes = check_classes(checks, settings.classes, listing.per_class, "folder")
     shape = _shape(source, folder, samples.names)
     rows = {split: _rows(samples, split) for split in SPLITS}
-    chunks = _chunks(folder, samples.names, shape, _allocate(output, rows, shape, len(samples.names)))
+    places = _allocate(output, rows, shape, len(samples.names))
+    for split in SPLITS:
+        for label in listing.per_class:
+            (output / split / "files" / source.folder / label).mkdir(parents=True)
+    chunks = _chunks(folder, source.folder, samples.names, shape, places)
     pictures: list[Picture] = []
-    for found in _read(chunks, _pool_size(listing, processes)):
+    for found in _read(chunks, _pool_size(folder, samples.names, processes)):
         pictures += found
         tell("progress", done=len(pictures), of=len(samples.names), what="pictures read")
     _check_pictures(checks, source, samples.names, pictures)
@@ -87,7 +91,6 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         spec = replace(_spec(shape, samples.classes, len(rows["train"])), split=split_rule(settings))
         for split in SPLITS:
             _finish(output / split, rows[split], samples, spec)
-            _link(folder, output / split / "files" / source.folder, [samples.names[i] for i in rows[split]])
     return samples
 
 
@@ -127,7 +130,6 @@ def _list_class(folder: os.DirEntry[str], listing: Listing, checks: Checks) -> N
             checks.fault(FOLDERS, f"{name} is no file, but a pipe, a socket or a device", "delete it")
         elif suffix in SUFFIXES:
             listing.names.append(name)
-            listing.bytes += entry.stat(follow_symlinks=False).st_size
         elif suffix in OTHER_PICTURES:
             checks.fault(FOLDERS, f"{name} is neither PNG nor JPEG", "save it as PNG, or delete it")
         else:
@@ -149,7 +151,7 @@ def _entries(folder: Path, checks: Checks) -> Iterator[os.DirEntry[str]]:
 
 
 def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+    return os.path.splitext(name)[1].lower()
 
 
 def _samples(listing: Listing, settings: DatasetFile, checks: Checks) -> Samples:
@@ -188,22 +190,23 @@ def _rows(samples: Samples, split: SplitName) -> list[int]:
 
 
 def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samples: int) -> list[tuple[str, int]]:
-    """Create the arrays; returns the place (file, offset) of each sample's pixels."""
+    """Create the arrays; returns the place (the split's folder, the offset) of each sample's pixels."""
     places = [("", 0)] * samples
     for split, members in rows.items():
+        folder = str(output / split)
         (output / split).mkdir(parents=True)
-        path = output / split / "x0.npy"
         dimensions = (len(members), shape.height, shape.width, CHANNELS[shape.mode])
-        start = create_npy(path, "|u1", dimensions, 1)
+        start = create_npy(output / split / ARRAY, "|u1", dimensions, 1)
         for row, index in enumerate(members):
-            places[index] = (str(path), start + row * shape.row_bytes)
+            places[index] = (folder, start + row * shape.row_bytes)
     return places
 
 
-def _chunks(folder: Path, names: list[str], shape: Shape, places: list[tuple[str, int]]) -> list[Chunk]:
+def _chunks(folder: Path, source: str, names: list[str], shape: Shape, places: list[tuple[str, int]]) -> list[Chunk]:
     return [
         Chunk(
             str(folder),
+            source,
             tuple(names[at : at + CHUNK]),
             tuple(places[at : at + CHUNK]),
             (shape.height, shape.width, shape.mode),
@@ -212,10 +215,10 @@ def _chunks(folder: Path, names: list[str], shape: Shape, places: list[tuple[str
     ]
 
 
-def _pool_size(listing: Listing, processes: int) -> int:
-    if len(listing.names) < POOL_FILES and listing.bytes < POOL_BYTES:
+def _pool_size(folder: Path, names: Sequence[str], processes: int) -> int:
+    if len(names) < POOL_FILES and sum(os.lstat(f"{folder}/{name}").st_size for name in names) < POOL_BYTES:
         return 1
-    return min(processes or len(os.sched_getaffinity(0)), -(-len(listing.names) // CHUNK))
+    return min(processes or len(os.sched_getaffinity(0)), -(-len(names) // CHUNK))
 
 
 def _read(chunks: Iterable[Chunk], processes: int) -> Iterator[list[Picture]]:
@@ -226,8 +229,10 @@ def _read(chunks: Iterable[Chunk], processes: int) -> Iterator[list[Picture]]:
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
+    # a fork is there at once, with Pillow loaded; beside other threads it could deadlock
+    how = get_context("fork" if threading.active_count() == 1 else "spawn")
     try:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(processes, mp_context=how) as pool:
             yield from pool.map(read_chunk, chunks)
     except BrokenProcessPool:
         hint = "most often: out of memory; raise [runner] memory_mb"
@@ -285,13 +290,3 @@ def _finish(folder: Path, rows: Sequence[int], samples: Samples, spec: DataSpec)
     number = {name: i for i, name in enumerate(spec.classes)}
     write_labels(folder / "y.npy", [number[samples.labels[i]] for i in rows])
     write_description(folder, spec, [samples.names[i] for i in rows])
-
-
-def _link(source: Path, target: Path, names: Iterable[str]) -> None:
-    made: set[str] = set()
-    for name in names:
-        label = name.partition("/")[0]
-        if label not in made:
-            (target / label).mkdir(parents=True, exist_ok=True)
-            made.add(label)
-        link_or_copy(f"{source}/{name}", f"{target}/{name}")

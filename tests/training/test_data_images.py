@@ -1,5 +1,6 @@
 """Pictures in folders by class: what is prepared, and what is found before any training."""
 
+import io
 import os
 import struct
 import subprocess
@@ -132,6 +133,7 @@ def test_many_pictures_are_read_by_a_pool_of_processes(tmp_path):
     split = load_split(outputs(folder) / "data" / "holdout")
     for i in range(0, len(split.names), 50):
         assert np.array_equal(np.asarray(Image.open(folder / split.names[i])), split.x["image"][i, :, :, 0])
+        assert (split.files / split.names[i]).samefile(folder / split.names[i])
 
 
 def sixteen_bit():
@@ -385,6 +387,18 @@ def test_damaged_bytes_are_read_or_refused_but_never_crash(whole, data):
         assert str(error)
     else:
         assert len(pixels) == height * width * len(mode)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_png_gives_the_same_pixels_with_and_without_other_chunks(mode):
+    plain = png(3, (20, 30), mode)
+    end = plain.index(b"IEND") - 4
+    text = b"tEXtAuthor\0me"
+    with_text = (
+        plain[:end] + struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text)) + plain[end:]
+    )
+    assert decode(plain) == decode(with_text)
+    assert decode(plain)[4] == Image.open(io.BytesIO(plain)).tobytes()
 
 
 def test_the_rule_of_the_split_is_kept(dataset):
