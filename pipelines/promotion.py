@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.approval import approval_secret, check_token
 from pipelines.config import Config
 from pipelines.golive import GO_LIVE_SECONDS, GoLive, Image, open_golive
-from pipelines.markup import clean
+from pipelines.words import clean
 from registry import candidates, releases
 from registry.chain import LostRace
 from registry.errors import ConfigError, PipelineError, Rejected, WorkerFailed
@@ -113,9 +113,8 @@ def _must_be_accepted(store: Store, card: Candidate, digest: str) -> None:
 
 def _must_be_unused(token_id: str, history: History) -> None:
     """An approval makes one release. One that made none yet was stopped halfway, and goes on."""
-    for approval in history.approvals:
-        made = history.used.get(approval.number)
-        if approval.token == token_id and made:
+    for approval in history.approvals.having("token", token_id):
+        if made := history.release_with(approval.number):
             raise Rejected(
                 f"this approval was used for release {made.number} at {made.at}, which is not live any more",
                 hint=f"`trainyard rollback {made.model} --to {made.version}` makes version {made.version} live again",

@@ -37,16 +37,37 @@ def seal(noun: object) -> bytes:
 
 def from_json(kind: type[T], data: bytes, where: str, *, sealed: bool = False) -> T:
     """The noun in `data`; raises Corrupt, naming `where` and the field. A seal must hold; with `sealed` it must be there."""
+    raw = _parse(data, where)
+    if sealed or "seal" in raw:
+        _check_seal(raw, data, where)
+    return typing.cast("T", _build(kind, raw, where))
+
+
+def from_vouched(kind: type[T], data: bytes, where: str) -> T:
+    """As `from_json`, of sealed bytes that something else vouches for: the seal is not checked again."""
+    raw = _parse(data, where)
+    raw.pop("seal", None)
+    return typing.cast("T", _build(kind, raw, where))
+
+
+def _parse(data: bytes, where: str) -> dict[str, Any]:
     try:
         raw = _DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"{where}: not JSON: {error}", hint=HINT) from None
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
         raise Corrupt(f"{where}: not a file of schema {SCHEMA}", hint=HINT)
-    if sealed or "seal" in raw:
-        _check_seal(raw, data, where)
     del raw["schema"]
-    return typing.cast("T", _build(kind, raw, where))
+    return raw
+
+
+def line(field: str, value: str | int) -> bytes:
+    """How a noun's bytes say that its `field` is `value`; for a number, one with more digits begins like this, too.
+
+    Nothing else in them can look like it: a string has no raw line feed, and only the top level one space before a key.
+    """
+    text = f"\n {json.dumps(field)}: {json.dumps(value, ensure_ascii=False)}"
+    return text.encode(errors="backslashreplace")
 
 
 def _check_seal(raw: dict[str, Any], data: bytes, where: str) -> None:
@@ -105,11 +126,13 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-@functools.cache
-def _flat(kind: type) -> dict[str, frozenset[type]] | None:
-    """Field → the types it may have, for a noun of plain words and whole numbers; None for any other."""
-    found = {name: frozenset(_choices(hint)) for name, hint in _hints(kind).items()}
-    return found if frozenset().union(*found.values()) <= {str, int, bool, type(None)} else None
+@functools.lru_cache
+def _fits(kind: type, names: tuple[str, ...], types: tuple[type, ...]) -> bool:
+    """Whether `kind` is a noun of plain words and whole numbers only, with fields of just these names and types."""
+    fields = {name: set(_choices(hint)) for name, hint in _hints(kind).items()}
+    if fields.keys() != set(names) or not set().union(*fields.values()) <= {str, int, bool, type(None)}:
+        return False
+    return all(each in fields[name] for name, each in zip(names, types, strict=True))
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:
@@ -156,8 +179,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 def _build_dataclass(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return _wrong(where, value, "an object")
-    flat = _flat(kind)
-    if flat and flat.keys() == value.keys() and all(type(item) in flat[name] for name, item in value.items()):
+    if _fits(kind, tuple(value), tuple(map(type, value.values()))):
         return kind(**value)  # most records of a long history; the rest of this function says what is wrong with others
     hints, fields = _hints(kind), dataclasses.fields(kind)
     if unknown := value.keys() - hints.keys():

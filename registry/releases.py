@@ -9,42 +9,38 @@ Each record is checked when it is read, and the whole history before a new appro
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry import candidates
-from registry.chain import Chain, LostRace
+from registry.chain import Chain, LostRace, Records
 from registry.errors import Corrupt, Rejected
 from registry.nouns import Approval, Release, utc_now
 from registry.stores import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class History:
     """All that was approved and released of one model, read once, with both chains checked."""
 
     model: str
-    approvals: Sequence[Approval]
-    """The oldest first."""
-    releases: Sequence[Release]
+    approvals: Records[Approval]
+    releases: Records[Release]
 
     @property
     def latest(self) -> Release | None:
         """The release with the highest number, also one that withdraws."""
         return self.releases[-1] if self.releases else None
 
-    @functools.cached_property
-    def used(self) -> dict[int, Release]:
-        """Number of an approval → the release that was made with it."""
-        return {each.approval: each for each in self.releases if each.approval is not None}
+    def release_with(self, approval: int) -> Release | None:
+        """The release that was made with this approval."""
+        return next(iter(self.releases.having("approval", approval)), None)
 
 
 def read_history(store: Store, model: str) -> History:
     """All approvals and releases; raises Corrupt when one was altered."""
-    released = releases(store, model)  # first: an approval that a release names is then there
-    return History(model, approvals(store, model), released)
+    released = release_chain(store, model).records()  # first: an approval that a release names is then there
+    return History(model, approval_chain(store, model).records(), released)
 
 
 def live(store: Store, model: str) -> Release | None:
@@ -99,15 +95,14 @@ def append_approval(  # noqa: PLR0913  (the fields of an approval, by name)
     for another card, TryAgain when someone else approved meanwhile.
     """
     chain = approval_chain(store, model)
-    before = known.approvals if known else chain.read_all()
-    for each in before:
-        if each.token == token:
-            if (each.version, each.card) != (version, card):
-                raise Rejected(
-                    f"{chain.name(each.number)}: this token has approved version {each.version} already",
-                    hint="ask for a new approval",
-                )
-            return each
+    before = known.approvals if known else chain.records()
+    for each in before.having("token", token):
+        if (each.version, each.card) != (version, card):
+            raise Rejected(
+                f"{chain.name(each.number)}: this token has approved version {each.version} already",
+                hint="ask for a new approval",
+            )
+        return each
     return chain.append(
         lambda number, previous: Approval(number, model, version, card, token, by, utc_now(), previous), len(before)
     )
@@ -160,7 +155,7 @@ def _check_approval(store: Store, known: History, number: int, wanted: tuple[int
         given = None
     if given is None or (given.version, given.card) != wanted:
         raise Rejected(f"approval {number} of {model} is not about version {wanted[0]}", hint="ask for a new approval")
-    if made := known.used.get(number):
+    if made := known.release_with(number):
         raise Rejected(
             f"approval {number} of {model} was used for release {made.number}",
             hint="`trainyard rollback` goes back to an earlier release; anything else needs a new approval",

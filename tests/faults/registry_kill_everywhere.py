@@ -47,7 +47,7 @@ def promote(store, _folder):
     releases.copy_to_production(store, "digits", 1)
     digest = candidates.card_digest(store, "digits", 1)
     approval = releases.append_approval(store, "digits", 1, card=digest, token="new", by="ada", known=known)
-    if made := known.used.get(approval.number):
+    if made := known.release_with(approval.number):
         return made.number
     return releases.append_release(
         store, "digits", 1, card=digest, by="ada", reason="", approval=approval.number, after=None, known=known

@@ -1,0 +1,108 @@
+"""A history is checked by its bytes, and decoded only where somebody looks."""
+
+import pytest
+
+from registry import codec
+from registry.errors import Corrupt, TryAgain
+from registry.nouns import Approval, Release
+from registry.releases import History, approval_chain, release_chain
+
+AWKWARD = ['"', "\\", "a\nb", 'x",\n "token": "one', "ä€\u2028", "\ud800", ""]
+
+
+@pytest.fixture
+def chain(store):
+    """Twelve releases; number 2 is without an approval, and two approvals begin with the same digit."""
+    chain = release_chain(store, "digits")
+    for number in range(12):
+        approval = None if number == 1 else number + 1
+        chain.append(
+            lambda at, previous, approval=approval: Release(at, "digits", 1, "c", "ada", "t", "", approval, previous),
+            number,
+        )
+    return chain
+
+
+def test_records_are_those_that_were_appended(chain):
+    records, (checked, problems) = chain.records(), chain.check()
+    assert problems == []
+    assert list(records) == records[:] == checked == chain.read_all()
+    assert (len(records), records[-1].number, records[0].number, records[2:4]) == (12, 12, 1, checked[2:4])
+    with pytest.raises(IndexError):
+        records[12]
+
+
+def test_what_was_made_with_an_approval_is_found(store, chain):
+    history = History("digits", approval_chain(store, "digits").records(), chain.records())
+    assert history.release_with(1).number == 1  # and not 10, 11 or 12, which begin like it
+    assert history.release_with(12).number == 12
+    assert history.release_with(2) is None
+
+
+@pytest.mark.parametrize("token", AWKWARD, ids=ascii)
+def test_a_record_is_found_by_any_words_in_it(store, token):
+    chain = approval_chain(store, "digits")
+    for number, each in enumerate(("one", token, "two")):
+        chain.append(
+            lambda at, previous, each=each: Approval(at, "digits", 1, each, each, "ada", "t", previous), number
+        )
+    assert [each.number for each in chain.records().having("token", token)] == [2]
+    assert [each.number for each in chain.records().having("token", "one")] == [1]
+
+
+def test_any_flipped_bit_in_any_record_is_told_with_the_records_name(folder_store, tmp_path):
+    chain = approval_chain(folder_store, "digits")
+    for number in range(3):
+        chain.append(lambda at, previous: Approval(at, "digits", 1, "c", f"token {at}", "ada", "t", previous), number)
+    for number in (1, 2, 3):
+        path = tmp_path / "registry" / chain.name(number)
+        whole = path.read_bytes()
+        path.chmod(0o644)
+        for at in range(len(whole)):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+            with pytest.raises(Corrupt, match=path.name):
+                chain.records()
+        path.write_bytes(whole)
+    assert len(chain.records()) == 3
+
+
+def test_a_record_that_another_one_took_the_place_of_is_told(folder_store, tmp_path):
+    chain = approval_chain(folder_store, "digits")
+    for number in range(3):
+        chain.append(lambda at, previous: Approval(at, "digits", 1, "c", f"token {at}", "ada", "t", previous), number)
+    one, other, last = (tmp_path / "registry" / chain.name(number) for number in (1, 2, 3))
+    kept = one.read_bytes(), other.read_bytes()
+    for path, data in zip((one, other), reversed(kept), strict=True):
+        path.unlink()
+        path.write_bytes(data)
+    with pytest.raises(Corrupt, match="000001"):
+        chain.records()
+    for path, data in zip((one, other), kept, strict=True):
+        path.write_bytes(data)
+    last.unlink()
+    last.write_bytes(kept[1])
+    with pytest.raises(Corrupt, match="number 2"):
+        chain.records()
+
+
+def test_what_is_mended_while_it_is_read_is_to_be_read_again(chain):
+    class Mended:
+        """Gives other bytes at the first look."""
+
+        looks = 0
+
+        def get(self, name):
+            self.looks += 1
+            return chain.store.get(chain.name(3) if self.looks == 5 else name)
+
+        def names(self, folder):
+            return chain.store.names(folder)
+
+    with pytest.raises(TryAgain, match="while it was read"):
+        type(chain)(Mended(), Release, chain.folder).records()
+
+
+def test_a_line_is_what_a_seal_writes():
+    data = codec.seal(Release(12, "digits", None, "c", "ada", "t", 'a "word"', 3, ""))
+    for field, value in (("number", 12), ("reason", 'a "word"'), ("approval", 3), ("previous", "")):
+        assert data.count(codec.line(field, value)) == 1
