@@ -134,7 +134,7 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
     `ask` gives what `version` gives; its TryAgain means: not yet. Raises WorkerFailed with the workers' reasons when one
     cannot load the release, TryAgain when it takes longer than `seconds`.
     """
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.02
     while True:
         try:
             answer = ask()
@@ -151,7 +151,8 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
         if time.monotonic() >= deadline:
             reasons = "; ".join(missing) or f"{len(workers)} of {expected} workers are up"
             raise TryAgain(f"release {number} is not served by all workers after {seconds:.0f} s: {reasons}")
-        time.sleep(0.2)
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.2)  # small models are there at once
 
 
 def behind(answer: dict[str, Any], number: int) -> list[str]:

@@ -27,10 +27,23 @@ class Releases:
 
     def __init__(self, store: Store, model: str, threads: int, copies: Path) -> None:
         self._store, self._model, self._threads, self._copies = store, model, threads, copies
+        self._chain = releases.release_chain(store, model)
+        self._seen = 0
 
     def newest(self) -> int:
-        names = self._store.names(f"production/{self._model}/releases")
-        return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdecimal()), default=0)
+        """Looks for the release after the one that it has seen last; lists them all when that one is not there."""
+        if not self._seen or not self._is_there(self._seen):
+            self._seen = self._chain.last()
+        while self._is_there(self._seen + 1):
+            self._seen += 1
+        return self._seen
+
+    def _is_there(self, number: int) -> bool:
+        try:
+            self._store.path(self._chain.name(number))
+        except FileNotFoundError:
+            return False
+        return True
 
     def load(self, number: int) -> Model | None:
         release = releases.latest(self._store, self._model)

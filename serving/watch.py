@@ -18,7 +18,7 @@ from serving import status
 from serving.model import Model, forget_copies
 from serving.sources import Source
 
-POLL = 0.5  # seconds between looks at the registry
+POLL = 0.1  # seconds between looks at the registry: whoever promotes waits for us, and a look is a few stat calls
 RETRY = 2.0  # seconds until a failed release is tried again; doubled each time
 RETRY_MAX = 60.0
 log = logging.getLogger("gunicorn.error")
