@@ -31,13 +31,16 @@ def check_out(context: Context, folder: RunFolder) -> None:
     shelf = _shelf(context, "files")
     if not as_made(target):
         target.unlink()
-    if not target.is_dir() and shelf.serves(folder.root):
+    if target.is_dir():
+        return
+    if shelf.serves(folder.root):
         key = _digest(commit, *AS_COMMITTED)
         content = shelf.find(key, folder.root) or shelf.put(
             key, folder.root, lambda into: context.git.bring(url, commit, "dataset", into / "files")
         )
         point(target, content / "files")
-    context.git.bring(url, commit, "dataset", target)
+    else:
+        context.git.bring(url, commit, "dataset", target)
 
 
 def find(context: Context, folder: RunFolder, job: str, key: str) -> bool:

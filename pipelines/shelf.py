@@ -233,14 +233,17 @@ def _state(folder: Path, *, protect: bool = False) -> dict[str, str] | None:
     return {"boot": boot, "files": digest.hexdigest()}
 
 
-def _walk(folder: Path, inside: str = "") -> Iterator[tuple[str, os.stat_result]]:
+def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every name below `folder`, folders with a slash at the end, in a fixed order."""
-    with os.scandir(f"{folder}/{inside}") as found:
-        entries = sorted(found, key=lambda each: each.name)
-    for entry in entries:
-        name = inside + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield f"{name}/", entry.stat(follow_symlinks=False)
-            yield from _walk(folder, f"{name}/")
-        else:
-            yield name, entry.stat(follow_symlinks=False)
+    todo = [""]
+    while todo:
+        inside = todo.pop()
+        with os.scandir(f"{folder}/{inside}") as found:
+            entries = sorted(found, key=lambda each: each.name)
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            name = inside + entry.name
+            if stat.S_ISDIR(status.st_mode):
+                name += "/"
+                todo.append(name)
+            yield name, status

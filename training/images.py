@@ -193,7 +193,7 @@ def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samp
     """Create the arrays; returns the place (the split's folder, the offset) of each sample's pixels."""
     places = [("", 0)] * samples
     for split, members in rows.items():
-        folder = str(output / split)
+        folder = os.path.realpath(output / split)
         (output / split).mkdir(parents=True)
         dimensions = (len(members), shape.height, shape.width, CHANNELS[shape.mode])
         start = create_npy(output / split / ARRAY, "|u1", dimensions, 1)
@@ -205,7 +205,7 @@ def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samp
 def _chunks(folder: Path, source: str, names: list[str], shape: Shape, places: list[tuple[str, int]]) -> list[Chunk]:
     return [
         Chunk(
-            str(folder),
+            os.path.realpath(folder),  # the kernel follows the links on the way once, not for each file
             source,
             tuple(names[at : at + CHUNK]),
             tuple(places[at : at + CHUNK]),
