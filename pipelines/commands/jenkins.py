@@ -12,7 +12,7 @@ ACTIONS = {
     "trigger": "start a job",
     "status": "the last builds",
 }
-MODULES = {"apply": "apply", "trigger": "follow", "status": "status"}
+MODULES = {"apply": "apply", "trigger": "trigger", "status": "status"}
 """Each has `command(args, config) -> int`."""
 
 
@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--wait", action="store_true", help="trigger: show the console, end with the pipeline's exit code"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=720.0,
+        metavar="MINUTES",
+        help="trigger --wait: how long (default 720); the build goes on without us",
     )
     parser.add_argument("--force", action="store_true", help="trigger: run although nothing is new")
     parser.add_argument("--reason", default="", metavar="TEXT", help="trigger: why, for the run's record")

@@ -1,0 +1,63 @@
+"""The console of a build as it comes, for a terminal: whole lines, cleaned, and not without end."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+MAX_LINE = 2000  # characters
+MAX_SHOWN = 8 << 20  # characters of one console
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+"""Colours, moves of the cursor, titles of windows, links."""
+# Jenkins may write the time before each line.
+EXIT_LINE = re.compile(r"(?:\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] )?trainyard: exit (\d{1,3})", re.ASCII)
+
+
+def plain(text: str) -> str:
+    """The text without escape sequences, control characters (but tab and line feed) and changes of direction."""
+    text = ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(
+        each
+        for each in text
+        if each in "\t\n" or unicodedata.category(each) not in {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+    )
+
+
+class Console:
+    """Hands whole lines to `show`, and remembers the last one that tells an exit code."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._rest = ""
+        self._shown = 0
+        self.exit_code: int | None = None
+        """From `trainyard: exit N`, which stands alone on its line; None: nothing has told one."""
+
+    def feed(self, text: str) -> None:
+        """The next piece, which may end in the middle of a line."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        if len(self._rest) > 10 * MAX_LINE:  # who writes no line feeds is shown the begin of what he writes
+            lines, self._rest = [*lines, self._rest], ""
+        for line in lines:
+            self._line(line)
+
+    def end(self) -> None:
+        """There is no more."""
+        if self._rest:
+            self._line(self._rest)
+        self._rest = ""
+
+    def _line(self, line: str) -> None:
+        line = line.removesuffix("\r")
+        if found := EXIT_LINE.fullmatch(line):
+            self.exit_code = int(found[1])
+        if self._shown >= MAX_SHOWN:
+            return
+        line = plain(line[: 2 * MAX_LINE])
+        if len(line) > MAX_LINE:
+            line = line[:MAX_LINE] + "…"
+        self._shown += len(line) + 1
+        self._show(line)
+        if self._shown >= MAX_SHOWN:
+            self._show("… the console is longer than can be shown here")
