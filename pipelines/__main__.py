@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import json
 import os
 import sys
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     raise_on_sigterm()
+    atexit.register(gc.freeze)  # all memory goes at the end: a last look for what is unreachable only takes time
     try:
         return _dispatch(arguments)
     except PipelineError as error:

@@ -11,7 +11,6 @@ from pipelines.runs import RunFolder, StepRecord, Stopwatch
 from pipelines.shelf import as_made
 from registry.errors import ConfigError, PipelineError, Rejected, TryAgain, from_os_error
 from registry.nouns import Trigger, utc_now
-from training.spec import SPLITS
 from training.worker import one_line
 
 _LEARN = ("evaluate", "gate", "register", "accept", "notify")
@@ -22,7 +21,10 @@ FLOWS: Mapping[Trigger, tuple[str, ...]] = {
 }
 MADE: Mapping[str, tuple[str, ...]] = {
     "fetch": ("fetched.json", "sources/code", "sources/dataset", "sources/tests"),
-    "validate": tuple(f"validate/{each}" for each in ("result.json", *(f"outputs/data/{split}" for split in SPLITS))),
+    "validate": (
+        "validate/result.json",
+        *(f"validate/outputs/data/{each}" for each in ("train", "validation", "holdout")),
+    ),
     "train": ("train/result.json", "train/outputs"),
     "retrain": ("train/result.json", "train/outputs"),
     "evaluate": ("evaluate/result.json", "evaluate/outputs"),

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from pipelines.markup import clean
+from pipelines.words import clean
 from registry.errors import ROOM, ConfigError, PipelineError, TryAgain
 
 TIMEOUT = 600.0  # seconds for one git command that talks to a remote

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO, TypeVar
 
 from pipelines.git import FULL_SHA, GitFailed, ask, ask_remote, go_on, shown
-from pipelines.markup import clean
+from pipelines.words import clean
 from registry.errors import ConfigError
 from registry.files import TMP
 

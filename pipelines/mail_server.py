@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.config import Mail
-from pipelines.markup import clean
+from pipelines.words import clean
 
 SESSION = 5  # times the time limit of one answer
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import html
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from pipelines.words import clean
 
 WIDTH = 78  # columns of plain text
 Tone = Literal["good", "bad", "plain"]
@@ -78,13 +79,6 @@ class Section:
 
     title: str
     blocks: tuple[Block, ...]
-
-
-def clean(text: str, limit: int = 500) -> str:
-    """One line of at most `limit` characters without control, direction or broken characters."""
-    one_line = " ".join(text.split())
-    kept = "".join(each for each in one_line if unicodedata.category(each) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
-    return kept if len(kept) <= limit else kept[: limit - 3].rstrip() + "..."
 
 
 def to_text(title: str, sections: Iterable[Section]) -> str:

@@ -16,7 +16,8 @@ from typing import Any, Literal, cast
 
 from pipelines import measures
 from pipelines.git_cache import Changes
-from pipelines.markup import Block, Box, Bullets, Code, Paragraph, Picture, Section, Table, clean, to_html, to_text
+from pipelines.markup import Block, Box, Bullets, Code, Paragraph, Picture, Section, Table, to_html, to_text
+from pipelines.words import clean
 from registry.errors import ConfigError
 from registry.files import sha256_bytes
 from registry.nouns import Acceptance, Evaluation, Run, Verdict

@@ -13,7 +13,6 @@ from pipelines.config import Config
 from pipelines.context import Context
 from pipelines.progress import open_progress
 from pipelines.runs import RunFolder, StepRecord
-from pipelines.steps.resolve import Request, resolve
 from registry import codec
 from registry.errors import ConfigError, PipelineError
 
@@ -54,6 +53,8 @@ def main(args: argparse.Namespace, config: Config) -> int:
 
 
 def _resolve(context: Context, args: argparse.Namespace, build: BuildFolder | None) -> RunFolder:
+    from pipelines.steps.resolve import Request, resolve  # the other steps do not need it
+
     if not args.trigger:
         raise ConfigError("step resolve needs --trigger code, dataset or tests")
     commits = {args.trigger: args.commit} if args.commit else {}

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from pipelines.config import Config, JenkinsServer
 from pipelines.config_file import secret
 from pipelines.jenkins_server.answers import NotThere, refused, unreachable
-from pipelines.markup import clean
+from pipelines.words import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 if TYPE_CHECKING:

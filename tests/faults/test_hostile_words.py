@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from team import CLASSES, TESTS, Team, clean_environment, digits
 
-from pipelines.markup import Box, Bullets, Code, Paragraph, Section, Table, clean, to_html, to_text
+from pipelines.markup import Box, Bullets, Code, Paragraph, Section, Table, to_html, to_text
+from pipelines.words import clean
 from training.junit import write_junit
 from training.worker import one_line
 
