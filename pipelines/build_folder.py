@@ -126,6 +126,6 @@ def _evaluation(folder: RunFolder) -> Evaluation | None:
 
 def _plain(text: str) -> str:
     """One line that stays text, however the server is set to show descriptions."""
-    from pipelines.markup import clean
+    from pipelines.words import clean
 
     return clean(text).replace("<", "‹").replace(">", "›")
