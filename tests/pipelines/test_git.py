@@ -221,6 +221,35 @@ def test_the_commits_since_the_last_release_in_words(tmp_path, bare, work):
     assert subjects(old, most=1) == (["third words"], 1)
     assert subjects(None) == (["third words"], 0)
     assert subjects("f" * 40) == (["third words"], 0)
+    assert subjects(new) == ([], 0)
+
+
+def test_a_commit_that_is_kept_is_found_without_git(tmp_path, bare, work, monkeypatch):
+    cache = Cache(tmp_path / "cache")
+    sha = commit(work, "a", "1")
+    cache.fetch(str(bare), sha, "code")
+    monkeypatch.setenv("PATH", "")
+    cache.fetch(str(bare), sha, "code")
+
+
+def test_a_name_that_was_half_written_keeps_nothing(tmp_path, bare, work):
+    cache = Cache(tmp_path / "cache")
+    sha = commit(work, "a", "1")
+    cache.fetch(str(bare), sha, "code")
+    (copy,) = (tmp_path / "cache").glob("*.git")
+    (copy / "refs" / "trainyard" / sha).write_bytes(b"")
+    cache.read(str(bare), sha, "code", lambda: None)
+    assert (copy / "refs" / "trainyard" / sha).read_text(encoding="ascii") == f"{sha}\n"
+
+
+def test_a_kept_commit_whose_files_were_lost_is_brought_again(tmp_path, bare, work):
+    cache = Cache(tmp_path / "cache")
+    sha = commit(work, "a", "1")
+    cache.fetch(str(bare), sha, "code")
+    (copy,) = (tmp_path / "cache").glob("*.git")
+    (copy / "objects" / sha[:2] / sha[2:]).unlink()
+    cache.bring(str(bare), sha, "code", tmp_path / "tree")
+    assert (tmp_path / "tree" / "a").read_text(encoding="utf-8") == "1"
 
 
 def test_it_works_inside_a_hook_where_git_sets_its_own_variables(tmp_path, bare, work, monkeypatch):
