@@ -11,16 +11,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TextIO
 
+from pipelines.approval import approval_secret, make_token
 from pipelines.config import Config
 from pipelines.config_file import secret
-from pipelines.golive import GoLive, open_golive
+from pipelines.golive import GoLive, in_place, open_golive
+from pipelines.markup import clean
 from pipelines.promotion import compared_with_another, promote, serve_job
-from registry import codec
+from registry import candidates, codec
 from registry.errors import ConfigError
 from registry.nouns import Release
-from registry.stores import open_store
+from registry.stores import Store, open_store
 from serving.job import ServeJob
 
 TOKEN = "TRAINYARD_APPROVAL"  # noqa: S105  (the name of a variable)
@@ -37,15 +40,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the token from the mail; - reads it from standard input; default: the environment's {TOKEN}, "
         f"or the file that {TOKEN}_FILE names",
     )
+    parser.add_argument(
+        "--approved-by",
+        metavar="NAME",
+        default="",
+        help="instead of a token, for the promotion job: Jenkins has asked NAME. Needs the secret that approvals are "
+        "signed with",
+    )
     add_who(parser)
+    add_here(parser)
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print the release and where it answers."""
     check_model(args.model, config)
-    token = read_token(args.approval, os.environ, sys.stdin)
+    config = placed(args, config)
+    if config.serving.go_live == "jenkins":
+        from pipelines.jenkins_server import promotion
+
+        return promotion.command(args, config, _asked_of_jenkins(args, config))
     store = open_store(config.registry.url)
-    release = promote(store, config, args.model, args.version, token, args.by or who())
+    if args.approved_by:
+        by, token = approver(args, os.environ), _mint(store, config, args.model, args.version)
+    else:
+        by, token = args.by or who(), read_token(args.approval, os.environ, sys.stdin)
+    release = promote(store, config, args.model, args.version, token, by)
     tell_release(release, config, as_json=args.json)
     if said := compared_with_another(store, release):
         print(f"  mind           {said}", file=sys.stderr if args.json else sys.stdout)
@@ -60,6 +79,60 @@ def read_token(given: str, environment: Mapping[str, str], stdin: TextIO) -> str
             "no approval token is given", hint=f"copy the command from the mail, or set {TOKEN}, or use --approval -"
         )
     return token.strip()
+
+
+def approver(args: argparse.Namespace, environment: Mapping[str, str]) -> str:
+    """Who said yes in Jenkins, and in which build; raises ConfigError when a token, or another name, is given, too."""
+    given = [flag for flag, value in (("--approval", args.approval), ("--by", args.by)) if value]
+    if not args.approval and secret("APPROVAL", environment):
+        given.append(TOKEN)
+    if given:
+        raise ConfigError(f"--approved-by stands instead of {', '.join(given)}", hint="leave one of the two away")
+    name, build = clean(args.approved_by), clean(environment.get("BUILD_URL", ""))
+    if not name:
+        raise ConfigError("--approved-by: nobody is named", hint="the name of the user who said yes in Jenkins")
+    return name if build in name else f"{name}, {build}"
+
+
+def _mint(store: Store, config: Config, model: str, version: int) -> str:
+    """An approval of exactly the card that stands now. Whoever can read the home's secret can make one: that is what
+    the secret means, and the record names who is said to have decided."""
+    _, digest = candidates.read_card(store, model, version)
+    return make_token(approval_secret(Path(config.home)), model, version, digest)
+
+
+def _asked_of_jenkins(args: argparse.Namespace, config: Config) -> dict[str, str]:
+    from pipelines.jenkins_server import promotion
+
+    if args.approved_by:
+        raise ConfigError(
+            "--approved-by is for Jenkins' promotion job, which has asked somebody",
+            hint="the job adds --here; give the token from the mail, or none: then Jenkins asks for the approval",
+        )
+    promotion.check_by(args.by)
+    given = args.approval or secret("APPROVAL", os.environ)
+    token = read_token(args.approval, os.environ, sys.stdin) if given else ""
+    return promotion.promote(config, args.version, token)
+
+
+def add_here(parser: argparse.ArgumentParser) -> None:
+    """`--here`, for the machine on which the promotion job runs."""
+    parser.add_argument(
+        "--here",
+        action="store_true",
+        help='with [serving] go_live = "jenkins": do it on this machine, as [jenkins] go_live says. What the promotion '
+        "job itself calls",
+    )
+
+
+def placed(args: argparse.Namespace, config: Config) -> Config:
+    """The settings for where it is to be done: here, or as [serving] go_live says."""
+    if not args.here:
+        return config
+    from pipelines.build_folder import check_home
+
+    check_home(config)
+    return in_place(config)
 
 
 def check_model(model: str, config: Config) -> None:

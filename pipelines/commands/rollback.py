@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.commands.promote import add_who, check_model, tell_release, who
+from pipelines.commands.promote import add_here, add_who, check_model, placed, tell_release, who
 from pipelines.config import Config
 from pipelines.promotion import rollback
 from registry.stores import open_store
@@ -22,11 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reason", default="", help="why, for the record")
     add_who(parser)
+    add_here(parser)
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print the release and where it answers."""
     check_model(args.model, config)
+    config = placed(args, config)
+    if config.serving.go_live == "jenkins":
+        from pipelines.jenkins_server import promotion
+
+        promotion.check_by(args.by)
+        return promotion.command(args, config, promotion.rollback(config, args.to, args.reason))
     store = open_store(config.registry.url)
     release = rollback(store, config, args.model, args.to, args.by or who(), args.reason)
     tell_release(release, config, as_json=args.json)

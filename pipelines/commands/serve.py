@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.commands.promote import check_model, try_line, warn_of_settings
+from pipelines.commands.promote import add_here, check_model, placed, try_line, warn_of_settings
 from pipelines.config import Config
 from pipelines.golive import GoLive, api_folder, open_golive
 from pipelines.promotion import image_of, serve_job
@@ -31,11 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--background", action="store_true", help="start it and come back when it is ready")
     what.add_argument("--stop", action="store_true", help="stop it; requests in flight are answered")
     what.add_argument("--status", action="store_true", help="where it runs and what each worker serves")
+    add_here(parser)
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print the URL and a line for curl, or what was asked for."""
     check_model(args.model, config)
+    config = placed(args, config)
     api = open_golive(config)
     if args.stop:
         stopped = api.stop()

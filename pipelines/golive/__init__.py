@@ -1,4 +1,5 @@
-"""Where the production API runs: as a process of this machine, or in a container of the Docker engine.
+"""Where the production API runs: as a process of this machine, or in a container of the Docker engine; or wherever
+Jenkins' promotion job starts it, as one of the two.
 
 Promotion and the commands know only `GoLive`. A release goes live by itself: every worker of the API follows the
 registry. What differs is how the API is started, replaced and asked.
@@ -6,11 +7,13 @@ registry. What differs is how the API is started, replaced and asked.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 from pipelines.config import Config
+from registry.errors import ConfigError
 from serving.job import ServeJob
 
 Image = Literal["train", "serve"]
@@ -67,9 +70,22 @@ class GoLive(Protocol):
 
 
 def open_golive(config: Config) -> GoLive:
-    """What `[serving] go_live` names."""
+    """What `[serving] go_live` names; raises ConfigError for an API that only Jenkins starts."""
+    if config.serving.go_live == "jenkins":
+        raise ConfigError(
+            '[serving] go_live = "jenkins": the API runs where Jenkins\' promotion job starts it',
+            hint=f"on that machine `trainyard serve {config.model} --status --here` looks at it; promote and rollback "
+            "start the job, from anywhere",
+        )
     module, _, name = PLACES[config.serving.go_live].partition(":")
     return cast("GoLive", getattr(import_module(module), name)(config, api_folder(config)))
+
+
+def in_place(config: Config) -> Config:
+    """The settings with which Jenkins' promotion job, or somebody on its machine, starts and reaches the API."""
+    if config.serving.go_live != "jenkins":
+        return config
+    return replace(config, serving=replace(config.serving, go_live=config.jenkins.go_live))
 
 
 def api_folder(config: Config) -> Path:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pipelines.config import Config
-from pipelines.jenkins_server.client import JenkinsClient, NotThere, job_path, open_jenkins
+from pipelines.jenkins_server.client import JenkinsClient, NotThere, job_path
 from pipelines.jenkins_server.console import Console
 from pipelines.markup import clean
 from registry.errors import ConfigError, TryAgain
@@ -72,16 +72,6 @@ def ask_for(client: JenkinsClient, job: str, parameters: Mapping[str, str]) -> Q
         )
     item = int(found[1])
     return Queued(job, item, f"{client.url}queue/item/{item}/", answer.status == 303)
-
-
-def run_job(
-    config: Config, name: str, parameters: Mapping[str, str], seconds: float, say: Callable[[str], None]
-) -> Build:
-    """Start the model's job `name`, and follow it to its end, as Follower does."""
-    follower = Follower(open_jenkins(config, patience=0.0), seconds, say)
-    queued = ask_for(open_jenkins(config), path_of(config, name), parameters)
-    say(f"Jenkins: {'joined' if queued.joined else 'asked for'} {queued.url}")
-    return follower.follow(queued)
 
 
 def path_of(config: Config, name: str) -> str:

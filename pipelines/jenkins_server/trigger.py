@@ -28,26 +28,27 @@ def command(args: argparse.Namespace, config: Config) -> int:
     parameters |= {name: value for name, value in (("REASON", args.reason), ("COMMIT", args.commit)) if value}
     queued = ask_for(open_jenkins(config), path_of(config, args.pipeline), parameters)
     if not args.wait:
-        _tell(args, asdict(queued), f"{'joined' if queued.joined else 'asked for'} {queued.url}")
+        _tell(args, asdict(queued), f"{_how(queued)} {queued.url}")
         return 0
-    say(f"Jenkins: {'joined' if queued.joined else 'asked for'} {queued.url}")
-    return _wait(args, config, queued)
-
-
-def _wait(args: argparse.Namespace, config: Config, queued: Queued) -> int:
-    follower = Follower(open_jenkins(config, patience=0.0), args.timeout * 60, say)
-    try:
-        build = follower.follow(queued)
-    except (KeyboardInterrupt, Terminated) as error:
-        say(goes_on(follower))
-        return 143 if isinstance(error, Terminated) else 130
+    build = to_its_end(config, queued, args.timeout * 60)
     _tell(args, asdict(build), summary(build))
     return build.exit_code
 
 
-def goes_on(follower: Follower) -> str:
-    """What becomes of a build that nobody waits for any more."""
-    return f"not waiting any more; Jenkins goes on with {follower.where}"
+def to_its_end(config: Config, queued: Queued, seconds: float) -> Build:
+    """Follow the build, its console on stderr. An interrupt ends our waiting, and not the build; that is told."""
+    follower = Follower(open_jenkins(config, patience=0.0), seconds, say)
+    follower.where = queued.url
+    try:
+        say(f"Jenkins: {_how(queued)} {queued.url}")
+        return follower.follow(queued)
+    except (KeyboardInterrupt, Terminated):
+        say(f"not waiting any more; Jenkins goes on with {follower.where}")
+        raise
+
+
+def _how(queued: Queued) -> str:
+    return "joined" if queued.joined else "asked for"
 
 
 def summary(build: Build) -> str:

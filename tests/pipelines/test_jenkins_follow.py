@@ -203,7 +203,7 @@ def test_a_queue_item_elsewhere_is_asked_for_here(trial):
 
 
 def test_the_console_is_cleaned_and_bounded():
-    assert plain("\x1b[31mred\x1b[0m\tt\x00a\x07b\r\nc\x1b]0;title\x07d‮e") == "red\ttab\ncde"
+    assert plain("\x1b[31mred\x1b[0m\tt\x00a\x07b\r\nc\x1b]0;title\x07d\u202ee") == "red\ttab\ncde"
     shown = []
     console = Console(shown.append)
     console.feed("x" * (3 * MAX_LINE) + "\n")
