@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
+import dataclasses
+import json
+import sys
 
 from pipelines.config import Config
+from pipelines.words import clean
+from registry.errors import ConfigError
 
 ACTIONS = {
     "apply": "create or update folder, jobs and triggers",
     "trigger": "start a job",
     "status": "the last builds",
 }
-MODULES = {"apply": "apply", "trigger": "trigger", "status": "status"}
-"""Each has `command(args, config) -> int`."""
+VERBS = {"created": "would be created", "changed": "would be changed"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,4 +47,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Do what was asked for; only that part is imported."""
-    return int(import_module(f"pipelines.jenkins_server.{MODULES[args.action]}").command(args, config))
+    if args.action == "trigger":
+        from pipelines.jenkins_server import trigger
+
+        return trigger.command(args, config)
+    if args.pipeline:
+        raise ConfigError(f"jenkins {args.action} {args.pipeline}: {args.action} is about all jobs of the model")
+    return _apply(args, config) if args.action == "apply" else _status(args, config)
+
+
+def _apply(args: argparse.Namespace, config: Config) -> int:
+    from pipelines.jenkins_server.apply import apply
+    from pipelines.jenkins_server.client import open_jenkins
+
+    done = apply(config, open_jenkins(config), dry_run=args.dry_run, build=not args.no_build, say=_say)
+    if args.json:
+        print(json.dumps({"dry_run": args.dry_run, **dataclasses.asdict(done)}, indent=1))
+        return 0
+    width = max(len(each.name) for each in done.items)
+    for each in done.items:
+        verb = VERBS.get(each.action, each.action) if args.dry_run else each.action
+        print(f"{each.kind:<6} {each.name:<{width}}  {verb}{' as it is' * (each.action == 'used')}")
+        for what in each.differences if each.action == "changed" else ():
+            print(f"         {what.what}: {shown(what.was) or 'nothing'} -> {shown(what.wanted) or 'nothing'}")
+        if each.build:
+            print(
+                f"         {'would start' if args.dry_run else 'started'} a first build, which registers its triggers"
+            )
+        if each.note:
+            print(f"         {each.note}")
+    for note in done.notes:
+        print(note)
+    return 0
+
+
+def _status(args: argparse.Namespace, config: Config) -> int:
+    from pipelines.jenkins_server.client import open_jenkins
+    from pipelines.jenkins_server.status import status
+
+    jobs = status(config, open_jenkins(config), args.count)
+    if args.json:
+        print(json.dumps([dataclasses.asdict(each) for each in jobs], indent=1))
+        return 0
+    rows: list[tuple[str, ...]] = [("job", "build", "result", "started (UTC)", "took", "description")]
+    for job in jobs:
+        state = "disabled" if job.disabled else "waits in the queue" if job.queued else ""
+        if state or not job.builds:
+            rows.append((job.job, "", state or "no build yet", "", "", ""))
+        rows += [
+            (job.job, each.name, each.result, each.at[:16].replace("T", " "), _took(each.seconds), each.description)
+            for each in job.builds
+        ]
+    rows = [tuple(shown(cell) for cell in row) for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        print("  ".join([f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)] + [row[-1]]).rstrip())
+    return 0
+
+
+def shown(text: str) -> str:
+    """A text from Jenkins in one line that a terminal can show."""
+    return clean(text, 100)
+
+
+def _took(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h"
+
+
+def _say(line: str) -> None:
+    print(clean(line, 300), file=sys.stderr, flush=True)

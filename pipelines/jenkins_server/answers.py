@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 from pipelines.config import JenkinsServer
-from pipelines.markup import clean
+from pipelines.words import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 if TYPE_CHECKING:
@@ -23,8 +23,20 @@ CONTENT = ("error-description", "main-panel")
 HOW_TO = "docs/how-to/jenkins.md"
 
 
-class NotThere(ConfigError):
+class Refused(ConfigError):
+    """Jenkins says no to a request; `status` is HTTP's."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class NotThere(Refused):
     """404: there is no such page, or this user may not see that there is one."""
+
+
+class Forbidden(Refused):
+    """403: this user may not do this."""
 
 
 def refused(
@@ -45,6 +57,7 @@ def refused(
         return NotThere(
             f"{where} has no {page} (404)",
             hint=f"it does not exist, or {settings.user} lacks Job/Read on it; `trainyard jenkins apply` makes the jobs",
+            status=status,
         )
     if status == 503:
         return TryAgain(f"{where} is not ready (503): {said or 'it is starting up'}", hint="wait a minute, then again")
@@ -58,30 +71,34 @@ def refused(
             f"{where} sends {page} on to {place} ({status})", hint="put the final address into [jenkins] url"
         )
     if status >= 500:
-        return ConfigError(
+        return Refused(
             f"{where} has failed on {page} ({status}): {said}",
             hint="Jenkins' own log has the reason: Manage > System Log",
+            status=status,
         )
-    return ConfigError(f"{where} refuses {page} ({status}): {said}", hint=f"see {HOW_TO}")
+    return Refused(f"{where} refuses {page} ({status}): {said}", hint=f"see {HOW_TO}", status=status)
 
 
-def _forbidden(answer: Response, said: str, page: str, settings: JenkinsServer) -> ConfigError:
+def _forbidden(answer: Response, said: str, page: str, settings: JenkinsServer) -> Forbidden:
     where = f"Jenkins at {settings.url}"
     found = MISSING.search(said)
     permission = found[1] if found else _named(answer.headers.get("X-Required-Permission", ""))
     if permission:
-        return ConfigError(
+        return Forbidden(
             f"{where}: user {settings.user!r} is missing the {permission} permission ({page})",
             hint=f"whoever runs this Jenkins can grant it; {HOW_TO} lists what is needed",
+            status=403,
         )
     if "crumb" in said.lower():
-        return ConfigError(
+        return Forbidden(
             f"{where} wants a crumb, and does not accept its own (403): {said}",
             hint="use an API token instead of a password in TRAINYARD_JENKINS_TOKEN: it needs no crumb",
+            status=403,
         )
-    return ConfigError(
+    return Forbidden(
         f"{where} forbids {page} to user {settings.user!r} (403): {said}",
         hint=f"a missing permission, or a proxy before it; {HOW_TO} lists what is needed",
+        status=403,
     )
 
 

@@ -212,7 +212,7 @@ class JenkinsClient:
     def _once(self, method: str, path: str, data: Any, content_type: str | None) -> requests.Response:
         from requests import Request
 
-        headers = {"Content-Type": content_type} if content_type else {}
+        headers = {"Accept-Language": "en"} | ({"Content-Type": content_type} if content_type else {})
         request = Request(method, self.url + path, data=data, headers=headers)
         return self._server.ask(request, crumb=method == "POST" and self._needs_crumb)
 

@@ -93,7 +93,7 @@ class FakeJenkins:
         page = body or (loading_page() if status == 503 else jetty_page(status, "refused by the test"))
         self.refusals += [(status, content_type, page)] * times
 
-    def config(self, folder, **jenkins) -> Config:
+    def config(self, here, /, **jenkins) -> Config:
         """Settings for this Jenkins, as `load_config` gives them; `jenkins` are settings of its section."""
         git = "https://git.example.org/team"
         settings = {"url": self.url, "user": self.user, "repository": f"{git}/pipeline.git", "timeout_seconds": 10.0}
@@ -101,8 +101,8 @@ class FakeJenkins:
             model="digits",
             repositories=Repositories(f"{git}/code.git", f"{git}/dataset.git", f"{git}/tests.git"),
             jenkins=JenkinsServer(**(settings | jenkins)),
-            home=str(folder / "home"),
-            file=str(folder / "trainyard.toml"),
+            home=str(here / "home"),
+            file=str(here / "pipeline" / "trainyard.toml"),
         )
 
     def add_job(self, full_name: str, **script) -> Job:
@@ -230,6 +230,10 @@ class _Handler(BaseHTTPRequestHandler):
             case ["config.xml"]:
                 self._need(user, "Job/ExtendedRead", "hudson.model.Item.ExtendedRead")
                 return 200, item.config_xml(), {"Content-Type": "application/xml"}
+            case ["submitDescription"] if post:
+                self._need(user, "Job/Configure", "hudson.model.Item.Configure")
+                item.describe(seen.form["description"])
+                return 302, "", {"Location": "."}
             case ["doDelete"] if post:
                 self._need(user, "Job/Delete", "hudson.model.Item.Delete")
                 state.delete(item)

@@ -123,6 +123,10 @@ class Item:
             raise Trouble(500, oops_page())
         self.tree = tree
 
+    def describe(self, text):
+        place = self.tree.find("description")
+        (place if place is not None else ET.SubElement(self.tree, "description")).text = text
+
     def config_xml(self):
         return "<?xml version='1.1' encoding='UTF-8'?>\n" + ET.tostring(self.tree, encoding="unicode")
 
@@ -137,6 +141,7 @@ class Folder(Item):
 
     def described(self, root):
         about = {"_class": FOLDER, "name": self.name, "fullName": self.full_name, "url": self.url(root)}
+        about["description"] = self.tree.findtext("description") or None
         return about | {"jobs": [each.described(root) for each in self.items.values()]}
 
 

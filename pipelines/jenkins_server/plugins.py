@@ -1,0 +1,54 @@
+"""The plugins that the jobs need: the one list, which `apply` checks and the documentation shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+JENKINS = "2.541.2"
+"""Tested with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """Versions of a plugin: releases before `oldest` (those of early 2024) are not looked at."""
+
+    oldest: str
+    tested: str
+    why: str
+
+
+REQUIRED: dict[str, Plugin] = {
+    "cloudbees-folder": Plugin("6.928", "6.1079.vc0975c2de294", "the folder of a model's jobs"),
+    "credentials-binding": Plugin("677", "725.ve52b_2328a_fde", "passwords from Jenkins' credentials"),
+    "git": Plugin("5.2.2", "5.10.1", "checkouts, polling, notifyCommit"),
+    "junit": Plugin("1265", "1402.va_87fd3d15dc3", "test results and their trend"),
+    "pipeline-input-step": Plugin("495", "551.vdff487c5998c", "approval of a promotion"),
+    "pipeline-model-definition": Plugin("2.2198", "2.2289.v6f731d0a_02da_", "declarative pipelines"),
+    "timestamper": Plugin("1.27", "1.30", "times in the console"),
+    "workflow-basic-steps": Plugin("1058", "1098.v808b_fd7f8cf4", "catchError, unstable, dir, archiveArtifacts"),
+    "workflow-cps": Plugin("3894", "4303.v8fa_2a_581f0a_6", "pipelines, with a script from git"),
+    "workflow-durable-task-step": Plugin("1353", "1479.v56e587f413a_7", "node, sh"),
+    "workflow-job": Plugin("1400", "1571.vb_423c255d6d9", "pipeline jobs"),
+    "workflow-scm-step": Plugin("427", "466.va_d69e602552b_", "checkout"),
+}
+
+
+def faults(found: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is missing, disabled or too old among the plugins that `pluginManager/api/json` lists."""
+    from jenkins.plugins import PluginVersion
+
+    there = {str(each.get("shortName")): each for each in found}
+    told = []
+    for name, plugin in sorted(REQUIRED.items()):
+        wanted = f"{plugin.oldest} or newer, tested with {plugin.tested}"
+        if name not in there:
+            told.append(f"{name} is missing ({wanted})")
+        elif not there[name].get("enabled", True):
+            told.append(f"{name} is disabled")
+        elif not there[name].get("active", True):
+            told.append(f"{name} is installed, but was not loaded")
+        elif PluginVersion(str(there[name].get("version"))) < PluginVersion(plugin.oldest):
+            told.append(f"{name} {there[name].get('version')} is too old ({wanted})")
+    return told
