@@ -61,7 +61,9 @@ class TestTheFilesThatMatter:
     def test_are_the_same_after_an_empty_commit(self, content):
         assert content({}) == content({})
 
-    @pytest.mark.parametrize("name", ["README.md", "docs/more.md", "LICENSE", ".gitignore", ".github/ci.yml"])
+    @pytest.mark.parametrize(
+        "name", ["README.md", "docs/more.md", "LICENSE", "docs/LICENSE", ".gitignore", ".github/ci.yml"]
+    )
     def test_do_not_include_what_is_unimportant(self, content, name):
         assert content({}) == content({name: "new"})
 
