@@ -72,12 +72,12 @@ class Cache:
         """Bring `commit` here; raises ConfigError when the repository no longer has it, TryAgain when out of reach."""
         if not FULL_SHA.fullmatch(commit):
             raise ConfigError(f"{what}: {commit!r} is not a full commit id", hint="take it from `git rev-parse`")
-        if _words(self._repository(url) / _own_name(commit)) == [commit]:
-            return  # we have kept it; whether its files are all there shows when they are read
         with self._locked(url) as repository:
             self._keep(repository, url, commit, what)
 
     def _keep(self, repository: Path, url: str, commit: str, what: str) -> None:
+        if _words(repository / _own_name(commit)) == [commit]:
+            return  # whether its files are all there shows when they are read
         if not self._has(repository, commit):
             self._bring(repository, url, commit, what)
         # a name of our own keeps the commit from being collected as garbage
