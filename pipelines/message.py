@@ -22,7 +22,7 @@ from registry.errors import ConfigError
 from registry.files import sha256_bytes
 from registry.nouns import Acceptance, Evaluation, Run, Verdict
 
-Status = Literal["accepted", "rejected", "failed", "kept", "tested"]
+Status = Literal["accepted", "rejected", "failed", "kept", "tested", "nothing"]
 MAX_SUBJECT = 140  # characters
 MAX_ITEMS = 30  # reasons, failed tests and commits per list
 MAX_PICTURE = 4 << 20  # bytes; mail servers refuse more than 10 MB or so
@@ -102,7 +102,7 @@ def compose(facts: MailFacts) -> EmailMessage:
     message["Auto-Submitted"] = "auto-generated"  # no out-of-office answers, please
     picture = facts.picture if facts.picture.startswith(PNG) and len(facts.picture) <= MAX_PICTURE else b""
     cid = f"picture.{_stable_id(facts)}@trainyard" if picture else ""
-    title, sections = _title(facts), list(_sections(facts, cid))
+    title, sections = headline(facts), list(_sections(facts, cid))
     text = to_text(title, sections)
     # Plain lines stay as they are in the file, so that a command can be copied from the outbox folder, too.
     bare = text.isascii() and max(map(len, text.splitlines())) < 998
@@ -180,7 +180,8 @@ def _stable_id(facts: MailFacts) -> str:
     return f"{facts.run.id}.{facts.status}{other}"
 
 
-def _title(facts: MailFacts) -> str:
+def headline(facts: MailFacts) -> str:
+    """How the run ended, in one sentence."""
     model = facts.run.model
     name = f"{_upper(facts.candidate)} of {model}" if facts.version else f"The new model for {model}"
     match facts.status:
@@ -194,10 +195,12 @@ def _title(facts: MailFacts) -> str:
             return f"{model}: {facts.candidate} stays, it is good enough for the new data, too"
         case "tested":
             return f"{model}: the new tests were tried: {_tested(facts)}"
+        case "nothing":
+            return f"{model}: nothing to do"
 
 
 def _sections(facts: MailFacts, cid: str) -> Iterator[Section]:
-    yield Section("", (*_alarm(facts), *_summary(facts)))
+    yield Section("", tuple(summary(facts)))
     yield Section("What to do now", tuple(_to_do(facts)))
     if facts.evaluation:
         blocks = list(measures.blocks(facts.evaluation, _metric(facts), facts.candidate, facts.live))
@@ -234,7 +237,9 @@ def _alarm(facts: MailFacts) -> Iterator[Block]:
     )
 
 
-def _summary(facts: MailFacts) -> Iterator[Block]:
+def summary(facts: MailFacts) -> Iterator[Block]:
+    """What happened and why; an alarm about what is live comes first."""
+    yield from _alarm(facts)
     match facts.status:
         case "accepted":
             yield Box("good", f"Yes: {facts.candidate} passed every check.")
@@ -248,6 +253,8 @@ def _summary(facts: MailFacts) -> Iterator[Block]:
         case "tested" if not facts.live_fails:
             good = facts.acceptance is None or facts.acceptance.accepted
             yield Box("good" if good else "bad", f"{_upper(_tested(facts))}.")
+        case "nothing":
+            yield Box("plain", "Nothing was trained or tried, because nothing had to be.")
     what = {"code": "the model's code", "dataset": "the data", "tests": "the tests"}[facts.run.trigger]
     started = f"A push to {what} started this."
     if facts.run.reason:

@@ -1,0 +1,154 @@
+"""The files of a report: small, few, and none that a worker could have made into something else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import struct
+from pathlib import Path
+from xml.parsers import expat
+
+from registry.errors import Corrupt
+from registry.files import sync_folder
+from training.worker import read_foreign
+
+MAX_FILE = 2 << 20  # bytes
+MAX_ALL = 16 << 20  # bytes
+MAX_PIXELS = 16_000_000  # of a picture, which a browser unpacks
+MAX_DEPTH = 16  # elements within elements of a JUnit file; there are four or so
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Collected:
+    """Names and bytes, and notes about what was left out. Nothing is on the disk until `write`."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.about: dict[str, str] = {}
+        """Name → what it is, for the links."""
+        self.notes: list[str] = []
+
+    def add(self, name: str, data: bytes, about: str) -> bool:
+        """Keep a file, unless it is too large."""
+        if len(data) > MAX_FILE or sum(map(len, self.files.values())) + len(data) > MAX_ALL:
+            self.notes.append(f"{name} was left out: {len(data):,} bytes are too much for a report")
+            return False
+        self.files[name], self.about[name] = data, about
+        return True
+
+    def copy(self, path: Path, name: str, about: str) -> bool:
+        """Keep a copy of a file of the run, when there is one."""
+        data = self.read(path, name)
+        return bool(data) and self.add(name, data, about)
+
+    def picture(self, path: Path, name: str, about: str) -> tuple[int, int] | None:
+        """Keep a copy of a PNG; gives its width and height in pixels."""
+        data = self.read(path, name)
+        if not data:
+            return None
+        size = png_size(data)
+        if size is None:
+            self.notes.append(f"{name} was left out: it is no PNG picture")
+            return None
+        return size if self.add(name, data, about) else None
+
+    def junit(self, path: Path, name: str, about: str) -> None:
+        """Keep a copy of a JUnit file."""
+        data = self.read(path, name)
+        if not data:
+            return
+        if fault := junit_fault(data):
+            self.notes.append(f"{name} was left out: {fault}")
+        else:
+            self.add(name, data, about)
+
+    def read(self, path: Path, name: str) -> bytes:
+        """What stands at `path`; empty when there is nothing, or nothing that we take, and then there is a note."""
+        try:
+            return read_foreign(path, MAX_FILE)
+        except FileNotFoundError:
+            pass
+        except NotADirectoryError:
+            self.notes.append(f"{name} was left out: its folder is none")
+        except Corrupt as error:
+            self.notes.append(f"{name} was left out: {error}")
+        return b""
+
+    def write(self, folder: Path) -> None:
+        """Make the folder, whole or not at all; nothing bears its name. Raises OSError."""
+        new = folder.with_name(f".tmp-{folder.name}-new")
+        try:
+            for name, data in self.files.items():
+                _write(new / name, data)
+            for each in {new, *((new / name).parent for name in self.files)}:
+                sync_folder(each)
+            os.rename(new, folder)
+        except BaseException:
+            _remove(new)
+            raise
+        sync_folder(folder.parent)
+
+
+def discard(folder: Path) -> None:
+    """Remove an older report, so that it is not taken for one of this try, and what a killed process has left of one.
+
+    Nobody sees half of it. We hold the run's lock.
+    """
+    new, old = (folder.with_name(f".tmp-{folder.name}-{each}") for each in ("new", "old"))
+    for left in (new, old):
+        _remove(left)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(folder, old)
+    _remove(old)
+
+
+def png_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a PNG; None when it is none, or as large as nobody would draw it."""
+    if not data.startswith(PNG) or data[12:16] != b"IHDR" or len(data) < 33:
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    return (width, height) if width and height and width * height <= MAX_PIXELS else None
+
+
+def junit_fault(data: bytes) -> str:
+    """Why a server should not be given this as a JUnit file; empty when it may. No DTD, and so no entities."""
+    parser = expat.ParserCreate()
+    open_elements: list[str] = []
+
+    def start(name: str, _attributes: dict[str, str]) -> None:
+        if not open_elements and name not in {"testsuites", "testsuite"}:
+            raise ValueError("its root is not <testsuites>")
+        open_elements.append(name)
+        if len(open_elements) > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} elements within each other")
+
+    def doctype(*_: object) -> None:
+        raise ValueError("it has a DTD")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = lambda _name: open_elements.pop()
+    parser.StartDoctypeDeclHandler = doctype
+    try:
+        parser.Parse(data, True)
+    except ValueError as error:
+        return str(error)
+    except (expat.ExpatError, LookupError) as error:  # LookupError: an encoding that nobody knows
+        return f"no XML: {error}"
+    return ""
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    """Whatever bears that name."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""What the report tells beyond the mail: the training's history, the data, the checks, the card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from pipelines import flow
+from pipelines.context import Context
+from pipelines.message import MailFacts
+from pipelines.outcome import measured_in
+from pipelines.report.files import Collected
+from pipelines.runs import RunFolder, StepRecord
+from registry import candidates, codec
+from registry.errors import PipelineError
+from registry.nouns import Candidate, TestReport
+from training.history import HISTORY, PROGRESS, History, Progress
+from training.spec import Validation
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that a report says. What is not known is empty."""
+
+    facts: MailFacts
+    records: tuple[StepRecord, ...]
+    measured: str
+    """The job folder with the pictures that count; empty when nothing was measured."""
+    history: History | None = None
+    validation: Validation | None = None
+    expectations: TestReport | None = None
+    card: Candidate | None = None
+
+    @property
+    def tried(self) -> bool:
+        """Whether a version has been tried, or should have been."""
+        return any(each.step == "accept" for each in self.records)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether this run has looked at the data."""
+        return any(each.step == "validate" for each in self.records) or (
+            self.facts.run.trigger == "tests" and self.tried
+        )
+
+
+def look(context: Context, folder: RunFolder, facts: MailFacts, files: Collected) -> Known:
+    """Read what there is; what cannot be read is noted, and left out."""
+    records = tuple(folder.records(flow.FLOWS[folder.run.trigger][:-1]))
+    known = Known(facts, records, measured_in(records[-1]) if facts.evaluation else "")
+    data, expected = "validate/result.json", "expectations/result.json"
+    return replace(
+        known,
+        history=_history(folder, known, files),
+        validation=_read(Validation, folder, data, files) if known.prepared else None,
+        expectations=_read(TestReport, folder, expected, files) if known.prepared else None,
+        card=_card(context, known, files),
+    )
+
+
+def _read(kind: type[T], folder: RunFolder, name: str, files: Collected) -> T | None:
+    data = files.read(folder.root / name, name)
+    return _or_note(files, lambda: codec.from_json(kind, data, name)) if data else None
+
+
+def _history(folder: RunFolder, known: Known, files: Collected) -> History | None:
+    """Of a training that has failed: as far as it came."""
+    ended = next((each for each in known.records if each.step in {"train", "retrain"}), None)
+    if ended is None or ended.outcome == "enough":
+        return None
+    if ended.outcome == "done":
+        return _read(History, folder, f"train/outputs/{HISTORY}", files)
+    progress = _read(Progress, folder, f"train/checkpoints/{PROGRESS}", files)
+    return progress.history if progress else None
+
+
+def _card(context: Context, known: Known, files: Collected) -> Candidate | None:
+    """The card of the version that the run has made, tried or kept."""
+    facts, run = known.facts, known.facts.run
+    version = facts.version if facts.version is not None else run.candidate or run.parent
+    made = any(each.step == "register" and each.outcome == "done" for each in known.records)
+    if facts.status in {"failed", "rejected"} and run.trigger != "tests":
+        version = _or_note(files, lambda: candidates.find_run(context.store, run.model, run.id)) if made else None
+    if version is None or facts.status == "nothing":
+        return None
+    return _or_note(files, lambda: candidates.card(context.store, run.model, version))
+
+
+def _or_note(files: Collected, read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except PipelineError as error:  # damage is told by the step that needs what is damaged
+        files.notes.append(str(error))
+        return None
