@@ -1,4 +1,7 @@
-"""`trainyard hooks install`: a post-receive hook in each local bare repository, so that `git push` starts its pipeline."""
+"""`trainyard hooks install`: a post-receive hook in each local bare repository, so that `git push` starts its pipeline.
+
+With --jenkins the hook does not run anything itself: it tells Jenkins, which polls the repository and starts its job.
+"""
 
 from __future__ import annotations
 
@@ -22,32 +25,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     parser.add_argument("action", choices=("install", "remove"))
     parser.add_argument(
-        "repository", nargs="*", choices=[*NAMES, []], metavar="code|dataset|tests", help="default: all three"
+        "repository",
+        nargs="*",
+        metavar="code|dataset|tests[=PATH]",
+        help="default: all three. PATH: where the repository is on this machine, when [repositories] has its URL",
+    )
+    parser.add_argument(
+        "--jenkins",
+        nargs="*",  # words after an option are its own, or argparse takes them for one too many
+        metavar="code|dataset|tests[=PATH]",
+        help="tell Jenkins of a push, instead of running the pipeline",
     )
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Install or remove the hooks; a hook that is not ours is left alone and told."""
-    wanted = args.repository or list(NAMES)
-    hooks = {name: _hooks_folder(name, getattr(config.repositories, name)) / "post-receive" for name in wanted}
+    hooks = {name: _hooks_folder(name, place) / "post-receive" for name, place in _places(args, config).items()}
     for name, hook in hooks.items():
         if hook.exists() and MARK not in hook.read_text(encoding="utf-8", errors="replace"):
+            call = (
+                "a copy of the one that is installed without it" if args.jenkins is not None else _command(name, config)
+            )
             raise ConfigError(
                 f"{hook} is not Trainyard's",
-                hint=f"keep it, and let it call: {_command(name, config)}  (it reads `old new ref` lines on stdin)",
+                hint=f"keep it, and let it call: {call}  (it reads `old new ref` lines on stdin)",
             )
-    for name, hook in hooks.items():
-        if args.action == "remove":
-            hook.unlink(missing_ok=True)
-        else:
-            write_whole(hook, _script(name, config).encode())
-            hook.chmod(0o755)
+    if args.action == "remove":
+        _remove(hooks)
+    else:
+        _install(hooks, config, jenkins=args.jenkins is not None)
     if args.json:
         print(json.dumps({name: str(hook) for name, hook in hooks.items()}))
     else:
         for name, hook in hooks.items():
             print(f"{name}: {hook} {'removed' if args.action == 'remove' else 'installed'}")
     return 0
+
+
+def _places(args: argparse.Namespace, config: Config) -> dict[str, str]:
+    """The repositories that are asked for → where they are on this machine."""
+    places = {}
+    for each in [*args.repository, *(args.jenkins or ())] or NAMES:
+        name, _, place = each.partition("=")
+        if name not in NAMES:
+            raise ConfigError(f"hooks: {each!r} is none of {', '.join(NAMES)}", hint="or NAME=PATH, with one of them")
+        places[name] = place or getattr(config.repositories, name)
+    return places
+
+
+def _install(hooks: dict[str, Path], config: Config, *, jenkins: bool) -> None:
+    if not jenkins:
+        scripts = {name: _script(name, config) for name in hooks}
+    else:
+        from pipelines.jenkins_server import hook as notifying
+
+        token = notifying.notify_token()
+        scripts = {name: notifying.script(config, name, MARK) for name in hooks}
+        for hook in hooks.values():
+            hook.parent.mkdir(exist_ok=True)
+            notifying.write_token(hook.parent, token)
+    for name, hook in hooks.items():
+        write_whole(hook, scripts[name].encode())
+        hook.chmod(0o755)
+
+
+def _remove(hooks: dict[str, Path]) -> None:
+    from pipelines.jenkins_server.hook import TOKEN_FILE
+
+    for hook in hooks.values():
+        hook.unlink(missing_ok=True)
+        (hook.parent / TOKEN_FILE).unlink(missing_ok=True)
 
 
 def _hooks_folder(name: str, place: str) -> Path:
@@ -63,7 +110,8 @@ def _hooks_folder(name: str, place: str) -> Path:
             )
     raise ConfigError(
         f"[repositories] {name}: {place} is not a git repository on this machine",
-        hint="make one with `git init --bare`, or use `trainyard watch` for a remote where no hook can be installed",
+        hint=f"make one with `git init --bare`, name it with `{name}=PATH`, or use `trainyard watch` for a remote where no "
+        "hook can be installed",
     )
 
 

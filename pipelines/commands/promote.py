@@ -18,8 +18,8 @@ from pipelines.approval import approval_secret, make_token
 from pipelines.config import Config
 from pipelines.config_file import secret
 from pipelines.golive import GoLive, in_place, open_golive
-from pipelines.markup import clean
 from pipelines.promotion import compared_with_another, promote, serve_job
+from pipelines.words import clean
 from registry import candidates, codec
 from registry.errors import ConfigError
 from registry.nouns import Release

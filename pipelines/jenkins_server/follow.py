@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pipelines.config import Config
 from pipelines.jenkins_server.client import JenkinsClient, NotThere, job_path
 from pipelines.jenkins_server.console import Console
-from pipelines.markup import clean
+from pipelines.words import clean
 from registry.errors import ConfigError, TryAgain
 
 LOOK_SECONDS = 2.0  # between two looks

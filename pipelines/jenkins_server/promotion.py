@@ -11,7 +11,7 @@ from pipelines.config import Config
 from pipelines.jenkins_server.client import open_jenkins
 from pipelines.jenkins_server.follow import Build, ask_for, path_of
 from pipelines.jenkins_server.trigger import say, summary, to_its_end
-from pipelines.markup import clean
+from pipelines.words import clean
 from registry import codec, releases
 from registry.errors import ConfigError, PipelineError
 from registry.nouns import Release

@@ -23,7 +23,7 @@ def bare(tmp_path, monkeypatch):
 
 def trainyard_hooks(action, place):
     config = Config("digits", Repositories(str(place), "", ""), file=str(place.parent / "trainyard.toml"))
-    return hooks.main(argparse.Namespace(action=action, repository=["code"], json=False), config)
+    return hooks.main(argparse.Namespace(action=action, repository=["code"], json=False, jenkins=None), config)
 
 
 def set_hooks_path(bare, value):
