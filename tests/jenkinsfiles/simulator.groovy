@@ -1,0 +1,302 @@
+// groovy simulator.groovy ROOT < scenarios.json > what happened, as JSON
+//
+// What a Jenkinsfile finds in a Pipeline, as far as ours go: the steps with the arguments that their plugins know (any other
+// fails), the variables, and the order in which Declarative evaluates its sections. Each call is recorded.
+
+import groovy.json.JsonOutput
+import groovy.json.JsonSlurper
+import org.codehaus.groovy.control.CompilerConfiguration
+
+class Stop extends RuntimeException { // like AbortException: a message without a stack trace
+    Stop(String message) { super(message) }
+}
+
+class World { // one build
+    static final List RESULTS = ['SUCCESS', 'UNSTABLE', 'FAILURE', 'ABORTED']
+    Map scenario
+    List events = []
+    Map files = [:]
+    List environment = [[BUILD_NUMBER: '7', BUILD_TAG: 'jenkins-code-7', BUILD_URL: 'http://jenkins/job/code/7/']]
+    String stage = ''
+    Map build = [currentResult: 'SUCCESS', displayName: '#7', description: null]
+    List bound = []
+    String folder = ''
+
+    World(Map scenario) {
+        this.scenario = scenario
+        files.putAll(scenario.files ?: [:])
+        environment.add((scenario.env ?: [:]) + (scenario.params ?: [:]).collectEntries { name, value -> [name, "$value" as String] })
+        build.getBuildCauses = { String type -> (scenario.causes ?: []).findAll { it._class == type } }
+    }
+
+    Map env() { environment.inject([:]) { all, each -> all + each } }
+
+    void record(String step, Map arguments) { events.add([stage: stage, step: step] + arguments) }
+
+    void worsen(String result) {
+        if (RESULTS.indexOf(result) > RESULTS.indexOf(build.currentResult)) { build.currentResult = result }
+    }
+
+    String path(String name) { folder ? "${folder}/${name}" as String : name }
+
+    int shell(String script) { // what the scenario says: the first line that matches and is not used up
+        Map env = env()
+        record('sh', [script: script, env: env, bound: bound.collect { it.variable ?: it.symbol }])
+        Map rule = (scenario.sh ?: []).find { script.contains(it.script ?: '') && (!it.step || env.STEP == it.step) && it.left != 0 }
+        if (rule == null) { return 0 }
+        if (rule.times) { rule.left = (rule.left ?: rule.times) - 1 }
+        files.putAll(rule.files ?: [:])
+        if (rule.interrupt) { throw new InterruptedException(rule.interrupt as String) }
+        return (rule.code ?: 0) as int
+    }
+}
+
+class Env {
+    World world
+    def getProperty(String name) { world.env()[name] }
+    void setProperty(String name, value) {
+        if (name == 'world') { this.@world = value } else { world.environment[0][name] = "$value" as String }
+    }
+}
+
+abstract class Steps extends Script {
+    World getWorld() { binding.getVariable('world') }
+
+    static void only(String step, Map given, String... known) {
+        def strange = given.keySet() - (known as List)
+        if (strange) { throw new IllegalArgumentException("${step} has no argument ${strange}") }
+    }
+
+    def plainly(String step, Map given, String... known) {
+        only(step, given, known)
+        world.record(step, given)
+    }
+
+    // --- steps
+    def sh(Map given) {
+        only('sh', given, 'script', 'returnStatus')
+        int code = world.shell(given.script)
+        if (given.returnStatus) { return code }
+        if (code) { throw new Stop("script returned exit code ${code}") }
+    }
+    def echo(String text) { world.record('echo', [text: text]) }
+    def sleep(Map given) { plainly('sleep', given, 'time', 'unit') }
+    def error(String text) { throw new Stop(text) }
+    def unstable(Map given) {
+        plainly('unstable', given, 'message')
+        assert given.message
+        world.worsen('UNSTABLE')
+    }
+    def catchError(Map given, Closure body) {
+        only('catchError', given, 'buildResult', 'stageResult', 'catchInterruptions', 'message')
+        try {
+            body()
+        } catch (InterruptedException stop) {
+            if (given.catchInterruptions != false) { world.worsen('ABORTED') } else { throw stop }
+        } catch (Stop fault) {
+            world.record('caught', [message: fault.message, stageResult: given.stageResult])
+            world.worsen(given.buildResult ?: 'FAILURE')
+        }
+    }
+    def dir(String name, Closure body) {
+        String before = world.folder
+        world.folder = world.path(name)
+        try { body() } finally { world.folder = before }
+    }
+    def deleteDir() { world.files.keySet().removeAll { it.startsWith(world.folder + '/') } }
+    def fileExists(String name) { world.files.containsKey(world.path(name)) }
+    def readFile(Map given) {
+        only('readFile', given, 'file', 'encoding')
+        world.files[world.path(given.file)]
+    }
+    def checkout(Map given) {
+        only('checkout', given, 'scm', 'poll', 'changelog')
+        world.record('checkout', given + [folder: world.folder])
+        if (world.scenario.checkout == world.folder) { throw new Stop('git fetch failed') }
+        return [GIT_COMMIT: 'c0ffee' + '0' * 34]
+    }
+    def scmGit(Map given) {
+        only('scmGit', given, 'branches', 'extensions', 'userRemoteConfigs')
+        given.userRemoteConfigs.each { only('userRemoteConfigs', it, 'name', 'url', 'refspec', 'credentialsId') }
+        return given
+    }
+    def cloneOption(Map given) {
+        only('cloneOption', given, 'shallow', 'noTags', 'reference', 'timeout', 'depth', 'honorRefspec')
+        return given
+    }
+    def load(String name) {
+        Script script = Simulator.shell(world, binding).parse(new File(Simulator.root, name - 'pipeline/'))
+        world.record('load', [file: name])
+        return script.run()
+    }
+    def withEnv(List values, Closure body) {
+        world.environment.add(values.collectEntries { String each -> each.split('=', 2) as List })
+        try { return body() } finally { world.environment.pop() }
+    }
+    def withCredentials(List bindings, Closure body) {
+        assert bindings
+        world.bound = bindings
+        try { return body() } finally { world.bound = [] }
+    }
+    def gitUsernamePassword(Map given) {
+        only('gitUsernamePassword', given, 'credentialsId', 'gitToolName')
+        return given + [symbol: 'gitUsernamePassword']
+    }
+    def stash(Map given) { plainly('stash', given, 'name', 'includes', 'allowEmpty') }
+    def unstash(String name) {
+        world.record('unstash', [name: name])
+        if (!world.scenario.stash) { throw new Stop("No such saved stash '${name}'") }
+        world.files.putAll(world.scenario.stash)
+    }
+    def junit(Map given) {
+        plainly('junit', given, 'testResults', 'allowEmptyResults', 'skipPublishingChecks', 'skipMarkingBuildUnstable')
+    }
+    def archiveArtifacts(Map given) { plainly('archiveArtifacts', given, 'artifacts', 'allowEmptyArchive') }
+    def input(Map given) {
+        plainly('input', given, 'id', 'message', 'ok', 'submitter', 'submitterParameter')
+        assert !world.environment.any { it.NODE } : 'input holds an executor'
+        if (world.scenario.approver == null) { throw new InterruptedException('Timeout has been exceeded') }
+        return world.scenario.approver
+    }
+    def script(Closure body) { body() }
+
+    // --- `string` is a parameter in `parameters` and a binding elsewhere
+    def string(Map given) {
+        only('string', given, 'credentialsId', 'variable')
+        return given
+    }
+
+    // --- Declarative
+    def pipeline(Closure body) { new Declarative(script: this, world: world).run(body) }
+}
+
+class Declarative {
+    static final List CONDITIONS = ['always', 'aborted', 'success', 'unsuccessful', 'unstable', 'failure', 'cleanup']
+    Script script
+    World world
+    Throwable first = null
+
+    void run(Closure body) {
+        Map sections = sections(body, 'agent', 'options', 'parameters', 'triggers', 'stages', 'post')
+        Map asked = [:]
+        if (sections.parameters) { collect(sections.parameters).each { name, given -> asked[given.name] = given } }
+        world.record('parameters', [parameters: asked])
+        if (sections.triggers) { world.record('triggers', [triggers: called(sections.triggers)]) }
+        asked.each { name, given ->
+            if (!world.scenario.params?.containsKey(name)) {
+                def value = given.containsKey('choices') ? given.choices[0] : given.defaultValue
+                world.scenario.params[name] = value
+                world.environment[1][name] = "$value" as String
+            }
+        }
+        node(sections.agent)
+        boolean skip = world.scenario.restart != null
+        called(sections.stages, true).each { String name, Closure stage ->
+            if (name == world.scenario.restart) { skip = false }
+            one(name, stage, skip)
+        }
+        world.stage = 'post'
+        CONDITIONS.each { condition -> post(sections.post, condition) }
+        if (first != null) { world.worsen(first instanceof InterruptedException ? 'ABORTED' : 'FAILURE') }
+    }
+
+    private void node(agent) {
+        if (agent instanceof Closure) {
+            world.environment[0].NODE = 'agent'
+            world.record('node', [label: called(agent).label as String])
+        }
+    }
+
+    private void one(String name, Closure stage, boolean skip) {
+        world.stage = name
+        Map parts = sections(stage, 'agent', 'when', 'options', 'steps')
+        if (skip || first != null) {
+            world.record('skipped', [why: skip ? 'restart' : 'failure'])
+            return
+        }
+        try {
+            if (parts.when && !called(parts.when).expression.call()) {
+                world.record('skipped', [why: 'when'])
+                return
+            }
+            node(parts.agent)
+            world.record('started', [:])
+            inside(parts.steps as Closure, script)
+        } catch (InterruptedException | Stop fault) {
+            world.record('failed', [message: fault.message])
+            first = fault
+        }
+    }
+
+    private void post(Closure section, String condition) {
+        Closure body = section == null ? null : called(section)[condition]
+        if (first != null) { world.worsen(first instanceof InterruptedException ? 'ABORTED' : 'FAILURE') }
+        String now = world.build.currentResult
+        boolean wanted = condition in ['always', 'cleanup', now.toLowerCase()] || (condition == 'unsuccessful' && now != 'SUCCESS')
+        if (body != null && wanted) { inside(body, script) }
+    }
+
+    private static inside(Closure body, delegate) {
+        body.delegate = delegate
+        body.resolveStrategy = Closure.DELEGATE_FIRST
+        return body()
+    }
+
+    private static Map sections(Closure body, String... known) {
+        Map found = called(body)
+        Steps.only('section', found, known)
+        return found
+    }
+
+    // Name → argument of each call in a block; with `named`, the first argument is the name: stage('x') { … }
+    private static Map called(Closure body, boolean named = false) {
+        Map found = [:]
+        inside(body, new Catcher(got: { String name, arguments ->
+            String key = named ? arguments[0] : name
+            assert !found.containsKey(key)
+            found[key] = arguments.size() ? arguments[-1] : null
+        }))
+        return found
+    }
+
+    private static List collect(Closure body) {
+        List found = []
+        inside(body, new Catcher(got: { String name, arguments -> found.add([name, arguments[0]]) }))
+        return found
+    }
+}
+
+class Catcher { // hears every call
+    Closure got
+    def invokeMethod(String name, arguments) { got(name, arguments as List) }
+}
+
+class Simulator {
+    static File root
+
+    static GroovyShell shell(World world, Binding binding) {
+        def settings = new CompilerConfiguration()
+        settings.scriptBaseClass = Steps.name
+        return new GroovyShell(Steps.classLoader, binding, settings)
+    }
+
+    static Map scenario(Map scenario) {
+        scenario.params = scenario.params ?: [:]
+        def world = new World(scenario)
+        def env = new Env(world: world)
+        def binding = new Binding(world: world, env: env, currentBuild: world.build, params: scenario.params, scm: 'the-scm')
+        String fault = null
+        try {
+            shell(world, binding).parse(new File(root, scenario.file as String)).run()
+        } catch (Throwable unexpected) {
+            def where = unexpected.stackTrace.find { it.fileName?.contains('rain') || it.fileName?.contains('enkins') }
+            fault = "${unexpected} at ${where}"
+        }
+        world.build.remove('getBuildCauses')
+        return [name: scenario.name, events: world.events, build: world.build, fault: fault]
+    }
+}
+
+Simulator.root = new File(args[0])
+List scenarios = new JsonSlurper().parse(System.in)
+println(JsonOutput.toJson(scenarios.collect { Simulator.scenario(it) }))
