@@ -21,7 +21,6 @@ REMOTE = "hudson.plugins.git.UserRemoteConfig"
 BRANCH = "hudson.plugins.git.BranchSpec"
 ONE_AT_A_TIME = "org.jenkinsci.plugins.workflow.job.properties.DisableConcurrentBuildsJobProperty"
 PARAMETERS = "hudson.model.ParametersDefinitionProperty"
-DECLARED = "org.jenkinsci.plugins.pipeline.modeldefinition.actions.DeclarativeJobPropertyTrackerAction"
 KINDS = {
     "string": "hudson.model.StringParameterDefinition",
     "boolean": "hudson.model.BooleanParameterDefinition",
@@ -103,10 +102,10 @@ def merge(tree: ET.Element, job: Job) -> list[Difference]:
     _put(definition, "lightweight", "true", "lightweight checkout", changes)
     _git(definition, job, changes)
     properties = _child(tree, "properties")
-    if properties.find(ONE_AT_A_TIME) is None:
+    if job.one_at_a_time and properties.find(ONE_AT_A_TIME) is None:
         ET.SubElement(properties, ONE_AT_A_TIME)
-        changes.append(Difference("concurrent builds", "allowed", "not allowed"))
-    _parameters(tree, properties, job, changes)
+        changes.append(Difference("builds at the same time", "allowed", "not allowed"))
+    _parameters(properties, job, changes)
     _describe(tree, job, changes)
     return changes
 
@@ -150,14 +149,12 @@ def _only(parent: ET.Element, tag: str, what: str, changes: list[Difference]) ->
     return found[0] if found else ET.SubElement(parent, tag)
 
 
-def _parameters(tree: ET.Element, properties: ET.Element, job: Job, changes: list[Difference]) -> None:
+def _parameters(properties: ET.Element, job: Job, changes: list[Difference]) -> None:
     definitions = _child(_child(properties, PARAMETERS), "parameterDefinitions")
     there = {each.findtext("name"): each for each in definitions}
-    # a Jenkinsfile's own words win in each build: to write something else would never come to an end
-    declared = {each.text for each in tree.iterfind(f"actions/{DECLARED}/parameters/*")}
     for parameter in job.parameters:
         found = there.get(parameter.name)
-        if found is not None and (not parameter.ours or parameter.name in declared):
+        if found is not None and not parameter.ours:
             continue
         if found is not None and found.tag != KINDS[parameter.kind]:
             changes.append(Difference(f"parameter {parameter.name}", found.tag, KINDS[parameter.kind]))

@@ -27,8 +27,9 @@ Kind = Literal["string", "boolean", "password", "choice"]
 class Parameter:
     """A parameter of a job.
 
-    `ours`: no Jenkinsfile declares it, so that Jenkins keeps the default that we write. The others are there for a
-    job's first build only, which would not know of them; it replaces them by what the Jenkinsfile declares.
+    `ours`: its default is ours. No Jenkinsfile declares it (or it does with the build's own value as the default), so that
+    Jenkins keeps it. The others are there for a job's first build only, which drops what it does not know; that build
+    replaces them by what the Jenkinsfile declares.
     """
 
     name: str
@@ -54,6 +55,11 @@ class Job:
     @property
     def has_triggers(self) -> bool:
         """Whether a build must have run before a push can start one: that is when Jenkins learns what to watch."""
+        return self.name in WATCHED
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether builds wait for each other. A promotion that waits for its answer must not hold up a rollback."""
         return self.name in WATCHED
 
 

@@ -8,8 +8,9 @@
 Nothing depends on time: a build starts when its queue item has been asked for `queue_polls` times, each call of its
 console hands out the next piece, and after the last one it ends once it has been asked for `end_polls` times more.
 `fake.state` holds it all (users, jobs, queue, builds); `fake.requests` is what was asked for, `fake.posts()` what changed
-something. Trouble on demand: `fake.refuse(…)`, `fake.state.forbidden`, `fake.delay`, `fake.stop()` and `fake.start(starting=3)` for a
-restart: the queue's finished items and all sessions and crumbs are gone then, builds go on.
+something. Trouble on demand: `fake.refuse(…)`, `fake.state.forbidden`, `fake.delay`, `fake.before` and `fake.after` (called with each
+request, before it is carried out and before it is answered; what they raise is the answer), `fake.stop()` and
+`fake.start(starting=3)` for a restart: the queue's finished items and all sessions and crumbs are gone then, builds go on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import base64
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass
@@ -45,12 +47,13 @@ class Seen:
 
 
 class FakeJenkins:
-    """Start it with `with`. `prefix`: Jenkins under a path, e.g. "/jenkins"."""
+    """Start it with `with`. `prefix`: Jenkins under a path, e.g. "/jenkins"; `tls`: files of a certificate and its key."""
 
     user, token, password = "alice", "11aabbccddeeff00112233445566778899", "alice's password"
 
-    def __init__(self, prefix: str = "") -> None:
-        self.prefix = prefix
+    def __init__(self, prefix: str = "", tls: tuple[str, str] | None = None) -> None:
+        self.prefix, self.tls = prefix, tls
+        self.before = self.after = lambda seen: None
         self.state = State()
         self.requests: list[Seen] = []
         self.delay = 0.0  # seconds before each answer
@@ -67,7 +70,7 @@ class FakeJenkins:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{self.prefix}/"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{self.prefix}/"
 
     def start(self, starting: int = 0) -> None:
         """Listen, at the same port as before; the first `starting` requests see Jenkins' "getting ready to work"."""
@@ -75,6 +78,10 @@ class FakeJenkins:
         handler = type("Handler", (_Handler,), {"fake": self})
         self._server = _Server(("127.0.0.1", self.port), handler)
         self.port = self._server.server_port
+        if self.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self.tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
@@ -162,7 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(status, page, {"Content-Type": kind})
         try:
             with self.fake.state.lock:
+                self.fake.before(seen)
                 answer = self._route(seen)
+                self.fake.after(seen)
         except Trouble as trouble:
             headers = {"Content-Type": "text/html;charset=utf-8"} | trouble.headers
             return self._answer(trouble.status, trouble.page, headers)
@@ -225,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, ""
             case ["config.xml"] if post:
                 self._need(user, "Job/Configure", "hudson.model.Item.Configure")
-                item.configure(seen.body)
+                item.configure(seen.body, state.lost)
                 return 200, ""
             case ["config.xml"]:
                 self._need(user, "Job/ExtendedRead", "hudson.model.Item.ExtendedRead")
@@ -281,17 +290,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.by_token = given == secrets[0]
         return name
 
-    def _session(self):
-        for each in (self.headers.get("Cookie") or "").split(";"):
-            name, _, value = each.strip().partition("=")
-            if name == "JSESSIONID":
-                return value
-        return ""
-
     def _crumb(self):
         if not self.fake.state.crumbs_wanted:
             raise Trouble(404, jetty_page(404, "Not Found"))
-        self.fake.state.crumbs.add(crumb := f"crumb-{len(self.fake.requests)}")
+        crumb = f"crumb-{len(self.fake.requests)}"
+        self.fake.state.crumbs.add(crumb)
         return {"crumb": crumb, "crumbRequestField": "Jenkins-Crumb"}
 
     def _check_crumb(self):
@@ -310,4 +313,4 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, json.dumps(value), {"Content-Type": "application/json;charset=utf-8"}
 
 
-__all__ = ["FakeJenkins", "Seen", "failure_page", "oops_page"]
+__all__ = ["FakeJenkins", "Seen", "Trouble", "denied_page", "failure_page", "jetty_page", "oops_page"]

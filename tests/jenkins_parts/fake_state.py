@@ -32,7 +32,7 @@ class Trouble(Exception):
 
 def mistake(message):
     """What Jenkins calls a Failure: a page and a header with the message."""
-    return Trouble(400, failure_page(message), {"X-Error": message})
+    return Trouble(400, failure_page(message), {"X-Error": message.encode().decode("latin-1")})
 
 
 @dataclass
@@ -116,9 +116,9 @@ class Item:
     def url(self, root):
         return f"{self.parent.url(root) if self.parent else root}job/{self.name}/" if self.name else root
 
-    def configure(self, xml):
+    def configure(self, xml, lost=()):
         """As Jenkins does: read into objects, and written out again from them."""
-        tree = parse(xml)
+        tree = parse(xml, lost)
         if tree.tag != self.tree.tag:
             raise Trouble(500, oops_page())
         self.tree = tree
@@ -203,6 +203,7 @@ class State:
         self.crumbs_wanted = True
         self.crumbs: set[str] = set()
         self.plugins: dict[str, dict] = {}  # name → version, active; filled by a test
+        self.lost: set[str] = set()  # elements of plugins that are not there
         self.root = Folder(None, "")
         self.queue: dict[int, Waiting] = {}
         self.hold = False  # the queue does not move: no executor
@@ -237,7 +238,7 @@ class State:
             raise mistake(f"‘{name}’ is an unsafe name")
         if name in folder.items:
             raise mistake(f"A job already exists with the name ‘{name}’")
-        tree = parse(xml)
+        tree = parse(xml, self.lost)
         kinds = {FLOW: Job, FOLDER: Folder}
         if tree.tag not in kinds:
             raise Trouble(500, oops_page())
@@ -291,12 +292,15 @@ class State:
         return about | {"_class": "hudson.model.Queue$LeftItem", "why": None, "executable": build}
 
 
-def parse(xml):
-    """Read and write as XStream does: no blanks between elements, and marks of plugins."""
+def parse(xml, lost=()):
+    """Read and write as XStream does: no blanks between elements, and marks of plugins; without what no plugin knows."""
     try:
         tree = ET.fromstring(xml)
     except ET.ParseError:
         raise Trouble(500, oops_page()) from None
+    for parent in list(tree.iter()):
+        for each in [each for each in parent if each.tag in lost]:
+            parent.remove(each)
     for each in tree.iter():
         if len(each):
             each.text = None
