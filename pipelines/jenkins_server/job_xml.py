@@ -27,7 +27,7 @@ KINDS = {
     "password": "hudson.model.PasswordParameterDefinition",
     "choice": "hudson.model.ChoiceParameterDefinition",
 }
-MARK = re.compile(r"Trainyard's (\S+) of model (\S+), kept by `trainyard jenkins apply`\.")
+MARK = re.compile(r"Trainyard's (folder|job \S+) of model (\S+), kept by `trainyard jenkins apply`\.")
 PENDING = " Its first build since the last change has not started yet."
 
 
@@ -42,7 +42,7 @@ class Difference:
 
 def mark(what: str, model: str) -> str:
     """The line in a description by which we know what is ours; `what` is `folder` or `job code`."""
-    return f"Trainyard's {what.replace(' ', '-')} of model {model}, kept by `trainyard jenkins apply`."
+    return f"Trainyard's {what} of model {model}, kept by `trainyard jenkins apply`."
 
 
 def parse(xml: str, where: str) -> ET.Element:
@@ -61,7 +61,7 @@ def write(tree: ET.Element) -> str:
 
 
 def owner(tree: ET.Element) -> tuple[str, str] | None:
-    """Of which job (`job-code`, `folder`) and model it says to be ours; None without a mark."""
+    """Of which job (`job code`, `folder`) and model it says to be ours; None without a mark."""
     found = MARK.search(tree.findtext("description") or "")
     return (found[1], found[2]) if found else None
 

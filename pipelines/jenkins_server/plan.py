@@ -100,6 +100,7 @@ def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
             Parameter("VERSION"),
             Parameter("APPROVAL", kind="password"),
             Parameter("ACTION", "promote", kind="choice", choices=("promote", "rollback")),
+            Parameter("REASON"),
         )
     watched = [
         Parameter("WATCHED_URL", getattr(config.repositories, job), "the repository that is watched", ours=True),

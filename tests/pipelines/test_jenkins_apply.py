@@ -195,11 +195,11 @@ def test_a_definition_of_another_kind_is_replaced(fake, config):
         ("<project><description/></project>", "is no pipeline job, but project"),
         (
             f"<flow-definition><description>{job_xml.mark('job tests', 'cars')}</description></flow-definition>",
-            "is Trainyard's job-tests of model cars",
+            "is Trainyard's job tests of model cars",
         ),
         (
             f"<flow-definition><description>{job_xml.mark('job code', 'digits')}</description></flow-definition>",
-            "is Trainyard's job-code of model digits",
+            "is Trainyard's job code of model digits",
         ),
     ],
     ids=["somebody's", "freestyle", "another model's", "a copy"],
