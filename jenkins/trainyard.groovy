@@ -21,7 +21,10 @@ void begin() {
         dir('watched') { watched = look(params.WATCHED_URL, params.WATCHED_BRANCH ?: 'main').GIT_COMMIT }
     }
     int code = insist('pipeline/jenkins/prepare')
-    if (code != 0) { error("the agent could not be prepared: ${meaning(code)}") }
+    if (code != 0) {
+        sayCode(code)
+        error("the agent could not be prepared: ${meaning(code)}")
+    }
 }
 
 // A step of the run. One that fails leaves its stage red and lets the pipeline go on to `notify`.
@@ -53,9 +56,10 @@ boolean hasNews() {
 // A build that somebody aborted, or that took too long. Its run goes on with the next build of the same sources.
 void stopped() {
     if (!fileExists('build/run/run.json')) { return }
+    String script = 'pipeline/jenkins/trainyard step notify --build build --stopped="$STOPPED"'
     withEnv(["STOPPED=${env.STOPPED_BY ?: 'aborted'}, ${env.BUILD_URL ?: env.BUILD_TAG}"]) {
         withSecrets('notify') {
-            int code = sh(script: 'pipeline/jenkins/trainyard step notify --build build --stopped="$STOPPED"', returnStatus: true)
+            int code = sh(script: script, returnStatus: true)
             if (code != 0) { echo("notify: ${meaning(code)}") }
         }
     }
@@ -75,16 +79,15 @@ void publish() {
 void release(String action, String approver) {
     begin()
     currentBuild.displayName = "#${env.BUILD_NUMBER} ${action} ${params.MODEL} ${params.VERSION}"
-    String script
+    String script = 'set +x; export TRAINYARD_APPROVAL="$APPROVAL"; ' +
+        'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --by="$BY"'
+    if (approver) { script = 'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --approved-by="$BY"' }
     if (action == 'rollback') {
-        script = 'pipeline/jenkins/trainyard rollback "$MODEL" --here ${VERSION:+--to="$VERSION"} --by="$BY"'
-    } else if (approver) {
-        script = 'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --approved-by="$BY"'
-    } else {
-        script = 'set +x; export TRAINYARD_APPROVAL="$APPROVAL"; pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here'
+        script = 'pipeline/jenkins/trainyard rollback "$MODEL" --here --by="$BY" ' +
+            '${VERSION:+--to="$VERSION"} ${REASON:+--reason="$REASON"}'
     }
     int code = 0
-    withEnv(["BY=${approver ?: starter()}, ${env.BUILD_URL ?: env.BUILD_TAG}"]) {
+    withEnv(["BY=${approver ?: starter()}"]) {
         withSecrets('notify') { code = insist(script) }
     }
     currentBuild.description = "${action} ${params.MODEL} ${params.VERSION}: ${meaning(code)}"
@@ -152,13 +155,23 @@ int insist(String script) {
 }
 
 void judge(String name, int code) {
+    say(code)
     if (code == 3) {
         unstable(message: "${name}: ${meaning(code)}")
     } else if (code != 0) {
+        sayCode(code)
         catchError(buildResult: 'FAILURE', stageResult: 'FAILURE', catchInterruptions: false) {
             error("${name}: ${meaning(code)}")
         }
     }
+}
+
+// For `trainyard jenkins trigger --wait` and `promote`, which end with the code of the last such line.
+void sayCode(int code) { echo("trainyard: exit ${code}") }
+
+// What `trainyard jenkins trigger --wait` reads, to end with the same code.
+void say(int code) {
+    if (code != 0) { echo("trainyard: exit ${code}") }
 }
 
 String meaning(int code) {
