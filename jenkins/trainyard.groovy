@@ -18,7 +18,9 @@ void begin() {
     begun = true
     dir('build') { deleteDir() } // of the build before
     if (params.WATCHED_URL) { // first of all that may fail: Jenkins polls only what it has seen
-        dir('watched') { watched = look(params.WATCHED_URL, params.WATCHED_BRANCH ?: 'main').GIT_COMMIT }
+        Map seen = [:]
+        dir('watched') { seen = look(params.WATCHED_URL, params.WATCHED_BRANCH ?: 'main') }
+        watched = seen.GIT_COMMIT // here: a closure would set a variable of the script instead of the field
     }
     int code = insist('pipeline/jenkins/prepare')
     if (code != 0) {
@@ -155,7 +157,6 @@ int insist(String script) {
 }
 
 void judge(String name, int code) {
-    say(code)
     if (code == 3) {
         unstable(message: "${name}: ${meaning(code)}")
     } else if (code != 0) {
@@ -168,11 +169,6 @@ void judge(String name, int code) {
 
 // For `trainyard jenkins trigger --wait` and `promote`, which end with the code of the last such line.
 void sayCode(int code) { echo("trainyard: exit ${code}") }
-
-// What `trainyard jenkins trigger --wait` reads, to end with the same code.
-void say(int code) {
-    if (code != 0) { echo("trainyard: exit ${code}") }
-}
 
 String meaning(int code) {
     if (code == 0) { return 'done' }

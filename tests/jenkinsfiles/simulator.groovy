@@ -268,6 +268,8 @@ class Declarative {
 
 class Catcher { // hears every call
     Closure got
+    final String none = 'none'
+    final String any = 'any'
     def invokeMethod(String name, arguments) { got(name, arguments as List) }
 }
 

@@ -1,0 +1,356 @@
+"""The Jenkinsfiles are executed by a real Groovy, with Jenkins' steps simulated: what becomes of each exit code, of an abort, of
+a restart; and every command that they give to a shell is one that our command line takes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+from importlib import import_module
+
+import pytest
+from groovy_runs import FILES, simulate
+
+from pipelines.flow import FLOWS
+
+URL = {"WATCHED_URL": "http://git.example/watched.git"}
+RUN = {
+    "build/run/run.json": "{}",
+    "build/name.txt": "digits 3 0.97\n",
+    "build/description.txt": "digits version 3\ngate: fine\n",
+}
+RESOLVED = {"step": "resolve", "files": RUN}
+NO = {
+    "step": "gate",
+    "code": 3,
+    "files": {"build/decided": "", "build/description.txt": "gate: accuracy 0.5 is under 0.9\n"},
+}
+TIMER = [{"_class": "hudson.triggers.TimerTrigger$TimerTriggerCause"}]
+ALICE = [{"_class": "hudson.model.Cause$UserIdCause", "userId": "alice"}]
+CREDENTIALS = {"GIT_CREDENTIALS": "git-id", "SMTP_CREDENTIALS": "smtp-id"}
+ODD = {"COMMIT": "", "REASON": 'it\'s -- "new"; $(touch oops) ü', "FORCE": True}
+ABORT = {"step": "train", "interrupt": "Aborted by alice"}
+PROMOTION = {"file": "jenkins/promotion.Jenkinsfile"}
+VERSION = {"MODEL": "digits", "VERSION": "3"}
+
+
+def scenario(*sh, **more):
+    return {"params": URL, "sh": [*sh, RESOLVED], **more}
+
+
+SCENARIOS = {
+    "code": scenario(),
+    "dataset": scenario(file="jenkins/dataset.Jenkinsfile"),
+    "tests": scenario(file="jenkins/unit_tests.Jenkinsfile"),
+    "timer": scenario(file="jenkins/dataset.Jenkinsfile", causes=TIMER, params={**URL, "CRON": "H 3 * * 0", "POLL": "H * * * *"}),
+    "odd": scenario(params={**URL, **ODD}),
+    "commit": scenario(params={**URL, "COMMIT": "abc123", "WATCHED_BRANCH": "feature/x", "AGENT": "gpu", **CREDENTIALS}),
+    "nothing new": scenario({"step": "resolve", "files": {**RUN, "build/decided": ""}}),
+    "ended with no": scenario({"step": "resolve", "code": 3, "files": {**RUN, "build/decided": ""}}),
+    "no": scenario(NO),
+    "fault": scenario({"step": "validate", "code": 2}),
+    "bug": scenario({"step": "train", "code": 1}),
+    "lost agent": scenario({"step": "train", "code": -1}),
+    "once out of reach": scenario({"step": "fetch", "code": 75, "times": 1}),
+    "long out of reach": scenario({"step": "fetch", "code": 75}),
+    "no mail": scenario({"step": "notify", "code": 75}),
+    "no resolve": scenario({"step": "resolve", "code": 2}),
+    "aborted": scenario(ABORT),
+    "aborted, no mail": scenario(ABORT, {"script": "--stopped", "code": 75}),
+    "aborted early": scenario({"script": "jenkins/prepare", "interrupt": "Aborted by alice"}, files=RUN),
+    "no agent": scenario({"script": "jenkins/prepare", "code": 2}, files=RUN),
+    "no pip": scenario({"script": "jenkins/prepare", "code": 75, "times": 1}),
+    "no pipeline": scenario(checkout="pipeline", files=RUN),
+    "no repository": scenario(checkout="watched", files=RUN),
+    "only prepare": scenario(params={**URL, "ONLY_PREPARE": True}),
+    "restart": scenario(restart="evaluate", files={"build/decided": "", "build/name.txt": "another"}, stash=RUN),
+    "restart resolve": scenario(restart="resolve", stash=RUN),
+    "restart without stash": scenario({"step": "evaluate", "code": 2}, restart="evaluate", files={"build/decided": ""}),
+    "token": {**PROMOTION, "params": {**VERSION, "APPROVAL": "the-token"}, "causes": ALICE},
+    "asked": {**PROMOTION, "params": {**VERSION, "SUBMITTERS": "alice,owners"}, "approver": "alice"},
+    "not answered": {**PROMOTION, "params": VERSION},
+    "refused": {**PROMOTION, "params": {**VERSION, "APPROVAL": "x"}, "sh": [{"script": " promote ", "code": 3}]},
+    "rollback": {**PROMOTION, "params": {**VERSION, "ACTION": "rollback", "REASON": "it is wrong"}, "causes": ALICE},
+    "rollback by a machine": {**PROMOTION, "params": {"MODEL": "digits", "VERSION": "", "ACTION": "rollback"}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def builds():
+    return simulate(SCENARIOS)
+
+
+@pytest.mark.parametrize("trigger", FLOWS)
+def test_a_good_build_runs_every_stage_with_one_shell_each(builds, trigger):
+    build = builds[trigger]
+    assert build.result == "SUCCESS"
+    assert build.shells == [("prepare", "prepare"), *((step, step) for step in FLOWS[trigger])]
+    assert build.started == ["prepare", *FLOWS[trigger]]
+    resolve = build.of("sh")[1]["env"]
+    assert resolve["TRIGGER"] == trigger
+    assert resolve["COMMIT"].startswith("c0ffee"), "what Jenkins has seen is what is trained"
+    assert (resolve["FORCE"], resolve["REASON"]) == ("", "")
+
+
+def test_name_and_description_tell_of_model_version_and_accuracy(builds):
+    assert builds["code"].name == "#7 digits 3 0.97"
+    assert builds["code"].description == "digits version 3\ngate: fine"
+
+
+def test_the_reports_are_published_by_every_build_and_judge_nothing(builds):
+    for name in ("code", "no", "fault", "aborted"):
+        (junit,), (kept,) = builds[name].of("junit"), builds[name].of("archiveArtifacts")
+        assert junit["testResults"].startswith("build/report/junit/")
+        assert junit["allowEmptyResults"]
+        assert junit["skipMarkingBuildUnstable"]
+        assert kept["artifacts"] == "build/report/**"
+        assert kept["allowEmptyArchive"]
+
+
+def test_only_a_push_to_the_watched_repository_starts_a_build(builds):
+    pipeline, watched = builds["commit"].of("checkout")
+    assert (pipeline["folder"], pipeline["scm"], pipeline["poll"]) == ("pipeline", "the-scm", False)
+    assert (watched["folder"], watched["poll"]) == ("watched", True)
+    (remote,) = watched["scm"]["userRemoteConfigs"]
+    assert remote["url"] == URL["WATCHED_URL"]
+    assert remote["credentialsId"] == "git-id"
+    assert watched["scm"]["branches"] == [{"name": "refs/heads/feature/x"}], "no wildcard: polling needs no workspace"
+    assert remote["refspec"] == "+refs/heads/feature/x:refs/remotes/origin/feature/x"
+    order = [each["step"] for each in builds["commit"].events]
+    assert order.index("sh") > max(index for index, step in enumerate(order) if step == "checkout")
+
+
+def test_a_build_runs_where_its_parameters_say_for_the_commit_that_they_name(builds):
+    assert builds["commit"].of("node")[0]["label"] == "gpu"
+    assert builds["commit"].of("sh")[1]["env"]["COMMIT"] == "abc123"
+
+
+def test_secrets_are_bound_for_the_steps_that_need_them_only(builds):
+    bound = {each["env"].get("STEP", "prepare"): each["bound"] for each in builds["commit"].of("sh")}
+    assert {step for step, names in bound.items() if "gitUsernamePassword" in names} == {"resolve", "fetch"}
+    assert {step for step, names in bound.items() if "TRAINYARD_SMTP_PASSWORD" in names} == {"notify"}
+
+
+def test_the_timer_forces_a_retraining_and_the_schedule_stays(builds):
+    resolve = builds["timer"].of("sh")[1]["env"]
+    assert (resolve["FORCE"], resolve["REASON"]) == ("yes", "scheduled")
+    assert builds["timer"].of("triggers")[0]["triggers"] == {"pollSCM": "H * * * *", "cron": "H 3 * * 0"}
+    (declared,) = builds["timer"].of("parameters")
+    assert declared["parameters"]["CRON"]["defaultValue"] == "H 3 * * 0", "the next build has no other way to know"
+    assert builds["dataset"].of("triggers")[0]["triggers"] == {"pollSCM": "", "cron": ""}
+
+
+def test_nothing_new_is_decided_by_resolve(builds):
+    assert builds["nothing new"].result == "SUCCESS"
+    assert builds["nothing new"].started == ["prepare", "resolve", "notify"]
+    assert builds["ended with no"].result == "UNSTABLE"
+    assert builds["ended with no"].started == ["prepare", "resolve", "notify"]
+
+
+def test_a_no_is_unstable_and_only_notify_runs_after_it(builds):
+    build = builds["no"]
+    assert build.result == "UNSTABLE"
+    assert build.started == ["prepare", "resolve", "fetch", "validate", "train", "evaluate", "gate", "notify"]
+    assert build.description == "gate: accuracy 0.5 is under 0.9"
+    assert "no" in build.of("unstable")[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "code"), [("fault", "validate", 2), ("bug", "train", 1), ("lost agent", "train", -1)]
+)
+def test_any_other_code_is_a_failure_and_still_mailed(builds, name, stage, code):
+    build = builds[name]
+    assert build.result == "FAILURE"
+    assert build.started[-2:] == [stage, "notify"]
+    (caught,) = build.of("caught")
+    assert (caught["stage"], caught["stageResult"]) == (stage, "FAILURE")
+    assert f"exit code {code}" in caught["message"]
+    assert [each["text"] for each in build.of("echo")] == [f"trainyard: exit {code}"]
+
+
+def test_what_is_out_of_reach_is_tried_again_with_longer_waits(builds):
+    assert builds["once out of reach"].result == "SUCCESS"
+    assert [each["time"] for each in builds["once out of reach"].of("sleep")] == [15]
+    build = builds["long out of reach"]
+    assert build.result == "FAILURE"
+    assert [(each["time"], each["unit"]) for each in build.of("sleep")] == [
+        (15, "SECONDS"),
+        (60, "SECONDS"),
+        (240, "SECONDS"),
+    ]
+    assert [step for stage, step in build.shells if stage == "fetch"] == ["fetch"] * 4
+    assert build.started[-2:] == ["fetch", "notify"]
+    assert builds["no mail"].result == "FAILURE"
+
+
+def test_without_a_run_there_is_nothing_to_mail(builds):
+    assert builds["no resolve"].result == "FAILURE"
+    assert builds["no resolve"].started == ["prepare", "resolve"]
+
+
+def test_an_aborted_build_mails_once_who_did_it(builds):
+    build = builds["aborted"]
+    assert build.result == "ABORTED"
+    assert build.started[-1] == "train"
+    assert build.shells[-1] == ("post", "notify")
+    assert build.of("sh")[-1]["env"]["STOPPED"] == "Aborted by alice, http://jenkins/job/code/7/"
+    silent = builds["aborted, no mail"]
+    assert silent.result == "ABORTED"
+    assert [step for stage, step in silent.shells if stage == "post"] == ["notify"], (
+        "no waiting in a build that is to end"
+    )
+    assert silent.of("archiveArtifacts")
+    assert builds["aborted early"].result == "ABORTED"
+    assert ("post", "notify") not in builds["aborted early"].shells
+
+
+@pytest.mark.parametrize("name", ["no agent", "no pipeline", "no repository"])
+def test_a_build_that_cannot_start_tells_nothing_of_the_one_before(builds, name):
+    build = builds[name]
+    assert build.result == "FAILURE"
+    assert build.started == ["prepare"]
+    assert (build.name, build.description) == ("#7", None)
+
+
+def test_an_agent_without_network_is_prepared_once_it_is_back(builds):
+    assert builds["no pip"].result == "SUCCESS"
+    assert builds["no pip"].shells[:3] == [("prepare", "prepare"), ("prepare", "prepare"), ("resolve", "resolve")]
+
+
+def test_a_first_build_may_only_prepare(builds):
+    build = builds["only prepare"]
+    assert (build.result, build.started) == ("SUCCESS", ["prepare"])
+    assert [each["folder"] for each in build.of("checkout")] == ["pipeline", "watched"]
+    assert build.of("triggers")
+
+
+def test_a_restart_from_a_stage_prepares_anew_and_goes_on_with_the_same_run(builds):
+    (kept,) = builds["code"].of("stash")
+    assert (kept["name"], kept["includes"]) == ("run", "build/run.txt")
+    build = builds["restart"]
+    assert build.result == "SUCCESS"
+    assert build.shells[:2] == [("evaluate", "prepare"), ("evaluate", "evaluate")]
+    assert len(build.of("unstash")) == 1
+    assert build.started == list(FLOWS["code"][4:])
+    assert builds["restart resolve"].shells[:2] == [("resolve", "prepare"), ("resolve", "resolve")]
+
+
+def test_a_restart_whose_run_is_not_known_any_more_says_so(builds):
+    build = builds["restart without stash"]
+    assert build.result == "FAILURE"
+    assert "No such saved stash" in build.of("caught")[0]["message"]
+    assert build.started == ["evaluate"]
+
+
+def test_a_token_promotes_without_a_question_and_without_a_trace(builds):
+    build = builds["token"]
+    assert (build.result, build.started) == ("SUCCESS", ["release"])
+    assert not build.of("input")
+    promote = build.of("sh")[-1]
+    assert promote["script"].startswith("set +x; ")
+    assert "the-token" not in promote["script"]
+    assert not [name for name, value in promote["env"].items() if value == "the-token" and name != "APPROVAL"]
+
+
+def test_without_a_token_a_submitter_is_asked_outside_of_any_agent(builds):
+    build = builds["asked"]
+    (asked,) = build.of("input")
+    assert (asked["submitter"], asked["submitterParameter"]) == ("alice,owners", "APPROVER")
+    assert build.started == ["approve", "release"]
+    assert build.of("sh")[-1]["env"]["BY"] == "alice"
+    assert "--approved-by" in build.of("sh")[-1]["script"]
+    nobody = builds["not answered"]
+    assert (nobody.result, nobody.started) == ("ABORTED", ["approve"])
+    assert not nobody.of("sh")
+
+
+def test_a_refused_approval_is_unstable(builds):
+    assert builds["refused"].result == "UNSTABLE"
+    assert "exit code 3" in builds["refused"].description
+
+
+def test_a_rollback_waits_for_nobody(builds):
+    assert builds["rollback"].started == ["release"]
+    assert builds["rollback"].of("sh")[-1]["env"]["BY"] == "alice"
+    assert builds["rollback by a machine"].of("sh")[-1]["env"]["BY"] == "jenkins"
+
+
+# --- the commands, through a real shell, to the real parser
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("a workspace")
+    program = folder / "pipeline" / "jenkins" / "trainyard"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nprintf "%s\\0" "$@"; printf "%s" "$TRAINYARD_APPROVAL"\n', encoding="utf-8")
+    program.chmod(0o755)
+    return folder
+
+
+def parsed(words):
+    """What our command line makes of them; a wrong one ends the test with its usage."""
+    parser = argparse.ArgumentParser()
+    import_module(f"pipelines.commands.{words[0]}").add_arguments(parser)
+    return parser.parse_args(words[1:])
+
+
+@pytest.fixture(scope="module")
+def commands(builds, workspace):
+    """Of each build: what the command line was asked for, and the token that it got, as Jenkins starts a shell."""
+
+    def called(event):
+        environment = os.environ | {name: value for name, value in event["env"].items() if value is not None}
+        done = subprocess.run(
+            ["sh", "-xe", "-c", event["script"]],
+            cwd=workspace,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "the-token" not in done.stderr, "a shell tells what it does"
+        *words, token = done.stdout.split("\0")
+        return words, parsed(words), token
+
+    return {
+        name: [called(event) for event in build.of("sh") if "/trainyard " in event["script"]]
+        for name, build in builds.items()
+    }
+
+
+def test_every_command_is_one_that_our_command_line_takes(commands):
+    assert {words[0] for calls in commands.values() for words, _, _ in calls} == {"step", "promote", "rollback"}
+    assert {args.name for _, args, _ in commands["code"]} == set(FLOWS["code"])
+    assert all(str(args.build) == "build" for _, args, _ in commands["code"])
+
+
+def test_what_people_type_reaches_the_command_line_as_it_is(commands, workspace):
+    _, args, _ = commands["odd"][0]
+    assert args.reason == ODD["REASON"]
+    assert args.force
+    assert args.commit.startswith("c0ffee")
+    assert not (workspace / "oops").exists()
+    assert commands["aborted"][-1][1].stopped == "Aborted by alice, http://jenkins/job/code/7/"
+
+
+def test_promotion_is_asked_for_in_its_three_ways(commands):
+    _, promote, token = commands["token"][-1]
+    assert (promote.model, promote.version, promote.here, promote.approval, token) == (
+        "digits",
+        3,
+        True,
+        "",
+        "the-token",
+    )
+    _, asked, token = commands["asked"][-1]
+    assert (asked.approved_by, asked.here, token) == ("alice", True, "")
+    _, back, _ = commands["rollback"][-1]
+    assert (back.model, back.to, back.by, back.here, back.reason) == ("digits", 3, "alice", True, "it is wrong")
+    assert commands["rollback by a machine"][-1][1].to is None
+
+
+def test_every_jenkinsfile_was_run(builds):
+    assert {scenario.get("file", "Jenkinsfile") for scenario in SCENARIOS.values()} == {
+        str(path.relative_to(FILES["code"].parent)) for path in FILES.values()
+    }
