@@ -50,7 +50,8 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
         say(verdict(request.trigger, record))
     if record.hint:
         say(f"  hint: {record.hint}")
-    say(f"  everything about it: {folder.root}")
+    report = folder.root / "report" / "index.html"
+    say(f"  everything about it: {folder.root}" + (f"\n  report: {report}" if report.exists() else ""))
     return folder, record
 
 

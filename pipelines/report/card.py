@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 from pipelines.measures import MAX_CLASSES, in_words, number
@@ -12,8 +11,9 @@ from pipelines.message import MailFacts
 from pipelines.words import clean
 from registry.nouns import Candidate
 
-MARKS = re.compile(r"([\\`*_\[\]{}<>|#~&$@!:^=+()-])")
-NOT_YAML = re.compile("[^\\x20-\\x7E\\xA0-\\uD7FF\\uE000-\\uFFFD\\U00010000-\\U0010FFFF]|\\uFEFF")
+MARKS = {ord(each): f"\\{each}" for each in "\\`*_[]{}|#~&$@^"} | {ord("<"): "&lt;", ord(">"): "&gt;"}
+NOT_YAML = {0xFFFE: None, 0xFFFF: None}
+"""What `clean` leaves and YAML does not know."""
 HUB_TASK = {
     ("image", "classification"): "image-classification",
     ("table", "classification"): "tabular-classification",
@@ -173,9 +173,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _text(words: str, limit: int = 500) -> str:
     """Foreign words as Markdown that shows just them, in one line: no HTML, no link, no emphasis, no cell of a table."""
-    return (
-        MARKS.sub(r"\\\1", clean(words, limit)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("www.", "www\\.")
-    )
+    return clean(words, limit).translate(MARKS).replace("://", ":\\/\\/").replace("www.", "www\\.")
 
 
 def _float(value: float) -> str:
@@ -191,4 +189,4 @@ def _code(words: str) -> str:
 
 def _yaml(words: str) -> str:
     """A double-quoted scalar; of JSON's escapes YAML knows all that are left."""
-    return json.dumps(NOT_YAML.sub("", clean(words)), ensure_ascii=False)
+    return json.dumps(clean(words).translate(NOT_YAML), ensure_ascii=False)

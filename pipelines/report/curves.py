@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from pipelines.measures import NAMES
 from pipelines.report.svg import (
@@ -23,9 +22,9 @@ from pipelines.report.svg import (
 )
 from training.history import History, RoundHistory
 
-WIDTH, PANEL = 560, 236
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 50, 40
-"""What axis labels, the title and the legend of a panel take."""
+WIDTH, PANEL = 560, 250
+LEFT, RIGHT, TOP, BOTTOM = 62, 16, 62, 40
+"""What axis labels, the title, the legend and the names of the attempts take of a panel."""
 ATTEMPTS = 12
 """Of more, the last ones."""
 POINTS = 300
@@ -39,13 +38,11 @@ ON_TRAINING = {
 """Under which names Keras reports the gate's metrics on the training split."""
 
 
-@dataclass(frozen=True, slots=True)
 class Series:
     """One curve: per attempt, points of (epoch, value)."""
 
-    label: str
-    colour: str
-    rounds: list[list[tuple[float, float]]]
+    def __init__(self, label: str, colour: str, rounds: list[list[tuple[float, float]]]) -> None:
+        self.label, self.colour, self.rounds = label, colour, rounds
 
     @property
     def values(self) -> list[float]:
@@ -153,11 +150,11 @@ class _Panel:
             done += len(each.epochs)
             right = self.x(done + 0.5)
             if done > len(each.epochs):
-                self.drawing.line((left, self.upper), (left, self.lower), LINE, 1, "2 3")
+                self.drawing.line((left, self.upper - 14), (left, self.lower), LINE, 1, "2 3")
             name = "fine-tuning" if each.how == "fine-tuned" else f"attempt {number}"
             name = name if width_of(name, 11) < right - left - 6 else f"{number}"
             if width_of(name, 11) < right - left - 6:
-                self.drawing.text((left + 4, self.upper + 11), name, size=11)
+                self.drawing.text((left + 4, self.upper - 5), name, size=11)
 
     def _legend(self, series: Sequence[Series], *, threshold: bool) -> None:
         left, y = float(LEFT), self.top + 36

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.parsers import expat
 
@@ -14,7 +15,7 @@ from registry.files import sync_folder
 from training.worker import read_foreign
 
 MAX_FILE = 2 << 20  # bytes
-MAX_ALL = 16 << 20  # bytes
+MAX_ALL = 16 << 20  # bytes, with the page, for which there is always room
 MAX_PIXELS = 16_000_000  # of a picture, which a browser unpacks
 MAX_DEPTH = 16  # elements within elements of a JUnit file; there are four or so
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -31,7 +32,7 @@ class Collected:
 
     def add(self, name: str, data: bytes, about: str) -> bool:
         """Keep a file, unless it is too large."""
-        if len(data) > MAX_FILE or sum(map(len, self.files.values())) + len(data) > MAX_ALL:
+        if len(data) > MAX_FILE or sum(map(len, self.files.values())) + len(data) > MAX_ALL - 2 * MAX_FILE:
             self.notes.append(f"{name} was left out: {len(data):,} bytes are too much for a report")
             return False
         self.files[name], self.about[name] = data, about
@@ -79,9 +80,12 @@ class Collected:
         """Make the folder, whole or not at all; nothing bears its name. Raises OSError."""
         new = folder.with_name(f".tmp-{folder.name}-new")
         try:
-            for name, data in self.files.items():
-                _write(new / name, data)
-            for each in {new, *((new / name).parent for name in self.files)}:
+            folders = {new, *((new / name).parent for name in self.files)}
+            for each in sorted(folders):
+                each.mkdir()
+            with ThreadPoolExecutor(len(self.files)) as pool:  # one wait for the disk, not one per file
+                list(pool.map(lambda name: _write(new / name, self.files[name]), self.files))
+            for each in folders:
                 sync_folder(each)
             os.rename(new, folder)
         except BaseException:
@@ -139,7 +143,6 @@ def junit_fault(data: bytes) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         file.write(data)
         file.flush()

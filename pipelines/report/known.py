@@ -34,6 +34,21 @@ class Known:
     expectations: TestReport | None = None
     card: Candidate | None = None
 
+    made: int | None = None
+    """The version that this run has registered."""
+
+    @property
+    def metric(self) -> str:
+        """The metric that the gate looks at, else the first that was measured."""
+        if self.facts.verdict:
+            return self.facts.verdict.policy.metric
+        return next(iter(self.facts.evaluation.candidate.values), "") if self.facts.evaluation else ""
+
+    @property
+    def seconds(self) -> float:
+        """What all steps took."""
+        return sum(each.seconds for each in self.records)
+
     @property
     def tried(self) -> bool:
         """Whether a version has been tried, or should have been."""
@@ -49,16 +64,16 @@ class Known:
 
 def look(context: Context, folder: RunFolder, facts: MailFacts, files: Collected) -> Known:
     """Read what there is; what cannot be read is noted, and left out."""
-    records = tuple(folder.records(flow.FLOWS[folder.run.trigger][:-1]))
+    run = folder.run
+    records = tuple(folder.records(flow.FLOWS[run.trigger][:-1]))
     known = Known(facts, records, measured_in(records[-1]) if facts.evaluation else "")
-    data, expected = "validate/result.json", "expectations/result.json"
-    return replace(
-        known,
-        history=_history(folder, known, files),
-        validation=_read(Validation, folder, data, files) if known.prepared else None,
-        expectations=_read(TestReport, folder, expected, files) if known.prepared else None,
-        card=_card(context, known, files),
-    )
+    if any(each.step == "register" and each.final for each in records):
+        known = replace(known, made=_or_note(files, lambda: candidates.find_run(context.store, run.model, run.id)))
+    if known.prepared:
+        found = _read(Validation, folder, "validate/result.json", files)
+        expectations = _read(TestReport, folder, "expectations/result.json", files)
+        known = replace(known, validation=found, expectations=expectations)
+    return replace(known, history=_history(folder, known, files), card=_card(context, known, files))
 
 
 def _read(kind: type[T], folder: RunFolder, name: str, files: Collected) -> T | None:
@@ -79,12 +94,12 @@ def _history(folder: RunFolder, known: Known, files: Collected) -> History | Non
 
 def _card(context: Context, known: Known, files: Collected) -> Candidate | None:
     """The card of the version that the run has made, tried or kept."""
-    facts, run = known.facts, known.facts.run
-    version = facts.version if facts.version is not None else run.candidate or run.parent
-    made = any(each.step == "register" and each.outcome == "done" for each in known.records)
-    if facts.status in {"failed", "rejected"} and run.trigger != "tests":
-        version = _or_note(files, lambda: candidates.find_run(context.store, run.model, run.id)) if made else None
-    if version is None or facts.status == "nothing":
+    run, version = known.facts.run, known.made
+    if run.trigger == "tests":
+        version = run.candidate if run.candidate is not None else run.parent
+    elif known.facts.status == "kept":
+        version = known.facts.version
+    if version is None or known.facts.status == "nothing":
         return None
     return _or_note(files, lambda: candidates.card(context.store, run.model, version))
 

@@ -59,7 +59,8 @@ figure img { display: block; max-width: 100%; height: auto; border: 1px solid #d
 figcaption { margin-top: 4px; }
 details { margin: 0 0 12px; }
 summary { cursor: pointer; color: var(--link); padding: 4px 0; }
-ul.files { padding-left: 20px; margin: 0; columns: 20em; }
+ul.files { padding-left: 20px; margin: 0 0 16px; columns: 20em; }
+section[aria-labelledby="times"] td:first-of-type { white-space: nowrap; }
 footer { margin-top: 40px; border-top: 1px solid var(--line); padding-top: 10px; }
 @media (max-width: 600px) {
   body { padding: 0 14px 32px; font-size: 16px; }

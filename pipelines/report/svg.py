@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from pipelines.words import clean
 
@@ -16,7 +14,8 @@ INK, SOFT, LINE, GRID = "#1f2933", "#5b6773", "#9aa5b1", "#e4e9ee"
 BLUE, ORANGE, GREEN, RED = "#2f6fb0", "#c2621b", "#2e7d4f", "#b3372a"
 HUGE = 1e30
 """Beyond that nothing is drawn: half the range of a double would be no range any more."""
-NOT_XML = re.compile("[^\\x20-\\uD7FF\\uE000-\\uFFFD\\U00010000-\\U0010FFFF]")
+NOT_XML = {0xFFFE: None, 0xFFFF: None}
+"""What `clean` leaves and XML does not know."""
 WIDE = {"W", "F"}
 EM = 0.58
 """The width of a letter by its height, a little more than the fonts above have on average."""
@@ -79,14 +78,11 @@ class Drawing:
         return "\n".join((head, f"<title>{label}</title>", ground, *self.parts, "</svg>\n")).encode()
 
 
-@dataclass(frozen=True, slots=True)
 class Scale:
     """Numbers to pixels, in a straight line."""
 
-    low: float
-    high: float
-    start: float
-    end: float
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        self.low, self.high, self.start, self.end = low, high, start, end
 
     def __call__(self, value: float) -> float:
         """Where `value` lies; what is out of range lies on the edge."""
@@ -96,7 +92,7 @@ class Scale:
 
 def escape(words: str, limit: int = 200) -> str:
     """Words for XML, in one line."""
-    return html.escape(NOT_XML.sub("", clean(words, limit)), quote=True)
+    return html.escape(clean(words, limit).translate(NOT_XML), quote=True)
 
 
 def drawable(values: Iterable[float]) -> list[float]:

@@ -63,7 +63,7 @@ class Browser:
         self.process = subprocess.Popen(
             [CHROMIUM, *flags, f"--user-data-dir={home}", "--remote-debugging-pipe", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=join, close_fds=False, env=os.environ | {"HOME": str(home)},
+            preexec_fn=join, close_fds=False, env=os.environ | {"HOME": str(home)},  # noqa: PLW1509  (before any thread)
         )  # fmt: skip
         for each in (their_read, their_write):
             os.close(each)

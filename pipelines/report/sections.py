@@ -1,0 +1,124 @@
+"""What stands on the report's page, in which order: the answer first, then why, then all that an engineer wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pipelines import measures
+from pipelines.markup import Box, Bullets, Paragraph, Table
+from pipelines.message import MAX_ITEMS, MailFacts, headline, summary
+from pipelines.report.checks import checks
+from pipelines.report.files import Collected
+from pipelines.report.known import Known
+from pipelines.report.page import Html, figures, links, table, tiles, whole_page, written
+from pipelines.runs import RunFolder
+from pipelines.words import clean
+
+SPLITS = ("train", "validation", "holdout")
+
+
+def page(folder: RunFolder, known: Known, files: Collected, pictures: list[Html], most: int) -> bytes:
+    """`index.html`, with at most `most` checks per suite."""
+    facts, run = known.facts, known.facts.run
+    sections = [
+        ("changes", "What changed", list(_changes(facts))),
+        ("metrics", "How good it is", list(_metrics(known, pictures))),
+        ("checks", "Checks", list(checks(known, most))),
+        ("data", "Data", list(_data(known))),
+        ("times", "How long it took", [_times(known)]),
+        ("files", "Files and record", list(_files(folder, files))),
+    ]
+    started = f"Run {run.id} of {run.model}, started {measures.moment(run.created_at)} by a push to {run.trigger}"
+    top = [written(each) for each in summary(facts)]
+    top.append(tiles(_tiles(known)))
+    return whole_page(
+        headline(facts), f"{started}{', forced' if run.forced else ''}.", top, [s for s in sections if s[2]]
+    )
+
+
+def _tiles(known: Known) -> Iterator[tuple[str, str]]:
+    facts = known.facts
+    if found := facts.evaluation:
+        name = clean(known.metric, 30).replace("_", " ")
+        if known.metric in found.candidate.values:
+            yield f"{name}, {facts.candidate}", measures.number(found.candidate.values[known.metric])
+        if found.live and known.metric in found.live.values:
+            yield f"{name}, live {facts.live}", measures.number(found.live.values[known.metric])
+        if facts.verdict:
+            yield f"{name}, threshold", measures.number(facts.verdict.policy.threshold)
+        yield "holdout samples", f"{found.candidate.samples:,}"
+    yield "time, all steps", measures.duration(known.seconds)
+
+
+def _changes(facts: MailFacts) -> Iterator[Html]:
+    sources, run = facts.run.sources, facts.run
+    news = {each.repository: each for each in facts.changes}
+    since = run.parent or run.candidate
+    rows = []
+    for name in ("code", "dataset", "tests"):
+        count = len(news[name].commits) + news[name].more if name in news else 0
+        said = f"{count} new commit{'s' if count != 1 else ''}" if count else "no new commit" if since else "not known"
+        rows.append((name + (" (pushed)" if name == run.trigger else ""), getattr(sources, name)[:12], said))
+    yield table(("repository", "commit", f"since version {since}" if since else "since the start"), rows)
+    for changes in facts.changes:
+        shown = changes.commits[:MAX_ITEMS]
+        commits = [(each.sha[:8], clean(each.subject, 120), clean(each.author, 60)) for each in shown]
+        yield table((f"new in {changes.repository}", "subject", "author"), commits)
+        if more := changes.more + len(changes.commits) - len(shown):
+            yield written(Paragraph(f"... and {more} more commits in {changes.repository}"))
+
+
+def _metrics(known: Known, pictures: list[Html]) -> Iterator[Html]:
+    facts, tables = known.facts, list[Html]()
+    if facts.evaluation:
+        blocks = measures.blocks(facts.evaluation, known.metric, facts.candidate, facts.live)
+        tables = [written(each) for each in blocks]
+    yield from tables[:1]
+    if pictures:
+        yield figures(pictures)
+    yield from tables[1:]
+
+
+def _data(known: Known) -> Iterator[Html]:
+    found = known.validation
+    if not found:
+        return
+    if found.samples:
+        rows = [(split, f"{found.samples[split]:,}") for split in _in_order(found.samples)]
+        yield table(("split", "samples"), rows, numbers=True)
+    if found.classes:
+        splits = _in_order(found.classes)
+        names = list(dict.fromkeys(name for each in found.classes.values() for name in each))
+        counts = [(name, *(f"{found.classes[split].get(name, 0):,}" for split in splits)) for name in names[:MAX_ITEMS]]
+        yield table(("class", *splits), counts, numbers=True)
+        if len(names) > MAX_ITEMS:
+            yield written(Paragraph(f"... and {len(names) - MAX_ITEMS} more classes"))
+    for fault in found.faults[:MAX_ITEMS]:
+        helps = (f"What helps: {fault.hint}",) if fault.hint else ()
+        yield written(Box("bad", f"{fault.check}: {fault.count:,} times", (*fault.messages[:MAX_ITEMS], *helps)))
+    if found.notes:
+        yield written(Bullets(found.notes[:MAX_ITEMS]))
+
+
+def _in_order(splits: Iterable[str]) -> list[str]:
+    return sorted(splits, key=lambda each: SPLITS.index(each) if each in SPLITS else len(SPLITS))[: len(SPLITS)]
+
+
+def _times(known: Known) -> Html:
+    rows = [
+        (each.step, measures.duration(each.seconds), each.started_at.partition("T")[2].rstrip("Z"), each.note)
+        for each in known.records
+    ]
+    head = ("step", "time", "from (UTC)", "what it said")
+    return table(head, [*rows, ("together", measures.duration(known.seconds), "", "")])
+
+
+def _files(folder: RunFolder, files: Collected) -> Iterator[Html]:
+    yield links(sorted(files.about.items()))
+    run = folder.run
+    rows = [("run", run.id), ("folder", str(folder.root)), ("settings, SHA-256", run.config)]
+    rows += [(name, getattr(run.sources, name)) for name in ("code", "dataset", "tests")]
+    rows += [("reason given", run.reason)] if run.reason else []
+    yield written(Table(("for the record", ""), tuple(rows)))
+    if files.notes:
+        yield written(Box("plain", "What this report had to leave out:", tuple(files.notes[:MAX_ITEMS])))
