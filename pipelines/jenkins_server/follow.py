@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pipelines.config import Config
 from pipelines.jenkins_server.client import JenkinsClient, NotThere, job_path
 from pipelines.jenkins_server.console import Console
+from pipelines.jenkins_server.plan import folder_of
 from pipelines.words import clean
 from registry.errors import ConfigError, TryAgain
 
@@ -76,7 +77,7 @@ def ask_for(client: JenkinsClient, job: str, parameters: Mapping[str, str]) -> Q
 
 def path_of(config: Config, name: str) -> str:
     """Where the model's job `name` is."""
-    return job_path(config.jenkins.folder or config.model, name)
+    return job_path(folder_of(config), name)
 
 
 class Follower:

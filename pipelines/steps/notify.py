@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.approval import approval_secret, expires_at, make_token
@@ -60,15 +61,26 @@ def _mail(context: Context, folder: RunFolder, facts: MailFacts) -> str:
 
 
 def _more(context: Context, folder: RunFolder, facts: MailFacts) -> MailFacts:
-    """The same with what only the mail tells: where the report is, and how to approve."""
-    page = folder.root / "report" / "index.html"
-    if page.exists():
-        facts = dataclasses.replace(facts, places=(("report", str(page)), *facts.places))
+    """The same with what only the mail tells: where to read more, and how to approve."""
+    facts = dataclasses.replace(facts, places=(*_places(context, folder), *facts.places))
     acceptance = facts.acceptance
     if acceptance and acceptance.accepted and acceptance.version != folder.run.parent:
         command = _approval(context, acceptance.version)
         facts = dataclasses.replace(facts, command=command, expires_at=expires_at(context.config.approval.valid_days))
     return facts
+
+
+def _places(context: Context, folder: RunFolder) -> Iterator[tuple[str, str]]:
+    if build := os.environ.get("BUILD_URL"):
+        yield "build", build
+    if context.config.serving.go_live == "jenkins":
+        from pipelines.jenkins_server.follow import path_of
+
+        url = context.config.jenkins.url.rstrip("/")
+        yield "approve in Jenkins", f"{url}/{path_of(context.config, 'promotion')}/build"
+    page = folder.root / "report" / "index.html"
+    if page.exists():
+        yield "report", str(page)
 
 
 def _approval(context: Context, version: int) -> str:

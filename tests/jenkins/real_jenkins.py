@@ -21,6 +21,7 @@ from team import CONFIG, MODEL, ROOT, TESTS, TRAINYARD, Team, clean_environment,
 
 BUILD_SECONDS = 240.0
 FIRST_SECONDS = 600.0  # the agent installs the pinned packages
+WHEN = r"(?:\[[\d:TZ.-]+\] )?"  # timestamps() writes it before each line
 TOKENS = "manage/descriptorByName/hudson.plugins.git.ApiTokenPropertyConfiguration"
 
 
@@ -87,11 +88,11 @@ class Build:
     @property
     def stages(self):
         """The stages that began, in their order, as the console tells."""
-        return re.findall(r"^\[Pipeline\] \{ \(([^)]+)\)$", self.console, re.MULTILINE)
+        return re.findall(rf"^{WHEN}\[Pipeline\] \{{ \(([^)]+)\)\s*$", self.console, re.MULTILINE)
 
     @property
     def skipped(self):
-        return set(re.findall(r'^Stage "([^"]+)" skipped due to when conditional', self.console, re.MULTILINE))
+        return set(re.findall(rf'^{WHEN}Stage "([^"]+)" skipped due to when conditional', self.console, re.MULTILINE))
 
     @property
     def tests(self):

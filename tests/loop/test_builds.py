@@ -58,7 +58,11 @@ def test_a_build_tells_model_version_commits_and_accuracy_and_the_next_one_finds
         assert not build.decided
         build.step(step)
     assert build.decided
-    build.step("notify")
+    jenkins = {"TRAINYARD_SERVING_GO_LIVE": "jenkins", "TRAINYARD_JENKINS_URL": "http://jenkins/"}
+    build.step("notify", env=jenkins | {"BUILD_URL": "http://jenkins/job/digits/job/code/7/"})
+    letter = build.team.mails()[0].get_body(("plain",)).get_content()
+    assert "http://jenkins/job/digits/job/code/7/" in letter
+    assert "http://jenkins/job/digits/job/promotion/build" in letter
     (card,) = build.team.cards()
     accuracy = f"{card['evaluation']['candidate']['values']['accuracy']:.4g}"
     assert build.text("name.txt") == f"digits 1 {accuracy}\n"
@@ -171,3 +175,17 @@ def test_a_build_that_leads_to_no_run_says_what_to_do(build):
     assert failed.returncode == 0
     build.step("fetch", code=2)
     assert "000000" in build.text("description.txt")
+
+
+def test_the_name_of_its_run_is_enough_to_go_on_in_another_workspace(build, tmp_path):
+    build.resolve()
+    build.step("fetch")
+    run, build.root = build.run, tmp_path / "another" / "build"
+    build.root.mkdir(parents=True)
+    (build.root / "run.txt").write_text(run.name, encoding="utf-8")
+    assert "done before" in build.step("fetch").stderr
+    assert build.run == run
+    for strange in ("", "..", "../runs/" + run.name, "0123"):
+        (build.root / "run").unlink(missing_ok=True)
+        (build.root / "run.txt").write_text(strange, encoding="utf-8")
+        assert "from its first stage" in build.step("fetch", code=2).stderr
