@@ -183,12 +183,9 @@ def _declare(definitions: ET.Element, parameter: Parameter) -> None:
 
 
 def _describe(tree: ET.Element, job: Job, changes: list[Difference]) -> None:
-    """Our line; what somebody has written around it stays."""
+    """Our line; what somebody has written around it stays. What is not new has it: nothing else is ours."""
     place, line = _child(tree, "description"), mark(f"job {job.name}", job.model)
-    said = place.text or ""
-    if line not in said:
-        changes.append(Difference("description", said, line))
-        said = f"{said}\n{line}" if said else line
+    said = place.text or line
     if changes and job.has_triggers and PENDING not in said:
         said = said.replace(line, line + PENDING)
     place.text = said

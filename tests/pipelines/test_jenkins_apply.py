@@ -394,7 +394,7 @@ def test_two_at_once_do_not_hinder_each_other(fake, config):
         if "createItem?name=code" in seen.path:
             fake.before = lambda seen: None
             fake.state.lock.release()
-            apply(config, other)
+            apply(changed(config, branch="other"), other)
             fake.state.lock.acquire()
 
     fake.before = be_faster
