@@ -52,12 +52,12 @@ boolean goesOn() {
 boolean hasNews() {
     if (params.ONLY_PREPARE) { return false }
     if (!begun) { goOn() }
-    return fileExists('build/run/run.json')
+    return fileExists('build/run.txt')
 }
 
 // A build that somebody aborted, or that took too long. Its run goes on with the next build of the same sources.
 void stopped() {
-    if (!fileExists('build/run/run.json')) { return }
+    if (!fileExists('build/run.txt')) { return }
     String script = 'pipeline/jenkins/trainyard step notify --build build --stopped="$STOPPED"'
     withEnv(["STOPPED=${env.STOPPED_BY ?: 'aborted'}, ${env.BUILD_URL ?: env.BUILD_TAG}"]) {
         withSecrets('notify') {

@@ -1,6 +1,7 @@
 """What a CI server is told of a run: a folder in the workspace of its build.
 
     <build>/run              a link to the run's folder
+    <build>/run.txt          the run's name: enough for a server that keeps this file to go on in another workspace
     <build>/name.txt         model, version and metric, one short line
     <build>/description.txt  the same, the commits, and what the last step said
     <build>/decided          stands when nothing but the mail is left to do
@@ -26,7 +27,7 @@ from registry.files import write_whole
 from registry.nouns import Evaluation
 
 MAX_DESCRIPTION = 500  # characters
-TOLD = ("run", "name.txt", "description.txt", "decided", "report")
+TOLD = ("run", "run.txt", "name.txt", "description.txt", "decided", "report")
 
 
 def check_home(config: Config) -> None:
@@ -46,19 +47,30 @@ def check_home(config: Config) -> None:
 class BuildFolder:
     """The files of one build."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, runs: Path) -> None:
+        self.root, self._runs = root, runs
 
     @property
     def run(self) -> RunFolder:
         """The run that this build is about; raises ConfigError when `resolve` has not run, or the run is gone."""
         link = self.root / "run"
+        if not link.is_symlink() and (named := self._named()):
+            point(link, named)
         if not (link / "run.json").exists():
             raise ConfigError(
                 f"{link} leads to no run",
                 hint="start the build again from its first stage: the run goes on where it was",
             )
         return RunFolder(link.resolve())
+
+    def _named(self) -> Path | None:
+        """The run that `run.txt` names, when that is one of ours."""
+        try:
+            name = (self.root / "run.txt").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        folder = self._runs / name
+        return folder if "/" not in name and (folder / "run.json").exists() else None
 
     def clear(self) -> None:
         """Forget the build before."""
@@ -72,6 +84,7 @@ class BuildFolder:
     def start(self, folder: RunFolder) -> None:
         """Lead to the run's folder."""
         point(self.root / "run", folder.root)
+        write_whole(self.root / "run.txt", f"{folder.root.name}\n".encode())
 
     def tell(self, context: Context) -> None:
         """Write what the server shows, whatever became of the step."""

@@ -39,7 +39,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     context = Context(config, open_progress())
     if args.build:
         check_home(config)
-    build = BuildFolder(args.build) if args.build else None
+    build = BuildFolder(args.build, config.runs) if args.build else None
     if args.name == "resolve":
         folder = _resolve(context, args, build)
         record = (flow.settled(folder) if build else None) or folder.record("resolve")

@@ -15,7 +15,7 @@ from pipelines.flow import FLOWS
 
 URL = {"WATCHED_URL": "http://git.example/watched.git"}
 RUN = {
-    "build/run/run.json": "{}",
+    "build/run.txt": "0123\n",
     "build/name.txt": "digits 3 0.97\n",
     "build/description.txt": "digits version 3\ngate: fine\n",
 }
@@ -65,6 +65,7 @@ SCENARIOS = {
     "only prepare": scenario(params={**URL, "ONLY_PREPARE": True}),
     "restart": scenario(restart="evaluate", files={"build/decided": "", "build/name.txt": "another"}, stash=RUN),
     "restart resolve": scenario(restart="resolve", stash=RUN),
+    "restart notify": scenario(restart="notify", stash=RUN),
     "restart without stash": scenario({"step": "evaluate", "code": 2}, restart="evaluate", files={"build/decided": ""}),
     "token": {**PROMOTION, "params": {**VERSION, "APPROVAL": "the-token"}, "causes": ALICE},
     "asked": {**PROMOTION, "params": {**VERSION, "SUBMITTERS": "alice,owners"}, "approver": "alice"},
@@ -232,6 +233,7 @@ def test_a_restart_from_a_stage_prepares_anew_and_goes_on_with_the_same_run(buil
     assert build.shells[:2] == [("evaluate", "prepare"), ("evaluate", "evaluate")]
     assert len(build.of("unstash")) == 1
     assert build.started == list(FLOWS["code"][4:])
+    assert builds["restart notify"].shells == [("notify", "prepare"), ("notify", "notify")]
     assert builds["restart resolve"].shells[:2] == [("resolve", "prepare"), ("resolve", "resolve")]
 
 
