@@ -1,0 +1,165 @@
+"""The pages about Jenkins say what the Jenkinsfiles, `jenkins apply` and the command line really have."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from importlib import import_module
+
+import pytest
+from groovy_runs import FILES, ROOT, SHARED
+
+from pipelines.__main__ import COMMANDS
+from pipelines.build_folder import TOLD
+from pipelines.config import Config, Repositories
+from pipelines.flow import FLOWS
+from pipelines.jenkins_server.plan import SCRIPTS, WATCHED, jobs_of
+from pipelines.jenkins_server.plugins import JENKINS, REQUIRED
+
+DOCS = ROOT / "docs"
+REFERENCE = (DOCS / "reference" / "jenkins.md").read_text(encoding="utf-8")
+HOW_TO = (DOCS / "how-to" / "jenkins.md").read_text(encoding="utf-8")
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "jenkins" in path.name)
+PLACEHOLDERS = {"NAME": "fetch", "MINUTES": "5", "VERSION": "1", "N": "2"}
+each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
+
+
+def table(page, head):
+    """The rows, as lists of cells, of the table whose head begins so."""
+    rows = page.split(f"\n| {head}", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def declared(job):
+    block = re.search(
+        r"^    parameters \{\n(.*?)^    \}", FILES[job].read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )[1]
+    return set(re.findall(r"\(name: '(\w+)'", block))
+
+
+def written(job):
+    """What `apply` writes beyond that."""
+    here = "https://git.example.org"
+    config = Config(model="digits", repositories=Repositories(f"{here}/code", f"{here}/dataset", f"{here}/tests"))
+    (found,) = (each for each in jobs_of(config) if each.name == job)
+    return {each.name for each in found.parameters if each.ours} - declared(job)
+
+
+def by_job(rows):
+    jobs = {"all": tuple(SCRIPTS)}
+    pairs = [(job, name.strip("`")) for name, where, *_ in rows for job in jobs.get(where) or where.split(", ")]
+    assert len(pairs) == len(set(pairs))
+    return {job: {name for each, name in pairs if each == job} for job in SCRIPTS}
+
+
+def test_every_parameter_of_a_jenkinsfile_is_on_the_page_and_no_other():
+    rows = table(REFERENCE, "parameter | jobs | default")
+    assert by_job(rows) == {job: declared(job) for job in SCRIPTS}
+
+
+def test_every_parameter_that_apply_writes_is_on_the_page_and_no_other():
+    rows = table(REFERENCE, "parameter | jobs | from")
+    assert by_job(rows) == {job: written(job) for job in SCRIPTS}
+
+
+def test_groovy_asks_for_no_parameter_that_nobody_defines():
+    for text in [SHARED, *FILES.values()]:
+        asked = set(re.findall(r"\bparams\.(\w+)", text.read_text(encoding="utf-8")))
+        assert asked <= set().union(*map(declared, SCRIPTS), *map(written, SCRIPTS))
+
+
+def test_the_jobs_are_those_that_apply_makes():
+    rows = table(REFERENCE, "job | its Jenkinsfile")
+    assert {name.strip("`"): script.strip("`") for name, script, *_ in rows} == SCRIPTS
+    assert {job: path.relative_to(ROOT).as_posix() for job, path in FILES.items()} == SCRIPTS
+
+
+def test_the_stages_are_in_their_order_under_their_triggers():
+    rows = table(REFERENCE, "stage | code | dataset | tests")
+    for column, trigger in enumerate(WATCHED, start=1):
+        assert [row[0].strip("`") for row in rows if row[column]] == ["prepare", *FLOWS[trigger]]
+    promotion = re.findall(r"stage\('(\w+)'\)", FILES["promotion"].read_text(encoding="utf-8"))
+    sentence = REFERENCE.split("`promotion` has two stages: ", 1)[1].split("\n\n", 1)[0]
+    assert len(promotion) == 2
+    assert all(f"`{name}`" in sentence for name in promotion)
+
+
+def test_the_plugins_are_those_that_apply_checks():
+    rows = table(HOW_TO, "plugin | tested")
+    assert {name.strip("`"): cells for name, *cells in rows} == {
+        name: [each.tested, each.oldest, each.why] for name, each in REQUIRED.items()
+    }
+    assert f"Jenkins {JENKINS}" in HOW_TO
+    command = HOW_TO.split("install-plugin -restart \\\n", 1)[1].split("```", 1)[0]
+    assert set(command.replace("\\\n", " ").split()) == set(REQUIRED)
+
+
+def test_waits_limits_and_files_are_as_they_are_written():
+    waits = re.search(r"waits = \[(\d+), (\d+), (\d+)\]", SHARED.read_text(encoding="utf-8")).groups()
+    assert "after {}, {} and {} seconds".format(*waits) in REFERENCE
+    code, promotion = (FILES[job].read_text(encoding="utf-8") for job in ("code", "promotion"))
+    assert "timeout(time: 24, unit: 'HOURS')" in code
+    assert "timeout(time: 7, unit: 'DAYS')" in promotion
+    assert "timeout(time: 1, unit: 'HOURS')" in promotion
+    assert (
+        "Limits: 24 hours for a build, 7 days for the question of `promotion` and an hour for its release" in REFERENCE
+    )
+    assert "numToKeepStr: '30', artifactNumToKeepStr: '10'" in code
+    assert "numToKeepStr: '100'" in promotion
+    assert "keeps 30 builds of a job, the artifacts of the last 10, and 100 promotions" in REFERENCE
+    assert all(f"`build/{name}`" in REFERENCE or f"`build/{name}/`" in REFERENCE for name in TOLD)
+    used = re.findall(r"\$\{(TRAINYARD_\w+|PYTHON):", (ROOT / "jenkins" / "prepare").read_text(encoding="utf-8"))
+    assert "TRAINYARD_ENVIRONMENTS" in used
+    assert all(f"| `{name}` |" in REFERENCE for name in used)
+
+
+def commands(page):
+    """The commands of ours on a page: in its blocks for a shell, and in its sentences."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    sentences = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines = [part.strip() for line in lines for part in re.split(r" #|&&|\||;", line)]
+    typed = [shlex.split(line)[1:] for line in lines if line.startswith("trainyard ")]
+    inline = re.findall(r"`trainyard (-?\w[^`]*)`", sentences.replace("\\|", "|"))
+    said = [shlex.split(line.replace("…", "")) for each in inline for line in alternatives(each)]
+    return typed, said
+
+
+def alternatives(line):
+    """`registry list|show` are two commands."""
+    first, *more = next(([word, *word.split("|")] for word in line.split() if "|" in word), [line])
+    return [line.replace(first, each) for each in more] or [line]
+
+
+def parsed(words):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    for flag in ("--config", "--set"):
+        parser.add_argument(flag)
+    parser.add_argument("--json", action="store_true")
+    import_module(f"pipelines.commands.{words[0]}").add_arguments(parser)
+    return parser.parse_args([PLACEHOLDERS.get(word, word) for word in words[1:]])
+
+
+@each_page
+def test_the_command_line_takes_every_command_on_the_page(page):
+    typed, said = commands(page)
+    for words in [*typed, *(each for each in said if len(each) > 1)]:
+        try:
+            parsed(words)
+        except (SystemExit, argparse.ArgumentError) as error:
+            pytest.fail(f"trainyard {shlex.join(words)}: {error}")
+    assert {words[0] for words in said} <= COMMANDS.keys()
+
+
+@each_page
+def test_make_knows_every_target_on_the_page(page):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)) <= targets
+
+
+def test_the_pages_have_commands_at_all():
+    typed, said = commands(DOCS / "tutorial" / "first-model-on-jenkins.md")
+    assert len(typed) >= 10
+    assert ["jenkins", "apply"] in said
