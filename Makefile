@@ -14,12 +14,12 @@ MAKEFLAGS += --no-print-directory
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo images test check format bench lock clean
+.PHONY: help setup setup-dev demo images jenkins jenkins-stop test check format bench lock clean
 
 help: ## List these targets
 	@echo "Trainyard: from git push to a running prediction API. Start with: make demo"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Build .venv with all that Trainyard needs (first time: a few minutes, 550 MB to download)
 	@PYTHON="$(PYTHON)" .ci/setup runtime
@@ -33,6 +33,12 @@ demo: setup ## Watch the whole loop: push, train, approve, serve, roll back; RUN
 
 images: setup ## Build the container images for RUNNER=docker (the first time: some minutes)
 	@$(BIN)/trainyard images build $(if $(CA),--ca $(CA))
+
+jenkins: setup ## Start a Jenkins with agent, git server, mail catcher and API, where Docker and its images can be had
+	@docker/jenkins/server start
+
+jenkins-stop: ## Stop what make jenkins has started; all data stay
+	@docker/jenkins/server stop
 
 test: setup-dev ## Run all tests
 	@$(BIN)/python -P -m pytest $(PYTEST)
