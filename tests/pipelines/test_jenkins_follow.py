@@ -8,16 +8,18 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from jenkins_parts.fake_jenkins import FakeJenkins
 
-from pipelines.jenkins_server import follow
+from pipelines.jenkins_server import follow, promotion
 from pipelines.jenkins_server.client import open_jenkins
-from pipelines.jenkins_server.console import MAX_LINE, MAX_SHOWN, Console, plain
+from pipelines.jenkins_server.console import EXIT_LINE, MAX_LINE, MAX_SHOWN, Console, plain
 from pipelines.jenkins_server.follow import Follower, ask_for, path_of
 from registry.errors import ConfigError, TryAgain
 
+ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = {"FORCE": "false", "REASON": "", "COMMIT": "", "ONLY_PREPARE": "false"}
 
 
@@ -275,6 +277,22 @@ def test_a_missing_job_and_a_missing_pipeline_are_told(trial, tmp_path):
         with trainyard(trial.fake, tmp_path, *words) as process:
             _, stderr = process.communicate(timeout=60)
         assert (process.returncode, said in stderr) == (2, True), stderr
+
+
+def declared(jenkinsfile):
+    """The parameters that a Jenkinsfile declares; Jenkins drops all others without a word."""
+    return set(re.findall(r"\w+\(name: '(\w+)'", (ROOT / jenkinsfile).read_text(encoding="utf-8")))
+
+
+def test_the_jenkinsfiles_take_the_parameters_that_are_sent_and_tell_the_code_that_is_read(tmp_path):
+    for name in ("Jenkinsfile", "jenkins/dataset.Jenkinsfile", "jenkins/unit_tests.Jenkinsfile"):
+        assert declared(name) >= {"FORCE", "REASON", "COMMIT"}, name
+    config = FakeJenkins().config(tmp_path)
+    sent = promotion.promote(config, 1, "x.y") | promotion.rollback(config, 1, "a reason")
+    assert declared("jenkins/promotion.Jenkinsfile") >= set(sent)
+    text = (ROOT / "jenkins/trainyard.groovy").read_text(encoding="utf-8")
+    (line,) = re.findall(r'echo\("(trainyard: [^"]*)"\)', text)
+    assert EXIT_LINE.fullmatch(line.replace("${code}", "75"))[1] == "75"
 
 
 def test_it_waits_between_two_looks(trial):
