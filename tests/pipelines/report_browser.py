@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import functools
 import http.server
 import json
@@ -27,6 +28,13 @@ class _AsJenkins(http.server.SimpleHTTPRequestHandler):
             self.send_header(name, POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
         super().end_headers()
+
+    def do_GET(self):
+        if self.path == "/favicon.ico":  # a browser may ask for it at any time; Jenkins has one
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
 
     def log_request(self, code="-", size="-"):
         self.server.answered.append((self.path, int(code)))
@@ -53,19 +61,16 @@ class Browser:
 
     def __init__(self, home: Path) -> None:
         (read, their_write), (their_read, write) = os.pipe(), os.pipe()
-
-        def join() -> None:  # Chromium reads commands from 3 and answers on 4
-            ours = os.dup(their_read), os.dup(their_write)
-            os.dup2(ours[0], 3)
-            os.dup2(ours[1], 4)
-
+        high = [fcntl.fcntl(each, fcntl.F_DUPFD, 10) for each in (their_read, their_write)]
         flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+        # Chromium reads commands from 3 and answers on 4.
+        shell = ["bash", "-c", f'exec "$@" 3<&{high[0]} 4>&{high[1]}', "bash"]
         self.process = subprocess.Popen(
-            [CHROMIUM, *flags, f"--user-data-dir={home}", "--remote-debugging-pipe", "about:blank"],
+            [*shell, CHROMIUM, *flags, f"--user-data-dir={home}", "--remote-debugging-pipe", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=join, close_fds=False, env=os.environ | {"HOME": str(home)},  # noqa: PLW1509  (before any thread)
+            pass_fds=high, env=os.environ | {"HOME": str(home)},
         )  # fmt: skip
-        for each in (their_read, their_write):
+        for each in (their_read, their_write, *high):
             os.close(each)
         self.read, self.write, self.rest, self.last, self.session = read, write, b"", 0, ""
         self.events = []

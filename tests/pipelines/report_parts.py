@@ -111,7 +111,7 @@ class Team:
             MODEL,
             Repositories("code", "dataset", "tests"),
             gate=POLICY,
-            mail=Mail("Trainyard <trainyard@company.example>", ("owner@company.example",)),
+            mail=Mail(sender="trainyard@company.example", to=("owner@company.example",)),
             registry=Registry(f"file://{folder / 'registry'}"),
             home=str(folder / "home"),
             file=str(folder / "trainyard.toml"),

@@ -1,0 +1,338 @@
+"""What a run's report holds, for every way in which a run can end."""
+
+import contextlib
+import os
+import re
+import resource
+from xml.etree import ElementTree as ET
+
+import pytest
+from report_parts import (
+    MODEL,
+    Page,
+    Team,
+    accepted,
+    broken_off,
+    end,
+    evaluation,
+    fetched,
+    history,
+    measured,
+    png,
+    prepared,
+    trained,
+    tried,
+)
+from ruamel.yaml import YAML
+
+from pipelines import flow
+from pipelines.report import write_report
+from pipelines.report.files import MAX_FILE
+from registry import codec
+from registry.errors import ConfigError
+from registry.nouns import Candidate, Run, Verdict
+from training.spec import Fault
+
+ALWAYS = {"index.html", "report.css", "run.json"}
+PICTURES = {"confusion.png", "calibration.png"}
+CARD = {"card.md", "card.json"}
+
+
+ROOM = 200_000  # bytes; the mail of an accepted candidate has a twentieth of that
+
+
+@contextlib.contextmanager
+def little_room(most=1000):
+    """No file may get larger than this."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def team(tmp_path):
+    return Team(tmp_path)
+
+
+def report(team, folder):
+    """The names in the report, and its page; every link of the page leads to a file, and no file is without a link."""
+    written = write_report(team.context, folder)
+    assert written == folder.root / "report"
+    names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
+    page = Page(written / "index.html")
+    assert not page.faults
+    linked = {each for each in page.all("a", "href") if not each.startswith("#")}
+    assert linked | {"index.html", *page.all("link", "href")} == names
+    assert {each[1:] for each in page.all("a", "href") if each.startswith("#")} <= set(page.ids)
+    assert set(page.all("img", "src")) <= linked
+    assert len(page.all("img", "src")) == len([each for each in page.all("img", "alt") if each])
+    return names, page
+
+
+def test_of_an_accepted_candidate_it_tells_everything(team):
+    folder = accepted(team)
+    names, page = report(team, folder)
+    junit = {f"junit/{name}.xml" for name in ("data", "expectations", "gate", "acceptance-2")}
+    assert names == ALWAYS | PICTURES | CARD | junit | {"curves.svg", "comparison.svg", "verdict.json"}
+    for said in (
+        "Version 2 of digits is ready and waits for your approval",
+        "Run 3f2a9c1b77de of digits, started 21 November 2026, 00:47 UTC by a push to code.",
+        "Yes: version 2 passed every check.",
+        "better by 0.009, and more than chance explains",
+        "accuracy, version 2 0.981 accuracy, live version 1 0.972 accuracy, threshold 0.950",
+        "code (pushed) aaaaaaaaaaaa 1 new commit",
+        "bbbbbbbb Add the second half Ada Lovelace",
+        "accuracy (share of right answers) 0.981 0.972",
+        "seven 0.971 0.981 0.981 180",
+        "Gate: 4 passed, 0 failed",
+        "Version 2: API in a clone of production: 1 passed, 0 failed",
+        "Version 2: model tests (tests repository): 1 passed, 0 failed, 1 skipped",
+        "Expectations of the dataset repository: 1 passed, 0 failed",
+        "train 1,160 validation 280 holdout 360",
+        "12 pictures are very dark",
+        "accept 1 min 14 s 00:47:04 so it is together 1 min 17 s",
+    ):
+        assert said in page.words, said
+    assert "approval ey" not in page.words
+    assert "--approval" not in page.words
+
+
+def test_the_records_are_the_nouns_themselves(team):
+    folder = accepted(team)
+    report(team, folder)
+    read = {name: (folder.root / "report" / name).read_bytes() for name in ("run.json", "verdict.json", "card.json")}
+    assert codec.from_json(Run, read["run.json"], "") == folder.run
+    assert codec.from_json(Verdict, read["verdict.json"], "").accepted
+    assert codec.from_json(Candidate, read["card.json"], "", sealed=True).version == 2
+
+
+def test_a_server_reads_the_same_tests_from_the_junit_files(team):
+    folder = accepted(team)
+    report(team, folder)
+    root = ET.parse(folder.root / "report" / "junit" / "acceptance-2.xml").getroot()
+    assert {case.get("name") for case in root.iter("testcase")} >= {"test_bright", "test_dark", "answers /predict"}
+
+
+def test_the_card_is_one_that_others_can_read(team):
+    folder = accepted(team)
+    report(team, folder)
+    text = (folder.root / "report" / "card.md").read_text("utf-8")
+    _, head, body = text.split("---\n", 2)
+    told = YAML(typ="safe").load(head)
+    assert told["model_name"] == MODEL
+    assert told["pipeline_tag"] == "image-classification"
+    assert {each["type"]: each["value"] for each in told["model-index"][0]["results"][0]["metrics"]}[
+        "accuracy"
+    ] == 0.981
+    titles = re.findall(r"^## (.*)$", body, flags=re.MULTILINE)
+    assert titles == [
+        "Model details", "Intended use", "Training data", "Training procedure", "Evaluation", "Metrics", "Acceptance",
+        "Limitations",
+    ]  # fmt: skip
+    assert "| accuracy | 0.981 | 0.972 |" in body
+
+
+def test_a_rejected_candidate_has_every_reason_and_no_card(team):
+    folder = team.run(parent=team.publish("0" * 12), candidate=1)
+    fetched(folder)
+    prepared(folder)
+    trained(folder)
+    verdict = measured(folder, evaluation(0.93))
+    end(folder, "gate", "no", "; ".join(verdict.reasons))
+    names, page = report(team, folder)
+    assert names >= {"comparison.svg", "curves.svg", "junit/gate.xml", "verdict.json"} | PICTURES
+    assert not names & CARD
+    assert len(verdict.reasons) == 2
+    for each in verdict.reasons:
+        assert each in page.words
+    assert "The new model for digits was not accepted" in page.words
+    assert page.words.index("failed accuracy at least 0.95") < page.words.index("passed every metric is a number")
+
+
+def test_a_version_that_its_tests_refuse_has_a_card_and_the_tests_words(team):
+    folder = team.run()
+    measured(folder, evaluation(0.981, None))
+    version = team.publish(folder.run.id, evaluation(0.981, None))
+    trial = team.accept(folder.run.id, version, ("test_seven", "assert 1 == 7\n  where 1 = predict(seven)"))
+    tried(folder, trial)
+    end(folder, "accept", "no", "; ".join(trial.reasons))
+    names, page = report(team, folder)
+    assert names >= CARD | {"junit/acceptance-1.xml"}
+    assert "comparison.svg" not in names  # nothing is live
+    assert "Version 1 of digits was not accepted" in page.words
+    assert "assert 1 == 7\n  where 1 = predict(seven)" in page.text
+    assert "Not accepted with tests commit" in (folder.root / "report" / "card.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("trigger", flow.FLOWS)
+def test_a_run_that_failed_in_any_step_has_a_report_that_says_so(team, trigger):
+    live = team.publish("0" * 12)
+    for number, step in enumerate(flow.FLOWS[trigger][1:-1]):
+        folder = team.run(trigger, run=f"{number:012x}f"[1:], parent=live, candidate=live)
+        end(folder, step, "failed", "the disk is full", "free some space")
+        names, page = report(team, folder)
+        assert names >= ALWAYS
+        assert f"It failed in the step '{step}': the disk is full" in page.words
+        assert "What helps: free some space" in page.words
+
+
+def test_of_a_training_that_failed_the_curves_go_as_far_as_it_came(team):
+    folder = team.run()
+    prepared(folder)
+    broken_off(folder, history(attempts=1, epochs=3))
+    end(folder, "train", "failed", "the worker was killed")
+    names, _ = report(team, folder)
+    assert "curves.svg" in names
+
+
+def test_bad_data_are_told_as_the_checks_found_them(team):
+    folder = team.run("dataset")
+    prepared(folder, Fault("labels", 3, ("row 7: no label",), "fill them in"))
+    end(folder, "validate", "failed", "dataset bbbbbbb: labels: row 7: no label")
+    names, page = report(team, folder)
+    assert "labels: 3 times row 7: no label What helps: fill them in" in page.words
+    assert "junit/data.xml" in names
+
+
+def test_what_an_earlier_try_has_left_is_not_told(team):
+    folder = accepted(team)
+    for step in ("evaluate", "gate", "register", "accept"):
+        folder.forget(step)
+    end(folder, "train", "failed", "the worker was killed")
+    names, page = report(team, folder)
+    assert not names & (
+        PICTURES | CARD | {"comparison.svg", "verdict.json", "junit/gate.xml", "junit/acceptance-2.xml"}
+    )
+    assert "0.981" not in page.words
+
+
+def test_a_model_that_is_kept_is_shown_with_its_measurements(team):
+    live = team.publish("0" * 12)
+    folder = team.run("dataset", parent=live, candidate=live)
+    prepared(folder)
+    measured(folder, evaluation(0.972, None), "before")
+    end(folder, "retrain", "enough", "version 1 still passes on the new data")
+    names, page = report(team, folder)
+    assert names >= PICTURES | CARD
+    assert "digits: version 1 stays, it is good enough for the new data, too" in page.words
+    assert "version 1 still passes on the new data" in page.words
+
+
+def test_new_tests_are_told_for_the_candidate_and_for_what_is_live(team):
+    live, candidate = team.publish("0" * 12), team.publish("1" * 12)
+    folder = team.run("tests", parent=live, candidate=candidate)
+    tried(folder, team.accept(folder.run.id, candidate))
+    tried(folder, team.accept(folder.run.id, live, ("test_seven", "it says 1")))
+    end(folder, "accept", "no", "version 1 (LIVE): test_seven")
+    names, page = report(team, folder)
+    assert names == ALWAYS | CARD | {"junit/acceptance-1.xml", "junit/acceptance-2.xml"}
+    assert "ALARM: version 1, which answers requests right now, fails the newest tests." in page.words
+    assert "Live version 1: model tests (tests repository): 1 passed, 1 failed, 1 skipped" in page.words
+    assert "test_seven it says 1" in page.words
+
+
+def test_a_push_that_changes_nothing_is_told_as_nothing(team):
+    folder = team.run()
+    fetched(folder)
+    end(folder, "fetch", "enough", "nothing that matters is new; run 00 has told")
+    names, page = report(team, folder)
+    assert names == ALWAYS
+    assert "digits: nothing to do" in page.words
+    assert "nothing that matters is new; run 00 has told" in page.words
+
+
+def test_without_any_step_there_is_nothing_to_tell(team):
+    with pytest.raises(ConfigError, match="nothing to tell"):
+        write_report(team.context, team.run())
+
+
+def test_a_newer_report_replaces_the_older_one_and_what_a_killed_process_has_left(team):
+    folder = accepted(team)
+    report(team, folder)
+    for half in (".tmp-report-new", ".tmp-report-old"):
+        (folder.root / half / "junit").mkdir(parents=True)
+        (folder.root / half / "index.html").write_text("half")
+    (folder.root / "report" / "old.txt").write_text("old")
+    names, _ = report(team, folder)
+    assert "old.txt" not in names
+    assert not list(folder.root.glob(".tmp-*"))
+
+
+def test_a_report_that_cannot_be_written_leaves_none(team):
+    folder = accepted(team)
+    report(team, folder)
+    with little_room(), pytest.raises(OSError, match="File too large"):
+        write_report(team.context, folder)
+    assert not [path.name for path in folder.root.glob("*report*")]
+
+
+def test_a_page_with_too_many_checks_shows_fewer(team):
+    folder = team.run()
+    measured(folder, evaluation(0.981, None))
+    version = team.publish(folder.run.id)
+    trial = team.accept(folder.run.id, version, *((f"test_{i}", "<&>" * 1300) for i in range(700)))
+    tried(folder, trial)
+    end(folder, "accept", "no", "many")
+    _, page = report(team, folder)
+    assert (folder.root / "report" / "index.html").stat().st_size <= MAX_FILE
+    assert re.search(r"\.\.\. and \d+ more, see the XML file", page.words)
+
+
+def test_files_are_readable_for_a_server_of_another_user(team):
+    folder = accepted(team)
+    before = os.umask(0o022)
+    try:
+        report(team, folder)
+    finally:
+        os.umask(before)
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (folder.root / "report").rglob("*"))
+
+
+# The step around it
+
+
+def test_notify_writes_the_report_and_the_mail_says_where(team):
+    folder = accepted(team)
+    record = flow.perform(team.context, folder, "notify")
+    assert record.outcome == "done"
+    assert (folder.root / "report" / "index.html").exists()
+    (mail,) = (team.context.home / "outbox" / "pending").glob("*.eml")
+    assert str(folder.root / "report" / "index.html") in mail.read_text("utf-8").replace("=\n", "")
+
+
+def test_what_hinders_the_report_is_noted_and_the_mail_goes_out_all_the_same(team):
+    folder = accepted(team)
+    (folder.outputs("evaluate") / "calibration.png").write_bytes(png().ljust(ROOM + 1, b"\0"))  # not in the mail
+    with little_room(ROOM):
+        record = flow.perform(team.context, folder, "notify")
+    assert (record.outcome, record.exit_code) == ("done", 0)
+    assert "no report: [Errno 27] File too large" in record.note
+    (mail,) = (team.context.home / "outbox" / "pending").glob("*.eml")
+    assert "index.html" not in mail.read_text("utf-8")
+
+
+def test_a_bug_in_the_report_keeps_its_traceback_and_stops_no_mail(team, capsys):
+    folder = accepted(team, created_at="yesterday")
+    record = flow.perform(team.context, folder, "notify")
+    assert record.outcome == "done"
+    assert "no report, a bug in Trainyard: ValueError" in record.note
+    assert "Traceback" in capsys.readouterr().err
+    assert list((team.context.home / "outbox" / "pending").glob("*.eml"))
+
+
+def test_a_damaged_record_is_left_out_with_a_note(team):
+    folder = accepted(team)
+    (folder.root / "validate" / "result.json").write_bytes(b"{")
+    _, page = report(team, folder)
+    assert "What this report had to leave out: validate/result.json: not JSON" in page.words
+
+
+def test_a_run_that_has_nothing_new_gets_a_report_and_no_mail(team):
+    folder = team.run()
+    end(folder, "fetch", "enough", "nothing that matters is new")
+    record = flow.perform(team.context, folder, "notify")
+    assert record.note == "no mail: nothing is new"
+    assert (folder.root / "report" / "index.html").exists()
