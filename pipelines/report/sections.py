@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pipelines import measures
 from pipelines.markup import Box, Bullets, Paragraph, Table
-from pipelines.message import MAX_ITEMS, MailFacts, headline, summary
+from pipelines.message import MAX_ITEMS, headline, summary
 from pipelines.report.checks import checks
 from pipelines.report.files import Collected
 from pipelines.report.known import Known
@@ -21,7 +21,7 @@ def page(folder: RunFolder, known: Known, files: Collected, pictures: list[Html]
     """`index.html`, with at most `most` checks per suite."""
     facts, run = known.facts, known.facts.run
     sections = [
-        ("changes", "What changed", list(_changes(facts))),
+        ("changes", "What changed", list(_changes(known))),
         ("metrics", "How good it is", list(_metrics(known, pictures))),
         ("checks", "Checks", list(checks(known, most))),
         ("data", "Data", list(_data(known))),
@@ -50,14 +50,21 @@ def _tiles(known: Known) -> Iterator[tuple[str, str]]:
     yield "time, all steps", measures.duration(known.seconds)
 
 
-def _changes(facts: MailFacts) -> Iterator[Html]:
-    sources, run = facts.run.sources, facts.run
+def _changes(known: Known) -> Iterator[Html]:
+    facts, run, sources = known.facts, known.facts.run, known.facts.run.sources
+    fetched = any((each.step, each.final) == ("fetch", True) for each in known.records)
     news = {each.repository: each for each in facts.changes}
     since = run.parent or run.candidate
     rows = []
     for name in ("code", "dataset", "tests"):
         count = len(news[name].commits) + news[name].more if name in news else 0
-        said = f"{count} new commit{'s' if count != 1 else ''}" if count else "no new commit" if since else "not known"
+        said = (
+            f"{count} new commit{'s' if count != 1 else ''}"
+            if count
+            else "no new commit"
+            if since and fetched
+            else "not known"
+        )
         rows.append((name + (" (pushed)" if name == run.trigger else ""), getattr(sources, name)[:12], said))
     yield table(("repository", "commit", f"since version {since}" if since else "since the start"), rows)
     for changes in facts.changes:

@@ -47,6 +47,11 @@ def check(data):
     for one, other in itertools.combinations(texts, 2):
         apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
         assert apart, (one, other)
+    for x1, x2, y in ((float(e.get("x1")), float(e.get("x2")), float(e.get("y1"))) for e in elements(data, "line")):
+        crossed = [
+            each for each in texts if each[0] < x2 and x1 < each[2] and each[1] + 1 < y < each[3] - 1 and x1 != x2
+        ]
+        assert not crossed
 
 
 CURVES = {
