@@ -6,11 +6,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from pipelines.config_file import find_config, load_config
 from registry import codec
 from serving.job import ServeJob
 
@@ -21,6 +22,8 @@ SETTINGS = {
     "TRAINYARD_MODEL": "digits",
     "TRAINYARD_REGISTRY": "/srv/registry",
 }
+MONITORED = {"api", "prometheus"}
+JENKINS = {"jenkins", "agent", "git", "certificate", "mail"}
 
 
 @pytest.fixture(scope="session")
@@ -34,28 +37,38 @@ def compose():
     pytest.skip("neither `docker compose` nor `docker-compose` is installed")
 
 
-def config(compose, **settings):
+def config(compose, *options, **settings):
     """What the tool makes of the file; its error when it refuses."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("TRAINYARD_", "COMPOSE_"))}
-    command = [*compose, "-f", str(FILE), "config"]
+    command = [*compose, "-f", str(FILE), *options, "config"]
     return subprocess.run(command, env=environ | settings, capture_output=True, text=True, check=False)
+
+
+def read(compose, *options, **settings):
+    """The services, and the names of the volumes."""
+    done = config(compose, *options, **settings)
+    assert done.returncode == 0, done.stderr
+    parsed = YAML(typ="safe").load(done.stdout)
+    return parsed["services"], set(parsed["volumes"])
 
 
 @pytest.fixture(scope="session")
 def services(compose):
-    done = config(compose, **SETTINGS)
-    assert done.returncode == 0, done.stderr
-    # the tool writes YAML; what we need of it is in the packages of neither the project nor its tests
-    read = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))"
-    for python in ("/usr/bin/python3", sys.executable):
-        parsed = subprocess.run([python, "-c", read], input=done.stdout, capture_output=True, text=True, check=False)
-        if parsed.returncode == 0:
-            return json.loads(parsed.stdout)["services"]
-    pytest.skip("no Python here has a YAML parser")
+    """Without a profile."""
+    found, _ = read(compose, **SETTINGS)
+    # Compose 1 shows those of profiles, too; it starts them as little as its successor does
+    return {name: service for name, service in found.items() if not service.get("profiles")}
+
+
+@pytest.fixture(scope="session")
+def installation(compose):
+    """What `make jenkins` starts: the services and the names of the volumes."""
+    volume = {"TRAINYARD_REGISTRY_TYPE": "volume", "TRAINYARD_REGISTRY": "registry"}
+    return read(compose, "--profile", "jenkins", **SETTINGS | volume)
 
 
 def published(service):
-    for port in service["ports"]:
+    for port in service.get("ports", ()):
         if isinstance(port, dict):  # Compose v2
             yield port["host_ip"], int(port["target"])
         else:
@@ -66,6 +79,17 @@ def published(service):
 def test_ports_are_open_to_this_machine_only(services):
     found = {name: list(published(service)) for name, service in services.items()}
     assert found == {"api": [("127.0.0.1", 8500)], "prometheus": [("127.0.0.1", 9090)]}
+
+
+def test_the_installation_is_open_to_this_machine_only(installation):
+    found = {name: list(published(service)) for name, service in installation[0].items() if name in JENKINS}
+    assert found == {
+        "jenkins": [("127.0.0.1", 8080)],
+        "git": [("127.0.0.1", 8080)],
+        "mail": [("127.0.0.1", 8025)],
+        "agent": [],
+        "certificate": [],
+    }
 
 
 @pytest.mark.parametrize("name", ["api", "prometheus"])
@@ -87,6 +111,69 @@ def test_the_api_is_given_a_job_that_it_understands(services):
     job = codec.from_json(ServeJob, services["api"]["environment"]["TRAINYARD_JOB"].encode(), "compose.yaml")
     assert job == ServeJob("digits", registry="file:///registry")
     assert services["api"]["healthcheck"]["test"][-1] == "serving.health"
+
+
+def test_jenkins_is_started_when_its_profile_is_asked_for(services, installation):
+    assert set(services) == MONITORED
+    assert set(installation[0]) == MONITORED | JENKINS
+    assert {name for name, service in installation[0].items() if service.get("profiles") == ["jenkins"]} == JENKINS
+
+
+@pytest.mark.parametrize("name", sorted(JENKINS))
+def test_no_container_of_the_installation_has_privileges(installation, name):
+    service = installation[0][name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "devices", "pid", "ipc"} & set(service)
+    assert "docker.sock" not in json.dumps(service)
+    if name in {"git", "mail", "certificate"}:
+        assert service["user"] == "65532:65532"
+        assert service["read_only"] is True
+
+
+def mounts(service):
+    """{volume: (where, read-only)}"""
+    found = {}
+    for each in service["volumes"]:
+        if isinstance(each, dict):
+            found[each["source"]] = (each["target"], bool(each.get("read_only")))
+        else:
+            source, target, mode = (*each.split(":"), "rw")[:3]
+            found[source] = (target, mode == "ro")
+    return found
+
+
+def test_the_agent_writes_the_registry_that_the_api_reads(installation):
+    services, volumes = installation
+    places = load_config(find_config(str(ROOT / "docker" / "jenkins" / "trainyard.toml"), {}), {})
+    assert mounts(services["agent"])["registry"] == (places.registry.url.removeprefix("file://"), False)
+    assert mounts(services["agent"])["home"] == (places.home, False)
+    assert mounts(services["api"])["registry"] == ("/registry", True)
+    assert {"registry", "home", "agent", "jenkins", "repositories", "mails", "tls"} <= volumes
+
+
+def test_addresses_in_the_settings_are_those_of_the_services(installation):
+    services, _ = installation
+    text = (ROOT / "docker" / "jenkins" / "trainyard.toml").read_text(encoding="utf-8")
+    assert set(re.findall(r"http://(\w+):", text)) == {"git", "jenkins"} <= set(services)
+    settings = load_config(find_config(str(ROOT / "docker" / "jenkins" / "trainyard.toml"), {}), {})
+    assert settings.mail.host in services
+    assert str(Path(settings.mail.ca_file).parent) == mounts(services["agent"])["tls"][0]
+
+
+def test_builds_find_their_files(installation):
+    for name in ("jenkins", "agent", "git"):
+        build = installation[0][name]["build"]
+        context = Path(build["context"])
+        file = context / build.get("dockerfile", "Dockerfile")
+        for source in re.findall(r"^COPY (?:--\S+ )?(.+) \S+$", file.read_text(encoding="utf-8"), re.MULTILINE):
+            assert all((context / each).exists() for each in source.split()), source
+
+
+def test_no_password_stands_in_the_file(installation):
+    for name in JENKINS:
+        environment = installation[0][name].get("environment", {})
+        assert not [key for key, value in environment.items() if key.endswith(("PASSWORD", "TOKEN")) and value]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
