@@ -38,8 +38,12 @@ def image(engine, without_docker):
     made = []
 
     def build(name):
-        made.append(tag := f"trainyard-test-{name}:{os.getpid()}")
-        docker("build", "-q", "-t", tag, "--build-arg", f"BASE_IMAGE={BASE}", str(ROOT / "docker" / name))
+        tag = f"trainyard-test-{name}:{os.getpid()}"
+        command = ["docker", "build", "-q", "-t", tag, "--build-arg", f"BASE_IMAGE={BASE}", ROOT / "docker" / name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            without_docker(f"docker/{name} cannot be built: is a Debian mirror reached? {done.stderr[-500:]}")
+        made.append(tag)
         return tag
 
     yield build
