@@ -75,7 +75,12 @@ class March:
                 self.after("checks over HTTP"),
                 self.at("after:os.link", RECORD[self.trigger]),
             ],
-            "notify": [self.at("os.link", ".eml"), self.at("after:os.link", ".eml")],
+            "notify": [
+                self.at("open", "/index.html"),
+                self.at("after:os.rename", "/report"),
+                self.at("os.link", ".eml"),
+                self.at("after:os.link", ".eml"),
+            ],
         }[step]
 
     def go(self):
