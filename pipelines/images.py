@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import re
 import subprocess
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -204,10 +205,9 @@ def _base_of(engine: DockerClient, image: str) -> str:
 
 def _about(kind: Kind) -> Mapping[str, str]:
     """What image tools show."""
-    from importlib.metadata import version
-
+    project = tomllib.loads((image_sources.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     title = {"train": "Trainyard's workers", "serve": "Trainyard's prediction API"}[kind]
-    about = {"title": title, "version": version("trainyard"), "licenses": "Apache-2.0"}
+    about = {"title": title, "version": project["version"], "licenses": "Apache-2.0"}
     command = ["git", "-C", str(image_sources.ROOT), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

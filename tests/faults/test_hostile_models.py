@@ -331,7 +331,7 @@ class TestWhatIsRegistered:
 
 
 def test_a_picture_that_is_none_goes_into_no_mail(tmp_path):
-    from pipelines.steps.notify import _picture
+    from pipelines.outcome import _picture
 
     def pictured(make):
         path = tmp_path / "confusion.png"

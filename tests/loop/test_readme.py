@@ -61,7 +61,7 @@ def test_the_first_screen_names_the_two_commands():
 @pytest.mark.tensorflow
 @pytest.mark.timeout(900)
 def test_a_team_wires_its_own_three_repositories(newcomer):
-    set_up, settings, data, code, approve, go_on = BLOCKS[1:]
+    set_up, settings, data, code, approve, go_on, _jenkins = BLOCKS[1:]
     newcomer(set_up)
     newcomer(settings)
     newcomer(data)

@@ -20,9 +20,9 @@ from pipelines.jenkins_server.plugins import JENKINS, REQUIRED
 DOCS = ROOT / "docs"
 REFERENCE = (DOCS / "reference" / "jenkins.md").read_text(encoding="utf-8")
 HOW_TO = (DOCS / "how-to" / "jenkins.md").read_text(encoding="utf-8")
-PAGES = sorted(path for path in DOCS.rglob("*.md") if "jenkins" in path.name)
+PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if "jenkins" in path.name)]
 PLACEHOLDERS = {"NAME": "fetch", "MINUTES": "5", "VERSION": "1", "N": "2"}
-each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
+each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 
 
 def table(page, head):
