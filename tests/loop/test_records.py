@@ -24,6 +24,14 @@ def test_a_run_that_failed_is_tried_again_and_mailed_once(broken):
     assert len(broken.mails()) == 1
 
 
+def test_a_run_says_where_its_report_lies(broken):
+    said = broken.trainyard("run", "code", code=2).stderr
+    (run,) = broken.runs("code")
+    assert f"report: {run / 'report' / 'index.html'}" in said
+    assert "broken.png" in (run / "report" / "index.html").read_text("utf-8")
+    assert "broken.png" in (run / "report" / "junit" / "data.xml").read_text("utf-8")
+
+
 def test_a_run_whose_mail_could_not_be_written_is_not_finished(broken):
     (broken.home / "outbox").parent.mkdir(parents=True, exist_ok=True)
     (broken.home / "outbox").write_text("in the way", encoding="utf-8")
