@@ -122,7 +122,7 @@ def commands(page):
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     lines = [part.strip() for line in lines for part in re.split(r" #|&&|\||;", line)]
     typed = [shlex.split(line)[1:] for line in lines if line.startswith("trainyard ")]
-    inline = re.findall(r"`trainyard (-?\w[^`]*)`", sentences.replace("\\|", "|"))
+    inline = re.findall(r"`trainyard ([a-z][^`]*)`", sentences.replace("\\|", "|"))
     said = [shlex.split(line.replace("…", "")) for each in inline for line in alternatives(each)]
     return typed, said
 
