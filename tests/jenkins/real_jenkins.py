@@ -291,7 +291,9 @@ class Trial(Team):
             new = [number for number, commits in self.builds(name).items() if number not in before and sha in commits]
             return min(new, default=0)
 
-        number = wait_for(started, lambda: f"a build of {sha[:7]} in {name}: {self.builds(name)}. The push said: {said}")
+        number = wait_for(
+            started, lambda: f"a build of {sha[:7]} in {name}: {self.builds(name)}. The push said: {said}"
+        )
         return sha, Build(self.jenkins, self.job(name), number)
 
     def triggered(self, name, *options):
@@ -308,25 +310,18 @@ class Trial(Team):
         return requests.get(f"{self.url}/version", timeout=60).json()
 
     def processes(self, *words):
-        """The processes of this trial whose command line has these words."""
+        """The processes whose command line has these words, and that work in the home or in a workspace of the jobs."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if all(word in line for word in words) and (self._is_ours(line) or self._is_in_home(folder)):
+                place = _working_folder(folder)
+                if all(word in line for word in words) and (self.name in place or str(self.home) in line + place):
                     found.append(int(folder.name))
         return found
 
-    def _is_ours(self, line):
-        return self.name in line or str(self.home) in line
-
-    def _is_in_home(self, process):
-        with contextlib.suppress(PermissionError):  # of another user
-            return (process / "cwd").readlink().is_relative_to(self.home)
-        return False
-
     def training(self):
-        return self.processes("-m training")
+        return self.processes("-m training ")
 
     def _stop_api(self):
         self.trainyard("serve", "digits", "--stop", "--here")
@@ -356,6 +351,12 @@ class _Inbox:
     async def handle_DATA(self, _server, _session, envelope):
         self.received.append(envelope.content)
         return "250 taken"
+
+
+def _working_folder(process):
+    with contextlib.suppress(PermissionError):  # of another user
+        return os.readlink(process / "cwd")
+    return ""
 
 
 def lasting_port():
