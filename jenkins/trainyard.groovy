@@ -16,6 +16,7 @@ import groovy.transform.Field
 // agent.
 void begin() {
     begun = true
+    env.STOPPED_BY = '' // "Restart from Stage" brings along that of the other build
     dir('build') { deleteDir() } // of the build before
     if (params.WATCHED_URL) { // first of all that may fail: Jenkins polls only what it has seen
         Map seen = [:]

@@ -106,14 +106,19 @@ def settled(folder: RunFolder) -> StepRecord | None:
     return records[-1] if records[-1].outcome != "done" or records[-1].step == steps[-1] else None
 
 
-def stopped(folder: RunFolder, why: str) -> None:
-    """Record that the run was stopped from outside, for the mail; the next try goes on where it was."""
+def stopped(folder: RunFolder, why: str = "") -> None:
+    """Record, for the mail, that the run was stopped from outside; the next try goes on where it was.
+
+    Without `why`: only a step that left no word of itself, as it was killed.
+    """
     if settled(folder) is None:
         step = next(
             each for each in FLOWS[folder.run.trigger] if not (record := folder.record(each)) or not record.final
         )
-        hint = "start it again: it goes on from here"
-        folder.keep(StepRecord(step, "failed", one_line(why), utc_now(), 0.0, hint, TryAgain.exit_code))
+        if why or not folder.record(step):
+            hint = "start it again: it goes on from here"
+            why = one_line(why) or "it was killed, or the machine that it ran on is gone"
+            folder.keep(StepRecord(step, "failed", why, utc_now(), 0.0, hint, TryAgain.exit_code))
 
 
 def _notify(context: Context, folder: RunFolder) -> None:

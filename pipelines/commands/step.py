@@ -16,7 +16,7 @@ from pipelines.runs import RunFolder, StepRecord
 from registry import codec
 from registry.errors import ConfigError, PipelineError
 
-PATIENCE = 60.0  # seconds for a controller that was stopped to end its worker
+PATIENCE = 30.0  # seconds for a controller that was stopped to end its worker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +73,9 @@ def _perform(
     context: Context, folder: RunFolder, args: argparse.Namespace, build: BuildFolder | None
 ) -> StepRecord | None:
     try:
-        with folder.locked(PATIENCE if args.stopped else 0.0):
-            if args.stopped:
+        ends = args.stopped or (build and args.name == "notify")
+        with folder.locked(PATIENCE if ends else 0.0):
+            if ends:
                 flow.stopped(folder, args.stopped)
             context.progress.start(f"run {folder.run.id}", [args.name])
             try:

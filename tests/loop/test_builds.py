@@ -125,6 +125,17 @@ def test_a_stopped_build_is_mailed_each_time_and_goes_on_where_it_was(build):
     assert "done before" in build.step("validate").stderr
 
 
+def test_a_build_whose_step_was_killed_is_mailed_and_one_that_failed_keeps_its_reason(broken):
+    broken.resolve()
+    broken.step("fetch")
+    broken.step("notify")
+    assert "it was killed" in broken.team.mails()[0].get_body(("plain",)).get_content()
+    broken.resolve()
+    broken.step("validate", code=2)
+    broken.step("notify")
+    assert "broken.png" in broken.team.mails()[1].get_body(("plain",)).get_content()
+
+
 def test_the_mail_about_a_stopped_build_waits_for_the_step_to_end(build):
     build.resolve()
     build.step("fetch")
