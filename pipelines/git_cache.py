@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
 import shutil
@@ -12,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from pipelines.git import FULL_SHA, GitFailed, ask, ask_remote, go_on, shown
 from pipelines.words import clean
 from registry.errors import ConfigError
-from registry.files import TMP
+from registry.files import TMP, try_lock
 
 T = TypeVar("T")
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
@@ -188,7 +187,7 @@ class Cache:
         repository = self._repository(url)
         self.folder.mkdir(parents=True, exist_ok=True)
         with Path(f"{repository}.lock").open("w", encoding="utf-8") as lock:
-            while not _take(lock):
+            while not try_lock(lock):  # who waits inside flock hears no SIGTERM, as that comes to the main thread
                 go_on(0.05)
             for left in self.folder.glob(f"{TMP}{repository.stem}-*"):  # only we work here: of one that was killed
                 shutil.rmtree(left, ignore_errors=True)
@@ -221,12 +220,3 @@ def _any_of(patterns: Sequence[str]) -> Callable[[str], bool]:
         for slash in (True, False)
     )
     return lambda path: bool(whole.match(path) or name.match(path.rpartition("/")[2]))
-
-
-def _take(lock: TextIO) -> bool:
-    """Whether the lock is ours now. Who waits inside flock hears no SIGTERM, as that comes to the main thread."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

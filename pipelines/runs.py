@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import shutil
 import time
@@ -10,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from registry import codec
 from registry.errors import ConfigError, TryAgain
-from registry.files import TMP, sweep, write_whole
+from registry.files import TMP, sweep, try_lock, write_whole
 from registry.nouns import Run
 
 Outcome = Literal["done", "enough", "no", "failed"]
@@ -122,7 +121,7 @@ class RunFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w", encoding="utf-8") as lock:
             until = time.monotonic() + patience
-            while not _take(lock):
+            while not try_lock(lock):
                 if time.monotonic() >= until:
                     raise TryAgain(f"run {self.root.name} is already at work in another process", hint="let it finish")
                 time.sleep(0.1)
@@ -135,14 +134,6 @@ class RunFolder:
             sweep(folder)
         for half in self.sources.glob(f"{TMP}*"):  # a checkout
             shutil.rmtree(half, ignore_errors=True)
-
-
-def _take(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 class Stopwatch:

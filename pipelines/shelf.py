@@ -23,6 +23,8 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from registry.files import try_lock
+
 FREE, HELD = 3, 10  # entries that stay: of those that no unfinished run points to, and of the others, unless at work
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -151,12 +153,9 @@ def _abandoned(unfinished: Path) -> bool:
     except FileNotFoundError:  # filled, or removed, just now
         return False
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+        return try_lock(held)
     finally:
         os.close(held)
-    return True
 
 
 def point(link: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 CHUNK = 1 << 20  # bytes
 TMP = ".tmp-"
@@ -76,6 +77,15 @@ def write_whole(path: Path, data: bytes) -> None:
     For private state (run folders, worker status). The registry never replaces: see `write_new`.
     """
     _write(path, data, os.replace)
+
+
+def try_lock(lock: TextIO | int) -> bool:
+    """Whether the lock of an open file is ours now; nobody waits. The kernel lets go when the holder dies."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sweep(folder: Path) -> None:
