@@ -155,6 +155,7 @@ class Build:
         return found["passCount"], found["failCount"]
 
     def artifact(self, name):
+        assert name in self.artifacts, f"no {name} among {sorted(self.artifacts)}: {self}"
         answer = self.jenkins.get(f"{self.path}/artifact/{self.artifacts[name]}")
         answer.encoding = "utf-8"
         return answer
@@ -229,8 +230,9 @@ class Trial(Team):
         work = self.config.parent
         work.mkdir()
         archive = ["git", "-c", "safe.directory=*", "archive", "--format=tar", "HEAD"]
-        packed = subprocess.run(archive, cwd=ROOT, capture_output=True, check=True).stdout
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        packed = subprocess.run(archive, cwd=ROOT, capture_output=True, check=False)
+        assert packed.returncode == 0, f"the trial needs a git checkout of Trainyard: {packed.stderr.decode()}"
+        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as tar:
             tar.extractall(work, filter="data")
         text = CONFIG.format(port=self.port).replace("[serving]\n", '[serving]\ngo_live = "jenkins"\n')
         for name in WATCHED:
