@@ -17,7 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from real_jenkins import Jenkins, Trial, wait_for
+from jenkins_trial import Trial
+from real_jenkins import Jenkins, wait_for
 
 NEEDED = ("JENKINS_URL", "JENKINS_USER", "JENKINS_TOKEN")
 

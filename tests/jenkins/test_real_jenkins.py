@@ -10,7 +10,8 @@ import time
 
 import pytest
 import requests
-from real_jenkins import BUILD_SECONDS, FIRST_SECONDS, WATCHED, Build, wait_for
+from jenkins_trial import WATCHED
+from real_jenkins import BUILD_SECONDS, FIRST_SECONDS, Build, wait_for
 from team import MODEL, digits
 
 from pipelines.flow import FLOWS
