@@ -171,7 +171,7 @@ def clients(url, count):
         while not over.is_set():
             try:
                 answers.append(ask(url))
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:  # no connection, or half an answer
                 answers.append((0, repr(error)))
 
     crowd = [threading.Thread(target=client) for _ in range(count)]

@@ -58,8 +58,8 @@ def running(compose, needed, shelf, tmp_path):
     ]:  # pytest keeps others out of its folders, and the API is another user
         path.chmod(path.stat().st_mode | 0o055)
     folder = tmp_path / "docker"
-    shutil.copytree(ROOT / "docker" / "prometheus", folder / "prometheus")
-    shutil.copy(ROOT / "docker" / "compose.yaml", folder)
+    for name in ("docker", "jenkins"):  # compose wants the folders of all services, also of those it does not start
+        shutil.copytree(ROOT / name, tmp_path / name)
     settings = folder / "prometheus" / "prometheus.yml"
     text = settings.read_text(encoding="utf-8")
     settings.write_text(re.sub(r"scrape_(interval|timeout): \d+s", r"scrape_\1: 1s", text), encoding="utf-8")
