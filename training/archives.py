@@ -18,7 +18,7 @@ from training.arrays import create_npy, write_description, write_labels
 from training.checks import Checks, Samples, check_classes, check_samples, in_order
 from training.dataset_file import DatasetFile, Npz
 from training.files import CORRECT, FILES, find_files
-from training.spec import SPLITS, DataSpec
+from training.spec import SPLITS, DataSpec, PrepareJob, SplitName
 from training.split import shuffled, split_of, split_rule
 
 ARRAYS = "every file has the arrays that dataset.toml names"
@@ -45,7 +45,7 @@ class Archive:
     groups: list[str]
 
 
-def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, _processes: int) -> Samples:
+def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
     """Check all archives and write the three splits to `output`; what is wrong goes to `checks`."""
     npz = settings.source
     assert isinstance(npz, Npz)
@@ -66,7 +66,8 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         train = samples.per_split()["train"]
         spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
         spec = replace(spec, split=split_rule(settings))
-        _write(repository, npz, output, archives, samples, spec)
+        for split, members in _write_y(output, archives, samples, spec).items():
+            _write_x(repository, npz, output / split, archives, members, files=job.files)
     return samples
 
 
@@ -243,9 +244,8 @@ def _told(tensor: TensorSpec) -> str:
     return f"{tensor.dtype} {tensor.shape[1:]}"
 
 
-def _write(
-    repository: Path, npz: Npz, output: Path, archives: Sequence[Archive], samples: Samples, spec: DataSpec
-) -> None:
+def _write_y(output: Path, archives: Sequence[Archive], samples: Samples, spec: DataSpec) -> dict[SplitName, list[int]]:
+    """Write what is known of each sample; gives the samples of each split, in the order of its rows."""
     order = shuffled(samples.digests)
     rows = {split: [i for i in order if samples.splits[i] == split] for split in SPLITS}
     labels = np.concatenate([archive.labels for archive in archives])
@@ -253,15 +253,16 @@ def _write(
     for split, members in rows.items():
         (output / split).mkdir()
         write_description(output / split, spec, [samples.names[i] for i in members])
-        if npz.task == "classification":
+        if spec.task == "classification":
             write_labels(output / split / "y.npy", [number[samples.labels[i]] for i in members])
         else:
             np.save(output / split / "y.npy", labels[members].astype(np.float32))
-    for split, members in rows.items():
-        _write_x(repository, npz, output / split, archives, members)
+    return rows
 
 
-def _write_x(repository: Path, npz: Npz, folder: Path, archives: Sequence[Archive], members: Sequence[int]) -> None:
+def _write_x(
+    repository: Path, npz: Npz, folder: Path, archives: Sequence[Archive], members: Sequence[int], *, files: bool
+) -> None:
     """Copy the samples of one split from all archives, one archive at a time, to their rows."""
     wanted = [*npz.x, npz.y, *([npz.group] if npz.group else [])]
     row_of = {index: row for row, index in enumerate(members)}
@@ -279,6 +280,7 @@ def _write_x(repository: Path, npz: Npz, folder: Path, archives: Sequence[Archiv
         start += len(archive.digests)
         for target, tensor in zip(targets, archive.inputs, strict=True):
             target[rows] = arrays[tensor.name][inside].reshape(-1, *target.shape[1:])
-        path = folder / "files" / archive.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **{name: array[inside] for name, array in arrays.items()})
+        if files:
+            path = folder / "files" / archive.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(path, **{name: array[inside] for name, array in arrays.items()})

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from registry.errors import ConfigError, WorkerFailed
 from registry.nouns import TrainJob
+from training.spec import sample_files
 
 TAIL_LINES = 12
 KERAS_FILE = "model.keras"
@@ -34,7 +35,7 @@ def run_command(job: TrainJob, folder: Path, epochs: int, model: Path | None = N
     _writable(code)
     shutil.rmtree(data, ignore_errors=True)
     for split in ("train", "validation"):  # files of its own, as those of the split may be those of the dataset itself
-        shutil.copytree(folder / "inputs" / split / "files", data / split, copy_function=shutil.copyfile)
+        shutil.copytree(sample_files(folder / "inputs" / split), data / split, copy_function=shutil.copyfile)
     _writable(data)
     output.mkdir(exist_ok=True)
     (output / KERAS_FILE).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from symtable import symtable
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
@@ -92,17 +93,17 @@ def build(contract: Contract, spec: DataSpec, attempt: int) -> Any:
 
 
 def offers(code: Path, name: str) -> bool:
-    """Whether `model.py` in `code` defines the function `name` at its top level; found out without running it.
+    """Whether `model.py` in `code` gives `name` at its top level, by a definition, an assignment or an import; found out
+    without running it. `from x import *` may give any name.
 
     Raises ConfigError when the file is missing or no Python.
     """
     _compile(code)
-    tree = ast.parse((code / FILE).read_bytes())
-    defined = [each.name for each in tree.body if isinstance(each, ast.FunctionDef)]
-    imported = [
-        alias.asname or alias.name for each in tree.body if isinstance(each, ast.ImportFrom) for alias in each.names
-    ]
-    return name in defined + imported
+    source = (code / FILE).read_bytes()
+    names = symtable(importlib.util.decode_source(source), FILE, "exec").get_symbols()
+    given = {each.get_name() for each in names if each.is_assigned() or each.is_imported()}
+    imports = (each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.ImportFrom))
+    return name in given or any(each.names[0].name == "*" for each in imports)
 
 
 def registered() -> frozenset[str]:

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from training.arrays import create_npy, write_description, write_labels
 from training.checks import Checks, Samples, check_classes, check_samples
 from training.dataset_file import DatasetFile, Images
 from training.pictures import ARRAY, Chunk, Picture, peek, read_chunk
-from training.spec import SPLITS, DataSpec, SplitName
+from training.spec import SPLITS, DataSpec, PrepareJob, SplitName
 from training.split import shuffled, split_of, split_rule
 from training.worker import tell
 
@@ -60,7 +61,7 @@ class Shape:
         return self.height * self.width * CHANNELS[self.mode]
 
 
-def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, processes: int) -> Samples:
+def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
     """Check all pictures and write the three splits to `output`; what is wrong goes to `checks`.
 
     Each file is read once, and its pixels go straight to their place on the disk: memory does not grow with them.
@@ -74,12 +75,12 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     shape = _shape(source, folder, samples.names)
     rows = {split: _rows(samples, split) for split in SPLITS}
     places = _allocate(output, rows, shape, len(samples.names))
-    for split in SPLITS:
-        for label in listing.per_class:
+    if job.files:
+        for split, label in product(SPLITS, listing.per_class):
             (output / split / "files" / source.folder / label).mkdir(parents=True)
-    chunks = _chunks(folder, source.folder, samples.names, shape, places)
+    chunks = _chunks(folder, source.folder if job.files else None, samples.names, shape, places)
     pictures: list[Picture] = []
-    for found in _read(chunks, _pool_size(folder, samples.names, processes)):
+    for found in _read(chunks, _pool_size(folder, samples.names, job.processes)):
         pictures += found
         tell("progress", done=len(pictures), of=len(samples.names), what="pictures read")
     _check_pictures(checks, source, samples.names, pictures)
@@ -202,7 +203,9 @@ def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samp
     return places
 
 
-def _chunks(folder: Path, source: str, names: list[str], shape: Shape, places: list[tuple[str, int]]) -> list[Chunk]:
+def _chunks(
+    folder: Path, source: str | None, names: list[str], shape: Shape, places: list[tuple[str, int]]
+) -> list[Chunk]:
     return [
         Chunk(
             os.path.realpath(folder),  # the kernel follows the links on the way once, not for each file

@@ -22,6 +22,8 @@ MAX_BYTES = 64 << 20  # of one file
 MAX_PIXELS = 64 << 20  # of one picture; more is a mistake, or an attack on the memory
 PNG, PNG_END, JPEG, JPEG_END = b"\x89PNG\r\n\x1a\n", b"IEND", b"\xff\xd8\xff", b"\xff\xd9"
 PLAIN = {0: "L", 2: "RGB"}  # PNG's colour types
+PLAIN_PNG = struct.Struct(">16sIIBBBBBII4s")  # its IHDR, and the head of its only IDAT
+PLAIN_START, PLAIN_END = PNG + b"\0\0\0\rIHDR", b"\0\0\0\0IEND\xaeB`\x82"
 CONVERT = "convert it to 8-bit grey or RGB, e.g. with Pillow: image.convert('L') or image.convert('RGB')"
 REPLACE = "replace the file by the whole picture, or delete it"
 LINK = re.compile(rb"[^\0\n]*(/[^\0\n]*|\.(png|jpe?g))", re.IGNORECASE)
@@ -59,8 +61,8 @@ class Chunk:
     """Some files, and where they belong: the split's folder, and the offset of the pixels in its array, in bytes."""
 
     folder: str
-    source: str
-    """Where `folder` lies in the dataset; the splits keep the files under the same path."""
+    source: str | None
+    """Where `folder` lies in the dataset; the splits keep the files under the same path. None: nobody reads them there."""
     names: tuple[str, ...]
     places: tuple[tuple[str, int], ...]
     wanted: tuple[int, int, str]
@@ -69,7 +71,7 @@ class Chunk:
 
 def read_chunk(chunk: Chunk) -> list[Picture]:
     """Read all pictures of a chunk; the pixels of those of the wanted size and mode are written where they belong, and
-    the files stand beside them."""
+    the files stand beside them, if somebody reads them there."""
     arrays: dict[str, int] = {}
     try:
         found = []
@@ -80,7 +82,8 @@ def read_chunk(chunk: Chunk) -> list[Picture]:
                 if split not in arrays:
                     arrays[split] = os.open(f"{split}/{ARRAY}", os.O_WRONLY)
                 _write_at(arrays[split], pixels, offset)
-                link_or_copy(path, f"{split}/files/{chunk.source}/{name}")
+                if chunk.source is not None:
+                    link_or_copy(path, f"{split}/files/{chunk.source}/{name}")
             found.append(picture)
         return found
     finally:
@@ -132,10 +135,10 @@ def _read(path: str) -> bytes:
 
 def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
     """Height, width, mode (`L` or `RGB`), whether EXIF wants it rotated, and the pixels; raises Unreadable."""
+    if plain := _decode_plain(data):
+        return plain
     if data.startswith(PNG):
-        parts = _check_png(data)
-        if plain := _decode_plain(data, parts):
-            return plain
+        _check_png(data)
     elif not data.startswith(JPEG):
         raise _explain(data)
     elif data.rfind(JPEG_END) < 0:
@@ -160,27 +163,32 @@ def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
         raise Unreadable(f"cannot be decoded, probably truncated or damaged: {said}") from None
 
 
-def _decode_plain(data: bytes, parts: list[tuple[bytes, int, int]]) -> tuple[int, int, str, bool, bytes] | None:
-    """What `decode` gives, for a small PNG of 8-bit grey or RGB that holds nothing beside its pixels; None for any other,
-    and for a damaged one. By the same decoder of Pillow, without its reader of files, which takes twice as long."""
-    if [kind for kind, _, _ in parts] != [b"IHDR", b"IDAT", PNG_END] or parts[0][2] - parts[0][1] != 13:
+def _decode_plain(data: bytes) -> tuple[int, int, str, bool, bytes] | None:
+    """What `decode` gives, for a small PNG of 8-bit grey or RGB that is whole and holds nothing beside its pixels; None
+    for any other. By the same decoder of Pillow, without its reader of files, which takes twice as long."""
+    if len(data) < PLAIN_PNG.size + 4 or not data.endswith(PLAIN_END):
         return None
-    width, height, bits, colour, *others = struct.unpack_from(">IIBBBBB", data, parts[0][1])
-    if bits != 8 or colour not in PLAIN or any(others) or not 0 < width * height <= MAX_PIXELS:
+    start, width, height, bits, colour, *others, crc, length, kind = PLAIN_PNG.unpack_from(data)
+    if (start, kind, length, bits) != (PLAIN_START, b"IDAT", len(data) - PLAIN_PNG.size - 4 - len(PLAIN_END), 8):
+        return None
+    if colour not in PLAIN or any(others) or not 0 < width * height <= MAX_PIXELS:
+        return None
+    end = len(data) - len(PLAIN_END)
+    if zlib.crc32(data[12:29]) != crc or zlib.crc32(data[37 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
         return None
     from PIL import Image
 
-    _, start, end = parts[1]
+    mode = PLAIN[colour]
     try:
-        image = Image.frombytes(PLAIN[colour], (width, height), data[start:end], "zip", PLAIN[colour])
-        return height, width, image.mode, False, image.tobytes()
+        image = Image.frombytes(mode, (width, height), data[PLAIN_PNG.size : end - 4], "zip", mode)
+        return height, width, mode, False, image.tobytes()
     except Exception:  # noqa: BLE001  (the reader of files tells what is wrong)
         return None
 
 
-def _check_png(data: bytes) -> list[tuple[bytes, int, int]]:
-    """Walk over the chunks: Pillow lets a wrong checksum and a missing end pass. Gives their kinds, starts and ends."""
-    at, parts = len(PNG), list[tuple[bytes, int, int]]()
+def _check_png(data: bytes) -> None:
+    """Walk over the chunks: Pillow lets a wrong checksum and a missing end pass."""
+    at, kinds = len(PNG), set[bytes]()
     while at < len(data):
         if at + 12 > len(data):
             raise Unreadable("is truncated: it ends within a PNG chunk")
@@ -192,16 +200,14 @@ def _check_png(data: bytes) -> list[tuple[bytes, int, int]]:
             raise Unreadable(f"is damaged: wrong checksum in {kind.decode('ascii', 'replace')}")
         if kind == b"IHDR" and length == 13:
             _check_png_type(bits=data[at + 16], colour=data[at + 17])
-        parts.append((kind, at + 8, end - 4))
+        kinds.add(kind)
         at = end
         if kind == PNG_END:
             break
-    kinds = {kind for kind, _, _ in parts}
     if PNG_END not in kinds:
         raise Unreadable("is truncated: the end of the PNG is missing")
     if b"tRNS" in kinds:
         raise Unreadable("has transparency", CONVERT, about="mode")
-    return parts
 
 
 def _check_png_type(bits: int, colour: int) -> None:

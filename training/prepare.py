@@ -25,7 +25,7 @@ from training.spec import PrepareJob, Validation
 from training.worker import work
 
 FORMATS = {"images": "training.images", "table": "training.tables", "npz": "training.archives"}
-Prepare = Callable[[Path, DatasetFile, Path, Checks, int], Samples]
+Prepare = Callable[[Path, DatasetFile, Path, Checks, PrepareJob], Samples]
 
 
 def main(folder: Path) -> Validation:
@@ -36,7 +36,7 @@ def main(folder: Path) -> Validation:
     checks = Checks()
     prepare = cast("Prepare", import_module(FORMATS[settings.format]).prepare)
     with fresh_folder(outputs / "data") as data:
-        samples = prepare(repository, settings, data, checks, job.processes)
+        samples = prepare(repository, settings, data, checks, job)
     if checks.faults:
         shutil.rmtree(outputs / "data")
     validation = Validation(

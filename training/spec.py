@@ -6,7 +6,7 @@ A prepared split is a folder, the same for every format:
     names.json    the samples' names, in order
     x0.npy …      one array per input, in the order of `spec.inputs`; the first axis is the sample
     y.npy         int64 class indices, or float32 targets
-    files/        the samples in the dataset repository's own format, for `load_data(folder)` and own scripts
+    files/        the samples in the dataset repository's own format, when `load_data(folder)` or an own script reads them
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class PrepareJob:
 
     dataset: str = "dataset"
     """What to call the dataset in reports."""
+    files: bool = True
+    """Whether somebody reads `files/` of the splits."""
     processes: int = 0
     """How many processes read pictures; 0: one per core."""
 
@@ -113,7 +115,12 @@ class Split:
     """Input name → numpy array of shape (samples, *input.shape[1:]) and the input's dtype; strings have a `U` dtype."""
     y: Any
     """numpy array, int64 (samples,) class indices or float32 (samples,) targets."""
-    files: Path
+    folder: Path
+
+    @property
+    def files(self) -> Path:
+        """See `sample_files`."""
+        return sample_files(self.folder)
 
 
 def load_split(folder: Path) -> Split:
@@ -123,4 +130,18 @@ def load_split(folder: Path) -> Split:
     spec = codec.read(DataSpec, folder / "data.json")
     names = tuple(json.loads((folder / "names.json").read_text(encoding="utf-8")))
     x = {each.name: np.load(folder / f"x{i}.npy", mmap_mode="r") for i, each in enumerate(spec.inputs)}
-    return Split(spec, names, x, np.load(folder / "y.npy", mmap_mode="r"), folder / "files")
+    return Split(spec, names, x, np.load(folder / "y.npy", mmap_mode="r"), folder)
+
+
+def sample_files(folder: Path) -> Path:
+    """The samples of the prepared split in `folder` as files of the dataset's own format; raises ConfigError when they
+    were not wanted when it was prepared."""
+    files = folder / "files"
+    if not files.is_dir():
+        raise ConfigError(
+            f"the {folder.name} split was prepared without the dataset's files, as neither model.py nor trainyard.toml "
+            "seemed to read them",
+            hint="define load_data in model.py with `def`, or import it there by its name; "
+            "after a change of [training] command: trainyard run --force",
+        )
+    return files

@@ -16,7 +16,7 @@ from training.arrays import write_description, write_labels
 from training.checks import Checks, Samples, check_classes, check_samples, in_order
 from training.columns import Feature, Places, canonical, check_named, joined, read_features, read_labels, text
 from training.dataset_file import DatasetFile, Table
-from training.spec import SPLITS, Column, DataSpec, SplitName
+from training.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
 from training.split import shuffled, split_of, split_rule
 from training.table_files import Part, read_parts, write_part
 
@@ -28,7 +28,7 @@ TOGETHER = 'keep one of them, give [table] group, or, if equal rows are differen
 FLOAT32_WHOLE = 1 << 24  # from here on float32 does not hold every whole number
 
 
-def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, _processes: int) -> Samples:
+def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
     """Check all rows and write the three splits to `output`; what is wrong goes to `checks`."""
     table = settings.source
     assert isinstance(table, Table)
@@ -64,7 +64,8 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         for split in SPLITS:
             _write_arrays(output / split, spec, features, labels, rows[split])
             write_description(output / split, spec, [names[row] for row in rows[split]])
-            _write_files(output / split / "files", parts, places, rows[split])
+            if job.files:
+                _write_files(output / split / "files", parts, places, rows[split])
         _note_oddities(spec, features, rows, checks)
     return samples
 

@@ -9,6 +9,7 @@ from pipelines.runs import RunFolder
 from registry import codec
 from registry.errors import ConfigError
 from registry.nouns import TestReport
+from training.contract import offers
 from training.spec import PrepareJob, Validation
 
 SHOWN = 5  # faults in the message; validation.json has them all
@@ -26,7 +27,8 @@ def prepare(context: Context, folder: RunFolder) -> Validation:
     """Check the dataset and write its splits, by a worker, unless that was done for another run; raises ConfigError
     with the faults."""
     job = folder.job("validate")
-    codec.save(PrepareJob(dataset=context.url("dataset").rstrip("/").rpartition("/")[2]), job / "job.json")
+    name = context.url("dataset").rstrip("/").rpartition("/")[2]
+    codec.save(PrepareJob(dataset=name, files=_files_are_read(context, folder)), job / "job.json")
     key = datasets.key_of(context, folder, "validate")
     if datasets.find(context, folder, "validate", key):
         context.progress.note("these data were prepared before, for another run")
@@ -48,6 +50,16 @@ def prepare(context: Context, folder: RunFolder) -> Validation:
         )
     datasets.keep(context, folder, "validate", key)
     return found
+
+
+def _files_are_read(context: Context, folder: RunFolder) -> bool:
+    """Whether the team's code reads the samples from files: by a script of its own, or by a `load_data` of `model.py`."""
+    if context.config.training.command:
+        return True
+    try:
+        return offers(folder.sources / "code", "load_data")
+    except ConfigError:  # the step that runs it tells what is wrong with it
+        return False
 
 
 def _expectations(context: Context, folder: RunFolder) -> str:

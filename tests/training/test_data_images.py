@@ -401,6 +401,14 @@ def test_a_png_gives_the_same_pixels_with_and_without_other_chunks(mode):
     assert decode(plain)[4] == Image.open(io.BytesIO(plain)).tobytes()
 
 
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["L", "RGB"]), st.randoms(use_true_random=False))
+def test_a_small_png_is_read_as_pillow_reads_it(width, height, mode, random):
+    buffer = io.BytesIO()
+    image = Image.frombytes(mode, (width, height), random.randbytes(width * height * len(mode)))
+    image.save(buffer, "PNG")
+    assert decode(buffer.getvalue()) == (height, width, mode, False, image.tobytes())
+
+
 def test_the_rule_of_the_split_is_kept(dataset):
     assert run(dataset).ok
     assert load_split(outputs(dataset) / "data" / "train").spec.split == "holdout 0.15, validation 0.15, by file name"

@@ -17,7 +17,26 @@ def test_functions_are_found_by_name(tmp_path):
     found = [
         name for name in ("load_data", "fit", "augment", "other", "retrain", "build_model") if offers(tmp_path, name)
     ]
-    assert found == ["load_data", "fit", "augment"]
+    assert found == ["load_data", "fit", "augment", "retrain"]
+
+
+def test_a_star_import_may_give_any_function(tmp_path):
+    (tmp_path / "model.py").write_text("from mine import *\n")
+    assert offers(tmp_path, "load_data")
+
+
+@pytest.mark.parametrize(
+    "line", ["load_data = reader('csv')", "if True:\n    from mine import load_data", "import mine as load_data"]
+)
+def test_a_function_may_be_given_in_other_ways_than_by_def(tmp_path, line):
+    (tmp_path / "model.py").write_text(f"{line}\n")
+    assert offers(tmp_path, "load_data")
+
+
+@pytest.mark.parametrize("line", ["# load_data", "print(load_data)", "class Net:\n    def load_data(self): pass"])
+def test_a_word_is_no_function(tmp_path, line):
+    (tmp_path / "model.py").write_text(f"{line}\n")
+    assert not offers(tmp_path, "load_data")
 
 
 def test_a_model_py_that_is_no_python_is_told(tmp_path):
