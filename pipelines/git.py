@@ -37,6 +37,7 @@ OF_A_HOOK = {
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"  # no question that nobody answers
 _running: set[subprocess.Popen[str]] = set()
 _ending = threading.Event()
+K = TypeVar("K")
 T = TypeVar("T")
 # What git says when it cannot write on this machine.
 LITTLE_ROOM = 1 << 20  # bytes
@@ -49,11 +50,11 @@ HINTS = {
 }
 
 
-def at_once(work: Callable[[str], T], names: Sequence[str]) -> list[T]:
-    """`work` for all names at the same time; when one fails, or we are asked to end, no git command goes on."""
-    with ThreadPoolExecutor(len(names)) as pool:
+def at_once(work: Callable[[K], T], things: Sequence[K]) -> list[T]:
+    """`work` for all things at the same time; when one fails, or we are asked to end, no git command goes on."""
+    with ThreadPoolExecutor(len(things)) as pool:
         try:
-            futures = [pool.submit(work, name) for name in names]
+            futures = [pool.submit(work, thing) for thing in things]
             waiting = set(futures)
             while waiting:  # not in one go: a signal that the kernel gave to another thread is seen when we wake up
                 done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -21,7 +22,8 @@ from registry.files import TMP, try_lock
 T = TypeVar("T")
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
 AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.attributesFile=/dev/null")
-ON_ALL_CORES = ("-c", "checkout.workers=0", "-c", "checkout.thresholdForParallelism=1000")
+# Twice as many workers as cores: git gives each its share of the files beforehand, and one ends before the other.
+ON_ALL_CORES = ("-c", f"checkout.workers={2 * (os.cpu_count() or 1)}", "-c", "checkout.thresholdForParallelism=1000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +59,36 @@ class Cache:
 
         Raises GitFailed when the copy is whole and git cannot do it all the same.
         """
+        copy = 0
         try:
-            self.fetch(url, commit, what)
+            with self._locked(url) as repository:
+                copy = _inode(repository)
+                self._keep(repository, url, commit, what)
             return work()
         except (ConfigError, GitFailed):
             go_on()  # git may have failed because we are asked to end
-            if self._whole(url):
+            if _inode(self._repository(url)) == copy and self._whole(url):
                 raise
-        self._make_anew(url, commit, what)
+        self._make_anew(url, commit, what, copy)
         return work()
 
     def fetch(self, url: str, commit: str, what: str) -> None:
         """Bring `commit` here; raises ConfigError when the repository no longer has it, TryAgain when out of reach."""
-        if not FULL_SHA.fullmatch(commit):
-            raise ConfigError(f"{what}: {commit!r} is not a full commit id", hint="take it from `git rev-parse`")
         with self._locked(url) as repository:
             self._keep(repository, url, commit, what)
 
     def _keep(self, repository: Path, url: str, commit: str, what: str) -> None:
+        if not FULL_SHA.fullmatch(commit):
+            raise ConfigError(f"{what}: {commit!r} is not a full commit id", hint="take it from `git rev-parse`")
         if _words(repository / _own_name(commit)) == [commit]:
             return  # whether its files are all there shows when they are read
-        if not self._has(repository, commit):
+        # a name of our own keeps the commit from being collected as garbage; git gives it to what is here only
+        give_name = ["update-ref", _own_name(commit), f"{commit}^{{commit}}"]
+        try:
+            ask(give_name, cwd=repository)
+        except GitFailed:
             self._bring(repository, url, commit, what)
-        # a name of our own keeps the commit from being collected as garbage
-        ask(["update-ref", _own_name(commit), commit], cwd=repository)
+            ask(give_name, cwd=repository)
 
     def _bring(self, repository: Path, url: str, commit: str, what: str) -> None:
         # in the background it would work without our lock
@@ -170,9 +178,11 @@ class Cache:
             return False
         return True
 
-    def _make_anew(self, url: str, commit: str, what: str) -> None:
-        """The old copy stays until the new one has the commit: what else it has may be nowhere else."""
+    def _make_anew(self, url: str, commit: str, what: str, copy: int) -> None:
+        """The copy stays until the new one has the commit: what else it has may be nowhere else."""
         with self._locked(url) as repository, self._scratch(repository) as tmp:
+            if _inode(repository) != copy:
+                return  # another reader has just done it, and now reads
             new = Path(tmp) / "new"
             ask(["init", "--quiet", "--bare", "new"], cwd=Path(tmp))
             self._keep(new, url, commit, what)
@@ -188,7 +198,7 @@ class Cache:
         self.folder.mkdir(parents=True, exist_ok=True)
         with Path(f"{repository}.lock").open("w", encoding="utf-8") as lock:
             while not try_lock(lock):  # who waits inside flock hears no SIGTERM, as that comes to the main thread
-                go_on(0.05)
+                go_on(0.01)
             for left in self.folder.glob(f"{TMP}{repository.stem}-*"):  # only we work here: of one that was killed
                 shutil.rmtree(left, ignore_errors=True)
             if not repository.exists():
@@ -203,6 +213,14 @@ class Cache:
 
 def _own_name(commit: str) -> str:
     return f"refs/trainyard/{commit}"
+
+
+def _inode(folder: Path) -> int:
+    """Which folder it is that has this name now; 0 when none has."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _words(path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from pipelines import datasets
 from pipelines.context import Context
@@ -12,6 +13,8 @@ from pipelines.git_cache import Changes
 from pipelines.runs import RunFolder
 from pipelines.unchanged import fingerprint, known_already
 from registry import candidates, codec
+
+REPOSITORIES = ("code", "dataset", "tests")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +33,29 @@ def main(context: Context, folder: RunFolder) -> str:
     since = run.parent or run.candidate
     before = candidates.card(context.store, run.model, since).sources if since else None
 
+    changes: dict[str, Changes] = {}
     contents: dict[str, str] = {}
 
-    def bring(name: str) -> Changes:
-        url, commit = context.url(name), getattr(run.sources, name)
+    def bring(name: str) -> None:
         if name == "dataset":
             datasets.check_out(context, folder)
         else:
-            context.git.bring(url, commit, name, folder.sources / name)
+            context.git.bring(context.url(name), getattr(run.sources, name), name, folder.sources / name)
 
-        def look() -> Changes:
+    def look(name: str) -> None:
+        url, commit = context.url(name), getattr(run.sources, name)
+
+        def both() -> None:
+            changes[name] = context.git.changes(url, getattr(before, name) if before else None, commit, name)
             contents[name] = context.git.content(url, commit, context.config.repositories.unimportant)
-            return context.git.changes(url, getattr(before, name) if before else None, commit, name)
 
-        return context.git.read(url, commit, name, look)
+        context.git.read(url, commit, name, both)
 
-    changes = tuple(at_once(bring, ("code", "dataset", "tests")))
+    at_once(lambda work: work(), [partial(work, name) for work in (look, bring) for name in REPOSITORIES])
     contents["trainyard"] = " ".join(datasets.tools(context, datasets.EVERY_ROOM))  # an upgrade is another question
     files = fingerprint(contents)
-    codec.save(Fetched(changes, files), folder.root / "fetched.json")
+    told = tuple(changes[name] for name in REPOSITORIES)
+    codec.save(Fetched(told, files), folder.root / "fetched.json")
     if known := known_already(context, folder, files):
         raise Enough(f"nothing that matters is new; {known}")
-    return (
-        ", ".join(f"{each.repository} “{each.commits[0].subject}”" for each in changes if each.commits) or "no change"
-    )
+    return ", ".join(f"{each.repository} “{each.commits[0].subject}”" for each in told if each.commits) or "no change"
