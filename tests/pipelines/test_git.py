@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 
@@ -250,6 +251,20 @@ def test_a_kept_commit_whose_files_were_lost_is_brought_again(tmp_path, bare, wo
     (copy / "objects" / sha[:2] / sha[2:]).unlink()
     cache.bring(str(bare), sha, "code", tmp_path / "tree")
     assert (tmp_path / "tree" / "a").read_text(encoding="utf-8") == "1"
+
+
+def test_many_who_read_a_damaged_copy_at_once_mend_it_once(tmp_path, bare, work, monkeypatch):
+    cache, sha = Cache(tmp_path / "cache"), commit(work, "a", "1")
+    cache.fetch(str(bare), sha, "code")
+    brought, bring = [], Cache._bring
+    monkeypatch.setattr(Cache, "_bring", lambda *given: (brought.append(given), bring(*given)))
+    for _ in range(5):
+        brought.clear()
+        shutil.rmtree(next((tmp_path / "cache").glob("*.git/objects")))
+        targets = [tmp_path / secrets.token_hex(4) for _ in range(6)]
+        git.at_once(lambda target: cache.bring(str(bare), sha, "code", target), targets)
+        assert [(target / "a").read_text() for target in targets] == ["1"] * 6
+        assert len(brought) == 1
 
 
 def test_it_works_inside_a_hook_where_git_sets_its_own_variables(tmp_path, bare, work, monkeypatch):
