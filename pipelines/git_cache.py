@@ -23,6 +23,8 @@ T = TypeVar("T")
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
 AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.attributesFile=/dev/null")
 # Twice as many workers as cores: git gives each its share of the files beforehand, and one ends before the other.
+# What a power cut damages here is made anew when it is read; waiting for the disk takes longer.
+NO_WAITING = ("-c", "core.fsync=none")
 ON_ALL_CORES = ("-c", f"checkout.workers={2 * (os.cpu_count() or 1)}", "-c", "checkout.thresholdForParallelism=1000")
 
 
@@ -50,9 +52,9 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def bring(self, url: str, commit: str, what: str, target: Path) -> None:
+    def bring(self, url: str, commit: str, what: str, target: Path, *, read_only: bool = False) -> None:
         """`fetch` and `checkout`; mends the copy as `read` does."""
-        self.read(url, commit, what, lambda: self.checkout(url, commit, target))
+        self.read(url, commit, what, lambda: self.checkout(url, commit, target, read_only=read_only))
 
     def read(self, url: str, commit: str, what: str, work: Callable[[], T]) -> T:
         """`fetch`, then what `work` makes of the copy. One that has lost files, or has damaged ones, is made anew, once.
@@ -83,7 +85,7 @@ class Cache:
         if _words(repository / _own_name(commit)) == [commit]:
             return  # whether its files are all there shows when they are read
         # a name of our own keeps the commit from being collected as garbage; git gives it to what is here only
-        give_name = ["update-ref", _own_name(commit), f"{commit}^{{commit}}"]
+        give_name = [*NO_WAITING, "update-ref", _own_name(commit), f"{commit}^{{commit}}"]
         try:
             ask(give_name, cwd=repository)
         except GitFailed:
@@ -92,7 +94,16 @@ class Cache:
 
     def _bring(self, repository: Path, url: str, commit: str, what: str) -> None:
         # in the background it would work without our lock
-        fetch = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false", "fetch", "--quiet", "--no-tags"]
+        fetch = [
+            *NO_WAITING,
+            "-c",
+            "gc.autoDetach=false",
+            "-c",
+            "maintenance.autoDetach=false",
+            "fetch",
+            "--quiet",
+            "--no-tags",
+        ]
         ask_remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url, cwd=repository)
         if commit not in _words(repository / "FETCH_HEAD") and not self._has(repository, commit):  # no branch's head
             try:  # some servers give a commit that no branch holds
@@ -103,8 +114,9 @@ class Cache:
                     hint="a forced push removed it: run the pipeline again for the new head",
                 ) from None
 
-    def checkout(self, url: str, commit: str, target: Path) -> None:
-        """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files.
+    def checkout(self, url: str, commit: str, target: Path, *, read_only: bool = False) -> None:
+        """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files. With
+        `read_only` files that nobody may write to, unless a name of a folder is no UTF-8.
 
         Raises TryAgain when the disk is full or does not answer.
         """
@@ -120,10 +132,20 @@ class Cache:
             base = [*AS_COMMITTED, *ON_ALL_CORES, "-c", "core.symlinks=false", "-c", "core.bare=false"]
             base += ["--git-dir", str(repository.absolute()), "--work-tree", str(tree.absolute())]
             ask([*base, "read-tree", commit], extra=index, cwd=tree)
-            ask([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree)
+            umask = 0o222 if read_only and self._make_folders(base, commit, tree) else -1
+            ask([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree, umask=umask)
             tree.rename(target)
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
+
+    def _make_folders(self, base: list[str], commit: str, tree: Path) -> bool:
+        """Make the folders of a commit, as git would make them read-only, too. False when a name is no UTF-8."""
+        folders = ask([*base, "ls-tree", "-r", "-d", "-z", "--name-only", commit], cwd=tree)
+        if "\ufffd" in folders:
+            return False
+        for name in folders.split("\0")[:-1]:
+            (tree / name).mkdir()
+        return True
 
     def changes(self, url: str, old: str | None, new: str, what: str, most: int = 10) -> Changes:
         """The newest commits up to `new` that `old` does not have; without a usable `old`, just the last one."""
