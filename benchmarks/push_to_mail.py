@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,7 +26,8 @@ LIMIT = 1.6
 def measure(run: BenchRun) -> list[Row]:
     """One row: median seconds of both."""
     playground = run.playground
-    work = {"push": lambda: _push(playground), "script": lambda: _script(playground)}
+    splits = _lay_out(playground)
+    work = {"push": lambda: _push(playground), "script": lambda: _script(playground, splits)}
     taken = in_turns(work, run.rounds(ROUNDS))
     more = {**raw(taken), "epochs": EPOCHS, "steps of the last push": _steps(playground.newest_run())}
     against = f"the bare training script: same model, data, {EPOCHS} epochs"
@@ -41,9 +43,19 @@ def _push(playground: Playground) -> None:
         sys.exit(f"the push was not accepted and mailed:\n{told}")
 
 
-def _script(playground: Playground) -> None:
-    data = playground.newest_run() / "validate" / "outputs" / "data"
-    splits = [str(data / name / "files") for name in ("train", "validation", "holdout")]
+def _lay_out(playground: Playground) -> list[str]:
+    """The pictures as the script wants them: a folder for each split, with a folder for each class."""
+    run, folders = playground.newest_run(), []
+    for split in ("train", "validation", "holdout"):
+        folder = playground.folder / "script" / split
+        for name in json.loads((run / "validate" / "outputs" / "data" / split / "names.json").read_bytes()):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run / "sources" / "dataset" / "pictures" / name, folder / name)
+        folders.append(str(folder))
+    return folders
+
+
+def _script(playground: Playground, splits: list[str]) -> None:
     output = str(playground.folder / "script.keras")
     command = [sys.executable, str(SCRIPT), str(playground.work("code")), *splits, str(EPOCHS), str(BATCH_SIZE), output]
     done(command, env={key: value for key, value in os.environ.items() if not key.startswith("PYTHON")})
