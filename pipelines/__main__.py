@@ -24,7 +24,7 @@ COMMANDS = {
     "rollback": "go back to an earlier version",
     "serve": "start, stop or look at the prediction API",
     "registry": "list, show, history, verify",
-    "jenkins": "apply, trigger, status: this model's jobs on your Jenkins",
+    "jenkins": "apply, trigger, status, export: this model's jobs on your Jenkins",
     "images": "build, list, prune: the container images of workers and the API",
     "config": "show every setting with its value",
     "doctor": "what is there, what is missing, what to do",

@@ -38,13 +38,17 @@ def java_home() -> str:
     return str(Path(java).resolve().parents[1])
 
 
-def groovy(script: Path, *arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def groovy(
+    script: Path, *arguments: object, stdin: str = "", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a script in tests/jenkinsfiles."""
     if not shutil.which("groovy"):
         missing("there is no groovy (apt install groovy)")
     return subprocess.run(
         ["groovy", str(script), *map(str, arguments)], input=stdin, capture_output=True, text=True, check=False,
-        env=os.environ | {"JAVA_HOME": java_home(), "JAVA_OPTS": "-Xshare:auto -XX:TieredStopAtLevel=1"},
+        env=os.environ
+        | {"JAVA_HOME": java_home(), "JAVA_OPTS": "-Xshare:auto -XX:TieredStopAtLevel=1"}
+        | (environment or {}),
     )  # fmt: skip
 
 

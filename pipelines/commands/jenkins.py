@@ -1,4 +1,4 @@
-"""`trainyard jenkins apply|trigger|status`: the jobs of this model on the Jenkins of `[jenkins]`."""
+"""`trainyard jenkins apply|trigger|status|export`: the jobs of this model on the Jenkins of `[jenkins]`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 from pipelines.config import Config
 from pipelines.words import clean
@@ -15,6 +16,7 @@ ACTIONS = {
     "apply": "create or update folder, jobs and triggers",
     "trigger": "start a job",
     "status": "the last builds",
+    "export": "the folder and the jobs as files, for a controller made from code",
 }
 VERBS = {"created": "would be created", "changed": "would be changed"}
 
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="trigger: run although nothing is new")
     parser.add_argument("--reason", default="", metavar="TEXT", help="trigger: why, for the run's record")
     parser.add_argument("--commit", default="", metavar="SHA", help="trigger: this commit instead of the newest")
+    parser.add_argument("--to", metavar="FOLDER", help="export: where to")
     parser.add_argument("--count", type=int, default=3, metavar="N", help="status: builds per job (default 3)")
 
 
@@ -53,7 +56,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
         return trigger.command(args, config)
     if args.pipeline:
         raise ConfigError(f"jenkins {args.action} {args.pipeline}: {args.action} is about all jobs of the model")
-    return _apply(args, config) if args.action == "apply" else _status(args, config)
+    return {"apply": _apply, "status": _status, "export": _export}[args.action](args, config)
 
 
 def _apply(args: argparse.Namespace, config: Config) -> int:
@@ -78,6 +81,16 @@ def _apply(args: argparse.Namespace, config: Config) -> int:
             print(f"         {each.note}")
     for note in done.notes:
         print(note)
+    return 0
+
+
+def _export(args: argparse.Namespace, config: Config) -> int:
+    from pipelines.jenkins_server.export import export
+
+    if not args.to:
+        raise ConfigError("jenkins export: where to?", hint="trainyard jenkins export --to FOLDER")
+    written = [str(path) for path in export(config, Path(args.to))]
+    print(json.dumps(written, indent=1) if args.json else "\n".join(written))
     return 0
 
 

@@ -115,8 +115,7 @@ def test_the_plugins_are_those_that_apply_asks_for_in_the_tested_versions(plugin
 
 
 def test_casc_has_the_plugins_that_it_speaks_to(plugins):
-    assert {"configuration-as-code", "matrix-auth", "plain-credentials", "credentials"} <= set(plugins)
-    assert "job-dsl" not in plugins  # jobs have one source: `trainyard jenkins apply`
+    assert {"configuration-as-code", "job-dsl", "matrix-auth", "plain-credentials", "credentials"} <= set(plugins)
 
 
 def test_the_image_has_the_tested_jenkins():

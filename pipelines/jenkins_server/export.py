@@ -1,0 +1,33 @@
+"""`trainyard jenkins export`: the folder and the jobs as files, for a controller that is made from code.
+
+    <folder>/<full name>.xml    what `trainyard jenkins apply` would create on a Jenkins that has none of it
+
+`jenkins/jobs.groovy` puts them on a new controller.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.config import Config
+from pipelines.jenkins_server import job_xml
+from pipelines.jenkins_server.plan import check_settings, folder_of, jobs_of
+from registry.files import write_whole
+
+
+def export(config: Config, folder: Path) -> list[Path]:
+    """Write the files, parents first; raises ConfigError for settings that cannot work on Jenkins."""
+    check_settings(config)
+    parts = folder_of(config).split("/")
+    items = {"/".join(parts[:depth]): job_xml.folder_xml(config.model) for depth in range(1, len(parts) + 1)}
+    for job in jobs_of(config):
+        tree = job_xml.empty_job()
+        job_xml.merge(tree, job)
+        items[f"{folder_of(config)}/{job.name}"] = job_xml.write(tree)
+    written = []
+    for name, xml in items.items():
+        path = folder / f"{name}.xml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, xml.encode())
+        written.append(path)
+    return written
