@@ -52,6 +52,7 @@ def _lay_out(playground: Playground) -> list[str]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / "sources" / "dataset" / "pictures" / name, folder / name)
         folders.append(str(folder))
+    os.sync()
     return folders
 
 

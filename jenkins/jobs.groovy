@@ -2,28 +2,28 @@
 // whenever it starts. What is to be there has one source, `trainyard jenkins apply`; the files that `trainyard jenkins
 // export` writes are what apply would create: `<full name>.xml` in the folder TRAINYARD_JOBS.
 //
-// What this Jenkins has already is left alone: apply keeps it up to date, and builds have put their triggers into it. Jobs
-// are not loaded yet when this runs, so it looks at the disk.
+// A controller that has jobs is left alone: apply keeps ours up to date, and builds have put their triggers into them. Jobs
+// are not loaded yet when this runs, so it looks at the disk. What cannot be read must not keep Jenkins from starting.
 
 def exported = new File(System.getenv('TRAINYARD_JOBS') ?: '/usr/share/jenkins/jobs')
-def standing = new File(System.getenv('JENKINS_HOME'), 'jobs')
-
-def files = [:]
-if (exported.directory) {
-    exported.eachFileRecurse { file ->
-        if (file.name.endsWith('.xml')) {
-            files[exported.toPath().relativize(file.toPath()).toString() - ~/\.xml$/] = file
+def home = System.getenv('JENKINS_HOME')
+def items = [:]
+if (home && exported.directory && !new File(home, 'jobs').list()) {
+    try {
+        exported.eachFileRecurse { file ->
+            if (file.name.endsWith('.xml')) {
+                def parser = new XmlParser()
+                parser.trimWhitespace = false
+                items[exported.toPath().relativize(file.toPath()).toString() - ~/\.xml$/] = parser.parse(file)
+            }
         }
+    } catch (Exception e) {
+        println "$exported cannot be read, trainyard jenkins apply will make the jobs: $e"
+        items.clear()
     }
 }
 
-files.sort { it.key.count('/') }.each { fullName, file ->
-    if (new File(standing, fullName.tokenize('/').first()).exists()) {
-        return
-    }
-    def parser = new XmlParser()
-    parser.trimWhitespace = false
-    def wanted = parser.parse(file)
+items.sort { it.key.count('/') }.each { fullName, wanted ->
     if (wanted.name() == 'flow-definition') {
         pipelineJob(fullName) {
             configure { job ->

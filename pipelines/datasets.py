@@ -36,7 +36,7 @@ def check_out(context: Context, folder: RunFolder) -> None:
     if shelf.serves(folder.root):
         key = _digest(commit, *AS_COMMITTED)
         content = shelf.find(key, folder.root) or shelf.put(
-            key, folder.root, lambda into: context.git.bring(url, commit, "dataset", into / "files", read_only=True)
+            key, folder.root, lambda into: context.git.bring(url, commit, "dataset", into / "files")
         )
         point(target, content / "files")
     else:

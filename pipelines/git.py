@@ -173,15 +173,14 @@ def ask(
     timeout: float = TIMEOUT,
     extra: dict[str, str] | None = None,
     cwd: Path | None = None,
-    umask: int = -1,
 ) -> str:
-    """Run a git command in `cwd`, with the environment `extra` and, unless it is -1, this `umask`; gives its output.
+    """Run a git command in `cwd`, with the environment `extra`; gives its output.
 
     Raises GitFailed with its last words, TimedOut after `timeout` seconds, TryAgain when the disk is full or we end.
     """
     with subprocess.Popen(
         [*_ends_with_us(), "git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", umask=umask,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
     ) as process:  # fmt: skip
         try:
             _running.add(process)

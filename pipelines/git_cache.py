@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path
@@ -16,15 +16,16 @@ from typing import TypeVar
 
 from pipelines.git import FULL_SHA, GitFailed, ask, ask_remote, go_on, shown
 from pipelines.words import clean
-from registry.errors import ConfigError
+from registry.errors import ConfigError, PipelineError
 from registry.files import TMP, try_lock
 
 T = TypeVar("T")
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
 AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.attributesFile=/dev/null")
 # Twice as many workers as cores: git gives each its share of the files beforehand, and one ends before the other.
-# What a power cut damages here is made anew when it is read; waiting for the disk takes longer.
+# What was just fetched and a power cut damages is fetched again when it is read; waiting for the disk takes longer.
 NO_WAITING = ("-c", "core.fsync=none")
+IN_FRONT = ("-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false")
 ON_ALL_CORES = ("-c", f"checkout.workers={2 * (os.cpu_count() or 1)}", "-c", "checkout.thresholdForParallelism=1000")
 
 
@@ -52,9 +53,9 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def bring(self, url: str, commit: str, what: str, target: Path, *, read_only: bool = False) -> None:
+    def bring(self, url: str, commit: str, what: str, target: Path) -> None:
         """`fetch` and `checkout`; mends the copy as `read` does."""
-        self.read(url, commit, what, lambda: self.checkout(url, commit, target, read_only=read_only))
+        self.read(url, commit, what, lambda: self.checkout(url, commit, target))
 
     def read(self, url: str, commit: str, what: str, work: Callable[[], T]) -> T:
         """`fetch`, then what `work` makes of the copy. One that has lost files, or has damaged ones, is made anew, once.
@@ -67,7 +68,7 @@ class Cache:
                 copy = _inode(repository)
                 self._keep(repository, url, commit, what)
             return work()
-        except (ConfigError, GitFailed):
+        except (ConfigError, GitFailed, FileNotFoundError):  # the last when another one is just changing the copy
             go_on()  # git may have failed because we are asked to end
             if _inode(self._repository(url)) == copy and self._whole(url):
                 raise
@@ -91,19 +92,11 @@ class Cache:
         except GitFailed:
             self._bring(repository, url, commit, what)
             ask(give_name, cwd=repository)
+            with suppress(PipelineError):  # it can wait; in the background it would work without our lock
+                ask([*IN_FRONT, "maintenance", "run", "--auto", "--quiet"], cwd=repository)
 
     def _bring(self, repository: Path, url: str, commit: str, what: str) -> None:
-        # in the background it would work without our lock
-        fetch = [
-            *NO_WAITING,
-            "-c",
-            "gc.autoDetach=false",
-            "-c",
-            "maintenance.autoDetach=false",
-            "fetch",
-            "--quiet",
-            "--no-tags",
-        ]
+        fetch = [*NO_WAITING, "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags"]
         ask_remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url, cwd=repository)
         if commit not in _words(repository / "FETCH_HEAD") and not self._has(repository, commit):  # no branch's head
             try:  # some servers give a commit that no branch holds
@@ -114,9 +107,8 @@ class Cache:
                     hint="a forced push removed it: run the pipeline again for the new head",
                 ) from None
 
-    def checkout(self, url: str, commit: str, target: Path, *, read_only: bool = False) -> None:
-        """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files. With
-        `read_only` files that nobody may write to, unless a name of a folder is no UTF-8.
+    def checkout(self, url: str, commit: str, target: Path) -> None:
+        """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files.
 
         Raises TryAgain when the disk is full or does not answer.
         """
@@ -132,20 +124,10 @@ class Cache:
             base = [*AS_COMMITTED, *ON_ALL_CORES, "-c", "core.symlinks=false", "-c", "core.bare=false"]
             base += ["--git-dir", str(repository.absolute()), "--work-tree", str(tree.absolute())]
             ask([*base, "read-tree", commit], extra=index, cwd=tree)
-            umask = 0o222 if read_only and self._make_folders(base, commit, tree) else -1
-            ask([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree, umask=umask)
+            ask([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree)
             tree.rename(target)
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
-
-    def _make_folders(self, base: list[str], commit: str, tree: Path) -> bool:
-        """Make the folders of a commit, as git would make them read-only, too. False when a name is no UTF-8."""
-        folders = ask([*base, "ls-tree", "-r", "-d", "-z", "--name-only", commit], cwd=tree)
-        if "\ufffd" in folders:
-            return False
-        for name in folders.split("\0")[:-1]:
-            (tree / name).mkdir()
-        return True
 
     def changes(self, url: str, old: str | None, new: str, what: str, most: int = 10) -> Changes:
         """The newest commits up to `new` that `old` does not have; without a usable `old`, just the last one."""
@@ -203,8 +185,9 @@ class Cache:
     def _make_anew(self, url: str, commit: str, what: str, copy: int) -> None:
         """The copy stays until the new one has the commit: what else it has may be nowhere else."""
         with self._locked(url) as repository, self._scratch(repository) as tmp:
-            if _inode(repository) != copy:
-                return  # another reader has just done it, and now reads
+            if _inode(repository) != copy:  # another reader has just done it, and now reads
+                self._keep(repository, url, commit, what)
+                return
             new = Path(tmp) / "new"
             ask(["init", "--quiet", "--bare", "new"], cwd=Path(tmp))
             self._keep(new, url, commit, what)

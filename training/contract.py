@@ -93,17 +93,24 @@ def build(contract: Contract, spec: DataSpec, attempt: int) -> Any:
 
 
 def offers(code: Path, name: str) -> bool:
-    """Whether `model.py` in `code` gives `name` at its top level, by a definition, an assignment or an import; found out
-    without running it. `from x import *` may give any name.
+    """Whether `model.py` in `code` gives `name` at its top level, by a definition, an assignment or an import, also from
+    a module beside it with `*`; found out without running it.
 
     Raises ConfigError when the file is missing or no Python.
     """
     _compile(code)
-    source = (code / FILE).read_bytes()
+    return _gives(code / FILE, name, set())
+
+
+def _gives(path: Path, name: str, seen: set[Path]) -> bool:
+    seen.add(path)
+    source = path.read_bytes()
     names = symtable(importlib.util.decode_source(source), FILE, "exec").get_symbols()
     given = {each.get_name() for each in names if each.is_assigned() or each.is_imported()}
     imports = (each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.ImportFrom))
-    return name in given or any(each.names[0].name == "*" for each in imports)
+    stars = [path.parent.joinpath(*(each.module or "").split(".")) for each in imports if each.names[0].name == "*"]
+    beside = [each for star in stars for each in (star.with_suffix(".py"), star / "__init__.py") if each.is_file()]
+    return name in given or any(_gives(each, name, seen) for each in beside if each not in seen)
 
 
 def registered() -> frozenset[str]:

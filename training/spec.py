@@ -141,7 +141,7 @@ def sample_files(folder: Path) -> Path:
         raise ConfigError(
             f"the {folder.name} split was prepared without the dataset's files, as neither model.py nor trainyard.toml "
             "seemed to read them",
-            hint="define load_data in model.py with `def`, or import it there by its name; "
-            "after a change of [training] command: trainyard run --force",
+            hint="let the word load_data stand in a .py file of the code repository; after a change of [training] command: "
+            "trainyard run --force",
         )
     return files

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import stat
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from pipelines import git
 from pipelines.git_cache import Cache
-from pipelines.shelf import Shelf
 from registry.errors import ConfigError, TryAgain
 
 
@@ -106,24 +103,6 @@ def test_a_checkout_gives_the_same_bytes_for_everybody(tmp_path, bare, work, mon
     cache.fetch(str(bare), sha, "dataset")
     cache.checkout(str(bare), sha, tmp_path / "tree")
     assert (tmp_path / "tree" / "a.csv").read_bytes() == b"x,y\n1,2\n"
-
-
-@pytest.mark.parametrize("folder", [b"deep/er", b"\xff\xfe/caf\xc3\xa9"], ids=["plain", "no UTF-8"])
-def test_a_read_only_checkout_can_be_removed_and_not_be_written_to(tmp_path, bare, work, folder):
-    inside = os.fsencode(work) + b"/" + folder
-    os.makedirs(inside)
-    Path(os.fsdecode(inside), "run.sh").write_text("#!/bin/sh\n")
-    Path(os.fsdecode(inside), "run.sh").chmod(0o755)
-    sha = commit(work, "a", "1")
-    entry = tmp_path / "entry"
-    entry.mkdir()
-    point = Shelf(tmp_path / "shelf", lambda run: False).put(
-        "key", entry, lambda into: Cache(tmp_path / "cache").bring(str(bare), sha, "d", into / "files", read_only=True)
-    )
-    found = [(path, path.stat().st_mode) for path in (point / "files").rglob("*")]
-    assert sorted(stat.S_IMODE(mode) for path, mode in found if path.is_file()) == [0o444, 0o555]
-    assert all(mode & stat.S_IWUSR for path, mode in found if path.is_dir())
-    assert len(found) == 4
 
 
 class TestTroubleWithTheDisk:

@@ -38,7 +38,7 @@ def made(tmp_path):
         environment={"TRAINYARD_JOBS": str(tmp_path / "jobs"), "JENKINS_HOME": str(tmp_path / "home")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_a_file_for_each_parents_first(tmp_path, exported):
@@ -59,7 +59,13 @@ def test_a_new_controller_has_what_apply_would_make(tmp_path, exported):
 
 
 def test_what_stands_is_left_alone(tmp_path, exported):
-    (tmp_path / "home" / "jobs" / "ml").mkdir(parents=True)
+    (tmp_path / "home" / "jobs" / "another").mkdir(parents=True)
+    assert made(tmp_path) == {}
+
+
+def test_a_damaged_file_keeps_no_controller_from_starting(tmp_path, exported):
+    (tmp_path / "home" / "jobs").mkdir(parents=True)
+    exported[-1].write_text("<flow-definition>")
     assert made(tmp_path) == {}
 
 

@@ -20,9 +20,12 @@ def test_functions_are_found_by_name(tmp_path):
     assert found == ["load_data", "fit", "augment", "retrain"]
 
 
-def test_a_star_import_may_give_any_function(tmp_path):
-    (tmp_path / "model.py").write_text("from mine import *\n")
-    assert offers(tmp_path, "load_data")
+def test_a_star_import_gives_what_the_module_beside_it_gives(tmp_path):
+    (tmp_path / "model.py").write_text("from keras.layers import *\nfrom mine import *\nfrom parts import *\n")
+    (tmp_path / "mine.py").write_text("from model import *\nfit = 1\n")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "__init__.py").write_text("def load_data(folder): pass\n")
+    assert [offers(tmp_path, name) for name in ("fit", "load_data", "augment")] == [True, True, False]
 
 
 @pytest.mark.parametrize(
