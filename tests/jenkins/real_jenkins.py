@@ -54,6 +54,11 @@ class Jenkins:
         assert answer.status_code < 400, f"POST {path}: {answer.status_code} {answer.text[:500]}"
         return answer
 
+    def waiting(self):
+        """Why what waits for an executor waits."""
+        found = self.json("queue", "items[why,task[name]]") or {"items": []}
+        return "\n".join(f"in the queue: {each['task'].get('name')}: {each['why']}" for each in found["items"])
+
     def notify_token(self, name):
         """An access token for `notifyCommit`, and its id."""
         made = self.post(f"{TOKENS}/generate", {"apiTokenName": name}).json()["data"]
@@ -122,8 +127,9 @@ class Build:
 
     @property
     def stages(self):
-        """The stages in their order, the skipped ones, too, as the console tells."""
-        return re.findall(rf"^{WHEN}\[Pipeline\] \{{ \(([^)]+)\)\s*$", self.console, re.MULTILINE)
+        """The stages in their order, the skipped ones, too, as the console tells. Other blocks with a name are those of
+        `load`, which have the path of a file."""
+        return re.findall(rf"^{WHEN}\[Pipeline\] \{{ \(([^)/]+)\)\s*$", self.console, re.MULTILINE)
 
     @property
     def skipped(self):
@@ -149,7 +155,7 @@ class Build:
 
     def ended(self, wanted="SUCCESS", seconds=BUILD_SECONDS):
         """Wait for its end, which must be as wanted."""
-        result = wait_for(lambda: self.result, lambda: f"the end of {self}", seconds)
+        result = wait_for(lambda: self.result, lambda: f"the end of {self}\n{self.jenkins.waiting()}", seconds)
         assert result == wanted, f"{result} instead of {wanted}: {self}"
         return self
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from team import clean_environment
@@ -136,7 +139,21 @@ def test_a_build_whose_step_was_killed_is_mailed_and_one_that_failed_keeps_its_r
     assert "broken.png" in broken.team.mails()[1].get_body(("plain",)).get_content()
 
 
-def test_the_mail_about_a_stopped_build_waits_for_the_step_to_end(build):
+def descendants(pid):
+    """The processes below `pid`, children before their parents."""
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    found, todo = [], [pid]
+    while todo:
+        todo += (below := children.get(todo.pop(), []))
+        found += below
+    return found[::-1]
+
+
+@pytest.mark.parametrize("first", ["the step", "its processes"])  # Jenkins ends the leaves of a tree first
+def test_the_mail_about_a_stopped_build_waits_for_the_step_to_end(build, first):
     build.resolve()
     build.step("fetch")
     build.step("validate")
@@ -150,6 +167,9 @@ def test_the_mail_about_a_stopped_build_waits_for_the_step_to_end(build):
     told = subprocess.Popen(notify, env=clean_environment(), stderr=subprocess.PIPE, text=True, cwd=build.team.folder)
     time.sleep(0.5)
     assert told.poll() is None, "it did not wait"
+    for process in descendants(train.pid) if first == "its processes" else []:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGTERM)
     train.send_signal(signal.SIGTERM)
     train.communicate(timeout=60)
     told.communicate(timeout=60)
