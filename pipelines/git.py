@@ -168,11 +168,7 @@ class TimedOut(TryAgain):
 
 
 def ask(
-    arguments: list[str],
-    *,
-    timeout: float = TIMEOUT,
-    extra: dict[str, str] | None = None,
-    cwd: Path | None = None,
+    arguments: list[str], *, timeout: float = TIMEOUT, extra: dict[str, str] | None = None, cwd: Path | None = None
 ) -> str:
     """Run a git command in `cwd`, with the environment `extra`; gives its output.
 

@@ -22,10 +22,10 @@ from registry.files import TMP, try_lock
 T = TypeVar("T")
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
 AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.attributesFile=/dev/null")
-# Twice as many workers as cores: git gives each its share of the files beforehand, and one ends before the other.
 # What was just fetched and a power cut damages is fetched again when it is read; waiting for the disk takes longer.
 NO_WAITING = ("-c", "core.fsync=none")
 IN_FRONT = ("-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false")
+# Twice as many workers as cores: git gives each its share of the files beforehand, and one ends before the other.
 ON_ALL_CORES = ("-c", f"checkout.workers={2 * (os.cpu_count() or 1)}", "-c", "checkout.thresholdForParallelism=1000")
 
 
@@ -62,15 +62,13 @@ class Cache:
 
         Raises GitFailed when the copy is whole and git cannot do it all the same.
         """
-        copy = 0
+        copy = _inode(self._repository(url))
         try:
-            with self._locked(url) as repository:
-                copy = _inode(repository)
-                self._keep(repository, url, commit, what)
+            self.fetch(url, commit, what)
             return work()
         except (ConfigError, GitFailed, FileNotFoundError):  # the last when another one is just changing the copy
             go_on()  # git may have failed because we are asked to end
-            if _inode(self._repository(url)) == copy and self._whole(url):
+            if copy in {0, _inode(self._repository(url))} and self._whole(url):
                 raise
         self._make_anew(url, commit, what, copy)
         return work()
@@ -185,7 +183,7 @@ class Cache:
     def _make_anew(self, url: str, commit: str, what: str, copy: int) -> None:
         """The copy stays until the new one has the commit: what else it has may be nowhere else."""
         with self._locked(url) as repository, self._scratch(repository) as tmp:
-            if _inode(repository) != copy:  # another reader has just done it, and now reads
+            if copy not in {0, _inode(repository)}:  # another reader has just done it, and now reads
                 self._keep(repository, url, commit, what)
                 return
             new = Path(tmp) / "new"

@@ -253,6 +253,18 @@ def test_a_kept_commit_whose_files_were_lost_is_brought_again(tmp_path, bare, wo
     assert (tmp_path / "tree" / "a").read_text(encoding="utf-8") == "1"
 
 
+def test_a_copy_is_tidied_before_another_may_use_it(tmp_path, bare, work):
+    cache = Cache(tmp_path / "cache")
+    for number in range(3):
+        for name in range(120):  # so many objects come as a pack
+            (work / f"{number}-{name}").write_text(f"{number} {name}")
+        cache.fetch(str(bare), commit(work, "a", str(number)), "code")
+        (copy,) = (tmp_path / "cache").glob("*.git")
+        run_git("config", "gc.autoPackLimit", "1", cwd=copy)
+    assert len(list(copy.glob("objects/pack/*.pack"))) == 1
+    assert not (copy / "gc.pid").exists()
+
+
 def test_many_who_read_a_damaged_copy_at_once_mend_it_once(tmp_path, bare, work, monkeypatch):
     cache, sha = Cache(tmp_path / "cache"), commit(work, "a", "1")
     cache.fetch(str(bare), sha, "code")
