@@ -50,6 +50,7 @@ class _Watch:
             if self._line:
                 self._line.close()
                 self._line = None
+        self._timer.join()
 
     def _cut(self) -> None:
         with self._ended, contextlib.suppress(OSError):  # it may have ended by itself
