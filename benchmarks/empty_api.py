@@ -16,7 +16,7 @@ from pathlib import Path
 from flask import Flask, request
 
 from registry.files import write_whole
-from serving.server import GARBAGE, Server, listen, read_job
+from serving.server.program import GARBAGE, Server, listen, read_job
 
 PORT_FILE = "port"
 

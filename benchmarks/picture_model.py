@@ -133,7 +133,7 @@ def _convert(model: Any, scratch: Path) -> bytes:
 def _publish(shelf: Shelf, files: Path, version: int) -> None:
     from registry import candidates
     from registry.files import sha256_file
-    from registry.nouns import (
+    from registry.records import (
         Candidate,
         Evaluation,
         Metrics,

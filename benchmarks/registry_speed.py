@@ -26,7 +26,7 @@ from rows import Row
 from pipelines.approval import approval_secret, make_token
 from registry import candidates, codec, releases
 from registry.files import sha256_bytes, sha256_file
-from registry.nouns import Acceptance, Approval, Candidate, Claim, Release
+from registry.records import Acceptance, Approval, Candidate, Claim, Release
 from registry.stores import Store, open_store
 
 ROUNDS = 5

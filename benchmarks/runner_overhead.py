@@ -15,7 +15,7 @@ from pathlib import Path
 from bench_run import BenchRun, in_turns, median, raw
 from rows import Row, Skipped
 
-from pipelines.config import RunnerConfig
+from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits, Runner, open_runner
 from registry.errors import PipelineError
 
@@ -28,7 +28,7 @@ TITLES = {
 WORKER = """
 import sys
 from dataclasses import dataclass
-from training.worker import work
+from training.worker.protocol import work
 
 @dataclass(frozen=True)
 class Said:

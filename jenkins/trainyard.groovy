@@ -3,7 +3,7 @@
 // sandbox.
 //
 // A workspace holds `pipeline/` (this repository), `watched/` (the one whose pushes start the job; only Jenkins
-// reads it) and `build/` (what the steps leave for Jenkins: see pipelines/build_folder.py). The run itself lies in
+// reads it) and `build/` (what the steps leave for Jenkins: see pipelines/build_status.py). The run itself lies in
 // Trainyard's home.
 
 import groovy.transform.Field

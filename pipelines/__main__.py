@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def tell(error: PipelineError, command: str, *, as_json: bool = False) -> int:
     """Print the error in one line and its hint; returns its exit code."""
-    from training.worker import one_line
+    from training.worker.protocol import one_line
 
     if as_json:
         print(json.dumps({"error": str(error), "hint": error.hint, "exit_code": error.exit_code}))
@@ -88,7 +88,7 @@ def _dispatch(arguments: list[str]) -> int:
     args = parser.parse_args(arguments[:before] + arguments[before + 1 :])
     if not getattr(command, "NEEDS_CONFIG", True):
         return int(command.main(args))
-    from pipelines.config_file import find_config, load_config
+    from pipelines.config.load import find_config, load_config
 
     config = load_config(find_config(args.config, os.environ), os.environ, args.set)
     return int(command.main(args, config))

@@ -15,7 +15,7 @@ from typing import Any
 
 from itsdangerous import BadData, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 
-from pipelines.config_file import secret as read_secret
+from pipelines.config.load import secret as read_secret
 from registry.errors import ConfigError, Rejected
 from registry.files import sweep, write_new
 

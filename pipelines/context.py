@@ -6,9 +6,9 @@ import functools
 import re
 from pathlib import Path
 
-from pipelines.config import Config
-from pipelines.git_cache import Cache
-from pipelines.progress import Progress
+from pipelines.config.schema import Config
+from pipelines.progress.lines import Progress
+from pipelines.repositories.git_cache import Cache
 from pipelines.runners import Job, Limits, Runner, open_runner
 from registry.stores import Store, open_store
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.approval import approval_secret, check_token
-from pipelines.config import Config
-from pipelines.golive import GO_LIVE_SECONDS, GoLive, Image, open_golive
-from pipelines.words import clean
+from pipelines.config.schema import Config
+from pipelines.deploy import GO_LIVE_SECONDS, GoLive, Image, open_golive
+from pipelines.text.clean import clean
 from registry import candidates, releases
 from registry.chain import LostRace
 from registry.errors import ConfigError, PipelineError, Rejected, WorkerFailed
-from registry.nouns import Candidate, Release, Served
+from registry.records import Candidate, Release, Served
 from registry.releases import History
 from registry.stores import Store
 from serving.job import ServeJob

@@ -14,7 +14,7 @@ from typing import Literal
 from registry import codec
 from registry.errors import ConfigError, TryAgain
 from registry.files import TMP, sweep, try_lock, write_whole
-from registry.nouns import Run
+from registry.records import Run
 
 Outcome = Literal["done", "enough", "no", "failed"]
 

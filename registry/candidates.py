@@ -24,7 +24,7 @@ from registry import codec
 from registry.chain import Chain, LostRace
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes, sha256_file
-from registry.nouns import Acceptance, Candidate, Claim
+from registry.records import Acceptance, Candidate, Claim
 from registry.stores import Store, create_or_same, walk
 
 Area = Literal["test", "production"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from registry import candidates
 from registry.chain import Chain, LostRace, Records
 from registry.errors import Corrupt, Rejected
-from registry.nouns import Approval, Release, utc_now
+from registry.records import Approval, Release, utc_now
 from registry.stores import Store
 
 

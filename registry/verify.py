@@ -13,7 +13,7 @@ from registry import candidates, codec, releases
 from registry.candidates import Area, version_folder
 from registry.chain import Chain, R
 from registry.errors import Corrupt
-from registry.nouns import Approval, Claim, Release
+from registry.records import Approval, Claim, Release
 from registry.stores import KeepsOnce, Store, walk
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry import codec
-from registry.nouns import TrainJob, TrainResult
+from registry.records import TrainJob, TrainResult
 from retraining.policy import RESPLIT
-from training.contract import load_contract
+from training.data.spec import DataSpec
 from training.job import grow, open_data, open_job, train_by_command
-from training.spec import DataSpec
-from training.worker import tell, work
+from training.model.contract import load_contract
+from training.worker.protocol import tell, work
 
 if TYPE_CHECKING:
     from retraining.finetune import OldModel
-    from training.attempts import Grown
+    from training.loop.attempts import Grown
 
 
 def main(folder: Path) -> TrainResult:
@@ -30,7 +30,7 @@ def main(folder: Path) -> TrainResult:
     epochs = job.retrain_epochs or job.epochs
     old = folder / "inputs" / "model"
     if job.command:
-        from training.model_file import scan_model_file
+        from training.model.model_file import scan_model_file
 
         if codec.read(DataSpec, old / "data.json").split != spec.split:
             tell("note", text=f"the registered model is not given to the script: {RESPLIT}")
@@ -45,9 +45,9 @@ def _retrain(folder: Path, job: TrainJob, epochs: int, version: Path) -> TrainRe
     contract = load_contract(folder / "inputs" / "code")
 
     from retraining.finetune import open_old_model
-    from training.attempts import fresh_rounds
     from training.finish import Trained, finish
-    from training.fit import Round
+    from training.loop.attempts import fresh_rounds
+    from training.loop.fit import Round
 
     data = open_data(folder, contract)
     rounds = fresh_rounds(contract, data, job.epochs, job.max_attempts)

@@ -9,13 +9,13 @@ from typing import Any
 
 from registry import codec
 from registry.errors import ConfigError, WorkerFailed
-from registry.nouns import Signature
+from registry.records import Signature
 from retraining.policy import RESPLIT
-from training.contract import blame, registered
-from training.fit import Data
-from training.model_file import load_model
-from training.signature import wire
-from training.spec import DataSpec
+from training.data.spec import DataSpec
+from training.loop.fit import Data
+from training.model.contract import blame, registered
+from training.model.model_file import load_model
+from training.model.signature import wire
 
 TENTH = 0.1
 SHOWN = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from registry.nouns import Verdict
+from registry.records import Verdict
 
 RESPLIT = "the rule of the split has changed, so it may have learned from what is the holdout now"
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from registry.errors import PipelineError
-from serving.server import run
-from training.worker import save_failure
+from serving.server.program import run
+from training.worker.protocol import save_failure
 
 
 def main() -> int:

@@ -18,12 +18,12 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from serving.body import Limits, read_inputs
-from serving.faults import Refused
-from serving.metrics import Metrics
+from serving.metrics.counters import Answer, Board, Tally
+from serving.metrics.page import Metrics
 from serving.model import Model
-from serving.numbers import Answer, Board, Tally
-from serving.pages import Page, describe, example_body
+from serving.protocols.body import Limits, read_inputs
+from serving.protocols.faults import Refused
+from serving.protocols.pages import Page, describe, example_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -18,12 +18,12 @@ import numpy as np
 from registry import codec
 from registry.errors import Corrupt
 from registry.files import sha256_file
-from registry.nouns import Candidate, Served, Signature
-from serving.answers import Answers, not_finite
-from serving.engines import Arrays, Engine, EngineError, cast_inputs, load_engine
-from serving.faults import bad
-from serving.reading import Reader
-from training.spec import DataSpec
+from registry.records import Candidate, Served, Signature
+from serving.engines.base import Arrays, Engine, EngineError, cast_inputs, load_engine
+from serving.protocols.faults import bad
+from serving.protocols.instances import Reader
+from serving.protocols.write_predictions import Answers, not_finite
+from training.data.spec import DataSpec
 
 WARM_ROWS = 16
 OPEN = 32

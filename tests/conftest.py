@@ -65,10 +65,10 @@ def without_docker():
 
 
 def _image(engine, kind, name):
-    from pipelines import images
+    from pipelines.container_images import catalog
 
     try:
-        return images.find(engine, kind, name)
+        return catalog.find(engine, kind, name)
     except PipelineError as error:
         return _without_docker(f"{error} ({error.hint})")
 

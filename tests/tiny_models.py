@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from registry import codec
-from registry.nouns import Served, Signature, TensorSpec
+from registry.records import Served, Signature, TensorSpec
 
 THIRDS = ("left", "middle", "right")
 

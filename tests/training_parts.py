@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from registry import codec
-from registry.nouns import TensorSpec, TrainJob, TrainResult
-from training.spec import Column, DataSpec
-from training.worker import load_failure, parse_event
+from registry.records import TensorSpec, TrainJob, TrainResult
+from training.data.spec import Column, DataSpec
+from training.worker.protocol import load_failure, parse_event
 
 ROOT = Path(__file__).parents[1]
-PARITY = ("{python}", "-P", "-m", "serving.parity")
+PARITY = ("{python}", "-P", "-m", "serving.engines.parity")
 EQUAL = ("true",)
 """A check that always says yes, in no time: for tests of other things than what is served."""
 THIRDS = ("left", "middle", "right")
@@ -112,7 +112,7 @@ def sentences(samples, seed):
 
 
 def write_split(folder, spec, x, y, *, png=False):
-    """A prepared split, as training/spec.py describes it; with the pictures as PNG by class when they are wanted."""
+    """A prepared split, as training/data/spec.py describes it; with the pictures as PNG by class when they are wanted."""
     (folder / "files").mkdir(parents=True)
     codec.save(spec, folder / "data.json")
     (folder / "names.json").write_text(json.dumps([f"sample-{i}" for i in range(len(y))]))

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from training.worker import work
+from training.worker.protocol import work
 
 
 def forget():

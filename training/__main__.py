@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from registry.nouns import TrainResult
-from training.contract import load_contract
+from registry.records import TrainResult
 from training.job import grow, open_data, open_job, train_by_command
-from training.worker import work
+from training.model.contract import load_contract
+from training.worker.protocol import work
 
 
 def main(folder: Path) -> TrainResult:
@@ -22,8 +22,8 @@ def main(folder: Path) -> TrainResult:
         return train_by_command(folder, job, spec, job.epochs)
     contract = load_contract(folder / "inputs" / "code")
 
-    from training.attempts import fresh_rounds
     from training.finish import Trained, finish
+    from training.loop.attempts import fresh_rounds
 
     data = open_data(folder, contract)
     grown = grow(folder, job, contract, data, fresh_rounds(contract, data, job.epochs, job.max_attempts))

@@ -16,8 +16,8 @@ from collections import deque
 from pathlib import Path
 
 from registry.errors import ConfigError, WorkerFailed
-from registry.nouns import TrainJob
-from training.spec import sample_files
+from registry.records import TrainJob
+from training.data.spec import sample_files
 
 TAIL_LINES = 12
 KERAS_FILE = "model.keras"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.history import History, RoundHistory
+from training.loop.history import History, RoundHistory
 
 SHOWN = 6
 """Attempts that fit side by side; of more, the last ones."""

@@ -13,16 +13,16 @@ from typing import Any, Literal
 from registry import codec
 from registry.errors import ConfigError
 from registry.files import sha256_file
-from registry.nouns import TrainJob, TrainResult
-from training.contract import registered
+from registry.records import TrainJob, TrainResult
 from training.curves import draw_curves
-from training.export import export
-from training.feed import Samples
-from training.goal import measure, reached
-from training.history import HISTORY, History
-from training.model_file import scan_model_file
-from training.signature import Wiring
-from training.spec import DataSpec
+from training.data.spec import DataSpec
+from training.loop.feed import Samples
+from training.loop.goal import measure, reached
+from training.loop.history import HISTORY, History
+from training.model.contract import registered
+from training.model.export import export
+from training.model.model_file import scan_model_file
+from training.model.signature import Wiring
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
 KERAS_FILE = "model.keras"

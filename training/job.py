@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry import codec
-from registry.nouns import TrainJob, TrainResult
-from training.contract import FILE, Contract
+from registry.records import TrainJob, TrainResult
+from training.data.spec import DataSpec
 from training.heavy import import_tensorflow
-from training.spec import DataSpec
+from training.model.contract import FILE, Contract
 
 if TYPE_CHECKING:
-    from training.attempts import Grown
-    from training.fit import Data, Round
+    from training.loop.attempts import Grown
+    from training.loop.fit import Data, Round
 
 
 def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
     """The job, and the dataset that it is about. Raises ConfigError for a metric that does not suit the dataset."""
-    from training.goal import check_metric
+    from training.loop.goal import check_metric
 
     job = codec.read(TrainJob, folder / "job.json")
     spec = codec.read(DataSpec, folder / "inputs" / "train" / "data.json")
@@ -32,8 +32,8 @@ def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
 
 def open_data(folder: Path, contract: Contract) -> Data:
     """Both splits, as the team's `load_data` gives them if it has one."""
-    from training.feed import open_samples
-    from training.fit import Data
+    from training.loop.feed import open_samples
+    from training.loop.fit import Data
 
     train, validation = (open_samples(folder / "inputs" / name, contract) for name in ("train", "validation"))
     return Data(codec.read(DataSpec, folder / "inputs" / "train" / "data.json"), train, validation)
@@ -41,9 +41,9 @@ def open_data(folder: Path, contract: Contract) -> Data:
 
 def grow(folder: Path, job: TrainJob, contract: Contract, data: Data, rounds: Sequence[Round]) -> Grown:
     """Train through the rounds, going on where this job was killed."""
-    from training.attempts import Growth
-    from training.checkpoints import Checkpoints
-    from training.fit import Goal
+    from training.loop.attempts import Growth
+    from training.loop.checkpoints import Checkpoints
+    from training.loop.fit import Goal
 
     be_repeatable(job.seed)
     goal = Goal(job.metric, job.threshold, job.patience, job.seed, job.batch_size)
@@ -68,16 +68,16 @@ def train_by_command(
 ) -> TrainResult:
     """Let the team's script train, then treat its model like any other: scan, load, export, measure."""
     from training.command import run_command
-    from training.model_file import load_model, scan_model_file
+    from training.model.model_file import load_model, scan_model_file
 
     file = run_command(job, folder, epochs, model)
     scan_model_file(file)  # before TensorFlow is imported: a wrong file is told at once
     import_tensorflow()
 
-    from training.feed import open_samples
     from training.finish import Trained, finish
-    from training.history import History
-    from training.signature import wire
+    from training.loop.feed import open_samples
+    from training.loop.history import History
+    from training.model.signature import wire
 
     be_repeatable(job.seed)
     validation = open_samples(folder / "inputs" / "validation", None)

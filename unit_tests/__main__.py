@@ -12,14 +12,14 @@ from pathlib import Path
 
 from registry import codec
 from registry.files import sha256_file
-from registry.nouns import Candidate, TestReport
+from registry.records import Candidate, TestReport
 from training.junit import write_junit
-from training.worker import tell, work
+from training.worker.protocol import tell, work
 from unit_tests.checks import HANGS, Subject, check_api, check_ready
 from unit_tests.client import Api, body, plain
 from unit_tests.golden import load_golden
 from unit_tests.job import API, AcceptJob, TrialResult
-from unit_tests.load import try_load
+from unit_tests.load_test import try_load
 from unit_tests.repository import Repository, run_repository
 
 

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from registry.nouns import Candidate, TensorSpec, TestCase, TestReport
+from registry.records import Candidate, TensorSpec, TestCase, TestReport
 from unit_tests.client import Api, body, body_of, plain, predictions
 from unit_tests.golden import Golden
 from unit_tests.job import API, AcceptJob
-from unit_tests.spoiled import JSON, Spoiled, spoiled
+from unit_tests.malformed_requests import JSON, Spoiled, spoiled
 
 POLL = 0.1  # seconds
 READY, AGAIN = "becomes ready", 3

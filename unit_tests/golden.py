@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import Corrupt
-from registry.nouns import Signature
+from registry.records import Signature
 
 TOLERANCE = 1e-4
 """Of a probability, absolute; of a predicted number, relative to it, or absolute below 1. The same file on another

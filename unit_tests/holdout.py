@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from training.spec import Split, load_split
+from training.data.spec import Split, load_split
 
 
 class Samples(Sequence[Any]):

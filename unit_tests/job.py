@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry.nouns import LoadReport, TestReport
+from registry.records import LoadReport, TestReport
 
 API, LOAD, TESTS = "api", "load", "tests"
 """The suites of a trial: our checks over HTTP, the load test, the tests repository's pytest."""

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from registry import codec
-from registry.nouns import Candidate, Evaluation, Metrics, Outcome, TestCase
+from registry.records import Candidate, Evaluation, Metrics, Outcome, TestCase
 from unit_tests.client import Api
 from unit_tests.holdout import Holdout
-from unit_tests.log import append, append_case
+from unit_tests.pytest_log import append, append_case
 
 MESSAGE = 6000
 """Characters kept of one failure."""

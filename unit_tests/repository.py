@@ -17,9 +17,9 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-from registry.nouns import TestCase, TestReport
+from registry.records import TestCase, TestReport
 from unit_tests.job import TESTS
-from unit_tests.log import TestLog, read_log
+from unit_tests.pytest_log import TestLog, read_log
 
 PASSED = re.compile(
     r"PATH|TZ|LANG|LANGUAGE|LC_\w+|LD_LIBRARY_PATH|PYTHON(PATH|UTF8|FAULTHANDLER)|SSL_CERT_(FILE|DIR)"

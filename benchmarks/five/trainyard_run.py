@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from pipelines import flow
+from pipelines import flows
 from pipelines.__main__ import main
 from pipelines.context import Context
 from pipelines.runs import RunFolder
@@ -29,5 +29,5 @@ def trivial(name: str, before: str) -> ModuleType:
 
 for before, name in zip(("zero", *STEPS), STEPS, strict=False):
     sys.modules[f"pipelines.steps.{name}"] = trivial(name, before)
-flow.FLOWS = {**flow.FLOWS, "code": ("resolve", *STEPS, "notify")}
+flows.FLOWS = {**flows.FLOWS, "code": ("resolve", *STEPS, "notify")}
 sys.exit(main())

@@ -8,9 +8,9 @@ import json
 import os
 from typing import Any
 
-from pipelines import git
-from pipelines.config import Config
-from pipelines.config_file import NOT_SETTINGS, SECRETS, secret
+from pipelines.config.load import NOT_SETTINGS, SECRETS, secret
+from pipelines.config.schema import Config
+from pipelines.repositories import git
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from pipelines.checkup import Check, Finding, of_config, of_machine
-from pipelines.config import Config
-from pipelines.config_file import find_config, load_config
+from pipelines.config.load import find_config, load_config
+from pipelines.config.schema import Config
+from pipelines.doctor.machine import Check, Finding, of_config, of_machine
 from registry.errors import ConfigError, PipelineError
 
 NEEDS_CONFIG = False  # a file that is missing or wrong is a finding

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from pipelines.commands.run import run_pipeline, say
-from pipelines.config import Config
+from pipelines.config.schema import Config
 from pipelines.steps.resolve import Request
 
 

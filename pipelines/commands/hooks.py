@@ -12,8 +12,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from pipelines import git
-from pipelines.config import Config
+from pipelines.config.schema import Config
+from pipelines.repositories import git
 from registry.errors import ConfigError
 from registry.files import write_whole
 

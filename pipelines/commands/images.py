@@ -8,10 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-from pipelines import image_store, images
+from pipelines.container_images import catalog, prune
 from pipelines.docker_engine import open_engine
-from pipelines.markup import Paragraph, Section, Table, to_text
-from training.worker import one_line
+from pipelines.text.markup import Paragraph, Section, Table, to_text
+from training.worker.protocol import one_line
 
 NEEDS_CONFIG = False
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base",
         metavar="IMAGE",
         default="",
-        help=f"build: on this image with Python and venv; default {images.PUBLIC_BASE}, else {images.OWN_BASE}",
+        help=f"build: on this image with Python and venv; default {catalog.PUBLIC_BASE}, else {catalog.OWN_BASE}",
     )
     parser.add_argument(
         "--ca",
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="build: trust these certificates while downloading, beside docker/certs/*.crt and PIP_CERT",
     )
-    parser.add_argument("--only", choices=images.KINDS, help="build: workers' image or the API's, not both")
+    parser.add_argument("--only", choices=catalog.KINDS, help="build: workers' image or the API's, not both")
     parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would be removed")
 
 
@@ -46,14 +46,14 @@ def main(args: argparse.Namespace) -> int:
     engine = open_engine()
     try:
         if args.action == "build":
-            kinds = (args.only,) if args.only else images.KINDS
-            made = images.build(engine, kinds, args.base, args.ca, _tell)
-            found = [each for each in image_store.ours(engine) if each.id in made.values()]
+            kinds = (args.only,) if args.only else catalog.KINDS
+            made = catalog.build(engine, kinds, args.base, args.ca, _tell)
+            found = [each for each in prune.ours(engine) if each.id in made.values()]
             _show("built", found, as_json=args.json)
         elif args.action == "list":
-            _show("images", image_store.ours(engine), as_json=args.json)
+            _show("images", prune.ours(engine), as_json=args.json)
         else:
-            gone = image_store.prune(engine, _tell, dry_run=args.dry_run)
+            gone = prune.prune(engine, _tell, dry_run=args.dry_run)
             _show("would be removed" if args.dry_run else "removed", gone, as_json=args.json)
     finally:
         engine.close()
@@ -64,7 +64,7 @@ def _tell(line: str) -> None:
     print(one_line(line), file=sys.stderr, flush=True)
 
 
-def _show(title: str, found: list[image_store.Image], *, as_json: bool) -> None:
+def _show(title: str, found: list[prune.Image], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([dataclasses.asdict(each) for each in found], indent=1))
         return

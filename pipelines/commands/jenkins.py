@@ -8,8 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from pipelines.config import Config
-from pipelines.words import clean
+from pipelines.config.schema import Config
+from pipelines.text.clean import clean
 from registry.errors import ConfigError
 
 ACTIONS = {

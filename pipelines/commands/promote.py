@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TextIO
 
 from pipelines.approval import approval_secret, make_token
-from pipelines.config import Config
-from pipelines.config_file import secret
-from pipelines.golive import GoLive, in_place, open_golive
+from pipelines.config.load import secret
+from pipelines.config.schema import Config
+from pipelines.deploy import GoLive, in_place, open_golive
 from pipelines.promotion import compared_with_another, promote, serve_job
-from pipelines.words import clean
+from pipelines.text.clean import clean
 from registry import candidates, codec
 from registry.errors import ConfigError
-from registry.nouns import Release
+from registry.records import Release
 from registry.stores import Store, open_store
 from serving.job import ServeJob
 
@@ -129,7 +129,7 @@ def placed(args: argparse.Namespace, config: Config) -> Config:
     """The settings for where it is to be done: here, or as [serving] go_live says."""
     if not args.here:
         return config
-    from pipelines.build_folder import check_home
+    from pipelines.build_status import check_home
 
     check_home(config)
     return in_place(config)

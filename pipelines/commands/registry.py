@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from pipelines import measures
-from pipelines.config import Config
-from pipelines.markup import Block, Bullets, Paragraph, Section, Table, to_text
+from pipelines.config.schema import Config
+from pipelines.text import metrics
+from pipelines.text.markup import Block, Bullets, Paragraph, Section, Table, to_text
 from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt
-from registry.nouns import Acceptance, Candidate, TensorSpec
+from registry.records import Acceptance, Candidate, TensorSpec
 from registry.stores import Store, open_store
 from registry.verify import inspect
 
@@ -78,7 +78,7 @@ def _summary(store: Store, model: str, version: int, live: int | None) -> dict[s
         "version": version,
         "registered": card.created_at,
         "how": card.how,
-        "measured": measures.short(card.evaluation, card.verdict.policy.metric),
+        "measured": metrics.short(card.evaluation, card.verdict.policy.metric),
         "tried": "no" if not trials else "accepted" if trials[-1].accepted else "refused",
         "live": version == live,
     }
@@ -108,7 +108,7 @@ def _sections(card: Candidate, digest: str, trials: Sequence[Acceptance]) -> Ite
     head, *rows = (each for each in made if each[1])
     yield Section("", (Table(head, tuple(rows)),))
     metric = card.verdict.policy.metric
-    yield Section("Measured", tuple(measures.blocks(card.evaluation, metric, f"version {card.version}", "release")))
+    yield Section("Measured", tuple(metrics.blocks(card.evaluation, metric, f"version {card.version}", "release")))
     reasons = card.verdict.reasons or (f"accepted: {metric}, threshold {card.verdict.policy.threshold}",)
     yield Section("Gate", (Bullets(reasons),))
     if trials:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pipelines.commands.promote import add_here, add_who, check_model, placed, tell_release, who
-from pipelines.config import Config
+from pipelines.config.schema import Config
 from pipelines.promotion import rollback
 from registry.stores import open_store
 

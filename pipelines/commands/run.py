@@ -7,15 +7,15 @@ import json
 import sys
 from pathlib import Path
 
-from pipelines import flow
-from pipelines.config import Config
-from pipelines.config_file import secret
+from pipelines import flows
+from pipelines.config.load import secret
+from pipelines.config.schema import Config
 from pipelines.context import Context
-from pipelines.progress import open_progress
+from pipelines.progress.lines import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.resolve import Request, resolve
 from registry import codec
-from registry.nouns import Trigger
+from registry.records import Trigger
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,14 +39,14 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
     """Resolve and run; "nothing new" when the same run has ended before."""
     context = Context(config, open_progress())
     folder = resolve(context, request)
-    record = flow.decided(folder)
+    record = flows.decided(folder)
     if record:
         send_waiting(config)
         say(
             f"nothing new: run {folder.run.id} of the same commits, settings and live version has ended ({record.note})"
         )
     else:
-        record = flow.execute(context, folder)
+        record = flows.execute(context, folder)
         say(verdict(request.trigger, record))
     if record.hint:
         say(f"  hint: {record.hint}")
@@ -59,7 +59,9 @@ def send_waiting(config: Config) -> None:
     """Send mails that an earlier run could not send; what hinders them was told when they were written."""
     outbox = Path(config.home) / "outbox"
     if config.mail.host and any((outbox / "pending").glob("*.eml")):
-        from pipelines.mail import deliver  # with smtplib and TLS, which take longer to load than a run that has ended
+        from pipelines.mail.outbox import (
+            deliver,  # with smtplib and TLS, which take longer to load than a run that has ended
+        )
 
         sent = deliver(outbox, config.mail, secret("SMTP_PASSWORD")).sent
         if sent:

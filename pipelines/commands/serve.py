@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines.commands.promote import add_here, check_model, placed, try_line, warn_of_settings
-from pipelines.config import Config
-from pipelines.golive import GoLive, api_folder, open_golive
+from pipelines.config.schema import Config
+from pipelines.deploy import GoLive, api_folder, open_golive
 from pipelines.promotion import image_of, serve_job
 from registry import candidates, codec, releases
 from registry.errors import ConfigError
-from registry.nouns import Release
+from registry.records import Release
 from registry.stores import Store, open_store
-from serving import golive, place
 from serving.job import ServeJob
+from serving.server import control, lockfile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +111,7 @@ def _status(args: argparse.Namespace, config: Config, api: GoLive) -> int:
         error = f": {worker['error']}" if worker["error"] else ""
         lines.append(f"  worker {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
     newest = releases.latest(open_store(config.registry.url), args.model)
-    behind = golive.behind(found, newest.number) if newest else []
+    behind = control.behind(found, newest.number) if newest else []
     if newest and behind:
         what = f"makes version {newest.version} live" if newest.version else "withdraws the model"
         lines.append(
@@ -127,10 +127,10 @@ def _become_the_server(job: ServeJob, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     codec.save(job, folder / "job.json")
     if job.port:
-        url = place.url(job.host, job.port)
+        url = lockfile.url(job.host, job.port)
         print(f"{job.model}: {url}   (Ctrl-C stops it)\ntry: {try_line(url)}", flush=True)
     os.chdir(folder)
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "serving"], golive.clean_environment())  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "serving"], control.clean_environment())  # noqa: S606
 
 
 def _print(args: argparse.Namespace, facts: dict[str, object], text: str) -> None:

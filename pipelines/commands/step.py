@@ -7,11 +7,11 @@ import json
 import sys
 from pathlib import Path
 
-from pipelines import flow
-from pipelines.build_folder import BuildFolder, check_home
-from pipelines.config import Config
+from pipelines import flows
+from pipelines.build_status import BuildFolder, check_home
+from pipelines.config.schema import Config
 from pipelines.context import Context
-from pipelines.progress import open_progress
+from pipelines.progress.lines import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from registry import codec
 from registry.errors import ConfigError, PipelineError
@@ -21,13 +21,13 @@ PATIENCE = 30.0  # seconds for a controller that was stopped to end its worker
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
-    parser.add_argument("name", choices=flow.STEPS, help="the step")
+    parser.add_argument("name", choices=flows.STEPS, help="the step")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--run", metavar="DIR", type=Path, help="the run's folder; `resolve` makes it")
     where.add_argument(
         "--build", metavar="DIR", type=Path, help="a CI server's folder for this build; it leads to the run"
     )
-    parser.add_argument("--trigger", choices=tuple(flow.FLOWS), help="for resolve: which repository was pushed to")
+    parser.add_argument("--trigger", choices=tuple(flows.FLOWS), help="for resolve: which repository was pushed to")
     parser.add_argument("--commit", default="", help="for resolve: the pushed commit")
     parser.add_argument("--force", action="store_true", help="for resolve: run although nothing is new")
     parser.add_argument("--reason", default="", help="for resolve: why, for the mail and the record")
@@ -42,7 +42,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     build = BuildFolder(args.build, config.runs) if args.build else None
     if args.name == "resolve":
         folder = _resolve(context, args, build)
-        record = (flow.settled(folder) if build else None) or folder.record("resolve")
+        record = (flows.settled(folder) if build else None) or folder.record("resolve")
     else:
         folder = build.run if build else RunFolder(args.run)
         assert folder.run  # raises for a folder that holds none, before anything is written there
@@ -64,7 +64,7 @@ def _resolve(context: Context, args: argparse.Namespace, build: BuildFolder | No
     if build:
         build.start(folder)
         _tell(context, build)
-        if ended := flow.settled(folder):
+        if ended := flows.settled(folder):
             print(f"nothing new: run {folder.run.id} has ended ({ended.note})", file=sys.stderr)
     return folder
 
@@ -76,10 +76,10 @@ def _perform(
         ends = args.stopped or (build and args.name == "notify")
         with folder.locked(PATIENCE if ends else 0.0):
             if ends:
-                flow.stopped(folder, args.stopped)
+                flows.stopped(folder, args.stopped)
             context.progress.start(f"run {folder.run.id}", [args.name])
             try:
-                return flow.perform(context, folder, args.name)
+                return flows.perform(context, folder, args.name)
             finally:
                 context.progress.stop()
     finally:

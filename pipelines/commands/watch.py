@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines import git
 from pipelines.commands.run import run_pipeline, say, send_waiting
-from pipelines.config import Config
+from pipelines.config.schema import Config
+from pipelines.repositories import git
 from pipelines.signals import Terminated
 from pipelines.steps.resolve import Request
 from registry.errors import ConfigError, PipelineError, TryAgain
 from registry.files import write_whole
-from registry.nouns import Trigger
-from training.worker import one_line
+from registry.records import Trigger
+from training.worker.protocol import one_line
 
 TRIGGERS: tuple[Trigger, ...] = ("code", "dataset", "tests")  # a new code commit takes the newest data and tests along
 LONGEST_WAIT = 300.0  # seconds between two tries at a remote that is down

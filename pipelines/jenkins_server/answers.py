@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
-from pipelines.config import JenkinsServer
-from pipelines.words import clean
+from pipelines.config.schema import JenkinsServer
+from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 if TYPE_CHECKING:

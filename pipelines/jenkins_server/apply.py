@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from pipelines.config import Config
+from pipelines.config.schema import Config
 from pipelines.jenkins_server import job_xml, plugins
 from pipelines.jenkins_server.answers import Forbidden, NotThere, Refused
 from pipelines.jenkins_server.client import JenkinsClient, job_path

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from pipelines.config import Config, JenkinsServer
-from pipelines.config_file import secret
+from pipelines.config.load import secret
+from pipelines.config.schema import Config, JenkinsServer
 from pipelines.jenkins_server.answers import NotThere, refused, unreachable
-from pipelines.words import clean
+from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 if TYPE_CHECKING:

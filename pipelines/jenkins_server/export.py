@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.config import Config
+from pipelines.config.schema import Config
 from pipelines.jenkins_server import job_xml
 from pipelines.jenkins_server.plan import check_settings, folder_of, jobs_of
 from registry.files import write_whole

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from pipelines.config import Config
+from pipelines.config.schema import Config
 from pipelines.jenkins_server.client import JenkinsClient, NotThere, job_path
 from pipelines.jenkins_server.console import Console
 from pipelines.jenkins_server.plan import folder_of
-from pipelines.words import clean
+from pipelines.text.clean import clean
 from registry.errors import ConfigError, TryAgain
 
 LOOK_SECONDS = 2.0  # between two looks

@@ -14,8 +14,8 @@ import shlex
 import shutil
 from pathlib import Path
 
-from pipelines.config import Config
-from pipelines.config_file import secret
+from pipelines.config.load import secret
+from pipelines.config.schema import Config
 from registry.errors import ConfigError
 from registry.files import write_new
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.config import Config
+from pipelines.config.schema import Config
 from registry.errors import ConfigError
 
 WATCHED = ("code", "dataset", "tests")

@@ -7,14 +7,14 @@ import json
 import sys
 from collections.abc import Mapping
 
-from pipelines.config import Config
+from pipelines.config.schema import Config
 from pipelines.jenkins_server.client import open_jenkins
 from pipelines.jenkins_server.follow import Build, ask_for, path_of
 from pipelines.jenkins_server.trigger import say, summary, to_its_end
-from pipelines.words import clean
+from pipelines.text.clean import clean
 from registry import codec, releases
 from registry.errors import ConfigError, PipelineError
-from registry.nouns import Release
+from registry.records import Release
 from registry.stores import open_store
 
 JOB = "promotion"

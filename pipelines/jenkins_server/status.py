@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.config import Config
+from pipelines.config.schema import Config
 from pipelines.jenkins_server.answers import NotThere
 from pipelines.jenkins_server.client import JenkinsClient, job_path
 from pipelines.jenkins_server.plan import SCRIPTS, folder_of

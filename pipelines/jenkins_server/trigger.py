@@ -8,11 +8,11 @@ import os
 import sys
 from dataclasses import asdict
 
-from pipelines.config import Config
+from pipelines.config.schema import Config
 from pipelines.jenkins_server.client import open_jenkins
 from pipelines.jenkins_server.follow import AGAIN, Build, Follower, Queued, ask_for, path_of
 from pipelines.signals import Terminated
-from pipelines.words import clean
+from pipelines.text.clean import clean
 from registry.errors import ConfigError
 
 SHORTEST, LONGEST = 0.01, 60.0 * 24 * 30  # minutes

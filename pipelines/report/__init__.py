@@ -17,17 +17,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.message import MailFacts
+from pipelines.mail.compose import MailFacts
 from pipelines.runs import RunFolder
 
 
 def write_report(context: Context, folder: RunFolder, facts: MailFacts | None = None) -> Path:
     """Write `<run>/report/`, whole or not at all, in place of an older one; gives the folder.
 
-    `facts` are those of `pipelines.outcome`, when the caller has them. Raises ConfigError when no step has run yet, and
+    `facts` are those of `pipelines.mail_facts`, when the caller has them. Raises ConfigError when no step has run yet, and
     PipelineError or OSError when the report cannot be made; then there is none.
     """
-    from pipelines.outcome import outcome
+    from pipelines.mail_facts import outcome
     from pipelines.report.content import build
     from pipelines.report.files import discard
 

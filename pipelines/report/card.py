@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from pipelines.measures import MAX_CLASSES, in_words, number
-from pipelines.message import MailFacts
-from pipelines.words import clean
-from registry.nouns import Candidate
+from pipelines.mail.compose import MailFacts
+from pipelines.text.clean import clean
+from pipelines.text.metrics import MAX_CLASSES, in_words, number
+from registry.records import Candidate
 
 MARKS = {ord(each): f"\\{each}" for each in "\\`*_[]{}|#~&$@^"} | {ord("<"): "&lt;", ord(">"): "&gt;"}
 NOT_YAML = {0xFFFE: None, 0xFFFF: None}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pipelines.judge import gate_report
-from pipelines.measures import duration
-from pipelines.message import MailFacts
+from pipelines.gate import gate_report
+from pipelines.mail.compose import MailFacts
 from pipelines.report.known import Known
 from pipelines.report.page import Html, cases
-from registry.nouns import Acceptance, TestReport
+from pipelines.text.metrics import duration
+from registry.records import Acceptance, TestReport
 
 RANK = {"failed": 0, "error": 0, "skipped": 1, "passed": 2}
 SUITES = {"api": "API in a clone of production", "load": "load", "tests": "model tests (tests repository)"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from pipelines.measures import NAMES, number
 from pipelines.report.svg import BLUE, GREEN, INK, LINE, ORANGE, RED, SOFT, Drawing, Scale, drawable, fit, width_of
-from registry.nouns import DIRECTION, Evaluation, Policy
+from pipelines.text.metrics import NAMES, number
+from registry.records import DIRECTION, Evaluation, Policy
 
 WIDTH, HEAD, ROW = 560, 40, 66
 EDGE = 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.context import Context
-from pipelines.message import MailFacts
+from pipelines.mail.compose import MailFacts
 from pipelines.report.files import MAX_FILE, Collected
 from pipelines.report.known import Known, look
 from pipelines.report.page import Html, figure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipelines.measures import NAMES
 from pipelines.report.svg import (
     BLUE,
     GREEN,
@@ -20,7 +19,8 @@ from pipelines.report.svg import (
     ticks,
     width_of,
 )
-from training.history import History, RoundHistory
+from pipelines.text.metrics import NAMES
+from training.loop.history import History, RoundHistory
 
 WIDTH, PANEL = 560, 250
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 62, 40

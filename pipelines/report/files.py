@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 from registry.errors import Corrupt
 from registry.files import sync_folder
-from training.worker import read_foreign
+from training.worker.protocol import read_foreign
 
 MAX_FILE = 2 << 20  # bytes
 MAX_ALL = 16 << 20  # bytes, with the page, for which there is always room

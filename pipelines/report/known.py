@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from pipelines import flow
+from pipelines import flows
 from pipelines.context import Context
-from pipelines.message import MailFacts
-from pipelines.outcome import measured_in
+from pipelines.mail.compose import MailFacts
+from pipelines.mail_facts import measured_in
 from pipelines.report.files import Collected
 from pipelines.runs import RunFolder, StepRecord
 from registry import candidates, codec
 from registry.errors import PipelineError
-from registry.nouns import Candidate, TestReport
-from training.history import HISTORY, PROGRESS, History, Progress
-from training.spec import Validation
+from registry.records import Candidate, TestReport
+from training.data.spec import Validation
+from training.loop.history import HISTORY, PROGRESS, History, Progress
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Known:
 def look(context: Context, folder: RunFolder, facts: MailFacts, files: Collected) -> Known:
     """Read what there is; what cannot be read is noted, and left out."""
     run = folder.run
-    records = tuple(folder.records(flow.FLOWS[run.trigger][:-1]))
+    records = tuple(folder.records(flows.FLOWS[run.trigger][:-1]))
     known = Known(facts, records, measured_in(records[-1]) if facts.evaluation else "")
     if any(each.step == "register" and each.final for each in records):
         known = replace(known, made=_or_note(files, lambda: candidates.find_run(context.store, run.model, run.id)))

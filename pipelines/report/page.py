@@ -10,9 +10,9 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import NewType
 
-from pipelines.markup import Box, Bullets, Code, Paragraph, Picture, Table
-from pipelines.words import clean
-from registry.nouns import TestCase
+from pipelines.text.clean import clean
+from pipelines.text.markup import Box, Bullets, Code, Paragraph, Picture, Table
+from registry.records import TestCase
 
 Html = NewType("Html", str)
 MAX_CELL = 500  # characters

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pipelines import measures
-from pipelines.markup import Box, Bullets, Paragraph, Table
-from pipelines.message import MAX_ITEMS, headline, summary
+from pipelines.mail.compose import MAX_ITEMS, headline, summary
 from pipelines.report.checks import checks
 from pipelines.report.files import Collected
 from pipelines.report.known import Known
 from pipelines.report.page import Html, figures, links, table, tiles, whole_page, written
 from pipelines.runs import RunFolder
-from pipelines.words import clean
+from pipelines.text import metrics
+from pipelines.text.clean import clean
+from pipelines.text.markup import Box, Bullets, Paragraph, Table
 
 SPLITS = ("train", "validation", "holdout")
 
@@ -28,7 +28,7 @@ def page(folder: RunFolder, known: Known, files: Collected, pictures: list[Html]
         ("times", "How long it took", [_times(known)]),
         ("files", "Files and record", list(_files(folder, files))),
     ]
-    started = f"Run {run.id} of {run.model}, started {measures.moment(run.created_at)} by a push to {run.trigger}"
+    started = f"Run {run.id} of {run.model}, started {metrics.moment(run.created_at)} by a push to {run.trigger}"
     top = [written(each) for each in summary(facts)]
     top.append(tiles(_tiles(known)))
     return whole_page(
@@ -41,13 +41,13 @@ def _tiles(known: Known) -> Iterator[tuple[str, str]]:
     if found := facts.evaluation:
         name = clean(known.metric, 30).replace("_", " ")
         if known.metric in found.candidate.values:
-            yield f"{name}, {facts.candidate}", measures.number(found.candidate.values[known.metric])
+            yield f"{name}, {facts.candidate}", metrics.number(found.candidate.values[known.metric])
         if found.live and known.metric in found.live.values:
-            yield f"{name}, live {facts.live}", measures.number(found.live.values[known.metric])
+            yield f"{name}, live {facts.live}", metrics.number(found.live.values[known.metric])
         if facts.verdict:
-            yield f"{name}, threshold", measures.number(facts.verdict.policy.threshold)
+            yield f"{name}, threshold", metrics.number(facts.verdict.policy.threshold)
         yield "holdout samples", f"{found.candidate.samples:,}"
-    yield "time, all steps", measures.duration(known.seconds)
+    yield "time, all steps", metrics.duration(known.seconds)
 
 
 def _changes(known: Known) -> Iterator[Html]:
@@ -78,7 +78,7 @@ def _changes(known: Known) -> Iterator[Html]:
 def _metrics(known: Known, pictures: list[Html]) -> Iterator[Html]:
     facts, tables = known.facts, list[Html]()
     if facts.evaluation:
-        blocks = measures.blocks(facts.evaluation, known.metric, facts.candidate, facts.live)
+        blocks = metrics.blocks(facts.evaluation, known.metric, facts.candidate, facts.live)
         tables = [written(each) for each in blocks]
     yield from tables[:1]
     if pictures:
@@ -113,11 +113,11 @@ def _in_order(splits: Iterable[str]) -> list[str]:
 
 def _times(known: Known) -> Html:
     rows = [
-        (each.step, measures.duration(each.seconds), each.started_at.partition("T")[2].rstrip("Z"), each.note)
+        (each.step, metrics.duration(each.seconds), each.started_at.partition("T")[2].rstrip("Z"), each.note)
         for each in known.records
     ]
     head = ("step", "time", "from (UTC)", "what it said")
-    return table(head, [*rows, ("together", measures.duration(known.seconds), "", "")])
+    return table(head, [*rows, ("together", metrics.duration(known.seconds), "", "")])
 
 
 def _files(folder: RunFolder, files: Collected) -> Iterator[Html]:

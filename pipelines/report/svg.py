@@ -7,7 +7,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from pipelines.words import clean
+from pipelines.text.clean import clean
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 INK, SOFT, LINE, GRID = "#1f2933", "#5b6773", "#9aa5b1", "#e4e9ee"

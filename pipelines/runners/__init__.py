@@ -9,12 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, Protocol, Self, cast
 
-from pipelines.config import RunnerConfig
+from pipelines.config.schema import RunnerConfig
 
 OnLine = Callable[[str], None]
 RUNNERS = {
-    "process": "pipelines.runners.process:ProcessRunner",
-    "docker": "pipelines.runners.container:ContainerRunner",
+    "process": "pipelines.runners.process.runner:ProcessRunner",
+    "docker": "pipelines.runners.docker.runner:ContainerRunner",
 }
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.flow import Enough
+from pipelines.flows import Enough
 from pipelines.promotion import image_for, serve_job
 from pipelines.runners import Job
 from pipelines.runs import RunFolder, briefly
@@ -16,7 +16,7 @@ from registry import candidates, codec
 from registry.candidates import Area
 from registry.chain import LostRace
 from registry.errors import Rejected, TryAgain
-from registry.nouns import Acceptance, Run, utc_now
+from registry.records import Acceptance, Run, utc_now
 from unit_tests.job import AcceptJob, TrialResult, decide
 
 

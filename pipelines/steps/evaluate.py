@@ -10,7 +10,7 @@ from pipelines.runs import RunFolder
 from pipelines.workers.jobs import EvaluateJob, Subject
 from registry import candidates, codec
 from registry.candidates import Area
-from registry.nouns import Evaluation, TrainResult
+from registry.records import Evaluation, TrainResult
 
 
 def main(context: Context, folder: RunFolder) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from pipelines import datasets
 from pipelines.context import Context
-from pipelines.flow import Enough
-from pipelines.git import at_once
-from pipelines.git_cache import Changes
+from pipelines.flows import Enough
+from pipelines.repositories.git import at_once
+from pipelines.repositories.git_cache import Changes
+from pipelines.reuse import prepared_data
+from pipelines.reuse.up_to_date import fingerprint, known_already
 from pipelines.runs import RunFolder
-from pipelines.unchanged import fingerprint, known_already
 from registry import candidates, codec
 
 REPOSITORIES = ("code", "dataset", "tests")
@@ -23,7 +23,7 @@ class Fetched:
 
     changes: tuple[Changes, ...]
     files: str = ""
-    """A digest of all files that matter, see `pipelines.unchanged`."""
+    """A digest of all files that matter, see `pipelines.reuse.up_to_date`."""
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -38,7 +38,7 @@ def main(context: Context, folder: RunFolder) -> str:
 
     def bring(name: str) -> None:
         if name == "dataset":
-            datasets.check_out(context, folder)
+            prepared_data.check_out(context, folder)
         else:
             context.git.bring(context.url(name), getattr(run.sources, name), name, folder.sources / name)
 
@@ -52,7 +52,9 @@ def main(context: Context, folder: RunFolder) -> str:
         context.git.read(url, commit, name, both)
 
     at_once(lambda work: work(), [partial(work, name) for work in (look, bring) for name in REPOSITORIES])
-    contents["trainyard"] = " ".join(datasets.tools(context, datasets.EVERY_ROOM))  # an upgrade is another question
+    contents["trainyard"] = " ".join(
+        prepared_data.tools(context, prepared_data.EVERY_ROOM)
+    )  # an upgrade is another question
     files = fingerprint(contents)
     told = tuple(changes[name] for name in REPOSITORIES)
     codec.save(Fetched(told, files), folder.root / "fetched.json")

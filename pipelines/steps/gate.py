@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipelines.context import Context
-from pipelines.judge import gate_report, judge
+from pipelines.gate import gate_report, judge
 from pipelines.runs import RunFolder
 from registry import codec
 from registry.errors import Rejected
-from registry.nouns import Evaluation
+from registry.records import Evaluation
 from training.junit import write_junit
 
 

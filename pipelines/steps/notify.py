@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.approval import approval_secret, expires_at, make_token
-from pipelines.config_file import secret
+from pipelines.config.load import secret
 from pipelines.context import Context
-from pipelines.mail import deliver, post
-from pipelines.message import MailFacts, compose
-from pipelines.outcome import outcome
+from pipelines.mail.compose import MailFacts, compose
+from pipelines.mail.outbox import deliver, post
+from pipelines.mail_facts import outcome
 from pipelines.runs import RunFolder
 from registry import candidates
 from registry.errors import PipelineError

@@ -12,7 +12,7 @@ from pipelines.runs import RunFolder
 from registry import candidates, codec
 from registry.errors import Corrupt, Rejected
 from registry.files import sha256_file
-from registry.nouns import Candidate, Evaluation, TrainResult, Verdict, utc_now
+from registry.records import Candidate, Evaluation, TrainResult, Verdict, utc_now
 
 MAX_FILES = 10_000  # of one version; TensorFlow's own format needs a handful
 MAX_DEPTH = 20

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines import flow, git
-from pipelines.config_file import outcome_settings
+from pipelines import flows
+from pipelines.config.load import outcome_settings
 from pipelines.context import Context
+from pipelines.repositories import git
 from pipelines.runs import RunFolder, StepRecord, Stopwatch
 from registry import candidates, codec, releases
 from registry.errors import ConfigError
-from registry.nouns import Run, Sources, Trigger, utc_now
+from registry.records import Run, Sources, Trigger, utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _next(context: Context, went_in: list[Any]) -> int:
         run = _id([*went_in, number])
         folder = RunFolder(context.config.runs / run)
         if (folder.root / "run.json").exists():
-            if flow.settled(folder) is None:
+            if flows.settled(folder) is None:
                 break
         elif candidates.find_run(context.store, context.config.model, run) is None:  # else somebody has made room
             break

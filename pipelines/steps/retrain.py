@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipelines.context import Context
-from pipelines.flow import Enough
-from pipelines.judge import judge
+from pipelines.flows import Enough
+from pipelines.gate import judge
 from pipelines.runs import RunFolder
 from pipelines.steps import evaluate, train
 from pipelines.workers.jobs import EvaluateJob

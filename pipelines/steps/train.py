@@ -8,7 +8,7 @@ from pipelines.context import Context
 from pipelines.runners import Job
 from pipelines.runs import RunFolder
 from registry import codec
-from registry.nouns import TrainJob, TrainResult
+from registry.records import TrainJob, TrainResult
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -43,7 +43,7 @@ def _job(context: Context) -> TrainJob:
         metric=config.gate.metric,
         threshold=config.gate.threshold,
         command=config.training.command,
-        parity_command=("{python}", "-P", "-m", "serving.parity"),
+        parity_command=("{python}", "-P", "-m", "serving.engines.parity"),
         retrain_epochs=config.retraining.epochs,
         learning_rate=config.retraining.learning_rate,
     )

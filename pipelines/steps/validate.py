@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pipelines import datasets
 from pipelines.context import Context
+from pipelines.reuse import prepared_data
 from pipelines.runners import Job
 from pipelines.runs import RunFolder
 from registry import codec
 from registry.errors import ConfigError
-from registry.nouns import TestReport
-from training.spec import PrepareJob, Validation
+from registry.records import TestReport
+from training.data.spec import PrepareJob, Validation
 
 SHOWN = 5  # faults in the message; validation.json has them all
 
@@ -28,12 +28,12 @@ def prepare(context: Context, folder: RunFolder) -> Validation:
     job = folder.job("validate")
     name = context.url("dataset").rstrip("/").rpartition("/")[2]
     codec.save(PrepareJob(dataset=name, files=_files_are_read(context, folder)), job / "job.json")
-    key = datasets.key_of(context, folder, "validate")
-    if datasets.find(context, folder, "validate", key):
+    key = prepared_data.key_of(context, folder, "validate")
+    if prepared_data.find(context, folder, "validate", key):
         context.progress.note("these data were prepared before, for another run")
         return codec.read(Validation, job / "result.json")
     inputs = {"dataset": folder.sources / "dataset"}
-    context.work(Job("validate", ("training.prepare",), job, context.limits(), inputs, run=folder.run.id))
+    context.work(Job("validate", ("training.data.prepare",), job, context.limits(), inputs, run=folder.run.id))
     found = codec.read(Validation, job / "result.json")
     if not found.ok:
         words = [f"{fault.check}: {'; '.join(fault.messages)}" for fault in found.faults[:SHOWN]]
@@ -47,7 +47,7 @@ def prepare(context: Context, folder: RunFolder) -> Validation:
                 f"see {folder.outputs('validate')}/validation.json",
             ),
         )
-    datasets.keep(context, folder, "validate", key)
+    prepared_data.keep(context, folder, "validate", key)
     return found
 
 
@@ -67,10 +67,10 @@ def _expectations(context: Context, folder: RunFolder) -> str:
     index = folder.outputs("validate") / "index.parquet"
     inputs = {"dataset": dataset} | ({"index": index} if index.exists() else {})
     (job / "job.json").write_text("{}", encoding="utf-8")
-    key = datasets.key_of(context, folder, "expectations")
-    if datasets.find(context, folder, "expectations", key):
+    key = prepared_data.key_of(context, folder, "expectations")
+    if prepared_data.find(context, folder, "expectations", key):
         return _hold(codec.read(TestReport, job / "result.json"))
-    module = ("training.expectations",)
+    module = ("training.data.expectations",)
     context.work(Job("expectations", module, job, context.limits(), inputs, run=folder.run.id))
     report = codec.read(TestReport, job / "result.json")
     if report.failed:
@@ -81,7 +81,7 @@ def _expectations(context: Context, folder: RunFolder) -> str:
         raise ConfigError(
             f"expectations.json: {' | '.join(parts)}", hint=f"see {folder.outputs('expectations')}/junit.xml"
         )
-    datasets.keep(context, folder, "expectations", key)
+    prepared_data.keep(context, folder, "expectations", key)
     return _hold(report)
 
 

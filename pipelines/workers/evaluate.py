@@ -16,20 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.workers.artist import Draw, artist
-from pipelines.workers.comparing import compare
-from pipelines.workers.feeding import Array, Mismatch, check_inputs, numbers, probabilities
+from pipelines.workers.comparison import compare
+from pipelines.workers.compatibility import Array, Mismatch, check_inputs, numbers, probabilities
 from pipelines.workers.jobs import EvaluateJob, Subject
+from pipelines.workers.plot_process import Draw, artist
 from registry import codec
 from registry.errors import ConfigError, Corrupt, WorkerFailed
 from registry.files import sha256_file
-from registry.nouns import DIRECTION, Evaluation, Metrics, Signature
+from registry.records import DIRECTION, Evaluation, Metrics, Signature
 from retraining.policy import RESPLIT
-from serving.engines import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
-from training.contract import FILE, offers
-from training.measures import Answers, Estimates, classification, grade, join, regression
-from training.spec import DataSpec, load_split
-from training.worker import tell, work
+from serving.engines.base import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
+from training.data.spec import DataSpec, load_split
+from training.metrics import Answers, Estimates, classification, grade, join, regression
+from training.model.contract import FILE, offers
+from training.worker.protocol import tell, work
 
 BATCH = 64
 """Samples read at once by each thread: memory is bounded by this, not by the holdout."""
@@ -133,8 +133,8 @@ def open_holdout(inputs: Path) -> Holdout:
         raise ConfigError("the holdout has no samples", hint="raise [split] holdout in dataset.toml, or add samples")
     if not _own_reader(inputs):
         return Holdout(split.spec.classes, split.spec.target, split.x, split.y)
-    from training.contract import load_contract
-    from training.feed import open_samples
+    from training.loop.feed import open_samples
+    from training.model.contract import load_contract
 
     samples = open_samples(inputs / "holdout", load_contract(inputs / "code"))
     return Holdout(split.spec.classes, split.spec.target, samples.x, samples.y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry.nouns import Served, Signature
+from registry.records import Served, Signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config_file import load_config
-from training.dataset_file import load_dataset_file
+from pipelines.config.load import load_config
+from training.data.dataset_toml import load_dataset_file
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SETTINGS = sorted(EXAMPLES.glob("*/trainyard.toml"))

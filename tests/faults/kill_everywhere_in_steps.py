@@ -22,9 +22,9 @@ from killed_child import dies
 
 from pipelines import runners
 from pipelines.__main__ import main
-from pipelines.flow import FLOWS, STEPS
-from pipelines.runners.preparing import prepare
-from pipelines.runners.process import ProcessRunner
+from pipelines.flows import FLOWS, STEPS
+from pipelines.runners.job_folder import prepare
+from pipelines.runners.process.runner import ProcessRunner
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = {

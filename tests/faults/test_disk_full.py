@@ -16,12 +16,12 @@ from registry_faults_parts import small_disk
 from test_mail_faults import mail
 from training_parts import EQUAL, QUICK, make_job
 
-from pipelines.config import Mail, RunnerConfig
-from pipelines.mail import deliver, post
+from pipelines.config.schema import Mail, RunnerConfig
+from pipelines.mail.outbox import deliver, post
 from pipelines.runners import Job, Limits
-from pipelines.runners.process import ProcessRunner
+from pipelines.runners.process.runner import ProcessRunner
 from registry.errors import TryAgain
-from training.worker import parse_event
+from training.worker.protocol import parse_event
 
 KIB = 1024
 STEPS = ("resolve", "fetch", "validate", "train", "evaluate", "gate", "register", "accept", "notify")

@@ -18,7 +18,7 @@ from registry import candidates, releases
 from registry.errors import Corrupt, PipelineError
 from registry.stores import open_store
 from registry.verify import verify
-from serving.sources import Releases
+from serving.model_source import Releases
 
 pytestmark = pytest.mark.tensorflow
 ROOT = ("test", "production", ".store/objects")

@@ -12,15 +12,15 @@ from faults_parts import change_settings, check_whole, message_ids, small_team, 
 from team import clean_environment
 
 from pipelines.context import Context
-from pipelines.flow import perform
-from pipelines.git import GitFailed, ask, at_once
-from pipelines.git_cache import Cache
-from pipelines.progress import open_progress
+from pipelines.flows import perform
+from pipelines.progress.lines import open_progress
+from pipelines.repositories.git import GitFailed, ask, at_once
+from pipelines.repositories.git_cache import Cache
+from pipelines.reuse.dataset_cache import Shelf, point
 from pipelines.runs import RunFolder, StepRecord
-from pipelines.shelf import Shelf, point
 from registry import codec
 from registry.errors import ConfigError, TryAgain
-from registry.nouns import Run, Sources
+from registry.records import Run, Sources
 
 REFUSES = "import sys\nsys.exit('not today')\n"
 """A training script that fails before TensorFlow is loaded."""
@@ -291,7 +291,7 @@ class TestStepsWhoseFilesAreGone:
 
 
 def small_team_config(folder):
-    from pipelines.config import Config, Registry, Repositories
+    from pipelines.config.schema import Config, Registry, Repositories
 
     return Config(
         model="digits",

@@ -10,10 +10,10 @@ import pytest
 from faults_parts import change_settings, small_team
 
 from pipelines.approval import SECRET_FILE
-from pipelines.config import RunnerConfig
+from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits
-from pipelines.runners.container import ContainerRunner
-from pipelines.runners.output import LOG_BYTES, TAIL_BYTES
+from pipelines.runners.docker.runner import ContainerRunner
+from pipelines.runners.supervisor.output import LOG_BYTES, TAIL_BYTES
 from registry.errors import Corrupt, PipelineError, WorkerFailed
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]

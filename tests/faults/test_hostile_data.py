@@ -24,13 +24,13 @@ from faults_parts import nobody_works_in
 from PIL import Image
 from pyarrow import parquet
 
-from pipelines.config import RunnerConfig
+from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits
-from pipelines.runners.process import ProcessRunner
+from pipelines.runners.process.runner import ProcessRunner
 from registry import codec
 from registry.errors import ConfigError, PipelineError
-from training.dataset_file import load_dataset_file
-from training.spec import PrepareJob, Validation
+from training.data.dataset_toml import load_dataset_file
+from training.data.spec import PrepareJob, Validation
 
 ROOT = Path(__file__).parents[2]
 NPZ = {"dataset.toml": 'format = "npz"\n'}
@@ -145,7 +145,7 @@ def validate(tmp_path):
         inputs = {"dataset": dataset}
         runner = ProcessRunner(RunnerConfig(), tmp_path / "cache", grace=0.5)
         try:
-            runner.run(Job("validate", ("training.prepare",), job, Limits(120, 700, 2000), inputs), lambda _: None)
+            runner.run(Job("validate", ("training.data.prepare",), job, Limits(120, 700, 2000), inputs), lambda _: None)
         except PipelineError as error:
             assert error.exit_code == 2
             return str(error)
@@ -216,7 +216,7 @@ LOADS = '''
 import json, os, sys, zipfile
 from pathlib import Path
 import h5py, keras, numpy as np
-from training.model_file import load_model
+from training.model.model_file import load_model
 
 folder = Path(sys.argv[1])
 os.chdir(folder)

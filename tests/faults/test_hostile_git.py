@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from team import clean_environment
 
-from pipelines import git
-from pipelines.git_cache import Cache
+from pipelines.repositories import git
+from pipelines.repositories.git_cache import Cache
 from registry.errors import ConfigError, PipelineError
 
 PERSON = {f"GIT_{role}_{what}": "m@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}

@@ -16,16 +16,16 @@ import pytest
 from faults_parts import nobody_works_in
 from training_parts import make_job
 
-from pipelines.config import RunnerConfig
-from pipelines.progress import PatientStream, PlainProgress
+from pipelines.config.schema import RunnerConfig
+from pipelines.progress.lines import PatientStream, PlainProgress
 from pipelines.runners import Job, Limits
-from pipelines.runners.output import LOG_BYTES, TAIL_BYTES
-from pipelines.runners.process import ProcessRunner
+from pipelines.runners.process.runner import ProcessRunner
+from pipelines.runners.supervisor.output import LOG_BYTES, TAIL_BYTES
 from pipelines.runs import RunFolder
 from pipelines.steps.register import _gather
 from registry import codec
 from registry.errors import Corrupt, PipelineError, WorkerFailed
-from registry.nouns import TrainResult
+from registry.records import TrainResult
 
 SECRET = "s3cret-of-the-relay"
 
@@ -331,7 +331,7 @@ class TestWhatIsRegistered:
 
 
 def test_a_picture_that_is_none_goes_into_no_mail(tmp_path):
-    from pipelines.outcome import _picture
+    from pipelines.mail_facts import _picture
 
     def pictured(make):
         path = tmp_path / "confusion.png"

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from team import CLASSES, TESTS, Team, clean_environment, digits
 
-from pipelines.markup import Box, Bullets, Code, Paragraph, Section, Table, to_html, to_text
-from pipelines.words import clean
+from pipelines.text.clean import clean
+from pipelines.text.markup import Box, Bullets, Code, Paragraph, Section, Table, to_html, to_text
 from training.junit import write_junit
-from training.worker import one_line
+from training.worker.protocol import one_line
 
 HTML = "<img src=x onerror=alert(1)>"
 BRANCH = "refs/heads/--upload-pack=touch$IFS$9canary;<b>x</b>$(touch${IFS}canary)"
@@ -191,7 +191,7 @@ class TestAnyText:
 
     @given(NASTY, NASTY)
     def test_junit_files_are_xml(self, tmp_path_factory, name, message):
-        from registry.nouns import TestCase, TestReport
+        from registry.records import TestCase, TestReport
 
         path = tmp_path_factory.mktemp("junit") / "junit.xml"
         report = TestReport(name, (TestCase(name, "failed", message=message), TestCase(message, "error", message=name)))
@@ -201,8 +201,8 @@ class TestAnyText:
 
 def test_a_picture_of_classes_of_any_name_is_drawn(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from registry.nouns import Metrics;"
-        "from pipelines.workers.pictures import draw_confusion;"
+        "import sys; from pathlib import Path; from registry.records import Metrics;"
+        "from pipelines.workers.plots import draw_confusion;"
         f"names = {(*CLASS_NAMES, '$^$', chr(0xD800), '')!r};"
         "draw_confusion(Metrics('classification', 6, {}, classes=names, confusion=tuple((1,) * 6 for _ in names)), Path(sys.argv[1]))"
     )

@@ -11,9 +11,9 @@ from registry_faults_parts import TESTS  # noqa: F401  (makes the next import po
 
 from promotion_parts import MODEL, RIGHT, House, ask, clients  # isort: skip
 
-from pipelines.golive import api_folder
+from pipelines.deploy import api_folder
 from registry import releases
-from serving import golive, place
+from serving.server import control, lockfile
 
 pytestmark = pytest.mark.tensorflow
 CROWD = 8
@@ -31,11 +31,11 @@ def house(tmp_path_factory, tiny_models):
 
 
 def workers(url):
-    return {each["pid"] for each in golive.version(url)["workers"]}
+    return {each["pid"] for each in control.version(url)["workers"]}
 
 
 def test_a_killed_worker_takes_only_its_own_requests_with_it_and_another_comes(house):
-    golive.await_release(house.url, 1, 30)
+    control.await_release(house.url, 1, 30)
     before = workers(house.url)
     victim = min(before)
     with clients(house.url, CROWD) as answers:
@@ -63,8 +63,8 @@ def test_a_killed_master_takes_all_workers_with_it_and_the_next_command_starts_a
     pids, number = workers(url), house.history
     with clients(url, CROWD) as answers:
         wait_for(lambda: len(answers) > 50)
-        os.kill(place.read(folder).pid, signal.SIGKILL)
-        wait_for(lambda: golive.running(folder) is None)
+        os.kill(lockfile.read(folder).pid, signal.SIGKILL)
+        wait_for(lambda: control.running(folder) is None)
         wait_for(lambda: not any(alive(pid) for pid in pids))
     port = int(url.rpartition(":")[2])
     assert free_of(port)
@@ -72,10 +72,10 @@ def test_a_killed_master_takes_all_workers_with_it_and_the_next_command_starts_a
     if what == "promote":
         release = house.promote(2)
         assert house.history == [*number, 2]
-        golive.await_release(house.url, release.number, 30)
+        control.await_release(house.url, release.number, 30)
     else:
-        golive.start(serve_job(house), folder)
-        golive.await_release(house.url, releases.live(house.store, MODEL).number, 30)
+        control.start(serve_job(house), folder)
+        control.await_release(house.url, releases.live(house.store, MODEL).number, 30)
     assert not pids & workers(house.url)
     assert ask(house.url, RIGHT)[0] == 200
 

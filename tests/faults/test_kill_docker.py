@@ -106,9 +106,9 @@ def own_engine(engine, serve_image, tmp_path_factory):
 CONTROLLER = """
 import sys
 from pathlib import Path
-from pipelines.config import RunnerConfig
+from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits
-from pipelines.runners.container import ContainerRunner
+from pipelines.runners.docker.runner import ContainerRunner
 from registry.errors import PipelineError
 
 image, transport, trials, folder = sys.argv[1:]

@@ -27,7 +27,7 @@ from faults_parts import (
     step_records,
 )
 
-from pipelines.flow import FLOWS
+from pipelines.flows import FLOWS
 
 pytestmark = pytest.mark.tensorflow
 API = {"code": "accept/api-1", "dataset": "accept/api-2", "tests": "accept/api-1"}

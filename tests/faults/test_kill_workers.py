@@ -182,8 +182,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from killed_child import dies
-from training.checkpoints import Checkpoints
-from training.history import Best, History, Progress, RoundHistory
+from training.loop.checkpoints import Checkpoints
+from training.loop.history import Best, History, Progress, RoundHistory
 
 FILES = {"open", "os.rename", "os.remove", "os.mkdir"}
 folder = Checkpoints(Path(sys.argv[1]))

@@ -30,9 +30,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registry_faults_parts import small_disk
 
-from pipelines.config import Mail
-from pipelines.mail import deliver, post
-from pipelines.mail_server import hidden
+from pipelines.config.schema import Mail
+from pipelines.mail.outbox import deliver, post
+from pipelines.mail.smtp import hidden
 
 PASSWORD = "s3cret+of/the=relay"
 DROP = object()
@@ -325,7 +325,7 @@ class TestOnce:
         server.script["."] = lambda: server.script.pop(".") and wait_for_pid(pid) and None
         post(mail(), tmp_path)
         code = (
-            "from pathlib import Path; from pipelines.config import Mail; import pipelines.mail as mail;"
+            "from pathlib import Path; from pipelines.config.schema import Mail; import pipelines.mail.outbox as mail;"
             f"mail._move = lambda *_: __import__('time').sleep(60); mail.deliver(Path({str(tmp_path)!r}), {server.settings!r}, '')"
         )
         with subprocess.Popen([sys.executable, "-P", "-c", code]) as process:

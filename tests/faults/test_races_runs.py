@@ -27,7 +27,7 @@ from faults_parts import (
     wait_for,
 )
 
-from pipelines.runners.output import OURS
+from pipelines.runners.supervisor.output import OURS
 
 CROWD = 4
 
@@ -133,7 +133,7 @@ def at_work(run):
     count, found = 0, []
     for line in log.splitlines():
         if line.startswith(OURS):
-            count += 1 if line.endswith("validate: training.prepare") else -1
+            count += 1 if line.endswith("validate: training.data.prepare") else -1
             found.append(count)
     return found
 

@@ -13,12 +13,12 @@ from registry_faults_parts import TESTS
 
 from promotion_parts import LEFT, MODEL, House, clients  # isort: skip  (found through registry_faults_parts)
 
-from pipelines.golive import api_folder
+from pipelines.deploy import api_folder
 from pipelines.promotion import serve_job
 from registry import candidates, releases
 from registry.stores import open_store
 from registry.verify import verify
-from serving import golive
+from serving.server import control
 
 pytestmark = pytest.mark.tensorflow
 
@@ -91,7 +91,7 @@ def test_twenty_promotions_and_rollbacks_at_once_make_one_history(house):
     assert all(by_number[int(number)].version == int(version) for _, _, number, version in made)
     approvals = [each.approval for each in history if each.approval]
     assert sorted(approvals) == list(range(1, 13)), "an approval was used twice, or lost"
-    golive.await_release(house.url, history[-1].number, 60)
+    control.await_release(house.url, history[-1].number, 60)
     assert house.ask(LEFT)[1]["release"] == history[-1].number
     assert {status for status, _ in answers} == {200}
 
@@ -105,7 +105,7 @@ def test_a_promotion_while_the_api_starts_ends_on_the_newest_release(house):
     over = threading.Event()
 
     def start():
-        golive.start(serve_job(house.config), api_folder(house.config))
+        control.start(serve_job(house.config), api_folder(house.config))
 
     def release_back_and_forth():
         store, versions = open_store(house.config.registry.url), itertools.cycle((1, 2))
@@ -137,7 +137,7 @@ def test_a_promotion_while_the_api_starts_ends_on_the_newest_release(house):
         finally:
             over.set()
         busy.result()
-    golive.await_release(house.url, releases.latest(house.store, MODEL).number, 60)
+    control.await_release(house.url, releases.latest(house.store, MODEL).number, 60)
     assert verify(house.store) == []
 
 

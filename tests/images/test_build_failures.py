@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.image_builds import failure
+from pipelines.container_images.build import failure
 from registry.errors import ConfigError, TryAgain
 
 STOPPED = "The command '/bin/sh /build/install' returned a non-zero code: 1"

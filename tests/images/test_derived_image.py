@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipelines import images
+from pipelines.container_images import catalog
 from registry.errors import ConfigError
 
 pytestmark = pytest.mark.docker
@@ -74,7 +74,7 @@ def derive(engine, worker_image, index, tmp_path, monkeypatch):
         file.parent.mkdir()
         file.write_text(text)
         lines = []
-        image = images.derived(engine, worker_image, file, lines.append)
+        image = catalog.derived(engine, worker_image, file, lines.append)
         made.add(image)
         return image, lines
 

@@ -75,7 +75,7 @@ def test_everything_is_compiled_and_no_source_is_looked_at_for_changes(inside, k
 @both
 def test_bytecode_is_what_python_runs(engine, worker_image, serve_image, kind):
     image = worker_image if kind == "train" else serve_image
-    said = run(engine, image, "python", "-v", "-P", "-c", "import flask, registry.codec, training.worker")
+    said = run(engine, image, "python", "-v", "-P", "-c", "import flask, registry.codec, training.worker.protocol")
     assert re.search(r"# code object from '?/opt/trainyard/rooms/registry/__pycache__/codec\.\S+\.pyc", said)
     assert not re.search(r"# code object from '?/\S+\.py'?$", said, flags=re.MULTILINE)
 
@@ -163,7 +163,7 @@ print("all", pathlib.Path.home())
 
 
 def test_the_api_is_complete_and_its_health_check_says_no_when_nothing_answers(engine, serve_image, described):
-    code = "import serving.__main__, serving.app, serving.worker, serving.litert, serving.metrics; print('all')"
+    code = "import serving.__main__, serving.app, serving.server.gunicorn_adapter, serving.engines.litert, serving.metrics.page; print('all')"
     assert run(engine, serve_image, "python", "-P", "-c", code).splitlines()[-1] == "all"
     check = described["serve"]["Config"]["Healthcheck"]["Test"]
     assert check[0] == "CMD"

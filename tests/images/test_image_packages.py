@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipelines.image_sources import ROOMS
+from pipelines.container_images.build_context import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = {"registry", "training", "retraining", "unit_tests", "serving", "pipelines"}

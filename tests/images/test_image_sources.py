@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import image_sources, images
+from pipelines.container_images import build_context, catalog
 from registry.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,20 +27,20 @@ def checkout(tmp_path) -> Path:
 
 
 def tag(root, kind):
-    return image_sources.digest(image_sources.sources(kind, root))
+    return build_context.digest(build_context.sources(kind, root))
 
 
 def test_the_same_files_give_the_same_tag(checkout):
     assert tag(checkout, "train") == tag(checkout, "train") == tag(ROOT, "train")
-    assert images.own_name("train") == f"trainyard-train:{tag(ROOT, 'train')}"
+    assert catalog.own_name("train") == f"trainyard-train:{tag(ROOT, 'train')}"
 
 
 @pytest.mark.parametrize(
     ("file", "changed"),
     [
-        ("training/worker.py", {"train", "serve"}),
+        ("training/worker/protocol.py", {"train", "serve"}),
         ("serving/app.py", {"train", "serve"}),
-        ("unit_tests/load.py", {"train"}),
+        ("unit_tests/load_test.py", {"train"}),
         ("pipelines/workers/evaluate.py", {"train"}),
         ("pipelines/promotion.py", set()),
         ("docker/train/Dockerfile", {"train"}),
@@ -53,11 +53,11 @@ def test_the_same_files_give_the_same_tag(checkout):
     ],
 )
 def test_the_tag_changes_with_what_goes_in_and_with_nothing_else(checkout, file, changed):
-    before = {kind: tag(checkout, kind) for kind in images.KINDS}
+    before = {kind: tag(checkout, kind) for kind in catalog.KINDS}
     (checkout / file).parent.mkdir(exist_ok=True)
     with (checkout / file).open("a") as end:
         end.write("\n# changed\n")
-    assert {kind for kind in images.KINDS if tag(checkout, kind) != before[kind]} == changed
+    assert {kind for kind in catalog.KINDS if tag(checkout, kind) != before[kind]} == changed
 
 
 def test_a_pin_changes_the_tag_and_a_comment_does_not(checkout):
@@ -69,23 +69,23 @@ def test_a_pin_changes_the_tag_and_a_comment_does_not(checkout):
 
 
 def test_a_file_that_moves_changes_the_tag():
-    assert image_sources.digest({"a": b"1", "b": b"2"}) != image_sources.digest({"a": b"2", "b": b"1"})
-    assert image_sources.digest({"a": b"12"}) != image_sources.digest({"a": b"1", "2": b""})
+    assert build_context.digest({"a": b"1", "b": b"2"}) != build_context.digest({"a": b"2", "b": b"1"})
+    assert build_context.digest({"a": b"12"}) != build_context.digest({"a": b"1", "2": b""})
 
 
 def test_outside_a_checkout_there_are_no_own_images(tmp_path):
     with pytest.raises(ConfigError, match="not installed from a checkout") as told:
-        image_sources.sources("train", tmp_path)
+        build_context.sources("train", tmp_path)
     assert "[runner] image" in told.value.hint
     with pytest.raises(ConfigError, match="not installed from a checkout") as told:
-        image_sources.derived("numpy\n", tmp_path)
+        build_context.derived("numpy\n", tmp_path)
     assert "requirements.txt" in told.value.hint
 
 
 def test_the_context_is_exact_and_says_nothing_about_this_machine():
-    files = image_sources.sources("serve")
-    packed = image_sources.context(files, CERTIFICATE.encode())
-    assert packed == image_sources.context(dict(reversed(files.items())), CERTIFICATE.encode())
+    files = build_context.sources("serve")
+    packed = build_context.context(files, CERTIFICATE.encode())
+    assert packed == build_context.context(dict(reversed(files.items())), CERTIFICATE.encode())
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         entries = tar.getmembers()
         assert {each.name for each in entries} == {*files, "build/certs/ca.crt"}
@@ -96,8 +96,8 @@ def test_the_context_is_exact_and_says_nothing_about_this_machine():
 
 
 def test_images_hold_no_code_that_only_the_controller_runs():
-    for kind in images.KINDS:
-        rooms = {name for name in image_sources.sources(kind) if name.startswith("rooms/pipelines/")}
+    for kind in catalog.KINDS:
+        rooms = {name for name in build_context.sources(kind) if name.startswith("rooms/pipelines/")}
         assert all(name.startswith(("rooms/pipelines/workers/", "rooms/pipelines/__init__.py")) for name in rooms)
 
 
@@ -107,10 +107,10 @@ def test_certificates_are_found_once_each_and_without_anything_else(tmp_path, mo
     given = tmp_path / "given.pem"
     given.write_text(CERTIFICATE.replace("\n", "\r\n") + CERTIFICATE.replace("AAAA", "BBBB"))
     monkeypatch.setenv("PIP_CERT", str(given))
-    found = image_sources.certificates([given], tmp_path).decode()
+    found = build_context.certificates([given], tmp_path).decode()
     assert found == CERTIFICATE + CERTIFICATE.replace("AAAA", "BBBB")
     monkeypatch.delenv("PIP_CERT")
-    assert image_sources.certificates((), tmp_path).decode() == CERTIFICATE
+    assert build_context.certificates((), tmp_path).decode() == CERTIFICATE
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ def test_a_file_that_is_not_just_certificates_is_refused(tmp_path, monkeypatch, 
     if text:
         (tmp_path / "given.pem").write_text(text)
     with pytest.raises(ConfigError, match=said):
-        image_sources.certificates([tmp_path / "given.pem"], tmp_path)
+        build_context.certificates([tmp_path / "given.pem"], tmp_path)
 
 
 def test_builds_are_told_of_index_and_proxies_and_of_no_other_setting():
-    told = image_sources.build_args(
+    told = build_context.build_args(
         {
             "PIP_INDEX_URL": "https://index.example/simple",
             "PIP_CONFIG_FILE": "/etc/pip.conf",
@@ -144,5 +144,5 @@ def test_builds_are_told_of_index_and_proxies_and_of_no_other_setting():
 @pytest.mark.parametrize("name", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"])
 def test_a_password_in_the_address_of_an_index_is_refused_and_not_shown(name, url):
     with pytest.raises(ConfigError, match=name) as told:
-        image_sources.build_args({name: url})
+        build_context.build_args({name: url})
     assert "hidden" not in f"{told.value} {told.value.hint}"

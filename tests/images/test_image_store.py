@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import image_store, images
+from pipelines.container_images import catalog, prune
+from pipelines.container_images.build import Build, run_build
+from pipelines.container_images.prune import Image
 from pipelines.docker_engine import labels
-from pipelines.image_builds import Build, run_build
-from pipelines.image_store import Image
 from registry.errors import ConfigError, TryAgain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,12 +43,12 @@ ALL = [NOW, BEFORE, NAMED, TAKEN, ON_TAKEN, *STAGES, BASE, ON_NOW, ON_BEFORE, ON
 
 
 def test_what_nothing_needs_may_go_and_what_was_built_on_it_before_it():
-    gone = image_store.unneeded(ALL, {each.id for each in ALL} | {"sha256:foreign"})
+    gone = prune.unneeded(ALL, {each.id for each in ALL} | {"sha256:foreign"})
     assert gone == [ON_BEFORE, ON_NOTHING, ON_TAKEN, BEFORE, TAKEN, *STAGES[1:]]
 
 
 def test_with_the_current_images_alone_nothing_goes():
-    assert image_store.unneeded([NOW, BASE, ON_NOW, STAGES[0]], {NOW.id}) == []
+    assert prune.unneeded([NOW, BASE, ON_NOW, STAGES[0]], {NOW.id}) == []
 
 
 def build(engine, dockerfile, **marks):
@@ -66,39 +66,39 @@ def old(engine):
     made = build(engine, f"FROM scratch\nCOPY Dockerfile /\nENV MADE_BY={os.getpid()}\n", image="serve", base="")
     engine.api.tag(made, *OLD.split(":"))
     yield made
-    if images.lookup(engine, made):
+    if catalog.lookup(engine, made):
         engine.api.remove_image(made, force=True)
 
 
 @pytest.mark.docker
 def test_an_old_image_is_listed_and_removed_and_the_current_one_is_not(engine, old, serve_image):
-    there = {each.id: each for each in image_store.ours(engine)}
+    there = {each.id: each for each in prune.ours(engine)}
     assert (there[old].kind, there[old].names, there[old].current) == ("serve", (OLD,), False)
     assert there[serve_image].current
 
     said = []
-    would_go = image_store.prune(engine, said.append, dry_run=True)
+    would_go = prune.prune(engine, said.append, dry_run=True)
     assert there[old] in would_go
     assert serve_image not in {each.id for each in would_go}
-    assert images.lookup(engine, OLD) == old
+    assert catalog.lookup(engine, OLD) == old
 
     box = engine.api.create_container(OLD, ["none"])
     try:
-        assert there[old] not in image_store.prune(engine, said.append, dry_run=True)
+        assert there[old] not in prune.prune(engine, said.append, dry_run=True)
         assert f"{OLD} is used by a container: left alone" in said
-        assert not image_store.remove(engine, there[old], said.append)
+        assert not prune.remove(engine, there[old], said.append)
     finally:
         engine.api.remove_container(box)
-    if not images.lookup(engine, OLD):  # the name went before the engine saw the container
+    if not catalog.lookup(engine, OLD):  # the name went before the engine saw the container
         engine.api.tag(old, *OLD.split(":"))
-    assert image_store.remove(engine, there[old], said.append)
-    assert images.lookup(engine, old) == ""
+    assert prune.remove(engine, there[old], said.append)
+    assert catalog.lookup(engine, old) == ""
 
 
 @pytest.mark.docker
 def test_images_are_found_by_their_name_and_their_id(engine, old):
-    assert images.find(engine, "serve", OLD) == old
-    assert images.find(engine, "train", old) == old
+    assert catalog.find(engine, "serve", OLD) == old
+    assert catalog.find(engine, "train", old) == old
 
 
 @pytest.mark.docker
@@ -112,7 +112,7 @@ def test_images_are_found_by_their_name_and_their_id(engine, old):
 )
 def test_an_image_that_is_nowhere_is_told_with_its_name(engine, name, kind):
     with pytest.raises(kind) as told:
-        images.find(engine, "train", name)
+        catalog.find(engine, "train", name)
     assert name in str(told.value)
     assert told.value.hint
 
@@ -154,7 +154,7 @@ def test_a_pull_that_breaks_off_may_work_later_and_says_why(engine):
         name = f"127.0.0.1:{server.server_address[1]}/half:1"
         try:
             with pytest.raises(TryAgain, match=name) as told:
-                images.find(engine, "train", name)
+                catalog.find(engine, "train", name)
         finally:
             server.shutdown()
             thread.join()
@@ -163,9 +163,11 @@ def test_a_pull_that_breaks_off_may_work_later_and_says_why(engine):
 
 @pytest.mark.docker
 def test_code_that_no_image_was_built_of_is_told_with_the_command(engine, monkeypatch):
-    monkeypatch.setattr("pipelines.image_sources.ROOMS", {"train": ("registry",), "serve": ("training",)})
+    monkeypatch.setattr(
+        "pipelines.container_images.build_context.ROOMS", {"train": ("registry",), "serve": ("training",)}
+    )
     with pytest.raises(ConfigError, match=r"no image trainyard-train:[0-9a-f]{16}$") as told:
-        images.find(engine, "train")
+        catalog.find(engine, "train")
     assert "`trainyard images build`" in told.value.hint
 
 
@@ -173,7 +175,7 @@ def test_code_that_no_image_was_built_of_is_told_with_the_command(engine, monkey
 def test_images_that_are_there_are_not_built_again(engine, worker_image, serve_image):
     marks = engine.api.inspect_image(worker_image)["Config"]["Labels"]
     lines = []
-    made = images.build(engine, images.KINDS, marks["org.trainyard.base"], [], lines.append)
+    made = catalog.build(engine, catalog.KINDS, marks["org.trainyard.base"], [], lines.append)
     assert made == {"train": worker_image, "serve": serve_image}
     assert [line.rpartition(" is ")[2] for line in lines] == ["up to date"] * 2
 
@@ -189,4 +191,4 @@ def test_the_command_lists_images_for_people_and_for_programs(worker_image):
     assert worker_image in plain
     (current,) = (each for each in json.loads(as_json) if each["id"] == worker_image)
     assert current["current"]
-    assert current["names"] == [images.own_name("train")]
+    assert current["names"] == [catalog.own_name("train")]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.image_requirements import read_requirements
+from pipelines.container_images.requirements import read_requirements
 from registry.errors import ConfigError
 
 SHA = "sha256:" + "ab" * 32

@@ -14,7 +14,7 @@ from jenkins_trial import WATCHED
 from real_jenkins import BUILD_SECONDS, FIRST_SECONDS, Build, wait_for
 from team import MODEL, digits
 
-from pipelines.flow import FLOWS
+from pipelines.flows import FLOWS
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(2 * FIRST_SECONDS + BUILD_SECONDS)]
 LEARNS_NOTHING = MODEL.replace("Adam(0.01)", "SGD(0.0)").replace(

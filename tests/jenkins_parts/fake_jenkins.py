@@ -29,7 +29,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 from jenkins_parts.fake_pages import denied_page, failure_page, jetty_page, loading_page, oops_page, tree_of
 from jenkins_parts.fake_state import Folder, Job, State, Trouble
 
-from pipelines.config import Config, JenkinsServer, Repositories
+from pipelines.config.schema import Config, JenkinsServer, Repositories
 
 
 @dataclass(frozen=True)

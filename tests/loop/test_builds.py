@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from team import clean_environment
 
-from pipelines.flow import FLOWS
+from pipelines.flows import FLOWS
 
 
 class Build:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from promotion_parts import MODEL, RIGHT, ask
 
-from pipelines.golive import open_golive
+from pipelines.deploy import open_golive
 from pipelines.promotion import serve_job
 from registry import releases
 from registry.errors import TryAgain, WorkerFailed

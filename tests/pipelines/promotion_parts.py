@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from pipelines.approval import approval_secret, make_token
-from pipelines.config import Config, Registry, Repositories, Serving
-from pipelines.golive import api_folder, open_golive
+from pipelines.config.schema import Config, Registry, Repositories, Serving
+from pipelines.deploy import api_folder, open_golive
 from pipelines.promotion import promote, rollback
 from registry import candidates, codec, releases
 from registry.files import sha256_file
-from registry.nouns import (
+from registry.records import (
     Acceptance,
     Candidate,
     Evaluation,
@@ -29,7 +29,7 @@ from registry.nouns import (
     Verdict,
 )
 from registry.stores import open_store
-from serving import place
+from serving.server import lockfile
 
 MODEL = "thirds"
 LEFT, RIGHT = ([[[light if side(x) else 0] for x in range(6)] for _ in range(6)] for light, side in (
@@ -154,7 +154,7 @@ def ask(url, picture=RIGHT):
 @contextmanager
 def frozen(house):
     """The API does nothing and answers nothing until the end of the block."""
-    group = place.read(api_folder(house.config)).pid
+    group = lockfile.read(api_folder(house.config)).pid
     os.killpg(group, signal.SIGSTOP)
     try:
         yield

@@ -9,17 +9,17 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines import flow
-from pipelines.config import Config, Mail, Registry, Repositories
+from pipelines import flows
+from pipelines.config.schema import Config, Mail, Registry, Repositories
 from pipelines.context import Context
-from pipelines.git_cache import Changes, Commit
-from pipelines.judge import gate_report, judge
-from pipelines.progress import open_progress
+from pipelines.gate import gate_report, judge
+from pipelines.progress.lines import open_progress
+from pipelines.repositories.git_cache import Changes, Commit
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.fetch import Fetched
 from registry import candidates, codec
 from registry.files import sha256_file
-from registry.nouns import (
+from registry.records import (
     Acceptance,
     Candidate,
     ClassMetrics,
@@ -37,9 +37,9 @@ from registry.nouns import (
     TestReport,
     Verdict,
 )
-from training.history import History, Progress, RoundHistory
+from training.data.spec import Fault, Validation
 from training.junit import write_junit
-from training.spec import Fault, Validation
+from training.loop.history import History, Progress, RoundHistory
 
 MODEL = "digits"
 AT = "2026-11-21T00:47:04Z"
@@ -158,7 +158,7 @@ class Team:
 
 def end(folder: RunFolder, last: str, outcome="done", note="so it is", hint="") -> None:
     """Records of all steps up to `last`, which has this outcome."""
-    flow_ = flow.FLOWS[folder.run.trigger]
+    flow_ = flows.FLOWS[folder.run.trigger]
     for step in flow_[: flow_.index(last)]:
         folder.keep(StepRecord(step, "done", f"{step} is done", AT, 0.4))
     folder.keep(StepRecord(last, outcome, note, AT, 74.0, hint))

@@ -7,13 +7,13 @@ import pytest
 from promotion_parts import MODEL, House
 
 from pipelines.context import Context
-from pipelines.progress import open_progress
+from pipelines.progress.lines import open_progress
 from pipelines.runners import Service
 from pipelines.runs import RunFolder
 from pipelines.steps import accept
 from registry import candidates, codec
 from registry.errors import Rejected, TryAgain
-from registry.nouns import LoadReport, Run, Sources, TestCase, TestReport
+from registry.records import LoadReport, Run, Sources, TestCase, TestReport
 from unit_tests.job import TrialResult
 
 OLD, NEW = "e" * 40, "f" * 40

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.commands import config
-from pipelines.config_file import find_config, load_config, outcome_settings, secret
+from pipelines.config.load import find_config, load_config, outcome_settings, secret
 from registry.errors import ConfigError
 
 GOOD = """

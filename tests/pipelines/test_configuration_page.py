@@ -6,8 +6,8 @@ import dataclasses
 import re
 from pathlib import Path
 
-from pipelines.config import Config
-from pipelines.config_file import NOT_SETTINGS, SECRETS
+from pipelines.config.load import NOT_SETTINGS, SECRETS
+from pipelines.config.schema import Config
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
 

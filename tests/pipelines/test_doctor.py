@@ -15,15 +15,15 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from pipelines import checkup, checkup_docker
 from pipelines.__main__ import main
 from pipelines.approval import SECRET_FILE, approval_secret
 from pipelines.commands import doctor
-from pipelines.config_file import load_config
-from pipelines.golive import api_folder
+from pipelines.config.load import load_config
+from pipelines.deploy import api_folder
+from pipelines.doctor import docker, machine
 from pipelines.promotion import serve_job
 from registry.errors import TryAgain
-from serving import golive
+from serving.server import control
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
 HEAVY = {
@@ -260,7 +260,7 @@ class TestFolders:
 
     @pytest.mark.parametrize(("gib", "state"), [(100, "ok"), (3, "warn"), (0.5, "fail")])
     def test_room_on_the_disk(self, gib, state):
-        assert checkup.room(int(gib * checkup.GIB), Path("/srv")).state == state
+        assert machine.room(int(gib * machine.GIB), Path("/srv")).state == state
 
 
 class TestMachine:
@@ -268,10 +268,10 @@ class TestMachine:
         ("version", "state"), [((3, 10), "fail"), ((3, 11), "ok"), ((3, 13), "ok"), ((3, 15), "warn")]
     )
     def test_python(self, version, state):
-        assert checkup.python(version).state == state
+        assert machine.python(version).state == state
 
     def test_a_package_that_is_missing(self):
-        found = checkup.packages({"json": ("json",), "no_such_package": ("no-such-package",)})
+        found = machine.packages({"json": ("json",), "no_such_package": ("no-such-package",)})
         assert found.state == "fail"
         assert "no_such_package is missing" in found.what
         assert "pip install" in found.next
@@ -279,7 +279,7 @@ class TestMachine:
     def test_a_package_that_a_folder_hides(self, tmp_path, monkeypatch):
         (tmp_path / "some_sdk").mkdir()
         monkeypatch.syspath_prepend(tmp_path)
-        found = checkup.packages({"some_sdk": ("some-sdk",)})
+        found = machine.packages({"some_sdk": ("some-sdk",)})
         assert found.what == f"some_sdk is hidden by the folder {tmp_path / 'some_sdk'}"
 
     @pytest.mark.parametrize(
@@ -297,14 +297,14 @@ class TestMachine:
             (tmp_path / "git").write_text(f"#!/bin/sh\n{script}\n")
             (tmp_path / "git").chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
-        found = checkup.git_version()
+        found = machine.git_version()
         assert found.state == state
         assert what in found.what
 
     @pytest.mark.parametrize(("limit", "state"), [(0, "ok"), (2000, "ok"), (3000, "warn"), (9000, "warn")])
     def test_memory(self, tmp_path, limit, state):
         (tmp_path / "meminfo").write_text(f"MemTotal: {4096 << 10} kB\nMemFree: 1 kB\nMemAvailable: {2048 << 10} kB\n")
-        assert checkup.memory(limit, tmp_path / "meminfo").state == state
+        assert machine.memory(limit, tmp_path / "meminfo").state == state
 
 
 class TestDocker:
@@ -337,13 +337,13 @@ class TestDocker:
 
     def test_an_engine_that_answers(self, engine, monkeypatch):
         monkeypatch.setenv("DOCKER_HOST", engine)
-        found = checkup_docker.answers(needed=True)
+        found = docker.answers(needed=True)
         assert (found.state, found.what) == ("ok", f"the engine at {engine} answers, API 1.47")
 
     @pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "ssh://host", "nonsense"])
     def test_an_engine_that_does_not(self, host, monkeypatch):
         monkeypatch.setenv("DOCKER_HOST", host)
-        needed, unneeded = (checkup_docker.answers(needed=each) for each in (True, False))
+        needed, unneeded = (docker.answers(needed=each) for each in (True, False))
         assert (needed.state, unneeded.state) == ("fail", "ok")
         assert "DOCKER_HOST" in needed.next
         assert "not needed" in unneeded.what
@@ -351,7 +351,7 @@ class TestDocker:
     def test_a_rootless_engine_is_found(self, engine, tmp_path, monkeypatch):
         monkeypatch.delenv("DOCKER_HOST", raising=False)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-        assert checkup_docker.answers(needed=True).state == "ok"
+        assert docker.answers(needed=True).state == "ok"
 
     def test_an_engine_behind_tls_is_asked_with_our_certificate(self, tmp_path, monkeypatch):
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # the SDK would believe those instead
@@ -360,7 +360,7 @@ class TestDocker:
             monkeypatch.setenv("DOCKER_HOST", f"tcp://localhost:{port}")
             monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
             monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
-            found = checkup_docker.answers(needed=True)
+            found = docker.answers(needed=True)
         assert (found.state, found.what) == ("ok", f"the engine at tcp://localhost:{port} answers, API 1.41")
 
     @pytest.mark.parametrize("section", ["runner", "serving"])
@@ -425,7 +425,7 @@ class TestDockerRunner:
 
 def test_a_check_that_hangs_is_told_and_holds_nobody_up():
     go = threading.Event()
-    found = doctor.run_all({"slow": lambda: go.wait(60) and None, "quick": lambda: checkup.Finding("ok", "")}, 0.1)
+    found = doctor.run_all({"slow": lambda: go.wait(60) and None, "quick": lambda: machine.Finding("ok", "")}, 0.1)
     go.set()
     assert list(found) == ["slow", "quick"]
     assert "no answer" in found["slow"].what
@@ -436,7 +436,7 @@ def test_an_error_is_a_finding_but_a_bug_is_not_hidden():
     def down():
         raise TryAgain("the server is down", hint="wait")
 
-    assert doctor.run_all({"it": down}, 5)["it"] == checkup.Finding("fail", "the server is down", "wait")
+    assert doctor.run_all({"it": down}, 5)["it"] == machine.Finding("fail", "the server is down", "wait")
     with pytest.raises(ZeroDivisionError):
         doctor.run_all({"it": lambda: 1 / 0}, 5)
 
@@ -454,9 +454,9 @@ print(*{{name.partition(".")[0] for name in sys.modules}})
 
 def test_our_own_api_at_the_port_is_well(ask, place):
     config = load_config(place / "trainyard.toml", {})
-    url = golive.start(serve_job(config), api_folder(config))
+    url = control.start(serve_job(config), api_folder(config))
     try:
         _, found = ask()
     finally:
-        golive.stop(api_folder(config))
+        control.stop(api_folder(config))
     assert found["serving"] == ("ok", f"the API runs at {url}, release none yet", "")

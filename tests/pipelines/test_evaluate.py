@@ -17,10 +17,10 @@ from pipelines.workers.jobs import EvaluateJob, Subject
 from registry import codec
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_file
-from registry.nouns import Evaluation, Served, Signature, TensorSpec
+from registry.records import Evaluation, Served, Signature, TensorSpec
 from retraining.policy import RESPLIT
-from training.spec import DataSpec
-from training.worker import load_failure, parse_event
+from training.data.spec import DataSpec
+from training.worker.protocol import load_failure, parse_event
 
 ROOT = Path(__file__).parents[2]
 THIRDS = ("left", "middle", "right")

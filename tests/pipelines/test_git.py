@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from pipelines import git
-from pipelines.git_cache import Cache
+from pipelines.repositories import git
+from pipelines.repositories.git_cache import Cache
 from registry.errors import ConfigError, TryAgain
 
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pipelines import git
+from pipelines.repositories import git
 from registry.errors import ConfigError
 
 CONFIG = """

@@ -15,8 +15,8 @@ import pytest
 from golive_contract import Crowd, GoLiveContract
 from promotion_parts import MODEL, House, ask
 
+from pipelines.deploy import open_golive
 from pipelines.docker_engine import labels
-from pipelines.golive import open_golive
 from pipelines.promotion import serve_job
 from registry.errors import ConfigError, PipelineError, WorkerFailed
 

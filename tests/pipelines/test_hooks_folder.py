@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from pipelines.commands import hooks
-from pipelines.config import Config, Repositories
+from pipelines.config.schema import Config, Repositories
 from registry.errors import ConfigError
 
 

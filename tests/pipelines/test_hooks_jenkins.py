@@ -21,7 +21,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from pipelines.commands import hooks
-from pipelines.config import Config, JenkinsServer, Repositories
+from pipelines.config.schema import Config, JenkinsServer, Repositories
 from pipelines.jenkins_server.hook import SECONDS, TOKEN_FILE
 from registry.errors import ConfigError
 

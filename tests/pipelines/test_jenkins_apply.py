@@ -315,7 +315,7 @@ def test_a_repository_at_an_address_is_accepted(fake, config, place):
     ],
 )
 def test_what_the_jobs_share_must_lie_outside_of_their_checkouts(fake, config, tmp_path, written, faulty):
-    from pipelines.config_file import load_config
+    from pipelines.config.load import load_config
 
     file = tmp_path / "pipeline" / "trainyard.toml"
     file.parent.mkdir()

@@ -9,7 +9,7 @@ import pytest
 from groovy_runs import HERE, ROOT, groovy
 
 from pipelines.__main__ import main
-from pipelines.config import Config, JenkinsServer, Repositories
+from pipelines.config.schema import Config, JenkinsServer, Repositories
 from pipelines.jenkins_server import job_xml
 from pipelines.jenkins_server.export import export
 from pipelines.jenkins_server.plan import jobs_of

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jenkins_parts.fake_state import parse as as_jenkins_keeps_it
 
-from pipelines.config import Config, JenkinsServer, Repositories
+from pipelines.config.schema import Config, JenkinsServer, Repositories
 from pipelines.jenkins_server import job_xml, plugins
 from pipelines.jenkins_server.plan import SCRIPTS, jobs_of
 from registry.errors import ConfigError

@@ -12,9 +12,9 @@ import pytest
 from jenkins_parts.fake_jenkins import FakeJenkins
 from promotion_parts import MODEL, House, ask
 
-from pipelines.golive import api_folder
+from pipelines.deploy import api_folder
 from registry import candidates, releases
-from serving import place
+from serving.server import lockfile
 
 SETTINGS = """
 model = "thirds"
@@ -158,7 +158,7 @@ def test_the_api_that_the_job_has_started_outlives_its_build(tmp_path, tiny_mode
 
 def pids_of(house):
     """The API's master and its workers."""
-    master = place.read(api_folder(house.config)).pid
+    master = lockfile.read(api_folder(house.config)).pid
     children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
     assert children
     return [master, *map(int, children)]

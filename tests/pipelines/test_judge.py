@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.judge import gate_report, judge
+from pipelines.gate import gate_report, judge
 from registry import codec
-from registry.nouns import DIRECTION, ClassMetrics, Evaluation, Metrics, Policy, Verdict
+from registry.records import DIRECTION, ClassMetrics, Evaluation, Metrics, Policy, Verdict
 
 REGRESSION = {"mae": 2.0, "rmse": 3.0, "r2": 0.8, "loss": 9.0}
 

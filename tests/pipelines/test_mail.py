@@ -22,8 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pipelines.config import Mail
-from pipelines.mail import check_security, deliver, post
+from pipelines.config.schema import Mail
+from pipelines.mail.outbox import check_security, deliver, post
 from registry.errors import ConfigError
 
 PASSWORD = "s3cr3t-of-the-relay"
@@ -404,7 +404,7 @@ class TestManyAtOnce:
         server = serve(Inbox(data=wait_for_the_kill))
         post(mail(), tmp_path)
         code = (
-            "from pathlib import Path; from pipelines.config import Mail; from pipelines.mail import deliver;"
+            "from pathlib import Path; from pipelines.config.schema import Mail; from pipelines.mail.outbox import deliver;"
             f"deliver(Path({str(tmp_path)!r}), {server.settings!r}, '')"
         )
         with subprocess.Popen([sys.executable, "-P", "-c", code]) as process:
@@ -419,7 +419,7 @@ class TestManyAtOnce:
 def test_reading_the_outbox_loads_no_mail_library(tmp_path):
     post(mail(), tmp_path)
     code = (
-        "import sys; from pathlib import Path; from pipelines.config import Mail; from pipelines.mail import deliver;"
+        "import sys; from pathlib import Path; from pipelines.config.schema import Mail; from pipelines.mail.outbox import deliver;"
         f"deliver(Path({str(tmp_path)!r}), Mail(), ''); print('yagmail' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import measures
-from pipelines.git_cache import Changes, Commit
-from pipelines.message import PNG, MailFacts, compose
+from pipelines.mail.compose import PNG, MailFacts, compose
+from pipelines.repositories.git_cache import Changes, Commit
+from pipelines.text import metrics as measures
 from registry.errors import ConfigError
-from registry.nouns import (
+from registry.records import (
     Acceptance,
     ClassMetrics,
     Comparison,

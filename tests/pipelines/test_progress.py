@@ -10,13 +10,13 @@ import time
 
 import pytest
 
-from pipelines.progress import PatientStream, PlainProgress, Work, duration, open_progress
-from training.worker import EVENT
+from pipelines.progress.lines import PatientStream, PlainProgress, Work, duration, open_progress
+from training.worker.protocol import EVENT
 
 STEPS = ("resolve", "train", "gate")
 RUN = """
 import sys
-from pipelines.progress import open_progress
+from pipelines.progress.lines import open_progress
 progress = open_progress(sys.stderr)
 progress.start("digits: push to code, run 1a2b", ("resolve", "train", "gate"))
 progress.done("resolve", "kept", 0.1)
@@ -299,7 +299,9 @@ class TestLive:
 
 
 def test_rich_is_only_loaded_for_the_live_view():
-    code = "import sys; from pipelines.progress import open_progress; open_progress(); print('rich' in sys.modules)"
+    code = (
+        "import sys; from pipelines.progress.lines import open_progress; open_progress(); print('rich' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

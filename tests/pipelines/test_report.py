@@ -25,13 +25,13 @@ from report_parts import (
 )
 from ruamel.yaml import YAML
 
-from pipelines import flow
+from pipelines import flows
 from pipelines.report import write_report
 from pipelines.report.files import MAX_FILE
 from registry import codec
 from registry.errors import ConfigError
-from registry.nouns import Candidate, Run, Verdict
-from training.spec import Fault
+from registry.records import Candidate, Run, Verdict
+from training.data.spec import Fault
 
 ALWAYS = {"index.html", "report.css", "run.json"}
 PICTURES = {"confusion.png", "calibration.png"}
@@ -167,10 +167,10 @@ def test_a_version_that_its_tests_refuse_has_a_card_and_the_tests_words(team):
     assert "Not accepted with tests commit" in (folder.root / "report" / "card.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("trigger", flow.FLOWS)
+@pytest.mark.parametrize("trigger", flows.FLOWS)
 def test_a_run_that_failed_in_any_step_has_a_report_that_says_so(team, trigger):
     live = team.publish("0" * 12)
-    for number, step in enumerate(flow.FLOWS[trigger][1:-1]):
+    for number, step in enumerate(flows.FLOWS[trigger][1:-1]):
         folder = team.run(trigger, run=f"{number:012x}f"[1:], parent=live, candidate=live)
         end(folder, step, "failed", "the disk is full", "free some space")
         names, page = report(team, folder)
@@ -296,7 +296,7 @@ def test_files_are_readable_for_a_server_of_another_user(team):
 
 def test_notify_writes_the_report_and_the_mail_says_where(team):
     folder = accepted(team)
-    record = flow.perform(team.context, folder, "notify")
+    record = flows.perform(team.context, folder, "notify")
     assert record.outcome == "done"
     assert (folder.root / "report" / "index.html").exists()
     (mail,) = (team.context.home / "outbox" / "pending").glob("*.eml")
@@ -307,7 +307,7 @@ def test_what_hinders_the_report_is_noted_and_the_mail_goes_out_all_the_same(tea
     folder = accepted(team)
     (folder.outputs("evaluate") / "calibration.png").write_bytes(png().ljust(ROOM + 1, b"\0"))  # not in the mail
     with little_room(ROOM):
-        record = flow.perform(team.context, folder, "notify")
+        record = flows.perform(team.context, folder, "notify")
     assert (record.outcome, record.exit_code) == ("done", 0)
     assert "no report: [Errno 27] File too large" in record.note
     (mail,) = (team.context.home / "outbox" / "pending").glob("*.eml")
@@ -316,7 +316,7 @@ def test_what_hinders_the_report_is_noted_and_the_mail_goes_out_all_the_same(tea
 
 def test_a_bug_in_the_report_keeps_its_traceback_and_stops_no_mail(team, capsys):
     folder = accepted(team, created_at="yesterday")
-    record = flow.perform(team.context, folder, "notify")
+    record = flows.perform(team.context, folder, "notify")
     assert record.outcome == "done"
     assert "no report, a bug in Trainyard: ValueError" in record.note
     assert "Traceback" in capsys.readouterr().err
@@ -333,6 +333,6 @@ def test_a_damaged_record_is_left_out_with_a_note(team):
 def test_a_run_that_has_nothing_new_gets_a_report_and_no_mail(team):
     folder = team.run()
     end(folder, "fetch", "enough", "nothing that matters is new")
-    record = flow.perform(team.context, folder, "notify")
+    record = flows.perform(team.context, folder, "notify")
     assert record.note == "no mail: nothing is new"
     assert (folder.root / "report" / "index.html").exists()

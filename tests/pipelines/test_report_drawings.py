@@ -13,8 +13,8 @@ from report_parts import POLICY, evaluation, history, metrics
 from pipelines.report.comparison import draw_comparison
 from pipelines.report.curves import ATTEMPTS, POINTS, draw_curves
 from pipelines.report.svg import fit, ticks, width_of
-from registry.nouns import Comparison, Evaluation
-from training.history import History, RoundHistory
+from registry.records import Comparison, Evaluation
+from training.loop.history import History, RoundHistory
 
 SPACE = "{http://www.w3.org/2000/svg}"
 

@@ -31,9 +31,9 @@ from pipelines.report.comparison import draw_comparison
 from pipelines.report.curves import draw_curves
 from pipelines.report.files import MAX_FILE, junit_fault, png_size
 from registry import codec
-from registry.nouns import Evaluation, Policy, Sources, TestCase, TestReport, Verdict
+from registry.records import Evaluation, Policy, Sources, TestCase, TestReport, Verdict
+from training.data.spec import Fault
 from training.junit import write_junit
-from training.spec import Fault
 
 JUNIT = b'<?xml version="1.0"?><testsuites><testsuite name="t"><testcase name="a"/></testsuite></testsuites>'
 

@@ -8,7 +8,7 @@ from promotion_parts import MODEL, House
 from pipelines.promotion import OURSELVES, good_before, release_before
 from registry import candidates, releases
 from registry.errors import ConfigError, Corrupt, Rejected
-from registry.nouns import Release
+from registry.records import Release
 
 
 def history(*steps):

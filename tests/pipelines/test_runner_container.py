@@ -18,13 +18,14 @@ from pathlib import Path
 import pytest
 from runner_contract import SECRETS, TRIALS, RunnerContract, nothing, said
 
-from pipelines.config import RunnerConfig
+from pipelines.config.schema import RunnerConfig
 from pipelines.docker_engine import LABEL, labels
-from pipelines.runners import Job, Limits, open_runner, sandbox
-from pipelines.runners.container import ContainerRunner
-from pipelines.runners.probe import Probe, mount_of, nanoseconds, shows
-from pipelines.runners.sweep import Owner
-from pipelines.runners.transport import FOLDER, Site, porter
+from pipelines.runners import Job, Limits, open_runner
+from pipelines.runners.docker import limits as sandbox
+from pipelines.runners.docker.leftovers import Owner
+from pipelines.runners.docker.mount_probe import Probe, mount_of, nanoseconds, shows
+from pipelines.runners.docker.runner import ContainerRunner
+from pipelines.runners.docker.transport import FOLDER, Site, porter
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 
 pytestmark = pytest.mark.docker
@@ -33,9 +34,9 @@ ROOT = Path(__file__).parents[2]
 CONTROLLER = """
 import sys
 from pathlib import Path
-from pipelines.config import RunnerConfig
+from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits
-from pipelines.runners.container import ContainerRunner
+from pipelines.runners.docker.runner import ContainerRunner
 case, image, transport, trials, folder = sys.argv[1:]
 folder = Path(folder)
 job = Job("trial", ("trial", case), folder / "job", Limits(60, 0), {"trials": Path(trials)}, {"PYTHONPATH": "inputs/trials"})

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.runners.output import LINE_BYTES, Line, LineSplitter, Output, WorkerLog, plain
+from pipelines.runners.supervisor.output import LINE_BYTES, Line, LineSplitter, Output, WorkerLog, plain
 from registry.errors import Corrupt, TryAgain
 
 BYTES = st.lists(

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from runner_contract import TRIALS, RunnerContract, check_for_ever, family_is_gone, held, nothing, serve
 
-from pipelines.config import RunnerConfig
+from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits, open_runner
-from pipelines.runners.child import Child
-from pipelines.runners.guarded import Guarded, run_through
-from pipelines.runners.preparing import opened, prepare
-from pipelines.runners.process import ProcessRunner
+from pipelines.runners.job_folder import opened, prepare
+from pipelines.runners.process.pipes import Child
+from pipelines.runners.process.runner import ProcessRunner
+from pipelines.runners.supervisor.supervised import Guarded, run_through
 from registry.errors import WorkerFailed
 
 CONTROLLER = """
 import sys
 from pathlib import Path
-from pipelines.config import RunnerConfig
+from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits
-from pipelines.runners.process import ProcessRunner
+from pipelines.runners.process.runner import ProcessRunner
 import signal
 class Terminated(BaseException): pass
 def terminate(*_): raise Terminated

@@ -7,10 +7,10 @@ import pytest
 
 from docker import APIClient
 from pipelines.runners import Job, Limits
-from pipelines.runners.attached import Attached
-from pipelines.runners.guarded import Guarded, run_through
-from pipelines.runners.preparing import opened, prepare
-from pipelines.runners.transport import Bound, Site
+from pipelines.runners.docker.attach import Attached
+from pipelines.runners.docker.transport import Bound, Site
+from pipelines.runners.job_folder import opened, prepare
+from pipelines.runners.supervisor.supervised import Guarded, run_through
 from registry.errors import TryAgain
 
 ANSWERS = {

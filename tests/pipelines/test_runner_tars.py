@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from pipelines.runners import tars
+from pipelines.runners.docker import tar_stream
 from registry.errors import TryAgain, WorkerFailed
 
 
@@ -39,7 +39,7 @@ def unpack(tmp_path):
     def unpack(data, most_mb=0, cut=7):
         refused = []
         chunks = [data[i : i + cut] for i in range(0, len(data), cut)]
-        tars.unpack(chunks, into, most_mb, frozenset({"inputs"}), refused.append)
+        tar_stream.unpack(chunks, into, most_mb, frozenset({"inputs"}), refused.append)
         assert [path.name for path in (tmp_path / "outer").iterdir()] == ["into"]
         found = {str(path.relative_to(into)): path.read_bytes() for path in into.rglob("*") if path.is_file()}
         return found, [line.split("'")[1] for line in refused]
@@ -55,7 +55,11 @@ def test_files_come_out_as_they_went_in(unpack, tmp_path):
     (source / "empty").touch()
     (source / "left out").touch()
     data = b"".join(
-        (*tars.pack(source, "job", (5, 6), frozenset({"left out"})), tars.empty("job/new", (5, 6)), tars.END)
+        (
+            *tar_stream.pack(source, "job", (5, 6), frozenset({"left out"})),
+            tar_stream.empty("job/new", (5, 6)),
+            tar_stream.END,
+        )
     )
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert {(member.uid, member.gid) for member in tar} == {(5, 6)}
@@ -109,7 +113,7 @@ def test_a_stream_that_breaks_off_is_worth_another_try(unpack):
 
 def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path):
     (tmp_path / "a").write_bytes(b"x" * (3 << 20))
-    parts = tars.pack(tmp_path, "job", (0, 0))
+    parts = tar_stream.pack(tmp_path, "job", (0, 0))
     for _ in range(3):
         next(parts)
     os.truncate(tmp_path / "a", 1)

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
+from pipelines.reuse.dataset_cache import FREE, HELD, Shelf, as_made, point
 from pipelines.runs import RunFolder
-from pipelines.shelf import FREE, HELD, Shelf, as_made, point
 
 
 class Desk:

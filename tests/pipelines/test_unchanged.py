@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 from team import Team
 
-from pipelines import datasets, flow, unchanged
-from pipelines.config import Config, Repositories
+from pipelines import flows
+from pipelines.config.schema import Config, Repositories
 from pipelines.context import Context
-from pipelines.git_cache import Cache
-from pipelines.progress import open_progress
+from pipelines.progress.lines import open_progress
+from pipelines.repositories.git_cache import Cache
+from pipelines.reuse import prepared_data, up_to_date
+from pipelines.reuse.up_to_date import fingerprint, known_already
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.fetch import Fetched
-from pipelines.unchanged import fingerprint, known_already
 from registry import candidates, codec
 from registry.files import sha256_file
-from registry.nouns import (
+from registry.records import (
     Acceptance,
     Candidate,
     Evaluation,
@@ -96,7 +97,7 @@ def context(tmp_path):
 
 def ended(context: Context, run: Run) -> RunFolder:
     folder = run_folder(context, run)
-    for step in flow.FLOWS[run.trigger]:
+    for step in flows.FLOWS[run.trigger]:
         folder.keep(StepRecord(step, "done", f"{step} is well", utc_now(), 1.0))
     return folder
 
@@ -159,9 +160,9 @@ def test_another_question_is_not(context, run):
 
 
 def test_other_code_of_trainyard_is_another_question(context):
-    root = Path(unchanged.__file__).parents[1]
-    assert {path.parent.name for path in root.glob("*/__init__.py")} == set(datasets.EVERY_ROOM)
-    assert datasets.tools(context) != datasets.tools(context, datasets.EVERY_ROOM)
+    root = Path(up_to_date.__file__).parents[1]
+    assert {path.parent.name for path in root.glob("*/__init__.py")} == set(prepared_data.EVERY_ROOM)
+    assert prepared_data.tools(context) != prepared_data.tools(context, prepared_data.EVERY_ROOM)
 
 
 def test_other_files_are_another_question(context):
@@ -177,7 +178,7 @@ def test_a_run_that_has_not_ended_answers_nothing(context, lost):
 
 def test_a_run_that_found_out_nothing_itself_answers_nothing(context):
     earlier = RunFolder(context.config.runs / RUN.id)
-    for step in flow.FLOWS["code"][2:-1]:
+    for step in flows.FLOWS["code"][2:-1]:
         earlier.forget(step)
     earlier.keep(StepRecord("fetch", "enough", "nothing new", utc_now(), 0.1))
     assert not known_already(context, run_folder(context, later()), FILES)

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.config_file import find_config, load_config
+from pipelines.config.load import find_config, load_config
 from pipelines.jenkins_server.plugins import JENKINS, REQUIRED
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.config_file import find_config, load_config
+from pipelines.config.load import find_config, load_config
 from registry import codec
 from serving.job import ServeJob
 
@@ -110,7 +110,7 @@ def test_nobody_is_root_or_can_write_but_where_it_must(services, name):
 def test_the_api_is_given_a_job_that_it_understands(services):
     job = codec.from_json(ServeJob, services["api"]["environment"]["TRAINYARD_JOB"].encode(), "compose.yaml")
     assert job == ServeJob("digits", registry="file:///registry")
-    assert services["api"]["healthcheck"]["test"][-1] == "serving.health"
+    assert services["api"]["healthcheck"]["test"][-1] == "serving.server.health"
 
 
 def test_jenkins_is_started_when_its_profile_is_asked_for(services, installation):

@@ -11,9 +11,9 @@ import pytest
 from groovy_runs import FILES, ROOT, SHARED
 
 from pipelines.__main__ import COMMANDS
-from pipelines.build_folder import TOLD
-from pipelines.config import Config, Repositories
-from pipelines.flow import FLOWS
+from pipelines.build_status import TOLD
+from pipelines.config.schema import Config, Repositories
+from pipelines.flows import FLOWS
 from pipelines.jenkins_server.plan import SCRIPTS, WATCHED, jobs_of
 from pipelines.jenkins_server.plugins import JENKINS, REQUIRED
 

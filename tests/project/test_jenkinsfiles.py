@@ -11,7 +11,7 @@ import subprocess
 import pytest
 from groovy_runs import FILES, HERE, ROOT, SHARED, groovy, java_home, missing
 
-from pipelines.flow import FLOWS
+from pipelines.flows import FLOWS
 
 LINTER = ROOT / "build" / "node" / "node_modules" / ".bin" / "npm-groovy-lint"
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in FILES.items()}

@@ -11,7 +11,7 @@ from importlib import import_module
 import pytest
 from groovy_runs import FILES, simulate
 
-from pipelines.flow import FLOWS
+from pipelines.flows import FLOWS
 
 URL = {"WATCHED_URL": "http://git.example/watched.git"}
 RUN = {

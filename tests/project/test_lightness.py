@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.flow import MADE
-from training.spec import SPLITS
+from pipelines.flows import MADE
+from training.data.spec import SPLITS
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -19,7 +19,7 @@ HEAVY = {
     "great_expectations", "matplotlib", "h5py", "PIL",
 }  # fmt: skip
 LIGHT_ROOMS = ("pipelines", "pipelines/steps", "pipelines/commands", "pipelines/runners", "registry")
-LIGHT_MODULES = ("serving.golive", "retraining.policy")
+LIGHT_MODULES = ("serving.server.control", "retraining.policy")
 
 
 def modules_of(room: str) -> list[str]:
@@ -97,7 +97,12 @@ def test_a_light_step_makes_no_letter_and_knows_nothing_of_tensors():
     loaded = python(
         "import sys, pipelines.__main__, pipelines.commands.step, pipelines.steps.fetch; print(*sys.modules)"
     )
-    assert not {"pipelines.markup", "pipelines.message", "pipelines.steps.resolve", "training.spec"} & set(loaded)
+    assert not {
+        "pipelines.text.markup",
+        "pipelines.mail.compose",
+        "pipelines.steps.resolve",
+        "training.data.spec",
+    } & set(loaded)
 
 
 def test_the_controller_expects_the_splits_that_a_worker_makes():

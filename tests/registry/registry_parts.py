@@ -7,7 +7,7 @@ from pathlib import Path
 from registry import candidates, releases
 from registry.errors import Corrupt
 from registry.files import sha256_file
-from registry.nouns import (
+from registry.records import (
     Acceptance,
     Candidate,
     Evaluation,

@@ -8,7 +8,7 @@ from registry_parts import FILES, make_card, publish, trial, write_files
 from registry import candidates, codec
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes
-from registry.nouns import Claim
+from registry.records import Claim
 from registry.stores import walk
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from registry import codec
 from registry.errors import Corrupt, TryAgain
-from registry.nouns import Approval, Release
+from registry.records import Approval, Release
 from registry.releases import History, approval_chain, release_chain
 
 AWKWARD = ['"', "\\", "a\nb", 'x",\n "token": "one', "ä€\u2028", "\ud800", ""]

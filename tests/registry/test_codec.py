@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from registry_parts import make_card
 
-from registry import codec, nouns
+from registry import codec, records
 from registry.errors import Corrupt
 
-KINDS = [each for each in vars(nouns).values() if dataclasses.is_dataclass(each)]
+KINDS = [each for each in vars(records).values() if dataclasses.is_dataclass(each)]
 NAMES = [each.__name__ for each in KINDS]
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -89,7 +89,7 @@ def test_an_unknown_field_is_told(kind):
 @given(st.binary())
 def test_any_bytes_give_a_noun_or_corrupt(data):
     with pytest.raises(Corrupt, match=r"x\.json"):
-        codec.from_json(nouns.Release, data, "x.json")
+        codec.from_json(records.Release, data, "x.json")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_any_bytes_give_a_noun_or_corrupt(data):
 )
 def test_what_is_no_noun_at_all_is_told(text):
     with pytest.raises(Corrupt, match=r"x\.json"):
-        codec.from_json(nouns.Sources, text.encode(), "x.json")
+        codec.from_json(records.Sources, text.encode(), "x.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,19 +131,19 @@ def test_what_a_dict_holds_is_no_dict():
 def test_a_number_too_large_for_a_float_is_told():
     raw = json.dumps({"schema": 1, "name": "a", "outcome": "passed", "seconds": 10**400})
     with pytest.raises(Corrupt, match=r"x\.json\.seconds"):
-        codec.from_json(nouns.TestCase, raw.encode(), "x.json")
+        codec.from_json(records.TestCase, raw.encode(), "x.json")
 
 
 def test_nan_and_infinity_are_null_and_come_back_as_nan():
-    metrics = nouns.Metrics("regression", 3, {"r2": math.nan, "mae": math.inf})
+    metrics = records.Metrics("regression", 3, {"r2": math.nan, "mae": math.inf})
     assert b"NaN" not in codec.to_json(metrics)
-    read = codec.from_json(nouns.Metrics, codec.to_json(metrics), "x.json")
+    read = codec.from_json(records.Metrics, codec.to_json(metrics), "x.json")
     assert all(math.isnan(value) for value in read.values.values())
 
 
 def test_half_a_surrogate_pair_from_a_foreign_log_survives():
-    case = nouns.TestCase("test_x", "failed", message="\udc80 broken")
-    assert codec.from_json(nouns.TestCase, codec.seal(case), "x.json", sealed=True) == case
+    case = records.TestCase("test_x", "failed", message="\udc80 broken")
+    assert codec.from_json(records.TestCase, codec.seal(case), "x.json", sealed=True) == case
     codec.to_json(case).decode()  # and the file is valid UTF-8
 
 
@@ -154,7 +154,7 @@ def test_any_altered_byte_of_a_sealed_noun_is_told():
             altered = bytearray(whole)
             altered[position] ^= flip
             with pytest.raises(Corrupt, match=r"^x\.json"):
-                codec.from_json(nouns.Candidate, bytes(altered), "x.json", sealed=True)
+                codec.from_json(records.Candidate, bytes(altered), "x.json", sealed=True)
 
 
 @given(st.integers(0, 2000), st.binary(max_size=3))
@@ -163,25 +163,25 @@ def test_a_sealed_noun_cut_or_lengthened_is_told(length, more):
     altered = whole[:length] + more
     if altered != whole:
         with pytest.raises(Corrupt):
-            codec.from_json(nouns.Candidate, altered, "x.json", sealed=True)
+            codec.from_json(records.Candidate, altered, "x.json", sealed=True)
 
 
 def test_the_registry_takes_no_noun_without_a_seal():
-    sources = nouns.Sources("a", "b", "c")
+    sources = records.Sources("a", "b", "c")
     with pytest.raises(Corrupt, match="seal"):
-        codec.from_json(nouns.Sources, codec.to_json(sources), "x.json", sealed=True)
-    assert codec.from_json(nouns.Sources, codec.seal(sources), "x.json") == sources
+        codec.from_json(records.Sources, codec.to_json(sources), "x.json", sealed=True)
+    assert codec.from_json(records.Sources, codec.seal(sources), "x.json") == sources
 
 
 def test_files_are_saved_whole_and_read_by_name(tmp_path):
-    old, new = nouns.Sources("a", "b", "c"), nouns.Sources("d", "e", "f")
+    old, new = records.Sources("a", "b", "c"), records.Sources("d", "e", "f")
     path = tmp_path / "run" / "sources.json"
     codec.save_new(old, path)
     with pytest.raises(FileExistsError):
         codec.save_new(new, path)
-    assert codec.read(nouns.Sources, path) == old
+    assert codec.read(records.Sources, path) == old
     codec.save(new, path)
-    assert codec.read(nouns.Sources, path) == new
+    assert codec.read(records.Sources, path) == new
     path.write_bytes(b"{")
     with pytest.raises(Corrupt, match=str(path)):
-        codec.read(nouns.Sources, path)
+        codec.read(records.Sources, path)

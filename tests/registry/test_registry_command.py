@@ -7,7 +7,7 @@ import pytest
 from registry_parts import promote, publish, release, trial
 
 from pipelines.commands import registry as command
-from pipelines.config import Config, Registry, Repositories
+from pipelines.config.schema import Config, Registry, Repositories
 from registry import candidates
 from registry.errors import ConfigError, Corrupt
 from registry.stores import open_store

@@ -6,7 +6,7 @@ from registry_parts import FILES, promote, publish, release
 from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt, Rejected, TryAgain
 from registry.files import sha256_bytes
-from registry.nouns import Release
+from registry.records import Release
 
 
 @pytest.fixture

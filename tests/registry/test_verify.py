@@ -13,7 +13,7 @@ from registry_parts import FILES, make_card, promote, publish, release, trial, w
 
 from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt
-from registry.nouns import Approval, Claim, Release
+from registry.records import Approval, Claim, Release
 from registry.stores import open_store
 from registry.verify import inspect, verify
 

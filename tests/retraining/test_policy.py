@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.nouns import Policy, Verdict
+from registry.records import Policy, Verdict
 from retraining.policy import Start, starting_point, worth_it
 
 

@@ -10,8 +10,8 @@ from training_parts import CNN, QUICK, make_job, pictures, run_jobs, shop
 
 from registry import codec
 from registry.errors import Corrupt
-from registry.nouns import Signature, TensorSpec
-from training.history import History
+from registry.records import Signature, TensorSpec
+from training.loop.history import History
 
 pytestmark = pytest.mark.tensorflow
 

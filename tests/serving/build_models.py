@@ -25,7 +25,7 @@ import tensorflow as tf
 from keras import Input, layers
 
 from registry import codec
-from registry.nouns import Served, Signature, TensorSpec
+from registry.records import Served, Signature, TensorSpec
 
 ROWS = 20
 rng = np.random.default_rng(7)

@@ -8,11 +8,11 @@ import pytest
 from serving_parts import Shelf, card, version_folder
 
 from registry import codec
-from serving import golive
 from serving.app import create_app
-from serving.body import Limits
 from serving.job import ServeJob
 from serving.model import load
+from serving.protocols.body import Limits
+from serving.server import control
 
 
 @pytest.fixture(scope="session")
@@ -79,11 +79,11 @@ def start(tmp_path):
         folder = tmp_path / f"api-{len(folders)}"
         folders.append(folder)
         job = ServeJob("m", registry=shelf.url, **{"port": 0, "threads": 2, **settings})
-        return golive.start(job, folder), folder
+        return control.start(job, folder), folder
 
     yield begin
     for folder in folders:
-        golive.stop(folder, 5.0)
+        control.stop(folder, 5.0)
 
 
 @pytest.fixture

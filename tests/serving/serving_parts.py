@@ -11,7 +11,7 @@ import numpy as np
 
 from registry import candidates, codec, releases
 from registry.files import sha256_file
-from registry.nouns import (
+from registry.records import (
     Candidate,
     Evaluation,
     Metrics,

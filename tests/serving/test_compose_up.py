@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from serving_parts import ask, free_port
 
-from pipelines import images
+from pipelines.container_images import catalog
 from registry.errors import PipelineError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,12 +35,12 @@ def compose(engine):
 def needed(engine):
     """The images of the API and of Prometheus."""
     try:
-        serve = images.find(engine, "serve")
+        serve = catalog.find(engine, "serve")
     except PipelineError as error:
         if os.environ.get("TRAINYARD_TEST_DOCKER") == "1":
             pytest.fail(f"TRAINYARD_TEST_DOCKER=1, but {error}", pytrace=False)
         pytest.skip(f"{error}: {error.hint}")
-    base = images.OWN_BASE if images.lookup(engine, images.OWN_BASE) else "debian:bookworm-slim"
+    base = catalog.OWN_BASE if catalog.lookup(engine, catalog.OWN_BASE) else "debian:bookworm-slim"
     arguments = ["--build-arg", f"BASE_IMAGE={base}", "-t", PROMETHEUS, str(ROOT / "docker" / "prometheus")]
     done = subprocess.run(["docker", "build", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:

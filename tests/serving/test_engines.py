@@ -12,8 +12,8 @@ from serving_parts import samples
 
 from registry import codec
 from registry.errors import ConfigError, Corrupt
-from registry.nouns import Served, Signature
-from serving.engines import BadInput, EngineError, cast_inputs, chunks, load_engine
+from registry.records import Served, Signature
+from serving.engines.base import BadInput, EngineError, cast_inputs, chunks, load_engine
 
 LITERT = ("digits", "table", "recurrent", "lookup", "price", "pair")
 
@@ -138,7 +138,7 @@ def test_an_unknown_engine_is_told_with_the_known_ones(served_models):
 
 
 def parity(folder, *more):
-    command = [sys.executable, "-P", "-m", "serving.parity", folder, *more]
+    command = [sys.executable, "-P", "-m", "serving.engines.parity", folder, *more]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -148,7 +148,7 @@ def test_the_parity_command_says_yes(served_models):
 
 
 def test_the_parity_check_never_imports_tensorflow(served_models):
-    code = f"import sys, serving.parity; serving.parity.main([{str(served_models / 'digits')!r}]); print(*sys.modules)"
+    code = f"import sys, serving.engines.parity; serving.engines.parity.main([{str(served_models / 'digits')!r}]); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "ai_edge_litert" in loaded
@@ -186,8 +186,8 @@ import gc
 from pathlib import Path
 import numpy as np
 from registry.errors import Corrupt
-from registry.nouns import Served, Signature, TensorSpec
-from serving.engines import load_engine
+from registry.records import Served, Signature, TensorSpec
+from serving.engines.base import load_engine
 
 one = [TensorSpec(name, (None, 1), "float32") for name in ("count", "sum")]
 signature = Signature("regression", "array", (one[0],), (one[1],))

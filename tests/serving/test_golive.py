@@ -10,8 +10,8 @@ from serving_parts import ask, free_port
 
 from registry import codec
 from registry.errors import ConfigError, TryAgain, WorkerFailed
-from serving import golive, place, status
 from serving.job import ServeJob
+from serving.server import control, lockfile, worker_status
 
 
 @pytest.fixture
@@ -23,39 +23,39 @@ def job(shelf):
 @pytest.fixture
 def folder(tmp_path):
     yield tmp_path / "api"
-    golive.stop(tmp_path / "api", 5)
+    control.stop(tmp_path / "api", 5)
 
 
 def test_start_gives_the_url_of_what_runs_already(job, folder):
-    url = golive.start(job, folder)
-    assert golive.start(job, folder) == url
-    assert golive.running(folder) == url
-    assert golive.version(url)["model"] == "m"
+    url = control.start(job, folder)
+    assert control.start(job, folder) == url
+    assert control.running(folder) == url
+    assert control.version(url)["model"] == "m"
 
 
 def test_what_the_running_api_has_other_settings_than_is_told_by_name(job, folder):
-    assert golive.changed(job, folder) == {}
-    url = golive.start(job, folder)
+    assert control.changed(job, folder) == {}
+    url = control.start(job, folder)
     port = int(url.rpartition(":")[2])
-    assert golive.changed(job, folder) == golive.changed(replace(job, port=port), folder) == {}
+    assert control.changed(job, folder) == control.changed(replace(job, port=port), folder) == {}
     wanted = replace(job, port=port + 1, workers=3)
-    assert golive.changed(wanted, folder) == {"port": f"port {port}, not {port + 1}", "workers": "workers 1, not 3"}
-    assert golive.start(wanted, folder) == url  # it goes on
+    assert control.changed(wanted, folder) == {"port": f"port {port}, not {port + 1}", "workers": "workers 1, not 3"}
+    assert control.start(wanted, folder) == url  # it goes on
 
 
 @pytest.mark.parametrize(("name", "value"), [("registry", "file:///elsewhere"), ("model", "n")])
 def test_an_api_of_something_else_is_not_taken_for_ours(job, folder, name, value):
-    golive.start(job, folder)
+    control.start(job, folder)
     before = (folder / "job.json").read_bytes()
     with pytest.raises(ConfigError, match=f"is another one: {name} .*, not {value}") as wrong:
-        golive.start(replace(job, **{name: value}), folder)
+        control.start(replace(job, **{name: value}), folder)
     assert "--stop" in wrong.value.hint
     assert (folder / "job.json").read_bytes() == before
 
 
 def test_two_starts_at_once_give_one_api(job, folder):
     urls = []
-    threads = [threading.Thread(target=lambda: urls.append(golive.start(job, folder))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: urls.append(control.start(job, folder))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -65,35 +65,35 @@ def test_two_starts_at_once_give_one_api(job, folder):
 
 
 def test_stop_ends_every_process_and_can_be_repeated(job, folder, until):
-    url = golive.start(job, folder)
-    golive.await_release(url, 1, 20)
-    workers = [each["pid"] for each in golive.version(url)["workers"]]
-    assert golive.stop(folder)
-    assert golive.running(folder) is None
+    url = control.start(job, folder)
+    control.await_release(url, 1, 20)
+    workers = [each["pid"] for each in control.version(url)["workers"]]
+    assert control.stop(folder)
+    assert control.running(folder) is None
     for pid in workers:
         until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"))
-    assert not golive.stop(folder)
+    assert not control.stop(folder)
     with pytest.raises(TryAgain):
-        golive.version(url)
+        control.version(url)
 
 
 def test_an_api_that_was_killed_is_known_to_be_gone_and_can_be_started_again(job, folder, until):
-    url = golive.start(job, folder)
-    golive.await_release(url, 1, 20)
-    workers = [each["pid"] for each in golive.version(url)["workers"]]
-    os.kill(place.read(folder).pid, signal.SIGKILL)
-    until(lambda: golive.running(folder) is None)
+    url = control.start(job, folder)
+    control.await_release(url, 1, 20)
+    workers = [each["pid"] for each in control.version(url)["workers"]]
+    os.kill(lockfile.read(folder).pid, signal.SIGKILL)
+    until(lambda: control.running(folder) is None)
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers))
-    again = golive.start(job, folder)
-    golive.await_release(again, 1, 20)
-    assert not set(workers) & {each["pid"] for each in golive.version(again)["workers"]}
+    again = control.start(job, folder)
+    control.await_release(again, 1, 20)
+    assert not set(workers) & {each["pid"] for each in control.version(again)["workers"]}
 
 
 def test_a_process_number_that_someone_else_has_now_is_not_taken_for_the_api(folder):
     folder.mkdir()
-    lock = place.hold(folder)
-    codec.save(place.Place(os.getpid(), "1", "http://127.0.0.1:1", "m", "2026-11-21T00:00:00Z"), folder / "api.json")
-    assert place.read(folder) is None
+    lock = lockfile.hold(folder)
+    codec.save(lockfile.Place(os.getpid(), "1", "http://127.0.0.1:1", "m", "2026-11-21T00:00:00Z"), folder / "api.json")
+    assert lockfile.read(folder) is None
     os.close(lock)
 
 
@@ -106,8 +106,8 @@ def test_of_our_environment_the_api_sees_only_what_it_needs(job, folder, monkeyp
     }  # fmt: skip
     for name, value in needed.items():
         monkeypatch.setenv(name, value)
-    golive.start(job, folder)
-    with open(f"/proc/{place.read(folder).pid}/environ", encoding="utf-8") as environment:
+    control.start(job, folder)
+    with open(f"/proc/{lockfile.read(folder).pid}/environ", encoding="utf-8") as environment:
         seen = dict(each.split("=", 1) for each in environment.read().split("\0") if each)
     assert "hush" not in seen.values()
     assert needed.items() <= seen.items()
@@ -115,41 +115,43 @@ def test_of_our_environment_the_api_sees_only_what_it_needs(job, folder, monkeyp
 
 
 def test_a_release_that_does_not_come_is_try_again_and_says_what_each_worker_does(job, folder):
-    url = golive.start(job, folder)
-    golive.await_release(url, 1, 20)
+    url = control.start(job, folder)
+    control.await_release(url, 1, 20)
     with pytest.raises(TryAgain, match=r"release 2 is not served .* is ready, answers with release 1"):
-        golive.await_release(url, 2, 0.5)
+        control.await_release(url, 2, 0.5)
 
 
 def test_an_api_that_cannot_be_reached_is_try_again():
     with pytest.raises(TryAgain, match="no answer"):
-        golive.await_release(f"http://127.0.0.1:{free_port()}", 1, 0.3)
+        control.await_release(f"http://127.0.0.1:{free_port()}", 1, 0.3)
 
 
 def test_an_api_that_ends_by_itself_is_told_with_its_last_line(job, folder, monkeypatch):
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--no-such-flag")
     with pytest.raises(WorkerFailed, match="no-such-flag"):
-        golive.start(job, folder)
+        control.start(job, folder)
 
 
 def test_a_job_that_names_nothing_to_serve_shows_in_the_log_not_in_a_hang(folder):
     with pytest.raises((ConfigError, WorkerFailed)):
-        golive.start(ServeJob("m", port=0), folder)
+        control.start(ServeJob("m", port=0), folder)
 
 
 def test_a_large_log_is_put_aside_at_a_start(job, folder):
     folder.mkdir()
     with (folder / "api.log").open("wb") as log:
-        log.truncate(golive.LOG_BYTES + 1)
-    golive.start(job, folder)
-    assert (folder / "api.log.1").stat().st_size == golive.LOG_BYTES + 1
-    assert (folder / "api.log").stat().st_size < golive.LOG_BYTES
+        log.truncate(control.LOG_BYTES + 1)
+    control.start(job, folder)
+    assert (folder / "api.log.1").stat().st_size == control.LOG_BYTES + 1
+    assert (folder / "api.log").stat().st_size < control.LOG_BYTES
 
 
 def test_the_status_of_a_dead_worker_is_not_told(tmp_path):
-    status.tell(tmp_path, status.Status(os.getpid(), "ready", 1, 1, 1))
-    status.tell(tmp_path, status.Status(2**22 + 1, "ready", 1, 1, 1))  # above Linux' largest process number
-    assert [each["pid"] for each in status.read_all(tmp_path)] == [os.getpid()]
+    worker_status.tell(tmp_path, worker_status.Status(os.getpid(), "ready", 1, 1, 1))
+    worker_status.tell(
+        tmp_path, worker_status.Status(2**22 + 1, "ready", 1, 1, 1)
+    )  # above Linux' largest process number
+    assert [each["pid"] for each in worker_status.read_all(tmp_path)] == [os.getpid()]
     assert [path.stem for path in tmp_path.iterdir()] == [str(os.getpid())]
 
 
@@ -158,8 +160,8 @@ def test_a_client_that_goes_quiet_does_not_hold_a_thread_for_ever(shelf, folder)
 
     shelf.release(shelf.put("price"))
     job = ServeJob("m", registry=shelf.url, port=0, workers=1, threads=1, timeout_seconds=1)
-    url = golive.start(job, folder)
-    golive.await_release(url, 1, 20)
+    url = control.start(job, folder)
+    control.await_release(url, 1, 20)
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as quiet:
         quiet.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")

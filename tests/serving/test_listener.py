@@ -17,9 +17,9 @@ from serving_parts import Client, ask, free_port
 
 from registry import codec
 from registry.errors import TryAgain
-from serving import golive
 from serving.job import ServeJob
-from serving.listener import READY, SPARE
+from serving.server import control
+from serving.server.listener import READY, SPARE
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def listener(begin, tmp_path, until):
     port, path = free_port(), tmp_path / "listener.sock"
 
     def start():
-        process = begin("serving.listener", port, path)
+        process = begin("serving.server.listener", port, path)
         until(lambda: _reaches(path))
         return process
 
@@ -64,7 +64,7 @@ def api(begin, listener, tmp_path, until):
         job = ServeJob("m", registry=shelf.url, workers=workers, threads=2, timeout_seconds=10)
         told = {"TRAINYARD_JOB": codec.to_json(job).decode(), "TRAINYARD_LISTENER": str(listener.path)}
         with (folder / "api.log").open("wb") as log:
-            process = begin("serving", cwd=folder, env=golive.clean_environment() | told, stdout=log, stderr=log)
+            process = begin("serving", cwd=folder, env=control.clean_environment() | told, stdout=log, stderr=log)
         return process, folder
 
     return start
@@ -114,7 +114,7 @@ def line(listener):
 
 
 def health(folder, *arguments):
-    command = [sys.executable, "-P", "-m", "serving.health", *arguments]
+    command = [sys.executable, "-P", "-m", "serving.server.health", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -163,7 +163,7 @@ def test_an_api_answers_through_the_listener_and_tells_how_it_is_from_beside_it(
     until(lambda: health(folder).returncode == 0)
     listener()
     assert ask(listener.url, "GET", "/health/ready")[2]["release"] == 1
-    golive.await_workers(lambda: version(folder), 1, 20)
+    control.await_workers(lambda: version(folder), 1, 20)
     process.terminate()
     assert process.wait(30) == 0
     done = health(folder)
@@ -189,10 +189,10 @@ def test_a_worker_without_the_socket_does_not_count_as_serving(shelf, listener, 
     _, folder = api(shelf)
     until(lambda: health(folder).returncode == 0)
     with pytest.raises(TryAgain, match="is ready, answers with release 1, gets no connections"):
-        golive.await_workers(lambda: version(folder), 1, 0)
+        control.await_workers(lambda: version(folder), 1, 0)
     assert "listener.sock: No such file" in (folder / "api.log").read_text()
     first = listener()
-    golive.await_workers(lambda: version(folder), 1, 20)
+    control.await_workers(lambda: version(folder), 1, 20)
     first.kill()
     until(lambda: not version(folder)["workers"][0]["taking"])
 
@@ -217,7 +217,7 @@ def test_a_listener_that_was_killed_is_followed_by_the_next_and_models_stay_load
     first = listener()
     _, folder = api(shelf)
     assert ask(listener.url, "GET", "/health/ready")[0] == 200
-    golive.await_workers(lambda: version(folder), 1, 20)
+    control.await_workers(lambda: version(folder), 1, 20)
     before = version(folder)["workers"]
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -260,7 +260,7 @@ def test_one_api_takes_over_from_another_and_no_request_fails(shelf, listener, a
         until(lambda: len(answers) > 50)
         new, folder = api(shelf)
         until((folder / "api.json").exists)
-        golive.await_workers(lambda: version(folder), 1, 30)
+        control.await_workers(lambda: version(folder), 1, 30)
         old.terminate()
         assert old.wait(30) == 0
         count = len(answers)

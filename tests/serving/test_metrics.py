@@ -11,8 +11,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from serving_parts import Client, ask
 
-from serving import golive
-from serving.numbers import ROUTES, STATUSES, Answer, Board
+from serving.metrics.counters import ROUTES, STATUSES, Answer, Board
+from serving.server import control
 
 PICTURE = [[0] * 8] * 8
 BODY = json.dumps({"instances": [PICTURE]})
@@ -176,7 +176,7 @@ class TestBoard:
 def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_killed(shelf, start, until):
     shelf.release(shelf.put("digits"))
     url, _ = start(shelf, workers=2)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     for _ in range(20):  # on connections of their own, so that both workers have some
         ask(url, "POST", "/predict", BODY)
     found = scrape(url)
@@ -184,9 +184,9 @@ def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_kill
     assert found["trainyard_model_info", "m", "1", "1"] == 2
     assert found["trainyard_workers", "ready"] == found["trainyard_workers_expected",] == 2
 
-    before, pids = counted(found), {each["pid"] for each in golive.version(url)["workers"]}
+    before, pids = counted(found), {each["pid"] for each in control.version(url)["workers"]}
     for _ in range(2):  # each of the two, and what came in its place
-        os.kill(golive.version(url)["workers"][0]["pid"], signal.SIGKILL)
+        os.kill(control.version(url)["workers"][0]["pid"], signal.SIGKILL)
         for _ in range(20):
             try:
                 found = scrape(url)
@@ -194,9 +194,9 @@ def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_kill
                 continue
             assert all(counted(found)[key] >= value for key, value in before.items())
             before = counted(found)
-        until(lambda: len(golive.version(url)["workers"]) == 2)
-    golive.await_release(url, 1, 20)
-    assert {each["pid"] for each in golive.version(url)["workers"]} != pids
+        until(lambda: len(control.version(url)["workers"]) == 2)
+    control.await_release(url, 1, 20)
+    assert {each["pid"] for each in control.version(url)["workers"]} != pids
     for _ in range(20):
         ask(url, "POST", "/predict", BODY)
     found = scrape(url)
@@ -204,21 +204,21 @@ def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_kill
     assert found["trainyard_requests_in_flight",] == 1
 
     shelf.release(shelf.put("digits2"))
-    golive.await_release(url, 2, 20)
+    control.await_release(url, 2, 20)
     assert scrape(url)["trainyard_model_info", "m", "2", "2"] == 2
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_request_leaves_none_in_flight(shelf, start, until):
     shelf.release(shelf.put("digits"))
     url, _ = start(shelf, workers=1)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     with Client(url) as client:
         connection = client._connection
         connection.putrequest("POST", "/predict")
         connection.putheader("Content-Length", "100")
         connection.endheaders(b"{")
         until(lambda: scrape(url)["trainyard_requests_in_flight",] == 2)
-        os.kill(golive.version(url)["workers"][0]["pid"], signal.SIGKILL)
+        os.kill(control.version(url)["workers"][0]["pid"], signal.SIGKILL)
 
         def alone():
             try:

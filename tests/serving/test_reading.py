@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from registry.nouns import Signature, TensorSpec
-from serving.faults import Refused, did_you_mean
-from serving.reading import MAX_PIXELS, Reader
+from registry.records import Signature, TensorSpec
+from serving.protocols.faults import Refused, did_you_mean
+from serving.protocols.instances import MAX_PIXELS, Reader
 
 OUTPUT = TensorSpec("y", (None, 1), "float32")
 

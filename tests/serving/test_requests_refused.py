@@ -14,8 +14,8 @@ from PIL import Image
 from serving_parts import samples
 
 from serving.app import create_app
-from serving.body import Limits
-from serving.engines import EngineError
+from serving.engines.base import EngineError
+from serving.protocols.body import Limits
 
 ROW = {"age": 30, "city": "Ulm"}
 GREY = [[0] * 8] * 8

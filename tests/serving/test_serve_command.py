@@ -12,7 +12,7 @@ from serving_parts import ask
 
 from registry import candidates, releases
 from registry.errors import WorkerFailed
-from serving import golive
+from serving.server import control
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ url = "{shelf.url}"
         )
 
     yield run
-    golive.stop(tmp_path / ".trainyard" / "serving" / "m", 5)
+    control.stop(tmp_path / ".trainyard" / "serving" / "m", 5)
 
 
 def test_background_status_and_stop(trainyard, shelf):
@@ -63,7 +63,7 @@ def test_background_status_and_stop(trainyard, shelf):
 def test_other_settings_than_the_running_ones_are_told_and_it_goes_on(trainyard, shelf, tmp_path):
     shelf.release(shelf.put("price"))
     assert trainyard("m", "--background").stderr == ""
-    url = golive.running(tmp_path / ".trainyard" / "serving" / "m")
+    url = control.running(tmp_path / ".trainyard" / "serving" / "m")
     again = trainyard("m", "--background", "--workers", "2")
     assert (again.returncode, f"release 1 at {url}" in again.stdout) == (0, True)
     assert again.stderr == (
@@ -83,7 +83,7 @@ def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, shelf,
     card = candidates.card_digest(shelf.store, "m", spoiled)
     releases.append_release(shelf.store, "m", spoiled, card=card, by="a test", reason="", approval=None, after=1)
     with pytest.raises(WorkerFailed):
-        golive.await_release(started["url"], 2, 20)
+        control.await_release(started["url"], 2, 20)
     status = trainyard("m", "--status")
     assert f"but release 2 makes version {spoiled} live: 1 of 1 workers do not follow" in status.stdout
     found = json.loads(trainyard("m", "--status", "--json").stdout)
@@ -98,15 +98,15 @@ def test_foreground_runs_until_ctrl_c(trainyard, shelf, tmp_path, until):
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
-        url = until(lambda: golive.running(folder))
-        golive.await_release(url, 1, 20)
+        url = until(lambda: control.running(folder))
+        control.await_release(url, 1, 20)
         assert ask(url, "GET", "/health/ready")[0] == 200
         again = trainyard("m")
         assert again.returncode == 2
         assert f"runs already, at {url}" in again.stderr
         process.send_signal(2)
         assert process.wait(30) == 0
-    assert golive.running(folder) is None
+    assert control.running(folder) is None
 
 
 def test_nothing_live_is_told_with_the_next_action(trainyard, shelf):

@@ -16,8 +16,8 @@ from serving_parts import Client, ask, card, free_port, samples, version_folder
 
 from registry import codec
 from registry.errors import ConfigError, TryAgain
-from serving import golive
 from serving.job import ServeJob
+from serving.server import control
 
 
 def serve(folder, job, **environ):
@@ -44,8 +44,8 @@ def test_the_live_release_is_served_and_tensorflow_is_not_even_mapped(live, star
     assert list(answer["predictions"][0]["probabilities"].values()) == pytest.approx(
         y["probabilities"][0].tolist(), abs=1e-5
     )
-    golive.await_release(url, 1, 20)
-    for worker in golive.version(url)["workers"]:
+    control.await_release(url, 1, 20)
+    for worker in control.version(url)["workers"]:
         with open(f"/proc/{worker['pid']}/maps", encoding="utf-8") as maps:
             mapped = maps.read()
         assert "/ai_edge_litert/" in mapped
@@ -87,8 +87,8 @@ def test_a_port_in_use_is_told_with_the_setting_and_exit_2(live, tmp_path):
         assert "[serving] port" in done.stderr
         assert "Traceback" not in done.stderr
         with pytest.raises(ConfigError, match=f"port {port} is in use"):
-            golive.start(ServeJob("m", registry=live.url, port=port), tmp_path / "api")
-    assert golive.running(tmp_path / "api") is None
+            control.start(ServeJob("m", registry=live.url, port=port), tmp_path / "api")
+    assert control.running(tmp_path / "api") is None
 
 
 def test_an_address_that_is_not_ours_is_told(live, tmp_path):
@@ -128,58 +128,58 @@ def test_host_and_port_come_from_the_environment_too(live, tmp_path, until):
         [sys.executable, "-P", "-m", "serving"], cwd=folder, env=environment, stderr=subprocess.DEVNULL
     ):
         try:
-            assert until(lambda: golive.running(folder)) == f"http://127.0.0.1:{port}"
+            assert until(lambda: control.running(folder)) == f"http://127.0.0.1:{port}"
         finally:
-            assert golive.stop(folder, 20)
+            assert control.stop(folder, 20)
 
 
 def test_a_candidate_on_trial_is_served_from_its_folder(served_models, tmp_path):
     folder = version_folder(served_models / "table", tmp_path / "version")
     (folder / "card.json").write_bytes(codec.seal(card(folder, version=7)))
-    url = golive.start(ServeJob("m", folder=str(folder), port=0, workers=1), tmp_path / "api")
+    url = control.start(ServeJob("m", folder=str(folder), port=0, workers=1), tmp_path / "api")
     try:
         _, _, answer = ask(url, "POST", "/predict", b'{"instances": [{"age": 1, "city": "Ulm"}]}')
         assert (answer["release"], answer["version"]) == (None, 7)
-        assert golive.version(url)["workers"][0]["state"] == "ready"
+        assert control.version(url)["workers"][0]["state"] == "ready"
     finally:
-        golive.stop(tmp_path / "api", 20)
+        control.stop(tmp_path / "api", 20)
 
 
 def test_an_altered_candidate_is_not_served(served_models, tmp_path):
     folder = version_folder(served_models / "table", tmp_path / "version")
     (folder / "card.json").write_bytes(codec.seal(card(folder)))
     (folder / "golden.npz").write_bytes(b"altered")
-    url = golive.start(ServeJob("m", folder=str(folder), port=0, workers=1), tmp_path / "api")
+    url = control.start(ServeJob("m", folder=str(folder), port=0, workers=1), tmp_path / "api")
     try:
         status, _, answer = ask(url, "GET", "/health/ready")
         assert status == 503
         assert "golden.npz: was altered" in answer["error"]
-        assert golive.version(url)["workers"][0]["state"] == "failed"
+        assert control.version(url)["workers"][0]["state"] == "failed"
     finally:
-        golive.stop(tmp_path / "api", 20)
+        control.stop(tmp_path / "api", 20)
 
 
 def test_a_killed_worker_comes_back_with_the_live_release(live, start, until):
     url, _ = start(live, workers=2)
-    golive.await_release(url, 1, 20)
-    first = {each["pid"] for each in golive.version(url)["workers"]}
+    control.await_release(url, 1, 20)
+    first = {each["pid"] for each in control.version(url)["workers"]}
     victim = min(first)
     os.kill(victim, signal.SIGKILL)
 
     def back():
         try:
-            pids = {each["pid"] for each in golive.version(url)["workers"] if each["release"] == 1}
+            pids = {each["pid"] for each in control.version(url)["workers"] if each["release"] == 1}
         except TryAgain:  # this very connection was with the victim
             return False
         return victim not in pids and len(pids) == 2
 
     until(back)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
 
 
 def test_a_stopping_server_answers_the_request_that_it_has(live, start, until):
     url, folder = start(live, workers=1)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     body = json.dumps({"instances": [[[0] * 8] * 8]}).encode()
     with Client(url) as client:
         connection = client._connection
@@ -187,7 +187,7 @@ def test_a_stopping_server_answers_the_request_that_it_has(live, start, until):
         connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body[:20])
         ask(url, "GET", "/health/live")  # by now a thread waits for the rest of the body
-        stopping = threading.Thread(target=golive.stop, args=(folder, 20))
+        stopping = threading.Thread(target=control.stop, args=(folder, 20))
         stopping.start()
         log = folder / "api.log"
         until(lambda: "Handling signal: term" in log.read_text(encoding="utf-8"))
@@ -196,7 +196,7 @@ def test_a_stopping_server_answers_the_request_that_it_has(live, start, until):
         assert response.status == 200
         assert json.loads(response.read())["release"] == 1
         stopping.join()
-    assert golive.running(folder) is None
+    assert control.running(folder) is None
 
 
 def test_a_body_that_is_too_large_is_refused_and_the_server_goes_on(live, start):
@@ -243,7 +243,7 @@ ZEROS = json.dumps({"instances": [[[0] * 8] * 8] * 100}).encode()
 )
 def test_clients_that_never_finish_are_hung_up_on(live, start, first, again, pause):
     url, folder = start(live, workers=1, threads=2, timeout_seconds=1)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     host, port = url.removeprefix("http://").split(":")
 
     def send(connection):
@@ -273,7 +273,7 @@ def test_clients_that_never_finish_are_hung_up_on(live, start, first, again, pau
 def test_a_model_that_litert_cannot_run_is_served_by_tensorflow(shelf, start, served_models):
     shelf.release(shelf.put("text"))
     url, _ = start(shelf, workers=1, timeout_seconds=60)
-    golive.await_release(url, 1, 60)
+    control.await_release(url, 1, 60)
     x, y = samples(served_models / "text")
     rows = [{"note": str(note)} for note in x["note"][:4, 0]]
     with Client(url) as client:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from serving_parts import Client
 
-from serving import golive
-from serving.shares import AWAY, DEAF, PATIENCE, PAUSE, Shares
+from serving.server import control
+from serving.server.connection_balance import AWAY, DEAF, PATIENCE, PAUSE, Shares
 
 ROUNDS, CLIENTS = 20, 16
 BODY = json.dumps({"instances": [[[0] * 8] * 8]})
@@ -45,7 +45,7 @@ def all_at_once(clients):
 def url(shelf, start):
     shelf.release(shelf.put("digits"))
     url, _ = start(shelf, workers=2, threads=4)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     return url
 
 
@@ -72,7 +72,7 @@ def test_a_worker_that_has_all_connections_asks_clients_to_come_again(url, until
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(url)) for _ in range(CLIENTS)]
         all_at_once(clients)
-        pids = [each["pid"] for each in golive.version(url)["workers"]]
+        pids = [each["pid"] for each in control.version(url)["workers"]]
         os.kill(pids[0], signal.SIGKILL)  # the other one gets what this one had, before there is a new one
         found = until(lambda: once_more(clients))
         assert sum(found.values()) == CLIENTS

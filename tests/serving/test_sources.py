@@ -6,9 +6,9 @@ import pytest
 
 from registry import codec, releases
 from registry.errors import TryAgain
-from registry.nouns import Release
+from registry.records import Release
 from registry.stores import open_store
-from serving.sources import Releases
+from serving.model_source import Releases
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from serving_parts import Client, ask, samples
 
 from registry import candidates, releases
 from registry.errors import WorkerFailed
-from serving import golive
+from serving.server import control
 
 
 class Load:
@@ -64,13 +64,13 @@ def test_releases_and_rollbacks_under_load_lose_nothing_and_mix_nothing(shelf, s
     shelf.release(shelf.put("digits"))
     shelf.put("digits2")
     url, _ = start(shelf, workers=2)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     load = Load(url, x["image"].tolist())
     with load.running():
         until(lambda: len(load.answers) > 50)
         for number, version in enumerate((2, 1, 2), start=2):
             assert shelf.release(version) == number
-            golive.await_release(url, number, 20)
+            control.await_release(url, number, 20)
             count = len(load.answers)
             until(lambda count=count: len(load.answers) > count + 50)
             assert load.since(count, number)
@@ -87,7 +87,7 @@ def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_goes_on(she
     x, _ = samples(served_models / "digits")
     shelf.release(shelf.put("digits"))
     url, _ = start(shelf, workers=2)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     version = shelf.put("digits2")
     releases.copy_to_production(shelf.store, "m", version)
     with shelf.file(version, "model.tflite").open("r+b") as file:
@@ -96,17 +96,17 @@ def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_goes_on(she
     with Load(url, x["image"].tolist(), clients=2).running() as load:
         release_despite_that(shelf, version)
         with pytest.raises(WorkerFailed, match=r"release 2 is not served: .*model\.tflite: was altered") as error:
-            golive.await_release(url, 2, 20)
+            control.await_release(url, 2, 20)
         assert "go on with the release before" in error.value.hint
         count = len(load.answers)
         until(lambda: len(load.answers) > count + 10)
     assert load.failures == []
     assert {release for _, release, _, _ in load.answers} == {1}
     told = [("failed", 2, 1)] * 2  # the second worker may need a moment longer
-    until(lambda: [(w["state"], w["wanted"], w["release"]) for w in golive.version(url)["workers"]] == told)
+    until(lambda: [(w["state"], w["wanted"], w["release"]) for w in control.version(url)["workers"]] == told)
     assert ask(url, "GET", "/health/ready")[0] == 200
     shelf.release(1)
-    golive.await_release(url, 3, 20)
+    control.await_release(url, 3, 20)
 
 
 def release_despite_that(shelf, version):
@@ -118,10 +118,10 @@ def release_despite_that(shelf, version):
 def test_a_release_record_that_was_written_by_hand_is_refused_and_the_old_one_goes_on(shelf, start):
     shelf.release(shelf.put("digits"))
     url, _ = start(shelf, workers=1)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     shelf.store.create("production/m/releases/000002.json", b'{"version": 9}')
     with pytest.raises(WorkerFailed, match=r"000002\.json"):
-        golive.await_release(url, 2, 20)
+        control.await_release(url, 2, 20)
     status, _, answer = ask(url, "GET", "/health/ready")
     assert (status, answer["release"]) == (200, 1)
 
@@ -132,29 +132,29 @@ def test_a_live_file_that_is_overwritten_does_not_disturb_the_running_api(shelf,
     version = shelf.put("digits")
     shelf.release(version)
     url, _ = start(shelf, workers=1)
-    golive.await_release(url, 1, 20)
-    pid = golive.version(url)["workers"][0]["pid"]
+    control.await_release(url, 1, 20)
+    pid = control.version(url)["workers"][0]["pid"]
     with Load(url, x["image"].tolist(), clients=2).running() as load:
         shelf.file(version, "model.tflite").write_bytes(b"")
         count = len(load.answers)
         until(lambda: len(load.answers) > count + 50)
     assert load.failures == []
-    assert golive.version(url)["workers"][0]["pid"] == pid
+    assert control.version(url)["workers"][0]["pid"] == pid
 
 
 def test_a_withdrawn_model_is_not_ready_until_the_next_release(shelf, start, until):
     version = shelf.put("digits")
     shelf.release(version)
     url, _ = start(shelf, workers=1)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     shelf.release(None)
-    golive.await_release(url, 2, 20)
+    control.await_release(url, 2, 20)
     status, _, answer = ask(url, "GET", "/health/ready")
     assert status == 503
     assert "nothing is live" in answer["error"]
     assert ask(url, "GET", "/health/live")[0] == 200
     shelf.release(version)
-    golive.await_release(url, 3, 20)
+    control.await_release(url, 3, 20)
     assert ask(url, "GET", "/health/ready")[0] == 200
 
 
@@ -162,18 +162,18 @@ def test_nothing_live_yet_is_served_as_soon_as_it_is(shelf, start):
     url, _ = start(shelf, workers=1)
     assert ask(url, "POST", "/predict", b"{}")[0] == 503
     shelf.release(shelf.put("digits"))
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
 
 
 def test_a_registry_that_goes_away_and_comes_back_disturbs_nobody(shelf, start, until):
     shelf.release(shelf.put("digits"))
     url, _ = start(shelf, workers=1)
-    golive.await_release(url, 1, 20)
+    control.await_release(url, 1, 20)
     registry = shelf.root / "registry"
     registry.rename(shelf.root / "away")
-    until(lambda: golive.version(url)["workers"][0]["error"])
-    assert golive.version(url)["workers"][0]["state"] == "ready"
+    until(lambda: control.version(url)["workers"][0]["error"])
+    assert control.version(url)["workers"][0]["state"] == "ready"
     assert ask(url, "GET", "/health/ready")[0] == 200
     (shelf.root / "away").rename(registry)
-    until(lambda: golive.version(url)["workers"][0]["error"] == "")
-    golive.await_release(url, 1, 20)
+    until(lambda: control.version(url)["workers"][0]["error"] == "")
+    control.await_release(url, 1, 20)

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from registry import codec
-from training import prepare
-from training.spec import PrepareJob, Validation
+from training.data import prepare
+from training.data.spec import PrepareJob, Validation
 
 PIXELS = 8
 

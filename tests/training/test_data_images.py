@@ -16,10 +16,10 @@ from PIL import Image
 
 from registry import codec
 from registry.errors import TryAgain
-from registry.nouns import TensorSpec
-from training.pictures import Unreadable, decode
-from training.prepare import fresh_folder
-from training.spec import SPLITS, Validation, load_split
+from registry.records import TensorSpec
+from training.data.decode import Unreadable, decode
+from training.data.prepare import fresh_folder
+from training.data.spec import SPLITS, Validation, load_split
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_killed_run_leaves_nothing_behind_in_the_next(dataset):
 
 
 def test_preparing_pictures_loads_nothing_heavy(dataset):
-    code = "import sys; from training.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
+    code = "import sys; from training.data.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
     )
@@ -122,7 +122,7 @@ def test_many_pictures_are_read_by_a_pool_of_processes(tmp_path):
     folder = pictures(job_folder(tmp_path, processes=2), per_class=1600, size=(64, 64))
     (folder / "dataset.toml").write_text('format = "images"\n')
     (folder / "dog" / "1599.png").write_bytes(png(9999)[:-20])
-    worker = [sys.executable, "-P", "-m", "training.prepare"]
+    worker = [sys.executable, "-P", "-m", "training.data.prepare"]
     subprocess.run(worker, cwd=folder.parent.parent, check=True, capture_output=True)
     found = codec.read(Validation, folder.parent.parent / "result.json")
     assert [fault.messages[0] for fault in found.faults] == ["dog/1599.png is truncated: 8 bytes are missing"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from data_makers import job_folder, outputs, run, told
 
-from training.spec import SPLITS, load_split
+from training.data.spec import SPLITS, load_split
 
 HEAD = 'format = "npz"\n'
 
@@ -195,7 +195,7 @@ def test_texts_are_no_numbers_to_regress(dataset):
 
 
 def test_preparing_archives_loads_numpy_alone(dataset):
-    code = "import sys; from training.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
+    code = "import sys; from training.data.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
     )

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
-from training.columns import canonical
-from training.spec import SPLITS, load_split
+from training.data.columns import canonical
+from training.data.spec import SPLITS, load_split
 
 HEAD = 'format = "table"\n[table]\nfile = "data.csv"\ntarget = "kind"\n'
 
@@ -381,7 +381,7 @@ def test_oddities_are_noted(dataset):
 
 
 def test_preparing_a_table_loads_neither_pillow_nor_pandas(dataset):
-    code = "import sys; from training.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
+    code = "import sys; from training.data.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
     )

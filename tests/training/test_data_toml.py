@@ -3,7 +3,7 @@
 import pytest
 
 from registry.errors import ConfigError
-from training.dataset_file import DatasetFile, Fractions, Images, Npz, Table, load_dataset_file
+from training.data.dataset_toml import DatasetFile, Fractions, Images, Npz, Table, load_dataset_file
 
 
 @pytest.fixture

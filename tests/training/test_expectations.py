@@ -12,10 +12,10 @@ from data_makers import job_folder, outputs, pictures, run
 
 from registry import codec
 from registry.errors import ConfigError
-from registry.nouns import TestReport
-from training.dataset_file import load_dataset_file
-from training.expectations import load_suite, read_frame
-from training.worker import load_failure
+from registry.records import TestReport
+from training.data.dataset_toml import load_dataset_file
+from training.data.expectations import load_suite, read_frame
+from training.worker.protocol import load_failure
 
 TABLE = 'format = "table"\n[table]\nfile = ["a.csv", "b.csv"]\ntarget = "kind"\nignore = ["seen"]\n'
 HEAD = "mass,name,kind,seen\n"
@@ -62,7 +62,7 @@ OUTCOMES = {
 
 
 def work(folder):
-    worker = [sys.executable, "-P", "-m", "training.expectations"]
+    worker = [sys.executable, "-P", "-m", "training.data.expectations"]
     done = subprocess.run(worker, cwd=folder, capture_output=True, text=True, check=False)
     assert "Calculating Metrics" not in done.stderr  # no progress bars in the log
     return done

@@ -8,9 +8,9 @@ from training_parts import CNN, PARITY, make_job, numbers, run_jobs, sentences, 
 
 from registry import codec
 from registry.files import sha256_file
-from registry.nouns import Served, Signature
-from serving.engines import cast_inputs, load_engine
-from training.spec import load_split
+from registry.records import Served, Signature
+from serving.engines.base import cast_inputs, load_engine
+from training.data.spec import load_split
 
 pytestmark = pytest.mark.tensorflow
 

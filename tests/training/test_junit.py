@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.nouns import TestCase, TestReport
+from registry.records import TestCase, TestReport
 from training.junit import write_junit
 
 REPORT = TestReport(

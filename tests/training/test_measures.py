@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from pipelines.workers.comparing import _student, compare
-from training.measures import Answers, Estimates, classification, grade, join, regression, take, value
+from pipelines.workers.comparison import _student, compare
+from training.metrics import Answers, Estimates, classification, grade, join, regression, take, value
 
 CLASSES = ("cat", "dog", "owl", "pig")
 

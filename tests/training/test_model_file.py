@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import ConfigError, Corrupt, PipelineError
-from training.model_file import ALLOWED, HDF5, REFUSED, check_config, scan_model_file
+from training.model.model_file import ALLOWED, HDF5, REFUSED, check_config, scan_model_file
 
 DENSE = {
     "module": "keras.layers",
@@ -232,7 +232,7 @@ def test_any_config_is_judged_without_a_crash(config):
 def test_every_name_on_the_list_is_a_class_of_keras_and_nothing_public_was_forgotten():
     code = """
 import inspect, json, keras
-from training.model_file import ALLOWED
+from training.model.model_file import ALLOWED
 public = {}
 for module in ALLOWED:
     if ".src." in module or module in {"keras", "keras.models"}:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from training.dataset_file import DatasetFile, Fractions, Images, Npz, Table
-from training.spec import SPLITS
-from training.split import shuffled, split_of, split_rule
+from training.data.dataset_toml import DatasetFile, Fractions, Images, Npz, Table
+from training.data.spec import SPLITS
+from training.data.split import shuffled, split_of, split_rule
 
 KEYS = st.lists(st.text(), unique=True, max_size=40)
 FRACTIONS = st.builds(Fractions, st.floats(0.01, 0.49), st.floats(0.01, 0.49))

@@ -10,11 +10,11 @@ import pytest
 from training_parts import CNN, QUICK, make_job, run_jobs, start_worker
 
 from registry import codec
-from serving.engines import cast_inputs, load_engine
-from training.checkpoints import Checkpoints
-from training.history import History
-from training.spec import load_split
-from training.worker import parse_event
+from serving.engines.base import cast_inputs, load_engine
+from training.data.spec import load_split
+from training.loop.checkpoints import Checkpoints
+from training.loop.history import History
+from training.worker.protocol import parse_event
 
 pytestmark = pytest.mark.tensorflow
 
@@ -65,7 +65,7 @@ def runs(tmp_path_factory):
     for folder in (whole, killed):
         (folder / "go-on").touch()
     twice = make_job(at / "twice", QUICK, epochs=2)
-    streamed = make_job(at / "streamed", "import training.feed\ntraining.feed.STREAM_BYTES = 0\n" + QUICK)
+    streamed = make_job(at / "streamed", "import training.loop.feed\ntraining.feed.STREAM_BYTES = 0\n" + QUICK)
     jobs = [
         make_job(at / "grows", GROWS, max_attempts=3, threshold=0.9, epochs=5),
         make_job(at / "never", QUICK, epochs=2, max_attempts=2, threshold=1.01),
@@ -173,7 +173,7 @@ def test_a_worker_that_was_killed_after_its_last_epoch_trains_no_more(runs):
 
 @pytest.mark.parametrize("damage", ["state", "best", "progress", "other job"])
 def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path, damage):
-    from training.history import Best, Progress
+    from training.loop.history import Best, Progress
 
     checkpoints = Checkpoints(tmp_path)
     state = checkpoints.write("state-0-1.npz", [np.arange(3.0), np.ones((2, 2))])
@@ -196,7 +196,7 @@ def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path, damage):
 
 
 def test_a_checkpoint_names_files_of_its_own_folder_only(tmp_path):
-    from training.history import Progress
+    from training.loop.history import Progress
 
     outside = tmp_path / "outside.npz"
     with zipfile.ZipFile(outside, "w"):

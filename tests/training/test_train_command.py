@@ -11,10 +11,10 @@ from training_parts import PARITY, make_job, run_jobs
 
 from registry import codec
 from registry.errors import ConfigError, Corrupt, WorkerFailed
-from registry.nouns import TrainJob
-from serving.engines import cast_inputs, load_engine
+from registry.records import TrainJob
+from serving.engines.base import cast_inputs, load_engine
 from training.command import run_command
-from training.spec import load_split
+from training.data.spec import load_split
 
 # In the style of many an old tutorial: argparse, its own loading, labels from the names of folders, one file at the end.
 SCRIPT = """

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from registry.errors import ConfigError
-from training.contract import offers
+from training.model.contract import offers
 
 
 def test_functions_are_found_by_name(tmp_path):
@@ -50,7 +50,9 @@ def test_a_model_py_that_is_no_python_is_told(tmp_path):
         offers(tmp_path, "fit")
 
 
-@pytest.mark.parametrize("module", ["training.contract", "training.command", "training.model_file", "training.job"])
+@pytest.mark.parametrize(
+    "module", ["training.model.contract", "training.command", "training.model.model_file", "training.job"]
+)
 def test_a_fault_is_found_before_tensorflow_is_imported(module):
     code = f"import sys, {module}; print(*(name.partition('.')[0] for name in sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)

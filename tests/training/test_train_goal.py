@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from registry.errors import ConfigError
-from registry.nouns import DIRECTION
-from training.goal import best_index, check_metric, from_logs, measure, reached
+from registry.records import DIRECTION
+from training.loop.goal import best_index, check_metric, from_logs, measure, reached
 
 
 @given(st.integers(2, 60), st.integers(2, 5), st.integers(0, 1000))

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import codec
-from registry.nouns import LoadReport, TestCase, TestReport
+from registry.records import LoadReport, TestCase, TestReport
 from unit_tests.job import AcceptJob, TrialResult, decide
-from unit_tests.load import percentile
+from unit_tests.load_test import percentile
 
 GOOD = tuple(TestReport(suite, (TestCase("a", "passed"),)) for suite in ("api", "load", "tests"))
 

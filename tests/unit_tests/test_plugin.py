@@ -11,7 +11,7 @@ from PIL import Image
 from unit_tests_support import await_ready, serve, write_card
 
 from registry import codec
-from registry.nouns import Candidate
+from registry.records import Candidate
 from unit_tests.client import Api, body_of
 from unit_tests.holdout import Holdout
 

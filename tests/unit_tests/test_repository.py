@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from unit_tests.log import read_log
+from unit_tests.pytest_log import read_log
 from unit_tests.repository import NO_TESTS, Repository, below, run_repository
 
 

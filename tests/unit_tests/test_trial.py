@@ -13,7 +13,7 @@ import pytest
 from unit_tests_support import serve, write_card
 
 from registry import codec
-from registry.nouns import Candidate
+from registry.records import Candidate
 from unit_tests.job import decide
 
 GOOD = "def test_it_answers(api):\n    assert api.get('/version').ok\n"

@@ -14,13 +14,13 @@ import time
 import numpy as np
 import requests
 
-from pipelines.judge import judge
+from pipelines.gate import judge
 from pipelines.workers.jobs import EvaluateJob, Subject
 from registry import codec
 from registry.files import sha256_file
-from registry.nouns import Candidate, Evaluation, Policy, Served, Signature, Sources, utc_now
+from registry.records import Candidate, Evaluation, Policy, Served, Signature, Sources, utc_now
 from serving.job import ServeJob
-from training.spec import Column, DataSpec
+from training.data.spec import Column, DataSpec
 from unit_tests.job import AcceptJob, TrialResult
 
 NOW = utc_now()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import Corrupt
-from training.worker import work
+from training.worker.protocol import work
 
 
 @dataclass(frozen=True)

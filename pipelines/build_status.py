@@ -1,0 +1,144 @@
+"""What a CI server is told of a run: a folder in the workspace of its build.
+
+    <build>/run              a link to the run's folder
+    <build>/run.txt          the run's name: enough for a server that keeps this file to go on in another workspace
+    <build>/name.txt         model, version and metric, one short line
+    <build>/description.txt  the same, the commits, and what the last step said
+    <build>/decided          stands when nothing but the mail is left to do
+    <build>/report/          once the mail is written: what the server keeps and shows
+
+The run itself lies with those of all other builds of the model: a build that is started again finds it there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pipelines import flows
+from pipelines.config.schema import Config
+from pipelines.context import Context
+from pipelines.reuse.dataset_cache import point
+from pipelines.runs import RunFolder
+from registry import candidates, codec
+from registry.errors import ConfigError, PipelineError
+from registry.files import write_whole
+from registry.records import Evaluation
+
+MAX_DESCRIPTION = 500  # characters
+TOLD = ("run", "run.txt", "name.txt", "description.txt", "decided", "report")
+
+
+def check_home(config: Config) -> None:
+    """All jobs of a model share its runs and its registry, so they cannot lie in the workspace of one of them.
+
+    Raises ConfigError. `WORKSPACE` is what Jenkins calls the folder of a job on an agent.
+    """
+    workspace = os.environ.get("WORKSPACE")
+    if workspace and Path(config.home).is_relative_to(Path(workspace).resolve()):
+        raise ConfigError(
+            f"{config.file}: home is {config.home}, in the workspace of one job; the model's other jobs would not see it",
+            hint='write an absolute path that all agents share, e.g. home = "/var/lib/trainyard/'
+            f'{config.model}", or set TRAINYARD_HOME',
+        )
+
+
+class BuildFolder:
+    """The files of one build."""
+
+    def __init__(self, root: Path, runs: Path) -> None:
+        self.root, self._runs = root, runs
+
+    @property
+    def run(self) -> RunFolder:
+        """The run that this build is about; raises ConfigError when `resolve` has not run, or the run is gone."""
+        link = self.root / "run"
+        if not link.is_symlink() and (named := self._named()):
+            point(link, named)
+        if not (link / "run.json").exists():
+            raise ConfigError(
+                f"{link} leads to no run",
+                hint="start the build again from its first stage: the run goes on where it was",
+            )
+        return RunFolder(link.resolve())
+
+    def _named(self) -> Path | None:
+        """The run that `run.txt` names, when that is one of ours."""
+        try:
+            name = (self.root / "run.txt").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        folder = self._runs / name
+        return folder if "/" not in name and (folder / "run.json").exists() else None
+
+    def clear(self) -> None:
+        """Forget the build before."""
+        for name in TOLD:
+            path = self.root / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def start(self, folder: RunFolder) -> None:
+        """Lead to the run's folder."""
+        point(self.root / "run", folder.root)
+        write_whole(self.root / "run.txt", f"{folder.root.name}\n".encode())
+
+    def tell(self, context: Context) -> None:
+        """Write what the server shows, whatever became of the step."""
+        folder = self.run
+        name, lines = _about(context, folder)
+        write_whole(self.root / "name.txt", f"{_plain(name)}\n".encode())
+        text = "\n".join(_plain(each) for each in lines)
+        text = text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
+        write_whole(self.root / "description.txt", f"{text}\n".encode())
+        if flows.settled(folder):
+            write_whole(self.root / "decided", b"")
+
+    def take_report(self) -> None:
+        """Copy the run's report: a server takes real files of its workspace, made during the build."""
+        made, kept = self.run.root / "report", self.root / "report"
+        shutil.rmtree(kept, ignore_errors=True)
+        if made.is_dir():
+            shutil.copytree(made, kept, copy_function=shutil.copyfile)
+
+
+def _about(context: Context, folder: RunFolder) -> tuple[str, list[str]]:
+    run = folder.run
+    version = run.candidate if run.trigger == "tests" else _version(context, folder)
+    metric = context.config.gate.metric
+    found = _evaluation(folder)
+    parts = [run.model, *([str(version)] if version else [])]
+    about = [f"{run.model} version {version}" if version else run.model]
+    if found and metric in found.candidate.values:
+        parts.append(f"{found.candidate.values[metric]:.4g}")
+        about.append(f"{metric} {found.candidate.values[metric]:.4g}")
+        if found.live and metric in found.live.values:
+            about.append(f"live version {run.parent}: {found.live.values[metric]:.4g}")
+    commits = ", ".join(f"{name} {getattr(run.sources, name)[:7]}" for name in ("code", "dataset", "tests"))
+    records = folder.records(flows.FLOWS[run.trigger][:-1])
+    last = [f"{records[-1].step}: {records[-1].note}"] if records else []
+    return " ".join(parts), [", ".join(about), commits, *last, *([f"reason: {run.reason}"] if run.reason else [])]
+
+
+def _version(context: Context, folder: RunFolder) -> int | None:
+    if not folder.record("register"):
+        return None
+    try:
+        return candidates.find_run(context.store, folder.run.model, folder.run.id)
+    except PipelineError:  # damage is told by the step that meets it
+        return None
+
+
+def _evaluation(folder: RunFolder) -> Evaluation | None:
+    path = folder.root / "evaluate" / "result.json"
+    return codec.read(Evaluation, path) if folder.record("evaluate") and path.exists() else None
+
+
+def _plain(text: str) -> str:
+    """One line that stays text, however the server is set to show descriptions."""
+    from pipelines.text.clean import clean
+
+    return clean(text).replace("<", "‹").replace(">", "›")

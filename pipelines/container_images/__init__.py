@@ -1,0 +1,1 @@
+"""The container images that workers and the API run in: found, built, pruned."""

@@ -1,0 +1,93 @@
+"""Where the production API runs: as a process of this machine, or in a container of the Docker engine; or wherever
+Jenkins' promotion job starts it, as one of the two.
+
+Promotion and the commands know only `GoLive`. A release goes live by itself: every worker of the API follows the
+registry. What differs is how the API is started, replaced and asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+from pipelines.config.schema import Config
+from registry.errors import ConfigError
+from serving.job import ServeJob
+
+Image = Literal["train", "serve"]
+"""What an API needs to be installed: everything, or no TensorFlow."""
+GO_LIVE_SECONDS = 120.0
+"""Until every worker has loaded, warmed and swapped; large models take a while."""
+PLACES = {
+    "process": "pipelines.deploy.process:ProcessGoLive",
+    "docker": "pipelines.deploy.container:ContainerGoLive",
+}
+
+
+class GoLive(Protocol):
+    """The production API of one model. All methods raise TryAgain when the engine, where there is one, is away."""
+
+    remedy: str
+    """What gives a running API other settings: an end of a sentence, for people."""
+
+    def start(self, job: ServeJob, image: Image) -> str:
+        """Start the API and wait until it answers, be it that it has no model; its URL. No-op when it runs.
+
+        Raises ConfigError (port in use, no image, it runs on another registry, …), WorkerFailed when it ends, TryAgain
+        when it does not answer in time.
+        """
+
+    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = GO_LIVE_SECONDS) -> None:
+        """Wait until every worker answers with release `number` or a later one, or has withdrawn the model by it.
+
+        The API is started if need be, and replaced when it lacks what `image` has. Raises WorkerFailed with the workers'
+        reasons when one cannot load the release, TryAgain when it takes longer than `seconds`. What answered before goes
+        on in either case.
+        """
+
+    def update(self, job: ServeJob, image: Image) -> None:
+        """Give the running API the settings in `job` and the current image, where that is possible without a stop.
+
+        Raises WorkerFailed or TryAgain; then the API goes on as it was.
+        """
+
+    def stop(self) -> bool:
+        """Stop it: requests in flight are answered, then whatever is left is killed. False: none ran."""
+
+    def running(self) -> str | None:
+        """The URL of the API that runs, or None."""
+
+    def changed(self, job: ServeJob) -> dict[str, str]:
+        """How the API that runs differs from `job`, by setting: {"port": "port 8500, not 9000"}."""
+
+    def version(self) -> dict[str, Any]:
+        """What `GET /version` of the API says; raises TryAgain when it gives no answer."""
+
+    def parts(self) -> list[str]:
+        """What the API consists of, for people: where its log is; which containers there are, and how they are."""
+
+
+def open_golive(config: Config) -> GoLive:
+    """What `[serving] go_live` names; raises ConfigError for an API that only Jenkins starts."""
+    if config.serving.go_live == "jenkins":
+        raise ConfigError(
+            '[serving] go_live = "jenkins": the API runs where Jenkins\' promotion job starts it',
+            hint=f"on that machine `trainyard serve {config.model} --status --here` looks at it; promote and rollback "
+            "start the job, from anywhere",
+        )
+    module, _, name = PLACES[config.serving.go_live].partition(":")
+    return cast("GoLive", getattr(import_module(module), name)(config, api_folder(config)))
+
+
+def in_place(config: Config) -> Config:
+    """The settings with which Jenkins' promotion job, or somebody on its machine, starts and reaches the API."""
+    if config.serving.go_live != "jenkins":
+        return config
+    return replace(config, serving=replace(config.serving, go_live=config.jenkins.go_live))
+
+
+def api_folder(config: Config) -> Path:
+    """Where the API of this model keeps its state and its log."""
+    return Path(config.home) / "serving" / config.model

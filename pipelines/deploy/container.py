@@ -1,0 +1,262 @@
+"""The API as a container: workers that take connections from a listener's socket, so one API can follow another.
+
+The listener holds the published port for as long as there is an API. An API container has no network: its workers take
+the listening socket over a Unix socket once they have their model (serving.server.socket_handoff). So a new container is started beside
+the old one, waited for, and shares its queue of connections; then the old one answers what it has begun, and ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.config.schema import Config
+from pipelines.container_images import catalog
+from pipelines.deploy import GO_LIVE_SECONDS, Image
+from pipelines.deploy.container_names import Boxes, changes, keep, kept, label, let_go, no_port, settings_of, url_of
+from pipelines.docker_engine import open_engine, told
+from registry import releases
+from registry.errors import ConfigError, TryAgain, WorkerFailed
+from registry.stores import open_store
+from serving.job import ServeJob
+from serving.server import lockfile
+from serving.server.control import await_workers
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from docker import DockerClient
+
+RUNS = {"running", "restarting"}
+KILL_AFTER = 10  # seconds beyond what the job gives to requests in flight
+WHAT = "the API's container"
+
+
+class ContainerGoLive:
+    """See GoLive. `folder` holds a lock only: nobody else starts, replaces or stops the API of this home meanwhile."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.remedy = f"`trainyard serve {config.model} --background` applies them, host and port after `--stop` only"
+        self._config, self._folder = config, folder
+
+    def start(self, job: ServeJob, image: Image) -> str:
+        with told(WHAT), self._alone():
+            current, listener = self._settle(), self._listener()
+            if current:
+                self._must_be_ours(job, current)
+                if listener and (url := url_of(listener)) and self._has(current, image):
+                    return url  # whatever images there are by now: the way back must not wait for one
+            wanted = self._image(image)
+            try:
+                url = self._listen(job, wanted)
+                if current is None:
+                    self._bring(job, wanted, image, None, GO_LIVE_SECONDS)
+            except BaseException:
+                if current is None:  # a port that nobody answers would keep clients waiting
+                    self._clear()
+                raise
+            return url
+
+    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = GO_LIVE_SECONDS) -> None:
+        self.start(job, image)
+        with told(WHAT), self._alone():
+            current = self._settle()
+            if current and not self._has(current, image):
+                self._replace(current, job, self._image(image), image, number, seconds)
+        with told(WHAT):
+            await_workers(self.version, number, seconds)
+
+    def update(self, job: ServeJob, image: Image) -> None:
+        with told(WHAT), self._alone():
+            current, wanted = self._settle(), self._image(image)
+            if current is None or label(current, "job") in self._good(job, image, wanted):
+                return
+            last = releases.latest(open_store(self._config.registry.url), self._config.model)
+            number = last.number if last else 0
+            self._replace(current, job, wanted, image, number, GO_LIVE_SECONDS)
+
+    def stop(self) -> bool:
+        with told(WHAT), self._alone():
+            apis = self._boxes.all("api")
+            for each in apis:
+                self._drain(each)
+            self._clear()
+            return any(each.status in RUNS for each in apis)
+
+    def running(self) -> str | None:
+        with told(WHAT):
+            listener = self._listener()
+            return url_of(listener) if listener and self._current() else None
+
+    def changed(self, job: ServeJob) -> dict[str, str]:
+        with told(WHAT):
+            current, listener = self._current(), self._listener()
+            return changes(job, current, listener) if current and listener else {}
+
+    def version(self) -> dict[str, Any]:
+        with told(WHAT):
+            current = self._current()
+            if current is None:
+                raise TryAgain("no API runs")
+            return _ask(current)
+
+    def parts(self) -> list[str]:
+        with told(WHAT):
+            found = [*self._boxes.all("listener"), *self._boxes.all("api")]
+            return [f"container {each.name}: {_state(each)}, `docker logs {each.name}`" for each in found]
+
+    @functools.cached_property
+    def _engine(self) -> DockerClient:
+        return open_engine()
+
+    @functools.cached_property
+    def _boxes(self) -> Boxes:
+        return Boxes(self._config, self._engine)
+
+    def _alone(self) -> Any:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return lockfile.alone(self._folder)
+
+    def _image(self, image: Image) -> str:
+        return catalog.find(self._engine, image, self._config.serving.image)
+
+    def _good(self, job: ServeJob, image: Image, wanted: str) -> set[str]:
+        """Digests of the API that is wanted. The image with everything has what the smaller one has: it may stay."""
+        good = {self._boxes.digest(job, wanted)}
+        if image == "serve" and not self._config.serving.image:
+            larger = catalog.lookup(self._engine, catalog.own_name("train"))
+            good |= {self._boxes.digest(job, larger)} if larger else set()
+        return good
+
+    def _has(self, current: Container, image: Image) -> bool:
+        """Whether it can load what needs `image`."""
+        if image == "serve" or label(current, "kind") == "train":
+            return True
+        return bool(current.attrs["Image"] == self._image(image))
+
+    def _listener(self) -> Container | None:
+        return next((each for each in self._boxes.all("listener") if each.status == "running"), None)
+
+    def _current(self) -> Container | None:
+        """The API that answers."""
+        return next((each for each in reversed(self._boxes.all("api")) if kept(each) and each.status in RUNS), None)
+
+    def _settle(self) -> Container | None:
+        """The API that answers; what a killed promotion has left beside it goes."""
+        current = self._current()
+        for each in self._boxes.all("probe"):
+            each.remove(force=True, v=True)
+        for each in self._boxes.all("api"):
+            if current is None or each.id != current.id:
+                self._drain(each)
+        return current
+
+    def _clear(self) -> None:
+        """Remove all but APIs."""
+        for each in [*self._boxes.all("listener"), *self._boxes.all("probe")]:
+            each.remove(force=True, v=True)
+        self._boxes.forget_door()
+
+    def _must_be_ours(self, job: ServeJob, current: Container) -> None:
+        found = settings_of(current)["registry"]
+        if found != job.registry:
+            raise ConfigError(
+                f"the API that runs in container {current.name} is another one: registry {found}, not {job.registry}",
+                hint=f"`trainyard serve {job.model} --stop` stops it; then run again",
+            )
+
+    def _listen(self, job: ServeJob, image: str) -> str:
+        """The URL of a listener that runs; one is started if need be."""
+        if (listener := self._listener()) and (url := url_of(listener)):
+            return url
+        for each in self._boxes.all("listener"):  # stopped by hand, or not started when its port was taken
+            each.remove(force=True, v=True)
+        listener = self._boxes.create_listener(job, image)
+        try:
+            _start(listener, job)
+            listener.reload()
+            if url := url_of(listener):
+                return url
+            raise WorkerFailed(f"container {listener.name} ended at once: {_last_words(listener)}")
+        except BaseException:
+            listener.remove(force=True, v=True)
+            raise
+
+    def _bring(self, job: ServeJob, wanted: str, image: Image, number: int | None, seconds: float) -> Container:
+        """A new API that serves release `number`; None: that answers, whatever it has to say."""
+        numbers = [int(label(each, "number")) for each in self._boxes.all("api")]
+        new = self._boxes.create_api(job, wanted, image, max(numbers, default=0) + 1)
+        try:
+            _start(new, job)
+            if number is None:
+                await_workers(lambda: _calmed(_ask(new)), 0, seconds)
+            else:
+                await_workers(lambda: _ask(new), number, seconds)
+            keep(new)
+        except BaseException:
+            new.remove(force=True, v=True)
+            raise
+        return new
+
+    def _replace(self, old: Container, job: ServeJob, wanted: str, image: Image, number: int, seconds: float) -> None:
+        self._bring(job, wanted, image, number, seconds)
+        self._drain(old)
+
+    def _drain(self, box: Container) -> None:
+        """What it has begun is answered; then it is gone."""
+        if box.status in RUNS:
+            let_go(box)
+            box.stop(timeout=int(settings_of(box)["timeout_seconds"]) + KILL_AFTER)
+        box.remove(force=True, v=True)
+
+
+def _start(box: Container, job: ServeJob) -> None:
+    from docker import errors
+
+    try:
+        box.start()
+    except errors.APIError as error:
+        if fault := no_port(job, str(error.explanation)):
+            raise fault from None
+        raise
+
+
+def _ask(box: Container) -> dict[str, Any]:
+    """What `GET /version` of just this API says; raises TryAgain without an answer, WorkerFailed when it has ended."""
+    from docker import errors
+
+    try:
+        code, (said, trouble) = box.exec_run(["python", "-P", "-m", "serving.server.health", "/version"], demux=True)
+    except (errors.NotFound, errors.APIError) as error:
+        if error.status_code not in {404, 409}:
+            raise
+        code, said, trouble = 1, b"", str(error.explanation).encode()
+    if code == 0:
+        return dict(json.loads(said))
+    box.reload()
+    if box.status in {"exited", "dead"}:
+        raise WorkerFailed(f"container {box.name} ended: {_last_words(box)}")
+    raise TryAgain(f"container {box.name}: {(trouble or b'').decode(errors='replace').strip()[-300:]}")
+
+
+def _calmed(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, in which a worker that could not load counts as one that has nothing to load.
+
+    Such a one gets connections only while there is no better one.
+    """
+    taking = any(each.get("taking", True) for each in answer["workers"])
+    for each in answer["workers"]:
+        if each["state"] == "failed":
+            each |= {"state": "withdrawn", "taking": taking}
+    return answer
+
+
+def _state(box: Container) -> str:
+    return f"{box.status} ({box.attrs['State']['ExitCode']})" if box.status == "exited" else str(box.status)
+
+
+def _last_words(box: Container) -> str:
+    lines = [line for line in box.logs(tail=20).decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else f"no output, exit code {box.attrs['State']['ExitCode']}"

@@ -1,0 +1,57 @@
+"""How a container comes to see the registry: the folder itself, or a volume where the engine has other files than we."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.config.schema import Config
+from pipelines.docker_engine import labels
+from pipelines.runners.docker.mount_probe import shows
+from pipelines.runners.docker.readable import all_can_read
+from pipelines.runners.docker.transport import Site
+from registry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+VOLUME_AT = "/registry"
+
+
+def registry_mount(engine: DockerClient, config: Config, image: str, user: tuple[int, int]) -> tuple[Any, str]:
+    """The mount, and the registry's URL inside.
+
+    Raises ConfigError when the engine does not see the registry, or `user`, by this machine's numbers, may not read it.
+    """
+    from docker.types import Mount
+
+    if volume := config.serving.registry_volume:
+        return Mount(VOLUME_AT, volume, type="volume", read_only=True, no_copy=True), f"file://{VOLUME_AT}"
+    url = config.registry.url
+    if not url.startswith("file://"):
+        raise ConfigError(
+            f"[registry] url: {url}: an API in a container reads a folder only", hint='go_live = "process"'
+        )
+    folder = Path(url.removeprefix("file://"))
+    folder.mkdir(parents=True, exist_ok=True)
+    marks = labels(model=config.model, home=config.home, role="probe", number=0)
+    if not shows(Site(engine.api, image, user, marks), folder):
+        engine.ping()  # one that is away sees nothing, either, and that is another fault
+        raise ConfigError(
+            f"the Docker engine does not see the registry in {folder}",
+            hint="put it into a volume of the engine that is mounted here, too, and name that in [serving] registry_volume",
+        )
+    _must_be_readable(folder, user)
+    return Mount(str(folder), str(folder), type="bind", read_only=True), url
+
+
+def _must_be_readable(folder: Path, user: tuple[int, int]) -> None:
+    with contextlib.suppress(FileNotFoundError):  # somebody writes just now; the API will tell what it cannot read
+        if not all_can_read([folder], user):
+            who = f"user {user[0]}" if user[0] > 0 else "its user"
+            raise ConfigError(
+                f"the API's container may not read all of the registry in {folder}: it runs as {who}, "
+                f"and the folder has mode {folder.stat().st_mode & 0o7777:04o}",
+                hint=f"chmod -R go+rX {folder}; and a umask of 022 for who writes there, or run as the registry's owner",
+            )

@@ -1,0 +1,47 @@
+"""The API as a process of this machine, in a folder of the home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.config.schema import Config
+from pipelines.deploy import GO_LIVE_SECONDS, Image
+from registry.errors import TryAgain
+from serving.job import ServeJob
+from serving.server import control
+
+
+class ProcessGoLive:
+    """See GoLive. The images do not matter here: what is installed is installed."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.remedy = f"`trainyard serve {config.model} --stop`, then start it again"
+        self._folder = folder
+
+    def start(self, job: ServeJob, image: Image) -> str:
+        del image
+        return control.start(job, self._folder)
+
+    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = GO_LIVE_SECONDS) -> None:
+        control.await_release(self.start(job, image), number, seconds)
+
+    def update(self, job: ServeJob, image: Image) -> None:
+        """Nothing: a process cannot be replaced without a stop."""
+
+    def stop(self) -> bool:
+        return control.stop(self._folder)
+
+    def running(self) -> str | None:
+        return control.running(self._folder)
+
+    def changed(self, job: ServeJob) -> dict[str, str]:
+        return control.changed(job, self._folder)
+
+    def version(self) -> dict[str, Any]:
+        if url := self.running():
+            return control.version(url)
+        raise TryAgain("no API runs")
+
+    def parts(self) -> list[str]:
+        return [f"log: {self._folder / 'api.log'}"]

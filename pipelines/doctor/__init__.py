@@ -1,0 +1,1 @@
+"""What `trainyard doctor` checks, one function per question."""

@@ -1,0 +1,1 @@
+"""The mail about a run: composed, kept in the outbox, sent over SMTP."""

@@ -1,0 +1,1 @@
+"""The three git repositories, and the local copies they are read from."""

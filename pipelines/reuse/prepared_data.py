@@ -1,0 +1,129 @@
+"""The files of a dataset commit and its prepared splits: made once, then shared by all runs about that commit.
+
+What is shared is found by all that went into it: the commit, the job, the code that prepares it and the packages or the
+image in which that ran. So a push to the code repository reads no picture again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipelines.context import Context
+from pipelines.flows import decided
+from pipelines.repositories.git_cache import AS_COMMITTED
+from pipelines.reuse.dataset_cache import Shelf, as_made, point
+from pipelines.runs import RunFolder
+from registry.errors import PipelineError
+
+ROOMS = ("training", "registry")  # whose code makes the splits
+EVERY_ROOM = (*ROOMS, "pipelines", "retraining", "serving", "unit_tests")
+
+
+def check_out(context: Context, folder: RunFolder) -> None:
+    """Write, or find, the dataset's files as `sources/dataset`; raises as `Cache.bring` does."""
+    url, commit, target = context.url("dataset"), folder.run.sources.dataset, folder.sources / "dataset"
+    shelf = _shelf(context, "files")
+    if not as_made(target):
+        target.unlink()
+    if target.is_dir():
+        return
+    if shelf.serves(folder.root):
+        key = _digest(commit, *AS_COMMITTED)
+        content = shelf.find(key, folder.root) or shelf.put(
+            key, folder.root, lambda into: context.git.bring(url, commit, "dataset", into / "files")
+        )
+        point(target, content / "files")
+    else:
+        context.git.bring(url, commit, "dataset", target)
+
+
+def find(context: Context, folder: RunFolder, job: str, key: str) -> bool:
+    """Whether the outputs and the result of `job` are kept under `key`; then they stand in its folder as if just made."""
+    shelf = _shelf(context, job)
+    content = shelf.find(key, folder.root) if shelf.serves(folder.root) else None
+    if content:
+        _lay_out(content, folder.job(job))
+        return True
+    for each in folder.job(job).glob("outputs/*"):
+        if each.is_symlink():  # to what is gone or was altered: who makes it anew must not write there
+            each.unlink()
+    return False
+
+
+def keep(context: Context, folder: RunFolder, job: str, key: str) -> None:
+    """Keep the outputs and the result of `job` for other runs. They still stand in its folder, as links."""
+    shelf, made = _shelf(context, job), folder.job(job)
+    if not shelf.serves(folder.root):
+        return
+
+    def move(into: Path) -> None:
+        (made / "result.json").rename(into / "result.json")  # first: from now on the job is not done
+        (made / "outputs").rename(into / "outputs")
+
+    _lay_out(shelf.put(key, folder.root, move), made)
+
+
+def key_of(context: Context, folder: RunFolder, job: str) -> str:
+    """A digest of what decides the outputs of `job`, which has its `job.json`."""
+    description = (folder.job(job) / "job.json").read_text(encoding="utf-8")
+    return _digest(folder.run.sources.dataset, *AS_COMMITTED, job, description, *tools(context))
+
+
+def tools(context: Context, rooms: Sequence[str] = ROOMS) -> list[str]:
+    """With what workers work: the runner, the code of these rooms, and the image, or Python and the packages."""
+    image = context.runner.image(None, context.tell)
+    return [context.runner.name, _code(rooms), *([image] if image else _packages())]
+
+
+def _lay_out(content: Path, made: Path) -> None:
+    outputs = made / "outputs"
+    outputs.mkdir(exist_ok=True)
+    for each in (content / "outputs").iterdir():
+        if each.is_dir():
+            point(outputs / each.name, each)
+        else:
+            (outputs / each.name).unlink(missing_ok=True)
+            shutil.copyfile(each, outputs / each.name, follow_symlinks=False)
+    shutil.copyfile(content / "result.json", made / ".result.json")
+    (made / ".result.json").rename(made / "result.json")  # last: now the job is done
+
+
+def _shelf(context: Context, name: str) -> Shelf:
+    return Shelf(context.home.absolute() / "datasets" / name, _over)
+
+
+def _over(root: Path) -> bool:
+    try:
+        return decided(RunFolder(root)) is not None
+    except PipelineError:  # its records are damaged: it cannot go on
+        return True
+
+
+def _code(rooms: Sequence[str]) -> str:
+    """The code, byte by byte: who changes it need not remember a version number."""
+    digest = hashlib.sha256()
+    for room in rooms:
+        for folder, folders, files in os.walk(Path(__file__).parents[1] / room):
+            folders.sort()  # the order in which os.walk goes on
+            for name in sorted(each for each in files if each.endswith(".py")):
+                digest.update(f"{name}\0".encode() + Path(folder, name).read_bytes())
+    return digest.hexdigest()
+
+
+def _packages() -> list[str]:
+    """Python, and what is installed beside NumPy, with versions, by one look into that folder."""
+    numpy = find_spec("numpy")
+    assert numpy
+    assert numpy.origin
+    installed = os.listdir(Path(numpy.origin).parents[1])
+    return [sys.version, *sorted(each for each in installed if each.endswith("-info"))]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

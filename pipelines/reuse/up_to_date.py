@@ -1,0 +1,81 @@
+"""Whether a run can find out anything that an earlier one has not: the same files, the same settings, the same question."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+
+from pipelines import flows
+from pipelines.context import Context
+from pipelines.runs import RunFolder, StepRecord
+from registry import candidates
+from registry.errors import PipelineError
+from registry.records import Run
+
+
+def fingerprint(contents: Mapping[str, str]) -> str:
+    """One digest for all that went in: the files of the three repositories, as `git_cache.Cache.content` has them, and
+    what the pipeline is made of."""
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+
+
+def known_already(context: Context, folder: RunFolder, files: str) -> str:
+    """Where the answer of this run is known from; empty when it is not, when the run is forced, or has gone on already.
+
+    Another run of these very files and settings has it when it has ended with a yes that nobody has overruled, and
+
+    * was started by the same trigger with the same release live (and, for tests, the same candidate): the same question,
+    * or, for code and data, made the release that is live now: there is nothing better to make of these files.
+
+    A question that was once answered with no is always asked again: who pushes wants to see the no, or to try again.
+    """
+    run, said = folder.run, ""
+    if run.forced or folder.records(flows.FLOWS[run.trigger][2:-1]):
+        return ""
+    for other, record in _ended(context, folder, files):
+        asked = other.run
+        if (asked.model, asked.config) != (run.model, run.config):
+            continue
+        same = (asked.trigger, asked.parent) == (run.trigger, run.parent)
+        same &= run.trigger != "tests" or asked.candidate == run.candidate
+        if same and record.outcome == "no":
+            return ""
+        live = run.trigger != "tests" and run.parent and run.parent == _made(context, asked.id)
+        if not (same or live) or record.outcome != "done" or _overruled(context, asked):
+            continue
+        said = f"version {run.parent}, which is live, was made of the same files"
+        if same:
+            said = f"run {asked.id} was about the same files: {record.note}"
+    return said
+
+
+def _ended(context: Context, folder: RunFolder, files: str) -> Iterator[tuple[RunFolder, StepRecord]]:
+    """Other runs of the same files that found an answer of their own, with the record that says it."""
+    for path in sorted(context.config.runs.glob("*/fetched.json")):
+        other = RunFolder(path.parent)
+        try:
+            if other.root == folder.root or files.encode() not in path.read_bytes():
+                continue
+            record = flows.decided(other)
+        except (PipelineError, OSError):  # removed just now, or damaged: then it is no answer
+            continue
+        if record and record.step != "fetch":
+            yield other, record
+
+
+def _overruled(context: Context, asked: Run) -> bool:
+    """Whether a version that the run accepted was refused since (for tests: tried since), or that cannot be seen."""
+    versions = {asked.candidate, asked.parent} - {None} if asked.trigger == "tests" else {_made(context, asked.id)}
+    for version in versions:
+        try:
+            tried = candidates.acceptances(context.store, asked.model, version) if version else []
+        except PipelineError:
+            return True
+        if not tried or not tried[-1].accepted or (asked.trigger == "tests" and tried[-1].run != asked.id):
+            return True
+    return False
+
+
+def _made(context: Context, run: str) -> int | None:
+    return candidates.find_run(context.store, context.config.model, run)

@@ -1,0 +1,137 @@
+"""How a worker ended, and what to tell the person who waits. For every runner."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.runners import Job
+from pipelines.runners.supervisor.output import OURS, WorkerLog
+from registry.errors import ROOM, PipelineError, TryAgain, WorkerFailed
+from training.worker.protocol import load_failure
+
+Why = Literal["exited", "timeout", "memory", "disk", "stopped", "lost"]
+OUT_OF_MEMORY = re.compile(
+    r"MemoryError|bad_alloc|Cannot allocate memory|OOM when allocating|ResourceExhausted|RESOURCE_EXHAUSTED"
+    r"|Unable to allocate|out of memory|failed to allocate memory"
+)
+TOO_LARGE = re.compile(r"File too large|errno = 27\b")  # EFBIG
+DISK_FULL = re.compile(r"No space left on device|errno = 28\b|Disk quota exceeded")
+MORE_DISK = "raise [runner] disk_mb, or let the code write less"
+MORE_MEMORY = "raise [runner] memory_mb, or lower [training] batch_size"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a worker ended, in the guard's words."""
+
+    why: Why
+    status: int | None = None
+    """As from `os.waitpid`."""
+    peak_mb: int = 0
+    """Resident memory of the largest process."""
+    left: tuple[str, ...] = ()
+    """Processes that could not be killed."""
+    fault: PipelineError | None = None
+    """What a runner knows of an end that the guard did not report."""
+
+    @property
+    def code(self) -> int | None:
+        """The exit code; minus the number of the signal that killed it; None when that is not known."""
+        return None if self.status is None else os.waitstatus_to_exitcode(self.status)
+
+    @property
+    def well(self) -> bool:
+        """It ended by itself, with code 0."""
+        return self.why == "exited" and self.code == 0 and not self.left
+
+    @property
+    def words(self) -> str:
+        """For messages and the log."""
+        if self.why != "exited" or self.code is None:
+            words = {"timeout": "was out of time", "memory": "was out of memory", "disk": "wrote too much"}
+            return words.get(self.why, "was stopped")
+        if self.code < 0:
+            return f"was killed by {_signal_name(-self.code)}"
+        return f"ended with exit code {self.code}"
+
+    @property
+    def hint(self) -> str:
+        """What is known about some ways to end."""
+        if self.code == -signal.SIGKILL:
+            return "most often the machine ran out of memory: see `dmesg`, and " + MORE_MEMORY
+        return ""
+
+
+def explain(job: Job, ending: Ending, log: WorkerLog) -> PipelineError:
+    """Why there is no result, or no server: what the guard says, the worker's own `error.json`, its last words."""
+    return ending.fault or _ended_by_us(job, ending, log) or _ended_itself(job, ending, log)
+
+
+def _ended_by_us(job: Job, ending: Ending, log: WorkerLog) -> PipelineError | None:
+    limits, name, hint = job.limits, f"worker {job.name}", f"see {log.path}"
+    if ending.left:
+        left = " ".join(ending.left)
+        return WorkerFailed(f"{name}: processes {left} could not be killed", hint=f"look at them: ps -fp {left}")
+    if ending.why == "timeout":
+        hint = f"raise [runner] timeout_minutes (for tests [acceptance] timeout_seconds), or {hint}"
+        return WorkerFailed(f"{name} ran longer than {_span(limits.seconds)} and was killed", hint=hint)
+    if ending.why == "memory":
+        return WorkerFailed(f"{name} ran out of memory, all processes together: {_memory(job)}", hint=MORE_MEMORY)
+    if ending.why == "disk" or ending.code == -signal.SIGXFSZ:
+        return WorkerFailed(f"{name} wrote more than {limits.disk_mb} MiB and was killed", hint=MORE_DISK)
+    if ending.why == "stopped":
+        return TryAgain(f"{name} was stopped from outside", hint="somebody ended it, or the machine shuts down")
+    if ending.why == "lost":
+        return WorkerFailed(f"{name} was killed together with its guard", hint=f"out of memory? {hint}")
+    return None
+
+
+def _ended_itself(job: Job, ending: Ending, log: WorkerLog) -> PipelineError:
+    name, memory, most = f"worker {job.name}", _memory(job), job.limits.disk_mb
+    if failure := load_failure(log.path.parent):
+        if isinstance(failure, WorkerFailed) and OUT_OF_MEMORY.search(str(failure)):
+            return WorkerFailed(f"{failure}: {memory}", hint=failure.hint or MORE_MEMORY)
+        if isinstance(failure, WorkerFailed) and DISK_FULL.search(str(failure)):
+            return TryAgain(f"{failure}: the disk of {log.path.parent} is full", hint=ROOM)
+        return failure
+    said = _last_words(log)
+    if ending.code:
+        if words := _line(OUT_OF_MEMORY, said):
+            return WorkerFailed(f"{name} ran out of memory: {memory}; it said: {words:.200}", hint=MORE_MEMORY)
+        if most and (words := _line(TOO_LARGE, said)):
+            return WorkerFailed(f"{name} wrote more than {most} MiB to one file: {words:.200}", hint=MORE_DISK)
+        if words := _line(DISK_FULL, said):
+            return TryAgain(f"{name}: the disk of {log.path.parent} is full: {words:.200}", hint=ROOM)
+    how = "ended by itself, without a result" if ending.well else ending.words
+    words = f": {said[-1]:.200}" if said else ", without a word"
+    return WorkerFailed(f"{name} {how}{words}", hint=ending.hint or f"see {log.path}")
+
+
+def _line(pattern: re.Pattern[str], said: list[str]) -> str:
+    return next(filter(pattern.search, reversed(said)), "")
+
+
+def _memory(job: Job) -> str:
+    return f"the limit is {job.limits.memory_mb} MiB" if job.limits.memory_mb else "there is no limit but the machine"
+
+
+def _last_words(log: WorkerLog) -> list[str]:
+    """The worker's last lines, without the stack that Python prints after a crash in C."""
+    said = [line.strip() for line in log.last if line.strip() and not line.startswith(OURS)]
+    crash = next((i for i, line in enumerate(said) if line.startswith("Fatal Python error")), len(said))
+    return said[: crash + (crash == 0)]
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:g} min"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"{signal.Signals(number).name} ({signal.strsignal(number)})"
+    except ValueError:
+        return f"signal {number}"

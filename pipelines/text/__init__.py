@@ -1,0 +1,1 @@
+"""Text that people read: cleaned, marked up, with metrics in words."""

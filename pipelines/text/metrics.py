@@ -1,0 +1,126 @@
+"""Measurements as a person reads them: what was measured, against what is live, and whether chance explains it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime
+
+from pipelines.text.markup import Block, Paragraph, Table
+from registry.records import DIRECTION, Comparison, Evaluation, Metrics
+
+MAX_CLASSES = 20
+NAMES = {
+    "accuracy": "accuracy (share of right answers)",
+    "macro_f1": "macro F1 (every class counts alike)",
+    "loss": "loss",
+    "brier": "Brier score (error of the probabilities)",
+    "ece": "calibration error",
+    "mae": "mean absolute error",
+    "rmse": "root mean square error",
+    "r2": "R2 (share of the variation explained)",
+}
+
+
+def short(evaluation: Evaluation, metric: str) -> str:
+    """`accuracy 0.981 (live 0.972)`."""
+    said = f"{metric} {number(evaluation.candidate.values.get(metric, math.nan))}"
+    if evaluation.live and metric in evaluation.live.values:
+        said += f" (live {number(evaluation.live.values[metric])})"
+    return said
+
+
+def in_words(evaluation: Evaluation, metric: str, candidate: str, live: str) -> str:
+    """One or two sentences: the metric, the live release's, and how sure the difference is."""
+    new, old = evaluation.candidate, evaluation.live
+    value = new.values.get(metric, math.nan)
+    on = f"On {new.samples:,} samples that it had never seen, {candidate}"
+    if metric == "accuracy" and math.isfinite(value):
+        said = f"{on} gives the right answer for {value * 100:.1f} %"
+        if old and math.isfinite(old.values.get(metric, math.nan)):
+            said += f"; {live}, which is live now, for {old.values[metric] * 100:.1f} % of the same samples"
+    else:
+        said = f"{on} has {_name(metric)} {number(value)}"
+        if old and metric in old.values:
+            said += f"; {live}, which is live now, has {number(old.values[metric])} on the same samples"
+    if evaluation.comparison:
+        return f"{said}. {_difference(evaluation.comparison)}"
+    return f"{said}. {_sentence(evaluation.live_note)}".strip()
+
+
+def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> Iterator[Block]:
+    """All measurements against the live release's, the gate's metric first, and the classes, the weakest first."""
+    new, old = evaluation.candidate, evaluation.live
+    names = sorted(new.values, key=lambda name: (name != metric, name not in NAMES))
+    if old:
+        rows = tuple((_name(each), number(new.values[each]), number(old.values.get(each, math.nan))) for each in names)
+        yield Table(("on samples kept aside (holdout)", candidate, f"live {live}"), rows, numbers=True)
+    else:
+        alone = tuple((_name(each), number(new.values[each])) for each in names)
+        yield Table(("on samples kept aside (holdout)", candidate), alone, numbers=True)
+        if evaluation.live_note:
+            yield Paragraph(_sentence(evaluation.live_note))
+    if new.classes:
+        yield from _classes(new)
+
+
+def _classes(metrics: Metrics) -> Iterator[Block]:
+    weakest = sorted(metrics.classes.items(), key=lambda item: (not math.isnan(item[1].f1), item[1].f1))
+    rows = tuple(
+        (name, number(each.recall), number(each.precision), number(each.f1), f"{each.support:,}")
+        for name, each in weakest[:MAX_CLASSES]
+    )
+    yield Table(("class, weakest first", "found", "right when said", "F1", "samples"), rows, numbers=True)
+    if len(weakest) > MAX_CLASSES:
+        yield Paragraph(f"... and {len(weakest) - MAX_CLASSES} more classes, all better than these")
+
+
+def _difference(comparison: Comparison) -> str:
+    low, high, size = comparison.low, comparison.high, comparison.difference
+    if not all(map(math.isfinite, (low, high, size))):
+        return "How sure the difference is could not be computed."
+    between = f"between {low:+.3g} and {high:+.3g} with 95 % confidence"
+    if low > 0:
+        return f"That is better by {size:.3g}, and more than chance explains ({between})."
+    if high < 0:
+        return f"That is worse by {-size:.3g}, and more than chance explains ({between})."
+    looks = "better" if size > 0 else "worse" if size < 0 else "neither better nor worse"
+    by = f" by {abs(size):.3g}, but that" if size else "; any difference"
+    return f"That looks {looks}{by} may well be chance ({between}; positive is better)."
+
+
+def number(value: float) -> str:
+    """Three decimals for shares, three or more significant digits else."""
+    if not math.isfinite(value):
+        return "n/a"
+    if abs(value) <= 1:
+        return f"{value:.3f}" if abs(value) >= 0.0005 or value == 0 else f"{value:.1e}"
+    return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def moment(iso: str) -> str:
+    """`2026-11-28T01:03:00Z` as `28 November 2026, 01:03 UTC`."""
+    at = datetime.fromisoformat(iso)
+    return f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
+def _name(metric: str) -> str:
+    less = ", less is better" if DIRECTION.get(metric, 1) < 0 else ""
+    name = NAMES.get(metric, metric)
+    return f"{name[:-1]}{less})" if less and name.endswith(")") else f"{name}{' (less is better)' if less else ''}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else ""

@@ -1,0 +1,50 @@
+"""Whether a model and a holdout go together: its inputs are the dataset's by name, its answer one row per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.records import Signature, TensorSpec
+from serving.engines.base import spec_text
+
+Array = NDArray[Any]
+
+
+class Mismatch(ValueError):
+    """The model and the data do not go together; the message says where."""
+
+
+def check_inputs(signature: Signature, x: Mapping[str, Array]) -> None:
+    """Raise Mismatch unless there is an array for each input, of its shape and kind (numbers or strings)."""
+    names = [each.name for each in signature.inputs]
+    if set(names) != set(x):
+        raise Mismatch(f"it takes {', '.join(names)}; the data have {', '.join(x)}")
+    for spec in signature.inputs:
+        found = _spec(spec.name, x[spec.name])
+        same = len(spec.shape) == len(found.shape) and all(
+            want is None or want == have for want, have in zip(spec.shape[1:], found.shape[1:], strict=True)
+        )
+        if not same or (spec.dtype == "string") != (found.dtype == "string"):
+            raise Mismatch(f"its input {spec.name} is {spec_text(spec)}; the data are {spec_text(found)}")
+
+
+def probabilities(output: Array, classes: int) -> Array:
+    """`output` when it has shape (rows, classes), else Mismatch."""
+    if output.ndim != 2 or output.shape[1] != classes:
+        raise Mismatch(f"it answers with shape {list(output.shape)} for {classes} classes")
+    return output
+
+
+def numbers(output: Array) -> Array:
+    """Shape (rows,), float64, from (rows, 1), else Mismatch."""
+    if output.ndim != 2 or output.shape[1] != 1:
+        raise Mismatch(f"it answers with shape {list(output.shape)} where one number is to be predicted")
+    return output[:, 0].astype(np.float64)
+
+
+def _spec(name: str, array: Array) -> TensorSpec:
+    return TensorSpec(name, (None, *array.shape[1:]), "string" if array.dtype.kind in "USO" else array.dtype.name)

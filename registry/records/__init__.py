@@ -1,0 +1,37 @@
+"""What the steps share: frozen dataclasses, each one JSON file in a run folder or in the registry; see `registry.codec`."""
+
+from registry.records.data import Signature, Task, TensorSpec
+from registry.records.evaluation import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics, Policy, Verdict
+from registry.records.release import Approval, Release
+from registry.records.run import Run, Sources, Trigger, utc_now
+from registry.records.training import Served, TrainJob, TrainResult
+from registry.records.version import Acceptance, Candidate, Claim, LoadReport, Outcome, TestCase, TestReport
+
+__all__ = [
+    "DIRECTION",
+    "Acceptance",
+    "Approval",
+    "Candidate",
+    "Claim",
+    "ClassMetrics",
+    "Comparison",
+    "Evaluation",
+    "LoadReport",
+    "Metrics",
+    "Outcome",
+    "Policy",
+    "Release",
+    "Run",
+    "Served",
+    "Signature",
+    "Sources",
+    "Task",
+    "TensorSpec",
+    "TestCase",
+    "TestReport",
+    "TrainJob",
+    "TrainResult",
+    "Trigger",
+    "Verdict",
+    "utc_now",
+]

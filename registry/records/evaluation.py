@@ -1,0 +1,83 @@
+"""What was measured on the holdout, and the gate's verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from registry.records.data import Task
+
+DIRECTION = {"accuracy": 1, "macro_f1": 1, "r2": 1, "loss": -1, "brier": -1, "ece": -1, "mae": -1, "rmse": -1}
+"""The metrics that a policy may name: 1 when more is better, -1 when less is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When a candidate is good enough."""
+
+    metric: str = "accuracy"
+    threshold: float = 0.9
+    class_floor: float | None = None
+    """The smallest recall of any class."""
+    min_samples: int = 30
+    max_drop: float = 0.01
+    """How much worse than the live release, on the same holdout, in units of the metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMetrics:
+    """One class on the holdout."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Measured with the very file that is served, on the holdout, which training never saw."""
+
+    task: Task
+    samples: int
+    values: dict[str, float]
+    """classification: accuracy, loss (log loss, nats), macro_f1, brier, ece; regression: mae, rmse, r2, loss (MSE)."""
+    classes: dict[str, ClassMetrics] = field(default_factory=dict)
+    confusion: tuple[tuple[int, ...], ...] = ()
+    """Rows: truth, columns: prediction, both in the order of the signature's classes."""
+    calibration: tuple[tuple[float, float, int], ...] = ()
+    """Bins of (mean confidence, accuracy, samples)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The candidate minus the live release on the same holdout samples; positive is better.
+
+    `low` and `high` are the ends of the paired 95 % confidence interval of `difference`.
+    """
+
+    live_version: int
+    metric: str
+    difference: float
+    low: float
+    high: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What `evaluate` found out: the candidate, the live release on the same holdout, and the difference."""
+
+    candidate: Metrics
+    live: Metrics | None = None
+    comparison: Comparison | None = None
+    live_note: str = ""
+    """Why the live release was not measured, when there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Yes, or every reason for no, with the policy that was applied."""
+
+    accepted: bool
+    reasons: tuple[str, ...]
+    policy: Policy

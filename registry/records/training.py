@@ -1,0 +1,62 @@
+"""What goes into a training worker, and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from registry.records.data import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Which file answers requests, through which engine, and why this one."""
+
+    engine: Literal["litert", "saved_model"]
+    path: str
+    """`model.tflite` or `saved_model`, relative to the version's folder."""
+    reason: str
+    batches: tuple[int, ...] = ()
+    """Batch sizes with a signature of their own (`batch_1`, `batch_8`); empty: any batch size."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """What goes into a training worker. Its folder holds `inputs/code`, `inputs/train`, `inputs/validation`
+    and, for retraining, `inputs/model` (a registered version's files)."""
+
+    model: str
+    seed: int
+    epochs: int
+    batch_size: int
+    max_attempts: int
+    patience: int
+    metric: str
+    """The gate's metric, measured on the validation split."""
+    threshold: float
+    command: tuple[str, ...] = ()
+    """A team's own script instead of `model.py`."""
+    parity_command: tuple[str, ...] = ()
+    """Checks the converted file in a process without TensorFlow; see `training.model.export`."""
+    retrain_epochs: int = 0
+    learning_rate: float = 0.0
+    """For fine-tuning; 0: a tenth of the rate that the model was compiled with."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What comes out of a training worker: files under `outputs/`, each with its SHA-256."""
+
+    files: dict[str, str]
+    signature: Signature
+    served: Served
+    how: Literal["trained", "fine-tuned", "command"]
+    note: str
+    """Why it was done this way, for the mail and the card."""
+    attempt: int
+    epochs: int
+    seed: int
+    validation: dict[str, float]
+    reached: bool
+    """Whether the threshold was reached on the validation split."""
+    packages: dict[str, str]

@@ -1,0 +1,106 @@
+"""A numbered version: its manifest, and the acceptance tests it went through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from registry.records.data import Signature
+from registry.records.evaluation import Evaluation, Verdict
+from registry.records.run import Sources
+from registry.records.training import Served
+
+Outcome = Literal["passed", "failed", "error", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The card of one version. A version exists when its card does."""
+
+    model: str
+    version: int
+    run: str
+    sources: Sources
+    created_at: str
+    how: str
+    note: str
+    seed: int
+    parent: int | None
+    image: str | None
+    """Digest of the worker image; null when the worker was a plain process."""
+    packages: dict[str, str]
+    files: dict[str, str]
+    """Name → SHA-256 of every file of the version but the card."""
+    signature: Signature
+    served: Served
+    evaluation: Evaluation
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class TestCase:
+    """One check or one pytest test."""
+
+    __test__ = False  # not a pytest class
+    name: str
+    outcome: Outcome
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TestReport:
+    """All cases of one suite."""
+
+    __test__ = False
+    suite: str
+    cases: tuple[TestCase, ...]
+
+    @property
+    def failed(self) -> tuple[TestCase, ...]:
+        """The cases that did not pass; a skipped case is not among them."""
+        return tuple(case for case in self.cases if case.outcome in {"failed", "error"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """A short load test of the API. Latencies in milliseconds."""
+
+    requests: int
+    failures: int
+    seconds: float
+    per_second: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which run has a version's number, or wants it. No other run gets it."""
+
+    model: str
+    version: int
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Which tests commit tried a version, in which engine, with which result; append-only per version."""
+
+    model: str
+    version: int
+    number: int
+    card: str
+    """SHA-256 of the card that was tried."""
+    tests: str
+    run: str
+    engine: str
+    """The runner: `process` or `docker`."""
+    accepted: bool
+    reasons: tuple[str, ...]
+    reports: tuple[TestReport, ...]
+    load: LoadReport | None
+    at: str
+    previous: str
+    """SHA-256 of the record before this one; of the card for the first."""

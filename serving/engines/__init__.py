@@ -1,0 +1,1 @@
+"""What runs a model: LiteRT, or a SavedModel in TensorFlow."""

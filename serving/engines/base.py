@@ -1,0 +1,141 @@
+"""How a served file is run: one table of engines, each imported only when a model asks for it.
+
+An engine is a callable from named numpy arrays to named numpy arrays. It is strict, because the machinery below is not:
+LiteRT accepts a 27x27 picture for a 28x28 net and answers something. Shapes and dtypes are therefore checked here,
+before anything runs. Engines may be called from several threads at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.errors import ConfigError
+from registry.records import Served, Signature, TensorSpec
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+ENGINES = {"litert": "serving.engines.litert:LiteRT", "saved_model": "serving.engines.saved_model:SavedModel"}
+CHUNK = 32
+"""Rows per call into the engine. More gain nothing on a CPU, and memory grows with them."""
+
+
+class BadInput(ValueError):
+    """The inputs do not fit the signature; the message names the input."""
+
+
+class EngineError(RuntimeError):
+    """The engine stopped on inputs that fit the signature: a value it cannot take, or a file that cannot run."""
+
+
+class Engine(Protocol):
+    """A loaded model. Safe to call from several threads."""
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        """Outputs by name for inputs by name, as the signature has them: exact dtypes, first axis = sample (1 or more).
+
+        Strings are arrays of kind `U`, `S` or object. Raises BadInput before, EngineError while running, and
+        MemoryError when there is not enough of it now.
+        """
+
+
+def load_engine(folder: Path, signature: Signature, served: Served, threads: int = 1) -> Engine:
+    """Load the served file of the version in `folder` for use by up to `threads` threads at once.
+
+    Raises Corrupt when the file is missing, is no such model, or has other names than `signature` says.
+    """
+    if served.engine not in ENGINES:
+        raise ConfigError(f"engine {served.engine!r} is not known", hint=f"known engines: {', '.join(ENGINES)}")
+    module, _, name = ENGINES[served.engine].partition(":")
+    return cast("Engine", getattr(import_module(module), name)(folder, signature, served, threads))
+
+
+def cast_inputs(signature: Signature, arrays: Arrays) -> dict[str, Array]:
+    """The arrays of a prepared split in the dtypes of the served model, e.g. uint8 pictures as float32.
+
+    Only for data that is known to be good: values are converted, not checked.
+    """
+    return {
+        each.name: arrays[each.name] if each.dtype == "string" else np.asarray(arrays[each.name], dtype=each.dtype)
+        for each in signature.inputs
+    }
+
+
+def check_inputs(signature: Signature, inputs: Arrays) -> int:
+    """The number of rows in `inputs`; raises BadInput naming what does not fit the signature."""
+    if inputs.keys() != {each.name for each in signature.inputs}:
+        wanted = ", ".join(each.name for each in signature.inputs)
+        raise BadInput(f"the inputs are {', '.join(inputs) or 'none'}; the model takes {wanted}")
+    rows = -1
+    for spec in signature.inputs:
+        array = inputs[spec.name]
+        if not fits(spec, array):
+            raise BadInput(f"{spec.name}: {array.dtype.name} {shape_text(array.shape)} is not {spec_text(spec)}")
+        if rows not in {-1, len(array)}:
+            raise BadInput(f"{spec.name}: {len(array)} rows, other inputs have {rows}")
+        rows = len(array)
+    if rows < 1:
+        raise BadInput("there are no rows")
+    return rows
+
+
+def fits(spec: TensorSpec, array: Array) -> bool:
+    """Whether dtype, rank and every fixed dimension of `array` are exactly those of `spec`."""
+    return (
+        (array.dtype.kind in "USO" if spec.dtype == "string" else array.dtype == spec.dtype)
+        and array.ndim == len(spec.shape)
+        and all(want is None or want == have for want, have in zip(spec.shape, array.shape, strict=True))
+    )
+
+
+def check_outputs(signature: Signature, outputs: Arrays, rows: int) -> None:
+    """Raise EngineError unless there is one row for each row of the inputs."""
+    for spec in signature.outputs:
+        if outputs[spec.name].shape[:1] != (rows,):
+            shape = shape_text(outputs[spec.name].shape)
+            raise EngineError(f"output {spec.name} has shape {shape} for {rows} rows")
+
+
+def chunks(rows: int, sizes: tuple[int, ...] = ()) -> Iterator[tuple[int, int, int]]:
+    """How `rows` are cut for the engine: (start, stop, batch), where batch > stop - start asks for padding.
+
+    Without `sizes` any batch up to CHUNK will do; else the largest size is used as long as it is full, and the rest
+    goes into the smallest size that holds it.
+    """
+    start = 0
+    while start < rows:
+        left = rows - start
+        batch = min((size for size in sizes if size >= left), default=max(sizes)) if sizes else min(left, CHUNK)
+        yield start, min(start + batch, rows), batch
+        start += batch
+
+
+def cut(inputs: Arrays, start: int, stop: int, batch: int) -> dict[str, Array]:
+    """Rows start to stop of each input, the last row repeated up to `batch`: a real row is always a valid one."""
+    rows = stop - start
+    if rows == batch:
+        return {name: array[start:stop] for name, array in inputs.items()}
+    index = np.minimum(np.arange(start, start + batch), stop - 1)
+    return {name: array[index] for name, array in inputs.items()}
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shape_text(shape: tuple[int | None, ...]) -> str:
+    """`28x28x1`; `?` for any."""
+    return "x".join("?" if each is None else str(each) for each in shape) or "scalar"
+
+
+def spec_text(spec: TensorSpec) -> str:
+    """`float32 ?x28x28x1`."""
+    return f"{spec.dtype} {shape_text(spec.shape)}"

@@ -1,0 +1,1 @@
+"""How clients speak to a model: bodies read into inputs, outputs written as predictions."""

@@ -1,0 +1,105 @@
+"""From the outputs of the model to what the client reads, one entry per instance.
+
+* classes as a probability distribution: `{"class": "7", "probability": 0.98, "probabilities": {"0": …}}`
+* one number and two classes: it is the probability of the second class, and the same is answered
+* classes, but no distribution (logits, several labels at once): `{"class": "7", "scores": {"0": …}}`
+* regression: `{"value": 3.2}`, or `{"values": [...]}` when one sample has several numbers
+* several outputs: each of the above under the output's name
+
+Whether outputs are a distribution is decided once per model, on the rows that warm it up, so that all answers of a
+release look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from registry.records import Signature
+from serving.engines.base import Array, Arrays
+
+TOLERANCE = 1e-2
+"""How far the sum of probabilities may be from 1: 16-bit models are coarse."""
+Write = Callable[[Array], list[dict[str, Any]]]
+
+
+class Answers:
+    """Writes predictions for one signature; `warm` are the model's outputs for rows that are known to be good."""
+
+    def __init__(self, signature: Signature, warm: Arrays) -> None:
+        self._writers = {each.name: _writer(signature.classes, warm[each.name]) for each in signature.outputs}
+        self._only = signature.outputs[0].name if len(signature.outputs) == 1 else ""
+
+    def write(self, outputs: Arrays) -> list[dict[str, Any]]:
+        """One entry per row; numbers stay NumPy's, which orjson writes as short as their dtype allows."""
+        if self._only:
+            return self._writers[self._only](outputs[self._only])
+        columns = [writer(outputs[name]) for name, writer in self._writers.items()]
+        return [dict(zip(self._writers, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def not_finite(outputs: Arrays) -> str:
+    """The name of an output that holds NaN or infinity, or an empty string."""
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return name
+    return ""
+
+
+def _writer(classes: tuple[str, ...], warm: Array) -> Write:
+    width = warm.shape[1] if warm.ndim == 2 else 0
+    if classes and width == len(classes):
+        distribution = bool((warm >= -TOLERANCE).all() and (np.abs(warm.sum(axis=1) - 1) <= TOLERANCE).all())
+        return _probabilities(classes) if distribution else _scores(classes)
+    if len(classes) == 2 and (width == 1 or warm.ndim == 1) and (warm >= 0).all() and (warm <= 1).all():
+        return _two(_probabilities(classes))
+    return _value if width == 1 or warm.ndim == 1 else _values
+
+
+def _probabilities(classes: tuple[str, ...]) -> Write:
+    def write(output: Array) -> list[dict[str, Any]]:
+        rows = _plain(output)
+        return [
+            {"class": classes[best], "probability": row[best], "probabilities": dict(zip(classes, row, strict=True))}
+            for row, best in zip(rows, output.argmax(axis=1).tolist(), strict=True)
+        ]
+
+    return write
+
+
+def _scores(classes: tuple[str, ...]) -> Write:
+    def write(output: Array) -> list[dict[str, Any]]:
+        rows = _plain(output)
+        return [
+            {"class": classes[best], "scores": dict(zip(classes, row, strict=True))}
+            for row, best in zip(rows, output.argmax(axis=1).tolist(), strict=True)
+        ]
+
+    return write
+
+
+def _two(write: Write) -> Write:
+    def both(output: Array) -> list[dict[str, Any]]:
+        second = output.reshape(-1, 1)
+        return write(np.concatenate([1 - second, second], axis=1))
+
+    return both
+
+
+def _value(output: Array) -> list[dict[str, Any]]:
+    return [{"value": each} for each in _plain(output.reshape(-1))]
+
+
+def _values(output: Array) -> list[dict[str, Any]]:
+    return [{"values": each} for each in (output.tolist() if output.dtype.kind in "SO" else _plain(output))]
+
+
+def _plain(array: Array) -> list[Any]:
+    """The rows, in a dtype that orjson writes; texts as str."""
+    if array.dtype.kind in "SUO":
+        return [each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in array.tolist()]
+    if array.dtype.kind == "f" and array.dtype.itemsize == 2:
+        array = array.astype(np.float32)
+    return list(np.ascontiguousarray(array))

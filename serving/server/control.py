@@ -1,0 +1,231 @@
+"""Start and stop the API in the background, and ask whether every worker of it serves a release. Light."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from registry import codec
+from registry.errors import ConfigError, TryAgain, WorkerFailed
+from serving.job import ServeJob
+from serving.server import lockfile
+from training.environment import allowed
+from training.worker.protocol import load_failure
+
+START_SECONDS = 60.0
+LOG_BYTES = 10 << 20
+"""`api.log` is moved to `api.log.1` at a start when it is larger."""
+OWN = ("HOME", "TMPDIR", "GUNICORN_CMD_ARGS")
+_started: dict[int, subprocess.Popen[bytes]] = {}  # by pid: kept, so that they can be reaped
+
+
+def start(job: ServeJob, folder: Path) -> str:
+    """Start the API in `folder`, in a session of its own, and wait until it answers; its URL. No-op when it runs.
+
+    Its output goes to `folder/api.log`. Raises ConfigError (port in use, it runs on another registry, …), WorkerFailed
+    when it ends, TryAgain when it does not answer in time. Of other settings that differ see `changed`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with lockfile.alone(folder):
+        url = running(folder)
+        if url is None:
+            return _start(job, folder)
+        others = changed(job, folder)
+    if wrong := [others[name] for name in ("model", "registry") if name in others]:
+        raise ConfigError(
+            f"the API that runs at {url} is another one: {'; '.join(wrong)}",
+            hint=f"`trainyard serve {job.model} --stop` stops it; then run again",
+        )
+    return url
+
+
+def _start(job: ServeJob, folder: Path) -> str:
+    (folder / "error.json").unlink(missing_ok=True)
+    codec.save(job, folder / "job.json")
+    with contextlib.suppress(FileNotFoundError):
+        if (folder / "api.log").stat().st_size > LOG_BYTES:
+            (folder / "api.log").replace(folder / "api.log.1")
+    with (folder / "api.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "serving"],
+            cwd=folder,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    _started[process.pid] = process
+    if not _wait(lambda: process.poll() is not None or _answers(folder), START_SECONDS):
+        _kill(process.pid)
+        process.wait()
+        raise TryAgain(f"the API did not answer within {START_SECONDS:.0f} s", hint=f"see {folder / 'api.log'}")
+    if process.returncode is None:
+        return str(running(folder))
+    raise load_failure(folder) or WorkerFailed(
+        f"the API ended with {process.returncode}: {_last_line(folder / 'api.log')}", hint=f"see {folder / 'api.log'}"
+    )
+
+
+def stop(folder: Path, seconds: float | None = None) -> bool:
+    """Stop the API in `folder`: requests in flight are answered, then whatever is left is killed. False: none ran.
+
+    `seconds` until it is killed; default: a little more than its job gives to requests in flight.
+    """
+    if not folder.is_dir():
+        return False
+    with lockfile.alone(folder):
+        found = lockfile.read(folder)
+        if found is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(found.pid, signal.SIGTERM)
+        if seconds is None:
+            seconds = codec.read(ServeJob, folder / "job.json").timeout_seconds + 10.0
+        if not _wait(lambda: not _held(folder), seconds):
+            _kill(found.pid)
+            _wait(lambda: not _held(folder), 10.0)
+        if process := _started.pop(found.pid, None):
+            process.wait()
+        (folder / "api.json").unlink(missing_ok=True)
+        return True
+
+
+def running(folder: Path) -> str | None:
+    """The URL of the API that runs in `folder`, or None."""
+    found = lockfile.read(folder)
+    return found.url if found else None
+
+
+def changed(job: ServeJob, folder: Path) -> dict[str, str]:
+    """How the API that runs in `folder` differs from `job`, by setting: {"port": "port 8500, not 9000"}."""
+    found = lockfile.read(folder)
+    if found is None:
+        return {}
+    runs = asdict(codec.read(ServeJob, folder / "job.json")) | {"port": urlsplit(found.url).port}
+    wanted = asdict(job) | ({} if job.port else {"port": runs["port"]})  # 0: any
+    return {name: f"{name} {runs[name]}, not {wanted[name]}" for name in wanted if runs[name] != wanted[name]}
+
+
+def version(url: str) -> dict[str, Any]:
+    """What `GET /version` of the API says; raises TryAgain when it cannot be reached."""
+    return _get(url, "/version")
+
+
+def await_release(url: str, number: int, seconds: float) -> None:
+    """As `await_workers`, for the API at `url`."""
+    await_workers(lambda: version(url), number, seconds)
+
+
+def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float) -> None:
+    """Wait until every worker of the API answers with release `number` or a later one (or has withdrawn the model by it).
+
+    `ask` gives what `version` gives; its TryAgain means: not yet. Raises WorkerFailed with the workers' reasons when one
+    cannot load the release, TryAgain when it takes longer than `seconds`.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.02
+    while True:
+        try:
+            answer = ask()
+            workers, expected, missing = answer["workers"], answer["expected"], behind(answer, number)
+        except TryAgain as error:
+            workers, expected, missing = [], 1, [str(error)]
+        if failed := [f"{each['error']}" for each in workers if each["state"] == "failed" and each["wanted"] == number]:
+            raise WorkerFailed(
+                f"release {number} is not served: {'; '.join(dict.fromkeys(failed))}",
+                hint="the workers go on with the release before it",
+            )
+        if not missing and len(workers) >= expected:
+            return
+        if time.monotonic() >= deadline:
+            reasons = "; ".join(missing) or f"{len(workers)} of {expected} workers are up"
+            raise TryAgain(f"release {number} is not served by all workers after {seconds:.0f} s: {reasons}")
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.2)  # small models are there at once
+
+
+def behind(answer: dict[str, Any], number: int) -> list[str]:
+    """The workers, in words, that do not serve release `number` or a later one, by what `version` gave."""
+    return [_behind(each) for each in answer["workers"] if not _serves(each, number)]
+
+
+def clean_environment() -> dict[str, str]:
+    """What the API may see of our environment: no secret, and no cookie by which Jenkins ends what a build has started."""
+    own = {name: os.environ[name] for name in OWN if name in os.environ}
+    return allowed(os.environ) | own | {"PYTHONUNBUFFERED": "1"}
+
+
+def _serves(worker: dict[str, Any], number: int) -> bool:
+    if not worker.get("taking", True):  # an older API does not say
+        return False
+    if worker["state"] == "withdrawn":
+        return int(worker["wanted"]) >= number
+    return worker["state"] == "ready" and int(worker["release"] or 0) >= number
+
+
+def _behind(worker: dict[str, Any]) -> str:
+    serves = "nothing" if worker["release"] is None else f"release {worker['release']}"
+    error = f" ({worker['error']})" if worker["error"] else ""
+    taking = "" if worker.get("taking", True) else ", gets no connections"
+    return f"worker {worker['pid']} is {worker['state']}, answers with {serves}{taking}{error}"
+
+
+def _get(url: str, path: str) -> dict[str, Any]:
+    where = urlsplit(url)
+    connection = HTTPConnection(where.hostname or "", where.port, timeout=5)  # no proxy comes between
+    try:
+        connection.request("GET", path)
+        answer = json.loads(connection.getresponse().read())
+    except (OSError, HTTPException, ValueError) as error:
+        raise TryAgain(f"{url}{path}: no answer: {error or type(error).__name__}") from None
+    finally:
+        connection.close()
+    return dict(answer)
+
+
+def _answers(folder: Path) -> bool:
+    url = running(folder)
+    try:
+        return url is not None and bool(_get(url, "/health/live"))
+    except TryAgain:
+        return False
+
+
+def _held(folder: Path) -> bool:
+    for process in _started.values():
+        process.poll()  # a child that has ended keeps nothing, but let it rest in peace
+    return lockfile.held(folder)
+
+
+def _kill(pid: int) -> None:
+    """The whole session, when the process leads one; workers of a master that is gone end by themselves."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _wait(done: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _last_line(path: Path) -> str:
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no output"

@@ -1,0 +1,111 @@
+"""Whether an API runs in a folder, and where. Light: the controller imports it.
+
+The server holds a lock on `api.lock` as long as it lives, which the kernel takes back however it ends; so nothing has
+to be cleaned up, and a process number that someone else has by now is never taken for ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry import codec
+from registry.errors import ConfigError
+from registry.records import utc_now
+
+FILE = "api.json"
+"""Where the server says where it listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A running API."""
+
+    pid: int
+    """gunicorn's master."""
+    started: str
+    """When that process started, in the kernel's clock ticks; empty where there is no /proc."""
+    url: str
+    """`unix:///…` in a container that gets its connections from serving.server.listener."""
+    model: str
+    since: str
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else starts or stops the API in the folder meanwhile; waits for whoever does."""
+    fd = os.open(folder / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # unlike POSIX locks, between threads, too
+        yield
+    finally:
+        os.close(fd)
+
+
+def hold(folder: Path) -> int:
+    """Take the folder for this process until it ends or closes the returned file descriptor; raises ConfigError."""
+    fd = os.open(folder / "api.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    for _ in range(10):  # someone who looks holds it for a moment, too
+        if _try(fd, fcntl.LOCK_EX):
+            return fd
+        time.sleep(0.05)
+    os.close(fd)
+    raise ConfigError(f"{folder}: an API runs here already", hint="`trainyard serve MODEL --stop` stops it")
+
+
+def held(folder: Path) -> bool:
+    """Whether a server holds the folder."""
+    try:
+        fd = os.open(folder / "api.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def write(folder: Path, url: str, model: str) -> None:
+    """Say that this process, which holds the folder, listens at `url`."""
+    codec.save(Place(os.getpid(), _start_time(os.getpid()), url, model, utc_now()), folder / FILE)
+
+
+def read(folder: Path) -> Place | None:
+    """The API that runs in the folder; None when none does, or it is still starting."""
+    if not held(folder):
+        return None
+    try:
+        found = codec.read(Place, folder / FILE)
+    except FileNotFoundError:
+        return None
+    return found if found.started == _start_time(found.pid) else None  # else a killed server left the file
+
+
+def url(host: str, port: int) -> str:
+    """The URL for someone on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not listened on)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _start_time(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _try(fd: int, kind: int) -> bool:
+    """POSIX locks belong to one process: forked workers do not keep them alive."""
+    try:
+        fcntl.lockf(fd, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in {errno.EACCES, errno.EAGAIN}:
+            return False
+        raise
+    return True

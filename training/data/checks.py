@@ -1,0 +1,189 @@
+"""Collects what is wrong with the data: one check = one JUnit case, a bounded number of places told per check."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from registry.records import TestCase, TestReport
+from training.data.spec import SPLITS, Fault, SplitName
+
+SHOWN = 10  # places told per check; the rest is counted
+
+TWO_SPLITS = "no sample stands in two splits"
+TWO_LABELS = "no sample has two labels"
+CLASSES = "every class is there"
+FILLED = "every split has samples of every class"
+
+
+@dataclass(slots=True)
+class Samples:
+    """What all formats know of their samples, one entry per sample in each list."""
+
+    names: list[str] = field(default_factory=list)
+    splits: list[SplitName] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    """Class names; empty for regression."""
+    digests: list[bytes] = field(default_factory=list)
+    """A hash of the sample without its label: equal means the same sample."""
+    classes: tuple[str, ...] = ()
+    """In the order of the model's outputs; empty for regression."""
+
+    def per_split(self) -> dict[str, int]:
+        """Split → samples."""
+        found = Counter(self.splits)
+        return {split: found[split] for split in SPLITS}
+
+    def per_class(self) -> dict[str, dict[str, int]]:
+        """Split → class → samples; empty for regression."""
+        if not self.classes:
+            return {}
+        found = Counter(zip(self.splits, self.labels, strict=True))
+        return {split: {name: found[split, name] for name in self.classes} for split in SPLITS}
+
+
+class Checks:
+    """The checks that were made, in order, and what they found."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[list[str], list[int], list[str]]] = {}
+        self.notes: list[str] = []
+
+    def make(self, *names: str) -> None:
+        """These checks are about to be made: without a fault they will have passed."""
+        for name in names:
+            self._made.setdefault(name, ([], [], []))
+
+    def fault(self, check: str, message: str, hint: str = "", count: int = 1) -> None:
+        """Something is wrong, at `count` places; the first hint is the one that is told."""
+        self.make(check)
+        messages, counts, hints = self._made[check]
+        counts.append(count)
+        if len(messages) < SHOWN:
+            messages.append(message)
+        if hint and hint not in hints:
+            hints.append(hint)
+
+    def note(self, message: str) -> None:
+        """Worth knowing, no reason to stop."""
+        self.notes.append(message)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong, check by check."""
+        return tuple(
+            Fault(name, sum(counts), tuple(messages), "; ".join(hints[:3]))
+            for name, (messages, counts, hints) in self._made.items()
+            if counts
+        )
+
+    def report(self) -> TestReport:
+        """One case per check."""
+        bad = {fault.check: fault for fault in self.faults}
+        cases = [
+            TestCase(name, "failed", message=tell_fault(bad[name])) if name in bad else TestCase(name, "passed")
+            for name in self._made
+        ]
+        return TestReport("data", tuple(cases))
+
+
+def tell_fault(fault: Fault) -> str:
+    """A fault as lines of text: how many, where, what to do."""
+    lines = [f"{fault.check}: {fault.count} {'fault' if fault.count == 1 else 'faults'}", *fault.messages]
+    told = len(fault.messages)
+    if fault.count > told >= SHOWN:
+        lines.append(f"… and more: {fault.count} in all")
+    return "\n".join(lines + ([f"hint: {fault.hint}"] if fault.hint else []))
+
+
+def in_order(labels: Sequence[str]) -> list[str]:
+    """The different labels, sorted: by number when all are whole numbers, else by text."""
+    names = set(labels)
+    if all(name.removeprefix("-").isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def check_classes(checks: Checks, declared: Sequence[str], found: Mapping[str, int], what: str) -> tuple[str, ...]:
+    """The classes in the order of the model's outputs: as declared, else as `found` (class → samples) lists them.
+
+    `what` is what bears a class's name: a folder, a label.
+    """
+    checks.make(CLASSES)
+    for name in declared:
+        if not found.get(name):
+            message = f"class {name!r} is listed in dataset.toml but has no samples"
+            checks.fault(CLASSES, message, f"add samples of {name!r} again, or take it out of `classes`")
+    for name, count in found.items():
+        if declared and count and name not in declared:
+            near = difflib.get_close_matches(name, declared, n=1)
+            message = f"{what} {name!r} ({count} samples) is not among `classes`"
+            checks.fault(
+                CLASSES, message + (f", did you mean {near[0]!r}?" if near else ""), "add it there, or remove it"
+            )
+        elif not declared and not count:
+            checks.fault(CLASSES, f"{what} {name!r} has no samples", "add some, remove it, or list `classes`")
+    classes = tuple(declared or found)
+    if len(classes) < 2:
+        told = f"only {classes[0]!r}" if classes else "none"
+        checks.fault(
+            CLASSES, f"a classifier needs at least two classes, there is {told}", "add samples of another class"
+        )
+    return classes
+
+
+def check_samples(checks: Checks, samples: Samples, hint: str) -> None:
+    """What must hold for every format: classes and splits are filled, and no sample leaks or contradicts itself.
+
+    `hint` says how samples that belong together are kept in one split.
+    """
+    _check_filled(checks, samples)
+    if samples.digests:
+        _check_twins(checks, samples, hint)
+
+
+def _check_filled(checks: Checks, samples: Samples) -> None:
+    checks.make(FILLED)
+    per_split = samples.per_split()
+    for split in SPLITS:
+        if not per_split[split]:
+            checks.fault(FILLED, f"{split}: no samples at all", "add samples, or change the fractions in [split]")
+    in_all = Counter(samples.labels)
+    for place, found in samples.per_class().items():
+        if not per_split[place]:
+            continue
+        for name in (name for name, count in found.items() if not count and in_all[name]):
+            message = f"{place}: no sample of class {name!r} (samples of it in all: {in_all[name]})"
+            checks.fault(FILLED, message, "add samples of this class, or raise the fractions in [split]")
+
+
+def _check_twins(checks: Checks, samples: Samples, hint: str) -> None:
+    checks.make(TWO_SPLITS, *([TWO_LABELS] if samples.classes else []))
+    first: dict[bytes, int] = {}
+    twins: dict[bytes, list[int]] = {}
+    for index, digest in enumerate(samples.digests):
+        if (before := first.setdefault(digest, index)) != index:
+            twins.setdefault(digest, [before]).append(index)
+    harmless: list[int] = []
+    for members in twins.values():
+        by_split = {samples.splits[index]: index for index in reversed(members)}
+        by_label = {samples.labels[index]: index for index in reversed(members)} if samples.labels else {}
+        if len(by_split) > 1:
+            places = _places(samples, by_split.values(), samples.splits)
+            checks.fault(TWO_SPLITS, f"the same sample: {places}", hint)
+        if len(by_label) > 1:
+            places = _places(samples, by_label.values(), samples.labels)
+            checks.fault(
+                TWO_LABELS, f"the same sample: {places}", "keep the one with the right label, delete the others"
+            )
+        if len(by_split) <= 1 and len(by_label) <= 1:
+            harmless += members[1:]
+    if harmless:
+        example = samples.names[harmless[0]]
+        checks.note(f"{len(harmless)} samples repeat another one of the same split and label (e.g. {example})")
+
+
+def _places(samples: Samples, indices: Iterable[int], what: Sequence[str]) -> str:
+    return ", ".join(f"{samples.names[index]} ({what[index]})" for index in sorted(indices))

@@ -1,0 +1,267 @@
+"""`dataset.toml`: what a dataset repository holds and how it is split. All faults are told together."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from registry.errors import ConfigError, Corrupt
+from registry.records import Task
+from training.worker.protocol import read_foreign
+
+NAME = "dataset.toml"
+MAX_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fractions:
+    """How much of the data the models never train on; the rest is the train split."""
+
+    validation: float = 0.15
+    holdout: float = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Pictures in one folder per class."""
+
+    folder: str = "."
+    size: tuple[int, int] | None = None
+    """(height, width) in pixels; null: that of the pictures, which must agree."""
+    mode: Literal["", "L", "RGB"] = ""
+    """Empty: that of the pictures, which must agree."""
+    group: str = ""
+    """A regular expression with one group, applied to the file name: what it finds stays in one split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of CSV or Parquet files with the same columns."""
+
+    file: tuple[str, ...]
+    target: str
+    task: Task = "classification"
+    key: str = ""
+    group: str = ""
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    missing: Literal["refuse", "drop"] = "refuse"
+    duplicates: Literal["refuse", "allow"] = "refuse"
+    """`allow`: rows with equal features are different things that happen to look alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Npz:
+    """NumPy archives; the first axis of each array is the sample."""
+
+    files: tuple[str, ...] = ("*.npz",)
+    x: tuple[str, ...] = ("x",)
+    y: str = "y"
+    task: Task = "classification"
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFile:
+    """`dataset.toml` with defaults filled in; `source` is the section that `format` names."""
+
+    format: Literal["images", "table", "npz"]
+    source: Images | Table | Npz
+    classes: tuple[str, ...] = ()
+    split: Fractions = field(default_factory=Fractions)
+
+
+class _Wrong(ValueError):
+    """What a value should have been."""
+
+
+Check = Callable[[Any], Any]
+
+
+def load_dataset_file(repository: Path) -> DatasetFile:
+    """Read `dataset.toml` of the dataset repository's files in `repository`; raises ConfigError with every fault."""
+    try:
+        raw = tomllib.loads(read_foreign(repository / NAME, MAX_BYTES).decode())
+    except FileNotFoundError:
+        hint = f'add {NAME} with at least: format = "images" (or "table", "npz")'
+        raise ConfigError(f"{NAME} is missing in the dataset repository", hint=hint) from None
+    except Corrupt as error:
+        raise ConfigError(str(error), hint=f"{NAME} is a text file of at most {MAX_BYTES >> 20} MiB") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{NAME}: not TOML: {error!s:.500}", hint="correct the file, commit and push") from None
+    faults: list[str] = []
+    parsed = _parse(raw, faults)
+    if faults or parsed is None:
+        raise ConfigError(f"{NAME}: " + "; ".join(faults), hint="correct the file, commit and push")
+    return parsed
+
+
+def _parse(raw: dict[str, Any], faults: list[str]) -> DatasetFile | None:
+    top = _section(raw, TOP, "", faults)
+    kind = top.get("format")
+    if kind not in KINDS:
+        return None
+    sections: dict[str, Any] = {}
+    for name, (_, checks, required) in KINDS.items():
+        if name == kind:
+            given = top.get(name, {})
+            sections = _section(given, checks, f"[{name}] ", faults)
+            faults += [f"[{name}] {key}: missing" for key in required if key not in given]
+        elif name in top:
+            faults.append(f'[{name}]: is for format = "{name}", but format is "{kind}"')
+    fractions = _section(top.get("split", {}), SPLIT, "[split] ", faults)
+    both = Fractions(**fractions)
+    if not both.validation + both.holdout < 1:
+        faults.append(
+            f"[split] validation + holdout is {both.validation + both.holdout:g}, nothing is left to train on"
+        )
+    classes = top.get("classes", ())
+    if classes and sections.get("task") == "regression":
+        faults.append('classes: a task of "regression" has none')
+    if kind == "table":
+        faults += _roles(sections)
+    return None if faults else DatasetFile(kind, KINDS[kind][0](**sections), classes, both)
+
+
+def _section(raw: dict[str, Any], checks: dict[str, Check], prefix: str, faults: list[str]) -> dict[str, Any]:
+    good: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in checks:
+            near = difflib.get_close_matches(key, checks, n=1)
+            faults.append(f"{prefix}{key}: unknown setting" + (f", did you mean {near[0]!r}?" if near else ""))
+            continue
+        try:
+            good[key] = checks[key](value)
+        except _Wrong as wrong:
+            faults.append(f"{prefix}{key}: {value!r:.80} is not {wrong}")
+    if not prefix and "format" not in raw:
+        faults.append(f"format: missing; it is one of {', '.join(map(repr, KINDS))}")
+    return good
+
+
+def _roles(table: dict[str, Any]) -> list[str]:
+    """A column of a table has one role."""
+    roles: dict[str, str] = {}
+    faults = []
+    for role in ("target", "key", "group", "numeric", "categorical", "ignore"):
+        value = table.get(role, ())
+        for column in (value,) if isinstance(value, str) else value:
+            if not column:
+                continue
+            if column in roles:
+                faults.append(f"[table] {role}: {column!r} already is {roles[column]}")
+            roles.setdefault(column, role)
+    return faults
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise _Wrong("a text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise _Wrong("a list of texts")
+    if len(set(value)) < len(value):
+        raise _Wrong("a list without repetitions")
+    return tuple(value)
+
+
+def _classes(value: Any) -> tuple[str, ...]:
+    names = _texts(value)
+    if len(names) < 2:
+        raise _Wrong("a list of at least two classes")
+    return names
+
+
+def _path(value: Any) -> str:
+    text = _text(value)
+    if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or "\\" in text:
+        raise _Wrong("a path inside the repository")
+    return text
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    paths = tuple(_path(each) for each in ([value] if isinstance(value, str) else _texts(value)))
+    if not paths:
+        raise _Wrong("a file, or a list of files")
+    return paths
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) and value else _texts(value)
+    if not names:
+        raise _Wrong("a list of at least one name")
+    return names
+
+
+def _size(value: Any) -> tuple[int, int]:
+    if not (isinstance(value, list) and len(value) == 2 and all(type(each) is int and each > 0 for each in value)):
+        raise _Wrong("[height, width] in pixels")
+    return value[0], value[1]
+
+
+def _regex(value: Any) -> str:
+    try:
+        groups = re.compile(_text(value)).groups
+    except (re.error, RecursionError, OverflowError) as error:
+        raise _Wrong(f"a regular expression ({error})") from None
+    if groups != 1:
+        raise _Wrong("a regular expression with exactly one (group)")
+    return str(value)
+
+
+def _fraction(value: Any) -> float:
+    if type(value) is not float or not 0 < value < 1:
+        raise _Wrong("a fraction between 0 and 1")
+    return value
+
+
+def _one_of(*choices: str) -> Check:
+    def check(value: Any) -> Any:
+        if value not in choices:
+            raise _Wrong(f"one of {', '.join(map(repr, choices))}")
+        return value
+
+    return check
+
+
+def _subsection(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _Wrong("a [section]")
+    return value
+
+
+_task = _one_of("classification", "regression")
+IMAGES: dict[str, Check] = {"folder": _path, "size": _size, "mode": _one_of("L", "RGB"), "group": _regex}
+TABLE: dict[str, Check] = {
+    "file": _paths,
+    "target": _text,
+    "task": _task,
+    "key": _text,
+    "group": _text,
+    "numeric": _texts,
+    "categorical": _texts,
+    "ignore": _texts,
+    "missing": _one_of("refuse", "drop"),
+    "duplicates": _one_of("refuse", "allow"),
+}
+NPZ: dict[str, Check] = {"files": _paths, "x": _names, "y": _text, "task": _task, "group": _text}
+SPLIT: dict[str, Check] = {"validation": _fraction, "holdout": _fraction}
+KINDS: dict[str, tuple[Any, dict[str, Check], tuple[str, ...]]] = {
+    "images": (Images, IMAGES, ()),
+    "table": (Table, TABLE, ("file", "target")),
+    "npz": (Npz, NPZ, ()),
+}
+TOP: dict[str, Check] = {
+    "format": _one_of(*KINDS),
+    "classes": _classes,
+    **dict.fromkeys((*KINDS, "split"), _subsection),
+}

@@ -1,0 +1,213 @@
+"""The expectations worker (`python -P -m training.data.expectations`): runs `expectations.json` through Great Expectations.
+
+In its folder: `inputs/dataset`, and for pictures `inputs/index` (the `index.parquet` that the prepare worker wrote: path,
+label, width, height, mode, bytes). It leaves `outputs/junit.xml`; the result is a TestReport with one case per
+expectation, `failed` when the data are bad and `error` when that could not be checked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.errors import ConfigError
+from registry.records import TestCase, TestReport
+from training.data.checks import Checks, tell_fault
+from training.data.dataset_toml import DatasetFile, Table, load_dataset_file
+from training.junit import write_junit
+from training.worker.protocol import work
+
+NAME = "expectations.json"
+CASE = "trainyard_case"  # Great Expectations gives the results back in an order of its own; `meta` tells which is which
+OF_TYPE, IN_TYPE_LIST = "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"
+TEXT_TYPES = {"object", "str", "string", "StringDtype"}  # what texts were and are called in pandas
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One expectation of the suite."""
+
+    type: str
+    kwargs: Mapping[str, Any]
+    severity: str = "critical"
+
+    @property
+    def name(self) -> str:
+        """E.g. `expect_column_values_to_not_be_null(column=age)`."""
+        told = ", ".join(f"{key}={value}" for key, value in self.kwargs.items())
+        return f"{self.type}({told:.200})"
+
+
+def main(folder: Path) -> TestReport:
+    """Check the suite; raises ConfigError when it, or the data that it is about, cannot be read."""
+    repository = folder / "inputs" / "dataset"
+    expected = load_suite(repository / NAME)
+    frame = read_frame(repository, load_dataset_file(repository), folder / "inputs" / "index")
+    report = TestReport("expectations", tuple(check(frame, expected)))
+    write_junit(folder / "outputs" / "junit.xml", [report])
+    return report
+
+
+def load_suite(path: Path) -> list[Expected]:
+    """Read a suite as Great Expectations 1.x saves it; raises ConfigError, naming the field."""
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{NAME} is missing in the dataset repository", hint="add it, or skip this worker") from None
+    except ValueError as error:
+        raise ConfigError(f"{NAME}: not JSON: {error}", hint="correct the file, commit and push") from None
+    listed = raw.get("expectations") if isinstance(raw, dict) else None
+    if not isinstance(listed, list) or not listed:
+        hint = 'write {"name": "…", "expectations": [{"type": "expect_…", "kwargs": {…}}]}'
+        raise ConfigError(f"{NAME}: expectations: a list with at least one expectation is wanted", hint=hint)
+    faults: list[str] = []
+    suite = [_expected(each, f"expectations[{i}]", faults) for i, each in enumerate(listed)]
+    if faults:
+        old = any(isinstance(each, dict) and "expectation_type" in each for each in listed)
+        hint = "a suite of Great Expectations 0.x: in 1.x `expectation_type` is `type`" if old else "correct the file"
+        raise ConfigError(f"{NAME}: " + "; ".join(faults), hint=hint)
+    return suite
+
+
+def _expected(raw: Any, where: str, faults: list[str]) -> Expected:
+    if not isinstance(raw, dict):
+        faults.append(f"{where}: {raw!r:.80} is not an object")
+        return Expected("", {})
+    kind, kwargs, severity = raw.get("type"), raw.get("kwargs", {}), raw.get("severity", "critical")
+    if not isinstance(kind, str) or not kind:
+        faults.append(f"{where}.type: {kind!r:.80} is not the name of an expectation")
+    if not isinstance(kwargs, dict):
+        faults.append(f"{where}.kwargs: {kwargs!r:.80} is not an object")
+    if severity not in {"critical", "warning", "info"}:
+        faults.append(f"{where}.severity: {severity!r:.80} is not critical, warning or info")
+    return Expected(str(kind), kwargs if isinstance(kwargs, dict) else {}, str(severity))
+
+
+def read_frame(repository: Path, settings: DatasetFile, index: Path) -> Any:
+    """The pandas.DataFrame that the suite is about: the table with all its columns, or the index of the pictures."""
+    import pandas as pd
+
+    if settings.format == "npz":
+        raise ConfigError(
+            f"{NAME}: expectations are about tables and pictures, this dataset is npz", hint=f"remove {NAME}"
+        )
+    if settings.format == "images":
+        path = index / "index.parquet" if index.is_dir() else index
+        if not path.exists():
+            raise ConfigError("inputs/index: the table of the pictures is missing", hint="run the prepare worker first")
+        return pd.read_parquet(path)
+    from training.data.files import find_files
+
+    assert isinstance(settings.source, Table)
+    checks = Checks()
+    files = find_files(repository, settings.source.file, "[table] file", checks)
+    if checks.faults:
+        raise ConfigError("; ".join(map(tell_fault, checks.faults)))
+    try:
+        frames = [
+            (pd.read_csv if name.lower().endswith(".csv") else pd.read_parquet)(repository / name) for name in files
+        ]
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's parsers raise subclasses of ValueError
+        raise ConfigError(f"[table] file: cannot be read: {str(error).partition(chr(10))[0]}") from None
+    return pd.concat(frames, ignore_index=True)
+
+
+def check(frame: Any, expected: Sequence[Expected]) -> list[TestCase]:
+    """One case per expectation, in the suite's order. `frame` is a pandas.DataFrame."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
+    from great_expectations.exceptions import GreatExpectationsError
+
+    cases: dict[int, TestCase] = {}
+    built = []
+    for i, each in enumerate(expected):
+        try:
+            built.append(_build(each, i, frame))
+        except (GreatExpectationsError, ValueError, TypeError) as error:  # unknown, or arguments it does not take
+            cases[i] = TestCase(each.name, "error", message=f"could not be checked: {' '.join(str(error).split())}")
+    try:
+        for result in _run(frame, built) if built else ():
+            i = result.expectation_config.meta[CASE]
+            cases[i] = _case(expected[i], result)
+    except GreatExpectationsError as error:  # one that cannot be run, for want of a $PARAMETER say, stops all of them
+        told = f"the suite could not be run: {' '.join(str(error).split())}"
+        cases |= {i: TestCase(each.name, "error", message=told) for i, each in enumerate(expected) if i not in cases}
+    return [cases[i] for i in range(len(expected))]
+
+
+def _build(expected: Expected, number: int, frame: Any) -> Any:
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.expectations.metadata_types import FailureSeverity
+
+    kind, kwargs = _in_pandas_3(expected, frame)
+    severity = FailureSeverity(expected.severity)
+    return ExpectationConfiguration(kind, kwargs, {CASE: number}, severity=severity).to_domain_obj()
+
+
+def _run(frame: Any, built: Sequence[Any]) -> Any:
+    """All expectations in a context that lives in memory; objects that were not added to it are refused."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("trainyard").add_dataframe_asset("dataset")
+    batch = asset.add_batch_definition_whole_dataframe("all")
+    suite = context.suites.add(gx.ExpectationSuite(name="expectations", expectations=list(built)))
+    definition = gx.ValidationDefinition(name="expectations", data=batch, suite=suite)
+    added = context.validation_definitions.add(definition)
+    return added.run(batch_parameters={"dataframe": frame}, result_format="SUMMARY").results
+
+
+def _in_pandas_3(expected: Expected, frame: Any) -> tuple[str, dict[str, Any]]:
+    """The type and the arguments to check: a column of texts, once of dtype `object`, now has the dtype `str`.
+
+    Great Expectations knows `str` in `…_of_type`, and under no name in `…_in_type_list`.
+    """
+    kwargs = dict(expected.kwargs)
+    column, listed = kwargs.get("column"), kwargs.get("type_list")
+    if not isinstance(column, str) or column not in frame.columns or str(frame[column].dtype) != "str":
+        return expected.type, kwargs
+    if kwargs.get("type_") in TEXT_TYPES:
+        return expected.type, kwargs | {"type_": "str"}
+    if expected.type == IN_TYPE_LIST and isinstance(listed, list) and TEXT_TYPES.intersection(map(str, listed)):
+        del kwargs["type_list"]
+        return OF_TYPE, kwargs | {"type_": "str"}
+    return expected.type, kwargs
+
+
+def _case(expected: Expected, result: Any) -> TestCase:
+    raised = _raised(result.exception_info)
+    if raised:
+        return TestCase(expected.name, "error", message=f"could not be checked: {raised}")
+    if result.success:
+        return TestCase(expected.name, "passed")
+    told = _told(result.result)
+    if expected.severity != "critical":
+        return TestCase(expected.name, "skipped", message=f"not met, {expected.severity} only: {told}")
+    return TestCase(expected.name, "failed", message=told)
+
+
+def _raised(info: Mapping[str, Any] | None) -> str:
+    """The message of an exception: given flat, or per metric that could not be computed."""
+    for each in (info or {}, *(info or {}).values()):
+        if isinstance(each, dict) and each.get("raised_exception"):
+            return str(each.get("exception_message") or "it raised an exception")
+    return ""
+
+
+def _told(result: Mapping[str, Any]) -> str:
+    if "unexpected_count" in result:
+        some = ", ".join(map(str, result.get("partial_unexpected_list", [])[:10]))
+        of = f"{result['unexpected_count']} of {result.get('element_count', '?')} values"
+        return f"{of} are unexpected: {some}"
+    details = f", {result['details']}" if result.get("details") else ""
+    return f"observed {result.get('observed_value', 'something else')}{details}"
+
+
+if __name__ == "__main__":
+    sys.exit(work(main))

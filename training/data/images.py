@@ -1,0 +1,295 @@
+"""Prepares a dataset of pictures in one folder per class. Needs Pillow; neither NumPy nor pyarrow."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from registry.errors import WorkerFailed
+from registry.records import TensorSpec
+from training.data.arrays import create_npy, write_description, write_labels
+from training.data.checks import Checks, Samples, check_classes, check_samples
+from training.data.dataset_toml import DatasetFile, Images
+from training.data.decode import ARRAY, Chunk, Picture, peek, read_chunk
+from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
+from training.data.split import shuffled, split_of, split_rule
+from training.worker.protocol import tell
+
+SUFFIXES = {".png", ".jpg", ".jpeg"}
+OTHER_PICTURES = {".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".heic", ".avif", ".jp2"}
+CHUNK = 256  # pictures
+POOL_FILES, POOL_BYTES = 3000, 24 << 20  # from here on a pool of processes saves more than its start costs
+CHANNELS = {"": 0, "L": 1, "RGB": 3}
+
+FOLDERS = "the folders hold pictures by class"
+WHOLE = "every picture is a whole PNG or JPEG file"
+MODE = "every picture is 8-bit grey or RGB"
+SAME_SIZE = "all pictures have the same size"
+SAME_MODE = "all pictures have the same mode"
+GROUPS = "every file name tells its group"
+ABOUT = {"file": WHOLE, "mode": MODE}
+TOGETHER = "keep one of them, or keep such pictures in one split with [images] group"
+
+
+@dataclass(slots=True)
+class Listing:
+    """The picture files, sorted by name, before any is opened."""
+
+    names: list[str] = field(default_factory=list)
+    """Relative to the images folder: `<class>/<file>`."""
+    per_class: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What every picture must be; all zero when there is no usable picture to learn it from."""
+
+    height: int = 0
+    width: int = 0
+    mode: str = ""
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one picture in the array."""
+        return self.height * self.width * CHANNELS[self.mode]
+
+
+def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
+    """Check all pictures and write the three splits to `output`; what is wrong goes to `checks`.
+
+    Each file is read once, and its pixels go straight to their place on the disk: memory does not grow with them.
+    """
+    source = settings.source
+    assert isinstance(source, Images)
+    folder = repository / source.folder
+    listing = list_pictures(repository, source.folder, settings.classes, checks)
+    samples = _samples(listing, settings, checks)
+    samples.classes = check_classes(checks, settings.classes, listing.per_class, "folder")
+    shape = _shape(source, folder, samples.names)
+    rows = {split: _rows(samples, split) for split in SPLITS}
+    places = _allocate(output, rows, shape, len(samples.names))
+    if job.files:
+        for split, label in product(SPLITS, listing.per_class):
+            (output / split / "files" / source.folder / label).mkdir(parents=True)
+    chunks = _chunks(folder, source.folder if job.files else None, samples.names, shape, places)
+    pictures: list[Picture] = []
+    for found in _read(chunks, _pool_size(folder, samples.names, job.processes)):
+        pictures += found
+        tell("progress", done=len(pictures), of=len(samples.names), what="pictures read")
+    _check_pictures(checks, source, samples.names, pictures)
+    samples.digests = [picture.digest or name.encode() for name, picture in zip(samples.names, pictures, strict=True)]
+    check_samples(checks, samples, TOGETHER)
+    if (repository / "expectations.json").exists():
+        _write_index(output.parent / "index.parquet", samples, pictures)
+    if not checks.faults:
+        spec = replace(_spec(shape, samples.classes, len(rows["train"])), split=split_rule(settings))
+        for split in SPLITS:
+            _finish(output / split, rows[split], samples, spec)
+    return samples
+
+
+def list_pictures(repository: Path, source: str, declared: Sequence[str], checks: Checks) -> Listing:
+    """Look into each class folder below the repository's folder `source`, without opening a file."""
+    checks.make(FOLDERS)
+    listing, folder = Listing(), repository / source
+    if not folder.is_dir() or folder.resolve() != repository.resolve() / source:  # the latter: not through a link
+        checks.fault(FOLDERS, f"[images] folder: {source!r} is no folder", "correct it in dataset.toml")
+        return listing
+    stray = []
+    for entry in _entries(folder, checks):
+        if entry.is_symlink():
+            checks.fault(FOLDERS, f"{entry.name} is a symbolic link", "put the pictures themselves into the repository")
+        elif entry.is_dir():
+            before = len(listing.names)
+            _list_class(entry, listing, checks)
+            listing.per_class[entry.name] = len(listing.names) - before
+        elif _suffix(entry.name) in SUFFIXES:
+            stray.append(entry.name)
+    if stray:
+        checks.note(f"{len(stray)} pictures stand outside the class folders and are not used (e.g. {stray[0]})")
+    unused = [name for name, count in listing.per_class.items() if declared and name not in declared and not count]
+    for name in unused:
+        checks.note(f"folder {name} holds no pictures and is not among `classes`: not used")
+        del listing.per_class[name]
+    return listing
+
+
+def _list_class(folder: os.DirEntry[str], listing: Listing, checks: Checks) -> None:
+    for entry in _entries(Path(folder.path), checks):
+        name, suffix = f"{folder.name}/{entry.name}", _suffix(entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            hint = "pictures stand directly in their class folder: move them up"
+            checks.fault(FOLDERS, f"{name} is a folder inside a class folder", hint)
+        elif suffix in SUFFIXES and not (entry.is_file() or entry.is_symlink()):
+            checks.fault(FOLDERS, f"{name} is no file, but a pipe, a socket or a device", "delete it")
+        elif suffix in SUFFIXES:
+            listing.names.append(name)
+        elif suffix in OTHER_PICTURES:
+            checks.fault(FOLDERS, f"{name} is neither PNG nor JPEG", "save it as PNG, or delete it")
+        else:
+            checks.note(f"{name} is no picture: not used")
+
+
+def _entries(folder: Path, checks: Checks) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        for entry in sorted(found, key=lambda each: each.name):
+            if entry.name.startswith("."):
+                continue
+            try:
+                entry.name.encode()
+            except UnicodeEncodeError:
+                shown = os.fsencode(entry.name).decode("ascii", "backslashreplace")
+                checks.fault(FOLDERS, f"{shown}: the name is not UTF-8", "rename it")
+            else:
+                yield entry
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _samples(listing: Listing, settings: DatasetFile, checks: Checks) -> Samples:
+    assert isinstance(settings.source, Images)
+    samples = Samples(names=listing.names, labels=[name.partition("/")[0] for name in listing.names])
+    pattern = re.compile(settings.source.group)
+    if settings.source.group:
+        checks.make(GROUPS)
+    for name in listing.names:
+        key = name
+        if settings.source.group:
+            found = pattern.search(name.partition("/")[2])
+            if found is None or found[1] is None:
+                hint = f"rename the file, or change [images] group = {settings.source.group!r}"
+                checks.fault(GROUPS, f"{name} does not match", hint)
+            else:
+                key = found[1]
+        samples.splits.append(split_of(key, settings.split))
+    return samples
+
+
+def _shape(source: Images, folder: Path, names: Sequence[str]) -> Shape:
+    if source.size and source.mode:
+        return Shape(*source.size, source.mode)
+    for name in names:
+        if found := peek(f"{folder}/{name}"):
+            height, width = source.size or found[:2]
+            return Shape(height, width, source.mode or found[2])
+    return Shape()
+
+
+def _rows(samples: Samples, split: SplitName) -> list[int]:
+    """Which samples stand in the split's arrays, in which order: classes mixed, so that any part is a fair one."""
+    members = [i for i, each in enumerate(samples.splits) if each == split]
+    return [members[i] for i in shuffled([samples.names[i] for i in members])]
+
+
+def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samples: int) -> list[tuple[str, int]]:
+    """Create the arrays; returns the place (the split's folder, the offset) of each sample's pixels."""
+    places = [("", 0)] * samples
+    for split, members in rows.items():
+        folder = os.path.realpath(output / split)
+        (output / split).mkdir(parents=True)
+        dimensions = (len(members), shape.height, shape.width, CHANNELS[shape.mode])
+        start = create_npy(output / split / ARRAY, "|u1", dimensions, 1)
+        for row, index in enumerate(members):
+            places[index] = (folder, start + row * shape.row_bytes)
+    return places
+
+
+def _chunks(
+    folder: Path, source: str | None, names: list[str], shape: Shape, places: list[tuple[str, int]]
+) -> list[Chunk]:
+    return [
+        Chunk(
+            os.path.realpath(folder),  # the kernel follows the links on the way once, not for each file
+            source,
+            tuple(names[at : at + CHUNK]),
+            tuple(places[at : at + CHUNK]),
+            (shape.height, shape.width, shape.mode),
+        )
+        for at in range(0, len(names), CHUNK)
+    ]
+
+
+def _pool_size(folder: Path, names: Sequence[str], processes: int) -> int:
+    if len(names) < POOL_FILES and sum(os.lstat(f"{folder}/{name}").st_size for name in names) < POOL_BYTES:
+        return 1
+    return min(processes or len(os.sched_getaffinity(0)), -(-len(names) // CHUNK))
+
+
+def _read(chunks: Iterable[Chunk], processes: int) -> Iterator[list[Picture]]:
+    if processes <= 1:
+        yield from map(read_chunk, chunks)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    # a fork is there at once, with Pillow loaded; beside other threads it could deadlock
+    how = get_context("fork" if threading.active_count() == 1 else "spawn")
+    try:
+        with ProcessPoolExecutor(processes, mp_context=how) as pool:
+            yield from pool.map(read_chunk, chunks)
+    except BrokenProcessPool:
+        hint = "most often: out of memory; raise [runner] memory_mb"
+        raise WorkerFailed("a process that read pictures was killed", hint=hint) from None
+
+
+def _check_pictures(checks: Checks, source: Images, names: Sequence[str], pictures: Sequence[Picture]) -> None:
+    checks.make(WHOLE, MODE, SAME_SIZE, SAME_MODE)
+    good = [picture for picture in pictures if not picture.fault]
+    sizes = Counter((picture.height, picture.width) for picture in good)
+    modes = Counter(picture.mode for picture in good)
+    size = source.size or next((found for found, _ in sizes.most_common(1)), (0, 0))
+    mode: str = source.mode or next((found for found, _ in modes.most_common(1)), "")
+    rotated = [name for name, picture in zip(names, pictures, strict=True) if picture.rotated]
+    for name, picture in zip(names, pictures, strict=True):
+        if picture.fault:
+            checks.fault(ABOUT[picture.about], f"{name} {picture.fault}", picture.hint)
+            continue
+        if (picture.height, picture.width) != size:
+            message = f"{name} is {picture.height}×{picture.width}, not {size[0]}×{size[1]} (height × width)"
+            checks.fault(
+                SAME_SIZE, message, "resize it as your clients will, or delete it; nothing is resized silently"
+            )
+        if picture.mode != mode:
+            hint = f"convert it, e.g. with Pillow: image.convert({mode!r})"
+            checks.fault(SAME_MODE, f"{name} has mode {picture.mode}, not {mode}", hint)
+    if rotated:
+        checks.note(f"{len(rotated)} JPEGs have an EXIF orientation, which is not applied (e.g. {rotated[0]})")
+
+
+def _write_index(path: Path, samples: Samples, pictures: Sequence[Picture]) -> None:
+    """The table that expectations about pictures are checked against."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    readable = [i for i, picture in enumerate(pictures) if not picture.fault]
+    columns = {
+        "path": [samples.names[i] for i in readable],
+        "label": [samples.labels[i] for i in readable],
+        "width": [pictures[i].width for i in readable],
+        "height": [pictures[i].height for i in readable],
+        "mode": [pictures[i].mode for i in readable],
+        "bytes": [pictures[i].bytes for i in readable],
+    }
+    parquet.write_table(pa.table(columns), path)
+
+
+def _spec(shape: Shape, classes: tuple[str, ...], train_samples: int) -> DataSpec:
+    image = TensorSpec("image", (None, shape.height, shape.width, CHANNELS[shape.mode]), "uint8", 0, 255)
+    mode: Literal["L", "RGB"] = "L" if shape.mode == "L" else "RGB"
+    return DataSpec("images", "classification", (image,), classes, image_mode=mode, train_samples=train_samples)
+
+
+def _finish(folder: Path, rows: Sequence[int], samples: Samples, spec: DataSpec) -> None:
+    number = {name: i for i, name in enumerate(spec.classes)}
+    write_labels(folder / "y.npy", [number[samples.labels[i]] for i in rows])
+    write_description(folder, spec, [samples.names[i] for i in rows])

@@ -1,0 +1,286 @@
+"""Prepares NumPy archives (`.npz`): one input per array. Needs NumPy alone, and memory for one archive at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from registry.records import TensorSpec
+from training.data.arrays import create_npy, write_description, write_labels
+from training.data.checks import Checks, Samples, check_classes, check_samples, in_order
+from training.data.dataset_toml import DatasetFile, Npz
+from training.data.files import CORRECT, FILES, find_files
+from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
+from training.data.split import shuffled, split_of, split_rule
+
+ARRAYS = "every file has the arrays that dataset.toml names"
+USABLE = "every array has a type that a model can use"
+SHAPES = "every array has the same shape in all files"
+LABELS = "every sample has a label"
+FINITE = "every number is finite"
+TOGETHER = "keep one of them, or keep such samples in one split with [npz] group"
+LARGE = "split the file into smaller ones, or raise [runner] memory_mb"
+DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What is kept of one file after it was read; its x arrays are not."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    dtypes: tuple[Any, ...]
+    """What each input's array is stored as; for texts as wide as this file needs."""
+    labels: Any
+    """NumPy array, one entry per sample: text, or float64 for regression."""
+    digests: list[bytes]
+    groups: list[str]
+
+
+def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
+    """Check all archives and write the three splits to `output`; what is wrong goes to `checks`."""
+    npz = settings.source
+    assert isinstance(npz, Npz)
+    files = find_files(repository, npz.files, "[npz] files", checks)
+    checks.make(ARRAYS, USABLE, SHAPES, LABELS, FINITE)
+    archives = [each for name in files if (each := _inspect(repository, name, settings, checks))]
+    _check_shapes(archives, checks)
+    if checks.faults:
+        return Samples(classes=settings.classes)
+    samples = _samples(archives, settings)
+    if npz.task == "classification":
+        samples.labels = [label for each in archives for label in each.labels.tolist()]
+        counts = Counter(samples.labels)
+        found = {name: counts[name] for name in in_order(samples.labels)}
+        samples.classes = check_classes(checks, settings.classes, found, "label")
+    check_samples(checks, samples, TOGETHER)
+    if not checks.faults:
+        train = samples.per_split()["train"]
+        spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
+        spec = replace(spec, split=split_rule(settings))
+        for split, members in _write_y(output, archives, samples, spec).items():
+            _write_x(repository, npz, output / split, archives, members, files=job.files)
+    return samples
+
+
+def _samples(archives: Sequence[Archive], settings: DatasetFile) -> Samples:
+    samples = Samples()
+    for each in archives:
+        samples.names += [f"{each.name} row {row + 1}" for row in range(len(each.digests))]
+        samples.digests += each.digests
+        samples.splits += [split_of(key, settings.split) for key in each.groups or each.digests]
+    return samples
+
+
+def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks) -> Archive | None:
+    npz = settings.source
+    assert isinstance(npz, Npz)
+    wanted = [*npz.x, npz.y, *([npz.group] if npz.group else [])]
+    try:
+        arrays = _load(repository / name, wanted)
+    except MemoryError:
+        checks.fault(FILES, f"{name} cannot be read: its arrays need more memory than there is", LARGE)
+        return None
+    except DAMAGE as error:
+        objects = "allow_pickle" in str(error)
+        said = "it holds Python objects, which are never unpickled" if objects else str(error).partition("\n")[0]
+        hint = "store plain numbers or texts, with one dtype per array" if objects else CORRECT
+        checks.fault(FILES, f"{name} cannot be read: {said}", hint)
+        return None
+    for missing in (each for each in wanted if each not in arrays):
+        checks.fault(ARRAYS, f"{name} has no array {missing!r}", "add it, or correct [npz] in dataset.toml")
+    lengths = {each: len(array) if array.ndim else 0 for each, array in arrays.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        told = ", ".join(f"{each}: {length}" for each, length in lengths.items())
+        checks.fault(ARRAYS, f"{name}: the arrays hold different or no numbers of samples ({told})", CORRECT)
+    if len(arrays) < len(wanted) or len(set(lengths.values())) > 1 or 0 in lengths.values():
+        return None
+    inputs = [(each, spec) for each in npz.x if (spec := _input(name, each, arrays[each], checks))]
+    labels = _labels(name, arrays[npz.y], settings, checks)
+    if labels is None or len(inputs) < len(npz.x):
+        return None
+    groups = _groups(name, arrays[npz.group], checks) if npz.group else []
+    dtypes = tuple(
+        arrays[each].dtype if arrays[each].dtype.kind == "U" else np.dtype(spec.dtype) for each, spec in inputs
+    )
+    with np.errstate(over="ignore"):  # told above
+        given = [arrays[each].astype(dtype, copy=False) for each, dtype in zip(npz.x, dtypes, strict=True)]
+    return Archive(name, tuple(spec for _, spec in inputs), dtypes, labels, _digests(given), groups)
+
+
+def _groups(file: str, array: Any, checks: Checks) -> list[str]:
+    if array.size != len(array) or array.dtype.kind not in "Uiu":
+        message = f"{file}: the group array has shape {array.shape} and dtype {array.dtype}"
+        checks.fault(USABLE, message, "store one whole number or text per sample")
+        return []
+    return [str(each) for each in array.reshape(len(array)).tolist()]
+
+
+def _load(path: Path, wanted: Sequence[str]) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path):
+        raise zipfile.BadZipFile("it is no .npz archive, or truncated")
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in wanted if name in archive.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy gives the bytes of a member that is not its own
+            raise zipfile.BadZipFile(f"{name!r} is no array")
+    return arrays
+
+
+def _input(file: str, name: str, array: Any, checks: Checks) -> TensorSpec | None:
+    """The model's input for an array; None when it cannot be used."""
+    shape = (None, *(array.shape[1:] or (1,)))
+    if not array.size:
+        checks.fault(
+            USABLE, f"{file}: a sample of {name!r} has shape {array.shape[1:]}: nothing", "store at least one value"
+        )
+        return None
+    if array.dtype.kind == "U":
+        return TensorSpec(name, shape, "string")
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            bad = ~np.isfinite(array.astype(np.float32, copy=False)).reshape(len(array), -1).all(axis=1)
+        if bad.any():
+            message = (
+                f"{file}: {name!r} holds NaN or infinity in {bad.sum()} samples, the first: row {bad.argmax() + 1}"
+            )
+            checks.fault(FINITE, message, "replace such values, or delete the samples", int(bad.sum()))
+        return TensorSpec(name, shape, "float32")
+    if array.dtype.kind == "b":
+        return TensorSpec(name, shape, "uint8", 0, 1)
+    if array.dtype.kind in "iu":
+        limits = np.iinfo(array.dtype)
+        return TensorSpec(name, shape, array.dtype.name, limits.min, limits.max)
+    checks.fault(USABLE, f"{file}: {name!r} has dtype {array.dtype}", "store numbers, booleans or texts")
+    return None
+
+
+def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
+    """One label per sample: text for classification, float64 for regression; None when y cannot be used."""
+    npz = settings.source
+    assert isinstance(npz, Npz)
+    if y.size != len(y):
+        hint = "store one number per sample" + (": y.argmax(axis=1)" if npz.task == "classification" else "")
+        checks.fault(USABLE, f"{file}: {npz.y!r} has shape {y.shape}, one label per sample is wanted", hint)
+        return None
+    y = y.reshape(len(y))
+    if y.dtype.kind == "f":
+        for row in np.flatnonzero(np.isnan(y)).tolist():
+            checks.fault(LABELS, f"{file} row {row + 1} has no label (NaN)", "fill in the label, or delete the sample")
+        if np.isinf(y).any():
+            checks.fault(FINITE, f"{file}: {npz.y!r} holds infinity", "correct it, or delete the sample")
+    if npz.task == "regression":
+        if y.dtype.kind in "fiu":
+            return _targets(file, y.astype(np.float64), npz.y, checks)
+        checks.fault(
+            USABLE, f"{file}: {npz.y!r} has dtype {y.dtype}, no number", 'store numbers, or set task = "classification"'
+        )
+        return None
+    if y.dtype.kind == "f" and (y == np.floor(y)).all():
+        y = y.astype(np.int64)
+    if y.dtype.kind == "U":
+        for row in np.flatnonzero(y == "").tolist():
+            checks.fault(
+                LABELS, f"{file} row {row + 1} has no label (an empty text)", "fill it in, or delete the sample"
+            )
+        return y
+    if y.dtype.kind == "b":
+        return np.where(y, "true", "false")
+    if y.dtype.kind in "iu":
+        return np.array(_named(y.tolist(), settings.classes))
+    hint = 'store class numbers or names, or set [npz] task = "regression"'
+    checks.fault(USABLE, f"{file}: {npz.y!r} has dtype {y.dtype} and holds no classes", hint)
+    return None
+
+
+def _targets(file: str, y: Any, name: str, checks: Checks) -> Any:
+    with np.errstate(over="ignore"):
+        far = np.flatnonzero(np.isinf(y.astype(np.float32)) & np.isfinite(y))
+    if len(far):
+        message = f"{file} row {far[0] + 1}: {name!r} is {y[far[0]]}, which float32 cannot hold"
+        checks.fault(FINITE, message, "correct the value, or scale the labels", len(far))
+    return y
+
+
+def _named(numbers: Sequence[int], classes: Sequence[str]) -> list[str]:
+    """Whole numbers as labels: their digits, or, when `classes` lists names, the name at that place (from 0)."""
+    if not classes or all(name.removeprefix("-").isdecimal() for name in classes):
+        return [str(number) for number in numbers]
+    return [classes[number] if 0 <= number < len(classes) else str(number) for number in numbers]
+
+
+def _digests(arrays: Sequence[Any]) -> list[bytes]:
+    """SHA-256 of each sample's inputs as a model gets them; a text counts without the padding that its file gave it."""
+    digests = []
+    for row in range(len(arrays[0])):
+        digest = hashlib.sha256()
+        for array in arrays:
+            sample = array[row]
+            digest.update(repr(sample.tolist()).encode() if array.dtype.kind == "U" else sample.tobytes())
+            digest.update(b"\x1f")
+        digests.append(digest.digest())
+    return digests
+
+
+def _check_shapes(archives: Sequence[Archive], checks: Checks) -> None:
+    for archive in archives[1:]:
+        for mine, first in zip(archive.inputs, archives[0].inputs, strict=True):
+            if (mine.shape, mine.dtype) != (first.shape, first.dtype):
+                told = f"{_told(mine)}, in {archives[0].name} {_told(first)}"
+                checks.fault(
+                    SHAPES, f"{archive.name}: a sample of {mine.name!r} is {told}", "give all files the same arrays"
+                )
+
+
+def _told(tensor: TensorSpec) -> str:
+    return f"{tensor.dtype} {tensor.shape[1:]}"
+
+
+def _write_y(output: Path, archives: Sequence[Archive], samples: Samples, spec: DataSpec) -> dict[SplitName, list[int]]:
+    """Write what is known of each sample; gives the samples of each split, in the order of its rows."""
+    order = shuffled(samples.digests)
+    rows = {split: [i for i in order if samples.splits[i] == split] for split in SPLITS}
+    labels = np.concatenate([archive.labels for archive in archives])
+    number = {name: i for i, name in enumerate(spec.classes)}
+    for split, members in rows.items():
+        (output / split).mkdir()
+        write_description(output / split, spec, [samples.names[i] for i in members])
+        if spec.task == "classification":
+            write_labels(output / split / "y.npy", [number[samples.labels[i]] for i in members])
+        else:
+            np.save(output / split / "y.npy", labels[members].astype(np.float32))
+    return rows
+
+
+def _write_x(
+    repository: Path, npz: Npz, folder: Path, archives: Sequence[Archive], members: Sequence[int], *, files: bool
+) -> None:
+    """Copy the samples of one split from all archives, one archive at a time, to their rows."""
+    wanted = [*npz.x, npz.y, *([npz.group] if npz.group else [])]
+    row_of = {index: row for row, index in enumerate(members)}
+    targets: list[Any] = []
+    for i, tensor in enumerate(archives[0].inputs):
+        kind = np.result_type(*(archive.dtypes[i] for archive in archives))
+        shape = (len(members), *(each or 0 for each in tensor.shape[1:]))
+        create_npy(folder / f"x{i}.npy", kind.str, shape, kind.itemsize)
+        targets.append(np.load(folder / f"x{i}.npy", mmap_mode="r+"))
+    start = 0
+    for archive in archives:
+        arrays = _load(repository / archive.name, wanted)
+        inside = [i for i in range(len(archive.digests)) if start + i in row_of]
+        rows = [row_of[start + i] for i in inside]
+        start += len(archive.digests)
+        for target, tensor in zip(targets, archive.inputs, strict=True):
+            target[rows] = arrays[tensor.name][inside].reshape(-1, *target.shape[1:])
+        if files:
+            path = folder / "files" / archive.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(path, **{name: array[inside] for name, array in arrays.items()})

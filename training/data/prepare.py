@@ -1,0 +1,71 @@
+"""The prepare worker (`python -P -m training.data.prepare`): finds what is wrong with a dataset and writes its splits.
+
+In its folder: `job.json` (PrepareJob) and `inputs/dataset`. It leaves `outputs/validation.json`, `outputs/junit.xml`,
+`outputs/data/{train,validation,holdout}` when all is well, and for pictures with an `expectations.json`
+`outputs/index.parquet`. Bad data are a result (`ok` is false), not a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from registry import codec
+from registry.errors import ROOM, TryAgain
+from training.data.checks import Checks, Samples
+from training.data.dataset_toml import DatasetFile, load_dataset_file
+from training.data.spec import PrepareJob, Validation
+from training.junit import write_junit
+from training.worker.protocol import work
+
+FORMATS = {"images": "training.data.images", "table": "training.data.tables", "npz": "training.data.npz"}
+Prepare = Callable[[Path, DatasetFile, Path, Checks, PrepareJob], Samples]
+
+
+def main(folder: Path) -> Validation:
+    """Check the dataset and prepare its splits; raises ConfigError for dataset.toml, TryAgain when the disk is full."""
+    job = codec.read(PrepareJob, folder / "job.json")
+    repository, outputs = folder / "inputs" / "dataset", folder / "outputs"
+    settings = load_dataset_file(repository)
+    checks = Checks()
+    prepare = cast("Prepare", import_module(FORMATS[settings.format]).prepare)
+    with fresh_folder(outputs / "data") as data:
+        samples = prepare(repository, settings, data, checks, job)
+    if checks.faults:
+        shutil.rmtree(outputs / "data")
+    validation = Validation(
+        ok=not checks.faults,
+        dataset=job.dataset,
+        format=settings.format,
+        samples=samples.per_split(),
+        classes=samples.per_class(),
+        faults=checks.faults,
+        notes=tuple(checks.notes),
+    )
+    write_junit(outputs / "junit.xml", [checks.report()])
+    codec.save(validation, outputs / "validation.json")
+    return validation
+
+
+@contextlib.contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder: what a killed worker has left is removed. A full disk is told as such."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        raise TryAgain(f"no space left for the prepared splits in {folder}", hint=ROOM) from None
+
+
+if __name__ == "__main__":
+    sys.exit(work(main))

@@ -1,0 +1,147 @@
+"""What a dataset looks like to a model: the `spec` that `build_model(spec, attempt)` receives, and the prepared splits.
+
+A prepared split is a folder, the same for every format:
+
+    data.json     this spec
+    names.json    the samples' names, in order
+    x0.npy …      one array per input, in the order of `spec.inputs`; the first axis is the sample
+    y.npy         int64 class indices, or float32 targets
+    files/        the samples in the dataset repository's own format, when `load_data(folder)` or an own script reads them
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from registry import codec
+from registry.errors import ConfigError
+from registry.records import Task, TensorSpec
+
+SplitName = Literal["train", "validation", "holdout"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "holdout")
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareJob:
+    """What goes into the prepare worker. Its folder holds `inputs/dataset`, the dataset repository's files."""
+
+    dataset: str = "dataset"
+    """What to call the dataset in reports."""
+    files: bool = True
+    """Whether somebody reads `files/` of the splits."""
+    processes: int = 0
+    """How many processes read pictures; 0: one per core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with the data, as one check saw it: how often, the first few places, and what to do."""
+
+    check: str
+    count: int
+    messages: tuple[str, ...]
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What the prepare worker found. When `ok` the splits stand in `outputs/data/{train,validation,holdout}`;
+    otherwise there are faults, nothing was prepared and nothing must be trained."""
+
+    ok: bool
+    dataset: str
+    format: Literal["images", "table", "npz"]
+    samples: dict[str, int]
+    """Split → samples."""
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Split → class → samples; empty for regression."""
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Worth knowing, no reason to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One feature of a table, with what preprocessing inside the model needs; measured on the train split only.
+
+    A categorical value is text as the file has it; a bool is `true` or `false`, a whole number its digits.
+    """
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    mean: float = 0.0
+    variance: float = 1.0
+    vocabulary: tuple[str, ...] = ()
+    """The values of a categorical column in the train split, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """One dataset commit, as far as a model needs to know it."""
+
+    format: Literal["images", "table", "npz"]
+    task: Task
+    inputs: tuple[TensorSpec, ...]
+    """images: one, `image`, (None, height, width, channels), uint8 0–255; table: one per column, (None, 1), float32 or
+    string, named like the column; npz: one per array."""
+    classes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    target: str = ""
+    image_mode: Literal["", "L", "RGB"] = ""
+    train_samples: int = 0
+    split: str = ""
+    """The rule of the split: where this differs, a sample of one holdout may be a training sample of the other."""
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The shape of one sample of the only input, e.g. (28, 28, 1)."""
+        if len(self.inputs) != 1:
+            raise ConfigError(
+                f"spec.input_shape: there are {len(self.inputs)} inputs", hint="use spec.inputs or spec.columns"
+            )
+        return self.inputs[0].shape[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One prepared split. Arrays are memory-mapped: nothing is read until it is used."""
+
+    spec: DataSpec
+    names: tuple[str, ...]
+    x: dict[str, Any]
+    """Input name → numpy array of shape (samples, *input.shape[1:]) and the input's dtype; strings have a `U` dtype."""
+    y: Any
+    """numpy array, int64 (samples,) class indices or float32 (samples,) targets."""
+    folder: Path
+
+    @property
+    def files(self) -> Path:
+        """See `sample_files`."""
+        return sample_files(self.folder)
+
+
+def load_split(folder: Path) -> Split:
+    """Open the prepared split in `folder`; raises FileNotFoundError or Corrupt."""
+    import numpy as np
+
+    spec = codec.read(DataSpec, folder / "data.json")
+    names = tuple(json.loads((folder / "names.json").read_text(encoding="utf-8")))
+    x = {each.name: np.load(folder / f"x{i}.npy", mmap_mode="r") for i, each in enumerate(spec.inputs)}
+    return Split(spec, names, x, np.load(folder / "y.npy", mmap_mode="r"), folder)
+
+
+def sample_files(folder: Path) -> Path:
+    """The samples of the prepared split in `folder` as files of the dataset's own format; raises ConfigError when they
+    were not wanted when it was prepared."""
+    files = folder / "files"
+    if not files.is_dir():
+        raise ConfigError(
+            f"the {folder.name} split was prepared without the dataset's files, as neither model.py nor trainyard.toml "
+            "seemed to read them",
+            hint="let the word load_data stand in a .py file of the code repository; after a change of [training] command: "
+            "trainyard run --force",
+        )
+    return files

@@ -1,0 +1,1 @@
+"""The training itself: attempts, fitting, checkpoints, the goal."""

@@ -1,0 +1,178 @@
+"""One attempt: train one model, keep its best weights, stop when it gets no better, and lose at most one epoch to a kill."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from registry.errors import WorkerFailed
+from training.data.spec import DataSpec
+from training.loop.feed import Order, Samples, training_batches, validation_batches
+from training.loop.goal import best_index, from_logs, measure
+from training.loop.history import How, RoundHistory
+from training.model.contract import Contract, blame
+from training.model.signature import Wiring, answers
+from training.worker.protocol import tell
+
+
+class Diverged(WorkerFailed):
+    """The loss became NaN or infinite: nothing can be learned any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What an attempt aims at, and when it gives up."""
+
+    metric: str
+    threshold: float
+    patience: int
+    seed: int
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What an attempt learns from, and is measured on."""
+
+    spec: DataSpec
+    train: Samples
+    validation: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One attempt: where its model comes from and how it is trained."""
+
+    how: How
+    attempt: int
+    epochs: int
+    start: Callable[[], Any]
+    """Gives the compiled model with its first weights."""
+    hook: Callable[..., Any] | None = None
+    """The team's own loop."""
+    settle: Callable[[Any], None] = lambda _: None
+    """Undoes to the trained model what was meant for the training alone."""
+    optional: bool = False
+    """When it diverges, the next round may do better."""
+
+
+OnEpoch = Callable[[RoundHistory], None]
+"""Called after each epoch with the round's history so far."""
+
+
+class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Measures, records, keeps and stops. It counts the epochs itself: a team's own loop may call fit more than once."""
+
+    def __init__(self, goal: Goal, order: Order, of: int, history: RoundHistory, on_epoch: OnEpoch) -> None:
+        super().__init__()
+        self.goal, self.order, self.of, self.history, self.on_epoch_done = goal, order, of, history, on_epoch
+        self.measure: Callable[[], float] = lambda: math.nan
+        self.began = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        del epoch, logs
+        self.order.epoch = len(self.history.epochs)  # for a team's own loop, which may call fit more than once
+        self.began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        del epoch
+        self.record({name: float(np.mean(value)) for name, value in (logs or {}).items()})
+        if self.should_stop:
+            self.model.stop_training = True
+
+    def record(self, logs: dict[str, float]) -> None:
+        """One epoch is over. Raises Diverged when the loss is no number any more."""
+        number = len(self.history.epochs) + 1
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise Diverged(
+                f"the loss became {logs['loss']} in epoch {number} of attempt {self.history.attempt}",
+                hint="lower the learning rate in model.compile, scale the inputs inside the model, or look for NaN and "
+                "huge values in the data",
+            )
+        value = from_logs(self.goal.metric, logs)
+        if value is None:
+            value = self.measure()
+        seconds = round(time.monotonic() - self.began, 3)
+        epoch = {**logs, "value": value, "seconds": seconds}
+        self.history = replace(self.history, epochs=(*self.history.epochs, epoch))
+        self.on_epoch_done(self.history)  # first: an epoch that was told is an epoch that is kept
+        tell("epoch", epoch=number, of=max(number, self.of), metric=self.goal.metric, value=value)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether there was no better epoch for as long as patience lasts."""
+        done = len(self.history.epochs)
+        best = best_index(self.goal.metric, self.history.values)
+        return done > 0 and done - 1 - best >= max(1, self.goal.patience)
+
+
+def fit(round_: Round, wiring: Wiring, data: Data, contract: Contract, keeper: Keeper) -> RoundHistory:
+    """Train the wired model to the end of the round, from where the keeper's history stands.
+
+    Raises WorkerFailed for faults of the team's code or model, and Diverged for a loss that is no number.
+    """
+    keeper.order.epoch = done = len(keeper.history.epochs)
+    if done >= round_.epochs or keeper.should_stop:
+        return replace(keeper.history, finished=True)
+    model, goal = wiring.model, keeper.goal
+    keeper.set_model(model)
+    keeper.measure = _own_measure(wiring, data.validation, goal.metric)
+    prepare, costly = _prepare(wiring, contract.augment), contract.augment is not None
+    with blame(contract.code, "model.py: augment failed" if costly else "the data could not be fed"):
+        train, steps = training_batches(
+            data.train, keeper.order, goal.batch_size, prepare, costly=costly, endless=not round_.hook
+        )
+    validation, validation_steps = validation_batches(data.validation, goal.batch_size, _prepare(wiring, None))
+    if round_.hook:
+        with blame(contract.code, f"model.py: {getattr(round_.hook, '__name__', 'the hook')} failed"):
+            round_.hook(model, train, validation, epochs=round_.epochs - done, callbacks=[keeper])
+        if len(keeper.history.epochs) == done:  # it did not use our callbacks
+            keeper.record({})
+    else:
+        with blame(contract.code, "model.py: the model could not be trained", _labels(data.spec)):
+            model.fit(
+                train,
+                steps_per_epoch=steps,
+                validation_data=validation.repeat(),
+                validation_steps=validation_steps,
+                epochs=round_.epochs,
+                initial_epoch=done,
+                callbacks=[keeper],
+                shuffle=False,  # it is, by `Order`
+                verbose=0,
+            )
+    return replace(keeper.history, finished=True)
+
+
+def _labels(spec: DataSpec) -> str:
+    if spec.task == "regression":
+        return "y is one number per sample; does the loss in model.compile suit that?"
+    return f"y is a class index, 0 to {len(spec.classes) - 1}: compile with sparse_categorical_crossentropy"
+
+
+def _prepare(wiring: Wiring, augment: Callable[..., Any] | None) -> Callable[[Any, Any], Any]:
+    only = wiring.inputs[0].name if len(wiring.inputs) == 1 else ""
+
+    def prepare(named: Any, y: Any) -> Any:
+        named = wiring.cast(named)
+        if augment:
+            x, y = augment(named[only] if only else named, y)
+            named = {only: x} if only else x
+        return wiring.arrange(named), y
+
+    return prepare
+
+
+def _own_measure(wiring: Wiring, samples: Samples, metric: str) -> Callable[[], float]:
+    """Measures what Keras does not, by one more pass over the validation split."""
+    answer = tf.function(
+        lambda named: wiring.answer(wiring.model(wiring.arrange(named), training=False)), reduce_retracing=True
+    )
+    return lambda: measure(wiring.spec.task, answers(answer, wiring, samples), samples.y)[metric]

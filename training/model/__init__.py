@@ -1,0 +1,1 @@
+"""The contract of a team's code, and the model that comes of it: signature, file, export."""

@@ -1,0 +1,203 @@
+"""The contract with the code repository: what `model.py` offers, and how its faults are told.
+
+build_model(spec, attempt) -> compiled keras.Model
+load_data(folder) -> (x, y)                                          optional
+augment(x, y) -> (x, y)                                              optional
+fit(model, train, validation, *, epochs, callbacks)                  optional
+retrain(model, train, validation, *, epochs, callbacks)              optional
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from symtable import symtable
+from types import CodeType, ModuleType, TracebackType
+from typing import Any
+
+from registry.errors import ConfigError, PipelineError, WorkerFailed
+from training.data.spec import DataSpec
+from training.heavy import import_tensorflow
+
+FILE = "model.py"
+ROOMS = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
+TAIL_LINES = 8
+IN_GRAPH = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+HINT = "correct it in the code repository, commit and push"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The functions of one `model.py`; None for those it does not have."""
+
+    code: Path
+    build_model: Callable[[DataSpec, int], Any]
+    load_data: Callable[[Path], Any] | None = None
+    augment: Callable[..., Any] | None = None
+    fit: Callable[..., Any] | None = None
+    retrain: Callable[..., Any] | None = None
+
+
+def load_contract(code: Path) -> Contract:
+    """Import `model.py` in the folder `code`, which becomes importable for the modules beside it.
+
+    Raises ConfigError when it is missing, no Python, or without `build_model`; WorkerFailed when it raises.
+    """
+    compiled = _compile(code)
+    import_tensorflow()  # before their folder is importable: a file of theirs must not take the place of a module of ours
+    sys.dont_write_bytecode = True  # sources are not ours to write into
+    sys.path.insert(0, str(code))
+    module = ModuleType("model")
+    module.__file__ = str(code / FILE)
+    module.__spec__ = importlib.util.spec_from_file_location("model", code / FILE)
+    sys.modules["model"] = module
+    with blame(code, f"{FILE} could not be imported"):
+        exec(compiled, module.__dict__)  # noqa: S102  (running this code is what the worker is for)
+    found: dict[str, Any] = {}
+    for name in ("build_model", "load_data", "augment", "fit", "retrain"):
+        value = getattr(module, name, None)
+        if value is not None and not callable(value):
+            raise ConfigError(f"{FILE}: {name} is a {type(value).__name__}, not a function", hint=HINT)
+        found[name] = value
+    if found["build_model"] is None:
+        raise ConfigError(
+            f"{FILE}: there is no function build_model(spec, attempt)", hint="it returns a compiled keras.Model"
+        )
+    return Contract(code, **found)
+
+
+def build(contract: Contract, spec: DataSpec, attempt: int) -> Any:
+    """What `build_model` returns: a compiled keras.Model. Raises ConfigError for anything else, WorkerFailed when it raises."""
+    import keras
+
+    with blame(contract.code, f"{FILE}: build_model failed"):
+        model = contract.build_model(spec, attempt)
+    if not isinstance(model, keras.Model):
+        raise ConfigError(
+            f"{FILE}: build_model returned {_article(model)}, not a keras.Model",
+            hint="end build_model with: return model",
+        )
+    if not model.compiled:
+        raise ConfigError(
+            f"{FILE}: build_model returned a model that is not compiled",
+            hint="call model.compile(optimizer=…, loss=…, metrics=[…]) before you return it",
+        )
+    return model
+
+
+def offers(code: Path, name: str) -> bool:
+    """Whether `model.py` in `code` gives `name` at its top level, by a definition, an assignment or an import, also from
+    a module beside it with `*`; found out without running it.
+
+    Raises ConfigError when the file is missing or no Python.
+    """
+    _compile(code)
+    return _gives(code / FILE, name, set())
+
+
+def _gives(path: Path, name: str, seen: set[Path]) -> bool:
+    seen.add(path)
+    source = path.read_bytes()
+    names = symtable(importlib.util.decode_source(source), FILE, "exec").get_symbols()
+    given = {each.get_name() for each in names if each.is_assigned() or each.is_imported()}
+    imports = (each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.ImportFrom))
+    stars = [path.parent.joinpath(*(each.module or "").split(".")) for each in imports if each.names[0].name == "*"]
+    beside = [each for star in stars for each in (star.with_suffix(".py"), star / "__init__.py") if each.is_file()]
+    return name in given or any(_gives(each, name, seen) for each in beside if each not in seen)
+
+
+def registered() -> frozenset[str]:
+    """The names that `model.py` registered with `@keras.saving.register_keras_serializable()`, after it was imported."""
+    import keras
+
+    return frozenset(keras.saving.get_custom_objects())
+
+
+@contextlib.contextmanager
+def blame(code: Path, what: str, hint: str = HINT) -> Iterator[None]:
+    """Tell what a team's code raises as WorkerFailed: the line in their file and the end of their traceback, or `what`
+    went wrong when it is not in their file (a loss that does not suit the model, say).
+
+    An error that arose in our own code on the way (a callback, say) is a bug and passes as it is, as do our own errors
+    and lack of memory.
+    """
+    try:
+        yield
+    except (PipelineError, MemoryError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # sys.exit() in model.py, too, must not end the worker without a word
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's word for it
+            raise MemoryError from error
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [frame for frame in frames if _within(frame.filename, code)]
+        if not theirs and _ours(error.__traceback__):
+            raise
+        raise WorkerFailed(_tell(what, error, theirs, code), hint=_hint(error, code) or hint) from error
+
+
+def _tell(what: str, error: BaseException, theirs: list[traceback.FrameSummary], code: Path) -> str:
+    text = " ".join(str(error).split())
+    message = f"{type(error).__name__}: {text:.500}" if text else type(error).__name__
+    if theirs:
+        last = theirs[-1]
+        lines = "".join(traceback.format_list(theirs)).rstrip().splitlines()[-TAIL_LINES:]
+        return f"{_place(last.filename, last.lineno, last.name, code)}: {message}\n" + "\n".join(lines)
+    told = [each for each in IN_GRAPH.finditer(str(error)) if _within(each[1], code)]
+    if told:  # code that TensorFlow has traced has no frames, but TensorFlow tells where it was
+        end = str(error).strip().splitlines()[-1].strip()
+        return f"{_place(told[-1][1], told[-1][2], told[-1][3], code)}: {end:.500}"
+    return f"{what}: {message}"
+
+
+def _place(filename: str, line: object, function: str, code: Path) -> str:
+    return f"{Path(filename).resolve().relative_to(code.resolve())}, line {line}, in {function}"
+
+
+def _hint(error: BaseException, code: Path) -> str:
+    """What to do about a module that is not there; nothing for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    top, _, rest = error.name.partition(".")
+    if rest and top in ROOMS and ((code / top).is_dir() or (code / f"{top}.py").is_file()):
+        return f"rename {top}/ in the code repository: Trainyard has a package of that name"
+    return f"{error.name} is not installed where the worker runs"
+
+
+def _compile(code: Path) -> CodeType:
+    path = code / FILE
+    try:
+        return compile(path.read_bytes(), str(path), "exec")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(
+            f"the code repository has no {FILE}",
+            hint=f"add {FILE} with build_model(spec, attempt), or name your own script as [training] command",
+        ) from None
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise ConfigError(
+            f"{FILE}, line {error.lineno}: {error.msg}" + (f": {line:.80}" if line else ""), hint=HINT
+        ) from None
+    except ValueError as error:  # null bytes, or no UTF-8
+        raise ConfigError(f"{FILE} is not Python: {error}", hint=HINT) from None
+
+
+def _within(filename: str, folder: Path) -> bool:
+    return Path(filename).resolve().is_relative_to(folder.resolve())
+
+
+def _ours(trace: TracebackType | None) -> bool:
+    """Whether the innermost frame is in this project; the entry in `blame` itself does not count."""
+    here = Path(__file__).resolve().parents[1]
+    frames = traceback.extract_tb(trace)[1:]
+    return bool(frames) and Path(frames[-1].filename).resolve().parent.parent == here
+
+
+def _article(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"

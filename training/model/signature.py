@@ -1,0 +1,240 @@
+"""How the named arrays of a dataset go into a model, and what its answers are called.
+
+What is served always takes the dataset's own names (`image`, the columns of a table), whatever the model calls its
+inputs, and always answers a classification with one probability per class and a regression with one number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from registry.errors import ConfigError
+from registry.records import Signature, TensorSpec
+from training.data.spec import DataSpec
+from training.loop.feed import Samples, big_batch
+
+TRIED = 2
+"""Samples that are run through a fresh model before it is trained."""
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """One model and the inputs it is served with: the dataset's names, in the dataset's order, the model's dtypes."""
+
+    model: Any
+    spec: DataSpec
+    inputs: tuple[TensorSpec, ...]
+    form: Literal["tensor", "columns", "dict", "tuple"]
+    """What the model takes: one tensor, one tensor of all columns side by side, a dict by name, or several in a row."""
+    order: tuple[str, ...] = ()
+    """The names in the order of the row."""
+
+    @property
+    def output(self) -> str:
+        """The name of the only output."""
+        return "probabilities" if self.spec.task == "classification" else "prediction"
+
+    def cast(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        """The tensors in the dtypes of the model; strings stay strings."""
+        return {
+            each.name: named[each.name] if each.dtype == "string" else tf.cast(named[each.name], each.dtype)
+            for each in self.inputs
+        }
+
+    def arrange(self, named: Mapping[str, Any]) -> Any:
+        """The tensors in the structure that the model takes."""
+        if self.form == "tensor":
+            return named[self.inputs[0].name]
+        if self.form == "columns":
+            return tf.concat([named[each.name] for each in self.inputs], axis=1)
+        if self.form == "tuple":  # a list would be stacked by tf.data
+            return tuple(named[name] for name in self.order)
+        return dict(named)
+
+    def answer(self, output: Any) -> Any:
+        """float32 probabilities (rows, classes), or predictions (rows, 1), from what the model gives.
+
+        A single number for two classes is the probability of the second one.
+        """
+        tensor = tf.cast(tf.nest.flatten(output)[0], tf.float32)
+        if len(tensor.shape) == 1:
+            tensor = tensor[:, None]
+        if self.spec.task == "classification" and tensor.shape[-1] == 1:
+            return tf.concat([1 - tensor, tensor], axis=-1)
+        return tensor
+
+    def arrays(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        """Numpy arrays in the dtypes of the served inputs."""
+        return {
+            each.name: named[each.name] if each.dtype == "string" else named[each.name].astype(each.dtype)
+            for each in self.inputs
+        }
+
+
+def wire(model: Any, spec: DataSpec, samples: Samples, origin: str) -> Wiring:
+    """Find out how the samples go into the model, and try it on two of them.
+
+    Raises ConfigError, naming `origin` (where the model comes from), when inputs or outputs do not fit the dataset.
+    """
+    try:
+        return _wire(model, spec, samples)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}", hint=error.hint) from error
+
+
+def _wire(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
+    model = _build(model, samples)
+    wiring = _inputs(model, spec, samples)
+    rows = {name: tf.constant(each) for name, each in wiring.arrays(samples.rows(slice(0, TRIED))).items()}
+    try:
+        output = model(wiring.arrange(rows), training=False)
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(
+            f"the model does not take the dataset's samples ({_shapes(samples.inputs)}): {text:.400}",
+            hint="let build_model(spec, attempt) take the shapes from spec.inputs",
+        ) from error
+    _check_output(output, wiring, min(TRIED, len(samples)))
+    return wiring
+
+
+def signature(wiring: Wiring, samples: Samples) -> Signature:
+    """What the API will take and give."""
+    spec = wiring.spec
+    kind = _kind(spec, samples)
+    inputs = wiring.inputs
+    if kind == "image":
+        inputs = tuple(replace(each, low=0.0, high=255.0) for each in inputs)
+    if spec.task == "classification":
+        output = TensorSpec(wiring.output, (None, len(spec.classes)), "float32", 0.0, 1.0)
+    else:
+        output = TensorSpec(wiring.output, (None, 1), "float32")
+    return Signature(
+        spec.task, kind, inputs, (output,), spec.classes, spec.image_mode if kind == "image" else "", spec.target
+    )
+
+
+def answers(function: Callable[[dict[str, Any]], Any], wiring: Wiring, samples: Samples) -> Any:
+    """What `function` gives for all samples, float32 (samples, …), in batches of named tensors."""
+    rows, parts = big_batch(samples), []
+    for start in range(0, len(samples), rows):
+        named = wiring.arrays(samples.rows(slice(start, start + rows)))
+        parts.append(function({name: tf.constant(each) for name, each in named.items()}).numpy())
+    return np.concatenate(parts)
+
+
+def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:
+    """Pictures and columns only when the model was trained on them as they are: a picture sent to the API would not go
+    through the `load_data` that made what the model knows."""
+    if samples.loaded or spec.format == "npz":
+        return "array"
+    return "image" if spec.format == "images" else "table"
+
+
+def _build(model: Any, samples: Samples) -> Any:
+    """Sequential models without an Input get their shape from the data; with a batch of any size."""
+    import keras
+
+    if isinstance(model, keras.Sequential) and not model.built and len(samples.inputs) == 1:
+        model.build((None, *samples.inputs[0].shape[1:]))
+    return model
+
+
+def _inputs(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
+    names = tuple(each.name for each in samples.inputs)
+    taken = getattr(model, "inputs", None)
+    if taken is None:  # a subclass: it takes what it is given
+        inputs = tuple(replace(each, dtype=_loose(each.dtype)) for each in samples.inputs)
+        return Wiring(model, spec, inputs, "tensor" if len(inputs) == 1 else "dict")
+    if len(taken) == 1 and len(names) == 1 and not isinstance(_structure(model), dict):
+        return Wiring(model, spec, (_one(samples.inputs[0], taken[0]),), "tensor")
+    if len(taken) == 1 and len(names) > 1:
+        return Wiring(model, spec, _columns(samples.inputs, taken[0]), "columns")
+    structure = _structure(model)
+    by_name = structure if isinstance(structure, dict) else {each.name: each for each in taken}
+    if set(by_name) != set(names):
+        raise ConfigError(
+            f"the model's inputs are {', '.join(sorted(by_name))}; the dataset has {', '.join(names)}",
+            hint="name each keras.Input like the dataset's input: keras.Input((1,), name=column.name)",
+        )
+    inputs = tuple(_one(each, by_name[each.name]) for each in samples.inputs)
+    if isinstance(structure, dict):
+        return Wiring(model, spec, inputs, "dict")
+    return Wiring(model, spec, inputs, "tuple", tuple(each.name for each in taken))
+
+
+def _structure(model: Any) -> Any:
+    import keras
+
+    return None if isinstance(model, keras.Sequential) else model.input
+
+
+def _one(have: TensorSpec, tensor: Any) -> TensorSpec:
+    """The dataset's input with the dtype that the model wants, its open dimensions closed by the model's."""
+    want = tuple(tensor.shape)
+    fits = len(want) == len(have.shape) and all(
+        None in {a, b} or a == b for a, b in zip(want[1:], have.shape[1:], strict=True)
+    )
+    if not fits or (tensor.dtype == "string") != (have.dtype == "string"):
+        raise ConfigError(
+            f"the model takes {tensor.dtype} {list(want)} as {have.name!r}; the dataset has {have.dtype} {list(have.shape)}",
+            hint="let build_model(spec, attempt) take the shapes from spec.inputs",
+        )
+    shape: Shape = (None, *(a if a is not None else b for a, b in zip(have.shape[1:], want[1:], strict=True)))
+    return TensorSpec(have.name, shape, _served(tensor.dtype), have.low, have.high)
+
+
+def _columns(inputs: tuple[TensorSpec, ...], tensor: Any) -> tuple[TensorSpec, ...]:
+    numeric = all(each.dtype != "string" and each.shape == (None, 1) for each in inputs)
+    if not numeric or tensor.dtype == "string" or tuple(tensor.shape) != (None, len(inputs)):
+        raise ConfigError(
+            f"the model has one input, {tensor.dtype} {list(tensor.shape)}; the dataset has {_shapes(inputs)}",
+            hint="give the model one keras.Input((1,), name=…, dtype=…) per column, or one of all columns if all are numeric",
+        )
+    return tuple(replace(each, dtype=_served(tensor.dtype)) for each in inputs)
+
+
+def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
+    found, spec = tf.nest.flatten(output), wiring.spec
+    if len(found) != 1:
+        raise ConfigError(
+            f"the model has {len(found)} outputs", hint="one output: the classes' probabilities or the number"
+        )
+    array = np.asarray(tf.cast(found[0], tf.float32))
+    classes = len(spec.classes)
+    shapes = [(rows, 1), (rows,)] if not classes else [(rows, classes)] + [(rows, 1)] * (classes == 2)
+    if array.shape not in shapes:
+        wanted = f"{classes} probabilities, one per class" if classes else "one number"
+        raise ConfigError(
+            f"the model answers with shape {list(array.shape)} for {rows} samples; wanted: {wanted} per sample",
+            hint="end with Dense(len(spec.classes), activation='softmax')" if classes else "end with Dense(1)",
+        )
+    if not classes:
+        return
+    probabilities = np.asarray(wiring.answer(output))
+    finite = np.isfinite(probabilities).all()
+    if finite and (abs(probabilities.sum(axis=1) - 1).max() > 0.02 or probabilities.min() < 0):
+        raise ConfigError(
+            "the model's answers are no probabilities: they do not add up to 1",
+            hint="end with a softmax (or one sigmoid for two classes), and compile with from_logits=False",
+        )
+
+
+def _served(dtype: Any) -> str:
+    """A 16-bit input is served as float32; Keras casts it."""
+    return "float32" if str(dtype) in {"float16", "bfloat16"} else str(dtype)
+
+
+def _loose(dtype: str) -> str:
+    return "float32" if dtype in {"uint8", "float64", "float16"} else dtype
+
+
+def _shapes(inputs: tuple[TensorSpec, ...]) -> str:
+    shown = ", ".join(f"{each.name} {each.dtype} {list(each.shape[1:])}" for each in inputs[:6])
+    return shown + (f" and {len(inputs) - 6} more" if len(inputs) > 6 else "")

@@ -1,0 +1,1 @@
+"""How a worker finds its job, reports progress and fails."""
