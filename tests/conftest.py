@@ -24,9 +24,10 @@ if (
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory) -> Path:
-    """The folders that tests/tiny_models.py writes, in one process with TensorFlow."""
+    """The folders that tests/helpers/tiny_models.py writes, in one process with TensorFlow."""
     folder = tmp_path_factory.mktemp("tiny_models")
-    script, root = Path(__file__).with_name("tiny_models.py"), Path(__file__).parents[1]
+    root = Path(__file__).parents[1]
+    script = root / "tests" / "helpers" / "tiny_models.py"
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-P", script, folder], env=environment, capture_output=True, text=True, check=False

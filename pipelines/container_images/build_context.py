@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from registry.errors import ConfigError
 
 Kind = Literal["train", "serve"]
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {
     "train": (
         "registry",

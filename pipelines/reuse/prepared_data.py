@@ -109,7 +109,7 @@ def _code(rooms: Sequence[str]) -> str:
     """The code, byte by byte: who changes it need not remember a version number."""
     digest = hashlib.sha256()
     for room in rooms:
-        for folder, folders, files in os.walk(Path(__file__).parents[1] / room):
+        for folder, folders, files in os.walk(Path(__file__).parents[2] / room):
             folders.sort()  # the order in which os.walk goes on
             for name in sorted(each for each in files if each.endswith(".py")):
                 digest.update(f"{name}\0".encode() + Path(folder, name).read_bytes())
@@ -121,7 +121,7 @@ def _packages() -> list[str]:
     numpy = find_spec("numpy")
     assert numpy
     assert numpy.origin
-    installed = os.listdir(Path(numpy.origin).parents[1])
+    installed = os.listdir(Path(numpy.origin).parents[2])
     return [sys.version, *sorted(each for each in installed if each.endswith("-info"))]
 
 

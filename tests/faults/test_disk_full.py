@@ -11,9 +11,8 @@ import json
 import os
 
 import pytest
-from faults_parts import MODEL, check_whole, left_over, nobody_works_in, small_team
+from faults_parts import MODEL, check_whole, left_over, mail, nobody_works_in, small_team
 from registry_faults_parts import small_disk
-from test_mail_faults import mail
 from training_parts import EQUAL, QUICK, make_job
 
 from pipelines.config.schema import Mail, RunnerConfig

@@ -9,9 +9,8 @@ import time
 from itertools import pairwise
 
 import pytest
+from promotion_parts import LEFT, MODEL, House
 from registry_faults_parts import copy
-
-from promotion_parts import LEFT, MODEL, House  # isort: skip  (found through registry_faults_parts)
 
 from pipelines.promotion import release_before
 from registry import candidates, releases

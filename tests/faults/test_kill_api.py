@@ -7,7 +7,6 @@ import signal
 
 import pytest
 from faults_parts import alive, free_of, wait_for
-from registry_faults_parts import TESTS  # noqa: F401  (makes the next import possible)
 
 from promotion_parts import MODEL, RIGHT, House, ask, clients  # isort: skip
 

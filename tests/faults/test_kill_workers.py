@@ -11,10 +11,10 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from faults_parts import (
+    HERE,
     MODEL,
     begin,
     change_settings,
@@ -97,7 +97,7 @@ def history(run):
 def workers(run):
     """The training workers; not their guards."""
     commands = {pid: command_line(pid) for pid in working_in(run / "train")}
-    return [pid for pid, command in commands.items() if command and b"guard.py" not in command]
+    return [pid for pid, command in commands.items() if command and b"supervisor.py" not in command]
 
 
 def test_a_training_killed_in_checkpoints_and_in_an_epoch_goes_on_from_its_last_epoch(team, orders):
@@ -211,7 +211,7 @@ sys.stdout.write(str(kills))
 def test_a_checkpoint_that_is_killed_at_any_file_operation_is_the_old_one_or_the_new_one(tmp_path):
     done = subprocess.run(
         [sys.executable, "-P", "-c", CHECKPOINTS, tmp_path],
-        env=clean_environment() | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=clean_environment() | {"PYTHONPATH": str(HERE)},
         capture_output=True,
         text=True,
         check=False,

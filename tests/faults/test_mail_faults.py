@@ -1,7 +1,7 @@
 """A mail server with faults: the mail arrives later and once, or is told; the run's verdict stands; no password shows.
 
 The servers are plain sockets that follow a script, as no well-behaved library would do what they do. What a healthy
-server and the outbox do is in tests/pipelines/test_mail.py.
+server and the outbox do is in tests/pipelines/mail/test_outbox.py.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ import subprocess
 import sys
 import threading
 import time
-from email.message import EmailMessage
-from email.policy import SMTP
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from faults_parts import small_team
+from faults_parts import mail, small_team
 from hypothesis import given
 from hypothesis import strategies as st
 from registry_faults_parts import small_disk
@@ -37,14 +35,6 @@ from pipelines.mail.smtp import hidden
 PASSWORD = "s3cret+of/the=relay"
 DROP = object()
 """Hang up instead of an answer."""
-
-
-def mail(run="run1", to="owner@company.example"):
-    message = EmailMessage(policy=SMTP)
-    message["Subject"], message["From"], message["To"] = "[digits] accepted", "trainyard@company.example", to
-    message["Message-ID"] = f"<{run}.accepted@company.example>"
-    message.set_content("Version 3 waits.")
-    return message
 
 
 class ScriptedServer:

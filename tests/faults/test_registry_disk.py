@@ -5,9 +5,9 @@ import os
 import threading
 
 import pytest
+from promotion_parts import LEFT, MODEL, House
 from registry_faults_parts import small_disk
 
-from promotion_parts import LEFT, MODEL, House  # isort: skip  (found through registry_faults_parts)
 from registry_parts import make_card, promote, publish, trial, write_files  # isort: skip
 
 from registry import candidates, releases

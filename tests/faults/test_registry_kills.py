@@ -4,9 +4,9 @@ It leaves nothing or the whole, and the same work, done again, completes it."""
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from faults_parts import HERE
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ import pytest
 def test_killed_anywhere_it_goes_on(tmp_path, scenario, at_least):
     done = subprocess.run(
         [sys.executable, "-W", "error", "registry_kill_everywhere.py", scenario, tmp_path],
-        cwd=Path(__file__).parent,
+        cwd=HERE,
         capture_output=True,
         text=True,
         check=False,

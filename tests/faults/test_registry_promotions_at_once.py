@@ -5,13 +5,11 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from faults_parts import wait_for
+from promotion_parts import LEFT, MODEL, House, clients
 from registry_faults_parts import TESTS
-
-from promotion_parts import LEFT, MODEL, House, clients  # isort: skip  (found through registry_faults_parts)
 
 from pipelines.deploy import api_folder
 from pipelines.promotion import serve_job
@@ -53,7 +51,7 @@ def house(tmp_path, tiny_models):
 
 
 def begin(house, work):
-    path = str(Path(__file__).parent)
+    path = str(TESTS / "helpers")
     return subprocess.Popen(
         [sys.executable, "-c", PERSON, str(house.folder), *work],
         cwd=path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from promotion_parts import LEFT, MODEL, RIGHT, House, ask, clients, frozen
+from promotion_parts import LEFT, MODEL, RIGHT, House, Interrupted, ask, clients, frozen
 
 from pipelines.promotion import _check_again
 from registry import candidates, releases
@@ -157,21 +157,6 @@ def test_a_port_in_use_is_told_before_anything_is_written(house):
     assert house.promote(1).number == 1
 
 
-class Interrupted:
-    """A store that does something else before, or after, each file that it creates."""
-
-    def __init__(self, store, before=lambda _name: None, after=lambda _name: None):
-        self._store, self._before, self._after = store, before, after
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
-    def create(self, name, *args):
-        self._before(name)
-        self._store.create(name, *args)
-        self._after(name)
-
-
 def test_who_loses_the_race_is_told_to_look_and_changes_nothing_that_is_live(house):
     for kind in ("thirds", "dull"):
         house.publish(kind)
@@ -207,8 +192,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from promotion_parts import House
-from test_promotion import Interrupted
+from promotion_parts import House, Interrupted
 
 left = int(sys.argv[4])
 
@@ -226,7 +210,8 @@ WRITES = 5  # model, signature and card, the approval, the release
 
 def test_a_promotion_that_was_killed_after_any_write_goes_on_when_it_is_repeated(tmp_path, tiny_models):
     house = House(tmp_path, tiny_models, workers=1)
-    parts, root = Path(__file__).parent, Path(__file__).parents[2]
+    root = Path(__file__).parents[2]
+    parts = root / "tests" / "helpers"
     try:
         house.publish("dull")
         house.promote(1)

@@ -91,7 +91,7 @@ def test_processes_who_release_at_once_leave_no_gap(folder_store, tmp_path):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[1] / "helpers",
         )
         for number in range(4)
     ]

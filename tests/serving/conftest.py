@@ -19,7 +19,8 @@ from serving.server import control
 def served_models(tmp_path_factory):
     """The folders that build_models.py writes, in one process with TensorFlow."""
     folder = tmp_path_factory.mktemp("served_models")
-    script, root = Path(__file__).with_name("build_models.py"), Path(__file__).parents[2]
+    root = Path(__file__).parents[2]
+    script = root / "tests" / "helpers" / "build_models.py"
     done = subprocess.run(
         [sys.executable, "-P", script, folder],
         env=os.environ | {"PYTHONPATH": str(root)},

@@ -194,9 +194,9 @@ def _within(filename: str, folder: Path) -> bool:
 
 def _ours(trace: TracebackType | None) -> bool:
     """Whether the innermost frame is in this project; the entry in `blame` itself does not count."""
-    here = Path(__file__).resolve().parents[1]
+    packages = [Path(__file__).resolve().parents[2] / each for each in ("registry", "training", "retraining")]
     frames = traceback.extract_tb(trace)[1:]
-    return bool(frames) and Path(frames[-1].filename).resolve().parent.parent == here
+    return bool(frames) and any(_within(frames[-1].filename, each) for each in packages)
 
 
 def _article(value: object) -> str:

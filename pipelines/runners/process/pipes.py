@@ -20,7 +20,7 @@ from pipelines.runners import Job
 from pipelines.runners.supervisor.exit import Ending
 from registry.errors import TryAgain
 
-GUARD = str(Path(__file__).with_name("guard.py"))
+GUARD = str(Path(__file__).with_name("supervisor.py"))
 CHUNK = 64 << 10  # bytes, what a pipe holds
 PIPE_READS = 4  # empty a pipe, and do not follow one that somebody else keeps filling
 MIB = 1 << 20
@@ -100,7 +100,7 @@ class Child:
 
 
 def guard_arguments(fds: tuple[int, int], job: Job, grace: float) -> list[str]:
-    """CONTROL REPORT SECONDS MEMORY DISK GRACE; see `guard.py`."""
+    """CONTROL REPORT SECONDS MEMORY DISK GRACE; see `supervisor.py`."""
     limits = job.limits
     seconds = limits.seconds if math.isfinite(limits.seconds) else 0
     return [*map(str, (*fds, seconds, limits.memory_mb * MIB, limits.disk_mb * MIB, grace))]

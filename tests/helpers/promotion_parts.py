@@ -1,0 +1,200 @@
+"""A registry with candidates, the settings of one team, and its API: what tests of promotion and rollback share."""
+
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import threading
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from pipelines.approval import approval_secret, make_token
+from pipelines.config.schema import Config, Registry, Repositories, Serving
+from pipelines.deploy import api_folder, open_golive
+from pipelines.promotion import promote, rollback
+from registry import candidates, codec, releases
+from registry.files import sha256_file
+from registry.records import (
+    Acceptance,
+    Candidate,
+    Evaluation,
+    Metrics,
+    Policy,
+    Served,
+    Signature,
+    Sources,
+    TensorSpec,
+    Verdict,
+)
+from registry.stores import open_store
+from serving.server import lockfile
+
+MODEL = "thirds"
+LEFT, RIGHT = ([[[light if side(x) else 0] for x in range(6)] for _ in range(6)] for light, side in (
+    (255, lambda x: x < 2), (255, lambda x: x > 3),
+))  # fmt: skip
+"""Pictures of 6x6 pixels whose left, or right, third is white."""
+NO_MODEL = b"passes every hash and is no model"
+
+
+class House:
+    """One team: `folder` holds its registry and its home."""
+
+    def __init__(self, folder, tiny_models=None, workers=2):
+        self.folder, self.tiny_models = folder, tiny_models
+        self.config = Config(
+            model=MODEL,
+            repositories=Repositories("code", "dataset", "tests"),
+            serving=Serving(port=0, workers=workers, threads=2, timeout_seconds=5),
+            registry=Registry(f"file://{folder / 'registry'}"),
+            home=str(folder / "home"),
+        )
+        self.store = open_store(self.config.registry.url)
+
+    def publish(self, kind="", *, gate=(), trials=((),), parent=None, engine="litert"):
+        """A new version: a tiny model that works, or with `kind` "" one that is none; gives its number.
+
+        `engine` may be saved_model. `gate` are the gate's reasons for no, `trials` those of each trial; `parent` was live when it was measured.
+        """
+        run = f"run{len(candidates.versions(self.store, MODEL)) + 1}"
+        source = self.folder / "made" / run
+        source.mkdir(parents=True)
+        signature = Signature(
+            "classification", "image", (TensorSpec("image", (None, 6, 6, 1), "uint8", 0, 255),),
+            (TensorSpec("probabilities", (None, 3), "float32"),), ("left", "middle", "right"), "L",
+        )  # fmt: skip
+        codec.save(signature, source / "signature.json")
+        if engine == "saved_model":
+            shutil.copytree(self.tiny_models / kind / "saved_model", source / "saved_model")
+        else:
+            model = (self.tiny_models / kind / "model.tflite").read_bytes() if kind else NO_MODEL
+            (source / "model.tflite").write_bytes(model)
+        version = candidates.claim(self.store, MODEL, run)
+        card = Candidate(
+            model=MODEL,
+            version=version,
+            run=run,
+            sources=Sources("c" * 40, "d" * 40, "e" * 40),
+            created_at="2026-11-21T00:00:00Z",
+            how="trained",
+            note="",
+            seed=1,
+            parent=parent,
+            image=None,
+            packages={},
+            files={str(path.relative_to(source)): sha256_file(path) for path in source.rglob("*") if path.is_file()},
+            signature=signature,
+            served=Served(engine, "saved_model" if engine == "saved_model" else "model.tflite", "a test"),
+            evaluation=Evaluation(Metrics("classification", 100, {"accuracy": 0.97})),
+            verdict=Verdict(not gate, tuple(gate), Policy()),
+        )
+        candidates.publish(self.store, card, source)
+        for reasons in trials:
+            self.try_again(version, reasons)
+        return version
+
+    def try_again(self, version, reasons=(), tests="e" * 40):
+        card = candidates.card_digest(self.store, MODEL, version)
+        draft = Acceptance(
+            MODEL, version, 0, card, tests, "run", "process", not reasons, tuple(reasons), (), None, "", ""
+        )
+        candidates.append_acceptance(self.store, draft)
+
+    def token(self, version, **more):
+        card = candidates.card_digest(self.store, MODEL, version)
+        return make_token(approval_secret(self.home, {}), MODEL, version, card, **more)
+
+    def promote(self, version, token="", store=None):
+        return promote(store or self.store, self.config, MODEL, version, token or self.token(version), "ada")
+
+    def rollback(self, to=None):
+        return rollback(self.store, self.config, MODEL, to, "grace", "a test")
+
+    @property
+    def home(self):
+        return self.folder / "home"
+
+    @property
+    def history(self):
+        """The version of each release, the oldest first."""
+        return [each.version for each in releases.releases(self.store, MODEL)]
+
+    @property
+    def url(self):
+        return open_golive(self.config).running()
+
+    def tree(self):
+        """Every file of the registry, with its bytes' hash."""
+        root = self.folder / "registry"
+        files = (path for path in root.rglob("*") if path.is_file())
+        return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    def ask(self, picture=RIGHT):
+        """What the API says about a picture: status, body."""
+        return ask(self.url, picture)
+
+    def stop(self):
+        open_golive(self.config).stop()
+
+
+def ask(url, picture=RIGHT):
+    where = urlsplit(url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+    try:
+        body = json.dumps({"instances": [picture]})
+        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+@contextmanager
+def frozen(house):
+    """The API does nothing and answers nothing until the end of the block."""
+    group = lockfile.read(api_folder(house.config)).pid
+    os.killpg(group, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(group, signal.SIGCONT)
+
+
+@contextmanager
+def clients(url, count):
+    """So many clients that ask all the time until the end of the block; gives the list of all answers and failures."""
+    answers, over = [], threading.Event()
+
+    def client():
+        while not over.is_set():
+            try:
+                answers.append(ask(url))
+            except (OSError, http.client.HTTPException) as error:  # no connection, or half an answer
+                answers.append((0, repr(error)))
+
+    crowd = [threading.Thread(target=client) for _ in range(count)]
+    for each in crowd:
+        each.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        for each in crowd:
+            each.join()
+
+
+class Interrupted:
+    """A store that does something else before, or after, each file that it creates."""
+
+    def __init__(self, store, before=lambda _name: None, after=lambda _name: None):
+        self._store, self._before, self._after = store, before, after
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def create(self, name, *args):
+        self._before(name)
+        self._store.create(name, *args)
+        self._after(name)

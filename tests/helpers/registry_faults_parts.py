@@ -1,0 +1,44 @@
+"""What the tests of a damaged, full or raced registry share: the registries and teams of the other tests."""
+
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+
+def copy(original, target):
+    """A registry as it is, links and all."""
+    subprocess.run(["rm", "-rf", str(target)], check=True)
+    if Path(original).exists():
+        subprocess.run(["cp", "-a", str(original), str(target)], check=True)
+
+
+@contextmanager
+def small_disk(folder, **options):
+    """A small file system in memory, mounted on `folder`; gives `remount(**options)`. Skips where we may not mount."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    done = _mount(folder, options)
+    if done.returncode:
+        pytest.skip(f"mounting a small disk is not allowed here: {done.stderr.strip()}")
+    try:
+        yield lambda **more: _remounted(folder, more)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _mount(folder, options, *first):
+    words = ",".join([*first, *(f"{key}={value}" if value != "" else key for key, value in options.items())])
+    return subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", words, "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+
+
+def _remounted(folder, options):
+    done = _mount(folder, options, "remount")
+    assert done.returncode == 0, done.stderr

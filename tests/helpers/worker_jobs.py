@@ -1,0 +1,36 @@
+"""Runs many job folders through their workers' mains, in one process: `python -P tests/helpers/worker_jobs.py training:FOLDER…`.
+
+TensorFlow takes seconds to import, a tiny job takes one. Each folder gets `exit_code`, `stdout.txt` and `stderr.txt`.
+"""
+
+import contextlib
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from training.worker.protocol import work
+
+
+def forget():
+    """What one job told Keras and Python must not help the next one."""
+    if "keras" in sys.modules:
+        import keras
+
+        keras.saving.get_custom_objects().clear()
+        keras.config.set_dtype_policy("float32")
+    sys.modules.pop("model", None)
+    sys.path[:] = before
+
+
+before = list(sys.path)
+for job in sys.argv[1:]:
+    module, _, folder = job.partition(":")
+    main = importlib.import_module(f"{module}.__main__").main
+    os.chdir(folder)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open("stdout.txt", "w"))))
+        stack.enter_context(contextlib.redirect_stderr(stack.enter_context(open("stderr.txt", "w"))))
+        code = work(main)
+    Path("exit_code").write_text(str(code))
+    forget()

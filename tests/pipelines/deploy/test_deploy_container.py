@@ -1,0 +1,350 @@
+"""The contract of going live, for the API as containers of a real engine; and what only containers can do."""
+
+import contextlib
+import http.client
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from deploy_contract import Crowd, GoLiveContract
+from promotion_parts import MODEL, House, ask
+
+from pipelines.deploy import open_golive
+from pipelines.docker_engine import labels
+from pipelines.promotion import serve_job
+from registry.errors import ConfigError, PipelineError, WorkerFailed
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.docker]
+
+
+@pytest.fixture(scope="module")
+def derive(engine, serve_image):
+    """Makes an image of the serving image and some more lines of a Dockerfile; gives its ID. All go at the end."""
+    made = []
+
+    def build(lines):
+        text = f"FROM {serve_image}\n{lines}\n"
+        image, _ = engine.images.build(fileobj=io.BytesIO(text.encode()), rm=True)
+        made.append(image.id)
+        return image.id
+
+    yield build
+    for each in made:
+        engine.images.remove(each, force=True)
+
+
+@pytest.fixture
+def house(tmp_path, tiny_models, serve_image):
+    made = House(tmp_path, tiny_models, workers=1)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = replace(made.config.serving, go_live="docker", image=serve_image, port=port)
+    made.config = replace(made.config, serving=settings)
+    for kind in ("dull", "thirds", ""):
+        made.publish(kind)
+    yield made
+    made.stop()
+
+
+def parts(engine, role):
+    """The containers of the model, whatever they do."""
+    wanted = [f"{name}={value}" for name, value in labels(model=MODEL, role=role).items()]
+    return engine.containers.list(all=True, filters={"label": wanted})
+
+
+def came_back(box):
+    """Started again by the engine, once."""
+    box.reload()
+    return (box.attrs["RestartCount"], box.status) == (1, "running")
+
+
+def use(house, **settings):
+    house.config = replace(house.config, serving=replace(house.config.serving, **settings))
+
+
+class TestContainer(GoLiveContract):
+    @pytest.fixture
+    def more_workers(self, house):
+        return lambda: use(house, workers=2)
+
+    def test_nothing_is_left_after_a_stop_and_nothing_of_others_is_touched(self, house, engine, serve_image):
+        other = engine.containers.create(serve_image, ["true"], labels=labels(model=MODEL, home="/other", role="api"))
+        try:
+            house.promote(1)
+            assert house.config.serving.workers == len(open_golive(house.config).version()["workers"])
+            house.stop()
+            assert [each.id for each in parts(engine, "api")] == [other.id]
+            assert parts(engine, "listener") == []
+            mine = labels(home=house.config.home)
+            assert not engine.volumes.list(filters={"label": [f"{name}={value}" for name, value in mine.items()]})
+        finally:
+            other.remove(force=True)
+
+    def test_an_api_may_reach_nothing_and_write_nothing(self, house, engine, tmp_path, monkeypatch):
+        (tmp_path / "config.json").write_text('{"proxies": {"default": {"httpProxy": "http://u:hidden@proxy:1"}}}')
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        house.promote(1)
+        (api,), (listener,) = parts(engine, "api"), parts(engine, "listener")
+        for box in (api, listener):
+            host, config = box.attrs["HostConfig"], box.attrs["Config"]
+            assert (host["ReadonlyRootfs"], host["CapDrop"], host["SecurityOpt"]) == (
+                True, ["ALL"], ["no-new-privileges"],
+            )  # fmt: skip
+            assert config["User"].partition(":")[0] not in {"", "0", "root"}
+            assert host["RestartPolicy"]["Name"] == "always"
+            assert host["IpcMode"] == "private"
+            assert "noexec" in host["Tmpfs"]["/tmp"]
+            assert "hidden" not in str(config["Env"])
+            assert host["PidsLimit"] > 0
+            assert host["Memory"] > 0
+        assert api.attrs["HostConfig"]["NetworkMode"] == "none"
+        (registry,) = [each for each in api.attrs["Mounts"] if each["Type"] == "bind"]
+        assert not registry["RW"]
+        code, _ = api.exec_run(["sh", "-c", f"touch {registry['Destination']}/x /x"])
+        assert code != 0
+
+    def test_new_settings_and_images_lose_no_request_and_replace_the_container(self, house, engine, derive):
+        house.promote(1)
+        (before,) = parts(engine, "api")
+        with Crowd(house.url).asking() as crowd:
+            for change in ({"threads": 3}, {"image": derive("LABEL made=later")}):
+                use(house, **change)
+                house.rollback(1)
+                crowd.more()
+        (after,) = parts(engine, "api")
+        assert crowd.failures == []
+        assert before.id != after.id
+        assert after.attrs["Image"] == house.config.serving.image
+        assert house.history == [1]  # the container is another, the release is not
+        assert open_golive(house.config).changed(serve_job(house.config)) == {}
+
+    def test_an_update_by_another_user_loses_no_request(self, house, engine, monkeypatch):
+        with monkeypatch.context() as other:
+            for name in ("geteuid", "getegid"):
+                other.setattr(os, name, lambda: 12345)
+            house.promote(1)
+        (before,) = parts(engine, "api")
+        assert before.attrs["Config"]["User"] == "12345:12345"
+        with Crowd(house.url).asking() as crowd:
+            use(house, threads=3)
+            house.rollback(1)
+            crowd.more()
+        (after,) = parts(engine, "api")
+        assert crowd.failures == []
+        assert after.attrs["Config"]["User"] != "12345:12345"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="others run the API as themselves")
+    def test_a_registry_that_only_root_may_read_is_told_with_its_mode(self, house, engine):
+        (house.folder / "registry").chmod(0o700)
+        with pytest.raises(ConfigError, match=r"may not read all of the registry .* has mode 0700") as no:
+            house.promote(1)
+        assert "chmod -R go+rX" in no.value.hint
+        assert (parts(engine, "listener"), parts(engine, "api")) == ([], [])
+
+    @pytest.mark.parametrize("broken", ["image", "memory"])
+    def test_a_container_that_does_not_come_up_is_told_and_the_old_one_goes_on(self, house, engine, derive, broken):
+        house.promote(1)
+        (before,) = parts(engine, "api")
+        good = house.config
+        if broken == "image":
+            use(house, image=derive("ENV PATH=/nowhere"))
+        else:
+            house.config = replace(good, runner=replace(good.runner, memory_mb=24))
+        with Crowd(house.url, 4).asking() as crowd:
+            with pytest.raises(
+                PipelineError, match="version 2 of thirds is live as release 2, but the API keeps its"
+            ) as no:
+                house.promote(2)
+            crowd.more()
+        assert ("python" if broken == "image" else "ended") in str(no.value)
+        assert crowd.failures == []
+        assert [each.id for each in parts(engine, "api")] == [before.id]
+        assert ask(house.url)[1]["release"] == 2
+        house.config = good
+        assert house.promote(2, house.token(2)).number == 2
+
+    def test_a_release_that_the_image_has_no_engine_for_is_taken_back(self, house, engine):
+        """[serving] image names an image without TensorFlow, and the version needs it."""
+        house.promote(1)
+        version = house.publish("thirds", engine="saved_model")
+        with Crowd(house.url, 4).asking() as crowd:
+            with pytest.raises(WorkerFailed, match="did not go live") as no:
+                house.promote(version)
+            crowd.more()
+        assert "tensorflow" in str(no.value).lower()
+        assert crowd.failures == []
+        assert house.history == [1, version, 1]
+        assert len(parts(engine, "api")) == 1
+
+    def test_what_a_killed_promotion_left_beside_the_api_goes_and_the_api_stays(self, house, engine):
+        house.promote(1)
+        (api,) = parts(engine, "api")
+        engine.containers.create(
+            api.attrs["Image"], ["true"], labels=api.labels | labels(number=7), restart_policy={"Name": "no"}
+        )
+        house.promote(2)
+        assert [each.id for each in parts(engine, "api")] == [api.id]
+
+    def test_what_is_killed_comes_back_and_what_a_person_stops_waits_for_the_next_command(self, house, engine):
+        house.promote(1)
+        for role in ("api", "listener"):
+            (box,) = parts(engine, role)
+            os.kill(box.attrs["State"]["Pid"], signal.SIGKILL)
+            assert until(lambda: answers(house))["release"] == 1
+            assert until(lambda box=box: came_back(box))
+        for role in ("api", "listener"):
+            (box,) = parts(engine, role)
+            box.kill()
+            until(lambda: house.url is None)
+            assert f"container {box.name}: exited (137)" in " ".join(open_golive(house.config).parts())
+            house.promote(1, house.token(1))
+            assert until(lambda: answers(house))["release"] == 1
+
+    def test_a_port_of_somebody_else_is_told_with_the_setting(self, house):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            use(house, port=port)
+            before = house.tree()
+            with pytest.raises(ConfigError, match=rf"port {port} is in use \(127\.0\.0\.1:{port}\)") as no:
+                house.promote(1)
+        assert "[serving] port" in no.value.hint
+        assert house.tree() == before
+        assert house.promote(1).number == 1
+
+    def test_a_model_of_the_same_name_in_another_project_is_another(self, house, tmp_path):
+        house.promote(1)
+        stranger = replace(
+            house.config, home=str(tmp_path / "other home"), serving=replace(house.config.serving, port=0)
+        )
+        assert open_golive(stranger).running() is None
+        assert not open_golive(stranger).stop()
+        url = open_golive(stranger).start(serve_job(stranger), "serve")
+        assert url != house.url
+        assert ask(url)[0] == 200
+        assert open_golive(stranger).stop()
+        assert ask(house.url)[0] == 200
+
+    def test_a_name_that_somebody_else_has_taken_is_told(self, house, engine, serve_image):
+        house.promote(1)
+        (listener,) = parts(engine, "listener")
+        house.stop()
+        other = engine.containers.create(serve_image, ["true"], name=listener.name)
+        try:
+            with pytest.raises(ConfigError, match=f"{listener.name} exists on this engine, and is not ours") as no:
+                open_golive(house.config).start(serve_job(house.config), "serve")
+            assert f"docker rm -f {listener.name}" in str(no.value.hint)
+        finally:
+            other.remove(force=True)
+
+    def test_a_registry_that_the_engine_does_not_see_is_told_with_the_setting(self, house, engine, monkeypatch):
+        """As when we run in a container and the engine does not: what we call so is something else there, or nothing."""
+        monkeypatch.chdir(house.folder)
+        url = "file:///proc/self/cwd/registry"
+        house.config = replace(house.config, registry=replace(house.config.registry, url=url))
+        with pytest.raises(ConfigError, match="does not see the registry") as no:
+            open_golive(house.config).start(serve_job(house.config), "serve")
+        assert "[serving] registry_volume" in no.value.hint
+        assert parts(engine, "listener") == []
+
+    def test_a_registry_in_a_volume_is_served_from_there(self, house, engine, serve_image):
+        name = f"trainyard-test-registry-{os.getpid()}"
+        house.promote(1)
+        house.stop()
+        volume = engine.volumes.create(name)
+        try:
+            copy_into(engine, serve_image, name, house.folder / "registry")
+            use(house, registry_volume=name)
+            open_golive(house.config).follow(serve_job(house.config), "serve", 1, 60)
+            assert ask(house.url)[1]["release"] == 1
+        finally:
+            house.stop()
+            volume.remove(force=True)
+
+
+def test_the_serve_command_starts_shows_and_stops_containers(house, engine):
+    settings = house.config.serving
+    (house.folder / "trainyard.toml").write_text(
+        f"""
+model = "{MODEL}"
+home = "{house.home}"
+[repositories]
+code = "code.git"
+dataset = "dataset.git"
+tests = "tests.git"
+[serving]
+go_live = "docker"
+image = "{settings.image}"
+port = {settings.port}
+workers = 1
+threads = 2
+timeout_seconds = 5
+[registry]
+url = "{house.config.registry.url}"
+""",
+        encoding="utf-8",
+    )
+
+    def serve(*arguments):
+        command = [sys.executable, "-P", "-m", "pipelines", "serve", MODEL, *arguments]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
+        return subprocess.run(command, cwd=house.folder, env=environment, capture_output=True, text=True, check=False)
+
+    house.promote(1)
+    house.stop()
+    refused = serve()
+    assert refused.returncode == 2
+    assert "--background" in refused.stderr
+    started = serve("--background")
+    assert (started.returncode, started.stderr) == (0, "")
+    assert f"release 1 at http://127.0.0.1:{settings.port}" in started.stdout
+    (api,) = parts(engine, "api")
+    status = serve("--status")
+    assert (status.returncode, status.stderr) == (0, "")
+    for what in (
+        "release 1, version 1",
+        "ready",
+        f"docker logs {api.name}",
+        f"{api.name.removesuffix('api-1')}listener: running",
+    ):
+        assert what in status.stdout
+    api.stop()
+    stopped = serve("--status").stdout
+    assert "no API runs\n  container trainyard-" in stopped
+    assert "-listener: running" in stopped
+    assert serve("--background").returncode == 0
+    assert serve("--stop").stdout == f"{MODEL}: stopped\n"
+    assert serve("--stop").stdout == f"{MODEL}: no API runs\n"
+    assert parts(engine, "api") + parts(engine, "listener") == []
+
+
+def copy_into(engine, image, volume, folder):
+    import tarfile
+
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(folder, ".")
+    box = engine.containers.create(image, ["true"], volumes={volume: {"bind": "/to", "mode": "rw"}})
+    box.put_archive("/to", archive.getvalue())
+    box.remove()
+
+
+def answers(house):
+    """What it predicts; None as long as it does not."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        status, body = ask(house.url or "http://127.0.0.1:1")
+        return body if status == 200 else None
+
+
+def until(true, seconds=60.0):
+    """Wait for something that must come true."""
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+    return found

@@ -1,0 +1,243 @@
+"""A push that changes nothing that matters is answered from what an earlier run has found out; any other one is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+from team import Team
+
+from pipelines import flows
+from pipelines.config.schema import Config, Repositories
+from pipelines.context import Context
+from pipelines.progress.lines import open_progress
+from pipelines.repositories.git_cache import Cache
+from pipelines.reuse import prepared_data, up_to_date
+from pipelines.reuse.up_to_date import fingerprint, known_already
+from pipelines.runs import RunFolder, StepRecord
+from pipelines.steps.fetch import Fetched
+from registry import candidates, codec
+from registry.files import sha256_file
+from registry.records import (
+    Acceptance,
+    Candidate,
+    Evaluation,
+    Metrics,
+    Policy,
+    Run,
+    Served,
+    Signature,
+    Sources,
+    Verdict,
+    utc_now,
+)
+
+UNIMPORTANT = Repositories("", "", "").unimportant
+FILES = fingerprint({"code": "1", "dataset": "2", "tests": "3"})
+RUN = Run(
+    id="earlier00000", model="digits", trigger="code", sources=Sources("a" * 40, "b" * 40, "c" * 40), config="d" * 64,
+    parent=None, candidate=None, created_at=utc_now(), forced=False, reason="",
+)  # fmt: skip
+
+
+class TestTheFilesThatMatter:
+    @pytest.fixture
+    def content(self, tmp_path):
+        """What one more commit of the code repository, with these files in it, comes down to."""
+        (tmp_path / "team").mkdir()
+        team = Team(tmp_path / "team")
+        url, cache = str(tmp_path / "team/repositories/code.git"), Cache(tmp_path / "cache")
+
+        def content(files, unimportant=UNIMPORTANT):
+            team.write("code", files)
+            sha, _ = team.push("code")
+            cache.fetch(url, sha, "code")
+            return cache.content(url, sha, unimportant)
+
+        content({"model.py": "1"})
+        return content
+
+    def test_are_the_same_after_an_empty_commit(self, content):
+        assert content({}) == content({})
+
+    @pytest.mark.parametrize(
+        "name", ["README.md", "docs/more.md", "LICENSE", "docs/LICENSE", ".gitignore", ".github/ci.yml"]
+    )
+    def test_do_not_include_what_is_unimportant(self, content, name):
+        assert content({}) == content({name: "new"})
+
+    @pytest.mark.parametrize("name", ["model.py", "requirements.txt", "LICENSE/model.py", "md", "größe.py"])
+    def test_include_every_other_file(self, content, name):
+        assert content({}) != content({name: "new"})
+
+    def test_have_names(self, content):
+        assert content({"a.py": "same"}) != content({"a.py": None, "b.py": "same"})
+
+    def test_are_what_the_team_says(self, content):
+        mine = ("notes/*",)
+        assert content({}, mine) == content({"notes/a.txt": "new"}, mine)
+        assert content({}, mine) != content({"README.md": "new"}, mine)
+
+
+@pytest.fixture
+def context(tmp_path):
+    """A home in which one run has ended: it trained, and was accepted."""
+    config = Config("digits", Repositories("code", "dataset", "tests"), home=str(tmp_path))
+    config = dataclasses.replace(
+        config, registry=dataclasses.replace(config.registry, url=f"file://{tmp_path}/registry")
+    )
+    context = Context(config, open_progress())
+    ended(context, RUN)
+    publish(context, RUN)
+    accept(context, RUN)
+    return context
+
+
+def ended(context: Context, run: Run) -> RunFolder:
+    folder = run_folder(context, run)
+    for step in flows.FLOWS[run.trigger]:
+        folder.keep(StepRecord(step, "done", f"{step} is well", utc_now(), 1.0))
+    return folder
+
+
+def publish(context: Context, run: Run) -> None:
+    """Version 1, made by the run."""
+    source = Path(context.config.home) / "made"
+    source.mkdir()
+    model = source / "model.tflite"
+    model.write_bytes(b"a model")
+    card = Candidate(
+        model="digits", version=candidates.claim(context.store, "digits", run.id), run=run.id, sources=run.sources,
+        created_at=utc_now(), how="trained", note="", seed=1, parent=run.parent, image=None, packages={},
+        files={"model.tflite": sha256_file(model)}, signature=Signature("regression", "image", (), (), (), "L"),
+        served=Served("litert", "model.tflite", ""), verdict=Verdict(True, (), Policy()),
+        evaluation=Evaluation(Metrics("regression", 100, {"mae": 0.1})),
+    )  # fmt: skip
+    candidates.publish(context.store, card, source)
+
+
+def accept(context: Context, run: Run, accepted: bool = True) -> None:
+    """One more trial of version 1, by this run."""
+    digest = candidates.card_digest(context.store, "digits", 1)
+    draft = Acceptance(
+        model="digits", version=1, number=0, card=digest, tests=run.sources.tests, run=run.id, engine="process",
+        accepted=accepted, reasons=() if accepted else ("no",), reports=(), load=None, at=utc_now(), previous="",
+    )  # fmt: skip
+    candidates.append_acceptance(context.store, draft)
+
+
+def run_folder(context: Context, run: Run, files: str = FILES) -> RunFolder:
+    folder = RunFolder(context.config.runs / run.id)
+    codec.save(run, folder.root / "run.json")
+    codec.save(Fetched((), files), folder.root / "fetched.json")
+    return folder
+
+
+def later(**changes: object) -> Run:
+    return dataclasses.replace(RUN, id="later0000000", **changes)
+
+
+def test_the_same_question_about_the_same_files_is_answered(context):
+    said = known_already(context, run_folder(context, later()), FILES)
+    assert said == "run earlier00000 was about the same files: accept is well"
+
+
+OTHERS = {
+    "forced": later(forced=True),
+    "another live release": later(parent=2),
+    "other settings": later(config="e" * 64),
+    "another trigger": later(trigger="dataset"),
+    "another model": later(model="letters"),
+    "new tests for a version": later(trigger="tests", candidate=1),
+}
+
+
+@pytest.mark.parametrize("run", OTHERS.values(), ids=OTHERS)
+def test_another_question_is_not(context, run):
+    assert not known_already(context, run_folder(context, run), FILES)
+
+
+def test_other_code_of_trainyard_is_another_question(context):
+    root = Path(up_to_date.__file__).parents[2]
+    assert {path.parent.name for path in root.glob("*/__init__.py")} == set(prepared_data.EVERY_ROOM)
+    assert prepared_data.tools(context) != prepared_data.tools(context, prepared_data.EVERY_ROOM)
+
+
+def test_other_files_are_another_question(context):
+    other = fingerprint({"code": "new", "dataset": "2", "tests": "3"})
+    assert not known_already(context, run_folder(context, later(), other), other)
+
+
+@pytest.mark.parametrize("lost", ["accept", "notify"])
+def test_a_run_that_has_not_ended_answers_nothing(context, lost):
+    RunFolder(context.config.runs / RUN.id).forget(lost)
+    assert not known_already(context, run_folder(context, later()), FILES)
+
+
+def test_a_run_that_found_out_nothing_itself_answers_nothing(context):
+    earlier = RunFolder(context.config.runs / RUN.id)
+    for step in flows.FLOWS["code"][2:-1]:
+        earlier.forget(step)
+    earlier.keep(StepRecord("fetch", "enough", "nothing new", utc_now(), 0.1))
+    assert not known_already(context, run_folder(context, later()), FILES)
+
+
+def test_a_damaged_run_answers_nothing(context):
+    (context.config.runs / RUN.id / "run.json").write_text("{", encoding="utf-8")
+    assert not known_already(context, run_folder(context, later()), FILES)
+
+
+@pytest.mark.parametrize("trigger", ["code", "dataset"])
+def test_the_files_of_the_live_release_can_make_nothing_better(context, trigger):
+    said = known_already(context, run_folder(context, later(trigger=trigger, parent=1)), FILES)
+    assert said == "version 1, which is live, was made of the same files"
+    assert not known_already(context, run_folder(context, later(trigger="tests", parent=1)), FILES)
+    accept(context, TESTED, accepted=False)
+    assert not known_already(context, run_folder(context, later(trigger=trigger, parent=1)), FILES)
+
+
+TESTED = dataclasses.replace(RUN, id="tested000000", trigger="tests", candidate=1)
+
+
+def test_a_push_of_the_same_tests_is_answered_until_somebody_has_tried_a_version_since(context):
+    again = later(trigger="tests", candidate=1)
+    ended(context, TESTED)
+    accept(context, TESTED)
+    assert known_already(context, run_folder(context, again), FILES)
+    accept(context, dataclasses.replace(TESTED, id="others000000"))
+    assert not known_already(context, run_folder(context, again), FILES)
+
+
+@pytest.mark.parametrize("who", ["other tests of the candidate", "other tests of the live release"])
+def test_what_was_overruled_answers_nothing(context, who):
+    asked = RUN if who == "other tests of the candidate" else dataclasses.replace(TESTED, parent=1, candidate=None)
+    if asked != RUN:
+        ended(context, asked)
+        accept(context, asked)
+    accept(context, dataclasses.replace(TESTED, id="others000000"), accepted=False)
+    again = dataclasses.replace(asked, id="later0000000")
+    assert not known_already(context, run_folder(context, again), FILES)
+
+
+def test_a_no_is_never_an_answer_whoever_said_yes(context):
+    for name in ("aaaa00000000", "zzzz00000000"):  # runs are found by name
+        no = run_folder(context, dataclasses.replace(RUN, id=name))
+        for step in ("resolve", "fetch", "notify"):
+            no.keep(StepRecord(step, "done", "", utc_now(), 1.0))
+        no.keep(StepRecord("validate", "no", "worse than what is live", utc_now(), 1.0))
+        assert not known_already(context, run_folder(context, later()), FILES)
+        shutil.rmtree(no.root)
+    assert known_already(context, run_folder(context, later()), FILES)
+
+
+def test_a_run_whose_trials_cannot_be_read_answers_nothing(context):
+    shutil.rmtree(Path(context.config.home) / "registry/test/digits/1")
+    assert not known_already(context, run_folder(context, later()), FILES)
+
+
+def test_a_run_that_has_gone_on_asks_no_more(context):
+    folder = run_folder(context, later())
+    folder.keep(StepRecord("register", "done", "version 2", utc_now(), 1.0))
+    assert not known_already(context, folder, FILES)

@@ -1,0 +1,307 @@
+"""The evaluate worker, on tiny served models whose answers are known."""
+
+import dataclasses
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.workers.evaluate import golden_index
+from pipelines.workers.jobs import EvaluateJob, Subject
+from registry import codec
+from registry.errors import ConfigError, Corrupt
+from registry.files import sha256_file
+from registry.records import Evaluation, Served, Signature, TensorSpec
+from retraining.policy import RESPLIT
+from training.data.spec import DataSpec
+from training.worker.protocol import load_failure, parse_event
+
+ROOT = Path(__file__).parents[3]
+THIRDS = ("left", "middle", "right")
+PICTURES = DataSpec(
+    "images", "classification", (TensorSpec("image", (None, 6, 6, 1), "uint8"),), THIRDS, image_mode="L"
+)
+SUMS = DataSpec("table", "regression", tuple(TensorSpec(n, (None, 1), "float32") for n in "ab"), (), (), target="total")
+
+
+def pictures(samples, seed=1):
+    """Grey pictures of which one third is brighter: the class."""
+    random = np.random.default_rng(seed)
+    y = np.arange(samples) % 3
+    x = random.integers(0, 150, (samples, 6, 3, 2), dtype=np.uint8)
+    x[np.arange(samples), :, y] += 90
+    return x.reshape(samples, 6, 6, 1), y
+
+
+def write_split(folder, spec, arrays, y):
+    folder.mkdir(parents=True)
+    codec.save(spec, folder / "data.json")
+    (folder / "names.json").write_text(json.dumps([f"sample {i}" for i in range(len(y))]))
+    for i, array in enumerate(arrays):
+        np.save(folder / f"x{i}.npy", array)
+    np.save(folder / "y.npy", y)
+    (folder / "files").mkdir()
+
+
+def subject(folder, version=None, **changes):
+    served = codec.read(Served, folder / "served.json")
+    files = {str(p.relative_to(folder)): sha256_file(p) for p in folder.rglob("*") if p.is_file()}
+    return Subject(codec.read(Signature, folder / "signature.json"), served, files | changes, version)
+
+
+class Trial:
+    """A job folder, as a runner makes it."""
+
+    def __init__(self, folder, models):
+        self.folder, self.models = folder, models
+        (folder / "inputs").mkdir()
+
+    def holdout(self, spec, arrays, y):
+        write_split(self.folder / "inputs" / "holdout", spec, arrays, y)
+        return self
+
+    def run(self, candidate, live=None, metric="accuracy", subjects=None):
+        inputs = self.folder / "inputs"
+        for role, name in (("candidate", candidate), ("live", live)):
+            if name:
+                shutil.copytree(self.models / name, inputs / role, dirs_exist_ok=True)
+        for role in ("candidate", "live"):  # as a registered version has it
+            if (inputs / role).exists() and not (inputs / role / "data.json").exists():
+                shutil.copy(inputs / "holdout" / "data.json", inputs / role / "data.json")
+        made = {"candidate": subject(self.models / candidate), "live": live and subject(self.models / live, 7)}
+        codec.save(EvaluateJob(metric, **(made | (subjects or {}))), self.folder / "job.json")
+        command = [sys.executable, "-P", "-m", "pipelines.workers.evaluate"]
+        self.done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        if self.done.returncode == 1:
+            raise AssertionError(self.done.stderr)
+        if self.done.returncode:
+            raise load_failure(self.folder)
+        return codec.read(Evaluation, self.folder / "result.json")
+
+    @property
+    def outputs(self):
+        return self.folder / "outputs"
+
+
+@pytest.fixture
+def trial(tmp_path, tiny_models):
+    return Trial(tmp_path, tiny_models)
+
+
+def test_a_classifier_is_measured_with_its_pictures_and_golden_samples(trial):
+    x, y = pictures(100)
+    x[0] = 0  # no third is brighter: `left` by luck
+    x[1, :, 1:] = 255 - x[1, :, 1:] // 2
+    found = trial.holdout(PICTURES, [x], y).run("thirds").candidate
+    assert (found.task, found.samples, list(found.classes)) == ("classification", 100, list(THIRDS))
+    assert found.values["accuracy"] > 0.98
+    assert sum(map(sum, found.confusion)) == 100
+    assert [each.support for each in found.classes.values()] == [34, 33, 33]
+    assert all(math.isfinite(value) for value in found.values.values())
+    for name in ("confusion.png", "calibration.png"):
+        with Image.open(trial.outputs / name) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 300
+    with np.load(trial.outputs / "golden.npz") as golden:
+        index = golden["index"]
+        assert np.array_equal(golden["in_0"], x[index])
+        assert golden["in_0"].dtype == np.uint8
+        assert golden["out_0"].dtype == np.float32
+        assert golden["out_0"].sum(axis=1) == pytest.approx(1)
+        assert sorted(y[index].tolist()) == [0] * 6 + [1] * 5 + [2] * 5
+
+
+def test_a_regression_is_measured(trial):
+    a, b = np.random.default_rng(1).normal(size=(2, 50, 1)).astype(np.float32)
+    y = (2 * a + 3 * b + 0.5)[:, 0]
+    found = trial.holdout(SUMS, [a, b], y).run("sum", "sum", metric="rmse")
+    assert found.candidate.values == pytest.approx(
+        {"mae": 0.5, "rmse": 0.5, "r2": found.candidate.values["r2"], "loss": 0.25}, rel=1e-4
+    )
+    assert found.comparison.metric == "rmse"
+    assert found.comparison.difference == 0
+    assert (trial.outputs / "scatter.png").stat().st_size > 1000
+    with np.load(trial.outputs / "golden.npz") as golden:
+        assert golden["in_1"].shape == (16, 1)
+        assert golden["out_0"][:, 0] == pytest.approx(y[golden["index"]] - 0.5, abs=1e-4)
+
+
+def test_named_columns_with_text_are_measured(trial):
+    inputs = (TensorSpec("age", (None, 1), "float32"), TensorSpec("colour", (None, 1), "string"))
+    spec = DataSpec("table", "classification", inputs, ("yes", "no"), target="buys")
+    age = np.array([[20.0], [60.0], [45.0], [80.0]], np.float32)
+    colour = np.array([["red"], ["blue"], ["red"], ["green"]])
+    found = trial.holdout(spec, [age, colour], np.array([0, 1, 0, 0])).run("shop").candidate
+    assert found.confusion == ((2, 1), (0, 1))
+    with np.load(trial.outputs / "golden.npz", allow_pickle=False) as golden:
+        assert golden["in_1"].dtype.kind == "U"
+        assert golden["in_1"].ravel().tolist() == ["red", "blue", "red", "green"]
+
+
+@pytest.mark.tensorflow
+def test_the_teams_load_data_reads_the_holdout(trial):
+    """It finds the files of the split, and may use what stands beside model.py."""
+    x = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [2, 0, 0, 1]], np.float32)
+    spec = DataSpec("npz", "classification", (TensorSpec("signal", (None, 4), "float32"),), ("left", "middle"))
+    trial.holdout(spec, [np.zeros((3, 4), np.float32)], np.array([0, 1, 0]))
+    np.savetxt(trial.folder / "inputs" / "holdout" / "files" / "own.csv", x)
+    code = trial.folder / "inputs" / "code"
+    code.mkdir()
+    (code / "own.py").write_text("import numpy as np\ndef read(f): return np.loadtxt(f / 'own.csv', dtype='float32')\n")
+    (code / "model.py").write_text(
+        "from own import read\ndef build_model(spec, attempt): ...\n"
+        "def load_data(folder): return {'x': read(folder)}, [0, 1, 0]\n"
+    )
+    assert trial.run("halves").candidate.values["accuracy"] == 1
+
+
+def test_the_live_release_is_measured_on_the_same_samples_and_compared(trial):
+    x, y = pictures(90)
+    found = trial.holdout(PICTURES, [x], y).run("thirds", "dull")
+    assert found.live.samples == 90
+    assert found.live.classes["right"].recall == 0
+    assert found.live_note == ""
+    assert found.comparison.live_version == 7
+    assert found.comparison.difference == pytest.approx(
+        found.candidate.values["accuracy"] - found.live.values["accuracy"]
+    )
+    assert 0.2 < found.comparison.low < found.comparison.difference < found.comparison.high < 0.5
+
+
+@pytest.mark.parametrize(
+    ("live", "note"),
+    [
+        ("wide", "its input image is uint8 ?x6x9x1; the data are uint8 ?x6x6x1"),
+        ("sum", "it is made for regression; the data are for classification"),
+        ("shop", "it takes age, colour; the data have image"),
+    ],
+)
+def test_a_live_release_of_another_kind_is_told_and_is_no_fault(trial, live, note):
+    x, y = pictures(30)
+    found = trial.holdout(PICTURES, [x], y).run("thirds", live)
+    assert (found.live, found.comparison) == (None, None)
+    assert found.live_note == f"live version 7 cannot be measured on this holdout: {note}"
+
+
+def test_a_version_of_another_split_is_not_measured(trial):
+    """A sample of this holdout may have been one that it learned from."""
+    x, y = pictures(30)
+    trial.holdout(dataclasses.replace(PICTURES, split="holdout 0.3"), [x], y)
+    for role in ("candidate", "live"):
+        (trial.folder / "inputs" / role).mkdir()
+        codec.save(dataclasses.replace(PICTURES, split="holdout 0.1"), trial.folder / "inputs" / role / "data.json")
+    found = trial.run("thirds", "thirds")
+    assert (found.live, found.comparison) == (None, None)
+    assert found.live_note == f"live version 7 was not measured: {RESPLIT}"
+    with pytest.raises(ConfigError, match="version 6 is not measured: the rule of the split has changed"):
+        trial.run("thirds", subjects={"candidate": subject(trial.models / "thirds", 6)})
+
+
+@pytest.mark.tensorflow
+def test_a_version_made_for_another_load_data_is_not_measured(trial):
+    """The holdout that the new code reads is none that the old model knows."""
+    x = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], np.float32)
+    spec = DataSpec("npz", "classification", (TensorSpec("x", (None, 4), "float32"),), ("left", "middle"))
+    trial.holdout(spec, [x], np.array([0, 1]))
+    code = trial.folder / "inputs" / "code"
+    code.mkdir()
+    (code / "model.py").write_text(
+        "import numpy as np\ndef build_model(spec, attempt): ...\n"
+        "def load_data(folder): return np.eye(4, dtype='float32')[[0, 3]], [0, 1]\n"
+    )
+    live = subject(trial.models / "halves", 7)
+    assert trial.run("halves", "halves", subjects={"live": live}).live.values["accuracy"] == 1
+    live = dataclasses.replace(live, other_code=True)
+    found = trial.run("halves", "halves", subjects={"live": live})
+    assert (found.live, found.comparison) == (None, None)
+    assert found.live_note == "live version 7 was not measured: it was made for another load_data"
+    with pytest.raises(ConfigError, match="version 7 is not measured: it was made for another load_data"):
+        trial.run("halves", subjects={"candidate": live})
+    (code / "model.py").write_text("def build_model(spec, attempt): ...\n")
+    assert trial.run("halves", "halves", subjects={"live": live}).live.values["accuracy"] == 1
+
+
+def test_a_class_that_the_live_release_does_not_know_is_wrong_for_it(trial):
+    x, y = pictures(60)
+    live = subject(trial.models / "thirds", 7)
+    renamed = dataclasses.replace(live.signature, classes=("left", "middle", "far"))
+    live = dataclasses.replace(live, signature=renamed)
+    found = trial.holdout(PICTURES, [x], y).run("thirds", "thirds", subjects={"live": live})
+    assert found.candidate.values["accuracy"] == 1
+    assert found.live.classes["right"].recall == 0
+    assert found.live.classes["left"].recall == 1
+    assert found.live.values["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_answers_that_are_no_numbers_are_told_as_such(trial):
+    x, y = pictures(60)
+    x[5, 0, 0] = 255
+    found = trial.holdout(PICTURES, [x], y).run("nothing").candidate
+    assert math.isnan(found.values["loss"])
+    assert found.values["accuracy"] == pytest.approx(59 / 60)
+
+
+def test_other_bytes_than_those_of_the_job_are_refused(trial):
+    x, y = pictures(30)
+    other = subject(trial.models / "thirds", **{"model.tflite": "0" * 64})
+    with pytest.raises(Corrupt, match=r"model\.tflite: the bytes are not those of the job"):
+        trial.holdout(PICTURES, [x], y).run("thirds", subjects={"candidate": other})
+    assert not (trial.folder / "result.json").exists()
+
+
+def test_a_file_that_nobody_named_is_not_served(trial, tmp_path_factory):
+    x, y = pictures(30)
+    trial.models = shutil.copytree(trial.models, tmp_path_factory.mktemp("models") / "copy")
+    codec.save(Served("saved_model", "saved_model", "a test"), trial.models / "thirds" / "served.json")
+    made = subject(trial.models / "thirds")
+    (trial.models / "thirds" / "saved_model" / "assets" / "extra.txt").write_text("x")
+    with pytest.raises(Corrupt, match=r"extra\.txt: is not among the files of this version"):
+        trial.holdout(PICTURES, [x], y).run("thirds", subjects={"candidate": made})
+
+
+def test_a_candidate_that_does_not_take_the_data_is_a_fault_of_the_model(trial):
+    x, y = pictures(30)
+    with pytest.raises(ConfigError, match="its input image is uint8 "):
+        trial.holdout(PICTURES, [x], y).run("wide")
+
+
+def test_progress_is_told(trial):
+    x, y = pictures(200)
+    trial.holdout(PICTURES, [x], y).run("thirds")
+    events = [event for line in trial.done.stdout.splitlines() if (event := parse_event(line))]
+    assert events[-1] == {"event": "progress", "done": 200, "of": 200, "what": "samples"}
+
+
+@pytest.mark.tensorflow
+def test_the_fallback_engine_is_measured_as_well(trial, tmp_path_factory):
+    x, y = pictures(30)
+    trial.models = shutil.copytree(trial.models, tmp_path_factory.mktemp("models") / "copy")
+    codec.save(Served("saved_model", "saved_model", "a test"), trial.models / "thirds" / "served.json")
+    found = trial.holdout(PICTURES, [x], y).run("thirds")
+    assert found.candidate.values["accuracy"] == 1
+
+
+def test_the_worker_does_not_import_tensorflow_for_litert(trial):
+    x, y = pictures(30)
+    trial.holdout(PICTURES, [x], y)
+    command = (
+        "import sys; from pathlib import Path; from pipelines.workers.evaluate import main; main(Path.cwd());"
+        "sys.exit(bool({'tensorflow', 'keras', 'pandas', 'scipy'} & set(sys.modules)))"
+    )
+    trial.run("thirds")
+    subprocess.run([sys.executable, "-P", "-c", command], cwd=trial.folder, check=True, capture_output=True)
+
+
+def test_golden_samples_hold_every_class_and_are_few():
+    y = np.array([0] * 50 + [1] * 2 + [2] * 10)
+    index = golden_index(y, 3)
+    assert np.bincount(y[index]).tolist() == [7, 2, 7]
+    assert golden_index(y[:3], 3).tolist() == [0, 1, 2]
+    assert golden_index(np.linspace(0, 1, 40), 0).tolist()[::15] == [0, 39]
+    assert golden_index(np.linspace(0, 1, 1), 0).tolist() == [0]
