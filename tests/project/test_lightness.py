@@ -18,13 +18,18 @@ HEAVY = {
     "tensorflow", "keras", "ai_edge_litert", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "palmerpenguins",
     "great_expectations", "matplotlib", "h5py", "PIL",
 }  # fmt: skip
-LIGHT_ROOMS = ("pipelines", "pipelines/steps", "pipelines/commands", "pipelines/runners", "registry")
+LIGHT_ROOMS = ("pipelines", "registry")
 LIGHT_MODULES = ("serving.server.control", "retraining.policy")
 
 
 def modules_of(room: str) -> list[str]:
-    files = sorted((ROOT / room).glob("*.py"))
-    return [".".join((*Path(room).parts, file.stem)) for file in files if file.stem not in {"__init__", "__main__"}]
+    files = [each.relative_to(ROOT) for each in sorted((ROOT / room).rglob("*.py"))]
+    heavy = [each for each in files if each.is_relative_to("pipelines/workers") and each.stem != "jobs"]
+    return [
+        ".".join(each.with_suffix("").parts)
+        for each in files
+        if each not in heavy and each.stem not in {"__init__", "__main__"}
+    ]
 
 
 CONTROLLER = [module for room in LIGHT_ROOMS for module in modules_of(room)]
