@@ -15,7 +15,7 @@ ROUNDING = 1e-9
 """0.95 - 0.94 is a little more than 0.01 to a computer; nobody should be refused for that."""
 
 
-def judge(evaluation: Evaluation, policy: Policy) -> Verdict:
+def decide(evaluation: Evaluation, policy: Policy) -> Verdict:
     """Yes, or every reason for no, not only the first one."""
     reasons = tuple(case.message for case in gate_report(evaluation, policy).failed)
     return Verdict(accepted=not reasons, reasons=reasons, policy=policy)

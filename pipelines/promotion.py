@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.approval import approval_secret, check_token
 from pipelines.config.schema import Config
-from pipelines.deploy import GO_LIVE_SECONDS, GoLive, Image, open_golive
+from pipelines.deploy import GO_LIVE_SECONDS, Deployment, Image, open_deployment
 from pipelines.text.clean import clean
 from registry import candidates, releases
 from registry.chain import LostRace
@@ -38,7 +38,7 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
     if current and (current.version, current.card) == (version, digest):
         return _check_again(store, config, current)
     _must_be_unused(token_id, history)
-    api, image = open_golive(config), image_for(card.served)
+    api, image = open_deployment(config), image_for(card.served)
     api.start(serve_job(config), image)  # a port in use, a broken set-up: told before anything is written
     releases.copy_to_production(store, model, version)
     approval = releases.append_approval(store, model, version, card=digest, token=token_id, by=by, known=history)
@@ -53,7 +53,7 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
         after=current.number if current else None,
         known=history,
     )
-    return _go_live(store, config, api, release, image)
+    return _deploy(store, config, api, release, image)
 
 
 def compared_with_another(store: Store, release: Release) -> str:
@@ -82,7 +82,7 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
         return _check_again(store, config, current)
     assert target.version is not None
     candidates.local_folder(store, "production", model, target.version, target.card)
-    api, image = open_golive(config), image_of(store, target)
+    api, image = open_deployment(config), image_of(store, target)
     api.start(serve_job(config), image)
     release = releases.append_release(
         store,
@@ -94,7 +94,7 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
         approval=None,
         after=current.number,
     )
-    return _go_live(store, config, api, release, image)
+    return _deploy(store, config, api, release, image)
 
 
 def _must_be_accepted(store: Store, card: Candidate, digest: str) -> None:
@@ -204,7 +204,7 @@ def _released(history: list[Release], version: int) -> Release:
     )
 
 
-def _go_live(store: Store, config: Config, api: GoLive, release: Release, image: Image) -> Release:
+def _deploy(store: Store, config: Config, api: Deployment, release: Release, image: Image) -> Release:
     """Wait until every worker answers with a new release; else go back, and raise WorkerFailed that tells both.
 
     An interrupt undoes nothing: the same command goes on from here.
@@ -218,8 +218,8 @@ def _go_live(store: Store, config: Config, api: GoLive, release: Release, image:
 
 
 def _check_again(store: Store, config: Config, live: Release, seconds: float = GO_LIVE_SECONDS) -> Release:
-    """As `_go_live`, for what is live already: an API that is slow, or cannot be started, is no reason to go back."""
-    api, image = open_golive(config), image_of(store, live)
+    """As `_deploy`, for what is live already: an API that is slow, or cannot be started, is no reason to go back."""
+    api, image = open_deployment(config), image_of(store, live)
     api.start(serve_job(config), image)
     try:
         api.follow(serve_job(config), image, live.number, seconds)
@@ -229,7 +229,7 @@ def _check_again(store: Store, config: Config, live: Release, seconds: float = G
     return live
 
 
-def _update(config: Config, api: GoLive, live: Release, image: Image) -> None:
+def _update(config: Config, api: Deployment, live: Release, image: Image) -> None:
     """New settings come with a release; that they do not work is no reason to take it back."""
     try:
         api.update(serve_job(config), image)
@@ -240,7 +240,7 @@ def _update(config: Config, api: GoLive, live: Release, image: Image) -> None:
         raise type(error)(f"{said}: {error}", hint=error.hint) from None
 
 
-def _gone_back(store: Store, config: Config, api: GoLive, failed: Release, why: PipelineError) -> WorkerFailed:
+def _gone_back(store: Store, config: Config, api: Deployment, failed: Release, why: PipelineError) -> WorkerFailed:
     said = f"version {failed.version} of {failed.model} did not go live: {why}"
     hint = f"`trainyard serve {failed.model} --status` tells how the API is, and where its log is"
     try:

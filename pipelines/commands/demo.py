@@ -74,7 +74,7 @@ class Demo:
         self._fresh_folder()
         port = _free_port(8500)
         text = (EXAMPLE / "trainyard.toml").read_text(encoding="utf-8")
-        text = text.replace("port = 8500", f'port = {port}\ngo_live = "{self.runner}"')
+        text = text.replace("port = 8500", f'port = {port}\ndeploy = "{self.runner}"')
         self.config.write_text(f'{text}\n[runner]\nkind = "{self.runner}"\n', encoding="utf-8")
         self.url = f"http://127.0.0.1:{port}"
         for name in NAMES:

@@ -17,7 +17,7 @@ from typing import TextIO
 from pipelines.approval import approval_secret, make_token
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
-from pipelines.deploy import GoLive, in_place, open_golive
+from pipelines.deploy import Deployment, in_place, open_deployment
 from pipelines.promotion import compared_with_another, promote, serve_job
 from pipelines.text.clean import clean
 from registry import candidates, codec
@@ -55,7 +55,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     """Print the release and where it answers."""
     check_model(args.model, config)
     config = placed(args, config)
-    if config.serving.go_live == "jenkins":
+    if config.serving.deploy == "jenkins":
         from pipelines.jenkins_server import promotion
 
         return promotion.command(args, config, _asked_of_jenkins(args, config))
@@ -120,13 +120,13 @@ def add_here(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--here",
         action="store_true",
-        help='with [serving] go_live = "jenkins": do it on this machine, as [jenkins] go_live says. What the promotion '
+        help='with [serving] deploy = "jenkins": do it on this machine, as [jenkins] deploy says. What the promotion '
         "job itself calls",
     )
 
 
 def placed(args: argparse.Namespace, config: Config) -> Config:
-    """The settings for where it is to be done: here, or as [serving] go_live says."""
+    """The settings for where it is to be done: here, or as [serving] deploy says."""
     if not args.here:
         return config
     from pipelines.build_status import check_home
@@ -168,7 +168,7 @@ def try_line(url: str) -> str:
     return f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"
 
 
-def warn_of_settings(job: ServeJob, api: GoLive) -> None:
+def warn_of_settings(job: ServeJob, api: Deployment) -> None:
     """Say on stderr that the running API does not have the settings in `job`: it reads them at its start."""
     if others := api.changed(job):
         print(f"the API runs with other settings ({'; '.join(others.values())}): {api.remedy}", file=sys.stderr)
@@ -176,7 +176,7 @@ def warn_of_settings(job: ServeJob, api: GoLive) -> None:
 
 def tell_release(release: Release, config: Config, *, as_json: bool) -> None:
     """Print what answers now, where, and how to try it."""
-    api = open_golive(config)
+    api = open_deployment(config)
     warn_of_settings(serve_job(config), api)
     url = api.running() or ""
     if as_json:

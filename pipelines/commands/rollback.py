@@ -29,7 +29,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     """Print the release and where it answers."""
     check_model(args.model, config)
     config = placed(args, config)
-    if config.serving.go_live == "jenkins":
+    if config.serving.deploy == "jenkins":
         from pipelines.jenkins_server import promotion
 
         promotion.check_by(args.by)

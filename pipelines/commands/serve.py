@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipelines.commands.promote import add_here, check_model, placed, try_line, warn_of_settings
 from pipelines.config.schema import Config
-from pipelines.deploy import GoLive, api_folder, open_golive
+from pipelines.deploy import Deployment, api_folder, open_deployment
 from pipelines.promotion import image_of, serve_job
 from registry import candidates, codec, releases
 from registry.errors import ConfigError
@@ -38,7 +38,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     """Print the URL and a line for curl, or what was asked for."""
     check_model(args.model, config)
     config = placed(args, config)
-    api = open_golive(config)
+    api = open_deployment(config)
     if args.stop:
         stopped = api.stop()
         _print(args, {"stopped": stopped}, f"{args.model}: {'stopped' if stopped else 'no API runs'}")
@@ -56,9 +56,9 @@ def main(args: argparse.Namespace, config: Config) -> int:
         text = f"{args.model}: release {release.number} at {url}\ntry: {try_line(url)}"
         _print(args, {"url": url, "release": release.number}, text)
         return 0
-    if config.serving.go_live != "process":
+    if config.serving.deploy != "process":
         raise ConfigError(
-            f'with [serving] go_live = "{config.serving.go_live}" the API runs in the background only',
+            f'with [serving] deploy = "{config.serving.deploy}" the API runs in the background only',
             hint=f"`trainyard serve {args.model} --background` starts it; `--status` tells where its log is",
         )
     if running := api.running():
@@ -97,7 +97,7 @@ def live_release(store: Store, model: str) -> Release:
     raise ConfigError(f"nothing of {model} is live", hint=hint)
 
 
-def _status(args: argparse.Namespace, config: Config, api: GoLive) -> int:
+def _status(args: argparse.Namespace, config: Config, api: Deployment) -> int:
     url = api.running()
     if url is None:
         rest = [f"  {each}" for each in api.parts() if each.startswith("container")]  # stopped by hand, or broken

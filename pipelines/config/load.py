@@ -50,7 +50,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "jenkins.timeout_seconds": (0.1, 600),
 }
 NOT_SETTINGS = {"file"}
-PLACES = {"host", "port", "go_live", "registry_volume"}
+PLACES = {"host", "port", "deploy", "registry_volume"}
 # For https a user name may be a token; for ssh it is the name of an account.
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
 SECRETS = ("APPROVAL_SECRET", "SMTP_PASSWORD", "JENKINS_TOKEN", "JENKINS_NOTIFY_TOKEN")

@@ -89,7 +89,7 @@ class Serving:
     max_body_mb: int = 16
     max_instances: int = 256
     timeout_seconds: int = 30
-    go_live: Literal["process", "docker", "jenkins"] = "process"
+    deploy: Literal["process", "docker", "jenkins"] = "process"
     """Where the API runs: a process of this machine, a container of the Docker engine, or wherever Jenkins' promotion job
     starts it."""
     image: str = ""
@@ -145,8 +145,8 @@ class JenkinsServer:
     """When to retrain without a push, in Jenkins' cron syntax, e.g. "H 3 * * 0"."""
     submitters: tuple[str, ...] = ()
     """Users and groups of Jenkins who may approve a promotion there; none: everybody who may build the job."""
-    go_live: Literal["process", "docker"] = "process"
-    """Where the promotion job starts the API, with `[serving] go_live = "jenkins"`."""
+    deploy: Literal["process", "docker"] = "process"
+    """Where the promotion job starts the API, with `[serving] deploy = "jenkins"`."""
     timeout_seconds: float = 30.0
     """For one answer of Jenkins."""
     ca_file: str = ""

@@ -1,7 +1,7 @@
 """Where the production API runs: as a process of this machine, or in a container of the Docker engine; or wherever
 Jenkins' promotion job starts it, as one of the two.
 
-Promotion and the commands know only `GoLive`. A release goes live by itself: every worker of the API follows the
+Promotion and the commands know only `Deployment`. A release goes live by itself: every worker of the API follows the
 registry. What differs is how the API is started, replaced and asked.
 """
 
@@ -21,12 +21,12 @@ Image = Literal["train", "serve"]
 GO_LIVE_SECONDS = 120.0
 """Until every worker has loaded, warmed and swapped; large models take a while."""
 PLACES = {
-    "process": "pipelines.deploy.process:ProcessGoLive",
-    "docker": "pipelines.deploy.container:ContainerGoLive",
+    "process": "pipelines.deploy.process:ProcessDeployment",
+    "docker": "pipelines.deploy.container:ContainerDeployment",
 }
 
 
-class GoLive(Protocol):
+class Deployment(Protocol):
     """The production API of one model. All methods raise TryAgain when the engine, where there is one, is away."""
 
     remedy: str
@@ -69,23 +69,23 @@ class GoLive(Protocol):
         """What the API consists of, for people: where its log is; which containers there are, and how they are."""
 
 
-def open_golive(config: Config) -> GoLive:
-    """What `[serving] go_live` names; raises ConfigError for an API that only Jenkins starts."""
-    if config.serving.go_live == "jenkins":
+def open_deployment(config: Config) -> Deployment:
+    """What `[serving] deploy` names; raises ConfigError for an API that only Jenkins starts."""
+    if config.serving.deploy == "jenkins":
         raise ConfigError(
-            '[serving] go_live = "jenkins": the API runs where Jenkins\' promotion job starts it',
+            '[serving] deploy = "jenkins": the API runs where Jenkins\' promotion job starts it',
             hint=f"on that machine `trainyard serve {config.model} --status --here` looks at it; promote and rollback "
             "start the job, from anywhere",
         )
-    module, _, name = PLACES[config.serving.go_live].partition(":")
-    return cast("GoLive", getattr(import_module(module), name)(config, api_folder(config)))
+    module, _, name = PLACES[config.serving.deploy].partition(":")
+    return cast("Deployment", getattr(import_module(module), name)(config, api_folder(config)))
 
 
 def in_place(config: Config) -> Config:
     """The settings with which Jenkins' promotion job, or somebody on its machine, starts and reaches the API."""
-    if config.serving.go_live != "jenkins":
+    if config.serving.deploy != "jenkins":
         return config
-    return replace(config, serving=replace(config.serving, go_live=config.jenkins.go_live))
+    return replace(config, serving=replace(config.serving, deploy=config.jenkins.deploy))
 
 
 def api_folder(config: Config) -> Path:

@@ -34,8 +34,8 @@ KILL_AFTER = 10  # seconds beyond what the job gives to requests in flight
 WHAT = "the API's container"
 
 
-class ContainerGoLive:
-    """See GoLive. `folder` holds a lock only: nobody else starts, replaces or stops the API of this home meanwhile."""
+class ContainerDeployment:
+    """See Deployment. `folder` holds a lock only: nobody else starts, replaces or stops the API of this home meanwhile."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         self.remedy = f"`trainyard serve {config.model} --background` applies them, host and port after `--stop` only"

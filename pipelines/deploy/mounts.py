@@ -31,7 +31,7 @@ def registry_mount(engine: DockerClient, config: Config, image: str, user: tuple
     url = config.registry.url
     if not url.startswith("file://"):
         raise ConfigError(
-            f"[registry] url: {url}: an API in a container reads a folder only", hint='go_live = "process"'
+            f"[registry] url: {url}: an API in a container reads a folder only", hint='deploy = "process"'
         )
     folder = Path(url.removeprefix("file://"))
     folder.mkdir(parents=True, exist_ok=True)

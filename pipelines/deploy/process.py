@@ -12,8 +12,8 @@ from serving.job import ServeJob
 from serving.server import control
 
 
-class ProcessGoLive:
-    """See GoLive. The images do not matter here: what is installed is installed."""
+class ProcessDeployment:
+    """See Deployment. The images do not matter here: what is installed is installed."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         self.remedy = f"`trainyard serve {config.model} --stop`, then start it again"

@@ -27,7 +27,7 @@ TLS = {"DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"}
 
 def of_config(config: Config) -> dict[str, Check]:
     """The engine answers; when it is used, it has our images, sees our files, and has room."""
-    needed = "docker" in {config.runner.kind, config.serving.go_live}
+    needed = "docker" in {config.runner.kind, config.serving.deploy}
     checks: dict[str, Check] = {"docker": partial(answers, needed=needed)}
     if config.runner.kind == "docker":
         checks["docker files"] = partial(files, config)

@@ -22,7 +22,7 @@ from pipelines import docker_engine
 from pipelines.approval import SECRET_FILE, approval_secret
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
-from pipelines.deploy import open_golive
+from pipelines.deploy import open_deployment
 from pipelines.mail.outbox import try_server
 from pipelines.repositories import git
 from registry.stores import open_store
@@ -228,18 +228,18 @@ def approvals(home: Path) -> Finding:
 
 def serving(config: Config) -> Finding:
     """Our API answers at the port, or the port is free."""
-    if config.serving.go_live == "jenkins":
+    if config.serving.deploy == "jenkins":
         return Finding(
             "ok",
             "the API runs where Jenkins' promotion job starts it",
             f"there `trainyard serve {config.model} --status --here` looks at it",
         )
     host, port = config.serving.host, config.serving.port
-    api = open_golive(config)
+    api = open_deployment(config)
     if url := api.running():
         release = api.version().get("release")
         return Finding("ok", f"the API runs at {url}, release {release or 'none yet'}")
-    if config.serving.go_live == "docker" and not docker_engine.address().startswith("unix://"):
+    if config.serving.deploy == "docker" and not docker_engine.address().startswith("unix://"):
         return Finding(
             "ok", f"no API runs; whether {host}:{port} is free there, the engine at {docker_engine.address()} will tell"
         )

@@ -1,4 +1,4 @@
-"""`[serving] go_live = "jenkins"`: promotion and rollback by the promotion job, which starts the API where it runs."""
+"""`[serving] deploy = "jenkins"`: promotion and rollback by the promotion job, which starts the API where it runs."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.context import Context
-from pipelines.gate import gate_report, judge
+from pipelines.gate import decide, gate_report
 from pipelines.runs import RunFolder
 from registry import codec
 from registry.errors import Rejected
@@ -15,7 +15,7 @@ def main(context: Context, folder: RunFolder) -> str:
     """Write `gate/verdict.json` and `gate/junit.xml`; raises Rejected with all reasons."""
     evaluation = codec.read(Evaluation, folder.job("evaluate") / "result.json")
     policy = context.config.gate
-    verdict = judge(evaluation, policy)
+    verdict = decide(evaluation, policy)
     write_junit(folder.job("gate") / "junit.xml", [gate_report(evaluation, policy)])
     codec.save(verdict, folder.job("gate") / "verdict.json")
     if not verdict.accepted:

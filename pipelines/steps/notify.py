@@ -73,7 +73,7 @@ def _more(context: Context, folder: RunFolder, facts: MailFacts) -> MailFacts:
 def _places(context: Context, folder: RunFolder) -> Iterator[tuple[str, str]]:
     if build := os.environ.get("BUILD_URL"):
         yield "build", build
-    if context.config.serving.go_live == "jenkins":
+    if context.config.serving.deploy == "jenkins":
         from pipelines.jenkins_server.follow import path_of
 
         url = context.config.jenkins.url.rstrip("/")

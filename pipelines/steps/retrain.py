@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.context import Context
 from pipelines.flows import Enough
-from pipelines.gate import judge
+from pipelines.gate import decide
 from pipelines.runs import RunFolder
 from pipelines.steps import evaluate, train
 from pipelines.workers.jobs import EvaluateJob
@@ -25,7 +25,7 @@ def main(context: Context, folder: RunFolder) -> str:
     verdict = None
     job = EvaluateJob(context.config.gate.metric, subject)
     try:
-        verdict = judge(evaluate.measure(context, folder, "before", job, {"candidate": files}), context.config.gate)
+        verdict = decide(evaluate.measure(context, folder, "before", job, {"candidate": files}), context.config.gate)
         codec.save(verdict, folder.job("before") / "verdict.json")
     except (ConfigError, WorkerFailed) as error:  # another kind of data than it was made for: all the more reason
         context.progress.note(f"version {start.version} on the new data: {error}")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from promotion_parts import MODEL, RIGHT, ask
 
-from pipelines.deploy import open_golive
+from pipelines.deploy import open_deployment
 from pipelines.promotion import serve_job
 from registry import releases
 from registry.errors import TryAgain, WorkerFailed
@@ -71,11 +71,11 @@ class Crowd:
         self.wait(lambda: len(self.answers) > now + count)
 
 
-class GoLiveContract:
+class DeploymentContract:
     """`house` is a team with two good candidates, 1 and 2, and 3, which is none, of which nothing is live."""
 
     def test_nothing_runs_at_first(self, house):
-        api = open_golive(house.config)
+        api = open_deployment(house.config)
         assert (api.running(), api.stop(), api.changed(serve_job(house.config))) == (None, False, {})
         with pytest.raises(TryAgain):
             api.version()
@@ -83,9 +83,9 @@ class GoLiveContract:
     def test_two_starts_at_once_give_one_api_and_a_third_does_nothing(self, house):
         job = serve_job(house.config)
         with ThreadPoolExecutor(2) as pool:
-            urls = set(pool.map(lambda _: open_golive(house.config).start(job, "serve"), range(2)))
+            urls = set(pool.map(lambda _: open_deployment(house.config).start(job, "serve"), range(2)))
         (url,) = urls
-        api = open_golive(house.config)
+        api = open_deployment(house.config)
         before = {each["pid"] for each in api.version()["workers"]}
         assert (api.start(job, "serve"), api.running()) == (url, url)
         assert before <= {each["pid"] for each in api.version()["workers"]}  # some may still have been starting
@@ -119,15 +119,15 @@ class GoLiveContract:
     def test_an_api_that_was_down_follows_what_is_live(self, house):
         house.promote(1)
         house.promote(2)
-        assert open_golive(house.config).stop()
+        assert open_deployment(house.config).stop()
         assert house.url is None
-        api, live = open_golive(house.config), releases.live(house.store, MODEL)
+        api, live = open_deployment(house.config), releases.live(house.store, MODEL)
         api.follow(serve_job(house.config), "serve", live.number, 60)
         assert ask(house.url)[1]["release"] == 2
 
     def test_a_stop_answers_what_has_begun_and_frees_the_port(self, house):
         house.promote(1)
-        url, api = house.url, open_golive(house.config)
+        url, api = house.url, open_deployment(house.config)
         with Crowd(url, 4).asking() as crowd:
             stopped = threading.Thread(target=api.stop)
             stopped.start()
@@ -141,7 +141,7 @@ class GoLiveContract:
 
     def test_what_the_running_api_has_other_settings_than_is_told_by_name(self, house):
         job = serve_job(house.config)
-        api = open_golive(house.config)
+        api = open_deployment(house.config)
         api.start(job, "serve")
         assert api.changed(job) == {}
         port = urlsplit(api.running()).port

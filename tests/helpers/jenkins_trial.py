@@ -70,7 +70,7 @@ class Trial(Team):
         packed = subprocess.run(archive, cwd=ROOT, capture_output=True, check=False)
         assert packed.returncode == 0, f"the trial needs a git checkout of Trainyard: {packed.stderr.decode()}"
         subprocess.run(["tar", "-x"], cwd=work, input=packed.stdout, check=True)
-        text = CONFIG.format(port=self.port).replace("[serving]\n", '[serving]\ngo_live = "jenkins"\n')
+        text = CONFIG.format(port=self.port).replace("[serving]\n", '[serving]\ndeploy = "jenkins"\n')
         for name in WATCHED:
             text = text.replace(f'"repositories/{name}.git"', f'"{self.git_url}/{name}.git"')
         mail = f'host = "127.0.0.1"\nport = {smtp_port}\nsecurity = "none"\nto = ["owner@example.org"]\n'

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pipelines.approval import approval_secret, make_token
 from pipelines.config.schema import Config, Registry, Repositories, Serving
-from pipelines.deploy import api_folder, open_golive
+from pipelines.deploy import api_folder, open_deployment
 from pipelines.promotion import promote, rollback
 from registry import candidates, codec, releases
 from registry.files import sha256_file
@@ -123,7 +123,7 @@ class House:
 
     @property
     def url(self):
-        return open_golive(self.config).running()
+        return open_deployment(self.config).running()
 
     def tree(self):
         """Every file of the registry, with its bytes' hash."""
@@ -136,7 +136,7 @@ class House:
         return ask(self.url, picture)
 
     def stop(self):
-        open_golive(self.config).stop()
+        open_deployment(self.config).stop()
 
 
 def ask(url, picture=RIGHT):

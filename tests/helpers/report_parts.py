@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines import flows
 from pipelines.config.schema import Config, Mail, Registry, Repositories
 from pipelines.context import Context
-from pipelines.gate import gate_report, judge
+from pipelines.gate import decide, gate_report
 from pipelines.progress.lines import open_progress
 from pipelines.repositories.git_cache import Changes, Commit
 from pipelines.runs import RunFolder, StepRecord
@@ -133,7 +133,7 @@ class Team:
                 "classification", "image", (TensorSpec("image", (None, 28, 28, 1), "uint8"),),
                 (TensorSpec("probabilities", (None, 2), "float32"),), ("one", "seven"), "L",
             ),
-            served=Served("litert", "model.tflite", "it answers alike"), evaluation=found, verdict=judge(found, POLICY),
+            served=Served("litert", "model.tflite", "it answers alike"), evaluation=found, verdict=decide(found, POLICY),
         )  # fmt: skip
         candidates.publish(store, replace(card, **changes), files)
         return version
@@ -207,7 +207,7 @@ def measured(folder: RunFolder, found: Evaluation, where="evaluate") -> Verdict:
     folder.outputs(where).mkdir(exist_ok=True)
     for name in ("confusion.png", "calibration.png"):
         (folder.outputs(where) / name).write_bytes(png())
-    verdict = judge(found, POLICY)
+    verdict = decide(found, POLICY)
     if where == "evaluate":
         write_junit(folder.job("gate") / "junit.xml", [gate_report(found, POLICY)])
         codec.save(verdict, folder.job("gate") / "verdict.json")

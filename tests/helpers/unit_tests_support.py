@@ -14,7 +14,7 @@ import time
 import numpy as np
 import requests
 
-from pipelines.gate import judge
+from pipelines.gate import decide
 from pipelines.workers.jobs import EvaluateJob, Subject
 from registry import codec
 from registry.files import sha256_file
@@ -109,7 +109,7 @@ def write_card(version, model, signature, served, evaluation, number=3):
         signature=signature,
         served=served,
         evaluation=evaluation,
-        verdict=judge(evaluation, Policy("mae" if signature.task == "regression" else "accuracy", 0.9)),
+        verdict=decide(evaluation, Policy("mae" if signature.task == "regression" else "accuracy", 0.9)),
     )
     (version / "card.json").write_bytes(codec.seal(card))
 

@@ -23,7 +23,7 @@ print("user:", os.getuid(), "inputs:", sorted(os.listdir("inputs")))
 @pytest.fixture(scope="module")
 def in_containers(team, engine, worker_image):
     team.config.write_text(
-        team.config.read_text().replace("[serving]", '[serving]\ngo_live = "docker"') + '\n[runner]\nkind = "docker"\n'
+        team.config.read_text().replace("[serving]", '[serving]\ndeploy = "docker"') + '\n[runner]\nkind = "docker"\n'
     )
     team.write("code", {"model.py": NOSY + MODEL})
     for repository in ("dataset", "tests", "code"):

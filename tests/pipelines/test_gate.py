@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.gate import gate_report, judge
+from pipelines.gate import decide, gate_report
 from registry import codec
 from registry.records import DIRECTION, ClassMetrics, Evaluation, Metrics, Policy, Verdict
 
@@ -25,12 +25,12 @@ def classifier(accuracy=0.95, samples=100, recalls=(0.9, 0.95), supports=(50, 50
 
 def test_a_good_candidate_is_accepted_with_the_policy_on_record():
     policy = Policy(threshold=0.9, class_floor=0.8)
-    assert judge(Evaluation(classifier(), live=classifier(0.94)), policy) == Verdict(True, (), policy)
+    assert decide(Evaluation(classifier(), live=classifier(0.94)), policy) == Verdict(True, (), policy)
 
 
 def test_all_reasons_are_told_not_only_the_first():
     bad = classifier(accuracy=0.5, samples=3, recalls=(0.1, math.nan), supports=(3, 0))
-    reasons = judge(Evaluation(bad, live=classifier(0.9)), Policy(class_floor=0.8)).reasons
+    reasons = decide(Evaluation(bad, live=classifier(0.9)), Policy(class_floor=0.8)).reasons
     assert reasons == (
         "accuracy 0.5000 is under the threshold 0.9000",
         "measured on 3 holdout samples, the policy wants at least 30",
@@ -58,32 +58,32 @@ def test_all_reasons_are_told_not_only_the_first():
     ],
 )
 def test_the_reason_names_the_number_and_the_limit(values, policy, reason):
-    assert reason in judge(Evaluation(Metrics("regression", 50, REGRESSION | values)), policy).reasons
+    assert reason in decide(Evaluation(Metrics("regression", 50, REGRESSION | values)), policy).reasons
 
 
 @pytest.mark.parametrize(("metric", "threshold"), [("mae", 2.0), ("r2", 0.8), ("rmse", 3.5)])
 def test_a_threshold_that_is_just_reached_is_reached(metric, threshold):
-    assert judge(Evaluation(Metrics("regression", 50, REGRESSION)), Policy(metric, threshold)).accepted
+    assert decide(Evaluation(Metrics("regression", 50, REGRESSION)), Policy(metric, threshold)).accepted
 
 
 def test_a_drop_of_exactly_the_allowed_size_is_allowed():
-    assert judge(Evaluation(classifier(0.94), live=classifier(0.95)), Policy(max_drop=0.01)).accepted
+    assert decide(Evaluation(classifier(0.94), live=classifier(0.95)), Policy(max_drop=0.01)).accepted
 
 
 def test_a_lower_error_than_the_live_release_is_no_drop():
     new, live = (Metrics("regression", 50, REGRESSION | {"mae": mae}) for mae in (1.0, 9.0))
-    assert judge(Evaluation(new, live), Policy("mae", 5.0, max_drop=0.0)).accepted
-    reasons = judge(Evaluation(live, new), Policy("mae", 99.0, max_drop=0.5)).reasons
+    assert decide(Evaluation(new, live), Policy("mae", 5.0, max_drop=0.0)).accepted
+    reasons = decide(Evaluation(live, new), Policy("mae", 99.0, max_drop=0.5)).reasons
     assert reasons == ("mae 9.0000 is worse than the live release's 1.0000, by more than 0.5",)
 
 
 def test_one_number_that_is_none_is_a_no_even_if_the_gate_looks_at_another():
-    reasons = judge(Evaluation(classifier(loss=math.nan)), Policy("accuracy")).reasons
+    reasons = decide(Evaluation(classifier(loss=math.nan)), Policy("accuracy")).reasons
     assert reasons == ("not a number: loss; the model answers NaN or infinity on the holdout",)
 
 
 def test_a_live_release_that_answers_nothing_comparable_is_told():
-    reasons = judge(Evaluation(classifier(), live=classifier(math.nan)), Policy()).reasons
+    reasons = decide(Evaluation(classifier(), live=classifier(math.nan)), Policy()).reasons
     assert reasons == ("accuracy of the live release is not a number on this holdout, so they cannot be compared",)
 
 
@@ -101,7 +101,7 @@ def test_the_report_has_one_case_per_check_and_says_why_one_was_skipped():
 
 
 def test_a_verdict_survives_the_file():
-    verdict = judge(Evaluation(classifier(0.1)), Policy(class_floor=0.5))
+    verdict = decide(Evaluation(classifier(0.1)), Policy(class_floor=0.5))
     assert codec.from_json(Verdict, codec.to_json(verdict), "verdict.json") == verdict
 
 
@@ -132,7 +132,7 @@ evaluations = st.builds(Evaluation, candidate=metrics, live=st.none() | metrics)
 
 @given(evaluations, policies)
 def test_reasons_are_empty_exactly_when_it_is_accepted(evaluation, policy):
-    verdict = judge(evaluation, policy)
+    verdict = decide(evaluation, policy)
     assert verdict.accepted == (not verdict.reasons)
     assert all(reason and "\n" not in reason for reason in verdict.reasons)
 
@@ -141,7 +141,7 @@ def test_reasons_are_empty_exactly_when_it_is_accepted(evaluation, policy):
 def test_nan_is_never_accepted(evaluation, policy, name):
     values = evaluation.candidate.values | {name: math.nan}
     spoiled = dataclasses.replace(evaluation.candidate, values=values)
-    assert not judge(dataclasses.replace(evaluation, candidate=spoiled), policy).accepted
+    assert not decide(dataclasses.replace(evaluation, candidate=spoiled), policy).accepted
 
 
 @given(evaluations, policies, st.floats(0, 2), st.floats(0, 1), st.integers(0, 10))
@@ -153,8 +153,8 @@ def test_worse_metrics_never_turn_a_no_into_a_yes(evaluation, policy, by, recall
         values={name: value - by * DIRECTION[name] for name, value in new.values.items()},
         classes={name: dataclasses.replace(each, recall=each.recall - recall) for name, each in new.classes.items()},
     )
-    if judge(dataclasses.replace(evaluation, candidate=worse), policy).accepted:
-        assert judge(evaluation, policy).accepted
+    if decide(dataclasses.replace(evaluation, candidate=worse), policy).accepted:
+        assert decide(evaluation, policy).accepted
 
 
 @given(evaluations, policies, st.floats(0, 2))
@@ -165,5 +165,5 @@ def test_a_stricter_policy_never_turns_a_no_into_a_yes(evaluation, policy, by):
         max_drop=policy.max_drop - by,
         min_samples=policy.min_samples + int(by * 10),
     )
-    if judge(evaluation, stricter).accepted:
-        assert judge(evaluation, policy).accepted
+    if decide(evaluation, stricter).accepted:
+        assert decide(evaluation, policy).accepted

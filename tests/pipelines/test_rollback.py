@@ -89,7 +89,7 @@ def test_it_goes_back_to_what_was_live_before(steps, version):
         "each that we went back to",
     ],
 )
-def test_what_does_not_go_live_is_followed_by_the_last_that_did(steps, version):
+def test_what_does_not_deploy_is_followed_by_the_last_that_did(steps, version):
     back = good_before(history(*steps.split()))
     assert (back.version if back else None) == version
 

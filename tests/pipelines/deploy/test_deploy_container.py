@@ -12,10 +12,10 @@ import time
 from dataclasses import replace
 
 import pytest
-from deploy_contract import Crowd, GoLiveContract
+from deploy_contract import Crowd, DeploymentContract
 from promotion_parts import MODEL, House, ask
 
-from pipelines.deploy import open_golive
+from pipelines.deploy import open_deployment
 from pipelines.docker_engine import labels
 from pipelines.promotion import serve_job
 from registry.errors import ConfigError, PipelineError, WorkerFailed
@@ -44,7 +44,7 @@ def house(tmp_path, tiny_models, serve_image):
     made = House(tmp_path, tiny_models, workers=1)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    settings = replace(made.config.serving, go_live="docker", image=serve_image, port=port)
+    settings = replace(made.config.serving, deploy="docker", image=serve_image, port=port)
     made.config = replace(made.config, serving=settings)
     for kind in ("dull", "thirds", ""):
         made.publish(kind)
@@ -68,7 +68,7 @@ def use(house, **settings):
     house.config = replace(house.config, serving=replace(house.config.serving, **settings))
 
 
-class TestContainer(GoLiveContract):
+class TestContainer(DeploymentContract):
     @pytest.fixture
     def more_workers(self, house):
         return lambda: use(house, workers=2)
@@ -77,7 +77,7 @@ class TestContainer(GoLiveContract):
         other = engine.containers.create(serve_image, ["true"], labels=labels(model=MODEL, home="/other", role="api"))
         try:
             house.promote(1)
-            assert house.config.serving.workers == len(open_golive(house.config).version()["workers"])
+            assert house.config.serving.workers == len(open_deployment(house.config).version()["workers"])
             house.stop()
             assert [each.id for each in parts(engine, "api")] == [other.id]
             assert parts(engine, "listener") == []
@@ -122,7 +122,7 @@ class TestContainer(GoLiveContract):
         assert before.id != after.id
         assert after.attrs["Image"] == house.config.serving.image
         assert house.history == [1]  # the container is another, the release is not
-        assert open_golive(house.config).changed(serve_job(house.config)) == {}
+        assert open_deployment(house.config).changed(serve_job(house.config)) == {}
 
     def test_an_update_by_another_user_loses_no_request(self, house, engine, monkeypatch):
         with monkeypatch.context() as other:
@@ -202,7 +202,7 @@ class TestContainer(GoLiveContract):
             (box,) = parts(engine, role)
             box.kill()
             until(lambda: house.url is None)
-            assert f"container {box.name}: exited (137)" in " ".join(open_golive(house.config).parts())
+            assert f"container {box.name}: exited (137)" in " ".join(open_deployment(house.config).parts())
             house.promote(1, house.token(1))
             assert until(lambda: answers(house))["release"] == 1
 
@@ -222,12 +222,12 @@ class TestContainer(GoLiveContract):
         stranger = replace(
             house.config, home=str(tmp_path / "other home"), serving=replace(house.config.serving, port=0)
         )
-        assert open_golive(stranger).running() is None
-        assert not open_golive(stranger).stop()
-        url = open_golive(stranger).start(serve_job(stranger), "serve")
+        assert open_deployment(stranger).running() is None
+        assert not open_deployment(stranger).stop()
+        url = open_deployment(stranger).start(serve_job(stranger), "serve")
         assert url != house.url
         assert ask(url)[0] == 200
-        assert open_golive(stranger).stop()
+        assert open_deployment(stranger).stop()
         assert ask(house.url)[0] == 200
 
     def test_a_name_that_somebody_else_has_taken_is_told(self, house, engine, serve_image):
@@ -237,7 +237,7 @@ class TestContainer(GoLiveContract):
         other = engine.containers.create(serve_image, ["true"], name=listener.name)
         try:
             with pytest.raises(ConfigError, match=f"{listener.name} exists on this engine, and is not ours") as no:
-                open_golive(house.config).start(serve_job(house.config), "serve")
+                open_deployment(house.config).start(serve_job(house.config), "serve")
             assert f"docker rm -f {listener.name}" in str(no.value.hint)
         finally:
             other.remove(force=True)
@@ -248,7 +248,7 @@ class TestContainer(GoLiveContract):
         url = "file:///proc/self/cwd/registry"
         house.config = replace(house.config, registry=replace(house.config.registry, url=url))
         with pytest.raises(ConfigError, match="does not see the registry") as no:
-            open_golive(house.config).start(serve_job(house.config), "serve")
+            open_deployment(house.config).start(serve_job(house.config), "serve")
         assert "[serving] registry_volume" in no.value.hint
         assert parts(engine, "listener") == []
 
@@ -260,7 +260,7 @@ class TestContainer(GoLiveContract):
         try:
             copy_into(engine, serve_image, name, house.folder / "registry")
             use(house, registry_volume=name)
-            open_golive(house.config).follow(serve_job(house.config), "serve", 1, 60)
+            open_deployment(house.config).follow(serve_job(house.config), "serve", 1, 60)
             assert ask(house.url)[1]["release"] == 1
         finally:
             house.stop()
@@ -278,7 +278,7 @@ code = "code.git"
 dataset = "dataset.git"
 tests = "tests.git"
 [serving]
-go_live = "docker"
+deploy = "docker"
 image = "{settings.image}"
 port = {settings.port}
 workers = 1

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from deploy_contract import GoLiveContract
+from deploy_contract import DeploymentContract
 from promotion_parts import House
 
 pytestmark = pytest.mark.tensorflow
 
 
-class TestProcess(GoLiveContract):
+class TestProcess(DeploymentContract):
     @pytest.fixture
     def house(self, tmp_path, tiny_models):
         made = House(tmp_path, tiny_models)

@@ -366,7 +366,7 @@ class TestDocker:
     @pytest.mark.parametrize("section", ["runner", "serving"])
     def test_an_engine_is_needed_by_workers_and_by_the_api(self, ask, place, monkeypatch, section):
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-        write(place, **{section: {"kind": "docker"} if section == "runner" else {"go_live": "docker"}})
+        write(place, **{section: {"kind": "docker"} if section == "runner" else {"deploy": "docker"}})
         _, found = ask()
         assert found["docker"][0] == "fail"
 

@@ -21,7 +21,7 @@ model = "thirds"
 home = "home"
 repositories = {{code = "code", dataset = "dataset", tests = "tests"}}
 registry = {{url = "file://registry"}}
-serving = {{port = 0, workers = 1, threads = 2, go_live = "jenkins"}}
+serving = {{port = 0, workers = 1, threads = 2, deploy = "jenkins"}}
 jenkins = {{url = "{url}", user = "alice"}}
 """
 PARAMETERS = {"ACTION": "promote", "MODEL": MODEL, "VERSION": "", "APPROVAL": "", "REASON": ""}

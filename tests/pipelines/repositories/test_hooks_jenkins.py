@@ -44,7 +44,7 @@ class Plugin:
             def do_POST(self):
                 form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 plugin.seen.append((self.path, {name: values[0] for name, values in form.items()}))
-                status, body = plugin.answer or plugin.judge(plugin.seen[-1][1])
+                status, body = plugin.answer or plugin.decide(plugin.seen[-1][1])
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(body.encode("latin-1"))
@@ -58,7 +58,7 @@ class Plugin:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/jenkins"
 
-    def judge(self, form):
+    def decide(self, form):
         if not form.get("token"):
             return 401, "<html><body>An access token is required.</body></html>"
         if form["token"] != TOKEN:
