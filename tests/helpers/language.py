@@ -99,5 +99,5 @@ if __name__ == "__main__":
     for file in files(sys.argv[1:] or list(EVERYWHERE)):
         for number, found, instead, text in hits(file):
             count += 1
-            print(f"{file.relative_to(ROOT)}:{number}: {found!r} → {instead}: {text:.110}")
-    print(f"{count} places")
+            print(f"{file.relative_to(ROOT)}:{number}: {found!r} → {instead}: {text:.110}")  # noqa: T201
+    print(f"{count} places")  # noqa: T201
