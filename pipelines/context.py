@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from pipelines.config.schema import Config
-from pipelines.progress.lines import Progress
+from pipelines.progress.view import Progress
 from pipelines.repositories.git_cache import Cache
 from pipelines.runners import Job, Limits, Runner, open_runner
 from registry.stores import Store, open_store

@@ -12,7 +12,8 @@ from dataclasses import asdict
 
 from pipelines.config.load import find_config, load_config
 from pipelines.config.schema import Config
-from pipelines.doctor.machine import Check, Finding, of_config, of_machine
+from pipelines.doctor.checks import of_config, without_config
+from pipelines.doctor.finding import Check, Finding
 from registry.errors import ConfigError, PipelineError
 
 NEEDS_CONFIG = False  # a file that is missing or wrong is a finding
@@ -20,16 +21,16 @@ SECONDS = 15.0
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """Nothing beside what every command takes."""
+    """None of its own."""
 
 
 def main(args: argparse.Namespace, config: Config | None = None) -> int:
     """Print one line per check, and the next action below it; 2 when a person must do something."""
-    settings = Finding("ok", "")
+    read = Finding("ok", "")
     if config is None:
-        config, settings = _settings(args)
-    checks = {**of_machine(), **(of_config(config) if config else {})}
-    found = {"settings": settings} | run_all(checks, SECONDS)
+        config, read = _read_config(args)
+    checks = {**without_config(), **(of_config(config) if config else {})}
+    found = {"config": read} | run_all(checks, SECONDS)
     well = all(each.state != "fail" for each in found.values())
     if args.json:
         print(json.dumps({"ok": well, "checks": [{"check": name} | asdict(each) for name, each in found.items()]}))
@@ -49,9 +50,9 @@ def run_all(checks: Mapping[str, Check], seconds: float) -> dict[str, Finding]:
             found[name] = check()
         except PipelineError as error:
             found[name] = Finding("fail", str(error), error.hint)
-        except OSError as error:  # the machine's fault, which is what we ask about
-            found[name] = Finding("fail", str(error), "look at the permissions there, and at the disk")
-        except Exception as bug:  # noqa: BLE001  (raised below, in the thread that is listened to)
+        except OSError as error:  # of the machine: what doctor is there to find
+            found[name] = Finding("fail", str(error), "check the permissions there, and the disk")
+        except Exception as bug:  # noqa: BLE001  (raised below, in the main thread)
             bugs.append(bug)
 
     threads = [threading.Thread(target=run, args=each, daemon=True) for each in checks.items()]
@@ -62,15 +63,19 @@ def run_all(checks: Mapping[str, Check], seconds: float) -> dict[str, Finding]:
         thread.join(max(0.0, until - time.monotonic()))
     if bugs:
         raise bugs[0]
-    late = Finding("fail", f"no answer within {seconds:g} s", "a disk or a server hangs: run it again, or look there")
+    late = Finding(
+        "fail", f"no answer within {seconds:g} s", "a disk or a server does not respond: check it, then retry"
+    )
     return {name: found.get(name, late) for name in checks}
 
 
-def _settings(args: argparse.Namespace) -> tuple[Config | None, Finding]:
+def _read_config(args: argparse.Namespace) -> tuple[Config | None, Finding]:
     try:
         config = load_config(find_config(args.config, os.environ), os.environ, args.set)
     except ConfigError as error:
-        return None, Finding("fail", str(error), f"{error.hint}; what the settings name is checked after that")
+        return None, Finding(
+            "fail", str(error), f"{error.hint}; repositories, registry and servers are checked after that"
+        )
     return config, Finding("ok", f"{config.file}, model {config.model}")
 
 

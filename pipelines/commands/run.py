@@ -11,7 +11,7 @@ from pipelines import flows
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
 from pipelines.context import Context
-from pipelines.progress.lines import open_progress
+from pipelines.progress.view import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.resolve import Request, resolve
 from registry import codec

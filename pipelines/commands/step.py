@@ -11,7 +11,7 @@ from pipelines import flows
 from pipelines.build_status import BuildFolder, check_home
 from pipelines.config.schema import Config
 from pipelines.context import Context
-from pipelines.progress.lines import open_progress
+from pipelines.progress.view import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from registry import codec
 from registry.errors import ConfigError, PipelineError

@@ -1,1 +1,1 @@
-"""What `trainyard doctor` checks, one function per question."""
+"""What `trainyard doctor` checks: one function per check, one table."""

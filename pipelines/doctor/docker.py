@@ -1,4 +1,4 @@
-"""What the docker runner and the API in a container need of the engine, one function per question."""
+"""What the docker runner and a deployment in Docker need of the engine, one function per check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pipelines.config.schema import Config
 from pipelines.docker_engine import address, labels, open_engine, told
-from pipelines.doctor.machine import PATIENCE, Check, Finding, existing, room
+from pipelines.doctor.finding import PATIENCE, Finding, disk_space, existing
 from registry.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -25,28 +24,17 @@ if TYPE_CHECKING:
 TLS = {"DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"}
 
 
-def of_config(config: Config) -> dict[str, Check]:
-    """The engine answers; when it is used, it has our images, sees our files, and has room."""
-    needed = "docker" in {config.runner.kind, config.serving.deploy}
-    checks: dict[str, Check] = {"docker": partial(answers, needed=needed)}
-    if config.runner.kind == "docker":
-        checks["docker files"] = partial(files, config)
-    if needed:
-        checks |= {"docker images": partial(images, config), "docker disk": disk}
-    return checks
-
-
-def answers(*, needed: bool) -> Finding:
-    """The engine answers; only the docker runner, and going live in docker, need it."""
-    engine, hint = address(), "start Docker, let this user into its group, or set DOCKER_HOST"
+def engine(*, needed: bool) -> Finding:
+    """The Docker engine answers; only the docker runner, and a deployment in Docker, need it."""
+    url, hint = address(), "start Docker, let this user into its group, or set DOCKER_HOST"
     try:
-        version = _ping(engine)
-        said = f"the engine at {engine} answers, API {version}"
-        return Finding("ok", said if needed else f"{said}, though [runner] and [serving] need none")
+        version = _ping(url)
+        found = f"the engine at {url} answers, API {version}"
+        return Finding("ok", found if needed else f"{found}, though [runner] and [serving] need none")
     except PipelineError as error:
         what, hint = str(error), error.hint
     except (OSError, HTTPException) as error:
-        what = f"no engine at {engine}: {getattr(error, 'strerror', None) or error}"
+        what = f"no engine at {url}: {getattr(error, 'strerror', None) or error}"
     return Finding("fail", what, hint) if needed else Finding("ok", f"{what}; not needed here")
 
 
@@ -59,12 +47,12 @@ class _UnixConnection(HTTPConnection):
         self.sock.connect(self.host)
 
 
-def _ping(engine: str) -> str:
-    """The version of its API: one request, without the SDK, whose loading takes longer, save for TLS.
+def _ping(url: str) -> str:
+    """The version of its API, by one request: loading the SDK takes longer, and only TLS needs it.
 
     Raises OSError, HTTPException or PipelineError.
     """
-    where = urlsplit(engine)
+    where = urlsplit(url)
     connection: HTTPConnection
     if where.scheme == "unix":
         connection = _UnixConnection(where.path)
@@ -88,7 +76,7 @@ def _engine() -> Iterator[DockerClient]:
 
 
 def images(config: Config) -> Finding:
-    """The engine has the images that the settings ask for; ours are of the code that runs here."""
+    """The engine has the container images that the config names; the default ones hold the code that runs here."""
     from pipelines.container_images import catalog
 
     wanted = {"serve": config.serving.image or catalog.own_name("serve")}
@@ -97,9 +85,9 @@ def images(config: Config) -> Finding:
     with _engine() as client:
         missing = [name for name in wanted.values() if not catalog.lookup(client, name)]
     if not missing:
-        return Finding("ok", f"{' and '.join(wanted.values())} are there")
+        return Finding("ok", f"{' and '.join(wanted.values())} are available")
     what = f"the engine has no image {' and no image '.join(missing)}"
-    return Finding("fail", what, "`trainyard images build` makes those of this code (some minutes the first time)")
+    return Finding("fail", what, "`trainyard images build` builds those of this code (some minutes the first time)")
 
 
 def files(config: Config) -> Finding:
@@ -112,7 +100,9 @@ def files(config: Config) -> Finding:
     with _engine() as client:
         image = catalog.lookup(client, config.runner.image or catalog.own_name("train"))
         if not image:
-            return Finding("warn", "whether the engine sees our files is asked with an image", "first make the images")
+            return Finding(
+                "warn", "whether the engine sees our files can only be checked with an image", "first build the images"
+            )
         seen = shows(Site(client.api, image, (0, 0), labels(job="doctor")), home)
     if seen:
         return Finding("ok", f"the engine sees {home}: workers get their files through bind mounts")
@@ -120,10 +110,9 @@ def files(config: Config) -> Finding:
 
 
 def disk() -> Finding:
-    """Room where the engine keeps images and volumes."""
+    """Free space where the engine keeps images and volumes."""
     with _engine() as client, told("the Docker engine"):
         root = Path(str(client.info()["DockerRootDir"]))
     if not address().startswith("unix:") or not root.exists():
-        return Finding("ok", f"the engine keeps its files elsewhere, in {root}", "`docker system df` asks it")
-    found = room(shutil.disk_usage(root).free, root)
-    return Finding(found.state, found.what, found.next and "`docker system df` shows what takes the room")
+        return Finding("ok", f"the engine keeps its files elsewhere, in {root}", "`docker system df` shows how much")
+    return disk_space(shutil.disk_usage(root).free, root, "`docker system df` shows what uses the space")

@@ -17,7 +17,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.progress.lines import PatientStream, Work, duration
+from pipelines.progress.state import Work, duration
+from pipelines.progress.stream import PatientStream
 from training.worker.protocol import one_line, parse_event
 
 TAIL = 6  # log lines
@@ -35,7 +36,7 @@ class Row:
     """One step in the view."""
 
     state: str = ""
-    """Empty: yet to come; `at work`; else the outcome."""
+    """Empty: yet to come; `running`; else the outcome."""
     since: float = 0.0
     seconds: float = 0.0
 
@@ -75,7 +76,7 @@ class LiveProgress:
         with self._lock:
             self._step, self._work = name, Work()
             self._tail.clear()
-            self._rows[name] = Row("at work", time.monotonic())
+            self._rows[name] = Row("running", time.monotonic())
 
     def line(self, text: str) -> None:
         """See `Progress`."""
@@ -131,7 +132,7 @@ class LiveProgress:
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         table.expand = True
         for name, row in self._rows.items():
-            if row.state == "at work":
+            if row.state == "running":
                 table.add_row(self._spinner, Text(name, style="bold"), duration(now - row.since), self._far(width))
             elif not row.state:
                 table.add_row(" ", Text(name, style="dim"))

@@ -13,7 +13,7 @@ from team import clean_environment
 
 from pipelines.context import Context
 from pipelines.flows import perform
-from pipelines.progress.lines import open_progress
+from pipelines.progress.view import open_progress
 from pipelines.repositories.git import GitFailed, ask, at_once
 from pipelines.repositories.git_cache import Cache
 from pipelines.reuse.dataset_cache import Shelf, point

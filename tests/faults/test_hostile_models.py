@@ -17,7 +17,8 @@ from faults_parts import nobody_works_in
 from training_parts import make_job
 
 from pipelines.config.schema import RunnerConfig
-from pipelines.progress.lines import PatientStream, PlainProgress
+from pipelines.progress.lines import PlainProgress
+from pipelines.progress.stream import PatientStream
 from pipelines.runners import Job, Limits
 from pipelines.runners.process.runner import ProcessRunner
 from pipelines.runners.supervisor.output import LOG_BYTES, TAIL_BYTES

@@ -13,7 +13,7 @@ from pipelines import flows
 from pipelines.config.schema import Config, Mail, Registry, Repositories
 from pipelines.context import Context
 from pipelines.gate import decide, gate_report
-from pipelines.progress.lines import open_progress
+from pipelines.progress.view import open_progress
 from pipelines.repositories.git_cache import Changes, Commit
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.fetch import Fetched

@@ -21,6 +21,7 @@ from pipelines.commands import doctor
 from pipelines.config.load import load_config
 from pipelines.deploy import api_folder
 from pipelines.doctor import docker, machine
+from pipelines.doctor.finding import GIB, Finding, disk_space
 from pipelines.promotion import serve_job
 from registry.errors import TryAgain
 from serving.server import control
@@ -75,17 +76,17 @@ def ask(place, capsys):
     return ask
 
 
-def test_a_machine_that_has_all_is_well(ask, place):
+def test_a_machine_that_has_everything_passes(ask, place):
     code, found = ask()
     assert code == 0, found
     assert {name for name, (state, _, _) in found.items() if state == "fail"} == set()
-    assert {"settings", "python", "packages", "git", "home", "disk", "memory", "registry", "mail"} <= found.keys()
+    assert {"config", "python", "packages", "git", "home", "disk", "memory", "registry", "mail"} <= found.keys()
     assert {"repository code", "repository dataset", "repository tests", "serving", "docker"} <= found.keys()
     assert "hard links" in found["registry"][1]
     assert "outbox" in found["mail"][1]
 
 
-def test_each_line_for_people_has_a_state_and_what_is_not_well_has_a_next_action(place, capsys):
+def test_each_line_for_people_has_a_state_and_a_problem_has_a_next_action(place, capsys):
     write(place, branch="release")
     assert main(["doctor", "--config", str(place / "trainyard.toml")]) == 2
     lines = capsys.readouterr().out.splitlines()
@@ -97,22 +98,22 @@ def test_each_line_for_people_has_a_state_and_what_is_not_well_has_a_next_action
     assert "3 failed" in lines[-1]
 
 
-class TestSettings:
-    def test_a_file_with_faults_is_told_and_the_machine_is_checked_all_the_same(self, ask, place):
+class TestConfig:
+    def test_a_file_with_errors_is_reported_and_the_machine_is_checked_all_the_same(self, ask, place):
         write(place, training={"epoch": 3})
         code, found = ask()
         assert code == 2
-        assert "training.epoch: unknown setting, did you mean training.epochs?" in found["settings"][1]
+        assert "training.epoch: unknown setting, did you mean training.epochs?" in found["config"][1]
         assert found["python"][0] == found["git"][0] == "ok"
         assert "registry" not in found
 
-    def test_a_missing_file_is_told(self, ask, place):
+    def test_a_missing_file_is_reported(self, ask, place):
         (place / "trainyard.toml").unlink()
         code, found = ask()
         assert code == 2
-        assert "--config" in found["settings"][2]
+        assert "--config" in found["config"][2]
 
-    def test_settings_that_were_read_before_are_taken(self, place, capsys):
+    def test_a_config_that_was_read_before_is_used(self, place, capsys):
         args = argparse.Namespace(json=True, config=None, set=[])
         assert doctor.main(args, load_config(place / "trainyard.toml", {})) == 0
         assert json.loads(capsys.readouterr().out)["ok"]
@@ -232,7 +233,7 @@ class TestSecret:
 
     def test_asking_makes_none(self, ask, place):
         _, found = ask()
-        assert "will be made" in found["approval secret"][1]
+        assert "will be created" in found["approval secret"][1]
         assert not (place / ".trainyard" / SECRET_FILE).exists()
 
     def test_our_own_that_others_can_read(self, ask, place):
@@ -259,8 +260,8 @@ class TestFolders:
         assert "chown" in found["home"][2]
 
     @pytest.mark.parametrize(("gib", "state"), [(100, "ok"), (3, "warn"), (0.5, "fail")])
-    def test_room_on_the_disk(self, gib, state):
-        assert machine.room(int(gib * machine.GIB), Path("/srv")).state == state
+    def test_free_space_on_the_disk(self, gib, state):
+        assert disk_space(int(gib * GIB), Path("/srv"), "free some").state == state
 
 
 class TestMachine:
@@ -317,7 +318,7 @@ class TestDocker:
                 self.end_headers()
 
             def log_message(self, *_):
-                """Be silent."""
+                """Log nothing."""
 
             def address_string(self):
                 return "somebody"
@@ -337,13 +338,13 @@ class TestDocker:
 
     def test_an_engine_that_answers(self, engine, monkeypatch):
         monkeypatch.setenv("DOCKER_HOST", engine)
-        found = docker.answers(needed=True)
+        found = docker.engine(needed=True)
         assert (found.state, found.what) == ("ok", f"the engine at {engine} answers, API 1.47")
 
     @pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "ssh://host", "nonsense"])
     def test_an_engine_that_does_not(self, host, monkeypatch):
         monkeypatch.setenv("DOCKER_HOST", host)
-        needed, unneeded = (docker.answers(needed=each) for each in (True, False))
+        needed, unneeded = (docker.engine(needed=each) for each in (True, False))
         assert (needed.state, unneeded.state) == ("fail", "ok")
         assert "DOCKER_HOST" in needed.next
         assert "not needed" in unneeded.what
@@ -351,7 +352,7 @@ class TestDocker:
     def test_a_rootless_engine_is_found(self, engine, tmp_path, monkeypatch):
         monkeypatch.delenv("DOCKER_HOST", raising=False)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-        assert docker.answers(needed=True).state == "ok"
+        assert docker.engine(needed=True).state == "ok"
 
     def test_an_engine_behind_tls_is_asked_with_our_certificate(self, tmp_path, monkeypatch):
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # the SDK would believe those instead
@@ -360,7 +361,7 @@ class TestDocker:
             monkeypatch.setenv("DOCKER_HOST", f"tcp://localhost:{port}")
             monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
             monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
-            found = docker.answers(needed=True)
+            found = docker.engine(needed=True)
         assert (found.state, found.what) == ("ok", f"the engine at tcp://localhost:{port} answers, API 1.41")
 
     @pytest.mark.parametrize("section", ["runner", "serving"])
@@ -388,7 +389,7 @@ def tls_engine(folder):
             self.wfile.write(body)
 
         def log_message(self, *_):
-            """Be silent."""
+            """Log nothing."""
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.pem")
     context.verify_mode = ssl.CERT_REQUIRED
@@ -404,16 +405,16 @@ def tls_engine(folder):
 
 @pytest.mark.docker
 class TestDockerRunner:
-    def test_images_files_and_room_are_looked_at(self, ask, place, worker_image):
+    def test_images_files_and_disk_space_are_checked(self, ask, place, worker_image):
         image = {"image": worker_image}
         write(place, runner={"kind": "docker", **image}, serving={"port": free_port(), **image})
         code, found = ask()
         assert code == 0, found
-        assert found["docker images"][1].endswith("are there")
+        assert found["docker images"][1].endswith("are available")
         assert f"the engine sees {place}" in found["docker files"][1] or "copied" in found["docker files"][1]
         assert "GiB free" in found["docker disk"][1] or "elsewhere" in found["docker disk"][1]
 
-    def test_images_that_are_missing_are_named_with_the_command_that_makes_them(self, ask, place, engine):
+    def test_images_that_are_missing_are_named_with_the_command_that_builds_them(self, ask, place, engine):
         write(place, runner={"kind": "docker", "image": "no-such:1"}, serving={"port": free_port(), "image": "nor:2"})
         code, found = ask()
         assert code == 2
@@ -423,9 +424,9 @@ class TestDockerRunner:
         assert found["docker files"][0] == "warn"
 
 
-def test_a_check_that_hangs_is_told_and_holds_nobody_up():
+def test_a_check_that_hangs_is_reported_and_delays_no_other():
     go = threading.Event()
-    found = doctor.run_all({"slow": lambda: go.wait(60) and None, "quick": lambda: machine.Finding("ok", "")}, 0.1)
+    found = doctor.run_all({"slow": lambda: go.wait(60) and None, "quick": lambda: Finding("ok", "")}, 0.1)
     go.set()
     assert list(found) == ["slow", "quick"]
     assert "no answer" in found["slow"].what
@@ -436,7 +437,7 @@ def test_an_error_is_a_finding_but_a_bug_is_not_hidden():
     def down():
         raise TryAgain("the server is down", hint="wait")
 
-    assert doctor.run_all({"it": down}, 5)["it"] == machine.Finding("fail", "the server is down", "wait")
+    assert doctor.run_all({"it": down}, 5)["it"] == Finding("fail", "the server is down", "wait")
     with pytest.raises(ZeroDivisionError):
         doctor.run_all({"it": lambda: 1 / 0}, 5)
 
@@ -452,7 +453,7 @@ print(*{{name.partition(".")[0] for name in sys.modules}})
     assert not HEAVY & set(done.stdout.splitlines()[-1].split())
 
 
-def test_our_own_api_at_the_port_is_well(ask, place):
+def test_our_own_api_at_the_port_passes(ask, place):
     config = load_config(place / "trainyard.toml", {})
     url = control.start(serve_job(config), api_folder(config))
     try:

@@ -10,13 +10,16 @@ import time
 
 import pytest
 
-from pipelines.progress.lines import PatientStream, PlainProgress, Work, duration, open_progress
+from pipelines.progress.lines import PlainProgress
+from pipelines.progress.state import Work, duration
+from pipelines.progress.stream import PatientStream
+from pipelines.progress.view import open_progress
 from training.worker.protocol import EVENT
 
 STEPS = ("resolve", "train", "gate")
 RUN = """
 import sys
-from pipelines.progress.lines import open_progress
+from pipelines.progress.view import open_progress
 progress = open_progress(sys.stderr)
 progress.start("digits: push to code, run 1a2b", ("resolve", "train", "gate"))
 progress.done("resolve", "kept", 0.1)
@@ -80,7 +83,7 @@ class TestPlain:
         plain.line(event(event="attempt", attempt=1, of=3))
         plain.line("reading the data")
         plain.line(epoch(1))
-        plain.line(event(event="note", text="going on after epoch 1"))
+        plain.line(event(event="note", text="resuming after epoch 1"))
         plain.done("train", "done", 80.0)
         plain.note("train: accuracy 0.5")
         plain.stop()
@@ -90,7 +93,7 @@ class TestPlain:
             "[2/3] train …",
             "    reading the data",
             "    attempt 1/3, epoch 1/20, accuracy 0.5",
-            "    going on after epoch 1",
+            "    resuming after epoch 1",
             "[2/3] train: done, 80 s",
             "  train: accuracy 0.5",
         ]
@@ -300,7 +303,7 @@ class TestLive:
 
 def test_rich_is_only_loaded_for_the_live_view():
     code = (
-        "import sys; from pipelines.progress.lines import open_progress; open_progress(); print('rich' in sys.modules)"
+        "import sys; from pipelines.progress.view import open_progress; open_progress(); print('rich' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

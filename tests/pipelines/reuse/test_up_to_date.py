@@ -12,7 +12,7 @@ from team import Team
 from pipelines import flows
 from pipelines.config.schema import Config, Repositories
 from pipelines.context import Context
-from pipelines.progress.lines import open_progress
+from pipelines.progress.view import open_progress
 from pipelines.repositories.git_cache import Cache
 from pipelines.reuse import prepared_data, up_to_date
 from pipelines.reuse.up_to_date import fingerprint, known_already

@@ -7,7 +7,7 @@ import pytest
 from promotion_parts import MODEL, House
 
 from pipelines.context import Context
-from pipelines.progress.lines import open_progress
+from pipelines.progress.view import open_progress
 from pipelines.runners import Service
 from pipelines.runs import RunFolder
 from pipelines.steps import accept

@@ -11,7 +11,7 @@ from pipelines import flows
 from pipelines.__main__ import tell
 from pipelines.config.schema import Config, Repositories
 from pipelines.context import Context
-from pipelines.progress.lines import open_progress
+from pipelines.progress.view import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from registry import codec
 from registry.errors import Corrupt, Rejected

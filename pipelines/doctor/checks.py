@@ -1,0 +1,41 @@
+"""The checks of `trainyard doctor`, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from pipelines.config.schema import Config
+from pipelines.doctor import docker, machine, services
+from pipelines.doctor.finding import Check
+
+
+def without_config() -> Mapping[str, Check]:
+    """What every installation needs."""
+    return {"python": machine.python, "packages": machine.packages, "git": machine.git_version}
+
+
+def of_config(config: Config) -> Mapping[str, Check]:
+    """What this config needs."""
+    home = Path(config.home)
+    checks: dict[str, Check] = {
+        "repository code": partial(services.repository, config, "code"),
+        "repository dataset": partial(services.repository, config, "dataset"),
+        "repository tests": partial(services.repository, config, "tests"),
+        "home": partial(machine.home_folder, home),
+        "disk": partial(machine.disk, home, config.registry.url),
+        "memory": partial(machine.memory, config.runner.memory_mb),
+        "registry": partial(services.registry, config.registry.url),
+        "mail": partial(services.mail, config),
+        "approval secret": partial(services.approvals, home),
+        "serving": partial(services.serving, config),
+    }
+    runner, api = (kind == "docker" for kind in (config.runner.kind, config.serving.deploy))
+    checks["docker"] = partial(docker.engine, needed=runner or api)
+    if runner:
+        checks["docker files"] = partial(docker.files, config)
+    if runner or api:
+        checks["docker images"] = partial(docker.images, config)
+        checks["docker disk"] = docker.disk
+    return checks

@@ -1,0 +1,86 @@
+"""What the config names: repositories, registry, mail server, secrets and the API; one function per check."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines import docker_engine
+from pipelines.approval import SECRET_FILE, approval_secret
+from pipelines.config.load import secret
+from pipelines.config.schema import Config
+from pipelines.deploy import open_deployment
+from pipelines.doctor.finding import PATIENCE, Finding
+from pipelines.mail.outbox import try_server
+from pipelines.repositories import git
+from registry.stores import open_store
+
+
+def repository(config: Config, name: str) -> Finding:
+    """The repository can be read, and has the watched branch."""
+    url, branch = getattr(config.repositories, name), config.repositories.branch
+    commit = git.head(url, branch, name, PATIENCE)
+    return Finding("ok", f"{git.shown(url)}, {branch} is at {commit[:10]}")
+
+
+def registry(url: str) -> Finding:
+    """The registry can be written, and refuses to overwrite a file."""
+    open_store(url).probe()
+    return Finding("ok", f"{url}: can be written, with hard links" if url.startswith("file://") else f"{url}: answers")
+
+
+def mail(config: Config) -> Finding:
+    """The mail server accepts a session; without a server, mails stay in the outbox."""
+    settings = config.mail
+    if not settings.host:
+        outbox = Path(config.home) / "outbox"
+        return Finding("ok", f"no [mail] host: mails are written to {outbox}", "set [mail] host to have them sent")
+    password = secret("SMTP_PASSWORD")
+    timeout = min(settings.timeout_seconds, PATIENCE)
+    if problem := try_server(replace(settings, timeout_seconds=timeout), password):
+        return Finding("fail", problem, "mails wait in the outbox until this works: check [mail]")
+    where = f"{settings.host}:{settings.port} ({settings.security})"
+    if settings.username and not password:
+        return Finding("warn", f"{where} answers, but no password is set", "set TRAINYARD_SMTP_PASSWORD or …_FILE")
+    return Finding("ok", f"{where} " + ("accepts our login" if settings.username else "answers"))
+
+
+def approvals(home: Path) -> Finding:
+    """There is a secret to sign approvals with, or one can be created."""
+    given = next((name for name in ("", "_FILE") if os.environ.get(f"TRAINYARD_APPROVAL_SECRET{name}")), None)
+    own = home / SECRET_FILE
+    if given is None and not own.exists():
+        return Finding("ok", f"will be created with the first approval, in {own}")
+    approval_secret(home)
+    return Finding("ok", str(own) if given is None else f"from TRAINYARD_APPROVAL_SECRET{given}")
+
+
+def serving(config: Config) -> Finding:
+    """The API answers at its port, or the port is free."""
+    if config.serving.deploy == "jenkins":
+        return Finding(
+            "ok",
+            "the API runs where Jenkins' promotion job starts it",
+            f"check it there with `trainyard serve {config.model} --status --here`",
+        )
+    host, port = config.serving.host, config.serving.port
+    api = open_deployment(config)
+    if url := api.running():
+        release = api.version().get("release")
+        return Finding("ok", f"the API runs at {url}, release {release or 'none yet'}")
+    if config.serving.deploy == "docker" and not docker_engine.address().startswith("unix://"):
+        where = docker_engine.address()
+        return Finding("ok", f"no API runs; {host}:{port} belongs to the engine at {where} and is not checked")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with closing(socket.socket(family, kind, protocol)) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(address)
+            server.listen(1)
+    except OSError as error:
+        what = f"cannot listen on {host}:{port}: {error.strerror}"
+        return Finding("fail", what, "set [serving] port (or host), or stop the other program")
+    return Finding("ok", f"{host}:{port} is free")
