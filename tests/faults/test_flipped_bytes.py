@@ -9,7 +9,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from promotion_parts import LEFT, MODEL, House
+from promotion_parts import LEFT, MODEL, Project
 from registry_faults_parts import copy
 
 from pipelines.promotion import release_before
@@ -51,15 +51,15 @@ DAMAGE = {"one bit flipped": flipped, "truncated": truncated, "emptied": emptied
 class Played:
     """A registry in which version 1 and 2 were released and 3 is accepted; it is damaged in copies."""
 
-    def __init__(self, house):
-        self.house = house
-        self.root = house.folder / "registry"
-        self.original = house.folder / "original"
+    def __init__(self, project):
+        self.project = project
+        self.root = project.folder / "registry"
+        self.original = project.folder / "original"
         for kind in ("thirds", "dull", "thirds"):
-            house.publish(kind)
-        house.promote(1)
-        house.promote(2)
-        self.token = house.token(3)
+            project.publish(kind)
+        project.promote(1)
+        project.promote(2)
+        self.token = project.token(3)
         copy(self.root, self.original)
 
     @property
@@ -84,14 +84,14 @@ class Played:
 
     def serve(self):
         """What an API that starts now does with the registry."""
-        return Releases(self.store, MODEL, 1, self.house.folder / "copies").load(1)
+        return Releases(self.store, MODEL, 1, self.project.folder / "copies").load(1)
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory, tiny_models):
-    house = House(tmp_path_factory.mktemp("flipped"), tiny_models)
-    yield Played(house)
-    house.stop()
+    project = Project(tmp_path_factory.mktemp("flipped"), tiny_models)
+    yield Played(project)
+    project.stop()
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
@@ -154,7 +154,7 @@ def refuses(act):
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_promotion_rollback_and_serving_refuse_what_is_damaged(played, damage):
     """Each refuses what it would build on; none is stopped by damage that it has nothing to do with."""
-    house = played.house
+    project = played.project
     promoted = ("test/thirds/3/", "production/thirds/approvals/", "production/thirds/releases/")
     served = ("production/thirds/2/", "production/thirds/releases/000002.json")
     back = ("production/thirds/1/", "production/thirds/releases/")
@@ -164,36 +164,36 @@ def test_promotion_rollback_and_serving_refuse_what_is_damaged(played, damage):
                 if any(name.startswith(places) and not name.endswith("claim.json") for name in names)}  # fmt: skip
         for kind in used:
             played.damaged(names[0], damage)
-            before = house.tree()
+            before = project.tree()
             error = refuses({
-                "promotion": lambda: house.promote(3, played.token, played.store),
+                "promotion": lambda: project.promote(3, played.token, played.store),
                 "serving": played.serve,
-                "rollback": lambda: house.rollback(1),
+                "rollback": lambda: project.rollback(1),
             }[kind])  # fmt: skip
             assert isinstance(error, Corrupt), (kind, names, error)
-            assert house.tree() == before, (kind, names)
+            assert project.tree() == before, (kind, names)
             seen[kind] += 1
     played.restore()
     assert min(seen.values()) >= 4, seen
-    status, body = house.ask(LEFT)
+    status, body = project.ask(LEFT)
     assert (status, body["version"]) == (200, 2)  # all the time the API has gone on
 
 
 def test_what_no_promotion_needs_hinders_none(played):
     """A damaged file of version 1 is no reason not to flee from version 2 to version 3."""
     played.damaged("test/thirds/1/model.tflite", lambda path: (path.unlink(), path.write_bytes(b"damaged")))
-    assert played.house.promote(3, played.token, played.store).version == 3
-    assert played.house.rollback(2).version == 2
+    assert played.project.promote(3, played.token, played.store).version == 3
+    assert played.project.rollback(2).version == 2
     played.restore()
 
 
 def test_a_release_whose_bytes_rot_after_it_was_written_is_not_served_and_the_one_before_goes_on(played):
     """The API sees a newer release, finds that its bytes are not those of the card, says so, and goes on with the old one."""
-    house, store = played.house, played.store
-    house.stop()
+    project, store = played.project, played.store
+    project.stop()
     played.restore()
-    house.promote(2, store=store) if releases.live(store, MODEL).version != 2 else house.rollback(2)
-    before = house.ask(LEFT)[1]["release"]
+    project.promote(2, store=store) if releases.live(store, MODEL).version != 2 else project.rollback(2)
+    before = project.ask(LEFT)[1]["release"]
     releases.copy_to_production(store, MODEL, 3)
     model = played.root / "production/thirds/3/model.tflite"
     data = model.read_bytes()
@@ -203,18 +203,18 @@ def test_a_release_whose_bytes_rot_after_it_was_written_is_not_served_and_the_on
     latest = releases.latest(store, MODEL).number
     releases.append_release(store, MODEL, 3, card=digest, by="ada", reason="", approval=None, after=latest)
     said = subprocess.run(
-        [sys.executable, "-c", WAIT, house.url, str(latest + 1)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", WAIT, project.url, str(latest + 1)], capture_output=True, text=True, check=False
     )
     assert said.returncode == 0, said.stderr
     assert "model.tflite" in said.stdout
-    status, body = house.ask(LEFT)
+    status, body = project.ask(LEFT)
     assert (status, body["release"], body["version"]) == (200, before, 2)
     assert any("production/thirds/3/model.tflite" in each for each in verify(store))
     model.unlink()
     shutil.copyfile(played.root / "test/thirds/3/model.tflite", model)  # from a backup
     assert verify(store) == []
     end = time.monotonic() + 60
-    while house.ask(LEFT)[1]["version"] != 3:  # the API tries it again by itself
+    while project.ask(LEFT)[1]["version"] != 3:  # the API tries it again by itself
         assert time.monotonic() < end
         time.sleep(0.2)
 
@@ -235,14 +235,14 @@ sys.exit("no worker has refused it")
 
 def test_the_command_tells_the_file_and_ends_with_2(played):
     played.damaged("production/thirds/1/card.json", flipped)
-    config = played.house.folder / "trainyard.toml"
+    config = played.project.folder / "trainyard.toml"
     config.write_text(
         f'model = "{MODEL}"\n[repositories]\ncode = "c"\ndataset = "d"\ntests = "t"\n'
         f'[registry]\nurl = "file://{played.root}"\n', encoding="utf-8"
     )  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-P", "-m", "pipelines", "registry", "verify", "--json", "--config", str(config)],
-        capture_output=True, text=True, check=False, cwd=played.house.folder,
+        capture_output=True, text=True, check=False, cwd=played.project.folder,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert any("production/thirds/1/card.json" in each for each in json.loads(done.stdout)["problems"])

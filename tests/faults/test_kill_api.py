@@ -8,7 +8,7 @@ import signal
 import pytest
 from faults_parts import alive, free_of, wait_for
 
-from promotion_parts import MODEL, RIGHT, House, ask, clients  # isort: skip
+from promotion_parts import MODEL, RIGHT, Project, ask, clients  # isort: skip
 
 from pipelines.deploy import api_folder
 from registry import releases
@@ -19,33 +19,33 @@ CROWD = 8
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory, tiny_models):
+def project(tmp_path_factory, tiny_models):
     """A team whose API answers with release 1, by two workers."""
-    house = House(tmp_path_factory.mktemp("house"), tiny_models)
+    project = Project(tmp_path_factory.mktemp("project"), tiny_models)
     for kind in ("thirds", "dull"):
-        house.publish(kind)
-    house.promote(1)
-    yield house
-    house.stop()
+        project.publish(kind)
+    project.promote(1)
+    yield project
+    project.stop()
 
 
 def workers(url):
     return {each["pid"] for each in control.version(url)["workers"]}
 
 
-def test_a_killed_worker_takes_only_its_own_requests_with_it_and_another_comes(house):
-    control.await_release(house.url, 1, 30)
-    before = workers(house.url)
+def test_a_killed_worker_takes_only_its_own_requests_with_it_and_another_comes(project):
+    control.await_release(project.url, 1, 30)
+    before = workers(project.url)
     victim = min(before)
-    with clients(house.url, CROWD) as answers:
+    with clients(project.url, CROWD) as answers:
         wait_for(lambda: len(answers) > 50)
         os.kill(victim, signal.SIGKILL)
-        wait_for(lambda: len(workers_or_none(house.url) - {victim}) == 2)
+        wait_for(lambda: len(workers_or_none(project.url) - {victim}) == 2)
         count = len(answers)
         wait_for(lambda: len(answers) > count + 50)
     failed = [answer for status, answer in answers if status != 200]
     assert len(failed) <= CROWD, failed
-    assert victim not in workers(house.url)
+    assert victim not in workers(project.url)
     assert {answer["release"] for status, answer in answers if status == 200} == {1}
 
 
@@ -57,9 +57,9 @@ def workers_or_none(url):
 
 
 @pytest.mark.parametrize("what", ["promote", "start"])
-def test_a_killed_master_takes_all_workers_with_it_and_the_next_command_starts_again(house, what):
-    folder, url = api_folder(house.config), house.url
-    pids, number = workers(url), house.history
+def test_a_killed_master_takes_all_workers_with_it_and_the_next_command_starts_again(project, what):
+    folder, url = api_folder(project.config), project.url
+    pids, number = workers(url), project.history
     with clients(url, CROWD) as answers:
         wait_for(lambda: len(answers) > 50)
         os.kill(lockfile.read(folder).pid, signal.SIGKILL)
@@ -69,17 +69,17 @@ def test_a_killed_master_takes_all_workers_with_it_and_the_next_command_starts_a
     assert free_of(port)
     assert {status for status, _ in answers} == {200, 0}
     if what == "promote":
-        release = house.promote(2)
-        assert house.history == [*number, 2]
-        control.await_release(house.url, release.number, 30)
+        release = project.promote(2)
+        assert project.history == [*number, 2]
+        control.await_release(project.url, release.number, 30)
     else:
-        control.start(serve_job(house), folder)
-        control.await_release(house.url, releases.live(house.store, MODEL).number, 30)
-    assert not pids & workers(house.url)
-    assert ask(house.url, RIGHT)[0] == 200
+        control.start(serve_job(project), folder)
+        control.await_release(project.url, releases.live(project.store, MODEL).number, 30)
+    assert not pids & workers(project.url)
+    assert ask(project.url, RIGHT)[0] == 200
 
 
-def serve_job(house):
+def serve_job(project):
     from pipelines.promotion import serve_job
 
-    return serve_job(house.config)
+    return serve_job(project.config)

@@ -5,7 +5,7 @@ import os
 import threading
 
 import pytest
-from promotion_parts import LEFT, MODEL, House
+from promotion_parts import LEFT, MODEL, Project
 from registry_faults_parts import small_disk
 
 from registry_parts import make_card, promote, publish, trial, write_files  # isort: skip
@@ -158,23 +158,23 @@ def test_a_folder_that_vanishes_in_the_middle_of_a_publication_is_told_and_it_go
 
 @pytest.mark.tensorflow
 def test_the_api_answers_while_the_registry_is_away_and_promotion_goes_on_when_it_is_back(tmp_path, tiny_models):
-    house = House(tmp_path, tiny_models)
+    project = Project(tmp_path, tiny_models)
     try:
-        house.publish("thirds")
-        house.publish("dull")
-        house.promote(1)
+        project.publish("thirds")
+        project.publish("dull")
+        project.promote(1)
         root, away = tmp_path / "registry", tmp_path / "away"
-        token = house.token(2)
+        token = project.token(2)
         root.rename(away)
         with pytest.raises(TryAgain, match="gone"):
-            house.promote(2, token)
-        assert house.ask(LEFT)[0] == 200
+            project.promote(2, token)
+        assert project.ask(LEFT)[0] == 200
         assert not root.exists()
         away.rename(root)
-        assert house.ask(LEFT)[1]["version"] == 1
-        assert house.promote(2, token).number == 2
-        assert house.ask(LEFT)[1]["version"] == 2
-        assert [each.version for each in releases.releases(house.store, MODEL)] == [1, 2]
-        assert verify(house.store) == []
+        assert project.ask(LEFT)[1]["version"] == 1
+        assert project.promote(2, token).number == 2
+        assert project.ask(LEFT)[1]["version"] == 2
+        assert [each.version for each in releases.releases(project.store, MODEL)] == [1, 2]
+        assert verify(project.store) == []
     finally:
-        house.stop()
+        project.stop()

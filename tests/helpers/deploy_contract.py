@@ -1,4 +1,4 @@
-"""What every way of going live keeps: one suite, which a test class gives a `house`, settings and `expects`."""
+"""What every way of going live keeps: one suite, which a test class gives a `project`, settings and `expects`."""
 
 import http.client
 import json
@@ -72,62 +72,62 @@ class Crowd:
 
 
 class DeploymentContract:
-    """`house` is a team with two good candidates, 1 and 2, and 3, which is none, of which nothing is live."""
+    """`project` is a team with two good candidates, 1 and 2, and 3, which is none, of which nothing is live."""
 
-    def test_nothing_runs_at_first(self, house):
-        api = open_deployment(house.config)
-        assert (api.running(), api.stop(), api.changed(serve_job(house.config))) == (None, False, {})
+    def test_nothing_runs_at_first(self, project):
+        api = open_deployment(project.config)
+        assert (api.running(), api.stop(), api.changed(serve_job(project.config))) == (None, False, {})
         with pytest.raises(TryAgain):
             api.version()
 
-    def test_two_starts_at_once_give_one_api_and_a_third_does_nothing(self, house):
-        job = serve_job(house.config)
+    def test_two_starts_at_once_give_one_api_and_a_third_does_nothing(self, project):
+        job = serve_job(project.config)
         with ThreadPoolExecutor(2) as pool:
-            urls = set(pool.map(lambda _: open_deployment(house.config).start(job, "serve"), range(2)))
+            urls = set(pool.map(lambda _: open_deployment(project.config).start(job, "serve"), range(2)))
         (url,) = urls
-        api = open_deployment(house.config)
+        api = open_deployment(project.config)
         before = {each["pid"] for each in api.version()["workers"]}
         assert (api.start(job, "serve"), api.running()) == (url, url)
         assert before <= {each["pid"] for each in api.version()["workers"]}  # some may still have been starting
         assert ask(url)[0] == 503  # nothing is live, and it says so
         assert api.parts()
 
-    def test_releases_rollbacks_and_other_settings_lose_no_request_of_sixteen_clients(self, house, more_workers):
-        house.promote(1)
-        with Crowd(house.url).asking() as crowd:
-            house.promote(2)
+    def test_releases_rollbacks_and_other_settings_lose_no_request_of_sixteen_clients(self, project, more_workers):
+        project.promote(1)
+        with Crowd(project.url).asking() as crowd:
+            project.promote(2)
             crowd.more()
-            house.rollback()
+            project.rollback()
             crowd.more()
             more_workers()
-            house.rollback(2)
+            project.rollback(2)
             crowd.more()
         assert crowd.failures == []
         assert Counter(crowd.answers).keys() == {1, 2, 3, 4}
-        assert ask(house.url)[1]["release"] == 4
+        assert ask(project.url)[1]["release"] == 4
 
-    def test_a_release_that_cannot_be_loaded_changes_nothing_for_clients(self, house):
-        house.promote(1)
-        with Crowd(house.url, 4).asking() as crowd:
+    def test_a_release_that_cannot_be_loaded_changes_nothing_for_clients(self, project):
+        project.promote(1)
+        with Crowd(project.url, 4).asking() as crowd:
             with pytest.raises(WorkerFailed, match="version 3 of thirds did not go live: release 2 is not served"):
-                house.promote(3)
+                project.promote(3)
             crowd.more()
         assert crowd.failures == []
-        assert house.history == [1, 3, 1]
-        assert ask(house.url)[1]["version"] == 1
+        assert project.history == [1, 3, 1]
+        assert ask(project.url)[1]["version"] == 1
 
-    def test_an_api_that_was_down_follows_what_is_live(self, house):
-        house.promote(1)
-        house.promote(2)
-        assert open_deployment(house.config).stop()
-        assert house.url is None
-        api, live = open_deployment(house.config), releases.live(house.store, MODEL)
-        api.follow(serve_job(house.config), "serve", live.number, 60)
-        assert ask(house.url)[1]["release"] == 2
+    def test_an_api_that_was_down_follows_what_is_live(self, project):
+        project.promote(1)
+        project.promote(2)
+        assert open_deployment(project.config).stop()
+        assert project.url is None
+        api, live = open_deployment(project.config), releases.live(project.store, MODEL)
+        api.follow(serve_job(project.config), "serve", live.number, 60)
+        assert ask(project.url)[1]["release"] == 2
 
-    def test_a_stop_answers_what_has_begun_and_frees_the_port(self, house):
-        house.promote(1)
-        url, api = house.url, open_deployment(house.config)
+    def test_a_stop_answers_what_has_begun_and_frees_the_port(self, project):
+        project.promote(1)
+        url, api = project.url, open_deployment(project.config)
         with Crowd(url, 4).asking() as crowd:
             stopped = threading.Thread(target=api.stop)
             stopped.start()
@@ -139,9 +139,9 @@ class DeploymentContract:
         with pytest.raises(OSError, match="refused"):
             ask(url)
 
-    def test_what_the_running_api_has_other_settings_than_is_told_by_name(self, house):
-        job = serve_job(house.config)
-        api = open_deployment(house.config)
+    def test_what_the_running_api_has_other_settings_than_is_told_by_name(self, project):
+        job = serve_job(project.config)
+        api = open_deployment(project.config)
         api.start(job, "serve")
         assert api.changed(job) == {}
         port = urlsplit(api.running()).port

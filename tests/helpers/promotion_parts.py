@@ -10,24 +10,14 @@ import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from versions import candidate, digests, image_signature
+
 from pipelines.approval import approval_secret, make_token
 from pipelines.config.schema import Config, Registry, Repositories, Serving
 from pipelines.deploy import api_folder, open_deployment
 from pipelines.promotion import promote, rollback
 from registry import candidates, codec, releases
-from registry.files import sha256_file
-from registry.records import (
-    Acceptance,
-    Candidate,
-    Evaluation,
-    Metrics,
-    Policy,
-    Served,
-    Signature,
-    Sources,
-    TensorSpec,
-    Verdict,
-)
+from registry.records import Acceptance, Policy, Served, Verdict
 from registry.stores import open_store
 from serving.server import lockfile
 
@@ -39,7 +29,7 @@ LEFT, RIGHT = ([[[light if side(x) else 0] for x in range(6)] for _ in range(6)]
 NO_MODEL = b"passes every hash and is no model"
 
 
-class House:
+class Project:
     """One team: `folder` holds its registry and its home."""
 
     def __init__(self, folder, tiny_models=None, workers=2):
@@ -61,10 +51,7 @@ class House:
         run = f"run{len(candidates.versions(self.store, MODEL)) + 1}"
         source = self.folder / "made" / run
         source.mkdir(parents=True)
-        signature = Signature(
-            "classification", "image", (TensorSpec("image", (None, 6, 6, 1), "uint8", 0, 255),),
-            (TensorSpec("probabilities", (None, 3), "float32"),), ("left", "middle", "right"), "L",
-        )  # fmt: skip
+        signature = image_signature(6, ("left", "middle", "right"))
         codec.save(signature, source / "signature.json")
         if engine == "saved_model":
             shutil.copytree(self.tiny_models / kind / "saved_model", source / "saved_model")
@@ -72,22 +59,14 @@ class House:
             model = (self.tiny_models / kind / "model.tflite").read_bytes() if kind else NO_MODEL
             (source / "model.tflite").write_bytes(model)
         version = candidates.claim(self.store, MODEL, run)
-        card = Candidate(
-            model=MODEL,
-            version=version,
-            run=run,
-            sources=Sources("c" * 40, "d" * 40, "e" * 40),
-            created_at="2026-11-21T00:00:00Z",
-            how="trained",
-            note="",
-            seed=1,
+        card = candidate(
+            MODEL,
+            version,
+            run,
+            digests(source),
             parent=parent,
-            image=None,
-            packages={},
-            files={str(path.relative_to(source)): sha256_file(path) for path in source.rglob("*") if path.is_file()},
             signature=signature,
             served=Served(engine, "saved_model" if engine == "saved_model" else "model.tflite", "a test"),
-            evaluation=Evaluation(Metrics("classification", 100, {"accuracy": 0.97})),
             verdict=Verdict(not gate, tuple(gate), Policy()),
         )
         candidates.publish(self.store, card, source)
@@ -152,9 +131,9 @@ def ask(url, picture=RIGHT):
 
 
 @contextmanager
-def frozen(house):
+def frozen(project):
     """The API does nothing and answers nothing until the end of the block."""
-    group = lockfile.read(api_folder(house.config)).pid
+    group = lockfile.read(api_folder(project.config)).pid
     os.killpg(group, signal.SIGSTOP)
     try:
         yield

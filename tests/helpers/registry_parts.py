@@ -4,24 +4,12 @@ import hashlib
 import threading
 from pathlib import Path
 
+from versions import CREATED_AT, candidate
+
 from registry import candidates, releases
 from registry.errors import Corrupt
 from registry.files import sha256_file
-from registry.records import (
-    Acceptance,
-    Candidate,
-    Evaluation,
-    LoadReport,
-    Metrics,
-    Policy,
-    Served,
-    Signature,
-    Sources,
-    TensorSpec,
-    TestCase,
-    TestReport,
-    Verdict,
-)
+from registry.records import Acceptance, Evaluation, LoadReport, Metrics, Served, TestCase, TestReport
 from registry.stores import check_name
 
 FILES = {
@@ -81,31 +69,17 @@ def write_files(folder, files=FILES):
     return {name: sha256_file(folder / name) for name in files}
 
 
-def make_card(version, run, files, model="digits", accuracy=0.97, created_at="2026-11-21T00:00:00Z"):
-    return Candidate(
-        model=model,
-        version=version,
-        run=run,
-        sources=Sources("c" * 40, "d" * 40, "e" * 40),
+def make_card(version, run, files, model="digits", accuracy=0.97, created_at=CREATED_AT):
+    return candidate(
+        model,
+        version,
+        run,
+        files,
         created_at=created_at,
-        how="trained",
-        note="there is no older version to go on from",
-        seed=1,
-        parent=None,
-        image=None,
+        note="the first version",
         packages={"keras": "3.15.1"},
-        files=files,
-        signature=Signature(
-            task="classification",
-            kind="image",
-            inputs=(TensorSpec("image", (None, 8, 8, 1), "uint8", 0, 255),),
-            outputs=(TensorSpec("probabilities", (None, 2), "float32"),),
-            classes=("zero", "one"),
-            image_mode="L",
-        ),
         served=Served("litert", "model.tflite", "it gives the same answers as Keras", (1, 8)),
         evaluation=Evaluation(Metrics("classification", 100, {"accuracy": accuracy, "loss": 0.1})),
-        verdict=Verdict(True, (), Policy()),
     )
 
 

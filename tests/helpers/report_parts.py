@@ -9,6 +9,8 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+from versions import candidate, digests
+
 from pipelines import flows
 from pipelines.config.schema import Config, Mail, Registry, Repositories
 from pipelines.context import Context
@@ -18,10 +20,8 @@ from pipelines.repositories.git_cache import Changes, Commit
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.fetch import Fetched
 from registry import candidates, codec
-from registry.files import sha256_file
 from registry.records import (
     Acceptance,
-    Candidate,
     ClassMetrics,
     Comparison,
     Evaluation,
@@ -125,17 +125,17 @@ class Team:
         files = self.folder / f"version-{version}"
         files.mkdir(exist_ok=True)
         (files / "model.tflite").write_bytes(b"served")
-        card = Candidate(
-            model=MODEL, version=version, run=run, sources=SOURCES, created_at=AT, how="trained", note="from nothing",
-            seed=1, parent=None, image=None, packages={"keras": "3.15.1"},
-            files={"model.tflite": sha256_file(files / "model.tflite")},
-            signature=Signature(
+        fields = {
+            "sources": SOURCES, "created_at": AT, "note": "from nothing", "packages": {"keras": "3.15.1"},
+            "signature": Signature(
                 "classification", "image", (TensorSpec("image", (None, 28, 28, 1), "uint8"),),
                 (TensorSpec("probabilities", (None, 2), "float32"),), ("one", "seven"), "L",
             ),
-            served=Served("litert", "model.tflite", "it answers alike"), evaluation=found, verdict=decide(found, POLICY),
-        )  # fmt: skip
-        candidates.publish(store, replace(card, **changes), files)
+            "served": Served("litert", "model.tflite", "it answers alike"), "evaluation": found,
+            "verdict": decide(found, POLICY),
+        }  # fmt: skip
+        card = candidate(MODEL, version, run, digests(files), **fields | changes)
+        candidates.publish(store, card, files)
         return version
 
     def accept(self, run: str, version: int, *failures) -> Acceptance:

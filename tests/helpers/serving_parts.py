@@ -8,24 +8,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+from versions import candidate, digests
 
 from registry import candidates, codec, releases
-from registry.files import sha256_file
-from registry.records import (
-    Candidate,
-    Evaluation,
-    Metrics,
-    Policy,
-    Served,
-    Signature,
-    Sources,
-    Verdict,
-    utc_now,
-)
+from registry.records import Evaluation, Metrics, Served, Signature, utc_now
 from registry.stores import open_store
 
 
-class Shelf:
+class RegistryFolder:
     """A folder registry; `put` publishes one of the models of build_models.py as the next version of `model`."""
 
     def __init__(self, root, models):
@@ -67,25 +57,16 @@ def version_folder(source, target):
 
 
 def card(folder, model="m", version=1, run="0" * 16):
-    files = {str(path.relative_to(folder)): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
     signature = codec.read(Signature, folder / "signature.json")
-    return Candidate(
-        model=model,
-        version=version,
-        run=run,
-        sources=Sources("a" * 40, "b" * 40, "c" * 40),
+    return candidate(
+        model,
+        version,
+        run,
+        digests(folder),
         created_at=utc_now(),
-        how="trained",
-        note="",
-        seed=1,
-        parent=None,
-        image=None,
-        packages={},
-        files=files,
         signature=signature,
         served=codec.read(Served, folder / "served.json"),
         evaluation=Evaluation(Metrics(signature.task, 8, {})),
-        verdict=Verdict(accepted=True, reasons=(), policy=Policy()),
     )
 
 

@@ -13,12 +13,13 @@ import time
 
 import numpy as np
 import requests
+from versions import candidate, digests
 
 from pipelines.gate import decide
 from pipelines.workers.jobs import EvaluateJob, Subject
 from registry import codec
 from registry.files import sha256_file
-from registry.records import Candidate, Evaluation, Policy, Served, Signature, Sources, utc_now
+from registry.records import Candidate, Evaluation, Policy, Served, Signature, utc_now
 from serving.job import ServeJob
 from training.data.spec import Column, DataSpec
 from unit_tests.job import AcceptJob, TrialResult
@@ -92,20 +93,13 @@ def make_version(tiny_model, folder, name):
 
 def write_card(version, model, signature, served, evaluation, number=3):
     (version / "card.json").unlink(missing_ok=True)
-    files = {str(each.relative_to(version)): sha256_file(each) for each in sorted(version.rglob("*")) if each.is_file()}
-    card = Candidate(
-        model=model,
-        version=number,
-        run="0123456789ab",
-        sources=Sources("c" * 40, "d" * 40, "e" * 40),
+    card = candidate(
+        model,
+        number,
+        "0123456789ab",
+        digests(version),
         created_at=NOW,
-        how="trained",
-        note="from nothing",
-        seed=1,
-        parent=None,
-        image=None,
-        packages={},
-        files=files,
+        note="from scratch",
         signature=signature,
         served=served,
         evaluation=evaluation,

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from promotion_parts import LEFT, RIGHT, House, ask, frozen
+from promotion_parts import LEFT, RIGHT, Project, ask, frozen
 
 from pipelines.commands.promote import read_token, who
 from registry import releases
@@ -24,69 +24,69 @@ serving = {port = 0, workers = 1, threads = 2}
 """
 
 
-def begin(house, *words, **environment):
-    (house.folder / "trainyard.toml").write_text(SETTINGS)
-    (house.folder / "gitconfig").write_text("[user]\nemail = ada@company.example\n")
+def begin(project, *words, **environment):
+    (project.folder / "trainyard.toml").write_text(SETTINGS)
+    (project.folder / "gitconfig").write_text("[user]\nemail = ada@company.example\n")
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipelines", *words, "--config", house.folder / "trainyard.toml"],
-        env=os.environ | {"GIT_CONFIG_GLOBAL": str(house.folder / "gitconfig")} | environment, cwd=house.folder,
+        [sys.executable, "-P", "-m", "pipelines", *words, "--config", project.folder / "trainyard.toml"],
+        env=os.environ | {"GIT_CONFIG_GLOBAL": str(project.folder / "gitconfig")} | environment, cwd=project.folder,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def trainyard(house, *words, stdin="", **environment):
-    with begin(house, *words, **environment) as process:
+def trainyard(project, *words, stdin="", **environment):
+    with begin(project, *words, **environment) as process:
         stdout, stderr = process.communicate(stdin)
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 
 @pytest.mark.tensorflow
 def test_the_token_may_come_by_flag_standard_input_or_environment(tmp_path, tiny_models):
-    house = House(tmp_path, tiny_models)
-    tokens = [house.token(house.publish(kind)) for kind in ("dull", "thirds", "dull")]
+    project = Project(tmp_path, tiny_models)
+    tokens = [project.token(project.publish(kind)) for kind in ("dull", "thirds", "dull")]
     try:
-        flag = trainyard(house, "promote", "thirds", "1", "--approval", tokens[0])
+        flag = trainyard(project, "promote", "thirds", "1", "--approval", tokens[0])
         assert flag.returncode == 0, flag.stderr
         assert flag.stdout.startswith("thirds version 1 is live: release 1, by ada@company.example")
-        assert f"curl -s {house.url}/example | curl -s --data-binary @- {house.url}/predict" in flag.stdout
-        stdin = trainyard(house, "promote", "thirds", "2", "--approval", "-", "--json", stdin=f"{tokens[1]}\n")
+        assert f"curl -s {project.url}/example | curl -s --data-binary @- {project.url}/predict" in flag.stdout
+        stdin = trainyard(project, "promote", "thirds", "2", "--approval", "-", "--json", stdin=f"{tokens[1]}\n")
         assert (stdin.returncode, json.loads(stdin.stdout)["number"]) == (0, 2)
-        assert json.loads(stdin.stdout)["url"] == house.url
-        said = trainyard(house, "promote", "thirds", "3", "--by", "Grace", TRAINYARD_APPROVAL=tokens[2])
+        assert json.loads(stdin.stdout)["url"] == project.url
+        said = trainyard(project, "promote", "thirds", "3", "--by", "Grace", TRAINYARD_APPROVAL=tokens[2])
         assert "release 3, by Grace" in said.stdout
         assert not any(token in done.stdout + done.stderr for token in tokens for done in (flag, stdin, said))
-        back = trainyard(house, "rollback", "thirds", "--reason", "too many mistakes", "--json")
+        back = trainyard(project, "rollback", "thirds", "--reason", "too many mistakes", "--json")
         assert (json.loads(back.stdout)["version"], json.loads(back.stdout)["reason"]) == (2, "too many mistakes")
-        assert ask(house.url, RIGHT)[1]["release"] == 4
-        assert trainyard(house, "rollback", "thirds", "--to", "1").stdout.startswith(
+        assert ask(project.url, RIGHT)[1]["release"] == 4
+        assert trainyard(project, "rollback", "thirds", "--to", "1").stdout.startswith(
             "thirds version 1 is live: release 5"
         )
-        assert ask(house.url, LEFT)[1]["version"] == 1
-        assert [each.by for each in releases.approvals(house.store, "thirds")] == ["ada@company.example"] * 2 + [
+        assert ask(project.url, LEFT)[1]["version"] == 1
+        assert [each.by for each in releases.approvals(project.store, "thirds")] == ["ada@company.example"] * 2 + [
             "Grace"
         ]
     finally:
-        house.stop()
+        project.stop()
 
 
 @pytest.mark.tensorflow
 def test_a_version_that_was_compared_with_another_live_one_is_promoted_and_it_says_so(tmp_path, tiny_models):
-    house = House(tmp_path, tiny_models)
+    project = Project(tmp_path, tiny_models)
     for kind, parent in (("thirds", None), ("dull", 1), ("thirds", 1)):
-        house.publish(kind, parent=parent)
+        project.publish(kind, parent=parent)
     try:
         first, second, third = (
-            trainyard(house, "promote", "thirds", version, TRAINYARD_APPROVAL=house.token(int(version)))
+            trainyard(project, "promote", "thirds", version, TRAINYARD_APPROVAL=project.token(int(version)))
             for version in ("1", "3", "2")
         )
         assert "compared" not in first.stdout + second.stdout
         said = "it was compared with version 1, and has replaced version 3, which went live later"
         assert said in third.stdout.splitlines()[-1]
-        again = trainyard(house, "promote", "thirds", "2", "--json", TRAINYARD_APPROVAL=house.token(2))
+        again = trainyard(project, "promote", "thirds", "2", "--json", TRAINYARD_APPROVAL=project.token(2))
         assert json.loads(again.stdout)["version"] == 2
         assert said in again.stderr
     finally:
-        house.stop()
+        project.stop()
 
 
 @pytest.mark.tensorflow
@@ -96,48 +96,50 @@ def test_a_version_that_was_compared_with_another_live_one_is_promoted_and_it_sa
     ids=["TERM", "Ctrl-C", "KILL"],
 )
 def test_a_promotion_that_is_ended_while_it_waits_undoes_nothing_and_goes_on(tmp_path, tiny_models, sent, code):
-    house = House(tmp_path, tiny_models)
-    house.publish("dull")
-    house.publish("thirds")
-    token = {"TRAINYARD_APPROVAL": house.token(2)}
+    project = Project(tmp_path, tiny_models)
+    project.publish("dull")
+    project.publish("thirds")
+    token = {"TRAINYARD_APPROVAL": project.token(2)}
     try:
-        trainyard(house, "promote", "thirds", "1", TRAINYARD_APPROVAL=house.token(1))
-        with frozen(house), begin(house, "promote", "thirds", "2", **token) as waiting:
-            while house.history != [1, 2]:
+        trainyard(project, "promote", "thirds", "1", TRAINYARD_APPROVAL=project.token(1))
+        with frozen(project), begin(project, "promote", "thirds", "2", **token) as waiting:
+            while project.history != [1, 2]:
                 assert waiting.poll() is None
                 time.sleep(0.02)
             waiting.send_signal(sent)
             assert waiting.wait(60) == code
-        assert house.history == [1, 2]
-        done = trainyard(house, "promote", "thirds", "2", **token)
+        assert project.history == [1, 2]
+        done = trainyard(project, "promote", "thirds", "2", **token)
         assert (done.returncode, "version 2 is live: release 2" in done.stdout) == (0, True)
-        assert ask(house.url)[1]["release"] == 2
-        assert house.history == [1, 2]
+        assert ask(project.url)[1]["release"] == 2
+        assert project.history == [1, 2]
     finally:
-        house.stop()
+        project.stop()
 
 
 @pytest.mark.tensorflow
 def test_changed_settings_are_told_and_another_registry_is_refused(tmp_path, tiny_models):
-    house = House(tmp_path, tiny_models)
-    house.publish("thirds")
-    house.publish("dull")
+    project = Project(tmp_path, tiny_models)
+    project.publish("thirds")
+    project.publish("dull")
     try:
-        assert trainyard(house, "promote", "thirds", "1", TRAINYARD_APPROVAL=house.token(1)).stderr == ""
-        port = house.url.rpartition(":")[2]
-        done = trainyard(house, "promote", "thirds", "2", TRAINYARD_APPROVAL=house.token(2), TRAINYARD_SERVING_PORT="9")
-        assert (done.returncode, house.history) == (0, [1, 2])
+        assert trainyard(project, "promote", "thirds", "1", TRAINYARD_APPROVAL=project.token(1)).stderr == ""
+        port = project.url.rpartition(":")[2]
+        done = trainyard(
+            project, "promote", "thirds", "2", TRAINYARD_APPROVAL=project.token(2), TRAINYARD_SERVING_PORT="9"
+        )
+        assert (done.returncode, project.history) == (0, [1, 2])
         said = f"the API runs with other settings (port {port}, not 9): `trainyard serve thirds --stop`, then start it again"
         assert said in done.stderr
-        back = trainyard(house, "rollback", "thirds", TRAINYARD_SERVING_WORKERS="2")
+        back = trainyard(project, "rollback", "thirds", TRAINYARD_SERVING_WORKERS="2")
         assert (back.returncode, "(workers 1, not 2)" in back.stderr) == (0, True)
-        (house.folder / "registry").rename(house.folder / "moved")
-        moved = f"file://{house.folder / 'moved'}"
-        lost = trainyard(house, "rollback", "thirds", "--to", "2", TRAINYARD_REGISTRY_URL=moved)
+        (project.folder / "registry").rename(project.folder / "moved")
+        moved = f"file://{project.folder / 'moved'}"
+        lost = trainyard(project, "rollback", "thirds", "--to", "2", TRAINYARD_REGISTRY_URL=moved)
         assert (lost.returncode, "is another one: registry" in lost.stderr) == (2, True)
-        assert not (house.folder / "moved/production/thirds/releases/000004.json").exists()
+        assert not (project.folder / "moved/production/thirds/releases/000004.json").exists()
     finally:
-        house.stop()
+        project.stop()
 
 
 @pytest.mark.parametrize(
@@ -153,14 +155,14 @@ def test_changed_settings_are_told_and_another_registry_is_refused(tmp_path, tin
     ],
 )
 def test_what_cannot_be_done_is_told_with_the_exit_code_for_it(tmp_path, words, code, said):
-    house = House(tmp_path)
-    house.publish()
-    before = house.tree()
-    done = trainyard(house, *words)
+    project = Project(tmp_path)
+    project.publish()
+    before = project.tree()
+    done = trainyard(project, *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert house.tree() == before
+    assert project.tree() == before
 
 
 def test_a_token_on_standard_input_needs_no_line_end_and_an_empty_one_is_none():

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from promotion_parts import MODEL, House
+from promotion_parts import MODEL, Project
 
 from pipelines.approval import approval_secret, make_token
 from registry import candidates
@@ -11,63 +11,64 @@ from registry.errors import ConfigError, Corrupt, Rejected
 
 
 @pytest.fixture
-def house(tmp_path):
-    return House(tmp_path)
+def project(tmp_path):
+    return Project(tmp_path)
 
 
-def refused(house, kind, version, token, said):
+def refused(project, kind, version, token, said):
     """The promotion raises `kind`, and neither the registry nor the API knows anything of it."""
-    before = house.tree()
+    before = project.tree()
     with pytest.raises(kind, match=said) as no:
-        house.promote(version, token)
-    assert house.tree() == before
-    assert not (house.home / "serving").exists()
+        project.promote(version, token)
+    assert project.tree() == before
+    assert not (project.home / "serving").exists()
     return no.value
 
 
-def test_a_tampered_token_is_refused(house):
-    token = house.token(house.publish())
-    error = refused(house, Rejected, 1, ("A" if token[9] != "A" else "B").join((token[:9], token[10:])), "altered")
+def test_a_tampered_token_is_refused(project):
+    token = project.token(project.publish())
+    error = refused(project, Rejected, 1, ("A" if token[9] != "A" else "B").join((token[:9], token[10:])), "altered")
     assert error.exit_code == 3
     assert token not in str(error) + error.hint
 
 
-def test_an_expired_token_is_refused(house):
-    token = house.token(house.publish(), at=time.time() - 8 * 86400)
-    assert refused(house, Rejected, 1, token, "expired at").exit_code == 3
+def test_an_expired_token_is_refused(project):
+    token = project.token(project.publish(), at=time.time() - 8 * 86400)
+    assert refused(project, Rejected, 1, token, "expired at").exit_code == 3
 
 
-def test_a_token_for_another_version_is_refused(house):
-    house.publish()
-    house.publish()
+def test_a_token_for_another_version_is_refused(project):
+    project.publish()
+    project.publish()
     assert (
-        refused(house, Rejected, 2, house.token(1), f"for {MODEL} version 1, not for {MODEL} version 2").exit_code == 3
+        refused(project, Rejected, 2, project.token(1), f"for {MODEL} version 1, not for {MODEL} version 2").exit_code
+        == 3
     )
 
 
-def test_a_token_of_another_registry_is_refused(house, tmp_path):
+def test_a_token_of_another_registry_is_refused(project, tmp_path):
     """The same model and version, signed with the same secret, but other bytes."""
-    house.publish()
-    token = make_token(approval_secret(house.home, {}), MODEL, 1, "f" * 64)
-    refused(house, Rejected, 1, token, "another card")
+    project.publish()
+    token = make_token(approval_secret(project.home, {}), MODEL, 1, "f" * 64)
+    refused(project, Rejected, 1, token, "another card")
 
 
-def test_a_token_signed_by_somebody_else_is_refused(house):
-    house.publish()
-    digest = candidates.card_digest(house.store, MODEL, 1)
+def test_a_token_signed_by_somebody_else_is_refused(project):
+    project.publish()
+    digest = candidates.card_digest(project.store, MODEL, 1)
     refused(
-        house, Rejected, 1, make_token("a secret of my own, thank you very much", MODEL, 1, digest), "another secret"
+        project, Rejected, 1, make_token("a secret of my own, thank you very much", MODEL, 1, digest), "another secret"
     )
 
 
-def test_words_instead_of_a_token_are_refused(house):
-    house.publish()
-    refused(house, Rejected, 1, "please", "malformed")
+def test_words_instead_of_a_token_are_refused(project):
+    project.publish()
+    refused(project, Rejected, 1, "please", "malformed")
 
 
-def test_a_version_that_is_not_there_is_refused(house):
-    house.publish()
-    refused(house, ConfigError, 7, house.token(1), "no such version")
+def test_a_version_that_is_not_there_is_refused(project):
+    project.publish()
+    refused(project, ConfigError, 7, project.token(1), "no such version")
 
 
 @pytest.mark.parametrize(
@@ -82,38 +83,38 @@ def test_a_version_that_is_not_there_is_refused(house):
     ],
     ids=["by the gate", "not tried", "by newer tests"],
 )
-def test_a_candidate_that_is_not_accepted_is_refused(house, made, said):
-    house.publish(**made)
-    assert refused(house, Rejected, 1, house.token(1), said).exit_code == 3
+def test_a_candidate_that_is_not_accepted_is_refused(project, made, said):
+    project.publish(**made)
+    assert refused(project, Rejected, 1, project.token(1), said).exit_code == 3
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "signature.json"])
-def test_altered_bytes_are_refused(house, name):
-    version = house.publish()
-    token = house.token(version)
-    path = house.folder / "registry" / "test" / MODEL / "1" / name
+def test_altered_bytes_are_refused(project, name):
+    version = project.publish()
+    token = project.token(version)
+    path = project.folder / "registry" / "test" / MODEL / "1" / name
     path.chmod(0o644)
     path.write_bytes(path.read_bytes() + b"!")
-    assert refused(house, Corrupt, 1, token, f"test/{MODEL}/1/{name}: was altered").exit_code == 2
+    assert refused(project, Corrupt, 1, token, f"test/{MODEL}/1/{name}: was altered").exit_code == 2
 
 
-def test_a_missing_file_is_refused(house):
-    token = house.token(house.publish())
-    (house.folder / "registry" / "test" / MODEL / "1" / "model.tflite").unlink()
-    refused(house, Corrupt, 1, token, "model.tflite: is missing")
+def test_a_missing_file_is_refused(project):
+    token = project.token(project.publish())
+    (project.folder / "registry" / "test" / MODEL / "1" / "model.tflite").unlink()
+    refused(project, Corrupt, 1, token, "model.tflite: is missing")
 
 
-def test_an_altered_card_is_refused(house):
-    token = house.token(house.publish(gate=("accuracy 0.5 is under 0.9",)))
-    path = house.folder / "registry" / "test" / MODEL / "1" / "card.json"
+def test_an_altered_card_is_refused(project):
+    token = project.token(project.publish(gate=("accuracy 0.5 is under 0.9",)))
+    path = project.folder / "registry" / "test" / MODEL / "1" / "card.json"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b'"accepted": false', b'"accepted": true'))
-    assert refused(house, Corrupt, 1, token, "card.json").exit_code == 2
+    assert refused(project, Corrupt, 1, token, "card.json").exit_code == 2
 
 
-def test_an_altered_trial_is_refused(house):
-    token = house.token(house.publish(trials=(("test_dark failed",),)))
-    path = house.folder / "registry" / "test" / MODEL / "1" / "acceptances" / "000001.json"
+def test_an_altered_trial_is_refused(project):
+    token = project.token(project.publish(trials=(("test_dark failed",),)))
+    path = project.folder / "registry" / "test" / MODEL / "1" / "acceptances" / "000001.json"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b'"accepted": false', b'"accepted": true'))
-    assert refused(house, Corrupt, 1, token, "000001.json").exit_code == 2
+    assert refused(project, Corrupt, 1, token, "000001.json").exit_code == 2

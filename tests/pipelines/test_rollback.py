@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from promotion_parts import MODEL, House
+from promotion_parts import MODEL, Project
 
 from pipelines.promotion import OURSELVES, good_before, release_before
 from registry import candidates, releases
@@ -121,9 +121,9 @@ def test_whatever_happened_it_never_stays_where_it_is(steps):
 
 
 @pytest.fixture
-def house(tmp_path):
+def project(tmp_path):
     """Two versions were released, as the registry knows it; no API runs."""
-    made = House(tmp_path)
+    made = Project(tmp_path)
     for version in (made.publish(), made.publish()):
         releases.copy_to_production(made.store, MODEL, version)
         card = candidates.card_digest(made.store, MODEL, version)
@@ -134,29 +134,29 @@ def house(tmp_path):
     return made
 
 
-def refused(house, kind, to, said):
-    before = house.tree()
+def refused(project, kind, to, said):
+    before = project.tree()
     with pytest.raises(kind, match=said) as no:
-        house.rollback(to)
-    assert house.tree() == before
-    assert not (house.home / "serving").exists()
+        project.rollback(to)
+    assert project.tree() == before
+    assert not (project.home / "serving").exists()
     return no.value
 
 
-def test_a_target_whose_bytes_were_altered_is_refused_and_nothing_changes(house):
-    path = house.folder / "registry" / "production" / MODEL / "1" / "signature.json"
+def test_a_target_whose_bytes_were_altered_is_refused_and_nothing_changes(project):
+    path = project.folder / "registry" / "production" / MODEL / "1" / "signature.json"
     path.chmod(0o644)
     path.write_bytes(b"{}")
-    assert refused(house, Corrupt, None, "production/thirds/1/signature.json: was altered").exit_code == 2
-    assert refused(house, Corrupt, 1, "was altered").exit_code == 2
+    assert refused(project, Corrupt, None, "production/thirds/1/signature.json: was altered").exit_code == 2
+    assert refused(project, Corrupt, 1, "was altered").exit_code == 2
 
 
-def test_a_version_that_was_never_released_needs_an_approval(house):
-    house.publish()
-    error = refused(house, Rejected, 3, "version 3 was never released")
+def test_a_version_that_was_never_released_needs_an_approval(project):
+    project.publish()
+    error = refused(project, Rejected, 3, "version 3 was never released")
     assert error.exit_code == 3
     assert "released were 1, 2" in error.hint
 
 
 def test_a_model_that_was_never_released_has_no_way_back(tmp_path):
-    refused(House(tmp_path), ConfigError, None, "nothing of thirds was released yet")
+    refused(Project(tmp_path), ConfigError, None, "nothing of thirds was released yet")

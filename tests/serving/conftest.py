@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from serving_parts import Shelf, card, version_folder
+from serving_parts import RegistryFolder, card, version_folder
 
 from registry import codec
 from serving.app import create_app
@@ -33,8 +33,8 @@ def served_models(tmp_path_factory):
 
 
 @pytest.fixture
-def shelf(tmp_path, served_models):
-    return Shelf(tmp_path, served_models)
+def registry(tmp_path, served_models):
+    return RegistryFolder(tmp_path, served_models)
 
 
 class Holder:
@@ -73,13 +73,13 @@ def clients(loaded):
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a real API on a free port: `start(shelf)` gives its URL and its folder; all are stopped at the end."""
+    """Starts a real API on a free port: `start(registry)` gives its URL and its folder; all are stopped at the end."""
     folders = []
 
-    def begin(shelf, **settings):
+    def begin(registry, **settings):
         folder = tmp_path / f"api-{len(folders)}"
         folders.append(folder)
-        job = ServeJob("m", registry=shelf.url, **{"port": 0, "threads": 2, **settings})
+        job = ServeJob("m", registry=registry.url, **{"port": 0, "threads": 2, **settings})
         return control.start(job, folder), folder
 
     yield begin

@@ -49,9 +49,9 @@ def needed(engine):
 
 
 @pytest.fixture
-def running(compose, needed, shelf, tmp_path):
+def running(compose, needed, registry, tmp_path):
     """API and Prometheus, with a registry in which release 1 is live; gives their URLs."""
-    shelf.release(shelf.put("digits"))
+    registry.release(registry.put("digits"))
     for path in [
         tmp_path,
         *tmp_path.parents[:2],
@@ -68,7 +68,7 @@ def running(compose, needed, shelf, tmp_path):
         "TRAINYARD_SERVE_IMAGE": needed[0],
         "TRAINYARD_PROMETHEUS_IMAGE": needed[1],
         "TRAINYARD_MODEL": "m",
-        "TRAINYARD_REGISTRY": str(shelf.root / "registry"),
+        "TRAINYARD_REGISTRY": str(registry.root / "registry"),
         "TRAINYARD_API_PORT": str(api),
         "TRAINYARD_PROMETHEUS_PORT": str(prometheus),
     }

@@ -54,22 +54,22 @@ class Load:
         return any(release == number for _, release, _, _ in self.answers[count:])
 
 
-def test_releases_and_rollbacks_under_load_lose_nothing_and_mix_nothing(shelf, start, served_models, loaded, until):
+def test_releases_and_rollbacks_under_load_lose_nothing_and_mix_nothing(registry, start, served_models, loaded, until):
     x, _ = samples(served_models / "digits")
     expected = {
         version: loaded(kind).engine({"image": x["image"]})["probabilities"]
         for version, kind in ((1, "digits"), (2, "digits2"))
     }
     assert np.abs(expected[1] - expected[2]).max(axis=1).min() > 0.01, "the two must be told apart"
-    shelf.release(shelf.put("digits"))
-    shelf.put("digits2")
-    url, _ = start(shelf, workers=2)
+    registry.release(registry.put("digits"))
+    registry.put("digits2")
+    url, _ = start(registry, workers=2)
     control.await_release(url, 1, 20)
     load = Load(url, x["image"].tolist())
     with load.running():
         until(lambda: len(load.answers) > 50)
         for number, version in enumerate((2, 1, 2), start=2):
-            assert shelf.release(version) == number
+            assert registry.release(version) == number
             control.await_release(url, number, 20)
             count = len(load.answers)
             until(lambda count=count: len(load.answers) > count + 50)
@@ -83,18 +83,18 @@ def test_releases_and_rollbacks_under_load_lose_nothing_and_mix_nothing(shelf, s
     assert {release for _, release, _, _ in load.answers} == {1, 2, 3, 4}
 
 
-def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_goes_on(shelf, start, served_models, until):
+def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_goes_on(registry, start, served_models, until):
     x, _ = samples(served_models / "digits")
-    shelf.release(shelf.put("digits"))
-    url, _ = start(shelf, workers=2)
+    registry.release(registry.put("digits"))
+    url, _ = start(registry, workers=2)
     control.await_release(url, 1, 20)
-    version = shelf.put("digits2")
-    releases.copy_to_production(shelf.store, "m", version)
-    with shelf.file(version, "model.tflite").open("r+b") as file:
+    version = registry.put("digits2")
+    releases.copy_to_production(registry.store, "m", version)
+    with registry.file(version, "model.tflite").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\xff")
     with Load(url, x["image"].tolist(), clients=2).running() as load:
-        release_despite_that(shelf, version)
+        release_despite_that(registry, version)
         with pytest.raises(WorkerFailed, match=r"release 2 is not served: .*model\.tflite: was altered") as error:
             control.await_release(url, 2, 20)
         assert "go on with the release before" in error.value.hint
@@ -105,75 +105,75 @@ def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_goes_on(she
     told = [("failed", 2, 1)] * 2  # the second worker may need a moment longer
     until(lambda: [(w["state"], w["wanted"], w["release"]) for w in control.version(url)["workers"]] == told)
     assert ask(url, "GET", "/health/ready")[0] == 200
-    shelf.release(1)
+    registry.release(1)
     control.await_release(url, 3, 20)
 
 
-def release_despite_that(shelf, version):
+def release_despite_that(registry, version):
     """A release record for bytes that are wrong, as if they had been altered just after it was written."""
-    digest = candidates.card_digest(shelf.store, "m", version)
-    releases.append_release(shelf.store, "m", version, card=digest, by="a test", reason="", approval=None, after=1)
+    digest = candidates.card_digest(registry.store, "m", version)
+    releases.append_release(registry.store, "m", version, card=digest, by="a test", reason="", approval=None, after=1)
 
 
-def test_a_release_record_that_was_written_by_hand_is_refused_and_the_old_one_goes_on(shelf, start):
-    shelf.release(shelf.put("digits"))
-    url, _ = start(shelf, workers=1)
+def test_a_release_record_that_was_written_by_hand_is_refused_and_the_old_one_goes_on(registry, start):
+    registry.release(registry.put("digits"))
+    url, _ = start(registry, workers=1)
     control.await_release(url, 1, 20)
-    shelf.store.create("production/m/releases/000002.json", b'{"version": 9}')
+    registry.store.create("production/m/releases/000002.json", b'{"version": 9}')
     with pytest.raises(WorkerFailed, match=r"000002\.json"):
         control.await_release(url, 2, 20)
     status, _, answer = ask(url, "GET", "/health/ready")
     assert (status, answer["release"]) == (200, 1)
 
 
-def test_a_live_file_that_is_overwritten_does_not_disturb_the_running_api(shelf, start, served_models, until):
+def test_a_live_file_that_is_overwritten_does_not_disturb_the_running_api(registry, start, served_models, until):
     """Our own copy is mapped: a truncated file under a mapping would kill every worker."""
     x, _ = samples(served_models / "digits")
-    version = shelf.put("digits")
-    shelf.release(version)
-    url, _ = start(shelf, workers=1)
+    version = registry.put("digits")
+    registry.release(version)
+    url, _ = start(registry, workers=1)
     control.await_release(url, 1, 20)
     pid = control.version(url)["workers"][0]["pid"]
     with Load(url, x["image"].tolist(), clients=2).running() as load:
-        shelf.file(version, "model.tflite").write_bytes(b"")
+        registry.file(version, "model.tflite").write_bytes(b"")
         count = len(load.answers)
         until(lambda: len(load.answers) > count + 50)
     assert load.failures == []
     assert control.version(url)["workers"][0]["pid"] == pid
 
 
-def test_a_withdrawn_model_is_not_ready_until_the_next_release(shelf, start, until):
-    version = shelf.put("digits")
-    shelf.release(version)
-    url, _ = start(shelf, workers=1)
+def test_a_withdrawn_model_is_not_ready_until_the_next_release(registry, start, until):
+    version = registry.put("digits")
+    registry.release(version)
+    url, _ = start(registry, workers=1)
     control.await_release(url, 1, 20)
-    shelf.release(None)
+    registry.release(None)
     control.await_release(url, 2, 20)
     status, _, answer = ask(url, "GET", "/health/ready")
     assert status == 503
     assert "nothing is live" in answer["error"]
     assert ask(url, "GET", "/health/live")[0] == 200
-    shelf.release(version)
+    registry.release(version)
     control.await_release(url, 3, 20)
     assert ask(url, "GET", "/health/ready")[0] == 200
 
 
-def test_nothing_live_yet_is_served_as_soon_as_it_is(shelf, start):
-    url, _ = start(shelf, workers=1)
+def test_nothing_live_yet_is_served_as_soon_as_it_is(registry, start):
+    url, _ = start(registry, workers=1)
     assert ask(url, "POST", "/predict", b"{}")[0] == 503
-    shelf.release(shelf.put("digits"))
+    registry.release(registry.put("digits"))
     control.await_release(url, 1, 20)
 
 
-def test_a_registry_that_goes_away_and_comes_back_disturbs_nobody(shelf, start, until):
-    shelf.release(shelf.put("digits"))
-    url, _ = start(shelf, workers=1)
+def test_a_registry_that_goes_away_and_comes_back_disturbs_nobody(registry, start, until):
+    registry.release(registry.put("digits"))
+    url, _ = start(registry, workers=1)
     control.await_release(url, 1, 20)
-    registry = shelf.root / "registry"
-    registry.rename(shelf.root / "away")
+    path = registry.root / "registry"
+    path.rename(registry.root / "away")
     until(lambda: control.version(url)["workers"][0]["error"])
     assert control.version(url)["workers"][0]["state"] == "ready"
     assert ask(url, "GET", "/health/ready")[0] == 200
-    (shelf.root / "away").rename(registry)
+    (registry.root / "away").rename(path)
     until(lambda: control.version(url)["workers"][0]["error"] == "")
     control.await_release(url, 1, 20)

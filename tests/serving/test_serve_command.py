@@ -16,8 +16,8 @@ from serving.server import control
 
 
 @pytest.fixture
-def trainyard(shelf, tmp_path):
-    """Runs `trainyard serve …` for the model `m` of the shelf."""
+def trainyard(registry, tmp_path):
+    """Runs `trainyard serve …` for the model `m` of the registry."""
     (tmp_path / "trainyard.toml").write_text(
         f"""
 model = "m"
@@ -30,7 +30,7 @@ workers = 1
 threads = 2
 port = 0
 [registry]
-url = "{shelf.url}"
+url = "{registry.url}"
 """,
         encoding="utf-8",
     )
@@ -46,8 +46,8 @@ url = "{shelf.url}"
     control.stop(tmp_path / ".trainyard" / "serving" / "m", 5)
 
 
-def test_background_status_and_stop(trainyard, shelf):
-    shelf.release(shelf.put("price"))
+def test_background_status_and_stop(trainyard, registry):
+    registry.release(registry.put("price"))
     started = trainyard("m", "--background")
     assert started.returncode == 0, started.stderr
     line = started.stdout.splitlines()[-1].removeprefix("try: ")
@@ -60,8 +60,8 @@ def test_background_status_and_stop(trainyard, shelf):
     assert trainyard("m", "--stop").stdout == "m: no API runs\n"
 
 
-def test_other_settings_than_the_running_ones_are_told_and_it_goes_on(trainyard, shelf, tmp_path):
-    shelf.release(shelf.put("price"))
+def test_other_settings_than_the_running_ones_are_told_and_it_goes_on(trainyard, registry, tmp_path):
+    registry.release(registry.put("price"))
     assert trainyard("m", "--background").stderr == ""
     url = control.running(tmp_path / ".trainyard" / "serving" / "m")
     again = trainyard("m", "--background", "--workers", "2")
@@ -72,16 +72,16 @@ def test_other_settings_than_the_running_ones_are_told_and_it_goes_on(trainyard,
     assert "workers" not in trainyard("m", "--status").stderr
 
 
-def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, shelf, tmp_path):
-    shelf.release(shelf.put("price"))
+def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, registry, tmp_path):
+    registry.release(registry.put("price"))
     started = json.loads(trainyard("m", "--background", "--json").stdout)
     assert "but release" not in trainyard("m", "--status").stdout
-    spoiled = shelf.put("digits")
-    releases.copy_to_production(shelf.store, "m", spoiled)
-    with shelf.file(spoiled, "golden.npz").open("ab") as file:
+    spoiled = registry.put("digits")
+    releases.copy_to_production(registry.store, "m", spoiled)
+    with registry.file(spoiled, "golden.npz").open("ab") as file:
         file.write(b"altered")
-    card = candidates.card_digest(shelf.store, "m", spoiled)
-    releases.append_release(shelf.store, "m", spoiled, card=card, by="a test", reason="", approval=None, after=1)
+    card = candidates.card_digest(registry.store, "m", spoiled)
+    releases.append_release(registry.store, "m", spoiled, card=card, by="a test", reason="", approval=None, after=1)
     with pytest.raises(WorkerFailed):
         control.await_release(started["url"], 2, 20)
     status = trainyard("m", "--status")
@@ -91,8 +91,8 @@ def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, shelf,
     assert "answers with release 1" in found["behind"][0]
 
 
-def test_foreground_runs_until_ctrl_c(trainyard, shelf, tmp_path, until):
-    shelf.release(shelf.put("price"))
+def test_foreground_runs_until_ctrl_c(trainyard, registry, tmp_path, until):
+    registry.release(registry.put("price"))
     folder = tmp_path / ".trainyard" / "serving" / "m"
     command = [sys.executable, "-P", "-m", "pipelines", "serve", "m", "--workers", "1"]
     with subprocess.Popen(
@@ -109,19 +109,19 @@ def test_foreground_runs_until_ctrl_c(trainyard, shelf, tmp_path, until):
     assert control.running(folder) is None
 
 
-def test_nothing_live_is_told_with_the_next_action(trainyard, shelf):
+def test_nothing_live_is_told_with_the_next_action(trainyard, registry):
     done = trainyard("m")
     assert done.returncode == 2
     assert "nothing of m is live" in done.stderr
     assert "trainyard run code" in done.stderr
-    shelf.put("price")
+    registry.put("price")
     done = trainyard("m", "--background")
     assert done.returncode == 2
     assert "promote a candidate first" in done.stderr
 
 
-def test_a_port_in_use_is_exit_2_and_names_the_setting(trainyard, shelf):
-    shelf.release(shelf.put("price"))
+def test_a_port_in_use_is_exit_2_and_names_the_setting(trainyard, registry):
+    registry.release(registry.put("price"))
     with closing(create_server(("127.0.0.1", 0))) as taken:
         port = str(taken.getsockname()[1])
         for more in ((), ("--background",)):

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 from deploy_contract import Crowd, DeploymentContract
-from promotion_parts import MODEL, House, ask
+from promotion_parts import MODEL, Project, ask
 
 from pipelines.deploy import open_deployment
 from pipelines.docker_engine import labels
@@ -40,8 +40,8 @@ def derive(engine, serve_image):
 
 
 @pytest.fixture
-def house(tmp_path, tiny_models, serve_image):
-    made = House(tmp_path, tiny_models, workers=1)
+def project(tmp_path, tiny_models, serve_image):
+    made = Project(tmp_path, tiny_models, workers=1)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = replace(made.config.serving, deploy="docker", image=serve_image, port=port)
@@ -64,32 +64,32 @@ def came_back(box):
     return (box.attrs["RestartCount"], box.status) == (1, "running")
 
 
-def use(house, **settings):
-    house.config = replace(house.config, serving=replace(house.config.serving, **settings))
+def use(project, **settings):
+    project.config = replace(project.config, serving=replace(project.config.serving, **settings))
 
 
 class TestContainer(DeploymentContract):
     @pytest.fixture
-    def more_workers(self, house):
-        return lambda: use(house, workers=2)
+    def more_workers(self, project):
+        return lambda: use(project, workers=2)
 
-    def test_nothing_is_left_after_a_stop_and_nothing_of_others_is_touched(self, house, engine, serve_image):
+    def test_nothing_is_left_after_a_stop_and_nothing_of_others_is_touched(self, project, engine, serve_image):
         other = engine.containers.create(serve_image, ["true"], labels=labels(model=MODEL, home="/other", role="api"))
         try:
-            house.promote(1)
-            assert house.config.serving.workers == len(open_deployment(house.config).version()["workers"])
-            house.stop()
+            project.promote(1)
+            assert project.config.serving.workers == len(open_deployment(project.config).version()["workers"])
+            project.stop()
             assert [each.id for each in parts(engine, "api")] == [other.id]
             assert parts(engine, "listener") == []
-            mine = labels(home=house.config.home)
+            mine = labels(home=project.config.home)
             assert not engine.volumes.list(filters={"label": [f"{name}={value}" for name, value in mine.items()]})
         finally:
             other.remove(force=True)
 
-    def test_an_api_may_reach_nothing_and_write_nothing(self, house, engine, tmp_path, monkeypatch):
+    def test_an_api_may_reach_nothing_and_write_nothing(self, project, engine, tmp_path, monkeypatch):
         (tmp_path / "config.json").write_text('{"proxies": {"default": {"httpProxy": "http://u:hidden@proxy:1"}}}')
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-        house.promote(1)
+        project.promote(1)
         (api,), (listener,) = parts(engine, "api"), parts(engine, "listener")
         for box in (api, listener):
             host, config = box.attrs["HostConfig"], box.attrs["Config"]
@@ -109,170 +109,170 @@ class TestContainer(DeploymentContract):
         code, _ = api.exec_run(["sh", "-c", f"touch {registry['Destination']}/x /x"])
         assert code != 0
 
-    def test_new_settings_and_images_lose_no_request_and_replace_the_container(self, house, engine, derive):
-        house.promote(1)
+    def test_new_settings_and_images_lose_no_request_and_replace_the_container(self, project, engine, derive):
+        project.promote(1)
         (before,) = parts(engine, "api")
-        with Crowd(house.url).asking() as crowd:
+        with Crowd(project.url).asking() as crowd:
             for change in ({"threads": 3}, {"image": derive("LABEL made=later")}):
-                use(house, **change)
-                house.rollback(1)
+                use(project, **change)
+                project.rollback(1)
                 crowd.more()
         (after,) = parts(engine, "api")
         assert crowd.failures == []
         assert before.id != after.id
-        assert after.attrs["Image"] == house.config.serving.image
-        assert house.history == [1]  # the container is another, the release is not
-        assert open_deployment(house.config).changed(serve_job(house.config)) == {}
+        assert after.attrs["Image"] == project.config.serving.image
+        assert project.history == [1]  # the container is another, the release is not
+        assert open_deployment(project.config).changed(serve_job(project.config)) == {}
 
-    def test_an_update_by_another_user_loses_no_request(self, house, engine, monkeypatch):
+    def test_an_update_by_another_user_loses_no_request(self, project, engine, monkeypatch):
         with monkeypatch.context() as other:
             for name in ("geteuid", "getegid"):
                 other.setattr(os, name, lambda: 12345)
-            house.promote(1)
+            project.promote(1)
         (before,) = parts(engine, "api")
         assert before.attrs["Config"]["User"] == "12345:12345"
-        with Crowd(house.url).asking() as crowd:
-            use(house, threads=3)
-            house.rollback(1)
+        with Crowd(project.url).asking() as crowd:
+            use(project, threads=3)
+            project.rollback(1)
             crowd.more()
         (after,) = parts(engine, "api")
         assert crowd.failures == []
         assert after.attrs["Config"]["User"] != "12345:12345"
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="others run the API as themselves")
-    def test_a_registry_that_only_root_may_read_is_told_with_its_mode(self, house, engine):
-        (house.folder / "registry").chmod(0o700)
+    def test_a_registry_that_only_root_may_read_is_told_with_its_mode(self, project, engine):
+        (project.folder / "registry").chmod(0o700)
         with pytest.raises(ConfigError, match=r"may not read all of the registry .* has mode 0700") as no:
-            house.promote(1)
+            project.promote(1)
         assert "chmod -R go+rX" in no.value.hint
         assert (parts(engine, "listener"), parts(engine, "api")) == ([], [])
 
     @pytest.mark.parametrize("broken", ["image", "memory"])
-    def test_a_container_that_does_not_come_up_is_told_and_the_old_one_goes_on(self, house, engine, derive, broken):
-        house.promote(1)
+    def test_a_container_that_does_not_come_up_is_told_and_the_old_one_goes_on(self, project, engine, derive, broken):
+        project.promote(1)
         (before,) = parts(engine, "api")
-        good = house.config
+        good = project.config
         if broken == "image":
-            use(house, image=derive("ENV PATH=/nowhere"))
+            use(project, image=derive("ENV PATH=/nowhere"))
         else:
-            house.config = replace(good, runner=replace(good.runner, memory_mb=24))
-        with Crowd(house.url, 4).asking() as crowd:
+            project.config = replace(good, runner=replace(good.runner, memory_mb=24))
+        with Crowd(project.url, 4).asking() as crowd:
             with pytest.raises(
                 PipelineError, match="version 2 of thirds is live as release 2, but the API keeps its"
             ) as no:
-                house.promote(2)
+                project.promote(2)
             crowd.more()
         assert ("python" if broken == "image" else "ended") in str(no.value)
         assert crowd.failures == []
         assert [each.id for each in parts(engine, "api")] == [before.id]
-        assert ask(house.url)[1]["release"] == 2
-        house.config = good
-        assert house.promote(2, house.token(2)).number == 2
+        assert ask(project.url)[1]["release"] == 2
+        project.config = good
+        assert project.promote(2, project.token(2)).number == 2
 
-    def test_a_release_that_the_image_has_no_engine_for_is_taken_back(self, house, engine):
+    def test_a_release_that_the_image_has_no_engine_for_is_taken_back(self, project, engine):
         """[serving] image names an image without TensorFlow, and the version needs it."""
-        house.promote(1)
-        version = house.publish("thirds", engine="saved_model")
-        with Crowd(house.url, 4).asking() as crowd:
+        project.promote(1)
+        version = project.publish("thirds", engine="saved_model")
+        with Crowd(project.url, 4).asking() as crowd:
             with pytest.raises(WorkerFailed, match="did not go live") as no:
-                house.promote(version)
+                project.promote(version)
             crowd.more()
         assert "tensorflow" in str(no.value).lower()
         assert crowd.failures == []
-        assert house.history == [1, version, 1]
+        assert project.history == [1, version, 1]
         assert len(parts(engine, "api")) == 1
 
-    def test_what_a_killed_promotion_left_beside_the_api_goes_and_the_api_stays(self, house, engine):
-        house.promote(1)
+    def test_what_a_killed_promotion_left_beside_the_api_goes_and_the_api_stays(self, project, engine):
+        project.promote(1)
         (api,) = parts(engine, "api")
         engine.containers.create(
             api.attrs["Image"], ["true"], labels=api.labels | labels(number=7), restart_policy={"Name": "no"}
         )
-        house.promote(2)
+        project.promote(2)
         assert [each.id for each in parts(engine, "api")] == [api.id]
 
-    def test_what_is_killed_comes_back_and_what_a_person_stops_waits_for_the_next_command(self, house, engine):
-        house.promote(1)
+    def test_what_is_killed_comes_back_and_what_a_person_stops_waits_for_the_next_command(self, project, engine):
+        project.promote(1)
         for role in ("api", "listener"):
             (box,) = parts(engine, role)
             os.kill(box.attrs["State"]["Pid"], signal.SIGKILL)
-            assert until(lambda: answers(house))["release"] == 1
+            assert until(lambda: answers(project))["release"] == 1
             assert until(lambda box=box: came_back(box))
         for role in ("api", "listener"):
             (box,) = parts(engine, role)
             box.kill()
-            until(lambda: house.url is None)
-            assert f"container {box.name}: exited (137)" in " ".join(open_deployment(house.config).parts())
-            house.promote(1, house.token(1))
-            assert until(lambda: answers(house))["release"] == 1
+            until(lambda: project.url is None)
+            assert f"container {box.name}: exited (137)" in " ".join(open_deployment(project.config).parts())
+            project.promote(1, project.token(1))
+            assert until(lambda: answers(project))["release"] == 1
 
-    def test_a_port_of_somebody_else_is_told_with_the_setting(self, house):
+    def test_a_port_of_somebody_else_is_told_with_the_setting(self, project):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            use(house, port=port)
-            before = house.tree()
+            use(project, port=port)
+            before = project.tree()
             with pytest.raises(ConfigError, match=rf"port {port} is in use \(127\.0\.0\.1:{port}\)") as no:
-                house.promote(1)
+                project.promote(1)
         assert "[serving] port" in no.value.hint
-        assert house.tree() == before
-        assert house.promote(1).number == 1
+        assert project.tree() == before
+        assert project.promote(1).number == 1
 
-    def test_a_model_of_the_same_name_in_another_project_is_another(self, house, tmp_path):
-        house.promote(1)
+    def test_a_model_of_the_same_name_in_another_project_is_another(self, project, tmp_path):
+        project.promote(1)
         stranger = replace(
-            house.config, home=str(tmp_path / "other home"), serving=replace(house.config.serving, port=0)
+            project.config, home=str(tmp_path / "other home"), serving=replace(project.config.serving, port=0)
         )
         assert open_deployment(stranger).running() is None
         assert not open_deployment(stranger).stop()
         url = open_deployment(stranger).start(serve_job(stranger), "serve")
-        assert url != house.url
+        assert url != project.url
         assert ask(url)[0] == 200
         assert open_deployment(stranger).stop()
-        assert ask(house.url)[0] == 200
+        assert ask(project.url)[0] == 200
 
-    def test_a_name_that_somebody_else_has_taken_is_told(self, house, engine, serve_image):
-        house.promote(1)
+    def test_a_name_that_somebody_else_has_taken_is_told(self, project, engine, serve_image):
+        project.promote(1)
         (listener,) = parts(engine, "listener")
-        house.stop()
+        project.stop()
         other = engine.containers.create(serve_image, ["true"], name=listener.name)
         try:
             with pytest.raises(ConfigError, match=f"{listener.name} exists on this engine, and is not ours") as no:
-                open_deployment(house.config).start(serve_job(house.config), "serve")
+                open_deployment(project.config).start(serve_job(project.config), "serve")
             assert f"docker rm -f {listener.name}" in str(no.value.hint)
         finally:
             other.remove(force=True)
 
-    def test_a_registry_that_the_engine_does_not_see_is_told_with_the_setting(self, house, engine, monkeypatch):
+    def test_a_registry_that_the_engine_does_not_see_is_told_with_the_setting(self, project, engine, monkeypatch):
         """As when we run in a container and the engine does not: what we call so is something else there, or nothing."""
-        monkeypatch.chdir(house.folder)
+        monkeypatch.chdir(project.folder)
         url = "file:///proc/self/cwd/registry"
-        house.config = replace(house.config, registry=replace(house.config.registry, url=url))
+        project.config = replace(project.config, registry=replace(project.config.registry, url=url))
         with pytest.raises(ConfigError, match="does not see the registry") as no:
-            open_deployment(house.config).start(serve_job(house.config), "serve")
+            open_deployment(project.config).start(serve_job(project.config), "serve")
         assert "[serving] registry_volume" in no.value.hint
         assert parts(engine, "listener") == []
 
-    def test_a_registry_in_a_volume_is_served_from_there(self, house, engine, serve_image):
+    def test_a_registry_in_a_volume_is_served_from_there(self, project, engine, serve_image):
         name = f"trainyard-test-registry-{os.getpid()}"
-        house.promote(1)
-        house.stop()
+        project.promote(1)
+        project.stop()
         volume = engine.volumes.create(name)
         try:
-            copy_into(engine, serve_image, name, house.folder / "registry")
-            use(house, registry_volume=name)
-            open_deployment(house.config).follow(serve_job(house.config), "serve", 1, 60)
-            assert ask(house.url)[1]["release"] == 1
+            copy_into(engine, serve_image, name, project.folder / "registry")
+            use(project, registry_volume=name)
+            open_deployment(project.config).follow(serve_job(project.config), "serve", 1, 60)
+            assert ask(project.url)[1]["release"] == 1
         finally:
-            house.stop()
+            project.stop()
             volume.remove(force=True)
 
 
-def test_the_serve_command_starts_shows_and_stops_containers(house, engine):
-    settings = house.config.serving
-    (house.folder / "trainyard.toml").write_text(
+def test_the_serve_command_starts_shows_and_stops_containers(project, engine):
+    settings = project.config.serving
+    (project.folder / "trainyard.toml").write_text(
         f"""
 model = "{MODEL}"
-home = "{house.home}"
+home = "{project.home}"
 [repositories]
 code = "code.git"
 dataset = "dataset.git"
@@ -285,7 +285,7 @@ workers = 1
 threads = 2
 timeout_seconds = 5
 [registry]
-url = "{house.config.registry.url}"
+url = "{project.config.registry.url}"
 """,
         encoding="utf-8",
     )
@@ -293,10 +293,10 @@ url = "{house.config.registry.url}"
     def serve(*arguments):
         command = [sys.executable, "-P", "-m", "pipelines", "serve", MODEL, *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
-        return subprocess.run(command, cwd=house.folder, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=False)
 
-    house.promote(1)
-    house.stop()
+    project.promote(1)
+    project.stop()
     refused = serve()
     assert refused.returncode == 2
     assert "--background" in refused.stderr
@@ -334,10 +334,10 @@ def copy_into(engine, image, volume, folder):
     box.remove()
 
 
-def answers(house):
+def answers(project):
     """What it predicts; None as long as it does not."""
     with contextlib.suppress(OSError, http.client.HTTPException):
-        status, body = ask(house.url or "http://127.0.0.1:1")
+        status, body = ask(project.url or "http://127.0.0.1:1")
         return body if status == 200 else None
 
 

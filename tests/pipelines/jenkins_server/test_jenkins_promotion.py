@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_jenkins import FakeJenkins
-from promotion_parts import MODEL, House, ask
+from promotion_parts import MODEL, Project, ask
 
 from pipelines.deploy import api_folder
 from registry import candidates, releases
@@ -39,8 +39,8 @@ COOKIES = {
 
 
 @pytest.fixture
-def house(tmp_path):
-    return House(tmp_path)
+def project(tmp_path):
+    return Project(tmp_path)
 
 
 @pytest.fixture
@@ -50,17 +50,17 @@ def jenkins(monkeypatch):
         yield fake
 
 
-def begin(house, *words, url="https://jenkins.example.org/", **environment):
-    (house.folder / "trainyard.toml").write_text(SETTINGS.format(url=url))
+def begin(project, *words, url="https://jenkins.example.org/", **environment):
+    (project.folder / "trainyard.toml").write_text(SETTINGS.format(url=url))
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipelines", *words, "--config", house.folder / "trainyard.toml"],
-        env=os.environ | environment, cwd=house.folder,
+        [sys.executable, "-P", "-m", "pipelines", *words, "--config", project.folder / "trainyard.toml"],
+        env=os.environ | environment, cwd=project.folder,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def trainyard(house, *words, stdin="", **more):
-    with begin(house, *words, **more) as process:
+def trainyard(project, *words, stdin="", **more):
+    with begin(project, *words, **more) as process:
         stdout, stderr = process.communicate(stdin, timeout=120)
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
@@ -69,20 +69,20 @@ def job(jenkins, **script):
     return jenkins.add_job("thirds/promotion", parameters=PARAMETERS, queue_polls=0, end_polls=0, **script)
 
 
-def released(house, version, after=None):
+def released(project, version, after=None):
     """As the job would have left the registry, on a disk that we see."""
-    releases.copy_to_production(house.store, MODEL, version)
-    card = candidates.card_digest(house.store, MODEL, version)
+    releases.copy_to_production(project.store, MODEL, version)
+    card = candidates.card_digest(project.store, MODEL, version)
     return releases.append_release(
-        house.store, MODEL, version, card=card, by="ada", reason="a test", approval=None, after=after
+        project.store, MODEL, version, card=card, by="ada", reason="a test", approval=None, after=after
     )
 
 
-def test_a_promotion_is_done_by_the_job_and_the_release_is_read_from_the_registry(house, jenkins):
+def test_a_promotion_is_done_by_the_job_and_the_release_is_read_from_the_registry(project, jenkins):
     asked = job(jenkins, console=["it goes live\n"])
-    token = house.token(house.publish())
-    released(house, 1)
-    done = trainyard(house, "promote", "thirds", "1", "--approval", "-", stdin=f"{token}\n", url=jenkins.url)
+    token = project.token(project.publish())
+    released(project, 1)
+    done = trainyard(project, "promote", "thirds", "1", "--approval", "-", stdin=f"{token}\n", url=jenkins.url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("thirds version 1 is live: release 1, by ada, a test\n")
     assert f"{jenkins.url}job/thirds/job/promotion/1/" in done.stdout
@@ -92,12 +92,12 @@ def test_a_promotion_is_done_by_the_job_and_the_release_is_read_from_the_registr
     assert not any(secret in done.stdout + done.stderr for secret in (token, jenkins.token))
 
 
-def test_a_rollback_is_done_by_the_job(house, jenkins):
+def test_a_rollback_is_done_by_the_job(project, jenkins):
     asked = job(jenkins)
-    house.publish()
-    released(house, 1)
+    project.publish()
+    released(project, 1)
     words = ("rollback", "thirds", "--to", "1", "--reason", "it errs", "--json")
-    done = trainyard(house, *words, url=jenkins.url)
+    done = trainyard(project, *words, url=jenkins.url)
     said = json.loads(done.stdout)
     assert (done.returncode, said["number"], said["version"]) == (0, 1, 1), done.stderr
     assert said["build"] == f"{jenkins.url}job/thirds/job/promotion/1/"
@@ -105,7 +105,7 @@ def test_a_rollback_is_done_by_the_job(house, jenkins):
     assert asked.builds[1].parameters == PARAMETERS | wanted
 
 
-def test_without_the_registry_the_build_tells_what_was_released(house, jenkins):
+def test_without_the_registry_the_build_tells_what_was_released(project, jenkins):
     asked = job(jenkins)
     start = jenkins.state.start_build
 
@@ -115,20 +115,20 @@ def test_without_the_registry_the_build_tells_what_was_released(house, jenkins):
         return build
 
     jenkins.state.start_build = told
-    done = trainyard(house, "promote", "thirds", "4", url=jenkins.url)
+    done = trainyard(project, "promote", "thirds", "4", url=jenkins.url)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "SUCCESS: build 1: promote thirds 4: done")
     assert "Jenkins asks for the approval" in done.stderr
     assert asked.builds[1].parameters["APPROVAL"] == ""
-    assert not (house.folder / "registry").exists()
+    assert not (project.folder / "registry").exists()
 
 
 @pytest.mark.parametrize(
     ("result", "console", "code"),
     [("UNSTABLE", [], 3), ("ABORTED", [], 75), ("FAILURE", [], 2), ("FAILURE", ["trainyard: exit 75\n"], 75)],
 )
-def test_its_exit_code_is_that_of_the_promotion_in_the_build(house, jenkins, result, console, code):
+def test_its_exit_code_is_that_of_the_promotion_in_the_build(project, jenkins, result, console, code):
     job(jenkins, result=result, console=console)
-    done = trainyard(house, "promote", "thirds", "1", "--approval", "x.y", "--json", url=jenkins.url)
+    done = trainyard(project, "promote", "thirds", "1", "--approval", "x.y", "--json", url=jenkins.url)
     assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (code, code), done.stderr
     assert f"{result}: build 1" in done.stderr
 
@@ -136,29 +136,29 @@ def test_its_exit_code_is_that_of_the_promotion_in_the_build(house, jenkins, res
 @pytest.mark.tensorflow
 def test_the_api_that_the_job_has_started_outlives_its_build(tmp_path, tiny_models):
     """Jenkins ends, with a build, each process whose environment has that build's cookie."""
-    house = House(tmp_path, tiny_models)
-    token = house.token(house.publish("thirds"))
+    project = Project(tmp_path, tiny_models)
+    token = project.token(project.publish("thirds"))
     try:
         there = {"BUILD_URL": BUILD_URL, "TRAINYARD_APPROVAL": token, **COOKIES}
-        done = trainyard(house, "promote", "thirds", "1", "--here", **there)
+        done = trainyard(project, "promote", "thirds", "1", "--here", **there)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("thirds version 1 is live: release 1")
         assert end_all_with_a_cookie() == []
-        for pid in pids_of(house):
+        for pid in pids_of(project):
             kept = Path(f"/proc/{pid}/environ").read_bytes()
             assert not [name for name in (*COOKIES, "BUILD_URL", "TRAINYARD_APPROVAL") if f"{name}=".encode() in kept]
-        assert ask(house.url)[1]["release"] == 1
-        status = trainyard(house, "serve", "thirds", "--status", "--here", "--json", **there)
+        assert ask(project.url)[1]["release"] == 1
+        status = trainyard(project, "serve", "thirds", "--status", "--here", "--json", **there)
         assert json.loads(status.stdout)["release"] == 1
-        back = trainyard(house, "rollback", "thirds", "--to", "1", "--here", **there)
+        back = trainyard(project, "rollback", "thirds", "--to", "1", "--here", **there)
         assert back.stdout.startswith("thirds version 1 is live: release 1"), back.stderr
     finally:
-        house.stop()
+        project.stop()
 
 
-def pids_of(house):
+def pids_of(project):
     """The API's master and its workers."""
-    master = lockfile.read(api_folder(house.config)).pid
+    master = lockfile.read(api_folder(project.config)).pid
     children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
     assert children
     return [master, *map(int, children)]
@@ -180,25 +180,25 @@ def end_all_with_a_cookie():
 
 @pytest.mark.tensorflow
 def test_who_said_yes_in_jenkins_stands_in_the_approval(tmp_path, tiny_models):
-    house = House(tmp_path, tiny_models)
+    project = Project(tmp_path, tiny_models)
     for kind in ("thirds", "dull"):
-        house.publish(kind)
+        project.publish(kind)
     try:
         words = ("promote", "thirds", "1", "--here", "--approved-by", "grace\n")
-        first = trainyard(house, *words, BUILD_URL=BUILD_URL)
+        first = trainyard(project, *words, BUILD_URL=BUILD_URL)
         assert first.returncode == 0, first.stderr
         told = f"heidi, {BUILD_URL}"
-        second = trainyard(house, "promote", "thirds", "2", "--here", f"--approved-by={told}", BUILD_URL=BUILD_URL)
+        second = trainyard(project, "promote", "thirds", "2", "--here", f"--approved-by={told}", BUILD_URL=BUILD_URL)
         assert second.returncode == 0, second.stderr
-        again = trainyard(house, *words[:2], "2", *words[3:], BUILD_URL=BUILD_URL)
-        assert (again.returncode, house.history) == (0, [1, 2])
-        assert [each.by for each in releases.approvals(house.store, MODEL)] == [f"grace, {BUILD_URL}", told]
-        assert [each.approval for each in releases.releases(house.store, MODEL)] == [1, 2]
-        house.try_again(1, ["it is wrong"])
-        no = trainyard(house, *words)
+        again = trainyard(project, *words[:2], "2", *words[3:], BUILD_URL=BUILD_URL)
+        assert (again.returncode, project.history) == (0, [1, 2])
+        assert [each.by for each in releases.approvals(project.store, MODEL)] == [f"grace, {BUILD_URL}", told]
+        assert [each.approval for each in releases.releases(project.store, MODEL)] == [1, 2]
+        project.try_again(1, ["it is wrong"])
+        no = trainyard(project, *words)
         assert (no.returncode, "did not pass its newest trial" in no.stderr) == (3, True)
     finally:
-        house.stop()
+        project.stop()
 
 
 @pytest.mark.parametrize(
@@ -214,24 +214,24 @@ def test_who_said_yes_in_jenkins_stands_in_the_approval(tmp_path, tiny_models):
         (["--here", "--approval", "x.y"], {"WORKSPACE": "/"}, "in the workspace of one job"),
     ],
 )
-def test_what_cannot_be_approved_like_this_is_told(house, words, more, said):
-    house.publish()
-    before = house.tree()
-    done = trainyard(house, "promote", "thirds", "1", *words, **more)
+def test_what_cannot_be_approved_like_this_is_told(project, words, more, said):
+    project.publish()
+    before = project.tree()
+    done = trainyard(project, "promote", "thirds", "1", *words, **more)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert said in done.stderr
-    assert house.tree() == before
+    assert project.tree() == before
 
 
 @pytest.mark.parametrize("words", [[], ["--background"], ["--status"], ["--stop"]])
-def test_an_api_that_jenkins_starts_is_not_looked_for_here(house, words):
-    done = trainyard(house, "serve", "thirds", *words)
+def test_an_api_that_jenkins_starts_is_not_looked_for_here(project, words):
+    done = trainyard(project, "serve", "thirds", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "the API runs where Jenkins' promotion job starts it" in done.stderr
     assert "--status --here" in done.stderr
-    assert trainyard(house, "serve", "thirds", "--status", "--here").stdout == "thirds: no API runs\n"
+    assert trainyard(project, "serve", "thirds", "--status", "--here").stdout == "thirds: no API runs\n"
 
 
-def test_the_doctor_knows_that_the_api_is_elsewhere(house):
-    done = trainyard(house, "doctor", "--json")
+def test_the_doctor_knows_that_the_api_is_elsewhere(project):
+    done = trainyard(project, "doctor", "--json")
     assert "the API runs where Jenkins' promotion job starts it" in done.stdout, done.stderr

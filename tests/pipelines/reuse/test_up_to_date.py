@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from team import Team
+from versions import candidate, digests
 
 from pipelines import flows
 from pipelines.config.schema import Config, Repositories
@@ -19,18 +20,10 @@ from pipelines.reuse.up_to_date import fingerprint, known_already
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.fetch import Fetched
 from registry import candidates, codec
-from registry.files import sha256_file
 from registry.records import (
     Acceptance,
-    Candidate,
-    Evaluation,
-    Metrics,
-    Policy,
     Run,
-    Served,
-    Signature,
     Sources,
-    Verdict,
     utc_now,
 )
 
@@ -108,13 +101,8 @@ def publish(context: Context, run: Run) -> None:
     source.mkdir()
     model = source / "model.tflite"
     model.write_bytes(b"a model")
-    card = Candidate(
-        model="digits", version=candidates.claim(context.store, "digits", run.id), run=run.id, sources=run.sources,
-        created_at=utc_now(), how="trained", note="", seed=1, parent=run.parent, image=None, packages={},
-        files={"model.tflite": sha256_file(model)}, signature=Signature("regression", "image", (), (), (), "L"),
-        served=Served("litert", "model.tflite", ""), verdict=Verdict(True, (), Policy()),
-        evaluation=Evaluation(Metrics("regression", 100, {"mae": 0.1})),
-    )  # fmt: skip
+    version = candidates.claim(context.store, "digits", run.id)
+    card = candidate("digits", version, run.id, digests(source), sources=run.sources, parent=run.parent)
     candidates.publish(context.store, card, source)
 
 

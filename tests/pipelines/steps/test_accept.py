@@ -4,7 +4,7 @@ import dataclasses
 from contextlib import contextmanager
 
 import pytest
-from promotion_parts import MODEL, House
+from promotion_parts import MODEL, Project
 
 from pipelines.context import Context
 from pipelines.progress.view import open_progress
@@ -49,39 +49,39 @@ def service(port):
 
 
 @pytest.fixture
-def house(tmp_path):
+def project(tmp_path):
     """One version, which nobody has tried yet."""
-    made = House(tmp_path)
+    made = Project(tmp_path)
     made.publish(trials=())
     return made
 
 
-def trial(house, *, trigger="code", meanwhile=lambda: None, store=None, result=YES):
+def trial(project, *, trigger="code", meanwhile=lambda: None, store=None, result=YES):
     """A run with the old tests, at its step accept: a callable that performs it, and its runner."""
     run = Run("run1", MODEL, trigger, Sources("c" * 40, "d" * 40, OLD), "", None, 1, "2026-11-21T00:00:00Z")
-    folder = RunFolder(house.folder / "run")
+    folder = RunFolder(project.folder / "run")
     codec.save(run, folder.root / "run.json")
     folder.split("holdout").mkdir(parents=True, exist_ok=True)
     (folder.root / "validate" / "result.json").write_text("{}")
-    context = Context(house.config, open_progress(live=False))
-    context.runner, context.store = Runner(meanwhile, result), store or house.store
+    context = Context(project.config, open_progress(live=False))
+    context.runner, context.store = Runner(meanwhile, result), store or project.store
     return lambda: accept.main(context, folder), context.runner
 
 
-def tried(house):
-    return [(each.tests[0], each.accepted) for each in candidates.acceptances(house.store, MODEL, 1)]
+def tried(project):
+    return [(each.tests[0], each.accepted) for each in candidates.acceptances(project.store, MODEL, 1)]
 
 
-def test_a_slow_trial_with_older_tests_does_not_overrule_the_no_of_newer_ones(house):
-    again, runner = trial(house, meanwhile=lambda: house.try_again(1, ("test_dark failed",), tests=NEW))
+def test_a_slow_trial_with_older_tests_does_not_overrule_the_no_of_newer_ones(project):
+    again, runner = trial(project, meanwhile=lambda: project.try_again(1, ("test_dark failed",), tests=NEW))
     with pytest.raises(TryAgain, match=r"newer tests \(ffffffff\) have tried version 1 meanwhile.*test_dark") as late:
         again()
     assert "trainyard run code" in late.value.hint
-    assert tried(house) == [("f", False)]
+    assert tried(project) == [("f", False)]
     with pytest.raises(TryAgain):
         again()
     assert runner.trials == 1  # the same run has the same tests: it need not even try
-    assert tried(house) == [("f", False)]
+    assert tried(project) == [("f", False)]
 
 
 class Late:
@@ -99,50 +99,50 @@ class Late:
         self._store.create(name, data, sha256)
 
 
-def test_not_even_when_the_no_comes_between_the_last_look_and_the_yes(house):
-    again, _ = trial(house, store=Late(house.store, lambda: house.try_again(1, ("test_dark failed",), tests=NEW)))
+def test_not_even_when_the_no_comes_between_the_last_look_and_the_yes(project):
+    again, _ = trial(project, store=Late(project.store, lambda: project.try_again(1, ("test_dark failed",), tests=NEW)))
     with pytest.raises(TryAgain, match="newer tests"):
         again()
-    assert tried(house) == [("f", False)]
+    assert tried(project) == [("f", False)]
 
 
-def test_a_yes_that_comes_between_is_no_hindrance(house):
-    again, _ = trial(house, store=Late(house.store, lambda: house.try_again(1, tests=NEW)))
+def test_a_yes_that_comes_between_is_no_hindrance(project):
+    again, _ = trial(project, store=Late(project.store, lambda: project.try_again(1, tests=NEW)))
     again()
-    assert tried(house) == [("f", True), ("e", True)]
+    assert tried(project) == [("f", True), ("e", True)]
 
 
-def test_a_slow_trial_is_added_to_the_yes_of_newer_tests_and_made_once(house):
-    again, runner = trial(house, meanwhile=lambda: house.try_again(1, tests=NEW))
+def test_a_slow_trial_is_added_to_the_yes_of_newer_tests_and_made_once(project):
+    again, runner = trial(project, meanwhile=lambda: project.try_again(1, tests=NEW))
     assert again() == again() == "version 1 passed 3 checks (50 requests/s, p95 2.0 ms)"
-    assert tried(house) == [("f", True), ("e", True)]
+    assert tried(project) == [("f", True), ("e", True)]
     assert runner.trials == 1
 
 
-def test_a_slow_no_of_older_tests_does_not_overrule_the_yes_of_newer_ones(house):
-    again, _ = trial(house, meanwhile=lambda: house.try_again(1, tests=NEW), result=NO)
+def test_a_slow_no_of_older_tests_does_not_overrule_the_yes_of_newer_ones(project):
+    again, _ = trial(project, meanwhile=lambda: project.try_again(1, tests=NEW), result=NO)
     with pytest.raises(TryAgain, match=r"newer tests \(ffffffff\) have tried version 1 meanwhile, and accepted it"):
         again()
-    assert tried(house) == [("f", True)]
+    assert tried(project) == [("f", True)]
 
 
-def test_nor_when_the_yes_comes_between_the_last_look_and_the_no(house):
-    again, _ = trial(house, store=Late(house.store, lambda: house.try_again(1, tests=NEW)), result=NO)
+def test_nor_when_the_yes_comes_between_the_last_look_and_the_no(project):
+    again, _ = trial(project, store=Late(project.store, lambda: project.try_again(1, tests=NEW)), result=NO)
     with pytest.raises(TryAgain, match="newer tests"):
         again()
-    assert tried(house) == [("f", True)]
+    assert tried(project) == [("f", True)]
 
 
-def test_a_no_of_the_same_tests_counts_after_their_yes(house):
-    house.try_again(1, tests=OLD)
-    again, _ = trial(house, result=NO)
+def test_a_no_of_the_same_tests_counts_after_their_yes(project):
+    project.try_again(1, tests=OLD)
+    again, _ = trial(project, result=NO)
     with pytest.raises(Rejected, match="it works"):
         again()
-    assert tried(house) == [("e", True), ("e", False)]
+    assert tried(project) == [("e", True), ("e", False)]
 
 
-def test_a_run_of_new_tests_has_the_last_word(house):
-    house.try_again(1, ("test_dark failed",), tests=NEW)
-    again, _ = trial(house, trigger="tests")
+def test_a_run_of_new_tests_has_the_last_word(project):
+    project.try_again(1, ("test_dark failed",), tests=NEW)
+    again, _ = trial(project, trigger="tests")
     again()
-    assert tried(house) == [("f", False), ("e", True)]
+    assert tried(project) == [("f", False), ("e", True)]

@@ -173,9 +173,9 @@ class TestBoard:
         assert board.totals().in_flight == 0
 
 
-def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_killed(shelf, start, until):
-    shelf.release(shelf.put("digits"))
-    url, _ = start(shelf, workers=2)
+def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_killed(registry, start, until):
+    registry.release(registry.put("digits"))
+    url, _ = start(registry, workers=2)
     control.await_release(url, 1, 20)
     for _ in range(20):  # on connections of their own, so that both workers have some
         ask(url, "POST", "/predict", BODY)
@@ -203,14 +203,14 @@ def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_kill
     assert found["trainyard_requests_total", "/predict", "200"] == 40
     assert found["trainyard_requests_in_flight",] == 1
 
-    shelf.release(shelf.put("digits2"))
+    registry.release(registry.put("digits2"))
     control.await_release(url, 2, 20)
     assert scrape(url)["trainyard_model_info", "m", "2", "2"] == 2
 
 
-def test_a_worker_that_dies_in_the_middle_of_a_request_leaves_none_in_flight(shelf, start, until):
-    shelf.release(shelf.put("digits"))
-    url, _ = start(shelf, workers=1)
+def test_a_worker_that_dies_in_the_middle_of_a_request_leaves_none_in_flight(registry, start, until):
+    registry.release(registry.put("digits"))
+    url, _ = start(registry, workers=1)
     control.await_release(url, 1, 20)
     with Client(url) as client:
         connection = client._connection

@@ -42,9 +42,9 @@ def all_at_once(clients):
 
 
 @pytest.fixture
-def url(shelf, start):
-    shelf.release(shelf.put("digits"))
-    url, _ = start(shelf, workers=2, threads=4)
+def url(registry, start):
+    registry.release(registry.put("digits"))
+    url, _ = start(registry, workers=2, threads=4)
     control.await_release(url, 1, 20)
     return url
 

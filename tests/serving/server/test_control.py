@@ -15,9 +15,9 @@ from serving.server import control, lockfile, worker_status
 
 
 @pytest.fixture
-def job(shelf):
-    shelf.release(shelf.put("price"))
-    return ServeJob("m", registry=shelf.url, port=0, workers=1, threads=2)
+def job(registry):
+    registry.release(registry.put("price"))
+    return ServeJob("m", registry=registry.url, port=0, workers=1, threads=2)
 
 
 @pytest.fixture
@@ -155,11 +155,11 @@ def test_the_status_of_a_dead_worker_is_not_told(tmp_path):
     assert [path.stem for path in tmp_path.iterdir()] == [str(os.getpid())]
 
 
-def test_a_client_that_goes_quiet_does_not_hold_a_thread_for_ever(shelf, folder):
+def test_a_client_that_goes_quiet_does_not_hold_a_thread_for_ever(registry, folder):
     import socket
 
-    shelf.release(shelf.put("price"))
-    job = ServeJob("m", registry=shelf.url, port=0, workers=1, threads=1, timeout_seconds=1)
+    registry.release(registry.put("price"))
+    job = ServeJob("m", registry=registry.url, port=0, workers=1, threads=1, timeout_seconds=1)
     url = control.start(job, folder)
     control.await_release(url, 1, 20)
     host, port = url.removeprefix("http://").split(":")

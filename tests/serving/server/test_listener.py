@@ -53,15 +53,15 @@ def listener(begin, tmp_path, until):
 
 @pytest.fixture
 def api(begin, listener, tmp_path, until):
-    """Starts an API as it runs in a container: `api(shelf)` gives its process and its folder."""
+    """Starts an API as it runs in a container: `api(registry)` gives its process and its folder."""
     count = 0
 
-    def start(shelf, workers=1):
+    def start(registry, workers=1):
         nonlocal count
         count += 1
         folder = tmp_path / f"api-{count}"
         folder.mkdir()
-        job = ServeJob("m", registry=shelf.url, workers=workers, threads=2, timeout_seconds=10)
+        job = ServeJob("m", registry=registry.url, workers=workers, threads=2, timeout_seconds=10)
         told = {"TRAINYARD_JOB": codec.to_json(job).decode(), "TRAINYARD_LISTENER": str(listener.path)}
         with (folder / "api.log").open("wb") as log:
             process = begin("serving", cwd=folder, env=control.clean_environment() | told, stdout=log, stderr=log)
@@ -157,9 +157,9 @@ def test_a_listener_ends_on_sigterm_and_hangs_up(listener, line):
     assert worker.hears() == "end"
 
 
-def test_an_api_answers_through_the_listener_and_tells_how_it_is_from_beside_it(shelf, listener, api, until):
-    shelf.release(shelf.put("price"))
-    process, folder = api(shelf)  # before the listener is there, as after a reboot
+def test_an_api_answers_through_the_listener_and_tells_how_it_is_from_beside_it(registry, listener, api, until):
+    registry.release(registry.put("price"))
+    process, folder = api(registry)  # before the listener is there, as after a reboot
     until(lambda: health(folder).returncode == 0)
     listener()
     assert ask(listener.url, "GET", "/health/ready")[2]["release"] == 1
@@ -171,22 +171,22 @@ def test_an_api_answers_through_the_listener_and_tells_how_it_is_from_beside_it(
     assert "no answer" in done.stderr
 
 
-def test_connections_have_what_gunicorn_gives_its_own(shelf, listener, api, line):
+def test_connections_have_what_gunicorn_gives_its_own(registry, listener, api, line):
     """Without TCP_NODELAY every answer that is sent in two pieces takes 40 ms."""
     listener()
     worker = line(READY)
     assert worker.hears() == "socket"
-    api(shelf)
+    api(registry)
     assert ask(listener.url, "GET", "/health/live")[0] == 200
     assert worker.handed.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     seconds, _ = struct.unpack("@ll", worker.handed.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
     assert seconds == 10  # of the job
 
 
-def test_a_worker_without_the_socket_does_not_count_as_serving(shelf, listener, api, until):
+def test_a_worker_without_the_socket_does_not_count_as_serving(registry, listener, api, until):
     """Else another API would be stopped for one that nobody reaches."""
-    shelf.release(shelf.put("price"))
-    _, folder = api(shelf)
+    registry.release(registry.put("price"))
+    _, folder = api(registry)
     until(lambda: health(folder).returncode == 0)
     with pytest.raises(TryAgain, match="is ready, answers with release 1, gets no connections"):
         control.await_workers(lambda: version(folder), 1, 0)
@@ -203,19 +203,19 @@ def test_workers_of_every_user_may_ask(listener):
     assert stat.S_IMODE(listener.path.stat().st_mode) == 0o666
 
 
-def test_an_api_that_has_nothing_to_answer_with_says_so(shelf, listener, api, until):
+def test_an_api_that_has_nothing_to_answer_with_says_so(registry, listener, api, until):
     listener()
-    _, folder = api(shelf)
+    _, folder = api(registry)
     assert ask(listener.url, "POST", "/predict", b"{}")[0] == 503
     done = health(folder)
     assert done.returncode == 1
     assert "nothing is live" in done.stdout
 
 
-def test_a_listener_that_was_killed_is_followed_by_the_next_and_models_stay_loaded(shelf, listener, api, until):
-    shelf.release(shelf.put("price"))
+def test_a_listener_that_was_killed_is_followed_by_the_next_and_models_stay_loaded(registry, listener, api, until):
+    registry.release(registry.put("price"))
     first = listener()
-    _, folder = api(shelf)
+    _, folder = api(registry)
     assert ask(listener.url, "GET", "/health/ready")[0] == 200
     control.await_workers(lambda: version(folder), 1, 20)
     before = version(folder)["workers"]
@@ -251,14 +251,14 @@ def asking(url, count=8):
             each.join()
 
 
-def test_one_api_takes_over_from_another_and_no_request_fails(shelf, listener, api, until):
-    shelf.release(shelf.put("price"))
+def test_one_api_takes_over_from_another_and_no_request_fails(registry, listener, api, until):
+    registry.release(registry.put("price"))
     listener()
-    old, folder = api(shelf)
+    old, folder = api(registry)
     assert ask(listener.url, "GET", "/health/ready")[0] == 200
     with asking(listener.url) as (answers, failures):
         until(lambda: len(answers) > 50)
-        new, folder = api(shelf)
+        new, folder = api(registry)
         until((folder / "api.json").exists)
         control.await_workers(lambda: version(folder), 1, 30)
         old.terminate()
@@ -269,16 +269,16 @@ def test_one_api_takes_over_from_another_and_no_request_fails(shelf, listener, a
     assert new.poll() is None
 
 
-def test_an_api_that_cannot_load_takes_nothing_from_one_that_answers(shelf, listener, api, until):
-    version_of_model = shelf.put("price")
-    shelf.release(version_of_model)
+def test_an_api_that_cannot_load_takes_nothing_from_one_that_answers(registry, listener, api, until):
+    version_of_model = registry.put("price")
+    registry.release(version_of_model)
     listener()
-    good, _ = api(shelf)
+    good, _ = api(registry)
     assert ask(listener.url, "GET", "/health/ready")[0] == 200
-    path = shelf.file(version_of_model, "model.tflite")
+    path = registry.file(version_of_model, "model.tflite")
     path.unlink()
     path.write_bytes(b"altered")
-    bad, folder = api(shelf)
+    bad, folder = api(registry)
     until(lambda: '"failed"' in health(folder, "/version").stdout)
     for _ in range(20):
         assert ask(listener.url, "GET", "/health/ready")[0] == 200

@@ -30,9 +30,9 @@ def serve(folder, job, **environ):
 
 
 @pytest.fixture
-def live(shelf):
-    shelf.release(shelf.put("digits"))
-    return shelf
+def live(registry):
+    registry.release(registry.put("digits"))
+    return registry
 
 
 def test_the_live_release_is_served_and_tensorflow_is_not_even_mapped(live, start, served_models):
@@ -270,9 +270,9 @@ def test_clients_that_never_finish_are_hung_up_on(live, start, first, again, pau
 
 
 @pytest.mark.tensorflow
-def test_a_model_that_litert_cannot_run_is_served_by_tensorflow(shelf, start, served_models):
-    shelf.release(shelf.put("text"))
-    url, _ = start(shelf, workers=1, timeout_seconds=60)
+def test_a_model_that_litert_cannot_run_is_served_by_tensorflow(registry, start, served_models):
+    registry.release(registry.put("text"))
+    url, _ = start(registry, workers=1, timeout_seconds=60)
     control.await_release(url, 1, 60)
     x, y = samples(served_models / "text")
     rows = [{"note": str(note)} for note in x["note"][:4, 0]]
