@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from registry.files import write_whole
 from registry.records import TestCase, TestReport
+from registry.text import ESCAPES
 
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # colours and cursor moves
 NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 ELEMENTS = {"failed": "failure", "error": "error", "skipped": "skipped"}
 

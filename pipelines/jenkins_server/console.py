@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
+
+from registry.text import printable
 
 MAX_LINE = 2000  # characters
 MAX_SHOWN = 8 << 20  # characters of one console
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
-"""Colours, moves of the cursor, titles of windows, links."""
 # Jenkins may write the time before each line.
 EXIT_LINE = re.compile(r"(?:\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] )?trainyard: exit (\d{1,3})", re.ASCII)
 
 
 def plain(text: str) -> str:
-    """The text without escape sequences, control characters (but tab and line feed) and changes of direction."""
-    text = ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(
-        each
-        for each in text
-        if each in "\t\n" or unicodedata.category(each) not in {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
-    )
+    """Printable text with its tabs and line feeds. A carriage return is a line feed: a progress bar is not redrawn."""
+    return printable(text.replace("\r\n", "\n").replace("\r", "\n"), keep="\t\n")
 
 
 class Console:

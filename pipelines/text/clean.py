@@ -1,12 +1,11 @@
-"""Foreign words (commit subjects, test names, error messages) as they may stand in one of our lines."""
+"""Foreign text (commit subjects, test names, error messages) as it may appear in one of our lines."""
 
 from __future__ import annotations
 
-import unicodedata
+from registry.text import printable
 
 
 def clean(text: str, limit: int = 500) -> str:
-    """One line of at most `limit` characters without control, direction or broken characters."""
-    one_line = " ".join(text.split())
-    kept = "".join(each for each in one_line if unicodedata.category(each) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
-    return kept if len(kept) <= limit else kept[: limit - 3].rstrip() + "..."
+    """One printable line of at most `limit` characters, its words one space apart."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= limit else line[: limit - 3].rstrip() + "..."

@@ -20,6 +20,7 @@ from typing import Any
 from registry import codec
 from registry.errors import BY_NAME, Corrupt, PipelineError, Rejected, TryAgain, WorkerFailed, from_os_error
 from registry.files import write_whole
+from registry.text import printable
 
 EVENT = "@trainyard "
 MAX_RESULT = 32 << 20  # bytes of `result.json`; parsing takes some 20 times as many
@@ -47,8 +48,9 @@ def parse_event(line: str) -> dict[str, Any] | None:
 
 
 def one_line(text: object) -> str:
-    """Foreign words as they may reach a terminal: on one line, without control characters and marks of direction."""
-    return "".join(each if each.isprintable() else " " for each in str(text))
+    """Foreign text as it may reach a terminal: one printable line. What is not printable becomes spaces, so that
+    words apart stay apart and columns stay where they were."""
+    return printable(str(text), instead=" ")
 
 
 def work(main: Callable[[Path], object]) -> int:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from pipelines.runners import OnLine
 from registry.errors import ROOM, Corrupt, TryAgain
+from registry.text import printable
 
 LINE_BYTES = 8 << 10
 LOG_BYTES = 63 << 20  # of one worker.log; what comes later is kept in memory only, and its end is appended
@@ -26,10 +27,6 @@ OURS = "[trainyard]"  # starts the lines of worker.log that a runner wrote
 REDRAW_SECONDS = 1.0  # a progress bar that redraws itself counts as a line at most this often
 
 _END = re.compile(rb"(\r*\n|\r+)")
-# Escape sequences, control characters and marks that turn the direction of text: they could rewrite a terminal.
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
-)
 # What TensorFlow says at each start whatever its settings are, and nobody can act upon. It stays in the log.
 _CHATTER = re.compile(r"^WARNING: All log messages before absl::Init|^I0000 .*oneDNN custom operations are on")
 
@@ -91,9 +88,8 @@ class LineSplitter:
 
 
 def plain(data: bytes) -> str:
-    """UTF-8 text without escape sequences and control characters; bytes that are not UTF-8 become U+FFFD."""
-    text = data.decode("utf-8", "replace")
-    return text if text.isprintable() else _CONTROL.sub("", text)
+    """Printable UTF-8 text with its tabs; bytes that are not UTF-8 become U+FFFD."""
+    return printable(data.decode("utf-8", "replace"), keep="\t")
 
 
 class WorkerLog:
