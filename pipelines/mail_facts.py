@@ -9,8 +9,8 @@ from typing import Any
 from pipelines import flows
 from pipelines.context import Context
 from pipelines.mail.compose import MAX_PICTURE, MailFacts, Status
+from pipelines.repositories.changes import Fetched
 from pipelines.runs import RunFolder, StepRecord
-from pipelines.steps.fetch import Fetched
 from registry import candidates, codec
 from registry.errors import ConfigError, Corrupt, PipelineError
 from registry.records import Acceptance, Evaluation, Verdict

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 from pipelines.context import Context
 from pipelines.flows import Enough
+from pipelines.repositories.changes import Fetched
 from pipelines.repositories.git import at_once
 from pipelines.repositories.git_cache import Changes
 from pipelines.reuse import prepared_data
@@ -15,15 +15,6 @@ from pipelines.runs import RunFolder
 from registry import candidates, codec
 
 REPOSITORIES = ("code", "dataset", "tests")
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What is new in each repository since the version that is live (or, without one, the newest candidate)."""
-
-    changes: tuple[Changes, ...]
-    files: str = ""
-    """A digest of all files that matter, see `pipelines.reuse.up_to_date`."""
 
 
 def main(context: Context, folder: RunFolder) -> str:

@@ -14,11 +14,11 @@ from pipelines import flows
 from pipelines.config.schema import Config, Repositories
 from pipelines.context import Context
 from pipelines.progress.view import open_progress
+from pipelines.repositories.changes import Fetched
 from pipelines.repositories.git_cache import Cache
 from pipelines.reuse import prepared_data, up_to_date
 from pipelines.reuse.up_to_date import fingerprint, known_already
 from pipelines.runs import RunFolder, StepRecord
-from pipelines.steps.fetch import Fetched
 from registry import candidates, codec
 from registry.records import (
     Acceptance,
