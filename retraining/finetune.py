@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from registry import codec
 from registry.errors import ConfigError, WorkerFailed
 from registry.records import Signature
-from retraining.policy import RESPLIT
+from retraining.policy import obstacle
 from training.data.spec import DataSpec
 from training.loop.fit import Data
 from training.model.contract import blame, registered
@@ -18,7 +17,6 @@ from training.model.model_file import load_model
 from training.model.signature import wire
 
 TENTH = 0.1
-SHOWN = 10
 FALLBACK_RATE = 1e-4
 """For a schedule that begins with zero."""
 
@@ -55,7 +53,8 @@ def open_old_model(version: Path, code: Path, data: Data, rate: float) -> OldMod
     Raises Corrupt for a damaged file. A file that the scan refuses is not loaded, and that is the reason given.
     """
     made_for = codec.read(DataSpec, version / "data.json")
-    if why := changed(codec.read(Signature, version / "signature.json"), made_for.split, data):
+    old, names = codec.read(Signature, version / "signature.json"), [each.name for each in data.train.inputs]
+    if why := obstacle(old, made_for.split, data.spec, names):
         return why
     file = version / "model.keras"
     try:
@@ -68,30 +67,6 @@ def open_old_model(version: Path, code: Path, data: Data, rate: float) -> OldMod
         return str(error).splitlines()[0].replace(f"{file}: ", "")
     original = compiled_with(model)
     return OldModel(file, rate or TENTH * as_number(original), original)
-
-
-def changed(old: Signature, split: str, data: Data) -> str:
-    """How the data differ from those that the old model was made for, in words; empty when they do not.
-
-    `split` is the rule by which those were split.
-    """
-    spec = data.spec
-    if split != spec.split:
-        return RESPLIT
-    if old.task != spec.task:
-        return f"it was made for {old.task}, the data are for {spec.task}"
-    if old.classes != spec.classes:
-        return f"the classes have changed ({_difference(old.classes, spec.classes) or 'another order'})"
-    if old.target != spec.target:
-        return f"it predicts {old.target!r}, the data ask for {spec.target!r}"
-    if inputs := _difference([each.name for each in old.inputs], [each.name for each in data.train.inputs]):
-        return f"the inputs have changed ({inputs})"
-    return ""
-
-
-def _difference(had: Sequence[str], have: Sequence[str]) -> str:
-    new, gone = sorted(set(have) - set(had)), sorted(set(had) - set(have))
-    return "; ".join(f"{word}: {', '.join(names[:SHOWN])}" for word, names in (("new", new), ("gone", gone)) if names)
 
 
 def compiled_with(model: Any) -> Any:

@@ -1,53 +1,82 @@
-"""Whether to retrain, and from where. Rules without I/O."""
+"""Whether to retrain, from which version, and whether by fine-tuning or from scratch. Rules without I/O."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from registry.records import Verdict
+from registry.records import Signature, Verdict
+from training.data.spec import DataSpec
 
 RESPLIT = "the rule of the split has changed, so it may have learned from what is the holdout now"
+SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """The version that a retraining goes on from; null: from nothing."""
+class Base:
+    """The registered version whose model a retraining starts from."""
 
-    version: int | None
-    area: Literal["production", "test", ""]
-    note: str
+    version: int
+    area: Literal["production", "test"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether to retrain, and why."""
+    """Whether to retrain, from which version (null: from scratch), and why."""
 
     retrain: bool
-    note: str
+    base: Base | None
+    reasons: tuple[str, ...]
 
 
-def starting_point(live: int | None, newest: int | None) -> Start:
-    """The model in production, else the newest candidate, else nothing.
+def choose_base(live: int | None, newest: int | None) -> Base | None:
+    """The live version, else the newest candidate, else None: the first model is trained from scratch.
 
-    `live`: the version that is live; `newest`: the newest version in the test area.
+    `newest` is the newest version in the test area.
     """
     if live is not None:
-        return Start(live, "production", f"goes on from version {live}, which is live")
-    if newest is not None:
-        return Start(newest, "test", f"goes on from version {newest}, the newest candidate: nothing is live")
-    return Start(None, "", "there is no model to go on from: trains from nothing")
+        return Base(live, "production")
+    return None if newest is None else Base(newest, "test")
 
 
-def worth_it(verdict: Verdict | None, *, forced: bool) -> Decision:
-    """Whether the old model is to be retrained, given the gate's verdict on it with the new data.
+def decide(base: Base | None, verdict: Verdict | None, *, forced: bool) -> Decision:
+    """Whether to retrain, given the gate's verdict on the base version with the new data.
 
-    `verdict` is null when the old model could not be measured on the new data.
+    `verdict` is null when that could not be measured on the new data.
     """
+    if base is None:
+        return Decision(True, None, ("there is no version to start from: training from scratch",))
+    which = "which is live" if base.area == "production" else "the newest candidate: nothing is live"
+    start = f"starts from version {base.version}, {which}"
     if verdict is None:
-        return Decision(retrain=True, note="the old model cannot be measured on the new data")
-    if verdict.accepted and forced:
-        return Decision(retrain=True, note="the old model still passes the gate on the new data; retrained on request")
-    if verdict.accepted:
-        return Decision(retrain=False, note="the old model still passes the gate on the new data: not retrained")
-    return Decision(retrain=True, note="the old model fails the gate on the new data: " + "; ".join(verdict.reasons))
+        return Decision(True, base, (start, "it cannot be measured on the new data"))
+    if not verdict.accepted:
+        return Decision(True, base, (start, "it fails the gate on the new data", *verdict.reasons))
+    if forced:
+        return Decision(True, base, (start, "it still passes the gate on the new data; retrained on request"))
+    return Decision(False, base, (f"version {base.version} still passes the gate on the new data: not retrained",))
+
+
+def obstacle(old: Signature, split: str, spec: DataSpec, inputs: Collection[str]) -> str:
+    """Why a registered model cannot be fine-tuned on the new data, so that it is trained from scratch; else empty.
+
+    `old` is its signature, `split` the rule by which its data were split; `spec` describes the new data, and `inputs`
+    names what the new model would be fed with.
+    """
+    if split != spec.split:
+        return RESPLIT
+    if old.task != spec.task:
+        return f"it was made for {old.task}, the data are for {spec.task}"
+    if old.classes != spec.classes:
+        return f"the classes have changed ({_difference(old.classes, spec.classes) or 'another order'})"
+    if old.target != spec.target:
+        return f"it predicts {old.target!r}, the data ask for {spec.target!r}"
+    if difference := _difference([each.name for each in old.inputs], inputs):
+        return f"the inputs have changed ({difference})"
+    return ""
+
+
+def _difference(had: Collection[str], have: Collection[str]) -> str:
+    new, gone = sorted(set(have) - set(had)), sorted(set(had) - set(have))
+    return "; ".join(f"{word}: {', '.join(names[:SHOWN])}" for word, names in (("new", new), ("gone", gone)) if names)

@@ -1,6 +1,6 @@
 """The acceptance worker (`python -P -m unit_tests`): tries one version, whose API runs already, from its URL alone.
 
-In its folder: `job.json` (AcceptJob) and the inputs named there. It leaves the TrialResult and `outputs/junit.xml`.
+In its folder: `job.json` (AcceptJob) and the inputs named there. It leaves the AcceptResult and `outputs/junit.xml`.
 A version that fails is a result, not a failure of the worker.
 """
 
@@ -18,12 +18,12 @@ from training.worker.protocol import tell, work
 from unit_tests.checks import HANGS, Subject, check_api, check_ready
 from unit_tests.client import Api, body, plain
 from unit_tests.golden import load_golden
-from unit_tests.job import API, AcceptJob, TrialResult
+from unit_tests.job import API, AcceptJob, AcceptResult
 from unit_tests.load_test import try_load
 from unit_tests.repository import Repository, run_repository
 
 
-def main(folder: Path) -> TrialResult:
+def main(folder: Path) -> AcceptResult:
     """Raises Corrupt when the version's own files cannot be read."""
     job, version = codec.read(AcceptJob, folder / "job.json"), folder / "inputs" / "version"
     card = codec.read(Candidate, version / "card.json")
@@ -34,21 +34,21 @@ def main(folder: Path) -> TrialResult:
     return trial
 
 
-def _try(subject: Subject, folder: Path) -> TrialResult:
+def _try(subject: Subject, folder: Path) -> AcceptResult:
     """All that can be tried; an API that does not answer is not tried further."""
     ready = check_ready(subject)
     if ready.failed:
-        return TrialResult((ready,))
+        return AcceptResult((ready,))
     tell("note", text="checks over HTTP")
     checks = TestReport(API, (*ready.cases, *check_api(subject).cases))
     if any(case.name == HANGS for case in checks.failed):
-        return TrialResult((checks,))
+        return AcceptResult((checks,))
     tell("note", text=f"load: {subject.job.concurrency} clients for {subject.job.load_seconds:g} s")
     samples = [json.dumps(plain(subject.golden.sample(i))) for i in range(len(subject.golden))]
     load, limits = try_load(subject.job.url, [body([each]) for each in samples], subject.job)
     tell("note", text="the tests repository")
     tests = run_repository(_repository(subject.job, folder), subject.job.timeout_seconds)
-    return TrialResult((checks, limits, tests), load)
+    return AcceptResult((checks, limits, tests), load)
 
 
 def _repository(job: AcceptJob, folder: Path) -> Repository:

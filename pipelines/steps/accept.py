@@ -17,7 +17,8 @@ from registry.candidates import Area
 from registry.chain import LostRace
 from registry.errors import Rejected, TryAgain
 from registry.records import Acceptance, Run, utc_now
-from unit_tests.job import AcceptJob, TrialResult, decide
+from unit_tests.job import AcceptJob, AcceptResult
+from unit_tests.policy import decide
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -115,7 +116,7 @@ def _overrule_no_newer_tests(context: Context, run: Run, known: list[Acceptance]
         )
 
 
-def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> TrialResult:
+def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> AcceptResult:
     config = context.config
     tests = folder.job("accept") / f"version-{version}"
     api = folder.job("accept") / f"api-{version}"  # beside, not below: the tests have no business in the API's folder
@@ -137,7 +138,7 @@ def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> Tr
         codec.save(job, tests / "job.json")
         limits = context.limits(job.seconds)
         context.work(Job(f"accept-{version}", ("unit_tests",), tests, limits, inputs, run=run, reaches=url))
-    return codec.read(TrialResult, tests / "result.json")
+    return codec.read(AcceptResult, tests / "result.json")
 
 
 def _count(tried: Acceptance) -> int:

@@ -1,36 +1,43 @@
-"""retrain: is the old model still good enough on the new data? If not, go on from it, else from nothing."""
+"""retrain: is the registered model still good enough on the new data? If not, fine-tune it, or train from scratch."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipelines.context import Context
 from pipelines.flows import Enough
-from pipelines.gate import decide
+from pipelines.gate import decide as decide_by_gate
 from pipelines.runs import RunFolder
 from pipelines.steps import evaluate, train
-from pipelines.workers.jobs import EvaluateJob
+from pipelines.workers.jobs import EvaluateJob, Subject
 from registry import codec
 from registry.errors import ConfigError, WorkerFailed
-from retraining.policy import starting_point, worth_it
+from registry.records import Verdict
+from retraining.policy import choose_base, decide
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """Raises Enough when the old model still passes the gate; `train/result.json` is the TrainResult otherwise."""
-    run = folder.run
-    start = starting_point(run.parent, run.candidate)
-    if start.version is None:
-        context.progress.note(start.note)
-        return train.work(context, folder, "training", {})
-    assert start.area
-    subject, files = evaluate.registered(context, folder, start.area, start.version)
-    verdict = None
+    """Raises Enough when the base version still passes the gate; `train/result.json` is the TrainResult otherwise."""
+    base = choose_base(folder.run.parent, folder.run.candidate)
+    verdict, files = None, {}
+    if base:
+        subject, files["model"] = evaluate.registered(context, folder, base.area, base.version)
+        verdict = _verdict(context, folder, subject, files["model"])
+    decision = decide(base, verdict, forced=folder.run.forced)
+    context.progress.note("; ".join(decision.reasons))
+    if not decision.retrain:
+        raise Enough("; ".join(decision.reasons))
+    return train.work(context, folder, "retraining" if base else "training", files)
+
+
+def _verdict(context: Context, folder: RunFolder, subject: Subject, files: Path) -> Verdict | None:
+    """The gate's verdict on a registered version with the new data; None when it cannot be measured on them."""
     job = EvaluateJob(context.config.gate.metric, subject)
     try:
-        verdict = decide(evaluate.measure(context, folder, "before", job, {"candidate": files}), context.config.gate)
-        codec.save(verdict, folder.job("before") / "verdict.json")
+        evaluation = evaluate.measure(context, folder, "before", job, {"candidate": files})
     except (ConfigError, WorkerFailed) as error:  # another kind of data than it was made for: all the more reason
-        context.progress.note(f"version {start.version} on the new data: {error}")
-    decision = worth_it(verdict, forced=run.forced)
-    context.progress.note(f"{start.note}; {decision.note}")
-    if not decision.retrain:
-        raise Enough(f"version {start.version}: {decision.note}")
-    return train.work(context, folder, "retraining", {"model": files})
+        context.progress.note(f"version {subject.version} on the new data: {error}")
+        return None
+    verdict = decide_by_gate(evaluation, context.config.gate)
+    codec.save(verdict, folder.job("before") / "verdict.json")
+    return verdict

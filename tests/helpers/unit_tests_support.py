@@ -22,7 +22,7 @@ from registry.files import sha256_file
 from registry.records import Candidate, Evaluation, Policy, Served, Signature, utc_now
 from serving.job import ServeJob
 from training.data.spec import Column, DataSpec
-from unit_tests.job import AcceptJob, TrialResult
+from unit_tests.job import AcceptJob, AcceptResult
 
 NOW = utc_now()
 
@@ -172,4 +172,4 @@ class Trial:
         limits = {"load_seconds": 0.3, "min_requests_per_second": 1.0, "max_p95_ms": 10_000.0} | limits
         codec.save(AcceptJob(url, **limits), self.folder / "job.json")
         self.log = run_worker("unit_tests", self.folder, **(environment or {}))
-        return codec.read(TrialResult, self.folder / "result.json")
+        return codec.read(AcceptResult, self.folder / "result.json")

@@ -155,7 +155,7 @@ class TestThePushOfData:
         assert card["evaluation"]["comparison"]["difference"] > 0
 
     def test_tells_why_it_retrained(self, more_data):
-        assert "the old model fails the gate on the new data" in more_data[1]
+        assert "it fails the gate on the new data" in more_data[1]
 
     def test_is_swapped_in_after_approval(self, team, promoted_again):
         picture = next(iter(digits(1700, 1797, inverted=True).values()))

@@ -1,36 +1,66 @@
 """Whether to retrain, and from where."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.records import Policy, Verdict
-from retraining.policy import Start, starting_point, worth_it
+from registry.records import Policy, Signature, TensorSpec, Verdict
+from retraining.policy import RESPLIT, Base, choose_base, decide, obstacle
+from training.data.spec import DataSpec
+
+LIVE = Base(3, "production")
+INPUTS = tuple(TensorSpec(name, (None, 1), "float32") for name in ("mass", "size"))
+OLD = Signature("classification", "table", INPUTS, (TensorSpec("p", (None, 2), "float32"),), ("a", "b"), target="kind")
+NEW = DataSpec("table", "classification", INPUTS, ("a", "b"), target="kind", split="by key")
 
 
 def test_production_comes_first():
-    assert starting_point(live=3, newest=7) == Start(3, "production", "goes on from version 3, which is live")
+    assert choose_base(live=3, newest=7) == LIVE
+    assert "starts from version 3, which is live" in decide(LIVE, None, forced=False).reasons
 
 
 def test_then_the_newest_candidate():
-    start = starting_point(live=None, newest=7)
-    assert (start.version, start.area) == (7, "test")
-    assert "nothing is live" in start.note
+    base = choose_base(live=None, newest=7)
+    assert base == Base(7, "test")
+    assert "nothing is live" in decide(base, None, forced=False).reasons[0]
 
 
-def test_else_it_trains_from_nothing_and_says_so():
-    start = starting_point(live=None, newest=None)
-    assert (start.version, start.area) == (None, "")
-    assert "from nothing" in start.note
+def test_else_it_trains_from_scratch_and_says_so():
+    decision = decide(choose_base(live=None, newest=None), None, forced=False)
+    assert (decision.retrain, decision.base) == (True, None)
+    assert "from scratch" in decision.reasons[0]
 
 
 @given(st.booleans(), st.booleans(), st.lists(st.text(min_size=1), max_size=3))
 def test_a_model_that_still_passes_is_kept_unless_forced(accepted, forced, reasons):
-    decision = worth_it(Verdict(accepted, () if accepted else tuple(reasons), Policy()), forced=forced)
+    decision = decide(LIVE, Verdict(accepted, () if accepted else tuple(reasons), Policy()), forced=forced)
+    assert decision.base == LIVE
     assert decision.retrain == (not accepted or forced)
     if not accepted:
-        assert all(reason in decision.note for reason in reasons)
+        assert all(reason in decision.reasons for reason in reasons)
 
 
 @given(st.booleans())
 def test_a_model_that_cannot_be_measured_is_retrained(forced):
-    assert worth_it(None, forced=forced).retrain
+    assert decide(LIVE, None, forced=forced).retrain
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, ""),
+        ({"split": "by file"}, RESPLIT),
+        ({"task": "regression"}, "it was made for classification, the data are for regression"),
+        ({"classes": ("a", "c")}, "the classes have changed (new: c; gone: b)"),
+        ({"classes": ("b", "a")}, "the classes have changed (another order)"),
+        ({"target": "sex"}, "it predicts 'kind', the data ask for 'sex'"),
+    ],
+)
+def test_a_model_is_fine_tuned_on_data_like_its_own_alone(change, why):
+    assert obstacle(OLD, "by key", replace(NEW, **change), ["mass", "size"]) == why
+
+
+def test_other_inputs_stand_in_the_way_of_fine_tuning():
+    assert obstacle(OLD, "by key", NEW, ["mass", "age"]) == "the inputs have changed (new: age; gone: size)"

@@ -14,7 +14,7 @@ from unit_tests_support import serve, write_card
 
 from registry import codec
 from registry.records import Candidate
-from unit_tests.job import decide
+from unit_tests.policy import decide
 
 GOOD = "def test_it_answers(api):\n    assert api.get('/version').ok\n"
 
@@ -87,8 +87,8 @@ def test_a_version_that_cannot_be_loaded_is_told_at_once(trial, versions, tmp_pa
     with serve(tmp_path / "api", made / "version") as url:
         accepted, reasons = decide(trial.test(GOOD).run(url, made))
     assert not accepted
-    assert reasons[0].startswith("load: was not tried")
-    assert "tests: was not tried" in reasons
+    assert reasons[0].startswith("load: was not run")
+    assert "tests: was not run" in reasons
     assert any("becomes ready: it cannot load this version: " in reason for reason in reasons)
 
 
@@ -158,7 +158,7 @@ def test_an_api_that_hangs_is_not_waited_for_again_and_again(trial, versions, se
     assert not accepted
     assert sum("no answer in time, after 0." in reason for reason in reasons) == 2
     assert reasons[-1] == "api: answers in time: it was late 2 times; nothing more was asked"
-    assert reasons[:2] == ("load: was not tried", "tests: was not tried")
+    assert reasons[:2] == ("load: was not run", "tests: was not run")
 
 
 def test_the_checks_find_an_api_that_lets_everything_pass(trial, versions, serve_badly):

@@ -14,10 +14,10 @@ from pipelines.steps import accept
 from registry import candidates, codec
 from registry.errors import Rejected, TryAgain
 from registry.records import LoadReport, Run, Sources, TestCase, TestReport
-from unit_tests.job import TrialResult
+from unit_tests.job import AcceptResult
 
 OLD, NEW = "e" * 40, "f" * 40
-YES = TrialResult(
+YES = AcceptResult(
     tuple(TestReport(suite, (TestCase("it works", "passed"),)) for suite in ("api", "load", "tests")),
     LoadReport(100, 0, 2.0, 50.0, 1.0, 2.0, 3.0),
 )

@@ -8,16 +8,17 @@ from hypothesis import strategies as st
 
 from registry import codec
 from registry.records import LoadReport, TestCase, TestReport
-from unit_tests.job import AcceptJob, TrialResult, decide
+from unit_tests.job import AcceptJob, AcceptResult
 from unit_tests.load_test import percentile
+from unit_tests.policy import decide
 
 GOOD = tuple(TestReport(suite, (TestCase("a", "passed"),)) for suite in ("api", "load", "tests"))
 
 
 def test_yes_needs_all_three_suites():
-    assert decide(TrialResult(GOOD)) == (True, ())
-    assert decide(TrialResult(GOOD[:1])) == (False, ("load: was not tried", "tests: was not tried"))
-    assert decide(TrialResult(()))[1] == ("api: was not tried", "load: was not tried", "tests: was not tried")
+    assert decide(AcceptResult(GOOD)) == (True, ())
+    assert decide(AcceptResult(GOOD[:1])) == (False, ("load: was not run", "tests: was not run"))
+    assert decide(AcceptResult(()))[1] == ("api: was not run", "load: was not run", "tests: was not run")
 
 
 def test_every_failure_is_a_reason_in_one_line():
@@ -29,15 +30,15 @@ def test_every_failure_is_a_reason_in_one_line():
             TestCase("c", "passed"),
         ),
     )
-    assert decide(TrialResult((*GOOD[:2], tests)))[1] == ("tests: t.py::a: assert 1 == 2", "tests: t.py::b: error")
+    assert decide(AcceptResult((*GOOD[:2], tests)))[1] == ("tests: t.py::a: assert 1 == 2", "tests: t.py::b: error")
 
 
 def test_a_repository_in_which_everything_is_skipped_has_shown_nothing():
     skipped = TestReport("tests", (TestCase("a", "skipped"), TestCase("b", "skipped")))
-    assert decide(TrialResult((*GOOD[:2], skipped)))[1] == ("tests: all 2 tests were skipped: nothing was tried",)
-    assert decide(TrialResult((*GOOD[:2], TestReport("tests", ()))))[1] == ("tests: there are none",)
+    assert decide(AcceptResult((*GOOD[:2], skipped)))[1] == ("tests: all 2 tests were skipped: nothing was tested",)
+    assert decide(AcceptResult((*GOOD[:2], TestReport("tests", ()))))[1] == ("tests: the repository has none",)
     some = TestReport("tests", (TestCase("a", "skipped"), TestCase("b", "passed")))
-    assert decide(TrialResult((*GOOD[:2], some)))[0]
+    assert decide(AcceptResult((*GOOD[:2], some)))[0]
 
 
 cases = st.builds(TestCase, st.text(max_size=5), st.sampled_from(["passed", "failed", "error", "skipped"]))
@@ -46,14 +47,14 @@ reports = st.builds(TestReport, st.sampled_from(["api", "load", "tests"]), st.li
 
 @given(st.lists(reports, max_size=3, unique_by=lambda each: each.suite).map(tuple))
 def test_accepted_means_that_there_is_no_reason(found):
-    accepted, reasons = decide(TrialResult(found))
+    accepted, reasons = decide(AcceptResult(found))
     assert accepted == (not reasons)
     assert accepted <= all(not report.failed for report in found)
 
 
 def test_a_trial_survives_the_file():
-    trial = TrialResult(GOOD, LoadReport(10, 0, 1.0, 10.0, 1.0, 2.0, 3.0))
-    assert codec.from_json(TrialResult, codec.to_json(trial), "x") == trial
+    trial = AcceptResult(GOOD, LoadReport(10, 0, 1.0, 10.0, 1.0, 2.0, 3.0))
+    assert codec.from_json(AcceptResult, codec.to_json(trial), "x") == trial
 
 
 def test_the_worker_gets_more_time_than_its_parts():
