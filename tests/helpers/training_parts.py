@@ -167,7 +167,7 @@ def run_jobs(training, retraining=()):
     """Run many jobs in one process with TensorFlow, each as its worker would; gives name → Outcome."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
     jobs = [f"training:{folder}" for folder in training] + [f"retraining:{folder}" for folder in retraining]
-    command = [sys.executable, "-P", ROOT / "tests" / "worker_jobs.py", *jobs]
+    command = [sys.executable, "-P", ROOT / "tests" / "helpers" / "worker_jobs.py", *jobs]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return {folder.name: Outcome(folder) for folder in [*training, *retraining]}

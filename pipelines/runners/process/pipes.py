@@ -20,7 +20,7 @@ from pipelines.runners import Job
 from pipelines.runners.supervisor.exit import Ending
 from registry.errors import TryAgain
 
-GUARD = str(Path(__file__).with_name("supervisor.py"))
+GUARD = str(Path(__file__).parents[1] / "supervisor" / "supervisor.py")
 CHUNK = 64 << 10  # bytes, what a pipe holds
 PIPE_READS = 4  # empty a pipe, and do not follow one that somebody else keeps filling
 MIB = 1 << 20
