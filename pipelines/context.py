@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.config.schema import Config
 from pipelines.progress.view import Progress
-from pipelines.repositories.git_cache import Cache
+from pipelines.repositories.git_cache import GitCache
 from pipelines.runners import Job, Limits, Runner, open_runner
 from registry.stores import Store, open_store
 
@@ -39,9 +39,9 @@ class Context:
         return open_runner(self.config.runner, self.home / "cache", self.config.serving.image)
 
     @functools.cached_property
-    def git(self) -> Cache:
-        """Copies of the three repositories."""
-        return Cache(self.home / "git")
+    def git(self) -> GitCache:
+        """Clones of the three repositories."""
+        return GitCache(self.home / "git")
 
     def url(self, repository: str) -> str:
         """Where `code`, `dataset` or `tests` is."""

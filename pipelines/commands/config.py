@@ -43,7 +43,7 @@ def _shown(value: Any) -> Any:
     """Without what may be a password in a URL."""
     if isinstance(value, dict):
         return {key: _shown(each) for key, each in value.items()}
-    return git.shown(value) if isinstance(value, str) else value
+    return git.redact(value) if isinstance(value, str) else value
 
 
 def _toml(value: Any) -> str:

@@ -105,7 +105,7 @@ class Watcher:
     def _heads(self) -> dict[str, str]:
         """The heads that can be read now; each trouble is told once, and again when it has changed."""
         heads: dict[str, str] = {}
-        for name, head in zip(TRIGGERS, git.at_once(self._head, TRIGGERS), strict=True):
+        for name, head in zip(TRIGGERS, git.in_parallel(self._head, TRIGGERS), strict=True):
             if isinstance(head, str):
                 heads[name] = head
                 if self.troubles.pop(name, None):

@@ -23,7 +23,7 @@ def repository(config: Config, name: str) -> Finding:
     """The repository can be read, and has the watched branch."""
     url, branch = getattr(config.repositories, name), config.repositories.branch
     commit = git.head(url, branch, name, PATIENCE)
-    return Finding("ok", f"{git.shown(url)}, {branch} is at {commit[:10]}")
+    return Finding("ok", f"{git.redact(url)}, {branch} is at {commit[:10]}")
 
 
 def registry(url: str) -> Finding:

@@ -1,1 +1,1 @@
-"""The three git repositories, and the local copies they are read from."""
+"""Access to the three git repositories, and the local clones of them."""

@@ -1,4 +1,4 @@
-"""How git is asked, and what its faults mean: the head of a branch, and commands for others. Plain `git`, no library."""
+"""Run git commands, and translate their failures; the head of a remote branch. Plain `git`, no library."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from registry.errors import ROOM, ConfigError, PipelineError, TryAgain
 
 TIMEOUT = 600.0  # seconds for one git command that talks to a remote
 FULL_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-# What git says when the remote is only out of reach for now.
-PASSING = re.compile(
+# Messages of git when a remote is out of reach for now.
+TRANSIENT = re.compile(
     r"could not resolve|timed out|connection (refused|reset|closed)|unable to access|early eof|network is unreachable"
-    r"|the remote end hung up|temporarily|couldn't connect|rpc failed|no route to host",
+    r"|the remote end hung.up|temporarily|couldn't connect|rpc failed|no route to host",
     re.IGNORECASE,
 )
-# What git sets for hooks (`git rev-parse --local-env-vars`, and for a push) would turn our commands to its repository.
+# What git sets for hooks (`git rev-parse --local-env-vars`, and for a push) would turn our commands to the hook's repository.
 # GIT_CONFIG_COUNT of that list stays: git does not set it, people do, to log in.
-OF_A_HOOK = {
+HOOK_VARIABLES = {
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_OBJECT_DIRECTORY", "GIT_DIR",
     "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS",
     "GIT_REPLACE_REF_BASE", "GIT_PREFIX", "GIT_INTERNAL_SUPER_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR",
     "GIT_QUARANTINE_PATH", "GIT_NAMESPACE", "GIT_PROTOCOL",
 }  # fmt: skip
-SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"  # no question that nobody answers
+SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"  # fails instead of asking a question that nobody answers
 _running: set[subprocess.Popen[str]] = set()
-_ending = threading.Event()
+_stopping = threading.Event()
 K = TypeVar("K")
 T = TypeVar("T")
-# What git says when it cannot write on this machine.
-LITTLE_ROOM = 1 << 20  # bytes
-FULL = re.compile(r"no space left|out of diskspace|disk quota|couldn't write|write error", re.IGNORECASE)
+LITTLE_SPACE = 1 << 20  # bytes
+# Messages of git when it cannot write on this machine.
+DISK_FULL = re.compile(r"no space left|out of diskspace|disk quota|couldn't write|write error", re.IGNORECASE)
 HINTS = {
     "dubious ownership": "git config --global --add safe.directory PATH, or run as the owner",
     "authentication failed": "set up a git credential helper or a deploy key for this user",
@@ -50,36 +50,38 @@ HINTS = {
 }
 
 
-def at_once(work: Callable[[K], T], things: Sequence[K]) -> list[T]:
-    """`work` for all things at the same time; when one fails, or we are asked to end, no git command goes on."""
-    with ThreadPoolExecutor(len(things)) as pool:
+def in_parallel(work: Callable[[K], T], items: Sequence[K]) -> list[T]:
+    """`work` for each item in a thread of its own; when one fails, or we are asked to stop, every git command is stopped."""
+    with ThreadPoolExecutor(len(items)) as pool:
         try:
-            futures = [pool.submit(work, thing) for thing in things]
+            futures = [pool.submit(work, item) for item in items]
             waiting = set(futures)
-            while waiting:  # not in one go: a signal that the kernel gave to another thread is seen when we wake up
+            while (
+                waiting
+            ):  # with a timeout: Python handles a signal that reached another thread only when this one wakes up
                 done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
                 for future in done:
                     future.result()
             return [future.result() for future in futures]
         except Exception:
-            kill_running()
+            stop_all()
             pool.shutdown()
-            _ending.clear()
+            _stopping.clear()
             raise
-        except BaseException:  # the process ends; a thread that was just being started may still come
-            kill_running()
+        except BaseException:  # the process ends; a thread may still be about to start a command
+            stop_all()
             raise
 
 
-def go_on(seconds: float = 0.0) -> None:
-    """For threads of `at_once` that wait: sleeps so long; raises TryAgain once we are asked to end."""
-    if _ending.wait(seconds):
+def raise_if_stopping(seconds: float = 0.0) -> None:
+    """In a thread of `in_parallel`: raises TryAgain if the others are being stopped, or are within `seconds`."""
+    if _stopping.wait(seconds):
         raise TryAgain("git was stopped")
 
 
-def kill_running() -> None:
-    """End every git command that runs for us, with its helpers (ssh, git-remote-https), and those that would follow."""
-    _ending.set()
+def stop_all() -> None:
+    """Stop each running git command, with its helpers (ssh, git-remote-https), and each that would follow."""
+    _stopping.set()
     for process in tuple(_running):
         _signal(process, signal.SIGTERM)
 
@@ -87,17 +89,17 @@ def kill_running() -> None:
 def head(url: str, branch: str, what: str, timeout: float = 60.0) -> str:
     """The commit at the tip of `branch`; `what` names the repository in errors, `timeout` is in seconds.
 
-    Raises ConfigError when the repository is missing, empty or without the branch, TryAgain when it cannot be reached.
+    Raises ConfigError when the repository is missing, empty or without the branch, TryAgain when it is out of reach.
     """
-    done = ask_remote(["ls-remote", "--heads", "--", url], what, url, timeout)
-    rows = (line.partition("\t") for line in done.splitlines())
+    listed = run_remote(["ls-remote", "--heads", "--", url], what, url, timeout)
+    rows = (line.partition("\t") for line in listed.splitlines())
     heads = {name: commit for commit, tab, name in rows if tab}
     if not heads:
-        raise ConfigError(f"[repositories] {what}: {shown(url)} is empty", hint=f"push a first commit to {branch}")
+        raise ConfigError(f"[repositories] {what}: {redact(url)} is empty", hint=f"push a first commit to {branch}")
     if f"refs/heads/{branch}" not in heads:
         names = ", ".join(sorted(each.removeprefix("refs/heads/") for each in heads)[:5])
         raise ConfigError(
-            f"[repositories] {what}: {shown(url)} has no branch {branch!r} (it has {names})",
+            f"[repositories] {what}: {redact(url)} has no branch {branch!r} (it has {names})",
             hint=f"push to {branch}, or set [repositories] branch",
         )
     return heads[f"refs/heads/{branch}"]
@@ -105,87 +107,87 @@ def head(url: str, branch: str, what: str, timeout: float = 60.0) -> str:
 
 def hooks_folder(repository: Path) -> Path:
     """Where git looks for the hooks of the bare `repository` (or of a `.git`); core.hooksPath may turn it elsewhere."""
-    said = ask(["--git-dir", str(repository.absolute()), "rev-parse", "--git-path", "hooks"], cwd=repository)
-    return Path(os.path.abspath(repository / said.removesuffix("\n")))
+    path = run(["--git-dir", str(repository.absolute()), "rev-parse", "--git-path", "hooks"], cwd=repository)
+    return Path(os.path.abspath(repository / path.removesuffix("\n")))
 
 
 def clean_environment() -> dict[str, str]:
     """Our environment without what a git hook sets (GIT_DIR …), and without prompts that would wait for ever."""
-    kept = {key: value for key, value in os.environ.items() if key not in OF_A_HOOK}
+    kept = {key: value for key, value in os.environ.items() if key not in HOOK_VARIABLES}
     return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
 
 
 @functools.cache
-def _ends_with_us() -> tuple[str, ...]:
-    """What makes the kernel end git when we are killed: a fetch from a remote that hangs would stay for ever."""
-    program = shutil.which("setpriv")  # util-linux; that of BusyBox cannot do it
+def _dies_with_us() -> tuple[str, ...]:
+    """A prefix that has the kernel end git when we are killed: a fetch from a remote that hangs would stay for ever."""
+    program = shutil.which("setpriv")  # of util-linux; BusyBox's lacks --pdeathsig
     if program and not os.path.realpath(program).endswith("busybox"):
         return (program, "--pdeathsig", "TERM", "--")
     return ()
 
 
 def _ssh(url: str, cwd: Path | None) -> list[str]:
-    """The ssh that we would use, when the person has not chosen one."""
+    """Options that set our ssh, unless the user has chosen one."""
     if os.path.isdir(url) or {"GIT_SSH_COMMAND", "GIT_SSH"} & os.environ.keys():
-        return []  # a folder of this machine needs none
+        return []  # a local folder needs none
     try:
-        ask(["config", "--get", "core.sshCommand"], cwd=cwd)
+        run(["config", "--get", "core.sshCommand"], cwd=cwd)
     except GitFailed:
         return ["-c", f"core.sshCommand={SSH}"]
     return []
 
 
-def shown(url: str) -> str:
-    """The URL without what may be secret, for messages: a password, which may hold `/` and `@`, and a user name that is
-    no account of ssh."""
+def redact(url: str) -> str:
+    """The URL for messages, without what may be secret: a password, which may hold `/` and `@`, and a user name that is
+    not an account of ssh."""
     return clean(re.sub(r"(?<=://)([^\s/@:]*:\S*|(?<!ssh://)\S*)@", "", url), 1000)
 
 
-def ask_remote(arguments: list[str], what: str, url: str, timeout: float = TIMEOUT, cwd: Path | None = None) -> str:
-    """Run a git command that talks to the repository `what` at `url`; gives its output.
+def run_remote(arguments: list[str], what: str, url: str, timeout: float = TIMEOUT, cwd: Path | None = None) -> str:
+    """Run a git command that talks to the repository `what` at `url`; returns its output.
 
-    Raises TryAgain when it is out of reach, ConfigError with git's last words for anything else.
+    Raises TryAgain when it is out of reach, ConfigError with git's last lines for anything else.
     """
     try:
-        return ask(["-c", "protocol.ext.allow=never", *_ssh(url, cwd), *arguments], timeout=timeout, cwd=cwd)
+        return run(["-c", "protocol.ext.allow=never", *_ssh(url, cwd), *arguments], timeout=timeout, cwd=cwd)
     except TimedOut:
-        raise TryAgain(f"[repositories] {what}: {shown(url)} did not answer in {timeout:.0f} s") from None
+        raise TryAgain(f"[repositories] {what}: {redact(url)} did not answer in {timeout:.0f} s") from None
     except GitFailed as error:
-        said = str(error)
-        message = f"[repositories] {what}: cannot read {shown(url)}: {said}"
-        if PASSING.search(said):
-            raise TryAgain(message, hint="the network or the git server is down: run it again later") from None
-        hint = next((hint for word, hint in HINTS.items() if word in said.lower()), f"check [repositories] {what}")
+        reason = str(error)
+        message = f"[repositories] {what}: cannot read {redact(url)}: {reason}"
+        if TRANSIENT.search(reason):
+            raise TryAgain(message, hint="the network or the git server is down: retry later") from None
+        hint = next((hint for part, hint in HINTS.items() if part in reason.lower()), f"check [repositories] {what}")
         raise ConfigError(message, hint=hint) from None
 
 
 class GitFailed(PipelineError):
-    """git said no; the message is its own last words."""
+    """git failed; the message is the last lines of its stderr."""
 
 
 class TimedOut(TryAgain):
-    """git did not end."""
+    """git was still running after its time."""
 
 
-def ask(
+def run(
     arguments: list[str], *, timeout: float = TIMEOUT, extra: dict[str, str] | None = None, cwd: Path | None = None
 ) -> str:
-    """Run a git command in `cwd`, with the environment `extra`; gives its output.
+    """Run a git command in `cwd`, with the environment `extra`; returns its output.
 
-    Raises GitFailed with its last words, TimedOut after `timeout` seconds, TryAgain when the disk is full or we end.
+    Raises GitFailed with its last lines, TimedOut after `timeout` seconds, TryAgain when the disk is full or we stop.
     """
     with subprocess.Popen(
-        [*_ends_with_us(), "git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, start_new_session=True,
+        [*_dies_with_us(), "git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
     ) as process:  # fmt: skip
         try:
             _running.add(process)
-            go_on()
+            raise_if_stopping()
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             _end(process)
             raise TimedOut(
-                f"git did not end in {timeout:.0f} s in {cwd or Path.cwd()}", hint="is its disk slow?"
+                f"git is still running after {timeout:.0f} s in {cwd or Path.cwd()}", hint="is its disk slow?"
             ) from None
         except BaseException:
             _end(process)
@@ -193,22 +195,27 @@ def ask(
         finally:
             _running.discard(process)
     if process.returncode:
-        words = [line.removeprefix("fatal: ") for line in err.splitlines() if line.strip()]
-        telling = [line for line in words if not line.startswith(("Please make sure", "and the repository exists"))]
-        said = clean(shown("; ".join(telling[-3:])), 2000)
-        if cwd and (FULL.search(said) or _no_room(cwd)) and not PASSING.search(said):
-            raise TryAgain(f"git cannot write to {cwd}: {said}", hint=ROOM)
-        raise GitFailed(said or f"git ended with {process.returncode}")
+        raise _failure(err, process.returncode, cwd)
     return out
 
 
-def _no_room(folder: Path) -> bool:
-    """Whether the disk of a folder is so full that it may be why git failed: not all of its messages say so."""
+def _failure(err: str, code: int, cwd: Path | None) -> PipelineError:
+    """TryAgain when git failed because it could not write to the disk of `cwd`, else GitFailed."""
+    lines = [line.removeprefix("fatal: ") for line in err.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("Please make sure", "and the repository exists"))]
+    reason = clean(redact("; ".join(lines[-3:])), 2000)
+    if cwd and (DISK_FULL.search(reason) or _disk_is_full(cwd)) and not TRANSIENT.search(reason):
+        return TryAgain(f"git cannot write to {cwd}: {reason}", hint=ROOM)
+    return GitFailed(reason or f"git exited with {code}")
+
+
+def _disk_is_full(folder: Path) -> bool:
+    """Whether the disk of a folder is so full that git may have failed for it: not all of its messages mention it."""
     try:
         state = os.statvfs(folder)
     except OSError:
         return False
-    return state.f_bavail * state.f_frsize < LITTLE_ROOM or 0 == state.f_favail < state.f_files
+    return state.f_bavail * state.f_frsize < LITTLE_SPACE or 0 == state.f_favail < state.f_files
 
 
 def _end(process: subprocess.Popen[str]) -> None:

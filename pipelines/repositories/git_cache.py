@@ -1,4 +1,4 @@
-"""Copies of the three repositories on this machine: a commit's files, and what is new in it, in words."""
+"""Bare clones of the three repositories on this machine: a commit's files, and the commits since another one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from fnmatch import translate
 from pathlib import Path
 from typing import TypeVar
 
-from pipelines.repositories.git import FULL_SHA, GitFailed, ask, ask_remote, go_on, shown
+from pipelines.repositories import git
+from pipelines.repositories.git import FULL_SHA, GitFailed
 from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError
 from registry.files import TMP, try_lock
@@ -22,16 +23,16 @@ from registry.files import TMP, try_lock
 T = TypeVar("T")
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
 AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.attributesFile=/dev/null")
-# What was just fetched and a power cut damages is fetched again when it is read; waiting for the disk takes longer.
-NO_WAITING = ("-c", "core.fsync=none")
-IN_FRONT = ("-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false")
-# Twice as many workers as cores: git gives each its share of the files beforehand, and one ends before the other.
+# Waiting for the disk takes long, and what a power cut damages is fetched again when it is read.
+NO_FSYNC = ("-c", "core.fsync=none")
+FOREGROUND = ("-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false")
+# Twice as many processes as cores: git splits the files among them beforehand, and some end earlier.
 ON_ALL_CORES = ("-c", f"checkout.workers={2 * (os.cpu_count() or 1)}", "-c", "checkout.thresholdForParallelism=1000")
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One commit as a person reads it."""
+    """One commit, as a mail shows it."""
 
     sha: str
     author: str
@@ -40,73 +41,75 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is new in one repository since the version that is live; `more` commits are not listed."""
+    """The new commits of one repository since the released version; `more` commits are not listed."""
 
     repository: str
     commits: tuple[Commit, ...]
     more: int = 0
 
 
-class Cache:
-    """Bare copies of the repositories, so that a commit once used can be used again, even after a forced push."""
+class GitCache:
+    """Bare clones of the repositories. A commit that was fetched once stays, even after a forced push."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def bring(self, url: str, commit: str, what: str, target: Path) -> None:
-        """`fetch` and `checkout`; mends the copy as `read` does."""
+    def fetch_and_checkout(self, url: str, commit: str, what: str, target: Path) -> None:
+        """`fetch`, then `checkout`; repairs the clone as `read` does."""
         self.read(url, commit, what, lambda: self.checkout(url, commit, target))
 
     def read(self, url: str, commit: str, what: str, work: Callable[[], T]) -> T:
-        """`fetch`, then what `work` makes of the copy. One that has lost files, or has damaged ones, is made anew, once.
+        """`fetch`, then `work`, which reads the clone. A clone with missing or damaged files is replaced, once.
 
-        Raises GitFailed when the copy is whole and git cannot do it all the same.
+        Raises GitFailed when the clone is intact and git fails all the same.
         """
-        copy = _inode(self._repository(url))
+        clone = _inode(self._repository(url))
         try:
             self.fetch(url, commit, what)
             return work()
-        except (ConfigError, GitFailed, FileNotFoundError):  # the last when another one is just changing the copy
-            go_on()  # git may have failed because we are asked to end
-            if copy in {0, _inode(self._repository(url))} and self._whole(url):
+        except (ConfigError, GitFailed, FileNotFoundError):  # the last when another process is replacing the clone
+            git.raise_if_stopping()  # which may be why git failed
+            if clone in {0, _inode(self._repository(url))} and self._intact(url):
                 raise
-        self._make_anew(url, commit, what, copy)
+        self._clone_again(url, commit, what, clone)
         return work()
 
     def fetch(self, url: str, commit: str, what: str) -> None:
-        """Bring `commit` here; raises ConfigError when the repository no longer has it, TryAgain when out of reach."""
+        """Fetch `commit`; raises ConfigError when the repository no longer has it, TryAgain when it is out of reach."""
         with self._locked(url) as repository:
-            self._keep(repository, url, commit, what)
+            self._pin(repository, url, commit, what)
 
-    def _keep(self, repository: Path, url: str, commit: str, what: str) -> None:
+    def _pin(self, repository: Path, url: str, commit: str, what: str) -> None:
+        """Give the commit a ref, which protects it from garbage collection; fetch it if need be."""
         if not FULL_SHA.fullmatch(commit):
             raise ConfigError(f"{what}: {commit!r} is not a full commit id", hint="take it from `git rev-parse`")
-        if _words(repository / _own_name(commit)) == [commit]:
-            return  # whether its files are all there shows when they are read
-        # a name of our own keeps the commit from being collected as garbage; git gives it to what is here only
-        give_name = [*NO_WAITING, "update-ref", _own_name(commit), f"{commit}^{{commit}}"]
+        if _words_of(repository / _ref(commit)) == [commit]:
+            return  # whether all of its files are there shows when they are read
+        pin = [*NO_FSYNC, "update-ref", _ref(commit), f"{commit}^{{commit}}"]
         try:
-            ask(give_name, cwd=repository)
+            git.run(pin, cwd=repository)
         except GitFailed:
-            self._bring(repository, url, commit, what)
-            ask(give_name, cwd=repository)
-            with suppress(PipelineError):  # it can wait; in the background it would work without our lock
-                ask([*IN_FRONT, "maintenance", "run", "--auto", "--quiet"], cwd=repository)
+            self._fetch(repository, url, commit, what)
+            git.run(pin, cwd=repository)
+            with suppress(PipelineError):  # it can wait; in the background it would run without our lock
+                git.run([*FOREGROUND, "maintenance", "run", "--auto", "--quiet"], cwd=repository)
 
-    def _bring(self, repository: Path, url: str, commit: str, what: str) -> None:
-        fetch = [*NO_WAITING, "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags"]
-        ask_remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url, cwd=repository)
-        if commit not in _words(repository / "FETCH_HEAD") and not self._has(repository, commit):  # no branch's head
-            try:  # some servers give a commit that no branch holds
-                ask_remote([*fetch, "--", url, commit], what, url, cwd=repository)
+    def _fetch(self, repository: Path, url: str, commit: str, what: str) -> None:
+        fetch = [*NO_FSYNC, "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags"]
+        git.run_remote([*fetch, "--prune", "--", url, "+refs/heads/*:refs/heads/*"], what, url, cwd=repository)
+        if commit not in _words_of(repository / "FETCH_HEAD") and not self._has(
+            repository, commit
+        ):  # not the head of a branch
+            try:  # some servers serve a commit that no branch holds
+                git.run_remote([*fetch, "--", url, commit], what, url, cwd=repository)
             except ConfigError:
                 raise ConfigError(
-                    f"[repositories] {what}: {shown(url)} does not have commit {commit[:12]}",
+                    f"[repositories] {what}: {git.redact(url)} does not have commit {commit[:12]}",
                     hint="a forced push removed it: run the pipeline again for the new head",
                 ) from None
 
     def checkout(self, url: str, commit: str, target: Path) -> None:
-        """Write the commit's files to `target`, whole or not at all. Symbolic links become small text files.
+        """Write the commit's files to `target`, all or none. Symbolic links become small text files.
 
         Raises TryAgain when the disk is full or does not answer.
         """
@@ -121,8 +124,8 @@ class Cache:
             tree.mkdir()
             base = [*AS_COMMITTED, *ON_ALL_CORES, "-c", "core.symlinks=false", "-c", "core.bare=false"]
             base += ["--git-dir", str(repository.absolute()), "--work-tree", str(tree.absolute())]
-            ask([*base, "read-tree", commit], extra=index, cwd=tree)
-            ask([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree)
+            git.run([*base, "read-tree", commit], extra=index, cwd=tree)
+            git.run([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree)
             tree.rename(target)
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
@@ -140,23 +143,25 @@ class Cache:
         log = ["log", "-z", "--format=%H%x1f%an%x1f%s"]
         if old and FULL_SHA.fullmatch(old):
             try:
-                return ask([*log, f"{old}..{new}", "--"], cwd=repository)
+                return git.run([*log, f"{old}..{new}", "--"], cwd=repository)
             except GitFailed:
                 if self._has(repository, old):
                     raise
-        return ask([*log, "--max-count=1", new, "--"], cwd=repository)
+        return git.run([*log, "--max-count=1", new, "--"], cwd=repository)
 
-    def content(self, url: str, commit: str, unimportant: Sequence[str]) -> str:
-        """A digest of the commit's files, names and bytes, without those that match a pattern in `unimportant`."""
-        listed = ask(["-c", "core.quotePath=true", "ls-tree", "-r", "--full-tree", commit], cwd=self._repository(url))
+    def content_digest(self, url: str, commit: str, unimportant: Sequence[str]) -> str:
+        """A digest of the commit's files, names and bytes, except for those that match a pattern in `unimportant`."""
+        listed = git.run(
+            ["-c", "core.quotePath=true", "ls-tree", "-r", "--full-tree", commit], cwd=self._repository(url)
+        )
         matches = _any_of(unimportant)
         kept = [row for row in listed.splitlines() if not matches(row.partition("\t")[2].strip('"'))]
         return hashlib.sha256("\n".join(kept).encode()).hexdigest()
 
-    def older(self, url: str, commit: str, than: str) -> bool:
+    def is_older(self, url: str, commit: str, than: str) -> bool:
         """Whether `than` came after `commit`, by their history; False when that is not known here."""
         try:
-            ask(["merge-base", "--is-ancestor", commit, than], cwd=self._repository(url))
+            git.run(["merge-base", "--is-ancestor", commit, than], cwd=self._repository(url))
         except (GitFailed, FileNotFoundError):
             return False
         return commit != than
@@ -166,30 +171,30 @@ class Cache:
 
     def _has(self, repository: Path, commit: str) -> bool:
         try:
-            ask(["cat-file", "-e", f"{commit}^{{commit}}"], cwd=repository)
+            git.run(["cat-file", "-e", f"{commit}^{{commit}}"], cwd=repository)
         except GitFailed:
             return False
         return True
 
-    def _whole(self, url: str) -> bool:
-        """Whether all that the copy should have is there, as it was; slow, as it reads every object."""
+    def _intact(self, url: str) -> bool:
+        """Whether no object of the clone is missing or damaged; slow, as it reads each of them."""
         try:
-            ask(["fsck", "--full", "--no-dangling", "--no-progress"], cwd=self._repository(url))
+            git.run(["fsck", "--full", "--no-dangling", "--no-progress"], cwd=self._repository(url))
         except (GitFailed, OSError):
-            go_on()
+            git.raise_if_stopping()
             return False
         return True
 
-    def _make_anew(self, url: str, commit: str, what: str, copy: int) -> None:
-        """The copy stays until the new one has the commit: what else it has may be nowhere else."""
+    def _clone_again(self, url: str, commit: str, what: str, clone: int) -> None:
+        """Replace the clone once a new one has the commit: until then its other commits may be nowhere else."""
         with self._locked(url) as repository, self._scratch(repository) as tmp:
-            if copy not in {0, _inode(repository)}:  # another reader has just done it, and now reads
-                self._keep(repository, url, commit, what)
+            if clone not in {0, _inode(repository)}:  # another reader has just done it
+                self._pin(repository, url, commit, what)
                 return
             new = Path(tmp) / "new"
-            ask(["init", "--quiet", "--bare", "new"], cwd=Path(tmp))
-            self._keep(new, url, commit, what)
-            repository.rename(Path(tmp) / "old")  # at once, for those who read without the lock
+            git.run(["init", "--quiet", "--bare", "new"], cwd=Path(tmp))
+            self._pin(new, url, commit, what)
+            repository.rename(Path(tmp) / "old")  # two renames in a row: others read without the lock
             new.rename(repository)
 
     def _scratch(self, repository: Path) -> tempfile.TemporaryDirectory[str]:
@@ -200,34 +205,38 @@ class Cache:
         repository = self._repository(url)
         self.folder.mkdir(parents=True, exist_ok=True)
         with Path(f"{repository}.lock").open("w", encoding="utf-8") as lock:
-            while not try_lock(lock):  # who waits inside flock hears no SIGTERM, as that comes to the main thread
-                go_on(0.01)
-            for left in self.folder.glob(f"{TMP}{repository.stem}-*"):  # only we work here: of one that was killed
+            while not try_lock(
+                lock
+            ):  # inside flock a thread would not notice that we stop: signals reach the main thread
+                git.raise_if_stopping(0.01)
+            for left in self.folder.glob(
+                f"{TMP}{repository.stem}-*"
+            ):  # the lock is ours: leftovers of a killed process
                 shutil.rmtree(left, ignore_errors=True)
             if not repository.exists():
                 with self._scratch(repository) as tmp:
-                    ask(["init", "--quiet", "--bare", "new"], cwd=Path(tmp))
+                    git.run(["init", "--quiet", "--bare", "new"], cwd=Path(tmp))
                     (Path(tmp) / "new").rename(repository)
-            for place in ("*.lock", "objects/*.lock", "refs/**/*.lock"):
-                for left in repository.glob(place):
+            for pattern in ("*.lock", "objects/*.lock", "refs/**/*.lock"):
+                for left in repository.glob(pattern):
                     left.unlink(missing_ok=True)
             yield repository
 
 
-def _own_name(commit: str) -> str:
+def _ref(commit: str) -> str:
     return f"refs/trainyard/{commit}"
 
 
 def _inode(folder: Path) -> int:
-    """Which folder it is that has this name now; 0 when none has."""
+    """The inode of the folder that has this name now; 0 when none has."""
     try:
         return folder.stat().st_ino
     except OSError:
         return 0
 
 
-def _words(path: Path) -> list[str]:
-    """What git has written to a file of its own; nothing when it has not."""
+def _words_of(path: Path) -> list[str]:
+    """The words in a file that git writes; none when there is no such file."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").split()
     except OSError:

@@ -36,11 +36,11 @@ def check_out(context: Context, folder: RunFolder) -> None:
     if shelf.serves(folder.root):
         key = _digest(commit, *AS_COMMITTED)
         content = shelf.find(key, folder.root) or shelf.put(
-            key, folder.root, lambda into: context.git.bring(url, commit, "dataset", into / "files")
+            key, folder.root, lambda into: context.git.fetch_and_checkout(url, commit, "dataset", into / "files")
         )
         point(target, content / "files")
     else:
-        context.git.bring(url, commit, "dataset", target)
+        context.git.fetch_and_checkout(url, commit, "dataset", target)
 
 
 def find(context: Context, folder: RunFolder, job: str, key: str) -> bool:

@@ -105,7 +105,7 @@ def _overrule_no_newer_tests(context: Context, run: Run, known: list[Acceptance]
     if newest is None or newest.tests == run.sources.tests:
         return
     if run.trigger == "tests":
-        overruled = context.git.older(context.url("tests"), run.sources.tests, newest.tests)
+        overruled = context.git.is_older(context.url("tests"), run.sources.tests, newest.tests)
     else:
         overruled = not (newest.accepted and ours)
     if overruled:

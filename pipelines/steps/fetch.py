@@ -7,7 +7,7 @@ from functools import partial
 from pipelines.context import Context
 from pipelines.flows import Enough
 from pipelines.repositories.changes import Fetched
-from pipelines.repositories.git import at_once
+from pipelines.repositories.git import in_parallel
 from pipelines.repositories.git_cache import Changes
 from pipelines.reuse import prepared_data
 from pipelines.reuse.up_to_date import fingerprint, known_already
@@ -31,18 +31,18 @@ def main(context: Context, folder: RunFolder) -> str:
         if name == "dataset":
             prepared_data.check_out(context, folder)
         else:
-            context.git.bring(context.url(name), getattr(run.sources, name), name, folder.sources / name)
+            context.git.fetch_and_checkout(context.url(name), getattr(run.sources, name), name, folder.sources / name)
 
     def look(name: str) -> None:
         url, commit = context.url(name), getattr(run.sources, name)
 
         def both() -> None:
             changes[name] = context.git.changes(url, getattr(before, name) if before else None, commit, name)
-            contents[name] = context.git.content(url, commit, context.config.repositories.unimportant)
+            contents[name] = context.git.content_digest(url, commit, context.config.repositories.unimportant)
 
         context.git.read(url, commit, name, both)
 
-    at_once(lambda work: work(), [partial(work, name) for work in (look, bring) for name in REPOSITORIES])
+    in_parallel(lambda work: work(), [partial(work, name) for work in (look, bring) for name in REPOSITORIES])
     contents["trainyard"] = " ".join(
         prepared_data.tools(context, prepared_data.EVERY_ROOM)
     )  # an upgrade is another question

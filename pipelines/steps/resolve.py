@@ -115,7 +115,7 @@ def _heads(context: Context, given: Mapping[str, str]) -> dict[str, str]:
     def head(name: str) -> str:
         return given.get(name) or git.head(context.url(name), branch, name)
 
-    return dict(zip(names, git.at_once(head, names), strict=True))
+    return dict(zip(names, git.in_parallel(head, names), strict=True))
 
 
 def _next(context: Context, went_in: list[Any]) -> int:

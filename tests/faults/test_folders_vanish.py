@@ -14,8 +14,8 @@ from team import clean_environment
 from pipelines.context import Context
 from pipelines.flows import perform
 from pipelines.progress.view import open_progress
-from pipelines.repositories.git import GitFailed, ask, at_once
-from pipelines.repositories.git_cache import Cache
+from pipelines.repositories.git import GitFailed, in_parallel, run
+from pipelines.repositories.git_cache import GitCache
 from pipelines.reuse.dataset_cache import Shelf, point
 from pipelines.runs import RunFolder, StepRecord
 from registry import codec
@@ -77,34 +77,34 @@ class TestACopyOfARepository:
         ids=["no HEAD", "no objects", "no refs", "objects cut in half", "files lost", "all gone"],
     )
     def test_is_made_anew(self, tmp_path, repository, damage, again):
-        cache = Cache(tmp_path / "cache")
+        cache = GitCache(tmp_path / "cache")
         commit = self.commit(repository, "first")
-        cache.bring(str(repository), commit, "code", tmp_path / "before")
+        cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "before")
         (copy,) = cache.folder.glob("*.git")
         (copy / "packed-refs").touch()
         damage(copy)
         if again == "a new commit":
             commit = self.commit(repository, "second")
-        cache.bring(str(repository), commit, "code", tmp_path / "after")
+        cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "after")
         assert (tmp_path / "after" / "model.py").read_text() in {"first", "second"}
         assert cache.changes(str(repository), None, commit, "code").commits
         assert [path.name for path in cache.folder.iterdir() if path.name.startswith(".tmp-")] == []
 
     def test_is_kept_when_only_the_repository_is_at_fault(self, tmp_path, repository):
-        cache = Cache(tmp_path / "cache")
+        cache = GitCache(tmp_path / "cache")
         commit = self.commit(repository, "first")
-        cache.bring(str(repository), commit, "code", tmp_path / "before")
+        cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "before")
         repository.rename(tmp_path / "away")
         with pytest.raises(ConfigError):
-            cache.bring(str(repository), "0" * 40, "code", tmp_path / "after")
-        cache.bring(str(repository), commit, "code", tmp_path / "again")
+            cache.fetch_and_checkout(str(repository), "0" * 40, "code", tmp_path / "after")
+        cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "again")
 
     @pytest.fixture
     def only_copy(self, tmp_path, repository):
         """A cache that has a commit of which a forced push has left no trace, and the commit."""
         git("config", "gc.auto", "0", cwd=repository)
         commit = self.commit(repository, "first")
-        cache = Cache(tmp_path / "cache")
+        cache = GitCache(tmp_path / "cache")
         cache.fetch(str(repository), commit, "code")
         shutil.rmtree(repository / ".git")
         git("init", "--quiet", "--initial-branch=main", cwd=repository)
@@ -118,15 +118,15 @@ class TestACopyOfARepository:
 
         def work(name):
             if name == "code":
-                cache.read(str(repository), commit, "code", lambda: ask(["hash-object", str(pipe)], cwd=tmp_path))
+                cache.read(str(repository), commit, "code", lambda: run(["hash-object", str(pipe)], cwd=tmp_path))
             held.append(pipe.open("wb"))  # git reads by now, and waits for more
             raise TryAgain("the other repository is away")
 
         held = []
         with pytest.raises(TryAgain):
-            at_once(work, ["code", "dataset"])
+            in_parallel(work, ["code", "dataset"])
         held.pop().close()
-        cache.bring(str(repository), commit, "code", tmp_path / "again")
+        cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "again")
         assert (tmp_path / "again" / "model.py").read_text() == "first"
 
     def test_is_kept_when_its_files_cannot_be_written(self, tmp_path, repository, only_copy):
@@ -138,28 +138,29 @@ class TestACopyOfARepository:
         long = git("commit-tree", tree.stdout.decode().strip(), "-m", "long", cwd=repository)
         git("update-ref", "refs/heads/long", long, cwd=repository)
         with pytest.raises(GitFailed):
-            cache.bring(str(repository), long, "code", tmp_path / "long")
-        cache.bring(str(repository), commit, "code", tmp_path / "again")
+            cache.fetch_and_checkout(str(repository), long, "code", tmp_path / "long")
+        cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "again")
 
     def test_that_is_damaged_stays_until_there_is_a_better_one(self, tmp_path, repository, only_copy):
         cache, commit = only_copy
         (copy,) = cache.folder.glob("*.git")
         (copy / "HEAD").rename(tmp_path / "HEAD")
         with pytest.raises(ConfigError, match="does not have commit"):
-            cache.bring(str(repository), commit, "code", tmp_path / "before")
+            cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "before")
         (tmp_path / "HEAD").rename(copy / "HEAD")
-        cache.bring(str(repository), commit, "code", tmp_path / "again")
+        cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "again")
 
     def test_is_mended_when_the_files_already_stand(self, tmp_path, repository):
-        cache = Cache(tmp_path / "cache")
+        cache = GitCache(tmp_path / "cache")
         commit = self.commit(repository, "first")
-        cache.bring(str(repository), commit, "code", tmp_path / "before")
-        content = cache.content(str(repository), commit, ())
+        cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "before")
+        content = cache.content_digest(str(repository), commit, ())
         (copy,) = cache.folder.glob("*.git")
         lose_files(copy)
-        cache.bring(str(repository), commit, "code", tmp_path / "before")
+        cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "before")
         assert (
-            cache.read(str(repository), commit, "code", lambda: cache.content(str(repository), commit, ())) == content
+            cache.read(str(repository), commit, "code", lambda: cache.content_digest(str(repository), commit, ()))
+            == content
         )
 
 

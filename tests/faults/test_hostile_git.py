@@ -10,7 +10,7 @@ import pytest
 from team import clean_environment
 
 from pipelines.repositories import git
-from pipelines.repositories.git_cache import Cache
+from pipelines.repositories.git_cache import GitCache
 from registry.errors import ConfigError, PipelineError
 
 PERSON = {f"GIT_{role}_{what}": "m@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -61,7 +61,7 @@ def commit(repository, files):
 def use(tmp_path, url, sha):
     """All that a run asks of git."""
     assert git.head(url, "main", "code") == sha
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     cache.fetch(url, sha, "code")
     cache.checkout(url, sha, tmp_path / "tree")
     return cache.changes(url, None, sha, "code")
@@ -136,7 +136,7 @@ def test_a_url_runs_nothing(tmp_path, repository, canary, url, monkeypatch):
         git.head(url, "main", "code", timeout=10)
     assert told.value.exit_code in {2, 75}
     assert str(told.value).isprintable()
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     with pytest.raises(PipelineError):
         cache.fetch(url, "1" * 40, "code")
 
@@ -160,7 +160,7 @@ def test_branches_that_look_like_options_or_commands_are_names(tmp_path, reposit
 def test_only_a_whole_commit_id_is_one(tmp_path, repository, commit_id):
     commit(repository, {"model.py": ""})
     with pytest.raises(ConfigError, match="not a full commit id"):
-        Cache(tmp_path / "cache").fetch(str(repository), commit_id, "code")
+        GitCache(tmp_path / "cache").fetch(str(repository), commit_id, "code")
 
 
 def tree_of(repository, entries):
@@ -193,7 +193,7 @@ def tree_of(repository, entries):
 )
 def test_names_that_lead_out_of_a_tree_are_refused_or_stay_inside(tmp_path, repository, name):
     sha = tree_of(repository, [(b"100755", name)])
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     before = set(os.listdir("/etc"))
     try:
         cache.fetch(str(repository), sha, "code")

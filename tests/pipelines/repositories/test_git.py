@@ -1,4 +1,4 @@
-"""What we ask of git, against real repositories."""
+"""git commands and the clones, with real repositories."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from pipelines.repositories import git
-from pipelines.repositories.git_cache import Cache
+from pipelines.repositories.git_cache import GitCache
 from registry.errors import ConfigError, TryAgain
 
 
@@ -51,19 +51,19 @@ def test_the_head_of_a_branch(bare, work):
     assert git.head(str(bare), "main", "code") == sha
 
 
-def test_an_empty_repository_is_told(bare):
+def test_an_empty_repository_is_refused(bare):
     with pytest.raises(ConfigError, match=r"\[repositories\] code: .* is empty") as error:
         git.head(str(bare), "main", "code")
     assert "push a first commit" in error.value.hint
 
 
-def test_a_missing_branch_is_told_with_those_there_are(bare, work):
+def test_a_missing_branch_is_reported_with_those_that_exist(bare, work):
     commit(work, "model.py", "1")
     with pytest.raises(ConfigError, match=r"no branch 'release' \(it has main\)"):
         git.head(str(bare), "release", "code")
 
 
-def test_a_missing_repository_is_told(tmp_path):
+def test_a_missing_repository_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"\[repositories\] dataset: cannot read .*nowhere"):
         git.head(str(tmp_path / "nowhere"), "main", "dataset")
 
@@ -81,7 +81,7 @@ def test_a_url_cannot_be_an_option():
 def test_a_checkout_is_the_commit_and_nothing_else(tmp_path, bare, work):
     first = commit(work, "a/model.py", "one")
     second = commit(work, "a/model.py", "two")
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     for sha, text in ((first, "one"), (second, "two")):
         cache.fetch(str(bare), sha, "code")
         cache.checkout(str(bare), sha, tmp_path / sha)
@@ -99,13 +99,13 @@ def test_a_checkout_gives_the_same_bytes_for_everybody(tmp_path, bare, work, mon
     )
     monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "dataset")
     cache.checkout(str(bare), sha, tmp_path / "tree")
     assert (tmp_path / "tree" / "a.csv").read_bytes() == b"x,y\n1,2\n"
 
 
-class TestTroubleWithTheDisk:
+class TestDiskErrors:
     """A `git` that does what the real one does, but for one command."""
 
     @pytest.fixture
@@ -131,10 +131,10 @@ class TestTroubleWithTheDisk:
             "error: couldn't write a",
         ],
     )
-    def test_a_full_disk_is_told_with_its_folder(self, tmp_path, bare, work, hinder, command, said):
+    def test_a_full_disk_is_reported_with_its_folder(self, tmp_path, bare, work, hinder, command, said):
         sha = commit(work, "a", "1")
         hinder(command, f'echo "{said}" >&2; exit 128')
-        cache = Cache(tmp_path / "cache")
+        cache = GitCache(tmp_path / "cache")
 
         def bring():
             cache.fetch(str(bare), sha, "code")
@@ -147,30 +147,30 @@ class TestTroubleWithTheDisk:
 
     def test_a_disk_that_hangs_may_be_tried_again(self, tmp_path, bare, hinder):
         hinder("log", "sleep 60")
-        with pytest.raises(TryAgain, match=f"did not end in 0 s in {bare}"):
-            git.ask(["log", "-1"], timeout=0.2, cwd=bare)
+        with pytest.raises(TryAgain, match=f"is still running after 0 s in {bare}"):
+            git.run(["log", "-1"], timeout=0.2, cwd=bare)
 
 
 def test_a_symbolic_link_in_a_commit_reaches_nothing_outside(tmp_path, bare, work):
     (work / "passwd.png").symlink_to("/etc/passwd")
     sha = commit(work, "x", "1")
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "dataset")
     cache.checkout(str(bare), sha, tmp_path / "tree")
     assert not (tmp_path / "tree" / "passwd.png").is_symlink()
     assert (tmp_path / "tree" / "passwd.png").read_text(encoding="utf-8") == "/etc/passwd"
 
 
-def test_a_commit_lost_to_a_forced_push_is_told(tmp_path, bare, work):
+def test_a_commit_lost_to_a_forced_push_is_reported(tmp_path, bare, work):
     commit(work, "a", "1")
     lost = "1234567890" * 4
     with pytest.raises(ConfigError, match="does not have commit 123456789012") as error:
-        Cache(tmp_path / "cache").fetch(str(bare), lost, "code")
+        GitCache(tmp_path / "cache").fetch(str(bare), lost, "code")
     assert "forced push" in error.value.hint
 
 
-def test_a_commit_once_fetched_survives_a_forced_push(tmp_path, bare, work):
-    cache = Cache(tmp_path / "cache")
+def test_a_commit_once_fetched_is_kept_after_a_forced_push(tmp_path, bare, work):
+    cache = GitCache(tmp_path / "cache")
     old = commit(work, "a", "1")
     cache.fetch(str(bare), old, "code")
     run_git("commit", "--quiet", "--amend", "-m", "rewritten", cwd=work)
@@ -183,8 +183,8 @@ def test_a_commit_once_fetched_survives_a_forced_push(tmp_path, bare, work):
     assert (tmp_path / "old" / "a").read_text(encoding="utf-8") == "1"
 
 
-def test_what_a_killed_git_has_locked_is_no_hindrance(tmp_path, bare, work):
-    cache = Cache(tmp_path / "cache")
+def test_locks_of_a_killed_git_are_removed(tmp_path, bare, work):
+    cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), commit(work, "a", "1"), "code")
     sha = commit(work, "a", "2")
     (copy,) = (tmp_path / "cache").glob("*.git")
@@ -196,7 +196,7 @@ def test_what_a_killed_git_has_locked_is_no_hindrance(tmp_path, bare, work):
 
 
 def test_a_commit_that_came_along_with_another_is_kept_as_well_once_it_is_used(tmp_path, bare, work):
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     commit(work, "a", "1")
     old = commit(work, "a", "2")
     cache.fetch(str(bare), commit(work, "a", "3"), "code")
@@ -208,7 +208,7 @@ def test_a_commit_that_came_along_with_another_is_kept_as_well_once_it_is_used(t
 
 
 def test_the_commits_since_the_last_release_in_words(tmp_path, bare, work):
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     old = commit(work, "a", "1", "first words")
     commit(work, "a", "2", "second words")
     new = commit(work, "a", "3", "third words")
@@ -226,7 +226,7 @@ def test_the_commits_since_the_last_release_in_words(tmp_path, bare, work):
 
 
 def test_a_commit_that_is_kept_is_found_without_git(tmp_path, bare, work, monkeypatch):
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     sha = commit(work, "a", "1")
     cache.fetch(str(bare), sha, "code")
     monkeypatch.setenv("PATH", "")
@@ -234,7 +234,7 @@ def test_a_commit_that_is_kept_is_found_without_git(tmp_path, bare, work, monkey
 
 
 def test_a_name_that_was_half_written_keeps_nothing(tmp_path, bare, work):
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     sha = commit(work, "a", "1")
     cache.fetch(str(bare), sha, "code")
     (copy,) = (tmp_path / "cache").glob("*.git")
@@ -243,18 +243,18 @@ def test_a_name_that_was_half_written_keeps_nothing(tmp_path, bare, work):
     assert (copy / "refs" / "trainyard" / sha).read_text(encoding="ascii") == f"{sha}\n"
 
 
-def test_a_kept_commit_whose_files_were_lost_is_brought_again(tmp_path, bare, work):
-    cache = Cache(tmp_path / "cache")
+def test_a_kept_commit_whose_files_were_lost_is_fetched_again(tmp_path, bare, work):
+    cache = GitCache(tmp_path / "cache")
     sha = commit(work, "a", "1")
     cache.fetch(str(bare), sha, "code")
     (copy,) = (tmp_path / "cache").glob("*.git")
     (copy / "objects" / sha[:2] / sha[2:]).unlink()
-    cache.bring(str(bare), sha, "code", tmp_path / "tree")
+    cache.fetch_and_checkout(str(bare), sha, "code", tmp_path / "tree")
     assert (tmp_path / "tree" / "a").read_text(encoding="utf-8") == "1"
 
 
-def test_a_copy_is_tidied_before_another_may_use_it(tmp_path, bare, work):
-    cache = Cache(tmp_path / "cache")
+def test_a_clone_is_maintained_before_another_may_use_it(tmp_path, bare, work):
+    cache = GitCache(tmp_path / "cache")
     for number in range(3):
         for name in range(120):  # so many objects come as a pack
             (work / f"{number}-{name}").write_text(f"{number} {name}")
@@ -265,25 +265,25 @@ def test_a_copy_is_tidied_before_another_may_use_it(tmp_path, bare, work):
     assert not (copy / "gc.pid").exists()
 
 
-def test_many_who_read_a_damaged_copy_at_once_mend_it_once(tmp_path, bare, work, monkeypatch):
-    cache, sha = Cache(tmp_path / "cache"), commit(work, "a", "1")
+def test_concurrent_readers_of_a_damaged_clone_repair_it_once(tmp_path, bare, work, monkeypatch):
+    cache, sha = GitCache(tmp_path / "cache"), commit(work, "a", "1")
     cache.fetch(str(bare), sha, "code")
-    brought, bring = [], Cache._bring
-    monkeypatch.setattr(Cache, "_bring", lambda *given: (brought.append(given), bring(*given)))
+    fetched, fetch = [], GitCache._fetch
+    monkeypatch.setattr(GitCache, "_fetch", lambda *given: (fetched.append(given), fetch(*given)))
     for _ in range(5):
-        brought.clear()
+        fetched.clear()
         shutil.rmtree(next((tmp_path / "cache").glob("*.git/objects")))
         targets = [tmp_path / secrets.token_hex(4) for _ in range(6)]
-        git.at_once(lambda target: cache.bring(str(bare), sha, "code", target), targets)
+        git.in_parallel(lambda target: cache.fetch_and_checkout(str(bare), sha, "code", target), targets)
         assert [(target / "a").read_text() for target in targets] == ["1"] * 6
-        assert len(brought) == 1
+        assert len(fetched) == 1
 
 
 def test_it_works_inside_a_hook_where_git_sets_its_own_variables(tmp_path, bare, work, monkeypatch):
     sha = commit(work, "a", "1")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_QUARANTINE_PATH", str(tmp_path / "elsewhere"))
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "code")
     cache.checkout(str(bare), sha, tmp_path / "tree")
     assert (tmp_path / "tree" / "a").exists()
@@ -345,19 +345,19 @@ def test_what_people_authenticate_with_reaches_git_and_what_a_hook_sets_does_not
     ],
 )
 def test_a_password_never_shows(url):
-    assert git.shown(url) == "https://example.org/x.git"
-    assert git.shown(f"fatal: {url}: not found") == "fatal: https://example.org/x.git: not found"
+    assert git.redact(url) == "https://example.org/x.git"
+    assert git.redact(f"fatal: {url}: not found") == "fatal: https://example.org/x.git: not found"
 
 
 def test_the_account_of_an_ssh_url_shows_and_its_password_does_not():
-    assert git.shown("ssh://git@example.org:22/x.git") == "ssh://git@example.org:22/x.git"
-    assert git.shown("ssh://git:secret@example.org:22/x.git") == "ssh://example.org:22/x.git"
+    assert git.redact("ssh://git@example.org:22/x.git") == "ssh://git@example.org:22/x.git"
+    assert git.redact("ssh://git:secret@example.org:22/x.git") == "ssh://example.org:22/x.git"
 
 
-def test_what_a_commit_says_cannot_rewrite_a_terminal(tmp_path, bare, work):
+def test_the_text_of_a_commit_cannot_rewrite_a_terminal(tmp_path, bare, work):
     subject = "good\x1b[2K\x1b]0;title\x07\u202e\x1f\x0cYES:\rtrained"
     sha = commit(work, "a", "1", subject)
-    cache = Cache(tmp_path / "cache")
+    cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "code")
     (found,) = cache.changes(str(bare), None, sha, "code").commits
     assert (found.sha, found.author) == (sha, "dev@example.org")

@@ -15,7 +15,7 @@ from pipelines.config.schema import Config, Repositories
 from pipelines.context import Context
 from pipelines.progress.view import open_progress
 from pipelines.repositories.changes import Fetched
-from pipelines.repositories.git_cache import Cache
+from pipelines.repositories.git_cache import GitCache
 from pipelines.reuse import prepared_data, up_to_date
 from pipelines.reuse.up_to_date import fingerprint, known_already
 from pipelines.runs import RunFolder, StepRecord
@@ -41,13 +41,13 @@ class TestTheFilesThatMatter:
         """What one more commit of the code repository, with these files in it, comes down to."""
         (tmp_path / "team").mkdir()
         team = Team(tmp_path / "team")
-        url, cache = str(tmp_path / "team/repositories/code.git"), Cache(tmp_path / "cache")
+        url, cache = str(tmp_path / "team/repositories/code.git"), GitCache(tmp_path / "cache")
 
         def content(files, unimportant=UNIMPORTANT):
             team.write("code", files)
             sha, _ = team.push("code")
             cache.fetch(url, sha, "code")
-            return cache.content(url, sha, unimportant)
+            return cache.content_digest(url, sha, unimportant)
 
         content({"model.py": "1"})
         return content
