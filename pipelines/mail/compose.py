@@ -14,7 +14,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Any, Literal, cast
 
-from pipelines.repositories.git_cache import Changes
+from pipelines.repositories.changes import Changes
 from pipelines.text import metrics
 from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Box, Bullets, Code, Paragraph, Picture, Section, Table, to_html, to_text

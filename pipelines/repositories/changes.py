@@ -1,15 +1,31 @@
-"""What a run found in its three repositories, as `fetched.json` in its folder keeps it."""
+"""The new commits that a run found in its three repositories; `fetched.json` in its folder holds them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.repositories.git_cache import Changes
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit, as a mail shows it."""
+
+    sha: str
+    author: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The new commits of one repository since the released version; `more` commits are not listed."""
+
+    repository: str
+    commits: tuple[Commit, ...]
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What is new in each repository since the version that is live (or, without one, the newest candidate)."""
+    """What is new in each repository since the version that is released (or, without one, the newest candidate)."""
 
     changes: tuple[Changes, ...]
     files: str = ""

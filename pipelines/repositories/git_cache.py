@@ -9,12 +9,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path
 from typing import TypeVar
 
 from pipelines.repositories import git
+from pipelines.repositories.changes import Changes, Commit
 from pipelines.repositories.git import FULL_SHA, GitFailed
 from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError
@@ -28,24 +28,6 @@ NO_FSYNC = ("-c", "core.fsync=none")
 FOREGROUND = ("-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false")
 # Twice as many processes as cores: git splits the files among them beforehand, and some end earlier.
 ON_ALL_CORES = ("-c", f"checkout.workers={2 * (os.cpu_count() or 1)}", "-c", "checkout.thresholdForParallelism=1000")
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One commit, as a mail shows it."""
-
-    sha: str
-    author: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """The new commits of one repository since the released version; `more` commits are not listed."""
-
-    repository: str
-    commits: tuple[Commit, ...]
-    more: int = 0
 
 
 class GitCache:

@@ -6,9 +6,8 @@ from functools import partial
 
 from pipelines.context import Context
 from pipelines.flows import Enough
-from pipelines.repositories.changes import Fetched
+from pipelines.repositories.changes import Changes, Fetched
 from pipelines.repositories.git import in_parallel
-from pipelines.repositories.git_cache import Changes
 from pipelines.reuse import prepared_data
 from pipelines.reuse.up_to_date import fingerprint, known_already
 from pipelines.runs import RunFolder

@@ -16,8 +16,7 @@ from pipelines.config.schema import Config, Mail, Registry, Repositories
 from pipelines.context import Context
 from pipelines.gate import decide, gate_report
 from pipelines.progress.view import open_progress
-from pipelines.repositories.changes import Fetched
-from pipelines.repositories.git_cache import Changes, Commit
+from pipelines.repositories.changes import Changes, Commit, Fetched
 from pipelines.runs import RunFolder, StepRecord
 from registry import candidates, codec
 from registry.records import (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.mail.compose import PNG, MailFacts, compose
-from pipelines.repositories.git_cache import Changes, Commit
+from pipelines.repositories.changes import Changes, Commit
 from pipelines.text import metrics as measures
 from registry.errors import ConfigError
 from registry.records import (
