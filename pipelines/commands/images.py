@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="build: trust these certificates while downloading, beside docker/certs/*.crt and PIP_CERT",
     )
     parser.add_argument("--only", choices=catalog.KINDS, help="build: workers' image or the API's, not both")
-    parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would be removed")
+    parser.add_argument("--dry-run", action="store_true", help="prune: only show what would be removed")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -47,20 +47,20 @@ def main(args: argparse.Namespace) -> int:
     try:
         if args.action == "build":
             kinds = (args.only,) if args.only else catalog.KINDS
-            made = catalog.build(engine, kinds, args.base, args.ca, _tell)
+            made = catalog.build(engine, kinds, args.base, args.ca, _log)
             found = [each for each in prune.ours(engine) if each.id in made.values()]
             _show("built", found, as_json=args.json)
         elif args.action == "list":
             _show("images", prune.ours(engine), as_json=args.json)
         else:
-            gone = prune.prune(engine, _tell, dry_run=args.dry_run)
+            gone = prune.prune(engine, _log, dry_run=args.dry_run)
             _show("would be removed" if args.dry_run else "removed", gone, as_json=args.json)
     finally:
         engine.close()
     return 0
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     print(one_line(line), file=sys.stderr, flush=True)
 
 

@@ -46,7 +46,7 @@ class Build:
 def run_build(engine: DockerClient, build: Build, on_line: OnLine) -> str:
     """Build to the end; returns the ID of the image, which has no name yet.
 
-    Lines of output go to `on_line`. Raises TryAgain for trouble with the network or the engine, ConfigError with the
+    Lines of output go to `on_line`. Raises TryAgain for an error of the network or the engine, ConfigError with the
     last lines of output for any other failure. An exception in the caller ends the build.
     """
     import urllib3

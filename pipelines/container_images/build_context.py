@@ -1,4 +1,4 @@
-"""What goes into an image of ours: its files, their hash, and the context that the engine builds from. No engine here."""
+"""What goes into one of Trainyard's images: files, their hash, and the context that the engine builds from. No engine here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from registry.errors import ConfigError
 
 Kind = Literal["train", "serve"]
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = {
+CODE = {
     "train": (
         "registry",
         "training",
@@ -28,20 +28,20 @@ ROOMS = {
     ),
     "serve": ("registry", "training", "serving"),
 }
-"""Our code in an image: all that workers run, all that the API runs. The controller's own is in none."""
+"""Trainyard's own code in an image: all that workers run, all that the API runs. What only the controller runs is in none."""
 INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s+[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
-def sources(kind: Kind, root: Path = ROOT) -> dict[str, bytes]:
-    """The files of an image of ours by their names in the build context. Raises ConfigError outside a checkout."""
-    folder = root / "docker" / kind
+def own_files(kind: Kind, root: Path = ROOT) -> dict[str, bytes]:
+    """The files of `trainyard-<kind>` by their names in the build context. Raises ConfigError outside a checkout."""
+    folder = root / "docker"
     try:
         files = {
-            "Dockerfile": (folder / "Dockerfile").read_bytes(),
-            "build/install": (folder.parent / "install").read_bytes(),
-            "build/requirements.in": (folder / "requirements.in").read_bytes(),
+            "Dockerfile": (folder / "Dockerfile").read_bytes() + (folder / kind / "Dockerfile").read_bytes(),
+            "build/install": (folder / "install").read_bytes(),
+            "build/requirements.in": (folder / kind / "requirements.in").read_bytes(),
             "build/requirements.txt": _pins(root / "requirements.txt"),
         }
     except FileNotFoundError as error:
@@ -49,13 +49,13 @@ def sources(kind: Kind, root: Path = ROOT) -> dict[str, bytes]:
             f"{error.filename} is missing: Trainyard is not installed from a checkout, and does not know its own images",
             hint="name images in [runner] image and [serving] image, or install with `make setup` in a checkout",
         ) from None
-    for name in ROOMS[kind]:
+    for name in CODE[kind]:
         for path in _python_files(root / name):
-            files[f"rooms/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+            files[f"code/{path.relative_to(root).as_posix()}"] = path.read_bytes()
     return files
 
 
-def derived(requirements: str, root: Path = ROOT) -> dict[str, bytes]:
+def derived_files(requirements: str, root: Path = ROOT) -> dict[str, bytes]:
     """The files of an image with a team's packages on top of another. Raises ConfigError outside a checkout."""
     folder = root / "docker" / "derived"
     try:

@@ -1,6 +1,6 @@
 """The container images that workers and the API run in: finding them, making them.
 
-Our own are called `trainyard-train` and `trainyard-serve`. Their tag is a hash of all that goes in, so that code never
+Trainyard's own are called `trainyard-train` and `trainyard-serve`. Their tag is a hash of all that goes in, so that code never
 runs in an image of other code. An image is always given as its ID, `sha256:…`, which no later build changes.
 """
 
@@ -13,10 +13,11 @@ import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pipelines.container_images import build_context
 from pipelines.container_images.build import STEP, Build, OnLine, run_build
+from pipelines.container_images.build_context import Kind
 from pipelines.container_images.requirements import read_requirements
 from pipelines.docker_engine import LABEL, explain, labels, told
 from registry.errors import ConfigError, PipelineError, TryAgain
@@ -24,7 +25,6 @@ from registry.errors import ConfigError, PipelineError, TryAgain
 if TYPE_CHECKING:
     from docker import DockerClient
 
-Kind = Literal["train", "serve"]
 KINDS: tuple[Kind, ...] = ("train", "serve")
 PUBLIC_BASE = "python:3.11-slim-bookworm"
 OWN_BASE = "trainyard-base:bookworm"
@@ -35,12 +35,12 @@ NO_SUCH_IMAGE = re.compile(r"manifest unknown|no matching manifest|pull access d
 
 
 def own_name(kind: Kind) -> str:
-    """The name of our own image with the code of this checkout, e.g. `trainyard-train:0123456789abcdef`."""
-    return f"trainyard-{kind}:{build_context.digest(build_context.sources(kind))}"
+    """The name of Trainyard's own image with the code of this checkout, e.g. `trainyard-train:0123456789abcdef`."""
+    return f"trainyard-{kind}:{build_context.digest(build_context.own_files(kind))}"
 
 
 def find(engine: DockerClient, kind: Kind, name: str = "") -> str:
-    """The ID of the image called `name`, pulled when the engine has none; without a name, of our own image.
+    """The ID of the image called `name`, pulled when the engine has none; without a name, of Trainyard's own image.
 
     Raises ConfigError when there is no such image, TryAgain when the engine or an image registry cannot be reached.
     """
@@ -71,13 +71,13 @@ def derived(engine: DockerClient, base: str, requirements: Path, on_line: OnLine
     """The ID of the image `base` with a team's requirements.txt on top, built when the engine has none yet.
 
     Everything that is in `base` stays in its version; packages come as wheels, so that no code of theirs runs in the
-    build. Raises ConfigError with pip's last lines when they cannot be installed, TryAgain for trouble with the network.
+    build. Raises ConfigError with pip's last lines when they cannot be installed, TryAgain for an error of the network.
     """
     wanted = read_requirements(requirements)
     below = find(engine, "train", base)
     if not wanted:
         return below
-    files = build_context.derived(wanted)
+    files = build_context.derived_files(wanted)
     key = hashlib.sha256(f"{below}\n{build_context.digest(files)}".encode()).hexdigest()[:32]
     name = f"{DERIVED}:{key}"
     if there := lookup(engine, name):
@@ -104,7 +104,7 @@ def derived(engine: DockerClient, base: str, requirements: Path, on_line: OnLine
 def build(
     engine: DockerClient, kinds: Sequence[Kind], base_image: str, certificates: Sequence[Path], on_line: OnLine
 ) -> dict[str, str]:
-    """Build our own images on `base_image`; gives their IDs. An image that is there, on this base, is not built again.
+    """Build Trainyard's own images on `base_image`; gives their IDs. An image that is there, on this base, is not built again.
 
     Without a base image it is the public one, or what docker/base/make has made where that cannot be pulled.
     `certificates` are files with certificates of a proxy that downloads pass through, beside those in docker/certs/.
@@ -114,7 +114,7 @@ def build(
     base = find(engine, "train", base_image) if base_image else _default_base(engine, on_line)
     made: dict[str, str] = {}
     for kind in kinds:
-        files = build_context.sources(kind)
+        files = build_context.own_files(kind)
         name = f"trainyard-{kind}:{build_context.digest(files)}"
         marks = {**labels(image=kind, base=base), **_about(kind)}
         if (there := lookup(engine, name)) and _base_of(engine, there) == base:
@@ -122,7 +122,9 @@ def build(
             made[kind] = there
             continue
         on_line(f"building {name} on {base_image or base}")
-        asked = Build(name, build_context.context(files, trusted), arguments | {"BASE_IMAGE": base}, marks)
+        asked = Build(
+            name, build_context.context(files, trusted), arguments | {"BASE_IMAGE": base, "KIND": kind}, marks
+        )
         made[kind] = run_build(engine, asked, on_line)
         _tag(engine, made[kind], name)
     return made
@@ -160,7 +162,7 @@ def _pull(engine: DockerClient, name: str) -> str:
             raise _not_pulled(what, 500, f"the engine broke off: {error}") from error
     if image := lookup(engine, name):
         return image
-    raise TryAgain(f"{what}: was pulled, and somebody has removed it since", hint="run the same command again")
+    raise TryAgain(f"{what}: was pulled, and has been removed since", hint="run the same command again")
 
 
 def _not_pulled(what: str, status: int, said: str) -> PipelineError:
@@ -170,10 +172,10 @@ def _not_pulled(what: str, status: int, said: str) -> PipelineError:
             f"{what} is neither on the engine nor in a registry: {said}", hint="`docker images` lists what is there"
         )
     if status == 500 and "no space left" not in said.lower():
-        # That is how the engine tells of a registry that it does not reach.
+        # With this status the engine reports a registry that it does not reach.
         return TryAgain(
             f"{what}: cannot be pulled: {said}",
-            hint="is its registry reached from the engine? `docker pull` tells more",
+            hint="is its registry reached from the engine? `docker pull` shows more",
         )
     return explain(what, status, said)
 

@@ -1,4 +1,4 @@
-"""Which images of ours the engine has, and which of them nothing needs any more."""
+"""Which of Trainyard's images the engine has, and which of them nothing needs any more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OURS = ("trainyard-train:", "trainyard-serve:", "trainyard-derived:", "trainyard
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that we made."""
+    """An image that Trainyard made."""
 
     kind: str
     """`train`, `serve`, `derived`, `base`, or `stage of train`, …: what a build has left to be quick the next time."""
@@ -40,7 +40,7 @@ class Image:
 
 
 def ours(engine: DockerClient) -> list[Image]:
-    """All images with our labels, the newest first within each kind."""
+    """All images with Trainyard's labels, the newest first within each kind."""
     with told("images"):
         found = [
             each
@@ -58,7 +58,7 @@ def ours(engine: DockerClient) -> list[Image]:
 def prune(engine: DockerClient, on_line: OnLine, *, dry_run: bool = False) -> list[Image]:
     """Remove what this version of Trainyard does not take, and what was built on that; gives what is gone.
 
-    Left alone: what has a name that is not ours, what a container uses, base images, and the newest stage of each image,
+    Left alone: what has a name that Trainyard did not give, what a container uses, base images, and the newest stage of each image,
     which makes the next build quick. Another version of Trainyard on the same engine builds its images anew.
     """
     there = ours(engine)
@@ -75,7 +75,7 @@ def prune(engine: DockerClient, on_line: OnLine, *, dry_run: bool = False) -> li
 
 
 def unneeded(there: Sequence[Image], ids: Container[str]) -> list[Image]:
-    """Of our images what may go, images before those that they were built on; `ids` are all images on the engine."""
+    """Which of Trainyard's images may go, images before those that they were built on; `ids` are all images on the engine."""
     own = [each for each in there if each.names and all(name.startswith(OURS) for name in each.names)]
     old = [each for each in own if each.kind in catalog.KINDS and not each.current]
     nameless = [each for each in there if not each.names]  # builds on another base have taken their names over
@@ -89,14 +89,14 @@ def unneeded(there: Sequence[Image], ids: Container[str]) -> list[Image]:
 
 
 def remove(engine: DockerClient, image: Image, on_line: OnLine) -> bool:
-    """Remove the image with all its names, unless something uses it; tells whether it is gone."""
+    """Remove the image with all its names, unless something uses it; returns whether it is gone."""
     from docker.errors import APIError, ImageNotFound
 
     for name in image.names or (image.id,):
         with told(name):
             try:
                 engine.api.remove_image(name)
-            except ImageNotFound:  # with another one, or by somebody else
+            except ImageNotFound:  # went with another one, or a concurrent `prune` was faster
                 continue
             except APIError as error:
                 if error.status_code != 409:

@@ -32,27 +32,27 @@ HINT = (
 def read_requirements(path: Path) -> str:
     """The packages that the file names, one per line, in plain form; empty when it names none.
 
-    Names, extras, versions, environment markers and `--hash` may stand there. Options (`--index-url`, `-r`, `-e`),
-    addresses and paths are refused, all told together: raises ConfigError with their lines.
+    Names, extras, versions, environment markers and `--hash` are allowed. Options (`--index-url`, `-r`, `-e`),
+    addresses and paths are refused: raises ConfigError that names every such line.
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
     lines: list[str] = []
-    faults: list[str] = []
+    errors: list[str] = []
     for number, line in _logical_lines(_text(path)):
         hashes = [each.strip().replace(" ", "=", 1) for each in HASH.findall(line)]
         try:
             wanted = Requirement(HASH.sub("", line))
         except InvalidRequirement:
-            faults.append(f"line {number}: {line[:80]!r} is no name of a package")
+            errors.append(f"line {number}: {line[:80]!r} does not name a package")
             continue
         if wanted.name.lower().endswith(ARCHIVES):
-            faults.append(f"line {number}: {wanted.name} is a file")
+            errors.append(f"line {number}: {wanted.name} is a file")
         if wanted.url:
-            faults.append(f"line {number}: {wanted.name} comes from an address")
+            errors.append(f"line {number}: {wanted.name} comes from an address")
         lines.append(" ".join([str(wanted), *hashes]))
-    if faults:
-        raise ConfigError(f"{path.name}: {'; '.join(faults)}", hint=HINT)
+    if errors:
+        raise ConfigError(f"{path.name}: {'; '.join(errors)}", hint=HINT)
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -178,7 +178,7 @@ def look_around(_folder):
                 "status": {key: status[key] for key in ("Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")},
                 "interfaces": sorted(os.listdir("/sys/class/net")),
                 "reached": [target for target in targets if reached(*target)],
-                "resolved": resolved("pypi.org"),
+                "resolved": resolved("example.org"),
                 "written": [path for path in written if can_write(path)],
                 "read_only": [
                     path for path in ("/", "inputs", "inputs/data") if os.statvfs(path).f_flag & os.ST_RDONLY

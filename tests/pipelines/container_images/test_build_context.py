@@ -1,4 +1,4 @@
-"""An image of ours is called by what is in it, and is built from just that."""
+"""Trainyard's own images are named by what is in them, and built from just that."""
 
 import io
 import re
@@ -27,7 +27,7 @@ def checkout(tmp_path) -> Path:
 
 
 def tag(root, kind):
-    return build_context.digest(build_context.sources(kind, root))
+    return build_context.digest(build_context.own_files(kind, root))
 
 
 def test_the_same_files_give_the_same_tag(checkout):
@@ -43,6 +43,7 @@ def test_the_same_files_give_the_same_tag(checkout):
         ("unit_tests/load_test.py", {"train"}),
         ("pipelines/workers/evaluate.py", {"train"}),
         ("pipelines/promotion.py", set()),
+        ("docker/Dockerfile", {"train", "serve"}),
         ("docker/train/Dockerfile", {"train"}),
         ("docker/serve/requirements.in", {"serve"}),
         ("docker/install", {"train", "serve"}),
@@ -74,16 +75,16 @@ def test_a_file_that_moves_changes_the_tag():
 
 
 def test_outside_a_checkout_there_are_no_own_images(tmp_path):
-    with pytest.raises(ConfigError, match="not installed from a checkout") as told:
-        build_context.sources("train", tmp_path)
-    assert "[runner] image" in told.value.hint
-    with pytest.raises(ConfigError, match="not installed from a checkout") as told:
-        build_context.derived("numpy\n", tmp_path)
-    assert "requirements.txt" in told.value.hint
+    with pytest.raises(ConfigError, match="not installed from a checkout") as caught:
+        build_context.own_files("train", tmp_path)
+    assert "[runner] image" in caught.value.hint
+    with pytest.raises(ConfigError, match="not installed from a checkout") as caught:
+        build_context.derived_files("numpy\n", tmp_path)
+    assert "requirements.txt" in caught.value.hint
 
 
 def test_the_context_is_exact_and_says_nothing_about_this_machine():
-    files = build_context.sources("serve")
+    files = build_context.own_files("serve")
     packed = build_context.context(files, CERTIFICATE.encode())
     assert packed == build_context.context(dict(reversed(files.items())), CERTIFICATE.encode())
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
@@ -97,8 +98,17 @@ def test_the_context_is_exact_and_says_nothing_about_this_machine():
 
 def test_images_hold_no_code_that_only_the_controller_runs():
     for kind in catalog.KINDS:
-        rooms = {name for name in build_context.sources(kind) if name.startswith("rooms/pipelines/")}
-        assert all(name.startswith(("rooms/pipelines/workers/", "rooms/pipelines/__init__.py")) for name in rooms)
+        code = {name for name in build_context.own_files(kind) if name.startswith("code/pipelines/")}
+        assert all(name.startswith(("code/pipelines/workers/", "code/pipelines/__init__.py")) for name in code)
+
+
+@pytest.mark.parametrize("kind", catalog.KINDS)
+def test_the_dockerfile_of_an_image_begins_with_what_both_have_and_ends_with_its_own_program(kind):
+    lines = build_context.own_files(kind)["Dockerfile"].decode().splitlines()
+    stages = [line.split()[1:] for line in lines if line.startswith("FROM ")]
+    assert stages == [["${BASE_IMAGE}", "AS", "packages"], ["${BASE_IMAGE}", "AS", "trainyard"], ["trainyard"]]
+    program = {"train": "training", "serve": "serving"}[kind]
+    assert lines[-1] == f'CMD ["python", "-P", "-m", "{program}"]'
 
 
 def test_certificates_are_found_once_each_and_without_anything_else(tmp_path, monkeypatch):
@@ -124,8 +134,8 @@ def test_a_file_that_is_not_just_certificates_is_refused(tmp_path, monkeypatch, 
         build_context.certificates([tmp_path / "given.pem"], tmp_path)
 
 
-def test_builds_are_told_of_index_and_proxies_and_of_no_other_setting():
-    told = build_context.build_args(
+def test_builds_get_index_and_proxies_and_no_other_setting():
+    given = build_context.build_args(
         {
             "PIP_INDEX_URL": "https://index.example/simple",
             "PIP_CONFIG_FILE": "/etc/pip.conf",
@@ -133,7 +143,7 @@ def test_builds_are_told_of_index_and_proxies_and_of_no_other_setting():
             "AWS_SECRET_ACCESS_KEY": "hidden",
         }
     )
-    assert told == {
+    assert given == {
         "PIP_INDEX_URL": "https://index.example/simple",
         "https_proxy": "http://proxy.example:3128",
         "HTTPS_PROXY": "http://proxy.example:3128",
@@ -143,6 +153,6 @@ def test_builds_are_told_of_index_and_proxies_and_of_no_other_setting():
 @pytest.mark.parametrize("url", ["https://u:hidden@index.example/simple", "https://a.example https://hidden@b.example"])
 @pytest.mark.parametrize("name", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"])
 def test_a_password_in_the_address_of_an_index_is_refused_and_not_shown(name, url):
-    with pytest.raises(ConfigError, match=name) as told:
+    with pytest.raises(ConfigError, match=name) as caught:
         build_context.build_args({name: url})
-    assert "hidden" not in f"{told.value} {told.value.hint}"
+    assert "hidden" not in f"{caught.value} {caught.value.hint}"

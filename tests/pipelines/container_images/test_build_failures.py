@@ -37,13 +37,13 @@ UNTRUSTED = (
         ("ERROR: [Errno 28] No space left on device", TryAgain, "no space left"),
     ],
 )
-def test_pips_last_words_are_told_and_the_network_may_be_tried_again(output, kind, said):
-    told = failure("requirements.txt", STOPPED, output)
-    assert type(told) is kind
-    assert said in str(told)
-    assert str(told).startswith("requirements.txt: ")
-    assert told.hint
-    assert "loosen the range" not in str(told)
+def test_pips_last_words_are_shown_and_the_network_may_be_tried_again(output, kind, said):
+    error = failure("requirements.txt", STOPPED, output)
+    assert type(error) is kind
+    assert said in str(error)
+    assert str(error).startswith("requirements.txt: ")
+    assert error.hint
+    assert "loosen the range" not in str(error)
 
 
 def test_a_proxy_that_is_not_trusted_has_its_own_hint():

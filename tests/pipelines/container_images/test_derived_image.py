@@ -133,13 +133,13 @@ def test_what_is_in_the_image_keeps_its_version_and_its_bytes(engine, derive, in
     write_wheel(
         index[1],
         "trainyard_thief",
-        {"trainyard_thief-1.data/data/rooms/registry/errors.py": "", "keras/__init__.py": ""},
+        {"trainyard_thief-1.data/data/code/registry/errors.py": "", "keras/__init__.py": ""},
     )
     with pytest.raises(ConfigError, match=r"bring files that are there already: \S+/keras/__init__\.py"):
         derive("trainyard-thief\n")
 
 
-def test_pips_last_lines_are_told_and_a_list_that_names_nothing_needs_no_build(derive, worker_image):
+def test_pips_last_lines_are_shown_and_a_list_that_names_nothing_needs_no_build(derive, worker_image):
     with pytest.raises(ConfigError, match="No matching distribution found for trainyard-no-such-package"):
         derive("trainyard-no-such-package==1\n")
     assert derive("# nothing yet\n") == (worker_image, [])

@@ -1,4 +1,4 @@
-"""What is in our images, and what is not, as a worker without name, home, network and privileges finds it."""
+"""What is in Trainyard's images, and what is not, as a worker without name, home, network and privileges finds it."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def test_everything_is_compiled_and_no_source_is_looked_at_for_changes(inside, k
 def test_bytecode_is_what_python_runs(engine, worker_image, serve_image, kind):
     image = worker_image if kind == "train" else serve_image
     said = run(engine, image, "python", "-v", "-P", "-c", "import flask, registry.codec, training.worker.protocol")
-    assert re.search(r"# code object from '?/opt/trainyard/rooms/registry/__pycache__/codec\.\S+\.pyc", said)
+    assert re.search(r"# code object from '?/opt/trainyard/code/registry/__pycache__/codec\.\S+\.pyc", said)
     assert not re.search(r"# code object from '?/\S+\.py'?$", said, flags=re.MULTILINE)
 
 
@@ -118,9 +118,9 @@ def test_its_packages_have_the_pinned_versions(inside, kind):
 
 
 @both
-def test_our_rooms_come_before_any_package(inside, kind):
+def test_our_own_code_comes_before_any_package(inside, kind):
     path = [each for each in inside[kind]["path"] if each]
-    assert path[0] == "/opt/trainyard/rooms"
+    assert path[0] == "/opt/trainyard/code"
 
 
 @both
@@ -162,7 +162,7 @@ print("all", pathlib.Path.home())
     assert run(engine, worker_image, "python", "-P", "-c", code).splitlines()[-1] == "all /tmp"
 
 
-def test_the_api_is_complete_and_its_health_check_says_no_when_nothing_answers(engine, serve_image, described):
+def test_the_api_is_complete_and_its_health_check_fails_when_nothing_answers(engine, serve_image, described):
     code = "import serving.__main__, serving.app, serving.server.gunicorn_adapter, serving.engines.litert, serving.metrics.page; print('all')"
     assert run(engine, serve_image, "python", "-P", "-c", code).splitlines()[-1] == "all"
     check = described["serve"]["Config"]["Healthcheck"]["Test"]

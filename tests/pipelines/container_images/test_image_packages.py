@@ -1,4 +1,4 @@
-"""The lists of names for the images, the pins, and what our code imports hang together."""
+"""The lists of names for the images, the pins, and what our code imports match."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipelines.container_images.build_context import ROOMS
+from pipelines.container_images.build_context import CODE
 
 ROOT = Path(__file__).resolve().parents[3]
 OURS = {"registry", "training", "retraining", "unit_tests", "serving", "pipelines"}
@@ -40,10 +40,10 @@ def imported(path):
                 yield node.module.partition(".")[0]
 
 
-def distributions(rooms):
-    """What must be installed for the imports of these rooms: for each one set, of which one is enough."""
+def distributions(paths):
+    """What must be installed for the imports below these paths: for each one set, of which one is enough."""
     known = packages_distributions()
-    foreign = {name for room in rooms for name in imported(ROOT / room)} - OURS - ANALYSIS - sys.stdlib_module_names
+    foreign = {name for path in paths for name in imported(ROOT / path)} - OURS - ANALYSIS - sys.stdlib_module_names
     return [{canonicalize_name(each) for each in known[name]} for name in foreign]
 
 
@@ -54,8 +54,8 @@ def test_every_name_of_an_image_is_pinned_and_has_no_version_of_its_own(kind):
     assert not [each for each in names(ROOT / "docker" / kind / "requirements.in") if each.specifier or each.url]
 
 
-def test_the_worker_image_has_all_that_its_rooms_import():
-    assert not [any_of for any_of in distributions(ROOMS["train"]) if not any_of & listed("train")]
+def test_the_worker_image_has_all_that_its_code_imports():
+    assert not [any_of for any_of in distributions(CODE["train"]) if not any_of & listed("train")]
 
 
 def test_the_image_of_the_api_has_all_that_serving_imports_but_tensorflow():

@@ -62,7 +62,7 @@ def build(engine, dockerfile, **marks):
 
 @pytest.fixture
 def old(engine):
-    """An image of ours of another version of Trainyard: empty, but with all the marks."""
+    """An image of another version of Trainyard: empty, but with all the labels."""
     made = build(engine, f"FROM scratch\nCOPY Dockerfile /\nENV MADE_BY={os.getpid()}\n", image="serve", base="")
     engine.api.tag(made, *OLD.split(":"))
     yield made
@@ -82,13 +82,13 @@ def test_an_old_image_is_listed_and_removed_and_the_current_one_is_not(engine, o
     assert serve_image not in {each.id for each in would_go}
     assert catalog.lookup(engine, OLD) == old
 
-    box = engine.api.create_container(OLD, ["none"])
+    container = engine.api.create_container(OLD, ["none"])
     try:
         assert there[old] not in prune.prune(engine, said.append, dry_run=True)
         assert f"{OLD} is used by a container: left alone" in said
         assert not prune.remove(engine, there[old], said.append)
     finally:
-        engine.api.remove_container(box)
+        engine.api.remove_container(container)
     if not catalog.lookup(engine, OLD):  # the name went before the engine saw the container
         engine.api.tag(old, *OLD.split(":"))
     assert prune.remove(engine, there[old], said.append)
@@ -110,11 +110,11 @@ def test_images_are_found_by_their_name_and_their_id(engine, old):
         ("127.0.0.1:1/nothing@sha256:" + "0" * 64, TryAgain),
     ],
 )
-def test_an_image_that_is_nowhere_is_told_with_its_name(engine, name, kind):
-    with pytest.raises(kind) as told:
+def test_an_image_that_is_nowhere_is_reported_with_its_name(engine, name, kind):
+    with pytest.raises(kind) as caught:
         catalog.find(engine, "train", name)
-    assert name in str(told.value)
-    assert told.value.hint
+    assert name in str(caught.value)
+    assert caught.value.hint
 
 
 class HalfRegistry(http.server.BaseHTTPRequestHandler):
@@ -147,28 +147,28 @@ MANIFEST = {
 
 
 @pytest.mark.docker
-def test_a_pull_that_breaks_off_may_work_later_and_says_why(engine):
+def test_a_pull_that_is_cut_off_may_work_later_and_says_why(engine):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), HalfRegistry) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         name = f"127.0.0.1:{server.server_address[1]}/half:1"
         try:
-            with pytest.raises(TryAgain, match=name) as told:
+            with pytest.raises(TryAgain, match=name) as caught:
                 catalog.find(engine, "train", name)
         finally:
             server.shutdown()
             thread.join()
-    assert "cannot be pulled" in str(told.value)
+    assert "cannot be pulled" in str(caught.value)
 
 
 @pytest.mark.docker
-def test_code_that_no_image_was_built_of_is_told_with_the_command(engine, monkeypatch):
+def test_code_that_no_image_was_built_of_is_reported_with_the_command(engine, monkeypatch):
     monkeypatch.setattr(
-        "pipelines.container_images.build_context.ROOMS", {"train": ("registry",), "serve": ("training",)}
+        "pipelines.container_images.build_context.CODE", {"train": ("registry",), "serve": ("training",)}
     )
-    with pytest.raises(ConfigError, match=r"no image trainyard-train:[0-9a-f]{16}$") as told:
+    with pytest.raises(ConfigError, match=r"no image trainyard-train:[0-9a-f]{16}$") as caught:
         catalog.find(engine, "train")
-    assert "`trainyard images build`" in told.value.hint
+    assert "`trainyard images build`" in caught.value.hint
 
 
 @pytest.mark.docker

@@ -68,12 +68,12 @@ def test_packages_are_read(tmp_path, text, plain):
     ],
 )
 def test_everything_else_is_refused_with_its_line(tmp_path, line):
-    with pytest.raises(ConfigError, match=r"^requirements\.txt: line 3: ") as told:
+    with pytest.raises(ConfigError, match=r"^requirements\.txt: line 3: ") as caught:
         read(tmp_path, f"einops\n\n{line}\n")
-    assert "PIP_INDEX_URL" in told.value.hint
+    assert "PIP_INDEX_URL" in caught.value.hint
 
 
-def test_all_faults_are_told_together(tmp_path):
+def test_all_errors_are_reported_together(tmp_path):
     with pytest.raises(ConfigError, match=r"line 1: .* line 3: .* line 4: "):
         read(tmp_path, "-e .\neinops\n-r other.txt\nfile:///x\n")
 
