@@ -83,7 +83,12 @@ CASES = {
         ConfigError,
         "gpus",
     ),
-    "an image of NVIDIA's": (500, "pull access denied for registry.example.org/nvidia/tensorflow", TryAgain, "journalctl"),
+    "an image of NVIDIA's": (
+        500,
+        "pull access denied for registry.example.org/nvidia/tensorflow",
+        TryAgain,
+        "journalctl",
+    ),
     "refused": (403, "authorization denied by plugin", ConfigError, "ask who runs it"),
     "no image": (404, "No such image: trainyard-train:1", ConfigError, "trainyard images build"),
     "conflict": (409, "removal of container x is already in progress", TryAgain, "run the same command again"),
