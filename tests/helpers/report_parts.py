@@ -36,7 +36,7 @@ from registry.records import (
     TestReport,
     Verdict,
 )
-from training.data.spec import Fault, Validation
+from training.data.spec import FailedCheck, Validation
 from training.junit import write_junit
 from training.loop.history import History, Progress, RoundHistory
 
@@ -171,7 +171,7 @@ def fetched(folder: RunFolder, subject="Add the second half", author="Ada Lovela
     codec.save(Fetched(tuple(commits)), folder.root / "fetched.json")
 
 
-def prepared(folder: RunFolder, *faults: Fault) -> None:
+def prepared(folder: RunFolder, *faults: FailedCheck) -> None:
     """What `validate` leaves."""
     classes = {split: {"one": count, "seven": count} for split, count in (("train", 580), ("holdout", 180))}
     samples = {"holdout": 360, "train": 1160, "validation": 280}

@@ -62,4 +62,4 @@ def test_a_load_data_that_nobody_could_foresee_is_told_how_to_be_seen(new_team):
     run = prepared(new_team, model=MODEL + "\nglobals()['load_' + 'data'] = lambda folder: 1\n")
     done = new_team.trainyard("step", "train", "--run", str(run), code=2)
     assert "was prepared without the dataset's files" in done.stderr
-    assert "let the word load_data stand in a .py file" in done.stderr
+    assert "mention load_data in a .py file" in done.stderr

@@ -1,4 +1,4 @@
-"""Collects what is wrong with the data: one check = one JUnit case, a bounded number of places told per check."""
+"""Collects what is wrong with the data: one check = one JUnit case, with a bounded number of messages per check."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.records import TestCase, TestReport
-from training.data.spec import SPLITS, Fault, SplitName
+from training.data.spec import SPLITS, FailedCheck, SplitName
 
-SHOWN = 10  # places told per check; the rest is counted
+SHOWN = 10  # messages kept per check; the rest is counted
 
-TWO_SPLITS = "no sample stands in two splits"
+TWO_SPLITS = "no sample is in two splits"
 TWO_LABELS = "no sample has two labels"
 CLASSES = "every class is there"
 FILLED = "every split has samples of every class"
@@ -52,12 +52,12 @@ class Checks:
         self.notes: list[str] = []
 
     def make(self, *names: str) -> None:
-        """These checks are about to be made: without a fault they will have passed."""
+        """These checks are about to be made: unless they fail they will have passed."""
         for name in names:
             self._made.setdefault(name, ([], [], []))
 
-    def fault(self, check: str, message: str, hint: str = "", count: int = 1) -> None:
-        """Something is wrong, at `count` places; the first hint is the one that is told."""
+    def fail(self, check: str, message: str, hint: str = "", count: int = 1) -> None:
+        """A check has found something wrong, at `count` places; the first three different hints are kept."""
         self.make(check)
         messages, counts, hints = self._made[check]
         counts.append(count)
@@ -71,31 +71,30 @@ class Checks:
         self.notes.append(message)
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def failed(self) -> tuple[FailedCheck, ...]:
         """What is wrong, check by check."""
         return tuple(
-            Fault(name, sum(counts), tuple(messages), "; ".join(hints[:3]))
+            FailedCheck(name, sum(counts), tuple(messages), "; ".join(hints[:3]))
             for name, (messages, counts, hints) in self._made.items()
             if counts
         )
 
     def report(self) -> TestReport:
         """One case per check."""
-        bad = {fault.check: fault for fault in self.faults}
+        bad = {each.check: each for each in self.failed}
         cases = [
-            TestCase(name, "failed", message=tell_fault(bad[name])) if name in bad else TestCase(name, "passed")
+            TestCase(name, "failed", message=as_text(bad[name])) if name in bad else TestCase(name, "passed")
             for name in self._made
         ]
         return TestReport("data", tuple(cases))
 
 
-def tell_fault(fault: Fault) -> str:
-    """A fault as lines of text: how many, where, what to do."""
-    lines = [f"{fault.check}: {fault.count} {'fault' if fault.count == 1 else 'faults'}", *fault.messages]
-    told = len(fault.messages)
-    if fault.count > told >= SHOWN:
-        lines.append(f"… and more: {fault.count} in all")
-    return "\n".join(lines + ([f"hint: {fault.hint}"] if fault.hint else []))
+def as_text(failed: FailedCheck) -> str:
+    """A failed check as lines of text: how many errors, where, what to do."""
+    lines = [f"{failed.check}: {failed.count} {'error' if failed.count == 1 else 'errors'}", *failed.messages]
+    if failed.count > len(failed.messages) >= SHOWN:
+        lines.append(f"… and more: {failed.count} in all")
+    return "\n".join(lines + ([f"hint: {failed.hint}"] if failed.hint else []))
 
 
 def in_order(labels: Sequence[str]) -> list[str]:
@@ -115,21 +114,21 @@ def check_classes(checks: Checks, declared: Sequence[str], found: Mapping[str, i
     for name in declared:
         if not found.get(name):
             message = f"class {name!r} is listed in dataset.toml but has no samples"
-            checks.fault(CLASSES, message, f"add samples of {name!r} again, or take it out of `classes`")
+            checks.fail(CLASSES, message, f"add samples of {name!r} again, or take it out of `classes`")
     for name, count in found.items():
         if declared and count and name not in declared:
             near = difflib.get_close_matches(name, declared, n=1)
             message = f"{what} {name!r} ({count} samples) is not among `classes`"
-            checks.fault(
+            checks.fail(
                 CLASSES, message + (f", did you mean {near[0]!r}?" if near else ""), "add it there, or remove it"
             )
         elif not declared and not count:
-            checks.fault(CLASSES, f"{what} {name!r} has no samples", "add some, remove it, or list `classes`")
+            checks.fail(CLASSES, f"{what} {name!r} has no samples", "add some, remove it, or list `classes`")
     classes = tuple(declared or found)
     if len(classes) < 2:
-        told = f"only {classes[0]!r}" if classes else "none"
-        checks.fault(
-            CLASSES, f"a classifier needs at least two classes, there is {told}", "add samples of another class"
+        found_only = f"only {classes[0]!r}" if classes else "none"
+        checks.fail(
+            CLASSES, f"a classifier needs at least two classes, there is {found_only}", "add samples of another class"
         )
     return classes
 
@@ -149,14 +148,14 @@ def _check_filled(checks: Checks, samples: Samples) -> None:
     per_split = samples.per_split()
     for split in SPLITS:
         if not per_split[split]:
-            checks.fault(FILLED, f"{split}: no samples at all", "add samples, or change the fractions in [split]")
+            checks.fail(FILLED, f"{split}: no samples at all", "add samples, or change the fractions in [split]")
     in_all = Counter(samples.labels)
     for place, found in samples.per_class().items():
         if not per_split[place]:
             continue
         for name in (name for name, count in found.items() if not count and in_all[name]):
             message = f"{place}: no sample of class {name!r} (samples of it in all: {in_all[name]})"
-            checks.fault(FILLED, message, "add samples of this class, or raise the fractions in [split]")
+            checks.fail(FILLED, message, "add samples of this class, or raise the fractions in [split]")
 
 
 def _check_twins(checks: Checks, samples: Samples, hint: str) -> None:
@@ -172,10 +171,10 @@ def _check_twins(checks: Checks, samples: Samples, hint: str) -> None:
         by_label = {samples.labels[index]: index for index in reversed(members)} if samples.labels else {}
         if len(by_split) > 1:
             places = _places(samples, by_split.values(), samples.splits)
-            checks.fault(TWO_SPLITS, f"the same sample: {places}", hint)
+            checks.fail(TWO_SPLITS, f"the same sample: {places}", hint)
         if len(by_label) > 1:
             places = _places(samples, by_label.values(), samples.labels)
-            checks.fault(
+            checks.fail(
                 TWO_LABELS, f"the same sample: {places}", "keep the one with the right label, delete the others"
             )
         if len(by_split) <= 1 and len(by_label) <= 1:

@@ -17,7 +17,7 @@ from typing import Any
 
 from registry.errors import ConfigError
 from registry.records import TestCase, TestReport
-from training.data.checks import Checks, tell_fault
+from training.data.checks import Checks, as_text
 from training.data.dataset_toml import DatasetFile, Table, load_dataset_file
 from training.junit import write_junit
 from training.worker.protocol import work
@@ -106,8 +106,8 @@ def read_frame(repository: Path, settings: DatasetFile, index: Path) -> Any:
     assert isinstance(settings.source, Table)
     checks = Checks()
     files = find_files(repository, settings.source.file, "[table] file", checks)
-    if checks.faults:
-        raise ConfigError("; ".join(map(tell_fault, checks.faults)))
+    if checks.failed:
+        raise ConfigError("; ".join(map(as_text, checks.failed)))
     try:
         frames = [
             (pd.read_csv if name.lower().endswith(".csv") else pd.read_parquet)(repository / name) for name in files

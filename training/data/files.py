@@ -22,7 +22,7 @@ def find_files(repository: Path, patterns: Iterable[str], setting: str, checks: 
         except (ValueError, IndexError, NotImplementedError):  # what pathlib raises depends on the pattern
             matches = []
         if not matches:
-            checks.fault(FILES, f"{setting}: {pattern!r} matches no file", "add the file, or correct dataset.toml")
+            checks.fail(FILES, f"{setting}: {pattern!r} matches no file", "add the file, or correct dataset.toml")
         found |= {path.relative_to(repository).as_posix() for path in matches}
     return [name for name in sorted(found) if _is_whole(repository, name, checks)]
 
@@ -30,16 +30,16 @@ def find_files(repository: Path, patterns: Iterable[str], setting: str, checks: 
 def _is_whole(repository: Path, name: str, checks: Checks) -> bool:
     path = repository / name
     if path.is_symlink() or not path.resolve().is_relative_to(repository.resolve()):
-        checks.fault(
+        checks.fail(
             FILES, f"{name} is a symbolic link, or stands behind one", "put the file itself into the repository"
         )
         return False
     with path.open("rb") as file:
         start = file.read(4096)
     if not start:
-        checks.fault(FILES, f"{name} is empty (0 bytes)", CORRECT)
+        checks.fail(FILES, f"{name} is empty (0 bytes)", CORRECT)
     elif start.startswith(POINTER):
-        checks.fault(
+        checks.fail(
             FILES, f"{name} is a Git LFS pointer, not the data", "run `git lfs pull`, or keep the file in git itself"
         )
     else:

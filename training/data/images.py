@@ -88,7 +88,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     check_samples(checks, samples, TOGETHER)
     if (repository / "expectations.json").exists():
         _write_index(output.parent / "index.parquet", samples, pictures)
-    if not checks.faults:
+    if not checks.failed:
         spec = replace(_spec(shape, samples.classes, len(rows["train"])), split=split_rule(settings))
         for split in SPLITS:
             _finish(output / split, rows[split], samples, spec)
@@ -100,12 +100,12 @@ def list_pictures(repository: Path, source: str, declared: Sequence[str], checks
     checks.make(FOLDERS)
     listing, folder = Listing(), repository / source
     if not folder.is_dir() or folder.resolve() != repository.resolve() / source:  # the latter: not through a link
-        checks.fault(FOLDERS, f"[images] folder: {source!r} is no folder", "correct it in dataset.toml")
+        checks.fail(FOLDERS, f"[images] folder: {source!r} is no folder", "correct it in dataset.toml")
         return listing
     stray = []
     for entry in _entries(folder, checks):
         if entry.is_symlink():
-            checks.fault(FOLDERS, f"{entry.name} is a symbolic link", "put the pictures themselves into the repository")
+            checks.fail(FOLDERS, f"{entry.name} is a symbolic link", "put the pictures themselves into the repository")
         elif entry.is_dir():
             before = len(listing.names)
             _list_class(entry, listing, checks)
@@ -126,13 +126,13 @@ def _list_class(folder: os.DirEntry[str], listing: Listing, checks: Checks) -> N
         name, suffix = f"{folder.name}/{entry.name}", _suffix(entry.name)
         if entry.is_dir(follow_symlinks=False):
             hint = "pictures stand directly in their class folder: move them up"
-            checks.fault(FOLDERS, f"{name} is a folder inside a class folder", hint)
+            checks.fail(FOLDERS, f"{name} is a folder inside a class folder", hint)
         elif suffix in SUFFIXES and not (entry.is_file() or entry.is_symlink()):
-            checks.fault(FOLDERS, f"{name} is no file, but a pipe, a socket or a device", "delete it")
+            checks.fail(FOLDERS, f"{name} is no file, but a pipe, a socket or a device", "delete it")
         elif suffix in SUFFIXES:
             listing.names.append(name)
         elif suffix in OTHER_PICTURES:
-            checks.fault(FOLDERS, f"{name} is neither PNG nor JPEG", "save it as PNG, or delete it")
+            checks.fail(FOLDERS, f"{name} is neither PNG nor JPEG", "save it as PNG, or delete it")
         else:
             checks.note(f"{name} is no picture: not used")
 
@@ -146,7 +146,7 @@ def _entries(folder: Path, checks: Checks) -> Iterator[os.DirEntry[str]]:
                 entry.name.encode()
             except UnicodeEncodeError:
                 shown = os.fsencode(entry.name).decode("ascii", "backslashreplace")
-                checks.fault(FOLDERS, f"{shown}: the name is not UTF-8", "rename it")
+                checks.fail(FOLDERS, f"{shown}: the name is not UTF-8", "rename it")
             else:
                 yield entry
 
@@ -167,7 +167,7 @@ def _samples(listing: Listing, settings: DatasetFile, checks: Checks) -> Samples
             found = pattern.search(name.partition("/")[2])
             if found is None or found[1] is None:
                 hint = f"rename the file, or change [images] group = {settings.source.group!r}"
-                checks.fault(GROUPS, f"{name} does not match", hint)
+                checks.fail(GROUPS, f"{name} does not match", hint)
             else:
                 key = found[1]
         samples.splits.append(split_of(key, settings.split))
@@ -252,16 +252,14 @@ def _check_pictures(checks: Checks, source: Images, names: Sequence[str], pictur
     rotated = [name for name, picture in zip(names, pictures, strict=True) if picture.rotated]
     for name, picture in zip(names, pictures, strict=True):
         if picture.fault:
-            checks.fault(ABOUT[picture.about], f"{name} {picture.fault}", picture.hint)
+            checks.fail(ABOUT[picture.about], f"{name} {picture.fault}", picture.hint)
             continue
         if (picture.height, picture.width) != size:
             message = f"{name} is {picture.height}×{picture.width}, not {size[0]}×{size[1]} (height × width)"
-            checks.fault(
-                SAME_SIZE, message, "resize it as your clients will, or delete it; nothing is resized silently"
-            )
+            checks.fail(SAME_SIZE, message, "resize it as your clients will, or delete it; nothing is resized silently")
         if picture.mode != mode:
             hint = f"convert it, e.g. with Pillow: image.convert({mode!r})"
-            checks.fault(SAME_MODE, f"{name} has mode {picture.mode}, not {mode}", hint)
+            checks.fail(SAME_MODE, f"{name} has mode {picture.mode}, not {mode}", hint)
     if rotated:
         checks.note(f"{len(rotated)} JPEGs have an EXIF orientation, which is not applied (e.g. {rotated[0]})")
 

@@ -53,7 +53,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     checks.make(ARRAYS, USABLE, SHAPES, LABELS, FINITE)
     archives = [each for name in files if (each := _inspect(repository, name, settings, checks))]
     _check_shapes(archives, checks)
-    if checks.faults:
+    if checks.failed:
         return Samples(classes=settings.classes)
     samples = _samples(archives, settings)
     if npz.task == "classification":
@@ -62,7 +62,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         found = {name: counts[name] for name in in_order(samples.labels)}
         samples.classes = check_classes(checks, settings.classes, found, "label")
     check_samples(checks, samples, TOGETHER)
-    if not checks.faults:
+    if not checks.failed:
         train = samples.per_split()["train"]
         spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
         spec = replace(spec, split=split_rule(settings))
@@ -87,20 +87,20 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
     try:
         arrays = _load(repository / name, wanted)
     except MemoryError:
-        checks.fault(FILES, f"{name} cannot be read: its arrays need more memory than there is", LARGE)
+        checks.fail(FILES, f"{name} cannot be read: its arrays need more memory than there is", LARGE)
         return None
     except DAMAGE as error:
         objects = "allow_pickle" in str(error)
         said = "it holds Python objects, which are never unpickled" if objects else str(error).partition("\n")[0]
         hint = "store plain numbers or texts, with one dtype per array" if objects else CORRECT
-        checks.fault(FILES, f"{name} cannot be read: {said}", hint)
+        checks.fail(FILES, f"{name} cannot be read: {said}", hint)
         return None
     for missing in (each for each in wanted if each not in arrays):
-        checks.fault(ARRAYS, f"{name} has no array {missing!r}", "add it, or correct [npz] in dataset.toml")
+        checks.fail(ARRAYS, f"{name} has no array {missing!r}", "add it, or correct [npz] in dataset.toml")
     lengths = {each: len(array) if array.ndim else 0 for each, array in arrays.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         told = ", ".join(f"{each}: {length}" for each, length in lengths.items())
-        checks.fault(ARRAYS, f"{name}: the arrays hold different or no numbers of samples ({told})", CORRECT)
+        checks.fail(ARRAYS, f"{name}: the arrays hold different or no numbers of samples ({told})", CORRECT)
     if len(arrays) < len(wanted) or len(set(lengths.values())) > 1 or 0 in lengths.values():
         return None
     inputs = [(each, spec) for each in npz.x if (spec := _input(name, each, arrays[each], checks))]
@@ -119,7 +119,7 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
 def _groups(file: str, array: Any, checks: Checks) -> list[str]:
     if array.size != len(array) or array.dtype.kind not in "Uiu":
         message = f"{file}: the group array has shape {array.shape} and dtype {array.dtype}"
-        checks.fault(USABLE, message, "store one whole number or text per sample")
+        checks.fail(USABLE, message, "store one whole number or text per sample")
         return []
     return [str(each) for each in array.reshape(len(array)).tolist()]
 
@@ -139,7 +139,7 @@ def _input(file: str, name: str, array: Any, checks: Checks) -> TensorSpec | Non
     """The model's input for an array; None when it cannot be used."""
     shape = (None, *(array.shape[1:] or (1,)))
     if not array.size:
-        checks.fault(
+        checks.fail(
             USABLE, f"{file}: a sample of {name!r} has shape {array.shape[1:]}: nothing", "store at least one value"
         )
         return None
@@ -152,14 +152,14 @@ def _input(file: str, name: str, array: Any, checks: Checks) -> TensorSpec | Non
             message = (
                 f"{file}: {name!r} holds NaN or infinity in {bad.sum()} samples, the first: row {bad.argmax() + 1}"
             )
-            checks.fault(FINITE, message, "replace such values, or delete the samples", int(bad.sum()))
+            checks.fail(FINITE, message, "replace such values, or delete the samples", int(bad.sum()))
         return TensorSpec(name, shape, "float32")
     if array.dtype.kind == "b":
         return TensorSpec(name, shape, "uint8", 0, 1)
     if array.dtype.kind in "iu":
         limits = np.iinfo(array.dtype)
         return TensorSpec(name, shape, array.dtype.name, limits.min, limits.max)
-    checks.fault(USABLE, f"{file}: {name!r} has dtype {array.dtype}", "store numbers, booleans or texts")
+    checks.fail(USABLE, f"{file}: {name!r} has dtype {array.dtype}", "store numbers, booleans or texts")
     return None
 
 
@@ -169,18 +169,18 @@ def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
     assert isinstance(npz, Npz)
     if y.size != len(y):
         hint = "store one number per sample" + (": y.argmax(axis=1)" if npz.task == "classification" else "")
-        checks.fault(USABLE, f"{file}: {npz.y!r} has shape {y.shape}, one label per sample is wanted", hint)
+        checks.fail(USABLE, f"{file}: {npz.y!r} has shape {y.shape}, one label per sample is wanted", hint)
         return None
     y = y.reshape(len(y))
     if y.dtype.kind == "f":
         for row in np.flatnonzero(np.isnan(y)).tolist():
-            checks.fault(LABELS, f"{file} row {row + 1} has no label (NaN)", "fill in the label, or delete the sample")
+            checks.fail(LABELS, f"{file} row {row + 1} has no label (NaN)", "fill in the label, or delete the sample")
         if np.isinf(y).any():
-            checks.fault(FINITE, f"{file}: {npz.y!r} holds infinity", "correct it, or delete the sample")
+            checks.fail(FINITE, f"{file}: {npz.y!r} holds infinity", "correct it, or delete the sample")
     if npz.task == "regression":
         if y.dtype.kind in "fiu":
             return _targets(file, y.astype(np.float64), npz.y, checks)
-        checks.fault(
+        checks.fail(
             USABLE, f"{file}: {npz.y!r} has dtype {y.dtype}, no number", 'store numbers, or set task = "classification"'
         )
         return None
@@ -188,7 +188,7 @@ def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
         y = y.astype(np.int64)
     if y.dtype.kind == "U":
         for row in np.flatnonzero(y == "").tolist():
-            checks.fault(
+            checks.fail(
                 LABELS, f"{file} row {row + 1} has no label (an empty text)", "fill it in, or delete the sample"
             )
         return y
@@ -197,7 +197,7 @@ def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
     if y.dtype.kind in "iu":
         return np.array(_named(y.tolist(), settings.classes))
     hint = 'store class numbers or names, or set [npz] task = "regression"'
-    checks.fault(USABLE, f"{file}: {npz.y!r} has dtype {y.dtype} and holds no classes", hint)
+    checks.fail(USABLE, f"{file}: {npz.y!r} has dtype {y.dtype} and holds no classes", hint)
     return None
 
 
@@ -206,7 +206,7 @@ def _targets(file: str, y: Any, name: str, checks: Checks) -> Any:
         far = np.flatnonzero(np.isinf(y.astype(np.float32)) & np.isfinite(y))
     if len(far):
         message = f"{file} row {far[0] + 1}: {name!r} is {y[far[0]]}, which float32 cannot hold"
-        checks.fault(FINITE, message, "correct the value, or scale the labels", len(far))
+        checks.fail(FINITE, message, "correct the value, or scale the labels", len(far))
     return y
 
 
@@ -235,7 +235,7 @@ def _check_shapes(archives: Sequence[Archive], checks: Checks) -> None:
         for mine, first in zip(archive.inputs, archives[0].inputs, strict=True):
             if (mine.shape, mine.dtype) != (first.shape, first.dtype):
                 told = f"{_told(mine)}, in {archives[0].name} {_told(first)}"
-                checks.fault(
+                checks.fail(
                     SHAPES, f"{archive.name}: a sample of {mine.name!r} is {told}", "give all files the same arrays"
                 )
 

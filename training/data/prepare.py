@@ -24,7 +24,7 @@ from training.data.spec import PrepareJob, Validation
 from training.junit import write_junit
 from training.worker.protocol import work
 
-FORMATS = {"images": "training.data.images", "table": "training.data.tables", "npz": "training.data.npz"}
+FORMATS = {"images": "training.data.images", "table": "training.data.table.prepare", "npz": "training.data.npz"}
 Prepare = Callable[[Path, DatasetFile, Path, Checks, PrepareJob], Samples]
 
 
@@ -37,15 +37,15 @@ def main(folder: Path) -> Validation:
     prepare = cast("Prepare", import_module(FORMATS[settings.format]).prepare)
     with fresh_folder(outputs / "data") as data:
         samples = prepare(repository, settings, data, checks, job)
-    if checks.faults:
+    if checks.failed:
         shutil.rmtree(outputs / "data")
     validation = Validation(
-        ok=not checks.faults,
+        ok=not checks.failed,
         dataset=job.dataset,
         format=settings.format,
         samples=samples.per_split(),
         classes=samples.per_class(),
-        faults=checks.faults,
+        faults=checks.failed,
         notes=tuple(checks.notes),
     )
     write_junit(outputs / "junit.xml", [checks.report()])

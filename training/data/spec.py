@@ -31,14 +31,14 @@ class PrepareJob:
     dataset: str = "dataset"
     """What to call the dataset in reports."""
     files: bool = True
-    """Whether somebody reads `files/` of the splits."""
+    """Whether `files/` of the splits are read, so that they have to be written."""
     processes: int = 0
-    """How many processes read pictures; 0: one per core."""
+    """How many processes read images; 0: one per core."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with the data, as one check saw it: how often, the first few places, and what to do."""
+class FailedCheck:
+    """What is wrong with the data, as one check found it: how often, the first few places, and what to do."""
 
     check: str
     count: int
@@ -48,8 +48,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What the prepare worker found. When `ok` the splits stand in `outputs/data/{train,validation,holdout}`;
-    otherwise there are faults, nothing was prepared and nothing must be trained."""
+    """What the prepare worker found. When `ok` the splits are in `outputs/data/{train,validation,holdout}`;
+    otherwise checks have failed, nothing was prepared and nothing must be trained."""
 
     ok: bool
     dataset: str
@@ -58,7 +58,8 @@ class Validation:
     """Split → samples."""
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
     """Split → class → samples; empty for regression."""
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[FailedCheck, ...] = ()
+    """The checks that failed; the name is the one that files of older versions have."""
     notes: tuple[str, ...] = ()
     """Worth knowing, no reason to stop."""
 
@@ -141,7 +142,7 @@ def sample_files(folder: Path) -> Path:
         raise ConfigError(
             f"the {folder.name} split was prepared without the dataset's files, as neither model.py nor trainyard.toml "
             "seemed to read them",
-            hint="let the word load_data stand in a .py file of the code repository; after a change of [training] command: "
+            hint="mention load_data in a .py file of the code repository; after a change of [training] command: "
             "trainyard run --force",
         )
     return files

@@ -31,7 +31,7 @@ from pipelines.report.files import MAX_FILE
 from registry import codec
 from registry.errors import ConfigError
 from registry.records import Candidate, Run, Verdict
-from training.data.spec import Fault
+from training.data.spec import FailedCheck
 
 ALWAYS = {"index.html", "report.css", "run.json"}
 PICTURES = {"confusion.png", "calibration.png"}
@@ -190,7 +190,7 @@ def test_of_a_training_that_failed_the_curves_go_as_far_as_it_came(team):
 
 def test_bad_data_are_told_as_the_checks_found_them(team):
     folder = team.run("dataset")
-    prepared(folder, Fault("labels", 3, ("row 7: no label",), "fill them in"))
+    prepared(folder, FailedCheck("labels", 3, ("row 7: no label",), "fill them in"))
     end(folder, "validate", "failed", "dataset bbbbbbb: labels: row 7: no label")
     names, page = report(team, folder)
     assert "labels: 3 times row 7: no label What helps: fill them in" in page.words

@@ -32,7 +32,7 @@ from pipelines.report.curves import draw_curves
 from pipelines.report.files import MAX_FILE, junit_fault, png_size
 from registry import codec
 from registry.records import Evaluation, Policy, Sources, TestCase, TestReport, Verdict
-from training.data.spec import Fault
+from training.data.spec import FailedCheck
 from training.junit import write_junit
 
 JUNIT = b'<?xml version="1.0"?><testsuites><testsuite name="t"><testcase name="a"/></testsuite></testsuites>'
@@ -49,7 +49,7 @@ def hostile(team):
     live = team.publish("0" * 12)
     folder = team.run(parent=live, candidate=live, reason=HOSTILE, sources=Sources("a" * 40, "b" * 40, HOSTILE))
     fetched(folder, HOSTILE, HOSTILE)
-    prepared(folder, Fault(HOSTILE, 2, (HOSTILE,), HOSTILE))
+    prepared(folder, FailedCheck(HOSTILE, 2, (HOSTILE,), HOSTILE))
     expected(folder)
     report = TestReport(HOSTILE, (TestCase(HOSTILE, "failed", message=HOSTILE),))
     codec.save(report, folder.job("expectations") / "result.json")

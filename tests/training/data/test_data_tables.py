@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
-from training.data.columns import canonical
 from training.data.spec import SPLITS, load_split
+from training.data.table.columns import canonical
 
 HEAD = 'format = "table"\n[table]\nfile = "data.csv"\ntarget = "kind"\n'
 
@@ -140,6 +140,16 @@ def test_regression(dataset):
     assert set(train.x) == {"legs", "colour", "tame", "kind"}
 
 
+def test_regression_on_numbers_that_are_stored_as_text(dataset):
+    columns = rows()
+    columns["mass"] = [str(each) for each in columns["mass"]]
+    parquet.write_table(pa.table(columns), dataset / "data.parquet")
+    head = HEAD.replace(".csv", ".parquet")
+    (dataset / "dataset.toml").write_text(head.replace('"kind"', '"mass"\ntask = "regression"'))
+    assert run(dataset).ok
+    assert prepared(dataset)["train"].y.dtype == np.float32
+
+
 def test_classes_are_sorted_as_numbers_when_they_are_numbers(dataset):
     columns = rows(600) | {"kind": [i % 12 for i in range(600)]}
     write(dataset / "data.csv", columns)
@@ -253,7 +263,7 @@ BAD = {
         settle(HEAD.replace(".csv", ".xlsx"), lambda f: (f / "data.xlsx").write_bytes(b"PK")),
         "data.xlsx is neither .csv nor .parquet",
     ),
-    "column twice": (raw(b"a,a,kind\n1,2,x\n2,3,y\n"), "data.csv: column 'a' stands there 2 times"),
+    "column twice": (raw(b"a,a,kind\n1,2,x\n2,3,y\n"), "data.csv: column 'a' appears 2 times"),
     "column without a name": (raw(b"a,,kind\n1,2,x\n2,3,y\n"), "data.csv: a column has no name"),
     "target is missing": (dropped("kind"), "[table] target: there is no column 'kind'"),
     "numeric column is missing": (settle(HEAD + 'numeric = ["mas"]'), "no column 'mas', did you mean 'mass'?"),
@@ -285,7 +295,7 @@ BAD = {
     ),
     "text to regress": (
         settle(HEAD + 'task = "regression"'),
-        "target 'kind': data.csv row 1 holds 'cat', which is no number",
+        "target 'kind': data.csv row 1 holds 'cat', which is not a number",
     ),
     "key twice": (
         settle(HEAD + 'key = "id"', changed(id=[0, *range(119)])),
@@ -341,7 +351,7 @@ def test_the_same_row_in_two_splits_is_a_fault_unless_it_is_allowed(dataset):
     write(dataset / "data.csv", columns)
     (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\n')
     (fault,) = run(dataset).faults
-    assert fault.check == "no sample stands in two splits"
+    assert fault.check == "no sample is in two splits"
     assert 'set duplicates = "allow"' in fault.hint
     (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\nduplicates = "allow"\n')
     assert run(dataset).ok

@@ -1,0 +1,249 @@
+"""Turns the columns of a table into what a model can use: numbers, categories and labels; reports those that cannot be."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute
+
+from training.data.checks import Checks
+from training.data.dataset_toml import Table
+from training.data.table.read import MixedTypes, Rows
+
+THERE = "every column that dataset.toml names is there"
+USABLE = "every column has a type that a model can use"
+LABELS = "every row has a label"
+NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+FLOAT64_WHOLE = 2**53  # from here on float64 does not hold every whole number
+MOSTLY = 0.9  # a text column with more numbers than this is a numeric column with a slip
+LONGEST = 10_000  # characters; NumPy gives every row as much room as the longest text
+IGNORE = "list it under [table] ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input column. `values` has one entry per row: float64 with NaN, or text with None, where it is missing."""
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    values: Any
+    """NumPy array: float64, or object (str | None)."""
+
+    @property
+    def missing(self) -> Any:
+        """NumPy array of bool: the rows without a value."""
+        return np.isnan(self.values) if self.kind == "numeric" else self.values == None  # noqa: E711
+
+
+class ColumnReader:
+    """Reads the columns of a table by the roles that `dataset.toml` gives them; what is wrong goes to `checks`."""
+
+    def __init__(self, rows: Rows, table: Table, checks: Checks) -> None:
+        self._rows, self._table, self._checks = rows, table, checks
+
+    def check_named(self) -> bool:
+        """Whether all columns that `dataset.toml` names are there."""
+        self._checks.make(THERE)
+        table, found = self._table, True
+        roles: dict[str, tuple[str, ...]] = {"target": (table.target,), "key": (table.key,), "group": (table.group,)}
+        roles |= {"numeric": table.numeric, "categorical": table.categorical, "ignore": table.ignore}
+        for role, wanted in roles.items():
+            for name in wanted:
+                if name and name not in self._rows.columns:
+                    near = difflib.get_close_matches(name, self._rows.columns, n=1)
+                    suggestion = f", did you mean {near[0]!r}?" if near else ""
+                    message = f"[table] {role}: there is no column {name!r}{suggestion}"
+                    self._checks.fail(THERE, message, "put the column back into the table, or correct dataset.toml")
+                    found = False
+        return found
+
+    def features(self) -> list[Feature]:
+        """All input columns in the order of the first file; those that cannot be used are reported and left out."""
+        self._checks.make(USABLE)
+        others = {self._table.target, self._table.key, self._table.group, *self._table.ignore}
+        names = [name for name in dict.fromkeys(self._rows.columns) if name not in others]
+        if not names:
+            self._checks.fail(USABLE, "no column is left as an input", "take some out of [table] ignore")
+        features = [self._feature(name) for name in names]
+        return [feature for feature in features if feature]
+
+    def labels(self) -> Any:
+        """The target of each row: texts (str | None) for classification, float64 (NaN: missing) for regression.
+
+        None when the column cannot be used.
+        """
+        self._checks.make(LABELS)
+        target = self._table.target
+        column = self._column(target)
+        if column is None:
+            return None
+        if pa.types.is_null(column.type):
+            self._checks.fail(LABELS, f"target {target!r} is empty in every row", "fill it in", len(column))
+            return None
+        values = self._numbers_to_predict(column) if self._table.task == "regression" else self._classes(column)
+        if values is None:
+            return None
+        missing = np.isnan(values) if self._table.task == "regression" else values == None  # noqa: E711
+        for row in np.flatnonzero(missing).tolist():
+            message = f"{self._rows.where(row)} has no {target!r}"
+            self._checks.fail(LABELS, message, "fill in the label, or delete the row")
+        return values
+
+    def texts(self, name: str, check: str) -> list[str]:
+        """The key or the group of each row; a row without one fails `check`."""
+        self._checks.make(check)
+        column = self._column(name)
+        values: list[str | None] = [] if column is None else _text(column).to_pylist()
+        for row, value in enumerate(values):
+            if value is None:
+                self._checks.fail(check, f"{self._rows.where(row)} has no {name!r}", "fill it in, or delete the row")
+        return [value or "" for value in values]
+
+    def _column(self, name: str) -> Any:
+        """One column of all files; None when its types do not go together."""
+        try:
+            return self._rows.column(name)
+        except MixedTypes as error:
+            kinds: dict[str, str] = {}
+            for kind, file in error.kinds.items():
+                kinds.setdefault(_called(kind), file)
+            mixture = " and ".join(f"{kind} in {file}" for kind, file in kinds.items())
+            self._checks.fail(USABLE, f"column {name!r} holds {mixture}", "store the same kind of value in all files")
+            return None
+
+    def _feature(self, name: str) -> Feature | None:
+        column = self._column(name)
+        if column is None:
+            return None
+        if "/" in name:
+            message = f"column {name!r}: Keras allows no '/' in a name"
+            self._checks.fail(USABLE, message, "rename the column, or list it under ignore")
+        kind = column.type
+        if pa.types.is_null(kind):
+            self._checks.fail(USABLE, f"column {name!r} is empty in every row", f"fill it in, or {IGNORE}")
+            return None
+        if not _is_simple(kind):
+            self._checks.fail(USABLE, f"column {name!r} holds {_called(kind)}", f"{IGNORE}, or store a number")
+            return None
+        categorical, numeric = name in self._table.categorical, name in self._table.numeric
+        if pa.types.is_string(kind) and not categorical and self._holds_a_slip(name, column, numeric=numeric):
+            return None
+        if numeric or (_is_number(kind) and not categorical):
+            return Feature(name, "numeric", _numbers(column))
+        return self._category(name, column)
+
+    def _holds_a_slip(self, name: str, column: Any, *, numeric: bool) -> bool:
+        """Whether a column of texts should be numbers, and some row is not one."""
+        odd = _not_numbers(column)
+        if not odd or not (numeric or len(odd) < (1 - MOSTLY) * (len(column) - column.null_count)):
+            return False
+        holds = f"{self._rows.where(odd[0])} holds {column[odd[0]].as_py()!r:.80}"
+        message = f"column {name!r} {'is listed as numeric' if numeric else 'holds numbers'}, but {holds}"
+        self._checks.fail(USABLE, message, "correct the value, or list the column under categorical", len(odd))
+        return True
+
+    def _category(self, name: str, column: Any) -> Feature | None:
+        values = np.array(_text(column).to_pylist(), dtype=object)
+        longest = max(range(len(values)), key=lambda row: len(values[row] or ""))
+        if len(values[longest] or "") > LONGEST:
+            message = f"column {name!r} holds {len(values[longest]):,} characters in {self._rows.where(longest)}"
+            self._checks.fail(USABLE, message, f"shorten it to {LONGEST:,} characters, or {IGNORE}")
+            return None
+        return Feature(name, "categorical", values)
+
+    def _numbers_to_predict(self, column: Any) -> Any:
+        texts = bool(pa.types.is_string(column.type))
+        odd = _not_numbers(column) if texts else [0]
+        if _is_number(column.type) or not odd:
+            return _numbers(column)
+        holds = f"{self._rows.where(odd[0])} holds {column[odd[0]].as_py()!r:.80}, which is not a number"
+        hint = 'correct it, or set [table] task = "classification"'
+        self._checks.fail(USABLE, f"target {self._table.target!r}: {holds}", hint)
+        return None
+
+    def _classes(self, column: Any) -> Any:
+        target = f"target {self._table.target!r}"
+        if not _is_simple(column.type):
+            self._checks.fail(USABLE, f"{target} holds {_called(column.type)}", "store a class name or a number")
+            return None
+        if _holds_decimals(column):
+            hint = 'set [table] task = "regression", or store class names'
+            self._checks.fail(USABLE, f"{target} holds decimal numbers, not classes", hint)
+            return None
+        texts = _whole(column) if pa.types.is_floating(column.type) else _text(column)
+        return np.array(texts.to_pylist(), dtype=object)
+
+
+def canonical(value: Any) -> str:
+    """A value's text, the same for 1, 1.0 and "1": a column's type may change when rows are added."""
+    if not re.match(NUMBER, text := str(value), re.ASCII):
+        return text
+    number = float(text) + 0.0  # no negative zero
+    return repr(number) if abs(number) < FLOAT64_WHOLE else text
+
+
+def _text(column: Any) -> Any:
+    """A column as text: `true`, `false`, digits, or what it was."""
+    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+
+
+def _is_number(kind: Any) -> bool:
+    """Whether a pyarrow type is a whole or a floating number."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_simple(kind: Any) -> bool:
+    """Whether a pyarrow type is a number, a truth value or text."""
+    return _is_number(kind) or bool(pa.types.is_boolean(kind) or pa.types.is_string(kind))
+
+
+def _numbers(column: Any) -> Any:
+    """A column as a NumPy array of float64, NaN where it is null; through the buffers, as `to_numpy` imports pandas."""
+    values = _buffer(column.cast(pa.float64(), safe=False), np.float64).copy()  # safe: no whole number above 2**53
+    values[_buffer(compute.indices_nonzero(compute.is_null(column)), np.uint64)] = np.nan
+    return values
+
+
+def _buffer(column: Any, dtype: type) -> Any:
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not len(whole):
+        return np.zeros(0, dtype)
+    size = np.dtype(dtype).itemsize
+    return np.frombuffer(whole.buffers()[1], dtype, len(whole), whole.offset * size)
+
+
+def _not_numbers(column: Any) -> list[int]:
+    """The rows whose text is not a number."""
+    odd = compute.invert(compute.match_substring_regex(column, NUMBER))
+    return [int(row) for row in compute.indices_nonzero(odd).to_pylist()]
+
+
+def _holds_decimals(column: Any) -> bool:
+    if pa.types.is_string(column.type):
+        if column.null_count == len(column) or _not_numbers(column):
+            return False
+    elif not pa.types.is_floating(column.type):
+        return False
+    numbers = _numbers(column)
+    numbers = numbers[~np.isnan(numbers)]
+    return bool((numbers != np.floor(numbers)).any())
+
+
+def _whole(column: Any) -> Any:
+    """`1.0`, as Parquet files made from columns with gaps have it, is the class `1`."""
+    return compute.replace_substring_regex(_text(column), r"\.0$", "")
+
+
+def _called(kind: Any) -> str:
+    if pa.types.is_temporal(kind):
+        return f"dates or times ({kind})"
+    if pa.types.is_binary(kind):
+        return "text that is not UTF-8"
+    if _is_number(kind):
+        return "numbers"
+    return "text" if pa.types.is_string(kind) else f"values of type {kind}"

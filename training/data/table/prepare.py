@@ -1,0 +1,221 @@
+"""Prepares a table of CSV or Parquet files: one input per column. Needs pyarrow and NumPy; neither Pillow nor pandas."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from registry.records import TensorSpec
+from training.data.arrays import write_description, write_labels
+from training.data.checks import Checks, Samples, check_classes, check_samples, in_order
+from training.data.dataset_toml import DatasetFile, Table
+from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
+from training.data.split import shuffled, split_of, split_rule
+from training.data.table.columns import ColumnReader, Feature, canonical
+from training.data.table.read import Rows, read_rows
+
+MISSING = "no value is missing"
+FINITE = "every number is finite"
+KEYS = "every row has a key of its own"
+GROUPS = "every row has a group"
+TOGETHER = 'keep one of them, give [table] group, or, if equal rows are different things, set duplicates = "allow"'
+FLOAT32_WHOLE = 1 << 24  # from here on float32 does not hold every whole number
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A table whose columns can be used; all lists have one entry per row, of the files as they are."""
+
+    features: list[Feature]
+    labels: Any
+    """See `ColumnReader.labels`."""
+    names: list[str]
+    """What each row is called: its key, else its file and number."""
+    groups: list[str]
+    """Empty when `[table] group` is not set."""
+
+
+def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
+    """Check all rows and write the three splits to `output`; what is wrong goes to `checks`."""
+    table = settings.source
+    assert isinstance(table, Table)
+    rows = read_rows(repository, table, checks)
+    content = rows and _read_content(rows, table, checks)
+    if not rows or not content:
+        return Samples(classes=settings.classes)
+    kept = _complete(rows, content.features, table, checks)
+    if checks.failed:
+        return Samples(classes=settings.classes)
+    samples, keys = _samples(content, kept, settings, checks)
+    check_samples(checks, samples, TOGETHER)
+    if not checks.failed:
+        order = shuffled(keys)
+        members = {split: [kept[i] for i in order if samples.splits[i] == split] for split in SPLITS}
+        spec = _spec(content.features, members["train"], samples.classes, settings)
+        for split in SPLITS:
+            _write_arrays(output / split, spec, content, members[split])
+            if job.files:
+                rows.write(members[split], output / split / "files")
+        _note_oddities(spec, content.features, members, checks)
+    return samples
+
+
+def _read_content(rows: Rows, table: Table, checks: Checks) -> Content | None:
+    """The columns by their roles; None when one that `dataset.toml` names is missing."""
+    reader = ColumnReader(rows, table, checks)
+    if not reader.check_named():
+        return None
+    features, labels = reader.features(), reader.labels()
+    _check_finite(rows, features, labels, table, checks)
+    if table.key:
+        names = reader.texts(table.key, KEYS)
+        _check_keys(rows, names, table, checks)
+    else:
+        names = [rows.where(row) for row in range(len(rows))]
+    return Content(features, labels, names, reader.texts(table.group, GROUPS) if table.group else [])
+
+
+def _complete(rows: Rows, features: Sequence[Feature], table: Table, checks: Checks) -> list[int]:
+    """The rows without a missing value; with missing = "refuse" a missing value is an error."""
+    checks.make(MISSING)
+    incomplete = np.zeros(len(rows), dtype=bool)
+    gaps = []
+    for feature in features:
+        missing = np.flatnonzero(feature.missing)
+        if len(missing):
+            incomplete[missing] = True
+            gaps.append(f"{feature.name!r} ({len(missing)})")
+            if table.missing == "refuse":
+                where = f"{len(missing)} rows, the first: {rows.where(missing[0])}"
+                hint = 'fill the values in, or set [table] missing = "drop" to leave such rows out'
+                checks.fail(MISSING, f"column {feature.name!r} is missing in {where}", hint, len(missing))
+    if gaps and table.missing == "drop":
+        total = len(incomplete)
+        checks.note(f"{incomplete.sum()} of {total} rows are dropped, with a value missing in {', '.join(gaps)}")
+        if incomplete.all():
+            checks.fail(MISSING, "no row is complete", "list the columns with gaps under [table] ignore", total)
+    return [int(row) for row in np.flatnonzero(~incomplete)]
+
+
+def _check_finite(rows: Rows, features: Sequence[Feature], labels: Any, table: Table, checks: Checks) -> None:
+    checks.make(FINITE)
+    numbers = {f"column {each.name!r}": each.values for each in features if each.kind == "numeric"}
+    if table.task == "regression" and labels is not None:
+        numbers[f"target {table.target!r}"] = labels
+    for called, values in numbers.items():
+        with np.errstate(over="ignore"):
+            infinite = np.flatnonzero(np.isinf(values.astype(np.float32)))
+        if len(infinite):
+            first = infinite[0]
+            message = f"{called} holds {values[first]} in {rows.where(first)}, which float32 cannot hold"
+            checks.fail(FINITE, message, "correct the value, or scale the column", len(infinite))
+
+
+def _check_keys(rows: Rows, names: Sequence[str], table: Table, checks: Checks) -> None:
+    first: dict[str, int] = {}
+    for row, name in enumerate(names):
+        if name and first.setdefault(name, row) != row:
+            message = f"{table.key!r} is {name!r} in {rows.where(first[name])} and in {rows.where(row)}"
+            checks.fail(KEYS, message, "give each row a key of its own, or leave [table] key out")
+
+
+def _samples(
+    content: Content, kept: Sequence[int], settings: DatasetFile, checks: Checks
+) -> tuple[Samples, Sequence[bytes | str]]:
+    """The rows that are kept, as samples, and by which key each is put into a split and into order there."""
+    table = settings.source
+    assert isinstance(table, Table)
+    samples = Samples([content.names[row] for row in kept], digests=_digests(content.features, kept))
+    keys: Sequence[bytes | str] = samples.names if table.key else samples.digests
+    split_keys = [content.groups[row] for row in kept] if content.groups else keys
+    samples.splits = [split_of(key, settings.split) for key in split_keys]
+    if table.task == "classification":
+        samples.labels = [content.labels[row] for row in kept]
+        counts = Counter(samples.labels)
+        found = {name: counts[name] for name in in_order(samples.labels)}
+        samples.classes = check_classes(checks, settings.classes, found, "label")
+    if table.duplicates == "allow":
+        samples.digests = []
+    return samples, keys
+
+
+def _digests(features: Sequence[Feature], rows: Sequence[int]) -> list[bytes]:
+    """SHA-256 of each row's inputs by column name, numbers as a model gets them: the same when columns are moved or a
+    column's type or width changes."""
+    texts = []
+    for feature in sorted(features, key=lambda each: each.name):
+        seen: dict[Any, str] = {}
+        numeric = feature.kind == "numeric"
+        values = (feature.values.astype(np.float32) if numeric else feature.values).tolist()
+        texts.append(
+            [seen.get(v) or seen.setdefault(v, f"{feature.name}={canonical(v)}") for v in (values[r] for r in rows)]
+        )
+    return [hashlib.sha256("\x1f".join(row).encode()).digest() for row in zip(*texts, strict=True)]
+
+
+def _spec(
+    features: Sequence[Feature], train: Sequence[int], classes: tuple[str, ...], settings: DatasetFile
+) -> DataSpec:
+    table = settings.source
+    assert isinstance(table, Table)
+    columns, inputs = [], []
+    for feature in features:
+        values = feature.values[train]
+        if feature.kind == "numeric":
+            seen = values.astype(np.float32).astype(np.float64)  # what the model gets
+            columns.append(Column(feature.name, "numeric", float(seen.mean()), float(seen.var())))
+        else:
+            columns.append(Column(feature.name, "categorical", vocabulary=tuple(sorted(set(values)))))
+        inputs.append(TensorSpec(feature.name, (None, 1), "float32" if feature.kind == "numeric" else "string"))
+    return DataSpec(
+        "table",
+        table.task,
+        tuple(inputs),
+        classes,
+        tuple(columns),
+        table.target,
+        train_samples=len(train),
+        split=split_rule(settings),
+    )
+
+
+def _write_arrays(folder: Path, spec: DataSpec, content: Content, rows: Sequence[int]) -> None:
+    folder.mkdir()
+    for i, feature in enumerate(content.features):
+        kind = np.float32 if feature.kind == "numeric" else np.str_
+        np.save(folder / f"x{i}.npy", feature.values[rows].astype(kind)[:, None])
+    if spec.task == "classification":
+        number = {name: i for i, name in enumerate(spec.classes)}
+        write_labels(folder / "y.npy", [number[content.labels[row]] for row in rows])
+    else:
+        np.save(folder / "y.npy", content.labels[rows].astype(np.float32))
+    write_description(folder, spec, [content.names[row] for row in rows])
+
+
+def _note_oddities(
+    spec: DataSpec, features: Sequence[Feature], members: dict[SplitName, list[int]], checks: Checks
+) -> None:
+    for column, feature in zip(spec.columns, features, strict=True):
+        if column.kind == "numeric":
+            if not column.variance:
+                checks.note(f"column {column.name!r} is {column.mean:g} in every row of the train split")
+            values = feature.values[members["train"]]
+            if np.abs(values).max() > FLOAT32_WHOLE and (values == np.floor(values)).all():
+                checks.note(
+                    f"column {column.name!r} holds whole numbers that float32 rounds: is it a name, not a number?"
+                )
+            continue
+        known = set(column.vocabulary)
+        if len(known) > 20 and len(known) > spec.train_samples / 2:
+            checks.note(f"column {column.name!r} has {len(known)} values in {spec.train_samples} rows: is it a name?")
+            continue
+        elsewhere = set(feature.values[members["validation"] + members["holdout"]]) - known
+        if elsewhere:
+            shown = ", ".join(sorted(elsewhere)[:5])
+            checks.note(f"column {column.name!r}: {len(elsewhere)} values are not in the train split ({shown})")
