@@ -1,4 +1,4 @@
-"""Where the model comes from: the registry's newest release, or one version folder for a trial."""
+"""Where the model comes from: the registry's newest release, or the folder of one candidate in an acceptance test."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from registry import candidates, releases
 from registry.errors import ConfigError, Corrupt
 from registry.stores import Store, open_store
 from serving.job import ServeJob
-from serving.model import Model, check_folder, load
+from serving.model import Model, load
+from serving.version_files import check_folder
 
 
 class Source(Protocol):
-    """What a watcher follows."""
+    """What serving.model_swap follows."""
 
     def newest(self) -> int:
-        """The number of the newest release by its name alone, which is cheap; 0: there is none."""
+        """The number of the newest release by its file name alone, which is cheap; 0: there is none."""
 
     def load(self, number: int) -> Model | None:
         """Load what is live, at least release `number`; None when nothing is. Raises whatever is wrong with it."""
@@ -31,14 +32,14 @@ class Releases:
         self._seen = 0
 
     def newest(self) -> int:
-        """Looks for the release after the one that it has seen last; lists them all when that one is not there."""
-        if not self._seen or not self._is_there(self._seen):
+        """Checks for the release after the last one that it has seen; lists them all when that one is missing."""
+        if not self._seen or not self._exists(self._seen):
             self._seen = self._chain.last()
-        while self._is_there(self._seen + 1):
+        while self._exists(self._seen + 1):
             self._seen += 1
         return self._seen
 
-    def _is_there(self, number: int) -> bool:
+    def _exists(self, number: int) -> bool:
         try:
             self._store.path(self._chain.name(number))
         except FileNotFoundError:
@@ -56,7 +57,7 @@ class Releases:
 
 
 class Folder:
-    """One version, for a trial; it never changes."""
+    """One version, for an acceptance test; it never changes."""
 
     def __init__(self, folder: Path, threads: int, copies: Path) -> None:
         self._folder, self._threads, self._copies = folder, threads, copies
@@ -67,7 +68,9 @@ class Folder:
     def load(self, number: int) -> Model | None:
         del number
         if not (self._folder / "card.json").is_file():
-            raise ConfigError(f"{self._folder / 'card.json'}: is missing", hint="`folder` is a version's folder")
+            raise ConfigError(
+                f"{self._folder / 'card.json'}: is missing", hint="set folder in job.json to the folder of a version"
+            )
         check_folder(self._folder)
         return load(self._folder, None, self._threads, self._copies)
 
@@ -77,5 +80,5 @@ def open_source(job: ServeJob, copies: Path) -> Source:
     if job.folder:
         return Folder(Path(job.folder), job.threads, copies)
     if not job.registry:
-        raise ConfigError("job.json: neither registry nor folder is given")
+        raise ConfigError("job.json: it names neither registry nor folder", hint="set one of them")
     return Releases(open_store(job.registry), job.model, job.threads, copies)

@@ -1,8 +1,8 @@
 """What the workers count, in memory that all of them share.
 
-Each adds to a row of its own, and whoever is asked sums them up. A row stays when its worker ends, however it does, and
-its successor goes on with it: no count ever goes back while the server runs, and nothing is left on a disk. There is a
-fixed set of numbers, so no client can make more of them.
+Each adds to a row of its own, and whichever is scraped sums up all rows. A row stays when its worker ends, however it
+does, and the next worker adds to it: no count ever goes back while the server runs, and nothing is left on a disk. There
+is a fixed set of numbers, so no client can make more of them.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ Histogram = tuple[list[float], float]
 
 
 @dataclass(slots=True)
-class Answer:
-    """What there is to count of one request."""
+class CountedRequest:
+    """What there is to count of one request and its answer."""
 
     path: str
     status: str = ""
-    """Three digits; empty: there was none."""
+    """Three digits; empty: the request was not answered."""
     seconds: float = 0.0
     size: int | None = None
     """Bytes of the body, if the client said how many."""
     predictions: Sequence[dict[str, Any]] = ()
 
 
-class Board:
-    """A row of numbers for each of `rows` workers. Made in the master, before workers are forked."""
+class CounterTable:
+    """A row of numbers for each of `rows` workers. Made in gunicorn's master, before workers are forked."""
 
     def __init__(self, rows: int = 1) -> None:
         memory = memoryview(mmap.mmap(-1, 8 * WIDTH * rows)).cast("d")
         self._rows = [memory[WIDTH * i : WIDTH * (i + 1)] for i in range(rows)]
 
-    def tally(self, row: int) -> Tally:
-        """For the worker that has this row now. A worker too many gets one that nobody else sees."""
-        return Tally(self, self._rows[row] if row < len(self._rows) else Board()._rows[0])  # noqa: SLF001
+    def counters(self, row: int) -> WorkerCounters:
+        """For the worker that has this row now. A worker beyond the last row gets one that is not summed up."""
+        return WorkerCounters(self, self._rows[row] if row < len(self._rows) else CounterTable()._rows[0])  # noqa: SLF001
 
-    def ended(self, row: int) -> None:
-        """The worker is gone, and so are the requests that it was answering; called in the master."""
+    def worker_ended(self, row: int) -> None:
+        """The requests that the worker was answering have ended with it; called in the master."""
         if row < len(self._rows):
             self._rows[row][0] = 0
 
@@ -70,37 +70,37 @@ class Board:
         return Totals([sum(each) for each in zip(*self._rows, strict=True)])
 
 
-class Tally:
+class WorkerCounters:
     """Counts for one worker, for all of its threads."""
 
-    def __init__(self, board: Board, row: memoryview[float]) -> None:
-        self.board = board
+    def __init__(self, table: CounterTable, row: memoryview[float]) -> None:
+        self.table = table
         self._row = row
         self._open: set[int] = set()
         self._lock = threading.Lock()
-        """Taken once per request: a thread that has it may be made to wait for the GIL, and all others with it."""
+        """Taken once per request only: while the thread that holds it waits for the GIL, all others wait, too."""
 
-    def begins(self, answer: Answer) -> None:
-        """A request has come, and this will be its answer."""
-        self._open.add(id(answer))  # in one step, in between which no other thread comes
+    def start(self, request: CountedRequest) -> None:
+        """Count it as in flight."""
+        self._open.add(id(request))  # atomic under the GIL
         self._row[0] = len(self._open)
 
-    def ends(self, answer: Answer) -> None:
-        """It was answered."""
-        row, predictions = self._row, answer.predictions
-        route = _ROUTE.get(answer.path, len(ROUTES) - 1)
-        request_cell = _REQUESTS + route * len(STATUSES) + _STATUS.get(answer.status, len(STATUSES) - 1)
-        sums: list[tuple[int, Sequence[float], list[float]]] = [(_SECONDS + route * _STEP, SECONDS, [answer.seconds])]
+    def finish(self, request: CountedRequest) -> None:
+        """Count it as answered."""
+        row, predictions = self._row, request.predictions
+        route = _ROUTE.get(request.path, len(ROUTES) - 1)
+        request_cell = _REQUESTS + route * len(STATUSES) + _STATUS.get(request.status, len(STATUSES) - 1)
+        sums: list[tuple[int, Sequence[float], list[float]]] = [(_SECONDS + route * _STEP, SECONDS, [request.seconds])]
         if predictions:
             sums.append((_INSTANCES, INSTANCES, [len(predictions)]))
-            if answer.size is not None:
-                sums.append((_BYTES, BYTES, [answer.size]))
+            if request.size is not None:
+                sums.append((_BYTES, BYTES, [request.size]))
             first = predictions[0].get("probability")
             if first is not None and not isinstance(first, dict):  # an output may have that name
                 # A probability may be a rounding more than 1.
                 sums.append((_CONFIDENCE, CONFIDENCE, [min(float(each["probability"]), 1.0) for each in predictions]))
         with self._lock:
-            self._open.discard(id(answer))
+            self._open.discard(id(request))
             row[0] = len(self._open)
             row[request_cell] += 1
             for first_cell, bounds, values in sums:

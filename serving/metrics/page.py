@@ -1,4 +1,4 @@
-"""`GET /metrics`: what the workers counted, and what they serve, for Prometheus."""
+"""`GET /metrics`: what the workers have counted, and what they serve, for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from serving.metrics.counters import BYTES, CONFIDENCE, INSTANCES, SECONDS, Board, Histogram
+from serving.metrics.counters import BYTES, CONFIDENCE, INSTANCES, SECONDS, CounterTable, Histogram
 
 
-class Metrics(Collector):
+class MetricsPage(Collector):
     """Metrics of the model `name`. `workers` gives what each process serves, as for `GET /version`."""
 
-    def __init__(self, board: Board, name: str, workers: Callable[[], dict[str, Any]]) -> None:
-        self._board, self._name, self._workers = board, name, workers
+    def __init__(self, table: CounterTable, name: str, workers: Callable[[], dict[str, Any]]) -> None:
+        self._table, self._name, self._workers = table, name, workers
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -29,7 +29,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client."""
-        totals = self._board.totals()
+        totals = self._table.totals()
         requests = CounterMetricFamily("trainyard_requests", "Requests that were answered.", labels=["route", "status"])
         for labels, count in totals.requests().items():
             if count or labels == ("/predict", "200"):
@@ -55,8 +55,8 @@ class Metrics(Collector):
         yield from self._served()
 
     def _served(self) -> Iterable[Metric]:
-        """From the workers' status files. A candidate on trial has no release."""
-        told = self._workers()
+        """From the workers' status files. A candidate in an acceptance test has no release."""
+        status = self._workers()
         model = GaugeMetricFamily(
             "trainyard_model_info",
             "Workers that answer with this version.",
@@ -64,20 +64,20 @@ class Metrics(Collector):
         )
         served = Counter(
             (str(each["version"]), str(each["release"] or ""))
-            for each in told["workers"]
+            for each in status["workers"]
             if each["version"] is not None
         )
         for labels, count in served.items():
             model.add_metric([self._name, *labels], count)
         workers = GaugeMetricFamily("trainyard_workers", "Worker processes.", labels=["state"])
-        states = Counter(each["state"] for each in told["workers"])
+        states = Counter(each["state"] for each in status["workers"])
         for state in ("loading", "ready", "withdrawn", "failed"):
             workers.add_metric([state], states[state])
-        expected = GaugeMetricFamily("trainyard_workers_expected", "Workers that there shall be.", told["expected"])
+        expected = GaugeMetricFamily("trainyard_workers_expected", "Workers that there shall be.", status["expected"])
         return model, workers, expected
 
 
 def _buckets(bounds: Sequence[float], found: Histogram) -> tuple[list[tuple[str, float]], float]:
-    """As Prometheus has them: how many are at most the bound."""
+    """As Prometheus has them: how many values are at most the bound."""
     names = [*(str(float(each)) for each in bounds), "+Inf"]
     return list(zip(names, accumulate(found[0]), strict=True)), found[1]

@@ -1,1 +1,1 @@
-"""How clients speak to a model: bodies read into inputs, outputs written as predictions."""
+"""How clients speak to a model: each protocol reads bodies into inputs and writes outputs as predictions."""

@@ -6,36 +6,28 @@ Below Flask: a request costs Flask about as much as a small model, and all that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
 from serving.engines.base import Array
-from serving.model import Model
-from serving.protocols.faults import Refused, bad
+from serving.protocols.base import Limits
+from serving.protocols.errors import Refused, bad_request
+from serving.protocols.read_instances import Reader
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 T = TypeVar("T")
 JSON_TYPES = {"application/json", "text/json"}
-PICTURE_TYPES = {"image/png", "image/jpeg"}
+IMAGE_TYPES = {"image/png", "image/jpeg"}
 ANY_TYPES = {"", "application/octet-stream", "application/x-www-form-urlencoded"}
 """The last is what `curl --data-binary` says about everything: the content decides."""
 SEND = 'send JSON {"instances": [...]}, or for image models a PNG or JPEG'
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may bring."""
-
-    body: int  # bytes
-    instances: int
-
-
-def read_inputs(environ: WSGIEnvironment, model: Model, limits: Limits) -> tuple[dict[str, Array], int]:
+def read_inputs(environ: WSGIEnvironment, reader: Reader, limits: Limits) -> tuple[dict[str, Array], int]:
     """The inputs for the model and the number of rows; raises Refused, or Werkzeug's HTTPException for 400 and 413."""
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
@@ -43,17 +35,17 @@ def read_inputs(environ: WSGIEnvironment, model: Model, limits: Limits) -> tuple
     if kind == "multipart/form-data":
         files = _received(lambda: _files(environ, limits))
         if not files:
-            raise bad("the form holds no file", hint="curl -F image=@digit.png …")
-        return model.reader.pictures(files, limits.instances)
+            raise bad_request("the form holds no file", hint="curl -F image=@digit.png …")
+        return reader.images(files, limits.instances)
     body = _received(lambda: _body(environ, limits))
     if not body:
-        raise bad("the body is empty", hint=SEND)
+        raise bad_request("the body is empty", hint=SEND)
     if kind in JSON_TYPES or kind.endswith("+json") or (kind in ANY_TYPES and body.lstrip()[:1] in {b"{", b"["}):
-        return model.reader.instances(body, limits.instances)
-    if kind in PICTURE_TYPES or (kind in ANY_TYPES and model.signature.kind == "image"):
-        return model.reader.pictures([body], limits.instances)
+        return reader.instances(body, limits.instances)
+    if kind in IMAGE_TYPES or (kind in ANY_TYPES and reader.signature.kind == "image"):
+        return reader.images([body], limits.instances)
     if kind in ANY_TYPES:
-        raise bad("the body is not JSON", hint=SEND)
+        raise bad_request("the body is not JSON", hint=SEND)
     raise Refused(415, f"Content-Type {kind[:80]!r} is not taken", hint=SEND)
 
 
@@ -62,7 +54,7 @@ def _body(environ: WSGIEnvironment, limits: Limits) -> bytes:
     if not length or "HTTP_TRANSFER_ENCODING" in environ:
         body = _request(environ, limits).get_data(cache=False)
         if len(body) >= limits.body:
-            raise RequestEntityTooLarge  # Werkzeug cuts a chunked body off without a word
+            raise RequestEntityTooLarge  # Werkzeug cuts a chunked body off silently
         return body
     size = int(length)  # the server has checked it
     if size > limits.body:
@@ -74,7 +66,7 @@ def _body(environ: WSGIEnvironment, limits: Limits) -> bytes:
 
 
 def _files(environ: WSGIEnvironment, limits: Limits) -> list[bytes]:
-    with _request(environ, limits) as request:  # closes them, too
+    with _request(environ, limits) as request:  # closes the files as well
         return [each.read() for _, each in request.files.items(multi=True)]
 
 
@@ -85,10 +77,10 @@ def _request(environ: WSGIEnvironment, limits: Limits) -> Request:
 
 
 def _received(read: Callable[[], T]) -> T:
-    """What `read` gives; a body that cannot be read is the client's fault, or its line's."""
+    """The result of `read`; whatever makes a body unreadable comes from the client or its connection, so it is 400."""
     try:
         return read()
     except (HTTPException, MemoryError):
         raise
     except Exception as error:
-        raise bad(f"the body cannot be read: {str(error)[:200] or type(error).__name__}") from error
+        raise bad_request(f"the body cannot be read: {str(error)[:200] or type(error).__name__}") from error

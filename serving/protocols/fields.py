@@ -1,8 +1,8 @@
 """One input of the model: how values from JSON become its array, and what is said when they do not fit.
 
 NumPy is quick but lenient (it takes "1" and true for numbers, cuts fractions off, lets infinity in), so its result is
-bounded afterwards, and JSON that could hold such a thing is walked in Python first. That walk also finds the place of a
-fault; good requests do not pay for it.
+bounded afterwards, and JSON that could hold such a thing is walked in Python first. That walk also finds where the
+error is; good requests do not pay for it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 from registry.errors import Corrupt
 from registry.records import TensorSpec
 from serving.engines.base import Array, shape_text
-from serving.protocols.faults import bad, show
+from serving.protocols.errors import bad_request, show
 
 MAX_TEXT = 10_000
 """Characters of one string."""
 EXACT = 2**53
-"""Whole numbers beyond this do not survive float64."""
+"""Whole numbers beyond this are not exact in float64."""
 Where = Callable[[int], str]
-"""The place of row i, for messages: `instances[3].age`."""
+"""The path of row i, for messages: `instances[3].age`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Field:
     high: float
 
     def read(self, values: list[Any], where: Where, *, plain: bool) -> Array:
-        """The array (len(values), *shape) of the field's dtype; raises Refused, naming the place.
+        """The array (len(values), *shape) of the field's dtype; raises Refused, naming the path.
 
         `plain` promises that there are only numbers, null, lists and objects in `values`.
         """
@@ -55,10 +55,10 @@ class Field:
     def bounded(self, array: Array, where: Where) -> Array:
         """The float64 `array` in the field's dtype, when every number is within bounds and, for integers, whole."""
         if array.size and not (self.low <= array.min().item() and array.max().item() <= self.high):  # `not`: NaN too
-            place = np.argwhere(~((array >= self.low) & (array <= self.high)))[0]
-            value = array[tuple(place)].item()
-            fault = "null is not a number" if value != value else self._out_of_range(value)  # noqa: PLR0124  (JSON has no NaN)
-            raise bad(f"{self._path(place, where)}: {fault}")
+            index = np.argwhere(~((array >= self.low) & (array <= self.high)))[0]
+            value = array[tuple(index)].item()
+            problem = "null is not a number" if value != value else self._out_of_range(value)  # noqa: PLR0124  (JSON has no NaN)
+            raise bad_request(f"{self._path(index, where)}: {problem}")
         if self.dtype.startswith(("int", "uint")) and array.dtype.kind == "f":
             self._whole(array, where)
         return array.astype(self.dtype, copy=False)
@@ -73,14 +73,14 @@ class Field:
                 array = np.asarray(values, dtype=object).astype(self.dtype)
         except (ValueError, TypeError, OverflowError, RecursionError):
             self._walk_all(values, where)
-            raise bad(f"{where(0)}: lists of different lengths") from None
+            raise bad_request(f"{where(0)}: lists of different lengths") from None
         return self._shaped(array, values, where)
 
     def _whole(self, array: Array, where: Where) -> None:
         """Refuse fractions."""
         if not (array == np.floor(array)).all():
-            place = np.argwhere(array != np.floor(array))[0]
-            raise bad(f"{self._path(place, where)}: {array[tuple(place)].item()!r} is not a whole number")
+            index = np.argwhere(array != np.floor(array))[0]
+            raise bad_request(f"{self._path(index, where)}: {array[tuple(index)].item()!r} is not a whole number")
 
     def _texts(self, values: list[Any], where: Where) -> Array:
         if self.shape or not all(type(each) is str and len(each) <= MAX_TEXT for each in values):
@@ -97,17 +97,17 @@ class Field:
             or not all(want is None or want == have for want, have in zip(self.shape, array.shape[1:], strict=True))
         ):
             self._walk_all(values, where)
-            raise bad(f"{where(0)}: shape {shape_text(array.shape[1:])}, {shape_text(self.shape)} is expected")
+            raise bad_request(f"{where(0)}: shape {shape_text(array.shape[1:])}, {shape_text(self.shape)} is expected")
         return array
 
     def _walk_all(self, values: list[Any], where: Where) -> None:
         for i, each in enumerate(values):
-            if fault := self._walk(each, self.shape):
-                place, message = fault
-                raise bad(f"{where(i)}{place}: {message}")
+            if error := self._walk(each, self.shape):
+                path, message = error
+                raise bad_request(f"{where(i)}{path}: {message}")
 
     def _walk(self, value: Any, shape: tuple[int | None, ...]) -> tuple[str, str] | None:
-        """The place and the kind of the first fault."""
+        """The path inside `value` and the message of the first error."""
         if not shape:
             message = self._leaf(value)
             return ("", message) if message else None
@@ -116,8 +116,9 @@ class Field:
         if shape[0] is not None and len(value) != shape[0]:
             return "", f"{len(value)} values, {shape[0]} are expected (shape {shape_text(shape)})"
         for i, each in enumerate(value):
-            if fault := self._walk(each, shape[1:]):
-                return f"[{i}]{fault[0]}", fault[1]
+            if error := self._walk(each, shape[1:]):
+                path, message = error
+                return f"[{i}]{path}", message
         return None
 
     def _leaf(self, value: Any) -> str:
@@ -138,8 +139,8 @@ class Field:
         shown = int(value) if whole else value
         return f"{shown!r} is out of range, {number_text(self.low)} to {number_text(self.high)} is allowed"
 
-    def _path(self, place: Array, where: Where) -> str:
-        return where(int(place[0])) + "".join(f"[{i}]" for i in place[1:])
+    def _path(self, index: Array, where: Where) -> str:
+        return where(int(index[0])) + "".join(f"[{i}]" for i in index[1:])
 
 
 def _octets(values: list[Any], shape: tuple[int | None, ...]) -> Array | None:

@@ -1,9 +1,9 @@
-"""What `GET /` says about the model, as facts and as a small page without script, and the body of `GET /example`."""
+"""What `GET /` says about a model with this protocol, as JSON and as a small page without script; the body of `GET /example`."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from html import escape
 from io import BytesIO
 from typing import Any
@@ -12,43 +12,37 @@ import numpy as np
 import orjson
 
 from registry.records import TensorSpec
-from serving.model import Model, example
+from serving.engines.base import Array, Arrays
+from serving.protocols.base import Limits, Page
 from serving.protocols.fields import Field, number_text
+from serving.protocols.read_instances import Reader
+from training.data.spec import DataSpec
 
 HOST = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+")
-"""What may stand in a line for a shell; the rest of a Host header may not."""
+"""All of a Host header that is safe to show in a command for a shell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """The same twice: for programs and for people."""
+def describe(identity: Mapping[str, Any], reader: Reader, data: DataSpec | None, url: str, limits: Limits) -> Page:
+    """What the model is (`identity`: name, version, release, …), takes and returns, with curl commands that work.
 
-    facts: dict[str, Any]
-    html: str
-
-
-def describe(model: Model, url: str, max_body: int, max_instances: int) -> Page:
-    """What the model is, what it takes, what it answers, and lines for curl that work."""
-    card, signature = model.card, model.signature
+    `data`: the dataset that it was trained on, for the known values of categorical columns. `url`: the API's own.
+    """
+    signature = reader.signature
     url = url if HOST.fullmatch(url) else "http://127.0.0.1"
     curl = [f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"]
     if signature.kind == "image":
-        curl.append(f"curl -s --data-binary @picture.png {url}/predict")
+        curl.append(f"curl -s --data-binary @image.png {url}/predict")
     facts = {
-        "model": card.model,
-        "version": card.version,
-        "release": model.release,
-        "card": model.digest,
+        **identity,
         "task": signature.task,
         "kind": signature.kind,
-        "engine": card.served.engine,
-        "inputs": [_input(model, field) for field in model.reader.fields],
+        "inputs": [_input(field, data) for field in reader.fields],
         "outputs": [{"name": each.name, "shape": each.shape, "dtype": each.dtype} for each in signature.outputs],
         "classes": signature.classes,
         "target": signature.target,
-        "send": _send(model),
+        "send": _send(reader),
         "curl": curl,
-        "limits": {"body_bytes": max_body, "instances": max_instances},
+        "limits": {"body_bytes": limits.body, "instances": limits.instances},
         "pages": [
             "POST /predict",
             "GET /example",
@@ -61,21 +55,21 @@ def describe(model: Model, url: str, max_body: int, max_instances: int) -> Page:
     return Page(facts, _html(facts))
 
 
-def example_body(model: Model) -> tuple[bytes, str]:
-    """A body for `/predict` with one made-up sample, and its content type: a plain picture, or JSON."""
-    sample = example(model.signature, model.data)
-    if model.signature.kind == "image" and not model.reader.named:
-        return _picture(sample[model.signature.inputs[0].name][0], model.reader.picture_mode()), "image/png"
-    rows = {spec.name: _plain(spec, sample[spec.name]) for spec in model.signature.inputs}
-    row = rows if model.reader.named else next(iter(rows.values()))
+def example_body(reader: Reader, sample: Arrays) -> tuple[bytes, str]:
+    """A body for `/predict` with the one row of `sample`, and its content type: a PNG file, or JSON."""
+    signature = reader.signature
+    if signature.kind == "image" and not reader.named:
+        return _png(sample[signature.inputs[0].name][0], reader.image_mode()), "image/png"
+    rows = {spec.name: _plain(spec, sample[spec.name]) for spec in signature.inputs}
+    row = rows if reader.named else next(iter(rows.values()))
     return orjson.dumps({"instances": [row]}) + b"\n", "application/json"
 
 
-def _plain(spec: TensorSpec, array: Any) -> Any:
+def _plain(spec: TensorSpec, array: Array) -> Any:
     return array[0].tolist()[0] if spec.shape[1:] == (1,) else array[0].tolist()
 
 
-def _picture(pixels: Any, mode: str) -> bytes:
+def _png(pixels: Array, mode: str) -> bytes:
     from PIL import Image
 
     array = np.asarray(pixels, dtype=np.uint8)
@@ -85,8 +79,8 @@ def _picture(pixels: Any, mode: str) -> bytes:
     return file.getvalue()
 
 
-def _input(model: Model, field: Field) -> dict[str, Any]:
-    column = next((each for each in (model.data.columns if model.data else ()) if each.name == field.name), None)
+def _input(field: Field, data: DataSpec | None) -> dict[str, Any]:
+    column = next((each for each in (data.columns if data else ()) if each.name == field.name), None)
     facts: dict[str, Any] = {"name": field.name, "shape": field.shape, "dtype": field.dtype}
     if field.dtype not in {"string", "bool"}:
         facts |= {"low": field.low, "high": field.high}
@@ -95,20 +89,18 @@ def _input(model: Model, field: Field) -> dict[str, Any]:
     return facts
 
 
-def _send(model: Model) -> str:
-    names = ", ".join(f'"{field.name}": …' for field in model.reader.fields)
-    if model.signature.kind == "image" and not model.reader.named:
-        return (
-            f'{model.reader.picture_text()} as the body or in a form; or JSON {{"instances": [rows of pixels 0-255]}}'
-        )
-    if model.reader.named:
+def _send(reader: Reader) -> str:
+    names = ", ".join(f'"{field.name}": …' for field in reader.fields)
+    if reader.signature.kind == "image" and not reader.named:
+        return f'{reader.image_text()} as the body or in a form; or JSON {{"instances": [rows of pixels 0-255]}}'
+    if reader.named:
         return f'JSON {{"instances": [{{{names}}}]}}'
     return 'JSON {"instances": [[…], …]}'
 
 
 def _html(facts: dict[str, Any]) -> str:
     title = escape(f"{facts['model']}, version {facts['version']}")
-    release = "a candidate on trial" if facts["release"] is None else f"release {facts['release']}"
+    release = "a candidate in an acceptance test" if facts["release"] is None else f"release {facts['release']}"
     inputs = "".join(
         f"<tr><td>{escape(each['name'])}</td><td>{escape(each['dtype'])}</td><td>{_shape(each['shape'])}</td>"
         f"<td>{escape(_range(each))}</td></tr>"

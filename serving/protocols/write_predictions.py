@@ -1,13 +1,13 @@
 """From the outputs of the model to what the client reads, one entry per instance.
 
 * classes as a probability distribution: `{"class": "7", "probability": 0.98, "probabilities": {"0": …}}`
-* one number and two classes: it is the probability of the second class, and the same is answered
+* one number and two classes: it is the probability of the second class, and the answer has the same form
 * classes, but no distribution (logits, several labels at once): `{"class": "7", "scores": {"0": …}}`
 * regression: `{"value": 3.2}`, or `{"values": [...]}` when one sample has several numbers
 * several outputs: each of the above under the output's name
 
 Whether outputs are a distribution is decided once per model, on the rows that warm it up, so that all answers of a
-release look alike.
+release have the same form.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TOLERANCE = 1e-2
 Write = Callable[[Array], list[dict[str, Any]]]
 
 
-class Answers:
+class Writer:
     """Writes predictions for one signature; `warm` are the model's outputs for rows that are known to be good."""
 
     def __init__(self, signature: Signature, warm: Arrays) -> None:
@@ -38,14 +38,6 @@ class Answers:
             return self._writers[self._only](outputs[self._only])
         columns = [writer(outputs[name]) for name, writer in self._writers.items()]
         return [dict(zip(self._writers, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def not_finite(outputs: Arrays) -> str:
-    """The name of an output that holds NaN or infinity, or an empty string."""
-    for name, array in outputs.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            return name
-    return ""
 
 
 def _writer(classes: tuple[str, ...], warm: Array) -> Write:

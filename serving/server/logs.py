@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from gunicorn.glogging import Logger
 
-from serving.app import RELEASE, REQUEST_ID, VERSION
+from serving.wsgi_keys import RELEASE, REQUEST_ID, VERSION
 
 STDOUT, STDERR = 1, 2
 

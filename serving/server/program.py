@@ -26,9 +26,10 @@ from gunicorn.app.base import BaseApplication
 
 from registry import codec
 from registry.errors import ConfigError
+from serving import worker_status
 from serving.job import ServeJob
-from serving.metrics.counters import Board
-from serving.server import lockfile, worker_status
+from serving.metrics.counters import CounterTable
+from serving.server import lockfile
 from serving.server.connection_balance import SLOTS, Shares
 from serving.server.socket_handoff import Door
 
@@ -95,7 +96,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, job: ServeJob, folder: Path, bind: str, listener: str = "") -> None:
         """`bind` is gunicorn's; `listener` the path of serving.server.listener's Unix socket, if requests come from there."""
         self._job, self._folder, self._bind, self._listener = job, folder, bind, listener
-        self._shares, self._board = Shares(), Board(SLOTS)
+        self._shares, self._counters = Shares(), CounterTable(SLOTS)
         self._door: Door | None = None
         super().__init__()
         self._refuse()
@@ -141,22 +142,22 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         from serving.app import create_app
         from serving.engines.base import cores
         from serving.model_source import open_source
-        from serving.model_swap import Watcher
-        from serving.protocols.body import Limits
+        from serving.model_swap import ModelSwap
+        from serving.protocols.base import Limits
 
         # Each worker's TensorFlow, where it is needed, gets its share of the cores.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // self._job.workers)))
         workers = self._folder / "workers"
         source = open_source(self._job, self._folder / "models")
-        self.watcher = Watcher(source, workers, self._folder / "models", self._taking)
-        self.watcher.start()
+        self.model_swap = ModelSwap(source, workers, self._folder / "models", self._taking)
+        self.model_swap.start()
         limits = Limits(self._job.max_body_mb << 20, self._job.max_instances)
         return create_app(
-            self.watcher,
+            self.model_swap,
             self._job.model,
             limits,
             lambda: {"expected": self._job.workers, "workers": worker_status.read_all(workers)},
-            self._board.tally(self._share.slot),
+            self._counters.counters(self._share.slot),
         )
 
     def _worker_comes(self, _server: Any, worker: Any) -> None:
@@ -165,7 +166,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def _worker_begins(self, worker: Any) -> None:
         """Let a new worker take requests when it has its model, or after a while without, so that it can say why."""
         until = time.monotonic() + self._job.timeout_seconds
-        while worker.alive and not self.watcher.first.wait(0.2) and time.monotonic() < until:
+        while worker.alive and not self.model_swap.first_attempt.wait(0.2) and time.monotonic() < until:
             worker.notify()
         gc.set_threshold(GARBAGE)
         if self._listener:
@@ -174,8 +175,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def _ready(self) -> bool:
         """Whether this worker knows what to answer: it has a model, or there is none to have."""
-        watcher = self.watcher
-        return watcher.current is not None or (watcher.first.is_set() and not watcher.error)
+        swap = self.model_swap
+        return swap.current is not None or (swap.first_attempt.is_set() and not swap.error)
 
     def _taking(self) -> bool:
         """Whether this worker has a socket from which to take connections."""
@@ -183,8 +184,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def _worker_ended(self, _server: Any, worker: Any) -> None:
         self._shares.give_back(worker.share)
-        self._board.ended(worker.share.slot)
-        worker_status.forget(self._folder / "workers", worker.pid)
+        self._counters.worker_ended(worker.share.slot)
+        worker_status.remove(self._folder / "workers", worker.pid)
 
 
 def settings(job: ServeJob, bind: str) -> dict[str, Any]:

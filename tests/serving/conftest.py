@@ -11,7 +11,8 @@ from registry import codec
 from serving.app import create_app
 from serving.job import ServeJob
 from serving.model import load
-from serving.protocols.body import Limits
+from serving.predictor import predictor_for
+from serving.protocols.base import Limits
 from serving.server import control
 
 
@@ -41,7 +42,7 @@ class Holder:
     """A model that nobody swaps."""
 
     def __init__(self, model, error=""):
-        self.current, self.error = model, error
+        self.current, self.error = predictor_for(model), error
 
 
 @pytest.fixture(scope="session")

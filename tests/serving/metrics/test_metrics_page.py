@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from serving_parts import Client, ask
 
-from serving.metrics.counters import ROUTES, STATUSES, Answer, Board
+from serving.metrics.counters import ROUTES, STATUSES, CountedRequest, CounterTable
 from serving.server import control
 
 PICTURE = [[0] * 8] * 8
@@ -116,49 +116,49 @@ class TestPage:
         assert numbers(answer.text, parse_openmetrics)["trainyard_requests_total", "/predict", "200"] == 1
 
 
-def count(tally, answer):
-    tally.begins(answer)
-    tally.ends(answer)
+def count(counters, answer):
+    counters.start(answer)
+    counters.finish(answer)
 
 
-class TestBoard:
+class TestCounterTable:
     def test_threads_of_one_worker_lose_nothing(self):
-        board = Board(2)
-        tally = board.tally(1)
+        table = CounterTable(2)
+        counters = table.counters(1)
 
         def work():
             for _ in range(2000):
-                count(tally, Answer("/predict", "200", 0.003, 10, [{"probability": 0.5}]))
+                count(counters, CountedRequest("/predict", "200", 0.003, 10, [{"probability": 0.5}]))
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        totals = board.totals()
+        totals = table.totals()
         assert totals.in_flight == 0
         assert totals.requests()["/predict", "200"] == 8000
         assert sum(totals.seconds()["/predict"][0]) == sum(totals.confidence[0]) == 8000
         assert totals.bytes[1] == 80000
 
     def test_what_a_dead_worker_was_answering_is_not_in_flight_and_its_counts_stay(self):
-        board = Board(1)
-        tally = board.tally(0)
-        count(tally, Answer("/predict", "200", 1))
-        tally.begins(Answer("/predict"))
-        board.ended(0)
-        assert board.totals().in_flight == 0
-        successor = board.tally(0)
-        count(successor, Answer("/predict", "200", 1))
-        assert board.totals().requests()["/predict", "200"] == 2
+        table = CounterTable(1)
+        counters = table.counters(0)
+        count(counters, CountedRequest("/predict", "200", 1))
+        counters.start(CountedRequest("/predict"))
+        table.worker_ended(0)
+        assert table.totals().in_flight == 0
+        successor = table.counters(0)
+        count(successor, CountedRequest("/predict", "200", 1))
+        assert table.totals().requests()["/predict", "200"] == 2
 
     def test_every_route_and_status_has_its_place(self):
-        board = Board()
-        tally = board.tally(0)
+        table = CounterTable()
+        counters = table.counters(0)
         for i, route in enumerate(ROUTES):
             for status in STATUSES[: i + 1]:
-                count(tally, Answer(route, status, 99))
-        totals = board.totals()
+                count(counters, CountedRequest(route, status, 99))
+        totals = table.totals()
         assert sum(totals.requests().values()) == sum(range(1, len(ROUTES) + 1))
         assert {route: sum(found[0]) for route, found in totals.seconds().items()} == {
             route: i for i, route in enumerate(ROUTES, start=1)
@@ -167,10 +167,10 @@ class TestBoard:
         assert (sum(totals.bytes[0]), sum(totals.confidence[0])) == (0, 0)
 
     def test_a_worker_without_a_row_harms_nobody(self):
-        board = Board(1)
-        board.tally(5).begins(Answer("/"))
-        board.ended(5)
-        assert board.totals().in_flight == 0
+        table = CounterTable(1)
+        table.counters(5).start(CountedRequest("/"))
+        table.worker_ended(5)
+        assert table.totals().in_flight == 0
 
 
 def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_killed(registry, start, until):

@@ -15,7 +15,7 @@ from serving_parts import samples
 
 from serving.app import create_app
 from serving.engines.base import EngineError
-from serving.protocols.body import Limits
+from serving.protocols.base import Limits
 
 ROW = {"age": 30, "city": "Ulm"}
 GREY = [[0] * 8] * 8
@@ -152,15 +152,15 @@ def bomb():
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (png(28, 28), "the picture is 28x28 pixels, not a PNG or JPEG of 8x8 pixels (width x height), grey"),
-        (png(8, 9), "the picture is 8x9 pixels, not"),
-        (png(8, 8)[:-20], "the picture is "),
-        (png(8, 8)[:30], "the picture "),
-        (png(8, 8, "RGBA"), "the picture has an alpha channel"),
-        (png(8, 8, "I;16"), "the picture has 16 bits per channel"),
-        (bomb(), "the picture "),
+        (png(28, 28), "the image is 28x28 pixels, not a PNG or JPEG of 8x8 pixels (width x height), grey"),
+        (png(8, 9), "the image is 8x9 pixels, not"),
+        (png(8, 8)[:-20], "the image is "),
+        (png(8, 8)[:30], "the image "),
+        (png(8, 8, "RGBA"), "the image has an alpha channel"),
+        (png(8, 8, "I;16"), "the image has 16 bits per channel"),
+        (bomb(), "the image "),
         (b"GIF89a", "the body is neither PNG nor JPEG"),
-        (b"\xff\xd8\xff\xe0", "the picture cannot be read"),
+        (b"\xff\xd8\xff\xe0", "the image cannot be read"),
     ],
     ids=["large", "oblong", "truncated", "header only", "alpha", "16 bit", "bomb", "gif", "jpeg head"],
 )
@@ -169,7 +169,7 @@ def test_pictures_that_cannot_be_taken(clients, data, said):
 
 
 def test_pictures_for_a_table_are_the_wrong_type(clients):
-    assert refusal(clients("table"), png(8, 8), 415, "image/png") == "this model takes no pictures"
+    assert refusal(clients("table"), png(8, 8), 415, "image/png") == "this model takes no images"
 
 
 @pytest.mark.parametrize("content_type", ["text/xml", "text/plain; charset=utf-8", "image/gif", "video/mp4", ";;;"])

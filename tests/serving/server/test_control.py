@@ -10,8 +10,9 @@ from serving_parts import ask, free_port
 
 from registry import codec
 from registry.errors import ConfigError, TryAgain, WorkerFailed
+from serving import worker_status
 from serving.job import ServeJob
-from serving.server import control, lockfile, worker_status
+from serving.server import control, lockfile
 
 
 @pytest.fixture
@@ -147,8 +148,8 @@ def test_a_large_log_is_put_aside_at_a_start(job, folder):
 
 
 def test_the_status_of_a_dead_worker_is_not_told(tmp_path):
-    worker_status.tell(tmp_path, worker_status.Status(os.getpid(), "ready", 1, 1, 1))
-    worker_status.tell(
+    worker_status.write(tmp_path, worker_status.Status(os.getpid(), "ready", 1, 1, 1))
+    worker_status.write(
         tmp_path, worker_status.Status(2**22 + 1, "ready", 1, 1, 1)
     )  # above Linux' largest process number
     assert [each["pid"] for each in worker_status.read_all(tmp_path)] == [os.getpid()]

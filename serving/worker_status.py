@@ -1,4 +1,4 @@
-"""What each worker process serves: one small JSON file per process, so that any of them can answer for all.
+"""What each server process serves: one small JSON file per process, so that any of them can answer for all.
 
 Light: the controller may import it.
 """
@@ -29,38 +29,38 @@ class Status:
     card: str = ""
     error: str = ""
     taking: bool = True
-    """Whether connections of clients come to it; not before a worker in a container has the listening socket."""
+    """Whether clients connect to it; in a container not before it has the listening socket."""
 
 
-def tell(folder: Path, status: Status) -> None:
+def write(folder: Path, status: Status) -> None:
     """Write `folder/<pid>.json` whole."""
     write_whole(folder / f"{status.pid}.json", json.dumps(asdict(status)).encode())
 
 
-def forget(folder: Path, pid: int) -> None:
-    """The worker is gone."""
+def remove(folder: Path, pid: int) -> None:
+    """Called when the worker has ended."""
     (folder / f"{pid}.json").unlink(missing_ok=True)
 
 
 def read_all(folder: Path) -> list[dict[str, Any]]:
-    """The status of every worker that lives, by pid; files of dead ones are removed."""
+    """The status of every running worker, by pid; files of ended ones are removed."""
     found = []
     for path in sorted(folder.glob("[0-9]*.json")):
         try:
-            if _lives(int(path.stem)):
+            if _is_running(int(path.stem)):
                 found.append(json.loads(path.read_bytes()))
             else:
                 path.unlink(missing_ok=True)
-        except FileNotFoundError:  # gone meanwhile
+        except FileNotFoundError:  # removed meanwhile
             continue
     return sorted(found, key=lambda each: int(each["pid"]))
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's process has the number now
+    except PermissionError:  # the number now belongs to another user's process
         return False
     return True

@@ -1,4 +1,4 @@
-"""The only way to say no to a request: a status, a message that names the fault and its place, and a hint."""
+"""The only way to refuse a request: a status, a message that names what is wrong and where, and a hint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Refused(Exception):
-    """A request that gets no prediction; told to the client as `{"error": …, "hint": …, "request_id": …}`."""
+    """A request that gets no prediction; the client receives `{"error": …, "hint": …, "request_id": …}`."""
 
     def __init__(self, status: int, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -16,7 +16,7 @@ class Refused(Exception):
         self.hint = hint
 
 
-def bad(message: str, *, hint: str = "") -> Refused:
+def bad_request(message: str, *, hint: str = "") -> Refused:
     """400: the body is not what the model takes."""
     return Refused(400, message, hint=hint)
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from registry.records import Signature, TensorSpec
-from serving.protocols.faults import Refused, did_you_mean
-from serving.protocols.instances import MAX_PIXELS, Reader
+from serving.protocols.errors import Refused, did_you_mean
+from serving.protocols.read_instances import MAX_PIXELS, Reader
 
 OUTPUT = TensorSpec("y", (None, 1), "float32")
 
@@ -30,15 +30,15 @@ def test_many_pictures_that_are_large_when_unpacked_are_refused_before_they_are(
     cameras = reader("image", TensorSpec("image", (None, None, None, 3), "float32"))
     broken = png(1000, 1000)[:200]  # its header is read, its pixels would be an error
     count = MAX_PIXELS // 10**6 + 1
-    with pytest.raises(Refused, match=f"{count} pictures of {count}000000 pixels in all") as refused:
-        cameras.pictures([broken] * count, 64)
+    with pytest.raises(Refused, match=f"{count} images of {count}000000 pixels in all") as refused:
+        cameras.images([broken] * count, 64)
     assert (refused.value.status, refused.value.hint) == (413, "send them in parts")
 
 
 def test_large_pictures_are_unpacked_by_one_request_at_a_time():
     cameras = reader("image", TensorSpec("image", (None, None, None, 3), "uint8"))
     with cameras._one_large:
-        assert cameras.pictures([png(8, 8)] * 2, 64)[1] == 2
+        assert cameras.images([png(8, 8)] * 2, 64)[1] == 2
     files = [png(1000, 1000)] * 2
 
     class Watched:
@@ -51,7 +51,7 @@ def test_large_pictures_are_unpacked_by_one_request_at_a_time():
             pass
 
     cameras._one_large = Watched()
-    assert cameras.pictures(files, 64)[0]["image"].shape == (2, 1000, 1000, 3)
+    assert cameras.images(files, 64)[0]["image"].shape == (2, 1000, 1000, 3)
     assert Watched.held
 
 

@@ -1,0 +1,86 @@
+"""Responses of the API: JSON, errors included. What is wrong with a request is 4xx; 503: retry later; 500 is a bug."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from serving.metrics.counters import ROUTES
+from serving.protocols.errors import Refused
+from serving.wsgi_keys import REQUEST_ID
+
+JSON = "application/json"
+log = logging.getLogger(__name__)
+
+
+def to_json(body: dict[str, Any]) -> bytes:
+    """The body as JSON; it may hold NumPy's numbers."""
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def json_response(body: dict[str, Any], status: int = 200) -> Response:
+    """The body as JSON, with its content type."""
+    return Response(to_json(body), status, content_type=JSON)
+
+
+def html_response(html: str) -> Response:
+    """A page that may load nothing and be framed by nobody."""
+    response = Response(html, content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    return response
+
+
+def error_response(status: int, message: str, hint: str = "") -> Response:
+    """`{"error": …, "hint": …, "request_id": …}`; a 503 says when to retry."""
+    body = {"error": message} | ({"hint": hint} if hint else {}) | {"request_id": request.environ[REQUEST_ID]}
+    response = json_response(body, status)
+    if status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def add_error_handlers(app: Flask) -> None:
+    """Answer every exception of a view as JSON; a traceback goes to the log only."""
+    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(MemoryError, _out_of_memory)
+    app.register_error_handler(Exception, _bug)
+
+
+def _refused(error: Refused) -> Response:
+    return error_response(error.status, str(error), error.hint)
+
+
+def _http_error(error: HTTPException) -> Response:
+    """Raised by Flask and Werkzeug."""
+    status = error.code or 500
+    texts = {
+        400: ("the request is malformed, or its body ended early", ""),
+        404: (f"{request.path[:200]}: there is no such page", f"pages: {', '.join(ROUTES[:-1])}"),
+        405: (f"{request.method} is not possible here", f"allowed: {', '.join(_allowed(error))}"),
+        413: (f"the body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes", "send fewer instances"),
+    }
+    message, hint = texts.get(status, (error.description or error.name, ""))
+    response = error_response(status, message, hint)
+    for key, value in error.get_headers():
+        if key in {"Allow", "Retry-After"}:
+            response.headers[key] = value
+    return response
+
+
+def _allowed(error: HTTPException) -> list[str]:
+    return sorted(error.valid_methods or ()) if isinstance(error, MethodNotAllowed) else []
+
+
+def _out_of_memory(error: MemoryError) -> Response:
+    log.error("request %s: out of memory: %s", request.environ[REQUEST_ID], error)
+    return error_response(503, "the server is out of memory", "retry soon, or with fewer instances")
+
+
+def _bug(error: Exception) -> Response:
+    log.error("request %s failed", request.environ[REQUEST_ID], exc_info=error)
+    return error_response(500, "an error inside the server; it was logged under the request id")

@@ -1,0 +1,46 @@
+"""The rows with which a model is warmed up, and the sample that the API shows as an example."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from registry.records import Signature
+from serving.engines.base import Array, Arrays, cast_inputs
+from training.data.spec import DataSpec
+
+WARM_ROWS = 16
+OPEN_SIZE = 32
+"""Size of a made-up sample in a dimension that the model leaves open."""
+
+
+def warm_up_inputs(folder: Path, signature: Signature, data: DataSpec | None) -> Arrays:
+    """Up to 16 rows that evaluation kept in `golden.npz`; else one made up from the dataset's statistics."""
+    path = folder / "golden.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as golden:
+            arrays = {each.name: golden[f"in_{i}"][:WARM_ROWS] for i, each in enumerate(signature.inputs)}
+        return cast_inputs(signature, arrays)
+    return example(signature, data)
+
+
+def example(signature: Signature, data: DataSpec | None) -> dict[str, Array]:
+    """One made-up sample, shape (1, …) per input: means and known categories of the train split, else zeros.
+
+    It holds no real data: anyone may ask the API for an example.
+    """
+    columns = {each.name: each for each in data.columns} if data else {}
+    arrays: dict[str, Array] = {}
+    for spec in signature.inputs:
+        shape = (1, *(OPEN_SIZE if each is None else each for each in spec.shape[1:]))
+        column = columns.get(spec.name)
+        if spec.dtype == "string":
+            arrays[spec.name] = np.full(shape, column.vocabulary[0] if column and column.vocabulary else "", object)
+        else:
+            value = np.nan_to_num(round(column.mean, 3) if column else 0.0)
+            low = -math.inf if spec.low is None else spec.low
+            high = math.inf if spec.high is None else spec.high
+            arrays[spec.name] = np.full(shape, min(max(value, low), high)).astype(spec.dtype)
+    return arrays

@@ -1,0 +1,7 @@
+"""Keys of the WSGI environment under which serving.middleware leaves what others need to know about a request."""
+
+REQUEST_ID = "trainyard.request_id"
+RELEASE = "trainyard.release"
+VERSION = "trainyard.version"
+ERROR = "trainyard.error"
+"""The exception because of which `POST /predict` has no prediction."""
