@@ -1,4 +1,4 @@
-"""Measure what the README claims (`make bench`): ours against something that everybody can judge, in turns, in one run.
+"""Measure what docs/reference/benchmarks.md promises (`make bench`): ours against something that everybody can judge, in turns, in one run.
 
 A ratio taken side by side holds on other machines, seconds do not. Each benchmark is a module of this folder with
 `measure(run) -> list[Row]`; its docstring says what is compared with what, and why that is fair. The table goes to
@@ -7,7 +7,7 @@ stdout, every single measurement to build/bench.json, a plot to build/bench.png 
     bench.py                       all that needs nothing but Trainyard (and a Docker engine, if there is one)
     bench.py --neighbours          also against other tools, installed under build/neighbours
     bench.py --only step_start push_to_mail
-    bench.py --markdown build/bench.json      the rows for the README, of an earlier run
+    bench.py --markdown build/bench.json      the tables of docs/reference/benchmarks.md, of an earlier run
     bench.py --plot build/bench.json          draw its plot again, and docs/bench.svg
 
 The exit code is 0 also when a promise is missed (the table says so), 1 when something could not be measured.
@@ -79,7 +79,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--neighbours", action="store_true", help="also those that need other tools (some 3 GB)")
     parser.add_argument("--quick", action="store_true", help="one round of everything: does it run at all?")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="print the rows of an earlier run for the README")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="print the tables of an earlier run for the documentation"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw an earlier run, and write docs/bench.svg")
     return parser.parse_args()
 

@@ -1,14 +1,21 @@
-"""What a run of the benchmarks has found, as a table for people, as Markdown for the README, as JSON for later."""
+"""What a run of the benchmarks has found, as a table for people, as Markdown for the documentation, as JSON for later."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rows import Row
 
 HEAD = ("", "Trainyard", "against", "ratio", "promise", "")
+TABLES = {
+    "ratio": ("Ratios", "", "Trainyard", "against", "ratio", "promise"),
+    "difference": ("Differences", "", "Trainyard", "against", "difference", "promise"),
+    "value": ("Fixed values", "", "Trainyard", "promise"),
+}
+"""What a row promises → the title and the columns of its table in the documentation."""
 
 
 @dataclass
@@ -42,12 +49,25 @@ def table(report: Report) -> str:
 
 
 def markdown(report: Report) -> str:
-    """The table as the README has it."""
-    lines = ["| | Trainyard | against | ratio | promise |", "| --- | --- | --- | --- | --- |"]
-    for _, row in report.rows:
-        title, ours, against, ratio, promise, sign = _cells(row)
-        lines.append(f"| {title} | {ours} | {against} | {ratio} | {f'{promise} {sign}'.strip()} |")
-    return "\n".join(lines)
+    """The tables of `docs/reference/benchmarks.md`: one for each kind of promise, without a table that would be empty."""
+    return "\n\n".join(
+        "\n".join([f"## {title}", "", _line(head), _line(["---"] * len(head)), *lines])
+        for rule, (title, *head) in TABLES.items()
+        if (lines := [_line(_cells_for(row, rule)) for _, row in report.rows if row.rule == rule])
+    )
+
+
+def _cells_for(row: Row, rule: str) -> list[str]:
+    title, ours, against, ratio, promise, sign = _cells(row)
+    promised = f"{promise} {sign}".strip()
+    if rule == "value":
+        return [title, ours, promised]
+    change = f"{'+' if row.ours > row.theirs else ''}{figure(row.ours - row.theirs, row.unit)}"
+    return [title, ours, against, ratio if rule == "ratio" else change, promised]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -89,15 +89,23 @@ def test_the_json_gives_the_same_report_back(report):
     assert (again.rows, table(again)) == (report.rows, table(report))
 
 
-def test_the_markdown_has_one_row_per_figure(report, tmp_path):
+def test_the_markdown_has_a_table_per_kind_of_promise_and_one_row_per_figure(report, tmp_path):
     from report import to_json
 
+    report.rows.append(
+        ("step_start", row(title="a start", ours=40.0, unit="ms", theirs=30.0, limit=150.0, rule="difference"))
+    )
     (tmp_path / "bench.json").write_text(to_json(report), encoding="utf-8")
     command = [sys.executable, BENCHMARKS / "bench.py", "--markdown", tmp_path / "bench.json"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert len(lines) == 2 + len(report.rows)
-    assert {line.count("|") for line in lines} == {6}
-    assert "| publish | 300 ms | the script, 100 ms | 3.00 | ≤ 2 × MISSED |" in lines
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    ratios, differences, values = text.split("## ")[1:]
+    assert [part.splitlines()[0] for part in (ratios, differences, values)] == ["Ratios", "Differences", "Fixed values"]
+    assert "| publish | 300 ms | the script, 100 ms | 3.00 | ≤ 2 × MISSED |" in ratios
+    assert "| a start | 40.0 ms | the script, 30.0 ms | +10.0 ms | ≤ +150 ms kept |" in differences
+    assert "| a push of notes | 0.5 s | ≤ 1.5 s kept |" in values
+    for part, columns in ((ratios, 5), (differences, 5), (values, 3)):
+        assert {line.count("|") for line in part.splitlines()[2:] if line} == {columns + 1}
+    assert sum(line.startswith("| ") for line in text.splitlines()) == len(report.rows) + 2 * 3
 
 
 def test_the_plot_shows_every_promise_and_no_more(report, tmp_path):
