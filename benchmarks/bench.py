@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BENCHMARKS = {
     "step_start": "how long a command or a light step takes, really doing its work",
-    "jenkins_stage": "what a stage of Jenkins adds on our side, per step",
+    "jenkins_stage": "overhead per stage of Jenkins",
     "push_to_mail": "from git push to the mail, against the bare training script",
     "unchanged_push": "a push that changes nothing that matters, and a run that has ended",
     "runner_overhead": "what the docker runner adds to the process runner, per worker",

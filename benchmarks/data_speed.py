@@ -1,4 +1,4 @@
-"""The steps fetch and validate on 20,000 small pictures (20 classes, 32×32 grey, about 1 kB each).
+"""The steps fetch and validate on 20,000 small images (20 classes, 32×32 grey, about 1 kB each).
 
 First time: nothing of the dataset is on this machine yet. Both commands, `trainyard step fetch` and `… validate`, each a
 process of its own: git brings and writes the files, a worker reads, hashes and decodes every one, and the splits stand
@@ -52,10 +52,10 @@ def measure(run: BenchRun) -> list[Row]:
     first, unchanged = files / median(taken["first"]), files / median(taken["unchanged"])
     theirs = files / median(taken["dvc"]) if dvc else 0.0
     return [
-        Row(f"fetch and validate {files:,} small pictures, the first time" + (f" ({missing})" if missing else ""),
+        Row(f"fetch and validate {files:,} small images, the first time" + (f" ({missing})" if missing else ""),
             first, "files/s", "`dvc add` of the same files" if dvc else "", theirs, 3.0 if dvc else None, "more",
             raw=raw(taken)),
-        Row(f"fetch and validate {files:,} small pictures, unchanged", unchanged, "files/s", "", 0.0,
+        Row(f"fetch and validate {files:,} small images, unchanged", unchanged, "files/s", "", 0.0,
             None if run.quick else 20_000.0, "more", rule="value"),
     ]  # fmt: skip
 

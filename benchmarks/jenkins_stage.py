@@ -1,4 +1,4 @@
-"""What a stage of Jenkins adds on our side: the shell script that looks whether the agent is prepared, and the start of the step.
+"""The overhead per stage of Jenkins: the shell script that looks whether the agent is prepared, and the start of the step.
 
 The step has ended before, in the build that is started again, so that nothing is done but to start, to read the settings and
 the run's records, and to tell the build its name and description. The time that Jenkins itself takes per stage is its own.
@@ -33,7 +33,7 @@ def measure(run: BenchRun) -> list[Row]:
         taken["stage"].append(cost(lambda: done(words, env=environment)))
     taken = {name: costs[1:] for name, costs in taken.items()}  # the first round warms the disk's cache
     ours, python = median(taken["stage"]) * 1000, median(taken["python"]) * 1000
-    title = "what a stage of Jenkins adds on our side"
+    title = "overhead per stage of Jenkins"
     return [Row(title, ours, "ms", "two of `python -c pass`", 2 * python, LIMIT, raw=raw(taken), rule="difference")]
 
 

@@ -21,7 +21,7 @@ from servers import CLIENTS, Load, api, empty_api, measure_load
 ROUNDS, SECONDS = 7, 3.0
 LEAST = 0.7
 OPPONENTS = {
-    "same": "an empty Flask route that parses it, all settings ours",
+    "same": "an empty Flask route that parses it, with our settings",
     "plain": "an empty Flask route that parses it, gunicorn's own worker",
 }
 

@@ -45,7 +45,7 @@ def measure(run: BenchRun) -> list[Row]:
 
     return [
         row("start of a command (`trainyard --help`)", "help", raw(taken)),
-        row("a step that has been done", "finished", {}),
+        row("a step that is done already", "finished", {}),
         row(f"a light step at its work, the slowest ({slowest})", slowest, {}),
     ]
 

@@ -21,7 +21,7 @@ def measure(run: BenchRun) -> list[Row]:
     work = {"push": lambda: _push(playground), "run": lambda: _run(playground)}
     taken = in_turns(work, run.rounds(ROUNDS))
     return [
-        Row("a push that changes only the README, until the answer", median(taken["push"]), "s", "", 0.0, 1.5,
+        Row("a push that changes only the README, until the result", median(taken["push"]), "s", "", 0.0, 1.5,
             raw=raw(taken), rule="value"),
         Row("`trainyard run code` when that run has ended", median(taken["run"]), "s", "", 0.0, 0.5, rule="value"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every command of the README is run here, in a home of its own, block by block as a newcomer would."""
+"""The commands of the README and of its tutorial are run here, in a home of their own, block by block as a newcomer would."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import requests
 from team import ROOT, Team, clean_environment, free_port
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+TUTORIAL = (ROOT / "docs" / "tutorial" / "your-own-repositories.md").read_text(encoding="utf-8")
+COMMANDS, TEN_LINES, JENKINS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+BLOCKS = re.findall(r"```sh\n(.*?)```", TUTORIAL, flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def newcomer(tmp_path_factory):
     state.write_text(f"cd {ROOT}\n", encoding="utf-8")
 
     def run(block: str) -> subprocess.CompletedProcess[str]:
-        script = f'. "{state}"\nset -euo pipefail\n{block.replace("8500", port)}\n{{ export -p; echo "cd $PWD"; }} > "{state}"\n'
+        script = f'. "{state}"\nset -euo pipefail\n{block.replace("8501", port)}\n{{ export -p; echo "cd $PWD"; }} > "{state}"\n'
         environment = clean_environment() | {"HOME": str(home), "TRAINYARD_SERVING_PORT": port}
         environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
@@ -48,22 +50,59 @@ def token(folder: Path) -> str:
 
 
 def test_the_first_screen_names_the_two_commands():
-    assert BLOCKS[0].split("\n")[0].startswith("make demo")
-    assert BLOCKS[0].split("\n")[1].startswith("make test")  # which is how this test is run
-    assert (
-        README.index("make test")
-        < README.index("push to code ──")
-        < README.index("## Wire your own three repositories")
+    demo, test = COMMANDS.splitlines()
+    assert demo.startswith("make demo")
+    assert test.startswith("make test")  # which is how this test is run
+    order = ("make test", "mail-and-report.png", "**What you write**", "**What it does not do yet**", "push to code ──")
+    assert [README.index(each) for each in order] == sorted(README.index(each) for each in order)
+
+
+def test_the_readme_shows_the_first_ten_lines_of_the_tutorial():
+    assert BLOCKS[0] == TEN_LINES
+    assert len(TEN_LINES.splitlines()) == 10
+
+
+def test_the_tutorial_shows_the_settings_that_it_copies():
+    (shown,) = re.findall(r"```toml\n(.*?)```", TUTORIAL, flags=re.DOTALL)
+    assert shown == (ROOT / "examples" / "penguins" / "trainyard.toml").read_text(encoding="utf-8")
+
+
+def what_you_write() -> dict[str, str]:
+    """The files of the README's first screen: repository and name → text."""
+    blocks = re.findall(
+        r"```(?:python|toml)\n(# (code|dataset|tests) repository: ([\w.]+).*?)```", README, flags=re.DOTALL
     )
+    return {f"{repository}/{name}": text for text, repository, name in blocks}
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="the README asks the API with curl, which is not installed")
+def test_what_you_write_is_three_files_and_ten_lines():
+    files = what_you_write()
+    assert set(files) == {"code/model.py", "dataset/dataset.toml", "tests/test_digits.py"}
+    lines = [line for text in files.values() for line in text.splitlines() if line.strip() and line[0] != "#"]
+    assert len(lines) == 10
+
+
+@pytest.mark.tensorflow
+def test_the_ten_lines_become_a_candidate(tmp_path):
+    team = Team(tmp_path)
+    data = tmp_path / "data"
+    command = [sys.executable, "-P", ROOT / "examples" / "write_data.py", data, "digits", "--part", "first"]
+    subprocess.run(command, check=True, capture_output=True)
+    shutil.copytree(data / "pictures", tmp_path / "work" / "dataset", dirs_exist_ok=True)
+    for path, text in what_you_write().items():
+        repository, _, name = path.partition("/")
+        team.write(repository, {name: text})
+    for repository in ("code", "dataset", "tests"):
+        team.push(repository)
+    assert team.ask("run", "code", "--set", "training.epochs=20")["outcome"] == "done"
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="the tutorial asks the API with curl, which is not installed")
 @pytest.mark.tensorflow
 @pytest.mark.timeout(900)
 def test_a_team_wires_its_own_three_repositories(newcomer):
-    set_up, settings, data, code, approve, go_on, _jenkins = BLOCKS[1:]
+    set_up, data, code, approve, go_on = BLOCKS
     newcomer(set_up)
-    newcomer(settings)
     newcomer(data)
     pushed = newcomer(code)
     assert "YES: push to code" in pushed.stderr

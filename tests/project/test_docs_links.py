@@ -1,4 +1,4 @@
-"""The pages point at each other rightly, and none is lost."""
+"""Links between the pages lead to a page and a title that exist, and the index lists every page."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from docs_pages import IDS, PAGES, ROOT, without_blocks
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(
-    [path for folder in ("docs", "examples", "docker", "jenkins") for path in (ROOT / folder).rglob("*.md")]
-    + list(ROOT.glob("*.md"))
-)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def links(page: Path) -> list[str]:
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    return [link for link in LINK.findall(text) if "://" not in link and not link.startswith("mailto:")]
+    return [link for link in LINK.findall(without_blocks(page)) if "://" not in link and not link.startswith("mailto:")]
 
 
 def anchors(page: Path) -> set[str]:
@@ -25,7 +20,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_links_lead_somewhere(page):
     for link in links(page):
         name, _, anchor = link.partition("#")
