@@ -12,6 +12,8 @@ from docs_pages import IDS, PAGES, ROOT, without_blocks
 
 TOP = "registry|training|retraining|unit_tests|serving|pipelines|tests|benchmarks|examples|docker|jenkins|docs"
 PATH = re.compile(rf"`((?:{TOP}|\.ci)/(?:[\w.-]+/?)*)(?::([A-Za-z_][\w.]*))?`")
+NOT_PATHS = {"jenkins/jenkins"}
+"""Names of container images that look like paths."""
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 QUESTIONS = {
     "reads a CSV": "training/data/table_files.py",
@@ -31,7 +33,7 @@ KINDS = (
 
 def named(page: Path) -> list[tuple[str, str]]:
     """Each path in backticks on `page`, with the name after the colon, if there is one."""
-    return PATH.findall(without_blocks(page))
+    return [(path, name) for path, name in PATH.findall(without_blocks(page)) if path not in NOT_PATHS]
 
 
 @cache
