@@ -22,7 +22,7 @@ BANNED = {
     r"works? off|worked off": "process, processed",
     r"go(es)? on where|goes on|go on\b|going on": "resumes, continues",
     r"from nothing": "from scratch",
-    r"the answer is no|said no|says no|says yes|said yes|is a no\b|reasons? for no|reasons? to say no|why not": "rejected, accepted; failed criterion",
+    r"the answer is no|said no|says no|says yes|said yes|is a no\b|reasons? for no|reasons? to say no|why not\b": "rejected, accepted; failed criterion",
     r"tells?\b|told\b|telling": "shown, reported, logged, refused, passed, named",
     r"survives?": "fault tolerance; is kept",
     r"the house|a house|front door|one door|the door|doors?\b|rooms\b": "architecture, package, entry point, socket hand-off",
