@@ -16,9 +16,9 @@ NOT_PATHS = {"jenkins/jenkins"}
 """Names of container images that look like paths."""
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 QUESTIONS = {
-    "reads a CSV": "training/data/table_files.py",
+    "reads a CSV": "training/data/table/read.py",
     "decides that a model is good enough": "pipelines/gate.py",
-    "answers `POST /predict`": "serving/app.py",
+    "answers `POST /predict`": "serving/middleware.py",
     "writes a release": "registry/releases.py",
     "kills a worker that takes too long": "pipelines/runners/supervisor/supervisor.py",
     "composes the mail": "pipelines/mail/compose.py",
