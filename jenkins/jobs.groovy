@@ -1,9 +1,9 @@
 // The folder and the jobs of a new controller, for the plugin job-dsl; casc.yaml names this file, and Jenkins runs it
-// whenever it starts. What is to be there has one source, `trainyard jenkins apply`; the files that `trainyard jenkins
-// export` writes are what apply would create: `<full name>.xml` in the folder TRAINYARD_JOBS.
+// whenever it starts. Their one source is `trainyard jenkins apply`: the files that `trainyard jenkins export`
+// writes are what apply would create: `<full name>.xml` in the folder TRAINYARD_JOBS.
 //
-// A controller that has jobs is left alone: apply keeps ours up to date, and builds have put their triggers into them. Jobs
-// are not loaded yet when this runs, so it looks at the disk. What cannot be read must not keep Jenkins from starting.
+// A controller that has jobs is left alone: apply keeps our jobs up to date, and builds have put their triggers into them. Jobs
+// are not loaded yet when this runs, so it checks the disk. What cannot be read must not keep Jenkins from starting.
 
 def exported = new File(System.getenv('TRAINYARD_JOBS') ?: '/usr/share/jenkins/jobs')
 def home = System.getenv('JENKINS_HOME')
@@ -18,7 +18,7 @@ if (home && exported.directory && !new File(home, 'jobs').list()) {
             }
         }
     } catch (Exception e) {
-        println "$exported cannot be read, trainyard jenkins apply will make the jobs: $e"
+        println "$exported cannot be read, trainyard jenkins apply will create the jobs: $e"
         items.clear()
     }
 }

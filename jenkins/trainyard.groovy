@@ -1,4 +1,4 @@
-// What the Jenkinsfiles share: they `load` this file and call its methods. Groovy says when and where; what happens
+// What the Jenkinsfiles share: they `load` this file and call its methods. Groovy decides when and where; what happens
 // is in pipelines/, and every stage is one call of `trainyard step`. Everything here is allowed in Jenkins' script
 // sandbox.
 //
@@ -8,68 +8,68 @@
 
 import groovy.transform.Field
 
-@Field List waits = [15, 60, 240] // seconds, before a step that may succeed later is started again
-@Field boolean begun = false
+@Field List retryDelays = [15, 60, 240] // seconds, before a step that may succeed later is started again
+@Field boolean prepared = false
 @Field String watched = '' // the commit at the head of the watched repository
 
-// The first stage: sees the watched repository, so that Jenkins knows what its next push changes, and sets up the
-// agent.
-void begin() {
-    begun = true
-    env.STOPPED_BY = '' // "Restart from Stage" brings along that of the other build
-    dir('build') { deleteDir() } // of the build before
+// The first stage: checks out the watched repository, so that Jenkins knows what its next push changes, and sets up
+// the agent.
+void prepare() {
+    prepared = true
+    env.ABORTED_BY = '' // "Restart from Stage" brings along that of the other build
+    dir('build') { deleteDir() } // of the previous build
     if (params.WATCHED_URL) { // first of all that may fail: Jenkins polls only what it has seen
         Map seen = [:]
-        dir('watched') { seen = look(params.WATCHED_URL, params.WATCHED_BRANCH ?: 'main') }
+        dir('watched') { seen = checkoutWatched(params.WATCHED_URL, params.WATCHED_BRANCH ?: 'main') }
         watched = seen.GIT_COMMIT // here: a closure would set a variable of the script instead of the field
     }
-    int code = insist('pipeline/jenkins/prepare')
+    int code = shWithRetries('pipeline/jenkins/prepare')
     if (code != 0) {
-        sayCode(code)
-        error("the agent could not be prepared: ${meaning(code)}")
+        echoExitCode(code)
+        error("preparing the agent failed: ${describe(code)}")
     }
 }
 
-// A step of the run. One that fails leaves its stage red and lets the pipeline go on to `notify`.
+// A step of the run. One that fails turns its stage red; the pipeline continues with `notify`.
 void perform(String name, String trigger = '') {
-    if (!begun) { goOn() }
+    if (!prepared) { resume() }
     int code = 0
-    withEnv(["STEP=${name}"] + asked(name, trigger)) {
-        withSecrets(name) { code = interruptible(name) }
+    withEnv(["STEP=${name}"] + environmentOf(name, trigger)) {
+        withCredentialsFor(name) { code = runStep(name) }
     }
-    tell()
+    showOutcome()
     if (name == 'resolve') { stash(name: 'run', includes: 'build/run.txt', allowEmpty: true) }
-    judge(name, code)
+    setResult(name, code)
 }
 
-// Whether a stage has something to do: no for all after a failure, a no or "nothing new".
-boolean goesOn() {
+// Whether a step has something to do: not after a failure, a rejection or "nothing new".
+boolean shouldRun() {
     if (params.ONLY_PREPARE) { return false }
-    if (!begun) { goOn() }
+    if (!prepared) { resume() }
     return currentBuild.currentResult == 'SUCCESS' && !fileExists('build/decided')
 }
 
-// Whether there is a run to tell of.
-boolean hasNews() {
+// Whether there is a run that a mail can report.
+boolean hasRun() {
     if (params.ONLY_PREPARE) { return false }
-    if (!begun) { goOn() }
+    if (!prepared) { resume() }
     return fileExists('build/run.txt')
 }
 
-// A build that somebody aborted, or that took too long. Its run goes on with the next build of the same sources.
-void stopped() {
+// A build that was aborted, or that took too long. The next build of the same commits resumes its run.
+void reportAborted() {
     if (!fileExists('build/run.txt')) { return }
     String script = 'pipeline/jenkins/trainyard step notify --build build --stopped="$STOPPED"'
-    withEnv(["STOPPED=${env.STOPPED_BY ?: 'aborted'}, ${env.BUILD_URL ?: env.BUILD_TAG}"]) {
-        withSecrets('notify') {
+    withEnv(["STOPPED=${env.ABORTED_BY ?: 'aborted'}, ${env.BUILD_URL ?: env.BUILD_TAG}"]) {
+        withCredentialsFor('notify') {
             int code = sh(script: script, returnStatus: true)
-            if (code != 0) { echo("notify: ${meaning(code)}") }
+            if (code != 0) { echo("notify: ${describe(code)}") }
         }
     }
-    tell()
+    showOutcome()
 }
 
-// What Jenkins keeps and draws. The exit codes have judged already: a failed test case changes no result.
+// What Jenkins keeps and draws. The exit codes have set the result already: a failed test case does not change it.
 void publish() {
     junit(testResults: 'build/report/junit/*.xml', allowEmptyResults: true, skipPublishingChecks: true,
         skipMarkingBuildUnstable: true)
@@ -77,10 +77,9 @@ void publish() {
 }
 
 // Promotion: `action` is promote or rollback. The approval token, when there is one, is in the environment already;
-// else `approver` has said yes in Jenkins. Nothing of it is seen in the console: `set +x` comes before any of it is
-// touched.
+// else `approver` has approved in Jenkins. The console shows nothing of the token: `set +x` comes before it is used.
 void release(String action, String approver) {
-    begin()
+    prepare()
     currentBuild.displayName = "#${env.BUILD_NUMBER} ${action} ${params.MODEL} ${params.VERSION}"
     String script = 'set +x; export TRAINYARD_APPROVAL="$APPROVAL"; ' +
         'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --by="$BY"'
@@ -90,16 +89,16 @@ void release(String action, String approver) {
             '${VERSION:+--to="$VERSION"} ${REASON:+--reason="$REASON"}'
     }
     int code = 0
-    withEnv(["BY=${approver ?: starter()}"]) {
-        withSecrets('notify') { code = insist(script) }
+    withEnv(["BY=${approver ?: startedBy()}"]) {
+        withCredentialsFor('notify') { code = shWithRetries(script) }
     }
-    currentBuild.description = "${action} ${params.MODEL} ${params.VERSION}: ${meaning(code)}"
-    judge(action, code)
+    currentBuild.description = "${action} ${params.MODEL} ${params.VERSION}: ${describe(code)}"
+    setResult(action, code)
 }
 
 // --- below: only for the methods above -------------------------------------------------------------------------------
 
-Map look(String url, String branch) {
+Map checkoutWatched(String url, String branch) {
     Map repository = [
         name: 'origin',
         url: url,
@@ -114,14 +113,14 @@ Map look(String url, String branch) {
 }
 
 // "Restart from Stage": the stages before belong to another build, and so may the files of this workspace. Jenkins
-// gives us that build's stash, which names the run; without it the step says what to do.
-void goOn() {
-    begin()
+// keeps that build's stash, which names the run; without it the step fails with a hint.
+void resume() {
+    prepare()
     catchError(buildResult: 'SUCCESS', stageResult: 'SUCCESS', catchInterruptions: false) { unstash('run') }
 }
 
-// Environment for the shell, which sees no text that was put together here.
-List asked(String name, String trigger) {
+// Variables for the shell: values reach it in its environment, never in the text of a command.
+List environmentOf(String name, String trigger) {
     if (name != 'resolve') { return [] }
     boolean scheduled = !currentBuild.getBuildCauses('hudson.triggers.TimerTrigger$TimerTriggerCause').isEmpty()
     return [
@@ -132,56 +131,56 @@ List asked(String name, String trigger) {
     ]
 }
 
-int interruptible(String name) {
+int runStep(String name) {
     try {
         if (name == 'resolve') {
-            return insist('pipeline/jenkins/trainyard step resolve --build build --trigger "$TRIGGER" ' +
+            return shWithRetries('pipeline/jenkins/trainyard step resolve --build build --trigger "$TRIGGER" ' +
                 '${COMMIT:+--commit="$COMMIT"} ${FORCE:+--force} ${REASON:+--reason="$REASON"}')
         }
-        return insist('pipeline/jenkins/trainyard step "$STEP" --build build')
-    } catch (InterruptedException stop) { // by a person or by a time-out: `stopped` tells who
-        env.STOPPED_BY = stop.message
+        return shWithRetries('pipeline/jenkins/trainyard step "$STEP" --build build')
+    } catch (InterruptedException stop) { // by a person or by a time-out: `reportAborted` says by whom
+        env.ABORTED_BY = stop.message
         throw stop
     }
 }
 
 // The script's exit code; 75 means that the same may succeed later.
-int insist(String script) {
+int shWithRetries(String script) {
     int code = sh(script: script, returnStatus: true)
-    for (int seconds in waits) {
+    for (int seconds in retryDelays) {
         if (code != 75) { return code }
-        echo("exit code 75, to be tried again: waiting ${seconds} s")
+        echo("exit code 75, may succeed later: retrying in ${seconds} s")
         sleep(time: seconds, unit: 'SECONDS')
         code = sh(script: script, returnStatus: true)
     }
     return code
 }
 
-void judge(String name, int code) {
+void setResult(String name, int code) {
     if (code == 3) {
-        unstable(message: "${name}: ${meaning(code)}")
+        unstable(message: "${name}: ${describe(code)}")
     } else if (code != 0) {
-        sayCode(code)
+        echoExitCode(code)
         catchError(buildResult: 'FAILURE', stageResult: 'FAILURE', catchInterruptions: false) {
-            error("${name}: ${meaning(code)}")
+            error("${name}: ${describe(code)}")
         }
     }
 }
 
 // For `trainyard jenkins trigger --wait` and `promote`, which end with the code of the last such line.
-void sayCode(int code) { echo("trainyard: exit ${code}") }
+void echoExitCode(int code) { echo("trainyard: exit ${code}") }
 
-String meaning(int code) {
+String describe(int code) {
     if (code == 0) { return 'done' }
     if (code == 1) { return 'a bug in Trainyard; the traceback is in the console (exit code 1)' }
-    if (code == 2) { return 'a person must change something; the console says what (exit code 2)' }
-    if (code == 3) { return 'the answer is no; the description has the reasons (exit code 3)' }
-    if (code == 75) { return 'out of reach for now; start the build again later (exit code 75)' }
-    return "stopped with exit code ${code}"
+    if (code == 2) { return 'a person must change something; see the error in the console (exit code 2)' }
+    if (code == 3) { return 'rejected; see the reasons in the console (exit code 3)' }
+    if (code == 75) { return 'may succeed later; start the build again (exit code 75)' }
+    return "ended with exit code ${code}"
 }
 
-// Name and description of the build, as the step left them.
-void tell() {
+// Name and description of the build, as the step has written them.
+void showOutcome() {
     if (fileExists('build/name.txt')) {
         currentBuild.displayName = "#${env.BUILD_NUMBER} ${readFile(file: 'build/name.txt', encoding: 'UTF-8').trim()}"
     }
@@ -191,7 +190,7 @@ void tell() {
 }
 
 // Each step sees only the credentials that it needs.
-void withSecrets(String name, Closure body) {
+void withCredentialsFor(String name, Closure body) {
     List bound = []
     if (params.GIT_CREDENTIALS && ['resolve', 'fetch'].contains(name)) {
         bound.add(gitUsernamePassword(credentialsId: params.GIT_CREDENTIALS, gitToolName: 'Default'))
@@ -202,7 +201,7 @@ void withSecrets(String name, Closure body) {
     if (bound.isEmpty()) { body() } else { withCredentials(bound) { body() } }
 }
 
-String starter() {
+String startedBy() {
     List causes = currentBuild.getBuildCauses('hudson.model.Cause$UserIdCause')
     return causes.isEmpty() ? 'jenkins' : causes.get(0).userId
 }

@@ -1,4 +1,4 @@
-"""Starts the real Groovy, and the simulator of a Pipeline that is written in it. TRAINYARD_TEST_GROOVY=1: it must be there."""
+"""Starts the real Groovy, and the simulator of a Pipeline that is written in it. TRAINYARD_TEST_GROOVY=1: it must exist."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def groovy(
 class Build:
     """What a simulated build did."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        assert told["fault"] is None, told["fault"]
-        self.events: list[dict[str, Any]] = told["events"]
-        self.result: str = told["build"]["currentResult"]
-        self.name: str = told["build"]["displayName"]
-        self.description: str | None = told["build"]["description"]
+    def __init__(self, outcome: dict[str, Any]) -> None:
+        assert outcome["error"] is None, outcome["error"]
+        self.events: list[dict[str, Any]] = outcome["events"]
+        self.result: str = outcome["build"]["currentResult"]
+        self.name: str = outcome["build"]["displayName"]
+        self.description: str | None = outcome["build"]["description"]
 
     def of(self, step: str) -> list[dict[str, Any]]:
         """The calls of one Pipeline step."""

@@ -174,7 +174,7 @@ def test_a_push_to_the_tests_tries_the_candidate_and_trains_nothing(trial, retra
 
 def test_who_may_approve_in_jenkins_promotes_without_a_token(trial, retrained):
     build = trial.jenkins.build(trial.job("promotion"), {"MODEL": "digits", "VERSION": "2"})
-    build.until(lambda: "go into production?" in build.console, "the question")
+    build.until(lambda: "to production?" in build.console, "the question")
     trial.jenkins.post(f"{build.path}/input/Approve/proceedEmpty")
     build.ended()
     wait_for(lambda: trial.release()["version"] == 2, "version 2 in the API", 60)

@@ -1,6 +1,6 @@
 // groovy declarative.groovy FILE…: what Jenkins' Declarative parser would refuse, one line each; exit code 1 if there is any.
 //
-// Groovy accepts any call in a closure, Declarative does not: each section may stand in some places only, once, and holds
+// Groovy accepts any call in a closure, Declarative does not: each section may appear in some places only, once, and holds
 // only certain things. The rules here are those of the plugin pipeline-model-definition, as far as our files use them; what
 // they do not use is refused as well. Each file is parsed by the real Groovy, as in Jenkins (2.4).
 
@@ -29,20 +29,20 @@ class Grammar {
     static final Map TRIGGERS = [pollSCM: null, cron: null]
 
     String file
-    List faults = []
+    List problems = []
     List stages = []
 
-    def fault(ASTNode node, String text) { faults.add("${file}:${node.lineNumber}: ${text}") }
+    def problem(ASTNode node, String text) { problems.add("${file}:${node.lineNumber}: ${text}") }
 
     def file(List statements) {
         List pipelines = statements.findAll { called(it)?.methodAsString == 'pipeline' }
-        if (pipelines.size() != 1) { faults.add("${file}: ${pipelines.size()} pipeline blocks at the top") }
+        if (pipelines.size() != 1) { problems.add("${file}: ${pipelines.size()} pipeline blocks at the top") }
         pipelines.each { pipeline(it) }
     }
 
     def pipeline(ExpressionStatement statement) {
         Map found = block(statement, 'agent', 'options', 'parameters', 'triggers', 'stages', 'post')
-        ['agent', 'stages'].each { if (!found[it]) { fault(statement, "pipeline has no ${it}") } }
+        ['agent', 'stages'].each { if (!found[it]) { problem(statement, "pipeline has no ${it}") } }
         if (found.agent) { agent(found.agent) }
         if (found.options) { calls(found.options, 'option', OPTIONS) }
         if (found.parameters) { calls(found.parameters, 'parameter', PARAMETERS, false) }
@@ -53,26 +53,26 @@ class Grammar {
 
     def agent(statement) {
         List arguments = called(statement).arguments.expressions
-        if (arguments.size() != 1) { return fault(statement, 'agent takes one thing') }
+        if (arguments.size() != 1) { return problem(statement, 'agent takes one thing') }
         if (!(arguments[0] instanceof ClosureExpression)) {
-            if (!(arguments[0].text in ['any', 'none'])) { fault(statement, "agent ${arguments[0].text}") }
+            if (!(arguments[0].text in ['any', 'none'])) { problem(statement, "agent ${arguments[0].text}") }
             return
         }
         List kinds = inside(statement)
-        if (kinds.size() != 1 || called(kinds[0])?.methodAsString != 'label') { fault(statement, 'agent: only label is known') }
+        if (kinds.size() != 1 || called(kinds[0])?.methodAsString != 'label') { problem(statement, 'agent: only label is known') }
     }
 
     def stage(statement) {
         def call = called(statement)
-        if (call?.methodAsString != 'stage') { return fault(statement, 'only stages may stand in stages') }
+        if (call?.methodAsString != 'stage') { return problem(statement, 'only stages may appear in stages') }
         List arguments = call.arguments.expressions
         if (!(arguments[0] instanceof ConstantExpression && arguments[0].value instanceof String)) {
-            return fault(statement, 'the name of a stage is not a plain string')
+            return problem(statement, 'the name of a stage is not a plain string')
         }
-        if (arguments[0].value in stages) { fault(statement, "two stages are called ${arguments[0].value}") }
+        if (arguments[0].value in stages) { problem(statement, "two stages are called ${arguments[0].value}") }
         stages.add(arguments[0].value)
         Map found = block(statement, 'agent', 'when', 'options', 'steps')
-        if (!found.steps || !inside(found.steps)) { fault(statement, 'a stage needs steps') }
+        if (!found.steps || !inside(found.steps)) { problem(statement, 'a stage needs steps') }
         if (found.agent) { agent(found.agent) }
         if (found.options) { calls(found.options, 'option of a stage', STAGE_OPTIONS) }
         if (found.when) { codeBlocks(found.when, 'when', ['expression']) }
@@ -81,16 +81,16 @@ class Grammar {
 
     def post(statement) {
         Map found = block(statement, *CONDITIONS)
-        if (!found) { fault(statement, 'post is empty') }
+        if (!found) { problem(statement, 'post is empty') }
         found.each { name, condition -> codeBlocks(condition, name, ['script']) }
     }
 
-    // Free Groovy stands in `script` and `expression`; all else would be steps with rules of their own.
+    // Free Groovy is allowed in `script` and `expression`; all else would be steps with rules of their own.
     def codeBlocks(statement, String where, List known) {
         inside(statement).each {
             def call = called(it)
-            if (!(call?.methodAsString in known)) { return fault(it, "${where} holds ${known} only, here") }
-            if (!(call.arguments.expressions[-1] instanceof ClosureExpression)) { fault(it, "${call.methodAsString} is no block") }
+            if (!(call?.methodAsString in known)) { return problem(it, "${where} holds ${known} only, here") }
+            if (!(call.arguments.expressions[-1] instanceof ClosureExpression)) { problem(it, "${call.methodAsString} is not a block") }
         }
     }
 
@@ -98,21 +98,21 @@ class Grammar {
         List seen = []
         inside(statement).each {
             String name = called(it)?.methodAsString
-            if (!known.containsKey(name)) { return fault(it, "${name} is no ${what}") }
-            if (once && name in seen) { fault(it, "${name} twice") }
+            if (!known.containsKey(name)) { return problem(it, "${name} is not a valid ${what}") }
+            if (once && name in seen) { problem(it, "${name} twice") }
             seen.add(name)
             List arguments = called(it).arguments.expressions
-            if (arguments.any { each -> each instanceof ClosureExpression }) { fault(it, "a ${what} takes no block") }
+            if (arguments.any { each -> each instanceof ClosureExpression }) { problem(it, "a ${what} takes no block") }
             List named = arguments.findAll { each -> each instanceof MapExpression }
             if (known[name] == null) {
-                if (named || arguments.size() != 1) { fault(it, "${name} takes one argument") }
+                if (named || arguments.size() != 1) { problem(it, "${name} takes one argument") }
             } else {
                 List keys = named.collectMany { map -> map.mapEntryExpressions.collect { entry -> entry.keyExpression.text } }
-                if (arguments.size() > named.size()) { fault(it, "${name}: arguments have names") }
-                if (keys - known[name]) { fault(it, "${name} has no ${keys - known[name]}") }
+                if (arguments.size() > named.size()) { problem(it, "${name}: arguments have names") }
+                if (keys - known[name]) { problem(it, "${name} has no ${keys - known[name]}") }
             }
         }
-        if (!seen && !faults) { fault(statement, "no ${what} at all") }
+        if (!seen && !problems) { problem(statement, "no ${what} at all") }
     }
 
     // Section → statement, of a block that may hold `known` only, each once and on a line of its own.
@@ -122,11 +122,11 @@ class Grammar {
         inside(statement).each {
             def call = called(it)
             String name = call?.methodAsString
-            if (!(name in known)) { return fault(it, "${name ?: it.text} may not stand here") }
-            if (found.containsKey(name)) { fault(it, "${name} twice") }
-            if (it.lineNumber <= last) { fault(it, "${name} needs a line of its own") }
+            if (!(name in known)) { return problem(it, "${name ?: it.text} may not appear here") }
+            if (found.containsKey(name)) { problem(it, "${name} twice") }
+            if (it.lineNumber <= last) { problem(it, "${name} needs a line of its own") }
             last = it.lastLineNumber
-            if (!(call.arguments.expressions[-1] instanceof ClosureExpression) && name != 'agent') { fault(it, "${name} is no block") }
+            if (!(call.arguments.expressions[-1] instanceof ClosureExpression) && name != 'agent') { problem(it, "${name} is not a block") }
             found[name] = it
         }
         return found
@@ -143,11 +143,11 @@ class Grammar {
     }
 }
 
-List faults = args.collectMany { String name ->
+List problems = args.collectMany { String name ->
     def grammar = new Grammar(file: name)
     def parsed = new AstBuilder().buildFromString(CompilePhase.CONVERSION, false, new File(name).getText('UTF-8'))
     grammar.file(parsed[0].statements)
-    return grammar.faults
+    return grammar.problems
 }
-faults.each { println(it) }
-System.exit(faults ? 1 : 0)
+problems.each { println(it) }
+System.exit(problems ? 1 : 0)

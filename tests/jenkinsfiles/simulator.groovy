@@ -93,8 +93,8 @@ abstract class Steps extends Script {
             body()
         } catch (InterruptedException stop) {
             if (given.catchInterruptions != false) { world.worsen('ABORTED') } else { throw stop }
-        } catch (Stop fault) {
-            world.record('caught', [message: fault.message, stageResult: given.stageResult])
+        } catch (Stop stop) {
+            world.record('caught', [message: stop.message, stageResult: given.stageResult])
             world.worsen(given.buildResult ?: 'FAILURE')
         }
     }
@@ -222,9 +222,9 @@ class Declarative {
             node(parts.agent)
             world.record('started', [:])
             inside(parts.steps as Closure, script)
-        } catch (InterruptedException | Stop fault) {
-            world.record('failed', [message: fault.message])
-            first = fault
+        } catch (InterruptedException | Stop stop) {
+            world.record('failed', [message: stop.message])
+            first = stop
         }
     }
 
@@ -266,7 +266,7 @@ class Declarative {
     }
 }
 
-class Catcher { // hears every call
+class Catcher { // gets every call
     Closure got
     final String none = 'none'
     final String any = 'any'
@@ -287,15 +287,15 @@ class Simulator {
         def world = new World(scenario)
         def env = new Env(world: world)
         def binding = new Binding(world: world, env: env, currentBuild: world.build, params: scenario.params, scm: 'the-scm')
-        String fault = null
+        String error = null
         try {
             shell(world, binding).parse(new File(root, scenario.file as String)).run()
         } catch (Throwable unexpected) {
             def where = unexpected.stackTrace.find { it.fileName?.contains('rain') || it.fileName?.contains('enkins') }
-            fault = "${unexpected} at ${where}"
+            error = "${unexpected} at ${where}"
         }
         world.build.remove('getBuildCauses')
-        return [name: scenario.name, events: world.events, build: world.build, fault: fault]
+        return [name: scenario.name, events: world.events, build: world.build, error: error]
     }
 }
 

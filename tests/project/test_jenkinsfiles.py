@@ -1,4 +1,4 @@
-"""The Jenkinsfiles say when, the Python pipelines say what: same names, same order; and Jenkins can read them."""
+"""The Jenkinsfiles and the flows have the same steps in the same order, and Jenkins can parse the Jenkinsfiles."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_groovy_puts_no_text_into_a_shell_command(name):
     text = GROOVY[name]
     for call in re.findall(r"\bsh\b[ (].*", text):
         assert re.match(r"sh\(script: (script|'[^']*'), returnStatus: true\)", call), call
-    for value in re.findall(r"(?:insist\(|script = )(.*)", text):
+    for value in re.findall(r"(?:shWithRetries\(|script = )(.*)", text):
         assert value.startswith(("'", "String script", "script)")), value
     assert not re.search(r"\"[^\"\n]*pipeline/jenkins", text)
 
@@ -65,40 +65,40 @@ def test_no_secret_comes_near_a_string_of_groovy(name):
 
 def test_the_scripts_of_an_agent_can_be_executed():
     for name in ("prepare", "trainyard"):
-        told = subprocess.check_output(["git", "ls-files", "--stage", f"jenkins/{name}"], cwd=ROOT, text=True)
-        assert told.startswith("100755"), "git update-index --chmod=+x"
+        listed = subprocess.check_output(["git", "ls-files", "--stage", f"jenkins/{name}"], cwd=ROOT, text=True)
+        assert listed.startswith("100755"), "git update-index --chmod=+x"
 
 
 def test_there_is_no_python_that_would_hide_the_package_jenkins():
     assert not [*(ROOT / "jenkins").rglob("*.py")]
 
 
-def test_the_declarative_parser_takes_every_file():
+def test_the_declarative_parser_accepts_every_file():
     done = groovy(HERE / "declarative.groovy", *FILES.values())
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     {
-        "when { expression { true } } steps { script { x() } }": "may not stand here",
+        "when { expression { true } } steps { script { x() } }": "may not appear here",
         "steps { sh 'x' }": "steps holds [script] only",
-        "options { quietPeriod(5) }\n steps { script { x() } }": "quietPeriod is no option of a stage",
+        "options { quietPeriod(5) }\n steps { script { x() } }": "quietPeriod is not a valid option of a stage",
         "options { timeout(minutes: 5) }\n steps { script { x() } }": "timeout has no [minutes]",
         "steps { script { x() } }\n steps { script { x() } }": "steps twice",
         "agent { docker 'x' }\n steps { script { x() } }": "only label is known",
         "when { branch 'x' }\n steps { script { x() } }": "when holds [expression] only",
     }.items(),
 )
-def test_that_check_sees_what_groovy_alone_would_take(tmp_path, line, told):
+def test_that_check_refuses_what_groovy_alone_would_accept(tmp_path, line, message):
     file = tmp_path / "Jenkinsfile"
     file.write_text(f"pipeline {{\n agent any\n stages {{\n  stage('a') {{\n {line}\n  }}\n }}\n}}\n", encoding="utf-8")
     done = groovy(HERE / "declarative.groovy", file)
     assert done.returncode == 1, done.stderr
-    assert told in done.stdout
+    assert message in done.stdout
 
 
-def test_npm_groovy_lint_has_nothing_to_say(tmp_path):
+def test_npm_groovy_lint_reports_nothing(tmp_path):
     if not LINTER.exists():
         missing(f"there is no {LINTER} (see jenkins/README.md)")
     for name, path in (*FILES.items(), ("shared", SHARED)):
@@ -107,6 +107,6 @@ def test_npm_groovy_lint_has_nothing_to_say(tmp_path):
     command = [LINTER, "--noserver", "--output", "json", "--config", HERE / ".groovylintrc.json", "--path", tmp_path]
     environment = os.environ | {"JAVA_HOME": java_home()}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
-    told = json.loads(done.stdout[done.stdout.index("{") :])
-    assert told["summary"]["totalFilesLinted"] == len(FILES) + 1
-    assert not {file: found["errors"] for file, found in told["files"].items() if found["errors"]}
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    assert report["summary"]["totalFilesLinted"] == len(FILES) + 1
+    assert not {file: found["errors"] for file, found in report["files"].items() if found["errors"]}

@@ -1,5 +1,5 @@
 """The Jenkinsfiles are executed by a real Groovy, with Jenkins' steps simulated: what becomes of each exit code, of an abort, of
-a restart; and every command that they give to a shell is one that our command line takes."""
+a restart; and every command that they give to a shell is one that our command line accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN = {
     "build/description.txt": "digits version 3\ngate: fine\n",
 }
 RESOLVED = {"step": "resolve", "files": RUN}
-NO = {
+REJECTED = {
     "step": "gate",
     "code": 3,
     "files": {"build/decided": "", "build/description.txt": "gate: accuracy 0.5 is under 0.9\n"},
@@ -46,9 +46,9 @@ SCENARIOS = {
     "odd": scenario(params={**URL, **ODD}),
     "commit": scenario(params={**URL, "COMMIT": "abc123", "WATCHED_BRANCH": "feature/x", "AGENT": "gpu", **CREDENTIALS}),
     "nothing new": scenario({"step": "resolve", "files": {**RUN, "build/decided": ""}}),
-    "ended with no": scenario({"step": "resolve", "code": 3, "files": {**RUN, "build/decided": ""}}),
-    "no": scenario(NO),
-    "fault": scenario({"step": "validate", "code": 2}),
+    "earlier rejection": scenario({"step": "resolve", "code": 3, "files": {**RUN, "build/decided": ""}}),
+    "rejected": scenario(REJECTED),
+    "wrong data": scenario({"step": "validate", "code": 2}),
     "bug": scenario({"step": "train", "code": 1}),
     "lost agent": scenario({"step": "train", "code": -1}),
     "once out of reach": scenario({"step": "fetch", "code": 75, "times": 1}),
@@ -93,13 +93,13 @@ def test_a_good_build_runs_every_stage_with_one_shell_each(builds, trigger):
     assert (resolve["FORCE"], resolve["REASON"]) == ("", "")
 
 
-def test_name_and_description_tell_of_model_version_and_accuracy(builds):
+def test_name_and_description_show_model_version_and_accuracy(builds):
     assert builds["code"].name == "#7 digits 3 0.97"
     assert builds["code"].description == "digits version 3\ngate: fine"
 
 
-def test_the_reports_are_published_by_every_build_and_judge_nothing(builds):
-    for name in ("code", "no", "fault", "aborted"):
+def test_the_reports_are_published_by_every_build_and_change_no_result(builds):
+    for name in ("code", "rejected", "wrong data", "aborted"):
         (junit,), (kept,) = builds[name].of("junit"), builds[name].of("archiveArtifacts")
         assert junit["testResults"].startswith("build/report/junit/")
         assert junit["allowEmptyResults"]
@@ -144,20 +144,20 @@ def test_the_timer_forces_a_retraining_and_the_schedule_stays(builds):
 def test_nothing_new_is_decided_by_resolve(builds):
     assert builds["nothing new"].result == "SUCCESS"
     assert builds["nothing new"].started == ["prepare", "resolve", "notify"]
-    assert builds["ended with no"].result == "UNSTABLE"
-    assert builds["ended with no"].started == ["prepare", "resolve", "notify"]
+    assert builds["earlier rejection"].result == "UNSTABLE"
+    assert builds["earlier rejection"].started == ["prepare", "resolve", "notify"]
 
 
-def test_a_no_is_unstable_and_only_notify_runs_after_it(builds):
-    build = builds["no"]
+def test_a_rejection_is_unstable_and_only_notify_runs_after_it(builds):
+    build = builds["rejected"]
     assert build.result == "UNSTABLE"
     assert build.started == ["prepare", "resolve", "fetch", "validate", "train", "evaluate", "gate", "notify"]
     assert build.description == "gate: accuracy 0.5 is under 0.9"
-    assert "no" in build.of("unstable")[0]["message"]
+    assert "rejected" in build.of("unstable")[0]["message"]
 
 
 @pytest.mark.parametrize(
-    ("name", "stage", "code"), [("fault", "validate", 2), ("bug", "train", 1), ("lost agent", "train", -1)]
+    ("name", "stage", "code"), [("wrong data", "validate", 2), ("bug", "train", 1), ("lost agent", "train", -1)]
 )
 def test_any_other_code_is_a_failure_and_still_mailed(builds, name, stage, code):
     build = builds[name]
@@ -169,7 +169,7 @@ def test_any_other_code_is_a_failure_and_still_mailed(builds, name, stage, code)
     assert [each["text"] for each in build.of("echo")] == [f"trainyard: exit {code}"]
 
 
-def test_what_is_out_of_reach_is_tried_again_with_longer_waits(builds):
+def test_what_is_out_of_reach_is_retried_with_longer_waits(builds):
     assert builds["once out of reach"].result == "SUCCESS"
     assert [each["time"] for each in builds["once out of reach"].of("sleep")] == [15]
     build = builds["long out of reach"]
@@ -206,7 +206,7 @@ def test_an_aborted_build_mails_once_who_did_it(builds):
 
 
 @pytest.mark.parametrize("name", ["no agent", "no pipeline", "no repository"])
-def test_a_build_that_cannot_start_tells_nothing_of_the_one_before(builds, name):
+def test_a_build_that_cannot_start_shows_nothing_of_the_one_before(builds, name):
     build = builds[name]
     assert build.result == "FAILURE"
     assert build.started == ["prepare"]
@@ -225,7 +225,7 @@ def test_a_first_build_may_only_prepare(builds):
     assert build.of("triggers")
 
 
-def test_a_restart_from_a_stage_prepares_anew_and_goes_on_with_the_same_run(builds):
+def test_a_restart_from_a_stage_prepares_anew_and_resumes_the_same_run(builds):
     (kept,) = builds["code"].of("stash")
     assert (kept["name"], kept["includes"]) == ("run", "build/run.txt")
     build = builds["restart"]
@@ -291,7 +291,7 @@ def workspace(tmp_path_factory):
 
 
 def parsed(words):
-    """What our command line makes of them; a wrong one ends the test with its usage."""
+    """What our command line parses from them; a wrong one ends the test with its usage."""
     parser = argparse.ArgumentParser()
     import_module(f"pipelines.commands.{words[0]}").add_arguments(parser)
     return parser.parse_args(words[1:])
@@ -311,7 +311,7 @@ def commands(builds, workspace):
             text=True,
             check=True,
         )
-        assert "the-token" not in done.stderr, "a shell tells what it does"
+        assert "the-token" not in done.stderr, "a shell with -x prints its commands"
         *words, token = done.stdout.split("\0")
         return words, parsed(words), token
 
@@ -321,7 +321,7 @@ def commands(builds, workspace):
     }
 
 
-def test_every_command_is_one_that_our_command_line_takes(commands):
+def test_every_command_is_one_that_our_command_line_accepts(commands):
     assert {words[0] for calls in commands.values() for words, _, _ in calls} == {"step", "promote", "rollback"}
     assert {args.name for _, args, _ in commands["code"]} == set(FLOWS["code"])
     assert all(str(args.build) == "build" for _, args, _ in commands["code"])
