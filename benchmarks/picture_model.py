@@ -42,21 +42,15 @@ class Shelf:
     def promote(self, version: int) -> int:
         """A release of that version; gives its number."""
         from registry import candidates, releases
+        from registry.records import Release, utc_now
         from registry.stores import open_store
 
         store = open_store(self.registry)
         releases.copy_to_production(store, MODEL, version)
         last = releases.latest(store, MODEL)
-        return releases.append_release(
-            store,
-            MODEL,
-            version,
-            card=candidates.card_digest(store, MODEL, version),
-            by="benchmark",
-            reason="",
-            approval=None,
-            after=last.number if last else None,
-        ).number
+        card = candidates.card_digest(store, MODEL, version)
+        draft = Release(0, MODEL, "rollback", version, card, "benchmark", utc_now(), "", approval=None, previous="")
+        return releases.append_release(store, draft, last.number if last else 0).number
 
 
 def write_shelf(folder: Path) -> Shelf:

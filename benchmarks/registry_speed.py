@@ -157,7 +157,8 @@ def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
         # As `append_approval` and `append_release` write them, without reading the whole history each time.
         given = codec.seal(Approval(version, MODEL, version, digest, f"token-{version}", "bench", AT, approval))
         store.create(releases.approval_chain(store, MODEL).name(version), given)
-        made = codec.seal(Release(version, MODEL, version, digest, "bench", AT, "a benchmark", version, release))
+        draft = Release(version, MODEL, "promotion", version, digest, "bench", AT, "a benchmark", version, release)
+        made = codec.seal(draft)
         store.create(releases.release_chain(store, MODEL).name(version), made)
         approval, release = sha256_bytes(given), sha256_bytes(made)
 

@@ -12,12 +12,13 @@ from pipelines.text.clean import clean
 from registry import candidates, releases
 from registry.chain import LostRace
 from registry.errors import ConfigError, PipelineError, Rejected, WorkerFailed
-from registry.records import Candidate, Release, Served
+from registry.records import Approval, Candidate, Release, ReleaseKind, Served, utc_now
 from registry.releases import History
 from registry.stores import Store
+from registry.undo import good_before, live_before
 from serving.job import ServeJob
 
-OURSELVES = "trainyard"  # who goes back when a release does not go live
+OURSELVES = "trainyard"  # whom an automatic revert names as its author; its `kind` says what it is
 
 
 def promote(store: Store, config: Config, model: str, version: int, token: str, by: str) -> Release:
@@ -41,18 +42,21 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
     api, image = open_deployment(config), image_for(card.served)
     api.start(serve_job(config), image)  # a port in use, a broken set-up: told before anything is written
     releases.copy_to_production(store, model, version)
-    approval = releases.append_approval(store, model, version, card=digest, token=token_id, by=by, known=history)
-    release = releases.append_release(
-        store,
-        model,
-        version,
+    yes = Approval(0, model, version, digest, token_id, by, at=utc_now(), previous="")
+    approval = releases.append_approval(store, yes, history)
+    draft = Release(
+        number=0,
+        model=model,
+        kind="promotion",
+        version=version,
         card=digest,
         by=by,
+        at=utc_now(),
         reason=f"promoted with approval {approval.number}",
         approval=approval.number,
-        after=current.number if current else None,
-        known=history,
+        previous="",
     )
+    release = releases.append_release(store, draft, current.number if current else 0, history)
     return _deploy(store, config, api, release, image)
 
 
@@ -84,16 +88,8 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
     candidates.local_folder(store, "production", model, target.version, target.card)
     api, image = open_deployment(config), image_of(store, target)
     api.start(serve_job(config), image)
-    release = releases.append_release(
-        store,
-        model,
-        target.version,
-        card=target.card,
-        by=by,
-        reason=reason or "rolled back",
-        approval=None,
-        after=current.number,
-    )
+    draft = _back_to(target, model, kind="rollback", by=by, reason=reason or "rolled back")
+    release = releases.append_release(store, draft, current.number)
     return _deploy(store, config, api, release, image)
 
 
@@ -122,75 +118,15 @@ def _must_be_unused(token_id: str, history: History) -> None:
 
 
 def release_before(history: list[Release]) -> Release:
-    """What was live before the current version, as in an editor's undo: what was undone does not come back.
-
-    1, 2, 3 → 2; after that rollback → 1, and not 3, which somebody has just fled from. A release that did not go live
-    was none: 1, 2, 3, 1 failed, 3 again → 2.
-    """
+    """What a rollback without a version goes back to; raises ConfigError when there is nothing. See `registry.undo`."""
+    if release := live_before(history):
+        return release
     current = history[-1].version
-    for release in reversed(_lines(history)[1]):
-        if release.version != current:
-            return release
     what = "nothing is live, and nothing" if current is None else f"version {current} is live, and nothing"
     raise ConfigError(
         f"{what} was live before that one could go back to",
         hint=f"`trainyard registry history {history[0].model}` shows all releases; --to N names one",
     )
-
-
-def good_before(history: list[Release]) -> Release | None:
-    """What to go back to when the last release does not go live: the one before it that did; None when there is none."""
-    failed = history[-1].version
-    return next((each for each in reversed(_lines(history)[0]) if each.version != failed), None)
-
-
-def _lines(history: list[Release]) -> tuple[list[Release], list[Release]]:
-    """The line of undo before the last release, and with it."""
-    line, pending = _Line(), None
-    for release in history:
-        # We go back only from what did not go live: then the line is what it was before that one, and without it.
-        if release.by == OURSELVES:
-            line.drop(pending.version if pending else None)
-        elif pending:
-            line.add(pending)
-        pending = release
-    before = line.releases.copy()
-    if pending:
-        line.add(pending)
-    return before, line.releases
-
-
-class _Line:
-    """Releases that undo goes back through, the oldest first; a history of thousands is gone through once."""
-
-    def __init__(self) -> None:
-        self.releases: list[Release] = []
-        self._first: dict[int | None, int] = {}  # version → where it stands first
-
-    def add(self, release: Release) -> None:
-        """A rollback to what stands in the line takes away all that came after it; a withdrawal takes all."""
-        if release.version is None:
-            self._cut(0)
-            return
-        if release.approval is None and release.version in self._first:
-            self._cut(self._first[release.version])
-        self._first.setdefault(release.version, len(self.releases))
-        self.releases.append(release)
-
-    def drop(self, version: int | None) -> None:
-        """Take every release of this version out."""
-        if version in self._first:
-            kept = [each for each in self.releases if each.version != version]
-            self._cut(0)
-            for each in kept:
-                self._first.setdefault(each.version, len(self.releases))
-                self.releases.append(each)
-
-    def _cut(self, at: int) -> None:
-        for each in self.releases[at:]:
-            if self._first.get(each.version, -1) >= at:
-                del self._first[each.version]
-        del self.releases[at:]
 
 
 def _released(history: list[Release], version: int) -> Release:
@@ -259,10 +195,14 @@ def _point_back(store: Store, failed: Release, reason: str) -> Release:
     """Append a release of what was live and good before `failed`; a withdrawal when nothing was."""
     history = releases.releases(store, failed.model)
     good = good_before([each for each in history if each.number <= failed.number])
-    version, card = (good.version, good.card) if good else (None, "")
-    return releases.append_release(
-        store, failed.model, version, card=card, by=OURSELVES, reason=reason, approval=None, after=failed.number
-    )
+    draft = _back_to(good, failed.model, kind="revert" if good else "withdrawal", by=OURSELVES, reason=reason)
+    return releases.append_release(store, draft, failed.number)
+
+
+def _back_to(target: Release | None, model: str, *, kind: ReleaseKind, by: str, reason: str) -> Release:
+    """The draft of a release that goes back to the version of `target`; None withdraws."""
+    version, card = (target.version, target.card) if target else (None, "")
+    return Release(0, model, kind, version, card, by, at=utc_now(), reason=reason, approval=None, previous="")
 
 
 def image_for(served: Served) -> Image:

@@ -174,14 +174,11 @@ def append_acceptance(store: Store, draft: Acceptance, after: int | None = None)
     if draft.card != digest:
         raise Corrupt(f"{chain.folder}: the trial was of a card that is not this version's", hint="try it again")
 
-    def append(last: int) -> Acceptance:
-        return chain.append(lambda number, previous: replace(draft, number=number, previous=previous), last)
-
     if after is not None:
-        return append(after)
+        return chain.append(draft, after)
     while True:
         with contextlib.suppress(LostRace):  # the order of trials does not matter: take the next number
-            return append(chain.last())
+            return chain.append(draft, chain.last())
 
 
 def acceptance_chain(store: Store, model: str, version: int, digest: str) -> Chain[Acceptance]:

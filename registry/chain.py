@@ -6,9 +6,9 @@ The next number is taken by an exclusive create, so no lock is needed: of those 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, overload
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from registry import codec
 from registry.errors import Corrupt, PipelineError, TryAgain
@@ -19,7 +19,9 @@ NAME = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.json")
 
 
 class Record(Protocol):
-    """One link of a chain."""
+    """One link of a chain: a dataclass with at least these fields."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def number(self) -> int: ...
@@ -88,8 +90,8 @@ class Chain(Generic[R]):
             previous = sha256_bytes(each)
         return Records(self, found)
 
-    def append(self, make: Callable[[int, str], R], after: int) -> R:
-        """Append `make(number, previous)` with the number `after` + 1; `after` is what `last` has said.
+    def append(self, draft: R, after: int) -> R:
+        """Append `draft` with its number, `after` + 1, and `previous` filled in; `after` is what `last` has said.
 
         Raises LostRace when `after` is not the last number (any more), Corrupt when the last record was altered.
         """
@@ -101,7 +103,7 @@ class Chain(Generic[R]):
                 raise self._lost(number) from None
             self.decode(after, data)
             previous = sha256_bytes(data)
-        record = make(number, previous)
+        record = replace(draft, number=number, previous=previous)
         try:
             self.store.create(self.name(number), codec.seal(record))
         except FileExistsError:

@@ -9,6 +9,7 @@ import math
 import sys
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,13 +41,21 @@ def from_json(kind: type[T], data: bytes, where: str, *, sealed: bool = False) -
     raw = _parse(data, where)
     if sealed or "seal" in raw:
         _check_seal(raw, data, where)
-    return typing.cast("T", _build(kind, raw, where))
+    return _decode(kind, raw, where)
 
 
 def from_vouched(kind: type[T], data: bytes, where: str) -> T:
     """As `from_json`, of sealed bytes that something else vouches for: the seal is not checked again."""
     raw = _parse(data, where)
     raw.pop("seal", None)
+    return _decode(kind, raw, where)
+
+
+def _decode(kind: type[T], raw: Mapping[str, Any], where: str) -> T:
+    """The record with these fields. What an earlier version of Trainyard did not write yet is added by the record's own
+    `upgrade`, after the checksum of its bytes was checked."""
+    if upgrade := getattr(kind, "upgrade", None):
+        raw = upgrade(raw)
     return typing.cast("T", _build(kind, raw, where))
 
 
@@ -127,16 +136,24 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 @functools.lru_cache
-def _fits(kind: type, names: tuple[str, ...], types: tuple[type, ...]) -> bool:
-    """Whether `kind` is a noun of plain words and whole numbers only, with fields of just these names and types."""
-    fields = {name: set(_choices(hint)) for name, hint in _hints(kind).items()}
+def _fits(kind: type, names: tuple[str, ...], types: tuple[type, ...]) -> tuple[tuple[str, frozenset[str]], ...] | None:
+    """None unless `kind` is a record of strings and integers only, with fields of just these names and types; else the
+    fields that are declared as a Literal, with the words that each may hold."""
+    hints = _hints(kind)
+    fields = {name: set(_choices(hint)) for name, hint in hints.items()}
     if fields.keys() != set(names) or not set().union(*fields.values()) <= {str, int, bool, type(None)}:
-        return False
-    return all(each in fields[name] for name, each in zip(names, types, strict=True))
+        return None
+    if not all(each in fields[name] for name, each in zip(names, types, strict=True)):
+        return None
+    literals = {name: _parts(hint)[2] for name, hint in hints.items() if _parts(hint)[1] is typing.Literal}
+    return tuple((name, frozenset(words)) for name, words in literals.items())
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:
+    """The types that a value of this kind may have."""
     _, origin, arguments = _parts(kind)
+    if origin is typing.Literal:
+        return tuple(map(type, arguments))
     return arguments if origin in UNIONS else (kind,)
 
 
@@ -179,8 +196,13 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 def _build_dataclass(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return _wrong(where, value, "an object")
-    if _fits(kind, tuple(value), tuple(map(type, value.values()))):
-        return kind(**value)  # most records of a long history; the rest of this function says what is wrong with others
+    literals = _fits(kind, tuple(value), tuple(map(type, value.values())))
+    if literals is not None:  # most records of a long history; the rest of this function says what is wrong with others
+        for name, words in literals:
+            if value[name] not in words:
+                break
+        else:
+            return kind(**value)
     hints, fields = _hints(kind), dataclasses.fields(kind)
     if unknown := value.keys() - hints.keys():
         raise Corrupt(f"{where}: unknown field {min(unknown)!r}", hint=HINT)

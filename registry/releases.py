@@ -15,7 +15,7 @@ from pathlib import Path
 from registry import candidates
 from registry.chain import Chain, LostRace, Records
 from registry.errors import Corrupt, Rejected
-from registry.records import Approval, Release, utc_now
+from registry.records import Approval, Release
 from registry.stores import Store
 
 
@@ -86,76 +86,62 @@ def copy_to_production(store: Store, model: str, version: int) -> None:
             raise Corrupt(f"{target}/{others[0]}: differs from the card", hint=candidates.RESTORE)
 
 
-def append_approval(  # noqa: PLR0913  (the fields of an approval, by name)
-    store: Store, model: str, version: int, *, card: str, token: str, by: str, known: History | None = None
-) -> Approval:
-    """Append that `by` said yes to the card; the approval that is there already when this token was used for it.
+def append_approval(store: Store, draft: Approval, history: History | None = None) -> Approval:
+    """Append an approval; number and `previous` of the draft are filled in. Gives the one that is there when its token
+    has approved this card before.
 
-    `known` is a history that was read before, so that it is not read again. Raises Rejected when the token was used
-    for another card, TryAgain when someone else approved meanwhile.
+    `history`: one that was read before, so that it is not read again. Raises Rejected when the token was used for another
+    card, TryAgain when a concurrent writer has appended an approval.
     """
-    chain = approval_chain(store, model)
-    before = known.approvals if known else chain.records()
-    for each in before.having("token", token):
-        if (each.version, each.card) != (version, card):
+    chain = approval_chain(store, draft.model)
+    before = history.approvals if history else chain.records()
+    for each in before.having("token", draft.token):
+        if (each.version, each.card) != (draft.version, draft.card):
             raise Rejected(
                 f"{chain.name(each.number)}: this token has approved version {each.version} already",
                 hint="ask for a new approval",
             )
         return each
-    return chain.append(
-        lambda number, previous: Approval(number, model, version, card, token, by, utc_now(), previous), len(before)
-    )
+    return chain.append(draft, len(before))
 
 
-def append_release(  # noqa: PLR0913  (the fields of a release, by name)
-    store: Store,
-    model: str,
-    version: int | None,
-    *,
-    card: str,
-    by: str,
-    reason: str,
-    approval: int | None,
-    after: int | None,
-    known: History | None = None,
-) -> Release:
-    """Append the release that makes `version` live, or with None withdraws what is live.
+def append_release(store: Store, draft: Release, after: int, history: History | None = None) -> Release:
+    """Append a release: its version is live from now on. Number and `previous` of the draft are filled in.
 
-    `card` is the card's SHA-256 ("" to withdraw), `after` the number of the latest release that the caller saw.
-    `known` is a history up to that release, so that it is not read again to check the `approval`.
+    `after`: the number of the latest release that the caller saw, 0 for none. `history`: one that was read before, up to
+    that release, so that it is not read again to check the approval.
 
-    Raises TryAgain when someone else released since then, Corrupt when production does not hold this card, Rejected when
-    the approval is of another card or was used before.
+    Raises TryAgain when a concurrent writer has released since then, Corrupt when production does not hold the draft's
+    card, Rejected when its approval is of another card or was used before.
     """
-    if version is not None and candidates.card_digest(store, model, version, "production") != card:
+    model, version = draft.model, draft.version
+    if version is not None and candidates.card_digest(store, model, version, "production") != draft.card:
         where = candidates.version_folder("production", model, version)
-        raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {card}", hint=candidates.RESTORE)
+        raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {draft.card}", hint=candidates.RESTORE)
     chain = release_chain(store, model)
-    if approval is not None and chain.last() == (after or 0):
-        current = known and (known.latest.number if known.latest else 0) == (after or 0)
-        _check_approval(store, known if known and current else read_history(store, model), approval, (version, card))
+    if draft.approval is not None and chain.last() == after:  # else `append` raises that the race is lost
+        known = history if history and len(history.releases) == after else read_history(store, model)
+        _check_approval(store, known, draft.approval, draft)
     try:
-        return chain.append(
-            lambda number, previous: Release(number, model, version, card, by, utc_now(), reason, approval, previous),
-            after or 0,
-        )
+        return chain.append(draft, after)
     except LostRace as error:
         raise LostRace(
-            f"someone else released {model} meanwhile ({error})",
-            hint=f"look at `trainyard registry history {model}`, then run again",
+            f"{model} was released by a concurrent writer ({error})",
+            hint=f"check `trainyard registry history {model}`, then retry",
         ) from None
 
 
-def _check_approval(store: Store, known: History, number: int, wanted: tuple[int | None, str]) -> None:
-    model = known.model
+def _check_approval(store: Store, history: History, number: int, draft: Release) -> None:
+    model = draft.model
     try:
         given = approval_chain(store, model).read(number)
     except FileNotFoundError:
         given = None
-    if given is None or (given.version, given.card) != wanted:
-        raise Rejected(f"approval {number} of {model} is not about version {wanted[0]}", hint="ask for a new approval")
-    if made := known.release_with(number):
+    if given is None or (given.version, given.card) != (draft.version, draft.card):
+        raise Rejected(
+            f"approval {number} of {model} is not about version {draft.version}", hint="ask for a new approval"
+        )
+    if made := history.release_with(number):
         raise Rejected(
             f"approval {number} of {model} was used for release {made.number}",
             hint="`trainyard rollback` goes back to an earlier release; anything else needs a new approval",

@@ -19,6 +19,8 @@ from registry.stores import Store, open_store
 from registry.verify import inspect
 
 NEWEST = 20  # versions that `list` shows without --all
+KINDS = {"revert": "automatic revert"}
+"""Kinds of release that people call otherwise than the record."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,7 +148,8 @@ def _history(store: Store, model: str, *, as_json: bool) -> None:
     lines = tuple(
         (
             str(row["number"]),
-            str(row["version"] or "withdrawn"),
+            KINDS.get(row["kind"], row["kind"]),
+            str(row["version"] or "none"),
             row["at"],
             row["by"],
             row["approved_by"] or "",
@@ -154,7 +157,7 @@ def _history(store: Store, model: str, *, as_json: bool) -> None:
         )
         for row in rows
     )
-    table = Table(("release", "version", "at", "by", "approved by", "reason"), lines)
+    table = Table(("release", "kind", "version", "at", "by", "approved by", "reason"), lines)
     print(to_text(f"{model}, the newest release first", _one(table if rows else Paragraph("no release yet"))), end="")
 
 

@@ -85,11 +85,11 @@ class Project:
         card = candidates.card_digest(self.store, MODEL, version)
         return make_token(approval_secret(self.home, {}), MODEL, version, card, **more)
 
-    def promote(self, version, token="", store=None):
-        return promote(store or self.store, self.config, MODEL, version, token or self.token(version), "ada")
+    def promote(self, version, token="", store=None, by="ada"):
+        return promote(store or self.store, self.config, MODEL, version, token or self.token(version), by)
 
-    def rollback(self, to=None):
-        return rollback(self.store, self.config, MODEL, to, "grace", "a test")
+    def rollback(self, to=None, by="grace"):
+        return rollback(self.store, self.config, MODEL, to, by, "a test")
 
     @property
     def home(self):

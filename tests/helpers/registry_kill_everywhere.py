@@ -15,6 +15,7 @@ from pathlib import Path
 from registry_faults_parts import copy
 from registry_parts import publish as published
 from registry_parts import trial
+from versions import append_release, approval_draft, release_draft
 
 from registry import candidates, releases
 from registry.files import CHUNK
@@ -46,12 +47,11 @@ def promote(store, _folder):
     known = releases.read_history(store, "digits")
     releases.copy_to_production(store, "digits", 1)
     digest = candidates.card_digest(store, "digits", 1)
-    approval = releases.append_approval(store, "digits", 1, card=digest, token="new", by="ada", known=known)
+    approval = releases.append_approval(store, approval_draft("digits", 1, digest, "new"), known)
     if made := known.release_with(approval.number):
         return made.number
-    return releases.append_release(
-        store, "digits", 1, card=digest, by="ada", reason="", approval=approval.number, after=None, known=known
-    ).number
+    draft = release_draft("digits", 1, digest, approval=approval.number)
+    return releases.append_release(store, draft, 0, known).number
 
 
 def rollback(store, _folder):
@@ -59,10 +59,7 @@ def rollback(store, _folder):
     current = releases.latest(store, "digits")
     if current.version == 1:
         return current.number
-    digest = candidates.card_digest(store, "digits", 1, "production")
-    return releases.append_release(
-        store, "digits", 1, card=digest, by="ada", reason="", approval=None, after=current.number
-    ).number
+    return append_release(store, "digits", 1, after=current.number).number
 
 
 def nothing(_store, _folder):
@@ -78,8 +75,7 @@ def two_released(store, folder):
     promote(store, folder)
     published(store, folder, "newer", files=NEW)
     releases.copy_to_production(store, "digits", 2)
-    digest = candidates.card_digest(store, "digits", 2)
-    releases.append_release(store, "digits", 2, card=digest, by="ada", reason="", approval=None, after=1)
+    append_release(store, "digits", 2, after=1)
 
 
 SCENARIOS = {

@@ -4,7 +4,7 @@ import hashlib
 import threading
 from pathlib import Path
 
-from versions import CREATED_AT, candidate
+from versions import CREATED_AT, append_release, approval_draft, candidate
 
 from registry import candidates, releases
 from registry.errors import Corrupt
@@ -109,24 +109,14 @@ def trial(store, version, model="digits", accepted=True):
     )
 
 
-def release(store, version, model="digits", by="ada", approval=None):
+def release(store, version, model="digits", **fields):
     """Make a version live that is in production, after whatever is the latest release."""
-    latest = releases.latest(store, model)
-    return releases.append_release(
-        store,
-        model,
-        version,
-        card=candidates.card_digest(store, model, version, "production") if version else "",
-        by=by,
-        reason="",
-        approval=approval,
-        after=latest.number if latest else None,
-    )
+    return append_release(store, model, version, **fields)
 
 
 def promote(store, version, token, model="digits"):
     """All that a promotion writes."""
     releases.copy_to_production(store, model, version)
     digest = candidates.card_digest(store, model, version)
-    approval = releases.append_approval(store, model, version, card=digest, token=token, by="ada")
+    approval = releases.append_approval(store, approval_draft(model, version, digest, token))
     return release(store, version, model, approval=approval.number)

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from versions import candidate, digests
+from versions import append_release, candidate, digests
 
 from registry import candidates, codec, releases
 from registry.records import Evaluation, Metrics, Served, Signature, utc_now
@@ -34,14 +34,9 @@ class RegistryFolder:
 
     def release(self, version, model="m"):
         """Make it live; None withdraws. Gives the release's number."""
-        digest = ""
         if version is not None:
             releases.copy_to_production(self.store, model, version)
-            digest = candidates.card_digest(self.store, model, version)
-        last = releases.latest(self.store, model)
-        after = last.number if last else None
-        args = {"card": digest, "by": "a test", "reason": "", "approval": None, "after": after}
-        return releases.append_release(self.store, model, version, **args).number
+        return append_release(self.store, model, version, by="a test").number
 
     def file(self, version, name, model="m"):
         return self.root / "registry" / "production" / model / str(version) / name

@@ -1,7 +1,20 @@
-"""A version's manifest with a sensible value in every field, for tests that care about one or two of them."""
+"""Records of a version with a sensible value in every field, for tests that care about one or two of them."""
 
+from registry import candidates, releases
 from registry.files import sha256_file
-from registry.records import Candidate, Evaluation, Metrics, Policy, Served, Signature, Sources, TensorSpec, Verdict
+from registry.records import (
+    Approval,
+    Candidate,
+    Evaluation,
+    Metrics,
+    Policy,
+    Release,
+    Served,
+    Signature,
+    Sources,
+    TensorSpec,
+    Verdict,
+)
 
 SOURCES = Sources("c" * 40, "d" * 40, "e" * 40)
 CREATED_AT = "2026-11-21T00:00:00Z"
@@ -41,3 +54,23 @@ def candidate(model="digits", version=1, run="run", files=None, **fields):
         "verdict": Verdict(accepted=True, reasons=(), policy=Policy()),
     }
     return Candidate(model=model, version=version, run=run, files=files or {}, **defaults | fields)
+
+
+def approval_draft(model, version, card, token, by="ada"):
+    return Approval(0, model, version, card, token, by, CREATED_AT, "")
+
+
+def release_draft(model, version, card="", *, by="ada", approval=None, kind="", reason=""):
+    """A release that is yet to be appended; its kind is the usual one for its version and approval."""
+    kind = kind or ("withdrawal" if version is None else "rollback" if approval is None else "promotion")
+    return Release(0, model, kind, version, card, by, CREATED_AT, reason, approval, "")
+
+
+def append_release(store, model, version, *, after=None, **fields):
+    """Release a version that is in production, or withdraw with None; after the latest release unless `after` is given."""
+    if after is None:
+        latest = releases.latest(store, model)
+        after = latest.number if latest else 0
+    if version is not None:
+        fields = {"card": candidates.card_digest(store, model, version, "production")} | fields
+    return releases.append_release(store, release_draft(model, version, **fields), after)

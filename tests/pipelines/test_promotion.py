@@ -79,7 +79,7 @@ def test_a_release_that_cannot_be_loaded_is_taken_back_and_no_request_notices(pr
     assert "version 1 answers as before, now as release 3" in str(failure.value)
     assert project.history == [1, 2, 1]
     back = releases.live(project.store, MODEL)
-    assert back.by == "trainyard"
+    assert (back.kind, back.by) == ("revert", "trainyard")
     assert "release 2 did not go live" in back.reason
     assert {status for status, _ in answers} == {200}
     assert {body["version"] for _, body in answers} == {1}
@@ -92,12 +92,28 @@ def test_a_release_that_cannot_be_loaded_is_taken_back_and_no_request_notices(pr
     assert project.history == [1, 2, 1]
 
 
+def test_a_person_called_trainyard_promotes_and_rolls_back(project):
+    """Who made a release does not say what it is: an automatic revert is one by its kind."""
+    for kind in ("dull", "thirds", "dull"):
+        project.publish(kind)
+    for version in (1, 2, 3):
+        assert project.promote(version, by="trainyard").kind == "promotion"
+    assert project.rollback(by="trainyard").version == 2
+    assert project.rollback(by="trainyard").version == 1
+    assert [each.kind for each in releases.releases(project.store, MODEL)] == ["promotion"] * 3 + ["rollback"] * 2
+    project.publish()
+    with pytest.raises(WorkerFailed, match="version 1 answers as before, now as release 7"):
+        project.promote(4, by="trainyard")
+    assert releases.live(project.store, MODEL).kind == "revert"
+
+
 def test_a_first_release_that_cannot_be_loaded_is_withdrawn(project):
     project.publish()
     project.publish("thirds")
     with pytest.raises(WorkerFailed, match="release 2 withdrew it, and nothing is live"):
         project.promote(1)
     assert project.history == [1, None]
+    assert releases.latest(project.store, MODEL).kind == "withdrawal"
     assert project.ask()[0] == 503
     assert project.promote(2).number == 3
     assert project.ask()[1]["release"] == 3
@@ -165,7 +181,7 @@ def test_who_loses_the_race_is_told_to_look_and_changes_nothing_that_is_live(pro
         if "/releases/" in name:
             project.promote(2)
 
-    with pytest.raises(TryAgain, match="someone else released") as lost:
+    with pytest.raises(TryAgain, match="released by a concurrent writer") as lost:
         project.promote(1, store=Interrupted(project.store, before=somebody_else_first))
     assert lost.value.exit_code == 75
     assert project.history == [2]

@@ -1,29 +1,32 @@
 """Which version a rollback goes back to, and when it is refused."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from promotion_parts import MODEL, Project
+from versions import append_release, approval_draft, release_draft
 
-from pipelines.promotion import OURSELVES, good_before, release_before
+from pipelines.promotion import release_before
 from registry import candidates, releases
 from registry.errors import ConfigError, Corrupt, Rejected
-from registry.records import Release
+from registry.undo import good_before
 
 
-def history(*steps):
-    """Releases as `+3` (version 3 was promoted), `3` (gone back to 3), `-` (withdrawn); `!` before it: by ourselves."""
+def history(*steps, by="ada"):
+    """Releases as `+3` (version 3 was promoted), `3` (a rollback to 3), `!3` (an automatic revert to 3), `-` (withdrawn)."""
     return [
-        Release(
-            number,
-            MODEL,
-            None if "-" in step else int(step.strip("+!")),
-            "c" * 64,
-            OURSELVES if "!" in step else "ada",
-            "",
-            "",
-            number if "+" in step else None,
-            "",
+        replace(
+            release_draft(
+                MODEL,
+                None if step == "-" else int(step.strip("+!")),
+                "c" * 64,
+                by=by,
+                approval=number if "+" in step else None,
+                kind="revert" if "!" in step else "",
+            ),
+            number=number,
         )
         for number, step in enumerate(steps, 1)
     ]
@@ -56,8 +59,9 @@ def history(*steps):
         "around a rollback that failed",
     ],
 )
-def test_it_goes_back_to_what_was_live_before(steps, version):
-    assert release_before(history(*steps.split())).version == version
+@pytest.mark.parametrize("by", ["ada", "trainyard"])
+def test_it_goes_back_to_what_was_live_before(steps, version, by):
+    assert release_before(history(*steps.split(), by=by)).version == version
 
 
 @pytest.mark.parametrize(
@@ -72,7 +76,7 @@ def test_it_goes_back_to_what_was_live_before(steps, version):
         ("+1 +2 !1 +3", 1),
         ("+1 +2 +3 1 !3 +4", 3),
         ("+1 +2 +3 1 !3", 2),
-        ("+1 !- +2", None),
+        ("+1 - +2", None),
         ("+1 +2 +3 !2 !1", None),
     ],
     ids=[
@@ -89,8 +93,9 @@ def test_it_goes_back_to_what_was_live_before(steps, version):
         "each that we went back to",
     ],
 )
-def test_what_does_not_deploy_is_followed_by_the_last_that_did(steps, version):
-    back = good_before(history(*steps.split()))
+@pytest.mark.parametrize("by", ["ada", "trainyard"])
+def test_what_does_not_deploy_is_followed_by_the_last_that_did(steps, version, by):
+    back = good_before(history(*steps.split(), by=by))
     assert (back.version if back else None) == version
 
 
@@ -106,12 +111,12 @@ def test_undone_step_by_step_it_retraces_the_way(versions):
     for expected in reversed(versions[:-1]):
         back = release_before(steps)
         assert back.version == expected
-        steps = [*steps, Release(len(steps) + 1, MODEL, back.version, back.card, "ada", "", "", None, "")]
+        steps = [*steps, replace(release_draft(MODEL, back.version, back.card), number=len(steps) + 1)]
     with pytest.raises(ConfigError):
         release_before(steps)
 
 
-@given(st.lists(st.sampled_from(["+1", "+2", "+3", "1", "2", "3", "-", "!1", "!2", "!-"]), min_size=1, max_size=12))
+@given(st.lists(st.sampled_from(["+1", "+2", "+3", "1", "2", "3", "-", "!1", "!2"]), min_size=1, max_size=12))
 def test_whatever_happened_it_never_stays_where_it_is(steps):
     try:
         back = release_before(history(*steps))
@@ -127,10 +132,8 @@ def project(tmp_path):
     for version in (made.publish(), made.publish()):
         releases.copy_to_production(made.store, MODEL, version)
         card = candidates.card_digest(made.store, MODEL, version)
-        approval = releases.append_approval(made.store, MODEL, version, card=card, token=f"token{version}", by="ada")
-        releases.append_release(
-            made.store, MODEL, version, card=card, by="ada", reason="", approval=approval.number, after=version - 1
-        )
+        approval = releases.append_approval(made.store, approval_draft(MODEL, version, card, f"token{version}"))
+        append_release(made.store, MODEL, version, approval=approval.number)
     return made
 
 

@@ -1,10 +1,13 @@
 """A history is checked by its bytes, and decoded only where somebody looks."""
 
+from dataclasses import replace
+
 import pytest
+from versions import approval_draft, release_draft
 
 from registry import codec
 from registry.errors import Corrupt, TryAgain
-from registry.records import Approval, Release
+from registry.records import Release
 from registry.releases import History, approval_chain, release_chain
 
 AWKWARD = ['"', "\\", "a\nb", 'x",\n "token": "one', "ä€\u2028", "\ud800", ""]
@@ -16,10 +19,7 @@ def chain(store):
     chain = release_chain(store, "digits")
     for number in range(12):
         approval = None if number == 1 else number + 1
-        chain.append(
-            lambda at, previous, approval=approval: Release(at, "digits", 1, "c", "ada", "t", "", approval, previous),
-            number,
-        )
+        chain.append(release_draft("digits", 1, "c", approval=approval), number)
     return chain
 
 
@@ -43,9 +43,7 @@ def test_what_was_made_with_an_approval_is_found(store, chain):
 def test_a_record_is_found_by_any_words_in_it(store, token):
     chain = approval_chain(store, "digits")
     for number, each in enumerate(("one", token, "two")):
-        chain.append(
-            lambda at, previous, each=each: Approval(at, "digits", 1, each, each, "ada", "t", previous), number
-        )
+        chain.append(approval_draft("digits", 1, each, each), number)
     assert [each.number for each in chain.records().having("token", token)] == [2]
     assert [each.number for each in chain.records().having("token", "one")] == [1]
 
@@ -53,7 +51,7 @@ def test_a_record_is_found_by_any_words_in_it(store, token):
 def test_any_flipped_bit_in_any_record_is_told_with_the_records_name(folder_store, tmp_path):
     chain = approval_chain(folder_store, "digits")
     for number in range(3):
-        chain.append(lambda at, previous: Approval(at, "digits", 1, "c", f"token {at}", "ada", "t", previous), number)
+        chain.append(approval_draft("digits", 1, "c", f"token {number}"), number)
     for number in (1, 2, 3):
         path = tmp_path / "registry" / chain.name(number)
         whole = path.read_bytes()
@@ -69,7 +67,7 @@ def test_any_flipped_bit_in_any_record_is_told_with_the_records_name(folder_stor
 def test_a_record_that_another_one_took_the_place_of_is_told(folder_store, tmp_path):
     chain = approval_chain(folder_store, "digits")
     for number in range(3):
-        chain.append(lambda at, previous: Approval(at, "digits", 1, "c", f"token {at}", "ada", "t", previous), number)
+        chain.append(approval_draft("digits", 1, "c", f"token {number}"), number)
     one, other, last = (tmp_path / "registry" / chain.name(number) for number in (1, 2, 3))
     kept = one.read_bytes(), other.read_bytes()
     for path, data in zip((one, other), reversed(kept), strict=True):
@@ -103,6 +101,6 @@ def test_what_is_mended_while_it_is_read_is_to_be_read_again(chain):
 
 
 def test_a_line_is_what_a_seal_writes():
-    data = codec.seal(Release(12, "digits", None, "c", "ada", "t", 'a "word"', 3, ""))
+    data = codec.seal(replace(release_draft("digits", None, "c", approval=3, reason='a "word"'), number=12))
     for field, value in (("number", 12), ("reason", 'a "word"'), ("approval", 3), ("previous", "")):
         assert data.count(codec.line(field, value)) == 1

@@ -72,7 +72,9 @@ def test_a_field_of_a_wrong_type_is_told(kind, field):
 def test_a_missing_field_is_told_unless_it_has_a_default(kind, field):
     raw = json.loads(codec.to_json(sample(kind)))
     del raw[field.name]
-    if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+    if (kind, field.name) == (records.Release, "kind"):  # releases of earlier versions have none: test_release_kinds.py
+        assert codec.from_json(kind, json.dumps(raw).encode(), "x.json").kind == "promotion"
+    elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
         with pytest.raises(Corrupt, match=rf"x\.json: field '{field.name}' is missing"):
             codec.from_json(kind, json.dumps(raw).encode(), "x.json")
     else:

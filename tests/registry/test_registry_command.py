@@ -103,17 +103,25 @@ def test_history_shows_who_released_what_and_who_approved(run, store):
     release(store, 1, by="bob")
     release(store, None, by="carol")
     rows = [line.split() for line in run("history").splitlines()[-3:]]
-    assert [(row[0], row[1], row[3:]) for row in rows] == [
-        ("3", "withdrawn", ["carol"]),
-        ("2", "1", ["bob"]),
-        ("1", "1", ["ada", "ada"]),
+    assert [(*row[:3], row[4:]) for row in rows] == [
+        ("3", "withdrawal", "none", ["carol"]),
+        ("2", "rollback", "1", ["bob"]),
+        ("1", "promotion", "1", ["ada", "ada"]),
     ]
     as_json = run("history", "--json")
-    assert [(each["number"], each["version"], each["approved_by"]) for each in as_json] == [
-        (3, None, None),
-        (2, 1, None),
-        (1, 1, "ada"),
+    assert [(each["number"], each["kind"], each["version"], each["approved_by"]) for each in as_json] == [
+        (3, "withdrawal", None, None),
+        (2, "rollback", 1, None),
+        (1, "promotion", 1, "ada"),
     ]
+
+
+def test_history_tells_a_person_called_trainyard_from_an_automatic_revert(run, store):
+    release(store, 1, by="trainyard")
+    release(store, 1, by="trainyard", kind="revert")
+    assert [each["kind"] for each in run("history", "--json")] == ["revert", "rollback", "promotion"]
+    assert "automatic revert" in run("history").splitlines()[-3]
+    assert "automatic revert" not in run("history").splitlines()[-2]
 
 
 def test_verify_says_so_when_all_is_well_and_ends_with_2_when_not(run, store):

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from registry_parts import promote, publish, release, trial
+from versions import approval_draft
 
 from registry import candidates, releases
 from registry.errors import TryAgain
@@ -55,12 +56,7 @@ def at_once(act):
 
 def test_of_forty_who_release_after_the_same_release_one_wins(store, tmp_path):
     promote(store, publish(store, tmp_path, "run"), "token")
-    digest = candidates.card_digest(store, "digits", 1)
-    results = at_once(
-        lambda number: releases.append_release(
-            store, "digits", 1, card=digest, by=str(number), reason="", approval=None, after=1
-        )
-    )
+    results = at_once(lambda number: release(store, 1, by=str(number), after=1))
     won = [each for each in results if not isinstance(each, TryAgain)]
     assert len(won) == 1
     assert releases.live(store, "digits") == won[0]
@@ -141,7 +137,7 @@ def test_forty_trials_at_once_are_all_kept(store, tmp_path):
 def test_forty_approvals_with_one_token_are_one(store, tmp_path):
     publish(store, tmp_path, "run")
     digest = candidates.card_digest(store, "digits", 1)
-    at_once(lambda _number: releases.append_approval(store, "digits", 1, card=digest, token="t", by="ada"))
+    at_once(lambda _number: releases.append_approval(store, approval_draft("digits", 1, digest, "t")))
     assert len(releases.approvals(store, "digits")) == 1
 
 

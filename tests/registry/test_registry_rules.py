@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from registry_parts import MemoryStore, promote, publish, release, trial
+from versions import approval_draft
 
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected, TryAgain
@@ -65,14 +66,8 @@ class Registry(RuleBasedStateMachine):
             with pytest.raises(Rejected):
                 promote(self.store, version, token)
         elif any(each.token == token for each in releases.approvals(self.store, "digits")):
-            promote_again = releases.append_approval(
-                self.store,
-                "digits",
-                version,
-                card=candidates.card_digest(self.store, "digits", version),
-                token=token,
-                by="ada",
-            )
+            digest = candidates.card_digest(self.store, "digits", version)
+            promote_again = releases.append_approval(self.store, approval_draft("digits", version, digest, token))
             assert promote_again.version == version
         else:
             promote(self.store, version, token)
@@ -97,17 +92,9 @@ class Registry(RuleBasedStateMachine):
         version = self.pick(self.published, which)
         if after == len(self.released):
             return
+        digest = candidates.card_digest(self.store, "digits", version)
         with pytest.raises((TryAgain, ConfigError)):
-            releases.append_release(
-                self.store,
-                "digits",
-                version,
-                card=candidates.card_digest(self.store, "digits", version),
-                by="eve",
-                reason="",
-                approval=None,
-                after=after,
-            )
+            release(self.store, version, card=digest, by="eve", after=after)
 
     @invariant()
     def the_lists_agree(self):

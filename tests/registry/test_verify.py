@@ -10,10 +10,11 @@ import subprocess
 
 import pytest
 from registry_parts import FILES, make_card, promote, publish, release, trial, write_files
+from versions import approval_draft, release_draft
 
 from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt
-from registry.records import Approval, Claim, Release
+from registry.records import Claim
 from registry.stores import open_store
 from registry.verify import inspect, verify
 
@@ -162,16 +163,11 @@ def test_records_that_point_nowhere_are_found(filled):
     chain, approvals = releases.release_chain(filled, "digits"), releases.approval_chain(filled, "digits")
     digest = candidates.card_digest(filled, "digits", 3)
     live = candidates.card_digest(filled, "digits", 1)
-    approvals.append(lambda number, previous: Approval(number, "digits", 3, live, "t", "eve", "now", previous), 2)
+    approvals.append(approval_draft("digits", 3, live, "t"), 2)
     for after, (version, card, approval) in enumerate(
         [(3, digest, None), (1, live, 1), (1, live, 9), (2, live, None)], 3
     ):
-        chain.append(
-            lambda number, previous, v=version, c=card, a=approval: Release(
-                number, "digits", v, c, "eve", "now", "", a, previous
-            ),
-            after,
-        )
+        chain.append(release_draft("digits", version, card, approval=approval), after)
     problems = verify(filled)
     assert len(problems) == 5
     for name in ("approvals/000003", "releases/000004", "releases/000005", "releases/000006", "releases/000007"):
@@ -181,7 +177,7 @@ def test_records_that_point_nowhere_are_found(filled):
 
 def test_an_approval_that_was_not_used_yet_is_a_note(filled):
     digest = candidates.card_digest(filled, "digits", 3)
-    releases.append_approval(filled, "digits", 3, card=digest, token="t9", by="ada")
+    releases.append_approval(filled, approval_draft("digits", 3, digest, "t9"))
     report = inspect(filled, "digits")
     assert report.problems == ()
     assert any(each.startswith("production/digits/approvals/000003.json: ") for each in report.notes)
@@ -204,11 +200,9 @@ def test_records_of_another_model_or_version_are_found(filled):
     digest = candidates.card_digest(filled, "digits", 3)
     trials = candidates.acceptance_chain(filled, "digits", 3, digest)
     draft = dataclasses.replace(trial(filled, 3), version=1)
-    trials.append(lambda number, previous: dataclasses.replace(draft, number=number, previous=previous), 2)
+    trials.append(draft, 2)
     filled.create("test/digits/runs/foreign/1.json", codec.seal(Claim("flowers", 1, "other")))
-    releases.release_chain(filled, "digits").append(
-        lambda number, previous: Release(number, "flowers", None, "", "eve", "now", "", None, previous), 3
-    )
+    releases.release_chain(filled, "digits").append(release_draft("flowers", None), 3)
     problems = verify(filled)
     assert len(problems) == 3
     for name in (

@@ -9,8 +9,9 @@ from socket import create_server
 
 import pytest
 from serving_parts import ask
+from versions import append_release
 
-from registry import candidates, releases
+from registry import releases
 from registry.errors import WorkerFailed
 from serving.server import control
 
@@ -80,8 +81,7 @@ def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, regist
     releases.copy_to_production(registry.store, "m", spoiled)
     with registry.file(spoiled, "golden.npz").open("ab") as file:
         file.write(b"altered")
-    card = candidates.card_digest(registry.store, "m", spoiled)
-    releases.append_release(registry.store, "m", spoiled, card=card, by="a test", reason="", approval=None, after=1)
+    append_release(registry.store, "m", spoiled, after=1)
     with pytest.raises(WorkerFailed):
         control.await_release(started["url"], 2, 20)
     status = trainyard("m", "--status")
