@@ -1,4 +1,4 @@
-"""Measure what docs/reference/benchmarks.md promises (`make bench`): ours against something that everybody can judge, in turns, in one run.
+"""Measure what docs/reference/benchmarks.md promises (`make bench`), against something well known, in turns, in one run.
 
 A ratio taken side by side holds on other machines, seconds do not. Each benchmark is a module of this folder with
 `measure(run) -> list[Row]`; its docstring says what is compared with what, and why that is fair. The table goes to
@@ -49,7 +49,7 @@ BENCHMARKS = {
 
 
 def main() -> int:
-    """Measure, tell, draw."""
+    """Measure, report, draw."""
     arguments = read_arguments()
     if arguments.markdown:
         print(markdown(from_json(arguments.markdown.read_text(encoding="utf-8"))))
@@ -87,16 +87,16 @@ def read_arguments() -> argparse.Namespace:
 
 
 def measure(name: str, run: BenchRun, report: Report) -> None:
-    """Run one benchmark; what hinders it is told, and hinders no other."""
+    """Run one benchmark; what hinders it is reported, and hinders no other."""
     started = time.perf_counter()
-    run.tell(f"{name}: {BENCHMARKS[name]} …")
+    run.say(f"{name}: {BENCHMARKS[name]} …")
     try:
         rows = import_module(name).measure(run)
     except Skipped as skipped:
         report.skipped[name] = str(skipped)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (of ten benchmarks, nine shall still be told)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (of ten benchmarks, nine shall still be reported)
         if isinstance(error, SystemExit):
-            run.tell(str(error))
+            run.say(str(error))
         else:
             traceback.print_exc()
         first, *others = str(error).splitlines() or [type(error).__name__]
@@ -106,7 +106,7 @@ def measure(name: str, run: BenchRun, report: Report) -> None:
     report.seconds[name] = round(time.perf_counter() - started, 1)
     for kind in (report.skipped, report.failed):
         if name in kind:
-            run.tell(f"  {'failed' if kind is report.failed else 'skipped'}: {kind[name]}")
+            run.say(f"  {'failed' if kind is report.failed else 'skipped'}: {kind[name]}")
 
 
 def draw(file: Path) -> None:

@@ -19,7 +19,7 @@ from rows import Skipped
 @dataclass(frozen=True)
 class Cost:
     """What one round took, in seconds. The CPU time is of the children that have ended: beside a noisy wall time it
-    tells whether we worked or waited."""
+    shows whether it worked or waited."""
 
     wall: float
     cpu: float
@@ -44,7 +44,7 @@ class BenchRun:
     @functools.cached_property
     def playground(self) -> Playground:
         """The digits in three repositories with hooks, pushed once: caches are warm, a version is registered."""
-        self.tell("the first push …")
+        self.say("the first push …")
         playground = Playground(self.space("playground"))
         playground.change_code()
         told = playground.push_code()
@@ -60,13 +60,13 @@ class BenchRun:
 
         return environment(name)
 
-    def tell(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """What is being measured now, for the person who waits."""
         print(text, file=sys.stderr, flush=True)
 
 
 def in_turns(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[Cost]]:
-    """Each of `work` once per round, one after the other, so that what the machine does besides hits all alike."""
+    """Each of `work` once per round, one after the other, so that what the machine does besides affects all of them."""
     taken: dict[str, list[Cost]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, each in work.items():

@@ -1,7 +1,7 @@
 """The steps fetch and validate on 20,000 small images (20 classes, 32×32 grey, about 1 kB each).
 
 First time: nothing of the dataset is on this machine yet. Both commands, `trainyard step fetch` and `… validate`, each a
-process of its own: git brings and writes the files, a worker reads, hashes and decodes every one, and the splits stand
+process of its own: git brings and writes the files, a worker reads, hashes and decodes every one, and the splits are
 prepared. Against `dvc add` of the same files in a fresh DVC project, which hashes every file and puts it into its cache.
 
 Both sides start with files that were written just before, and nothing of them is waiting to be written to the disk. What
@@ -42,7 +42,7 @@ def measure(run: BenchRun) -> list[Row]:
         dvc, missing = run.neighbour("dvc"), ""
     except Skipped as skipped:
         dvc, missing = None, str(skipped)
-        run.tell(f"  without dvc: {skipped}")
+        run.say(f"  without dvc: {skipped}")
     for number in range(run.rounds(ROUNDS)):
         project.forget()
         taken["first"].append(project.fetch_and_validate())

@@ -6,7 +6,7 @@ made and locked, each step recorded, a mail written. That is more than five step
 
 Theirs, each in an environment of its own, pinned, telemetry off, and with what suits it best: DVC's stages are shell
 commands that start no Python; Kedro's nodes run in one process and pass the number in memory; Metaflow starts a process
-per step, as it must. All are told to run although nothing has changed. The numbers that come out are checked.
+per step, as it must. All are made to run although nothing has changed. The numbers that come out are checked.
 """
 
 from __future__ import annotations

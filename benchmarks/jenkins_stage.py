@@ -1,7 +1,7 @@
-"""The overhead per stage of Jenkins: the shell script that looks whether the agent is prepared, and the start of the step.
+"""The overhead per stage of Jenkins: the shell script that checks whether the agent is prepared, and the start of the step.
 
 The step has ended before, in the build that is started again, so that nothing is done but to start, to read the settings and
-the run's records, and to tell the build its name and description. The time that Jenkins itself takes per stage is its own.
+the run's records, and to give the build its name and description. The time that Jenkins itself takes per stage is its own.
 """
 
 from __future__ import annotations

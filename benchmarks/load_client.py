@@ -106,7 +106,7 @@ class Clients:
         return self.drive(lambda: time.perf_counter() < until)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         for key in list(self._selector.get_map().values()):
             key.data.socket.close()
         self._selector.close()

@@ -53,7 +53,7 @@ def measure(run: BenchRun) -> list[Row]:
             "mlflow": stack.enter_context(_mlflow(pythons["mlflow"], folder)),
         }
         for number in range(1, run.rounds(ROUNDS) + 1):
-            run.tell(f"  load, round {number}")
+            run.say(f"  load, round {number}")
             for name, server in servers.items():
                 path = "/invocations" if name == "mlflow" else "/predict"
                 if number == 1:

@@ -26,13 +26,13 @@ def share(row: Row) -> float:
     if not row.limit:  # nothing at all is promised
         return 0.0 if row.kept else float("inf")
     if row.better == "less":
-        return max(0.0, row.judged / row.limit)
-    return row.limit / row.judged if row.judged > 0 else float("inf")
+        return max(0.0, row.promised_number / row.limit)
+    return row.limit / row.promised_number if row.promised_number > 0 else float("inf")
 
 
 def words(row: Row) -> str:
     """E.g. `1.46 × (≤ 1.6 ×)`."""
-    number = f"{row.judged:.2f} ×" if row.rule == "ratio" else figure(row.judged, row.unit)
+    number = f"{row.promised_number:.2f} ×" if row.rule == "ratio" else figure(row.promised_number, row.unit)
     return f"{number}  ({row.promise})"
 
 

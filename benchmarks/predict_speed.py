@@ -35,7 +35,7 @@ def measure(run: BenchRun) -> list[Row]:
         servers = {name: stack.enter_context(empty_api(folder / name, name)) for name in OPPONENTS}
         servers["predict"] = stack.enter_context(api(folder / "predict", model=MODEL, registry=shelf.registry))
         for number in range(1, run.rounds(ROUNDS) + 1):
-            run.tell(f"  load, round {number}")
+            run.say(f"  load, round {number}")
             for name, loads in taken.items():
                 loads.append(measure_load(servers[name], SECONDS, shelf.body))
     raw = {name: [asdict(each) for each in loads] for name, loads in taken.items()}

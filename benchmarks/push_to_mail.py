@@ -1,8 +1,8 @@
 """From `git push` to the mail, against the training script that somebody would write without Trainyard.
 
-Both train the digits' model on the same pictures for the same number of epochs, in one attempt, and both import
-TensorFlow. The script reads the pictures, trains, measures and saves; the push also checks the data, exports and checks
-the served model, draws pictures, judges, registers, and tries the API, with 2 s of load that no speed of ours can
+Both train the digits' model on the same images for the same number of epochs, in one attempt, and both import
+TensorFlow. The script reads the images, trains, measures and saves; the push also checks the data, exports and checks
+the served model, draws plots, decides, registers, and tests the API, with 2 s of load that nothing can
 shorten. A new comment in `model.py` makes each push a new one. Rounds alternate.
 """
 

@@ -2,7 +2,7 @@
 
 Publish: 500 MB in 20 files, and 100 files of 1 kB, into an empty registry: every byte is hashed and copied, every file and
 folder is on the disk at the end. Against a SHA-256 of the same files by as many threads as there are cores, which writes
-nothing. What a round has written stays until the end: a disk that is told of deleted files is slower just then.
+nothing. What a round has written stays until the end: a disk is slower just after files were deleted.
 
 A long history: `trainyard registry list`, `promote` and `rollback` as a person types them, each a process of its own, with
 the API running and taking the release up, in a registry of 5,000 versions that were all released. Against the same
@@ -119,7 +119,7 @@ class Town:
         done([*TRAINYARD, "registry", "list"], cwd=self.folder)
 
     def promote(self) -> None:
-        """The newest version goes live, with an approval of its own."""
+        """Promote the newest version, with an approval of its own."""
         self._must_not_be_live(self.count)
         card = candidates.card_digest(self.store, MODEL, self.count)
         token = make_token(approval_secret(self.home, {}), MODEL, self.count, card)
@@ -165,7 +165,7 @@ def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
 
 @contextmanager
 def _without_waiting() -> Iterator[None]:
-    """What we set up need not survive a power cut."""
+    """Without flushing: what is set up here need not outlast a power cut."""
     real, os.fsync = os.fsync, lambda _fd: None
     try:
         yield

@@ -21,7 +21,7 @@ class Row:
     """What it is compared with, e.g. `the bare training script`; empty for a fixed promise."""
     theirs: float
     limit: float | None = None
-    """The promise about the `rule`'s number; None: only told."""
+    """The promise about the `rule`'s number; None: only reported."""
     better: Literal["less", "more"] = "less"
     """Whether that number shall be at most or at least `limit`."""
     raw: dict[str, object] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Row:
         return self.ours / self.theirs if self.theirs else float("nan")
 
     @property
-    def judged(self) -> float:
+    def promised_number(self) -> float:
         """The number that the promise is about."""
         return {"ratio": self.ratio, "difference": self.ours - self.theirs, "value": self.ours}[self.rule]
 
@@ -44,7 +44,7 @@ class Row:
         """Whether the promise is kept; None when there is none. NaN keeps no promise."""
         if self.limit is None:
             return None
-        return self.judged <= self.limit if self.better == "less" else self.judged >= self.limit
+        return self.promised_number <= self.limit if self.better == "less" else self.promised_number >= self.limit
 
     @property
     def promise(self) -> str:

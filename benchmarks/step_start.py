@@ -2,7 +2,7 @@
 
 Every step that does no heavy work (resolve, fetch, gate, register, notify) is run as Jenkins runs it, in a process of its
 own, and really does its work: resolve asks three repositories for their heads, fetch brings a new commit and writes all
-files of the three (1,080 pictures among them), gate judges, register publishes a version of its own, notify writes a
+files of the three (1,080 images among them), gate decides, register publishes a version of its own, notify writes a
 mail. Beside them `--help`, and a step that has ended before.
 The promise is about the time that we add, so it is a difference, not a ratio.
 """
@@ -81,9 +81,9 @@ class Lightly:
         return cost(lambda: done([*TRAINYARD, "step", name, "--run", str(folder), *self.config, *more]))
 
     def _run_again(self, number: int) -> Path:
-        """A copy of the finished run under another id, so that register publishes and notify has something to tell."""
+        """A copy of the finished run under another id, so that register publishes and notify has something to report."""
         folder = self.space / f"again-{number}"
         shutil.copytree(self.playground.newest_run(), folder, symlinks=True)
-        told = json.loads((folder / "run.json").read_bytes())
-        (folder / "run.json").write_text(json.dumps(told | {"id": f"{number:012x}"}), encoding="utf-8")
+        record = json.loads((folder / "run.json").read_bytes())
+        (folder / "run.json").write_text(json.dumps(record | {"id": f"{number:012x}"}), encoding="utf-8")
         return folder

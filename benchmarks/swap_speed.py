@@ -54,7 +54,7 @@ def measure(run: BenchRun) -> list[Row]:
             clients.drive_for(2 * BEFORE)
             for release in range(2, run.rounds(ROUNDS) + 2):
                 swaps.append(_swap(clients, shelf, release))
-                run.tell(f"  release {release}: {swaps[-1]}")
+                run.say(f"  release {release}: {swaps[-1]}")
         finally:
             clients.close()
     before = statistics.median(each.before_p99_ms for each in swaps)

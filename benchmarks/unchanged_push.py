@@ -1,6 +1,6 @@
-"""How soon somebody has the answer when there is nothing to do. Fixed promises, in seconds: nothing to compare with.
+"""How soon the result is there when there is nothing to do. Fixed promises, in seconds: nothing to compare with.
 
-A push that changes the README of the code repository: from `git push` until it has told that the model stays as it is.
+A push that changes the README of the code repository: from `git push` until it has reported that the model stays as it is.
 And `trainyard run code` again, when the same commits have been run to their end.
 """
 

@@ -109,7 +109,7 @@ def write(destination: Path, dataset: str, part: str) -> int:
 
 
 def main() -> int:
-    """Read the command line, write, tell."""
+    """Read the command line, write, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("destination", type=Path, metavar="DESTINATION", help="a folder, e.g. a fresh git clone")
     parser.add_argument("dataset", choices=sorted(DATASETS))

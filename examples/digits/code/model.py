@@ -7,7 +7,7 @@ from keras import layers
 def build_model(spec, attempt):
     """A compiled model for the dataset that `spec` describes; with each attempt it grows.
 
-    Training starts with attempt 0 and goes on to 1, 2, … while the validation data says "not good enough".
+    Training starts with attempt 0, then tries 1, 2, … until the gate's threshold holds on the validation split.
     Preprocessing and augmentation are layers: what is served is complete, and gets the raw pixels, 0 to 255.
     """
     width = 16 * 2**attempt

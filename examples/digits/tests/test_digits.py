@@ -1,7 +1,7 @@
 """What a model must be able to do before anyone is asked to approve it.
 
-Plain pytest. The fixtures come from Trainyard: `predict` asks the running API, `holdout` are pictures that training
-never saw, `metrics` is what evaluation measured, `card` tells where the model comes from.
+Plain pytest. The fixtures come from Trainyard: `predict` asks the running API, `holdout` are images that training
+never saw, `metrics` is what evaluation measured, `card` says where the model comes from.
 """
 
 import numpy as np
