@@ -16,7 +16,7 @@ from pathlib import Path
 from flask import Flask, request
 
 from registry.files import write_whole
-from serving.server.program import GARBAGE, Server, listen, read_job
+from serving.server.program import GC_THRESHOLD, Server, listen, read_job
 
 PORT_FILE = "port"
 
@@ -35,10 +35,10 @@ class EmptyServer(Server):
 
         return app
 
-    def _worker_begins(self, worker: object) -> None:
+    def worker_loaded(self, worker: object) -> None:
         """There is no model to wait for."""
         del worker
-        gc.set_threshold(GARBAGE)
+        gc.set_threshold(GC_THRESHOLD)
 
 
 class PlainServer(EmptyServer):
@@ -50,10 +50,7 @@ class PlainServer(EmptyServer):
         self.cfg.set("worker_class", "gthread")
         self.cfg.set("logger_class", "gunicorn.glogging.Logger")
 
-    def _refuse(self) -> None:
-        """Another worker class is the point."""
-
-    def _worker_begins(self, worker: object) -> None:
+    def worker_loaded(self, worker: object) -> None:
         """The garbage collector stays Python's."""
 
 

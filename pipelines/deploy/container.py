@@ -117,7 +117,7 @@ class ContainerDeployment:
 
     def _alone(self) -> Any:
         self._folder.mkdir(parents=True, exist_ok=True)
-        return lockfile.alone(self._folder)
+        return lockfile.exclusive(self._folder)
 
     def _image(self, image: Image) -> str:
         return catalog.find(self._engine, image, self._config.serving.image)

@@ -37,7 +37,7 @@ def start(job: ServeJob, folder: Path) -> str:
     when it ends, TryAgain when it does not answer in time. Of other settings that differ see `changed`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with lockfile.alone(folder):
+    with lockfile.exclusive(folder):
         url = running(folder)
         if url is None:
             return _start(job, folder)
@@ -85,7 +85,7 @@ def stop(folder: Path, seconds: float | None = None) -> bool:
     """
     if not folder.is_dir():
         return False
-    with lockfile.alone(folder):
+    with lockfile.exclusive(folder):
         found = lockfile.read(folder)
         if found is None:
             return False
@@ -205,7 +205,7 @@ def _answers(folder: Path) -> bool:
 def _held(folder: Path) -> bool:
     for process in _started.values():
         process.poll()  # a child that has ended keeps nothing, but let it rest in peace
-    return lockfile.held(folder)
+    return lockfile.is_held(folder)
 
 
 def _kill(pid: int) -> None:

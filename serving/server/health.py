@@ -34,7 +34,7 @@ class UnixConnection(HTTPConnection):
 
 def ask(folder: Path, path: str, seconds: float = SECONDS) -> tuple[int, bytes]:
     """Status and body of `GET path` of the API in `folder`; raises OSError or HTTPException when there is no answer."""
-    url = json.loads((folder / lockfile.FILE).read_bytes())["url"]
+    url = json.loads((folder / lockfile.ADDRESS_FILE).read_bytes())["url"]
     where = urlsplit(url)
     if where.scheme == "unix":
         connection: HTTPConnection = UnixConnection(where.path, seconds)

@@ -1,7 +1,7 @@
 """Whether an API runs in a folder, and where. Light: the controller imports it.
 
-The server holds a lock on `api.lock` as long as it lives, which the kernel takes back however it ends; so nothing has
-to be cleaned up, and a process number that someone else has by now is never taken for ours.
+The server holds a lock on `api.lock` as long as it runs, which the kernel releases however it ends; so nothing has to
+be cleaned up, and a process number that another process has by now is never taken for the server's.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from registry import codec
 from registry.errors import ConfigError
 from registry.records import utc_now
 
-FILE = "api.json"
-"""Where the server says where it listens."""
+ADDRESS_FILE = "api.json"
+"""The RunningApi, written by the server."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A running API."""
+class RunningApi:
+    """Where an API can be reached, and which process it is."""
 
     pid: int
     """gunicorn's master."""
@@ -38,8 +38,8 @@ class Place:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Nobody else starts or stops the API in the folder meanwhile; waits for whoever does."""
+def exclusive(folder: Path) -> Iterator[None]:
+    """No other process or thread starts or stops the API in the folder meanwhile; waits for those that do."""
     fd = os.open(folder / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)  # unlike POSIX locks, between threads, too
@@ -48,19 +48,19 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def hold(folder: Path) -> int:
-    """Take the folder for this process until it ends or closes the returned file descriptor; raises ConfigError."""
+def acquire(folder: Path) -> int:
+    """Lock the folder for this process until it ends or closes the returned file descriptor; raises ConfigError."""
     fd = os.open(folder / "api.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    for _ in range(10):  # someone who looks holds it for a moment, too
+    for _ in range(10):  # `is_held` locks it for a moment, too
         if _try(fd, fcntl.LOCK_EX):
             return fd
         time.sleep(0.05)
     os.close(fd)
-    raise ConfigError(f"{folder}: an API runs here already", hint="`trainyard serve MODEL --stop` stops it")
+    raise ConfigError(f"{folder}: an API is already running here", hint="`trainyard serve MODEL --stop` stops it")
 
 
-def held(folder: Path) -> bool:
-    """Whether a server holds the folder."""
+def is_held(folder: Path) -> bool:
+    """Whether a server runs in the folder."""
     try:
         fd = os.open(folder / "api.lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -72,23 +72,23 @@ def held(folder: Path) -> bool:
 
 
 def write(folder: Path, url: str, model: str) -> None:
-    """Say that this process, which holds the folder, listens at `url`."""
-    codec.save(Place(os.getpid(), _start_time(os.getpid()), url, model, utc_now()), folder / FILE)
+    """Publish that this process, which has the lock, listens at `url`."""
+    codec.save(RunningApi(os.getpid(), _start_time(os.getpid()), url, model, utc_now()), folder / ADDRESS_FILE)
 
 
-def read(folder: Path) -> Place | None:
+def read(folder: Path) -> RunningApi | None:
     """The API that runs in the folder; None when none does, or it is still starting."""
-    if not held(folder):
+    if not is_held(folder):
         return None
     try:
-        found = codec.read(Place, folder / FILE)
+        found = codec.read(RunningApi, folder / ADDRESS_FILE)
     except FileNotFoundError:
         return None
-    return found if found.started == _start_time(found.pid) else None  # else a killed server left the file
+    return found if found.started == _start_time(found.pid) else None  # else the file is of a server that was killed
 
 
 def url(host: str, port: int) -> str:
-    """The URL for someone on this machine."""
+    """The URL for clients on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not listened on)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -101,7 +101,7 @@ def _start_time(pid: int) -> str:
 
 
 def _try(fd: int, kind: int) -> bool:
-    """POSIX locks belong to one process: forked workers do not keep them alive."""
+    """POSIX locks belong to one process: forked workers do not hold them."""
     try:
         fcntl.lockf(fd, kind | fcntl.LOCK_NB)
     except OSError as error:

@@ -1,48 +1,50 @@
-"""The API's log: one JSON object per line, written whole, so that worker processes may share one file."""
+"""The API's log: one JSON object per line, written whole, so that worker processes may share one file.
+
+Requests go to stdout, everything else to stderr. serving.server.gunicorn_adapter connects this with gunicorn's loggers.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from gunicorn.glogging import Logger
 
 from serving.wsgi_keys import RELEASE, REQUEST_ID, VERSION
 
-STDOUT, STDERR = 1, 2
+STDOUT = 1
 
 
-class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's logger: requests go to stdout, everything else to stderr."""
+def use_handlers(handlers: Sequence[logging.Handler], level: int) -> None:
+    """Make `handlers` write JSON, and let all of serving's own loggers write to them, from `level` on."""
+    for handler in handlers:
+        handler.setFormatter(JsonLines())
+    log = logging.getLogger("serving")
+    log.handlers, log.propagate = list(handlers), False
+    log.setLevel(level)
 
-    def setup(self, cfg: Any) -> None:
-        """Called by gunicorn at start and after a reload."""
-        super().setup(cfg)
-        for handler in self.error_log.handlers:
-            handler.setFormatter(JsonLines())
 
-    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """One line per request. `ms` is the time inside the worker, `release` what answered."""
-        del req
-        line = {
-            "time": _now(),
-            "level": "access",
-            "pid": os.getpid(),
-            "request_id": environ.get(REQUEST_ID),
-            "remote": environ.get("REMOTE_ADDR"),
-            "method": environ.get("REQUEST_METHOD"),
-            "path": environ.get("PATH_INFO", "")[:200],
-            "status": int(str(resp.status).partition(" ")[0]),
-            "bytes": resp.sent,
-            "ms": round(request_time.total_seconds() * 1000, 2),
-            "release": environ.get(RELEASE),
-            "version": environ.get(VERSION),
-        }
-        os.write(STDOUT, orjson.dumps(line, default=str) + b"\n")
+def write_access(environ: dict[str, Any], status: int, sent: int, seconds: float) -> None:
+    """One line for a request that was answered with `sent` bytes, `seconds` after it came to the worker."""
+    line = {
+        "time": _now(),
+        "level": "access",
+        "pid": os.getpid(),
+        "request_id": environ.get(REQUEST_ID),
+        "remote": environ.get("REMOTE_ADDR"),
+        "method": environ.get("REQUEST_METHOD"),
+        "path": environ.get("PATH_INFO", "")[:200],
+        "status": status,
+        "bytes": sent,
+        "ms": round(seconds * 1000, 2),
+        "release": environ.get(RELEASE),
+        "version": environ.get(VERSION),
+    }
+    os.write(STDOUT, orjson.dumps(line, default=str) + b"\n")
 
 
 class JsonLines(logging.Formatter):

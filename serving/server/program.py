@@ -1,11 +1,10 @@
-"""The API as a program: gunicorn with our settings, in the current folder, told by its `job.json`.
+"""The API as a program: gunicorn in the current folder, configured by its `job.json`.
 
 The folder then holds, while it runs: `api.json` (where it listens), `api.lock`, `workers/` (what each process serves)
-and `models/` (our copies of mapped files).
+and `models/` (copies of mapped files).
 
-In a container that goes live, `TRAINYARD_JOB` is the job, and `TRAINYARD_LISTENER` the Unix socket of serving.server.listener:
-workers take the listening socket from there when they are ready; the server itself listens on `api.sock` for those who
-ask how it is.
+In a deployed container, `TRAINYARD_JOB` is the job, and `TRAINYARD_LISTENER` the Unix socket of serving.server.listener:
+workers get the listening socket from there when they are ready; the server itself listens on `api.sock` for health checks.
 """
 
 from __future__ import annotations
@@ -20,9 +19,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from gunicorn.app.base import BaseApplication
+from typing import TYPE_CHECKING, Any
 
 from registry import codec
 from registry.errors import ConfigError
@@ -30,15 +27,18 @@ from serving import worker_status
 from serving.job import ServeJob
 from serving.metrics.counters import CounterTable
 from serving.server import lockfile
-from serving.server.connection_balance import SLOTS, Shares
-from serving.server.socket_handoff import Door
+from serving.server.connection_balance import SLOTS, ConnectionBalance
+from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer, Worker
+from serving.server.socket_handoff import SocketHandoff
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 BACKLOG = 2048
 KEEPALIVE = 15  # seconds a connection may idle between two requests
-GARBAGE = 20_000
-"""New objects between two looks of the garbage collector. Python's 700 is less than one picture in JSON has lists, and
-looking at them takes as long as parsing them."""
-WORKER = "serving.server.gunicorn_adapter.Worker"
+GC_THRESHOLD = 20_000
+"""New objects between two runs of the garbage collector. Python's 700 is less than the lists of one image in JSON, and
+a run over them takes as long as parsing them."""
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  (heartbeat files; a disk that hangs must not kill workers)
 
 
@@ -63,7 +63,8 @@ def listen(job: ServeJob) -> socket.socket:
         listener = socket.create_server((job.host, job.port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise _no_port(job, error) from None
-    # Inherited by every connection: a client that has gone quiet is told so, sooner than serving.server.gunicorn_adapter hangs up.
+    # Inherited by every connection: a client that sends nothing is refused after this time, before
+    # serving.server.gunicorn_adapter closes the connection.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", job.timeout_seconds, 0))
     return listener
 
@@ -71,7 +72,7 @@ def listen(job: ServeJob) -> socket.socket:
 def run(folder: Path, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Raises ConfigError when it cannot start; else gunicorn ends the process."""
     job, path = read_job(folder, environ), environ.get("TRAINYARD_LISTENER", "")
-    lock, master = lockfile.hold(folder), os.getpid()
+    lock, master = lockfile.acquire(folder), os.getpid()
     if path:
         url, bind = f"unix://{folder / 'api.sock'}", f"unix:{folder / 'api.sock'}"
     else:
@@ -81,64 +82,32 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "error.json").unlink(missing_ok=True)
     server = Server(job, folder, bind, path)
+    refuse_unsupported(server.effective, bind)
     lockfile.write(folder, url, job.model)
     try:
         server.run()
     finally:
         if os.getpid() == master:  # a worker that ends comes by here, too
-            (folder / lockfile.FILE).unlink(missing_ok=True)
+            (folder / lockfile.ADDRESS_FILE).unlink(missing_ok=True)
             os.close(lock)
 
 
-class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn, told by code. `GUNICORN_CMD_ARGS` may add to it, e.g. `--max-requests 10000`."""
+class Server(GunicornServer):
+    """gunicorn with workers that serve the model of `job`. `GUNICORN_CMD_ARGS` may add settings, e.g. `--max-requests 10000`."""
 
     def __init__(self, job: ServeJob, folder: Path, bind: str, listener: str = "") -> None:
         """`bind` is gunicorn's; `listener` the path of serving.server.listener's Unix socket, if requests come from there."""
-        self._job, self._folder, self._bind, self._listener = job, folder, bind, listener
-        self._shares, self._counters = Shares(), CounterTable(SLOTS)
-        self._door: Door | None = None
-        super().__init__()
-        self._refuse()
+        self._job, self._folder, self._listener = job, folder, listener
+        self._balance, self._counters = ConnectionBalance(), CounterTable(SLOTS)
+        self._handoff: SocketHandoff | None = None
+        super().__init__(settings(job, bind))
 
-    def load_config(self) -> None:
-        """Called by gunicorn."""
-        for name, value in settings(self._job, self._bind).items():
-            if name in self.cfg.settings:  # control_socket_disable is unknown to gunicorn before 25.1
-                self.cfg.set(name, value)
-        extra = self.cfg.parser().parse_args(self.cfg.get_cmd_args_from_env())
-        for name, value in vars(extra).items():
-            if value is not None and name != "args":
-                self.cfg.set(name, value)
-        self.cfg.set("post_worker_init", self._worker_begins)
-        self.cfg.set("child_exit", self._worker_ended)
-        self.cfg.set("pre_fork", self._worker_comes)
+    def before_fork(self, worker: Worker) -> None:
+        """The worker inherits its slot."""
+        worker.connections = self._connections = self._balance.add_worker()
 
-    def _refuse(self) -> None:
-        """Settings from the environment that would break the API."""
-        if self.cfg.preload_app:
-            raise ConfigError(
-                "GUNICORN_CMD_ARGS: --preload would load the model before the workers are forked",
-                hint="take --preload away: neither TensorFlow nor LiteRT's threads survive a fork",
-            )
-        if self.cfg.worker_class_str != WORKER:
-            raise ConfigError(
-                f"GUNICORN_CMD_ARGS: worker class {self.cfg.worker_class_str!r} is not supported",
-                hint="take --worker-class away: the API needs its own",
-            )
-        if self.cfg.is_ssl:
-            raise ConfigError(
-                "GUNICORN_CMD_ARGS: --certfile and --keyfile are not supported: promotion asks the API over http",
-                hint="take them away and put TLS in front of the API, e.g. nginx",
-            )
-        if self.cfg.bind != [self._bind]:
-            raise ConfigError(
-                f"GUNICORN_CMD_ARGS: --bind {' '.join(self.cfg.bind)} is not supported",
-                hint="take --bind away: [serving] host and port say where the API listens",
-            )
-
-    def load(self) -> Any:
-        """The app; called by gunicorn in each worker, after the fork."""
+    def load(self) -> Flask:
+        """The app with its model, which a thread loads."""
         from serving.app import create_app
         from serving.engines.base import cores
         from serving.model_source import open_source
@@ -147,52 +116,73 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
         # Each worker's TensorFlow, where it is needed, gets its share of the cores.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // self._job.workers)))
-        workers = self._folder / "workers"
-        source = open_source(self._job, self._folder / "models")
-        self.model_swap = ModelSwap(source, workers, self._folder / "models", self._taking)
-        self.model_swap.start()
-        limits = Limits(self._job.max_body_mb << 20, self._job.max_instances)
+        status, copies = self._folder / "workers", self._folder / "models"
+        self._model_swap = ModelSwap(open_source(self._job, copies), status, copies, self._is_taking)
+        self._model_swap.start()
         return create_app(
-            self.model_swap,
+            self._model_swap,
             self._job.model,
-            limits,
-            lambda: {"expected": self._job.workers, "workers": worker_status.read_all(workers)},
-            self._counters.counters(self._share.slot),
+            Limits(self._job.max_body_mb << 20, self._job.max_instances),
+            lambda: {"expected": self._job.workers, "workers": worker_status.read_all(status)},
+            self._counters.counters(self._connections.slot),
         )
 
-    def _worker_comes(self, _server: Any, worker: Any) -> None:
-        worker.share = self._share = self._shares.take()
-
-    def _worker_begins(self, worker: Any) -> None:
+    def worker_loaded(self, worker: Worker) -> None:
         """Let a new worker take requests when it has its model, or after a while without, so that it can say why."""
         until = time.monotonic() + self._job.timeout_seconds
-        while worker.alive and not self.model_swap.first_attempt.wait(0.2) and time.monotonic() < until:
-            worker.notify()
-        gc.set_threshold(GARBAGE)
+        while not self._model_swap.first_attempt.wait(0.2) and time.monotonic() < until and worker.heartbeat():
+            pass
+        gc.set_threshold(GC_THRESHOLD)
         if self._listener:
-            worker.door = self._door = Door(worker, self._listener, self._ready, self._job.timeout_seconds)
-            worker.door.look()
+            self._handoff = SocketHandoff(worker, self._listener, self._is_ready, self._job.timeout_seconds)
+            worker.on_tick = self._handoff.poll
+            self._handoff.poll()
 
-    def _ready(self) -> bool:
-        """Whether this worker knows what to answer: it has a model, or there is none to have."""
-        swap = self.model_swap
+    def worker_ended(self, worker: Worker) -> None:
+        """Free its slot, whatever it left behind."""
+        self._balance.remove_worker(worker.connections)
+        self._counters.worker_ended(worker.connections.slot)
+        worker_status.remove(self._folder / "workers", worker.pid)
+
+    def _is_ready(self) -> bool:
+        """Whether this worker can answer: it has a model, or nothing is live."""
+        swap = self._model_swap
         return swap.current is not None or (swap.first_attempt.is_set() and not swap.error)
 
-    def _taking(self) -> bool:
-        """Whether this worker has a socket from which to take connections."""
-        return not self._listener or (self._door is not None and self._door.is_open)
+    def _is_taking(self) -> bool:
+        """Whether this worker has a socket from which to accept connections."""
+        return not self._listener or (self._handoff is not None and self._handoff.has_socket)
 
-    def _worker_ended(self, _server: Any, worker: Any) -> None:
-        self._shares.give_back(worker.share)
-        self._counters.worker_ended(worker.share.slot)
-        worker_status.remove(self._folder / "workers", worker.pid)
+
+def refuse_unsupported(effective: Effective, bind: str) -> None:
+    """Raise ConfigError for settings of GUNICORN_CMD_ARGS that would break the API."""
+    if effective.preload:
+        raise ConfigError(
+            "GUNICORN_CMD_ARGS: --preload would load the model before the workers are forked",
+            hint="remove --preload: neither TensorFlow nor LiteRT works in a process that was forked after its import",
+        )
+    if effective.worker_class != WORKER_CLASS:
+        raise ConfigError(
+            f"GUNICORN_CMD_ARGS: worker class {effective.worker_class!r} is not supported",
+            hint="remove --worker-class: the API needs its own",
+        )
+    if effective.tls:
+        raise ConfigError(
+            "GUNICORN_CMD_ARGS: --certfile and --keyfile are not supported: promotion calls the API over http",
+            hint="remove them and put TLS in front of the API, e.g. nginx",
+        )
+    if effective.bind != (bind,):
+        raise ConfigError(
+            f"GUNICORN_CMD_ARGS: --bind {' '.join(effective.bind)} is not supported",
+            hint="remove --bind: [serving] host and port say where the API listens",
+        )
 
 
 def settings(job: ServeJob, bind: str) -> dict[str, Any]:
     """Settings for gunicorn. The model is loaded after the fork, so there is no preload."""
     return {
         "bind": bind,
-        "worker_class": WORKER,
+        "worker_class": WORKER_CLASS,
         "workers": job.workers,
         "threads": job.threads,
         "timeout": max(30, job.timeout_seconds),
@@ -204,7 +194,7 @@ def settings(job: ServeJob, bind: str) -> dict[str, Any]:
         "limit_request_field_size": 8190,
         "worker_tmp_dir": SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None,
         "control_socket_disable": True,
-        "logger_class": "serving.server.logs.JsonLogger",
+        "logger_class": LOGGER_CLASS,
         "accesslog": "-",
         "errorlog": "-",
         "proc_name": f"trainyard-{job.model}",

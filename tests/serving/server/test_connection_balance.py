@@ -12,7 +12,7 @@ import pytest
 from serving_parts import Client
 
 from serving.server import control
-from serving.server.connection_balance import AWAY, DEAF, PATIENCE, PAUSE, Shares
+from serving.server.connection_balance import IGNORED, NOT_ACCEPTING, PATIENCE, PAUSE, ConnectionBalance
 
 ROUNDS, CLIENTS = 20, 16
 BODY = json.dumps({"instances": [[[0] * 8] * 8]})
@@ -98,77 +98,79 @@ class Clock:
         return self.now
 
 
-class TestShares:
+class TestConnectionBalance:
     @pytest.fixture
     def clock(self):
         return Clock()
 
     @pytest.fixture
-    def shares(self, clock):
-        return Shares(clock)
+    def balance(self, clock):
+        return ConnectionBalance(clock)
 
-    def test_a_connection_is_left_to_who_holds_fewer(self, shares):
-        one, two = shares.take(), shares.take()
-        two.tell(3)
-        assert one.leaves(4)
-        assert not one.leaves(3)
+    def test_a_connection_is_left_to_who_holds_fewer(self, balance):
+        one, two = balance.add_worker(), balance.add_worker()
+        two.publish(3)
+        assert one.should_wait(4)
+        assert not one.should_wait(3)
 
-    def test_nobody_waits_for_a_worker_that_is_away_or_has_ended(self, shares):
-        one, two = shares.take(), shares.take()
-        two.tell(0)
-        two.tell(AWAY)
-        assert not one.leaves(4)
-        two.tell(0)
-        shares.give_back(two)
-        assert not one.leaves(4)
+    def test_nobody_waits_for_a_worker_that_is_away_or_has_ended(self, balance):
+        one, two = balance.add_worker(), balance.add_worker()
+        two.publish(0)
+        two.publish(NOT_ACCEPTING)
+        assert not one.should_wait(4)
+        two.publish(0)
+        balance.remove_worker(two)
+        assert not one.should_wait(4)
 
-    def test_what_the_others_do_not_take_is_taken_and_they_are_not_counted_on_for_a_while(self, shares, clock):
-        one, two = shares.take(), shares.take()
-        two.tell(0)
+    def test_what_the_others_do_not_take_is_taken_and_they_are_not_counted_on_for_a_while(self, balance, clock):
+        one, two = balance.add_worker(), balance.add_worker()
+        two.publish(0)
         for _ in range(int(PATIENCE * 1000)):
-            assert one.leaves(4)
+            assert one.should_wait(4)
             clock.now += 0.001
         clock.now += 0.001
-        assert not one.leaves(4)
-        clock.now += DEAF - 0.01
-        assert not one.leaves(4)
-        assert not one.asks_to_come_again(4)
+        assert not one.should_wait(4)
+        clock.now += IGNORED - 0.01
+        assert not one.should_wait(4)
+        assert not one.should_shed(4)
         clock.now += 0.02
-        assert one.leaves(4)
+        assert one.should_wait(4)
 
-    def test_patience_begins_anew_with_a_connection_that_comes_later_or_when_another_one_was_taken(self, shares, clock):
-        one, two = shares.take(), shares.take()
+    def test_patience_begins_anew_with_a_connection_that_comes_later_or_when_another_one_was_taken(
+        self, balance, clock
+    ):
+        one, two = balance.add_worker(), balance.add_worker()
         for count in (0, 0, 1, 2, 0, 1):
-            two.tell(count)
-            assert one.leaves(4)
+            two.publish(count)
+            assert one.should_wait(4)
             clock.now += PATIENCE if count == 0 else PATIENCE - 0.01
 
-    def test_clients_are_asked_to_come_again_one_after_the_other(self, shares, clock):
-        one, two = shares.take(), shares.take()
-        two.tell(0)
-        assert one.asks_to_come_again(4)
-        assert not one.asks_to_come_again(4)
+    def test_clients_are_asked_to_come_again_one_after_the_other(self, balance, clock):
+        one, two = balance.add_worker(), balance.add_worker()
+        two.publish(0)
+        assert one.should_shed(4)
+        assert not one.should_shed(4)
         clock.now += PAUSE
-        assert not one.asks_to_come_again(2)
+        assert not one.should_shed(2)
         clock.now += PAUSE
-        assert one.asks_to_come_again(4)
-        assert not two.asks_to_come_again(0)
+        assert one.should_shed(4)
+        assert not two.should_shed(0)
 
-    def test_one_worker_alone_takes_all(self, shares):
-        one = shares.take()
-        one.tell(100)
-        assert not one.leaves(100)
-        assert not one.asks_to_come_again(100)
+    def test_one_worker_alone_takes_all(self, balance):
+        one = balance.add_worker()
+        one.publish(100)
+        assert not one.should_wait(100)
+        assert not one.should_shed(100)
 
-    def test_slots_are_used_again(self, shares):
+    def test_slots_are_used_again(self, balance):
         for _ in range(1000):
-            share = shares.take()
-            share.tell(1)
-            shares.give_back(share)
+            share = balance.add_worker()
+            share.publish(1)
+            balance.remove_worker(share)
         assert share.slot == 0
 
-    def test_more_workers_than_slots_do_no_harm(self, shares):
-        many = [shares.take() for _ in range(70)]
-        many[-1].tell(3)
-        assert not many[-1].leaves(0)
-        shares.give_back(many[-1])
+    def test_more_workers_than_slots_do_no_harm(self, balance):
+        many = [balance.add_worker() for _ in range(70)]
+        many[-1].publish(3)
+        assert not many[-1].should_wait(0)
+        balance.remove_worker(many[-1])

@@ -92,8 +92,10 @@ def test_an_api_that_was_killed_is_known_to_be_gone_and_can_be_started_again(job
 
 def test_a_process_number_that_someone_else_has_now_is_not_taken_for_the_api(folder):
     folder.mkdir()
-    lock = lockfile.hold(folder)
-    codec.save(lockfile.Place(os.getpid(), "1", "http://127.0.0.1:1", "m", "2026-11-21T00:00:00Z"), folder / "api.json")
+    lock = lockfile.acquire(folder)
+    codec.save(
+        lockfile.RunningApi(os.getpid(), "1", "http://127.0.0.1:1", "m", "2026-11-21T00:00:00Z"), folder / "api.json"
+    )
     assert lockfile.read(folder) is None
     os.close(lock)
 

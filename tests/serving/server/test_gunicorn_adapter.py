@@ -1,0 +1,82 @@
+"""What serving relies on inside gunicorn is there in the version that is installed, and named in one file."""
+
+import inspect
+import re
+from pathlib import Path
+from socket import socket
+
+import gunicorn
+import pytest
+from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.http.message import Request
+from gunicorn.http.wsgi import Response
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from serving.server import gunicorn_adapter
+
+ROOT = Path(__file__).parents[3]
+RELIED_ON = re.findall(r"^\| `(\w+)\.(\w+)(?:\((.*)\))?` \|", gunicorn_adapter.__doc__, re.MULTILINE)
+
+
+class App(BaseApplication):
+    def load_config(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def objects():
+    """One of each of gunicorn's classes in the table, attributes that its constructor sets included."""
+    config = Config()
+    log = Logger(config)
+    worker = ThreadWorker(1, 1, [], None, 30, config, log)
+    with socket() as connection:
+        yield {
+            "ThreadWorker": worker,
+            "TConn": TConn(config, connection, ("", 0), ("", 0)),
+            "Request": Request,
+            "Response": Response(None, connection, config),
+            "BaseApplication": App(),
+            "Config": config,
+            "Logger": log,
+        }
+    worker.tmp.close()
+
+
+@pytest.mark.parametrize(("of", "name", "_parameters"), RELIED_ON)
+def test_everything_in_the_table_exists(objects, of, name, _parameters):
+    assert hasattr(objects[of], name), (
+        f"gunicorn {gunicorn.__version__} has no {of}.{name}, which serving/server/gunicorn_adapter.py relies on:"
+        " adapt that file, or pin a version with which it was tried"
+    )
+
+
+@pytest.mark.parametrize(("of", "name", "parameters"), [row for row in RELIED_ON if row[2]])
+def test_methods_in_the_table_take_what_it_says(objects, of, name, parameters):
+    found = [each for each in inspect.signature(getattr(objects[of], name)).parameters if each != "self"]
+    assert ", ".join(found) == parameters, (
+        f"{of}.{name} takes ({', '.join(found)}) in gunicorn {gunicorn.__version__}, but"
+        f" serving/server/gunicorn_adapter.py relies on ({parameters}): adapt that file, or pin a version with which it was tried"
+    )
+
+
+def test_the_table_names_all_that_the_worker_overrides():
+    names = {name for of, name, _ in RELIED_ON if of == "ThreadWorker"}
+    overridden = {name for name in vars(gunicorn_adapter.Worker) if hasattr(ThreadWorker, name) and name[:2] != "__"}
+    assert overridden <= names
+
+
+def test_the_pinned_version_was_tried():
+    pinned = re.search(r"^gunicorn==(\S+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert re.search(rf"Tried with gunicorn .*\b{re.escape(pinned)}\b", gunicorn_adapter.__doc__), (
+        f"gunicorn {pinned} is pinned: run tests/serving, then name it in serving/server/gunicorn_adapter.py"
+    )
+
+
+def test_no_other_module_of_serving_touches_gunicorn():
+    importing = re.compile(
+        r"^\s*(?:from|import) gunicorn|getLogger\(.gunicorn|\.(?:poller|_accepting|nr_conns)\b", re.MULTILINE
+    )
+    files = {path for path in (ROOT / "serving").rglob("*.py") if importing.search(path.read_text(encoding="utf-8"))}
+    assert files == {ROOT / "serving" / "server" / "gunicorn_adapter.py"}
