@@ -48,7 +48,7 @@ class BenchRun:
         playground = Playground(self.space("playground"))
         playground.change_code()
         told = playground.push_code()
-        if "YES: push to code" not in told:
+        if "ACCEPTED: push to code" not in told:
             sys.exit(f"the first push was not accepted:\n{told}")
         return playground
 

@@ -39,7 +39,7 @@ def _push(playground: Playground) -> None:
     playground.change_code()
     before = playground.mails()
     told = playground.push_code()
-    if playground.mails() != before + 1 or "YES: push to code" not in told:
+    if playground.mails() != before + 1 or "ACCEPTED: push to code" not in told:
         sys.exit(f"the push was not accepted and mailed:\n{told}")
 
 

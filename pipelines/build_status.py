@@ -16,7 +16,6 @@ import os
 import shutil
 from pathlib import Path
 
-from pipelines import flows
 from pipelines.config.schema import Config
 from pipelines.context import Context
 from pipelines.reuse.dataset_cache import point
@@ -94,7 +93,7 @@ class BuildFolder:
         text = "\n".join(_plain(each) for each in lines)
         text = text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
         write_whole(self.root / "description.txt", f"{text}\n".encode())
-        if flows.settled(folder):
+        if folder.decided():
             write_whole(self.root / "decided", b"")
 
     def take_report(self) -> None:
@@ -118,7 +117,7 @@ def _about(context: Context, folder: RunFolder) -> tuple[str, list[str]]:
         if found.live and metric in found.live.values:
             about.append(f"live version {run.parent}: {found.live.values[metric]:.4g}")
     commits = ", ".join(f"{name} {getattr(run.sources, name)[:7]}" for name in ("code", "dataset", "tests"))
-    records = folder.records(flows.FLOWS[run.trigger][:-1])
+    records = folder.records()
     last = [f"{records[-1].step}: {records[-1].note}"] if records else []
     return " ".join(parts), [", ".join(about), commits, *last, *([f"reason: {run.reason}"] if run.reason else [])]
 

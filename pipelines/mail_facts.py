@@ -6,7 +6,6 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from pipelines import flows
 from pipelines.context import Context
 from pipelines.mail.compose import MAX_PICTURE, MailFacts, Status
 from pipelines.repositories.changes import Fetched
@@ -20,7 +19,7 @@ from training.worker.protocol import read_foreign
 def outcome(context: Context, folder: RunFolder) -> MailFacts:
     """Everything but the approval command; raises ConfigError when no step has run yet."""
     run, config = folder.run, context.config
-    records = folder.records(flows.FLOWS[run.trigger][:-1])
+    records = folder.records()
     if not records:
         raise ConfigError(f"{folder.root}: no step has run yet, there is nothing to tell")
     last = records[-1]
@@ -63,7 +62,7 @@ def _status(last: StepRecord, trigger: str) -> Status:
         return "nothing"
     if trigger == "tests":
         return "tested"
-    statuses: dict[str, Status] = {"done": "accepted", "no": "rejected", "enough": "kept"}
+    statuses: dict[str, Status] = {"done": "accepted", "rejected": "rejected", "enough": "kept"}
     return statuses[last.outcome]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,22 @@ from registry.errors import ConfigError, TryAgain
 from registry.files import TMP, sweep, try_lock, write_whole
 from registry.records import Run
 
-Outcome = Literal["done", "enough", "no", "failed"]
+ORDER = ("resolve", "fetch", "validate", "train", "retrain", "evaluate", "gate", "register", "accept")
+"""The steps that can decide a run, in the order that all flows keep; `pipelines.flows` says which run has which."""
+
+Outcome = Literal["done", "enough", "rejected", "failed", "no"]
+
+
+class NothingToDo(Exception):
+    """A step found that the run has nothing more to do; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """How one step ended. `done`, `enough` (nothing more to do in this run) and `no` are final; `failed` is tried again."""
+    """How one step ended. `done`, `enough` (nothing more to do in this run) and `rejected` are final; `failed` is tried again.
+
+    `no` is what earlier versions of Trainyard wrote for `rejected`; it is read as that.
+    """
 
     step: str
     outcome: Outcome
@@ -32,10 +42,19 @@ class StepRecord:
     hint: str = ""
     exit_code: int = 0
 
+    def __post_init__(self) -> None:
+        if self.outcome == "no":
+            object.__setattr__(self, "outcome", "rejected")
+
     @property
     def final(self) -> bool:
         """Whether the step need not run again."""
         return self.outcome != "failed"
+
+    @property
+    def stops(self) -> bool:
+        """Whether the steps after it have nothing to do."""
+        return self.outcome in {"enough", "rejected"}
 
 
 class RunFolder:
@@ -54,8 +73,8 @@ class RunFolder:
                 f"{self.root}: no run.json", hint="start with `trainyard step resolve --run DIR --trigger …`"
             ) from None
 
-    def must_stand(self) -> None:
-        """Raises TryAgain when somebody has deleted the folder, or its disk is away, since the run was looked up."""
+    def must_exist(self) -> None:
+        """Raises TryAgain when the folder was deleted, or its disk unmounted, since the run was looked up."""
         assert self.run
         if not (self.root / "run.json").exists():
             raise TryAgain(
@@ -102,9 +121,20 @@ class RunFolder:
         path = self.root / "steps" / f"{step}.json"
         return codec.read(StepRecord, path) if path.exists() else None
 
-    def records(self, steps: Iterable[str]) -> list[StepRecord]:
-        """The records of those of `steps` that have ended, in that order."""
-        return [record for step in steps if (record := self.record(step))]
+    def records(self) -> list[StepRecord]:
+        """How the steps of the run have ended so far, in their order; `notify`, which decides nothing, is left out."""
+        return [record for step in ORDER if (record := self.record(step))]
+
+    def decided(self) -> StepRecord | None:
+        """The record that decided the run; None while steps other than `notify` are to be done. Raises as `run` does."""
+        assert self.run
+        last = next(iter(self.records()[-1:]), None)
+        return last if last and last.final and (last.stops or last.step == ORDER[-1]) else None
+
+    def ended(self) -> StepRecord | None:
+        """As `decided`, once the mail about it is written."""
+        notified = self.record("notify")
+        return self.decided() if notified and notified.final else None
 
     def keep(self, record: StepRecord) -> None:
         """Write the record of a step that has ended."""
@@ -116,14 +146,14 @@ class RunFolder:
 
     @contextmanager
     def locked(self, patience: float = 0.0) -> Iterator[None]:
-        """One process at a time; a second one gets TryAgain after `patience` seconds. The kernel lets go when the holder
-        dies."""
+        """One process at a time; a second one gets TryAgain after `patience` seconds. The kernel releases the lock when
+        its holder dies."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w", encoding="utf-8") as lock:
             until = time.monotonic() + patience
             while not try_lock(lock):
                 if time.monotonic() >= until:
-                    raise TryAgain(f"run {self.root.name} is already at work in another process", hint="let it finish")
+                    raise TryAgain(f"run {self.root.name} is in use by another process", hint="let it finish")
                 time.sleep(0.1)
             self._sweep()
             yield

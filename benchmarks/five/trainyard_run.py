@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
 
-from pipelines import flows
+from pipelines import flows, runs
 from pipelines.__main__ import main
 from pipelines.context import Context
 from pipelines.runs import RunFolder
 
-STEPS = ("one", "two", "three", "four", "five")
+NAMES = ("one", "two", "three", "four", "five")
 
 
-def trivial(name: str, before: str) -> ModuleType:
-    """A step like those in pipelines/steps: `main` reads a file, writes one, and says in a line what it found."""
-    step = ModuleType(f"pipelines.steps.{name}")
+def trivial(name: str, before: str) -> flows.Step:
+    """A step like the real ones: it reads a file, writes one, and gives a line that says what it found."""
 
     def work(_context: Context, folder: RunFolder) -> str:
         source = folder.root / f"{before}.txt"
@@ -23,11 +21,11 @@ def trivial(name: str, before: str) -> ModuleType:
         (folder.root / f"{name}.txt").write_text(f"{number + 1}\n", encoding="ascii")
         return f"{number + 1}"
 
-    step.main = work  # type: ignore[attr-defined]
-    return step
+    work.__name__ = name
+    return flows.step()(work)
 
 
-for before, name in zip(("zero", *STEPS), STEPS, strict=False):
-    sys.modules[f"pipelines.steps.{name}"] = trivial(name, before)
-flows.FLOWS = {**flows.FLOWS, "code": ("resolve", *STEPS, "notify")}
+steps = [trivial(name, before) for before, name in zip(("zero", *NAMES), NAMES, strict=False)]
+flows.FLOWS = {**flows.FLOWS, "code": (flows.resolve, *steps, flows.notify)}
+runs.ORDER = ("resolve", *NAMES)
 sys.exit(main())

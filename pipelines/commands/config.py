@@ -8,8 +8,8 @@ import json
 import os
 from typing import Any
 
-from pipelines.config.load import NOT_SETTINGS, SECRETS, secret
-from pipelines.config.schema import Config
+from pipelines.config.load import SECRETS, secret
+from pipelines.config.schema import NOT_SETTINGS, Config
 from pipelines.repositories import git
 
 

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from pipelines import flows
+from pipelines import execute
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
 from pipelines.context import Context
@@ -39,14 +39,14 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
     """Resolve and run; "nothing new" when the same run has ended before."""
     context = Context(config, open_progress())
     folder = resolve(context, request)
-    record = flows.decided(folder)
+    record = folder.ended()
     if record:
         send_waiting(config)
         say(
             f"nothing new: run {folder.run.id} of the same commits, settings and live version has ended ({record.note})"
         )
     else:
-        record = flows.execute(context, folder)
+        record = execute.run_flow(context, folder)
         say(verdict(request.trigger, record))
     if record.hint:
         say(f"  hint: {record.hint}")
@@ -70,7 +70,7 @@ def send_waiting(config: Config) -> None:
 
 def verdict(trigger: Trigger, record: StepRecord) -> str:
     """How the run ended, in one line."""
-    words = {"done": "YES", "enough": "NOTHING TO DO", "no": "NO", "failed": "FAILED"}[record.outcome]
+    words = {"done": "ACCEPTED", "enough": "NOTHING TO DO", "rejected": "REJECTED", "failed": "FAILED"}[record.outcome]
     return f"{words}: push to {trigger}, {record.step}: {record.note}"
 
 

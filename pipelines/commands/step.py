@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from pipelines import flows
+from pipelines import execute, flows
 from pipelines.build_status import BuildFolder, check_home
 from pipelines.config.schema import Config
 from pipelines.context import Context
@@ -42,7 +42,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     build = BuildFolder(args.build, config.runs) if args.build else None
     if args.name == "resolve":
         folder = _resolve(context, args, build)
-        record = (flows.settled(folder) if build else None) or folder.record("resolve")
+        record = (folder.decided() if build else None) or folder.record("resolve")
     else:
         folder = build.run if build else RunFolder(args.run)
         assert folder.run  # raises for a folder that holds none, before anything is written there
@@ -64,7 +64,7 @@ def _resolve(context: Context, args: argparse.Namespace, build: BuildFolder | No
     if build:
         build.start(folder)
         _tell(context, build)
-        if ended := flows.settled(folder):
+        if ended := folder.decided():
             print(f"nothing new: run {folder.run.id} has ended ({ended.note})", file=sys.stderr)
     return folder
 
@@ -76,10 +76,10 @@ def _perform(
         ends = args.stopped or (build and args.name == "notify")
         with folder.locked(PATIENCE if ends else 0.0):
             if ends:
-                flows.stopped(folder, args.stopped)
+                execute.record_stopped(folder, args.stopped)
             context.progress.start(f"run {folder.run.id}", [args.name])
             try:
-                return flows.perform(context, folder, args.name)
+                return execute.run_step(context, folder, args.name)
             finally:
                 context.progress.stop()
     finally:

@@ -1,12 +1,28 @@
-"""The settings, with their defaults; `pipelines.config.load` reads them from `trainyard.toml` and the environment."""
+"""The settings, with their defaults and bounds; `pipelines.config.load` reads them from file, environment and flags."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from registry.records import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The inclusive limits of a number: outside them it can only be a slip."""
+
+    low: float
+    high: float
+
+
+ONE_OR_MORE = "a text on its own is read as a list of one"
+
+
+RENAMED = {"serving.go_live": "serving.deploy", "jenkins.go_live": "jenkins.deploy"}
+"""Settings by the names that they had in earlier versions of Trainyard."""
+NOT_SETTINGS = {"file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +39,13 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How a model is trained from nothing."""
+    """How a model is trained from scratch."""
 
-    seed: int = 1
-    epochs: int = 20
-    batch_size: int = 32
-    max_attempts: int = 3
-    patience: int = 5
+    seed: Annotated[int, Between(0, 2**31 - 1)] = 1
+    epochs: Annotated[int, Between(1, 100_000)] = 20
+    batch_size: Annotated[int, Between(1, 65_536)] = 32
+    max_attempts: Annotated[int, Between(1, 100)] = 3
+    patience: Annotated[int, Between(1, 100_000)] = 5
     """Epochs without a better validation metric before an attempt stops."""
     command: tuple[str, ...] = ()
     """A team's own script instead of `model.py`, e.g. ["python", "train.py", "--epochs", "5"]."""
@@ -37,45 +53,45 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Retraining:
-    """How to go on from a registered model."""
+    """How a registered model is fine-tuned."""
 
-    epochs: int = 10
-    learning_rate: float = 0.0
+    epochs: Annotated[int, Between(1, 100_000)] = 10
+    learning_rate: Annotated[float, Between(0, 1_000)] = 0.0
     """0: a tenth of the rate the model was compiled with."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptancePolicy:
-    """Limits for the trial in a clone of production."""
+    """Limits of the acceptance test."""
 
-    timeout_seconds: float = 300.0
-    load_seconds: float = 2.0
-    concurrency: int = 4
+    timeout_seconds: Annotated[float, Between(1, 86_400)] = 300.0
+    load_seconds: Annotated[float, Between(0.1, 3_600)] = 2.0
+    concurrency: Annotated[int, Between(1, 256)] = 4
     min_requests_per_second: float = 10.0
     max_p95_ms: float = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPolicy:
-    """How long a product owner may think."""
+    """How long an approval in a mail can be used."""
 
-    valid_days: float = 7.0
+    valid_days: Annotated[float, Between(0.001, 365)] = 7.0
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
     """To whom and through which server; without `host` mails are written to the outbox folder."""
 
-    to: tuple[str, ...] = ("product-owner@localhost",)
+    to: Annotated[tuple[str, ...], ONE_OR_MORE] = ("product-owner@localhost",)
     sender: str = "trainyard@localhost"
     host: str = ""
-    port: int = 587
+    port: Annotated[int, Between(1, 65_535)] = 587
     security: Literal["starttls", "smtps", "none"] = "starttls"
     """`none` is for servers on this machine only."""
     username: str = ""
     ca_file: str = ""
     """Certificates of a company's own authority, beside the system's."""
-    timeout_seconds: float = 20.0
+    timeout_seconds: Annotated[float, Between(0.1, 600)] = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +99,12 @@ class Serving:
     """The prediction API."""
 
     host: str = "127.0.0.1"
-    port: int = 8500
-    workers: int = 2
-    threads: int = 4
-    max_body_mb: int = 16
-    max_instances: int = 256
-    timeout_seconds: int = 30
+    port: Annotated[int, Between(0, 65_535)] = 8500
+    workers: Annotated[int, Between(1, 128)] = 2
+    threads: Annotated[int, Between(1, 256)] = 4
+    max_body_mb: Annotated[int, Between(1, 1_024)] = 16
+    max_instances: Annotated[int, Between(1, 100_000)] = 256
+    timeout_seconds: Annotated[int, Between(1, 3_600)] = 30
     deploy: Literal["process", "docker", "jenkins"] = "process"
     """Where the API runs: a process of this machine, a container of the Docker engine, or wherever Jenkins' promotion job
     starts it."""
@@ -103,13 +119,13 @@ class RunnerConfig:
     """Where workers run and what they may use."""
 
     kind: Literal["process", "docker"] = "process"
-    memory_mb: int = 8192
-    timeout_minutes: float = 120.0
-    disk_mb: int = 20_480
+    memory_mb: Annotated[int, Between(0, 10**8)] = 8192
+    timeout_minutes: Annotated[float, Between(0.01, 60 * 24 * 14)] = 120.0
+    disk_mb: Annotated[int, Between(0, 10**8)] = 20_480
     """What a worker may write."""
-    cpus: float = 0.0
+    cpus: Annotated[float, Between(0, 4096)] = 0.0
     """0: all. Docker only, like everything below."""
-    pids: int = 4096
+    pids: Annotated[int, Between(16, 4 * 10**6)] = 4096
     """Processes and threads."""
     gpus: Literal["", "all"] = ""
     image: str = ""
@@ -147,7 +163,7 @@ class JenkinsServer:
     """Users and groups of Jenkins who may approve a promotion there; none: everybody who may build the job."""
     deploy: Literal["process", "docker"] = "process"
     """Where the promotion job starts the API, with `[serving] deploy = "jenkins"`."""
-    timeout_seconds: float = 30.0
+    timeout_seconds: Annotated[float, Between(0.1, 600)] = 30.0
     """For one answer of Jenkins."""
     ca_file: str = ""
     """Certificates of a company's own authority, beside the system's."""
@@ -161,7 +177,9 @@ class Config:
     repositories: Repositories
     training: Training = field(default_factory=Training)
     retraining: Retraining = field(default_factory=Retraining)
-    gate: Policy = field(default_factory=Policy)
+    gate: Annotated[
+        Policy, {"min_samples": Between(1, 10**9), "max_drop": Between(0, float("inf"))}  # a record of the registry
+    ] = field(default_factory=Policy)
     acceptance: AcceptancePolicy = field(default_factory=AcceptancePolicy)
     approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     mail: Mail = field(default_factory=Mail)
@@ -179,3 +197,12 @@ class Config:
     def runs(self) -> Path:
         """The folder that holds one folder per run."""
         return Path(self.home) / "runs"
+
+    @property
+    def outcome_settings(self) -> dict[str, Any]:
+        """The settings that can change what a run finds; their hash is part of the run's id."""
+        values = asdict(self)
+        where = {"host", "port", "deploy", "registry_volume"}
+        serving = {key: value for key, value in values["serving"].items() if key not in where}
+        same = {name: values[name] for name in ("training", "retraining", "gate", "acceptance")}
+        return {**same, "serving": serving, "runner": [self.runner.kind, self.runner.image]}

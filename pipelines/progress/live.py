@@ -26,7 +26,7 @@ NARROW = 60  # columns; under it there is no bar
 SIGNS = {
     "done": ("✓", "*", "green"),
     "kept": ("=", "=", "green"),
-    "no": ("✗", "x", "yellow"),
+    "rejected": ("✗", "x", "yellow"),
     "failed": ("✗", "x", "red"),
 }
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from pipelines import flows
 from pipelines.context import Context
 from pipelines.mail.compose import MailFacts
 from pipelines.mail_facts import measured_in
@@ -65,7 +64,7 @@ class Known:
 def look(context: Context, folder: RunFolder, facts: MailFacts, files: Collected) -> Known:
     """Read what there is; what cannot be read is noted, and left out."""
     run = folder.run
-    records = tuple(folder.records(flows.FLOWS[run.trigger][:-1]))
+    records = tuple(folder.records())
     known = Known(facts, records, measured_in(records[-1]) if facts.evaluation else "")
     if any(each.step == "register" and each.final for each in records):
         known = replace(known, made=_or_note(files, lambda: candidates.find_run(context.store, run.model, run.id)))

@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.flows import decided
 from pipelines.repositories.git_cache import AS_COMMITTED
 from pipelines.reuse.dataset_cache import Shelf, as_made, point
 from pipelines.runs import RunFolder
@@ -100,7 +99,7 @@ def _shelf(context: Context, name: str) -> Shelf:
 
 def _over(root: Path) -> bool:
     try:
-        return decided(RunFolder(root)) is not None
+        return RunFolder(root).ended() is not None
     except PipelineError:  # its records are damaged: it cannot go on
         return True
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 
-from pipelines import flows
 from pipelines.context import Context
 from pipelines.runs import RunFolder, StepRecord
 from registry import candidates
@@ -31,7 +30,7 @@ def known_already(context: Context, folder: RunFolder, files: str) -> str:
     A question that was once answered with no is always asked again: who pushes wants to see the no, or to try again.
     """
     run, said = folder.run, ""
-    if run.forced or folder.records(flows.FLOWS[run.trigger][2:-1]):
+    if run.forced or any(each.step not in {"resolve", "fetch"} for each in folder.records()):
         return ""
     for other, record in _ended(context, folder, files):
         asked = other.run
@@ -39,7 +38,7 @@ def known_already(context: Context, folder: RunFolder, files: str) -> str:
             continue
         same = (asked.trigger, asked.parent) == (run.trigger, run.parent)
         same &= run.trigger != "tests" or asked.candidate == run.candidate
-        if same and record.outcome == "no":
+        if same and record.outcome == "rejected":
             return ""
         live = run.trigger != "tests" and run.parent and run.parent == _made(context, asked.id)
         if not (same or live) or record.outcome != "done" or _overruled(context, asked):
@@ -57,7 +56,7 @@ def _ended(context: Context, folder: RunFolder, files: str) -> Iterator[tuple[Ru
         try:
             if other.root == folder.root or files.encode() not in path.read_bytes():
                 continue
-            record = flows.decided(other)
+            record = other.ended()
         except (PipelineError, OSError):  # removed just now, or damaged: then it is no answer
             continue
         if record and record.step != "fetch":

@@ -7,10 +7,9 @@ import dataclasses
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.flows import Enough
 from pipelines.promotion import image_for, serve_job
 from pipelines.runners import Job
-from pipelines.runs import RunFolder, briefly
+from pipelines.runs import NothingToDo, RunFolder, briefly
 from pipelines.steps.validate import prepare
 from registry import candidates, codec
 from registry.candidates import Area
@@ -36,7 +35,7 @@ def main(context: Context, folder: RunFolder) -> str:
     else:
         version = candidates.find_run(context.store, run.model, run.id)
         if version is None:
-            raise Enough("nothing was registered in this run")
+            raise NothingToDo("nothing was registered in this run")
         versions = {version: None}
     tried = [_try(context, folder, version) for version in versions]
     no = [

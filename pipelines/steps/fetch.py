@@ -5,19 +5,18 @@ from __future__ import annotations
 from functools import partial
 
 from pipelines.context import Context
-from pipelines.flows import Enough
 from pipelines.repositories.changes import Changes, Fetched
 from pipelines.repositories.git import in_parallel
 from pipelines.reuse import prepared_data
 from pipelines.reuse.up_to_date import fingerprint, known_already
-from pipelines.runs import RunFolder
+from pipelines.runs import NothingToDo, RunFolder
 from registry import candidates, codec
 
 REPOSITORIES = ("code", "dataset", "tests")
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """Write `sources/<name>` and `fetched.json`; raises ConfigError or TryAgain, naming the repository, and Enough when
+    """Write `sources/<name>` and `fetched.json`; raises ConfigError or TryAgain, naming the repository, and NothingToDo when
     an earlier run has found out all that there is to find out about these files."""
     run = folder.run
     since = run.parent or run.candidate
@@ -49,5 +48,5 @@ def main(context: Context, folder: RunFolder) -> str:
     told = tuple(changes[name] for name in REPOSITORIES)
     codec.save(Fetched(told, files), folder.root / "fetched.json")
     if known := known_already(context, folder, files):
-        raise Enough(f"nothing that matters is new; {known}")
+        raise NothingToDo(f"nothing that matters is new; {known}")
     return ", ".join(f"{each.repository} “{each.commits[0].subject}”" for each in told if each.commits) or "no change"

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines import flows
-from pipelines.config.load import outcome_settings
 from pipelines.context import Context
 from pipelines.repositories import git
 from pipelines.runs import RunFolder, StepRecord, Stopwatch
@@ -77,7 +75,7 @@ def _run(context: Context, request: Request, *, elsewhere: bool) -> Run:
         sources = _sources_of_candidate(context, request, newest)
     else:
         sources = Sources(**_heads(context, request.commits))
-    config = _digest(outcome_settings(context.config))
+    config = _digest(context.config.outcome_settings)
     went_in = [model, request.trigger, sources.code, sources.dataset, sources.tests, config, parent]
     went_in += [newest] if request.trigger == "tests" else []
     if request.forced:
@@ -124,7 +122,7 @@ def _next(context: Context, went_in: list[Any]) -> int:
         run = _id([*went_in, number])
         folder = RunFolder(context.config.runs / run)
         if (folder.root / "run.json").exists():
-            if flows.settled(folder) is None:
+            if folder.decided() is None:
                 break
         elif candidates.find_run(context.store, context.config.model, run) is None:  # else somebody has made room
             break

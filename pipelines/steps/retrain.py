@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.flows import Enough
 from pipelines.gate import decide as decide_by_gate
-from pipelines.runs import RunFolder
+from pipelines.runs import NothingToDo, RunFolder
 from pipelines.steps import evaluate, train
 from pipelines.workers.jobs import EvaluateJob, Subject
 from registry import codec
@@ -17,7 +16,7 @@ from retraining.policy import choose_base, decide
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """Raises Enough when the base version still passes the gate; `train/result.json` is the TrainResult otherwise."""
+    """Raises NothingToDo when the base version still passes the gate; `train/result.json` is the TrainResult otherwise."""
     base = choose_base(folder.run.parent, folder.run.candidate)
     verdict, files = None, {}
     if base:
@@ -26,7 +25,7 @@ def main(context: Context, folder: RunFolder) -> str:
     decision = decide(base, verdict, forced=folder.run.forced)
     context.progress.note("; ".join(decision.reasons))
     if not decision.retrain:
-        raise Enough("; ".join(decision.reasons))
+        raise NothingToDo("; ".join(decision.reasons))
     return train.work(context, folder, "retraining" if base else "training", files)
 
 

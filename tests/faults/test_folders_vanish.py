@@ -12,7 +12,7 @@ from faults_parts import change_settings, check_whole, message_ids, small_team, 
 from team import clean_environment
 
 from pipelines.context import Context
-from pipelines.flows import perform
+from pipelines.execute import run_step
 from pipelines.progress.view import open_progress
 from pipelines.repositories.git import GitFailed, in_parallel, run
 from pipelines.repositories.git_cache import GitCache
@@ -249,7 +249,7 @@ class TestStepsWhoseFilesAreGone:
         path = folder.root / lost
         path.unlink() if path.is_file() else path.rmdir()
         with pytest.raises(ConfigError, match=f"step {again} has not run yet"):
-            perform(context, folder, "gate")
+            run_step(context, folder, "gate")
         left = {step for step in ("fetch", "validate", "train", "evaluate") if folder.record(step)}
         later = {"train": {"train", "evaluate"}, "evaluate": {"evaluate"}, "fetch": {"fetch"}}[again]
         assert left == {"fetch", "validate", "train", "evaluate"} - later
@@ -266,7 +266,7 @@ class TestStepsWhoseFilesAreGone:
         if step == "fetch":
             folder.forget("validate")
         with pytest.raises(ConfigError, match="step gate has not run yet" if folder.record("validate") else "validate"):
-            perform(context, folder, "register")
+            run_step(context, folder, "register")
         assert folder.record(step)
         if what == "altered":
             (link.resolve() / "more").touch()
@@ -274,21 +274,21 @@ class TestStepsWhoseFilesAreGone:
             state = content.parent / "state.json"
             state.write_text(state.read_text().replace('"boot": "', '"boot": "another '))
         with pytest.raises(ConfigError, match=f"step {step} has not run yet"):
-            perform(context, folder, "register")
+            run_step(context, folder, "register")
 
     def test_stay_done_when_the_registry_has_all_that_is_needed(self, folder, context):
         for step in ("gate", "register"):
             folder.keep(StepRecord(step, "done", "", "2026-11-21T00:00:00Z", 1.0))
         shutil.rmtree(folder.root / "train")
         shutil.rmtree(folder.root / "evaluate")
-        assert perform(context, folder, "accept").outcome == "enough"  # nothing stands in this registry
+        assert run_step(context, folder, "accept").outcome == "enough"  # nothing stands in this registry
         assert folder.record("train")
 
     def test_a_folder_that_is_gone_may_be_tried_again(self, folder, context):
         assert folder.run
         shutil.rmtree(folder.root)
         with pytest.raises(TryAgain, match="folder is gone"):
-            perform(context, folder, "gate")
+            run_step(context, folder, "gate")
 
 
 def small_team_config(folder):

@@ -215,7 +215,7 @@ class TestLies:
             "'@trainyard {\"event\": \"epoch\", \"epoch\": ' + '9' * 5000 + '}'",
             '\'@trainyard {"event": "epoch", "epoch": 1e999, "of": NaN, "metric": {}, "value": "x"}\'',
             '\'@trainyard {"event": "progress", "done": -1, "of": 0, "what": "\\\\u001b[2J"}\'',
-            '\'@trainyard {"event": "note", "text": ["\\\\u001b[2J\\\\nYES"]}\'',
+            '\'@trainyard {"event": "note", "text": ["\\\\u001b[2J\\\\nACCEPTED"]}\'',
         ],
         ids=["nested", "huge", "no numbers", "negative", "no text"],
     )
@@ -226,7 +226,7 @@ class TestLies:
         with pytest.raises(WorkerFailed, match="that was it"):
             attack(f"print({line}, flush=True)\nsys.exit('that was it')", on_line=progress.line)
         assert "\x1b" not in screen.getvalue()
-        assert not [said for said in screen.getvalue().splitlines() if said.startswith("YES")]
+        assert not [said for said in screen.getvalue().splitlines() if said.startswith("ACCEPTED")]
 
 
 class TestTheNextTry:

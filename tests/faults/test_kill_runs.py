@@ -27,7 +27,7 @@ from faults_parts import (
     step_records,
 )
 
-from pipelines.flows import FLOWS
+from pipelines.flows import names
 
 pytestmark = pytest.mark.tensorflow
 API = {"code": "accept/api-1", "dataset": "accept/api-2", "tests": "accept/api-1"}
@@ -85,7 +85,7 @@ class March:
 
     def go(self):
         """Kill it in the middle of each step, just before its record stands, and just after; then let it end."""
-        for step in FLOWS[self.trigger]:
+        for step in names(self.trigger):
             record = f"/steps/{step}.json"
             strikes = [*self.middle(step), self.at("after:os.rename", record)]
             if self.trigger == "code":  # it is the same for all
@@ -97,7 +97,7 @@ class March:
                 check_whole(self.team.home)
                 assert before.items() <= self.records().items(), f"a step was done again after a kill in {step}"
         assert "nothing new" in self.team.trainyard(*self.command).stderr
-        assert set(self.records()) == set(FLOWS[self.trigger])
+        assert set(self.records()) == set(names(self.trigger))
         assert left_over(self.run) == []
 
     def records(self):
@@ -134,7 +134,7 @@ def test_the_same_run_step_by_step_killed_before_each_file_operation_gives_the_s
     home = team.folder / "another_home"
     home.mkdir()
     kills = kill_everywhere(team, home, run, each=2, resolve=1, fetch=6, validate=8, gate=1, notify=1)
-    assert set(kills) == set(FLOWS["code"])
+    assert set(kills) == set(names("code"))
     assert min(kills.values()) >= 5, kills
     assert sum(kills.values()) >= 150
     assert left_over(home) == []

@@ -22,7 +22,7 @@ from killed_child import dies
 
 from pipelines import runners
 from pipelines.__main__ import main
-from pipelines.flows import FLOWS, STEPS
+from pipelines.flows import STEPS, names
 from pipelines.runners.job_folder import prepare
 from pipelines.runners.process.runner import ProcessRunner
 
@@ -69,7 +69,7 @@ def go(config, home, ended, every):
     run = home / "runs" / ended.name
     os.environ["RUN"] = str(run)
     kills = {}
-    for step in FLOWS[trigger]:
+    for step in names(trigger):
         arguments = ["step", step, "--run", str(run), "--config", config, "--set", f"home={home}"]
         arguments += ["--trigger", trigger] if step == "resolve" else []
         kills[step] = 0

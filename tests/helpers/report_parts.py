@@ -157,7 +157,7 @@ class Team:
 
 def end(folder: RunFolder, last: str, outcome="done", note="so it is", hint="") -> None:
     """Records of all steps up to `last`, which has this outcome."""
-    flow_ = flows.FLOWS[folder.run.trigger]
+    flow_ = flows.names(folder.run.trigger)
     for step in flow_[: flow_.index(last)]:
         folder.keep(StepRecord(step, "done", f"{step} is done", AT, 0.4))
     folder.keep(StepRecord(last, outcome, note, AT, 74.0, hint))

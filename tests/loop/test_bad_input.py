@@ -53,7 +53,7 @@ def test_a_model_that_never_reaches_the_threshold_is_rejected_with_every_reason(
     text = new_team.config.read_text(encoding="utf-8").replace("epochs = 8", "epochs = 1", 1)
     new_team.config.write_text(text.replace("threshold = 0.8", "threshold = 1.0\nmin_samples = 5000"), encoding="utf-8")
     said = run(new_team, code=3)
-    assert "NO: push to code, gate" in said
+    assert "REJECTED: push to code, gate" in said
     assert "threshold" in said
     assert "5000" in said
     assert "rejected" in new_team.mails()[-1]["Subject"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from team import clean_environment
 
-from pipelines.flows import FLOWS
+from pipelines.flows import names
 
 
 class Build:
@@ -57,11 +57,11 @@ def broken(build):
 def test_a_build_tells_model_version_commits_and_accuracy_and_the_next_one_finds_nothing_new(build):
     build.resolve()
     assert build.run.parent == build.team.home / "runs"
-    for step in FLOWS["code"][1:-1]:
+    for step in names("code")[1:-1]:
         assert not build.decided
         build.step(step)
     assert build.decided
-    jenkins = {"TRAINYARD_SERVING_GO_LIVE": "jenkins", "TRAINYARD_JENKINS_URL": "http://jenkins/"}
+    jenkins = {"TRAINYARD_SERVING_DEPLOY": "jenkins", "TRAINYARD_JENKINS_URL": "http://jenkins/"}
     build.step("notify", env=jenkins | {"BUILD_URL": "http://jenkins/job/digits/job/code/7/"})
     letter = build.team.mails()[0].get_body(("plain",)).get_content()
     assert "http://jenkins/job/digits/job/code/7/" in letter
@@ -100,7 +100,7 @@ def test_a_no_is_a_no_in_every_build_of_the_same_sources(build):
         build.team.config.read_text(encoding="utf-8").replace("[gate]", "[gate]\nmin_samples = 9999"), encoding="utf-8"
     )
     build.resolve()
-    for step in FLOWS["code"][1:]:
+    for step in names("code")[1:]:
         if step == "gate":
             break
         build.step(step)

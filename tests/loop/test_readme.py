@@ -105,7 +105,7 @@ def test_a_team_wires_its_own_three_repositories(newcomer):
     newcomer(set_up)
     newcomer(data)
     pushed = newcomer(code)
-    assert "YES: push to code" in pushed.stderr
+    assert "ACCEPTED: push to code" in pushed.stderr
     newcomer(f"export TOKEN={token(newcomer.folder)}")
     answered = newcomer(approve)
     assert '"class":"Gentoo"' in answered.stdout
@@ -123,7 +123,7 @@ def test_the_demo_plays_to_its_end_and_leaves_the_api_running(tmp_path):
     try:
         done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stderr.count("remote: YES") == 3
+        assert done.stderr.count("remote: ACCEPTED") == 3
         assert "That was the whole loop" in done.stdout
         url = re.findall(r"The API goes on at (\S+)", done.stdout)[0]
         assert requests.get(f"{url}/health/ready", timeout=10).status_code == 200

@@ -74,7 +74,7 @@ class TestThePushOfCode:
         _sha, seen = first_push
         remote = [line.removeprefix("remote: ").rstrip() for line in seen.splitlines() if line.startswith("remote: ")]
         assert any("epoch 8" in line for line in remote)
-        assert any(line.startswith("YES: push to code, accept: version 1 passed") for line in remote)
+        assert any(line.startswith("ACCEPTED: push to code, accept: version 1 passed") for line in remote)
 
     def test_registers_a_candidate_whose_card_names_its_sources(self, team, first_push):
         sha, _ = first_push

@@ -13,7 +13,7 @@ from groovy_runs import FILES, ROOT, SHARED
 from pipelines.__main__ import COMMANDS
 from pipelines.build_status import TOLD
 from pipelines.config.schema import Config, Repositories
-from pipelines.flows import FLOWS
+from pipelines.flows import names
 from pipelines.jenkins_server.plan import SCRIPTS, WATCHED, jobs_of
 from pipelines.jenkins_server.plugins import JENKINS, REQUIRED
 
@@ -78,7 +78,7 @@ def test_the_jobs_are_those_that_apply_makes():
 def test_the_stages_are_in_their_order_under_their_triggers():
     rows = table(REFERENCE, "stage | code | dataset | tests")
     for column, trigger in enumerate(WATCHED, start=1):
-        assert [row[0].strip("`") for row in rows if row[column]] == ["prepare", *FLOWS[trigger]]
+        assert [row[0].strip("`") for row in rows if row[column]] == ["prepare", *names(trigger)]
     promotion = re.findall(r"stage\('(\w+)'\)", FILES["promotion"].read_text(encoding="utf-8"))
     sentence = REFERENCE.split("`promotion` has two stages: ", 1)[1].split("\n\n", 1)[0]
     assert len(promotion) == 2

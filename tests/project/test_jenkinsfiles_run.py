@@ -11,7 +11,7 @@ from importlib import import_module
 import pytest
 from groovy_runs import FILES, simulate
 
-from pipelines.flows import FLOWS
+from pipelines.flows import FLOWS, names
 
 URL = {"WATCHED_URL": "http://git.example/watched.git"}
 RUN = {
@@ -85,8 +85,8 @@ def builds():
 def test_a_good_build_runs_every_stage_with_one_shell_each(builds, trigger):
     build = builds[trigger]
     assert build.result == "SUCCESS"
-    assert build.shells == [("prepare", "prepare"), *((step, step) for step in FLOWS[trigger])]
-    assert build.started == ["prepare", *FLOWS[trigger]]
+    assert build.shells == [("prepare", "prepare"), *((step, step) for step in names(trigger))]
+    assert build.started == ["prepare", *names(trigger)]
     resolve = build.of("sh")[1]["env"]
     assert resolve["TRIGGER"] == trigger
     assert resolve["COMMIT"].startswith("c0ffee"), "what Jenkins has seen is what is trained"
@@ -232,7 +232,7 @@ def test_a_restart_from_a_stage_prepares_anew_and_resumes_the_same_run(builds):
     assert build.result == "SUCCESS"
     assert build.shells[:2] == [("evaluate", "prepare"), ("evaluate", "evaluate")]
     assert len(build.of("unstash")) == 1
-    assert build.started == list(FLOWS["code"][4:])
+    assert build.started == list(names("code")[4:])
     assert builds["restart notify"].shells == [("notify", "prepare"), ("notify", "notify")]
     assert builds["restart resolve"].shells[:2] == [("resolve", "prepare"), ("resolve", "resolve")]
 
@@ -323,7 +323,7 @@ def commands(builds, workspace):
 
 def test_every_command_is_one_that_our_command_line_accepts(commands):
     assert {words[0] for calls in commands.values() for words, _, _ in calls} == {"step", "promote", "rollback"}
-    assert {args.name for _, args, _ in commands["code"]} == set(FLOWS["code"])
+    assert {args.name for _, args, _ in commands["code"]} == set(names("code"))
     assert all(str(args.build) == "build" for _, args, _ in commands["code"])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.flows import MADE
+from pipelines import flows
 from training.data.spec import SPLITS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,4 +111,4 @@ def test_a_light_step_makes_no_letter_and_knows_nothing_of_tensors():
 
 
 def test_the_controller_expects_the_splits_that_a_worker_makes():
-    assert [path.rpartition("/")[2] for path in MADE["validate"][1:]] == list(SPLITS)
+    assert [path.rpartition("/")[2] for path in flows.validate.outputs[1:]] == list(SPLITS)

@@ -1,4 +1,4 @@
-"""`trainyard.toml`: every fault is told at once, and each source of a setting has its rank."""
+"""`trainyard.toml`: every problem is reported at once, and each source of a setting has its rank."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.commands import config
-from pipelines.config.load import find_config, load_config, outcome_settings, secret
+from pipelines.config.check import settings
+from pipelines.config.load import find_config, load_config, secret
+from pipelines.config.schema import RENAMED
 from registry.errors import ConfigError
 
 GOOD = """
@@ -59,7 +61,7 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(written):
     assert load_config(path, environment, ["gate.threshold=0.85"]).gate.threshold == 0.85
 
 
-def test_all_faults_are_told_together(written):
+def test_all_problems_are_reported_together(written):
     path = written(
         'model = "digits"\ncolour = 1\n[repositories]\ncode = "a"\ndataset = "b"\n'
         '[gate]\ntreshold = 0.9\nmin_samples = "x"\n[serving]\nport = 99999\n[mail]\nsecurity = "ssl"\n'
@@ -110,7 +112,40 @@ def test_a_bad_setting_is_named(written, text, words):
     assert "secret" not in str(error.value)
 
 
-def test_a_missing_file_is_told_with_the_next_action(tmp_path, monkeypatch):
+RENAMED_ANYWHERE = {
+    "file": ('[serving]\ngo_live = "docker"\n', {}, [], "serving.go_live: unknown setting"),
+    "environment": ("", {"TRAINYARD_JENKINS_GO_LIVE": "docker"}, [], "TRAINYARD_JENKINS_GO_LIVE: unknown setting"),
+    "flag": ("", {}, ["serving.go_live=docker"], "--set serving.go_live=docker: unknown setting"),
+}
+
+
+@pytest.mark.parametrize(("text", "environment", "overrides", "said"), RENAMED_ANYWHERE.values(), ids=RENAMED_ANYWHERE)
+def test_a_setting_under_its_old_name_is_refused_with_the_new_one_in_the_hint(
+    written, text, environment, overrides, said
+):
+    with pytest.raises(ConfigError) as error:
+        load_config(written(GOOD + text), environment, overrides)
+    assert str(error.value).endswith(f"trainyard.toml: {said}")
+    section = "jenkins" if environment else "serving"
+    new = "TRAINYARD_JENKINS_DEPLOY" if environment else f"{section}.deploy"
+    assert f"is called {new} now" in error.value.hint
+
+
+def test_every_old_name_leads_to_a_setting():
+    assert not RENAMED.keys() & settings().keys()
+    assert set(RENAMED.values()) <= settings().keys()
+
+
+def test_every_number_has_bounds_or_none_on_purpose():
+    free = {"gate.threshold", "gate.class_floor", "acceptance.min_requests_per_second", "acceptance.max_p95_ms"}
+    assert {name for name, each in settings().items() if each.kind in {int, float} and not each.bounds} == free
+
+
+def test_one_address_needs_no_list(written):
+    assert load_config(written(GOOD + '[mail]\nto = "me@example.org"\n'), {}).mail.to == ("me@example.org",)
+
+
+def test_a_missing_file_is_reported_with_the_next_action(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"no trainyard\.toml") as error:
         find_config(None, {})
@@ -138,17 +173,17 @@ def test_a_secret_comes_from_the_environment_or_from_a_file(tmp_path):
 
 
 def test_only_settings_that_change_the_outcome_make_another_run(written):
-    base = outcome_settings(load_config(written(GOOD), {}))
-    assert outcome_settings(load_config(written(GOOD), {}, ["serving.port=1", "mail.host=localhost"])) == base
-    assert outcome_settings(load_config(written(GOOD), {}, ["gate.threshold=0.1"])) != base
+    base = load_config(written(GOOD), {}).outcome_settings
+    assert load_config(written(GOOD), {}, ["serving.port=1", "mail.host=localhost"]).outcome_settings == base
+    assert load_config(written(GOOD), {}, ["gate.threshold=0.1"]).outcome_settings != base
 
 
-def test_the_name_of_an_ssh_account_is_no_secret(written):
+def test_the_name_of_an_ssh_account_is_not_a_secret(written):
     url = "ssh://git@example.org:22/tests.git"
     assert load_config(written(GOOD.replace("git@example.org:tests.git", url)), {}).repositories.tests == url
 
 
-def test_config_show_hides_what_stands_before_the_host(written, capsys):
+def test_config_show_hides_what_is_before_the_host(written, capsys):
     path = written(GOOD + '[registry]\nurl = "s3://key:secret@host/bucket"\n')
     for as_json in (True, False):
         config.main(argparse.Namespace(action="show", json=as_json), load_config(path, {}))

@@ -31,7 +31,7 @@ progress.done("train", "failed", 12.0)
 progress.stop()
 print("the result")
 """
-FORGED = "\x1b[1A\r\nYES: push to code\u2028YES: all is well\x1b[8m\u202e"
+FORGED = "\x1b[1A\r\nACCEPTED: push to code\u2028ACCEPTED: all is well\x1b[8m\u202e"
 TITLE = "digits: push to code, run 1a2b"
 
 
@@ -187,7 +187,7 @@ class TestPlain:
         plain.note(FORGED)
         assert len(pipe.lines) == 6
         assert "      columns  stay" in pipe.lines[2]
-        assert all(line.isprintable() and not line.startswith("YES") for line in pipe.lines)
+        assert all(line.isprintable() and not line.startswith("ACCEPTED") for line in pipe.lines)
 
     def test_a_value_that_is_no_number_is_told_as_such(self, plain, pipe):
         plain.start(TITLE, STEPS)
@@ -257,10 +257,10 @@ class TestLive:
         told = [FORGED, event(event="note", text=FORGED), event(event="epoch", epoch=1, of=1, metric=FORGED, value=1)]
         for line in told:
             seen = run_in_terminal(line)
-            assert "YES: push" in seen or "epoch" in line
+            assert "ACCEPTED: push" in seen or "epoch" in line
             assert "\x1b[8m" not in seen
             assert "\u202e" not in seen
-            assert not re.search(r"[\r\n]YES", seen)
+            assert not re.search(r"[\r\n]ACCEPTED", seen)
 
     def test_it_draws_how_far_the_worker_is(self):
         code = RUN.replace("progress.note", "sys.stdin.readline(); progress.note")

@@ -25,7 +25,7 @@ from report_parts import (
 )
 from ruamel.yaml import YAML
 
-from pipelines import flows
+from pipelines import execute, flows
 from pipelines.report import write_report
 from pipelines.report.files import MAX_FILE
 from registry import codec
@@ -141,7 +141,7 @@ def test_a_rejected_candidate_has_every_reason_and_no_card(team):
     prepared(folder)
     trained(folder)
     verdict = measured(folder, evaluation(0.93))
-    end(folder, "gate", "no", "; ".join(verdict.reasons))
+    end(folder, "gate", "rejected", "; ".join(verdict.reasons))
     names, page = report(team, folder)
     assert names >= {"comparison.svg", "curves.svg", "junit/gate.xml", "verdict.json"} | PICTURES
     assert not names & CARD
@@ -158,7 +158,7 @@ def test_a_version_that_its_tests_refuse_has_a_card_and_the_tests_words(team):
     version = team.publish(folder.run.id, evaluation(0.981, None))
     trial = team.accept(folder.run.id, version, ("test_seven", "assert 1 == 7\n  where 1 = predict(seven)"))
     tried(folder, trial)
-    end(folder, "accept", "no", "; ".join(trial.reasons))
+    end(folder, "accept", "rejected", "; ".join(trial.reasons))
     names, page = report(team, folder)
     assert names >= CARD | {"junit/acceptance-1.xml"}
     assert "comparison.svg" not in names  # nothing is live
@@ -170,7 +170,7 @@ def test_a_version_that_its_tests_refuse_has_a_card_and_the_tests_words(team):
 @pytest.mark.parametrize("trigger", flows.FLOWS)
 def test_a_run_that_failed_in_any_step_has_a_report_that_says_so(team, trigger):
     live = team.publish("0" * 12)
-    for number, step in enumerate(flows.FLOWS[trigger][1:-1]):
+    for number, step in enumerate(flows.names(trigger)[1:-1]):
         folder = team.run(trigger, run=f"{number:012x}f"[1:], parent=live, candidate=live)
         end(folder, step, "failed", "the disk is full", "free some space")
         names, page = report(team, folder)
@@ -226,7 +226,7 @@ def test_new_tests_are_told_for_the_candidate_and_for_what_is_live(team):
     folder = team.run("tests", parent=live, candidate=candidate)
     tried(folder, team.accept(folder.run.id, candidate))
     tried(folder, team.accept(folder.run.id, live, ("test_seven", "it says 1")))
-    end(folder, "accept", "no", "version 1 (LIVE): test_seven")
+    end(folder, "accept", "rejected", "version 1 (LIVE): test_seven")
     names, page = report(team, folder)
     assert names == ALWAYS | CARD | {"junit/acceptance-1.xml", "junit/acceptance-2.xml"}
     assert "ALARM: version 1, which answers requests right now, fails the newest tests." in page.words
@@ -275,7 +275,7 @@ def test_a_page_with_too_many_checks_shows_fewer(team):
     version = team.publish(folder.run.id)
     trial = team.accept(folder.run.id, version, *((f"test_{i}", "<&>" * 1300) for i in range(700)))
     tried(folder, trial)
-    end(folder, "accept", "no", "many")
+    end(folder, "accept", "rejected", "many")
     _, page = report(team, folder)
     assert (folder.root / "report" / "index.html").stat().st_size <= MAX_FILE
     assert re.search(r"\.\.\. and \d+ more, see the XML file", page.words)
@@ -296,7 +296,7 @@ def test_files_are_readable_for_a_server_of_another_user(team):
 
 def test_notify_writes_the_report_and_the_mail_says_where(team):
     folder = accepted(team)
-    record = flows.perform(team.context, folder, "notify")
+    record = execute.run_step(team.context, folder, "notify")
     assert record.outcome == "done"
     assert (folder.root / "report" / "index.html").exists()
     (mail,) = (team.context.home / "outbox" / "pending").glob("*.eml")
@@ -307,7 +307,7 @@ def test_what_hinders_the_report_is_noted_and_the_mail_goes_out_all_the_same(tea
     folder = accepted(team)
     (folder.outputs("evaluate") / "calibration.png").write_bytes(png().ljust(ROOM + 1, b"\0"))  # not in the mail
     with little_room(ROOM):
-        record = flows.perform(team.context, folder, "notify")
+        record = execute.run_step(team.context, folder, "notify")
     assert (record.outcome, record.exit_code) == ("done", 0)
     assert "no report: [Errno 27] File too large" in record.note
     (mail,) = (team.context.home / "outbox" / "pending").glob("*.eml")
@@ -316,7 +316,7 @@ def test_what_hinders_the_report_is_noted_and_the_mail_goes_out_all_the_same(tea
 
 def test_a_bug_in_the_report_keeps_its_traceback_and_stops_no_mail(team, capsys):
     folder = accepted(team, created_at="yesterday")
-    record = flows.perform(team.context, folder, "notify")
+    record = execute.run_step(team.context, folder, "notify")
     assert record.outcome == "done"
     assert "no report, a bug in Trainyard: ValueError" in record.note
     assert "Traceback" in capsys.readouterr().err
@@ -333,6 +333,6 @@ def test_a_damaged_record_is_left_out_with_a_note(team):
 def test_a_run_that_has_nothing_new_gets_a_report_and_no_mail(team):
     folder = team.run()
     end(folder, "fetch", "enough", "nothing that matters is new")
-    record = flows.perform(team.context, folder, "notify")
+    record = execute.run_step(team.context, folder, "notify")
     assert record.note == "no mail: nothing is new"
     assert (folder.root / "report" / "index.html").exists()

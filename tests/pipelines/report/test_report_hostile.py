@@ -62,7 +62,7 @@ def hostile(team):
     codec.save(Verdict(False, (HOSTILE,), Policy(metric=HOSTILE)), folder.root / "gate" / "verdict.json")
     version = team.publish(folder.run.id, found, note=HOSTILE, how=HOSTILE, packages={HOSTILE: HOSTILE})
     tried(folder, team.accept(folder.run.id, version, (HOSTILE, f"first line\n  {HOSTILE}")))
-    end(folder, "accept", "no", HOSTILE, HOSTILE)
+    end(folder, "accept", "rejected", HOSTILE, HOSTILE)
     write_report(team.context, folder)
     return folder.root / "report"
 

@@ -355,7 +355,7 @@ def test_the_account_of_an_ssh_url_shows_and_its_password_does_not():
 
 
 def test_the_text_of_a_commit_cannot_rewrite_a_terminal(tmp_path, bare, work):
-    subject = "good\x1b[2K\x1b]0;title\x07\u202e\x1f\x0cYES:\rtrained"
+    subject = "good\x1b[2K\x1b]0;title\x07\u202e\x1f\x0cACCEPTED:\rtrained"
     sha = commit(work, "a", "1", subject)
     cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "code")

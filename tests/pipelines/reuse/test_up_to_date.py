@@ -90,7 +90,7 @@ def context(tmp_path):
 
 def ended(context: Context, run: Run) -> RunFolder:
     folder = run_folder(context, run)
-    for step in flows.FLOWS[run.trigger]:
+    for step in flows.names(run.trigger):
         folder.keep(StepRecord(step, "done", f"{step} is well", utc_now(), 1.0))
     return folder
 
@@ -166,7 +166,7 @@ def test_a_run_that_has_not_ended_answers_nothing(context, lost):
 
 def test_a_run_that_found_out_nothing_itself_answers_nothing(context):
     earlier = RunFolder(context.config.runs / RUN.id)
-    for step in flows.FLOWS["code"][2:-1]:
+    for step in flows.names("code")[2:-1]:
         earlier.forget(step)
     earlier.keep(StepRecord("fetch", "enough", "nothing new", utc_now(), 0.1))
     assert not known_already(context, run_folder(context, later()), FILES)
@@ -214,7 +214,7 @@ def test_a_no_is_never_an_answer_whoever_said_yes(context):
         no = run_folder(context, dataclasses.replace(RUN, id=name))
         for step in ("resolve", "fetch", "notify"):
             no.keep(StepRecord(step, "done", "", utc_now(), 1.0))
-        no.keep(StepRecord("validate", "no", "worse than what is live", utc_now(), 1.0))
+        no.keep(StepRecord("validate", "rejected", "worse than what is live", utc_now(), 1.0))
         assert not known_already(context, run_folder(context, later()), FILES)
         shutil.rmtree(no.root)
     assert known_already(context, run_folder(context, later()), FILES)

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from pipelines import flows
+from pipelines import execute, flows
 from pipelines.__main__ import tell
 from pipelines.config.schema import Config, Repositories
 from pipelines.context import Context
@@ -18,7 +18,7 @@ from registry.errors import Corrupt, Rejected
 from registry.records import Policy, Run, Sources, Verdict, utc_now
 from training.worker.protocol import load_failure
 
-FORGED = "bad name\x1b[8m\r\nYES: push to code\u2028\u202e\x07"
+FORGED = "bad name\x1b[8m\r\nACCEPTED: push to code\u2028\u202e\x07"
 
 
 def test_a_failure_that_a_worker_left_is_one_line(tmp_path):
@@ -41,9 +41,9 @@ def test_what_is_recorded_of_a_step_is_one_line(tmp_path):
     run = Run("1a2b", "digits", "code", Sources("1" * 40, "2" * 40, "3" * 40), "", None, None, utc_now())
     folder = RunFolder(tmp_path)
     codec.save(run, tmp_path / "run.json")
-    for step in flows.FLOWS["code"][: flows.FLOWS["code"].index("register")]:
+    for step in flows.names("code")[: flows.names("code").index("register")]:
         folder.keep(StepRecord(step, "done", "", utc_now(), 0.0))
-    for path in (path for paths in flows.MADE.values() for path in paths):
+    for path in (path for step in flows.STEPS.values() for path in step.outputs):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     no = Verdict(False, (FORGED,), Policy(metric="accuracy", threshold=0.9, min_samples=1))
@@ -51,7 +51,7 @@ def test_what_is_recorded_of_a_step_is_one_line(tmp_path):
     seen = io.StringIO()
     context = Context(Config("digits", Repositories("", "", "")), open_progress(seen, live=False))
     with pytest.raises(Rejected):
-        flows.perform(context, folder, "register")
-    assert folder.record("register").outcome == "no"
+        execute.run_step(context, folder, "register")
+    assert folder.record("register").outcome == "rejected"
     assert folder.record("register").note.isprintable()
-    assert not [line for line in seen.getvalue().splitlines() if line.startswith("YES")]
+    assert not [line for line in seen.getvalue().splitlines() if line.startswith("ACCEPTED")]

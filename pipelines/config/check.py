@@ -1,0 +1,122 @@
+"""What a value must be to serve as a setting: its type, its bounds, and what settings must agree on. No files, no environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipelines.config.schema import NOT_SETTINGS, ONE_OR_MORE, RENAMED, Between, Config
+from registry.records import DIRECTION
+
+# For https a user name may be a token; for ssh it is the name of an account.
+SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
+LOCAL = {"", "localhost", "127.0.0.1", "::1"}
+WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: `kind` is str, int, float, bool or tuple (of texts)."""
+
+    kind: Any
+    choices: tuple[str, ...] = ()
+    bounds: Between | None = None
+    one_or_more: bool = False
+    required: bool = False
+
+    def read(self, value: Any) -> Any:
+        """The value as the config holds it; raises ValueError that says what is wrong with it."""
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(f"{value!r} is not one of {', '.join(map(repr, self.choices))}")
+        elif self.kind is tuple:
+            value = [value] if isinstance(value, str) and self.one_or_more else value
+            if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+                raise ValueError(f"{value!r} is not a list of texts")
+            return tuple(value)
+        elif type(value) is not self.kind and (self.kind, type(value)) != (float, int):
+            raise ValueError(f"{value!r} is not {WORDS[self.kind]}")
+        if self.bounds and not self.bounds.low <= value <= self.bounds.high:
+            raise ValueError(f"{value} is not between {self.bounds.low:g} and {self.bounds.high:g}")
+        return float(value) if self.kind is float else value
+
+
+@functools.cache
+def sections() -> Mapping[str, Any]:
+    """Section → the dataclass that holds its settings."""
+    hints = typing.get_type_hints(Config)
+    return {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+
+
+@functools.cache
+def settings() -> Mapping[str, Setting]:
+    """Name, e.g. `gate.threshold` → what its value must be."""
+    hints = typing.get_type_hints(Config, include_extras=True)
+    found = dict(_settings_of(Config, "", {}))
+    for section, kind in sections().items():
+        bounds = next((each for each in getattr(hints[section], "__metadata__", ()) if isinstance(each, dict)), {})
+        found |= dict(_settings_of(kind, f"{section}.", bounds))
+    return found
+
+
+def _settings_of(kind: Any, prefix: str, bounds: Mapping[str, Between]) -> Iterator[tuple[str, Setting]]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        if prefix or field.name not in sections().keys() | NOT_SETTINGS:
+            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            setting = _setting(hints[field.name], required=required)
+            if field.name in bounds:
+                setting = dataclasses.replace(setting, bounds=bounds[field.name])
+            yield prefix + field.name, setting
+
+
+def _setting(hint: Any, *, required: bool) -> Setting:
+    extras = getattr(hint, "__metadata__", ())
+    hint = hint.__origin__ if extras else hint
+    if typing.get_origin(hint) in {typing.Union, types.UnionType}:  # `float | None`: a file cannot say None
+        hint = next(each for each in typing.get_args(hint) if each is not type(None))
+    bounds = next((each for each in extras if isinstance(each, Between)), None)
+    if typing.get_origin(hint) is typing.Literal:
+        return Setting(str, typing.get_args(hint), required=required)
+    return Setting(typing.get_origin(hint) or hint, (), bounds, ONE_OR_MORE in extras, required)
+
+
+def unknown(name: str) -> str:
+    """What is wrong with a name that is no setting, with the one that was probably meant."""
+    section, _, key = name.rpartition(".")
+    known = [each.rpartition(".")[2] for each in settings() if each.rpartition(".")[0] == section]
+    near = difflib.get_close_matches(key, known if section else [*known, *sections()], 1)
+    meant = f", did you mean {f'{section}.' if section else ''}{near[0]}?" if near and name not in RENAMED else ""
+    return f"{name}: unknown setting{meant}"
+
+
+def disagreements(config: Config) -> Iterator[str]:
+    """What is wrong with values of the right type: names, URLs, and settings that exclude each other."""
+    plain = config.model.replace("-", "").replace("_", "")
+    if not plain.isalnum() or not config.model[:1].isalnum() or len(config.model) > 64:
+        yield f"model: {config.model!r} may hold letters, digits, - and _ only, at most 64, and starts with no sign"
+    for name in ("code", "dataset", "tests", "branch"):
+        if not getattr(config.repositories, name):
+            yield f"repositories.{name}: empty"
+    if config.gate.metric not in DIRECTION:
+        yield f"gate.metric: {config.gate.metric!r} is not one of {', '.join(DIRECTION)}"
+    for name in ("code", "dataset", "tests"):
+        if SECRET_IN_URL.search(getattr(config.repositories, name)):
+            yield (
+                f"repositories.{name}: holds a user name or a password; git's credential helper or a deploy key keeps "
+                "it out of logs (an @ that belongs to the path is written %40)"
+            )
+    for name in ("url", "repository"):
+        if SECRET_IN_URL.search(getattr(config.jenkins, name)):
+            yield (
+                f"jenkins.{name}: holds a user name or a password; name Jenkins' credentials in "
+                "jenkins.git_credentials, and put your API token into TRAINYARD_JENKINS_TOKEN"
+            )
+    if config.mail.security == "none" and config.mail.host not in LOCAL:
+        yield 'mail.security: "none" is for a server on this machine only'
