@@ -1,1 +1,1 @@
-"""Is retraining worth it, and how to go on from a registered model: the policy and the worker."""
+"""Whether retraining is worth it, and how to fine-tune a registered model: the policy and the worker."""

@@ -1,8 +1,8 @@
-"""The retraining worker (`python -P -m retraining`): goes on from a registered model.
+"""The retraining worker (`python -P -m retraining`): starts from a registered model.
 
 In its folder: `job.json` (TrainJob), `inputs/code`, `inputs/train`, `inputs/validation` and `inputs/model`, a registered
 version's folder. It fine-tunes that model; when the threshold is not reached, or the data no longer fit the model, it
-trains from nothing as the training worker does, and keeps the better one.
+trains from scratch as the training worker does, and keeps the better one.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from registry import codec
 from registry.records import TrainJob, TrainResult
 from retraining.policy import RESPLIT
 from training.data.spec import DataSpec
-from training.job import grow, open_data, open_job, train_by_command
+from training.job import open_data, open_job, run_attempts, train_by_command
 from training.model.contract import load_contract
-from training.worker.protocol import tell, work
+from training.worker.protocol import report_event, work
 
 if TYPE_CHECKING:
-    from retraining.finetune import OldModel
-    from training.loop.attempts import Grown
+    from training.loop.attempts import BestAttempt
 
 
 def main(folder: Path) -> TrainResult:
-    """Raises ConfigError and WorkerFailed for faults of the code repository, Corrupt for a bad model file."""
+    """Raises ConfigError and WorkerFailed for errors of the code repository, Corrupt for a bad model file."""
     job, spec = open_job(folder)
     epochs = job.retrain_epochs or job.epochs
     old = folder / "inputs" / "model"
@@ -33,7 +32,7 @@ def main(folder: Path) -> TrainResult:
         from training.model.model_file import scan_model_file
 
         if codec.read(DataSpec, old / "data.json").split != spec.split:
-            tell("note", text=f"the registered model is not given to the script: {RESPLIT}")
+            report_event("note", text=f"the registered model is not given to the script: {RESPLIT}")
             return train_by_command(folder, job, spec, job.epochs)
         file = (old / "model.keras").resolve()
         scan_model_file(file)
@@ -44,36 +43,36 @@ def main(folder: Path) -> TrainResult:
 def _retrain(folder: Path, job: TrainJob, epochs: int, version: Path) -> TrainResult:
     contract = load_contract(folder / "inputs" / "code")
 
-    from retraining.finetune import open_old_model
+    from retraining.finetune import CannotFineTune, open_registered
     from training.finish import Trained, finish
-    from training.loop.attempts import fresh_rounds
-    from training.loop.fit import Round
+    from training.loop.attempts import attempts_from_scratch
+    from training.loop.fit import Attempt
 
     data = open_data(folder, contract)
-    rounds = fresh_rounds(contract, data, job.epochs, job.max_attempts)
-    old = open_old_model(version, contract.code, data, job.learning_rate)
-    if isinstance(old, str):
-        tell("note", text=f"the registered model cannot be fine-tuned: {old}; training from nothing")
-    else:
-        tell("note", text=f"fine-tuning the registered model with a learning rate of {old.rate:g}")
-        tuning = Round("fine-tuned", 0, epochs, old.start, contract.retrain, old.settle, optional=True)
-        rounds = [tuning, *rounds]
-    grown = grow(folder, job, contract, data, rounds)
-    trained = Trained(
-        grown.wiring, grown.round.how, _note(grown, old), grown.round.attempt, grown.epochs, grown.history
-    )
-    return finish(job, trained, data.validation, folder)
+    attempts = attempts_from_scratch(contract, data, job.epochs, job.max_attempts)
+    try:
+        model = open_registered(version, contract.code, data, job.learning_rate)
+    except CannotFineTune as error:
+        why = f"the registered model cannot be fine-tuned: {error}"
+        report_event("note", text=f"{why}; training from scratch")
+        best = run_attempts(folder, job, contract, data, attempts)
+        return finish(job, Trained.of(best, f"{_from_scratch(best)}: {why}"), data.validation, folder)
+    report_event("note", text=f"fine-tuning the registered model with a learning rate of {model.rate:g}")
+    tuning = Attempt("fine-tuned", 0, epochs, model.start, contract.retrain, model.settle, optional=True)
+    best = run_attempts(folder, job, contract, data, [tuning, *attempts])
+    return finish(job, Trained.of(best, _note(best, model.rate)), data.validation, folder)
 
 
-def _note(grown: Grown, old: OldModel | str) -> str:
-    """Why it was done this way."""
-    nothing = f"trained from nothing, attempt {grown.round.attempt}"
-    if isinstance(old, str):
-        return f"{nothing}: the registered model cannot be fine-tuned: {old}"
-    if grown.round.how == "trained":
-        return f"{nothing}: {grown.history.rounds[0].failed or 'fine-tuning did not reach the threshold'}"
-    better = "; training from nothing did no better" if len(grown.history.rounds) > 1 else ""
-    return f"fine-tuned with a learning rate of {old.rate:g}{better}"
+def _note(best: BestAttempt, rate: float) -> str:
+    """What came of fine-tuning, and of training from scratch if that was done, too."""
+    if best.attempt.how == "trained":
+        return f"{_from_scratch(best)}: {best.history.rounds[0].failed or 'fine-tuning did not reach the threshold'}"
+    better = "; training from scratch did no better" if len(best.history.rounds) > 1 else ""
+    return f"fine-tuned with a learning rate of {rate:g}{better}"
+
+
+def _from_scratch(best: BestAttempt) -> str:
+    return f"trained from scratch, attempt {best.attempt.attempt}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How to go on from a registered model: load it, see whether it still fits the data, and slow its optimizer down."""
+"""Fine-tuning a registered model: load it, check whether it still fits the data, and slow its optimizer down."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ FALLBACK_RATE = 1e-4
 """For a schedule that begins with zero."""
 
 
+class CannotFineTune(Exception):
+    """The registered model does not fit the new data or the new code; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
-class OldModel:
+class RegisteredModel:
     """A registered version that can be fine-tuned on the new data."""
 
     file: Path
@@ -36,7 +40,7 @@ class OldModel:
         import keras
 
         model, rate = load_model(self.file, registered(), compiled=True), self.rate
-        if not isinstance(self.original, float):  # in the place of a schedule only a schedule may stand
+        if not isinstance(self.original, float):  # only a schedule can replace a schedule
             rate = keras.optimizers.schedules.ExponentialDecay(rate, decay_steps=1, decay_rate=1.0)
         model.optimizer.learning_rate = rate
         return model
@@ -46,27 +50,27 @@ class OldModel:
         model.optimizer.learning_rate = self.original
 
 
-def open_old_model(version: Path, code: Path, data: Data, rate: float) -> OldModel | str:
-    """The model in a registered version's folder, or in words why it cannot be fine-tuned on these data.
+def open_registered(version: Path, code: Path, data: Data, rate: float) -> RegisteredModel:
+    """The model in a registered version's folder, ready to be fine-tuned on these data.
 
     `code` is the code repository, whose registered layers the model may need; `rate` 0: a tenth of the compiled one.
-    Raises Corrupt for a damaged file. A file that the scan refuses is not loaded, and that is the reason given.
+    Raises CannotFineTune, also for a file that the scan refuses, which is not loaded; Corrupt for a damaged file.
     """
     made_for = codec.read(DataSpec, version / "data.json")
     old, names = codec.read(Signature, version / "signature.json"), [each.name for each in data.train.inputs]
     if why := obstacle(old, made_for.split, data.spec, names):
-        return why
+        raise CannotFineTune(why)
     file = version / "model.keras"
     try:
         model = load_model(file, registered(), compiled=True)
         if not getattr(model, "compiled", False):
-            return "it was saved without an optimizer"
+            raise CannotFineTune("it was saved without an optimizer")
         with blame(code, "it cannot be run"):
-            wire(model, data.spec, data.train, "the old model")
+            wire(model, data.spec, data.train, "the registered model")
     except (ConfigError, WorkerFailed) as error:  # code or data that it needs have gone
-        return str(error).splitlines()[0].replace(f"{file}: ", "")
+        raise CannotFineTune(str(error).splitlines()[0].replace(f"{file}: ", "")) from error
     original = compiled_with(model)
-    return OldModel(file, rate or TENTH * as_number(original), original)
+    return RegisteredModel(file, rate or TENTH * as_number(original), original)
 
 
 def compiled_with(model: Any) -> Any:

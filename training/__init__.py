@@ -1,1 +1,1 @@
-"""Trains a model from nothing: the job's contract, the data, and the worker that runs in a child process or a container."""
+"""Trains a model from scratch: the job's contract, the data, and the worker that runs in a child process or a container."""

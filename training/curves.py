@@ -1,10 +1,10 @@
-"""The curves of a training as a picture: one column per attempt, loss above, the gate's metric below."""
+"""The curves of a training as an image: one column per attempt, loss above, the gate's metric below."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from training.loop.history import History, RoundHistory
+from training.loop.history import AttemptHistory, History
 
 SHOWN = 6
 """Attempts that fit side by side; of more, the last ones."""
@@ -15,11 +15,11 @@ def draw_curves(history: History, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rounds = [(i, each) for i, each in enumerate(history.rounds) if each.epochs][-SHOWN:]
-    figure = Figure(figsize=(1.2 + 3.4 * max(1, len(rounds)), 5), dpi=100, layout="constrained")
+    attempts = [(i, each) for i, each in enumerate(history.rounds) if each.epochs][-SHOWN:]
+    figure = Figure(figsize=(1.2 + 3.4 * max(1, len(attempts)), 5), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, max(1, len(rounds)), squeeze=False, sharex="col")
-    for column, (number, each) in enumerate(rounds):
+    axes = figure.subplots(2, max(1, len(attempts)), squeeze=False, sharex="col")
+    for column, (number, each) in enumerate(attempts):
         steps = range(1, len(each.epochs) + 1)
         loss, metric = axes[0][column], axes[1][column]
         for name, label in (("loss", "training"), ("val_loss", "validation")):
@@ -38,6 +38,6 @@ def draw_curves(history: History, path: Path) -> None:
     figure.savefig(path, format="png")
 
 
-def _title(number: int, each: RoundHistory) -> str:
+def _title(number: int, each: AttemptHistory) -> str:
     kind = "fine-tuning" if each.how == "fine-tuned" else f"attempt {each.attempt}"
     return f"{number + 1}: {kind}, {each.parameters:,} parameters"

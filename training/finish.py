@@ -1,4 +1,4 @@
-"""The end of every training: export, measure, and tell what came out, each file with its SHA-256."""
+"""The end of every training: export, measure, and describe what came out, each file with its SHA-256."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from registry.files import sha256_file
 from registry.records import TrainJob, TrainResult
 from training.curves import draw_curves
 from training.data.spec import DataSpec
+from training.loop.attempts import BestAttempt
 from training.loop.feed import Samples
 from training.loop.goal import measure, reached
 from training.loop.history import HISTORY, History
@@ -43,9 +44,14 @@ class Trained:
     file: Path | None = None
     """The model file that a team's own script wrote; None: to be saved."""
 
+    @classmethod
+    def of(cls, best: BestAttempt, note: str) -> Trained:
+        """The best of all attempts."""
+        return cls(best.wiring, best.attempt.how, note, best.attempt.attempt, best.epochs, best.history)
+
 
 def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -> TrainResult:
-    """Fill `outputs/` and describe it. Whether the threshold is reached is judged by the exported endpoint's answers."""
+    """Fill `outputs/` and describe it. The exported endpoint's answers decide whether the threshold is reached."""
     outputs = folder / "outputs"
     outputs.mkdir(exist_ok=True)
     for left in outputs.iterdir():  # by a worker that was killed here; the folder itself may be a mount
@@ -77,7 +83,7 @@ def _check_answers(spec: DataSpec, answers: Any) -> None:
     """Before it is trained, a model that answers with logits may pass for one that answers with probabilities."""
     if spec.task == "classification" and bool(((answers < -SLACK) | (answers > 1 + SLACK)).any()):
         raise ConfigError(
-            "the trained model answers with numbers outside 0 to 1, no probabilities",
+            "the trained model answers with numbers outside 0 to 1, not with probabilities",
             hint="end with a sigmoid or softmax, and compile with from_logits=False",
         )
 

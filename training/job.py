@@ -1,4 +1,4 @@
-"""What the training and the retraining worker share: open the job, train from nothing, or run a team's own script."""
+"""What the training and the retraining worker share: open the job, train from scratch, or run a team's own script."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from training.heavy import import_tensorflow
 from training.model.contract import FILE, Contract
 
 if TYPE_CHECKING:
-    from training.loop.attempts import Grown
-    from training.loop.fit import Data, Round
+    from training.loop.attempts import BestAttempt
+    from training.loop.fit import Attempt, Data
 
 
 def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
@@ -39,18 +39,19 @@ def open_data(folder: Path, contract: Contract) -> Data:
     return Data(codec.read(DataSpec, folder / "inputs" / "train" / "data.json"), train, validation)
 
 
-def grow(folder: Path, job: TrainJob, contract: Contract, data: Data, rounds: Sequence[Round]) -> Grown:
-    """Train through the rounds, going on where this job was killed."""
-    from training.loop.attempts import Growth
+def run_attempts(
+    folder: Path, job: TrainJob, contract: Contract, data: Data, attempts: Sequence[Attempt]
+) -> BestAttempt:
+    """Make the attempts, from the last checkpoint on when this job was killed before."""
+    from training.loop.attempts import AttemptLoop
     from training.loop.checkpoints import Checkpoints
     from training.loop.fit import Goal
 
     be_repeatable(job.seed)
     goal = Goal(job.metric, job.threshold, job.patience, job.seed, job.batch_size)
-    seen = (folder / "job.json").read_bytes() + (contract.code / FILE).read_bytes() + version("keras").encode()
-    return Growth(contract, data, goal, Checkpoints(folder / "checkpoints"), hashlib.sha256(seen).hexdigest()).run(
-        rounds
-    )
+    bound_to = (folder / "job.json").read_bytes() + (contract.code / FILE).read_bytes() + version("keras").encode()
+    digest = hashlib.sha256(bound_to).hexdigest()
+    return AttemptLoop(contract, data, goal, Checkpoints(folder / "checkpoints"), digest).run(attempts)
 
 
 def be_repeatable(seed: int) -> None:
@@ -71,7 +72,7 @@ def train_by_command(
     from training.model.model_file import load_model, scan_model_file
 
     file = run_command(job, folder, epochs, model)
-    scan_model_file(file)  # before TensorFlow is imported: a wrong file is told at once
+    scan_model_file(file)  # before TensorFlow is imported: a wrong file is reported at once
     import_tensorflow()
 
     from training.finish import Trained, finish

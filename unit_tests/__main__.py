@@ -14,7 +14,7 @@ from registry import codec
 from registry.files import sha256_file
 from registry.records import Candidate, TestReport
 from training.junit import write_junit
-from training.worker.protocol import tell, work
+from training.worker.protocol import report_event, work
 from unit_tests.checks import HANGS, Subject, check_api, check_ready
 from unit_tests.client import Api, body, plain
 from unit_tests.golden import load_golden
@@ -39,14 +39,14 @@ def _try(subject: Subject, folder: Path) -> AcceptResult:
     ready = check_ready(subject)
     if ready.failed:
         return AcceptResult((ready,))
-    tell("note", text="checks over HTTP")
+    report_event("note", text="checks over HTTP")
     checks = TestReport(API, (*ready.cases, *check_api(subject).cases))
     if any(case.name == HANGS for case in checks.failed):
         return AcceptResult((checks,))
-    tell("note", text=f"load: {subject.job.concurrency} clients for {subject.job.load_seconds:g} s")
+    report_event("note", text=f"load: {subject.job.concurrency} clients for {subject.job.load_seconds:g} s")
     samples = [json.dumps(plain(subject.golden.sample(i))) for i in range(len(subject.golden))]
     load, limits = try_load(subject.job.url, [body([each]) for each in samples], subject.job)
-    tell("note", text="the tests repository")
+    report_event("note", text="the tests repository")
     tests = run_repository(_repository(subject.job, folder), subject.job.timeout_seconds)
     return AcceptResult((checks, limits, tests), load)
 

@@ -20,7 +20,7 @@ from pipelines.report.svg import (
     width_of,
 )
 from pipelines.text.metrics import NAMES
-from training.loop.history import History, RoundHistory
+from training.loop.history import AttemptHistory, History
 
 WIDTH, PANEL = 560, 250
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 62, 40
@@ -76,7 +76,7 @@ def draw_curves(history: History) -> bytes:
     return drawing.to_bytes()
 
 
-def _points(rounds: Sequence[RoundHistory], name: str) -> list[list[tuple[float, float]]]:
+def _points(rounds: Sequence[AttemptHistory], name: str) -> list[list[tuple[float, float]]]:
     found, epoch = [], 0
     for each in rounds:
         points = []
@@ -103,7 +103,7 @@ def _value(point: tuple[float, float]) -> float:
 class _Panel:
     """One pair of axes."""
 
-    def __init__(self, drawing: Drawing, top: int, rounds: Sequence[tuple[int, RoundHistory]]) -> None:
+    def __init__(self, drawing: Drawing, top: int, rounds: Sequence[tuple[int, AttemptHistory]]) -> None:
         self.drawing, self.top, self.rounds = drawing, top, rounds
         self.upper, self.lower = top + TOP, top + PANEL - BOTTOM
         total = sum(len(each.epochs) for _, each in rounds)

@@ -29,7 +29,7 @@ from serving.engines.base import BadInput, Engine, EngineError, cast_inputs, cor
 from training.data.spec import DataSpec, load_split
 from training.metrics import Answers, Estimates, classification, grade, join, regression
 from training.model.contract import FILE, offers
-from training.worker.protocol import tell, work
+from training.worker.protocol import report_event, work
 
 BATCH = 64
 """Samples read at once by each thread: memory is bounded by this, not by the holdout."""
@@ -192,7 +192,7 @@ def answer(model: Model, holdout: Holdout) -> Answers | Estimates:
         for part in pool.map(batch, starts):
             parts.append(part)
             if len(parts) % max(1, len(starts) // 20) == 0 or len(parts) == len(starts):
-                tell("progress", done=min(len(parts) * BATCH, total), of=total, what="samples")
+                report_event("progress", done=min(len(parts) * BATCH, total), of=total, what="samples")
     return join(parts)
 
 

@@ -85,7 +85,7 @@ def team(tmp_path_factory, orders):
 def resumed(run):
     """After which epoch each worker has gone on, in order."""
     log = (run / "train" / "worker.log").read_text(encoding="utf-8")
-    return [int(number) for number in re.findall(r"going on after epoch (\d+)", log)]
+    return [int(number) for number in re.findall(r"resumes after epoch (\d+)", log)]
 
 
 def history(run):
@@ -183,7 +183,7 @@ from pathlib import Path
 import numpy as np
 from killed_child import dies
 from training.loop.checkpoints import Checkpoints
-from training.loop.history import Best, History, Progress, RoundHistory
+from training.loop.history import Best, History, Progress, AttemptHistory
 
 FILES = {"open", "os.rename", "os.remove", "os.mkdir"}
 folder = Checkpoints(Path(sys.argv[1]))
@@ -191,7 +191,7 @@ folder = Checkpoints(Path(sys.argv[1]))
 def epoch(number):
     state = folder.write(f"state-0-{number}.npz", [np.full(3, number)])
     best = Best(0, number, 0.5, folder.write(f"best-0-{number}.npz", [np.full(2, number)]))
-    rounds = (RoundHistory("trained", 0, epochs=({"value": 0.5},) * number),)
+    rounds = (AttemptHistory("trained", 0, epochs=({"value": 0.5},) * number),)
     folder.save(Progress("job", History("accuracy", 0.9, 1, rounds), state, best))
 
 kills, last = 0, 0

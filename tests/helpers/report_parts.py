@@ -38,7 +38,7 @@ from registry.records import (
 )
 from training.data.spec import FailedCheck, Validation
 from training.junit import write_junit
-from training.loop.history import History, Progress, RoundHistory
+from training.loop.history import AttemptHistory, History, Progress
 
 MODEL = "digits"
 AT = "2026-11-21T00:47:04Z"
@@ -84,7 +84,9 @@ def history(attempts=2, epochs=12, metric="accuracy"):
         }  # fmt: skip
 
     rounds = [
-        RoundHistory("trained", i, 8_000 * (i + 1), tuple(epoch(n, 0.9 - 0.1 * i) for n in range(1, epochs + 1)), True)
+        AttemptHistory(
+            "trained", i, 8_000 * (i + 1), tuple(epoch(n, 0.9 - 0.1 * i) for n in range(1, epochs + 1)), True
+        )
         for i in range(attempts)
     ]
     return History(metric, 0.95, 1, tuple(rounds))

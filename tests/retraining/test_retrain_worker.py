@@ -1,4 +1,4 @@
-"""The retraining worker: fine-tunes what still fits, falls back to training from nothing, and says what it did."""
+"""The retraining worker: fine-tunes what still fits, falls back to training from scratch, and says what it did."""
 
 import json
 import zipfile
@@ -52,14 +52,14 @@ def build_model(spec, attempt):
 SCRIPT = """
 import os, keras
 model = keras.saving.load_model(os.environ["TRAINYARD_MODEL"])
-print("goes on from", model.count_params(), "parameters for", os.environ["TRAINYARD_EPOCHS"], "epochs")
+print("starts from", model.count_params(), "parameters for", os.environ["TRAINYARD_EPOCHS"], "epochs")
 model.save(os.path.join(os.environ["TRAINYARD_OUTPUT"], "model.keras"))
 """
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Versions made by the training worker, and then every way to go on from one."""
+    """Versions made by the training worker, and then every way to retrain one."""
     at = tmp_path_factory.mktemp("retraining")
 
     def version(name, *given, **settings):
@@ -176,14 +176,14 @@ def test_the_next_retraining_is_not_ten_times_slower(runs, versions):
     assert compiled_rate(runs["sixteen"].outputs) == pytest.approx(0.01)
 
 
-def test_when_fine_tuning_is_not_enough_it_trains_from_nothing_and_keeps_the_better(runs):
+def test_when_fine_tuning_is_not_enough_it_trains_from_scratch_and_keeps_the_better(runs):
     result, history = runs["not_enough"].result, history_of(runs["not_enough"])
     assert [each.how for each in history.rounds] == ["fine-tuned", "trained"]
     best = max(history.rounds, key=lambda each: max(each.values))
     assert result.how == best.how
     assert result.validation["accuracy"] == pytest.approx(max(best.values))
     assert not result.reached
-    assert result.note.endswith("training from nothing did no better") or "did not reach" in result.note
+    assert result.note.endswith("training from scratch did no better") or "did not reach" in result.note
 
 
 def test_fine_tuning_that_diverges_does_not_end_the_run(runs):
@@ -202,7 +202,7 @@ def test_fine_tuning_that_diverges_does_not_end_the_run(runs):
         ("lost_layer", "mine>Twice"),
     ],
 )
-def test_a_model_that_fits_no_more_is_trained_from_nothing_and_the_note_says_why(runs, name, why):
+def test_a_model_that_fits_no_more_is_trained_from_scratch_and_the_note_says_why(runs, name, why):
     result = runs[name].result
     assert result.how == "trained"
     assert why in result.note
@@ -235,7 +235,7 @@ def test_a_damaged_model_file_is_not_loaded(runs):
     assert "model.keras" in str(failure)
 
 
-def test_a_script_goes_on_from_the_registered_model(runs, versions):
+def test_a_script_starts_from_the_registered_model(runs, versions):
     outcome = runs["script"]
     assert "for 5 epochs" in outcome.out
     assert outcome.result.how == "command"

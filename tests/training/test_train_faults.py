@@ -105,7 +105,7 @@ CASES = {
     "logits": (ConfigError, ["model.py", "no probabilities"], "softmax", {"code": LOGITS}),
     "late_logits": (
         ConfigError,
-        ["the trained model answers with numbers outside 0 to 1, no probabilities"],
+        ["the trained model answers with numbers outside 0 to 1, not with probabilities"],
         "sigmoid or softmax, and compile with from_logits=False",
         {"code": LATE_LOGITS, "classes": ("left", "right"), "epochs": 5},
     ),

@@ -20,7 +20,7 @@ from training.data.dataset_toml import DatasetFile, Images
 from training.data.decode import ARRAY, Chunk, Picture, peek, read_chunk
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
 from training.data.split import shuffled, split_of, split_rule
-from training.worker.protocol import tell
+from training.worker.protocol import report_event
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 OTHER_PICTURES = {".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".heic", ".avif", ".jp2"}
@@ -64,7 +64,7 @@ class Shape:
 def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
     """Check all pictures and write the three splits to `output`; what is wrong goes to `checks`.
 
-    Each file is read once, and its pixels go straight to their place on the disk: memory does not grow with them.
+    Each file is read once, and its pixels go straight to their place on the disk: memory does not run_attempts with them.
     """
     source = settings.source
     assert isinstance(source, Images)
@@ -82,7 +82,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     pictures: list[Picture] = []
     for found in _read(chunks, _pool_size(folder, samples.names, job.processes)):
         pictures += found
-        tell("progress", done=len(pictures), of=len(samples.names), what="pictures read")
+        report_event("progress", done=len(pictures), of=len(samples.names), what="pictures read")
     _check_pictures(checks, source, samples.names, pictures)
     samples.digests = [picture.digest or name.encode() for name, picture in zip(samples.names, pictures, strict=True)]
     check_samples(checks, samples, TOGETHER)

@@ -1,4 +1,4 @@
-"""Attempts that grow until one is good enough: on the validation split, never on the holdout."""
+"""Attempt after attempt until one is good enough: on the validation split, never on the holdout."""
 
 from __future__ import annotations
 
@@ -13,38 +13,37 @@ from registry.errors import WorkerFailed
 from registry.records import DIRECTION
 from training.loop.checkpoints import Checkpoints, restore, variables
 from training.loop.feed import Order
-from training.loop.fit import Data, Diverged, Goal, Keeper, Round, fit
+from training.loop.fit import Attempt, Data, Diverged, Goal, Keeper, fit
 from training.loop.goal import best_index, reached
-from training.loop.history import Best, History, Progress, RoundHistory
+from training.loop.history import AttemptHistory, Best, History, Progress
 from training.model.contract import Contract, blame, build, registered
 from training.model.model_file import check_saveable
 from training.model.signature import Wiring, wire
-from training.worker.protocol import tell
+from training.worker.protocol import report_event
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
+class BestAttempt:
     """The best model of all attempts, with its best weights."""
 
     wiring: Wiring
     history: History
-    round: RoundHistory
+    attempt: AttemptHistory
     epochs: int
     """The epoch whose weights these are, from 1."""
-    reached: bool
 
 
-def fresh_rounds(contract: Contract, data: Data, epochs: int, attempts: int) -> list[Round]:
-    """Attempts 0, 1, 2, …, each from nothing."""
+def attempts_from_scratch(contract: Contract, data: Data, epochs: int, attempts: int) -> list[Attempt]:
+    """Attempts 0, 1, 2, …, each from scratch."""
 
-    def start(attempt: int) -> Callable[[], Any]:
-        return lambda: build(contract, data.spec, attempt)
+    def start(number: int) -> Callable[[], Any]:
+        return lambda: build(contract, data.spec, number)
 
-    return [Round("trained", each, epochs, start(each), contract.fit) for each in range(max(1, attempts))]
+    return [Attempt("trained", each, epochs, start(each), contract.fit) for each in range(max(1, attempts))]
 
 
-class Growth:
-    """Goes through the rounds, from where the checkpoints of this job stand."""
+class AttemptLoop:
+    """Makes one attempt after the other, from the last checkpoint of this job on."""
 
     def __init__(self, contract: Contract, data: Data, goal: Goal, checkpoints: Checkpoints, job: str) -> None:
         self.contract, self.data, self.goal, self.checkpoints = contract, data, goal, checkpoints
@@ -52,12 +51,12 @@ class Growth:
         self.progress = checkpoints.load(job) or fresh
         self.weights: list[Any] = checkpoints.read(self.progress.best.file) if self.progress.best else []
 
-    def run(self, rounds: Sequence[Round]) -> Grown:
+    def run(self, attempts: Sequence[Attempt]) -> BestAttempt:
         """Raises WorkerFailed when no attempt gives a number."""
         wiring: Wiring | None = None
         last = -1
-        for i, each in enumerate(rounds):
-            tell("attempt", attempt=i + 1, of=len(rounds))
+        for i, each in enumerate(attempts):
+            report_event("attempt", attempt=i + 1, of=len(attempts))
             if not self._finished(i):
                 wiring, last = self._run(i, each), i
             if self._reached(i):
@@ -69,56 +68,55 @@ class Growth:
                 hint="look for NaN in the model's answers: scale the inputs inside the model, lower the learning rate",
             )
         if wiring is None or best.round != last:
-            wiring = self._start(rounds[best.round])
+            wiring = self._start(attempts[best.round])
         wiring.model.set_weights(self.weights)
-        rounds[best.round].settle(wiring.model)
+        attempts[best.round].settle(wiring.model)
         history = self.progress.history
-        good = reached(self.goal.metric, best.value, self.goal.threshold)
-        return Grown(wiring, history, history.rounds[best.round], best.epoch, good)
+        return BestAttempt(wiring, history, history.rounds[best.round], best.epoch)
 
-    def _run(self, i: int, round_: Round) -> Wiring | None:
-        wiring = self._start(round_)
-        history = self._resume(i, round_, wiring)
+    def _run(self, i: int, attempt: Attempt) -> Wiring | None:
+        wiring = self._start(attempt)
+        history = self._resume(i, attempt, wiring)
         seen = Keeper(
             self.goal,
             Order(len(self.data.train), self.goal.seed, i),
-            round_.epochs,
+            attempt.epochs,
             history,
             lambda history: self._keep(i, history, wiring.model),
         )
         try:
-            history = fit(round_, wiring, self.data, self.contract, seen)
+            history = fit(attempt, wiring, self.data, self.contract, seen)
         except Diverged as error:
-            if not round_.optional:
+            if not attempt.optional:
                 raise WorkerFailed(str(error), hint=error.hint) from error
             history = replace(seen.history, finished=True, failed=str(error))
-            tell("note", text=history.failed)
+            report_event("note", text=history.failed)
         self._note(history, i, state="")
         return wiring
 
-    def _start(self, round_: Round) -> Wiring:
+    def _start(self, attempt: Attempt) -> Wiring:
         keras.utils.set_random_seed(self.goal.seed)
-        model = round_.start()
-        origin = "model.py" if round_.how == "trained" else "the old model"
+        model = attempt.start()
+        origin = "model.py" if attempt.how == "trained" else "the registered model"
         with blame(self.contract.code, "the model could not be run"):
             wiring = wire(model, self.data.spec, self.data.train, origin)
         check_saveable(model, origin, registered())
         return wiring
 
-    def _resume(self, i: int, round_: Round, wiring: Wiring) -> RoundHistory:
-        """The history of round `i` as far as it came before, its last state put into the model; else an empty one."""
-        rounds = self.progress.history.rounds
-        fresh = RoundHistory(round_.how, round_.attempt, parameters=wiring.model.count_params())
-        if len(rounds) <= i:
+    def _resume(self, i: int, attempt: Attempt, wiring: Wiring) -> AttemptHistory:
+        """The history of attempt `i` as far as it came before, its last state put into the model; else an empty one."""
+        past = self.progress.history.rounds
+        fresh = AttemptHistory(attempt.how, attempt.number, parameters=wiring.model.count_params())
+        if len(past) <= i:
             return fresh
         if not self.progress.state or not restore(variables(wiring.model), self.checkpoints.read(self.progress.state)):
             if self.progress.best and self.progress.best.round == i:
                 self.progress = replace(self.progress, best=None)
             return fresh
-        tell("note", text=f"going on after epoch {len(rounds[i].epochs)}")
-        return rounds[i]
+        report_event("note", text=f"resumes after epoch {len(past[i].epochs)}")
+        return past[i]
 
-    def _keep(self, i: int, history: RoundHistory, model: Any) -> None:
+    def _keep(self, i: int, history: AttemptHistory, model: Any) -> None:
         """The checkpoint after one epoch."""
         epoch = len(history.epochs)
         state = self.checkpoints.write(f"state-{i}-{epoch}.npz", [each.numpy() for each in variables(model)])
@@ -128,9 +126,9 @@ class Growth:
             self.progress = replace(self.progress, best=Best(i, epoch, history.values[-1], file))
         self._note(history, i, state)
 
-    def _note(self, history: RoundHistory, i: int, state: str) -> None:
-        rounds = (*self.progress.history.rounds[:i], history)
-        self.progress = replace(self.progress, history=replace(self.progress.history, rounds=rounds), state=state)
+    def _note(self, history: AttemptHistory, i: int, state: str) -> None:
+        attempts = (*self.progress.history.rounds[:i], history)
+        self.progress = replace(self.progress, history=replace(self.progress.history, rounds=attempts), state=state)
         self.checkpoints.save(self.progress)
 
     def _beats(self, value: float) -> bool:
@@ -138,8 +136,8 @@ class Growth:
         return not math.isnan(value) and (best is None or sign * value > sign * best.value)
 
     def _finished(self, i: int) -> bool:
-        rounds = self.progress.history.rounds
-        return i < len(rounds) and rounds[i].finished
+        past = self.progress.history.rounds
+        return i < len(past) and past[i].finished
 
     def _reached(self, i: int) -> bool:
         history = self.progress.history.rounds[i]

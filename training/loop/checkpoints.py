@@ -1,7 +1,7 @@
-"""What survives a kill: after each epoch the weights, the optimizer and the best weights so far, in `checkpoints/`.
+"""What is kept when a training is killed: after each epoch the weights, the optimizer and the best weights so far, in `checkpoints/`.
 
 `progress.json` is written last and names the array files that belong to it, so it is always a consistent state. It is bound
-to the job: another job in the same folder starts from nothing.
+to the job: another job in the same folder starts from scratch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Checkpoints:
         self.folder = folder
 
     def load(self, job: str) -> Progress | None:
-        """The progress of this very job, or None; a damaged checkpoint is no progress."""
+        """The progress of this very job, or None; a damaged checkpoint counts as none."""
         try:
             progress = codec.read(Progress, self.folder / PROGRESS)
         except (FileNotFoundError, Corrupt):
@@ -39,7 +39,7 @@ class Checkpoints:
         return progress if progress.job == job and whole else None
 
     def save(self, progress: Progress) -> None:
-        """Write the progress, whose files stand already, and remove what it no longer names."""
+        """Write the progress, whose files exist already, and remove what it no longer names."""
         codec.save(replace(progress, at=utc_now()), self.folder / PROGRESS)
         keep = {PROGRESS, progress.state, progress.best.file if progress.best else ""}
         for path in self.folder.iterdir():

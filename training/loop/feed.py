@@ -1,7 +1,7 @@
 """From a prepared split to batches of tensors.
 
 What trains here can be read again there: the order of the samples is a function of seed, attempt and epoch alone, so a
-run that was killed goes on with the same batches that it would have had.
+run that was killed resumes with the same batches that it would have had.
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ from registry.errors import WorkerFailed
 from training.data.spec import DataSpec
 from training.loop.feed import Order, Samples, training_batches, validation_batches
 from training.loop.goal import best_index, from_logs, measure
-from training.loop.history import How, RoundHistory
+from training.loop.history import AttemptHistory, How
 from training.model.contract import Contract, blame
 from training.model.signature import Wiring, answers
-from training.worker.protocol import tell
+from training.worker.protocol import report_event
 
 
 class Diverged(WorkerFailed):
@@ -47,11 +47,12 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class Attempt:
     """One attempt: where its model comes from and how it is trained."""
 
     how: How
-    attempt: int
+    number: int
+    """What `build_model` gets, from 0."""
     epochs: int
     start: Callable[[], Any]
     """Gives the compiled model with its first weights."""
@@ -60,17 +61,17 @@ class Round:
     settle: Callable[[Any], None] = lambda _: None
     """Undoes to the trained model what was meant for the training alone."""
     optional: bool = False
-    """When it diverges, the next round may do better."""
+    """When it diverges, the next attempt may do better."""
 
 
-OnEpoch = Callable[[RoundHistory], None]
-"""Called after each epoch with the round's history so far."""
+OnEpoch = Callable[[AttemptHistory], None]
+"""Called after each epoch with the attempt's history so far."""
 
 
 class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
     """Measures, records, keeps and stops. It counts the epochs itself: a team's own loop may call fit more than once."""
 
-    def __init__(self, goal: Goal, order: Order, of: int, history: RoundHistory, on_epoch: OnEpoch) -> None:
+    def __init__(self, goal: Goal, order: Order, of: int, history: AttemptHistory, on_epoch: OnEpoch) -> None:
         super().__init__()
         self.goal, self.order, self.of, self.history, self.on_epoch_done = goal, order, of, history, on_epoch
         self.measure: Callable[[], float] = lambda: math.nan
@@ -88,7 +89,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
             self.model.stop_training = True
 
     def record(self, logs: dict[str, float]) -> None:
-        """One epoch is over. Raises Diverged when the loss is no number any more."""
+        """One epoch is over. Raises Diverged when the loss became NaN or infinite."""
         number = len(self.history.epochs) + 1
         if not math.isfinite(logs.get("loss", 0.0)):
             raise Diverged(
@@ -102,8 +103,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
         seconds = round(time.monotonic() - self.began, 3)
         epoch = {**logs, "value": value, "seconds": seconds}
         self.history = replace(self.history, epochs=(*self.history.epochs, epoch))
-        self.on_epoch_done(self.history)  # first: an epoch that was told is an epoch that is kept
-        tell("epoch", epoch=number, of=max(number, self.of), metric=self.goal.metric, value=value)
+        self.on_epoch_done(self.history)  # first: an epoch that was reported is an epoch that is kept
+        report_event("epoch", epoch=number, of=max(number, self.of), metric=self.goal.metric, value=value)
 
     @property
     def should_stop(self) -> bool:
@@ -113,13 +114,13 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
         return done > 0 and done - 1 - best >= max(1, self.goal.patience)
 
 
-def fit(round_: Round, wiring: Wiring, data: Data, contract: Contract, keeper: Keeper) -> RoundHistory:
-    """Train the wired model to the end of the round, from where the keeper's history stands.
+def fit(attempt: Attempt, wiring: Wiring, data: Data, contract: Contract, keeper: Keeper) -> AttemptHistory:
+    """Train the wired model to the end of the attempt, from the end of the keeper's history on.
 
-    Raises WorkerFailed for faults of the team's code or model, and Diverged for a loss that is no number.
+    Raises WorkerFailed for errors of the team's code or model, and Diverged for a loss that became NaN or infinite.
     """
     keeper.order.epoch = done = len(keeper.history.epochs)
-    if done >= round_.epochs or keeper.should_stop:
+    if done >= attempt.epochs or keeper.should_stop:
         return replace(keeper.history, finished=True)
     model, goal = wiring.model, keeper.goal
     keeper.set_model(model)
@@ -127,12 +128,12 @@ def fit(round_: Round, wiring: Wiring, data: Data, contract: Contract, keeper: K
     prepare, costly = _prepare(wiring, contract.augment), contract.augment is not None
     with blame(contract.code, "model.py: augment failed" if costly else "the data could not be fed"):
         train, steps = training_batches(
-            data.train, keeper.order, goal.batch_size, prepare, costly=costly, endless=not round_.hook
+            data.train, keeper.order, goal.batch_size, prepare, costly=costly, endless=not attempt.hook
         )
     validation, validation_steps = validation_batches(data.validation, goal.batch_size, _prepare(wiring, None))
-    if round_.hook:
-        with blame(contract.code, f"model.py: {getattr(round_.hook, '__name__', 'the hook')} failed"):
-            round_.hook(model, train, validation, epochs=round_.epochs - done, callbacks=[keeper])
+    if attempt.hook:
+        with blame(contract.code, f"model.py: {getattr(attempt.hook, '__name__', 'the hook')} failed"):
+            attempt.hook(model, train, validation, epochs=attempt.epochs - done, callbacks=[keeper])
         if len(keeper.history.epochs) == done:  # it did not use our callbacks
             keeper.record({})
     else:
@@ -142,7 +143,7 @@ def fit(round_: Round, wiring: Wiring, data: Data, contract: Contract, keeper: K
                 steps_per_epoch=steps,
                 validation_data=validation.repeat(),
                 validation_steps=validation_steps,
-                epochs=round_.epochs,
+                epochs=attempt.epochs,
                 initial_epoch=done,
                 callbacks=[keeper],
                 shuffle=False,  # it is, by `Order`

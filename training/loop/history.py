@@ -15,7 +15,7 @@ HISTORY = "history.json"
 
 
 @dataclass(frozen=True, slots=True)
-class RoundHistory:
+class AttemptHistory:
     """One attempt: what Keras reported for each epoch, with `value` (the gate's metric on the validation split) and
     `seconds`."""
 
@@ -25,7 +25,7 @@ class RoundHistory:
     epochs: tuple[dict[str, float], ...] = ()
     finished: bool = False
     failed: str = ""
-    """Why it ended without a result, when the training could go on without it."""
+    """Why it ended without a result, when the training could continue without it."""
 
     @property
     def values(self) -> list[float]:
@@ -40,14 +40,16 @@ class History:
     metric: str
     threshold: float
     seed: int
-    rounds: tuple[RoundHistory, ...] = ()
+    rounds: tuple[AttemptHistory, ...] = ()
+    """The attempts; the name is the one that files of older versions have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best weights of all rounds."""
+    """The best weights of all attempts."""
 
     round: int
+    """The index of the attempt."""
     epoch: int
     value: float
     file: str
@@ -55,12 +57,12 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the training has come. The last round of `history` is under way unless it is finished."""
+    """How far the training has come. The last attempt of `history` is under way unless it is finished."""
 
     job: str
     """SHA-256 of the job."""
     history: History
     state: str = ""
-    """The file with the last round's variables after its last epoch."""
+    """The file with the last attempt's variables after its last epoch."""
     best: Best | None = None
     at: str = field(default_factory=utc_now)

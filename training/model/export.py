@@ -13,8 +13,6 @@ from __future__ import annotations
 import functools
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from registry import codec
 from registry.errors import WorkerFailed
 from registry.records import Served, Signature
 from training.loop.feed import Samples
+from training.model.parity_check import ParityCheck
 from training.model.signature import Wiring, answers, signature
 
 DEFAULT = "serving_default"
@@ -37,14 +36,13 @@ FIXED = (1, 8)
 CHECKED = 32
 """Samples in the check; also its largest batch."""
 TOLERANCE = {"": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
-"""Largest difference to Keras, relative to its largest answer; a 16-bit model is no exact reference."""
+"""Largest difference to Keras, relative to its largest answer; a 16-bit model is not an exact reference."""
 SMALL = 1e-2
-CHECK_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The served file stands in the outputs; `answers` is what Keras says about every validation sample."""
+    """The served file is in the outputs; `answers` is what Keras says about every validation sample."""
 
     signature: Signature
     served: Served
@@ -52,11 +50,19 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """Real samples and what Keras answers: the reference of all checks."""
+class Reference:
+    """Real samples and what Keras answers: what all checks compare with."""
 
     inputs: dict[str, Any]
     answers: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What the conversion to LiteRT gave: how `model.tflite` is served, or None and why it cannot be."""
+
+    served: Served | None
+    failure: str = ""
 
 
 def export(
@@ -73,23 +79,24 @@ def export(
     answer = write_saved_model(wiring, scratch / SAVED_MODEL)
     given = answers(answer, wiring, samples)
     index = np.unique(np.linspace(0, len(samples) - 1, min(CHECKED, len(samples))).astype(np.int64))
-    sample = Sample(wiring.arrays(samples.rows(index)), given[index])
-    made = _litert(wiring, scratch)
-    if isinstance(made, Served):
-        check = _start_check(scratch, described, made, sample, parity_command, _kind16(wiring.model)[1])
+    reference = Reference(wiring.arrays(samples.rows(index)), given[index])
+    conversion = _convert_to_litert(wiring, scratch)
+    failure = conversion.failure
+    if conversion.served:
+        _write_reference(scratch, described, conversion.served, reference)
+        check = ParityCheck(scratch, parity_command, TOLERANCE[_kind16(wiring.model)[1]])
         meanwhile()
-        reason = check()
+        failure = check.failure()
     else:
         meanwhile()
-        reason = made
-    if isinstance(made, Served) and not reason:
+    if conversion.served and not failure:
         (scratch / TFLITE).replace(outputs / TFLITE)
-        checked = f"{made.reason}; answers like Keras on {len(index)} validation samples, one by one and in batches"
-        served = replace(made, reason=checked)
+        checked = f"answers like Keras on {len(index)} validation samples, one by one and in batches"
+        served = replace(conversion.served, reason=f"{conversion.served.reason}; {checked}")
     else:
-        _check_saved_model(scratch / SAVED_MODEL, described, sample)
+        _check_saved_model(scratch / SAVED_MODEL, described, reference)
         (scratch / SAVED_MODEL).replace(outputs / SAVED_MODEL)
-        served = Served("saved_model", SAVED_MODEL, f"not LiteRT: {reason}")
+        served = Served("saved_model", SAVED_MODEL, f"not LiteRT: {failure}")
     shutil.rmtree(scratch)
     return Exported(described, served, given)
 
@@ -123,8 +130,8 @@ def _uses_more_than_variables(function: Any) -> bool:
     return len(function.captured_inputs) != len(function.variables)
 
 
-def _litert(wiring: Wiring, scratch: Path) -> Served | str:
-    """Write `model.tflite`; gives how it is served, or why it cannot be."""
+def _convert_to_litert(wiring: Wiring, scratch: Path) -> Conversion:
+    """Write `model.tflite`, if the model can be converted."""
     notes, saved = ["LiteRT, its own operators only"], scratch / SAVED_MODEL
     try:
         config, kind = _kind16(wiring.model)
@@ -145,10 +152,10 @@ def _litert(wiring: Wiring, scratch: Path) -> Served | str:
             notes.append(f"recurrent layers: fixed batches of {' and '.join(map(str, batches))}")
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  (whatever the converter stumbles over, there is another way to serve)
-        return _reason(error)
+    except Exception as error:  # noqa: BLE001  (whatever the converter fails on, there is another way to serve)
+        return Conversion(None, _reason(error))
     (scratch / TFLITE).write_bytes(data)
-    return Served("litert", TFLITE, "; ".join(notes), batches)
+    return Conversion(Served("litert", TFLITE, "; ".join(notes), batches))
 
 
 def _convert(folder: Path, keys: list[str]) -> bytes:
@@ -163,53 +170,23 @@ def _reason(error: Exception) -> str:
     return f"the conversion failed: {type(error).__name__}: {' '.join(str(error).split()):.300}"
 
 
-def _start_check(
-    scratch: Path, described: Signature, served: Served, sample: Sample, command: tuple[str, ...], kind: str
-) -> Callable[[], str]:
-    """Start the check in a process of its own; the result waits for it and gives why not, or nothing."""
-    if not command:
-        return lambda: "there is no command to check it with"
+def _write_reference(scratch: Path, described: Signature, served: Served, reference: Reference) -> None:
+    """What the check reads beside `model.tflite`."""
     codec.save(described, scratch / "signature.json")
     codec.save(served, scratch / "served.json")
-    arrays = {f"in_{i}": sample.inputs[each.name] for i, each in enumerate(described.inputs)}
-    np.savez(scratch / "parity.npz", allow_pickle=False, **arrays, out_0=sample.answers)
-    argv = [sys.executable if each == "{python}" else each for each in command]
-    argv += [str(scratch), "--tolerance", str(TOLERANCE[kind])]
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-    except OSError as error:
-        why = f"the check could not start: {error}"
-        return lambda: why
-
-    def result() -> str:
-        with process:
-            try:
-                _, text = process.communicate(timeout=CHECK_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                return f"the check took longer than {CHECK_SECONDS} s"
-        last = next((line for line in reversed(text.splitlines()) if line.strip()), "")
-        return f"the check failed: {last or f'exit code {process.returncode}'}" if process.returncode else ""
-
-    return result
+    arrays = {f"in_{i}": reference.inputs[each.name] for i, each in enumerate(described.inputs)}
+    np.savez(scratch / "parity.npz", allow_pickle=False, **arrays, out_0=reference.answers)
 
 
-def _check_saved_model(folder: Path, described: Signature, sample: Sample) -> None:
+def _check_saved_model(folder: Path, described: Signature, reference: Reference) -> None:
     """Load what will be served, and compare it with the live model at several batch sizes."""
     function = tf.saved_model.load(str(folder)).signatures[DEFAULT]
-    rows = len(sample.answers)
+    rows = len(reference.answers)
     for batch in (1, 2, 7, rows):
         index = np.arange(batch) % rows
-        tensors = {each.tensor: tf.constant(sample.inputs[each.name][index]) for each in described.inputs}
+        tensors = {each.tensor: tf.constant(reference.inputs[each.name][index]) for each in described.inputs}
         found = function(**tensors)[described.outputs[0].name].numpy()
-        wanted = sample.answers[index]
+        wanted = reference.answers[index]
         difference = np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), SMALL)
         if not difference <= TOLERANCE[""]:
             raise WorkerFailed(
@@ -237,7 +214,7 @@ def _kind16(model: Any) -> tuple[Any, str]:
 
     try:
         config = walk(model.get_config())
-    except NotImplementedError:  # a subclass that cannot tell
+    except NotImplementedError:  # a subclass without a config
         return None, ""
     return config, max(found, default="")
 

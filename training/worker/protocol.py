@@ -28,7 +28,7 @@ MAX_ERROR = 1 << 20  # bytes of `error.json`
 MAX_WORDS = 8000  # characters of an error's message, and of its hint
 
 
-def tell(event: str, **fields: Any) -> None:
+def report_event(event: str, **fields: Any) -> None:
     """Tell the controller about progress: one line on stdout, `@trainyard {"event": …}`.
 
     Known events: `attempt` (attempt, of), `epoch` (epoch, of, metric, value), `note` (text), `progress` (done, of, what).

@@ -14,7 +14,7 @@ from pipelines.report.comparison import draw_comparison
 from pipelines.report.curves import ATTEMPTS, POINTS, draw_curves
 from pipelines.report.svg import fit, ticks, width_of
 from registry.records import Comparison, Evaluation
-from training.loop.history import History, RoundHistory
+from training.loop.history import AttemptHistory, History
 
 SPACE = "{http://www.w3.org/2000/svg}"
 
@@ -102,11 +102,11 @@ def test_of_many_attempts_the_last_are_shown():
 
 def test_a_team_with_an_own_script_has_no_curves():
     assert draw_curves(History("accuracy", 0.9, 1)) == b""
-    assert draw_curves(History("accuracy", 0.9, 1, (RoundHistory("trained", 0),))) == b""
+    assert draw_curves(History("accuracy", 0.9, 1, (AttemptHistory("trained", 0),))) == b""
 
 
 def test_without_a_loss_there_is_the_metric_alone():
-    rounds = (RoundHistory("fine-tuned", 0, epochs=({"value": 0.5}, {"value": 0.7})),)
+    rounds = (AttemptHistory("fine-tuned", 0, epochs=({"value": 0.5}, {"value": 0.7})),)
     data = draw_curves(History("macro_f1", 0.9, 1, rounds))
     check(data)
     assert len(elements(data, "polyline")) == 1

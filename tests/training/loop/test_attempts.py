@@ -65,7 +65,7 @@ def runs(tmp_path_factory):
     for folder in (whole, killed):
         (folder / "go-on").touch()
     twice = make_job(at / "twice", QUICK, epochs=2)
-    streamed = make_job(at / "streamed", "import training.loop.feed\ntraining.feed.STREAM_BYTES = 0\n" + QUICK)
+    streamed = make_job(at / "streamed", "import training.loop.feed\ntraining.loop.feed.STREAM_BYTES = 0\n" + QUICK)
     jobs = [
         make_job(at / "grows", GROWS, max_attempts=3, threshold=0.9, epochs=5),
         make_job(at / "never", QUICK, epochs=2, max_attempts=2, threshold=1.01),
@@ -159,7 +159,7 @@ def test_progress_is_told_epoch_by_epoch(runs):
 def test_a_killed_worker_goes_on_from_its_last_epoch_and_trains_the_same_model(runs):
     resumed, whole = runs["killed"], runs["whole"]
     assert [each["epoch"] for each in resumed.events("epoch")] == [4, 5, 6]
-    assert resumed.events("note")[0]["text"] == "going on after epoch 3"
+    assert resumed.events("note")[0]["text"] == "resumes after epoch 3"
     assert history_of(resumed).rounds[0].values == history_of(whole).rounds[0].values
     assert resumed.result.validation == whole.result.validation
     np.testing.assert_array_equal(answers_of(resumed), answers_of(whole))
