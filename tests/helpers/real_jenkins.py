@@ -14,7 +14,7 @@ TOKENS = "manage/descriptorByName/hudson.plugins.git.ApiTokenPropertyConfigurati
 
 
 def wait_for(condition, what, seconds=BUILD_SECONDS, pause=0.5):
-    """What the condition answers, once that is something. `what` is told when it takes too long; it may be a function."""
+    """What the condition returns, once that is truthy. `what` names it in the error when it takes too long; may be a function."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > end:
@@ -24,7 +24,7 @@ def wait_for(condition, what, seconds=BUILD_SECONDS, pause=0.5):
 
 
 class Jenkins:
-    """One Jenkins over REST. It may call itself by another address: no redirection is followed, no address taken over."""
+    """One Jenkins over REST. It may know itself by another address: no redirect is followed, no address is taken from it."""
 
     def __init__(self, url, user, token):
         self.url, self.user, self.token = url.rstrip("/"), user, token
@@ -55,7 +55,7 @@ class Jenkins:
         return answer
 
     def waiting(self):
-        """Why what waits for an executor waits."""
+        """What waits for an executor, and why."""
         found = self.json("queue", "items[why,task[name]]") or {"items": []}
         return "\n".join(f"in the queue: {each['task'].get('name')}: {each['why']}" for each in found["items"])
 
@@ -75,24 +75,24 @@ class Jenkins:
         return Build(self, job, begun["number"])
 
     def remove(self, folder):
-        """Delete a folder. Builds that go on are stopped first; Jenkins refuses as long as they have not ended."""
-        said = ""
+        """Delete a folder. Jenkins stops its running builds first, and refuses until they have ended."""
+        refusal = ""
 
         def gone():
-            nonlocal said
+            nonlocal refusal
             if self.json(f"job/{folder}", "name") is None:
                 return True
             try:
                 self.post(f"job/{folder}/doDelete")
-            except AssertionError as refusal:
-                said = str(refusal)
+            except AssertionError as error:
+                refusal = str(error)
             return False
 
-        wait_for(gone, lambda: f"folder {folder} to be deleted: {said}", 180, pause=2.0)
+        wait_for(gone, lambda: f"folder {folder} to be deleted: {refusal}", 180, pause=2.0)
 
 
 class Build:
-    """A build of one job; what it tells is asked for anew each time."""
+    """A build of one Jenkins job; each property asks Jenkins anew."""
 
     def __init__(self, jenkins, job, number):
         self.jenkins, self.number, self.path = jenkins, number, f"{job}/{number}"
@@ -102,7 +102,7 @@ class Build:
 
     @property
     def result(self):
-        """None as long as it goes on."""
+        """None while it runs."""
         about = self._ask("result,building")
         return None if about.get("building", True) else about["result"]
 
@@ -127,8 +127,8 @@ class Build:
 
     @property
     def stages(self):
-        """The stages in their order, the skipped ones, too, as the console tells. Other blocks with a name are those of
-        `load`, which have the path of a file."""
+        """The stages in the order of the console, skipped ones included. The only other named blocks are those of `load`,
+        whose name is the path of a file."""
         return re.findall(rf"^{WHEN}\[Pipeline\] \{{ \(([^)/]+)\)\s*$", self.console, re.MULTILINE)
 
     @property
@@ -150,17 +150,17 @@ class Build:
 
     @property
     def run(self):
-        """The id of the run that it was about."""
+        """The id of its run."""
         return self.artifact("run.json").json()["id"]
 
     def ended(self, wanted="SUCCESS", seconds=BUILD_SECONDS):
-        """Wait for its end, which must be as wanted."""
+        """Wait for its end, and check its result."""
         result = wait_for(lambda: self.result, lambda: f"the end of {self}\n{self.jenkins.waiting()}", seconds)
         assert result == wanted, f"{result} instead of {wanted}: {self}"
         return self
 
     def until(self, condition, what):
-        """What the condition answers during this build."""
+        """What the condition returns, as long as this build runs."""
 
         def found():
             answer = condition()

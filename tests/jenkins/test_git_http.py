@@ -1,4 +1,4 @@
-"""The git server of the trial on a real Jenkins does what a git server does."""
+"""The git server of the tests on a real Jenkins works like one."""
 
 from __future__ import annotations
 

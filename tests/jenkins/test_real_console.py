@@ -1,4 +1,4 @@
-"""What the trial on a real Jenkins reads out of a console."""
+"""What the tests on a real Jenkins read in a console."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from real_jenkins import Build
 CONSOLE = """Started by user ann
 [Pipeline] Start of Pipeline
 [Pipeline] node
-Running on agent in /srv/agent/workspace/trial/code
+Running on agent in /srv/agent/workspace/team/code
 [Pipeline] {
 [Pipeline] timestamps
 [Pipeline] {
@@ -37,9 +37,9 @@ Finished: SUCCESS
 
 
 @pytest.mark.parametrize("stamp", ["", "[2026-11-21T12:00:00.000Z] "], ids=["plain", "with timestamps"])
-def test_stages_are_told_from_what_else_has_a_name(monkeypatch, stamp):
+def test_stages_are_distinguished_from_other_named_blocks(monkeypatch, stamp):
     console = "".join(f"{stamp}{line}" for line in CONSOLE.splitlines(keepends=True))
     monkeypatch.setattr(Build, "console", console)
-    build = Build(None, "job/trial/job/code", 1)
+    build = Build(None, "job/team/job/code", 1)
     assert build.stages == ["prepare", "fetch", "Declarative: Post Actions"]
     assert build.skipped == {"fetch"}

@@ -1,4 +1,4 @@
-"""The whole of it on a real Jenkins: one story, in this order; each test goes on from what the ones before have made."""
+"""All of it on a real Jenkins: one story, in this order; each test continues from what the ones before have made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 import pytest
 import requests
-from jenkins_trial import WATCHED
+from jenkins_scenario import WATCHED
 from real_jenkins import BUILD_SECONDS, FIRST_SECONDS, Build, wait_for
 from team import MODEL, digits
 
@@ -49,8 +49,8 @@ def promoted(watching, learned):
     """The build that has promoted it, with the token of its mail."""
     command = watching.promotion_command()
     approval = command[command.index("--approval") + 1]
-    told = watching.ask("promote", "digits", "1", "--approval", approval)
-    build = Build(watching.jenkins, watching.job("promotion"), told["build"].rstrip("/").rpartition("/")[2])
+    shown = watching.ask("promote", "digits", "1", "--approval", approval)
+    build = Build(watching.jenkins, watching.job("promotion"), shown["build"].rstrip("/").rpartition("/")[2])
     return approval, build.ended()
 
 
@@ -65,44 +65,44 @@ def all_stages(build):
     return [each for each in build.stages if not each.startswith("Declarative: ")]
 
 
-def test_a_dry_run_makes_nothing(trial):
-    said = trial.trainyard("jenkins", "apply", "--dry-run").stdout
-    assert all(f"{trial.name}/{name}" in said for name in (*WATCHED, "promotion"))
-    assert trial.jenkins.json(f"job/{trial.name}", "name") is None
+def test_a_dry_run_creates_nothing(scenario):
+    said = scenario.trainyard("jenkins", "apply", "--dry-run").stdout
+    assert all(f"{scenario.name}/{name}" in said for name in (*WATCHED, "promotion"))
+    assert scenario.jenkins.json(f"job/{scenario.name}", "name") is None
 
 
-def test_the_jobs_are_made(trial, jobs):
-    found = trial.jenkins.json(f"job/{trial.name}", "jobs[name]")["jobs"]
+def test_the_jobs_are_created(scenario, jobs):
+    found = scenario.jenkins.json(f"job/{scenario.name}", "jobs[name]")["jobs"]
     assert {each["name"] for each in found} == {*WATCHED, "promotion"}
 
 
-def test_their_first_builds_prepare_the_agent_and_run_nothing(trial, watching):
+def test_their_first_builds_prepare_the_agent_and_run_nothing(scenario, watching):
     for name in WATCHED:
-        (number,) = trial.builds(name)
-        build = Build(trial.jenkins, trial.job(name), number)
+        (number,) = scenario.builds(name)
+        build = Build(scenario.jenkins, scenario.job(name), number)
         assert all_stages(build) == STAGES[name]
         assert build.skipped == set(names(name))
-    assert trial.cards() == []
-    assert trial.mails() == []
+    assert scenario.cards() == []
+    assert scenario.mails() == []
 
 
-def test_apply_again_changes_nothing(trial, watching):
-    told = trial.ask("jenkins", "apply")
-    changed = [each for each in told["items"] if each["action"] != "unchanged" or each["build"]]
+def test_apply_again_changes_nothing(scenario, watching):
+    applied = scenario.ask("jenkins", "apply")
+    changed = [each for each in applied["items"] if each["action"] != "unchanged" or each["build"]]
     assert changed == []
 
 
-def test_a_push_to_code_is_trained_judged_registered_tried_and_mailed(trial, learned):
+def test_a_push_to_code_is_trained_gated_registered_accepted_and_mailed(scenario, learned):
     sha, build = learned
     assert all_stages(build) == STAGES["code"]
     assert build.skipped == set()
-    assert trial.cards(), f"the agent has written nothing to {trial.home}: has it a /tmp of its own? (TMPDIR)"
-    (card,) = trial.cards()
+    assert scenario.cards(), f"the agent has written nothing to {scenario.home}: has it a /tmp of its own? (TMPDIR)"
+    (card,) = scenario.cards()
     assert card["sources"]["code"] == sha
     assert "digits 1 " in build.name
     for words in ("version 1", "accuracy", sha[:7]):
         assert words in build.description
-    (mail,) = trial.mails()
+    (mail,) = scenario.mails()
     assert "promote digits 1" in mail.get_body(("plain",)).get_content()
 
 
@@ -127,100 +127,100 @@ def test_the_report_needs_nothing_that_jenkins_forbids(learned):
         assert build.artifact(each).content, each
 
 
-def test_a_build_of_what_has_been_run_is_decided_in_one_stage(trial, learned):
-    said, build = trial.triggered("code")
+def test_a_build_of_what_has_been_run_is_decided_in_one_stage(scenario, learned):
+    said, build = scenario.triggered("code")
     assert build.result == "SUCCESS"
     assert "nothing new" in said
     assert build.skipped == set(names("code")[1:-1])
-    assert len(trial.mails()) == 1
+    assert len(scenario.mails()) == 1
 
 
-def test_a_push_to_the_pipelines_repository_retrains_nothing(trial, learned):
-    before = trial.builds("code")
-    trial.push_pipeline("Not about the model")
-    told = {"url": f"{trial.git_url}/pipeline.git", "token": trial.environment["TRAINYARD_JENKINS_NOTIFY_TOKEN"]}
-    assert requests.post(f"{trial.jenkins.url}/git/notifyCommit", data=told, timeout=60).status_code == 200
+def test_a_push_to_the_pipelines_repository_retrains_nothing(scenario, learned):
+    before = scenario.builds("code")
+    scenario.push_pipeline("Not about the model")
+    data = {"url": f"{scenario.git_url}/pipeline.git", "token": scenario.environment["TRAINYARD_JENKINS_NOTIFY_TOKEN"]}
+    assert requests.post(f"{scenario.jenkins.url}/git/notifyCommit", data=data, timeout=60).status_code == 200
     time.sleep(15)  # what does not happen can only be waited for: polling takes a second or two
-    assert trial.builds("code") == before
-    assert trial.jenkins.json(trial.job("code"), "inQueue")["inQueue"] is False
+    assert scenario.builds("code") == before
+    assert scenario.jenkins.json(scenario.job("code"), "inQueue")["inQueue"] is False
 
 
-def test_the_mailed_approval_promotes_by_the_promotion_job_and_the_api_outlives_it(trial, promoted):
+def test_the_mailed_approval_promotes_by_the_promotion_job_and_the_api_outlives_it(scenario, promoted):
     approval, build = promoted
     assert approval not in build.console
     assert "approve" in build.skipped
-    wait_for(lambda: trial.release()["version"] == 1, "version 1 in the API", 60)
+    wait_for(lambda: scenario.release()["version"] == 1, "version 1 in the API", 60)
 
 
-def test_a_push_to_the_dataset_retrains_from_the_released_model(trial, retrained):
+def test_a_push_to_the_dataset_retrains_from_the_released_model(scenario, retrained):
     assert all_stages(retrained) == STAGES["dataset"]
     assert retrained.skipped == set()
-    card = trial.cards()[-1]
+    card = scenario.cards()[-1]
     assert (card["version"], card["parent"], card["how"]) == (2, 1, "fine-tuned")
-    assert "promote digits 2" in trial.mails()[-1].get_body(("plain",)).get_content()
+    assert "promote digits 2" in scenario.mails()[-1].get_body(("plain",)).get_content()
 
 
-def test_a_push_to_the_tests_tries_the_candidate_and_trains_nothing(trial, retrained):
-    before = len(trial.cards())
-    _, build = trial.pushed("tests", "one more test", {"test_more.py": ONE_MORE_TEST})
+def test_a_push_to_the_tests_runs_them_on_the_candidate_and_trains_nothing(scenario, retrained):
+    before = len(scenario.cards())
+    _, build = scenario.pushed("tests", "one more test", {"test_more.py": ONE_MORE_TEST})
     build.ended()
     assert all_stages(build) == STAGES["tests"]
     assert build.skipped == set()
-    assert len(trial.cards()) == before
+    assert len(scenario.cards()) == before
     passed, failed = build.tests
     assert passed >= 2
     assert failed == 0
 
 
-def test_who_may_approve_in_jenkins_promotes_without_a_token(trial, retrained):
-    build = trial.jenkins.build(trial.job("promotion"), {"MODEL": "digits", "VERSION": "2"})
+def test_who_may_approve_in_jenkins_promotes_without_a_token(scenario, retrained):
+    build = scenario.jenkins.build(scenario.job("promotion"), {"MODEL": "digits", "VERSION": "2"})
     build.until(lambda: "to production?" in build.console, "the question")
-    trial.jenkins.post(f"{build.path}/input/Approve/proceedEmpty")
+    scenario.jenkins.post(f"{build.path}/input/Approve/proceedEmpty")
     build.ended()
-    wait_for(lambda: trial.release()["version"] == 2, "version 2 in the API", 60)
-    *_, approval = sorted(trial.home.glob("registry/production/digits/approvals/*.json"))
-    assert trial.jenkins.user.casefold() in json.loads(approval.read_bytes())["by"].casefold()
+    wait_for(lambda: scenario.release()["version"] == 2, "version 2 in the API", 60)
+    *_, approval = sorted(scenario.home.glob("registry/production/digits/approvals/*.json"))
+    assert scenario.jenkins.user.casefold() in json.loads(approval.read_bytes())["by"].casefold()
 
 
-def test_a_model_below_the_threshold_makes_the_build_unstable_and_is_not_registered(trial, watching):
+def test_a_model_below_the_threshold_makes_the_build_unstable_and_is_not_registered(scenario, watching):
     assert LEARNS_NOTHING.count("SGD(0.0)") == LEARNS_NOTHING.count("zeros") == 1
-    before = len(trial.cards())
-    _, build = trial.pushed("code", "learns nothing", {"model.py": LEARNS_NOTHING})
+    before = len(scenario.cards())
+    _, build = scenario.pushed("code", "learns nothing", {"model.py": LEARNS_NOTHING})
     build.ended("UNSTABLE")
     assert all_stages(build) == STAGES["code"]
     assert build.skipped == {"register", "accept"}
     assert "accuracy" in build.description
     _, failed = build.tests
     assert failed >= 1
-    assert len(trial.cards()) == before
-    assert "rejected" in trial.mails()[-1]["Subject"]
+    assert len(scenario.cards()) == before
+    assert "rejected" in scenario.mails()[-1]["Subject"]
 
 
-def test_an_aborted_build_leaves_no_worker_and_is_mailed(trial, watching):
-    before = len(trial.mails())
-    _, build = trial.pushed("code", "slow", {"model.py": SLOW.format(seconds=60)})
+def test_an_aborted_build_leaves_no_worker_and_is_mailed(scenario, watching):
+    before = len(scenario.mails())
+    _, build = scenario.pushed("code", "slow", {"model.py": SLOW.format(seconds=60)})
     build.until(lambda: "epoch 1/" in build.console, "the first epoch")
-    assert trial.training()
+    assert scenario.training()
     build.stop()
     build.ended("ABORTED")
-    assert len(trial.mails()) > before
-    assert "failed in train" in trial.mails()[-1]["Subject"]
-    wait_for(lambda: not trial.training(), "the worker to end", 60)
+    assert len(scenario.mails()) > before
+    assert "failed in train" in scenario.mails()[-1]["Subject"]
+    wait_for(lambda: not scenario.training(), "the worker to end", 60)
 
 
-def test_a_build_killed_halfway_and_started_again_goes_on_with_the_same_run(trial, watching):
-    before = len(trial.mails())
-    _, build = trial.pushed("code", "a little slow", {"model.py": SLOW.format(seconds=5)})
+def test_a_build_killed_halfway_and_started_again_resumes_the_same_run(scenario, watching):
+    before = len(scenario.mails())
+    _, build = scenario.pushed("code", "a little slow", {"model.py": SLOW.format(seconds=5)})
     build.until(lambda: "epoch 1/" in build.console, "the first epoch")
-    controllers = trial.processes("-m pipelines ", " step train ")
-    assert controllers, f"the step's process is not to be seen: {build}"
+    controllers = scenario.processes("-m pipelines ", " step train ")
+    assert controllers, f"no process of the step is running: {build}"
     for process in controllers:
         os.kill(process, signal.SIGKILL)
     build.ended("FAILURE")
-    assert len(trial.mails()) > before
-    assert "failed in train" in trial.mails()[-1]["Subject"]
-    wait_for(lambda: not trial.training(), "the worker to end", 60)
-    said, again = trial.triggered("code")
+    assert len(scenario.mails()) > before
+    assert "failed in train" in scenario.mails()[-1]["Subject"]
+    wait_for(lambda: not scenario.training(), "the worker to end", 60)
+    said, again = scenario.triggered("code")
     assert again.result == "SUCCESS"
     assert again.run in build.console
     assert "fetch: done before" in said
@@ -228,7 +228,7 @@ def test_a_build_killed_halfway_and_started_again_goes_on_with_the_same_run(tria
     assert "epoch 1/" not in said
 
 
-def test_the_last_builds_are_shown_in_a_table(trial, watching):
-    shown = trial.trainyard("jenkins", "status").stdout
+def test_the_last_builds_are_shown_in_a_table(scenario, watching):
+    shown = scenario.trainyard("jenkins", "status").stdout
     assert all(name in shown for name in (*WATCHED, "promotion"))
     assert "SUCCESS" in shown

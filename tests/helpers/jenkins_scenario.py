@@ -1,4 +1,4 @@
-"""The team of the trial on a real Jenkins: its repositories, its mail, and what of it is on that machine and on Jenkins."""
+"""A team on a real Jenkins: its repositories, its mail server, its processes on this machine, and its Jenkins jobs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from team import CONFIG, MODEL, ROOT, TESTS, Team, digits, free_port
 WATCHED = ("code", "dataset", "tests")
 
 
-class Trial(Team):
-    """A team that works with that Jenkins: a `Team` whose repositories are served over HTTP."""
+class JenkinsScenario(Team):
+    """A `Team` that works with a real Jenkins; its repositories are served over HTTP."""
 
     def __init__(self, folder: Path, jenkins: Jenkins) -> None:
         super().__init__(folder)
         self.jenkins = jenkins
-        self.name = f"trainyard-trial-{secrets.token_hex(3)}"
+        self.name = f"trainyard-test-{secrets.token_hex(3)}"
         self.home = folder / "home"
         self.home.mkdir()
         self.home.chmod(0o777)
@@ -52,8 +52,8 @@ class Trial(Team):
                 "TRAINYARD_JENKINS_TOKEN": self.jenkins.token,
                 "TRAINYARD_JENKINS_NOTIFY_TOKEN": token,
             }
-            self._found_pipeline(smtp.port)
-            self._found_repositories()
+            self._create_pipeline(smtp.port)
+            self._create_repositories()
             for last_first in (self._end_processes, self._remove_from_jenkins, self._stop_api):
                 parts.callback(last_first)
             self._parts = parts.pop_all()
@@ -62,13 +62,13 @@ class Trial(Team):
     def __exit__(self, *_):
         self._parts.close()
 
-    def _found_pipeline(self, smtp_port):
+    def _create_pipeline(self, smtp_port):
         """The pipeline's repository: Trainyard at this checkout's head, and the team's `trainyard.toml`."""
         work = self.config.parent
         work.mkdir()
         archive = ["git", "-c", "safe.directory=*", "archive", "--format=tar", "HEAD"]
         packed = subprocess.run(archive, cwd=ROOT, capture_output=True, check=False)
-        assert packed.returncode == 0, f"the trial needs a git checkout of Trainyard: {packed.stderr.decode()}"
+        assert packed.returncode == 0, f"this suite needs a git checkout of Trainyard: {packed.stderr.decode()}"
         subprocess.run(["tar", "-x"], cwd=work, input=packed.stdout, check=True)
         text = CONFIG.format(port=self.port).replace("[serving]\n", '[serving]\ndeploy = "jenkins"\n')
         for name in WATCHED:
@@ -82,9 +82,9 @@ class Trial(Team):
         self.git("init", "--quiet", "--initial-branch=main", cwd=work)
         self.git("remote", "add", "origin", str(self.folder / "repositories/pipeline.git"), cwd=work)
         self.git("add", "--all", "--force", cwd=work)
-        self.push_pipeline("Trainyard, and our settings")
+        self.push_pipeline("Trainyard, and our config")
 
-    def _found_repositories(self):
+    def _create_repositories(self):
         self.write("dataset", {"dataset.toml": 'format = "images"\n', **digits(0, 800)})
         self.write("tests", {"test_model.py": TESTS})
         self.write("code", {"model.py": MODEL})
@@ -135,7 +135,7 @@ class Trial(Team):
         return sha, Build(self.jenkins, self.job(name), number)
 
     def triggered(self, name, *options):
-        """`trainyard jenkins trigger --wait`: what it said, and the build."""
+        """`trainyard jenkins trigger --wait`: its stderr, and the build."""
         wait = ["--wait", "--timeout", str(BUILD_SECONDS / 60), "--json"]
         done = self.trainyard("jenkins", "trigger", name, *wait, *options)
         return done.stderr, Build(self.jenkins, self.job(name), json.loads(done.stdout)["number"])
@@ -144,11 +144,11 @@ class Trial(Team):
         return [email.message_from_bytes(each, policy=email.policy.default) for each in self.received]
 
     def release(self):
-        """What the API says that it serves."""
+        """The API's own account of what it serves."""
         return requests.get(f"{self.url}/version", timeout=60).json()
 
     def processes(self, *words):
-        """The processes whose command line has these words, and that work in the home or in a workspace of the jobs."""
+        """The processes whose command line has these words, in the home or in a workspace of these Jenkins jobs."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended
@@ -165,7 +165,7 @@ class Trial(Team):
         self.trainyard("serve", "digits", "--stop", "--here")
 
     def _remove_from_jenkins(self):
-        """The folder, and the workspaces, which Jenkins would leave to a cleaner that comes by once in a while."""
+        """The folder, and the workspaces, which Jenkins would keep until its periodic cleanup."""
         builds = [(name, number) for name in (*WATCHED, "promotion") for number in self.builds(name)]
         consoles = "\n".join(Build(self.jenkins, self.job(name), number).console for name, number in builds)
         places = {Path(place) for place in re.findall(rf"^{WHEN}Running on .+? in (/.+?)\s*$", consoles, re.MULTILINE)}
@@ -181,7 +181,7 @@ class Trial(Team):
 
 
 class _Inbox:
-    """Takes every mail."""
+    """Accepts every mail."""
 
     def __init__(self, received):
         self.received = received
@@ -198,7 +198,7 @@ def _working_folder(process):
 
 
 def lasting_port():
-    """A port that is free, and stays so until the API wants it: the system gives none of these to anybody by itself."""
+    """A free port outside of the ephemeral range: the system assigns none of these by itself, so it stays free."""
     for port in random.sample(range(20_000, 30_000), 200):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
