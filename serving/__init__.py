@@ -1,1 +1,1 @@
-"""Answers requests for one release: engines, the Flask app, gunicorn's settings, going live."""
+"""Answers requests for one release: engines, protocols, metrics, the Flask app, and the gunicorn server around it."""

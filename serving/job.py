@@ -1,4 +1,4 @@
-"""What the prediction API is told: one JSON file, `job.json`, in its working folder. Light: the controller imports it."""
+"""The job of the prediction API: one JSON file, `job.json`, in its working folder. Light: the controller imports it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ServeJob:
-    """Serve the live release of `model` in `registry`, or, for a trial, the one version in `folder`."""
+    """Serve the live release of `model` in `registry`, or, for an acceptance test, the one version in `folder`."""
 
     model: str
     registry: str = ""
@@ -18,11 +18,11 @@ class ServeJob:
     port: int = 8500
     """0: any free port."""
     workers: int = 2
-    """Processes; each loads the model."""
+    """Server processes; each loads the model."""
     threads: int = 4
     """Requests at once per process."""
     max_body_mb: int = 16
     max_instances: int = 256
     timeout_seconds: int = 30
-    """How long a stopping server lets requests finish, and how long one read from a client may take; a request that is
-    not done after twice this is hung up on."""
+    """How long a stopping server lets requests finish, and how long one read from a client may take; the connection
+    of a request that is not done after twice this is closed."""

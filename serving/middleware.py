@@ -24,9 +24,9 @@ VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 class PredictMiddleware:
     """Answers `POST /predict` itself and leaves all other requests to `app`; counts all, and gives each an id.
 
-    Predictions are not made in a view, because Flask's way to a view and back takes longer than a small model. When there
-    is no prediction, the exception goes into the environment (ERROR) and `app` is called: its route for `POST /predict`
-    raises the exception again, so that Flask's error handlers answer.
+    Predictions are not made in a view, because Flask's way to a view and back takes longer than a small model. When one
+    fails, the exception goes into the environment (ERROR) and `app` is called: its route for `POST /predict` raises it
+    again, so that Flask's error handlers answer.
 
     The id is the client's `X-Request-Id` or a new one, and in every response.
     """

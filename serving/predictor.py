@@ -24,7 +24,7 @@ class Predictor:
     def predict(self, environ: WSGIEnvironment, limits: Limits) -> list[dict[str, Any]]:
         """One prediction per row of the request; raises Refused or HTTPException for what is wrong with the request.
 
-        Whatever else is raised (EngineError, MemoryError) is not the client's fault.
+        Whatever else is raised (EngineError, MemoryError) was not caused by the client.
         """
         inputs, rows = self.protocol.read(environ, limits)
         try:

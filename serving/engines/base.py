@@ -1,7 +1,7 @@
 """How a served file is run: one table of engines, each imported only when a model asks for it.
 
-An engine is a callable from named numpy arrays to named numpy arrays. It is strict, because the machinery below is not:
-LiteRT accepts a 27x27 picture for a 28x28 net and answers something. Shapes and dtypes are therefore checked here,
+An engine is a callable from named numpy arrays to named numpy arrays. It is strict, because the libraries below are not:
+LiteRT accepts a 27x27 image for a 28x28 network and returns something. Shapes and dtypes are therefore checked here,
 before anything runs. Engines may be called from several threads at once.
 """
 
@@ -58,7 +58,7 @@ def load_engine(folder: Path, signature: Signature, served: Served, threads: int
 
 
 def cast_inputs(signature: Signature, arrays: Arrays) -> dict[str, Array]:
-    """The arrays of a prepared split in the dtypes of the served model, e.g. uint8 pictures as float32.
+    """The arrays of a prepared split in the dtypes of the served model, e.g. uint8 images as float32.
 
     Only for data that is known to be good: values are converted, not checked.
     """
@@ -72,7 +72,7 @@ def check_inputs(signature: Signature, inputs: Arrays) -> int:
     """The number of rows in `inputs`; raises BadInput naming what does not fit the signature."""
     if inputs.keys() != {each.name for each in signature.inputs}:
         wanted = ", ".join(each.name for each in signature.inputs)
-        raise BadInput(f"the inputs are {', '.join(inputs) or 'none'}; the model takes {wanted}")
+        raise BadInput(f"the inputs are {', '.join(inputs) or 'missing'}; the model takes {wanted}")
     rows = -1
     for spec in signature.inputs:
         array = inputs[spec.name]

@@ -2,7 +2,7 @@
 
 FOLDER holds the served file, `signature.json` (Signature), `served.json` (Served) and `parity.npz`: `in_0` … in the
 order of the signature's inputs, `out_0` … as Keras computed them on these rows. They are run through the very engine of
-the API at batch sizes 1, 2, 7, all, and 1 again. Exit code 0: equal; 1: the last line of stderr says why not.
+the API at batch sizes 1, 2, 7, all, and 1 again. Exit code 0: equal; 1: they differ, and the last line of stderr says where.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Start and stop the API in the background, and ask whether every worker of it serves a release. Light."""
+"""Start and stop the API in the background, and check whether every worker of it serves a release. Light."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from training.worker.protocol import load_failure
 START_SECONDS = 60.0
 LOG_BYTES = 10 << 20
 """`api.log` is moved to `api.log.1` at a start when it is larger."""
-OWN = ("HOME", "TMPDIR", "GUNICORN_CMD_ARGS")
+KEPT_VARIABLES = ("HOME", "TMPDIR", "GUNICORN_CMD_ARGS")
 _started: dict[int, subprocess.Popen[bytes]] = {}  # by pid: kept, so that they can be reaped
 
 
@@ -45,7 +45,7 @@ def start(job: ServeJob, folder: Path) -> str:
     if wrong := [others[name] for name in ("model", "registry") if name in others]:
         raise ConfigError(
             f"the API that runs at {url} is another one: {'; '.join(wrong)}",
-            hint=f"`trainyard serve {job.model} --stop` stops it; then run again",
+            hint=f"stop it with `trainyard serve {job.model} --stop`, then retry",
         )
     return url
 
@@ -79,7 +79,7 @@ def _start(job: ServeJob, folder: Path) -> str:
 
 
 def stop(folder: Path, seconds: float | None = None) -> bool:
-    """Stop the API in `folder`: requests in flight are answered, then whatever is left is killed. False: none ran.
+    """Stop the API in `folder`: requests in flight are answered, then what still runs is killed. False: none ran.
 
     `seconds` until it is killed; default: a little more than its job gives to requests in flight.
     """
@@ -131,7 +131,7 @@ def await_release(url: str, number: int, seconds: float) -> None:
 def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float) -> None:
     """Wait until every worker of the API answers with release `number` or a later one (or has withdrawn the model by it).
 
-    `ask` gives what `version` gives; its TryAgain means: not yet. Raises WorkerFailed with the workers' reasons when one
+    `ask` gives what `version` gives; its TryAgain means that the API has not answered yet. Raises WorkerFailed with the workers' reasons when one
     cannot load the release, TryAgain when it takes longer than `seconds`.
     """
     deadline, pause = time.monotonic() + seconds, 0.02
@@ -144,7 +144,7 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
         if failed := [f"{each['error']}" for each in workers if each["state"] == "failed" and each["wanted"] == number]:
             raise WorkerFailed(
                 f"release {number} is not served: {'; '.join(dict.fromkeys(failed))}",
-                hint="the workers go on with the release before it",
+                hint="the workers still answer with the release before it",
             )
         if not missing and len(workers) >= expected:
             return
@@ -152,7 +152,7 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
             reasons = "; ".join(missing) or f"{len(workers)} of {expected} workers are up"
             raise TryAgain(f"release {number} is not served by all workers after {seconds:.0f} s: {reasons}")
         time.sleep(pause)
-        pause = min(1.5 * pause, 0.2)  # small models are there at once
+        pause = min(1.5 * pause, 0.2)  # small models load at once
 
 
 def behind(answer: dict[str, Any], number: int) -> list[str]:
@@ -161,8 +161,8 @@ def behind(answer: dict[str, Any], number: int) -> list[str]:
 
 
 def clean_environment() -> dict[str, str]:
-    """What the API may see of our environment: no secret, and no cookie by which Jenkins ends what a build has started."""
-    own = {name: os.environ[name] for name in OWN if name in os.environ}
+    """The environment for the API: without secrets, and without the cookie by which Jenkins ends what a build has started."""
+    own = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return allowed(os.environ) | own | {"PYTHONUNBUFFERED": "1"}
 
 
@@ -204,12 +204,12 @@ def _answers(folder: Path) -> bool:
 
 def _held(folder: Path) -> bool:
     for process in _started.values():
-        process.poll()  # a child that has ended keeps nothing, but let it rest in peace
+        process.poll()  # reap a child that has ended
     return lockfile.is_held(folder)
 
 
 def _kill(pid: int) -> None:
-    """The whole session, when the process leads one; workers of a master that is gone end by themselves."""
+    """Kill the whole session, when the process leads one; workers of a master that has ended end by themselves."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if os.getpgid(pid) == pid:
             os.killpg(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""`python -P -m serving.server.health [PATH]`: asks the API that runs in the current folder, from beside it.
+"""`python -P -m serving.server.health [PATH]`: asks the API that runs in the current folder, as a health check does.
 
 Without PATH: exit code 0 when it is ready to predict, else 1 with the reason: what a container's health check wants.
 With one, e.g. `/version`: prints the answer; 0 whatever its status is, 1 when there is none. Light.

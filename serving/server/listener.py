@@ -1,12 +1,12 @@
 """`python -P -m serving.server.listener`: holds the port of a model's API, and hands the listening socket to workers.
 
-It runs in a container of its own, whose port the engine publishes. The workers of the API, in containers without any
-network, ask for the socket over a Unix socket in a shared volume, and accept from it themselves: two APIs that take
-turns share one queue of connections, so none is lost, and no proxy stands between.
+It runs in a container of its own, whose port the Docker engine publishes. The workers of the API, in containers without
+any network, ask for the socket over a Unix socket in a shared volume, and accept from it themselves: an API and the one
+that replaces it share one queue of connections, so none is lost, without a proxy in between.
 
-A worker sends one byte, READY or SPARE, and is answered with the socket. SPARE is a worker that cannot load a model: it
-is answered only as long as nobody is READY, so that clients are told why instead of waiting. Either side hangs up to
-part. Light and alone: the standard library only.
+A worker sends one byte, READY or SPARE, and receives the socket. SPARE is a worker that cannot load a model: it receives
+the socket only while no worker is READY, so that clients get an error with the reason instead of waiting. Either side
+ends the hand-off by closing its end. Light: the standard library only, so that it can run alone in its container.
 """
 
 from __future__ import annotations
@@ -30,45 +30,45 @@ class Listener:
         self._public = public
         self._ready: set[socket.socket] = set()
         self._spare: dict[socket.socket, bool] = {}
-        """Whether it has the socket."""
-        path.unlink(missing_ok=True)  # of one that was killed
-        self._door = socket.socket(socket.AF_UNIX)
-        self._door.bind(str(path))
-        self._door.listen(BACKLOG)
+        """By worker: whether it has been given the socket."""
+        path.unlink(missing_ok=True)  # of a listener that was killed
+        self._requests = socket.socket(socket.AF_UNIX)
+        self._requests.bind(str(path))
+        self._requests.listen(BACKLOG)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._door, selectors.EVENT_READ)
+        self._selector.register(self._requests, selectors.EVENT_READ)
 
     def serve(self) -> None:
-        """Answer workers for ever."""
+        """Hand the socket out for ever."""
         while True:
             for key, _ in self._selector.select():
-                if key.fileobj is self._door:
-                    worker, _ = self._door.accept()
+                if key.fileobj is self._requests:
+                    worker, _ = self._requests.accept()
                     worker.setblocking(False)
                     self._selector.register(worker, selectors.EVENT_READ, worker)
                 else:
-                    self._hear(key.data)
-            self._help_out()
+                    self._receive(key.data)
+            self._give_to_spare()
 
-    def _hear(self, worker: socket.socket) -> None:
+    def _receive(self, worker: socket.socket) -> None:
         try:
-            said = worker.recv(1)
+            data = worker.recv(1)
         except BlockingIOError:
             return
         except OSError:
-            said = b""
-        if said == READY:
+            data = b""
+        if data == READY:
             self._ready.add(worker)
             for each in [each for each, has in self._spare.items() if has]:
-                self._part(each)  # it asks again, and waits
+                self._drop(each)  # it asks again, and waits for its turn
             self._give(worker)
-        elif said == SPARE:
+        elif data == SPARE:
             self._spare[worker] = False
         else:
-            self._part(worker)
+            self._drop(worker)
 
-    def _help_out(self) -> None:
-        """Nobody is ready: whoever is there may say why."""
+    def _give_to_spare(self) -> None:
+        """No worker is ready: those that are not may answer why."""
         if not self._ready:
             for each in [each for each, has in self._spare.items() if not has]:
                 self._spare[each] = True
@@ -78,9 +78,9 @@ class Listener:
         try:
             socket.send_fds(worker, [b"!"], [self._public.fileno()])
         except OSError:
-            self._part(worker)
+            self._drop(worker)
 
-    def _part(self, worker: socket.socket) -> None:
+    def _drop(self, worker: socket.socket) -> None:
         self._ready.discard(worker)
         self._spare.pop(worker, None)
         with contextlib.suppress(KeyError):
@@ -92,8 +92,8 @@ def main(arguments: list[str]) -> None:
     """Hold the port `arguments[0]` of all interfaces, and answer workers at the path `arguments[1]`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as process 1 it would not even be interrupted
     port, path = int(arguments[0]), Path(arguments[1])
-    public = socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104  (the engine decides who gets here)
-    os.umask(0o111)  # an API of another user asks, too, and only containers of one model get here
+    public = socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104  (the Docker engine decides who gets here)
+    os.umask(0o111)  # the API may run as another user; only containers of one model can reach this path
     Listener(public, path).serve()
 
 

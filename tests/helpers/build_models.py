@@ -3,11 +3,11 @@
 Each gets a folder with model.tflite (`text`: saved_model), signature.json, served.json, and parity.npz: what Keras itself
 computed. The weights are random but fixed.
 
-    digits, digits2   picture 8x8 grey → a, b, c; two versions that answer differently
+    digits, digits2   image 8x8 grey → a, b, c; two versions that answer differently
     table             columns age (number, 0 to 120) and city (text) → no, yes
     recurrent         array 5x2, fixed batches of 1 and 8 → up, down; answers logits
     lookup            array of 4 whole numbers below 10 → one sigmoid for cat, dog
-    price             columns size, rooms → one number
+    price             columns size, floors → one number
     pair              arrays left (2), right (3) → two outputs
     text              column note (text) through string operations that only TensorFlow has → bad, good
 """
@@ -67,9 +67,9 @@ def lookup():
 
 
 def price():
-    size, rooms = Input((1,), name="size"), Input((1,), name="rooms")
-    model = keras.Model([size, rooms], layers.Dense(1, name="prediction")(layers.Concatenate()([size, rooms])))
-    x = {name: rng.uniform(1, 9, (ROWS, 1)).astype("float32") for name in ("size", "rooms")}
+    size, floors = Input((1,), name="size"), Input((1,), name="floors")
+    model = keras.Model([size, floors], layers.Dense(1, name="prediction")(layers.Concatenate()([size, floors])))
+    x = {name: rng.uniform(1, 9, (ROWS, 1)).astype("float32") for name in ("size", "floors")}
     return model, x, {"task": "regression", "kind": "table", "target": "price"}
 
 

@@ -139,7 +139,7 @@ class DeploymentContract:
         with pytest.raises(OSError, match="refused"):
             ask(url)
 
-    def test_what_the_running_api_has_other_settings_than_is_told_by_name(self, project):
+    def test_settings_that_differ_from_those_of_the_running_api_are_named(self, project):
         job = serve_job(project.config)
         api = open_deployment(project.config)
         api.start(job, "serve")

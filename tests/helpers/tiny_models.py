@@ -1,10 +1,10 @@
 """Writes tiny served models with known answers: `python -P tests/helpers/tiny_models.py FOLDER`. They are not trained, their
 weights are written down. Each one gets a folder with model.tflite (and saved_model), signature.json and served.json.
 
-    thirds     picture 6x6 grey → which third is the brightest: left, middle, right
+    thirds     image 6x6 grey → which third is the brightest: left, middle, right
     dull       the same, but it never says `right`
-    wide       the same for pictures of 6x9
-    nothing    the same, but it answers NaN for pictures whose first pixel is 255
+    wide       the same for images of 6x9
+    nothing    the same, but it answers NaN for images whose first pixel is 255
     shop       columns age (number) and colour (text) → buys: yes, no
     sum        columns a, b (numbers) → 2a + 3b
     halves     array of 4 numbers → first, second: which half has the greater sum
@@ -25,7 +25,7 @@ from registry.records import Served, Signature, TensorSpec
 THIRDS = ("left", "middle", "right")
 
 
-def picture_model(width=6, favour=(1.0, 1.0, 1.0), spoiled=False):
+def image_model(width=6, favour=(1.0, 1.0, 1.0), nan=False):
     weights = np.zeros((6, width, 3), np.float32)
     for third in range(3):
         weights[:, third * width // 3 : (third + 1) * width // 3, third] = favour[third] / (6 * width / 3) / 12
@@ -35,7 +35,7 @@ def picture_model(width=6, favour=(1.0, 1.0, 1.0), spoiled=False):
     def answer(image):
         pixels = tf.cast(tf.reshape(image, (-1, 6 * width)), tf.float32)
         scores = tf.matmul(pixels, weights)
-        if spoiled:
+        if nan:
             scores = scores + tf.math.log(254.5 - pixels[:, :1])
         return {"probabilities": tf.nn.softmax(scores)}
 
@@ -81,10 +81,10 @@ def halves():
 
 
 MODELS = {
-    "thirds": picture_model,
-    "dull": lambda: picture_model(favour=(1, 1, 0)),
-    "wide": lambda: picture_model(width=9),
-    "nothing": lambda: picture_model(spoiled=True),
+    "thirds": image_model,
+    "dull": lambda: image_model(favour=(1, 1, 0)),
+    "wide": lambda: image_model(width=9),
+    "nothing": lambda: image_model(nan=True),
     "shop": shop,
     "sum": total,
     "halves": halves,

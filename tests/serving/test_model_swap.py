@@ -61,7 +61,7 @@ def test_releases_and_rollbacks_under_load_lose_nothing_and_mix_nothing(registry
         version: loaded(kind).engine({"image": x["image"]})["probabilities"]
         for version, kind in ((1, "digits"), (2, "digits2"))
     }
-    assert np.abs(expected[1] - expected[2]).max(axis=1).min() > 0.01, "the two must be told apart"
+    assert np.abs(expected[1] - expected[2]).max(axis=1).min() > 0.01, "the two must differ"
     registry.release(registry.put("digits"))
     registry.put("digits2")
     url, _ = start(registry, workers=2)
@@ -84,7 +84,7 @@ def test_releases_and_rollbacks_under_load_lose_nothing_and_mix_nothing(registry
     assert {release for _, release, _, _ in load.answers} == {1, 2, 3, 4}
 
 
-def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_goes_on(registry, start, served_models, until):
+def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_stays_live(registry, start, served_models, until):
     x, _ = samples(served_models / "digits")
     registry.release(registry.put("digits"))
     url, _ = start(registry, workers=2)
@@ -98,13 +98,13 @@ def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_goes_on(reg
         release_despite_that(registry, version)
         with pytest.raises(WorkerFailed, match=r"release 2 is not served: .*model\.tflite: was altered") as error:
             control.await_release(url, 2, 20)
-        assert "go on with the release before" in error.value.hint
+        assert "still answer with the release before" in error.value.hint
         count = len(load.answers)
         until(lambda: len(load.answers) > count + 10)
     assert load.failures == []
     assert {release for _, release, _, _ in load.answers} == {1}
-    told = [("failed", 2, 1)] * 2  # the second worker may need a moment longer
-    until(lambda: [(w["state"], w["wanted"], w["release"]) for w in control.version(url)["workers"]] == told)
+    expected = [("failed", 2, 1)] * 2  # the second worker may need a moment longer
+    until(lambda: [(w["state"], w["wanted"], w["release"]) for w in control.version(url)["workers"]] == expected)
     assert ask(url, "GET", "/health/ready")[0] == 200
     registry.release(1)
     control.await_release(url, 3, 20)
@@ -115,7 +115,7 @@ def release_despite_that(registry, version):
     append_release(registry.store, "m", version, after=1)
 
 
-def test_a_release_record_that_was_written_by_hand_is_refused_and_the_old_one_goes_on(registry, start):
+def test_a_release_record_that_was_written_by_hand_is_refused_and_the_old_one_stays_live(registry, start):
     registry.release(registry.put("digits"))
     url, _ = start(registry, workers=1)
     control.await_release(url, 1, 20)
@@ -165,7 +165,7 @@ def test_nothing_live_yet_is_served_as_soon_as_it_is(registry, start):
     control.await_release(url, 1, 20)
 
 
-def test_a_registry_that_goes_away_and_comes_back_disturbs_nobody(registry, start, until):
+def test_a_registry_that_is_out_of_reach_for_a_while_interrupts_nothing(registry, start, until):
     registry.release(registry.put("digits"))
     url, _ = start(registry, workers=1)
     control.await_release(url, 1, 20)

@@ -40,7 +40,7 @@ def test_an_answer_names_model_version_release_and_request(clients):
     assert response.json["request_id"] == response.headers["X-Request-Id"]
 
 
-def test_a_grey_picture_may_be_written_without_its_channel(clients, served_models):
+def test_a_grey_image_may_be_written_without_its_channel(clients, served_models):
     x, _ = samples(served_models / "digits")
     client = clients("digits")
     assert predict(client, x["image"][:1, :, :, 0].tolist()) == predict(client, x["image"][:1].tolist())
@@ -50,7 +50,7 @@ def test_a_grey_picture_may_be_written_without_its_channel(clients, served_model
 @pytest.mark.parametrize(
     "content_type", ["image/png", "image/jpeg", "application/octet-stream", "application/x-www-form-urlencoded", None]
 )
-def test_a_picture_is_the_same_as_its_pixels(clients, served_models, kind, content_type):
+def test_an_image_file_is_the_same_as_its_pixels(clients, served_models, kind, content_type):
     x, _ = samples(served_models / "digits")
     data = picture(x["image"][0, :, :, 0], kind=kind)
     pixels = np.asarray(Image.open(io.BytesIO(data))).tolist()
@@ -58,14 +58,14 @@ def test_a_picture_is_the_same_as_its_pixels(clients, served_models, kind, conte
     assert response.json["predictions"] == predict(clients("digits"), [pixels])
 
 
-def test_pictures_in_a_form_are_answered_in_order(clients, served_models):
+def test_images_in_a_form_are_answered_in_order(clients, served_models):
     x, _ = samples(served_models / "digits")
     files = [(io.BytesIO(picture(pixels[:, :, 0])), f"{i}.png") for i, pixels in enumerate(x["image"][:3])]
     response = clients("digits").post("/predict", data={"image": files}, content_type="multipart/form-data")
     assert response.json["predictions"] == predict(clients("digits"), x["image"][:3].tolist())
 
 
-def test_a_colour_picture_goes_to_a_grey_model_as_grey(clients, served_models):
+def test_a_colour_image_goes_to_a_grey_model_as_grey(clients, served_models):
     x, _ = samples(served_models / "digits")
     client = clients("digits")
     grey, rgb = (client.post("/predict", data=picture(x["image"][0, :, :, 0], mode)).json for mode in ("L", "RGB"))

@@ -61,7 +61,7 @@ def test_background_status_and_stop(trainyard, registry):
     assert trainyard("m", "--stop").stdout == "m: no API runs\n"
 
 
-def test_other_settings_than_the_running_ones_are_told_and_it_goes_on(trainyard, registry, tmp_path):
+def test_other_settings_than_the_running_ones_are_reported_and_it_keeps_running(trainyard, registry, tmp_path):
     registry.release(registry.put("price"))
     assert trainyard("m", "--background").stderr == ""
     url = control.running(tmp_path / ".trainyard" / "serving" / "m")
@@ -77,15 +77,15 @@ def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, regist
     registry.release(registry.put("price"))
     started = json.loads(trainyard("m", "--background", "--json").stdout)
     assert "but release" not in trainyard("m", "--status").stdout
-    spoiled = registry.put("digits")
-    releases.copy_to_production(registry.store, "m", spoiled)
-    with registry.file(spoiled, "golden.npz").open("ab") as file:
+    damaged = registry.put("digits")
+    releases.copy_to_production(registry.store, "m", damaged)
+    with registry.file(damaged, "golden.npz").open("ab") as file:
         file.write(b"altered")
-    append_release(registry.store, "m", spoiled, after=1)
+    append_release(registry.store, "m", damaged, after=1)
     with pytest.raises(WorkerFailed):
         control.await_release(started["url"], 2, 20)
     status = trainyard("m", "--status")
-    assert f"but release 2 makes version {spoiled} live: 1 of 1 workers do not follow" in status.stdout
+    assert f"but release 2 makes version {damaged} live: 1 of 1 workers do not follow" in status.stdout
     found = json.loads(trainyard("m", "--status", "--json").stdout)
     assert (found["release"], found["newest"]) == (1, 2)
     assert "answers with release 1" in found["behind"][0]
@@ -109,7 +109,7 @@ def test_foreground_runs_until_ctrl_c(trainyard, registry, tmp_path, until):
     assert control.running(folder) is None
 
 
-def test_nothing_live_is_told_with_the_next_action(trainyard, registry):
+def test_nothing_live_is_reported_with_the_next_action(trainyard, registry):
     done = trainyard("m")
     assert done.returncode == 2
     assert "nothing of m is live" in done.stderr
@@ -140,7 +140,7 @@ def test_a_port_in_use_is_exit_2_and_names_the_setting(trainyard, registry):
         (("m", "--workers", "0"), "0 is too few"),
     ],
 )
-def test_wrong_arguments_are_told(trainyard, arguments, said):
+def test_wrong_arguments_are_reported(trainyard, arguments, said):
     done = trainyard(*arguments)
     assert done.returncode == 2
     assert said in done.stderr

@@ -61,7 +61,7 @@ def test_threads_at_once_get_their_own_answers(served_models):
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
-        ({}, "the inputs are none; the model takes image"),
+        ({}, "the inputs are missing; the model takes image"),
         ({"picture": np.zeros((1, 8, 8, 1), np.float32)}, "the inputs are picture"),
         ({"image": np.zeros((1, 7, 7, 1), np.float32)}, "image: float32 1x7x7x1 is not float32 ?x8x8x1"),
         ({"image": np.zeros((8, 8, 1), np.float32)}, "image: float32 8x8x1 is not"),
@@ -76,11 +76,11 @@ def test_what_litert_would_swallow_is_refused_before_it_runs(served_models, inpu
 
 def test_inputs_with_different_numbers_of_rows_are_refused(served_models):
     x, _ = samples(served_models / "price")
-    with pytest.raises(BadInput, match="rooms: 2 rows, other inputs have 3"):
-        open_engine(served_models / "price")({"size": x["size"][:3], "rooms": x["rooms"][:2]})
+    with pytest.raises(BadInput, match="floors: 2 rows, other inputs have 3"):
+        open_engine(served_models / "price")({"size": x["size"][:3], "floors": x["floors"][:2]})
 
 
-def test_a_value_that_the_model_cannot_take_is_an_engine_error_and_the_engine_goes_on(served_models):
+def test_a_value_that_the_model_cannot_take_is_an_engine_error_and_the_engine_still_works(served_models):
     x, y = samples(served_models / "lookup")
     engine = open_engine(served_models / "lookup")
     with pytest.raises(EngineError, match="out of bounds"):
@@ -88,14 +88,14 @@ def test_a_value_that_the_model_cannot_take_is_an_engine_error_and_the_engine_go
     np.testing.assert_allclose(engine(x)["probability"], y["probability"], rtol=1e-4)
 
 
-def test_pictures_of_a_prepared_split_are_cast_to_the_models_dtype(served_models):
+def test_images_of_a_prepared_split_are_cast_to_the_models_dtype(served_models):
     signature = codec.read(Signature, served_models / "digits" / "signature.json")
     cast = cast_inputs(signature, {"image": np.zeros((2, 8, 8, 1), np.uint8)})
     assert cast["image"].dtype == np.float32
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("damage", "said"),
     [
         (lambda folder: (folder / "model.tflite").unlink(), "the served file is missing"),
         (lambda folder: (folder / "model.tflite").write_bytes(b"no"), "LiteRT cannot load it"),
@@ -103,9 +103,9 @@ def test_pictures_of_a_prepared_split_are_cast_to_the_models_dtype(served_models
     ],
     ids=["missing", "nonsense", "truncated"],
 )
-def test_a_spoiled_file_is_corrupt(served_models, tmp_path, spoil, said):
+def test_a_damaged_file_is_corrupt(served_models, tmp_path, damage, said):
     folder = shutil.copytree(served_models / "digits", tmp_path / "digits")
-    spoil(folder)
+    damage(folder)
     with pytest.raises(Corrupt, match=said):
         open_engine(folder)
 
@@ -130,7 +130,7 @@ def test_a_signature_that_is_not_the_files_is_corrupt(served_models, change, sai
         load_engine(folder, other, codec.read(Served, folder / "served.json"))
 
 
-def test_an_unknown_engine_is_told_with_the_known_ones(served_models):
+def test_an_unknown_engine_is_reported_with_the_known_ones(served_models):
     signature = codec.read(Signature, served_models / "digits" / "signature.json")
     with pytest.raises(ConfigError, match="'onnx' is not known") as error:
         load_engine(served_models, signature, Served("onnx", "x", ""))

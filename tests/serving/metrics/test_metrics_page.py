@@ -80,7 +80,7 @@ class TestPage:
         ("kind", "body"),
         [
             ("recurrent", [[[0, 0]] * 5]),
-            ("price", [{"size": 1, "rooms": 1}]),
+            ("price", [{"size": 1, "floors": 1}]),
             ("pair", [{"left": [0] * 2, "right": [0] * 3}]),
         ],
     )
@@ -152,7 +152,7 @@ class TestCounterTable:
         count(successor, CountedRequest("/predict", "200", 1))
         assert table.totals().requests()["/predict", "200"] == 2
 
-    def test_every_route_and_status_has_its_place(self):
+    def test_every_route_and_status_has_a_cell_of_its_own(self):
         table = CounterTable()
         counters = table.counters(0)
         for i, route in enumerate(ROUTES):
@@ -166,7 +166,7 @@ class TestCounterTable:
         assert totals.seconds()["/"] == ([0] * 15 + [2], 198)
         assert (sum(totals.bytes[0]), sum(totals.confidence[0])) == (0, 0)
 
-    def test_a_worker_without_a_row_harms_nobody(self):
+    def test_a_worker_without_a_row_changes_no_count(self):
         table = CounterTable(1)
         table.counters(5).start(CountedRequest("/"))
         table.worker_ended(5)

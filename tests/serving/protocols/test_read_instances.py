@@ -26,7 +26,7 @@ def png(width, height):
     return file.getvalue()
 
 
-def test_many_pictures_that_are_large_when_unpacked_are_refused_before_they_are():
+def test_many_images_that_are_large_when_decoded_are_refused_before_they_are():
     cameras = reader("image", TensorSpec("image", (None, None, None, 3), "float32"))
     broken = png(1000, 1000)[:200]  # its header is read, its pixels would be an error
     count = MAX_PIXELS // 10**6 + 1
@@ -35,7 +35,7 @@ def test_many_pictures_that_are_large_when_unpacked_are_refused_before_they_are(
     assert (refused.value.status, refused.value.hint) == (413, "send them in parts")
 
 
-def test_large_pictures_are_unpacked_by_one_request_at_a_time():
+def test_large_images_are_decoded_by_one_request_at_a_time():
     cameras = reader("image", TensorSpec("image", (None, None, None, 3), "uint8"))
     with cameras._one_large:
         assert cameras.images([png(8, 8)] * 2, 64)[1] == 2

@@ -1,4 +1,4 @@
-"""Bad requests: each is told with its place, as 4xx JSON, and the next good one is answered."""
+"""Malformed requests: each is refused as 4xx JSON that names the path of the error, and the next good one is answered."""
 
 import io
 import json
@@ -46,7 +46,7 @@ def refusal(client, data, status=400, content_type="application/json"):
         (b'{"instances": [1], "signature_name": "x"}', "signature_name: not known"),
     ],
 )
-def test_bodies_that_are_no_request(clients, body, said):
+def test_bodies_that_are_not_a_request(clients, body, said):
     assert refusal(clients("table"), body).startswith(said)
 
 
@@ -99,7 +99,7 @@ def test_a_column_that_is_nearly_right_is_suggested(clients):
         (["x" * 900_000] * 1, "instances[0]: 'xxx"),
     ],
 )
-def test_pixels_that_are_no_picture_of_this_model(clients, instances, said):
+def test_pixels_that_are_not_an_image_of_this_model(clients, instances, said):
     assert refusal(clients("digits"), json.dumps({"instances": instances})).startswith(said)
 
 
@@ -164,11 +164,11 @@ def bomb():
     ],
     ids=["large", "oblong", "truncated", "header only", "alpha", "16 bit", "bomb", "gif", "jpeg head"],
 )
-def test_pictures_that_cannot_be_taken(clients, data, said):
+def test_images_that_are_refused(clients, data, said):
     assert refusal(clients("digits"), data, content_type="image/png").startswith(said)
 
 
-def test_pictures_for_a_table_are_the_wrong_type(clients):
+def test_images_for_a_table_are_the_wrong_type(clients):
     assert refusal(clients("table"), png(8, 8), 415, "image/png") == "this model takes no images"
 
 
@@ -184,7 +184,7 @@ def test_compressed_bodies_are_415(clients):
     assert response.status_code == 415
 
 
-def test_a_form_without_a_file_is_told(clients):
+def test_a_form_without_a_file_is_refused(clients):
     response = clients("digits").post("/predict", data={"a": "b"}, content_type="multipart/form-data")
     assert (response.status_code, response.json["error"]) == (400, "the form holds no file")
 
@@ -226,23 +226,23 @@ def test_without_a_model_all_is_503_but_life(clients):
     assert client.get("/version").json["release"] is None
 
 
-def test_an_engine_that_is_broken_is_our_fault_and_told_without_a_trace(clients, loaded, caplog):
+def test_an_engine_that_is_broken_is_500_without_a_traceback(clients, loaded, caplog):
     def broken(_inputs):
         raise EngineError("no memory left")
 
     model = replace(loaded("price"), engine=broken)
-    response = clients(model).post("/predict", json={"instances": [{"size": 1, "rooms": 2}]})
+    response = clients(model).post("/predict", json={"instances": [{"size": 1, "floors": 2}]})
     assert response.status_code == 500
     assert "no memory" not in response.text
     assert response.json["request_id"] in caplog.text
 
 
-def test_no_memory_for_now_is_nobodys_fault_and_told_as_503(clients, loaded):
+def test_no_memory_for_now_is_503(clients, loaded):
     def full(_inputs):
         raise MemoryError("OOM when allocating tensor")
 
     response = clients(replace(loaded("price"), engine=full)).post(
-        "/predict", json={"instances": [{"size": 1, "rooms": 2}]}
+        "/predict", json={"instances": [{"size": 1, "floors": 2}]}
     )
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
     assert response.json["error"] == "the server is out of memory"
@@ -253,7 +253,7 @@ def test_a_model_that_answers_nan_has_no_answer(clients, loaded):
         return {"prediction": np.where(inputs["size"] > 5, np.nan, inputs["size"])}
 
     client = clients(replace(loaded("price"), engine=doubtful))
-    rows = [{"size": size, "rooms": 2} for size in (1, 2, 9)]
+    rows = [{"size": size, "floors": 2} for size in (1, 2, 9)]
     assert refusal(client, json.dumps({"instances": rows})) == (
         "instances[2]: the model has no answer: its output prediction is NaN or infinite"
     )
@@ -274,27 +274,27 @@ CONTENT_TYPES = st.sampled_from(
 
 @pytest.mark.parametrize("kind", ["digits", "table", "lookup", "pair"])
 @given(instances=ANYTHING)
-def test_no_json_is_our_fault(clients, kind, instances):
+def test_no_json_causes_a_server_error(clients, kind, instances):
     response = clients(kind).post("/predict", json={"instances": instances})
     assert response.status_code in {200, 400, 413}, response.text
 
 
 @pytest.mark.parametrize("kind", ["digits", "table"])
 @given(data=st.binary(max_size=200), content_type=CONTENT_TYPES)
-def test_no_bytes_are_our_fault(clients, kind, data, content_type):
+def test_no_bytes_cause_a_server_error(clients, kind, data, content_type):
     response = clients(kind).post("/predict", data=data, content_type=content_type)
     assert response.status_code in {400, 413, 415}, response.text
 
 
 @given(
-    spoils=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4), jpeg=st.booleans()
+    changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4), jpeg=st.booleans()
 )
-def test_no_damaged_picture_is_our_fault(clients, spoils, jpeg):
+def test_no_damaged_image_causes_a_server_error(clients, changes, jpeg):
     file = io.BytesIO()
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(file, "JPEG" if jpeg else "PNG")
     data = bytearray(file.getvalue())
-    for place, value in spoils:
-        data[place % len(data)] = value
+    for index, value in changes:
+        data[index % len(data)] = value
     response = clients("digits").post("/predict", data=bytes(data))
     assert response.status_code in {200, 400, 415}, response.text
 

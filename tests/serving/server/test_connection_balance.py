@@ -1,4 +1,4 @@
-"""Connections are shared out among the workers; whoever holds too many gives some up."""
+"""Connections are balanced among the workers; one that holds too many gives some up."""
 
 import json
 import os
@@ -19,7 +19,7 @@ BODY = json.dumps({"instances": [[[0] * 8] * 8]})
 
 
 def who(client, path="/health/live"):
-    """Which process answered: the first part of the ids that it gives; and whether the connection goes on."""
+    """Which process answered: the first part of the ids that it gives; and whether the connection is kept."""
     status, headers, _ = client.ask("GET", path)
     assert status == 200
     return headers["X-Request-Id"].partition("-")[0], headers["Connection"]
@@ -49,7 +49,7 @@ def url(registry, start):
     return url
 
 
-def test_sixteen_kept_connections_are_shared_out_every_time(url, until):
+def test_sixteen_kept_connections_are_balanced_every_time(url, until):
     for _ in range(ROUNDS):
         with ExitStack() as stack:
             clients = [stack.enter_context(Client(url)) for _ in range(CLIENTS)]
@@ -113,7 +113,7 @@ class TestConnectionBalance:
         assert one.should_wait(4)
         assert not one.should_wait(3)
 
-    def test_nobody_waits_for_a_worker_that_is_away_or_has_ended(self, balance):
+    def test_no_connection_waits_for_a_worker_that_accepts_none_or_has_ended(self, balance):
         one, two = balance.add_worker(), balance.add_worker()
         two.publish(0)
         two.publish(NOT_ACCEPTING)

@@ -34,14 +34,14 @@ def test_start_gives_the_url_of_what_runs_already(job, folder):
     assert control.version(url)["model"] == "m"
 
 
-def test_what_the_running_api_has_other_settings_than_is_told_by_name(job, folder):
+def test_settings_that_differ_from_those_of_the_running_api_are_named(job, folder):
     assert control.changed(job, folder) == {}
     url = control.start(job, folder)
     port = int(url.rpartition(":")[2])
     assert control.changed(job, folder) == control.changed(replace(job, port=port), folder) == {}
     wanted = replace(job, port=port + 1, workers=3)
     assert control.changed(wanted, folder) == {"port": f"port {port}, not {port + 1}", "workers": "workers 1, not 3"}
-    assert control.start(wanted, folder) == url  # it goes on
+    assert control.start(wanted, folder) == url  # it still runs
 
 
 @pytest.mark.parametrize(("name", "value"), [("registry", "file:///elsewhere"), ("model", "n")])
@@ -129,13 +129,13 @@ def test_an_api_that_cannot_be_reached_is_try_again():
         control.await_release(f"http://127.0.0.1:{free_port()}", 1, 0.3)
 
 
-def test_an_api_that_ends_by_itself_is_told_with_its_last_line(job, folder, monkeypatch):
+def test_an_api_that_ends_by_itself_is_reported_with_its_last_line(job, folder, monkeypatch):
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--no-such-flag")
     with pytest.raises(WorkerFailed, match="no-such-flag"):
         control.start(job, folder)
 
 
-def test_a_job_that_names_nothing_to_serve_shows_in_the_log_not_in_a_hang(folder):
+def test_a_job_that_names_nothing_to_serve_is_logged_instead_of_waiting(folder):
     with pytest.raises((ConfigError, WorkerFailed)):
         control.start(ServeJob("m", port=0), folder)
 
@@ -149,7 +149,7 @@ def test_a_large_log_is_put_aside_at_a_start(job, folder):
     assert (folder / "api.log").stat().st_size < control.LOG_BYTES
 
 
-def test_the_status_of_a_dead_worker_is_not_told(tmp_path):
+def test_the_status_of_a_dead_worker_is_not_reported(tmp_path):
     worker_status.write(tmp_path, worker_status.Status(os.getpid(), "ready", 1, 1, 1))
     worker_status.write(
         tmp_path, worker_status.Status(2**22 + 1, "ready", 1, 1, 1)

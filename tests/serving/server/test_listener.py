@@ -62,9 +62,9 @@ def api(begin, listener, tmp_path, until):
         folder = tmp_path / f"api-{count}"
         folder.mkdir()
         job = ServeJob("m", registry=registry.url, workers=workers, threads=2, timeout_seconds=10)
-        told = {"TRAINYARD_JOB": codec.to_json(job).decode(), "TRAINYARD_LISTENER": str(listener.path)}
+        own = {"TRAINYARD_JOB": codec.to_json(job).decode(), "TRAINYARD_LISTENER": str(listener.path)}
         with (folder / "api.log").open("wb") as log:
-            process = begin("serving", cwd=folder, env=control.clean_environment() | told, stdout=log, stderr=log)
+            process = begin("serving", cwd=folder, env=control.clean_environment() | own, stdout=log, stderr=log)
         return process, folder
 
     return start
@@ -85,7 +85,7 @@ class Line:
         self.handed = None
 
     def hears(self, seconds=20.0):
-        """`socket` when it is handed one, `end` when the listener hangs up, None when nothing comes."""
+        """`socket` when it is handed one, `end` when the listener closes the connection, None when nothing comes."""
         if not select.select([self.socket], [], [], seconds)[0]:
             return None
         said, handed, _, _ = socket.recv_fds(self.socket, 1, 1)
@@ -136,7 +136,7 @@ def test_whoever_is_ready_gets_the_socket_and_can_accept(listener, line):
             accepted.close()
 
 
-def test_who_cannot_answer_gets_the_socket_only_as_long_as_nobody_can(listener, line):
+def test_a_spare_worker_gets_the_socket_only_while_none_is_ready(listener, line):
     listener()
     spare = line(SPARE)
     assert spare.hears() == "socket"
@@ -149,7 +149,7 @@ def test_who_cannot_answer_gets_the_socket_only_as_long_as_nobody_can(listener, 
     assert again.hears() == "socket"
 
 
-def test_a_listener_ends_on_sigterm_and_hangs_up(listener, line):
+def test_a_listener_ends_on_sigterm_and_closes_its_connections(listener, line):
     process, worker = listener(), line(READY)
     assert worker.hears() == "socket"
     process.terminate()
@@ -157,7 +157,7 @@ def test_a_listener_ends_on_sigterm_and_hangs_up(listener, line):
     assert worker.hears() == "end"
 
 
-def test_an_api_answers_through_the_listener_and_tells_how_it_is_from_beside_it(registry, listener, api, until):
+def test_an_api_answers_through_the_listener_and_health_checks_on_its_own_socket(registry, listener, api, until):
     registry.release(registry.put("price"))
     process, folder = api(registry)  # before the listener is there, as after a reboot
     until(lambda: health(folder).returncode == 0)

@@ -78,7 +78,7 @@ def test_the_access_log_is_json_with_request_id_and_release(live, start, until):
     assert one["ms"] > 0
 
 
-def test_a_port_in_use_is_told_with_the_setting_and_exit_2(live, tmp_path):
+def test_a_port_in_use_is_reported_with_the_setting_and_exit_2(live, tmp_path):
     with closing(create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         done = serve(tmp_path / "api", ServeJob("m", registry=live.url, port=port))
@@ -91,7 +91,7 @@ def test_a_port_in_use_is_told_with_the_setting_and_exit_2(live, tmp_path):
     assert control.running(tmp_path / "api") is None
 
 
-def test_an_address_that_is_not_ours_is_told(live, tmp_path):
+def test_an_address_of_another_machine_is_reported(live, tmp_path):
     done = serve(tmp_path / "api", ServeJob("m", registry=live.url, host="192.0.2.1", port=0))
     assert done.returncode == 2
     assert "cannot listen on 192.0.2.1:0" in done.stderr
@@ -112,7 +112,7 @@ def test_gunicorn_settings_that_break_models_are_refused(live, tmp_path, argumen
     assert said in done.stderr
 
 
-def test_a_folder_without_a_job_is_told(tmp_path):
+def test_a_folder_without_a_job_is_reported(tmp_path):
     command = [sys.executable, "-P", "-m", "serving"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -133,7 +133,7 @@ def test_host_and_port_come_from_the_environment_too(live, tmp_path, until):
             assert control.stop(folder, 20)
 
 
-def test_a_candidate_on_trial_is_served_from_its_folder(served_models, tmp_path):
+def test_a_candidate_in_an_acceptance_test_is_served_from_its_folder(served_models, tmp_path):
     folder = version_folder(served_models / "table", tmp_path / "version")
     (folder / "card.json").write_bytes(codec.seal(card(folder, version=7)))
     url = control.start(ServeJob("m", folder=str(folder), port=0, workers=1), tmp_path / "api")
@@ -199,7 +199,7 @@ def test_a_stopping_server_answers_the_request_that_it_has(live, start, until):
     assert control.running(folder) is None
 
 
-def test_a_body_that_is_too_large_is_refused_and_the_server_goes_on(live, start):
+def test_a_body_that_is_too_large_is_refused_and_the_next_request_answered(live, start):
     url, _ = start(live, workers=1, max_body_mb=1)
     status, _, answer = ask(url, "POST", "/predict", b"x" * (1 << 20) + b"x")
     assert (status, answer["error"]) == (413, "the body is larger than 1048576 bytes")
@@ -211,7 +211,7 @@ def test_a_body_that_is_too_large_is_refused_and_the_server_goes_on(live, start)
     assert ask(url, "POST", "/predict", chunks())[0] == 413  # http.client sends it in chunks
     status, _, answer = ask(
         url, "POST", "/predict", iter([b"no chunk\r\n\r\n"]), {"Transfer-Encoding": "chunked"}
-    )  # this is none
+    )  # not a chunk
     assert status == 400
     assert answer["error"].startswith("the body cannot be read: Invalid chunk size")
     assert ask(url, "GET", "/health/ready")[0] == 200
