@@ -1,6 +1,6 @@
 """A Keras model behind BentoML, the way its documentation shows; runs in BentoML's own environment.
 
-`bento_service.py MODEL.keras` puts the model into the model store; `bentoml serve bento_service:Pictures` serves it. The
+`bento_service.py MODEL.keras` puts the model into the model store; `bentoml serve bento_service:Images` serves it. The
 model is called as a compiled function, which is far quicker for one sample than `model.predict`, and BentoML may put
 requests together into one batch.
 """
@@ -14,13 +14,13 @@ import sys
 import bentoml
 import numpy as np
 
-NAME = "pictures"
+NAME = "images"
 BATCHED = os.environ.get("BENTO_BATCHED", "yes") == "yes"
 
 
 @bentoml.service(workers=int(os.environ.get("BENTO_WORKERS", "2")), threads=4, traffic={"timeout": 60})
-class Pictures:
-    """Probabilities for pictures."""
+class Images:
+    """Probabilities for images."""
 
     stored = bentoml.models.BentoModel(f"{NAME}:latest")
 
@@ -35,7 +35,7 @@ class Pictures:
 
     @bentoml.api(batchable=BATCHED, max_batch_size=32)
     def predict(self, instances: np.ndarray) -> np.ndarray:
-        """One row of probabilities for each picture."""
+        """One row of probabilities for each image."""
         pixels = np.asarray(instances, np.float32)
         return self.answer(pixels.reshape(*pixels.shape[:3], 1)).numpy()
 

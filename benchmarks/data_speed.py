@@ -30,7 +30,7 @@ FILES, QUICK_FILES, CLASSES, SIDE = 20_000, 2_000, 20, 32
 ROUNDS = 3
 TRAINYARD = [sys.executable, "-P", "-m", "pipelines"]
 NAMES = ("code", "dataset", "tests")
-CONFIG = "\n".join(['model = "pictures"', "[repositories]", *(f'{name} = "{name}.git"' for name in NAMES), ""])
+CONFIG = "\n".join(['model = "images"', "[repositories]", *(f'{name} = "{name}.git"' for name in NAMES), ""])
 
 
 def measure(run: BenchRun) -> list[Row]:
@@ -61,12 +61,12 @@ def measure(run: BenchRun) -> list[Row]:
 
 
 class Project:
-    """Three repositories, one of them with many pictures, and a `trainyard.toml`."""
+    """Three repositories, one of them with many images, and a `trainyard.toml`."""
 
     def __init__(self, folder: Path, files: int) -> None:
         self.folder, self.work, self.numbers = folder, folder / "work", count(1)
         (folder / "trainyard.toml").write_text(CONFIG, encoding="utf-8")
-        write_pictures(self.work / "dataset", files)
+        write_images(self.work / "dataset", files)
         for name in ("code", "tests"):
             (self.work / name).mkdir()
         (self.work / "code" / "model.py").write_text("# round 0\n", encoding="utf-8")
@@ -107,19 +107,19 @@ class Project:
         done(["git", "push", "-q", str(self.folder / f"{name}.git"), "main"], cwd=self.work / name)
 
 
-def dvc_add(python: Path, pictures: Path, folder: Path) -> Cost:
-    """What `dvc add` takes for a copy of the pictures in a project that has seen none of them."""
+def dvc_add(python: Path, images: Path, folder: Path) -> Cost:
+    """What `dvc add` takes for a copy of the images in a project that has seen none of them."""
     from neighbours import quiet
 
-    shutil.copytree(pictures, folder / "pictures", ignore=shutil.ignore_patterns(".git"))
+    shutil.copytree(images, folder / "images", ignore=shutil.ignore_patterns(".git"))
     dvc, environment = [str(python), "-m", "dvc"], quiet() | {"DVC_SITE_CACHE_DIR": str(folder / "site")}
     done([*dvc, "init", "--no-scm", "-q"], cwd=folder, env=environment)
     os.sync()
-    return cost(lambda: done([*dvc, "add", "-q", "pictures"], cwd=folder, env=environment))
+    return cost(lambda: done([*dvc, "add", "-q", "images"], cwd=folder, env=environment))
 
 
-def write_pictures(folder: Path, files: int) -> None:
-    """Noise, so that no two pictures are the same; the same noise every time."""
+def write_images(folder: Path, files: int) -> None:
+    """Noise, so that no two images are the same; the same noise every time."""
     noise = random.Random(1)
     for number in range(files):
         path = folder / f"class-{number % CLASSES:02}" / f"{number:06}.png"

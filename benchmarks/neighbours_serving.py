@@ -1,4 +1,4 @@
-"""`POST /predict` with one 28x28 picture as JSON against BentoML and `mlflow models serve`, with the same Keras model.
+"""`POST /predict` with one 28x28 image as JSON against BentoML and `mlflow models serve`, with the same Keras model.
 
 Each of them in an environment of its own (`--neighbours`, some 3 GB), with two worker processes as ours has, and 16
 clients on kept connections, in turns. BentoML is used as its documentation shows for new services, see bento_service.py,
@@ -19,8 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench_run import BenchRun, done
+from image_model import MODEL, ModelRegistry, write_registry
 from neighbours import PINNED, quiet
-from picture_model import MODEL, Shelf, write_shelf
 from rows import Row
 from servers import CLIENTS, WORKERS, Load, Server, answers_at, api, free_port, measure_load, serve
 
@@ -39,15 +39,15 @@ def measure(run: BenchRun) -> list[Row]:
     """Requests per second and CPU time per answer, medians of the rounds."""
     pythons = {name: run.neighbour(f"{name}-serving") for name in ("bentoml", "mlflow")}
     folder = run.space("neighbours_serving")
-    shelf = write_shelf(folder / "shelf")
-    _store(pythons["bentoml"], folder, shelf)
-    done([str(pythons["mlflow"]), "-c", SAVE, str(shelf.keras), str(folder / "mlflow-model")], env=_environ(folder))
-    bodies = dict.fromkeys(("ours", "bentoml", "bentoml, batches"), shelf.body)
-    bodies["mlflow"] = _with_channel(shelf, folder / "mlflow.json")
+    models = write_registry(folder / "models")
+    _store(pythons["bentoml"], folder, models)
+    done([str(pythons["mlflow"]), "-c", SAVE, str(models.keras), str(folder / "mlflow-model")], env=_environ(folder))
+    bodies = dict.fromkeys(("ours", "bentoml", "bentoml, batches"), models.body)
+    bodies["mlflow"] = _with_channel(models, folder / "mlflow.json")
     taken: dict[str, list[Load]] = {name: [] for name in bodies}
     with ExitStack() as stack:
         servers = {
-            "ours": stack.enter_context(api(folder / "ours", model=MODEL, registry=shelf.registry)),
+            "ours": stack.enter_context(api(folder / "ours", model=MODEL, registry=models.url)),
             "bentoml": stack.enter_context(_bentoml(pythons["bentoml"], folder, batched="no")),
             "bentoml, batches": stack.enter_context(_bentoml(pythons["bentoml"], folder, batched="yes")),
             "mlflow": stack.enter_context(_mlflow(pythons["mlflow"], folder)),
@@ -76,13 +76,13 @@ def measure(run: BenchRun) -> list[Row]:
     return rows
 
 
-def _store(python: Path, folder: Path, shelf: Shelf) -> None:
-    done([str(python), str(HERE / "bento_service.py"), str(shelf.keras)], env=_environ(folder))
+def _store(python: Path, folder: Path, models: ModelRegistry) -> None:
+    done([str(python), str(HERE / "bento_service.py"), str(models.keras)], env=_environ(folder))
 
 
 def _bentoml(python: Path, folder: Path, batched: str) -> AbstractContextManager[Server]:
     port = free_port()
-    command = [str(python), "-m", "bentoml", "serve", "bento_service:Pictures", "--working-dir", str(HERE)]
+    command = [str(python), "-m", "bentoml", "serve", "bento_service:Images", "--working-dir", str(HERE)]
     environ = _environ(folder) | {"BENTO_WORKERS": str(WORKERS), "BENTO_BATCHED": batched}
     ready = _ready(port, "/readyz")
     return serve([*command, "--host", "127.0.0.1", "--port", str(port)], folder / f"bentoml-{batched}", ready, environ)
@@ -110,10 +110,10 @@ def _ready(port: int, path: str) -> Callable[[Path], int | None]:
     return lambda _: port if answers_at(f"http://127.0.0.1:{port}{path}") else None
 
 
-def _with_channel(shelf: Shelf, path: Path) -> Path:
+def _with_channel(models: ModelRegistry, path: Path) -> Path:
     """MLflow takes no 28x28 for 28x28x1."""
-    pictures = json.loads(shelf.body.read_bytes())["instances"]
-    path.write_text(json.dumps({"instances": [[[[x] for x in row] for row in each] for each in pictures]}), "utf-8")
+    images = json.loads(models.body.read_bytes())["instances"]
+    path.write_text(json.dumps({"instances": [[[[x] for x in row] for row in each] for each in images]}), "utf-8")
     return path
 
 

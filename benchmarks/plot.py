@@ -39,9 +39,9 @@ def words(row: Row) -> str:
 def draw(report: Report) -> Figure:
     """All rows that promise something, in the order of the table."""
     rows = [row for _, row in report.rows if row.kept is not None]
-    picture = Figure(figsize=(9.5, 1.3 + 0.34 * len(rows)), dpi=120, layout="constrained")
-    FigureCanvasAgg(picture)
-    axes = picture.subplots()
+    chart = Figure(figsize=(9.5, 1.3 + 0.34 * len(rows)), dpi=120, layout="constrained")
+    FigureCanvasAgg(chart)
+    axes = chart.subplots()
     for place, row in enumerate(rows):
         used = share(row)
         axes.barh(place, min(used, MOST), height=0.62, color=KEPT if row.kept else MISSED)
@@ -66,7 +66,7 @@ def draw(report: Report) -> Figure:
         f"What was measured, as a share of what is promised  ({where.get('cores')} cores, commit {where.get('commit')})",
         fontsize=10, color=INK, loc="left",
     )  # fmt: skip
-    return picture
+    return chart
 
 
 def _short(row: Row) -> str:
@@ -77,9 +77,9 @@ def main() -> None:
     """Draw one file."""
     source = Path(sys.argv[1])
     mpl.rcParams["svg.hashsalt"] = "trainyard"  # the same numbers, the same file
-    picture = draw(from_json(source.read_text(encoding="utf-8")))
-    picture.savefig(source.with_suffix(".png"), facecolor="white")
-    picture.savefig(source.with_suffix(".svg"), facecolor="white", metadata={"Date": None})
+    chart = draw(from_json(source.read_text(encoding="utf-8")))
+    chart.savefig(source.with_suffix(".png"), facecolor="white")
+    chart.savefig(source.with_suffix(".svg"), facecolor="white", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def _push(playground: Playground) -> None:
 
 
 def _lay_out(playground: Playground) -> list[str]:
-    """The pictures as the script wants them: a folder for each split, with a folder for each class."""
+    """The images as the script wants them: a folder for each split, with a folder for each class."""
     run, folders = playground.newest_run(), []
     for split in ("train", "validation", "holdout"):
         folder = playground.folder / "script" / split

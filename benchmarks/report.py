@@ -67,7 +67,7 @@ def _cells_for(row: Row, rule: str) -> list[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+    return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-import picture_model
+import image_model
 from bench_run import BenchRun
+from image_model import MODEL, ModelRegistry, write_registry
 from load_client import Answer, Clients, percentile
-from picture_model import MODEL, Shelf, write_shelf
 from rows import Row
 from servers import CLIENTS, api
 
@@ -46,14 +46,14 @@ class Swap:
 def measure(run: BenchRun) -> list[Row]:
     """The 99th percentile during the swap over that before (medians of the rounds), and the requests that failed."""
     folder = run.space("swap")
-    shelf = write_shelf(folder / "shelf")
+    models = write_registry(folder / "models")
     swaps = []
-    with api(folder / "api", model=MODEL, registry=shelf.registry) as server:
-        clients = Clients(("127.0.0.1", server.port), CLIENTS, shelf.body.read_bytes())
+    with api(folder / "api", model=MODEL, registry=models.url) as server:
+        clients = Clients(("127.0.0.1", server.port), CLIENTS, models.body.read_bytes())
         try:
             clients.drive_for(2 * BEFORE)
             for release in range(2, run.rounds(ROUNDS) + 2):
-                swaps.append(_swap(clients, shelf, release))
+                swaps.append(_swap(clients, models, release))
                 run.say(f"  release {release}: {swaps[-1]}")
         finally:
             clients.close()
@@ -68,10 +68,10 @@ def measure(run: BenchRun) -> list[Row]:
     ]  # fmt: skip
 
 
-def _swap(clients: Clients, shelf: Shelf, release: int) -> Swap:
+def _swap(clients: Clients, models: ModelRegistry, release: int) -> Swap:
     before = clients.drive_for(BEFORE)
     version = 2 - release % 2  # release 1 is version 1
-    command = [sys.executable, "-P", picture_model.__file__, str(shelf.folder), str(version)]
+    command = [sys.executable, "-P", image_model.__file__, str(models.folder), str(version)]
     promotion = subprocess.Popen(command)
     begin, waited, during = None, 0.0, []
     last: list[Answer] = []

@@ -1,4 +1,4 @@
-"""What Trainyard is measured against: the script that somebody would write without it. Reads pictures, trains, measures,
+"""What Trainyard is measured against: the script that somebody would write without it. Reads images, trains, measures,
 saves. `training_script.py CODE TRAIN VALIDATION HOLDOUT EPOCHS BATCH_SIZE OUTPUT`"""
 
 import os
@@ -14,10 +14,10 @@ from PIL import Image
 
 
 def load(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of shape (samples, 8, 8, 1) and their classes."""
+    """Images of shape (samples, 8, 8, 1) and their classes."""
     paths = sorted(folder.rglob("*.png"))
-    pictures = np.stack([np.asarray(Image.open(path)) for path in paths])[..., np.newaxis]
-    return pictures, np.array([int(path.parent.name) for path in paths])
+    images = np.stack([np.asarray(Image.open(path)) for path in paths])[..., np.newaxis]
+    return images, np.array([int(path.parent.name) for path in paths])
 
 
 code, train, validation, holdout, epochs, batch_size, output = sys.argv[1:]

@@ -1,8 +1,8 @@
-"""A registry with one small model for 28x28 pictures, to be served and swapped: `picture_model.py FOLDER [VERSION]`.
+"""A registry with one small model for 28x28 images, to be served and swapped: `image_model.py FOLDER [VERSION]`.
 
 The network is the one of Keras' own first example (35,000 weights), in two versions with other weights; they are random,
 since only the time of an answer matters here. Writes `registry/` with releases of both, `model.keras` for other
-servers, and `body.json`: one picture as a client would send it. With VERSION it only releases that one.
+servers, and `body.json`: one image as a client would send it. With VERSION it only releases that one.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MODEL, SIDE, CLASSES = "pictures", 28, tuple("0123456789")
+MODEL, SIDE, CLASSES = "images", 28, tuple("0123456789")
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ModelRegistry:
     """What this script wrote."""
 
     folder: Path
 
     @property
-    def registry(self) -> str:
+    def url(self) -> str:
         """The URL."""
         return f"file://{self.folder / 'registry'}"
 
@@ -45,7 +45,7 @@ class Shelf:
         from registry.records import Release, utc_now
         from registry.stores import open_store
 
-        store = open_store(self.registry)
+        store = open_store(self.url)
         releases.copy_to_production(store, MODEL, version)
         last = releases.latest(store, MODEL)
         card = candidates.card_digest(store, MODEL, version)
@@ -53,25 +53,25 @@ class Shelf:
         return releases.append_release(store, draft, last.number if last else 0).number
 
 
-def write_shelf(folder: Path) -> Shelf:
+def write_registry(folder: Path) -> ModelRegistry:
     """Write it in a process of its own, which needs TensorFlow; release 1 is version 1."""
-    shelf = Shelf(folder)
-    if not shelf.body.exists():
+    models = ModelRegistry(folder)
+    if not models.body.exists():
         folder.mkdir(parents=True, exist_ok=True)
         environ = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(
             [sys.executable, "-P", __file__, str(folder)], env=environ, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            sys.exit(f"the model for 28x28 pictures was not made:\n{done.stderr}")
-    return shelf
+            sys.exit(f"the model for 28x28 images was not made:\n{done.stderr}")
+    return models
 
 
 def main(folder: Path) -> None:
     """Build, convert, publish, release."""
     import numpy as np
 
-    shelf = Shelf(folder)
+    models = ModelRegistry(folder)
     pixels = np.random.default_rng(1).integers(0, 256, (16, SIDE, SIDE, 1))
     pixels[:, :4] = pixels[:, -4:] = 0  # a margin, like that of a written digit
     for seed in (1, 2):
@@ -79,12 +79,12 @@ def main(folder: Path) -> None:
         files.mkdir()
         model = _build(seed)
         if seed == 1:
-            model.save(shelf.keras)
+            model.save(models.keras)
         (files / "model.tflite").write_bytes(_convert(model, folder / f"saved-{seed}"))
         np.savez(files / "golden.npz", in_0=pixels.astype("float32"), out_0=model(pixels.astype("float32")))
-        _publish(shelf, files, seed)
-    shelf.promote(1)
-    shelf.body.write_text(json.dumps({"instances": pixels[:1, :, :, 0].tolist()}), encoding="utf-8")
+        _publish(models, files, seed)
+    models.promote(1)
+    models.body.write_text(json.dumps({"instances": pixels[:1, :, :, 0].tolist()}), encoding="utf-8")
 
 
 def _build(seed: int) -> Any:
@@ -124,7 +124,7 @@ def _convert(model: Any, scratch: Path) -> bytes:
     return bytes(converter.convert())
 
 
-def _publish(shelf: Shelf, files: Path, version: int) -> None:
+def _publish(models: ModelRegistry, files: Path, version: int) -> None:
     from registry import candidates
     from registry.files import sha256_file
     from registry.records import (
@@ -141,7 +141,7 @@ def _publish(shelf: Shelf, files: Path, version: int) -> None:
     )
     from registry.stores import open_store
 
-    store, run = open_store(shelf.registry), f"{version:016x}"
+    store, run = open_store(models.url), f"{version:016x}"
     image = TensorSpec("image", (None, SIDE, SIDE, 1), "float32", 0.0, 255.0)
     answers = TensorSpec("probabilities", (None, len(CLASSES)), "float32", 0.0, 1.0)
     card = Candidate(
@@ -167,6 +167,6 @@ def _publish(shelf: Shelf, files: Path, version: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[2:]:
-        Shelf(Path(sys.argv[1])).promote(int(sys.argv[2]))
+        ModelRegistry(Path(sys.argv[1])).promote(int(sys.argv[2]))
     else:
         main(Path(sys.argv[1]))
