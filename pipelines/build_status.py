@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pipelines.config.schema import Config
 from pipelines.context import Context
-from pipelines.reuse.dataset_cache import point
+from pipelines.reuse.symlinks import replace_with_symlink
 from pipelines.runs import RunFolder
 from registry import candidates, codec
 from registry.errors import ConfigError, PipelineError
@@ -54,7 +54,7 @@ class BuildFolder:
         """The run that this build is about; raises ConfigError when `resolve` has not run, or the run is gone."""
         link = self.root / "run"
         if not link.is_symlink() and (named := self._named()):
-            point(link, named)
+            replace_with_symlink(link, named)
         if not (link / "run.json").exists():
             raise ConfigError(
                 f"{link} leads to no run",
@@ -82,7 +82,7 @@ class BuildFolder:
 
     def start(self, folder: RunFolder) -> None:
         """Lead to the run's folder."""
-        point(self.root / "run", folder.root)
+        replace_with_symlink(self.root / "run", folder.root)
         write_whole(self.root / "run.txt", f"{folder.root.name}\n".encode())
 
     def tell(self, context: Context) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pipelines import flows
 from pipelines.context import Context
 from pipelines.flows import FLOWS, Step
-from pipelines.reuse.dataset_cache import as_made
+from pipelines.reuse.dataset_cache import link_is_intact
 from pipelines.runs import NothingToDo, Outcome, RunFolder, StepRecord, Stopwatch
 from registry.errors import ConfigError, PipelineError, Rejected, TryAgain, from_os_error
 from registry.records import utc_now
@@ -184,7 +184,7 @@ def _lost(folder: RunFolder, flow: Sequence[Step]) -> Step | None:
 def _outputs_exist(folder: RunFolder, step: Step, done: set[str]) -> bool:
     if not all((folder.root / path).exists() for path in step.outputs):
         return False
-    return not step.shared or step.unread_after in done or as_made(folder.root / step.shared)
+    return not step.shared or step.unread_after in done or link_is_intact(folder.root / step.shared)
 
 
 def _find(folder: RunFolder, name: str) -> tuple[Step, Sequence[Step]]:

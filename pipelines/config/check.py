@@ -88,7 +88,7 @@ def _setting(hint: Any, *, required: bool) -> Setting:
 
 
 def unknown(name: str) -> str:
-    """What is wrong with a name that is no setting, with the one that was probably meant."""
+    """The problem of a name that no setting has, with the one that was probably meant."""
     section, _, key = name.rpartition(".")
     known = [each.rpartition(".")[2] for each in settings() if each.rpartition(".")[0] == section]
     near = difflib.get_close_matches(key, known if section else [*known, *sections()], 1)

@@ -1,7 +1,7 @@
 """The files of a dataset commit and its prepared splits: made once, then shared by all runs about that commit.
 
 What is shared is found by all that went into it: the commit, the job, the code that prepares it and the packages or the
-image in which that ran. So a push to the code repository reads no picture again.
+image in which that ran. So a push to the code repository reads no image again.
 """
 
 from __future__ import annotations
@@ -16,36 +16,38 @@ from pathlib import Path
 
 from pipelines.context import Context
 from pipelines.repositories.git_cache import AS_COMMITTED
-from pipelines.reuse.dataset_cache import Shelf, as_made, point
+from pipelines.reuse.dataset_cache import DatasetCache, link_is_intact
+from pipelines.reuse.symlinks import replace_with_symlink
 from pipelines.runs import RunFolder
 from registry.errors import PipelineError
 
-ROOMS = ("training", "registry")  # whose code makes the splits
-EVERY_ROOM = (*ROOMS, "pipelines", "retraining", "serving", "unit_tests")
+MAKERS = ("training", "registry")
+"""The packages whose code makes the splits."""
+PACKAGES = (*MAKERS, "pipelines", "retraining", "serving", "unit_tests")
 
 
 def check_out(context: Context, folder: RunFolder) -> None:
     """Write, or find, the dataset's files as `sources/dataset`; raises as `Cache.bring` does."""
     url, commit, target = context.url("dataset"), folder.run.sources.dataset, folder.sources / "dataset"
-    shelf = _shelf(context, "files")
-    if not as_made(target):
+    cache = _cache(context, "files")
+    if not link_is_intact(target):
         target.unlink()
     if target.is_dir():
         return
-    if shelf.serves(folder.root):
+    if cache.shares_disk_with(folder.root):
         key = _digest(commit, *AS_COMMITTED)
-        content = shelf.find(key, folder.root) or shelf.put(
+        content = cache.get(key, folder.root) or cache.add(
             key, folder.root, lambda into: context.git.fetch_and_checkout(url, commit, "dataset", into / "files")
         )
-        point(target, content / "files")
+        replace_with_symlink(target, content / "files")
     else:
         context.git.fetch_and_checkout(url, commit, "dataset", target)
 
 
 def find(context: Context, folder: RunFolder, job: str, key: str) -> bool:
-    """Whether the outputs and the result of `job` are kept under `key`; then they stand in its folder as if just made."""
-    shelf = _shelf(context, job)
-    content = shelf.find(key, folder.root) if shelf.serves(folder.root) else None
+    """Whether the outputs and the result of `job` are kept under `key`; then they are in its folder as if just made."""
+    cache = _cache(context, job)
+    content = cache.get(key, folder.root) if cache.shares_disk_with(folder.root) else None
     if content:
         _lay_out(content, folder.job(job))
         return True
@@ -56,16 +58,16 @@ def find(context: Context, folder: RunFolder, job: str, key: str) -> bool:
 
 
 def keep(context: Context, folder: RunFolder, job: str, key: str) -> None:
-    """Keep the outputs and the result of `job` for other runs. They still stand in its folder, as links."""
-    shelf, made = _shelf(context, job), folder.job(job)
-    if not shelf.serves(folder.root):
+    """Keep the outputs and the result of `job` for other runs. They stay in its folder, as links."""
+    cache, made = _cache(context, job), folder.job(job)
+    if not cache.shares_disk_with(folder.root):
         return
 
     def move(into: Path) -> None:
         (made / "result.json").rename(into / "result.json")  # first: from now on the job is not done
         (made / "outputs").rename(into / "outputs")
 
-    _lay_out(shelf.put(key, folder.root, move), made)
+    _lay_out(cache.add(key, folder.root, move), made)
 
 
 def key_of(context: Context, folder: RunFolder, job: str) -> str:
@@ -74,10 +76,11 @@ def key_of(context: Context, folder: RunFolder, job: str) -> str:
     return _digest(folder.run.sources.dataset, *AS_COMMITTED, job, description, *tools(context))
 
 
-def tools(context: Context, rooms: Sequence[str] = ROOMS) -> list[str]:
-    """With what workers work: the runner, the code of these rooms, and the image, or Python and the packages."""
+def tools(context: Context, packages: Sequence[str] = MAKERS) -> list[str]:
+    """With what workers work: the runner, the code of these of our packages, and the image, or Python and what is
+    installed."""
     image = context.runner.image(None, context.tell)
-    return [context.runner.name, _code(rooms), *([image] if image else _packages())]
+    return [context.runner.name, _code(packages), *([image] if image else _installed())]
 
 
 def _lay_out(content: Path, made: Path) -> None:
@@ -85,7 +88,7 @@ def _lay_out(content: Path, made: Path) -> None:
     outputs.mkdir(exist_ok=True)
     for each in (content / "outputs").iterdir():
         if each.is_dir():
-            point(outputs / each.name, each)
+            replace_with_symlink(outputs / each.name, each)
         else:
             (outputs / each.name).unlink(missing_ok=True)
             shutil.copyfile(each, outputs / each.name, follow_symlinks=False)
@@ -93,30 +96,30 @@ def _lay_out(content: Path, made: Path) -> None:
     (made / ".result.json").rename(made / "result.json")  # last: now the job is done
 
 
-def _shelf(context: Context, name: str) -> Shelf:
-    return Shelf(context.home.absolute() / "datasets" / name, _over)
+def _cache(context: Context, name: str) -> DatasetCache:
+    return DatasetCache(context.home.absolute() / "datasets" / name, _is_over)
 
 
-def _over(root: Path) -> bool:
+def _is_over(root: Path) -> bool:
     try:
         return RunFolder(root).ended() is not None
-    except PipelineError:  # its records are damaged: it cannot go on
+    except PipelineError:  # its records are damaged: it cannot be resumed
         return True
 
 
-def _code(rooms: Sequence[str]) -> str:
+def _code(packages: Sequence[str]) -> str:
     """The code, byte by byte: who changes it need not remember a version number."""
     digest = hashlib.sha256()
-    for room in rooms:
-        for folder, folders, files in os.walk(Path(__file__).parents[2] / room):
-            folders.sort()  # the order in which os.walk goes on
+    for package in packages:
+        for folder, folders, files in os.walk(Path(__file__).parents[2] / package):
+            folders.sort()  # the order in which os.walk continues
             for name in sorted(each for each in files if each.endswith(".py")):
                 digest.update(f"{name}\0".encode() + Path(folder, name).read_bytes())
     return digest.hexdigest()
 
 
-def _packages() -> list[str]:
-    """Python, and what is installed beside NumPy, with versions, by one look into that folder."""
+def _installed() -> list[str]:
+    """Python, and what is installed beside NumPy, with versions: one listing of that folder."""
     numpy = find_spec("numpy")
     assert numpy
     assert numpy.origin

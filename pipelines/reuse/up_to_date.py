@@ -13,23 +13,23 @@ from registry.errors import PipelineError
 from registry.records import Run
 
 
-def fingerprint(contents: Mapping[str, str]) -> str:
+def digest_of(contents: Mapping[str, str]) -> str:
     """One digest for all that went in: the files of the three repositories, as `git_cache.GitCache.content_digest` has them, and
     what the pipeline is made of."""
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def known_already(context: Context, folder: RunFolder, files: str) -> str:
-    """Where the answer of this run is known from; empty when it is not, when the run is forced, or has gone on already.
+    """Where the answer of this run is known from; empty when it is not, when the run is forced, or is past `fetch` already.
 
-    Another run of these very files and settings has it when it has ended with a yes that nobody has overruled, and
+    Another run of these very files and settings has it when it was accepted, nothing has overruled that since, and it
 
     * was started by the same trigger with the same release live (and, for tests, the same candidate): the same question,
     * or, for code and data, made the release that is live now: there is nothing better to make of these files.
 
-    A question that was once answered with no is always asked again: who pushes wants to see the no, or to try again.
+    What was once rejected is always run again: who pushes wants to see the failed criteria, or to try again.
     """
-    run, said = folder.run, ""
+    run, answer = folder.run, ""
     if run.forced or any(each.step not in {"resolve", "fetch"} for each in folder.records()):
         return ""
     for other, record in _ended(context, folder, files):
@@ -43,21 +43,21 @@ def known_already(context: Context, folder: RunFolder, files: str) -> str:
         live = run.trigger != "tests" and run.parent and run.parent == _made(context, asked.id)
         if not (same or live) or record.outcome != "done" or _overruled(context, asked):
             continue
-        said = f"version {run.parent}, which is live, was made of the same files"
+        answer = f"version {run.parent}, which is live, was made of the same files"
         if same:
-            said = f"run {asked.id} was about the same files: {record.note}"
-    return said
+            answer = f"run {asked.id} was about the same files: {record.note}"
+    return answer
 
 
 def _ended(context: Context, folder: RunFolder, files: str) -> Iterator[tuple[RunFolder, StepRecord]]:
-    """Other runs of the same files that found an answer of their own, with the record that says it."""
+    """Other runs of the same files that found an answer of their own, with the record that decided them."""
     for path in sorted(context.config.runs.glob("*/fetched.json")):
         other = RunFolder(path.parent)
         try:
             if other.root == folder.root or files.encode() not in path.read_bytes():
                 continue
             record = other.ended()
-        except (PipelineError, OSError):  # removed just now, or damaged: then it is no answer
+        except (PipelineError, OSError):  # removed just now, or damaged: not an answer
             continue
         if record and record.step != "fetch":
             yield other, record

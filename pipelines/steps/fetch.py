@@ -8,7 +8,7 @@ from pipelines.context import Context
 from pipelines.repositories.changes import Changes, Fetched
 from pipelines.repositories.git import in_parallel
 from pipelines.reuse import prepared_data
-from pipelines.reuse.up_to_date import fingerprint, known_already
+from pipelines.reuse.up_to_date import digest_of, known_already
 from pipelines.runs import NothingToDo, RunFolder
 from registry import candidates, codec
 
@@ -42,9 +42,9 @@ def main(context: Context, folder: RunFolder) -> str:
 
     in_parallel(lambda work: work(), [partial(work, name) for work in (look, bring) for name in REPOSITORIES])
     contents["trainyard"] = " ".join(
-        prepared_data.tools(context, prepared_data.EVERY_ROOM)
+        prepared_data.tools(context, prepared_data.PACKAGES)
     )  # an upgrade is another question
-    files = fingerprint(contents)
+    files = digest_of(contents)
     told = tuple(changes[name] for name in REPOSITORIES)
     codec.save(Fetched(told, files), folder.root / "fetched.json")
     if known := known_already(context, folder, files):

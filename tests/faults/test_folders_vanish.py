@@ -16,7 +16,8 @@ from pipelines.execute import run_step
 from pipelines.progress.view import open_progress
 from pipelines.repositories.git import GitFailed, in_parallel, run
 from pipelines.repositories.git_cache import GitCache
-from pipelines.reuse.dataset_cache import Shelf, point
+from pipelines.reuse.dataset_cache import DatasetCache
+from pipelines.reuse.symlinks import replace_with_symlink
 from pipelines.runs import RunFolder, StepRecord
 from registry import codec
 from registry.errors import ConfigError, TryAgain
@@ -260,9 +261,9 @@ class TestStepsWhoseFilesAreGone:
         self, folder, context, tmp_path, step, what
     ):
         link = folder.root / {"fetch": "sources/dataset", "validate": "validate/outputs/data"}[step]
-        shelf = Shelf(tmp_path / "shelf", lambda _run: False)
-        content = shelf.put("key", folder.root, lambda into: shutil.copytree(link, into / "data", symlinks=True))
-        point(link, content / "data")
+        cache = DatasetCache(tmp_path / "cache", lambda _run: False)
+        content = cache.add("key", folder.root, lambda into: shutil.copytree(link, into / "data", symlinks=True))
+        replace_with_symlink(link, content / "data")
         if step == "fetch":
             folder.forget("validate")
         with pytest.raises(ConfigError, match="step gate has not run yet" if folder.record("validate") else "validate"):

@@ -17,7 +17,7 @@ from pipelines.progress.view import open_progress
 from pipelines.repositories.changes import Fetched
 from pipelines.repositories.git_cache import GitCache
 from pipelines.reuse import prepared_data, up_to_date
-from pipelines.reuse.up_to_date import fingerprint, known_already
+from pipelines.reuse.up_to_date import digest_of, known_already
 from pipelines.runs import RunFolder, StepRecord
 from registry import candidates, codec
 from registry.records import (
@@ -28,7 +28,7 @@ from registry.records import (
 )
 
 UNIMPORTANT = Repositories("", "", "").unimportant
-FILES = fingerprint({"code": "1", "dataset": "2", "tests": "3"})
+FILES = digest_of({"code": "1", "dataset": "2", "tests": "3"})
 RUN = Run(
     id="earlier00000", model="digits", trigger="code", sources=Sources("a" * 40, "b" * 40, "c" * 40), config="d" * 64,
     parent=None, candidate=None, created_at=utc_now(), forced=False, reason="",
@@ -107,7 +107,7 @@ def publish(context: Context, run: Run) -> None:
 
 
 def accept(context: Context, run: Run, accepted: bool = True) -> None:
-    """One more trial of version 1, by this run."""
+    """One more acceptance test of version 1, by this run."""
     digest = candidates.card_digest(context.store, "digits", 1)
     draft = Acceptance(
         model="digits", version=1, number=0, card=digest, tests=run.sources.tests, run=run.id, engine="process",
@@ -149,12 +149,12 @@ def test_another_question_is_not(context, run):
 
 def test_other_code_of_trainyard_is_another_question(context):
     root = Path(up_to_date.__file__).parents[2]
-    assert {path.parent.name for path in root.glob("*/__init__.py")} == set(prepared_data.EVERY_ROOM)
-    assert prepared_data.tools(context) != prepared_data.tools(context, prepared_data.EVERY_ROOM)
+    assert {path.parent.name for path in root.glob("*/__init__.py")} == set(prepared_data.PACKAGES)
+    assert prepared_data.tools(context) != prepared_data.tools(context, prepared_data.PACKAGES)
 
 
 def test_other_files_are_another_question(context):
-    other = fingerprint({"code": "new", "dataset": "2", "tests": "3"})
+    other = digest_of({"code": "new", "dataset": "2", "tests": "3"})
     assert not known_already(context, run_folder(context, later(), other), other)
 
 
