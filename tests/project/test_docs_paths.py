@@ -99,3 +99,10 @@ def test_the_map_names_modules_that_exist():
         package = first.strip("`") or package
         for module in re.findall(r"`(\w+\.py)`", second):
             assert (ROOT / package / module).is_file(), f"{package}{module}"
+
+
+def test_the_glossary_is_sorted_and_has_each_term_once():
+    page = ROOT / "docs" / "reference" / "glossary.md"
+    terms = re.findall(r"^\| (?!term|---)([^|]+) \|", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(terms) > 40
+    assert terms == sorted(set(terms), key=str.casefold)
