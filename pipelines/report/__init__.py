@@ -17,7 +17,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.mail.compose import MailFacts
+from pipelines.mail.facts import MailFacts
 from pipelines.runs import RunFolder
 
 
@@ -27,11 +27,11 @@ def write_report(context: Context, folder: RunFolder, facts: MailFacts | None = 
     `facts` are those of `pipelines.mail_facts`, when the caller has them. Raises ConfigError when no step has run yet, and
     PipelineError or OSError when the report cannot be made; then there is none.
     """
-    from pipelines.mail_facts import outcome
+    from pipelines.mail_facts import collect_facts
     from pipelines.report.content import build
     from pipelines.report.files import discard
 
     target = folder.root / "report"
     discard(target)
-    build(context, folder, facts or outcome(context, folder)).write(target)
+    build(context, folder, facts or collect_facts(context, folder)).write(target)
     return target

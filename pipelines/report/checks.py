@@ -6,32 +6,32 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pipelines.gate import gate_report
-from pipelines.mail.compose import MailFacts
+from pipelines.mail.facts import MailFacts
 from pipelines.report.known import Known
 from pipelines.report.page import Html, cases
 from pipelines.text.metrics import duration
 from registry.records import Acceptance, TestReport
 
 RANK = {"failed": 0, "error": 0, "skipped": 1, "passed": 2}
-SUITES = {"api": "API in a clone of production", "load": "load", "tests": "model tests (tests repository)"}
+SUITES = {"api": "API of a staging instance", "load": "load", "tests": "model tests (tests repository)"}
 
 
 def checks(known: Known, most: int) -> Iterator[Html]:
-    """The gate's, the trials' and the data's, at most so many per suite."""
+    """Those of the gate, the acceptance tests and the data, at most so many per suite."""
     facts = known.facts
     if facts.verdict and facts.evaluation:
         yield _suite("Gate", gate_report(facts.evaluation, facts.verdict.policy), most)
-    for name, acceptance in _trials(facts):
+    for name, acceptance in _acceptances(facts):
         for report in acceptance.reports:
             yield _suite(f"{name}: {SUITES.get(report.suite, report.suite)}", report, most)
     if known.expectations:
         yield _suite("Expectations of the dataset repository", known.expectations, most)
 
 
-def _trials(facts: MailFacts) -> Iterator[tuple[str, Acceptance]]:
+def _acceptances(facts: MailFacts) -> Iterator[tuple[str, Acceptance]]:
     if facts.acceptance:
         yield facts.candidate.capitalize(), facts.acceptance
-    if facts.live_apart and facts.live_acceptance:
+    if facts.live_tested_apart and facts.live_acceptance:
         yield f"Live {facts.live}", facts.live_acceptance
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pipelines.context import Context
-from pipelines.mail.compose import MailFacts
+from pipelines.mail.facts import MailFacts
 from pipelines.report.files import MAX_FILE, Collected
-from pipelines.report.known import Known, look
+from pipelines.report.known import Known, gather
 from pipelines.report.page import Html, figure
 from pipelines.report.sections import page
 from pipelines.report.style import CSS
 from pipelines.runs import RunFolder
 from registry import candidates, codec
 
-PICTURES = {
+PLOTS = {
     "confusion.png": ("Confusion matrix of the holdout: truth by row, prediction by column.", "confusion matrix"),
     "scatter.png": ("Predicted against true values of the holdout.", "prediction against truth"),
     "calibration.png": ("How often the model is right at each confidence, on the holdout.", "calibration"),
 }
-"""What the evaluation draws: in words, and what it is."""
+"""What the evaluation draws: caption, and what the file is."""
 SHOWN = 0.75
-"""CSS pixels per pixel of those: they are drawn for screens that have more."""
+"""CSS pixels per pixel of a plot: they are drawn for screens that have more."""
 BY_CASES = (200, 40, 5)
 """Checks per suite on the page; fewer when it gets too large."""
 
@@ -27,12 +27,12 @@ BY_CASES = (200, 40, 5)
 def build(context: Context, folder: RunFolder, facts: MailFacts) -> Collected:
     """All files of the report; raises PipelineError or OSError."""
     files = Collected()
-    known = look(context, folder, facts, files)
+    known = gather(context, folder, facts, files)
     _records(context, folder, known, files)
-    pictures = [*_drawings(known, files), *_pictures(folder, known, files)]
+    plots = [*_drawings(known, files), *_plots(folder, known, files)]
     _junit(folder, known, files)
     for most in BY_CASES:
-        index = page(folder, known, files, pictures, most)
+        index = page(folder, known, files, plots, most)
         if len(index) <= MAX_FILE:
             break
     files.files |= {"index.html": index, "report.css": CSS.encode()}
@@ -42,13 +42,15 @@ def build(context: Context, folder: RunFolder, facts: MailFacts) -> Collected:
 def _records(context: Context, folder: RunFolder, known: Known, files: Collected) -> None:
     files.copy(folder.root / "run.json", "run.json", "what went into this run")
     if known.facts.verdict:
-        files.add("verdict.json", codec.to_json(known.facts.verdict), "the gate's answer, with the policy")
-    if card := known.card:
-        from pipelines.report.card import card_markdown
+        files.add("verdict.json", codec.to_json(known.facts.verdict), "the gate's verdict, with the policy")
+    if manifest := known.manifest:
+        from pipelines.report.model_card import card_markdown
 
-        data = context.store.get(f"{candidates.version_folder('test', card.model, card.version)}/card.json")
-        files.add("card.json", data, f"the card of version {card.version}, as the registry has it")
-        files.add("card.md", card_markdown(card, known.facts).encode(), f"the model card of version {card.version}")
+        data = context.store.get(f"{candidates.version_folder('test', manifest.model, manifest.version)}/card.json")
+        files.add("card.json", data, f"the manifest of version {manifest.version}, as the registry has it")
+        files.add(
+            "card.md", card_markdown(manifest, known.facts).encode(), f"the model card of version {manifest.version}"
+        )
 
 
 def _drawings(known: Known, files: Collected) -> list[Html]:
@@ -77,10 +79,10 @@ def _drawing(files: Collected, drawing: bytes, name: str, alt: str, about: str) 
     return [figure(name, alt, f"{about[:1].upper()}{about[1:]}.", (width, height))]
 
 
-def _pictures(folder: RunFolder, known: Known, files: Collected) -> list[Html]:
+def _plots(folder: RunFolder, known: Known, files: Collected) -> list[Html]:
     found = []
-    for name, (words, about) in PICTURES.items() if known.measured else ():
-        if size := files.picture(folder.outputs(known.measured) / name, name, about):
+    for name, (words, about) in PLOTS.items() if known.measured else ():
+        if size := files.plot(folder.outputs(known.measured) / name, name, about):
             width, height = (max(1, round(each * SHOWN)) for each in size)
             found.append(figure(name, words, words, (width, height)))
     return found
@@ -93,9 +95,9 @@ def _junit(folder: RunFolder, known: Known, files: Collected) -> None:
         files.junit(expected, "junit/expectations.xml", "what the team expects of the data")
     if known.facts.verdict:
         files.junit(folder.root / "gate" / "junit.xml", "junit/gate.xml", "checks of the gate")
-    if known.tried:
-        tried = (known.facts.acceptance, known.facts.live_acceptance)
-        versions = {known.made, folder.run.candidate, folder.run.parent, *(each.version for each in tried if each)}
+    if known.tested:
+        results = (known.facts.acceptance, known.facts.live_acceptance)
+        versions = {known.made, folder.run.candidate, folder.run.parent, *(each.version for each in results if each)}
         for version in sorted(each for each in versions if each is not None):
             path = folder.root / "accept" / f"version-{version}" / "outputs" / "junit.xml"
             files.junit(path, f"junit/acceptance-{version}.xml", f"checks and model tests of version {version}")

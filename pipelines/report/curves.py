@@ -171,7 +171,7 @@ class _Panel:
 
 
 def _short(value: float, marks: Sequence[float]) -> str:
-    """A mark with as many digits as tell it from its neighbours."""
+    """A mark with as many digits as distinguish it from its neighbours."""
     largest, step = max(map(abs, marks)), (marks[1] - marks[0]) if len(marks) > 1 else abs(marks[0]) or 1.0
     if largest >= 1e5 or (0 < largest < 1e-3):
         return f"{value:.2g}" if value else "0"

@@ -16,7 +16,7 @@ from training.worker.protocol import read_foreign
 
 MAX_FILE = 2 << 20  # bytes
 MAX_ALL = 16 << 20  # bytes, with the page, for which there is always room
-MAX_PIXELS = 16_000_000  # of a picture, which a browser unpacks
+MAX_PIXELS = 16_000_000  # of an image, which a browser unpacks
 MAX_DEPTH = 16  # elements within elements of a JUnit file; there are four or so
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -43,14 +43,14 @@ class Collected:
         data = self.read(path, name)
         return bool(data) and self.add(name, data, about)
 
-    def picture(self, path: Path, name: str, about: str) -> tuple[int, int] | None:
+    def plot(self, path: Path, name: str, about: str) -> tuple[int, int] | None:
         """Keep a copy of a PNG; gives its width and height in pixels."""
         data = self.read(path, name)
         if not data:
             return None
         size = png_size(data)
         if size is None:
-            self.notes.append(f"{name} was left out: it is no PNG picture")
+            self.notes.append(f"{name} was left out: it is not a PNG image")
             return None
         return size if self.add(name, data, about) else None
 
@@ -59,19 +59,19 @@ class Collected:
         data = self.read(path, name)
         if not data:
             return
-        if fault := junit_fault(data):
-            self.notes.append(f"{name} was left out: {fault}")
+        if problem := junit_problem(data):
+            self.notes.append(f"{name} was left out: {problem}")
         else:
             self.add(name, data, about)
 
     def read(self, path: Path, name: str) -> bytes:
-        """What stands at `path`; empty when there is nothing, or nothing that we take, and then there is a note."""
+        """The bytes at `path`; empty when there is nothing, or nothing that a report takes, and then with a note."""
         try:
             return read_foreign(path, MAX_FILE)
         except FileNotFoundError:
             pass
         except NotADirectoryError:
-            self.notes.append(f"{name} was left out: its folder is none")
+            self.notes.append(f"{name} was left out: its folder is not a folder")
         except Corrupt as error:
             self.notes.append(f"{name} was left out: {error}")
         return b""
@@ -108,14 +108,14 @@ def discard(folder: Path) -> None:
 
 
 def png_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a PNG; None when it is none, or as large as nobody would draw it."""
+    """Width and height of a PNG; None when it is not one, or too large to be drawn."""
     if not data.startswith(PNG) or data[12:16] != b"IHDR" or len(data) < 33:
         return None
     width, height = struct.unpack(">II", data[16:24])
     return (width, height) if width and height and width * height <= MAX_PIXELS else None
 
 
-def junit_fault(data: bytes) -> str:
+def junit_problem(data: bytes) -> str:
     """Why a server should not be given this as a JUnit file; empty when it may. No DTD, and so no entities."""
     parser = expat.ParserCreate()
     open_elements: list[str] = []
@@ -138,7 +138,7 @@ def junit_fault(data: bytes) -> str:
     except ValueError as error:
         return str(error)
     except (expat.ExpatError, LookupError) as error:  # LookupError: an encoding that nobody knows
-        return f"no XML: {error}"
+        return f"not XML: {error}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What the report tells beyond the mail: the training's history, the data, the checks, the card."""
+"""What the report shows beyond the mail: the training's history, the data, the checks, the version manifest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pipelines.context import Context
-from pipelines.mail.compose import MailFacts
+from pipelines.mail.facts import MailFacts
 from pipelines.mail_facts import measured_in
 from pipelines.report.files import Collected
 from pipelines.runs import RunFolder, StepRecord
@@ -27,21 +27,14 @@ class Known:
     facts: MailFacts
     records: tuple[StepRecord, ...]
     measured: str
-    """The job folder with the pictures that count; empty when nothing was measured."""
+    """The job folder with the plots that count; empty when nothing was measured."""
     history: History | None = None
     validation: Validation | None = None
     expectations: TestReport | None = None
-    card: Candidate | None = None
-
+    manifest: Candidate | None = None
+    """Of the version that the run has made, tested or kept."""
     made: int | None = None
     """The version that this run has registered."""
-
-    @property
-    def metric(self) -> str:
-        """The metric that the gate looks at, else the first that was measured."""
-        if self.facts.verdict:
-            return self.facts.verdict.policy.metric
-        return next(iter(self.facts.evaluation.candidate.values), "") if self.facts.evaluation else ""
 
     @property
     def seconds(self) -> float:
@@ -49,20 +42,20 @@ class Known:
         return sum(each.seconds for each in self.records)
 
     @property
-    def tried(self) -> bool:
-        """Whether a version has been tried, or should have been."""
+    def tested(self) -> bool:
+        """Whether the acceptance tests have run, or should have."""
         return any(each.step == "accept" for each in self.records)
 
     @property
     def prepared(self) -> bool:
-        """Whether this run has looked at the data."""
+        """Whether this run has checked the data."""
         return any(each.step == "validate" for each in self.records) or (
-            self.facts.run.trigger == "tests" and self.tried
+            self.facts.run.trigger == "tests" and self.tested
         )
 
 
-def look(context: Context, folder: RunFolder, facts: MailFacts, files: Collected) -> Known:
-    """Read what there is; what cannot be read is noted, and left out."""
+def gather(context: Context, folder: RunFolder, facts: MailFacts, files: Collected) -> Known:
+    """Read what there is; what cannot be read is left out, with a note in `files`."""
     run = folder.run
     records = tuple(folder.records())
     known = Known(facts, records, measured_in(records[-1]) if facts.evaluation else "")
@@ -72,7 +65,7 @@ def look(context: Context, folder: RunFolder, facts: MailFacts, files: Collected
         found = _read(Validation, folder, "validate/result.json", files)
         expectations = _read(TestReport, folder, "expectations/result.json", files)
         known = replace(known, validation=found, expectations=expectations)
-    return replace(known, history=_history(folder, known, files), card=_card(context, known, files))
+    return replace(known, history=_history(folder, known, files), manifest=_manifest(context, known, files))
 
 
 def _read(kind: type[T], folder: RunFolder, name: str, files: Collected) -> T | None:
@@ -81,7 +74,7 @@ def _read(kind: type[T], folder: RunFolder, name: str, files: Collected) -> T | 
 
 
 def _history(folder: RunFolder, known: Known, files: Collected) -> History | None:
-    """Of a training that has failed: as far as it came."""
+    """Of the training; when that has failed, as far as it came."""
     ended = next((each for each in known.records if each.step in {"train", "retrain"}), None)
     if ended is None or ended.outcome == "enough":
         return None
@@ -91,8 +84,8 @@ def _history(folder: RunFolder, known: Known, files: Collected) -> History | Non
     return progress.history if progress else None
 
 
-def _card(context: Context, known: Known, files: Collected) -> Candidate | None:
-    """The card of the version that the run has made, tried or kept."""
+def _manifest(context: Context, known: Known, files: Collected) -> Candidate | None:
+    """Of the version that the run has made, tested or kept."""
     run, version = known.facts.run, known.made
     if run.trigger == "tests":
         version = run.candidate if run.candidate is not None else run.parent
@@ -106,6 +99,6 @@ def _card(context: Context, known: Known, files: Collected) -> Candidate | None:
 def _or_note(files: Collected, read: Callable[[], T]) -> T | None:
     try:
         return read()
-    except PipelineError as error:  # damage is told by the step that needs what is damaged
+    except PipelineError as error:  # the step that needs what is damaged reports it
         files.notes.append(str(error))
         return None

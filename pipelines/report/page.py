@@ -1,4 +1,4 @@
-"""The parts of an HTML page that survives a content security policy without script, inline style or foreign origins.
+"""The parts of an HTML page for a content security policy without script, inline style and foreign origins.
 
 All texts are foreign (commit subjects, test names, error messages): every one of them is escaped here, and nowhere else.
 What these functions give is `Html`, so that nothing else gets into a page by mistake.
@@ -6,22 +6,20 @@ What these functions give is `Html`, so that nothing else gets into a page by mi
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from typing import NewType
 
-from pipelines.text.clean import clean
-from pipelines.text.markup import Box, Bullets, Code, Paragraph, Picture, Table
+from pipelines.text.clean import escape
+from pipelines.text.markup import Box, Bullets, Code, Image, Paragraph, Table
 from registry.records import TestCase
 
 Html = NewType("Html", str)
-MAX_CELL = 500  # characters
 MAX_LINES = 40  # of a message
 MAX_MESSAGE = 4000  # characters
 
 
 def whole_page(title: str, sub: str, top: Iterable[Html], sections: Sequence[tuple[str, str, list[Html]]]) -> bytes:
-    """The page. A section is an anchor (our own word), a title, and what stands under it."""
+    """The page. A section is an anchor (our own word), a title, and what is under it."""
     links = "\n".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name, _ in sections)
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>',
@@ -41,13 +39,8 @@ def whole_page(title: str, sub: str, top: Iterable[Html], sections: Sequence[tup
     return "\n".join([*parts, "</main>\n</body>\n</html>\n"]).encode("utf-8")
 
 
-def escape(text: str, limit: int = MAX_CELL) -> Html:
-    """Foreign words, in one line."""
-    return Html(html.escape(clean(text, limit), quote=True))
-
-
-def written(block: Paragraph | Box | Bullets | Code | Table | Picture) -> Html:
-    """A block as the mail has it, in the report's own dress."""
+def written(block: Paragraph | Box | Bullets | Code | Table | Image) -> Html:
+    """A block as the mail has it, in the report's own style."""
     match block:
         case Paragraph(text):
             return Html(f"<p>{escape(text, 2000)}</p>")
@@ -60,7 +53,7 @@ def written(block: Paragraph | Box | Bullets | Code | Table | Picture) -> Html:
             return Html(f"<pre>{_lines(text)}</pre>")
         case Table(head, rows, numbers):
             return table(head, rows, numbers=numbers)
-        case Picture(_, alt):  # it travels inside a mail; here pictures are files
+        case Image(_, alt):  # it is part of a mail; here images are files
             return Html(f"<p>{escape(alt)}</p>")
 
 
@@ -79,7 +72,7 @@ def tiles(items: Iterable[tuple[str, str]]) -> Html:
 
 
 def figure(file: str, alt: str, caption: str, size: tuple[int, int]) -> Html:
-    """A picture beside the page, in CSS pixels."""
+    """An image beside the page, in CSS pixels."""
     name, (width, height) = escape(file), size
     return Html(
         f'<figure><a href="{name}"><img src="{name}" alt="{escape(alt)}" width="{width}" height="{height}"></a>'
@@ -88,7 +81,7 @@ def figure(file: str, alt: str, caption: str, size: tuple[int, int]) -> Html:
 
 
 def figures(items: Iterable[Html]) -> Html:
-    """Pictures side by side, as far as the screen is wide."""
+    """Images side by side, as far as the screen is wide."""
     return Html('<div class="figures">' + "\n".join(items) + "</div>")
 
 

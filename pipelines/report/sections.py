@@ -1,10 +1,11 @@
-"""What stands on the report's page, in which order: the answer first, then why, then all that an engineer wants."""
+"""The sections of the report's page, in order: the verdict first, then why, then all that an engineer wants."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pipelines.mail.compose import MAX_ITEMS, headline, summary
+from pipelines.mail.compose import commits, summary
+from pipelines.mail.statements import MAX_ITEMS, statement
 from pipelines.report.checks import checks
 from pipelines.report.files import Collected
 from pipelines.report.known import Known
@@ -17,12 +18,12 @@ from pipelines.text.markup import Box, Bullets, Paragraph, Table
 SPLITS = ("train", "validation", "holdout")
 
 
-def page(folder: RunFolder, known: Known, files: Collected, pictures: list[Html], most: int) -> bytes:
+def page(folder: RunFolder, known: Known, files: Collected, plots: list[Html], most: int) -> bytes:
     """`index.html`, with at most `most` checks per suite."""
     facts, run = known.facts, known.facts.run
     sections = [
         ("changes", "What changed", list(_changes(known))),
-        ("metrics", "How good it is", list(_metrics(known, pictures))),
+        ("metrics", "How good it is", list(_metrics(known, plots))),
         ("checks", "Checks", list(checks(known, most))),
         ("data", "Data", list(_data(known))),
         ("times", "How long it took", [_times(known)]),
@@ -32,18 +33,18 @@ def page(folder: RunFolder, known: Known, files: Collected, pictures: list[Html]
     top = [written(each) for each in summary(facts)]
     top.append(tiles(_tiles(known)))
     return whole_page(
-        headline(facts), f"{started}{', forced' if run.forced else ''}.", top, [s for s in sections if s[2]]
+        statement(facts).headline, f"{started}{', forced' if run.forced else ''}.", top, [s for s in sections if s[2]]
     )
 
 
 def _tiles(known: Known) -> Iterator[tuple[str, str]]:
     facts = known.facts
     if found := facts.evaluation:
-        name = clean(known.metric, 30).replace("_", " ")
-        if known.metric in found.candidate.values:
-            yield f"{name}, {facts.candidate}", metrics.number(found.candidate.values[known.metric])
-        if found.live and known.metric in found.live.values:
-            yield f"{name}, live {facts.live}", metrics.number(found.live.values[known.metric])
+        name = clean(facts.metric, 30).replace("_", " ")
+        if facts.metric in found.candidate.values:
+            yield f"{name}, {facts.candidate}", metrics.number(found.candidate.values[facts.metric])
+        if found.live and facts.metric in found.live.values:
+            yield f"{name}, live {facts.live}", metrics.number(found.live.values[facts.metric])
         if facts.verdict:
             yield f"{name}, threshold", metrics.number(facts.verdict.policy.threshold)
         yield "holdout samples", f"{found.candidate.samples:,}"
@@ -67,22 +68,17 @@ def _changes(known: Known) -> Iterator[Html]:
         )
         rows.append((name + (" (pushed)" if name == run.trigger else ""), getattr(sources, name)[:12], said))
     yield table(("repository", "commit", f"since version {since}" if since else "since the start"), rows)
-    for changes in facts.changes:
-        shown = changes.commits[:MAX_ITEMS]
-        commits = [(each.sha[:8], clean(each.subject, 120), clean(each.author, 60)) for each in shown]
-        yield table((f"new in {changes.repository}", "subject", "author"), commits)
-        if more := changes.more + len(changes.commits) - len(shown):
-            yield written(Paragraph(f"... and {more} more commits in {changes.repository}"))
+    yield from (written(each) for each in commits(facts, 120, 60))
 
 
-def _metrics(known: Known, pictures: list[Html]) -> Iterator[Html]:
+def _metrics(known: Known, plots: list[Html]) -> Iterator[Html]:
     facts, tables = known.facts, list[Html]()
     if facts.evaluation:
-        blocks = metrics.blocks(facts.evaluation, known.metric, facts.candidate, facts.live)
+        blocks = metrics.blocks(facts.evaluation, facts.metric, facts.candidate, facts.live)
         tables = [written(each) for each in blocks]
     yield from tables[:1]
-    if pictures:
-        yield figures(pictures)
+    if plots:
+        yield figures(plots)
     yield from tables[1:]
 
 
@@ -116,16 +112,16 @@ def _times(known: Known) -> Html:
         (each.step, metrics.duration(each.seconds), each.started_at.partition("T")[2].rstrip("Z"), each.note)
         for each in known.records
     ]
-    head = ("step", "time", "from (UTC)", "what it said")
-    return table(head, [*rows, ("together", metrics.duration(known.seconds), "", "")])
+    head = ("step", "time", "from (UTC)", "result")
+    return table(head, [*rows, ("total", metrics.duration(known.seconds), "", "")])
 
 
 def _files(folder: RunFolder, files: Collected) -> Iterator[Html]:
     yield links(sorted(files.about.items()))
     run = folder.run
-    rows = [("run", run.id), ("folder", str(folder.root)), ("settings, SHA-256", run.config)]
+    rows = [("run", run.id), ("folder", str(folder.root)), ("config, SHA-256", run.config)]
     rows += [(name, getattr(run.sources, name)) for name in ("code", "dataset", "tests")]
     rows += [("reason given", run.reason)] if run.reason else []
     yield written(Table(("for the record", ""), tuple(rows)))
     if files.notes:
-        yield written(Box("plain", "What this report had to leave out:", tuple(files.notes[:MAX_ITEMS])))
+        yield written(Box("plain", "Left out of this report:", tuple(files.notes[:MAX_ITEMS])))

@@ -1,4 +1,4 @@
-"""The report's one stylesheet. Pages stand under a policy that allows no other style: nothing of it can be inline."""
+"""The report's one stylesheet. A content security policy allows no other: nothing can be inline."""
 
 CSS = """\
 :root {

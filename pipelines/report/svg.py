@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import html
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from pipelines.text.clean import clean
+from pipelines.text.clean import clean, escape
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 INK, SOFT, LINE, GRID = "#1f2933", "#5b6773", "#9aa5b1", "#e4e9ee"
 BLUE, ORANGE, GREEN, RED = "#2f6fb0", "#c2621b", "#2e7d4f", "#b3372a"
 HUGE = 1e30
 """Beyond that nothing is drawn: half the range of a double would be no range any more."""
-NOT_XML = {0xFFFE: None, 0xFFFF: None}
-"""What `clean` leaves and XML does not know."""
 WIDE = {"W", "F"}
 EM = 0.58
 """The width of a letter by its height, a little more than the fonts above have on average."""
@@ -64,12 +61,12 @@ class Drawing:
         attributes = f' text-anchor="{more["anchor"]}"' if "anchor" in more else ""
         attributes += f' font-weight="{more["weight"]}"' if "weight" in more else ""
         self.parts.append(
-            f'<text x="{_n(at[0])}" y="{_n(at[1])}" font-size="{size}" fill="{colour}"{attributes}>{escape(words)}</text>'
+            f'<text x="{_n(at[0])}" y="{_n(at[1])}" font-size="{size}" fill="{colour}"{attributes}>{escape(words, 200)}</text>'
         )
 
     def to_bytes(self) -> bytes:
         """The file, with a white ground of its own."""
-        label = escape(self.title)
+        label = escape(self.title, 200)
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
             f'height="{self.height}" role="img" aria-label="{label}" font-family="{FONT}">'
@@ -88,11 +85,6 @@ class Scale:
         """Where `value` lies; what is out of range lies on the edge."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
-
-
-def escape(words: str, limit: int = 200) -> str:
-    """Words for XML, in one line."""
-    return html.escape(clean(words, limit).translate(NOT_XML), quote=True)
 
 
 def drawable(values: Iterable[float]) -> list[float]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from pipelines.approval import approval_secret, expires_at, make_token
 from pipelines.config.load import secret
 from pipelines.context import Context
-from pipelines.mail.compose import MailFacts, compose
+from pipelines.mail.compose import compose
+from pipelines.mail.facts import MailFacts
 from pipelines.mail.outbox import deliver, post
-from pipelines.mail_facts import outcome
+from pipelines.mail_facts import collect_facts
 from pipelines.runs import RunFolder
 from registry import candidates
 from registry.errors import PipelineError
@@ -27,7 +28,7 @@ def main(context: Context, folder: RunFolder) -> str:
     of it."""
     if (fetched := folder.record("fetch")) and fetched.outcome == "enough":
         return "; ".join(("no mail: nothing is new", *_report(context, folder, None)))
-    facts = outcome(context, folder)
+    facts = collect_facts(context, folder)
     told = _report(context, folder, facts)
     return "; ".join((_mail(context, folder, facts), *told))
 

@@ -6,13 +6,12 @@ here, and HTML escapes everything. Styles are inline and there is no script, bec
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.text.clean import clean
+from pipelines.text.clean import clean, escape
 
 WIDTH = 78  # columns of plain text
 Tone = Literal["good", "bad", "plain"]
@@ -63,19 +62,19 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A PNG that travels with the letter under a content id."""
+class Image:
+    """A PNG that is sent with the letter under a content id."""
 
     cid: str
     alt: str
 
 
-Block = Paragraph | Box | Bullets | Code | Table | Picture
+Block = Paragraph | Box | Bullets | Code | Table | Image
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A title, which may be empty, and what stands under it."""
+    """A title, which may be empty, and what is under it."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -108,8 +107,8 @@ def _text(block: Block) -> str:
             return f"    {clean(text, 4000)}"
         case Table():
             return _text_table(block)
-        case Picture(_, alt):
-            return _fill(f"[picture: {alt}]")
+        case Image(_, alt):
+            return _fill(f"[image: {alt}]")
 
 
 def _fill(text: str, bullet: str = "") -> str:
@@ -139,14 +138,14 @@ def _text_table(table: Table) -> str:
 
 def to_html(title: str, sections: Iterable[Section]) -> str:
     """The letter as one HTML page of at most 680 pixels."""
-    body = [f'<h1 style="font-size:20px;line-height:1.3;margin:0 0 16px">{_escape(title)}</h1>']
+    body = [f'<h1 style="font-size:20px;line-height:1.3;margin:0 0 16px">{escape(title)}</h1>']
     for section in sections:
         if section.title:
-            body.append(f'<h2 style="font-size:15px;margin:28px 0 8px">{_escape(section.title)}</h2>')
+            body.append(f'<h2 style="font-size:15px;margin:28px 0 8px">{escape(section.title)}</h2>')
         body += [_html(block) for block in section.blocks]
     font = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;font-size:14px;line-height:1.5"
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>' + _escape(title) + "</title></head>\n"
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>' + escape(title) + "</title></head>\n"
         f'<body style="margin:0;padding:24px;background:#ffffff;color:#1f2328;{font}">\n'
         '<div style="max-width:680px;margin:0 auto">\n' + "\n".join(body) + "\n</div></body></html>\n"
     )
@@ -155,28 +154,28 @@ def to_html(title: str, sections: Iterable[Section]) -> str:
 def _html(block: Block) -> str:
     match block:
         case Paragraph(text):
-            return f'<p style="margin:0 0 10px">{_escape(text)}</p>'
+            return f'<p style="margin:0 0 10px">{escape(text)}</p>'
         case Box(tone, text, items):
             line, ground = COLOURS[tone]
             more = _html(Bullets(items)) if items else ""
             return (
                 f'<div style="border-left:4px solid {line};background:{ground};padding:10px 14px;margin:0 0 12px">'
-                f'<strong style="color:{line}">{_escape(text)}</strong>{more}</div>'
+                f'<strong style="color:{line}">{escape(text)}</strong>{more}</div>'
             )
         case Bullets(items):
-            lines = "".join(f'<li style="margin:2px 0">{_escape(each)}</li>' for each in items)
+            lines = "".join(f'<li style="margin:2px 0">{escape(each)}</li>' for each in items)
             return f'<ul style="margin:6px 0 10px;padding-left:20px">{lines}</ul>'
         case Code(text):
             return (
                 '<pre style="background:#f6f8fa;border:1px solid #d0d7de;border-radius:6px;padding:10px 12px;'
                 "margin:0 0 10px;white-space:pre-wrap;word-break:break-all;font-family:ui-monospace,Menlo,Consolas,"
-                f'monospace;font-size:12.5px">{_escape(text, 4000)}</pre>'
+                f'monospace;font-size:12.5px">{escape(text, 4000)}</pre>'
             )
         case Table():
             return _html_table(block)
-        case Picture(cid, alt):
+        case Image(cid, alt):
             return (
-                f'<img src="cid:{_escape(cid)}" alt="{_escape(alt)}" '
+                f'<img src="cid:{escape(cid)}" alt="{escape(alt)}" '
                 'style="max-width:100%;height:auto;margin:4px 0 10px;border:1px solid #d0d7de">'
             )
 
@@ -189,13 +188,9 @@ def _html_table(table: Table) -> str:
             style = (
                 f"text-align:{side};vertical-align:top;padding:4px 14px 4px 0;border-bottom:1px solid #d8dee4{extra}"
             )
-            written.append(f'<{tag} style="{style}">{_escape(cell)}</{tag}>')
+            written.append(f'<{tag} style="{style}">{escape(cell)}</{tag}>')
         return "<tr>" + "".join(written) + "</tr>"
 
     head = row(table.head, "th", ";font-weight:600;color:#57606a")
     rows = "".join(row(each, "td", "") for each in table.rows)
     return f'<table style="border-collapse:collapse;margin:0 0 12px;font-size:13px">{head}{rows}</table>'
-
-
-def _escape(text: str, limit: int = 500) -> str:
-    return html.escape(clean(text, limit), quote=True)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pipelines.text.markup import Block, Paragraph, Table
-from registry.records import DIRECTION, Comparison, Evaluation, Metrics
+from registry.records import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics
 
 MAX_CLASSES = 20
 NAMES = {
     "accuracy": "accuracy (share of right answers)",
-    "macro_f1": "macro F1 (every class counts alike)",
+    "macro_f1": "macro F1 (every class counts equally)",
     "loss": "loss",
     "brier": "Brier score (error of the probabilities)",
     "ece": "calibration error",
@@ -65,7 +65,7 @@ def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> It
 
 
 def _classes(metrics: Metrics) -> Iterator[Block]:
-    weakest = sorted(metrics.classes.items(), key=lambda item: (not math.isnan(item[1].f1), item[1].f1))
+    weakest = weakest_classes(metrics)
     rows = tuple(
         (name, number(each.recall), number(each.precision), number(each.f1), f"{each.support:,}")
         for name, each in weakest[:MAX_CLASSES]
@@ -73,6 +73,11 @@ def _classes(metrics: Metrics) -> Iterator[Block]:
     yield Table(("class, weakest first", "found", "right when said", "F1", "samples"), rows, numbers=True)
     if len(weakest) > MAX_CLASSES:
         yield Paragraph(f"... and {len(weakest) - MAX_CLASSES} more classes, all better than these")
+
+
+def weakest_classes(metrics: Metrics) -> list[tuple[str, ClassMetrics]]:
+    """By F1, the lowest first; a class without a sample has none, and comes before all others."""
+    return sorted(metrics.classes.items(), key=lambda item: (not math.isnan(item[1].f1), item[1].f1))
 
 
 def _difference(comparison: Comparison) -> str:

@@ -332,14 +332,14 @@ class TestWhatIsRegistered:
 
 
 def test_a_picture_that_is_none_goes_into_no_mail(tmp_path):
-    from pipelines.mail_facts import _picture
+    from pipelines.mail_facts import _plot
 
     def pictured(make):
         path = tmp_path / "confusion.png"
         path.unlink(missing_ok=True)
         make(path)
         found = []
-        thread = threading.Thread(target=lambda: found.append(_picture(tmp_path)), daemon=True)
+        thread = threading.Thread(target=lambda: found.append(_plot(tmp_path)), daemon=True)
         thread.start()
         thread.join(20)
         return found

@@ -49,7 +49,7 @@ VOID = {"meta", "link", "img", "br", "hr"}
 
 
 def png(width=440, height=420, shade=200):
-    """A picture that is one."""
+    """A PNG image."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -60,7 +60,7 @@ def png(width=440, height=420, shade=200):
 
 
 def metrics(accuracy, classes=("one", "seven")):
-    """Of a classifier, with all that the evaluation tells."""
+    """Of a classifier, with all that an evaluation holds."""
     values = {"accuracy": accuracy, "loss": 1.08 - accuracy, "macro_f1": accuracy - 0.01, "brier": 0.021, "ece": 0.0098}
     each = {name: ClassMetrics(accuracy, accuracy - 0.01 * i, accuracy, 180) for i, name in enumerate(classes)}
     return Metrics("classification", 360, values, each, ((178, 2), (3, 177)))
@@ -93,8 +93,8 @@ def history(attempts=2, epochs=12, metric="accuracy"):
 
 
 def reports(*failures):
-    """A trial's three suites."""
-    tests = [TestCase("test_bright", "passed", 0.02), TestCase("test_dark", "skipped", message="no dark pictures")]
+    """The three suites of acceptance tests."""
+    tests = [TestCase("test_bright", "passed", 0.02), TestCase("test_dark", "skipped", message="no dark images")]
     tests += [TestCase(name, "failed", 0.1, why) for name, why in failures]
     return (
         TestReport("api", (TestCase("answers /predict", "passed", 0.01),)),
@@ -104,7 +104,7 @@ def reports(*failures):
 
 
 class Team:
-    """The settings and the registry of one team."""
+    """The config and the registry of one team."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.said = folder, io.StringIO()
@@ -127,12 +127,12 @@ class Team:
         files.mkdir(exist_ok=True)
         (files / "model.tflite").write_bytes(b"served")
         fields = {
-            "sources": SOURCES, "created_at": AT, "note": "from nothing", "packages": {"keras": "3.15.1"},
+            "sources": SOURCES, "created_at": AT, "note": "from scratch", "packages": {"keras": "3.15.1"},
             "signature": Signature(
                 "classification", "image", (TensorSpec("image", (None, 28, 28, 1), "uint8"),),
                 (TensorSpec("probabilities", (None, 2), "float32"),), ("one", "seven"), "L",
             ),
-            "served": Served("litert", "model.tflite", "it answers alike"), "evaluation": found,
+            "served": Served("litert", "model.tflite", "it gives equal answers"), "evaluation": found,
             "verdict": decide(found, POLICY),
         }  # fmt: skip
         card = candidate(MODEL, version, run, digests(files), **fields | changes)
@@ -140,7 +140,7 @@ class Team:
         return version
 
     def accept(self, run: str, version: int, *failures) -> Acceptance:
-        """A trial of a version."""
+        """The record of a version's acceptance tests."""
         reasons = tuple(f"tests: {name}: {why}" for name, why in failures)
         card = candidates.card_digest(self.context.store, MODEL, version)
         load = LoadReport(812, 0, 2.0, 406.0, 2.1, 6.13, 9.2)
@@ -177,7 +177,7 @@ def prepared(folder: RunFolder, *faults: FailedCheck) -> None:
     """What `validate` leaves."""
     classes = {split: {"one": count, "seven": count} for split, count in (("train", 580), ("holdout", 180))}
     samples = {"holdout": 360, "train": 1160, "validation": 280}
-    found = Validation(not faults, "dataset", "images", samples, classes, faults, ("12 pictures are very dark",))
+    found = Validation(not faults, "dataset", "images", samples, classes, faults, ("12 images are very dark",))
     codec.save(found, folder.job("validate") / "result.json")
     cases = tuple(TestCase(each.check, "failed", message=each.messages[0]) for each in faults)
     write_junit(
@@ -215,8 +215,8 @@ def measured(folder: RunFolder, found: Evaluation, where="evaluate") -> Verdict:
     return verdict
 
 
-def tried(folder: RunFolder, acceptance: Acceptance) -> None:
-    """What the trial of a version leaves."""
+def with_acceptance(folder: RunFolder, acceptance: Acceptance) -> None:
+    """What the acceptance tests of a version leave."""
     path = folder.root / "accept" / f"version-{acceptance.version}" / "outputs" / "junit.xml"
     write_junit(path, acceptance.reports)
 
@@ -231,7 +231,7 @@ def accepted(team: Team, **changes) -> RunFolder:
     trained(folder)
     measured(folder, evaluation())
     version = team.publish(folder.run.id, evaluation())
-    tried(folder, team.accept(folder.run.id, version))
+    with_acceptance(folder, team.accept(folder.run.id, version))
     end(folder, "accept")
     return folder
 

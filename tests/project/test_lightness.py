@@ -105,6 +105,7 @@ def test_a_light_step_makes_no_letter_and_knows_nothing_of_tensors():
     assert not {
         "pipelines.text.markup",
         "pipelines.mail.compose",
+        "pipelines.mail.facts",
         "pipelines.steps.resolve",
         "training.data.spec",
     } & set(loaded)

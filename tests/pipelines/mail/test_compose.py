@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.mail.compose import PNG, MailFacts, compose
+from pipelines.mail.compose import PNG, compose
+from pipelines.mail.facts import MailFacts
 from pipelines.repositories.changes import Changes, Commit
 from pipelines.text import metrics as measures
 from registry.errors import ConfigError
@@ -33,7 +34,7 @@ RUN = Run(
     "3f2a9c1b77de", "digits", "dataset", Sources("a" * 40, "b" * 40, "c" * 40), "d" * 64, 2, 3, "2026-11-21T00:00:00Z"
 )
 COMMAND = "trainyard promote digits 3 --approval .eJyrVspMUbJS." + "x" * 140 + " --config /srv/digits/trainyard.toml"
-PICTURE = PNG + b"picture"
+PLOT = PNG + b"plot"
 
 
 def metrics(accuracy, **more):
@@ -63,7 +64,7 @@ def facts(**changes):
         verdict=Verdict(True, (), Policy()),
         evaluation=Evaluation(metrics(0.981), metrics(0.972), Comparison(2, "accuracy", 0.009, 0.002, 0.016, 359)),
         acceptance=acceptance(3),
-        picture=PICTURE,
+        plot=PLOT,
         changes=(Changes("dataset", (Commit("b" * 40, "Ada Lovelace", "Add the second half"),), more=4),),
         seconds=(("fetch", 0.4), ("retrain", 74.0)),
         command=COMMAND,
@@ -104,18 +105,18 @@ def test_an_accepted_candidate_says_whether_it_is_better_by_how_much_and_what_to
     assert subject == "[digits] version 3 accepted: accuracy 0.981 (live 0.972) - waiting for your approval"
     for body in (words(text), words(Tags(page).text)):
         for said in (
-            "Version 3 of digits is ready and waits for your approval",
+            "Version 3 of digits was accepted and waits for your approval",
             "A push to the data started this. It was fine-tuned from version 2.",
             "gives the right answer for 98.1 %; version 2, which is live now, for 97.2 % of the same samples",
             "better by 0.009, and more than chance explains (between +0.002 and +0.016 with 95 % confidence)",
             "before 28 November 2026, 01:03 UTC:",
             COMMAND,
-            "Version 2 goes on answering requests.",
-            "1 checks passed, 0 failed, 1 skipped; under load it answered 406 requests/s, 95 % of them within 6.13 ms",
-            "bbbbbbbb Add the second half Ada Lovelace",
+            "Version 2 keeps answering requests.",
+            "1 passed, 0 failed, 1 skipped; under load it answered 406 requests/s, 95 % of them within 6.13 ms",
+            "new in dataset subject author bbbbbbbb Add the second half Ada Lovelace",
             "and 4 more commits in dataset",
             "retrain 1 min 14 s",
-            "together 1 min 14 s",
+            "total 1 min 14 s",
             "run folder /srv/digits/.trainyard/runs/3f2a9c1b77de",
         ):
             assert said in body
@@ -136,34 +137,34 @@ def test_the_first_class_listed_is_the_weakest():
     assert text.index("  none") < text.index("  seven") < text.index("  one ")
 
 
-def test_the_picture_travels_inside_and_the_page_shows_it():
+def test_the_plot_is_inside_the_mail_and_the_page_shows_it():
     message = message_from_bytes(bytes(compose(facts())), policy=policy.default)
-    (picture,) = (part for part in message.walk() if part.get_content_type() == "image/png")
-    assert picture.get_content() == PICTURE
-    assert picture["Content-Disposition"].startswith("inline")
+    (plot,) = (part for part in message.walk() if part.get_content_type() == "image/png")
+    assert plot.get_content() == PLOT
+    assert plot["Content-Disposition"].startswith("inline")
     shown = [attrs["src"] for tag, attrs in Tags(read(message)[2]).tags if tag == "img"]
-    assert shown == ["cid:" + picture["Content-ID"].strip("<>")]
+    assert shown == ["cid:" + plot["Content-ID"].strip("<>")]
 
 
-@pytest.mark.parametrize("picture", [b"", b"GIF89a", PNG + bytes(5 << 20)], ids=["none", "no PNG", "too large"])
-def test_without_a_fit_picture_the_mail_goes_without(picture):
-    message = compose(facts(picture=picture))
+@pytest.mark.parametrize("plot", [b"", b"GIF89a", PNG + bytes(5 << 20)], ids=["none", "no PNG", "too large"])
+def test_a_plot_that_is_not_a_png_or_too_large_is_left_out(plot):
+    message = compose(facts(plot=plot))
     assert not [part for part in message.walk() if part.get_content_maintype() == "image"]
     assert "cid:" not in read(message)[2]
 
 
-def test_a_rejection_gives_every_reason_and_no_command():
+def test_a_rejection_lists_every_failed_criterion_and_no_command():
     no = Verdict(False, ("accuracy 0.87 is under 0.9", "class '7': recall 0.61 is under the floor"), Policy())
     subject, text, page = read(compose(facts(status="rejected", version=None, verdict=no, acceptance=None, command="")))
     assert subject == "[digits] the new model rejected: accuracy 0.87 is under 0.9 (and 1 more)"
     for body in (words(text), words(Tags(page).text)):
         assert all(reason in body for reason in no.reasons)
-        assert "The new model for digits was not accepted" in body
-        assert "Version 2 goes on answering requests" in body
+        assert "The new model for digits was rejected" in body
+        assert "Version 2 keeps answering requests" in body
         assert "--approval" not in body
 
 
-def test_a_rejection_by_the_trial_names_the_tests_that_failed():
+def test_a_rejection_by_the_acceptance_tests_names_those_that_failed():
     subject, text, _ = read(
         compose(facts(status="rejected", command="", acceptance=acceptance(3, ("test_dark", "assert 0.4 > 0.9"))))
     )
@@ -171,14 +172,19 @@ def test_a_rejection_by_the_trial_names_the_tests_that_failed():
     assert "test_dark: assert 0.4 > 0.9" in words(text)
 
 
-def test_a_failure_tells_the_step_the_error_and_what_helps():
+def test_a_failure_names_the_step_the_error_and_what_helps():
     failure = facts(
-        status="failed", version=None, command="", verdict=None, evaluation=None, acceptance=None, picture=b"",
-        failed_step="train", error="model.py, line 3: name 'kreas' is not defined", hint="mend model.py and push again",
+        status="failed", version=None, command="", verdict=None, evaluation=None, acceptance=None, plot=b"",
+        failed_step="train", error="model.py, line 3: name 'kreas' is not defined", hint="correct model.py and push again",
     )  # fmt: skip
     subject, text, _ = read(compose(failure))
     assert subject == "[digits] failed in train: model.py, line 3: name 'kreas' is not defined"
-    for said in ("stopped before there was a verdict", "mend model.py and push again", "Version 2 goes on answering"):
+    for said in (
+        "failed before there was a verdict",
+        "The step 'train' failed: model.py, line 3",
+        "correct model.py and push again",
+        "Version 2 keeps answering requests. The team should check the error above.",
+    ):
         assert said in words(text)
 
 
@@ -195,10 +201,10 @@ def test_a_kept_model_says_why_nothing_was_trained():
     assert "Nothing was retrained" in text
 
 
-def test_a_live_release_that_fails_the_new_tests_is_told_first():
+def test_a_live_release_that_fails_the_new_tests_comes_first():
     tests = dataclasses.replace(RUN, trigger="tests")
     broken = acceptance(2, ("test_dark", "assert 0.4 > 0.9"))
-    mail = facts(run=tests, status="tested", verdict=None, evaluation=None, picture=b"", live_acceptance=broken)
+    mail = facts(run=tests, status="tested", verdict=None, evaluation=None, plot=b"", live_acceptance=broken)
     subject, text, page = read(compose(mail))
     assert subject == "[digits] ALARM: live version 2 fails the tests"
     for body in (words(text), words(Tags(page).text)):
@@ -206,7 +212,7 @@ def test_a_live_release_that_fails_the_new_tests_is_told_first():
         assert alarm < 200
         assert alarm < body.index("test_dark: assert 0.4 > 0.9") < body.index("What to do now")
         assert "trainyard rollback digits" in body
-        assert COMMAND in body  # version 3 passes, and may take its place
+        assert COMMAND in body  # version 3 passes, and may replace it
 
 
 def test_an_alarm_does_not_hide_behind_an_accepted_candidate():
@@ -250,7 +256,7 @@ def test_nobody_answers_a_machine():
     "address",
     ["", "owner", "owner@", "@company.example", "a@b.example\nBcc: all@b.example", "jürgen@b.example", "a@b, c@d"],
 )
-def test_an_address_that_is_none_is_told_by_its_setting(address):
+def test_what_is_not_an_address_is_refused_with_its_setting(address):
     with pytest.raises(ConfigError, match=r"\[mail\] to: .* is not a mail address"):
         compose(facts(to=(address,)))
     with pytest.raises(ConfigError, match=r"\[mail\] sender"):

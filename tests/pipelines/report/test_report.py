@@ -21,7 +21,7 @@ from report_parts import (
     png,
     prepared,
     trained,
-    tried,
+    with_acceptance,
 )
 from ruamel.yaml import YAML
 
@@ -34,15 +34,15 @@ from registry.records import Candidate, Run, Verdict
 from training.data.spec import FailedCheck
 
 ALWAYS = {"index.html", "report.css", "run.json"}
-PICTURES = {"confusion.png", "calibration.png"}
+PLOTS = {"confusion.png", "calibration.png"}
 CARD = {"card.md", "card.json"}
 
 
-ROOM = 200_000  # bytes; the mail of an accepted candidate has a twentieth of that
+LIMIT = 200_000  # bytes; the mail of an accepted candidate has a twentieth of that
 
 
 @contextlib.contextmanager
-def little_room(most=1000):
+def file_limit(most=1000):
     """No file may get larger than this."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
@@ -72,15 +72,15 @@ def report(team, folder):
     return names, page
 
 
-def test_of_an_accepted_candidate_it_tells_everything(team):
+def test_of_an_accepted_candidate_it_shows_everything(team):
     folder = accepted(team)
     names, page = report(team, folder)
     junit = {f"junit/{name}.xml" for name in ("data", "expectations", "gate", "acceptance-2")}
-    assert names == ALWAYS | PICTURES | CARD | junit | {"curves.svg", "comparison.svg", "verdict.json"}
+    assert names == ALWAYS | PLOTS | CARD | junit | {"curves.svg", "comparison.svg", "verdict.json"}
     for said in (
-        "Version 2 of digits is ready and waits for your approval",
+        "Version 2 of digits was accepted and waits for your approval",
         "Run 3f2a9c1b77de of digits, started 21 November 2026, 00:47 UTC by a push to code.",
-        "Yes: version 2 passed every check.",
+        "Accepted: version 2 passed every check.",
         "better by 0.009, and more than chance explains",
         "accuracy, version 2 0.981 accuracy, live version 1 0.972 accuracy, threshold 0.950",
         "code (pushed) aaaaaaaaaaaa 1 new commit",
@@ -88,19 +88,19 @@ def test_of_an_accepted_candidate_it_tells_everything(team):
         "accuracy (share of right answers) 0.981 0.972",
         "seven 0.971 0.981 0.981 180",
         "Gate: 4 passed, 0 failed",
-        "Version 2: API in a clone of production: 1 passed, 0 failed",
+        "Version 2: API of a staging instance: 1 passed, 0 failed",
         "Version 2: model tests (tests repository): 1 passed, 0 failed, 1 skipped",
         "Expectations of the dataset repository: 1 passed, 0 failed",
         "train 1,160 validation 280 holdout 360",
-        "12 pictures are very dark",
-        "accept 1 min 14 s 00:47:04 so it is together 1 min 17 s",
+        "12 images are very dark",
+        "accept 1 min 14 s 00:47:04 so it is total 1 min 17 s",
     ):
         assert said in page.words, said
     assert "approval ey" not in page.words
     assert "--approval" not in page.words
 
 
-def test_the_records_are_the_nouns_themselves(team):
+def test_the_records_are_copied_as_they_are(team):
     folder = accepted(team)
     report(team, folder)
     read = {name: (folder.root / "report" / name).read_bytes() for name in ("run.json", "verdict.json", "card.json")}
@@ -121,10 +121,10 @@ def test_the_card_is_one_that_others_can_read(team):
     report(team, folder)
     text = (folder.root / "report" / "card.md").read_text("utf-8")
     _, head, body = text.split("---\n", 2)
-    told = YAML(typ="safe").load(head)
-    assert told["model_name"] == MODEL
-    assert told["pipeline_tag"] == "image-classification"
-    assert {each["type"]: each["value"] for each in told["model-index"][0]["results"][0]["metrics"]}[
+    read = YAML(typ="safe").load(head)
+    assert read["model_name"] == MODEL
+    assert read["pipeline_tag"] == "image-classification"
+    assert {each["type"]: each["value"] for each in read["model-index"][0]["results"][0]["metrics"]}[
         "accuracy"
     ] == 0.981
     titles = re.findall(r"^## (.*)$", body, flags=re.MULTILINE)
@@ -135,7 +135,7 @@ def test_the_card_is_one_that_others_can_read(team):
     assert "| accuracy | 0.981 | 0.972 |" in body
 
 
-def test_a_rejected_candidate_has_every_reason_and_no_card(team):
+def test_a_rejected_candidate_has_every_failed_criterion_and_no_card(team):
     folder = team.run(parent=team.publish("0" * 12), candidate=1)
     fetched(folder)
     prepared(folder)
@@ -143,28 +143,28 @@ def test_a_rejected_candidate_has_every_reason_and_no_card(team):
     verdict = measured(folder, evaluation(0.93))
     end(folder, "gate", "rejected", "; ".join(verdict.reasons))
     names, page = report(team, folder)
-    assert names >= {"comparison.svg", "curves.svg", "junit/gate.xml", "verdict.json"} | PICTURES
+    assert names >= {"comparison.svg", "curves.svg", "junit/gate.xml", "verdict.json"} | PLOTS
     assert not names & CARD
     assert len(verdict.reasons) == 2
     for each in verdict.reasons:
         assert each in page.words
-    assert "The new model for digits was not accepted" in page.words
+    assert "The new model for digits was rejected" in page.words
     assert page.words.index("failed accuracy at least 0.95") < page.words.index("passed every metric is a number")
 
 
-def test_a_version_that_its_tests_refuse_has_a_card_and_the_tests_words(team):
+def test_a_version_that_its_tests_reject_has_a_card_and_their_messages(team):
     folder = team.run()
     measured(folder, evaluation(0.981, None))
     version = team.publish(folder.run.id, evaluation(0.981, None))
-    trial = team.accept(folder.run.id, version, ("test_seven", "assert 1 == 7\n  where 1 = predict(seven)"))
-    tried(folder, trial)
-    end(folder, "accept", "rejected", "; ".join(trial.reasons))
+    acceptance = team.accept(folder.run.id, version, ("test_seven", "assert 1 == 7\n  where 1 = predict(seven)"))
+    with_acceptance(folder, acceptance)
+    end(folder, "accept", "rejected", "; ".join(acceptance.reasons))
     names, page = report(team, folder)
     assert names >= CARD | {"junit/acceptance-1.xml"}
     assert "comparison.svg" not in names  # nothing is live
-    assert "Version 1 of digits was not accepted" in page.words
+    assert "Version 1 of digits was rejected" in page.words
     assert "assert 1 == 7\n  where 1 = predict(seven)" in page.text
-    assert "Not accepted with tests commit" in (folder.root / "report" / "card.md").read_text("utf-8")
+    assert "Rejected with tests commit" in (folder.root / "report" / "card.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("trigger", flows.FLOWS)
@@ -175,7 +175,7 @@ def test_a_run_that_failed_in_any_step_has_a_report_that_says_so(team, trigger):
         end(folder, step, "failed", "the disk is full", "free some space")
         names, page = report(team, folder)
         assert names >= ALWAYS
-        assert f"It failed in the step '{step}': the disk is full" in page.words
+        assert f"The step '{step}' failed: the disk is full" in page.words
         assert "What helps: free some space" in page.words
 
 
@@ -188,7 +188,7 @@ def test_of_a_training_that_failed_the_curves_go_as_far_as_it_came(team):
     assert "curves.svg" in names
 
 
-def test_bad_data_are_told_as_the_checks_found_them(team):
+def test_bad_data_are_shown_as_the_checks_found_them(team):
     folder = team.run("dataset")
     prepared(folder, FailedCheck("labels", 3, ("row 7: no label",), "fill them in"))
     end(folder, "validate", "failed", "dataset bbbbbbb: labels: row 7: no label")
@@ -197,15 +197,13 @@ def test_bad_data_are_told_as_the_checks_found_them(team):
     assert "junit/data.xml" in names
 
 
-def test_what_an_earlier_try_has_left_is_not_told(team):
+def test_what_an_earlier_try_has_left_is_not_shown(team):
     folder = accepted(team)
     for step in ("evaluate", "gate", "register", "accept"):
         folder.forget(step)
     end(folder, "train", "failed", "the worker was killed")
     names, page = report(team, folder)
-    assert not names & (
-        PICTURES | CARD | {"comparison.svg", "verdict.json", "junit/gate.xml", "junit/acceptance-2.xml"}
-    )
+    assert not names & (PLOTS | CARD | {"comparison.svg", "verdict.json", "junit/gate.xml", "junit/acceptance-2.xml"})
     assert "0.981" not in page.words
 
 
@@ -216,16 +214,16 @@ def test_a_model_that_is_kept_is_shown_with_its_measurements(team):
     measured(folder, evaluation(0.972, None), "before")
     end(folder, "retrain", "enough", "version 1 still passes on the new data")
     names, page = report(team, folder)
-    assert names >= PICTURES | CARD
+    assert names >= PLOTS | CARD
     assert "digits: version 1 stays, it is good enough for the new data, too" in page.words
     assert "version 1 still passes on the new data" in page.words
 
 
-def test_new_tests_are_told_for_the_candidate_and_for_what_is_live(team):
+def test_new_tests_are_reported_for_the_candidate_and_for_what_is_live(team):
     live, candidate = team.publish("0" * 12), team.publish("1" * 12)
     folder = team.run("tests", parent=live, candidate=candidate)
-    tried(folder, team.accept(folder.run.id, candidate))
-    tried(folder, team.accept(folder.run.id, live, ("test_seven", "it says 1")))
+    with_acceptance(folder, team.accept(folder.run.id, candidate))
+    with_acceptance(folder, team.accept(folder.run.id, live, ("test_seven", "it says 1")))
     end(folder, "accept", "rejected", "version 1 (LIVE): test_seven")
     names, page = report(team, folder)
     assert names == ALWAYS | CARD | {"junit/acceptance-1.xml", "junit/acceptance-2.xml"}
@@ -234,18 +232,18 @@ def test_new_tests_are_told_for_the_candidate_and_for_what_is_live(team):
     assert "test_seven it says 1" in page.words
 
 
-def test_a_push_that_changes_nothing_is_told_as_nothing(team):
+def test_a_push_that_changes_nothing_is_reported_as_nothing_to_do(team):
     folder = team.run()
     fetched(folder)
-    end(folder, "fetch", "enough", "nothing that matters is new; run 00 has told")
+    end(folder, "fetch", "enough", "nothing that matters is new; run 00 has decided")
     names, page = report(team, folder)
     assert names == ALWAYS
     assert "digits: nothing to do" in page.words
-    assert "nothing that matters is new; run 00 has told" in page.words
+    assert "nothing that matters is new; run 00 has decided" in page.words
 
 
-def test_without_any_step_there_is_nothing_to_tell(team):
-    with pytest.raises(ConfigError, match="nothing to tell"):
+def test_without_any_step_there_is_nothing_to_report(team):
+    with pytest.raises(ConfigError, match="nothing to report"):
         write_report(team.context, team.run())
 
 
@@ -264,7 +262,7 @@ def test_a_newer_report_replaces_the_older_one_and_what_a_killed_process_has_lef
 def test_a_report_that_cannot_be_written_leaves_none(team):
     folder = accepted(team)
     report(team, folder)
-    with little_room(), pytest.raises(OSError, match="File too large"):
+    with file_limit(), pytest.raises(OSError, match="File too large"):
         write_report(team.context, folder)
     assert not [path.name for path in folder.root.glob("*report*")]
 
@@ -273,8 +271,8 @@ def test_a_page_with_too_many_checks_shows_fewer(team):
     folder = team.run()
     measured(folder, evaluation(0.981, None))
     version = team.publish(folder.run.id)
-    trial = team.accept(folder.run.id, version, *((f"test_{i}", "<&>" * 1300) for i in range(700)))
-    tried(folder, trial)
+    acceptance = team.accept(folder.run.id, version, *((f"test_{i}", "<&>" * 1300) for i in range(700)))
+    with_acceptance(folder, acceptance)
     end(folder, "accept", "rejected", "many")
     _, page = report(team, folder)
     assert (folder.root / "report" / "index.html").stat().st_size <= MAX_FILE
@@ -305,8 +303,8 @@ def test_notify_writes_the_report_and_the_mail_says_where(team):
 
 def test_what_hinders_the_report_is_noted_and_the_mail_goes_out_all_the_same(team):
     folder = accepted(team)
-    (folder.outputs("evaluate") / "calibration.png").write_bytes(png().ljust(ROOM + 1, b"\0"))  # not in the mail
-    with little_room(ROOM):
+    (folder.outputs("evaluate") / "calibration.png").write_bytes(png().ljust(LIMIT + 1, b"\0"))  # not in the mail
+    with file_limit(LIMIT):
         record = execute.run_step(team.context, folder, "notify")
     assert (record.outcome, record.exit_code) == ("done", 0)
     assert "no report: [Errno 27] File too large" in record.note
@@ -327,7 +325,7 @@ def test_a_damaged_record_is_left_out_with_a_note(team):
     folder = accepted(team)
     (folder.root / "validate" / "result.json").write_bytes(b"{")
     _, page = report(team, folder)
-    assert "What this report had to leave out: validate/result.json: not JSON" in page.words
+    assert "Left out of this report: validate/result.json: not JSON" in page.words
 
 
 def test_a_run_that_has_nothing_new_gets_a_report_and_no_mail(team):

@@ -46,17 +46,17 @@ def test_the_stylesheet_applies_and_knows_the_dark(shown):
     assert grounds == ["rgb(255, 255, 255)", "rgb(20, 25, 30)"]
 
 
-def test_every_picture_loads_and_has_its_size(shown):
+def test_every_image_loads_and_has_its_size(shown):
     browser, url, answered = shown
     browser.open(f"{url}/index.html")
     asked = dict(answered)
     for name in ("comparison.svg", "curves.svg", "confusion.png", "calibration.png"):
         assert asked[f"/{name}"] in {200, 304}
-    pictures = browser.boxes("figure img")
-    assert len(pictures) == 4
-    assert all(right - left > 200 and bottom - top > 200 for left, top, right, bottom in pictures)
-    for one in pictures:
-        for other in pictures:
+    images = browser.boxes("figure img")
+    assert len(images) == 4
+    assert all(right - left > 200 and bottom - top > 200 for left, top, right, bottom in images)
+    for one in images:
+        for other in images:
             assert one is other or one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 

@@ -1,4 +1,4 @@
-"""Repositories and workers say and write what they like: nothing of it becomes markup, and no file of theirs a trap."""
+"""Repositories and workers say and write what they like: nothing of it becomes markup, and no file of theirs is a trap."""
 
 import os
 import re
@@ -22,14 +22,14 @@ from report_parts import (
     png,
     prepared,
     trained,
-    tried,
+    with_acceptance,
 )
 from ruamel.yaml import YAML
 
 from pipelines.report import write_report
 from pipelines.report.comparison import draw_comparison
 from pipelines.report.curves import draw_curves
-from pipelines.report.files import MAX_FILE, junit_fault, png_size
+from pipelines.report.files import MAX_FILE, junit_problem, png_size
 from registry import codec
 from registry.records import Evaluation, Policy, Sources, TestCase, TestReport, Verdict
 from training.data.spec import FailedCheck
@@ -61,7 +61,7 @@ def hostile(team):
     measured(folder, found)
     codec.save(Verdict(False, (HOSTILE,), Policy(metric=HOSTILE)), folder.root / "gate" / "verdict.json")
     version = team.publish(folder.run.id, found, note=HOSTILE, how=HOSTILE, packages={HOSTILE: HOSTILE})
-    tried(folder, team.accept(folder.run.id, version, (HOSTILE, f"first line\n  {HOSTILE}")))
+    with_acceptance(folder, team.accept(folder.run.id, version, (HOSTILE, f"first line\n  {HOSTILE}")))
     end(folder, "accept", "rejected", HOSTILE, HOSTILE)
     write_report(team.context, folder)
     return folder.root / "report"
@@ -121,8 +121,8 @@ def test_hostile_words_stay_words_in_a_drawing(hostile, name):
 def test_hostile_words_stay_words_in_the_card(hostile):
     text = (hostile / "card.md").read_text("utf-8")
     _, head, body = text.split("---\n", 2)
-    told = YAML(typ="safe").load(head)
-    assert set(told) == {"model_name", "version", "library_name", "pipeline_tag", "tags", "metrics", "model-index"}
+    read = YAML(typ="safe").load(head)
+    assert set(read) == {"model_name", "version", "library_name", "pipeline_tag", "tags", "metrics", "model-index"}
     assert "<" not in body
     assert ">" not in body
     assert len(re.findall(r"^#", body, flags=re.MULTILINE)) == 9
@@ -134,7 +134,7 @@ def test_a_card_has_no_links_that_others_chose(team):
     folder = accepted(team)
     run = team.run(run="7" * 12)
     version = team.publish(run.run.id, note="[click](https://evil.example) www.evil.example @everyone `x` $1$ <b>")
-    tried(run, team.accept(run.run.id, version))
+    with_acceptance(run, team.accept(run.run.id, version))
     end(run, "accept")
     write_report(team.context, run)
     text = (run.root / "report" / "card.md").read_text("utf-8")
@@ -143,30 +143,30 @@ def test_a_card_has_no_links_that_others_chose(team):
 
 
 @pytest.mark.parametrize(
-    ("data", "fault"),
+    ("data", "problem"),
     [
         (JUNIT, ""),
         (b'<testsuite name="t"/>', ""),
-        (b"", "no XML"),
-        (b"<testsuites><testsuite></testsuites>", "no XML"),
+        (b"", "not XML"),
+        (b"<testsuites><testsuite></testsuites>", "not XML"),
         (b"<html/>", "its root is not"),
         (b'<!DOCTYPE testsuites [<!ENTITY a "b">]><testsuites>&a;</testsuites>', "it has a DTD"),
         (b'<!DOCTYPE testsuites SYSTEM "file:///etc/passwd"><testsuites/>', "it has a DTD"),
-        (b"<testsuites>&unknown;</testsuites>", "no XML"),
+        (b"<testsuites>&unknown;</testsuites>", "not XML"),
         (b"<testsuites>" + b"<testsuite>" * 100_000, "more than 16 elements within each other"),
-        (b'<?xml version="1.0" encoding="nowhere"?><testsuites/>', "no XML"),
-        (JUNIT + b"\0", "no XML"),
-        (JUNIT[:-4], "no XML"),
+        (b'<?xml version="1.0" encoding="nowhere"?><testsuites/>', "not XML"),
+        (JUNIT + b"\0", "not XML"),
+        (JUNIT[:-4], "not XML"),
     ],
     ids=["good", "one suite", "empty", "not closed", "html", "entity", "external", "unknown entity", "deep", "encoding",
          "bytes behind", "cut"],
 )  # fmt: skip
-def test_a_junit_file_is_taken_only_when_a_server_can_read_it(data, fault):
-    found = junit_fault(data)
-    assert found.startswith(fault) if fault else not found
+def test_a_junit_file_is_taken_only_when_a_server_can_read_it(data, problem):
+    found = junit_problem(data)
+    assert found.startswith(problem) if problem else not found
 
 
-def spoil(path, how, folder):
+def replace_by(path, how, folder):
     """Put something else into the place of a file."""
     path.unlink()
     if how == "link":
@@ -187,9 +187,9 @@ def spoil(path, how, folder):
 @pytest.mark.parametrize("how", ["link", "pipe", "folder", "large", "sparse", "other"])
 def test_what_a_worker_has_put_in_the_place_of_a_file_is_left_out_with_a_note(team, how):
     folder = accepted(team)
-    spoil(folder.root / "accept" / "version-2" / "outputs" / "junit.xml", how, folder)
-    spoil(folder.outputs("evaluate") / "confusion.png", how, folder)
-    spoil(folder.outputs("train") / "history.json", how, folder)
+    replace_by(folder.root / "accept" / "version-2" / "outputs" / "junit.xml", how, folder)
+    replace_by(folder.outputs("evaluate") / "confusion.png", how, folder)
+    replace_by(folder.outputs("train") / "history.json", how, folder)
     write_report(team.context, folder)
     report = folder.root / "report"
     names = {path.name for path in report.rglob("*")}
@@ -197,7 +197,7 @@ def test_what_a_worker_has_put_in_the_place_of_a_file_is_left_out_with_a_note(te
     assert names >= {"calibration.png", "comparison.svg", "gate.xml", "card.md"}
     page = Page(report / "index.html")
     for name in ("junit/acceptance-2.xml", "confusion.png", "train/outputs/history.json"):
-        assert name in page.words[page.words.index("had to leave out") :]
+        assert name in page.words[page.words.index("Left out of this report") :]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_what_a_worker_has_put_in_the_place_of_a_file_is_left_out_with_a_note(te
     ],
     ids=["good", "cut", "svg", "huge", "gif"],
 )
-def test_a_picture_is_one(data, size):
+def test_an_image_is_one_that_can_be_drawn(data, size):
     assert png_size(data) == size
 
 

@@ -1,0 +1,77 @@
+"""What the mail and the report say about a run, as one record. `pipelines.mail_facts` reads it from the run's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.repositories.changes import Changes
+from registry.records import Acceptance, Evaluation, Run, Verdict
+
+Status = Literal["accepted", "rejected", "failed", "kept", "tested", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class MailFacts:
+    """All that is known about one run. What is not known stays empty, and is not mentioned."""
+
+    run: Run
+    status: Status
+    sender: str
+    to: tuple[str, ...]
+    version: int | None = None
+    """The candidate; null when none was registered."""
+    live_version: int | None = None
+    """What answers requests now."""
+    note: str = ""
+    """How the candidate was made, or why there is none."""
+    verdict: Verdict | None = None
+    evaluation: Evaluation | None = None
+    acceptance: Acceptance | None = None
+    live_acceptance: Acceptance | None = None
+    plot: bytes = b""
+    """PNG: confusion matrix, or predicted against true values."""
+    changes: tuple[Changes, ...] = ()
+    seconds: tuple[tuple[str, float], ...] = ()
+    """Step → wall seconds."""
+    command: str = ""
+    """The promotion command with its token; empty when there is nothing to approve."""
+    expires_at: str = ""
+    places: tuple[tuple[str, str], ...] = ()
+    """What → folder or address, for further reading."""
+    failed_step: str = ""
+    error: str = ""
+    hint: str = ""
+
+    @property
+    def candidate(self) -> str:
+        """The candidate in words."""
+        return f"version {self.version}" if self.version is not None else "the new model"
+
+    @property
+    def live(self) -> str:
+        """What is live, in words."""
+        return f"version {self.live_version}" if self.live_version is not None else "nothing yet"
+
+    @property
+    def live_fails(self) -> bool:
+        """Whether what answers requests now fails the newest acceptance tests."""
+        return self.live_acceptance is not None and not self.live_acceptance.accepted
+
+    @property
+    def live_tested_apart(self) -> bool:
+        """Whether the live release was tested, and is not the candidate."""
+        return self.live_acceptance is not None and (self.acceptance is None or self.live_version != self.version)
+
+    @property
+    def failed_criteria(self) -> tuple[str, ...]:
+        """Those of the gate, then those of the acceptance tests."""
+        gate = self.verdict.reasons if self.verdict else ()
+        return gate + (self.acceptance.reasons if self.acceptance and not self.acceptance.accepted else ())
+
+    @property
+    def metric(self) -> str:
+        """The metric that the gate decides by, else the first that was measured, else empty."""
+        if self.verdict:
+            return self.verdict.policy.metric
+        return next(iter(self.evaluation.candidate.values), "") if self.evaluation else ""

@@ -1,0 +1,189 @@
+"""A version's model card: Markdown with a YAML head, under the titles that model cards usually have."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+
+from pipelines.mail.facts import MailFacts
+from pipelines.text.clean import clean
+from pipelines.text.metrics import MAX_CLASSES, in_words, number, weakest_classes
+from registry.records import Candidate
+
+MARKS = {ord(each): f"\\{each}" for each in "\\`*_[]{}|#~&$@^"} | {ord("<"): "&lt;", ord(">"): "&gt;"}
+HUB_TASK = {
+    ("image", "classification"): "image-classification",
+    ("table", "classification"): "tabular-classification",
+    ("table", "regression"): "tabular-regression",
+}
+
+
+def card_markdown(manifest: Candidate, facts: MailFacts) -> str:
+    """The model card of a version, from its manifest and from the run that reports it; of `facts` only what is about it."""
+    parts = [_head(manifest), f"# {_text(manifest.model)}, version {manifest.version}"]
+    for title, lines in (
+        ("Model details", _details(manifest)),
+        ("Intended use", _use()),
+        ("Training data", _data(manifest)),
+        ("Training procedure", _procedure(manifest)),
+        ("Evaluation", _evaluation(manifest)),
+        ("Metrics", _metrics(manifest)),
+        ("Acceptance", _acceptance(manifest, facts)),
+        ("Limitations", _limitations(manifest)),
+    ):
+        body = list(lines)
+        if body:
+            parts.append(f"## {title}\n\n" + "\n".join(body))
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(manifest: Candidate) -> str:
+    values = {name: each for name, each in manifest.evaluation.candidate.values.items() if math.isfinite(each)}
+    task = HUB_TASK.get((manifest.signature.kind, manifest.signature.task), "other")
+    lines = [
+        f"model_name: {_yaml(manifest.model)}",
+        f"version: {manifest.version}",
+        "library_name: keras",
+        *([f"pipeline_tag: {task}"] if task != "other" else []),
+        "tags:",
+        *(f"- {_yaml(each)}" for each in ("trainyard", manifest.signature.task, manifest.signature.kind)),
+        *(["metrics:", *(f"- {_yaml(each)}" for each in values)] if values else []),
+    ]
+    if values:
+        lines += [
+            "model-index:",
+            f"- name: {_yaml(manifest.model)}",
+            "  results:",
+            f"  - task: {{type: {_yaml(task)}}}",
+            f"    dataset: {{name: {_yaml(f'holdout of dataset commit {manifest.sources.dataset}')}, type: holdout}}",
+            "    metrics:",
+            *(f"    - {{type: {_yaml(name)}, value: {_float(value)}}}" for name, value in values.items()),
+        ]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _details(manifest: Candidate) -> Iterator[str]:
+    signature = manifest.signature
+    yield from _table(
+        ("", ""),
+        [
+            ("task", f"{signature.task} of {signature.kind} data"),
+            ("how it was made", f"{manifest.how}. {manifest.note}" if manifest.note else manifest.how),
+            ("made", manifest.created_at),
+            ("run", manifest.run),
+            ("parent", f"version {manifest.parent}" if manifest.parent is not None else "none"),
+            ("code commit", manifest.sources.code),
+            ("dataset commit", manifest.sources.dataset),
+            ("tests commit", manifest.sources.tests),
+            ("seed", str(manifest.seed)),
+            ("container image", manifest.image or "none, trained in a plain process"),
+            ("served as", f"{manifest.served.path} by {manifest.served.engine}: {manifest.served.reason}"),
+            ("packages", ", ".join(f"{name} {version}" for name, version in sorted(manifest.packages.items()))),
+        ],
+    )
+    yield ""
+    ends = [("input", each) for each in signature.inputs] + [("output", each) for each in signature.outputs]
+    rows = [
+        (kind, each.name, str([size if size is not None else "any" for size in each.shape]), each.dtype)
+        for kind, each in ends
+    ]
+    yield from _table(("", "name", "shape", "type"), rows)
+
+
+def _use() -> Iterator[str]:
+    yield "Not stated here: what the model is meant for, and what it must not be used for, is the team's to say."
+
+
+def _data(manifest: Candidate) -> Iterator[str]:
+    yield f"Commit `{_code(manifest.sources.dataset)}` of the dataset repository. The model was trained on its train split;"
+    yield "the validation split decided when to stop; the holdout was never in its reach."
+    if manifest.signature.classes:
+        names = [_text(each) for each in manifest.signature.classes[:MAX_CLASSES]]
+        more = len(manifest.signature.classes) - len(names)
+        yield ""
+        yield f"Classes: {', '.join(names)}{f' and {more} more' if more else ''}."
+    if manifest.signature.target:
+        yield ""
+        yield f"Predicted column: {_text(manifest.signature.target)}."
+
+
+def _procedure(manifest: Candidate) -> Iterator[str]:
+    yield f"{_text(manifest.how).capitalize()} with seed {manifest.seed}. The same commits, config and seed give the same run."
+
+
+def _evaluation(manifest: Candidate) -> Iterator[str]:
+    metric, live = manifest.verdict.policy.metric, manifest.evaluation.comparison
+    name = f"version {live.live_version}" if live else "the live version"
+    yield _text(in_words(manifest.evaluation, metric, f"version {manifest.version}", name), 2000)
+    yield ""
+    policy = manifest.verdict.policy
+    yield f"Gate: {_text(policy.metric)} with threshold {policy.threshold:g}, at least {policy.min_samples} samples, at most"
+    yield f"{policy.max_drop:g} worse than the live release: {'accepted' if manifest.verdict.accepted else 'rejected'}."
+    yield from (f"- {_text(each)}" for each in manifest.verdict.reasons[:MAX_CLASSES])
+
+
+def _metrics(manifest: Candidate) -> Iterator[str]:
+    new, old = manifest.evaluation.candidate, manifest.evaluation.live
+    yield f"On {new.samples:,} samples of the holdout, measured with the file that is served."
+    yield ""
+    rows = [
+        (name, number(value), number(old.values.get(name, math.nan)) if old else "")
+        for name, value in new.values.items()
+    ]
+    yield from _table(("metric", f"version {manifest.version}", "live release then" if old else ""), rows)
+    if new.classes:
+        yield ""
+        found = [
+            (name, number(each.precision), number(each.recall), number(each.f1), f"{each.support:,}")
+            for name, each in weakest_classes(new)[:MAX_CLASSES]
+        ]
+        yield from _table(("class, weakest first", "precision", "recall", "F1", "samples"), found)
+
+
+def _acceptance(manifest: Candidate, facts: MailFacts) -> Iterator[str]:
+    for each in (facts.acceptance, facts.live_acceptance):
+        if each and each.version == manifest.version:
+            cases = [case for report in each.reports for case in report.cases]
+            passed = sum(case.outcome == "passed" for case in cases)
+            yield f"{'Accepted' if each.accepted else 'Rejected'} with tests commit `{_code(each.tests)}`: {passed} of"
+            yield f"{len(cases)} checks passed."
+            return
+
+
+def _limitations(manifest: Candidate) -> Iterator[str]:
+    yield "- The numbers hold for data like the holdout's; nothing is known about other data."
+    unknown = [name for name, each in manifest.evaluation.candidate.classes.items() if not each.support]
+    if unknown:
+        names = ", ".join(map(_text, unknown[:MAX_CLASSES]))
+        yield f"- No sample of these classes was in the holdout: {names}."
+    if manifest.evaluation.candidate.samples < 1000:
+        yield f"- {manifest.evaluation.candidate.samples:,} samples were measured: small differences may be chance."
+    yield "- Known weaknesses, fairness and misuse are the team's to describe."
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    yield from ("| " + " | ".join(_text(each) for each in row) + " |" for row in rows if row[-1] or len(row) > 2)
+
+
+def _text(words: str, limit: int = 500) -> str:
+    """Foreign text as one line of Markdown that shows as it is: no HTML, no link, no emphasis, no table cell."""
+    return clean(words, limit).translate(MARKS).replace("://", ":\\/\\/").replace("www.", "www\\.")
+
+
+def _float(value: float) -> str:
+    """A number that YAML 1.1 takes for one, too: it wants a point."""
+    mantissa, e, exponent = repr(value).partition("e")
+    return f"{mantissa}{'' if '.' in mantissa else '.0'}{e}{exponent}"
+
+
+def _code(words: str) -> str:
+    """For between backticks."""
+    return clean(words, 100).replace("`", "'").replace("|", "/")
+
+
+def _yaml(words: str) -> str:
+    """A double-quoted scalar; of JSON's escapes YAML knows all that are left."""
+    return json.dumps(clean(words), ensure_ascii=False)
