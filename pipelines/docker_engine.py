@@ -1,4 +1,4 @@
-"""The Docker engine: reaching it, and what its faults mean to a person. The SDK is loaded when an engine is asked for."""
+"""The Docker engine: reaching it, and what its errors mean to a person. The SDK is loaded when an engine is asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OLDEST_API = (1, 41)  # Docker 20.10, what Debian 12 has
 PATIENCE = 60.0  # seconds for one answer of the engine
 LABEL = "org.trainyard"
-"""All that we make carries labels under this name; we never touch what has none."""
+"""All that Trainyard makes on an engine has labels under this name; what has none is never touched."""
 NO_GPUS = ("could not select device driver", "nvidia-container", "libnvidia", "gpu vendor", "cdi device")
 NEWER = "install Docker 20.10 or newer, and the newest docker SDK"
 
@@ -33,12 +33,12 @@ def address(environment: Mapping[str, str] = os.environ) -> str:
 def open_engine(seconds: float = PATIENCE) -> DockerClient:
     """The engine at `address()`; `seconds` for each of its answers.
 
-    Raises TryAgain when it cannot be reached, ConfigError when we may not use it, or it is too old.
+    Raises TryAgain when it cannot be reached, ConfigError when this user may not use it, or it is too old.
     """
-    _knock(seconds)
+    _check_socket(seconds)
     from docker import DockerClient  # an attribute: without the SDK `import docker` finds our folder docker/
 
-    with told("the Docker engine"):
+    with engine_errors("the Docker engine"):
         client = DockerClient.from_env(
             timeout=seconds, version="auto", environment={**os.environ, "DOCKER_HOST": address()}
         )
@@ -54,13 +54,13 @@ def open_engine(seconds: float = PATIENCE) -> DockerClient:
 
 def security(client: DockerClient) -> frozenset[str]:
     """What the engine says of its security: `seccomp`, `rootless`, `userns`, `selinux`, …; raises PipelineError."""
-    with told("the Docker engine"):
+    with engine_errors("the Docker engine"):
         said: list[str] = client.info().get("SecurityOptions") or []
     return frozenset(each.partition(",")[0].removeprefix("name=") for each in said)
 
 
-def _knock(seconds: float) -> None:
-    """Whether somebody listens at a socket of this machine: the SDK would not close its own when nobody does."""
+def _check_socket(seconds: float) -> None:
+    """Raise PipelineError when nobody listens at the socket of this machine: the SDK would leave its own open then."""
     scheme, _, path = address().partition("://")
     if scheme == "ssh":
         raise ConfigError(
@@ -71,18 +71,18 @@ def _knock(seconds: float) -> None:
     if scheme != "unix":
         return
     try:
-        with socket.socket(socket.AF_UNIX) as knocking:
-            knocking.settimeout(seconds)
-            knocking.connect(path)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(seconds)
+            client.connect(path)
     except OSError as error:
         raise _unreachable("the Docker engine", error) from error
 
 
 @contextlib.contextmanager
-def told(what: str) -> Iterator[None]:
-    """Say what the engine's faults mean, and those of our own disks; `what` was wanted of the engine.
+def engine_errors(what: str) -> Iterator[None]:
+    """Raise PipelineError for all that the SDK raises in the block, and for errors of this machine's files.
 
-    Raises PipelineError for all that the SDK raises.
+    `what` the engine is needed for begins the message.
     """
     import requests
 
@@ -97,8 +97,8 @@ def told(what: str) -> Iterator[None]:
     except OSError as error:
         if error.filename is None and error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise _unreachable(what, error) from error
-        if fault := from_os_error(error):  # of a disk here
-            raise fault from error
+        if local := from_os_error(error):  # a file of this machine, not the engine
+            raise local from error
         raise
 
 
@@ -119,9 +119,9 @@ def explain(what: str, status: int, said: str) -> PipelineError:
     if status == 404:
         return ConfigError(message, hint="`trainyard images build` makes the images; `docker ps -a` shows containers")
     if status == 400:
-        return ConfigError(message, hint="look at [runner] in trainyard.toml, and at the image")
+        return ConfigError(message, hint="check [runner] in trainyard.toml, and the image")
     if status == 409:
-        return TryAgain(message, hint="someone else is at it; run the same command again")
+        return TryAgain(message, hint="in use by another process: run the same command again")
     if status >= 500:
         return TryAgain(message, hint="see the engine's log: journalctl -u docker")
     return WorkerFailed(message)
@@ -140,5 +140,5 @@ def _unreachable(what: str, error: Exception) -> PipelineError:
 
 
 def labels(**more: Any) -> dict[str, str]:
-    """Labels for what we make: `org.trainyard.<name>=<value>`."""
+    """Labels for what is made on an engine: `org.trainyard.<name>=<value>`."""
     return {f"{LABEL}.{name}": str(value) for name, value in more.items()}

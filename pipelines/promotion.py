@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.approval import approval_secret, check_token
 from pipelines.config.schema import Config
-from pipelines.deploy import GO_LIVE_SECONDS, Deployment, Image, open_deployment
+from pipelines.deploy import DEPLOY_SECONDS, Deployment, Image, open_deployment
 from pipelines.text.clean import clean
 from registry import candidates, releases
 from registry.chain import LostRace
@@ -153,7 +153,7 @@ def _deploy(store: Store, config: Config, api: Deployment, release: Release, ima
     return release
 
 
-def _check_again(store: Store, config: Config, live: Release, seconds: float = GO_LIVE_SECONDS) -> Release:
+def _check_again(store: Store, config: Config, live: Release, seconds: float = DEPLOY_SECONDS) -> Release:
     """As `_deploy`, for what is live already: an API that is slow, or cannot be started, is no reason to go back."""
     api, image = open_deployment(config), image_of(store, live)
     api.start(serve_job(config), image)

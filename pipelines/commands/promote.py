@@ -17,7 +17,7 @@ from typing import TextIO
 from pipelines.approval import approval_secret, make_token
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
-from pipelines.deploy import Deployment, in_place, open_deployment
+from pipelines.deploy import Deployment, config_here, open_deployment
 from pipelines.promotion import compared_with_another, promote, serve_job
 from pipelines.text.clean import clean
 from registry import candidates, codec
@@ -132,7 +132,7 @@ def placed(args: argparse.Namespace, config: Config) -> Config:
     from pipelines.build_status import check_home
 
     check_home(config)
-    return in_place(config)
+    return config_here(config)
 
 
 def check_model(model: str, config: Config) -> None:

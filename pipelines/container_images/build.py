@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.docker_engine import explain, told
+from pipelines.docker_engine import engine_errors, explain
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run_build(engine: DockerClient, build: Build, on_line: OnLine) -> str:
     last: deque[str] = deque(maxlen=KEPT)
     image = ""
     try:
-        with told(build.what):
+        with engine_errors(build.what):
             answers = engine.api.build(
                 fileobj=io.BytesIO(build.context),
                 custom_context=True,

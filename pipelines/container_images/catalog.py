@@ -19,7 +19,7 @@ from pipelines.container_images import build_context
 from pipelines.container_images.build import STEP, Build, OnLine, run_build
 from pipelines.container_images.build_context import Kind
 from pipelines.container_images.requirements import read_requirements
-from pipelines.docker_engine import LABEL, explain, labels, told
+from pipelines.docker_engine import LABEL, engine_errors, explain, labels
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def lookup(engine: DockerClient, name: str) -> str:
     """The ID of an image that the engine has; empty when it has none of this name."""
     from docker.errors import ImageNotFound, NotFound
 
-    with told(name):
+    with engine_errors(name):
         try:
             return str(engine.api.inspect_image(name)["Id"])
         except (ImageNotFound, NotFound):
@@ -151,7 +151,7 @@ def _pull(engine: DockerClient, name: str) -> str:
     from docker.errors import APIError
 
     what = f"image {name}"
-    with told(what):
+    with engine_errors(what):
         try:
             for answer in engine.api.pull(name, stream=True, decode=True):
                 if "error" in answer:
@@ -189,19 +189,19 @@ def _name(engine: DockerClient, made: str, name: str) -> str:
         _tag(engine, made, name)
         return made
     if there != made:
-        with told(name), contextlib.suppress(APIError):  # what cannot be removed is in use by a third run
+        with engine_errors(name), contextlib.suppress(APIError):  # what cannot be removed is in use by a third run
             engine.api.remove_image(made)
     return there
 
 
 def _tag(engine: DockerClient, image: str, name: str) -> None:
     repository, _, tag = name.partition(":")
-    with told(name):
+    with engine_errors(name):
         engine.api.tag(image, repository, tag)
 
 
 def _base_of(engine: DockerClient, image: str) -> str:
-    with told(image):
+    with engine_errors(image):
         return str((engine.api.inspect_image(image)["Config"]["Labels"] or {}).get(f"{LABEL}.base", ""))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.container_images import catalog
 from pipelines.container_images.build import OnLine
-from pipelines.docker_engine import LABEL, told
+from pipelines.docker_engine import LABEL, engine_errors
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -41,7 +41,7 @@ class Image:
 
 def ours(engine: DockerClient) -> list[Image]:
     """All images with Trainyard's labels, the newest first within each kind."""
-    with told("images"):
+    with engine_errors("images"):
         found = [
             each
             for label in (KIND, STAGE)
@@ -62,7 +62,7 @@ def prune(engine: DockerClient, on_line: OnLine, *, dry_run: bool = False) -> li
     which makes the next build quick. Another version of Trainyard on the same engine builds its images anew.
     """
     there = ours(engine)
-    with told("images"):
+    with engine_errors("images"):
         ids = {str(each["Id"]) for each in engine.api.images()}
         used = {str(each["ImageID"]) for each in engine.api.containers(all=True)}
     gone: list[Image] = []
@@ -93,7 +93,7 @@ def remove(engine: DockerClient, image: Image, on_line: OnLine) -> bool:
     from docker.errors import APIError, ImageNotFound
 
     for name in image.names or (image.id,):
-        with told(name):
+        with engine_errors(name):
             try:
                 engine.api.remove_image(name)
             except ImageNotFound:  # went with another one, or a concurrent `prune` was faster

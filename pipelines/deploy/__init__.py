@@ -1,8 +1,8 @@
 """Where the production API runs: as a process of this machine, or in a container of the Docker engine; or wherever
 Jenkins' promotion job starts it, as one of the two.
 
-Promotion and the commands know only `Deployment`. A release goes live by itself: every worker of the API follows the
-registry. What differs is how the API is started, replaced and asked.
+Promotion and the commands know only `Deployment`. A release needs no deployment of its own: every worker of the API follows
+the registry. What differs is how the API is started, replaced and asked.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from registry.errors import ConfigError
 from serving.job import ServeJob
 
 Image = Literal["train", "serve"]
-"""What an API needs to be installed: everything, or no TensorFlow."""
-GO_LIVE_SECONDS = 120.0
+"""Which packages an API needs: all, or those without TensorFlow."""
+DEPLOY_SECONDS = 120.0
 """Until every worker has loaded, warmed and swapped; large models take a while."""
-PLACES = {
+DEPLOYMENTS = {
     "process": "pipelines.deploy.process:ProcessDeployment",
     "docker": "pipelines.deploy.container:ContainerDeployment",
 }
@@ -39,18 +39,18 @@ class Deployment(Protocol):
         when it does not answer in time.
         """
 
-    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = GO_LIVE_SECONDS) -> None:
+    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = DEPLOY_SECONDS) -> None:
         """Wait until every worker answers with release `number` or a later one, or has withdrawn the model by it.
 
         The API is started if need be, and replaced when it lacks what `image` has. Raises WorkerFailed with the workers'
-        reasons when one cannot load the release, TryAgain when it takes longer than `seconds`. What answered before goes
-        on in either case.
+        reasons when one cannot load the release, TryAgain when it takes longer than `seconds`. What answered before
+        answers on in either case.
         """
 
     def update(self, job: ServeJob, image: Image) -> None:
         """Give the running API the settings in `job` and the current image, where that is possible without a stop.
 
-        Raises WorkerFailed or TryAgain; then the API goes on as it was.
+        Raises WorkerFailed or TryAgain; then the API keeps running as it was.
         """
 
     def stop(self) -> bool:
@@ -74,15 +74,15 @@ def open_deployment(config: Config) -> Deployment:
     if config.serving.deploy == "jenkins":
         raise ConfigError(
             '[serving] deploy = "jenkins": the API runs where Jenkins\' promotion job starts it',
-            hint=f"on that machine `trainyard serve {config.model} --status --here` looks at it; promote and rollback "
+            hint=f"on that machine `trainyard serve {config.model} --status --here` shows it; promote and rollback "
             "start the job, from anywhere",
         )
-    module, _, name = PLACES[config.serving.deploy].partition(":")
+    module, _, name = DEPLOYMENTS[config.serving.deploy].partition(":")
     return cast("Deployment", getattr(import_module(module), name)(config, api_folder(config)))
 
 
-def in_place(config: Config) -> Config:
-    """The settings with which Jenkins' promotion job, or somebody on its machine, starts and reaches the API."""
+def config_here(config: Config) -> Config:
+    """The settings with which Jenkins' promotion job, or a person on its machine, starts and reaches the API."""
     if config.serving.deploy != "jenkins":
         return config
     return replace(config, serving=replace(config.serving, deploy=config.jenkins.deploy))

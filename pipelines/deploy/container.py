@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.schema import Config
 from pipelines.container_images import catalog
-from pipelines.deploy import GO_LIVE_SECONDS, Image
-from pipelines.deploy.container_names import Boxes, changes, keep, kept, label, let_go, no_port, settings_of, url_of
-from pipelines.docker_engine import open_engine, told
+from pipelines.deploy import DEPLOY_SECONDS, Image
+from pipelines.deploy.api_containers import ApiContainers, restart_always, restart_never
+from pipelines.deploy.container_facts import changes, label, no_port, restarts_always, settings_of, url_of
+from pipelines.docker_engine import engine_errors, open_engine
 from registry import releases
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 from registry.stores import open_store
@@ -35,76 +36,76 @@ WHAT = "the API's container"
 
 
 class ContainerDeployment:
-    """See Deployment. `folder` holds a lock only: nobody else starts, replaces or stops the API of this home meanwhile."""
+    """See Deployment. `folder` holds a lock only: no other process starts, replaces or stops the API of this home meanwhile."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         self.remedy = f"`trainyard serve {config.model} --background` applies them, host and port after `--stop` only"
         self._config, self._folder = config, folder
 
     def start(self, job: ServeJob, image: Image) -> str:
-        with told(WHAT), self._alone():
+        with engine_errors(WHAT), self._alone():
             current, listener = self._settle(), self._listener()
             if current:
-                self._must_be_ours(job, current)
-                if listener and (url := url_of(listener)) and self._has(current, image):
-                    return url  # whatever images there are by now: the way back must not wait for one
+                self._check_registry(job, current)
+                if listener and (url := url_of(listener)) and self._can_load(current, image):
+                    return url  # whatever images there are by now: a rollback must not wait for one
             wanted = self._image(image)
             try:
                 url = self._listen(job, wanted)
                 if current is None:
-                    self._bring(job, wanted, image, None, GO_LIVE_SECONDS)
+                    self._start_new(job, wanted, image, None, DEPLOY_SECONDS)
             except BaseException:
-                if current is None:  # a port that nobody answers would keep clients waiting
+                if current is None:  # a port without an API behind it would keep clients waiting
                     self._clear()
                 raise
             return url
 
-    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = GO_LIVE_SECONDS) -> None:
+    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = DEPLOY_SECONDS) -> None:
         self.start(job, image)
-        with told(WHAT), self._alone():
+        with engine_errors(WHAT), self._alone():
             current = self._settle()
-            if current and not self._has(current, image):
+            if current and not self._can_load(current, image):
                 self._replace(current, job, self._image(image), image, number, seconds)
-        with told(WHAT):
+        with engine_errors(WHAT):
             await_workers(self.version, number, seconds)
 
     def update(self, job: ServeJob, image: Image) -> None:
-        with told(WHAT), self._alone():
+        with engine_errors(WHAT), self._alone():
             current, wanted = self._settle(), self._image(image)
-            if current is None or label(current, "job") in self._good(job, image, wanted):
+            if current is None or label(current, "job") in self._acceptable(job, image, wanted):
                 return
             last = releases.latest(open_store(self._config.registry.url), self._config.model)
             number = last.number if last else 0
-            self._replace(current, job, wanted, image, number, GO_LIVE_SECONDS)
+            self._replace(current, job, wanted, image, number, DEPLOY_SECONDS)
 
     def stop(self) -> bool:
-        with told(WHAT), self._alone():
-            apis = self._boxes.all("api")
+        with engine_errors(WHAT), self._alone():
+            apis = self._containers.all("api")
             for each in apis:
                 self._drain(each)
             self._clear()
             return any(each.status in RUNS for each in apis)
 
     def running(self) -> str | None:
-        with told(WHAT):
+        with engine_errors(WHAT):
             listener = self._listener()
             return url_of(listener) if listener and self._current() else None
 
     def changed(self, job: ServeJob) -> dict[str, str]:
-        with told(WHAT):
+        with engine_errors(WHAT):
             current, listener = self._current(), self._listener()
             return changes(job, current, listener) if current and listener else {}
 
     def version(self) -> dict[str, Any]:
-        with told(WHAT):
+        with engine_errors(WHAT):
             current = self._current()
             if current is None:
                 raise TryAgain("no API runs")
             return _ask(current)
 
     def parts(self) -> list[str]:
-        with told(WHAT):
-            found = [*self._boxes.all("listener"), *self._boxes.all("api")]
+        with engine_errors(WHAT):
+            found = [*self._containers.all("listener"), *self._containers.all("api")]
             return [f"container {each.name}: {_state(each)}, `docker logs {each.name}`" for each in found]
 
     @functools.cached_property
@@ -112,8 +113,8 @@ class ContainerDeployment:
         return open_engine()
 
     @functools.cached_property
-    def _boxes(self) -> Boxes:
-        return Boxes(self._config, self._engine)
+    def _containers(self) -> ApiContainers:
+        return ApiContainers(self._config, self._engine)
 
     def _alone(self) -> Any:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -122,44 +123,47 @@ class ContainerDeployment:
     def _image(self, image: Image) -> str:
         return catalog.find(self._engine, image, self._config.serving.image)
 
-    def _good(self, job: ServeJob, image: Image, wanted: str) -> set[str]:
+    def _acceptable(self, job: ServeJob, image: Image, wanted: str) -> set[str]:
         """Digests of the API that is wanted. The image with everything has what the smaller one has: it may stay."""
-        good = {self._boxes.digest(job, wanted)}
+        found = {self._containers.digest(job, wanted)}
         if image == "serve" and not self._config.serving.image:
             larger = catalog.lookup(self._engine, catalog.own_name("train"))
-            good |= {self._boxes.digest(job, larger)} if larger else set()
-        return good
+            found |= {self._containers.digest(job, larger)} if larger else set()
+        return found
 
-    def _has(self, current: Container, image: Image) -> bool:
+    def _can_load(self, current: Container, image: Image) -> bool:
         """Whether it can load what needs `image`."""
         if image == "serve" or label(current, "kind") == "train":
             return True
         return bool(current.attrs["Image"] == self._image(image))
 
     def _listener(self) -> Container | None:
-        return next((each for each in self._boxes.all("listener") if each.status == "running"), None)
+        return next((each for each in self._containers.all("listener") if each.status == "running"), None)
 
     def _current(self) -> Container | None:
         """The API that answers."""
-        return next((each for each in reversed(self._boxes.all("api")) if kept(each) and each.status in RUNS), None)
+        return next(
+            (each for each in reversed(self._containers.all("api")) if restarts_always(each) and each.status in RUNS),
+            None,
+        )
 
     def _settle(self) -> Container | None:
         """The API that answers; what a killed promotion has left beside it goes."""
         current = self._current()
-        for each in self._boxes.all("probe"):
+        for each in self._containers.all("probe"):
             each.remove(force=True, v=True)
-        for each in self._boxes.all("api"):
+        for each in self._containers.all("api"):
             if current is None or each.id != current.id:
                 self._drain(each)
         return current
 
     def _clear(self) -> None:
         """Remove all but APIs."""
-        for each in [*self._boxes.all("listener"), *self._boxes.all("probe")]:
+        for each in [*self._containers.all("listener"), *self._containers.all("probe")]:
             each.remove(force=True, v=True)
-        self._boxes.forget_door()
+        self._containers.remove_handoff()
 
-    def _must_be_ours(self, job: ServeJob, current: Container) -> None:
+    def _check_registry(self, job: ServeJob, current: Container) -> None:
         found = settings_of(current)["registry"]
         if found != job.registry:
             raise ConfigError(
@@ -171,9 +175,9 @@ class ContainerDeployment:
         """The URL of a listener that runs; one is started if need be."""
         if (listener := self._listener()) and (url := url_of(listener)):
             return url
-        for each in self._boxes.all("listener"):  # stopped by hand, or not started when its port was taken
+        for each in self._containers.all("listener"):  # stopped by hand, or not started when its port was taken
             each.remove(force=True, v=True)
-        listener = self._boxes.create_listener(job, image)
+        listener = self._containers.create_listener(job, image)
         try:
             _start(listener, job)
             listener.reload()
@@ -184,64 +188,66 @@ class ContainerDeployment:
             listener.remove(force=True, v=True)
             raise
 
-    def _bring(self, job: ServeJob, wanted: str, image: Image, number: int | None, seconds: float) -> Container:
-        """A new API that serves release `number`; None: that answers, whatever it has to say."""
-        numbers = [int(label(each, "number")) for each in self._boxes.all("api")]
-        new = self._boxes.create_api(job, wanted, image, max(numbers, default=0) + 1)
+    def _start_new(self, job: ServeJob, wanted: str, image: Image, number: int | None, seconds: float) -> Container:
+        """A new API that serves release `number`; None: that answers, with a model or without."""
+        numbers = [int(label(each, "number")) for each in self._containers.all("api")]
+        new = self._containers.create_api(job, wanted, image, max(numbers, default=0) + 1)
         try:
             _start(new, job)
             if number is None:
-                await_workers(lambda: _calmed(_ask(new)), 0, seconds)
+                await_workers(lambda: _failed_as_withdrawn(_ask(new)), 0, seconds)
             else:
                 await_workers(lambda: _ask(new), number, seconds)
-            keep(new)
+            restart_always(new)
         except BaseException:
             new.remove(force=True, v=True)
             raise
         return new
 
     def _replace(self, old: Container, job: ServeJob, wanted: str, image: Image, number: int, seconds: float) -> None:
-        self._bring(job, wanted, image, number, seconds)
+        self._start_new(job, wanted, image, number, seconds)
         self._drain(old)
 
-    def _drain(self, box: Container) -> None:
+    def _drain(self, container: Container) -> None:
         """What it has begun is answered; then it is gone."""
-        if box.status in RUNS:
-            let_go(box)
-            box.stop(timeout=int(settings_of(box)["timeout_seconds"]) + KILL_AFTER)
-        box.remove(force=True, v=True)
+        if container.status in RUNS:
+            restart_never(container)
+            container.stop(timeout=int(settings_of(container)["timeout_seconds"]) + KILL_AFTER)
+        container.remove(force=True, v=True)
 
 
-def _start(box: Container, job: ServeJob) -> None:
+def _start(container: Container, job: ServeJob) -> None:
     from docker import errors
 
     try:
-        box.start()
+        container.start()
     except errors.APIError as error:
-        if fault := no_port(job, str(error.explanation)):
-            raise fault from None
+        if refused := no_port(job, str(error.explanation)):
+            raise refused from None
         raise
 
 
-def _ask(box: Container) -> dict[str, Any]:
+def _ask(container: Container) -> dict[str, Any]:
     """What `GET /version` of just this API says; raises TryAgain without an answer, WorkerFailed when it has ended."""
     from docker import errors
 
     try:
-        code, (said, trouble) = box.exec_run(["python", "-P", "-m", "serving.server.health", "/version"], demux=True)
+        code, (said, problem) = container.exec_run(
+            ["python", "-P", "-m", "serving.server.health", "/version"], demux=True
+        )
     except (errors.NotFound, errors.APIError) as error:
         if error.status_code not in {404, 409}:
             raise
-        code, said, trouble = 1, b"", str(error.explanation).encode()
+        code, said, problem = 1, b"", str(error.explanation).encode()
     if code == 0:
         return dict(json.loads(said))
-    box.reload()
-    if box.status in {"exited", "dead"}:
-        raise WorkerFailed(f"container {box.name} ended: {_last_words(box)}")
-    raise TryAgain(f"container {box.name}: {(trouble or b'').decode(errors='replace').strip()[-300:]}")
+    container.reload()
+    if container.status in {"exited", "dead"}:
+        raise WorkerFailed(f"container {container.name} ended: {_last_words(container)}")
+    raise TryAgain(f"container {container.name}: {(problem or b'').decode(errors='replace').strip()[-300:]}")
 
 
-def _calmed(answer: dict[str, Any]) -> dict[str, Any]:
+def _failed_as_withdrawn(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer, in which a worker that could not load counts as one that has nothing to load.
 
     Such a one gets connections only while there is no better one.
@@ -253,10 +259,14 @@ def _calmed(answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _state(box: Container) -> str:
-    return f"{box.status} ({box.attrs['State']['ExitCode']})" if box.status == "exited" else str(box.status)
+def _state(container: Container) -> str:
+    return (
+        f"{container.status} ({container.attrs['State']['ExitCode']})"
+        if container.status == "exited"
+        else str(container.status)
+    )
 
 
-def _last_words(box: Container) -> str:
-    lines = [line for line in box.logs(tail=20).decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else f"no output, exit code {box.attrs['State']['ExitCode']}"
+def _last_words(container: Container) -> str:
+    lines = [line for line in container.logs(tail=20).decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else f"no output, exit code {container.attrs['State']['ExitCode']}"

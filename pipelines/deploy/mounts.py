@@ -1,4 +1,4 @@
-"""How a container comes to see the registry: the folder itself, or a volume where the engine has other files than we."""
+"""How a container comes to see the registry: the folder itself, or a volume where the engine does not see this machine's files."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def registry_mount(engine: DockerClient, config: Config, image: str, user: tuple
         )
     folder = Path(url.removeprefix("file://"))
     folder.mkdir(parents=True, exist_ok=True)
-    marks = labels(model=config.model, home=config.home, role="probe", number=0)
-    if not shows(Site(engine.api, image, user, marks), folder):
-        engine.ping()  # one that is away sees nothing, either, and that is another fault
+    probe_labels = labels(model=config.model, home=config.home, role="probe", number=0)
+    if not shows(Site(engine.api, image, user, probe_labels), folder):
+        engine.ping()  # one that is away sees nothing either, and has an error of its own
         raise ConfigError(
             f"the Docker engine does not see the registry in {folder}",
             hint="put it into a volume of the engine that is mounted here, too, and name that in [serving] registry_volume",
@@ -47,7 +47,7 @@ def registry_mount(engine: DockerClient, config: Config, image: str, user: tuple
 
 
 def _must_be_readable(folder: Path, user: tuple[int, int]) -> None:
-    with contextlib.suppress(FileNotFoundError):  # somebody writes just now; the API will tell what it cannot read
+    with contextlib.suppress(FileNotFoundError):  # a release is being written; the API reports what it cannot read
         if not all_can_read([folder], user):
             who = f"user {user[0]}" if user[0] > 0 else "its user"
             raise ConfigError(

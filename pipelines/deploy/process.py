@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.schema import Config
-from pipelines.deploy import GO_LIVE_SECONDS, Image
+from pipelines.deploy import DEPLOY_SECONDS, Image
 from registry.errors import TryAgain
 from serving.job import ServeJob
 from serving.server import control
@@ -23,7 +23,7 @@ class ProcessDeployment:
         del image
         return control.start(job, self._folder)
 
-    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = GO_LIVE_SECONDS) -> None:
+    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = DEPLOY_SECONDS) -> None:
         control.await_release(self.start(job, image), number, seconds)
 
     def update(self, job: ServeJob, image: Image) -> None:

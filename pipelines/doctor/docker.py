@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipelines.config.schema import Config
-from pipelines.docker_engine import address, labels, open_engine, told
+from pipelines.docker_engine import address, engine_errors, labels, open_engine
 from pipelines.doctor.finding import PATIENCE, Finding, disk_space, existing
 from registry.errors import PipelineError
 
@@ -111,7 +111,7 @@ def files(config: Config) -> Finding:
 
 def disk() -> Finding:
     """Free space where the engine keeps images and volumes."""
-    with _engine() as client, told("the Docker engine"):
+    with _engine() as client, engine_errors("the Docker engine"):
         root = Path(str(client.info()["DockerRootDir"]))
     if not address().startswith("unix:") or not root.exists():
         return Finding("ok", f"the engine keeps its files elsewhere, in {root}", "`docker system df` shows how much")

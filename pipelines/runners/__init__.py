@@ -1,4 +1,8 @@
-"""Where workers run. A runner takes a job folder and gives back files; how a program starts is its affair alone."""
+"""Where workers run: the interface `Runner`, and what a worker is given, `Job`.
+
+A runner takes a job folder with `job.json` and leaves `result.json` or `error.json` there; how a program is started,
+limited and ended is the runner's alone.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol, Self, cast
+from typing import Literal, Protocol, cast
 
 from pipelines.config.schema import RunnerConfig
 
@@ -16,6 +20,7 @@ RUNNERS = {
     "process": "pipelines.runners.process.runner:ProcessRunner",
     "docker": "pipelines.runners.docker.runner:ContainerRunner",
 }
+"""`[runner] kind` → module and class, imported when used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +35,18 @@ class Limits:
     """What it may write to its job folder; 0: no limit."""
 
 
-class Service(str):
-    """The URL of a server that runs in a worker, e.g. `http://127.0.0.1:41235`."""
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A server that runs in a worker."""
 
-    __slots__ = ("check", "container", "on_end")
+    url: str
+    """For workers that get the service as `reaches`, e.g. `http://127.0.0.1:41235`; the controller may not reach it."""
     check: Callable[[], None]
     """Raises WorkerFailed, with the server's last words, once it has ended by itself. For loops that wait for it."""
-    on_end: Callable[[Callable[[], None]], None]
-    """Takes what shall be called once it has ended: at once, or later from another thread."""
-    container: str
+    on_end: Callable[[Callable[[], None]], None] = lambda _call: None
+    """Takes what is called once the server has ended: at once, or later from another thread."""
+    container: str = ""
     """The id of the container whose loopback interface it listens on; empty: it is a process of this machine."""
-
-    def __new__(
-        cls,
-        url: str,
-        check: Callable[[], None],
-        on_end: Callable[[Callable[[], None]], None] = lambda _call: None,
-        container: str = "",
-    ) -> Self:
-        service = super().__new__(cls, url)
-        service.check, service.on_end, service.container = check, on_end, container
-        return service
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +68,25 @@ class Job:
     requirements: Path | None = None
     """A `requirements.txt` of the team. A container runs in an image with these packages; a process does not have them."""
     image: Literal["train", "serve"] = "train"
-    """What it needs to be installed: everything, or what the API needs (no TensorFlow)."""
+    """Which packages it needs: all, or those of the API (no TensorFlow)."""
     reaches: Service | None = None
-    """The one server that this worker talks to; in a container it reaches nothing else. When that ends, so does it."""
+    """The one server that this worker talks to; in a container it reaches nothing else. When that ends, the worker is ended."""
 
 
 class Runner(Protocol):
-    """Runs workers without our credentials in their environment, which is an allow-list plus `job.env`."""
+    """Runs workers without the controller's credentials: their environment is an allow-list plus `job.env`."""
 
     name: str
 
     def run(self, job: Job, on_line: OnLine) -> None:
         """Run to the end; each line of output goes to `on_line` and to `worker.log`.
 
-        Returns when `result.json` stands. Raises what the worker raised (`error.json`), or WorkerFailed for a crash,
+        Returns when there is a `result.json`. Raises what the worker raised (`error.json`), or WorkerFailed for a crash,
         a timeout or too much memory. An exception in the caller (Ctrl-C, SIGTERM) kills the worker, children included.
         """
 
     def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[Service]:
-        """Start a server that listens on the port given as `TRAINYARD_PORT` (and on `TRAINYARD_HOST`); gives its URL.
-
-        The URL is for workers that are given the Service as `reaches`; we ourselves may not reach it.
+        """Start a server that listens on the port given as `TRAINYARD_PORT` (and on `TRAINYARD_HOST`).
 
         It does not wait until the server is ready. At the end of the block the server is killed, children included.
         A server that has ended by itself makes the block raise WorkerFailed with its last words, also in place of an
@@ -106,8 +100,8 @@ class Runner(Protocol):
 def open_runner(config: RunnerConfig, cache: Path, serve_image: str = "") -> Runner:
     """The runner named in `[runner] kind`.
 
-    `cache` is a folder for what outlives a worker (fonts, who owns which container); `serve_image` is for workers that
-    need what the API needs, empty: ours.
+    `cache` is a folder for what outlives a worker (fonts, who owns which container); `serve_image` is for jobs with
+    `image="serve"`, empty: Trainyard's own.
     """
     module, _, name = RUNNERS[config.kind].partition(":")
     return cast("Runner", getattr(import_module(module), name)(config, cache, serve_image))

@@ -1,4 +1,4 @@
-"""What every runner does before a worker starts: a clean job folder, its log, our settings."""
+"""What every runner does before a worker starts: a clean job folder, its log, settings for the libraries."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.runners import Job, OnLine
-from pipelines.runners.supervisor.output import OURS, Output, WorkerLog
+from pipelines.runners.supervisor.output import LOG_PREFIX, Output, WorkerLog
 from registry.errors import PipelineError
 from registry.records import utc_now
 
 SETTINGS = {
     "PYTHONUNBUFFERED": "1",  # the log streams live
     "PYTHONUTF8": "1",
-    "PYTHONFAULTHANDLER": "1",  # a crash in C tells where
+    "PYTHONFAULTHANDLER": "1",  # a crash in C shows where
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "GX_ANALYTICS_ENABLED": "false",
     "MPLBACKEND": "Agg",
@@ -64,7 +64,7 @@ def opened(job: Job, folder: Path, on_line: OnLine) -> Iterator[Output]:
     """The worker's log, for a block that starts the worker; closed again when that fails."""
     log = WorkerLog(folder / "worker.log")
     try:
-        log.write([f"{OURS} {utc_now()} {job.name}: {' '.join(job.module)}"])
+        log.write([f"{LOG_PREFIX} {utc_now()} {job.name}: {' '.join(job.module)}"])
         yield Output(log, on_line)
     except BaseException:
         log.close()

@@ -131,12 +131,12 @@ def _trial(context: Context, folder: RunFolder, version: int, files: Path) -> Ac
     clone = Job(
         f"api-{version}", ("serving",), api, context.limits(), {"version": files}, run=run, image=image_for(served)
     )
-    with context.runner.service(clone, lambda _line: None) as url:
+    with context.runner.service(clone, lambda _line: None) as service:
         policy = dataclasses.asdict(config.acceptance)
-        job = AcceptJob(str(url), max_body_mb=config.serving.max_body_mb, **policy)
+        job = AcceptJob(service.url, max_body_mb=config.serving.max_body_mb, **policy)
         codec.save(job, tests / "job.json")
         limits = context.limits(job.seconds)
-        context.work(Job(f"accept-{version}", ("unit_tests",), tests, limits, inputs, run=run, reaches=url))
+        context.work(Job(f"accept-{version}", ("unit_tests",), tests, limits, inputs, run=run, reaches=service))
     return codec.read(AcceptResult, tests / "result.json")
 
 

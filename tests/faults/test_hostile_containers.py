@@ -189,14 +189,14 @@ class TestWhatItGets:
         with pytest.raises(WorkerFailed, match="out of memory"):
             attack("a = [bytearray(os.urandom(1) * (64 << 20)) for _ in range(40)]", memory_mb=300)
 
-    @pytest.mark.parametrize("place", ["result.json", "outputs/model.keras"])
-    def test_a_link_that_it_leaves_leads_to_no_file_of_ours(self, attack, tmp_path, place):
+    @pytest.mark.parametrize("name", ["result.json", "outputs/model.keras"])
+    def test_a_link_that_it_leaves_leads_to_no_file_outside_its_folder(self, attack, tmp_path, name):
         (tmp_path / "theirs").write_text('{"schema": 1}')
-        code = f"os.symlink({str(tmp_path / 'theirs')!r}, {place!r})\nos._exit(0)"
-        with pytest.raises(PipelineError) as told:
+        code = f"os.symlink({str(tmp_path / 'theirs')!r}, {name!r})\nos._exit(0)"
+        with pytest.raises(PipelineError) as caught:
             attack(code)
-        assert isinstance(told.value, (Corrupt, WorkerFailed))
-        link = tmp_path / "job" / place
+        assert isinstance(caught.value, (Corrupt, WorkerFailed))
+        link = tmp_path / "job" / name
         assert not link.exists() or link.is_symlink()
         assert (tmp_path / "theirs").read_text() == '{"schema": 1}'
 

@@ -40,15 +40,15 @@ class OwnEngine:
         self.folder, self.host = folder, f"unix://{folder / 'docker.sock'}"
 
     def start(self) -> None:
-        places = ["--data-root", "data", "--exec-root", "exec", "--pidfile", "pid"]
-        places = [self.folder / each if not each.startswith("--") else each for each in places]
+        paths = ["--data-root", "data", "--exec-root", "exec", "--pidfile", "pid"]
+        paths = [self.folder / each if not each.startswith("--") else each for each in paths]
         left = self.folder / "exec" / "containerd" / "containerd.pid"
-        if left.exists() and not alive(int(left.read_text())):  # dockerd takes one that nobody has buried for alive
+        if left.exists() and not alive(int(left.read_text())):  # dockerd takes one that was not reaped for alive
             left.unlink()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 # In a network of its own: `--bridge=none` deletes docker0, which on this machine is another engine's.
-                ["unshare", "--net", "dockerd", *places, "-H", self.host, "--bridge=none", "--iptables=false", "--ip6tables=false"],
+                ["unshare", "--net", "dockerd", *paths, "-H", self.host, "--bridge=none", "--iptables=false", "--ip6tables=false"],
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_for(self.answers, pause=0.1)
@@ -65,7 +65,7 @@ class OwnEngine:
         self._process.wait()
 
     def end(self) -> None:
-        """The engine with its containers, and whatever a killed one has left: all that names our folder."""
+        """The engine with its containers, and whatever a killed one has left: all that names its folder."""
         if containers := self.docker("ps", "-aq", check=False).stdout.split():
             self.docker("rm", "-f", *containers, check=False)
         self._process.terminate()
@@ -85,7 +85,7 @@ class OwnEngine:
 def own_engine(engine, serve_image, tmp_path_factory):
     """An engine that holds the API's image; gives it and the image."""
     if os.geteuid() != 0 or not shutil.which("dockerd"):
-        pytest.skip("an engine of our own needs root and dockerd")
+        pytest.skip("an engine of the test's own needs root and dockerd")
     folder = Path(f"/run/trainyard-test-{os.getpid()}")  # a socket's path is short; an overlay needs a real disk
     folder.mkdir()
     data = tmp_path_factory.mktemp("engine")
@@ -111,9 +111,9 @@ from pipelines.runners import Job, Limits
 from pipelines.runners.docker.runner import ContainerRunner
 from registry.errors import PipelineError
 
-image, transport, trials, folder = sys.argv[1:]
+image, transport, jobs, folder = sys.argv[1:]
 folder = Path(folder)
-environment, inputs = {"PYTHONPATH": "inputs/trials"}, {"trials": Path(trials)}
+environment, inputs = {"PYTHONPATH": "inputs/jobs"}, {"jobs": Path(jobs)}
 job = Job("train", ("fake_training",), folder / "job", Limits(120, 0), inputs, environment, image="serve")
 runner = ContainerRunner(RunnerConfig(kind="docker"), folder / "cache", image, grace=0.5, transport=transport)
 try:
@@ -125,18 +125,18 @@ except PipelineError as error:
 
 
 @pytest.mark.parametrize("transport", ["bind", "copy"])
-def test_a_killed_engine_may_be_tried_again_and_the_training_goes_on_from_its_checkpoint(
+def test_a_killed_engine_may_be_tried_again_and_the_training_resumes_from_its_checkpoint(
     own_engine, tmp_path, transport
 ):
     own, image = own_engine
-    (tmp_path / "trials").mkdir()
-    (tmp_path / "trials" / "fake_training.py").write_text(TRAINING)
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "fake_training.py").write_text(TRAINING)
     (tmp_path / "job").mkdir()
     (tmp_path / "job" / "job.json").write_text("{}")
 
     def train(on_line=lambda line: None):
         """As `trainyard` does; gives the exit code, and what was said."""
-        command = [sys.executable, "-P", "-c", CONTROLLER, image, transport, tmp_path / "trials", tmp_path]
+        command = [sys.executable, "-P", "-c", CONTROLLER, image, transport, tmp_path / "jobs", tmp_path]
         environment = clean_environment() | {"DOCKER_HOST": own.host}
         pipe = subprocess.PIPE
         return follow(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True), on_line)
@@ -150,6 +150,6 @@ def test_a_killed_engine_may_be_tried_again_and_the_training_goes_on_from_its_ch
     assert code == 0, said
     epochs = [int(number) for number in re.findall(r"epoch (\d)", said)]
     assert epochs[-1] == 6
-    assert epochs[0] >= 3, "it did not go on from its checkpoint"  # the worker may outlive its engine for a while
+    assert epochs[0] >= 3, "it did not resume from its checkpoint"  # the worker may outlive its engine for a while
     assert (tmp_path / "job" / "result.json").is_file()
     assert own.docker("ps", "-aq").stdout == own.docker("volume", "ls", "-q").stdout == ""

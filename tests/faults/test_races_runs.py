@@ -27,7 +27,7 @@ from faults_parts import (
     wait_for,
 )
 
-from pipelines.runners.supervisor.output import OURS
+from pipelines.runners.supervisor.output import LOG_PREFIX
 
 CROWD = 4
 
@@ -132,7 +132,7 @@ def at_work(run):
     log = (run / "validate" / "worker.log").read_text(encoding="utf-8")
     count, found = 0, []
     for line in log.splitlines():
-        if line.startswith(OURS):
+        if line.startswith(LOG_PREFIX):
             count += 1 if line.endswith("validate: training.data.prepare") else -1
             found.append(count)
     return found

@@ -1,4 +1,4 @@
-"""What every way of going live keeps: one suite, which a test class gives a `project`, settings and `expects`."""
+"""What every deployment keeps: one suite, which a test class gives a `project`, settings and `expects`."""
 
 import http.client
 import json
@@ -72,7 +72,7 @@ class Crowd:
 
 
 class DeploymentContract:
-    """`project` is a team with two good candidates, 1 and 2, and 3, which is none, of which nothing is live."""
+    """`project` is a team with the candidates 1 and 2, which are good, and 3, which is not. None is live."""
 
     def test_nothing_runs_at_first(self, project):
         api = open_deployment(project.config)

@@ -13,7 +13,7 @@ import pytest
 from pipelines.runners import Job, Limits
 from registry.errors import Corrupt, PipelineError, TryAgain, WorkerFailed
 
-TRIALS = Path(__file__).with_name("runner_trials")
+PROBE_JOBS = Path(__file__).with_name("probe_jobs")
 SECRETS = {
     "TRAINYARD_SMTP_PASSWORD": "s3cret-1",
     "TRAINYARD_APPROVAL_SECRET": "s3cret-2",
@@ -55,12 +55,12 @@ class RunnerContract:
     def job(self, tmp_path):
         def job(case, *words, seconds=60.0, memory_mb=0, disk_mb=0, inputs=(), env=(), folder="job", reaches=None):
             return Job(
-                name="trial",
-                module=("trial", case, *words),
+                name="probe",
+                module=("probe_job", case, *words),
                 folder=tmp_path / folder,
                 limits=Limits(seconds, memory_mb, disk_mb),
-                inputs={"trials": TRIALS, **dict(inputs)},
-                env={"PYTHONPATH": "inputs/trials", **dict(env)},
+                inputs={"jobs": PROBE_JOBS, **dict(inputs)},
+                env={"PYTHONPATH": "inputs/jobs", **dict(env)},
                 reaches=reaches,
             )
 
@@ -77,7 +77,7 @@ class RunnerContract:
             runner.run(job("fail"), nothing)
         assert caught.value.hint == "repair the file"
 
-    def test_a_bug_in_the_worker_is_told_with_its_last_line_and_the_log(self, runner, job):
+    def test_a_bug_in_the_worker_is_reported_with_its_last_line_and_the_log(self, runner, job):
         with pytest.raises(WorkerFailed, match=r"exit code 1: ZeroDivisionError: a bug in model.py") as caught:
             runner.run(job("bug"), nothing)
         assert "worker.log" in caught.value.hint
@@ -140,7 +140,7 @@ class RunnerContract:
             runner.run(job("write_large", disk_mb=8), nothing)
         assert "disk_mb" in caught.value.hint
 
-    def test_a_program_that_the_limit_on_files_kills_is_told_as_such(self, runner, job):
+    def test_a_program_that_the_limit_on_files_kills_is_reported_as_such(self, runner, job):
         with pytest.raises(WorkerFailed, match="wrote more than 8 MiB and was killed"):
             runner.run(job("write_large", "killed", disk_mb=8), nothing)
 
@@ -167,10 +167,10 @@ class RunnerContract:
 
     def test_what_a_failed_worker_wrote_is_there_at_the_next_try(self, runner, job):
         with pytest.raises(WorkerFailed, match="longer than 3 s"):
-            runner.run(job("go_on", seconds=3), nothing)
+            runner.run(job("resume", seconds=3), nothing)
         assert (job("").folder / "checkpoints" / "state").read_text() == "1"
         with pytest.raises(WorkerFailed, match="longer than 3 s"):
-            runner.run(job("go_on", seconds=3), nothing)
+            runner.run(job("resume", seconds=3), nothing)
         assert (job("").folder / "checkpoints" / "state").read_text() == "2"
 
     def test_processes_left_behind_by_a_worker_that_ended_are_killed(self, runner, job):
@@ -233,7 +233,7 @@ class RunnerContract:
         runner.run(job("inputs", inputs={"new.txt": tmp_path / "b.txt"}), nothing)
         assert json.loads(said(job("").folder)) == {"new.txt": "this is b.txt"}
 
-    def test_a_missing_input_is_told_before_anything_starts(self, runner, job, tmp_path):
+    def test_a_missing_input_is_reported_before_anything_starts(self, runner, job, tmp_path):
         with pytest.raises(PipelineError, match=r"input model is missing: .*nowhere"):
             runner.run(job("result", inputs={"model": tmp_path / "nowhere"}), nothing)
 
@@ -248,13 +248,13 @@ class RunnerContract:
 
     def talk(self, runner, job, service, *words):
         """What the server answers to a worker that may talk to it."""
-        runner.run(job("talk", service, *words, folder="client", reaches=service), nothing)
+        runner.run(job("talk", service.url, *words, folder="client", reaches=service), nothing)
         return json.loads(said(job("", folder="client").folder))
 
     def test_a_service_is_reachable_and_gone_afterwards(self, runner, job):
         folder = job("").folder
         with runner.service(job("serve"), nothing) as service:
-            assert service.startswith("http://127.0.0.1:")
+            assert service.url.startswith("http://127.0.0.1:")
             assert self.talk(runner, job, service, "hi", "hi") == ["hello", "hello"]
             service.check()
         assert not held(folder, "server")
@@ -269,13 +269,13 @@ class RunnerContract:
             serve(runner, job("serve"), block)
         assert not held(job("").folder, "server-child")
 
-    def test_a_service_that_cannot_start_is_told_with_its_last_words(self, runner, job):
+    def test_a_service_that_cannot_start_is_reported_with_its_last_words(self, runner, job):
         with pytest.raises(WorkerFailed, match=r"exit code 1: model\.tflite: not a model"):
             serve(runner, job("serve_not"), check_for_ever)
 
     def test_the_death_of_a_service_ends_the_worker_that_reaches_it_and_explains_its_failure(self, runner, job):
         def block(service):
-            runner.run(job("talk", service, "hi", "die", "hi", "wait", folder="client", reaches=service), nothing)
+            runner.run(job("talk", service.url, "hi", "die", "hi", "wait", folder="client", reaches=service), nothing)
 
         with pytest.raises(WorkerFailed, match="SIGKILL") as caught:
             serve(runner, job("serve"), block)

@@ -1,4 +1,4 @@
-"""What the engine's faults are called, by engines that are real HTTP servers on a Unix socket."""
+"""What the engine's errors mean to a person, by engines that are real HTTP servers on a Unix socket."""
 
 import errno
 import json
@@ -14,7 +14,7 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 
 import pytest
 
-from pipelines.docker_engine import address, explain, open_engine, security, told
+from pipelines.docker_engine import address, engine_errors, explain, open_engine, security
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 
 
@@ -63,10 +63,10 @@ def engine(tmp_path, monkeypatch):
     started = []
 
     def engine(**answers):
-        place = tmp_path / "docker.sock"
-        started.append(Engine(place, **answers))
+        path = tmp_path / "docker.sock"
+        started.append(Engine(path, **answers))
         threading.Thread(target=started[-1].serve_forever, args=(0.05,), daemon=True).start()
-        monkeypatch.setenv("DOCKER_HOST", f"unix://{place}")
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
 
     yield engine
     for each in started:
@@ -99,10 +99,10 @@ CASES = {
 
 
 @pytest.mark.parametrize(("status", "said", "kind", "hint"), CASES.values(), ids=CASES.keys())
-def test_what_an_engine_answers_is_told_with_the_next_action(engine, status, said, kind, hint):
+def test_what_an_engine_answers_is_reported_with_the_next_action(engine, status, said, kind, hint):
     engine(status=status, said=said)
     client = open_engine()
-    with pytest.raises(kind, match=r"worker train: the Docker engine said: ") as caught, told("worker train"):
+    with pytest.raises(kind, match=r"worker train: the Docker engine said: ") as caught, engine_errors("worker train"):
         client.api.start("x")
     client.close()
     assert said[:40] in str(caught.value)
@@ -175,7 +175,7 @@ def test_an_engine_through_ssh_is_refused_with_the_way_to_it(monkeypatch):
 def test_an_engine_that_dies_over_its_answer(engine):
     engine(status=0)
     client = open_engine()
-    with pytest.raises(TryAgain, match="worker train: no answer"), told("worker train"):
+    with pytest.raises(TryAgain, match="worker train: no answer"), engine_errors("worker train"):
         client.api.start("x")
     client.close()
 
@@ -188,8 +188,8 @@ def test_an_engine_that_dies_over_its_answer(engine):
         (errno.EACCES, "/srv/run/outputs/x", ConfigError, "/srv/run/outputs/x: Permission denied"),
     ],
 )
-def test_a_fault_of_a_disk_here_is_none_of_the_engine(number, name, kind, words):
-    with pytest.raises(kind, match=words) as caught, told("worker train"):
+def test_an_error_of_a_disk_here_does_not_blame_the_engine(number, name, kind, words):
+    with pytest.raises(kind, match=words) as caught, engine_errors("worker train"):
         raise OSError(number, os.strerror(number), name)
     assert "ocker" not in f"{caught.value}{caught.value.hint}"
 

@@ -1,7 +1,7 @@
-"""A guard that is process 1 of a container, and its worker, through the engine's API.
+"""A supervisor that is process 1 of a container, and its worker, through the engine's API.
 
-The guard's standard input is ours: when the controller ends, by `kill -9` too, the engine closes it, and the guard ends
-all. What the guard reports comes as standard error, what the worker says as standard output, in frames of one stream.
+The controller holds the supervisor's standard input: when it ends, by `kill -9` too, the engine closes that, and the
+supervisor ends all. Its reports come as standard error, what the worker writes as standard output, in frames of one stream.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.docker_engine import told
+from pipelines.docker_engine import engine_errors
 from pipelines.runners.docker.transport import Transport, remove
-from pipelines.runners.supervisor.exit import Ending
-from pipelines.runners.supervisor.output import OURS, WorkerLog
+from pipelines.runners.supervisor.exit import ExitRecord
+from pipelines.runners.supervisor.output import LOG_PREFIX, WorkerLog
 from pipelines.runners.supervisor.supervised import REPORT_BYTES
 from registry.errors import ConfigError, PipelineError, TryAgain, WorkerFailed
 
@@ -27,17 +27,17 @@ KEEP_ALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEP
 WAIT_SECONDS = 10  # until the engine knows that a container has ended
 
 
-class Attached:
+class AttachedLink:
     """A `Link` to a container."""
 
     def __init__(self, api: Any, container: str, name: str, transport: Transport, log: WorkerLog) -> None:
         """`container` has been created; it starts here."""
         self.api, self.container, self.name = api, container, f"worker {name}"
         self.transport, self.log = transport, log
-        self.told = bytearray()
+        self.report = bytearray()
         self._frames = Frames()
         self._given_up = False
-        with told(self.name):
+        with engine_errors(self.name):
             how = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
             self._stream = api.attach_socket(container, how)
             self._socket = getattr(self._stream, "_sock", self._stream)
@@ -45,7 +45,7 @@ class Attached:
             try:
                 api.start(container)
             except BaseException:
-                self._hang_up()
+                self._disconnect()
                 raise
 
     def pieces(self, seconds: float) -> Iterator[bytes]:
@@ -65,14 +65,16 @@ class Attached:
                 if stream != REPORT:
                     yield piece
                 else:
-                    self.told += piece
-                    del self.told[:-REPORT_BYTES]  # the end is the guard's, whatever the worker has written there
+                    self.report += piece
+                    del self.report[
+                        :-REPORT_BYTES
+                    ]  # the last line is the supervisor's, whatever the worker has written there
 
     def stop(self) -> None:
         """See `Link`."""
         with contextlib.suppress(OSError, PipelineError):  # it has gone already
             if isinstance(self._socket, ssl.SSLSocket):  # cannot be closed in one direction
-                with told(self.name):
+                with engine_errors(self.name):
                     self.api.kill(self.container, "SIGTERM")
             else:
                 self._socket.shutdown(socket.SHUT_WR)
@@ -81,39 +83,39 @@ class Attached:
         """See `Link`."""
         if not self._given_up:  # an engine that does not answer is asked once
             self._given_up = True
-            with contextlib.suppress(PipelineError), told(self.name):
+            with contextlib.suppress(PipelineError), engine_errors(self.name):
                 self.api.kill(self.container)
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)  # wakes who reads
 
-    def lost(self, *, late: bool) -> Ending:
+    def lost(self, *, late: bool) -> ExitRecord:
         """See `Link`."""
         try:
-            with told(self.name):
+            with engine_errors(self.name):
                 self.api.wait(self.container, timeout=min(WAIT_SECONDS, self.api.timeout))
                 state = self.api.inspect_container(self.container)["State"]
         except PipelineError as error:
-            again = "the same command goes on from the last checkpoint"
+            again = "the same command resumes from the last checkpoint"
             if isinstance(error, ConfigError):  # 404
-                return _fault(f"{self.name}: its container was removed from outside", hint=f"run it again: {again}")
-            return _fault(
+                return _lost(f"{self.name}: its container was removed from outside", hint=f"run it again: {again}")
+            return _lost(
                 f"{self.name}: the Docker engine went away while it ran: {error}", hint=f"{error.hint}; {again}"
             )
         if state.get("OOMKilled"):
-            return Ending("memory")
+            return ExitRecord("memory")
         if late:
-            return Ending("timeout")
-        return _fault(
+            return ExitRecord("timeout")
+        return _lost(
             f"{self.name} was killed together with its container, exit code {state.get('ExitCode')}",
-            hint="somebody ended it (docker kill), or the engine was stopped; the same command goes on from the last checkpoint",
+            hint="a person ended it (docker kill), or the engine was stopped; the same command resumes from the last checkpoint",
         )
 
     def close(self) -> None:
         """See `Link`."""
-        self._hang_up()
-        over = False  # what cannot come back now stays on the engine, where the next sweep finds it
+        self._disconnect()
+        over = False  # what cannot come back now stays on the engine, where the next controller finds it
         try:
-            self.transport.bring_back(lambda line: self.log.write([f"{OURS} {line}"]))
+            self.transport.bring_back(lambda line: self.log.write([f"{LOG_PREFIX} {line}"]))
             over = True
         except WorkerFailed:  # it never will
             over = True
@@ -123,8 +125,8 @@ class Attached:
             if over:
                 self.transport.close()
 
-    def _hang_up(self) -> None:
-        """The stream, the answer that it came with, and the socket of both hold one another open."""
+    def _disconnect(self) -> None:
+        """Close the stream, the answer that it came with, and their socket: each holds the others open."""
         response = getattr(self._stream, "_response", None)
         for each in (response, self._stream, self._socket):
             with contextlib.suppress(OSError, ValueError):
@@ -133,19 +135,19 @@ class Attached:
 
 
 def _keep_alive(link: socket.socket) -> None:
-    """An engine on another machine that goes without a word is missed after a minute."""
+    """Notice after a minute that an engine on another machine has gone without closing the connection."""
     if link.family in {socket.AF_INET, socket.AF_INET6}:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in KEEP_ALIVE.items():
             link.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def _fault(message: str, hint: str) -> Ending:
-    return Ending("lost", fault=TryAgain(message, hint=hint))
+def _lost(message: str, hint: str) -> ExitRecord:
+    return ExitRecord("lost", error=TryAgain(message, hint=hint))
 
 
 class Frames:
-    """Takes the engine's stream apart: one byte for which, three of nothing, four for how long, then that many."""
+    """Takes the engine's stream apart: one byte for which, three unused, four for how long, then that many."""
 
     def __init__(self) -> None:
         self._header = bytearray()

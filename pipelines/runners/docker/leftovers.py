@@ -1,7 +1,7 @@
-"""What a killed controller has left on the engine is removed by the next one of the same home.
+"""What a killed controller has left on the engine; the next one of the same home removes it.
 
 Containers and volumes carry three labels for this: the home, their owner, and the job folder. An owner is a controller: a
-file in the home's cache that it holds locked while it lives. A lock that can be taken is a dead owner's. Nothing without
+file in the home's cache that it holds locked while it lives. If the lock can be taken, its owner is dead. Nothing without
 all three labels, and nothing of another home, is ever touched.
 """
 
@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.docker_engine import LABEL, labels, told
-from pipelines.runners.docker.transport import FOLDER, OURS, PORTER, RESULTS, fetch, remove
+from pipelines.docker_engine import LABEL, engine_errors, labels
+from pipelines.runners.docker.transport import CONTROLLER_FILES, FOLDER, PORTER, RESULTS, fetch, remove
 from registry.errors import WorkerFailed
 from registry.files import write_new
 
@@ -34,23 +34,23 @@ class Owner:
         self.home = _home(cache)
         self.token = secrets.token_hex(8)
         while (lock := _locked(self._owners / self.token, os.O_CREAT)) is None:
-            self.token = secrets.token_hex(8)  # a sweep has taken it for a dead one's, just before it was locked
+            self.token = secrets.token_hex(8)  # another controller took it for a dead one's, just before it was locked
         self._lock = lock
 
     @property
     def labels(self) -> dict[str, str]:
-        """What all that is ours carries."""
+        """The labels of all that this controller makes."""
         return labels(home=self.home, owner=self.token)
 
-    def sweep(self, api: Any, folder: Path, say: Callable[[str], None]) -> None:
-        """Remove what dead owners of this home have left, and what anybody has left of the job in `folder`, which
-        begins anew: the engine may have been away when that ended. Checkpoints that only the engine has come back first.
+    def remove_leftovers(self, api: Any, folder: Path, on_line: Callable[[str], None]) -> None:
+        """Remove what dead owners of this home have left, and all that is left of the job in `folder`, which begins anew:
+        the engine may have been away when that ended. Checkpoints that only the engine has come back first.
 
-        Files of another job stay until that begins anew, or its folder is gone: nobody else writes there. Raises
+        Files of another job stay until that begins anew, or its folder is gone: no other job writes there. Raises
         PipelineError when checkpoints of this one are there, and cannot come back now.
         """
         wanted = {"label": [f"{LABEL}.home={self.home}", f"{LABEL}.owner", f"{LABEL}.{FOLDER}"]}
-        with told("looking for what killed runs have left"):
+        with engine_errors("looking for leftovers of killed runs"):
             containers = api.containers(all=True, filters=wanted)
             volumes = api.volumes(filters=wanted)["Volumes"] or []
         things = [(each, each["Labels"]) for each in (*containers, *volumes)]
@@ -68,7 +68,7 @@ class Owner:
         porters = [(each["Id"], marks) for each, marks in left if "Id" in each and _holds_files(each)]
         for container, marks in porters:
             if marks[f"{LABEL}.{FOLDER}"] == str(folder):
-                _salvage(api, container, folder, say)
+                _salvage(api, container, folder, on_line)
         remove(api, [container for container, _ in porters], [each["Name"] for each, _ in left if "Name" in each])
         for path in self._owners.iterdir():
             if path.name != self.token and (lock := _locked(path)):
@@ -76,7 +76,7 @@ class Owner:
                 os.close(lock)
 
     def close(self) -> None:
-        """From now on the owner is dead."""
+        """Remove the lock file: what this owner has left is then a dead one's."""
         (self._owners / self.token).unlink(missing_ok=True)
         os.close(self._lock)
 
@@ -92,7 +92,7 @@ class Owner:
 
 
 def _locked(path: Path, flags: int = 0) -> int | None:
-    """A descriptor that holds the file locked; None when somebody else holds it, or it is gone."""
+    """A descriptor that holds the file locked; None when another process holds it, or it is gone."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o644)
     except FileNotFoundError:
@@ -120,11 +120,11 @@ def _holds_files(each: Mapping[str, Any]) -> bool:
     return "Name" in each or PORTER.items() <= each["Labels"].items()
 
 
-def _salvage(api: Any, container: str, folder: Path, say: Callable[[str], None]) -> None:
-    """Bring checkpoints back from the volume of a killed run: the next try goes on from them."""
-    say(f"taking over what a killed run has left on the engine for {folder}")
+def _salvage(api: Any, container: str, folder: Path, on_line: Callable[[str], None]) -> None:
+    """Bring checkpoints back from the volume of a killed run: the next try resumes from them."""
+    on_line(f"taking over what a killed run has left on the engine for {folder}")
     try:
-        with told(f"taking over files of a killed run from container {container[:12]}"):
-            fetch(api, container, folder, OURS | RESULTS, 0, say)
+        with engine_errors(f"taking over files of a killed run from container {container[:12]}"):
+            fetch(api, container, folder, CONTROLLER_FILES | RESULTS, 0, on_line)
     except WorkerFailed as error:
-        say(f"they cannot be used, and training starts anew: {error}")
+        on_line(f"they cannot be used, and training starts anew: {error}")

@@ -1,4 +1,4 @@
-"""What a container of ours may do, a worker's or the API's, as the engine's API wants to be told. No I/O."""
+"""What a container may do, a worker's or the API's, in the terms of the engine's API. No I/O."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def groups(*, mapped: bool) -> list[int]:
 
 
 def confined(*, memory_mb: int, pids: int, mapped: bool) -> dict[str, Any]:
-    """Host settings that every container of ours has: no privileges, a read-only root, limits; 0 MiB: no limit.
+    """Host settings that every container has: no privileges, a read-only root, limits; 0 MiB: no limit.
 
     Other places in memory go into `tmpfs`, beside `/tmp`. For `mapped` see `groups`.
     """
@@ -57,16 +57,19 @@ def confined(*, memory_mb: int, pids: int, mapped: bool) -> dict[str, Any]:
 
 
 def environment(job: Job, extra: Mapping[str, str]) -> dict[str, str]:
-    """Settings of ours and what the job wants; nothing of the controller's environment has a meaning inside."""
+    """Trainyard's settings and what the job wants; nothing of the controller's environment has a meaning inside."""
     return SETTINGS | PATHS | dict(job.env) | dict(extra)
 
 
-def limits(job: Job, config: RunnerConfig, *, mapped: bool) -> dict[str, Any]:
-    """Arguments of `create_host_config` for a worker: as `confined`, no network, and its own limits."""
+def worker_limits(job: Job, config: RunnerConfig, *, mapped: bool) -> dict[str, Any]:
+    """Arguments of `create_host_config` for a worker: those of `confined`, no network, and its own limits."""
     return confined(memory_mb=job.limits.memory_mb, pids=config.pids, mapped=mapped) | {
         "network_mode": f"container:{job.reaches.container}" if job.reaches else "none",
         "shm_size": max(64 * MIB, job.limits.memory_mb * MIB // 2 or 1024 * MIB),
-        "log_config": {"type": "none", "config": {}},  # the output comes to us; a copy could fill the engine's disk
+        "log_config": {
+            "type": "none",
+            "config": {},
+        },  # the output is streamed to the controller; a copy could fill the engine's disk
         **({"nano_cpus": round(config.cpus * 1e9)} if config.cpus else {}),
         **({"device_requests": [GPUS]} if config.gpus and job.image == "train" else {}),
     }

@@ -1,7 +1,7 @@
-"""Does the engine see our files? Not when it runs on another machine, or we run in a container of it.
+"""Does the engine see this machine's files? Not when it runs on another one, or Trainyard in a container of it.
 
-Asked with a container that is never started: a bind mount of a folder must show that very folder. Files on another
-mount of ours are asked for one by one; what was found holds for all on the same mount.
+Asked with a container that is never started: a bind mount of a folder must show that very folder. Files on other
+mounts of this machine are asked for one by one; what was found holds for all on the same mount.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.docker_engine import told
+from pipelines.docker_engine import engine_errors
 from pipelines.runners.docker.limits import bind
 from pipelines.runners.docker.transport import Site, porter, remove
 from registry.errors import PipelineError
 
-PLACE = "/probe"
+TARGET = "/probe"
 MOUNTS = Path("/proc/self/mountinfo")
 _TIME = re.compile(r"([-\dT:]+?)(?:\.(\d+))?(Z|[-+]\d\d:\d\d)")
 
@@ -32,10 +32,10 @@ class Probe:
         self._known: dict[str, bool] = {}
 
     def sees(self, site: Site, path: Path) -> bool:
-        """Whether a bind mount of `path`, which is absolute and no link, shows our `path`."""
+        """Whether a bind mount of `path`, which is absolute and not a link, shows this machine's `path`."""
         mount, home = mount_of(path), mount_of(self.cache)
         if mount == home and home not in self._known:
-            with tempfile.TemporaryDirectory(prefix="probe-", dir=self.cache) as fresh:  # a name that nobody guesses
+            with tempfile.TemporaryDirectory(prefix="probe-", dir=self.cache) as fresh:  # a name that cannot be guessed
                 self._known[home] = shows(site, Path(fresh))
         elif mount not in self._known:
             self._known[mount] = shows(site, path)
@@ -43,11 +43,11 @@ class Probe:
 
 
 def shows(site: Site, path: Path) -> bool:
-    """Whether the engine finds `path` as we do; it exists, and was last changed in the same nanosecond."""
+    """Whether the engine sees the same `path`: it exists there, and was last changed in the same nanosecond."""
     made = ""
     try:
-        with told("looking through a bind mount"):
-            made = porter(site.api, site.image, [bind(str(path), PLACE, read_only=True)], site.labels)
+        with engine_errors("looking through a bind mount"):
+            made = porter(site.api, site.image, [bind(str(path), TARGET, read_only=True)], site.labels)
             seen = _stat(site.api, made)
     except PipelineError:
         return False  # no such path there
@@ -58,15 +58,15 @@ def shows(site: Site, path: Path) -> bool:
 
 
 def _stat(api: Any, container: str) -> dict[str, Any]:
-    """What the engine says of PLACE, without its content."""
+    """What the engine says of TARGET, without its content."""
     url = api._url("/containers/{0}/archive", container)  # noqa: SLF001  (the SDK has no call for HEAD)
-    answer = api.head(url, params={"path": PLACE}, timeout=api.timeout)
+    answer = api.head(url, params={"path": TARGET}, timeout=api.timeout)
     answer.raise_for_status()
     return dict(json.loads(base64.b64decode(answer.headers["X-Docker-Container-Path-Stat"])))
 
 
 def nanoseconds(time: str) -> int:
-    """An RFC 3339 time as nanoseconds since 1970; 0 when it is none."""
+    """An RFC 3339 time as nanoseconds since 1970; 0 when it is not one."""
     found = _TIME.fullmatch(time)
     if not found:
         return 0

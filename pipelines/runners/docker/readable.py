@@ -9,8 +9,11 @@ from pathlib import Path
 
 
 def all_can_read(paths: Iterable[Path], user: tuple[int, int]) -> bool:
-    """Whether `user`, as of `sandbox.user`, can read all below `paths`. Without looking when that is us, with all our
-    groups: we have read them too. 0 is us in a rootless engine, where our further groups mean nothing."""
+    """Whether `user`, as of `limits.user`, can read all below `paths`.
+
+    Not looked up for this process's own user, who has read them already, with all further groups. 0 is that user in a
+    rootless engine, where further groups mean nothing.
+    """
     if user[0] and user[0] == os.geteuid():
         return True
     who = user if user[0] else (os.geteuid(), os.getegid())

@@ -1,7 +1,7 @@
 """Workers in containers of a Docker engine: no network, no privileges, nothing but their job folder and their inputs.
 
-One container for each worker; process 1 in it is our guard (see `guard.py`), so that a worker ends with its controller,
-and says how it ended in the same words as a child process. See docs/adr/containers.md.
+One container for each worker; process 1 in it is its supervisor (see `supervisor.py`), so that a worker ends with its
+controller, and its end is reported in the same way as that of a child process. See docs/adr/containers.md.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.config.schema import RunnerConfig
-from pipelines.docker_engine import labels, open_engine, security, told
+from pipelines.docker_engine import engine_errors, labels, open_engine, security
 from pipelines.runners import Job, OnLine, Service
-from pipelines.runners.docker import limits as sandbox
-from pipelines.runners.docker.attach import Attached
+from pipelines.runners.docker import limits
+from pipelines.runners.docker.attach import AttachedLink
 from pipelines.runners.docker.leftovers import Owner
 from pipelines.runners.docker.mount_probe import Probe
 from pipelines.runners.docker.readable import all_can_read
 from pipelines.runners.docker.transport import FOLDER, Bound, Copied, Site, Transport, remove
 from pipelines.runners.job_folder import opened, prepare
-from pipelines.runners.process.pipes import GUARD, guard_arguments
-from pipelines.runners.supervisor.supervised import Guarded, run_through, served
+from pipelines.runners.supervisor import command
+from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through, served
 from registry.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ How = Literal["", "bind", "copy"]
 
 
 class ContainerRunner:
-    """Runs workers in containers. The engine is opened when the first worker starts, and swept before each."""
+    """Runs workers in containers. The engine is opened when the first worker starts; before each, leftovers
+    of killed controllers are removed."""
 
     name = "docker"
 
@@ -72,7 +73,7 @@ class ContainerRunner:
         return self._image("train", requirements, self._engine().client, on_line)
 
     def close(self) -> None:
-        """Let go of the engine; also done when the runner is forgotten."""
+        """Release the engine; also done when the runner is garbage-collected."""
         if self._open:
             self._open.close()
 
@@ -91,31 +92,32 @@ class ContainerRunner:
             self._images[key] = catalog.derived(client, found, needs, on_line) if needs else found
         return self._images[key]
 
-    def _worker(self, job: Job, on_line: OnLine, extra: Mapping[str, str]) -> tuple[Guarded, str]:
+    def _worker(self, job: Job, on_line: OnLine, extra: Mapping[str, str]) -> tuple[SupervisedWorker, str]:
         if job.reaches and not job.reaches.container:
             raise ConfigError(
-                f"worker {job.name}: what it shall reach runs in no container", hint="one runner for both"
+                f"worker {job.name}: the service that it reaches does not run in a container",
+                hint="use one runner for both",
             )
         engine = self._engine()
         api, folder = engine.client.api, job.folder.resolve()
         prepare(job, folder)
-        engine.owner.sweep(api, folder, on_line)
-        marks = engine.owner.labels | labels(run=job.run, job=job.name, **{FOLDER: folder})
+        engine.owner.remove_leftovers(api, folder, on_line)
+        own_labels = engine.owner.labels | labels(run=job.run, job=job.name, **{FOLDER: folder})
         image = self._image(job.image, job.requirements, engine.client, on_line)
-        site = Site(api, image, sandbox.user(rootless=engine.rootless), marks)
+        site = Site(api, image, limits.user(rootless=engine.rootless), own_labels)
         with opened(job, folder, on_line) as output:
             transport = self._way(site, engine, job, folder)
             container = ""
             try:
                 container = self._create(site, job, transport, extra)
-                link = Attached(api, container, job.name, transport, output.log)
+                link = AttachedLink(api, container, job.name, transport, output.log)
             except BaseException:
                 remove(api, [container] if container else [], [])
                 with contextlib.suppress(PipelineError):  # what has failed before says why
                     transport.bring_back(on_line)
                 transport.close()
                 raise
-            return Guarded(job, output, link, self.grace), container
+            return SupervisedWorker(job, output, link, self.grace), container
 
     def _way(self, site: Site, engine: Engine, job: Job, folder: Path) -> Transport:
         paths = [path.resolve() for path in job.inputs.values()]
@@ -128,19 +130,19 @@ class ContainerRunner:
         return (Bound if binds else Copied)(site, job, folder)
 
     def _create(self, site: Site, job: Job, transport: Transport, extra: Mapping[str, str]) -> str:
-        api, guard = site.api, Path(GUARD).read_text(encoding="utf-8")
-        arguments = guard_arguments((0, 2), job, self.grace)
-        with told(f"worker {job.name}"):
-            limits = sandbox.limits(job, self.config, mapped=self._engine().mapped)
-            host = api.create_host_config(mounts=transport.mounts, **limits)
+        api, supervisor = site.api, command.SOURCE.read_text(encoding="utf-8")
+        arguments = command.arguments((0, 2), job, self.grace)
+        with engine_errors(f"worker {job.name}"):
+            confined = limits.worker_limits(job, self.config, mapped=self._engine().mapped)
+            host = api.create_host_config(mounts=transport.mounts, **confined)
             made = api.create_container(
                 site.image,
-                entrypoint=["python", "-I", "-S", "-c", guard],  # the image need not hold our version of it
+                entrypoint=["python", "-I", "-S", "-c", supervisor],  # the image may hold one of another version
                 command=[*arguments, "python", "-P", "-m", *job.module],
-                name=sandbox.container_name(["trainyard", job.run or "worker", job.name, secrets.token_hex(4)]),
+                name=limits.container_name(["trainyard", job.run or "worker", job.name, secrets.token_hex(4)]),
                 user=":".join(map(str, site.user)),
-                environment=sandbox.environment(job, extra),
-                working_dir=sandbox.JOB,
+                environment=limits.environment(job, extra),
+                working_dir=limits.JOB,
                 labels=dict(site.labels),
                 stdin_open=True,
                 use_config_proxy=False,  # ~/.docker/config.json may hold a proxy's password
@@ -151,14 +153,14 @@ class ContainerRunner:
 
 
 class Engine:
-    """An engine that was opened, and who we are there."""
+    """An engine that was opened, and this controller as the owner of what it makes there."""
 
     def __init__(self, cache: Path) -> None:
         self.client = open_engine()
         try:
             options = security(self.client)
             self.rootless, self.mapped = "rootless" in options, bool(options & {"rootless", "userns"})
-            self.foreign = bool(options & {"userns", "selinux"})  # it lets containers see none of our files
+            self.foreign = bool(options & {"userns", "selinux"})  # its containers see no file of this machine
             self.owner = Owner(cache)
             self.close = weakref.finalize(self, _close, self.client, self.owner)
         except BaseException:

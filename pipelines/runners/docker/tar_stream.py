@@ -1,5 +1,5 @@
 """Files through the engine's API: a tar stream in, a tar stream back. Never whole in memory, and nothing that comes back
-is believed.
+is trusted.
 
 Only files and folders come back, below one folder that is made for them: no links, devices or paths that lead out, no
 owners, no more bytes than allowed.
@@ -19,7 +19,7 @@ from pipelines.runners.job_folder import remove
 from registry.errors import TryAgain, WorkerFailed
 
 CHUNK = 1 << 20
-ENTRY = 4096  # bytes that a file costs at least, as in `guard.py`
+ENTRY = 4096  # bytes that a file costs at least, as in `supervisor.py`
 MIB = 1 << 20
 END = b"\0" * 1024
 DEEPEST = 100  # folders in one another
@@ -81,7 +81,9 @@ def _file(path: str, name: str, owner: tuple[int, int]) -> Iterator[bytes]:
         while left:
             data = file.read(min(CHUNK, left))
             if not data:
-                raise TryAgain(f"{path} became shorter while it was read", hint="something else writes there")
+                raise TryAgain(
+                    f"{path} became shorter while it was read", hint="another process writes there; run it again"
+                )
             left -= len(data)
             yield data
     yield b"\0" * (-entry.size % tarfile.BLOCKSIZE)
@@ -113,7 +115,7 @@ def unpack(
     """Write what a tar stream holds to the empty folder `into`, save what lies below a first name of `leave`.
 
     What is neither file nor folder, or leads out, goes to `refused`. Raises WorkerFailed when it is more than `most_mb`
-    (0: no limit), TryAgain when it is no tar stream, or the disk does not take it.
+    (0: no limit), TryAgain when it is not a tar stream, or the disk does not take it.
     """
     room = most_mb * MIB if most_mb else float("inf")
     try:
@@ -129,7 +131,7 @@ def unpack(
                 if leads_out or not _write(tar, member, into, parts):
                     refused(f"not taken over: {member.name[:200]!r} is neither a file nor a folder of the job")
     except tarfile.TarError as error:
-        raise TryAgain(f"what the engine sent is no tar stream: {error}", hint="run it again") from error
+        raise TryAgain(f"what the engine sent is not a tar stream: {error}", hint="run it again") from error
     except OSError as error:
         if error.errno is None:  # the engine's, not the disk's
             raise
@@ -162,7 +164,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path, parts: lis
 
 
 def replace(new: Path, folder: Path, leave: frozenset[str], last: str) -> None:
-    """Make all that stands right below `folder` what stands in `new`, save names in `leave`; `last` comes last."""
+    """Replace all that is right below `folder` by what is in `new`, save names in `leave`; `last` comes last."""
     for path in list(folder.iterdir()):
         if path == new or path.name in leave:
             continue

@@ -1,6 +1,6 @@
 """How a job folder and its inputs come into a container, and what the worker wrote comes back.
 
-Bind mounts where the engine sees our files; else volumes that are filled and read through the engine's API. Decided by
+Bind mounts where the engine sees this machine's files; else volumes that are filled and read through the engine's API. Decided by
 `pipelines.runners.docker.mount_probe`, for each job.
 """
 
@@ -16,16 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines.docker_engine import labels, told
+from pipelines.docker_engine import engine_errors, labels
 from pipelines.runners import Job, job_folder
 from pipelines.runners.docker import tar_stream
 from pipelines.runners.docker.limits import JOB, bind, volume
 from registry.errors import PipelineError
 
-OURS = frozenset({"inputs", "scratch", "worker.log", "job.json"})  # names in a job folder that a worker does not make
+CONTROLLER_FILES = frozenset({"inputs", "scratch", "worker.log", "job.json"})
+"""Names in a job folder that a worker does not make."""
 RESULTS = frozenset({"result.json", "error.json"})
-FOLDER = "folder"  # the label that says of which job folder a container or volume is
-PORTER = labels(kind="porter")  # of containers that never run, through which files travel
+FOLDER = "folder"
+"""The label that names the job folder to which a container or volume belongs."""
+PORTER = labels(kind="porter")
+"""Of containers that never run, through which files travel."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,13 @@ class Transport(Protocol):
     mounts: list[dict[str, Any]]
 
     def bring_back(self, refused: Callable[[str], None]) -> None:
-        """The worker has ended: what it wrote stands in the job folder and belongs to the caller.
+        """The worker has ended: bring what it wrote into the job folder, as the caller's.
 
-        What cannot be taken over is told to `refused`. Raises PipelineError when nothing can.
+        What cannot be taken over is reported to `refused`. Raises PipelineError when nothing can.
         """
 
     def close(self) -> None:
-        """Nothing of it is left on the engine."""
+        """Leave nothing of it on the engine."""
 
 
 class Bound:
@@ -66,8 +69,10 @@ class Bound:
             bind(str(folder / "inputs"), f"{JOB}/inputs", read_only=True),
         ]
         for name, path in job.inputs.items():
-            place, source = folder / "inputs" / name, path.resolve()
-            make = place.mkdir if source.is_dir() else place.touch  # else the engine does, and it would be root's
+            mount_point, source = folder / "inputs" / name, path.resolve()
+            make = (
+                mount_point.mkdir if source.is_dir() else mount_point.touch
+            )  # else the engine does, and it would be root's
             make()
             self.mounts.append(bind(str(source), f"{JOB}/inputs/{name}", read_only=True))
         if self._lent:
@@ -95,52 +100,52 @@ class Copied:
             volume(self._volumes[1], f"{JOB}/inputs", read_only=True),
         ]
         try:
-            with told(f"worker {job.name}: copying its files to the engine"):
+            with engine_errors(f"worker {job.name}: copying its files to the engine"):
                 self._fill()
         except BaseException:
             self.close()
             raise
 
     def _fill(self) -> None:
-        api, marks = self.site.api, dict(self.site.labels)
+        api, own_labels = self.site.api, dict(self.site.labels)
         for each in self._volumes:
-            api.create_volume(each, labels=marks)
-        places = [
+            api.create_volume(each, labels=own_labels)
+        mounts = [
             volume(name, target, read_only=False) for name, target in zip(self._volumes, (JOB, "/inputs"), strict=True)
         ]
-        self._porter = porter(api, self.site.image, places, marks)
+        self._porter = porter(api, self.site.image, mounts, own_labels)
         api.put_archive(self._porter, "/", self._tar())
 
     def _tar(self) -> Iterator[bytes]:
-        """`job/…` and `inputs/…`, the volumes' places in the porter."""
+        """`job/…` and `inputs/…`, as the volumes are mounted in the porter."""
         root, top = (0, 0), JOB.strip("/")
         try:
-            yield from tar_stream.pack(self.folder, top, self.site.user, OURS - {"job.json"})
+            yield from tar_stream.pack(self.folder, top, self.site.user, CONTROLLER_FILES - {"job.json"})
             for each in ("inputs", "scratch"):
                 yield tar_stream.empty(f"{top}/{each}", self.site.user)
             for name, path in self.job.inputs.items():
                 yield from tar_stream.pack(path.resolve(), f"inputs/{name}", root)
         except OSError as error:
             raise PipelineError(
-                f"worker {self.job.name}: {error.filename}: {error.strerror}", hint="look at its permissions"
+                f"worker {self.job.name}: {error.filename}: {error.strerror}", hint="check its permissions"
             ) from error
         yield tar_stream.END
 
     def bring_back(self, refused: Callable[[str], None]) -> None:
         """See `Transport`."""
-        with told(f"worker {self.job.name}: copying its files from the engine"):
-            fetch(self.site.api, self._porter, self.folder, OURS, self.job.limits.disk_mb, refused)
+        with engine_errors(f"worker {self.job.name}: copying its files from the engine"):
+            fetch(self.site.api, self._porter, self.folder, CONTROLLER_FILES, self.job.limits.disk_mb, refused)
 
     def close(self) -> None:
-        """See `Transport`; what the engine does not take now is swept later."""
+        """See `Transport`; what the engine does not remove now is a leftover for the next controller."""
         remove(self.site.api, [self._porter] if self._porter else [], self._volumes)
 
 
-def porter(api: Any, image: str, mounts: list[dict[str, Any]], marks: Mapping[str, str]) -> str:
+def porter(api: Any, image: str, mounts: list[dict[str, Any]], own_labels: Mapping[str, str]) -> str:
     """The id of a container that is never started: its files can be written and read nevertheless."""
     host = api.create_host_config(mounts=mounts, network_mode="none")
     made = api.create_container(
-        image, ["true"], entrypoint=[], host_config=host, labels=dict(marks) | PORTER, use_config_proxy=False
+        image, ["true"], entrypoint=[], host_config=host, labels=dict(own_labels) | PORTER, use_config_proxy=False
     )
     return str(made["Id"])
 
@@ -161,13 +166,13 @@ def fetch(
 
 
 def remove(api: Any, containers: list[str], volumes: list[str]) -> None:
-    """Remove containers, running or not, and then volumes. What is gone already, or cannot go now, is passed over: the
-    next sweep looks again."""
+    """Remove containers, running or not, and then volumes. What is gone already, or cannot go now, is passed over: it is
+    a leftover for the next controller."""
     for each in containers:
-        with contextlib.suppress(PipelineError), told("removing a container"):
+        with contextlib.suppress(PipelineError), engine_errors("removing a container"):
             api.remove_container(each, force=True, v=True)
     for each in volumes:
-        with contextlib.suppress(PipelineError), told("removing a volume"):
+        with contextlib.suppress(PipelineError), engine_errors("removing a volume"):
             api.remove_volume(each, force=True)
 
 

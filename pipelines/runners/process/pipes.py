@@ -1,4 +1,4 @@
-"""A guard and its worker as child processes of this machine."""
+"""A supervisor and its worker as child processes of this machine."""
 
 from __future__ import annotations
 
@@ -17,36 +17,46 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipelines.runners import Job
-from pipelines.runners.supervisor.exit import Ending
+from pipelines.runners.supervisor import command
+from pipelines.runners.supervisor.exit import ExitRecord
 from registry.errors import TryAgain
 
-GUARD = str(Path(__file__).parents[1] / "supervisor" / "supervisor.py")
 CHUNK = 64 << 10  # bytes, what a pipe holds
-PIPE_READS = 4  # empty a pipe, and do not follow one that somebody else keeps filling
-MIB = 1 << 20
+PIPE_READS = 4  # enough to empty a pipe; one that a process keeps filling is not followed for ever
 
 
-class Child:
+class PipeLink:
     """A `Link` of pipes."""
 
     def __init__(self, job: Job, folder: Path, environment: Mapping[str, str], grace: float) -> None:
-        self.told = bytearray()
-        control, mine = os.pipe()
-        self._control = io.FileIO(mine, "wb")  # closed with this object, whatever happens to it: the guard sees that
-        told, report = os.pipe()
-        self._report = io.FileIO(told, "rb")
-        guard = [sys.executable, "-I", "-S", GUARD, *guard_arguments((control, report), job, grace)]
+        self.report = bytearray()
+        control, control_end = os.pipe()
+        self._control = io.FileIO(
+            control_end, "wb"
+        )  # closed with this object, whatever happens: the supervisor sees that
+        report_end, report = os.pipe()
+        self._report_pipe = io.FileIO(report_end, "rb")
+        supervisor = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(command.SOURCE),
+            *command.arguments((control, report), job, grace),
+        ]
         try:
             self._process = subprocess.Popen(
-                [*guard, sys.executable, "-P", "-m", *job.module],
+                [*supervisor, sys.executable, "-P", "-m", *job.module],
                 cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, bufsize=0, pass_fds=(control, report), start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             self._control.close()
-            self._report.close()
+            self._report_pipe.close()
             if error.errno in {errno.EAGAIN, errno.ENOMEM}:
-                raise TryAgain(f"cannot start a process: {error.strerror}", hint="the machine is full") from None
+                raise TryAgain(
+                    f"cannot start a process: {error.strerror}",
+                    hint="process or memory limit reached: check `ulimit -u` and `free -m`",
+                ) from None
             raise
         finally:
             os.close(control)
@@ -55,7 +65,7 @@ class Child:
     def pieces(self, seconds: float) -> Iterator[bytes]:
         """See `Link`."""
         assert self._process.stdout
-        output, report = self._process.stdout.fileno(), self._report.fileno()
+        output, report = self._process.stdout.fileno(), self._report_pipe.fileno()
         poll = select.poll()
         for fd in (output, report):
             poll.register(fd, select.POLLIN)
@@ -68,9 +78,9 @@ class Child:
                     poll.unregister(output)
             if report in ready:
                 data = os.read(report, CHUNK)
-                self.told += data
+                self.report += data
                 if not data:
-                    break  # the guard has ended, and before it all that it guarded
+                    break  # the supervisor has ended, and before it the worker with all its children
         poll.unregister(report)
         for _ in range(PIPE_READS):  # what was still in the pipe
             if poll.poll(0) and (data := os.read(output, CHUNK)):
@@ -81,29 +91,22 @@ class Child:
         self._control.close()
 
     def give_up(self) -> None:
-        """The guard was killed or hangs. The kernel then kills the worker (PR_SET_PDEATHSIG), we kill its group."""
+        """The supervisor was killed or hangs. The kernel then kills the worker (PR_SET_PDEATHSIG); here its group is killed."""
         self._process.kill()
-        if worker := re.search(rb"^worker (\d+)$", self.told, re.MULTILINE):
+        if worker := re.search(rb"^worker (\d+)$", self.report, re.MULTILINE):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(int(worker[1]), signal.SIGKILL)
 
-    def lost(self, *, late: bool) -> Ending:
+    def lost(self, *, late: bool) -> ExitRecord:
         """See `Link`."""
-        return Ending("timeout" if late else "lost")
+        return ExitRecord("timeout" if late else "lost")
 
     def close(self) -> None:
         """See `Link`."""
         self._process.wait()
         assert self._process.stdout
         self._process.stdout.close()
-        self._report.close()
-
-
-def guard_arguments(fds: tuple[int, int], job: Job, grace: float) -> list[str]:
-    """CONTROL REPORT SECONDS MEMORY DISK GRACE; see `supervisor.py`."""
-    limits = job.limits
-    seconds = limits.seconds if math.isfinite(limits.seconds) else 0
-    return [*map(str, (*fds, seconds, limits.memory_mb * MIB, limits.disk_mb * MIB, grace))]
+        self._report_pipe.close()
 
 
 def _milliseconds(seconds: float) -> int | None:

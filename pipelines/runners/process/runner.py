@@ -1,6 +1,6 @@
-"""Workers as child processes of this machine, without our credentials and within limits. The embedded default.
+"""Workers as child processes of this machine, without the controller's credentials and within limits. The default.
 
-The controller starts a guard (see `guard.py`), and the guard starts the worker in a session of its own. This module
+The controller starts a supervisor (see `supervisor.py`), and that starts the worker in a session of its own. This module
 prepares the job folder and the environment.
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, OnLine, Service
 from pipelines.runners.job_folder import SETTINGS, opened, prepare
-from pipelines.runners.process.pipes import Child
-from pipelines.runners.supervisor.supervised import Guarded, run_through, served
+from pipelines.runners.process.pipes import PipeLink
+from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through, served
 from registry.errors import ConfigError
 from training.environment import allowed
 
@@ -48,11 +48,13 @@ class ProcessRunner:
         return served(worker, lambda worker: Service(f"http://{LOOPBACK}:{port}", worker.check, worker.on_end))
 
     def image(self, requirements: Path | None, on_line: OnLine) -> None:
-        """None: a process has the packages that Trainyard itself has, and is told when a team wants others."""
+        """None: a process has the packages that Trainyard itself has, and `on_line` gets a warning when a team wants others."""
         if requirements:
-            on_line('requirements.txt is not installed: a worker of [runner] kind = "process" has our own packages')
+            on_line(
+                'requirements.txt is not installed: a worker of [runner] kind = "process" has Trainyard\'s own packages'
+            )
 
-    def _worker(self, job: Job, on_line: OnLine, extra: Mapping[str, str], grace: float) -> Guarded:
+    def _worker(self, job: Job, on_line: OnLine, extra: Mapping[str, str], grace: float) -> SupervisedWorker:
         folder = job.folder.resolve()
         prepare(job, folder)
         for name, path in job.inputs.items():
@@ -60,7 +62,7 @@ class ProcessRunner:
         self.cache.mkdir(parents=True, exist_ok=True)
         environment = self._environment(folder) | dict(job.env) | dict(extra)
         with opened(job, folder, on_line) as output:
-            return Guarded(job, output, Child(job, folder, environment, grace), grace)
+            return SupervisedWorker(job, output, PipeLink(job, folder, environment, grace), grace)
 
     def _environment(self, folder: Path) -> dict[str, str]:
         scratch = str(folder / "scratch")

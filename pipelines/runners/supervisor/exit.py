@@ -1,4 +1,4 @@
-"""How a worker ended, and what to tell the person who waits. For every runner."""
+"""How a worker ended, and what that means to the person who waits. For every runner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.runners import Job
-from pipelines.runners.supervisor.output import OURS, WorkerLog
+from pipelines.runners.supervisor.output import LOG_PREFIX, WorkerLog
 from registry.errors import ROOM, PipelineError, TryAgain, WorkerFailed
 from training.worker.protocol import load_failure
 
@@ -25,18 +25,16 @@ MORE_MEMORY = "raise [runner] memory_mb, or lower [training] batch_size"
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How a worker ended, in the guard's words."""
+class ExitRecord:
+    """How a worker ended, as its supervisor reports it."""
 
     why: Why
     status: int | None = None
     """As from `os.waitpid`."""
-    peak_mb: int = 0
-    """Resident memory of the largest process."""
     left: tuple[str, ...] = ()
     """Processes that could not be killed."""
-    fault: PipelineError | None = None
-    """What a runner knows of an end that the guard did not report."""
+    error: PipelineError | None = None
+    """What a runner knows of an end that the supervisor did not report."""
 
     @property
     def code(self) -> int | None:
@@ -44,53 +42,55 @@ class Ending:
         return None if self.status is None else os.waitstatus_to_exitcode(self.status)
 
     @property
-    def well(self) -> bool:
-        """It ended by itself, with code 0."""
+    def succeeded(self) -> bool:
+        """It ended by itself, with code 0, and left no process behind."""
         return self.why == "exited" and self.code == 0 and not self.left
 
     @property
-    def words(self) -> str:
-        """For messages and the log."""
+    def description(self) -> str:
+        """The end of a sentence, for messages and the log."""
         if self.why != "exited" or self.code is None:
-            words = {"timeout": "was out of time", "memory": "was out of memory", "disk": "wrote too much"}
-            return words.get(self.why, "was stopped")
+            described = {"timeout": "was out of time", "memory": "was out of memory", "disk": "wrote too much"}
+            return described.get(self.why, "was stopped")
         if self.code < 0:
             return f"was killed by {_signal_name(-self.code)}"
         return f"ended with exit code {self.code}"
 
     @property
     def hint(self) -> str:
-        """What is known about some ways to end."""
+        """The most frequent reason for some ways to end; else empty."""
         if self.code == -signal.SIGKILL:
             return "most often the machine ran out of memory: see `dmesg`, and " + MORE_MEMORY
         return ""
 
 
-def explain(job: Job, ending: Ending, log: WorkerLog) -> PipelineError:
-    """Why there is no result, or no server: what the guard says, the worker's own `error.json`, its last words."""
-    return ending.fault or _ended_by_us(job, ending, log) or _ended_itself(job, ending, log)
+def explain(job: Job, record: ExitRecord, log: WorkerLog) -> PipelineError:
+    """Why there is no result, or no server: what the supervisor reports, the worker's own `error.json`, its last words."""
+    return record.error or _was_ended(job, record, log) or _ended_itself(job, record, log)
 
 
-def _ended_by_us(job: Job, ending: Ending, log: WorkerLog) -> PipelineError | None:
+def _was_ended(job: Job, record: ExitRecord, log: WorkerLog) -> PipelineError | None:
     limits, name, hint = job.limits, f"worker {job.name}", f"see {log.path}"
-    if ending.left:
-        left = " ".join(ending.left)
-        return WorkerFailed(f"{name}: processes {left} could not be killed", hint=f"look at them: ps -fp {left}")
-    if ending.why == "timeout":
+    if record.left:
+        left = " ".join(record.left)
+        return WorkerFailed(f"{name}: processes {left} could not be killed", hint=f"check them: ps -fp {left}")
+    if record.why == "timeout":
         hint = f"raise [runner] timeout_minutes (for tests [acceptance] timeout_seconds), or {hint}"
         return WorkerFailed(f"{name} ran longer than {_span(limits.seconds)} and was killed", hint=hint)
-    if ending.why == "memory":
+    if record.why == "memory":
         return WorkerFailed(f"{name} ran out of memory, all processes together: {_memory(job)}", hint=MORE_MEMORY)
-    if ending.why == "disk" or ending.code == -signal.SIGXFSZ:
+    if record.why == "disk" or record.code == -signal.SIGXFSZ:
         return WorkerFailed(f"{name} wrote more than {limits.disk_mb} MiB and was killed", hint=MORE_DISK)
-    if ending.why == "stopped":
-        return TryAgain(f"{name} was stopped from outside", hint="somebody ended it, or the machine shuts down")
-    if ending.why == "lost":
-        return WorkerFailed(f"{name} was killed together with its guard", hint=f"out of memory? {hint}")
+    if record.why == "stopped":
+        return TryAgain(
+            f"{name} was stopped from outside", hint="a person ended it, or the machine shuts down: run it again"
+        )
+    if record.why == "lost":
+        return WorkerFailed(f"{name} was killed together with its supervisor", hint=f"out of memory? {hint}")
     return None
 
 
-def _ended_itself(job: Job, ending: Ending, log: WorkerLog) -> PipelineError:
+def _ended_itself(job: Job, record: ExitRecord, log: WorkerLog) -> PipelineError:
     name, memory, most = f"worker {job.name}", _memory(job), job.limits.disk_mb
     if failure := load_failure(log.path.parent):
         if isinstance(failure, WorkerFailed) and OUT_OF_MEMORY.search(str(failure)):
@@ -99,16 +99,16 @@ def _ended_itself(job: Job, ending: Ending, log: WorkerLog) -> PipelineError:
             return TryAgain(f"{failure}: the disk of {log.path.parent} is full", hint=ROOM)
         return failure
     said = _last_words(log)
-    if ending.code:
+    if record.code:
         if words := _line(OUT_OF_MEMORY, said):
             return WorkerFailed(f"{name} ran out of memory: {memory}; it said: {words:.200}", hint=MORE_MEMORY)
         if most and (words := _line(TOO_LARGE, said)):
             return WorkerFailed(f"{name} wrote more than {most} MiB to one file: {words:.200}", hint=MORE_DISK)
         if words := _line(DISK_FULL, said):
             return TryAgain(f"{name}: the disk of {log.path.parent} is full: {words:.200}", hint=ROOM)
-    how = "ended by itself, without a result" if ending.well else ending.words
+    how = "ended by itself, without a result" if record.succeeded else record.description
     words = f": {said[-1]:.200}" if said else ", without a word"
-    return WorkerFailed(f"{name} {how}{words}", hint=ending.hint or f"see {log.path}")
+    return WorkerFailed(f"{name} {how}{words}", hint=record.hint or f"see {log.path}")
 
 
 def _line(pattern: re.Pattern[str], said: list[str]) -> str:
@@ -121,7 +121,7 @@ def _memory(job: Job) -> str:
 
 def _last_words(log: WorkerLog) -> list[str]:
     """The worker's last lines, without the stack that Python prints after a crash in C."""
-    said = [line.strip() for line in log.last if line.strip() and not line.startswith(OURS)]
+    said = [line.strip() for line in log.last if line.strip() and not line.startswith(LOG_PREFIX)]
     crash = next((i for i, line in enumerate(said) if line.startswith("Fatal Python error")), len(said))
     return said[: crash + (crash == 0)]
 

@@ -23,11 +23,11 @@ LOG_BYTES = 63 << 20  # of one worker.log; what comes later is kept in memory on
 TAIL_BYTES = 1 << 20
 MESSAGE_LINES = 40
 NO_FILE = {errno.ELOOP: "a symbolic link", errno.ENXIO: "a pipe", errno.EISDIR: "a folder"}
-OURS = "[trainyard]"  # starts the lines of worker.log that a runner wrote
+LOG_PREFIX = "[trainyard]"  # of the lines of worker.log that a runner wrote
 REDRAW_SECONDS = 1.0  # a progress bar that redraws itself counts as a line at most this often
 
 _END = re.compile(rb"(\r*\n|\r+)")
-# What TensorFlow says at each start whatever its settings are, and nobody can act upon. It stays in the log.
+# What TensorFlow logs at each start whatever its settings are, and nobody can act upon. It stays in the log.
 _CHATTER = re.compile(r"^WARNING: All log messages before absl::Init|^I0000 .*oneDNN custom operations are on")
 
 
@@ -93,7 +93,7 @@ def plain(data: bytes) -> str:
 
 
 class WorkerLog:
-    """`worker.log`: appended to by each try. When it is full, only the last MiB of a try is kept, and the gap is told."""
+    """`worker.log`: appended to by each try. When it is full, only the last MiB of a try is kept, and the gap is marked."""
 
     def __init__(self, path: Path, limit: int = LOG_BYTES, tail: int = TAIL_BYTES) -> None:
         self.path = path
@@ -112,13 +112,11 @@ class WorkerLog:
         except OSError as error:
             if error.errno not in NO_FILE:
                 raise
-            raise Corrupt(
-                f"{self.path}: {NO_FILE[error.errno]} stands where the log belongs", hint="delete it"
-            ) from None
+            raise Corrupt(f"{self.path}: {NO_FILE[error.errno]} is where the log belongs", hint="delete it") from None
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         file.close()
-        raise Corrupt(f"{self.path}: no regular file stands where the log belongs", hint="delete it")
+        raise Corrupt(f"{self.path}: what is where the log belongs is not a regular file", hint="delete it")
 
     def write(self, texts: Iterable[str]) -> None:
         """Append lines; raises TryAgain when the disk does not take them."""

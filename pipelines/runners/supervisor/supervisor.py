@@ -2,18 +2,18 @@
 
 The runners start it without `site`, standard library only (it is there in some 15 ms); in a container it is process 1:
 
-    python -I -S guard.py CONTROL REPORT SECONDS MEMORY DISK GRACE COMMAND…
+    python -I -S supervisor.py CONTROL REPORT SECONDS MEMORY DISK GRACE COMMAND…
 
-CONTROL and REPORT are descriptors, SECONDS and GRACE times, MEMORY and DISK bytes; 0 is no limit. In a container CONTROL
-is standard input, and REPORT standard error: what the worker says there goes to standard output. Why a process:
+CONTROL and REPORT are descriptors, SECONDS and GRACE times, MEMORY and DISK bytes (0: without a limit). In a container
+CONTROL is standard input, and REPORT standard error: what the worker writes there goes to standard output. Why a process:
 
-* It is a child subreaper. A worker's process that makes itself a daemon (double fork, own session) becomes the guard's
-  child instead of init's, so "children included" is exact: everything below the guard in `/proc`, nothing else.
+* It is a child subreaper. A worker's process that makes itself a daemon (double fork, own session) becomes the
+  supervisor's child instead of init's, so "children included" is exact: all that is below the supervisor in `/proc`.
 * The write end of CONTROL lives in the controller only. When the controller ends, by `kill -9` too, the pipe closes and
-  the guard kills all. PR_SET_PDEATHSIG alone reaches one process, and already when the *thread* that started it ends.
+  the supervisor kills all. PR_SET_PDEATHSIG alone reaches one process, and already when the *thread* that started it ends.
 * What a worker has written is counted from here also when the controller does not see its folder.
 * `preexec_fn` would run Python between fork and exec in a process with threads (the progress view), which can
-  deadlock. The guard has one thread, so its own fork is safe.
+  deadlock. The supervisor has one thread, so its own fork is safe.
 
 The number of processes is the container's to limit: RLIMIT_NPROC counts all of the user, whoever started them.
 """
@@ -32,16 +32,16 @@ import sys
 import time
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36  # linux/prctl.h
-LOOK_SECONDS = 1.0  # between two looks at the memory of the whole tree, and at the disk
-LOOK_SHARE = 10  # a look at very many files may take a tenth of the time
+MEASURE_SECONDS = 1.0  # between two measurements of the memory of the whole tree, and of the disk
+MEASURE_SHARE = 10  # counting very many files may take a tenth of the time
 ENTRY = 4096  # bytes that a file costs at least: empty files fill a disk too
-KILL_SECONDS = 10.0  # a process that SIGKILL does not end in this time hangs in the kernel, or is not ours
+KILL_SECONDS = 10.0  # a process that SIGKILL does not end in this time hangs in the kernel, or belongs to another user
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # How often the kernel has killed for want of memory in this container: cgroup v2, v1.
 OOM_COUNTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
-class Guard:
+class Supervisor:
     """One worker, with its limits, and what became of it."""
 
     def __init__(self, fds: tuple[int, int], seconds: float, memory: int, disk: int, grace: float) -> None:
@@ -50,8 +50,7 @@ class Guard:
         self.deadline = time.monotonic() + seconds if seconds else float("inf")
         self.worker = 0
         self.status: int | None = None
-        self.peak = 0  # KiB, the largest process
-        self.told_to_stop = False
+        self.stop_requested = False
         self.woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -63,21 +62,21 @@ class Guard:
 
     def start(self, command: list[str]) -> None:
         """Start the worker as the leader of a session of its own."""
-        guard = os.getpid()
+        supervisor = os.getpid()
         self.worker = os.fork()
         if not self.worker:
             try:
                 _use_own_streams(self.control, self.report)
-                _become_worker(command, self.memory, self.disk, guard)
+                _become_worker(command, self.memory, self.disk, supervisor)
             except OSError as error:
                 os.write(2, f"cannot start {command[0]}: {error}\n".encode())
             finally:
                 os._exit(127)
 
     def watch(self) -> str:
-        """Wait until the worker has ended, or must be ended; says why."""
+        """Wait until the worker has ended, or must be ended; returns why."""
         self.poll.register(self.control, select.POLLIN)
-        look = time.monotonic() + LOOK_SECONDS
+        measure_at = time.monotonic() + MEASURE_SECONDS
         while True:
             self._reap()
             if self.status is not None:
@@ -85,17 +84,17 @@ class Guard:
             now = time.monotonic()
             if now >= self.deadline:
                 return "timeout"
-            if now >= look:
+            if now >= measure_at:
                 if why := self._over():
                     return why
                 took = time.monotonic() - now
-                look = now + took + max(LOOK_SECONDS, LOOK_SHARE * took)
-            until = min(self.deadline, look if self.memory or self.disk else float("inf"))
-            if self._sleep(until - now) or self.told_to_stop:
+                measure_at = now + took + max(MEASURE_SECONDS, MEASURE_SHARE * took)
+            until = min(self.deadline, measure_at if self.memory or self.disk else float("inf"))
+            if self._sleep(until - now) or self.stop_requested:
                 return "stopped"
 
     def _over(self) -> str:
-        """Which limit the worker has passed, if any."""
+        """Which limit the worker exceeds, `memory` or `disk`; empty: none."""
         if self.memory and memory_used(below(os.getpid()), self.memory) > self.memory:
             return "memory"
         return "disk" if self.disk and disk_used(self.disk) > self.disk else ""
@@ -103,7 +102,7 @@ class Guard:
     def end(self, why: str) -> list[int]:
         """End what is left: SIGTERM and some grace when a person or the clock wants it, then SIGKILL for all.
 
-        Gives the processes that could not be killed.
+        Returns the processes that could not be killed.
         """
         self.poll = select.poll()
         self.poll.register(self.woken, select.POLLIN)
@@ -132,12 +131,11 @@ class Guard:
         """Collect who has died, adopted daemons too; whether there are children left."""
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return False
             if not pid:
                 return True
-            self.peak = max(self.peak, usage.ru_maxrss)
             if pid == self.worker:
                 self.status = status
 
@@ -149,21 +147,21 @@ class Guard:
         return any(fd == self.control for fd, _ in events)
 
     def _stop(self, *_: object) -> None:
-        self.told_to_stop = True
+        self.stop_requested = True
 
 
 def _use_own_streams(control: int, report: int) -> None:
-    """The standard streams that the guard itself uses are not the worker's."""
+    """The standard streams that the supervisor itself uses are not the worker's."""
     if control == 0:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if report == 2:
         os.dup2(1, 2)
 
 
-def _become_worker(command: list[str], memory: int, disk: int, guard: int) -> None:
+def _become_worker(command: list[str], memory: int, disk: int, supervisor: int) -> None:
     os.setsid()
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != guard:  # it died before the line above
+    if os.getppid() != supervisor:  # it died before the line above
         os._exit(127)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Not RLIMIT_AS: TensorFlow reserves far more addresses than it uses.
@@ -172,7 +170,7 @@ def _become_worker(command: list[str], memory: int, disk: int, guard: int) -> No
             hard = resource.getrlimit(what)[1]
             limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(what, (limit, limit))
-    _prctl(PR_SET_DUMPABLE, 1)  # else our own /proc/self is closed to us, too
+    _prctl(PR_SET_DUMPABLE, 1)  # else the worker could not read its own /proc/self
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("500")  # when the machine runs out of memory, the worker goes before the controller
     signal.set_wakeup_fd(-1)
@@ -265,7 +263,7 @@ def _to_count(folder: str, mode: int) -> list[str]:
     if folder == "./inputs" and os.statvfs(folder).f_flag & os.ST_RDONLY:
         return []  # a mount: not what the worker wrote
     if mode & 0o500 != 0o500:
-        os.chmod(folder, 0o700)  # hidden by its owner, and that is who we are
+        os.chmod(folder, 0o700)  # hidden by its owner, who is this process's user
     return [folder]
 
 
@@ -276,22 +274,22 @@ def _prctl(option: int, value: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Guard the command; tell on REPORT `worker PID`, and at the end, on a new line, `ended WHY STATUS PEAK_KIB LEFT…`."""
+    """Run the command within limits; write to REPORT `worker PID`, and at the end, on a new line, `ended WHY STATUS LEFT…`."""
     control, report = int(arguments[0]), int(arguments[1])
     os.set_inheritable(control, False)
     os.set_inheritable(report, False)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    _prctl(PR_SET_DUMPABLE, 0)  # a worker of the same user can neither trace the guard nor open what it has open
+    _prctl(PR_SET_DUMPABLE, 0)  # a worker of the same user can neither trace the supervisor nor open what it has open
     seconds, memory, disk, grace = float(arguments[2]), int(arguments[3]), int(arguments[4]), float(arguments[5])
-    guard = Guard((control, report), seconds, memory, disk, grace)
-    guard.start(arguments[6:])
+    supervisor = Supervisor((control, report), seconds, memory, disk, grace)
+    supervisor.start(arguments[6:])
     with contextlib.suppress(BrokenPipeError):
-        os.write(report, f"worker {guard.worker}\n".encode())
-    why = guard.watch()
-    left = guard.end(why)
-    status = "-" if guard.status is None else guard.status
+        os.write(report, f"worker {supervisor.worker}\n".encode())
+    why = supervisor.watch()
+    left = supervisor.end(why)
+    status = "-" if supervisor.status is None else supervisor.status
     with contextlib.suppress(BrokenPipeError):
-        os.write(report, f"\nended {why} {status} {guard.peak} {' '.join(map(str, left))}\n".encode())
+        os.write(report, f"\nended {why} {status} {' '.join(map(str, left))}\n".encode())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The contract of going live, for the API as containers of a real engine; and what only containers can do."""
+"""The contract of deployments, for the API as containers of a real engine; and what only containers can do."""
 
 import contextlib
 import http.client
@@ -58,10 +58,16 @@ def parts(engine, role):
     return engine.containers.list(all=True, filters={"label": wanted})
 
 
-def came_back(box):
+def handoffs(engine):
+    """The volumes in which listener and APIs meet."""
+    mounts = [each for role in ("api", "listener") for part in parts(engine, role) for each in part.attrs["Mounts"]]
+    return {each["Name"] for each in mounts if each["Destination"] == "/run/trainyard"}
+
+
+def came_back(container):
     """Started again by the engine, once."""
-    box.reload()
-    return (box.attrs["RestartCount"], box.status) == (1, "running")
+    container.reload()
+    return (container.attrs["RestartCount"], container.status) == (1, "running")
 
 
 def use(project, **settings):
@@ -91,8 +97,8 @@ class TestContainer(DeploymentContract):
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         project.promote(1)
         (api,), (listener,) = parts(engine, "api"), parts(engine, "listener")
-        for box in (api, listener):
-            host, config = box.attrs["HostConfig"], box.attrs["Config"]
+        for container in (api, listener):
+            host, config = container.attrs["HostConfig"], container.attrs["Config"]
             assert (host["ReadonlyRootfs"], host["CapDrop"], host["SecurityOpt"]) == (
                 True, ["ALL"], ["no-new-privileges"],
             )  # fmt: skip
@@ -140,15 +146,17 @@ class TestContainer(DeploymentContract):
         assert after.attrs["Config"]["User"] != "12345:12345"
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="others run the API as themselves")
-    def test_a_registry_that_only_root_may_read_is_told_with_its_mode(self, project, engine):
+    def test_a_registry_that_only_root_may_read_is_reported_with_its_mode(self, project, engine):
         (project.folder / "registry").chmod(0o700)
-        with pytest.raises(ConfigError, match=r"may not read all of the registry .* has mode 0700") as no:
+        with pytest.raises(ConfigError, match=r"may not read all of the registry .* has mode 0700") as caught:
             project.promote(1)
-        assert "chmod -R go+rX" in no.value.hint
+        assert "chmod -R go+rX" in caught.value.hint
         assert (parts(engine, "listener"), parts(engine, "api")) == ([], [])
 
     @pytest.mark.parametrize("broken", ["image", "memory"])
-    def test_a_container_that_does_not_come_up_is_told_and_the_old_one_goes_on(self, project, engine, derive, broken):
+    def test_a_container_that_does_not_come_up_is_reported_and_the_old_one_keeps_answering(
+        self, project, engine, derive, broken
+    ):
         project.promote(1)
         (before,) = parts(engine, "api")
         good = project.config
@@ -159,10 +167,10 @@ class TestContainer(DeploymentContract):
         with Crowd(project.url, 4).asking() as crowd:
             with pytest.raises(
                 PipelineError, match="version 2 of thirds is live as release 2, but the API keeps its"
-            ) as no:
+            ) as caught:
                 project.promote(2)
             crowd.more()
-        assert ("python" if broken == "image" else "ended") in str(no.value)
+        assert ("python" if broken == "image" else "ended") in str(caught.value)
         assert crowd.failures == []
         assert [each.id for each in parts(engine, "api")] == [before.id]
         assert ask(project.url)[1]["release"] == 2
@@ -174,10 +182,10 @@ class TestContainer(DeploymentContract):
         project.promote(1)
         version = project.publish("thirds", engine="saved_model")
         with Crowd(project.url, 4).asking() as crowd:
-            with pytest.raises(WorkerFailed, match="did not go live") as no:
+            with pytest.raises(WorkerFailed, match="did not go live") as caught:
                 project.promote(version)
             crowd.more()
-        assert "tensorflow" in str(no.value).lower()
+        assert "tensorflow" in str(caught.value).lower()
         assert crowd.failures == []
         assert project.history == [1, version, 1]
         assert len(parts(engine, "api")) == 1
@@ -194,26 +202,26 @@ class TestContainer(DeploymentContract):
     def test_what_is_killed_comes_back_and_what_a_person_stops_waits_for_the_next_command(self, project, engine):
         project.promote(1)
         for role in ("api", "listener"):
-            (box,) = parts(engine, role)
-            os.kill(box.attrs["State"]["Pid"], signal.SIGKILL)
+            (container,) = parts(engine, role)
+            os.kill(container.attrs["State"]["Pid"], signal.SIGKILL)
             assert until(lambda: answers(project))["release"] == 1
-            assert until(lambda box=box: came_back(box))
+            assert until(lambda container=container: came_back(container))
         for role in ("api", "listener"):
-            (box,) = parts(engine, role)
-            box.kill()
+            (container,) = parts(engine, role)
+            container.kill()
             until(lambda: project.url is None)
-            assert f"container {box.name}: exited (137)" in " ".join(open_deployment(project.config).parts())
+            assert f"container {container.name}: exited (137)" in " ".join(open_deployment(project.config).parts())
             project.promote(1, project.token(1))
             assert until(lambda: answers(project))["release"] == 1
 
-    def test_a_port_of_somebody_else_is_told_with_the_setting(self, project):
+    def test_a_port_of_another_program_is_reported_with_the_setting(self, project):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             use(project, port=port)
             before = project.tree()
-            with pytest.raises(ConfigError, match=rf"port {port} is in use \(127\.0\.0\.1:{port}\)") as no:
+            with pytest.raises(ConfigError, match=rf"port {port} is in use \(127\.0\.0\.1:{port}\)") as caught:
                 project.promote(1)
-        assert "[serving] port" in no.value.hint
+        assert "[serving] port" in caught.value.hint
         assert project.tree() == before
         assert project.promote(1).number == 1
 
@@ -230,27 +238,51 @@ class TestContainer(DeploymentContract):
         assert open_deployment(stranger).stop()
         assert ask(project.url)[0] == 200
 
-    def test_a_name_that_somebody_else_has_taken_is_told(self, project, engine, serve_image):
+    def test_a_name_that_is_taken_is_reported(self, project, engine, serve_image):
         project.promote(1)
         (listener,) = parts(engine, "listener")
         project.stop()
         other = engine.containers.create(serve_image, ["true"], name=listener.name)
         try:
-            with pytest.raises(ConfigError, match=f"{listener.name} exists on this engine, and is not ours") as no:
+            with pytest.raises(
+                ConfigError, match=f"{listener.name} exists on this engine, and does not belong to Trainyard"
+            ) as caught:
                 open_deployment(project.config).start(serve_job(project.config), "serve")
-            assert f"docker rm -f {listener.name}" in str(no.value.hint)
+            assert f"docker rm -f {listener.name}" in str(caught.value.hint)
         finally:
             other.remove(force=True)
 
-    def test_a_registry_that_the_engine_does_not_see_is_told_with_the_setting(self, project, engine, monkeypatch):
-        """As when we run in a container and the engine does not: what we call so is something else there, or nothing."""
+    def test_a_registry_that_the_engine_does_not_see_is_reported_with_the_setting(self, project, engine, monkeypatch):
+        """As when Trainyard runs in a container and the engine does not: there the path is another folder, or none."""
         monkeypatch.chdir(project.folder)
         url = "file:///proc/self/cwd/registry"
         project.config = replace(project.config, registry=replace(project.config.registry, url=url))
-        with pytest.raises(ConfigError, match="does not see the registry") as no:
+        with pytest.raises(ConfigError, match="does not see the registry") as caught:
             open_deployment(project.config).start(serve_job(project.config), "serve")
-        assert "[serving] registry_volume" in no.value.hint
+        assert "[serving] registry_volume" in caught.value.hint
         assert parts(engine, "listener") == []
+
+    def test_an_api_of_an_older_version_keeps_its_volume_until_it_is_stopped(self, project, engine):
+        """Its listener and the containers of its updates have to meet; the role of this volume had another name."""
+        project.promote(1)
+        (name,) = handoffs(engine)
+        assert name.endswith("-handoff")
+        project.stop()
+        old = f"{name.removesuffix('handoff')}door"
+        options = {"type": "tmpfs", "device": "tmpfs", "o": "mode=0777,size=1m"}
+        made = labels(model=MODEL, home=project.config.home, role="door")
+        engine.volumes.create(old, driver="local", driver_opts=options, labels=made)
+        project.promote(1, project.token(1))
+        with Crowd(project.url, 4).asking() as crowd:
+            use(project, threads=3)
+            project.rollback(1)
+            crowd.more()
+        assert crowd.failures == []
+        assert handoffs(engine) == {old}
+        project.stop()
+        assert old not in {each.name for each in engine.volumes.list()}
+        project.promote(1, project.token(1))
+        assert handoffs(engine) == {name}
 
     def test_a_registry_in_a_volume_is_served_from_there(self, project, engine, serve_image):
         name = f"trainyard-test-registry-{os.getpid()}"
@@ -329,9 +361,9 @@ def copy_into(engine, image, volume, folder):
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(folder, ".")
-    box = engine.containers.create(image, ["true"], volumes={volume: {"bind": "/to", "mode": "rw"}})
-    box.put_archive("/to", archive.getvalue())
-    box.remove()
+    container = engine.containers.create(image, ["true"], volumes={volume: {"bind": "/to", "mode": "rw"}})
+    container.put_archive("/to", archive.getvalue())
+    container.remove()
 
 
 def answers(project):

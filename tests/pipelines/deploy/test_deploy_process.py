@@ -1,4 +1,4 @@
-"""The contract of going live, for the API as a process."""
+"""The contract of deployments, for the API as a process."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ class TestProcess(DeploymentContract):
 
     @pytest.fixture
     def more_workers(self, project):
-        """A process does not get other settings without a stop: it is told, and goes on."""
+        """A process does not get other settings without a stop: it keeps running with the old ones."""
 
         def change():
             project.config = replace(project.config, serving=replace(project.config.serving, workers=3))

@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 
 import pytest
-from runner_contract import SECRETS, TRIALS, RunnerContract, nothing, said
+from runner_contract import PROBE_JOBS, SECRETS, RunnerContract, nothing, said
 
 from pipelines.config.schema import RunnerConfig
 from pipelines.docker_engine import LABEL, labels
 from pipelines.runners import Job, Limits, open_runner
-from pipelines.runners.docker import limits as sandbox
+from pipelines.runners.docker import limits
 from pipelines.runners.docker.leftovers import Owner
 from pipelines.runners.docker.mount_probe import Probe, mount_of, nanoseconds, shows
 from pipelines.runners.docker.runner import ContainerRunner
@@ -37,16 +37,16 @@ from pathlib import Path
 from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits
 from pipelines.runners.docker.runner import ContainerRunner
-case, image, transport, trials, folder = sys.argv[1:]
+case, image, transport, jobs, folder = sys.argv[1:]
 folder = Path(folder)
-job = Job("trial", ("trial", case), folder / "job", Limits(60, 0), {"trials": Path(trials)}, {"PYTHONPATH": "inputs/trials"})
+job = Job("probe", ("probe_job", case), folder / "job", Limits(60, 0), {"jobs": Path(jobs)}, {"PYTHONPATH": "inputs/jobs"})
 runner = ContainerRunner(RunnerConfig(kind="docker", image=image), folder / "cache", grace=0.3, transport=transport)
 runner.run(job, lambda line: print(line, flush=True))
 print(*sorted(path.name for path in (folder / "job").rglob("*")), flush=True)
 """
 
 
-# This Python, and the checkout, may stand in a folder that is root's alone; the socket and the outputs do not.
+# This Python, and the checkout, may be in a folder that is root's alone; the socket and the outputs do not.
 READ_ALL = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
 AS_12345 = ("setpriv", "--reuid", "12345", "--regid", "12345", *READ_ALL)
 
@@ -126,10 +126,10 @@ def look(containers, tmp_path, worker_image):
         data = tmp_path / "data"
         data.mkdir(exist_ok=True)
         (data / "a.txt").write_text("1")
-        env = {"PYTHONPATH": "inputs/trials", "TARGETS": json.dumps(targets), "PATHS": json.dumps(paths)}
+        env = {"PYTHONPATH": "inputs/jobs", "TARGETS": json.dumps(targets), "PATHS": json.dumps(paths)}
         folder = tmp_path / "looking"
         limits = Limits(60, 512, 64)
-        job = Job("look", ("trial", "look_around"), folder, limits, {"trials": TRIALS, "data": data}, env, **more)
+        job = Job("look", ("probe_job", "look_around"), folder, limits, {"jobs": PROBE_JOBS, "data": data}, env, **more)
         runner.run(job, nothing)
         return json.loads(said(folder))
 
@@ -156,7 +156,7 @@ def test_a_worker_sees_nothing_but_its_job(runner, look, tmp_path, monkeypatch):
     assert seen["interfaces"] == ["lo"]
     assert (seen["reached"], seen["resolved"]) == ([], "")
     assert seen["seen"] == []
-    assert seen["inputs"] == ["data", "trials"]
+    assert seen["inputs"] == ["data", "jobs"]
     assert "s3cret" not in json.dumps(seen["environment"])
     assert len(seen["processes"]) == 2
     assert not {name for name in seen["devices"] if name.startswith(("sd", "vd", "mem", "kmsg", "nvme"))}
@@ -184,25 +184,25 @@ def test_a_worker_has_no_privileges_and_a_read_only_root(runner, look, tmp_path)
 def test_the_number_of_processes_is_limited(containers, tmp_path, worker_image):
     runner = containers(tmp_path / "cache", worker_image, pids=40)
     folder = tmp_path / "job"
-    runner.run(trial("fork_bomb", folder), nothing)
+    runner.run(probe_job("fork_bomb", folder), nothing)
     count, why = said(folder).split()
     assert int(count) < 40
     assert why == "EAGAIN"
 
 
-def trial(case, folder, memory_mb=0, **more):
-    env = {"PYTHONPATH": "inputs/trials"}
-    return Job("trial", ("trial", case), folder, Limits(60, memory_mb), {"trials": TRIALS}, env, **more)
+def probe_job(case, folder, memory_mb=0, **more):
+    env = {"PYTHONPATH": "inputs/jobs"}
+    return Job("probe", ("probe_job", case), folder, Limits(60, memory_mb), {"jobs": PROBE_JOBS}, env, **more)
 
 
-def test_the_kernels_own_limit_on_memory_is_told(runner, tmp_path):
+def test_the_kernels_own_limit_on_memory_is_reported(runner, tmp_path):
     with pytest.raises(WorkerFailed, match=r"out of memory, all processes together: the limit is 128 MiB") as caught:
-        runner.run(trial("memory_in_files", tmp_path / "job", 128), nothing)
+        runner.run(probe_job("memory_in_files", tmp_path / "job", 128), nothing)
     assert "memory_mb" in caught.value.hint
 
 
-def test_a_worker_can_neither_trace_its_guard_nor_write_where_the_guard_reports(runner, tmp_path):
-    runner.run(trial("touch_guard", tmp_path / "job"), nothing)
+def test_a_worker_can_neither_trace_its_supervisor_nor_write_where_the_supervisor_reports(runner, tmp_path):
+    runner.run(probe_job("touch_supervisor", tmp_path / "job"), nothing)
     assert said(tmp_path / "job") == ""
 
 
@@ -213,15 +213,15 @@ def test_containers_carry_the_run_and_the_job(engine, runner, tmp_path):
         found = engine.containers.list(filters={"label": f"{LABEL}.run=r7"})
         seen.extend((each.labels[f"{LABEL}.job"], each.name) for each in found)
 
-    runner.run(trial("result", tmp_path / "job", run="r7"), look)
+    runner.run(probe_job("result", tmp_path / "job", run="r7"), look)
     [(job, name)] = seen
-    assert job == "trial"
-    assert name.startswith("trainyard-r7-trial-")
+    assert job == "probe"
+    assert name.startswith("trainyard-r7-probe-")
 
 
 def test_inputs_that_only_root_may_read_are_copied(runner, look, tmp_path):
     (tmp_path / "data").mkdir(mode=0o700)
-    assert look(runner)["inputs"] == ["data", "trials"]
+    assert look(runner)["inputs"] == ["data", "jobs"]
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ def test_a_container_that_somebody_ends_is_worth_another_try(engine, runner, tmp
         mine.kill() if do == "kill" else mine.remove(force=True)
 
     with pytest.raises(TryAgain, match=words) as caught:
-        runner.run(trial("polite", tmp_path / "job", run="doomed"), end)
-    assert "goes on from the last checkpoint" in caught.value.hint
+        runner.run(probe_job("polite", tmp_path / "job", run="doomed"), end)
+    assert "resumes from the last checkpoint" in caught.value.hint
 
 
 def test_gpus_that_the_engine_does_not_have(engine, containers, tmp_path, worker_image):
@@ -242,7 +242,7 @@ def test_gpus_that_the_engine_does_not_have(engine, containers, tmp_path, worker
         pytest.skip("this engine has GPUs")
     runner = containers(tmp_path / "cache", worker_image, gpus="all")
     with pytest.raises(ConfigError, match="could not select device driver") as caught:
-        runner.run(trial("result", tmp_path / "job"), nothing)
+        runner.run(probe_job("result", tmp_path / "job"), nothing)
     assert "gpus" in caught.value.hint
     assert (tmp_path / "job").stat().st_uid == os.geteuid()
 
@@ -250,7 +250,7 @@ def test_gpus_that_the_engine_does_not_have(engine, containers, tmp_path, worker
 def test_more_processors_than_there_are(containers, tmp_path, worker_image):
     runner = containers(tmp_path / "cache", worker_image, cpus=10_000)
     with pytest.raises(ConfigError, match="CPUs") as caught:
-        runner.run(trial("result", tmp_path / "job"), nothing)
+        runner.run(probe_job("result", tmp_path / "job"), nothing)
     assert "[runner]" in caught.value.hint
 
 
@@ -268,13 +268,13 @@ def test_the_runner_is_opened_by_its_name(tmp_path):
 def test_a_worker_that_reaches_a_server_reaches_nothing_else(runner, look, tmp_path):
     with (
         socket.create_server(("0.0.0.0", 0)) as server,
-        runner.service(trial("serve", tmp_path / "api"), nothing) as url,
+        runner.service(probe_job("serve", tmp_path / "api"), nothing) as api_service,
     ):
         port = server.getsockname()[1]
-        api = ("127.0.0.1", int(url.rpartition(":")[2]))
-        wait_until(lambda: look(runner, [api], reaches=url)["reached"])
+        api = ("127.0.0.1", int(api_service.url.rpartition(":")[2]))
+        wait_until(lambda: look(runner, [api], reaches=api_service)["reached"])
         targets = [api, ("172.17.0.1", port), *((host, port) for host in own_addresses()), ("127.0.0.1", port)]
-        seen = look(runner, targets, [str(tmp_path)], reaches=url)
+        seen = look(runner, targets, [str(tmp_path)], reaches=api_service)
     assert seen["reached"] == [list(api)]
     assert (seen["interfaces"], seen["resolved"], seen["seen"]) == (["lo"], "", [])
     assert len(seen["processes"]) == 2
@@ -282,10 +282,10 @@ def test_a_worker_that_reaches_a_server_reaches_nothing_else(runner, look, tmp_p
 
 def test_servers_of_two_runs_do_not_meet(runner, look, tmp_path):
     with (
-        runner.service(trial("serve", tmp_path / "a"), nothing) as one,
-        runner.service(trial("serve", tmp_path / "b"), nothing) as two,
+        runner.service(probe_job("serve", tmp_path / "a"), nothing) as one,
+        runner.service(probe_job("serve", tmp_path / "b"), nothing) as two,
     ):
-        api = ("127.0.0.1", int(one.rpartition(":")[2]))
+        api = ("127.0.0.1", int(one.url.rpartition(":")[2]))
         wait_until(lambda: look(runner, [api], reaches=one)["reached"])
         assert one.container != two.container
 
@@ -294,21 +294,21 @@ def test_servers_of_two_runs_do_not_meet(runner, look, tmp_path):
 
 
 @pytest.mark.parametrize("transport", ["bind", "copy"])
-def test_a_killed_controller_leaves_nothing_that_the_next_does_not_sweep(
+def test_a_killed_controller_leaves_nothing_that_the_next_does_not_remove(
     engine, tmp_path, home, worker_image, containers, transport
 ):
     foreign = strangers(engine, worker_image, home)
     try:
-        with start_controller("go_on", worker_image, transport, tmp_path) as controller:
+        with start_controller("resume", worker_image, transport, tmp_path) as controller:
             wait_until(lambda: running(engine, home))
             wait_until(lambda: wrote_a_checkpoint(engine, tmp_path, home, transport))
             controller.kill()
             controller.wait(20)
-        wait_until(lambda: not running(engine, home))  # nobody told it: its standard input was closed
+        wait_until(lambda: not running(engine, home))  # nobody asked it to: its standard input was closed
         left = set(of_home(engine, home)) - {each.name for each in foreign}
         assert left
         with pytest.raises(LookupError):
-            containers(tmp_path / "cache", worker_image, transport).run(trial("polite", tmp_path / "job"), stop)
+            containers(tmp_path / "cache", worker_image, transport).run(probe_job("polite", tmp_path / "job"), stop)
         assert not left & set(of_home(engine, home))
         assert (tmp_path / "job" / "checkpoints" / "state").read_text() == "1"
         assert all(engine.containers.get(each.id) for each in foreign)
@@ -324,29 +324,29 @@ def test_checkpoints_that_cannot_be_taken_over_now_stay_on_the_engine(engine, ru
     left_by_a_killed_run(engine, worker_image, tmp_path, folder)
     left = of_home(engine, home)
     folder.mkdir()
-    runner.run(trial("result", tmp_path / "other"), nothing)  # another job's: not its business
+    runner.run(probe_job("result", tmp_path / "other"), nothing)  # another job's: not its business
     assert of_home(engine, home) == left
     mount = ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=8", "none", folder]
     subprocess.run(mount, check=True)
     try:
         with pytest.raises(TryAgain, match="No space left"):
-            sweep(engine, tmp_path, folder)
+            remove_leftovers(engine, tmp_path, folder)
         assert not list(folder.glob(".incoming-*"))
     finally:
         subprocess.run(["umount", folder], check=True)
     assert of_home(engine, home) == left
-    runner.run(trial("result", folder), nothing)
+    runner.run(probe_job("result", folder), nothing)
     assert (folder / "checkpoints" / "state").stat().st_size == 1 << 20
     assert of_home(engine, home) == []
 
 
-def left_by_a_killed_run(engine, image, place, folder):
+def left_by_a_killed_run(engine, image, base, folder):
     """A volume with a checkpoint of 1 MiB, and its porter."""
-    owner = Owner(place / "cache")
-    marks = owner.labels | labels(job="trial", **{FOLDER: folder})
+    owner = Owner(base / "cache")
+    own_labels = owner.labels | labels(job="probe", **{FOLDER: folder})
     owner.close()
-    volume = engine.volumes.create(f"trainyard-{secrets.token_hex(8)}-job", labels=marks).name
-    made = porter(engine.api, image, [sandbox.volume(volume, sandbox.JOB, read_only=False)], marks)
+    volume = engine.volumes.create(f"trainyard-{secrets.token_hex(8)}-job", labels=own_labels).name
+    made = porter(engine.api, image, [limits.volume(volume, limits.JOB, read_only=False)], own_labels)
     with io.BytesIO() as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
             entry = tarfile.TarInfo("job/checkpoints/state")
@@ -361,7 +361,7 @@ def stop(line):
 
 
 def strangers(engine, image, home):
-    """Containers that are not a dead owner's: without labels, of another home, of our home but nobody's."""
+    """Containers that are not a dead owner's: without labels, of another home, of this home but nobody's."""
     kinds = ({}, {f"{LABEL}.home": "0" * 24, f"{LABEL}.owner": "1" * 16}, {f"{LABEL}.home": home})
     return [engine.containers.create(image, ["true"], labels=labels) for labels in kinds]
 
@@ -384,20 +384,20 @@ def test_a_controller_that_is_asked_to_end_leaves_nothing(engine, tmp_path, home
         controller.wait(30)
     if number == signal.SIGTERM:  # Python dies of it, like of SIGKILL
         wait_until(lambda: not running(engine, home))
-        sweep(engine, tmp_path)
+        remove_leftovers(engine, tmp_path)
     assert of_home(engine, home) == []
 
 
-def sweep(engine, place, folder=None):
-    owner = Owner(place / "cache")
+def remove_leftovers(engine, base, folder=None):
+    owner = Owner(base / "cache")
     try:
-        owner.sweep(engine.api, folder or place, nothing)
+        owner.remove_leftovers(engine.api, folder or base, nothing)
     finally:
         owner.close()
 
 
 def start_controller(case, image, transport, folder, wrap=()):
-    command = [*wrap, sys.executable, "-P", "-c", CONTROLLER, case, image, transport, TRIALS, folder]
+    command = [*wrap, sys.executable, "-P", "-c", CONTROLLER, case, image, transport, PROBE_JOBS, folder]
     return subprocess.Popen(
         [str(each) for each in command], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -420,19 +420,17 @@ def test_a_user_without_a_name_or_a_home_runs_workers_and_owns_their_outputs(eng
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
         os.chown(folder, 12345, 12345)
-        shutil.copytree(TRIALS, folder / "trials", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PROBE_JOBS, folder / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
         group = os.stat("/var/run/docker.sock").st_gid
-        os.chown(folder / "trials", 0, 23456)
-        (folder / "trials").chmod(0o750)  # only members of a further group of this user may read it
+        os.chown(folder / "jobs", 0, 23456)
+        (folder / "jobs").chmod(0o750)  # only members of a further group of this user may read it
         become = [*AS_12345, "--groups", f"{group},23456", "env", "-u", "HOME"]
         command = [*become, sys.executable, "-P", "-c", CONTROLLER, "outputs", worker_image, transport]
-        done = subprocess.run(
-            [*command, folder / "trials", folder], cwd="/", capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*command, folder / "jobs", folder], cwd="/", capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         written = (folder / "job" / "outputs" / "model.bin").stat()
         assert (written.st_uid, written.st_gid) == (12345, 12345)
-        foreign = [path for path in folder.rglob("*") if path.lstat().st_uid != 12345 and "trials" not in path.parts]
+        foreign = [path for path in folder.rglob("*") if path.lstat().st_uid != 12345 and "jobs" not in path.parts]
         assert foreign == []
 
 
@@ -440,14 +438,14 @@ def test_a_user_without_a_name_or_a_home_runs_workers_and_owns_their_outputs(eng
 
 
 def test_files_are_copied_when_the_engine_does_not_see_them(engine, tmp_path, worker_image):
-    """As in a Jenkins that runs in a container itself: the folder is there, on a mount that only we have."""
+    """As in a Jenkins that runs in a container itself: the folder is there, on a mount that only this process has."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount something")
-    script = 'mount -t tmpfs none "$1" && cp -r "$2" "$1/trials" && shift 2 && exec "$@"'
+    script = 'mount -t tmpfs none "$1" && cp -r "$2" "$1/jobs" && shift 2 && exec "$@"'
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    wrap = ["unshare", "--mount", "sh", "-ec", script, "sh", hidden, TRIALS]
-    command = [*wrap, sys.executable, "-P", "-c", CONTROLLER, "outputs", worker_image, "", hidden / "trials", hidden]
+    wrap = ["unshare", "--mount", "sh", "-ec", script, "sh", hidden, PROBE_JOBS]
+    command = [*wrap, sys.executable, "-P", "-c", CONTROLLER, "outputs", worker_image, "", hidden / "jobs", hidden]
     done = subprocess.run([str(each) for each in command], cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["inputs", "model.bin", "outputs", "result.json", "worker.log"]
@@ -464,18 +462,18 @@ def test_the_probe_asks_once_for_each_mount(engine, tmp_path, worker_image):
     assert not shows(site, Path("/proc/self"))
 
 
-def test_mounts_are_told_apart(tmp_path):
+def test_mounts_are_distinguished(tmp_path):
     table = tmp_path / "mountinfo"
     rows = ("/", "/home", "/home/a\\040b", "/homework")
     table.write_text("".join(f"1 1 8:1 / {row} rw - ext4 /dev/sda rw\n" for row in rows))
-    places = {
+    mounted = {
         "/etc": "/",
         "/home/x/y": "/home",
         "/home/a b/c": "/home/a b",
         "/home/a": "/home",
         "/homework": "/homework",
     }
-    assert {each: mount_of(Path(each), table) for each in places} == places
+    assert {each: mount_of(Path(each), table) for each in mounted} == mounted
 
 
 @pytest.mark.parametrize(
@@ -497,7 +495,7 @@ def test_two_workers_at_once(runner, tmp_path):
 
     def run(name):
         try:
-            runner.run(trial("result", tmp_path / name), nothing)
+            runner.run(probe_job("result", tmp_path / name), nothing)
         except Exception as error:  # noqa: BLE001
             failed.append(error)
 

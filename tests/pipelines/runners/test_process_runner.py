@@ -6,14 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
-from runner_contract import TRIALS, RunnerContract, check_for_ever, family_is_gone, held, nothing, serve
+from runner_contract import PROBE_JOBS, RunnerContract, check_for_ever, family_is_gone, held, nothing, serve
 
 from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits, open_runner
 from pipelines.runners.job_folder import opened, prepare
-from pipelines.runners.process.pipes import Child
+from pipelines.runners.process.pipes import PipeLink
 from pipelines.runners.process.runner import ProcessRunner
-from pipelines.runners.supervisor.supervised import Guarded, run_through
+from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through
 from registry.errors import WorkerFailed
 
 CONTROLLER = """
@@ -27,8 +27,8 @@ class Terminated(BaseException): pass
 def terminate(*_): raise Terminated
 signal.signal(signal.SIGTERM, terminate)
 folder = Path(sys.argv[1])
-job = Job("trial", ("trial", "tree"), folder / "job", Limits(60, 0), {"trials": Path(sys.argv[2])},
-          {"PYTHONPATH": "inputs/trials"})
+job = Job("probe", ("probe_job", "tree"), folder / "job", Limits(60, 0), {"jobs": Path(sys.argv[2])},
+          {"PYTHONPATH": "inputs/jobs"})
 ProcessRunner(RunnerConfig(), folder / "cache", grace=0.3).run(job, lambda line: print(line, flush=True))
 """
 
@@ -43,25 +43,25 @@ class TestProcessRunner(RunnerContract):
         with start_controller(tmp_path) as controller:
             controller.send_signal(number)
             controller.wait(20)
-        if number == signal.SIGKILL:  # nobody is left to wait for the guard
+        if number == signal.SIGKILL:  # nobody is left to wait for the supervisor
             wait_until(lambda: family_is_gone(tmp_path / "job"))
         assert family_is_gone(tmp_path / "job")
 
-    def test_the_worker_dies_with_its_guard(self, runner, job):
+    def test_the_worker_dies_with_its_supervisor(self, runner, job):
         folder = job("").folder
 
-        def kill_the_guard(line):
+        def kill_the_supervisor(line):
             if "family" in line:
-                os.kill(guard_of(folder), signal.SIGKILL)
+                os.kill(supervisor_of(folder), signal.SIGKILL)
 
-        with pytest.raises(WorkerFailed, match="killed together with its guard"):
-            runner.run(job("tree"), kill_the_guard)
+        with pytest.raises(WorkerFailed, match="killed together with its supervisor"):
+            runner.run(job("tree"), kill_the_supervisor)
         kill_the_daemon(folder)
 
-    def test_the_worker_dies_with_its_guard_even_when_the_controller_hangs(self, tmp_path):
+    def test_the_worker_dies_with_its_supervisor_even_when_the_controller_hangs(self, tmp_path):
         with start_controller(tmp_path) as controller:
             controller.send_signal(signal.SIGSTOP)
-            os.kill(guard_of(tmp_path / "job"), signal.SIGKILL)
+            os.kill(supervisor_of(tmp_path / "job"), signal.SIGKILL)
             wait_until(lambda: not held(tmp_path / "job", "worker"))
             controller.send_signal(signal.SIGCONT)
             controller.wait(20)
@@ -72,14 +72,14 @@ class TestProcessRunner(RunnerContract):
         with pytest.raises(WorkerFailed, match="the worker ran out of memory: the limit is 512 MiB"):
             runner.run(job("memory", memory_mb=512), nothing)
 
-    def test_a_module_that_is_not_there_is_told(self, runner, job, tmp_path):
+    def test_a_module_that_is_not_there_is_reported(self, runner, job, tmp_path):
         lost = Job("train", ("no_such_module",), tmp_path / "lost", Limits(20, 0))
         with pytest.raises(
             WorkerFailed, match=r"worker train ended with exit code 1: .*No module named no_such_module"
         ):
             runner.run(lost, nothing)
 
-    def test_a_crash_for_lack_of_memory_in_foreign_code_is_told_as_such(self, runner, job):
+    def test_a_crash_for_lack_of_memory_in_foreign_code_is_reported_as_such(self, runner, job):
         with pytest.raises(WorkerFailed, match=r"out of memory: the limit is 512 MiB; it said: .*bad_alloc"):
             runner.run(job("abort", memory_mb=512), nothing)
 
@@ -102,11 +102,11 @@ class TestProcessRunner(RunnerContract):
         assert not (tmp_path / "job" / name).is_symlink()
 
     def test_a_folder_that_an_earlier_try_put_among_the_inputs_is_gone(self, runner, job, tmp_path):
-        (tmp_path / "job" / "inputs" / "trials" / "below").mkdir(parents=True)
+        (tmp_path / "job" / "inputs" / "jobs" / "below").mkdir(parents=True)
         (tmp_path / "foreign").mkdir()
-        (tmp_path / "job" / "inputs" / "trials" / "link").symlink_to(tmp_path / "foreign")
+        (tmp_path / "job" / "inputs" / "jobs" / "link").symlink_to(tmp_path / "foreign")
         runner.run(job("result"), nothing)
-        assert (tmp_path / "job" / "inputs" / "trials").readlink() == TRIALS
+        assert (tmp_path / "job" / "inputs" / "jobs").readlink() == PROBE_JOBS
         assert (tmp_path / "foreign").is_dir()
 
     def test_the_command_line_is_python_without_the_current_folder(self, runner, job, tmp_path):
@@ -115,13 +115,13 @@ class TestProcessRunner(RunnerContract):
         runner.run(job("result"), nothing)
 
 
-def test_a_worker_whose_guard_does_not_keep_the_time_is_out_of_time_nevertheless(tmp_path):
-    env = {"PYTHONPATH": "inputs/trials", "PATH": os.defpath}
-    job = Job("trial", ("trial", "stop_guard"), tmp_path / "job", Limits(2, 0), {"trials": TRIALS}, env)
+def test_a_worker_whose_supervisor_does_not_keep_the_time_is_out_of_time_nevertheless(tmp_path):
+    env = {"PYTHONPATH": "inputs/jobs", "PATH": os.defpath}
+    job = Job("probe", ("probe_job", "stop_supervisor"), tmp_path / "job", Limits(2, 0), {"jobs": PROBE_JOBS}, env)
     prepare(job, job.folder)
-    (job.folder / "inputs" / "trials").symlink_to(TRIALS)
+    (job.folder / "inputs" / "jobs").symlink_to(PROBE_JOBS)
     with opened(job, job.folder, nothing) as output:
-        worker = Guarded(job, output, Child(job, job.folder, env, 0.1), 0.1)
+        worker = SupervisedWorker(job, output, PipeLink(job, job.folder, env, 0.1), 0.1)
     worker.patience = 1.0
     with pytest.raises(WorkerFailed, match="ran longer than 2 s"):
         run_through(worker)
@@ -132,7 +132,7 @@ def test_the_runner_is_opened_by_its_name(tmp_path):
 
 
 def start_controller(folder):
-    command = [sys.executable, "-P", "-c", CONTROLLER, str(folder), str(TRIALS)]
+    command = [sys.executable, "-P", "-c", CONTROLLER, str(folder), str(PROBE_JOBS)]
     controller = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert controller.stdout.readline() == "the family is there\n"
     return controller
@@ -146,7 +146,7 @@ def wait_until(true):
 
 
 def kill_the_daemon(folder):
-    """Without its guard the daemon gets away: it had left the group, and the one who knew it was killed."""
+    """Without its supervisor the daemon gets away: it had left the group, and the one who knew it was killed."""
     wait_until(lambda: len(those_in(folder)) == 1)  # who was killed may take a moment to be gone
     (escaped,) = those_in(folder)
     os.kill(escaped, signal.SIGKILL)
@@ -167,10 +167,12 @@ def working_folder(pid):
         return None
 
 
-def guard_of(folder):
-    guards = [pid for pid in processes() if working_folder(pid) == folder and b"supervisor.py" in command_line(pid)]
-    assert len(guards) == 1
-    return guards[0]
+def supervisor_of(folder):
+    supervisors = [
+        pid for pid in processes() if working_folder(pid) == folder and b"supervisor.py" in command_line(pid)
+    ]
+    assert len(supervisors) == 1
+    return supervisors[0]
 
 
 def command_line(pid):

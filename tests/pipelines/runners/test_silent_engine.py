@@ -7,10 +7,10 @@ import pytest
 
 from docker import APIClient
 from pipelines.runners import Job, Limits
-from pipelines.runners.docker.attach import Attached
+from pipelines.runners.docker.attach import AttachedLink
 from pipelines.runners.docker.transport import Bound, Site
 from pipelines.runners.job_folder import opened, prepare
-from pipelines.runners.supervisor.supervised import Guarded, run_through
+from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through
 from registry.errors import TryAgain
 
 ANSWERS = {
@@ -21,7 +21,7 @@ ANSWERS = {
 
 @pytest.fixture
 def port():
-    """Of an engine that starts a container, and then says nothing any more."""
+    """Of an engine that starts a container, and then gives no answer any more."""
     talks = []
 
     def talk(server):
@@ -50,11 +50,11 @@ def port():
 @pytest.fixture
 def worker(port, tmp_path):
     api = APIClient(f"tcp://127.0.0.1:{port}", version="1.41", timeout=0.5)
-    job = Job("trial", ("trial", "result"), tmp_path / "job", Limits(0.5, 0))
+    job = Job("probe", ("probe_job", "result"), tmp_path / "job", Limits(0.5, 0))
     prepare(job, job.folder)
     with opened(job, job.folder, lambda _line: None) as output:
         files = Bound(Site(api, "image", (0, 0), {}), job, job.folder)
-        worker = Guarded(job, output, Attached(api, "c1", "trial", files, output.log), 0.1)
+        worker = SupervisedWorker(job, output, AttachedLink(api, "c1", "probe", files, output.log), 0.1)
     yield worker
     api.close()
 
@@ -68,10 +68,10 @@ def test_a_worker_is_given_up_when_its_time_is_over(worker):
 def test_a_server_is_left_alone_at_the_end_of_its_block(worker):
     worker.patience = 3.0
     with worker:
-        worker.job = Job("trial", (), worker.folder, Limits(0, 0))
-        worker.follow_aside()
+        worker.job = Job("probe", (), worker.folder, Limits(0, 0))
+        worker.follow_in_background()
     worker.wait(0)
-    assert not any(thread.name == "output of trial" for thread in threading.enumerate())
+    assert not any(thread.name == "output of probe" for thread in threading.enumerate())
 
 
 def test_a_connection_without_a_word_is_tested_by_the_kernel(worker):

@@ -1,4 +1,4 @@
-"""Tiny workers for the contract of the runners: `python -P -m trial CASE WORDS…`, in a job folder."""
+"""Tiny workers for the contract of the runners: `python -P -m probe_job CASE WORDS…`, in a job folder."""
 
 import contextlib
 import ctypes
@@ -95,7 +95,7 @@ def memory(_folder):
 
 
 def memory_together(_folder):
-    """Each process stays under the limit; together they do not. Shared memory is no way around it either."""
+    """Each process stays under the limit; together they do not. Shared memory is not a way around it either."""
     shared = mmap.mmap(-1, 96 << 20)
     shared.write(b"x" * (96 << 20))
     for _ in range(3):
@@ -107,7 +107,7 @@ def memory_together(_folder):
 
 
 def share_memory(_folder):
-    """Many processes look at the same pages: that counts once."""
+    """Many processes share the same pages: that counts once."""
     block = b"x" * (96 << 20)
     children = []
     for _ in range(4):
@@ -130,17 +130,17 @@ def write_large(_folder):
 def write_much(_folder):
     """Many files, in a folder that nobody shall look into, or of no size."""
     how = sys.argv[2]
-    place = Path("outputs/below")
-    place.mkdir(exist_ok=True)
+    folder = Path("outputs/below")
+    folder.mkdir(exist_ok=True)
     for i in range(4096 if how == "empty" else 16):
-        (place / str(i)).write_bytes(b"" if how == "empty" else b"x" * (1 << 20))
+        (folder / str(i)).write_bytes(b"" if how == "empty" else b"x" * (1 << 20))
     if how == "hidden":
-        place.chmod(0)
+        folder.chmod(0)
     time.sleep(600)
 
 
 def nest(_folder):
-    """Folders in one another, deeper than a path can tell."""
+    """Folders in one another, deeper than a path can name."""
     job = os.getcwd()
     os.chdir("outputs")
     for _ in range(3000):
@@ -160,7 +160,7 @@ def disk_full(_folder):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "outputs/model.keras")
 
 
-def go_on(_folder):
+def resume(_folder):
     state = Path("checkpoints/state")
     state.parent.mkdir(exist_ok=True)
     state.write_text(str(int(state.read_text()) + 1 if state.exists() else 1))
@@ -272,8 +272,8 @@ def look_at_data(_folder):
     return Said(json.dumps([len(large), os.readlink(data / "link"), deep]))
 
 
-def touch_guard(_folder):
-    """What can be done to the guard, which is our parent and has our user."""
+def touch_supervisor(_folder):
+    """What can be done to the supervisor, which is the parent and has the same user."""
     done = []
     for name in ("mem", "fd/0", "fd/2"):
         with contextlib.suppress(OSError), open(f"/proc/{os.getppid()}/{name}", "wb", buffering=0):
@@ -284,8 +284,8 @@ def touch_guard(_folder):
     return Said(" ".join(done))
 
 
-def stop_guard(_folder):
-    """Without its guard a worker has all the time there is."""
+def stop_supervisor(_folder):
+    """Without its supervisor a worker has all the time there is."""
     os.kill(os.getppid(), signal.SIGSTOP)
     for _ in range(6000):
         say("still here")
@@ -300,10 +300,10 @@ def hold(name):
 
 
 def family():
-    """This process, a child, and a daemon with a session of its own; each holds a lock, and minds no SIGTERM."""
+    """This process, a child, and a daemon with a session of its own; each holds a lock, and ignores SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    ready, told = os.pipe()
+    ready, tell = os.pipe()
     for name in ("child", "daemon"):
         if not os.fork():
             if name == "daemon":
@@ -312,7 +312,7 @@ def family():
                     os._exit(0)
                 os.setpgid(0, 0)
             lock = hold(name)
-            os.write(told, b".")
+            os.write(tell, b".")
             time.sleep(600)
             os._exit(lock.fileno() & 0)
     seen = 0

@@ -1,0 +1,70 @@
+"""What the engine's answers say about an API's containers, and about a port that it cannot publish. No I/O."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pipelines.docker_engine import LABEL, address
+from registry.errors import ConfigError
+from serving.job import ServeJob
+from serving.server import lockfile
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+PORT = 8500
+"""On which the listener listens inside."""
+RESTART_ALWAYS = {"Name": "always"}
+"""Not unless-stopped: an engine that comes back after a crash stops what ran on without it, and takes that for a person's
+wish."""
+
+
+def label(container: Container, name: str) -> str:
+    """One of Trainyard's labels; empty when it has none of this name."""
+    return str(container.labels.get(f"{LABEL}.{name}", ""))
+
+
+def restarts_always(container: Container) -> bool:
+    """Whether it is an API that has answered once, and was not given up since."""
+    return bool(container.attrs["HostConfig"]["RestartPolicy"]["Name"] == RESTART_ALWAYS["Name"])
+
+
+def settings_of(container: Container) -> dict[str, Any]:
+    """The job with which it was started; by another version of Trainyard perhaps, with other fields."""
+    return dict(json.loads(label(container, "settings")))
+
+
+def url_of(listener: Container) -> str | None:
+    """Where it is published, seen from this machine; None while it is not."""
+    published = (listener.attrs["NetworkSettings"]["Ports"] or {}).get(f"{PORT}/tcp")
+    if not published:
+        return None
+    host, port = published[0]["HostIp"], int(published[0]["HostPort"])
+    where = urlsplit(address())
+    if where.scheme != "unix" and host in {"0.0.0.0", "::", ""}:  # noqa: S104  (compared, not listened on)
+        host = where.hostname or host
+    return lockfile.url(host or "0.0.0.0", port)  # noqa: S104
+
+
+def changes(job: ServeJob, container: Container, listener: Container) -> dict[str, str]:
+    """How they differ from `job`, by setting."""
+    url, asked = url_of(listener), settings_of(listener)
+    runs = settings_of(container) | {"host": asked["host"], "port": urlsplit(url).port if url else asked["port"]}
+    wanted = asdict(job) | ({} if job.port else {"port": runs["port"]})  # 0: any
+    return {name: f"{name} {runs.get(name)}, not {wanted[name]}" for name in wanted if runs.get(name) != wanted[name]}
+
+
+def no_port(job: ServeJob, said: str) -> ConfigError | None:
+    """What an engine that cannot publish the port means; None when it means something else."""
+    where, low = f"{job.host}:{job.port}", said.lower()
+    if "port is already allocated" in low or "address already in use" in low:
+        return ConfigError(
+            f"port {job.port} is in use ({where})",
+            hint="stop what listens there, or set [serving] port (or --port) to a free one",
+        )
+    if "cannot assign requested address" in low:
+        return ConfigError(f"{where}: the engine's machine has no such address", hint="set [serving] host")
+    return None
