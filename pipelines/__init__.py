@@ -1,1 +1,1 @@
-"""What happens, in which order: steps, config, runners, the judge, mail, the command line."""
+"""What happens, in which order: flows, steps, the gate, promotion, and what they need."""

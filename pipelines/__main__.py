@@ -1,4 +1,5 @@
-"""The one door: `trainyard COMMAND …`. Only here are errors told and exit codes chosen; only the asked-for command is imported."""
+"""The entry point: `trainyard COMMAND …`. Only here are errors printed and exit codes chosen; only the asked-for command is
+imported."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ COMMANDS = {
     "hooks": "install: make `git push` to a bare repository start its pipeline",
     "promote": "put an approved version into production",
     "rollback": "go back to an earlier version",
-    "serve": "start, stop or look at the prediction API",
+    "serve": "start, stop or inspect the prediction API",
     "registry": "list, show, history, verify",
     "jenkins": "apply, trigger, status, export: this model's jobs on your Jenkins",
     "images": "build, list, prune: the container images of workers and the API",
@@ -30,7 +31,7 @@ COMMANDS = {
     "doctor": "what is there, what is missing, what to do",
 }
 HIDDEN = {"hook": "what the post-receive hook calls"}
-EXIT_CODES = "exit codes: 0 yes · 1 a bug · 2 a person must fix something · 3 the answer is no · 75 try again"
+EXIT_CODES = "exit codes: 0 done · 1 a bug · 2 a person must fix something · 3 rejected · 75 try again"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,23 +42,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except PipelineError as error:
-        return tell(error, " ".join(arguments[:1]), as_json="--json" in arguments)
+        return report(error, " ".join(arguments[:1]), as_json="--json" in arguments)
     except BrokenPipeError:  # the reader of our stdout has gone, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        told = from_os_error(error)
-        if told is None:
+        known = from_os_error(error)
+        if known is None:
             raise
-        return tell(told, " ".join(arguments[:1]), as_json="--json" in arguments)
+        return report(known, " ".join(arguments[:1]), as_json="--json" in arguments)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command resumes here", file=sys.stderr)
         return 130
     except Terminated:
         return 143
 
 
-def tell(error: PipelineError, command: str, *, as_json: bool = False) -> int:
+def report(error: PipelineError, command: str, *, as_json: bool = False) -> int:
     """Print the error in one line and its hint; returns its exit code."""
     from training.worker.protocol import one_line
 
@@ -72,7 +73,7 @@ def tell(error: PipelineError, command: str, *, as_json: bool = False) -> int:
 def _dispatch(arguments: list[str]) -> int:
     name = next((each for each in arguments if not each.startswith("-")), "")
     if name not in COMMANDS and name not in HIDDEN:
-        _overview().parse_args(arguments)  # tells what is wrong, or the help, and exits
+        _overview().parse_args(arguments)  # prints what is wrong, or the help, and exits
         return 2
     command = import_module(f"pipelines.commands.{name}")
     parser = argparse.ArgumentParser(
@@ -100,7 +101,7 @@ def _overview() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trainyard",
         description="CI/CD for machine-learning models: from git push to a running prediction API.",
-        epilog=f"commands:\n{lines}\n\n`trainyard COMMAND --help` tells more.\n{EXIT_CODES}",
+        epilog=f"commands:\n{lines}\n\n`trainyard COMMAND --help` has more.\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="trainyard COMMAND [OPTIONS]",
     )

@@ -12,7 +12,7 @@ from pipelines.repositories.git_cache import GitCache
 from pipelines.runners import Job, Limits, Runner, open_runner
 from registry.stores import Store, open_store
 
-# What TensorFlow and LiteRT say at every start; `worker.log` has it.
+# What TensorFlow and LiteRT log at every start; `worker.log` has it.
 NOISE = re.compile(r"XNNPACK delegate|absl::InitializeLog|oneDNN custom operations|rebuild TensorFlow with")
 
 
@@ -53,7 +53,7 @@ class Context:
         return Limits(seconds or runner.timeout_minutes * 60, runner.memory_mb, runner.disk_mb)
 
     def work(self, job: Job) -> None:
-        """Run one worker to its end; its `job.json` stands in its folder, its `result.json` afterwards."""
+        """Run one worker to its end; its `job.json` is in its folder, its `result.json` afterwards."""
         self.runner.run(job, self.tell)
 
     def tell(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""The gate: whether a candidate is good enough, as a pure function that gives every reason.
+"""The gate: whether a candidate is good enough, as a pure function that gives every failed criterion.
 
 No files, no clock, no settings but the policy. The live release counts as it was measured anew on the same holdout: a
 number from an old card does not compare.
@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from registry.records import DIRECTION, Evaluation, Metrics, Outcome, Policy, TestCase, TestReport, Verdict
 
 ROUNDING = 1e-9
-"""0.95 - 0.94 is a little more than 0.01 to a computer; nobody should be refused for that."""
+"""0.95 - 0.94 is a little more than 0.01 to a computer; no model should be rejected for that."""
 
 
 def decide(evaluation: Evaluation, policy: Policy) -> Verdict:
-    """Yes, or every reason for no, not only the first one."""
+    """Accepted, or the reasons: every failed criterion, not only the first one."""
     reasons = tuple(case.message for case in gate_report(evaluation, policy).failed)
     return Verdict(accepted=not reasons, reasons=reasons, policy=policy)
 
 
 def gate_report(evaluation: Evaluation, policy: Policy) -> TestReport:
-    """What `judge` decides by, as one case per check; the messages of the failed ones are the verdict's reasons."""
+    """What `decide` looks at, as one case per criterion; the messages of the failed ones are the verdict's reasons."""
     new = evaluation.candidate
     cases = [_metric(new, policy), _samples(new, policy), *_numbers(new), *_floors(new, policy)]
     return TestReport("gate", (*cases, _drop(evaluation, policy)))
@@ -38,7 +38,7 @@ def _metric(new: Metrics, policy: Policy) -> TestCase:
     if name not in new.values:
         return _case(title, f"{name} is not measured for {new.task}; measured: {', '.join(new.values)}")
     value = new.values[name]
-    if DIRECTION[name] * value >= DIRECTION[name] * limit:  # asked this way round, NaN is a no
+    if DIRECTION[name] * value >= DIRECTION[name] * limit:  # asked this way round, NaN fails
         return _case(title)
     if math.isnan(value):
         return _case(title, f"{name} is not a number")
@@ -54,7 +54,7 @@ def _samples(new: Metrics, policy: Policy) -> TestCase:
 
 
 def _numbers(new: Metrics) -> Iterator[TestCase]:
-    """A metric that is no number means that the model answered something that is no number, whichever one counts."""
+    """A metric that is NaN or infinite means that the model's answers are, whichever metric the policy names."""
     bad = [name for name, value in new.values.items() if not math.isfinite(value)]
     yield _case(
         "every metric is a number",
@@ -87,7 +87,7 @@ def _drop(evaluation: Evaluation, policy: Policy) -> TestCase:
     if old is None or new is None or name not in DIRECTION:
         return _case(title, f"{name} was not measured for both the candidate and the live release")
     drop = DIRECTION[name] * (old - new)
-    if drop <= policy.max_drop + ROUNDING:  # asked this way round, NaN is a no
+    if drop <= policy.max_drop + ROUNDING:  # asked this way round, NaN fails
         return _case(title)
     if math.isnan(drop):
         whose = "the live release" if math.isfinite(new) else "the candidate"
@@ -102,7 +102,7 @@ def _case(name: str, message: str = "") -> TestCase:
 
 
 def _pair(one: float, other: float) -> tuple[str, str]:
-    """Both numbers with as few digits as tell them apart: never `0.9000 is under 0.9000`."""
+    """Both numbers with as few digits as distinguish them: never `0.9000 is under 0.9000`."""
     for digits in (4, 6, 9):
         shown = f"{one:.{digits}f}", f"{other:.{digits}f}"
         if shown[0] != shown[1]:

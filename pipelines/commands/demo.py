@@ -91,12 +91,12 @@ class Demo:
         self._trainyard("hooks", "install")
 
     def first_push(self) -> None:
-        """Code is pushed: trained from nothing."""
+        """Code is pushed: trained from scratch."""
         self._say(
             "An engineer pushes the model's code",
-            "Every line that begins with “remote:” is the pipeline, telling the pusher what it does: it checks the data,",
+            "Every line that begins with “remote:” is the pipeline, showing the pusher what it does: it checks the data,",
             f"trains in a {WHERE[self.runner]} of its own, measures the model on a holdout that training never saw, asks the gate,",
-            "registers the model as a candidate, tries it in a clone of production, and writes to the product owner.",
+            "registers the model as a candidate, tests it in a staging instance, and writes to the product owner.",
         )
         self._push("code", "A small convolutional network")
 
@@ -109,7 +109,7 @@ class Demo:
         )
         self._promote_from_mail(show=True)
         print()
-        self._predict("a picture of a 3", self._picture("3", 0))
+        self._predict("an image of a 3", self._picture("3", 0))
 
     def more_data(self) -> None:
         """New data that look different: retrained, approved, swapped in."""
@@ -127,10 +127,10 @@ class Demo:
         )
 
     def stricter_tests(self) -> None:
-        """The tests change: nothing is trained, what stands is tried again."""
+        """The tests change: nothing is trained, what exists is tested again."""
         self._say(
             "Somebody adds a stricter test",
-            "Nothing is trained: the newest candidate and the live release are tried again, with the new tests.",
+            "Nothing is trained: the newest candidate and the live release are tested again, with the new tests.",
         )
         shutil.copytree(EXAMPLE / "stricter_tests", self.work / "tests", dirs_exist_ok=True)
         self._push("tests", "A stricter test")
@@ -142,7 +142,7 @@ class Demo:
             "A rollback is a new release that points to an earlier version. Nothing is retrained, no request is lost.",
         )
         self._trainyard("rollback", "digits")
-        self._predict("a picture of a 3, by the version that is live again", self._picture("3", 0))
+        self._predict("an image of a 3, by the version that is live again", self._picture("3", 0))
         self._trainyard("registry", "history", "digits")
 
     def goodbye(self, seconds: float) -> None:
@@ -150,7 +150,7 @@ class Demo:
         here = shlex.quote(os.path.relpath(self.work / "code"))
         trainyard = os.path.relpath(Path(sys.executable).parent / "trainyard")
         config = os.path.relpath(self.config)
-        self._say(f"That was the whole loop, in {seconds:.0f} seconds. The API goes on at {self.url}")
+        self._say(f"That was the whole loop, in {seconds:.0f} seconds. The API keeps running at {self.url}")
         print(f"  look:  open {self.url}/ in a browser; {trainyard} registry list digits --config {config}")
         print(f"  play:  edit {here}/model.py, git -C {here} commit -am 'My idea', git -C {here} push")
         print(f"  stop:  {trainyard} demo --stop")
@@ -188,7 +188,7 @@ class Demo:
         outbox = self.folder / ".trainyard" / "outbox" / "pending"
         mails = sorted(outbox.glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
         if not mails:
-            raise PipelineError(f"no mail in {outbox}", hint="the lines above tell what went wrong")
+            raise PipelineError(f"no mail in {outbox}", hint="the lines above say what went wrong")
         message = email.message_from_bytes(mails[-1].read_bytes(), policy=email.policy.default)
         body = message.get_body(("plain",))
         assert body is not None

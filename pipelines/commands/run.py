@@ -56,7 +56,7 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
 
 
 def send_waiting(config: Config) -> None:
-    """Send mails that an earlier run could not send; what hinders them was told when they were written."""
+    """Send mails that an earlier run could not send; what prevents it was shown when they were written."""
     outbox = Path(config.home) / "outbox"
     if config.mail.host and any((outbox / "pending").glob("*.eml")):
         from pipelines.mail.outbox import (

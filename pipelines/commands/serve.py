@@ -1,4 +1,4 @@
-"""`trainyard serve MODEL`: start, stop or look at the prediction API of the live release."""
+"""`trainyard serve MODEL`: start, stop or inspect the prediction API of the live release."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     if config.serving.deploy != "process":
         raise ConfigError(
             f'with [serving] deploy = "{config.serving.deploy}" the API runs in the background only',
-            hint=f"`trainyard serve {args.model} --background` starts it; `--status` tells where its log is",
+            hint=f"`trainyard serve {args.model} --background` starts it; `--status` shows where its log is",
         )
     if running := api.running():
         raise ConfigError(

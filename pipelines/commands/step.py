@@ -59,7 +59,7 @@ def _resolve(context: Context, args: argparse.Namespace, build: BuildFolder | No
         raise ConfigError("step resolve needs --trigger code, dataset or tests")
     commits = {args.trigger: args.commit} if args.commit else {}
     if build:
-        build.clear()  # first: a build that fails here must not be told in the words of the one before
+        build.clear()  # first: a build that fails here must not show the one before
     folder = resolve(context, Request(args.trigger, commits, args.force, args.reason), args.run)
     if build:
         build.start(folder)
@@ -88,7 +88,7 @@ def _perform(
 
 
 def _tell(context: Context, build: BuildFolder, *, report: bool = False) -> None:
-    """What the server cannot be told changes no verdict."""
+    """What cannot be written for the server changes no verdict."""
     try:
         build.tell(context)
         if report:

@@ -1,7 +1,7 @@
 """`trainyard watch`: polls the three repositories, and runs a pipeline for what is new. For remotes without hooks.
 
 What has been seen is kept in `watch.json` after the run has ended. A watcher that was killed finds its run
-unfinished and goes on with it, so that each commit is acted upon once, over restarts too.
+unfinished and resumes it, so that each commit is acted upon once, over restarts too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     try:
         with _alone(watcher.file.with_suffix(".lock")):
             return _watch(watcher, args)
-    except Terminated:  # how a service is stopped; an unfinished run goes on at the next start
+    except Terminated:  # how a service is stopped; an unfinished run resumes at the next start
         say("stopped watching")
         return 0
 
@@ -65,7 +65,7 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TryAgain(f"another watcher is at work ({path})", hint="stop it first") from None
+            raise TryAgain(f"another watcher is running ({path})", hint="stop it first") from None
         yield
 
 
@@ -75,7 +75,7 @@ class Watcher:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.file = Path(config.home) / "watch.json"
-        self.troubles: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
 
     def look(self) -> int:
         """Act upon what is new; gives the exit code of the run, 0 without one, 75 when the run could not be started."""
@@ -103,17 +103,17 @@ class Watcher:
         return code
 
     def _heads(self) -> dict[str, str]:
-        """The heads that can be read now; each trouble is told once, and again when it has changed."""
+        """The heads that can be read now; each problem is shown once, and again when it has changed."""
         heads: dict[str, str] = {}
         for name, head in zip(TRIGGERS, git.in_parallel(self._head, TRIGGERS), strict=True):
             if isinstance(head, str):
                 heads[name] = head
-                if self.troubles.pop(name, None):
+                if self.problems.pop(name, None):
                     say(f"{name} can be read again")
             else:
-                if self.troubles.get(name) != str(head):
+                if self.problems.get(name) != str(head):
                     say(f"still watching, but: {one_line(head)}")
-                self.troubles[name] = str(head)
+                self.problems[name] = str(head)
         return heads
 
     def _head(self, name: str) -> str | PipelineError:

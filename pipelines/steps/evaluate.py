@@ -14,7 +14,7 @@ from registry.records import Evaluation, TrainResult
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """`evaluate/result.json` is the Evaluation; pictures and golden samples stand in `evaluate/outputs`."""
+    """`evaluate/result.json` is the Evaluation; plots and golden samples are in `evaluate/outputs`."""
     result = codec.read(TrainResult, folder.job("train") / "result.json")
     candidate = Subject(result.signature, result.served, result.files)
     inputs, live = {"candidate": folder.outputs("train")}, None

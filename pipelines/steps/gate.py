@@ -1,4 +1,4 @@
-"""gate: yes, or every reason for no."""
+"""gate: accepted, or every failed criterion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.junit import write_junit
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """Write `gate/verdict.json` and `gate/junit.xml`; raises Rejected with all reasons."""
+    """Write `gate/verdict.json` and `gate/junit.xml`; raises Rejected with every failed criterion."""
     evaluation = codec.read(Evaluation, folder.job("evaluate") / "result.json")
     policy = context.config.gate
     verdict = decide(evaluation, policy)

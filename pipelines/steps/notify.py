@@ -24,8 +24,8 @@ from registry.errors import PipelineError
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """Write the report, post one mail per run and outcome, and deliver all that waits in the outbox; tells what became
-    of it."""
+    """Write the report, post one mail per run and outcome, and deliver all that waits in the outbox; gives a line
+    about what became of it."""
     if (fetched := folder.record("fetch")) and fetched.outcome == "enough":
         return "; ".join(("no mail: nothing is new", *_report(context, folder, None)))
     facts = collect_facts(context, folder)
@@ -34,14 +34,14 @@ def main(context: Context, folder: RunFolder) -> str:
 
 
 def _report(context: Context, folder: RunFolder, facts: MailFacts | None) -> tuple[str, ...]:
-    """Write `report/`; gives what hindered it."""
+    """Write `report/`; gives what prevented it."""
     from pipelines.report import write_report
 
     try:
         write_report(context, folder, facts)
     except (PipelineError, OSError) as error:
         return (f"no report: {error}",)
-    except Exception as bug:  # noqa: BLE001  (the mail must go out, whatever a report stumbles over)
+    except Exception as bug:  # noqa: BLE001  (the mail must go out, whatever fails in a report)
         traceback.print_exc()
         return (f"no report, a bug in Trainyard: {bug!r}",)
     return ()
@@ -62,7 +62,7 @@ def _mail(context: Context, folder: RunFolder, facts: MailFacts) -> str:
 
 
 def _more(context: Context, folder: RunFolder, facts: MailFacts) -> MailFacts:
-    """The same with what only the mail tells: where to read more, and how to approve."""
+    """The same with what only the mail has: where to read more, and how to approve."""
     facts = dataclasses.replace(facts, places=(*_places(context, folder), *facts.places))
     acceptance = facts.acceptance
     if acceptance and acceptance.accepted and acceptance.version != folder.run.parent:

@@ -53,7 +53,7 @@ def _gather(folder: RunFolder) -> Path:
 
 
 def _left_in(outputs: Path) -> list[tuple[Path, Path]]:
-    """The files that a worker has left, with their names in the version; raises Corrupt for what is none, or too much."""
+    """The files that a worker has left, with their names in the version; raises Corrupt for what is not a file, or too much."""
     found: list[tuple[Path, Path]] = []
     waiting = [outputs]
     seen = 0
@@ -81,7 +81,7 @@ def _left_in(outputs: Path) -> list[tuple[Path, Path]]:
 
 
 def _check_kind(path: Path, mode: int, wanted: int) -> None:
-    if stat.S_ISLNK(mode):  # it would publish a file that is none of the worker's
+    if stat.S_ISLNK(mode):  # it would publish a file that is not the worker's
         raise Corrupt(f"{path}: a symbolic link cannot be registered", hint="write the files themselves to the outputs")
     if stat.S_IFMT(mode) != wanted:
         raise Corrupt(f"{path}: neither a file nor a folder: it cannot be registered", hint="delete it")

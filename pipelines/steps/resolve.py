@@ -35,7 +35,7 @@ def resolve(context: Context, request: Request, root: Path | None = None) -> Run
     """Find or make the run's folder: `root`, or one under the home that is named by the run's id."""
     watch = Stopwatch()
     if root and (root / "run.json").exists():
-        folder = RunFolder(root)  # a build that was started again goes on with its own run
+        folder = RunFolder(root)  # a build that was started again resumes its own run
         _must_be_asked_for(folder, request)
         run = folder.run
     else:
@@ -62,7 +62,7 @@ def _must_be_asked_for(folder: RunFolder, request: Request) -> None:
 
 
 def main(_context: Context, folder: RunFolder) -> str:
-    """The run is resolved when its folder is made; this only tells what is in it."""
+    """The run is resolved when its folder is made; this only names it."""
     return f"run {folder.run.id}"
 
 
@@ -95,7 +95,7 @@ def _run(context: Context, request: Request, *, elsewhere: bool) -> Run:
 
 
 def _sources_of_candidate(context: Context, request: Request, newest: int | None) -> Sources:
-    """New tests are about the candidate that stands: its code, its data."""
+    """New tests are about the newest candidate: its code, its data."""
     if newest is None:
         raise ConfigError(
             f"{context.config.model} has no candidate to test yet",
@@ -124,7 +124,9 @@ def _next(context: Context, went_in: list[Any]) -> int:
         if (folder.root / "run.json").exists():
             if folder.decided() is None:
                 break
-        elif candidates.find_run(context.store, context.config.model, run) is None:  # else somebody has made room
+        elif (
+            candidates.find_run(context.store, context.config.model, run) is None
+        ):  # else its folder was deleted to free space
             break
     return number
 

@@ -1,4 +1,4 @@
-"""train: a model from nothing, in a worker that never sees the holdout."""
+"""train: a model from scratch, in a worker that never sees the holdout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main(context: Context, folder: RunFolder) -> str:
 
 
 def work(context: Context, folder: RunFolder, module: str, more: dict[str, Path]) -> str:
-    """Run a training or retraining worker; tells in a line what came out."""
+    """Run a training or retraining worker; gives a line about the result."""
     job = folder.job("train")
     codec.save(_job(context), job / "job.json")
     inputs = {"code": folder.sources / "code", "train": folder.split("train"), "validation": folder.split("validation")}

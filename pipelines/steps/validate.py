@@ -11,11 +11,11 @@ from registry.errors import ConfigError
 from registry.records import TestReport
 from training.data.spec import PrepareJob, Validation
 
-SHOWN = 5  # faults in the message; validation.json has them all
+SHOWN = 5  # problems in the message; validation.json has them all
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """Raises ConfigError with the faults; `validate/outputs` holds `validation.json`, `junit.xml` and `data/`."""
+    """Raises ConfigError with the problems; `validate/outputs` holds `validation.json`, `junit.xml` and `data/`."""
     found = prepare(context, folder)
     expectations = _expectations(context, folder)
     counts = ", ".join(f"{count} {split}" for split, count in found.samples.items())
@@ -24,7 +24,7 @@ def main(context: Context, folder: RunFolder) -> str:
 
 def prepare(context: Context, folder: RunFolder) -> Validation:
     """Check the dataset and write its splits, by a worker, unless that was done for another run; raises ConfigError
-    with the faults."""
+    with the problems."""
     job = folder.job("validate")
     name = context.url("dataset").rstrip("/").rpartition("/")[2]
     codec.save(PrepareJob(dataset=name, files=_files_are_read(context, folder)), job / "job.json")

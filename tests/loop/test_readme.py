@@ -125,7 +125,7 @@ def test_the_demo_plays_to_its_end_and_leaves_the_api_running(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr.count("remote: ACCEPTED") == 3
         assert "That was the whole loop" in done.stdout
-        url = re.findall(r"The API goes on at (\S+)", done.stdout)[0]
+        url = re.findall(r"The API keeps running at (\S+)", done.stdout)[0]
         assert requests.get(f"{url}/health/ready", timeout=10).status_code == 200
     finally:
         subprocess.run([*command, "--stop"], cwd=ROOT, check=True, capture_output=True)

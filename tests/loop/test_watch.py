@@ -60,7 +60,7 @@ def test_it_reacts_while_it_runs_and_stops_cleanly_on_sigterm(broken):
         broken.push("dataset", "while it watches")
         wait_until(lambda: len(broken.runs("dataset")) == 1)
         second = broken.trainyard("watch", "--once", code=75)
-        assert "another watcher is at work" in second.stderr
+        assert "another watcher is running" in second.stderr
         watcher.send_signal(signal.SIGTERM)
         said = watcher.communicate(timeout=30)[1]
     finally:

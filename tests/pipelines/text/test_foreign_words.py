@@ -8,7 +8,7 @@ import json
 import pytest
 
 from pipelines import execute, flows
-from pipelines.__main__ import tell
+from pipelines.__main__ import report
 from pipelines.config.schema import Config, Repositories
 from pipelines.context import Context
 from pipelines.progress.view import open_progress
@@ -31,7 +31,7 @@ def test_a_failure_that_a_worker_left_is_one_line(tmp_path):
 
 
 def test_an_error_is_told_on_one_line(capsys):
-    assert tell(Corrupt(FORGED, hint=FORGED), "step") == 2
+    assert report(Corrupt(FORGED, hint=FORGED), "step") == 2
     said = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in said] == ["trainyard step", "  hint"]
     assert all(line.isprintable() for line in said)
