@@ -144,7 +144,7 @@ def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
     approval = release = ""
     for version in range(1, count + 1):
         card = replace(template[0], version=version, run=f"run-{version}", parent=None, created_at=AT)
-        claim = codec.seal(Claim(MODEL, version, card.run))
+        claim = codec.with_checksum(Claim(MODEL, version, card.run))
         store.create(f"test/{MODEL}/runs/{card.run}/1.json", claim)
         store.create(f"test/{MODEL}/{version}/claim.json", claim)
         candidates.publish(store, card, template[1])
@@ -155,10 +155,12 @@ def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
             return
         releases.copy_to_production(store, MODEL, version)
         # As `append_approval` and `append_release` write them, without reading the whole history each time.
-        given = codec.seal(Approval(version, MODEL, version, digest, f"token-{version}", "bench", AT, approval))
+        given = codec.with_checksum(
+            Approval(version, MODEL, version, digest, f"token-{version}", "bench", AT, approval)
+        )
         store.create(releases.approval_chain(store, MODEL).name(version), given)
         draft = Release(version, MODEL, "promotion", version, digest, "bench", AT, "a benchmark", version, release)
-        made = codec.seal(draft)
+        made = codec.with_checksum(draft)
         store.create(releases.release_chain(store, MODEL).name(version), made)
         approval, release = sha256_bytes(given), sha256_bytes(made)
 

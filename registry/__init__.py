@@ -1,1 +1,1 @@
-"""The memory: candidates (test), releases (production), approvals. The lowest room; it owns the nouns and needs only the standard library."""
+"""The memory: candidates (test), releases (production), approvals. The lowest package: it has the records, and needs only the standard library."""

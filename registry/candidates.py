@@ -49,7 +49,7 @@ def claim(store: Store, model: str, run: str) -> int:
     while True:
         wish = _wish(store, model, run, attempt)
         with contextlib.suppress(FileExistsError):
-            store.create(f"{version_folder('test', model, wish.version)}/claim.json", codec.seal(wish))
+            store.create(f"{version_folder('test', model, wish.version)}/claim.json", codec.with_checksum(wish))
         if claimed_by(store, model, wish.version) == run:
             return wish.version
         attempt += 1
@@ -96,11 +96,11 @@ def publish(store: Store, card: Candidate, source: Path) -> None:
         raise Corrupt(f"{target}/{others[0]}: other bytes stand there than the card says", hint=begun_otherwise)
     if extra := {each for each in walk(store, target) if each.split("/")[0] not in OWN} - card.files.keys():
         raise Corrupt(f"{target}/{min(extra)}: is not in the card", hint=begun_otherwise)
-    data = codec.seal(card)
+    data = codec.with_checksum(card)
     if not create_or_same(store, f"{target}/card.json", data):
         there, _ = read_card(store, card.model, card.version)
         mine = codec.from_json(Candidate, data, "the new card")
-        if codec.seal(replace(there, created_at="")) != codec.seal(replace(mine, created_at="")):
+        if codec.with_checksum(replace(there, created_at="")) != codec.with_checksum(replace(mine, created_at="")):
             raise Corrupt(f"{target}/card.json: another card stands there", hint=begun_otherwise)
 
 
@@ -122,7 +122,7 @@ def read_card(store: Store, model: str, version: int, area: Area = "test") -> tu
     except FileNotFoundError:
         hint = f"`trainyard registry list {model}` shows the versions"
         raise ConfigError(f"{name}: there is no such version", hint=hint) from None
-    found = codec.from_json(Candidate, data, name, sealed=True)
+    found = codec.from_json(Candidate, data, name, checksum_required=True)
     if (found.model, found.version) != (model, version):
         raise Corrupt(f"{name}: is the card of {found.model} {found.version}", hint=RESTORE)
     return found, sha256_bytes(data)
@@ -269,7 +269,7 @@ def _wish(store: Store, model: str, run: str, attempt: int) -> Claim:
         return _read(store, Claim, name)
     free = max(_numbers(store, model), default=0) + 1
     with contextlib.suppress(FileExistsError):
-        store.create(name, codec.seal(Claim(model, free, run)))
+        store.create(name, codec.with_checksum(Claim(model, free, run)))
     return _read(store, Claim, name)
 
 
@@ -283,4 +283,4 @@ def _wish_name(model: str, run: str, attempt: int) -> str:
 
 
 def _read(store: Store, kind: type[T], name: str) -> T:
-    return codec.from_json(kind, store.get(name), name, sealed=True)
+    return codec.from_json(kind, store.get(name), name, checksum_required=True)

@@ -105,7 +105,7 @@ class Chain(Generic[R]):
             previous = sha256_bytes(data)
         record = replace(draft, number=number, previous=previous)
         try:
-            self.store.create(self.name(number), codec.seal(record))
+            self.store.create(self.name(number), codec.with_checksum(record))
         except FileExistsError:
             raise self._lost(number) from None
         return record
@@ -139,7 +139,7 @@ class Chain(Generic[R]):
         if vouched:
             record = codec.from_vouched(self.kind, data, where)
         else:
-            record = codec.from_json(self.kind, data, where, sealed=True)
+            record = codec.from_json(self.kind, data, where, checksum_required=True)
         if record.number != number:
             raise Corrupt(f"{where}: says that it is number {record.number}", hint="restore this file from a backup")
         return record

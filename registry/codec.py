@@ -1,4 +1,4 @@
-"""Nouns to JSON and back, strictly: a wrong type, a missing or an unknown field is told with the file's name."""
+"""Records to JSON and back, strictly: a wrong type, a missing or an unknown field is refused with the file's name."""
 
 from __future__ import annotations
 
@@ -17,46 +17,63 @@ from registry.errors import Corrupt
 from registry.files import sha256_bytes, write_new, write_whole
 
 SCHEMA = 1
-HINT = "it was altered or damaged, or written by another Trainyard: restore it, or have it written again"
+CHECKSUM = "seal"  # the field's name on disk: registries of earlier versions of Trainyard stay valid
+HINT = "it was altered or corrupted, or written by another version of Trainyard: restore it, or repeat the step that wrote it"
 T = TypeVar("T")
 UNIONS = {typing.Union, types.UnionType}  # `Optional[int]` and `int | None`
 
 
-def to_json(noun: object) -> bytes:
-    """The bytes of a noun: sorted keys, `schema`, NaN and infinity as null, one line feed at the end."""
-    return _dump({"schema": SCHEMA} | _plain(noun))
+def to_json(record: object) -> bytes:
+    """The bytes of a record: sorted keys, `schema`, NaN and infinity as null, one line feed at the end."""
+    return _dump({"schema": SCHEMA} | _plain(record))
 
 
-def seal(noun: object) -> bytes:
-    """The bytes of a noun as the registry keeps it: with their own SHA-256, taken while `seal` was still empty.
+def with_checksum(record: object) -> bytes:
+    """The bytes of a record as the registry keeps it: with their own SHA-256, taken while the checksum was still empty.
 
     So any altered byte shows, also in the last record of a chain, which no later record vouches for.
     """
-    data = _dump({"schema": SCHEMA, "seal": ""} | _plain(noun))
-    return data.replace(_seal_line(""), _seal_line(sha256_bytes(data)))
+    data = _dump({"schema": SCHEMA, CHECKSUM: ""} | _plain(record))
+    return data.replace(_checksum_line(""), _checksum_line(sha256_bytes(data)))
 
 
-def from_json(kind: type[T], data: bytes, where: str, *, sealed: bool = False) -> T:
-    """The noun in `data`; raises Corrupt, naming `where` and the field. A seal must hold; with `sealed` it must be there."""
+def from_json(kind: type[T], data: bytes, where: str, *, checksum_required: bool = False) -> T:
+    """The record in `data`; raises Corrupt, naming `where` and the field. A checksum that is there must match."""
     raw = _parse(data, where)
-    if sealed or "seal" in raw:
-        _check_seal(raw, data, where)
+    if checksum_required or CHECKSUM in raw:
+        _verify_checksum(raw, data, where)
     return _decode(kind, raw, where)
 
 
 def from_vouched(kind: type[T], data: bytes, where: str) -> T:
-    """As `from_json`, of sealed bytes that something else vouches for: the seal is not checked again."""
+    """As `from_json`, of bytes that something else vouches for: their checksum is not computed again."""
     raw = _parse(data, where)
-    raw.pop("seal", None)
+    raw.pop(CHECKSUM, None)
     return _decode(kind, raw, where)
 
 
-def _decode(kind: type[T], raw: Mapping[str, Any], where: str) -> T:
-    """The record with these fields. What an earlier version of Trainyard did not write yet is added by the record's own
-    `upgrade`, after the checksum of its bytes was checked."""
-    if upgrade := getattr(kind, "upgrade", None):
-        raw = upgrade(raw)
-    return typing.cast("T", _build(kind, raw, where))
+def line(field: str, value: str | int) -> bytes:
+    """How a record's bytes say that its `field` is `value`; for a number, one with more digits begins like this, too.
+
+    Nothing else in them can look like it: a string has no raw line feed, and only the top level one space before a key.
+    """
+    text = f"\n {json.dumps(field)}: {json.dumps(value, ensure_ascii=False)}"
+    return text.encode(errors="backslashreplace")
+
+
+def read(kind: type[T], path: Path) -> T:
+    """The record in the file at `path`; raises FileNotFoundError or Corrupt."""
+    return from_json(kind, path.read_bytes(), str(path))
+
+
+def save(record: object, path: Path) -> None:
+    """Write a record whole, replacing an older file (run folders only)."""
+    write_whole(path, to_json(record))
+
+
+def save_new(record: object, path: Path) -> None:
+    """Write a record whole, or raise FileExistsError."""
+    write_new(path, to_json(record))
 
 
 def _parse(data: bytes, where: str) -> dict[str, Any]:
@@ -70,38 +87,24 @@ def _parse(data: bytes, where: str) -> dict[str, Any]:
     return raw
 
 
-def line(field: str, value: str | int) -> bytes:
-    """How a noun's bytes say that its `field` is `value`; for a number, one with more digits begins like this, too.
-
-    Nothing else in them can look like it: a string has no raw line feed, and only the top level one space before a key.
-    """
-    text = f"\n {json.dumps(field)}: {json.dumps(value, ensure_ascii=False)}"
-    return text.encode(errors="backslashreplace")
-
-
-def _check_seal(raw: dict[str, Any], data: bytes, where: str) -> None:
-    found = raw.pop("seal", None)
-    if found != sha256_bytes(data.replace(_seal_line(found), _seal_line(""))):
-        raise Corrupt(f"{where}: was altered: its seal does not hold", hint=HINT)
+def _verify_checksum(raw: dict[str, Any], data: bytes, where: str) -> None:
+    found = raw.pop(CHECKSUM, None)
+    if found is None:
+        raise Corrupt(f"{where}: it has no checksum", hint=HINT)
+    if found != sha256_bytes(data.replace(_checksum_line(found), _checksum_line(""))):
+        raise Corrupt(f"{where}: checksum mismatch", hint=HINT)
 
 
-def _seal_line(seal: object) -> bytes:
-    return f'\n "seal": "{seal}"'.encode()  # one space: only at the top level
+def _checksum_line(checksum: object) -> bytes:
+    return f'\n "{CHECKSUM}": "{checksum}"'.encode()  # one space: only at the top level
 
 
-def read(kind: type[T], path: Path) -> T:
-    """The noun in the file at `path`; raises FileNotFoundError or Corrupt."""
-    return from_json(kind, path.read_bytes(), str(path))
-
-
-def save(noun: object, path: Path) -> None:
-    """Write a noun whole, replacing an older file (run folders only)."""
-    write_whole(path, to_json(noun))
-
-
-def save_new(noun: object, path: Path) -> None:
-    """Write a noun whole, or raise FileExistsError."""
-    write_new(path, to_json(noun))
+def _decode(kind: type[T], raw: Mapping[str, Any], where: str) -> T:
+    """The record with these fields. What an earlier version of Trainyard did not write yet is added by the record's own
+    `upgrade`, after the checksum of its bytes was verified."""
+    if upgrade := getattr(kind, "upgrade", None):
+        raw = upgrade(raw)
+    return typing.cast("T", _build(kind, raw, where))
 
 
 def _dump(body: dict[str, Any]) -> bytes:
@@ -163,8 +166,8 @@ def _parts(kind: Any) -> tuple[bool, Any, tuple[Any, ...]]:
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:
-    is_noun, origin, arguments = _parts(kind)
-    if is_noun:
+    is_record, origin, arguments = _parts(kind)
+    if is_record:
         return _build_dataclass(kind, value, where)
     if origin in UNIONS:
         if value is None and type(None) in arguments:
@@ -197,12 +200,8 @@ def _build_dataclass(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return _wrong(where, value, "an object")
     literals = _fits(kind, tuple(value), tuple(map(type, value.values())))
-    if literals is not None:  # most records of a long history; the rest of this function says what is wrong with others
-        for name, words in literals:
-            if value[name] not in words:
-                break
-        else:
-            return kind(**value)
+    if literals is not None and all(value[name] in words for name, words in literals):
+        return kind(**value)  # most records of a long history; the rest of this function says what is wrong with others
     hints, fields = _hints(kind), dataclasses.fields(kind)
     if unknown := value.keys() - hints.keys():
         raise Corrupt(f"{where}: unknown field {min(unknown)!r}", hint=HINT)

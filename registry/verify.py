@@ -165,7 +165,9 @@ class _Model:
         where = f"test/{self.name}/runs"
         for name in walk(self.store, where):
             try:
-                wish = codec.from_json(Claim, self.store.get(f"{where}/{name}"), f"{where}/{name}", sealed=True)
+                wish = codec.from_json(
+                    Claim, self.store.get(f"{where}/{name}"), f"{where}/{name}", checksum_required=True
+                )
             except Corrupt as error:
                 self.problems.append(str(error))
             else:

@@ -87,7 +87,7 @@ def load(folder: Path, release: int | None, threads: int, copies: Path) -> Model
     Raises Corrupt when a file does not fit the card, EngineError when the model does not run.
     """
     path = folder / "card.json"
-    card = codec.from_json(Candidate, path.read_bytes(), str(path), sealed=True)
+    card = codec.from_json(Candidate, path.read_bytes(), str(path), checksum_required=True)
     signature = card.signature
     with mapped_copy(folder, card, copies) as (where, served):
         engine = load_engine(where, signature, served, threads)

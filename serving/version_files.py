@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def check_folder(folder: Path) -> None:
     """Raise Corrupt unless every file of the version in `folder` is what its card says."""
     path = folder / "card.json"
-    card = codec.from_json(Candidate, path.read_bytes(), str(path), sealed=True)
+    card = codec.from_json(Candidate, path.read_bytes(), str(path), checksum_required=True)
     for name, sha256 in card.files.items():
         if not (folder / name).is_file():
             raise Corrupt(f"{folder / name}: is missing, though the card names it")

@@ -105,7 +105,7 @@ def write_card(version, model, signature, served, evaluation, number=3):
         evaluation=evaluation,
         verdict=decide(evaluation, Policy("mae" if signature.task == "regression" else "accuracy", 0.9)),
     )
-    (version / "card.json").write_bytes(codec.seal(card))
+    (version / "card.json").write_bytes(codec.with_checksum(card))
 
 
 def run_worker(module, folder, **environment):

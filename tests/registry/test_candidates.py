@@ -19,7 +19,9 @@ def test_runs_get_numbers_in_order_and_keep_them(store):
 
 
 def test_a_run_that_lost_the_race_for_its_number_tries_the_next(store):
-    store.create("test/digits/runs/slow/1.json", codec.seal(Claim("digits", 1, "slow")))  # and then it was killed
+    store.create(
+        "test/digits/runs/slow/1.json", codec.with_checksum(Claim("digits", 1, "slow"))
+    )  # and then it was killed
     assert candidates.find_run(store, "digits", "slow") is None
     assert candidates.claim(store, "digits", "quick") == 1
     assert candidates.find_run(store, "digits", "slow") is None

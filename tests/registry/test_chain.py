@@ -100,7 +100,7 @@ def test_what_is_mended_while_it_is_read_is_to_be_read_again(chain):
         type(chain)(Mended(), Release, chain.folder).records()
 
 
-def test_a_line_is_what_a_seal_writes():
-    data = codec.seal(replace(release_draft("digits", None, "c", approval=3, reason='a "word"'), number=12))
+def test_a_line_is_what_is_written_with_a_checksum():
+    data = codec.with_checksum(replace(release_draft("digits", None, "c", approval=3, reason='a "word"'), number=12))
     for field, value in (("number", 12), ("reason", 'a "word"'), ("approval", 3), ("previous", "")):
         assert data.count(codec.line(field, value)) == 1

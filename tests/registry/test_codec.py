@@ -1,4 +1,4 @@
-"""Nouns are written and read strictly: whatever is not as it was written is told, with the file and the field."""
+"""Records are written and read strictly: whatever is not as it was written is refused, with the file and the field."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ def field_cases():
 
 
 def sample(kind):
-    """Some noun or value of a type."""
+    """Some record or value of a type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
@@ -54,14 +54,14 @@ def sample(kind):
 @settings(max_examples=25)
 @given(data=st.data())
 def test_what_is_written_is_read_again(kind, data):
-    noun = data.draw(st.builds(kind))
-    assert codec.from_json(kind, codec.to_json(noun), "x.json") == noun
-    assert codec.from_json(kind, codec.seal(noun), "x.json", sealed=True) == noun
-    assert codec.to_json(codec.from_json(kind, codec.seal(noun), "x.json")) == codec.to_json(noun)
+    record = data.draw(st.builds(kind))
+    assert codec.from_json(kind, codec.to_json(record), "x.json") == record
+    assert codec.from_json(kind, codec.with_checksum(record), "x.json", checksum_required=True) == record
+    assert codec.to_json(codec.from_json(kind, codec.with_checksum(record), "x.json")) == codec.to_json(record)
 
 
 @pytest.mark.parametrize(("kind", "field"), field_cases())
-def test_a_field_of_a_wrong_type_is_told(kind, field):
+def test_a_field_of_a_wrong_type_is_refused(kind, field):
     raw = json.loads(codec.to_json(sample(kind)))
     raw[field.name] = {"of": object.__name__} if not isinstance(raw[field.name], dict) else 3
     with pytest.raises(Corrupt, match=rf"x\.json.*{field.name}"):
@@ -69,7 +69,7 @@ def test_a_field_of_a_wrong_type_is_told(kind, field):
 
 
 @pytest.mark.parametrize(("kind", "field"), field_cases())
-def test_a_missing_field_is_told_unless_it_has_a_default(kind, field):
+def test_a_missing_field_is_refused_unless_it_has_a_default(kind, field):
     raw = json.loads(codec.to_json(sample(kind)))
     del raw[field.name]
     if (kind, field.name) == (records.Release, "kind"):  # releases of earlier versions have none: test_release_kinds.py
@@ -82,14 +82,14 @@ def test_a_missing_field_is_told_unless_it_has_a_default(kind, field):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)
-def test_an_unknown_field_is_told(kind):
+def test_an_unknown_field_is_refused(kind):
     raw = json.loads(codec.to_json(sample(kind))) | {"colour": "red"}
     with pytest.raises(Corrupt, match=r"x\.json: unknown field 'colour'"):
         codec.from_json(kind, json.dumps(raw).encode(), "x.json")
 
 
 @given(st.binary())
-def test_any_bytes_give_a_noun_or_corrupt(data):
+def test_any_bytes_give_a_record_or_corrupt(data):
     with pytest.raises(Corrupt, match=r"x\.json"):
         codec.from_json(records.Release, data, "x.json")
 
@@ -111,26 +111,26 @@ def test_any_bytes_give_a_noun_or_corrupt(data):
     ],
     ids=lambda text: text[:20],
 )
-def test_what_is_no_noun_at_all_is_told(text):
+def test_what_is_not_a_record_at_all_is_refused(text):
     with pytest.raises(Corrupt, match=r"x\.json"):
         codec.from_json(records.Sources, text.encode(), "x.json")
 
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-    """Its parts are all plain, so that it could be taken for a noun of plain fields."""
+    """Its parts are all plain, so that it could be taken for a record of plain fields."""
 
     by_name: dict[str, str]
     number: int | None
 
 
-def test_what_a_dict_holds_is_no_dict():
+def test_what_a_dict_holds_is_not_a_dict():
     assert codec.from_json(Words, codec.to_json(Words({"a": "b"}, None)), "x.json") == Words({"a": "b"}, None)
     with pytest.raises(Corrupt, match=r"x\.json\.by_name: 'b' is not an object"):
         codec.from_json(Words, b'{"schema": 1, "by_name": "b", "number": 1}', "x.json")
 
 
-def test_a_number_too_large_for_a_float_is_told():
+def test_a_number_too_large_for_a_float_is_refused():
     raw = json.dumps({"schema": 1, "name": "a", "outcome": "passed", "seconds": 10**400})
     with pytest.raises(Corrupt, match=r"x\.json\.seconds"):
         codec.from_json(records.TestCase, raw.encode(), "x.json")
@@ -145,34 +145,34 @@ def test_nan_and_infinity_are_null_and_come_back_as_nan():
 
 def test_half_a_surrogate_pair_from_a_foreign_log_survives():
     case = records.TestCase("test_x", "failed", message="\udc80 broken")
-    assert codec.from_json(records.TestCase, codec.seal(case), "x.json", sealed=True) == case
+    assert codec.from_json(records.TestCase, codec.with_checksum(case), "x.json", checksum_required=True) == case
     codec.to_json(case).decode()  # and the file is valid UTF-8
 
 
-def test_any_altered_byte_of_a_sealed_noun_is_told():
-    whole = codec.seal(make_card(1, "run", {"model.tflite": "0" * 64}))
+def test_any_altered_byte_of_a_record_with_a_checksum_is_found():
+    whole = codec.with_checksum(make_card(1, "run", {"model.tflite": "0" * 64}))
     for position in range(len(whole)):
         for flip in (1, 0x20):
             altered = bytearray(whole)
             altered[position] ^= flip
             with pytest.raises(Corrupt, match=r"^x\.json"):
-                codec.from_json(records.Candidate, bytes(altered), "x.json", sealed=True)
+                codec.from_json(records.Candidate, bytes(altered), "x.json", checksum_required=True)
 
 
 @given(st.integers(0, 2000), st.binary(max_size=3))
-def test_a_sealed_noun_cut_or_lengthened_is_told(length, more):
-    whole = codec.seal(make_card(1, "run", {"model.tflite": "0" * 64}))
+def test_a_record_with_a_checksum_cut_or_lengthened_is_refused(length, more):
+    whole = codec.with_checksum(make_card(1, "run", {"model.tflite": "0" * 64}))
     altered = whole[:length] + more
     if altered != whole:
         with pytest.raises(Corrupt):
-            codec.from_json(records.Candidate, altered, "x.json", sealed=True)
+            codec.from_json(records.Candidate, altered, "x.json", checksum_required=True)
 
 
-def test_the_registry_takes_no_noun_without_a_seal():
+def test_the_registry_takes_no_record_without_a_checksum():
     sources = records.Sources("a", "b", "c")
-    with pytest.raises(Corrupt, match="seal"):
-        codec.from_json(records.Sources, codec.to_json(sources), "x.json", sealed=True)
-    assert codec.from_json(records.Sources, codec.seal(sources), "x.json") == sources
+    with pytest.raises(Corrupt, match="it has no checksum"):
+        codec.from_json(records.Sources, codec.to_json(sources), "x.json", checksum_required=True)
+    assert codec.from_json(records.Sources, codec.with_checksum(sources), "x.json") == sources
 
 
 def test_files_are_saved_whole_and_read_by_name(tmp_path):

@@ -145,7 +145,7 @@ def test_an_altered_card_is_not_shown(run, store):
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b"0.97", b"0.99"))
     for action in ("list", "show"):
-        with pytest.raises(Corrupt, match=r"test/digits/2/card\.json: was altered"):
+        with pytest.raises(Corrupt, match=r"test/digits/2/card\.json: checksum mismatch"):
             run(action)
 
 

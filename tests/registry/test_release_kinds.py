@@ -64,13 +64,13 @@ def test_a_kind_that_is_written_is_not_derived():
 
 
 def test_an_old_release_is_read_with_its_checksum_and_its_kind():
-    found = codec.from_json(Release, BEFORE_KINDS, "x.json", sealed=True)
+    found = codec.from_json(Release, BEFORE_KINDS, "x.json", checksum_required=True)
     assert (found.number, found.version, found.kind, found.by) == (2, 3, "revert", "trainyard")
     assert codec.from_vouched(Release, BEFORE_KINDS, "x.json") == found
     assert as_before_kinds(found) == BEFORE_KINDS
     for altered in (BEFORE_KINDS.replace(b'"trainyard"', b'"ada"'), BEFORE_KINDS.replace(b"3\n", b"4\n")):
         with pytest.raises(Corrupt, match=r"^x\.json"):
-            codec.from_json(Release, altered, "x.json", sealed=True)
+            codec.from_json(Release, altered, "x.json", checksum_required=True)
 
 
 @pytest.mark.parametrize("kind", ["automatic", "", "Promotion", None, 7])

@@ -129,7 +129,7 @@ def test_nothing_is_appended_to_an_altered_history(folder_store, tmp_path):
             act(folder_store, 1) if act is release else act(folder_store, "digits")
 
 
-def test_an_altered_record_with_a_new_seal_breaks_the_chain(folder_store, tmp_path):
+def test_an_altered_record_with_a_new_checksum_breaks_the_chain(folder_store, tmp_path):
     promote(folder_store, publish(folder_store, tmp_path, "run"), "token")
     release(folder_store, 1)
     path = folder_store.path("production/digits/releases/000001.json")
@@ -137,7 +137,7 @@ def test_an_altered_record_with_a_new_seal_breaks_the_chain(folder_store, tmp_pa
     path.chmod(0o644)
     raw = codec.json.loads(forged)
     del raw["seal"], raw["schema"]
-    path.write_bytes(codec.seal(Release(**raw)))
+    path.write_bytes(codec.with_checksum(Release(**raw)))
     assert releases.live(folder_store, "digits").number == 2  # what is live does not depend on old history
     with pytest.raises(Corrupt, match=r"000002\.json: does not follow"):
         releases.releases(folder_store, "digits")

@@ -155,7 +155,7 @@ def test_production_that_is_not_what_was_tested_is_found(filled, tmp_path):
     card = make_card(3, "three", write_files(tmp_path / "new"), accuracy=1.0)
     for name, data in FILES.items():
         filled.create(f"production/digits/3/{name}", data)
-    filled.create("production/digits/3/card.json", codec.seal(card))
+    filled.create("production/digits/3/card.json", codec.with_checksum(card))
     assert verify(filled) == ["production/digits/3/card.json: is not test's card"]
 
 
@@ -201,7 +201,7 @@ def test_records_of_another_model_or_version_are_found(filled):
     trials = candidates.acceptance_chain(filled, "digits", 3, digest)
     draft = dataclasses.replace(trial(filled, 3), version=1)
     trials.append(draft, 2)
-    filled.create("test/digits/runs/foreign/1.json", codec.seal(Claim("flowers", 1, "other")))
+    filled.create("test/digits/runs/foreign/1.json", codec.with_checksum(Claim("flowers", 1, "other")))
     releases.release_chain(filled, "digits").append(release_draft("flowers", None), 3)
     problems = verify(filled)
     assert len(problems) == 3
@@ -222,8 +222,8 @@ def test_versions_that_changed_places_are_found(root, folder_store):
 
 
 def test_a_version_of_another_run_is_found(filled, tmp_path):
-    filled.create("test/digits/5/claim.json", codec.seal(Claim("digits", 5, "mine")))
-    filled.create("test/digits/5/card.json", codec.seal(make_card(5, "yours", {})))
+    filled.create("test/digits/5/claim.json", codec.with_checksum(Claim("digits", 5, "mine")))
+    filled.create("test/digits/5/card.json", codec.with_checksum(make_card(5, "yours", {})))
     assert named(verify(filled), "test/digits/5/claim.json")
 
 

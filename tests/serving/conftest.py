@@ -53,7 +53,7 @@ def loaded(served_models, tmp_path_factory):
     def model(kind):
         if kind not in known:
             folder = version_folder(served_models / kind, tmp_path_factory.mktemp("versions") / kind)
-            (folder / "card.json").write_bytes(codec.seal(card(folder)))
+            (folder / "card.json").write_bytes(codec.with_checksum(card(folder)))
             known[kind] = load(folder, 3, 2, tmp_path_factory.mktemp("copies"))
         return known[kind]
 

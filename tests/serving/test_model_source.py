@@ -23,7 +23,7 @@ def release(root):
     store = open_store(f"file://{root}")
     chain = releases.release_chain(store, "digits")
     return lambda number: store.create(
-        chain.name(number), codec.seal(replace(release_draft("digits", None), number=number))
+        chain.name(number), codec.with_checksum(replace(release_draft("digits", None), number=number))
     )
 
 

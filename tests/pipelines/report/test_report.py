@@ -106,7 +106,7 @@ def test_the_records_are_copied_as_they_are(team):
     read = {name: (folder.root / "report" / name).read_bytes() for name in ("run.json", "verdict.json", "card.json")}
     assert codec.from_json(Run, read["run.json"], "") == folder.run
     assert codec.from_json(Verdict, read["verdict.json"], "").accepted
-    assert codec.from_json(Candidate, read["card.json"], "", sealed=True).version == 2
+    assert codec.from_json(Candidate, read["card.json"], "", checksum_required=True).version == 2
 
 
 def test_a_server_reads_the_same_tests_from_the_junit_files(team):

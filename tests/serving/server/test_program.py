@@ -135,7 +135,7 @@ def test_host_and_port_come_from_the_environment_too(live, tmp_path, until):
 
 def test_a_candidate_in_an_acceptance_test_is_served_from_its_folder(served_models, tmp_path):
     folder = version_folder(served_models / "table", tmp_path / "version")
-    (folder / "card.json").write_bytes(codec.seal(card(folder, version=7)))
+    (folder / "card.json").write_bytes(codec.with_checksum(card(folder, version=7)))
     url = control.start(ServeJob("m", folder=str(folder), port=0, workers=1), tmp_path / "api")
     try:
         _, _, answer = ask(url, "POST", "/predict", b'{"instances": [{"age": 1, "city": "Ulm"}]}')
@@ -147,7 +147,7 @@ def test_a_candidate_in_an_acceptance_test_is_served_from_its_folder(served_mode
 
 def test_an_altered_candidate_is_not_served(served_models, tmp_path):
     folder = version_folder(served_models / "table", tmp_path / "version")
-    (folder / "card.json").write_bytes(codec.seal(card(folder)))
+    (folder / "card.json").write_bytes(codec.with_checksum(card(folder)))
     (folder / "golden.npz").write_bytes(b"altered")
     url = control.start(ServeJob("m", folder=str(folder), port=0, workers=1), tmp_path / "api")
     try:
