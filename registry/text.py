@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-"""Terminal escape sequences: colours, cursor moves, window titles, links. An unterminated one hides nothing after it."""
-_OTHERS = re.compile(r"[^ -~]+")
+ESCAPES = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])"
+"""Terminal escape sequences: colours, cursor moves, window titles, links. An unterminated one hides nothing after it.
+
+A pattern that is compiled when it is first needed: most commands never see such text."""
 
 
 def printable(text: str, *, keep: str = "", instead: str = "") -> str:
@@ -17,11 +18,11 @@ def printable(text: str, *, keep: str = "", instead: str = "") -> str:
     """
     if text.isprintable():  # mostly, and much quicker
         return text
-    text = ESCAPES.sub(lambda found: instead * len(found[0]), text)
+    text = re.sub(ESCAPES, lambda found: instead * len(found[0]), text)
 
     def shown(found: re.Match[str]) -> str:
         return "".join(
             each if each.isprintable() or each in keep else " " if each.isspace() else instead for each in found[0]
         )
 
-    return _OTHERS.sub(shown, text)
+    return re.sub(r"[^ -~]+", shown, text)

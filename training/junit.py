@@ -59,4 +59,4 @@ def _seconds(cases: Iterable[TestCase]) -> str:
 
 
 def _clean(text: str) -> str:
-    return NOT_XML.sub("", ESCAPES.sub("", text))
+    return NOT_XML.sub("", re.sub(ESCAPES, "", text))

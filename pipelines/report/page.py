@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NewType
 
-from pipelines.text.clean import escape
-from pipelines.text.markup import Box, Bullets, Code, Image, Paragraph, Table
+from pipelines.text.markup import Box, Bullets, Code, Image, Paragraph, Table, escape
 from registry.records import TestCase
 
 Html = NewType("Html", str)

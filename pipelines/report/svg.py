@@ -6,7 +6,8 @@ import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from pipelines.text.clean import clean, escape
+from pipelines.text.clean import clean
+from pipelines.text.markup import escape
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 INK, SOFT, LINE, GRID = "#1f2933", "#5b6773", "#9aa5b1", "#e4e9ee"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 from registry.text import printable
 
 
@@ -11,8 +9,3 @@ def clean(text: str, limit: int = 500) -> str:
     """One printable line of at most `limit` characters, its words one space apart."""
     line = " ".join(printable(text).split())
     return line if len(line) <= limit else line[: limit - 3].rstrip() + "..."
-
-
-def escape(text: str, limit: int = 500) -> str:
-    """The same for HTML and XML, between tags and in quoted attributes."""
-    return html.escape(clean(text, limit), quote=True)

@@ -6,12 +6,13 @@ here, and HTML escapes everything. Styles are inline and there is no script, bec
 
 from __future__ import annotations
 
+import html
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.text.clean import clean, escape
+from pipelines.text.clean import clean
 
 WIDTH = 78  # columns of plain text
 Tone = Literal["good", "bad", "plain"]
@@ -194,3 +195,8 @@ def _html_table(table: Table) -> str:
     head = row(table.head, "th", ";font-weight:600;color:#57606a")
     rows = "".join(row(each, "td", "") for each in table.rows)
     return f'<table style="border-collapse:collapse;margin:0 0 12px;font-size:13px">{head}{rows}</table>'
+
+
+def escape(text: str, limit: int = 500) -> str:
+    """One clean line for HTML and XML, between tags and in quoted attributes."""
+    return html.escape(clean(text, limit), quote=True)
