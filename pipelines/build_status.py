@@ -1,13 +1,13 @@
-"""What a CI server is told of a run: a folder in the workspace of its build.
+"""What a CI server shows of a run: a folder in the workspace of its build.
 
     <build>/run              a link to the run's folder
-    <build>/run.txt          the run's name: enough for a server that keeps this file to go on in another workspace
+    <build>/run.txt          the run's name: a server that keeps this file can resume in another workspace
     <build>/name.txt         model, version and metric, one short line
-    <build>/description.txt  the same, the commits, and what the last step said
-    <build>/decided          stands when nothing but the mail is left to do
+    <build>/description.txt  the same, the commits, and the result of the last step
+    <build>/decided          exists when nothing but the mail is left to do
     <build>/report/          once the mail is written: what the server keeps and shows
 
-The run itself lies with those of all other builds of the model: a build that is started again finds it there.
+The run itself is with those of all other builds of the model: a build that is started again finds it there.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from registry.files import write_whole
 from registry.records import Evaluation
 
 MAX_DESCRIPTION = 500  # characters
-TOLD = ("run", "run.txt", "name.txt", "description.txt", "decided", "report")
+STATUS_FILES = ("run", "run.txt", "name.txt", "description.txt", "decided", "report")
 
 
 def check_home(config: Config) -> None:
-    """All jobs of a model share its runs and its registry, so they cannot lie in the workspace of one of them.
+    """All Jenkins jobs of a model share its runs and its registry, so `home` cannot be in the workspace of one of them.
 
-    Raises ConfigError. `WORKSPACE` is what Jenkins calls the folder of a job on an agent.
+    Raises ConfigError. `WORKSPACE` is what Jenkins calls the folder of its job on an agent.
     """
     workspace = os.environ.get("WORKSPACE")
     if workspace and Path(config.home).is_relative_to(Path(workspace).resolve()):
         raise ConfigError(
-            f"{config.file}: home is {config.home}, in the workspace of one job; the model's other jobs would not see it",
+            f"{config.file}: home is {config.home}, in the workspace of one Jenkins job; the model's other jobs would not see it",
             hint='write an absolute path that all agents share, e.g. home = "/var/lib/trainyard/'
             f'{config.model}", or set TRAINYARD_HOME',
         )
@@ -58,12 +58,12 @@ class BuildFolder:
         if not (link / "run.json").exists():
             raise ConfigError(
                 f"{link} leads to no run",
-                hint="start the build again from its first stage: the run goes on where it was",
+                hint="start the build again from its first stage: the run resumes",
             )
         return RunFolder(link.resolve())
 
     def _named(self) -> Path | None:
-        """The run that `run.txt` names, when that is one of ours."""
+        """The run that `run.txt` names, when that is one of this model's."""
         try:
             name = (self.root / "run.txt").read_text(encoding="utf-8").strip()
         except FileNotFoundError:
@@ -72,8 +72,8 @@ class BuildFolder:
         return folder if "/" not in name and (folder / "run.json").exists() else None
 
     def clear(self) -> None:
-        """Forget the build before."""
-        for name in TOLD:
+        """Delete what an earlier build has left."""
+        for name in STATUS_FILES:
             path = self.root / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -81,45 +81,48 @@ class BuildFolder:
                 path.unlink(missing_ok=True)
 
     def start(self, folder: RunFolder) -> None:
-        """Lead to the run's folder."""
+        """Link the run that this build is about."""
         replace_with_symlink(self.root / "run", folder.root)
         write_whole(self.root / "run.txt", f"{folder.root.name}\n".encode())
 
-    def tell(self, context: Context) -> None:
-        """Write what the server shows, whatever became of the step."""
+    def write(self, context: Context) -> None:
+        """Write name, description and `decided` of the run as it is now, however the step ended."""
         folder = self.run
-        name, lines = _about(context, folder)
-        write_whole(self.root / "name.txt", f"{_plain(name)}\n".encode())
-        text = "\n".join(_plain(each) for each in lines)
+        name, lines = _status(context, folder)
+        write_whole(self.root / "name.txt", f"{_one_line(name)}\n".encode())
+        text = "\n".join(_one_line(each) for each in lines)
         text = text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
         write_whole(self.root / "description.txt", f"{text}\n".encode())
         if folder.decided():
             write_whole(self.root / "decided", b"")
 
     def take_report(self) -> None:
-        """Copy the run's report: a server takes real files of its workspace, made during the build."""
+        """Copy the run's report: a server keeps real files of its workspace, written during the build."""
         made, kept = self.run.root / "report", self.root / "report"
         shutil.rmtree(kept, ignore_errors=True)
         if made.is_dir():
             shutil.copytree(made, kept, copy_function=shutil.copyfile)
 
 
-def _about(context: Context, folder: RunFolder) -> tuple[str, list[str]]:
+def _status(context: Context, folder: RunFolder) -> tuple[str, list[str]]:
+    """Name and lines of the description."""
     run = folder.run
     version = run.candidate if run.trigger == "tests" else _version(context, folder)
     metric = context.config.gate.metric
     found = _evaluation(folder)
-    parts = [run.model, *([str(version)] if version else [])]
+    name = [run.model, *([str(version)] if version else [])]
     about = [f"{run.model} version {version}" if version else run.model]
     if found and metric in found.candidate.values:
-        parts.append(f"{found.candidate.values[metric]:.4g}")
-        about.append(f"{metric} {found.candidate.values[metric]:.4g}")
+        value = f"{found.candidate.values[metric]:.4g}"
+        name.append(value)
+        about.append(f"{metric} {value}")
         if found.live and metric in found.live.values:
             about.append(f"live version {run.parent}: {found.live.values[metric]:.4g}")
     commits = ", ".join(f"{name} {getattr(run.sources, name)[:7]}" for name in ("code", "dataset", "tests"))
     records = folder.records()
     last = [f"{records[-1].step}: {records[-1].note}"] if records else []
-    return " ".join(parts), [", ".join(about), commits, *last, *([f"reason: {run.reason}"] if run.reason else [])]
+    reason = [f"reason: {run.reason}"] if run.reason else []
+    return " ".join(name), [", ".join(about), commits, *last, *reason]
 
 
 def _version(context: Context, folder: RunFolder) -> int | None:
@@ -127,7 +130,7 @@ def _version(context: Context, folder: RunFolder) -> int | None:
         return None
     try:
         return candidates.find_run(context.store, folder.run.model, folder.run.id)
-    except PipelineError:  # damage is told by the step that meets it
+    except PipelineError:  # the step that meets the damage reports it
         return None
 
 
@@ -136,8 +139,8 @@ def _evaluation(folder: RunFolder) -> Evaluation | None:
     return codec.read(Evaluation, path) if folder.record("evaluate") and path.exists() else None
 
 
-def _plain(text: str) -> str:
-    """One line that stays text, however the server is set to show descriptions."""
+def _one_line(text: str) -> str:
+    """One line that stays text, also on a server that renders descriptions as HTML."""
     from pipelines.text.clean import clean
 
     return clean(text).replace("<", "‹").replace(">", "›")

@@ -90,7 +90,7 @@ def _perform(
 def _tell(context: Context, build: BuildFolder, *, report: bool = False) -> None:
     """What cannot be written for the server changes no verdict."""
     try:
-        build.tell(context)
+        build.write(context)
         if report:
             build.take_report()
     except (PipelineError, OSError) as error:

@@ -1,8 +1,8 @@
-"""The outbox, and the way out of it through the mail server. A mail that fails changes nothing else: it waits.
+"""The outbox, and the way out of it through the mail server. A mail that fails to be sent waits, and changes nothing else.
 
     outbox/pending/<name>.eml    to be sent; without a mail server, this is where the mail can be read
     outbox/sent/<name>.eml       taken by the server
-    outbox/failed/<name>.eml     refused for good; put it back into pending/ to try once more
+    outbox/failed/<name>.eml     refused for good; move it back into pending/ to retry
 
 There is one file per mail and recipient, named after the Message-ID, so that each recipient gets each mail once,
 whatever becomes of the others. Files and folders are private: a mail holds an approval token.
@@ -23,13 +23,13 @@ from email.utils import parseaddr
 from pathlib import Path
 
 from pipelines.config.schema import Mail
-from pipelines.mail.smtp import NoServer, hidden, said_by, session, trouble
+from pipelines.mail.smtp import NoServer, redact, reply, session, why_not_sent
 from registry.errors import ConfigError
 from registry.files import sha256_bytes, sweep, sync_folder, write_new
 
 ENVELOPE = re.compile(rb"Envelope-To: ([^\s<>]+@[^\s<>]+)\r?\n")  # first line of a file: the one recipient it is for
 MAX_MAILS = 200  # per delivery; each holds an open file
-MAX_BROKEN = 2  # mails that broke the connection, each at the price of a timeout, before we leave the rest for later
+MAX_BROKEN = 2  # mails that broke the connection, each at the price of a timeout, before the rest is left for later
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Delivery:
 
 
 class _Refused(Exception):
-    """The server said no to one mail; `final`: it would say so again."""
+    """The server refused one mail; `final`: it would refuse it again."""
 
     def __init__(self, reason: str, *, final: bool) -> None:
         super().__init__(reason)
@@ -53,7 +53,7 @@ class _Refused(Exception):
 
 
 def post(message: EmailMessage, outbox: Path) -> list[Path]:
-    """Put a mail into the outbox, whole, one file per recipient; gives the files, also those that were there before.
+    """Put a mail into the outbox, whole, one file per recipient; gives the files, also those that existed before.
 
     Posting the same Message-ID again does nothing: a mail that is waiting, sent or refused stays what it is.
     """
@@ -61,26 +61,26 @@ def post(message: EmailMessage, outbox: Path) -> list[Path]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = []
     with (outbox / ".lock").open("a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # so that nobody posts the same between our look and our write
+        fcntl.flock(lock, fcntl.LOCK_EX)  # so that no other process posts the same between the check and the write
         sweep(outbox / "pending")
         for address in message["To"].addresses:
             name = _file_name(str(message["Message-ID"]), address.addr_spec)
-            # Mails move in this order, so one that moves while we look is seen.
+            # Mails move in this order, so one that moves meanwhile is found.
             there = [path for place in ("pending", "sent", "failed") if (path := outbox / place / name).exists()]
             if not there:
                 body = f"Envelope-To: {address.addr_spec}\r\n".encode("ascii") + message.as_bytes()
-                with contextlib.suppress(FileExistsError):  # it came back to pending/ while we looked
+                with contextlib.suppress(FileExistsError):  # it was moved back to pending/ meanwhile
                     write_new(outbox / "pending" / name, body, 0o600)
             files.append(there[0] if there else outbox / "pending" / name)
     return files
 
 
 def deliver(outbox: Path, settings: Mail, password: str) -> Delivery:
-    """Send what is pending, the oldest first; tells what was sent, what is kept, what was refused, and why.
+    """Send what is pending, the oldest first; returns what was sent, what is kept, what was refused, and why.
 
-    No mail trouble is raised. Raises ConfigError only when `[mail]` would send in the clear to another machine.
-    Several processes may deliver at once: each mail is taken by one. When we are killed between the server's yes and
-    our note of it, the mail goes out once more, under the same Message-ID.
+    A problem with the mail server is a reason, not an exception. Raises ConfigError only when `[mail]` would send
+    unencrypted to another machine. Several processes may deliver at once: each mail is taken by one. After a kill
+    between the server's acceptance and the move to `sent/`, the mail is sent once more, under the same Message-ID.
     """
     check_security(settings)
     result = Delivery()
@@ -89,25 +89,25 @@ def deliver(outbox: Path, settings: Mail, password: str) -> Delivery:
         if mine and not settings.host:
             result.reasons.append(f"no mail server is set: read the mail in {outbox / 'pending'}, or set [mail] host")
         elif mine:
-            _send_all(mine, settings, password, result)
-        result.reasons = [hidden(each, settings, password) for each in result.reasons]
+            _send_each(mine, settings, password, result)
+        result.reasons = [redact(each, settings, password) for each in result.reasons]
         done = {*result.sent, *result.failed}
         result.kept = [path.name for path in mine if path.name not in done]
     return result
 
 
 def try_server(settings: Mail, password: str) -> str:
-    """Why there is no session with the mail server; "" when there is one. Without a password nobody logs in."""
+    """Why there is no session with the mail server; empty when there is one. Without a password there is no login."""
     check_security(settings)
     try:
         with session(settings if password else replace(settings, username=""), password):
             return ""
     except NoServer as error:
-        return hidden(str(error), settings, password)
+        return redact(str(error), settings, password)
 
 
 def check_security(settings: Mail) -> None:
-    """Raises ConfigError when password and tokens would cross a network in the clear."""
+    """Raises ConfigError when password and tokens would cross a network unencrypted."""
     if settings.security != "none" or settings.host in {"", "localhost"}:
         return
     with contextlib.suppress(ValueError):
@@ -137,7 +137,7 @@ def _pending(outbox: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def _claimed(path: Path) -> Iterator[bool]:
-    """Whether this mail is ours to send until the end of the block. The kernel frees the claim when we die."""
+    """Whether this process may send this mail until the end of the block. The kernel frees the claim of a killed process."""
     try:
         file = path.open("rb")
     except FileNotFoundError:  # another process was quicker
@@ -149,32 +149,32 @@ def _claimed(path: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        yield path.exists()  # it may have been sent between the look and the claim
+        yield path.exists()  # it may have been sent before the claim
 
 
-def _send_all(mails: list[Path], settings: Mail, password: str, result: Delivery) -> None:
-    """One session per mail: a mail that makes the server hang up does not take the others with it."""
+def _send_each(mails: list[Path], settings: Mail, password: str, result: Delivery) -> None:
+    """One session per mail: one that makes the server close the connection does not hold up the others."""
     outbox, broken = mails[0].parent.parent, 0
     if closed := [name for name in ("pending", "sent") if not os.access(outbox / name, os.W_OK)]:
-        # what we send and cannot note, we would send again and again
+        # a mail that cannot be moved to sent/ would be sent again and again
         result.reasons.append(f"{outbox / closed[0]} is read-only: nothing is sent")
         return
     for path in mails:
         try:
             with session(settings, password) as server:
-                _hand_over(server, path.read_bytes(), settings)
+                _send(server, path.read_bytes(), settings)
             result.sent.append(path.name)
             _move(path, "sent", result)
         except NoServer as error:
             result.reasons.append(str(error))
             return
-        except _Refused as no:
-            result.reasons.append(f"{path.name}: {no}")
-            if no.final:
+        except _Refused as refusal:
+            result.reasons.append(f"{path.name}: {refusal}")
+            if refusal.final:
                 result.failed.append(path.name)
                 _move(path, "failed", result)
         except (OSError, smtplib.SMTPException) as error:
-            result.reasons.append(f"{path.name}: {trouble(error, settings)}")
+            result.reasons.append(f"{path.name}: {why_not_sent(error, settings)}")
             with contextlib.suppress(OSError):
                 os.utime(path)  # to the end of the queue
             broken += 1
@@ -182,11 +182,11 @@ def _send_all(mails: list[Path], settings: Mail, password: str, result: Delivery
                 return
 
 
-def _hand_over(server: smtplib.SMTP, data: bytes, settings: Mail) -> None:
-    """One mail transaction; raises _Refused for the server's no, OSError or SMTPException for a broken session."""
+def _send(server: smtplib.SMTP, data: bytes, settings: Mail) -> None:
+    """One mail transaction; raises _Refused, and OSError or SMTPException for a broken session."""
     envelope = ENVELOPE.match(data)
     if not envelope:
-        raise _Refused("does not begin with Envelope-To: it is no mail of ours", final=True)
+        raise _Refused("does not begin with Envelope-To: it was not written by Trainyard", final=True)
     recipient = envelope[1].decode("ascii", "replace")
     body = re.sub(rb"\r?\n", b"\r\n", data[envelope.end() :])
     sender = parseaddr(settings.sender)[1]
@@ -196,13 +196,13 @@ def _hand_over(server: smtplib.SMTP, data: bytes, settings: Mail) -> None:
         server.sendmail(sender, [recipient], body)
     except smtplib.SMTPRecipientsRefused as error:
         code, answer = error.recipients[recipient]
-        raise _Refused(f"the server refuses {recipient}: {said_by(code, answer)}", final=code >= 500) from None
+        raise _Refused(f"the server refuses {recipient}: {reply(code, answer)}", final=code >= 500) from None
     except smtplib.SMTPSenderRefused as error:
-        # The setting's fault, not the mail's: once the setting is right, it goes out.
-        said = said_by(error.smtp_code, error.smtp_error)
+        # The mail is good: once the setting is right, it is sent.
+        said = reply(error.smtp_code, error.smtp_error)
         raise _Refused(f"the server refuses [mail] sender {settings.sender}: {said}", final=False) from None
     except smtplib.SMTPDataError as error:
-        said = said_by(error.smtp_code, error.smtp_error)
+        said = reply(error.smtp_code, error.smtp_error)
         raise _Refused(f"the server refuses the mail: {said}", final=error.smtp_code >= 500) from None
 
 

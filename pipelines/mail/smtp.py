@@ -1,4 +1,4 @@
-"""One session with the mail server: encrypted, verified, logged in, and of bounded length; and its troubles in words."""
+"""One session with the mail server: encrypted, verified, logged in, of bounded length; and its errors in words."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SESSION = 5  # times the time limit of one answer
 
 
 class NoServer(Exception):
-    """There is no session with the mail server, so no mail can go."""
+    """There is no session with the mail server, so no mail can be sent."""
 
 
 class TooSlow(OSError):
     """The session was ended for its length; the argument is the time in seconds."""
 
 
-class _Watch:
-    """Cuts a connection when the time is over, whoever waits for what. TLS or not: it is below that."""
+class _Deadline:
+    """Closes a connection when the time is over, whatever waits for it: below TLS, so during a handshake, too."""
 
     def __init__(self, seconds: float) -> None:
         self.late = False
@@ -37,8 +37,8 @@ class _Watch:
         self._timer.start()
 
     def over(self, line: socket.socket) -> socket.socket:
-        """Watch over this connection; gives it back."""
-        self._line = line.dup()  # the original is wrapped, and closed, by others
+        """Apply to this connection; returns it."""
+        self._line = line.dup()  # smtplib wraps and closes the original
         if self.late:
             self._cut()
         return line
@@ -60,12 +60,12 @@ class _Watch:
 
 
 class _Plain(smtplib.SMTP):
-    """smtplib's client under watch, from before the TLS handshake on."""
+    """smtplib's client with a deadline, from before the TLS handshake on."""
 
-    watch: _Watch
+    deadline: _Deadline
 
     def _get_socket(self, *arguments: Any) -> socket.socket:
-        return self.watch.over(super()._get_socket(*arguments))  # type: ignore[misc]
+        return self.deadline.over(super()._get_socket(*arguments))  # type: ignore[misc]
 
 
 class _Encrypted(smtplib.SMTP_SSL, _Plain):
@@ -76,7 +76,7 @@ class _Encrypted(smtplib.SMTP_SSL, _Plain):
 def session(settings: Mail, password: str) -> Iterator[smtplib.SMTP]:
     """A session with the mail server, verified and logged in, made by yagmail; raises NoServer.
 
-    yagmail's own defaults are not ours: it does not verify certificates, has no time limit, asks for a missing
+    yagmail's own defaults do not fit: it does not verify certificates, has no time limit, asks for a missing
     password on the terminal, and appends @gmail.com to a user name without @.
     """
     if settings.username and not password:
@@ -84,8 +84,8 @@ def session(settings: Mail, password: str) -> Iterator[smtplib.SMTP]:
     import yagmail
 
     encryption, limit = _encryption(settings), SESSION * settings.timeout_seconds
-    watch = _Watch(limit)
-    kind = type("Watched", (_Encrypted if settings.security == "smtps" else _Plain,), {"watch": watch})
+    deadline = _Deadline(limit)
+    kind = type("Timed", (_Encrypted if settings.security == "smtps" else _Plain,), {"deadline": deadline})
 
     class Client(yagmail.SMTP):  # type: ignore[misc]
         connection = kind
@@ -104,20 +104,22 @@ def session(settings: Mail, password: str) -> Iterator[smtplib.SMTP]:
         try:
             client.login()
         except (OSError, smtplib.SMTPException) as error:
-            raise NoServer(trouble(TooSlow(limit) if watch.late else error, settings)) from None
+            raise NoServer(why_not_sent(TooSlow(limit) if deadline.late else error, settings)) from None
         except UnicodeError:
             raise NoServer("[mail] host, username and TRAINYARD_SMTP_PASSWORD must be ASCII") from None
         try:
             yield client.smtp
         except (OSError, smtplib.SMTPException) as error:
-            if watch.late:
+            if deadline.late:
                 raise TooSlow(limit) from error
             raise
-        with contextlib.suppress(OSError, smtplib.SMTPException):  # all is said; a server may hang up without a word
+        with contextlib.suppress(
+            OSError, smtplib.SMTPException
+        ):  # all is sent; a server may close the connection without a reply
             client.smtp.quit()
     finally:
-        watch.end()
-        client.is_closed = True  # else its destructor talks to the server once more
+        deadline.end()
+        client.is_closed = True  # else its destructor sends QUIT once more
         if client.smtp is not None:
             client.smtp.close()
 
@@ -131,14 +133,14 @@ def _encryption(settings: Mail) -> dict[str, Any]:
         try:
             context.load_verify_locations(settings.ca_file)
         except OSError as error:  # ssl.SSLError is one
-            raise NoServer(f"[mail] ca_file {settings.ca_file}: no certificates that we can read: {error}") from None
+            raise NoServer(f"[mail] ca_file {settings.ca_file}: no readable certificates: {error}") from None
     if settings.security == "smtps":
         return {"smtp_ssl": True, "smtp_starttls": False, "context": context}
     return {"smtp_ssl": False, "smtp_starttls": {"context": context}}
 
 
-def trouble(error: Exception, settings: Mail) -> str:
-    """Why there is no session, with the setting to look at. A server's answer may hold the password: see `hidden`."""
+def why_not_sent(error: Exception, settings: Mail) -> str:
+    """Why a session failed, with the setting to check. A server's reply may hold the password: see `redact`."""
     where = f"mail server {settings.host}:{settings.port}"
     match error:
         case TooSlow():
@@ -152,25 +154,26 @@ def trouble(error: Exception, settings: Mail) -> str:
         case socket.gaierror():
             return f"{where}: there is no such host ({error.strerror})"
         case smtplib.SMTPAuthenticationError():
-            said = said_by(error.smtp_code, error.smtp_error)
+            said = reply(error.smtp_code, error.smtp_error)
             return f"{where}: does not accept [mail] username and TRAINYARD_SMTP_PASSWORD: {said}"
         case smtplib.SMTPNotSupportedError():
             return f"{where}: does not offer what [mail] security and username ask for: {clean(str(error), 200)}"
         case smtplib.SMTPResponseException():
-            return f"{where}: {said_by(error.smtp_code, error.smtp_error)}"
+            return f"{where}: {reply(error.smtp_code, error.smtp_error)}"
         case smtplib.SMTPServerDisconnected():
-            if isinstance(error.__context__, TimeoutError):  # smtplib calls both by one name
-                return trouble(error.__context__, settings)
-            return f"{where}: hung up; does [mail] security fit the port?"
+            if isinstance(error.__context__, TimeoutError):  # smtplib has one exception for both
+                return why_not_sent(error.__context__, settings)
+            return f"{where}: it closed the connection; does [mail] security fit the port?"
     return f"{where}: {clean(str(error), 200)}"
 
 
-def said_by(code: int, text: bytes | str) -> str:
+def reply(code: int, text: bytes | str) -> str:
+    """A server's reply in one line."""
     return f"{code} {clean(text.decode('utf-8', 'replace') if isinstance(text, bytes) else text, 200)}"
 
 
-def hidden(text: str, settings: Mail, password: str) -> str:
-    """The text without the password, also as it is sent: a server may repeat what it was told."""
+def redact(text: str, settings: Mail, password: str) -> str:
+    """The text without the password, also in the encodings that are sent: a server may repeat its input."""
     if not password:
         return text
     user, secret = settings.username.encode(), password.encode()

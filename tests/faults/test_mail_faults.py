@@ -1,4 +1,4 @@
-"""A mail server with faults: the mail arrives later and once, or is told; the run's verdict stands; no password shows.
+"""A mail server that misbehaves: the mail arrives later and once, or is reported; the run keeps its verdict; no password shows.
 
 The servers are plain sockets that follow a script, as no well-behaved library would do what they do. What a healthy
 server and the outbox do is in tests/pipelines/mail/test_outbox.py.
@@ -30,15 +30,15 @@ from registry_faults_parts import small_disk
 
 from pipelines.config.schema import Mail
 from pipelines.mail.outbox import deliver, post
-from pipelines.mail.smtp import hidden
+from pipelines.mail.smtp import redact
 
 PASSWORD = "s3cret+of/the=relay"
 DROP = object()
-"""Hang up instead of an answer."""
+"""Close the connection instead of an answer."""
 
 
 class ScriptedServer:
-    """Answers each command as the script says, else as a server does; `taken` are the mails that it said yes to.
+    """Answers each command as the script says, else as a server does; `taken` are the mails that it accepted.
 
     `script`: command → answer, `DROP`, a function that is called first and gives one of these, or a list of them, one
     per time. `greeting`, `.` (the end of the text) and `after .` count as commands.
@@ -90,7 +90,7 @@ class ScriptedServer:
                 "EHLO": "250-here\r\n250-AUTH PLAIN LOGIN"
                 + ("\r\n250 STARTTLS" if self.starttls else "\r\n250 8BITMIME")
             }
-            usual |= {"DATA": "354 go on", "AUTH": "235 come in", "QUIT": "221 bye", "STARTTLS": "220 go on"}
+            usual |= {"DATA": "354 send it", "AUTH": "235 come in", "QUIT": "221 bye", "STARTTLS": "220 ready"}
             if not self._say(line, word, usual.get(word, "250 OK")):
                 return
             if word == "STARTTLS":
@@ -156,22 +156,22 @@ def lies(outbox):
 
 WAITING, SENT, FAILED = ({"pending": a, "sent": b, "failed": c} for a, b, c in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 PASSING = {
-    "a greeting that says no": ({"greeting": ["421 too busy"]}, "421 too busy"),
-    "no greeting at all": ({"greeting": [DROP]}, "hung up"),
-    "an end after EHLO": ({"EHLO": [DROP, DROP]}, "hung up"),
+    "a greeting that refuses": ({"greeting": ["421 too busy"]}, "421 too busy"),
+    "no greeting at all": ({"greeting": [DROP]}, "closed the connection"),
+    "an end after EHLO": ({"EHLO": [DROP, DROP]}, "closed the connection"),
     "a sender that has to wait": ({"MAIL": ["451 greylisted"]}, "451 greylisted"),
     "a recipient that has to wait": ({"RCPT": ["450 mailbox busy"]}, "450 mailbox busy"),
-    "an end before the text": ({"DATA": [DROP]}, "hung up"),
+    "an end before the text": ({"DATA": [DROP]}, "closed the connection"),
     "a text that it cannot take now": ({".": ["452 disk full"]}, "452 disk full"),
-    "an end after the text, before the answer": ({".": [DROP]}, "hung up"),
+    "an end after the text, before the answer": ({".": [DROP]}, "closed the connection"),
     "a sender that it does not like": ({"MAIL": ["553 who are you"]}, "[mail] sender"),
-    "an answer that is none": ({"EHLO": ["hello!", "hello!"], "HELO": ["hello!"]}, "127.0.0.1"),
+    "an answer that is not SMTP": ({"EHLO": ["hello!", "hello!"], "HELO": ["hello!"]}, "127.0.0.1"),
     "an answer without end": ({"EHLO": ["250-" + "x" * 9000]}, "127.0.0.1"),
 }
 
 
 @pytest.mark.parametrize(("script", "said"), PASSING.values(), ids=PASSING)
-def test_a_fault_that_passes_keeps_the_mail_which_then_arrives_once(tmp_path, serve, script, said):
+def test_an_error_that_passes_keeps_the_mail_which_then_arrives_once(tmp_path, serve, script, said):
     server = serve({word: list(answers) for word, answers in script.items()})
     post(mail(), tmp_path)
     first = deliver(tmp_path, server.settings, "")
@@ -184,9 +184,9 @@ def test_a_fault_that_passes_keeps_the_mail_which_then_arrives_once(tmp_path, se
 
 
 @pytest.mark.parametrize(
-    "end", [{"after .": DROP}, {"QUIT": DROP}, {"QUIT": "500 never"}], ids=["silence", "drop", "no"]
+    "end", [{"after .": DROP}, {"QUIT": DROP}, {"QUIT": "500 never"}], ids=["silence", "drop", "refusal"]
 )
-def test_after_the_servers_yes_nothing_that_it_does_sends_the_mail_again(tmp_path, serve, end):
+def test_after_the_server_has_accepted_it_nothing_sends_the_mail_again(tmp_path, serve, end):
     server = serve(end)
     post(mail(), tmp_path)
     for _ in range(2):
@@ -304,12 +304,12 @@ class TestPassword:
         settings = Mail(username="relay")
         sent = base64.b64encode(b"\0relay\0" + password.encode("utf-8", "surrogatepass")).decode()
         for said in (around + password + around, f"{around}{sent}", password):
-            assert password not in hidden(said, settings, password).replace("********", "")
+            assert password not in redact(said, settings, password).replace("********", "")
 
 
 class TestOnce:
-    def test_killed_between_the_servers_yes_and_our_note_it_goes_out_again_under_the_same_id(self, tmp_path, serve):
-        """What holds: at least once, and twice only here. The Message-ID tells the reader's mail program."""
+    def test_killed_between_acceptance_and_the_move_to_sent_it_is_sent_again_under_the_same_id(self, tmp_path, serve):
+        """What holds: at least once, and twice only here. By the Message-ID the reader's mail program sees that it is the same."""
         pid = []
         server = serve({"after .": lambda: os.kill(pid[0], signal.SIGKILL) if len(server.taken) == 1 else None})
         server.script["."] = lambda: server.script.pop(".") and wait_for_pid(pid) and None
@@ -326,7 +326,7 @@ class TestOnce:
         assert (lies(tmp_path), server.ids) == (SENT, ["run1", "run1"])
         assert len({text.partition(b"Message-ID:")[2].partition(b"\r\n")[0] for text in server.taken}) == 1
 
-    def test_what_could_not_be_noted_is_not_sent(self, tmp_path, serve):
+    def test_what_could_not_be_moved_to_sent_is_not_sent(self, tmp_path, serve):
         server = serve()
         with small_disk(tmp_path / "disk", size="1m") as disk:
             post(mail(), tmp_path / "disk" / "outbox")
@@ -348,13 +348,13 @@ def wait_for_pid(pid):
 class TestRun:
     """A whole run, and a mail server that does not do its part."""
 
-    def test_the_verdict_stands_the_doctor_tells_and_the_mail_arrives_once_the_server_is_well(
+    def test_the_run_keeps_its_verdict_doctor_reports_the_server_and_the_mail_arrives_once_it_works(
         self, tmp_path, serve, certificate
     ):
         context, file = certificate()
         server = serve({"AUTH": f"535 not {PASSWORD}"}, starttls=context)
         team = small_team(tmp_path)
-        team.write("dataset", {"1/broken.png": b"not a picture"})
+        team.write("dataset", {"1/broken.png": b"not an image"})
         team.push("dataset")
         with team.config.open("a", encoding="utf-8") as config:
             config.write(

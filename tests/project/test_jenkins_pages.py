@@ -11,7 +11,7 @@ import pytest
 from groovy_runs import FILES, ROOT, SHARED
 
 from pipelines.__main__ import COMMANDS
-from pipelines.build_status import TOLD
+from pipelines.build_status import STATUS_FILES
 from pipelines.config.schema import Config, Repositories
 from pipelines.flows import names
 from pipelines.jenkins_server.plan import SCRIPTS, WATCHED, jobs_of
@@ -108,7 +108,7 @@ def test_waits_limits_and_files_are_as_they_are_written():
     assert "numToKeepStr: '30', artifactNumToKeepStr: '10'" in code
     assert "numToKeepStr: '100'" in promotion
     assert "keeps 30 builds of a job, the artifacts of the last 10, and 100 promotions" in REFERENCE
-    assert all(f"`build/{name}`" in REFERENCE or f"`build/{name}/`" in REFERENCE for name in TOLD)
+    assert all(f"`build/{name}`" in REFERENCE or f"`build/{name}/`" in REFERENCE for name in STATUS_FILES)
     used = re.findall(r"\$\{(TRAINYARD_\w+|PYTHON):", (ROOT / "jenkins" / "prepare").read_text(encoding="utf-8"))
     assert "TRAINYARD_ENVIRONMENTS" in used
     assert all(f"| `{name}` |" in REFERENCE for name in used)

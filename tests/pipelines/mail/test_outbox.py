@@ -1,4 +1,4 @@
-"""The outbox: each mail waits there, whole and private, and goes out once. The mail servers here are real ones."""
+"""The outbox: each mail waits there, whole and private, and is sent once. The mail servers here are real ones."""
 
 import asyncio
 import datetime as dt
@@ -42,7 +42,7 @@ def lies(outbox, place):
 
 
 class Inbox:
-    """What a mail server does with what it is given; `taken` are the mails that it said yes to."""
+    """What a mail server does with what it is given; `taken` are the mails that it accepted."""
 
     def __init__(self, *, rcpt=None, data=None):
         self.taken, self.users = [], []
@@ -249,10 +249,10 @@ class TestSending:
         [
             ({"username": "relay"}, "", "TRAINYARD_SMTP_PASSWORD is not set"),
             ({"username": "relay", "ca_file": "/no/such.pem"}, "x", "ca_file /no/such.pem: no certificates"),
-            ({"ca_file": __file__}, "", "no certificates that we can read"),
+            ({"ca_file": __file__}, "", "no readable certificates"),
             ({"host": "a" * 80 + ".example"}, "", "must be ASCII"),
         ],
-        ids=["no password", "no CA file", "CA file is none", "no host name"],
+        ids=["no password", "no CA file", "CA file without certificates", "no host name"],
     )
     def test_a_setting_that_cannot_work_is_told_and_the_mail_kept(self, tmp_path, changes, password, said):
         post(mail(), tmp_path)
@@ -386,7 +386,7 @@ class TestManyAtOnce:
         server = serve()
         for number in range(8):
             post(mail(f"run{number}"), tmp_path)
-        with ThreadPoolExecutor(4) as pool:  # claims are per open file, so threads stand for processes
+        with ThreadPoolExecutor(4) as pool:  # claims are per open file, so threads do for processes
             results = list(pool.map(lambda _: deliver(tmp_path, server.settings, ""), range(4)))
         assert sorted(server.inbox.ids) == [f"run{number}" for number in range(8)]
         assert sum(len(each.sent) for each in results) == 8
