@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=("build", "list", "prune"),
-        help="make what is missing for this version of Trainyard; what is there; remove ours that nothing needs any more",
+        help="make what is missing for this version of Trainyard; list what is there; remove Trainyard's own that nothing needs any more",
     )
     parser.add_argument(
         "--base",
@@ -48,10 +48,10 @@ def main(args: argparse.Namespace) -> int:
         if args.action == "build":
             kinds = (args.only,) if args.only else catalog.KINDS
             made = catalog.build(engine, kinds, args.base, args.ca, _log)
-            found = [each for each in prune.ours(engine) if each.id in made.values()]
+            found = [each for each in prune.own_images(engine) if each.id in made.values()]
             _show("built", found, as_json=args.json)
         elif args.action == "list":
-            _show("images", prune.ours(engine), as_json=args.json)
+            _show("images", prune.own_images(engine), as_json=args.json)
         else:
             gone = prune.prune(engine, _log, dry_run=args.dry_run)
             _show("would be removed" if args.dry_run else "removed", gone, as_json=args.json)

@@ -87,7 +87,7 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def failure(what: str, error: str, output: str) -> PipelineError:
-    """What a failed build means to a person; `error` is the engine's word, `output` the last lines of the step that failed."""
+    """What a failed build means to a person; `error` is what the engine says, `output` the last lines of the step that failed."""
     if "no space left on device" in f"{error}\n{output}".lower():
         return explain(what, 500, "no space left on device")
     if "returned a non-zero code" not in error:

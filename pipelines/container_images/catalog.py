@@ -116,14 +116,14 @@ def build(
     for kind in kinds:
         files = build_context.own_files(kind)
         name = f"trainyard-{kind}:{build_context.digest(files)}"
-        marks = {**labels(image=kind, base=base), **_about(kind)}
+        image_labels = {**labels(image=kind, base=base), **_about(kind)}
         if (there := lookup(engine, name)) and _base_of(engine, there) == base:
             on_line(f"{name} is up to date")
             made[kind] = there
             continue
         on_line(f"building {name} on {base_image or base}")
         asked = Build(
-            name, build_context.context(files, trusted), arguments | {"BASE_IMAGE": base, "KIND": kind}, marks
+            name, build_context.context(files, trusted), arguments | {"BASE_IMAGE": base, "KIND": kind}, image_labels
         )
         made[kind] = run_build(engine, asked, on_line)
         _tag(engine, made[kind], name)

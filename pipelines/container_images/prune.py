@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KIND, STAGE, BASE = f"{LABEL}.image", f"{LABEL}.stage", f"{LABEL}.base"
 STAGE_OF = "stage of "
-OURS = ("trainyard-train:", "trainyard-serve:", "trainyard-derived:", "trainyard-base:")
+OWN_NAMES = ("trainyard-train:", "trainyard-serve:", "trainyard-derived:", "trainyard-base:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Image:
     """Whether it is what a run with this version of Trainyard takes."""
 
 
-def ours(engine: DockerClient) -> list[Image]:
+def own_images(engine: DockerClient) -> list[Image]:
     """All images with Trainyard's labels, the newest first within each kind."""
     with engine_errors("images"):
         found = [
@@ -61,7 +61,7 @@ def prune(engine: DockerClient, on_line: OnLine, *, dry_run: bool = False) -> li
     Left alone: what has a name that Trainyard did not give, what a container uses, base images, and the newest stage of each image,
     which makes the next build quick. Another version of Trainyard on the same engine builds its images anew.
     """
-    there = ours(engine)
+    there = own_images(engine)
     with engine_errors("images"):
         ids = {str(each["Id"]) for each in engine.api.images()}
         used = {str(each["ImageID"]) for each in engine.api.containers(all=True)}
@@ -76,7 +76,7 @@ def prune(engine: DockerClient, on_line: OnLine, *, dry_run: bool = False) -> li
 
 def unneeded(there: Sequence[Image], ids: Container[str]) -> list[Image]:
     """Which of Trainyard's images may go, images before those that they were built on; `ids` are all images on the engine."""
-    own = [each for each in there if each.names and all(name.startswith(OURS) for name in each.names)]
+    own = [each for each in there if each.names and all(name.startswith(OWN_NAMES) for name in each.names)]
     old = [each for each in own if each.kind in catalog.KINDS and not each.current]
     nameless = [each for each in there if not each.names]  # builds on another base have taken their names over
     old += [each for each in nameless if each.kind in catalog.KINDS]
@@ -111,15 +111,15 @@ def _called(image: Image) -> str:
 
 
 def _image(row: Mapping[str, Any], current: set[str]) -> Image:
-    marks: Mapping[str, str] = row["Labels"] or {}
+    image_labels: Mapping[str, str] = row["Labels"] or {}
     names = tuple(name for name in row["RepoTags"] or () if name != "<none>:<none>")
-    stage = marks.get(STAGE)
+    stage = image_labels.get(STAGE)
     return Image(
-        kind=f"{STAGE_OF}{stage}" if stage else marks.get(KIND, ""),
+        kind=f"{STAGE_OF}{stage}" if stage else image_labels.get(KIND, ""),
         names=names,
         id=str(row["Id"]),
         size=int(row["Size"]),
         made=dt.datetime.fromtimestamp(int(row["Created"]), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        base="" if stage else marks.get(BASE, ""),
+        base="" if stage else image_labels.get(BASE, ""),
         current=bool(current.intersection(names)),
     )

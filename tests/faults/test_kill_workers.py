@@ -1,6 +1,6 @@
 """`kill -9` of a worker: in the middle of an epoch, of a checkpoint, of a retraining, of a team's own script.
 
-The run ends with 2 and says so; the same command goes on from the last epoch's checkpoint. The tests are one story, in this order.
+The run ends with 2 and says so; the same command resumes from the last epoch's checkpoint. The tests are one story, in this order.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ for epoch in range(1, 6):
     with done.open("a") as file:
         file.write(f"{{epoch}} ")
 shutil.copyfile({model!r}, output / "model.keras")
-shutil.copyfile(done, {told!r})
+shutil.copyfile(done, {noted!r})
 """
 
 
@@ -83,7 +83,7 @@ def team(tmp_path_factory, orders):
 
 
 def resumed(run):
-    """After which epoch each worker has gone on, in order."""
+    """After which epoch each worker has resumed, in order."""
     log = (run / "train" / "worker.log").read_text(encoding="utf-8")
     return [int(number) for number in re.findall(r"resumes after epoch (\d+)", log)]
 
@@ -95,7 +95,7 @@ def history(run):
 
 
 def workers(run):
-    """The training workers; not their guards."""
+    """The training workers; not their supervisors."""
     commands = {pid: command_line(pid) for pid in working_in(run / "train")}
     return [pid for pid, command in commands.items() if command and b"supervisor.py" not in command]
 
@@ -144,14 +144,14 @@ def test_a_retraining_that_is_killed_goes_on_from_its_last_epoch(team, orders):
 
 def test_a_script_of_the_team_finds_what_it_had_written(team):
     model = team.home / "registry/test/digits/1/model.keras"
-    told = team.folder / "epochs.txt"
-    team.write("code", {"train.py": SCRIPT.format(model=str(model), told=str(told)), "model.py": None})
+    noted = team.folder / "epochs.txt"
+    team.write("code", {"train.py": SCRIPT.format(model=str(model), noted=str(noted)), "model.py": None})
     team.push("code")
     change_settings(team, {"[training]": '[training]\ncommand = ["python", "train.py"]'})
     team.trainyard("run", "code", code=2)
-    assert not told.exists()
-    team.trainyard("run", "code", code=3)  # the data are others by now: the gate says no
-    assert told.read_text(encoding="utf-8").split() == ["1", "2", "3", "4", "5"]
+    assert not noted.exists()
+    team.trainyard("run", "code", code=3)  # the data have changed since: the gate rejects
+    assert noted.read_text(encoding="utf-8").split() == ["1", "2", "3", "4", "5"]
     assert {json.loads(path.read_bytes())["how"] for path in team.home.glob("runs/*/train/result.json")} > {"command"}
 
 
@@ -170,7 +170,7 @@ def test_a_script_that_alters_the_holdout_is_measured_on_what_the_dataset_says(t
     model = team.home / "registry/test/digits/1/model.keras"
     team.write("code", {"train.py": ALTERS.format(model=str(model))})
     commit, _ = team.push("code")
-    said = team.trainyard("run", "code", code=3).stderr  # the data are others by now: the gate says no
+    said = team.trainyard("run", "code", code=3).stderr  # the data have changed since: the gate rejects
     assert "not as they were; it runs again" in said
     (run,) = [each for each in team.runs("code") if commit in (each / "run.json").read_text()]
     assert (run / "evaluate/result.json").is_file()

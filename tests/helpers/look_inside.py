@@ -41,14 +41,14 @@ def programs(names):
 
 
 def leftovers():
-    places = [
+    patterns = [
         "/build",
         "/root/.cache",
         "/tmp/pip*",
         "/var/lib/apt/lists/*_dists_*",
         "/usr/local/share/ca-certificates/*",
     ]
-    return [str(path) for place in places for path in Path("/").glob(place[1:])]
+    return [str(path) for pattern in patterns for path in Path("/").glob(pattern[1:])]
 
 
 files = list(python_files())

@@ -145,9 +145,9 @@ def mounts(service):
 
 def test_the_agent_writes_the_registry_that_the_api_reads(installation):
     services, volumes = installation
-    places = load_config(find_config(str(ROOT / "docker" / "jenkins" / "trainyard.toml"), {}), {})
-    assert mounts(services["agent"])["registry"] == (places.registry.url.removeprefix("file://"), False)
-    assert mounts(services["agent"])["home"] == (places.home, False)
+    config = load_config(find_config(str(ROOT / "docker" / "jenkins" / "trainyard.toml"), {}), {})
+    assert mounts(services["agent"])["registry"] == (config.registry.url.removeprefix("file://"), False)
+    assert mounts(services["agent"])["home"] == (config.home, False)
     assert mounts(services["api"])["registry"] == ("/registry", True)
     assert {"registry", "home", "agent", "jenkins", "repositories", "mails", "tls"} <= volumes
 

@@ -113,7 +113,7 @@ def test_builds_inherit_neither_password_nor_secret(tmp_path, controller):
     assert SECRET not in environment
 
 
-def test_an_agent_that_jenkins_does_not_know_is_told(tmp_path, controller):
+def test_an_agent_that_jenkins_does_not_know_is_reported(tmp_path, controller):
     controller.knows_the_agent = False
     done = connect(tmp_path, controller.url)
     assert done.returncode == 2

@@ -13,9 +13,9 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from pipelines.docker_engine import LABEL, engine_errors, labels
 from pipelines.runners.docker.transport import CONTROLLER_FILES, FOLDER, PORTER, RESULTS, fetch, remove
@@ -49,27 +49,21 @@ class Owner:
         Files of another job stay until that begins anew, or its folder is gone: no other job writes there. Raises
         PipelineError when checkpoints of this one are there, and cannot come back now.
         """
-        wanted = {"label": [f"{LABEL}.home={self.home}", f"{LABEL}.owner", f"{LABEL}.{FOLDER}"]}
         with engine_errors("looking for leftovers of killed runs"):
-            containers = api.containers(all=True, filters=wanted)
-            volumes = api.volumes(filters=wanted)["Volumes"] or []
-        things = [(each, each["Labels"]) for each in (*containers, *volumes)]
-        dead = {each for each in {marks[f"{LABEL}.owner"] for _, marks in things} if self._is_dead(each)}
+            found = list(_found(api, self.home))
+        dead = {owner for owner in {each.owner for each in found} if self._is_dead(owner)}
         left = [
-            (each, marks)
-            for each, marks in things
-            if marks[f"{LABEL}.{FOLDER}"] == str(folder)
-            or (
-                marks[f"{LABEL}.owner"] in dead
-                and not (_holds_files(each) and Path(marks[f"{LABEL}.{FOLDER}"]).is_dir())
-            )
+            each
+            for each in found
+            if each.folder == str(folder)
+            or (each.owner in dead and (each.kind == "worker" or not Path(each.folder).is_dir()))
         ]
-        remove(api, [each["Id"] for each, _ in left if not _holds_files(each)], [])
-        porters = [(each["Id"], marks) for each, marks in left if "Id" in each and _holds_files(each)]
-        for container, marks in porters:
-            if marks[f"{LABEL}.{FOLDER}"] == str(folder):
-                _salvage(api, container, folder, on_line)
-        remove(api, [container for container, _ in porters], [each["Name"] for each, _ in left if "Name" in each])
+        names = {kind: [each.name for each in left if each.kind == kind] for kind in ("worker", "porter", "volume")}
+        remove(api, names["worker"], [])
+        for each in left:
+            if each.kind == "porter" and each.folder == str(folder):
+                _bring_back(api, each.name, folder, on_line)
+        remove(api, names["porter"], names["volume"])
         for path in self._owners.iterdir():
             if path.name != self.token and (lock := _locked(path)):
                 path.unlink(missing_ok=True)
@@ -115,12 +109,27 @@ def _home(cache: Path) -> str:
     return hashlib.sha256(path.read_bytes() + os.fsencode(cache.resolve())).hexdigest()[:24]
 
 
-def _holds_files(each: Mapping[str, Any]) -> bool:
-    """Whether it is a volume, or the container through which its files come back."""
-    return "Name" in each or PORTER.items() <= each["Labels"].items()
+class _Found(NamedTuple):
+    """A container or volume of this home, by its labels."""
+
+    kind: Literal["worker", "porter", "volume"]
+    """Files of a job come back through its porter, out of its volumes."""
+    name: str
+    """The ID of a container, the name of a volume."""
+    owner: str
+    folder: str
 
 
-def _salvage(api: Any, container: str, folder: Path, on_line: Callable[[str], None]) -> None:
+def _found(api: Any, home: str) -> Iterator[_Found]:
+    wanted = {"label": [f"{LABEL}.home={home}", f"{LABEL}.owner", f"{LABEL}.{FOLDER}"]}
+    for each in api.containers(all=True, filters=wanted):
+        kind: Literal["worker", "porter"] = "porter" if PORTER.items() <= each["Labels"].items() else "worker"
+        yield _Found(kind, each["Id"], each["Labels"][f"{LABEL}.owner"], each["Labels"][f"{LABEL}.{FOLDER}"])
+    for each in api.volumes(filters=wanted)["Volumes"] or []:
+        yield _Found("volume", each["Name"], each["Labels"][f"{LABEL}.owner"], each["Labels"][f"{LABEL}.{FOLDER}"])
+
+
+def _bring_back(api: Any, container: str, folder: Path, on_line: Callable[[str], None]) -> None:
     """Bring checkpoints back from the volume of a killed run: the next try resumes from them."""
     on_line(f"taking over what a killed run has left on the engine for {folder}")
     try:

@@ -11,7 +11,7 @@ from pipelines.runners import Job
 from pipelines.runners.job_folder import SETTINGS
 
 JOB = "/job"
-"""The job folder inside: the working folder, and the only place on a disk that can be written."""
+"""The job folder inside: the working folder, and the only folder on a disk that can be written."""
 MIB = 1 << 20
 TMP_MB = 256
 NOBODY = 65_532  # the usual "nonroot"
@@ -41,7 +41,7 @@ def groups(*, mapped: bool) -> list[int]:
 def confined(*, memory_mb: int, pids: int, mapped: bool) -> dict[str, Any]:
     """Host settings that every container has: no privileges, a read-only root, limits; 0 MiB: no limit.
 
-    Other places in memory go into `tmpfs`, beside `/tmp`. For `mapped` see `groups`.
+    Other folders in memory go into `tmpfs`, beside `/tmp`. For `mapped` see `groups`.
     """
     memory = memory_mb * MIB
     return {

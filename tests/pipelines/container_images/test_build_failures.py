@@ -1,4 +1,4 @@
-"""What a build that failed means: words that real builds have said."""
+"""What a build that failed means: messages of real builds."""
 
 import pytest
 

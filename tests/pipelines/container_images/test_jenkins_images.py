@@ -135,10 +135,10 @@ def git(tmp_path, server):
 
 
 def test_the_team_pushes_jenkins_reads_and_the_hook_is_heard(tmp_path, server, git):
-    container, place = server
+    container, address = server
     docker("exec", "-i", container, "sh", "-c", "cat >/srv/git/code.git/hooks/post-receive", input=HOOK)
     docker("exec", container, "chmod", "755", "/srv/git/code.git/hooks/post-receive")
-    url = f"http://{place}/code.git"
+    url = f"http://{address}/code.git"
     assert git("team", "clone", url, "work")[0] == 0
     (tmp_path / "work" / "large").write_bytes(os.urandom(3_000_000))  # more than git sends in one piece
     git("team", "add", "large", cwd=tmp_path / "work")

@@ -51,13 +51,13 @@ def test_with_the_current_images_alone_nothing_goes():
     assert prune.unneeded([NOW, BASE, ON_NOW, STAGES[0]], {NOW.id}) == []
 
 
-def build(engine, dockerfile, **marks):
+def build(engine, dockerfile, **own_labels):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         entry = tarfile.TarInfo("Dockerfile")
         entry.size = len(dockerfile)
         tar.addfile(entry, io.BytesIO(dockerfile.encode()))
-    return run_build(engine, Build("tiny", packed.getvalue(), {}, labels(**marks)), lambda _: None)
+    return run_build(engine, Build("tiny", packed.getvalue(), {}, labels(**own_labels)), lambda _: None)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def old(engine):
 
 @pytest.mark.docker
 def test_an_old_image_is_listed_and_removed_and_the_current_one_is_not(engine, old, serve_image):
-    there = {each.id: each for each in prune.ours(engine)}
+    there = {each.id: each for each in prune.own_images(engine)}
     assert (there[old].kind, there[old].names, there[old].current) == ("serve", (OLD,), False)
     assert there[serve_image].current
 
@@ -173,9 +173,9 @@ def test_code_that_no_image_was_built_of_is_reported_with_the_command(engine, mo
 
 @pytest.mark.docker
 def test_images_that_are_there_are_not_built_again(engine, worker_image, serve_image):
-    marks = engine.api.inspect_image(worker_image)["Config"]["Labels"]
+    image_labels = engine.api.inspect_image(worker_image)["Config"]["Labels"]
     lines = []
-    made = catalog.build(engine, catalog.KINDS, marks["org.trainyard.base"], [], lines.append)
+    made = catalog.build(engine, catalog.KINDS, image_labels["org.trainyard.base"], [], lines.append)
     assert made == {"train": worker_image, "serve": serve_image}
     assert [line.rpartition(" is ")[2] for line in lines] == ["up to date"] * 2
 

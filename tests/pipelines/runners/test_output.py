@@ -108,7 +108,7 @@ def test_a_link_where_the_log_belongs_leads_to_no_other_file(tmp_path):
     assert (tmp_path / "other").read_text() == "as it was"
 
 
-def test_a_full_disk_is_told(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     log = WorkerLog(tmp_path / "worker.log")
     log._file.close()
     log._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
