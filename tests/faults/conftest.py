@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
-from faults_parts import TRAINYARD, small_team
+from faults_parts import small_team
 
 
 @pytest.fixture(scope="module")
@@ -13,5 +11,4 @@ def team(tmp_path_factory):
     """One small team for a module's story; its API is stopped at the end."""
     team = small_team(tmp_path_factory.mktemp("team"))
     yield team
-    command = [*TRAINYARD, "serve", "digits", "--stop", "--config", str(team.config)]
-    subprocess.run(command, check=True, capture_output=True)
+    team.stop_api()

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from faults_parts import HERE, MODEL, begin, check_whole, epochs, follow, killed_after
+from digits_model import MODEL
+from faults_parts import HERE, begin, check_whole, epochs, follow, killed_after
 
 pytestmark = pytest.mark.tensorflow
 DAY = 86_400

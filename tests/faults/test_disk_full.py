@@ -11,7 +11,8 @@ import json
 import os
 
 import pytest
-from faults_parts import MODEL, check_whole, left_over, mail, nobody_works_in, small_team
+from digits_model import MODEL
+from faults_parts import check_whole, left_over, mail, nobody_works_in, small_team
 from registry_faults_parts import small_disk
 from training_parts import EQUAL, QUICK, make_job
 

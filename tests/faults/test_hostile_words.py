@@ -16,11 +16,12 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from faults_parts import MODEL, SMALL, change_settings
+from digits_model import CLASSES, MODEL, TESTS, digits
+from faults_parts import SMALL, change_settings
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from team import CLASSES, TESTS, Team, clean_environment, digits
+from team import Team, clean_environment
 
 from pipelines.text.clean import clean
 from pipelines.text.markup import Box, Bullets, Code, Paragraph, Section, Table, to_html, to_text

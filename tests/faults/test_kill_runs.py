@@ -12,11 +12,11 @@ import subprocess
 import sys
 
 import pytest
+from digits_model import digits
 from faults_parts import (
     HERE,
     check_whole,
     clean_environment,
-    digits,
     epochs,
     killed_after,
     killed_at,

@@ -13,15 +13,14 @@ import subprocess
 import sys
 
 import pytest
+from digits_model import MODEL, digits
 from faults_parts import (
     HERE,
-    MODEL,
     begin,
     change_settings,
     check_whole,
     clean_environment,
     command_line,
-    digits,
     epochs,
     follow,
     small_team,

@@ -12,7 +12,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 
-from team import MODEL, TESTS, TRAINYARD, Team, clean_environment, digits
+from digits_model import MODEL, TESTS, digits
+from team import TRAINYARD, Team, clean_environment
 
 from registry.stores import open_store
 from registry.verify import inspect

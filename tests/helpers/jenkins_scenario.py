@@ -18,9 +18,10 @@ from pathlib import Path
 
 import requests
 from aiosmtpd.controller import Controller
+from digits_model import MODEL, TESTS, digits
 from git_http import GitServer
 from real_jenkins import BUILD_SECONDS, FIRST_SECONDS, WHEN, Build, Jenkins, wait_for
-from team import CONFIG, MODEL, ROOT, TESTS, Team, digits, free_port
+from team import CONFIG, ROOT, Team, free_port
 
 WATCHED = ("code", "dataset", "tests")
 

@@ -10,9 +10,9 @@ import time
 
 import pytest
 import requests
+from digits_model import MODEL, digits
 from jenkins_scenario import WATCHED
 from real_jenkins import BUILD_SECONDS, FIRST_SECONDS, Build, wait_for
-from team import MODEL, digits
 
 from pipelines.flows import FLOWS, names
 

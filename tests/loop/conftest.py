@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
-from team import MODEL, TESTS, TRAINYARD, Team, digits
+from digits_model import MODEL, TESTS, digits
+from team import Team
 
 
 def founded(folder) -> Team:
@@ -22,8 +21,7 @@ def team(tmp_path_factory):
     """One team for a module's story; its API is stopped at the end."""
     team = founded(tmp_path_factory.mktemp("team"))
     yield team
-    command = [*TRAINYARD, "serve", "digits", "--stop", "--config", str(team.config)]
-    subprocess.run(command, check=True, capture_output=True)
+    team.stop_api()
 
 
 @pytest.fixture

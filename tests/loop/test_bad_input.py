@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from team import MODEL, digits
+from digits_model import MODEL, digits
 
 
 def run(team, trigger="code", code=2):

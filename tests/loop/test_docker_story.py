@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import requests
-from team import MODEL, digits
+from digits_model import MODEL, digits
 
 pytestmark = [pytest.mark.docker, pytest.mark.tensorflow, pytest.mark.timeout(600)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from team import MODEL
+from digits_model import MODEL
 
 pytestmark = pytest.mark.tensorflow
 

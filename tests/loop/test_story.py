@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import requests
-from team import digits
+from digits_model import digits
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(600)]
 
