@@ -1,4 +1,4 @@
-"""What tells that files were changed: one digest of all names, inodes, sizes, modes and times below a folder."""
+"""Whether files were changed: one digest of all names, inodes, sizes, modes and times below a folder."""
 
 from __future__ import annotations
 

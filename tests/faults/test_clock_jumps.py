@@ -84,7 +84,7 @@ def test_records_that_are_made_with_a_clock_set_back_follow_those_before(team, c
     check_whole(team.home)
 
 
-def test_a_run_that_was_killed_goes_on_a_day_earlier(team, clock):
+def test_a_run_that_was_killed_resumes_a_day_earlier(team, clock):
     team.write("code", {"model.py": MODEL + "# another idea\n"})
     team.push("code")
     killed_after(team, "epoch 2/4", "run", "code")

@@ -1,5 +1,5 @@
 """The disk of the home is full, has no inodes left, may only be read, or goes away, before and in the middle of each
-step: exit code 75 (2 where it is read-only) with the place, nothing half, and the same command goes on afterwards.
+step: exit code 75 (2 where it is read-only) with the place, nothing half, and the same command resumes afterwards.
 
 The registry on a full disk is tried in test_registry_disk.py.
 """
@@ -91,7 +91,7 @@ def home(tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_no_step_minds_a_full_disk_once_there_is_room(home):
+def test_every_step_recovers_from_a_full_disk_once_there_is_space(home):
     team, _ = home
     for name in STEPS:
         for kib in ROOM.get(name, (0,)):
@@ -108,7 +108,7 @@ def test_no_step_minds_a_full_disk_once_there_is_room(home):
     check_whole(team.home)
 
 
-def test_a_disk_without_inodes_is_told_like_a_full_one(home):
+def test_a_disk_without_inodes_is_reported_like_a_full_one(home):
     team, _ = home
     for name in ("resolve", "fetch", "validate"):
         with no_inodes(team.home):
@@ -118,7 +118,7 @@ def test_a_disk_without_inodes_is_told_like_a_full_one(home):
         step(team, name, 0)
 
 
-def test_a_home_that_may_only_be_read_is_told_and_the_next_run_goes_on(home):
+def test_a_home_that_may_only_be_read_is_reported_and_the_next_run_resumes(home):
     team, remount = home
     remount(ro="")
     said = team.trainyard("run", "code", code=2).stderr
@@ -177,7 +177,7 @@ class TestWorker:
 
         return run
 
-    def test_a_checkpoint_that_does_not_fit_ends_the_training_which_goes_on_from_the_one_before(self, tmp_path, train):
+    def test_a_checkpoint_that_does_not_fit_ends_the_training_which_resumes_from_the_one_before(self, tmp_path, train):
         with small_disk(tmp_path / "disk", size="9m") as remount:  # one checkpoint is 5 MB
             job = tmp_path / "disk" / "job"
             with pytest.raises(TryAgain, match=r"No space left|disk of .* is full") as told:

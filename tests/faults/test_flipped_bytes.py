@@ -1,5 +1,5 @@
 """One damaged file in the registry, any of them: `registry verify` names it, promotion and serving refuse it, and what was
-live before goes on answering."""
+live before keeps answering."""
 
 import json
 import shutil
@@ -144,7 +144,7 @@ def test_verify_names_any_file_that_is_missing_and_none_that_is_not(played):
 
 
 def refuses(act):
-    """What it says no with, before it has changed anything."""
+    """The error that it refuses with, before it has changed anything."""
     try:
         act()
     except PipelineError as error:
@@ -177,19 +177,19 @@ def test_promotion_rollback_and_serving_refuse_what_is_damaged(played, damage):
     played.restore()
     assert min(seen.values()) >= 4, seen
     status, body = project.ask(LEFT)
-    assert (status, body["version"]) == (200, 2)  # all the time the API has gone on
+    assert (status, body["version"]) == (200, 2)  # all the time the API has answered
 
 
-def test_what_no_promotion_needs_hinders_none(played):
-    """A damaged file of version 1 is no reason not to flee from version 2 to version 3."""
+def test_damage_that_a_promotion_does_not_meet_does_not_hinder_it(played):
+    """A damaged file of version 1 does not keep anybody on version 2."""
     played.damaged("test/thirds/1/model.tflite", lambda path: (path.unlink(), path.write_bytes(b"damaged")))
     assert played.project.promote(3, played.token, played.store).version == 3
     assert played.project.rollback(2).version == 2
     played.restore()
 
 
-def test_a_release_whose_bytes_rot_after_it_was_written_is_not_served_and_the_one_before_goes_on(played):
-    """The API sees a newer release, finds that its bytes are not those of the card, says so, and goes on with the old one."""
+def test_a_release_whose_bytes_rot_after_it_was_written_is_not_served_and_the_one_before_is(played):
+    """The API sees a newer release, finds that its bytes are not those of the card, says so, and keeps the old one."""
     project, store = played.project, played.store
     project.stop()
     played.restore()
@@ -233,7 +233,7 @@ sys.exit("no worker has refused it")
 """
 
 
-def test_the_command_tells_the_file_and_ends_with_2(played):
+def test_the_command_names_the_file_and_ends_with_2(played):
     played.damaged("production/thirds/1/card.json", flipped)
     config = played.project.folder / "trainyard.toml"
     config.write_text(

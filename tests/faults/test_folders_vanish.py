@@ -91,7 +91,7 @@ class TestACopyOfARepository:
         assert cache.changes(str(repository), None, commit, "code").commits
         assert [path.name for path in cache.folder.iterdir() if path.name.startswith(".tmp-")] == []
 
-    def test_is_kept_when_only_the_repository_is_at_fault(self, tmp_path, repository):
+    def test_is_kept_when_the_problem_is_in_the_repository(self, tmp_path, repository):
         cache = GitCache(tmp_path / "cache")
         commit = self.commit(repository, "first")
         cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "before")
@@ -151,7 +151,7 @@ class TestACopyOfARepository:
         (tmp_path / "HEAD").rename(copy / "HEAD")
         cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "again")
 
-    def test_is_mended_when_the_files_already_stand(self, tmp_path, repository):
+    def test_is_repaired_when_the_files_already_exist(self, tmp_path, repository):
         cache = GitCache(tmp_path / "cache")
         commit = self.commit(repository, "first")
         cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "before")
@@ -201,7 +201,7 @@ class TestTheFolderOfARun:
         assert len(message_ids(failing)) == 1
         check_whole(failing.home)
 
-    def test_lost_under_its_feet_is_told_and_the_same_command_starts_it_anew(self, failing, tmp_path):
+    def test_lost_while_it_runs_is_reported_and_the_same_command_starts_it_anew(self, failing, tmp_path):
         once = f"import shutil, pathlib\nmark = pathlib.Path({str(tmp_path / 'mark')!r})\n"
         once += "mark.exists() or (mark.touch(), shutil.rmtree(pathlib.Path.cwd().parents[2]))\n"
         failing.write("code", {"train.py": once + REFUSES})
@@ -282,7 +282,7 @@ class TestStepsWhoseFilesAreGone:
             folder.keep(StepRecord(step, "done", "", "2026-11-21T00:00:00Z", 1.0))
         shutil.rmtree(folder.root / "train")
         shutil.rmtree(folder.root / "evaluate")
-        assert run_step(context, folder, "accept").outcome == "enough"  # nothing stands in this registry
+        assert run_step(context, folder, "accept").outcome == "enough"  # this registry is empty
         assert folder.record("train")
 
     def test_a_folder_that_is_gone_may_be_tried_again(self, folder, context):

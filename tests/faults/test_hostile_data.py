@@ -1,7 +1,7 @@
 """Datasets and model files that mean harm: each is refused, by name, and nothing in them is executed or reached.
 
 What the scan of a `.keras` file refuses, and what is wrong with honest data, is in tests/training; here a worker with
-limits reads what was made to break it, and a canary tells whether anything ran.
+limits reads what was made to break it, and a canary shows whether anything ran.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ CASES = {
     "a hundred thousand columns": (TABLE | {"a.csv": lambda: b",".join(b"c%d" % i for i in range(100_000)) + b",y\n"}, "memory"),
     "a quote that never ends": (TABLE | {"a.csv": lambda: b'a,y\n"' + b"1,2\n" * 5_000_000}, "a.csv"),
     "a small file with very many rows": (TABLE | {"a.parquet": lambda: rows(40_000_000)}, "memory"),
-    "a Parquet file that is none": (TABLE | {"a.parquet": lambda: b"PAR1" + b"\xff" * 100 + b"PAR1"}, "a.parquet"),
+    "not a Parquet file": (TABLE | {"a.parquet": lambda: b"PAR1" + b"\xff" * 100 + b"PAR1"}, "a.parquet"),
     "nested settings": ({"dataset.toml": "x = " + "[" * 50_000}, "dataset.toml"),
     "nested tables": ({"dataset.toml": "x = " + "{a=" * 5000}, "dataset.toml"),
     "a number without end": ({"dataset.toml": "x = " + "9" * 9000}, "dataset.toml"),
@@ -185,7 +185,7 @@ def test_no_pattern_leads_out_of_the_repository(validate, tmp_path, way, kind):
 
 
 @pytest.mark.parametrize("way", ["..", "/etc", "a/../..", "link"])
-def test_no_folder_of_pictures_leads_out(validate, tmp_path, way):
+def test_no_folder_of_images_leads_out(validate, tmp_path, way):
     for name in ("a", "b"):
         (tmp_path / "secret" / name).mkdir(parents=True)
         (tmp_path / "secret" / name / "1.png").write_bytes(picture())
@@ -206,7 +206,7 @@ def test_file_names_that_mislead_are_shown_and_hurt_nobody(validate):
 @pytest.mark.parametrize(
     "make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "folder", "endless"]
 )
-def test_settings_that_are_no_file_are_told(tmp_path, make):
+def test_settings_that_are_not_a_file_are_reported(tmp_path, make):
     make(tmp_path / "dataset.toml")
     with pytest.raises(ConfigError, match=r"dataset\.toml"):
         load_dataset_file(tmp_path)

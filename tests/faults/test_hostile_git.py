@@ -212,7 +212,7 @@ def test_names_that_lead_out_of_a_tree_are_refused_or_stay_inside(tmp_path, repo
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("outside")] == []
 
 
-def test_links_become_text_and_what_stands_behind_them_is_not_written(tmp_path, repository):
+def test_links_become_text_and_their_targets_are_not_written(tmp_path, repository):
     """A link, and a file below a folder of the same name: the way out that git had to close several times."""
     (tmp_path / "victim").mkdir()
     (repository / "a").symlink_to(tmp_path / "victim")

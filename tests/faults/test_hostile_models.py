@@ -1,6 +1,6 @@
-"""A code repository that means harm, run by the process runner: it is limited and told, and the controller stays well.
+"""A code repository that means harm, run by the process runner: it is limited and reported, and the controller stays well.
 
-The process runner is no sandbox: it does not keep code from what this user may read. What a container keeps from it is
+The process runner is not a sandbox: it does not keep code from what this user may read. What a container keeps from it is
 tried in test_hostile_containers.py.
 """
 
@@ -167,7 +167,7 @@ LIES = {
 
 class TestLies:
     @pytest.mark.parametrize("code", LIES.values(), ids=LIES)
-    def test_what_stands_in_the_place_of_a_result_is_read_with_care(self, attack, code, tmp_path):
+    def test_what_is_in_the_place_of_a_result_is_read_with_care(self, attack, code, tmp_path):
         def trained():
             attack(f"NAME = 'result.json'\n{code}\nos._exit(0)")
             return codec.read(TrainResult, tmp_path / "job" / "result.json")  # as the step does
@@ -178,7 +178,7 @@ class TestLies:
         assert len(str(told.value)) < 1000
 
     @pytest.mark.parametrize("code", LIES.values(), ids=LIES)
-    def test_what_stands_in_the_place_of_an_error_is_read_with_care(self, attack, code):
+    def test_what_is_in_the_place_of_an_error_is_read_with_care(self, attack, code):
         with pytest.raises(PipelineError, match=r"error\.json|worker train") as told:
             attack(f"NAME = 'error.json'\n{code}\nos._exit(2)")
         assert told.value.exit_code == 2
@@ -187,7 +187,7 @@ class TestLies:
     @pytest.mark.parametrize(
         ("error", "kind"),
         [
-            ({"error": "Rejected", "message": "the gate said no", "hint": ""}, WorkerFailed),
+            ({"error": "Rejected", "message": "rejected by the gate", "hint": ""}, WorkerFailed),
             ({"error": "SystemExit", "message": "x", "hint": ""}, Corrupt),
             ({"error": ["Corrupt"], "message": "x", "hint": ""}, Corrupt),
             ({"error": "Corrupt", "message": ["x"] * 9, "hint": {"a": 1}}, Corrupt),
@@ -219,7 +219,7 @@ class TestLies:
         ],
         ids=["nested", "huge", "no numbers", "negative", "no text"],
     )
-    def test_events_that_are_none_disturb_nobody(self, attack, line, tmp_path):
+    def test_lines_that_only_look_like_events_do_no_harm(self, attack, line, tmp_path):
         screen = io.StringIO()
         progress = PlainProgress(PatientStream(screen))
         progress.step("train")
@@ -243,7 +243,7 @@ class TestTheNextTry:
         ],
         ids=["pipe", "file", "folder", "link"],
     )
-    def test_it_begins_anew_or_tells_what_is_in_the_way(self, attack, name, leave):
+    def test_it_begins_anew_or_names_what_is_in_the_way(self, attack, name, leave):
         gone = "import shutil\nos.rename(NAME, '../' + NAME) if os.path.lexists(NAME) else None"
         with pytest.raises(PipelineError):
             attack(f"NAME = {name!r}\n{gone}\n{leave}\nos._exit(1)")
@@ -253,7 +253,7 @@ class TestTheNextTry:
         assert told.value.exit_code == 2
         assert os.listdir("/") == before
 
-    def test_the_hidden_file_of_a_killed_writer_that_is_none_stops_nobody(self, attack, tmp_path):
+    def test_what_only_looks_like_the_hidden_file_of_a_killed_writer_does_no_harm(self, attack, tmp_path):
         (tmp_path / "secret").write_text(SECRET)
         leave = (
             f"os.mkfifo('.tmp-pipe'); os.mkdir('.tmp-folder'); os.symlink({str(tmp_path / 'secret')!r}, '.tmp-link')"
@@ -325,13 +325,13 @@ class TestWhatIsRegistered:
         (folder.outputs("train") / "verdict.json").write_text('{"accepted": true}')
         assert (_gather(folder) / "verdict.json").read_text() == "{}"
 
-    def test_a_pipe_is_no_file(self, folder):
+    def test_a_pipe_is_not_a_file(self, folder):
         os.mkfifo(folder.outputs("train") / "pipe")
         with pytest.raises(Corrupt, match="pipe"):
             _gather(folder)
 
 
-def test_a_picture_that_is_none_goes_into_no_mail(tmp_path):
+def test_what_only_looks_like_an_image_goes_into_no_mail(tmp_path):
     from pipelines.mail_facts import _plot
 
     def pictured(make):

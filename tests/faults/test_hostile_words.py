@@ -143,7 +143,7 @@ class TestARun:
             assert word in Tags(page).text
         assert HTML in " ".join(mail.get_body(("plain",)).get_content().split())
 
-    def test_its_pictures_and_its_junit_files_are_whole(self, team):
+    def test_its_plots_and_its_junit_files_are_whole(self, team):
         (run,) = team.runs()
         for path in run.rglob("junit.xml"):
             assert ET.parse(path).getroot().tag == "testsuites"
@@ -176,7 +176,7 @@ class TestAnyText:
         assert len(one_line(text)) == len(text)
 
     @given(NASTY, NASTY)
-    def test_letters_say_it_as_text_in_both_forms(self, first, second):
+    def test_mails_show_it_as_text_in_both_forms(self, first, second):
         blocks = (
             Paragraph(first),
             Box("bad", first, (second,)),
@@ -200,7 +200,7 @@ class TestAnyText:
         assert len(ET.parse(path).getroot().findall(".//testcase")) == 2
 
 
-def test_a_picture_of_classes_of_any_name_is_drawn(tmp_path):
+def test_a_plot_of_classes_of_any_name_is_drawn(tmp_path):
     code = (
         "import sys; from pathlib import Path; from registry.records import Metrics;"
         "from pipelines.workers.plots import draw_confusion;"

@@ -1,7 +1,7 @@
 """`kill -9` of the controller at every boundary between two steps, and in the middle of each step.
 
-Whatever is killed, the same command goes on with the same run: what has ended is not done again, and in the end there is
-one version, one trial and one mail. The tests are one story, in this order; each uses what the one before has made.
+Whatever is killed, the same command resumes the same run: what has ended is not done again, and in the end there is
+one version, one acceptance test and one mail. The tests are one story, in this order; each uses what the one before has made.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class March:
         }[step]
 
     def go(self):
-        """Kill it in the middle of each step, just before its record stands, and just after; then let it end."""
+        """Kill it in the middle of each step, just before its record is written, and just after; then let it end."""
         for step in names(self.trigger):
             record = f"/steps/{step}.json"
             strikes = [*self.middle(step), self.at("after:os.rename", record)]

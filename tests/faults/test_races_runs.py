@@ -65,7 +65,7 @@ def install_hooks(team):
 
 
 def clone(team, repository, number):
-    """A clone of somebody else's."""
+    """A clone of another person's."""
     folder = team.folder / "others" / f"{repository}{number}"
     team.git("clone", "--quiet", f"repositories/{repository}.git", str(folder))
     (folder / f"note{number}").write_text("something new", encoding="utf-8")

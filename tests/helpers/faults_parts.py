@@ -128,12 +128,12 @@ def command_line(pid: int) -> bytes:
 
 
 def nobody_works_in(folder: Path) -> None:
-    """Wait until no process is left there, as a guard needs a moment; fails when one stays."""
+    """Wait until no process is left there, as a supervisor needs a moment; fails when one stays."""
     wait_for(lambda: not working_in(folder), 30.0)
 
 
 def epochs(run: Path) -> list[int]:
-    """The epochs that all training workers of the run have told, in order."""
+    """The epochs that all training workers of the run have reported, in order."""
     log = run / "train" / "worker.log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     events = (line.partition("@trainyard ")[2] for line in lines)

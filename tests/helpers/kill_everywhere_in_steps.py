@@ -1,6 +1,6 @@
 """Each step of a pipeline, one after the other, in children that are killed before their first file operation, their second, …
 
-After each kill nothing is half written and the registry verifies; the same step, done again, goes on. What workers make is
+After each kill nothing is half written and the registry verifies; the same step, done again, resumes. What workers make is
 taken from a run that has ended, so that hundreds of kills take seconds; kills while real workers run are tried elsewhere.
 Usage: python kill_everywhere_in_steps.py CONFIG HOME RUN EVERY, where RUN is the folder of the run that has ended, HOME the home
 folder as it was before that run, and EVERY the stride in each step, as JSON: {"each": 1, "fetch": 4} kills before operation

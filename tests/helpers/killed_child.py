@@ -40,7 +40,7 @@ def _count(is_change, kill_before):
 def _end_with(work):
     try:
         code = work() or 0
-    except BaseException:  # noqa: BLE001  (told by the exit code)
+    except BaseException:  # noqa: BLE001  (shown by the exit code)
         sys.excepthook(*sys.exc_info())
         code = 1
     os._exit(code)

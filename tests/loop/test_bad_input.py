@@ -61,24 +61,24 @@ def test_a_model_that_never_reaches_the_threshold_is_rejected_with_every_reason(
     assert "nothing new" in again.stderr
 
 
-def test_a_repository_without_a_commit_is_told(team):
+def test_a_repository_without_a_commit_is_reported(team):
     said = run(team)
     assert "is empty" in said
     assert "push a first commit" in said
 
 
-def test_new_tests_before_any_candidate_are_told_what_to_do_first(new_team):
+def test_new_tests_before_any_candidate_are_refused_with_what_to_do_first(new_team):
     assert "push to code first" in run(new_team, "tests")
 
 
-def test_a_forced_push_takes_the_new_head_and_a_lost_commit_is_told(new_team):
+def test_a_forced_push_takes_the_new_head_and_a_lost_commit_is_reported(new_team):
     lost = new_team.commit("dataset", "never pushed")
     done = new_team.trainyard("run", "dataset", "--commit", lost, code=2)
     assert f"does not have commit {lost[:12]}" in done.stderr
     assert "forced push" in done.stderr
 
 
-def test_a_step_out_of_turn_is_told_which_one_comes_first(new_team, tmp_path):
+def test_a_step_out_of_turn_is_refused_with_the_one_that_comes_first(new_team, tmp_path):
     run_folder = str(tmp_path / "jenkins" / "run")
     new_team.trainyard("step", "resolve", "--run", run_folder, "--trigger", "code")
     new_team.trainyard("step", "fetch", "--run", run_folder)
@@ -99,7 +99,7 @@ def test_a_failure_of_the_mail_server_changes_no_verdict_and_the_mail_waits(new_
     assert len(new_team.mails()) == 1
 
 
-def test_a_hook_of_somebody_else_is_left_alone(new_team):
+def test_a_hook_that_trainyard_did_not_write_is_left_alone(new_team):
     hook = new_team.folder / "repositories/code.git/hooks/post-receive"
     hook.write_text("#!/bin/sh\necho mine\n", encoding="utf-8")
     done = new_team.trainyard("hooks", "install", code=2)
@@ -116,6 +116,6 @@ def test_a_hook_that_fails_leaves_the_push_as_it_is(new_team):
     assert new_team.git("rev-parse", "main", cwd=new_team.folder / "repositories/code.git").stdout.strip() == sha
 
 
-def test_the_wrong_word_on_the_command_line_is_told(new_team):
+def test_the_wrong_word_on_the_command_line_is_reported(new_team):
     done = new_team.trainyard("run", "cod", code=2)
     assert "invalid choice" in done.stderr

@@ -1,4 +1,4 @@
-"""The steps as a CI server calls them: a folder for each build, that leads to the run and tells what came of it."""
+"""The steps as a CI server calls them: a folder for each build, that leads to the run and shows what came of it."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def build(new_team):
 
 @pytest.fixture
 def broken(build):
-    """A build whose dataset has a picture that is none."""
+    """A build whose dataset has a file that only looks like an image."""
     build.team.write("dataset", {"1/broken.png": b"no picture"})
     build.team.push("dataset")
     return build
 
 
-def test_a_build_tells_model_version_commits_and_accuracy_and_the_next_one_finds_nothing_new(build):
+def test_a_build_shows_model_version_commits_and_accuracy_and_the_next_one_finds_nothing_new(build):
     build.resolve()
     assert build.run.parent == build.team.home / "runs"
     for step in names("code")[1:-1]:
@@ -82,7 +82,7 @@ def test_a_build_tells_model_version_commits_and_accuracy_and_the_next_one_finds
     assert len(build.team.mails()) == 1
 
 
-def test_a_build_that_failed_says_why_and_the_next_one_goes_on_with_its_run(broken):
+def test_a_build_that_failed_says_why_and_the_next_one_resumes_its_run(broken):
     broken.resolve()
     broken.step("fetch")
     broken.step("validate", code=2)
@@ -95,7 +95,7 @@ def test_a_build_that_failed_says_why_and_the_next_one_goes_on_with_its_run(brok
     assert "done before" in broken.step("fetch").stderr
 
 
-def test_a_no_is_a_no_in_every_build_of_the_same_sources(build):
+def test_what_is_rejected_is_rejected_in_every_build_of_the_same_commits(build):
     build.team.config.write_text(
         build.team.config.read_text(encoding="utf-8").replace("[gate]", "[gate]\nmin_samples = 9999"), encoding="utf-8"
     )
@@ -111,7 +111,7 @@ def test_a_no_is_a_no_in_every_build_of_the_same_sources(build):
     assert build.decided
 
 
-def test_a_stopped_build_is_mailed_each_time_and_goes_on_where_it_was(build):
+def test_a_stopped_build_is_mailed_each_time_and_resumes(build):
     build.resolve()
     build.step("fetch")
     build.step("validate")
@@ -177,7 +177,7 @@ def test_the_mail_about_a_stopped_build_waits_for_the_step_to_end(build, first):
     assert "failed in train" in build.team.mails()[-1]["Subject"]
 
 
-def test_a_forced_build_that_is_started_again_goes_on_with_its_run(broken):
+def test_a_forced_build_that_is_started_again_resumes_its_run(broken):
     broken.resolve("--force")
     first = broken.run
     broken.step("fetch")
@@ -202,13 +202,15 @@ def test_a_build_that_leads_to_no_run_says_what_to_do(build):
     assert "from its first stage" in build.step("fetch", code=2).stderr
     build.resolve()
     build.step("fetch")
-    failed = build.resolve("--commit", "0" * 40, code=0)  # any commit may be asked for; fetch tells that there is none
+    failed = build.resolve(
+        "--commit", "0" * 40, code=0
+    )  # any commit may be asked for; fetch reports that there is none
     assert failed.returncode == 0
     build.step("fetch", code=2)
     assert "000000" in build.text("description.txt")
 
 
-def test_the_name_of_its_run_is_enough_to_go_on_in_another_workspace(build, tmp_path):
+def test_the_name_of_its_run_is_enough_to_resume_in_another_workspace(build, tmp_path):
     build.resolve()
     build.step("fetch")
     run, build.root = build.run, tmp_path / "another" / "build"

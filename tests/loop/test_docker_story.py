@@ -68,7 +68,7 @@ def test_training_reaches_no_network_and_is_given_no_holdout(first_run):
     assert "user: 0 " not in first_run
 
 
-def test_the_card_names_the_image_and_the_trial_its_engine(in_containers, first_run, worker_image):
+def test_the_version_names_its_image_and_the_acceptance_test_its_engine(in_containers, first_run, worker_image):
     assert [card["image"] for card in in_containers.cards()] == [worker_image]
     (trial,) = in_containers.home.glob("registry/test/digits/1/acceptances/*.json")
     assert '"engine": "docker"' in trial.read_text()

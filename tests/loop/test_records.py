@@ -72,7 +72,7 @@ def test_a_folder_left_by_another_build_swallows_no_new_push(new_team, tmp_path)
         assert "not the one asked for" in new_team.trainyard("step", "resolve", "--run", folder, *asked, code=2).stderr
 
 
-def test_a_run_killed_before_its_first_record_goes_on(new_team, tmp_path):
+def test_a_run_killed_before_its_first_record_resumes(new_team, tmp_path):
     folder = tmp_path / "run"
     new_team.trainyard("step", "resolve", "--run", str(folder), "--trigger", "code")
     (folder / "steps" / "resolve.json").unlink()
@@ -99,7 +99,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_full_disk_is_told_as_such_and_the_run_goes_on_when_there_is_space(new_team, small_disk):
+def test_a_full_disk_is_reported_as_such_and_the_run_resumes_when_there_is_space(new_team, small_disk):
     noise = {f"9/{i}.png": os.urandom(50_000) for i in range(20)}  # what git cannot press together
     new_team.write("dataset", noise)
     new_team.push("dataset")
@@ -115,7 +115,7 @@ def test_a_full_disk_is_told_as_such_and_the_run_goes_on_when_there_is_space(new
     assert "9/0.png" in said
 
 
-def test_a_home_that_cannot_be_one_is_no_bug(new_team):
+def test_a_home_that_cannot_be_one_is_not_a_bug(new_team):
     done = new_team.trainyard("run", "code", "--set", "home=/etc/hostname/x", code=2)
     assert "Traceback" not in done.stderr
     assert "hint:" in done.stderr

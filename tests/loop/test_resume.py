@@ -1,4 +1,4 @@
-"""A run that is stopped goes on from where it was: the same run, nothing done twice."""
+"""A run that is stopped resumes: the same run, nothing done twice."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def epochs_begun(team):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "SIGTERM"])
-def test_a_run_stopped_while_training_goes_on_from_its_last_epoch(new_team, how):
+def test_a_run_stopped_while_training_resumes_from_its_last_epoch(new_team, how):
     text = new_team.config.read_text(encoding="utf-8").replace("epochs = 8", "epochs = 60\npatience = 60", 1)
     new_team.config.write_text(text, encoding="utf-8")
     process = started(new_team, "run", "code")

@@ -7,7 +7,7 @@ from digits_model import MODEL
 
 pytestmark = pytest.mark.tensorflow
 
-# Reads what it is given as files, and tells how many there were.
+# Reads what it is given as files, and prints how many there were.
 READS_FILES = (
     MODEL
     + """
@@ -58,7 +58,7 @@ def test_load_data_reads_them_where_the_model_is_trained_and_where_it_is_measure
         assert f"load_data reads {count} files" in (run / job / "worker.log").read_text(encoding="utf-8")
 
 
-def test_a_load_data_that_nobody_could_foresee_is_told_how_to_be_seen(new_team):
+def test_a_load_data_that_nobody_could_foresee_is_refused_with_how_to_be_seen(new_team):
     run = prepared(new_team, model=MODEL + "\nglobals()['load_' + 'data'] = lambda folder: 1\n")
     done = new_team.trainyard("step", "train", "--run", str(run), code=2)
     assert "was prepared without the dataset's files" in done.stderr

@@ -154,7 +154,7 @@ class TestThePushOfData:
         assert card["evaluation"]["comparison"]["live_version"] == 1
         assert card["evaluation"]["comparison"]["difference"] > 0
 
-    def test_tells_why_it_retrained(self, more_data):
+    def test_says_why_it_retrained(self, more_data):
         assert "it fails the gate on the new data" in more_data[1]
 
     def test_is_swapped_in_after_approval(self, team, promoted_again):
@@ -170,7 +170,7 @@ class TestThePushOfData:
 
 
 class TestThePushOfTests:
-    def test_tries_what_stands_again_and_appends_the_result(self, team, stricter_tests):
+    def test_tests_what_exists_again_and_appends_the_result(self, team, stricter_tests):
         trials = sorted((team.home / "registry/test/digits/2/acceptances").iterdir())
         last = json.loads(trials[-1].read_bytes())
         assert last["tests"] == stricter_tests[0]

@@ -28,7 +28,7 @@ def test_a_good_candidate_is_accepted_with_the_policy_on_record():
     assert decide(Evaluation(classifier(), live=classifier(0.94)), policy) == Verdict(True, (), policy)
 
 
-def test_all_reasons_are_told_not_only_the_first():
+def test_every_failed_criterion_is_reported_not_only_the_first():
     bad = classifier(accuracy=0.5, samples=3, recalls=(0.1, math.nan), supports=(3, 0))
     reasons = decide(Evaluation(bad, live=classifier(0.9)), Policy(class_floor=0.8)).reasons
     assert reasons == (
@@ -70,19 +70,19 @@ def test_a_drop_of_exactly_the_allowed_size_is_allowed():
     assert decide(Evaluation(classifier(0.94), live=classifier(0.95)), Policy(max_drop=0.01)).accepted
 
 
-def test_a_lower_error_than_the_live_release_is_no_drop():
+def test_a_lower_error_than_the_live_release_is_not_a_drop():
     new, live = (Metrics("regression", 50, REGRESSION | {"mae": mae}) for mae in (1.0, 9.0))
     assert decide(Evaluation(new, live), Policy("mae", 5.0, max_drop=0.0)).accepted
     reasons = decide(Evaluation(live, new), Policy("mae", 99.0, max_drop=0.5)).reasons
     assert reasons == ("mae 9.0000 is worse than the live release's 1.0000, by more than 0.5",)
 
 
-def test_one_number_that_is_none_is_a_no_even_if_the_gate_looks_at_another():
+def test_one_metric_that_is_nan_is_rejected_even_if_the_policy_names_another():
     reasons = decide(Evaluation(classifier(loss=math.nan)), Policy("accuracy")).reasons
     assert reasons == ("not a number: loss; the model answers NaN or infinity on the holdout",)
 
 
-def test_a_live_release_that_answers_nothing_comparable_is_told():
+def test_a_live_release_that_answers_nothing_comparable_is_reported():
     reasons = decide(Evaluation(classifier(), live=classifier(math.nan)), Policy()).reasons
     assert reasons == ("accuracy of the live release is not a number on this holdout, so they cannot be compared",)
 
@@ -100,7 +100,7 @@ def test_the_report_has_one_case_per_check_and_says_why_one_was_skipped():
     assert report.cases[-1].message == "it takes other inputs"
 
 
-def test_a_verdict_survives_the_file():
+def test_a_verdict_is_the_same_after_the_file():
     verdict = decide(Evaluation(classifier(0.1)), Policy(class_floor=0.5))
     assert codec.from_json(Verdict, codec.to_json(verdict), "verdict.json") == verdict
 
@@ -145,7 +145,7 @@ def test_nan_is_never_accepted(evaluation, policy, name):
 
 
 @given(evaluations, policies, st.floats(0, 2), st.floats(0, 1), st.integers(0, 10))
-def test_worse_metrics_never_turn_a_no_into_a_yes(evaluation, policy, by, recall, fewer):
+def test_worse_metrics_are_never_accepted_where_better_ones_are_rejected(evaluation, policy, by, recall, fewer):
     new = evaluation.candidate
     worse = dataclasses.replace(
         new,
@@ -158,7 +158,7 @@ def test_worse_metrics_never_turn_a_no_into_a_yes(evaluation, policy, by, recall
 
 
 @given(evaluations, policies, st.floats(0, 2))
-def test_a_stricter_policy_never_turns_a_no_into_a_yes(evaluation, policy, by):
+def test_a_stricter_policy_never_accepts_what_a_laxer_one_rejects(evaluation, policy, by):
     stricter = dataclasses.replace(
         policy,
         threshold=policy.threshold + by * DIRECTION.get(policy.metric, 1),

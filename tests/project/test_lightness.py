@@ -97,7 +97,7 @@ def test_every_step_and_command_is_looked_at():
         assert packages == [ROOT / room]
 
 
-def test_a_light_step_makes_no_letter_and_knows_nothing_of_tensors():
+def test_a_light_step_loads_nothing_of_mails_and_tensors():
     """Each dataclass that is defined for nothing costs half a millisecond of every step."""
     loaded = python(
         "import sys, pipelines.__main__, pipelines.commands.step, pipelines.steps.fetch; print(*sys.modules)"

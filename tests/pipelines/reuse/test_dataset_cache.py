@@ -101,7 +101,7 @@ def test_what_was_changed_is_made_again(user, change):
     assert user.get(run="third") == new
 
 
-def test_more_links_to_its_files_are_no_change(user, tmp_path):
+def test_more_links_to_its_files_do_not_change_it(user, tmp_path):
     os.link(user.get() / "names.json", tmp_path / "names.json")
     user.get(run="second")
     assert user.made == 1
@@ -149,7 +149,7 @@ def test_who_finds_an_entry_sweeps_what_killed_processes_left(user):
     assert [each.name for each in user.cache.folder.glob(".[!l]*")] == []
 
 
-def test_what_is_being_filled_is_not_swept_whatever_the_clock_says(user):
+def test_what_is_being_filled_is_not_evicted_whatever_the_clock_says(user):
     def fill(into):
         os.utime(into.parent, (0, 0))
         user.cache.evict()
@@ -223,7 +223,7 @@ def test_links_in_it_change_nothing_elsewhere(user, tmp_path):
     assert user.cache.get("key", user.run("run"))
 
 
-def test_a_link_of_a_run_tells_when_it_leads_to_something_else_by_now(user, tmp_path):
+def test_a_link_of_a_run_shows_when_it_leads_to_something_else_by_now(user, tmp_path):
     content = user.get()
     for link, target in (("whole", content / "pictures"), ("gone", tmp_path / "nowhere"), ("not of it", tmp_path)):
         (tmp_path / link).symlink_to(target)

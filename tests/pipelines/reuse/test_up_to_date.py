@@ -189,7 +189,7 @@ def test_the_files_of_the_live_release_can_make_nothing_better(context, trigger)
 TESTED = dataclasses.replace(RUN, id="tested000000", trigger="tests", candidate=1)
 
 
-def test_a_push_of_the_same_tests_is_answered_until_somebody_has_tried_a_version_since(context):
+def test_a_push_of_the_same_tests_is_answered_until_another_run_has_tested_a_version_since(context):
     again = later(trigger="tests", candidate=1)
     ended(context, TESTED)
     accept(context, TESTED)
@@ -209,7 +209,7 @@ def test_what_was_overruled_answers_nothing(context, who):
     assert not known_already(context, run_folder(context, again), FILES)
 
 
-def test_a_no_is_never_an_answer_whoever_said_yes(context):
+def test_what_was_rejected_is_never_an_answer_whatever_others_accepted(context):
     for name in ("aaaa00000000", "zzzz00000000"):  # runs are found by name
         no = run_folder(context, dataclasses.replace(RUN, id=name))
         for step in ("resolve", "fetch", "notify"):
@@ -220,12 +220,12 @@ def test_a_no_is_never_an_answer_whoever_said_yes(context):
     assert known_already(context, run_folder(context, later()), FILES)
 
 
-def test_a_run_whose_trials_cannot_be_read_answers_nothing(context):
+def test_a_run_whose_acceptance_tests_cannot_be_read_answers_nothing(context):
     shutil.rmtree(Path(context.config.home) / "registry/test/digits/1")
     assert not known_already(context, run_folder(context, later()), FILES)
 
 
-def test_a_run_that_has_gone_on_asks_no_more(context):
+def test_a_run_that_is_past_fetch_asks_no_more(context):
     folder = run_folder(context, later())
     folder.keep(StepRecord("register", "done", "version 2", utc_now(), 1.0))
     assert not known_already(context, folder, FILES)

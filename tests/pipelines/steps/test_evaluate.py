@@ -55,7 +55,7 @@ def subject(folder, version=None, **changes):
     return Subject(codec.read(Signature, folder / "signature.json"), served, files | changes, version)
 
 
-class Trial:
+class Evaluating:
     """A job folder, as a runner makes it."""
 
     def __init__(self, folder, models):
@@ -90,25 +90,25 @@ class Trial:
 
 
 @pytest.fixture
-def trial(tmp_path, tiny_models):
-    return Trial(tmp_path, tiny_models)
+def evaluating(tmp_path, tiny_models):
+    return Evaluating(tmp_path, tiny_models)
 
 
-def test_a_classifier_is_measured_with_its_pictures_and_golden_samples(trial):
+def test_a_classifier_is_measured_with_its_plots_and_golden_samples(evaluating):
     x, y = pictures(100)
     x[0] = 0  # no third is brighter: `left` by luck
     x[1, :, 1:] = 255 - x[1, :, 1:] // 2
-    found = trial.holdout(PICTURES, [x], y).run("thirds").candidate
+    found = evaluating.holdout(PICTURES, [x], y).run("thirds").candidate
     assert (found.task, found.samples, list(found.classes)) == ("classification", 100, list(THIRDS))
     assert found.values["accuracy"] > 0.98
     assert sum(map(sum, found.confusion)) == 100
     assert [each.support for each in found.classes.values()] == [34, 33, 33]
     assert all(math.isfinite(value) for value in found.values.values())
     for name in ("confusion.png", "calibration.png"):
-        with Image.open(trial.outputs / name) as picture:
+        with Image.open(evaluating.outputs / name) as picture:
             assert picture.format == "PNG"
             assert min(picture.size) > 300
-    with np.load(trial.outputs / "golden.npz") as golden:
+    with np.load(evaluating.outputs / "golden.npz") as golden:
         index = golden["index"]
         assert np.array_equal(golden["in_0"], x[index])
         assert golden["in_0"].dtype == np.uint8
@@ -117,53 +117,53 @@ def test_a_classifier_is_measured_with_its_pictures_and_golden_samples(trial):
         assert sorted(y[index].tolist()) == [0] * 6 + [1] * 5 + [2] * 5
 
 
-def test_a_regression_is_measured(trial):
+def test_a_regression_is_measured(evaluating):
     a, b = np.random.default_rng(1).normal(size=(2, 50, 1)).astype(np.float32)
     y = (2 * a + 3 * b + 0.5)[:, 0]
-    found = trial.holdout(SUMS, [a, b], y).run("sum", "sum", metric="rmse")
+    found = evaluating.holdout(SUMS, [a, b], y).run("sum", "sum", metric="rmse")
     assert found.candidate.values == pytest.approx(
         {"mae": 0.5, "rmse": 0.5, "r2": found.candidate.values["r2"], "loss": 0.25}, rel=1e-4
     )
     assert found.comparison.metric == "rmse"
     assert found.comparison.difference == 0
-    assert (trial.outputs / "scatter.png").stat().st_size > 1000
-    with np.load(trial.outputs / "golden.npz") as golden:
+    assert (evaluating.outputs / "scatter.png").stat().st_size > 1000
+    with np.load(evaluating.outputs / "golden.npz") as golden:
         assert golden["in_1"].shape == (16, 1)
         assert golden["out_0"][:, 0] == pytest.approx(y[golden["index"]] - 0.5, abs=1e-4)
 
 
-def test_named_columns_with_text_are_measured(trial):
+def test_named_columns_with_text_are_measured(evaluating):
     inputs = (TensorSpec("age", (None, 1), "float32"), TensorSpec("colour", (None, 1), "string"))
     spec = DataSpec("table", "classification", inputs, ("yes", "no"), target="buys")
     age = np.array([[20.0], [60.0], [45.0], [80.0]], np.float32)
     colour = np.array([["red"], ["blue"], ["red"], ["green"]])
-    found = trial.holdout(spec, [age, colour], np.array([0, 1, 0, 0])).run("shop").candidate
+    found = evaluating.holdout(spec, [age, colour], np.array([0, 1, 0, 0])).run("shop").candidate
     assert found.confusion == ((2, 1), (0, 1))
-    with np.load(trial.outputs / "golden.npz", allow_pickle=False) as golden:
+    with np.load(evaluating.outputs / "golden.npz", allow_pickle=False) as golden:
         assert golden["in_1"].dtype.kind == "U"
         assert golden["in_1"].ravel().tolist() == ["red", "blue", "red", "green"]
 
 
 @pytest.mark.tensorflow
-def test_the_teams_load_data_reads_the_holdout(trial):
-    """It finds the files of the split, and may use what stands beside model.py."""
+def test_the_teams_load_data_reads_the_holdout(evaluating):
+    """It finds the files of the split, and may use what is beside model.py."""
     x = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [2, 0, 0, 1]], np.float32)
     spec = DataSpec("npz", "classification", (TensorSpec("signal", (None, 4), "float32"),), ("left", "middle"))
-    trial.holdout(spec, [np.zeros((3, 4), np.float32)], np.array([0, 1, 0]))
-    np.savetxt(trial.folder / "inputs" / "holdout" / "files" / "own.csv", x)
-    code = trial.folder / "inputs" / "code"
+    evaluating.holdout(spec, [np.zeros((3, 4), np.float32)], np.array([0, 1, 0]))
+    np.savetxt(evaluating.folder / "inputs" / "holdout" / "files" / "own.csv", x)
+    code = evaluating.folder / "inputs" / "code"
     code.mkdir()
     (code / "own.py").write_text("import numpy as np\ndef read(f): return np.loadtxt(f / 'own.csv', dtype='float32')\n")
     (code / "model.py").write_text(
         "from own import read\ndef build_model(spec, attempt): ...\n"
         "def load_data(folder): return {'x': read(folder)}, [0, 1, 0]\n"
     )
-    assert trial.run("halves").candidate.values["accuracy"] == 1
+    assert evaluating.run("halves").candidate.values["accuracy"] == 1
 
 
-def test_the_live_release_is_measured_on_the_same_samples_and_compared(trial):
+def test_the_live_release_is_measured_on_the_same_samples_and_compared(evaluating):
     x, y = pictures(90)
-    found = trial.holdout(PICTURES, [x], y).run("thirds", "dull")
+    found = evaluating.holdout(PICTURES, [x], y).run("thirds", "dull")
     assert found.live.samples == 90
     assert found.live.classes["right"].recall == 0
     assert found.live_note == ""
@@ -182,120 +182,122 @@ def test_the_live_release_is_measured_on_the_same_samples_and_compared(trial):
         ("shop", "it takes age, colour; the data have image"),
     ],
 )
-def test_a_live_release_of_another_kind_is_told_and_is_no_fault(trial, live, note):
+def test_a_live_release_of_another_kind_is_noted_and_is_not_an_error(evaluating, live, note):
     x, y = pictures(30)
-    found = trial.holdout(PICTURES, [x], y).run("thirds", live)
+    found = evaluating.holdout(PICTURES, [x], y).run("thirds", live)
     assert (found.live, found.comparison) == (None, None)
     assert found.live_note == f"live version 7 cannot be measured on this holdout: {note}"
 
 
-def test_a_version_of_another_split_is_not_measured(trial):
+def test_a_version_of_another_split_is_not_measured(evaluating):
     """A sample of this holdout may have been one that it learned from."""
     x, y = pictures(30)
-    trial.holdout(dataclasses.replace(PICTURES, split="holdout 0.3"), [x], y)
+    evaluating.holdout(dataclasses.replace(PICTURES, split="holdout 0.3"), [x], y)
     for role in ("candidate", "live"):
-        (trial.folder / "inputs" / role).mkdir()
-        codec.save(dataclasses.replace(PICTURES, split="holdout 0.1"), trial.folder / "inputs" / role / "data.json")
-    found = trial.run("thirds", "thirds")
+        (evaluating.folder / "inputs" / role).mkdir()
+        codec.save(
+            dataclasses.replace(PICTURES, split="holdout 0.1"), evaluating.folder / "inputs" / role / "data.json"
+        )
+    found = evaluating.run("thirds", "thirds")
     assert (found.live, found.comparison) == (None, None)
     assert found.live_note == f"live version 7 was not measured: {RESPLIT}"
     with pytest.raises(ConfigError, match="version 6 is not measured: the rule of the split has changed"):
-        trial.run("thirds", subjects={"candidate": subject(trial.models / "thirds", 6)})
+        evaluating.run("thirds", subjects={"candidate": subject(evaluating.models / "thirds", 6)})
 
 
 @pytest.mark.tensorflow
-def test_a_version_made_for_another_load_data_is_not_measured(trial):
-    """The holdout that the new code reads is none that the old model knows."""
+def test_a_version_made_for_another_load_data_is_not_measured(evaluating):
+    """The holdout that the new code reads is not one that the old model knows."""
     x = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], np.float32)
     spec = DataSpec("npz", "classification", (TensorSpec("x", (None, 4), "float32"),), ("left", "middle"))
-    trial.holdout(spec, [x], np.array([0, 1]))
-    code = trial.folder / "inputs" / "code"
+    evaluating.holdout(spec, [x], np.array([0, 1]))
+    code = evaluating.folder / "inputs" / "code"
     code.mkdir()
     (code / "model.py").write_text(
         "import numpy as np\ndef build_model(spec, attempt): ...\n"
         "def load_data(folder): return np.eye(4, dtype='float32')[[0, 3]], [0, 1]\n"
     )
-    live = subject(trial.models / "halves", 7)
-    assert trial.run("halves", "halves", subjects={"live": live}).live.values["accuracy"] == 1
+    live = subject(evaluating.models / "halves", 7)
+    assert evaluating.run("halves", "halves", subjects={"live": live}).live.values["accuracy"] == 1
     live = dataclasses.replace(live, other_code=True)
-    found = trial.run("halves", "halves", subjects={"live": live})
+    found = evaluating.run("halves", "halves", subjects={"live": live})
     assert (found.live, found.comparison) == (None, None)
     assert found.live_note == "live version 7 was not measured: it was made for another load_data"
     with pytest.raises(ConfigError, match="version 7 is not measured: it was made for another load_data"):
-        trial.run("halves", subjects={"candidate": live})
+        evaluating.run("halves", subjects={"candidate": live})
     (code / "model.py").write_text("def build_model(spec, attempt): ...\n")
-    assert trial.run("halves", "halves", subjects={"live": live}).live.values["accuracy"] == 1
+    assert evaluating.run("halves", "halves", subjects={"live": live}).live.values["accuracy"] == 1
 
 
-def test_a_class_that_the_live_release_does_not_know_is_wrong_for_it(trial):
+def test_a_class_that_the_live_release_does_not_know_is_wrong_for_it(evaluating):
     x, y = pictures(60)
-    live = subject(trial.models / "thirds", 7)
+    live = subject(evaluating.models / "thirds", 7)
     renamed = dataclasses.replace(live.signature, classes=("left", "middle", "far"))
     live = dataclasses.replace(live, signature=renamed)
-    found = trial.holdout(PICTURES, [x], y).run("thirds", "thirds", subjects={"live": live})
+    found = evaluating.holdout(PICTURES, [x], y).run("thirds", "thirds", subjects={"live": live})
     assert found.candidate.values["accuracy"] == 1
     assert found.live.classes["right"].recall == 0
     assert found.live.classes["left"].recall == 1
     assert found.live.values["accuracy"] == pytest.approx(2 / 3)
 
 
-def test_answers_that_are_no_numbers_are_told_as_such(trial):
+def test_answers_that_are_not_numbers_are_reported_as_such(evaluating):
     x, y = pictures(60)
     x[5, 0, 0] = 255
-    found = trial.holdout(PICTURES, [x], y).run("nothing").candidate
+    found = evaluating.holdout(PICTURES, [x], y).run("nothing").candidate
     assert math.isnan(found.values["loss"])
     assert found.values["accuracy"] == pytest.approx(59 / 60)
 
 
-def test_other_bytes_than_those_of_the_job_are_refused(trial):
+def test_other_bytes_than_those_of_the_job_are_refused(evaluating):
     x, y = pictures(30)
-    other = subject(trial.models / "thirds", **{"model.tflite": "0" * 64})
+    other = subject(evaluating.models / "thirds", **{"model.tflite": "0" * 64})
     with pytest.raises(Corrupt, match=r"model\.tflite: the bytes are not those of the job"):
-        trial.holdout(PICTURES, [x], y).run("thirds", subjects={"candidate": other})
-    assert not (trial.folder / "result.json").exists()
+        evaluating.holdout(PICTURES, [x], y).run("thirds", subjects={"candidate": other})
+    assert not (evaluating.folder / "result.json").exists()
 
 
-def test_a_file_that_nobody_named_is_not_served(trial, tmp_path_factory):
+def test_a_file_that_nobody_named_is_not_served(evaluating, tmp_path_factory):
     x, y = pictures(30)
-    trial.models = shutil.copytree(trial.models, tmp_path_factory.mktemp("models") / "copy")
-    codec.save(Served("saved_model", "saved_model", "a test"), trial.models / "thirds" / "served.json")
-    made = subject(trial.models / "thirds")
-    (trial.models / "thirds" / "saved_model" / "assets" / "extra.txt").write_text("x")
+    evaluating.models = shutil.copytree(evaluating.models, tmp_path_factory.mktemp("models") / "copy")
+    codec.save(Served("saved_model", "saved_model", "a test"), evaluating.models / "thirds" / "served.json")
+    made = subject(evaluating.models / "thirds")
+    (evaluating.models / "thirds" / "saved_model" / "assets" / "extra.txt").write_text("x")
     with pytest.raises(Corrupt, match=r"extra\.txt: is not among the files of this version"):
-        trial.holdout(PICTURES, [x], y).run("thirds", subjects={"candidate": made})
+        evaluating.holdout(PICTURES, [x], y).run("thirds", subjects={"candidate": made})
 
 
-def test_a_candidate_that_does_not_take_the_data_is_a_fault_of_the_model(trial):
+def test_a_candidate_that_does_not_take_the_data_is_an_error_of_the_model(evaluating):
     x, y = pictures(30)
     with pytest.raises(ConfigError, match="its input image is uint8 "):
-        trial.holdout(PICTURES, [x], y).run("wide")
+        evaluating.holdout(PICTURES, [x], y).run("wide")
 
 
-def test_progress_is_told(trial):
+def test_progress_is_reported(evaluating):
     x, y = pictures(200)
-    trial.holdout(PICTURES, [x], y).run("thirds")
-    events = [event for line in trial.done.stdout.splitlines() if (event := parse_event(line))]
+    evaluating.holdout(PICTURES, [x], y).run("thirds")
+    events = [event for line in evaluating.done.stdout.splitlines() if (event := parse_event(line))]
     assert events[-1] == {"event": "progress", "done": 200, "of": 200, "what": "samples"}
 
 
 @pytest.mark.tensorflow
-def test_the_fallback_engine_is_measured_as_well(trial, tmp_path_factory):
+def test_the_fallback_engine_is_measured_as_well(evaluating, tmp_path_factory):
     x, y = pictures(30)
-    trial.models = shutil.copytree(trial.models, tmp_path_factory.mktemp("models") / "copy")
-    codec.save(Served("saved_model", "saved_model", "a test"), trial.models / "thirds" / "served.json")
-    found = trial.holdout(PICTURES, [x], y).run("thirds")
+    evaluating.models = shutil.copytree(evaluating.models, tmp_path_factory.mktemp("models") / "copy")
+    codec.save(Served("saved_model", "saved_model", "a test"), evaluating.models / "thirds" / "served.json")
+    found = evaluating.holdout(PICTURES, [x], y).run("thirds")
     assert found.candidate.values["accuracy"] == 1
 
 
-def test_the_worker_does_not_import_tensorflow_for_litert(trial):
+def test_the_worker_does_not_import_tensorflow_for_litert(evaluating):
     x, y = pictures(30)
-    trial.holdout(PICTURES, [x], y)
+    evaluating.holdout(PICTURES, [x], y)
     command = (
         "import sys; from pathlib import Path; from pipelines.workers.evaluate import main; main(Path.cwd());"
         "sys.exit(bool({'tensorflow', 'keras', 'pandas', 'scipy'} & set(sys.modules)))"
     )
-    trial.run("thirds")
-    subprocess.run([sys.executable, "-P", "-c", command], cwd=trial.folder, check=True, capture_output=True)
+    evaluating.run("thirds")
+    subprocess.run([sys.executable, "-P", "-c", command], cwd=evaluating.folder, check=True, capture_output=True)
 
 
 def test_golden_samples_hold_every_class_and_are_few():

@@ -1,4 +1,4 @@
-"""What a worker leaves is registered as files; a link would publish what is none of its own."""
+"""What a worker leaves is registered as files; a link would publish what is not its own."""
 
 from __future__ import annotations
 
