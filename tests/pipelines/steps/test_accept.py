@@ -102,7 +102,7 @@ class Late:
 
 
 def test_not_even_when_the_newer_ones_reject_just_before_the_older_ones_accept(project):
-    again, _ = tested(
+    again, _ = step_accept(
         project, store=Late(project.store, lambda: project.try_again(1, ("test_dark failed",), tests=NEW))
     )
     with pytest.raises(TryAgain, match="newer tests"):
