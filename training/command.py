@@ -1,9 +1,9 @@
 """A team's own script instead of `model.py`: it reads the environment and leaves `model.keras`.
 
 TRAINYARD_DATA         folder with train/ and validation/, each in the dataset repository's own format: a copy
-TRAINYARD_OUTPUT       folder for model.keras; kept when a killed run goes on
+TRAINYARD_OUTPUT       folder for model.keras; kept when a killed run resumes
 TRAINYARD_SEED, TRAINYARD_EPOCHS, TRAINYARD_BATCH_SIZE
-TRAINYARD_MODEL        when retraining: a copy of the model.keras to go on from
+TRAINYARD_MODEL        when retraining: a copy of the model.keras to start from
 """
 
 from __future__ import annotations

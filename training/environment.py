@@ -1,4 +1,4 @@
-"""What of our environment the processes that we start may see: an allow-list, for workers and for the API alike. Light."""
+"""Which environment variables the started processes may see: an allow-list, for workers and for the API. Light."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OURS = str(Path(__file__).parents[1])
 def allowed(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that a process needs on this machine and that hold no secret.
 
-    `PYTHONPATH` is one when we ourselves were found by it: then it names our folder, and nothing else.
+    `PYTHONPATH` is one when Trainyard itself was found by it: then it names its folder, and nothing else.
     """
     passed = {
         name: value for name, value in environment.items() if PASSED.fullmatch(name) and not NOT_PASSED.fullmatch(name)

@@ -13,7 +13,7 @@ def import_tensorflow() -> None:
 
     They create a million objects that live as long as the process. While they do, the garbage collector would look
     through them again and again (0.7 s of 3.3 s), and afterwards at every full collection (0.2 s, and there are several
-    while a model is traced and converted); so it is off for the import, and then told to leave them alone.
+    while a model is traced and converted); so it is off for the import, and leaves them alone from then on.
     """
     if "keras" in sys.modules:
         return

@@ -36,8 +36,8 @@ def _add_case(suite: Element, suite_name: str, case: TestCase) -> None:
     element = SubElement(suite, "testcase", attributes)
     if case.outcome in ELEMENTS:
         message = _clean(case.message)
-        told = SubElement(element, ELEMENTS[case.outcome], {"message": message.partition("\n")[0]})
-        told.text = message
+        problem = SubElement(element, ELEMENTS[case.outcome], {"message": message.partition("\n")[0]})
+        problem.text = message
     elif case.message:
         SubElement(element, "system-out").text = _clean(case.message)
 

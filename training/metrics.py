@@ -30,7 +30,7 @@ class Answers:
     """What is known of each sample, in holdout order; all arrays have shape (samples,).
 
     Classification: `truth` and `predicted` are indices into the dataset's classes; `predicted` is -1 for a class that
-    the dataset does not have, and for probabilities that are no numbers.
+    the dataset does not have, and for probabilities that are not finite.
     """
 
     truth: Ints
@@ -50,16 +50,16 @@ class Estimates:
 
 
 def grade(probabilities: NDArray[Any], truth: NDArray[Any], own: Sequence[str], classes: Sequence[str]) -> Answers:
-    """Judge one batch: probabilities (rows, len(own)) in the order of the model's `own` classes, truth (rows,) as
+    """Compare one batch with the truth: probabilities (rows, len(own)) in the order of the model's `own` classes, truth (rows,) as
     indices into the dataset's `classes`. Classes are matched by name: a class that the model does not know has
     probability 0, so its samples are wrong.
     """
     p = np.asarray(probabilities, dtype=np.float64)
-    to_dataset, to_own = _places(own, classes), _places(classes, own)
+    to_dataset, to_own = _positions(own, classes), _positions(classes, own)
     column = to_own[truth]
     of_truth = np.where(column >= 0, np.take_along_axis(p, column[:, None].clip(0), axis=1)[:, 0], 0.0)
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
-    missing = np.where(finite, 0.0, np.nan)  # one bad number spoils the whole answer
+    missing = np.where(finite, 0.0, np.nan)  # one bad number makes the whole answer useless
     p = np.where(finite.reshape(-1, 1), p, 0.0)
     return Answers(
         truth=np.asarray(truth, dtype=np.int64),
@@ -110,9 +110,9 @@ def calibration(answers: Answers) -> tuple[tuple[float, float, int], ...]:
     """(mean confidence, accuracy, samples) of each bin that is not empty; bins are (0, 1/15], (1/15, 2/15], …"""
     usable = np.isfinite(answers.confidence)
     confidence, correct = answers.confidence[usable], (answers.truth == answers.predicted)[usable]
-    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    counts = np.bincount(place, minlength=BINS)
-    sums, hits = np.bincount(place, confidence, BINS), np.bincount(place, correct, BINS)
+    bin_of = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    counts = np.bincount(bin_of, minlength=BINS)
+    sums, hits = np.bincount(bin_of, confidence, BINS), np.bincount(bin_of, correct, BINS)
     return tuple((float(sums[i] / n), float(hits[i] / n), int(n)) for i, n in enumerate(counts) if n)
 
 
@@ -129,10 +129,10 @@ def join(parts: Sequence[Answers] | Sequence[Estimates]) -> Answers | Estimates:
     return kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in kind.__slots__))
 
 
-def _places(names: Sequence[str], among: Sequence[str]) -> Ints:
-    """Where each of `names` stands in `among`, -1 for nowhere."""
-    places = {name: i for i, name in enumerate(among)}
-    return np.array([places.get(name, -1) for name in names], dtype=np.int64)
+def _positions(names: Sequence[str], among: Sequence[str]) -> Ints:
+    """The index of each of `names` in `among`, -1 where it is missing."""
+    positions = {name: i for i, name in enumerate(among)}
+    return np.array([positions.get(name, -1) for name in names], dtype=np.int64)
 
 
 def _class(counts: Ints, answers: Answers, i: int) -> ClassMetrics:

@@ -102,7 +102,7 @@ CASES = {
         {"code": CNN.replace("len(spec.classes)", "5")},
     ),
     "two_outputs": (ConfigError, ["model.py", "2 outputs"], "one output", {"code": TWO_OUTPUTS}),
-    "logits": (ConfigError, ["model.py", "no probabilities"], "softmax", {"code": LOGITS}),
+    "logits": (ConfigError, ["model.py", "not probabilities"], "softmax", {"code": LOGITS}),
     "late_logits": (
         ConfigError,
         ["the trained model answers with numbers outside 0 to 1, not with probabilities"],

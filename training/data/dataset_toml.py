@@ -1,4 +1,4 @@
-"""`dataset.toml`: what a dataset repository holds and how it is split. All faults are told together."""
+"""`dataset.toml`: what a dataset repository holds and how it is split. All errors are reported together."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Fractions:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Pictures in one folder per class."""
+    """Images in one folder per class."""
 
     folder: str = "."
     size: tuple[int, int] | None = None
-    """(height, width) in pixels; null: that of the pictures, which must agree."""
+    """(height, width) in pixels; null: that of the images, which must agree."""
     mode: Literal["", "L", "RGB"] = ""
-    """Empty: that of the pictures, which must agree."""
+    """Empty: that of the images, which must agree."""
     group: str = ""
     """A regular expression with one group, applied to the file name: what it finds stays in one split."""
 
@@ -53,7 +53,7 @@ class Table:
     ignore: tuple[str, ...] = ()
     missing: Literal["refuse", "drop"] = "refuse"
     duplicates: Literal["refuse", "allow"] = "refuse"
-    """`allow`: rows with equal features are different things that happen to look alike."""
+    """`allow`: rows with equal features are different things that happen to look the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ Check = Callable[[Any], Any]
 
 
 def load_dataset_file(repository: Path) -> DatasetFile:
-    """Read `dataset.toml` of the dataset repository's files in `repository`; raises ConfigError with every fault."""
+    """Read `dataset.toml` of the dataset repository's files in `repository`; raises ConfigError with every error."""
     try:
         raw = tomllib.loads(read_foreign(repository / NAME, MAX_BYTES).decode())
     except FileNotFoundError:
@@ -95,15 +95,15 @@ def load_dataset_file(repository: Path) -> DatasetFile:
         raise ConfigError(str(error), hint=f"{NAME} is a text file of at most {MAX_BYTES >> 20} MiB") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{NAME}: not TOML: {error!s:.500}", hint="correct the file, commit and push") from None
-    faults: list[str] = []
-    parsed = _parse(raw, faults)
-    if faults or parsed is None:
-        raise ConfigError(f"{NAME}: " + "; ".join(faults), hint="correct the file, commit and push")
+    errors: list[str] = []
+    parsed = _parse(raw, errors)
+    if errors or parsed is None:
+        raise ConfigError(f"{NAME}: " + "; ".join(errors), hint="correct the file, commit and push")
     return parsed
 
 
-def _parse(raw: dict[str, Any], faults: list[str]) -> DatasetFile | None:
-    top = _section(raw, TOP, "", faults)
+def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
+    top = _section(raw, TOP, "", errors)
     kind = top.get("format")
     if kind not in KINDS:
         return None
@@ -111,53 +111,53 @@ def _parse(raw: dict[str, Any], faults: list[str]) -> DatasetFile | None:
     for name, (_, checks, required) in KINDS.items():
         if name == kind:
             given = top.get(name, {})
-            sections = _section(given, checks, f"[{name}] ", faults)
-            faults += [f"[{name}] {key}: missing" for key in required if key not in given]
+            sections = _section(given, checks, f"[{name}] ", errors)
+            errors += [f"[{name}] {key}: missing" for key in required if key not in given]
         elif name in top:
-            faults.append(f'[{name}]: is for format = "{name}", but format is "{kind}"')
-    fractions = _section(top.get("split", {}), SPLIT, "[split] ", faults)
+            errors.append(f'[{name}]: is for format = "{name}", but format is "{kind}"')
+    fractions = _section(top.get("split", {}), SPLIT, "[split] ", errors)
     both = Fractions(**fractions)
     if not both.validation + both.holdout < 1:
-        faults.append(
+        errors.append(
             f"[split] validation + holdout is {both.validation + both.holdout:g}, nothing is left to train on"
         )
     classes = top.get("classes", ())
     if classes and sections.get("task") == "regression":
-        faults.append('classes: a task of "regression" has none')
+        errors.append('classes: a task of "regression" has none')
     if kind == "table":
-        faults += _roles(sections)
-    return None if faults else DatasetFile(kind, KINDS[kind][0](**sections), classes, both)
+        errors += _roles(sections)
+    return None if errors else DatasetFile(kind, KINDS[kind][0](**sections), classes, both)
 
 
-def _section(raw: dict[str, Any], checks: dict[str, Check], prefix: str, faults: list[str]) -> dict[str, Any]:
+def _section(raw: dict[str, Any], checks: dict[str, Check], prefix: str, errors: list[str]) -> dict[str, Any]:
     good: dict[str, Any] = {}
     for key, value in raw.items():
         if key not in checks:
             near = difflib.get_close_matches(key, checks, n=1)
-            faults.append(f"{prefix}{key}: unknown setting" + (f", did you mean {near[0]!r}?" if near else ""))
+            errors.append(f"{prefix}{key}: unknown setting" + (f", did you mean {near[0]!r}?" if near else ""))
             continue
         try:
             good[key] = checks[key](value)
         except _Wrong as wrong:
-            faults.append(f"{prefix}{key}: {value!r:.80} is not {wrong}")
+            errors.append(f"{prefix}{key}: {value!r:.80} is not {wrong}")
     if not prefix and "format" not in raw:
-        faults.append(f"format: missing; it is one of {', '.join(map(repr, KINDS))}")
+        errors.append(f"format: missing; it is one of {', '.join(map(repr, KINDS))}")
     return good
 
 
 def _roles(table: dict[str, Any]) -> list[str]:
     """A column of a table has one role."""
     roles: dict[str, str] = {}
-    faults = []
+    errors = []
     for role in ("target", "key", "group", "numeric", "categorical", "ignore"):
         value = table.get(role, ())
         for column in (value,) if isinstance(value, str) else value:
             if not column:
                 continue
             if column in roles:
-                faults.append(f"[table] {role}: {column!r} already is {roles[column]}")
+                errors.append(f"[table] {role}: {column!r} already is {roles[column]}")
             roles.setdefault(column, role)
-    return faults
+    return errors
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Reads pictures, in this process or in many: hash, check and decode each file once, and put its pixels in their place.
+"""Reads images, in this process or in many: hash, check and decode each file once, and put its pixels where they belong.
 
 A reading process gets names and gives back facts; the pixels go from it to the disk.
 """
@@ -19,19 +19,19 @@ from training.data.files import POINTER
 
 ARRAY = "x0.npy"  # a split's pixels
 MAX_BYTES = 64 << 20  # of one file
-MAX_PIXELS = 64 << 20  # of one picture; more is a mistake, or an attack on the memory
+MAX_PIXELS = 64 << 20  # of one image; more is a mistake, or an attack on the memory
 PNG, PNG_END, JPEG, JPEG_END = b"\x89PNG\r\n\x1a\n", b"IEND", b"\xff\xd8\xff", b"\xff\xd9"
 PLAIN = {0: "L", 2: "RGB"}  # PNG's colour types
 PLAIN_PNG = struct.Struct(">16sIIBBBBBII4s")  # its IHDR, and the head of its only IDAT
 PLAIN_START, PLAIN_END = PNG + b"\0\0\0\rIHDR", b"\0\0\0\0IEND\xaeB`\x82"
 CONVERT = "convert it to 8-bit grey or RGB, e.g. with Pillow: image.convert('L') or image.convert('RGB')"
-REPLACE = "replace the file by the whole picture, or delete it"
+REPLACE = "replace the file by a whole image, or delete it"
 LINK = re.compile(rb"[^\0\n]*(/[^\0\n]*|\.(png|jpe?g))", re.IGNORECASE)
-NOT_PICTURES = {b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
+OTHER_FORMATS = {b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
 
 
 class Unreadable(ValueError):
-    """A file is no picture that we can use; `about` says which check it fails, `hint` what to do."""
+    """A file is not an image that can be used; `about` says which check it fails, `hint` what to do."""
 
     def __init__(self, message: str, hint: str = REPLACE, *, about: str = "file") -> None:
         super().__init__(message)
@@ -39,8 +39,8 @@ class Unreadable(ValueError):
         self.about = about
 
 
-class Picture(NamedTuple):  # a tenth of what a dataclass costs on its way between two processes
-    """What is known of one file. `fault` is empty when its pixels stand in the array."""
+class ImageFile(NamedTuple):  # a tenth of what a dataclass costs on its way between two processes
+    """What is known of one file. `error` is empty when its pixels are in the array."""
 
     digest: bytes = b""
     """SHA-256 of the file's bytes; empty when it could not be read."""
@@ -50,10 +50,10 @@ class Picture(NamedTuple):  # a tenth of what a dataclass costs on its way betwe
     bytes: int = 0
     rotated: bool = False
     """A JPEG with an EXIF orientation, which nobody applies."""
-    fault: str = ""
+    error: str = ""
     hint: str = ""
     about: str = ""
-    """Which check `fault` belongs to: `file` or `mode`."""
+    """Which check `error` belongs to: `file` or `mode`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,53 +62,53 @@ class Chunk:
 
     folder: str
     source: str | None
-    """Where `folder` lies in the dataset; the splits keep the files under the same path. None: nobody reads them there."""
+    """Where `folder` is in the dataset; the splits keep the files under the same path. None: they are not kept."""
     names: tuple[str, ...]
     places: tuple[tuple[str, int], ...]
     wanted: tuple[int, int, str]
     """Height, width, mode."""
 
 
-def read_chunk(chunk: Chunk) -> list[Picture]:
-    """Read all pictures of a chunk; the pixels of those of the wanted size and mode are written where they belong, and
-    the files stand beside them, if somebody reads them there."""
+def read_chunk(chunk: Chunk) -> list[ImageFile]:
+    """Read all images of a chunk; the pixels of those of the wanted size and mode are written where they belong, and
+    the files are kept beside them, if they are wanted there."""
     arrays: dict[str, int] = {}
     try:
         found = []
         for name, (split, offset) in zip(chunk.names, chunk.places, strict=True):
             path = f"{chunk.folder}/{name}"
-            picture, pixels = read_picture(path)
-            if pixels and (picture.height, picture.width, picture.mode) == chunk.wanted:
+            image, pixels = read_image(path)
+            if pixels and (image.height, image.width, image.mode) == chunk.wanted:
                 if split not in arrays:
                     arrays[split] = os.open(f"{split}/{ARRAY}", os.O_WRONLY)
                 _write_at(arrays[split], pixels, offset)
                 if chunk.source is not None:
                     link_or_copy(path, f"{split}/files/{chunk.source}/{name}")
-            found.append(picture)
+            found.append(image)
         return found
     finally:
         for fd in arrays.values():
             os.close(fd)
 
 
-def read_picture(path: str) -> tuple[Picture, bytes]:
-    """One file: what it is, and its pixels (uint8, rows, then columns, then channels); b"" when there is a fault."""
+def read_image(path: str) -> tuple[ImageFile, bytes]:
+    """One file: what it is, and its pixels (uint8, rows, then columns, then channels); b"" when it cannot be used."""
     try:
         data = _read(path)
     except Unreadable as error:
-        return Picture(fault=str(error), hint=error.hint, about=error.about), b""
+        return ImageFile(error=str(error), hint=error.hint, about=error.about), b""
     digest = hashlib.sha256(data).digest()
     try:
         height, width, mode, rotated, pixels = decode(data)
     except Unreadable as error:
-        return Picture(digest, bytes=len(data), fault=str(error), hint=error.hint, about=error.about), b""
-    return Picture(digest, height, width, mode, len(data), rotated), pixels
+        return ImageFile(digest, bytes=len(data), error=str(error), hint=error.hint, about=error.about), b""
+    return ImageFile(digest, height, width, mode, len(data), rotated), pixels
 
 
 def peek(path: str) -> tuple[int, int, str] | None:
-    """(height, width, mode) of a picture that can be used, else None."""
-    picture, pixels = read_picture(path)
-    return (picture.height, picture.width, picture.mode) if pixels else None
+    """(height, width, mode) of an image that can be used, else None."""
+    image, pixels = read_image(path)
+    return (image.height, image.width, image.mode) if pixels else None
 
 
 def _read(path: str) -> bytes:
@@ -117,7 +117,7 @@ def _read(path: str) -> bytes:
     except OSError as error:
         if os.path.islink(path):
             where = os.readlink(path)
-            raise Unreadable(f"is a symbolic link to {where!r}", "put the picture itself into the repository") from None
+            raise Unreadable(f"is a symbolic link to {where!r}", "put the image itself into the repository") from None
         raise Unreadable(f"cannot be read: {error.strerror}") from None
     try:
         size = os.fstat(fd).st_size
@@ -158,7 +158,7 @@ def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
             return height, width, image.mode, rotated, image.tobytes()
     except (Unreadable, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001  (damaged bytes can make a decoder raise anything; it is told)
+    except Exception as error:  # noqa: BLE001  (damaged bytes can make a decoder raise anything; it is reported)
         said = str(error).partition("\n")[0]
         raise Unreadable(f"cannot be decoded, probably truncated or damaged: {said}") from None
 
@@ -182,7 +182,7 @@ def _decode_plain(data: bytes) -> tuple[int, int, str, bool, bytes] | None:
     try:
         image = Image.frombytes(mode, (width, height), data[PLAIN_PNG.size : end - 4], "zip", mode)
         return height, width, mode, False, image.tobytes()
-    except Exception:  # noqa: BLE001  (the reader of files tells what is wrong)
+    except Exception:  # noqa: BLE001  (the reader of files finds out what is wrong)
         return None
 
 
@@ -224,15 +224,13 @@ def _check_png_type(bits: int, colour: int) -> None:
 
 def _explain(data: bytes) -> Unreadable:
     if data.startswith(POINTER):
-        return Unreadable(
-            "is a Git LFS pointer, not the picture", "run `git lfs pull`, or keep the pictures in git itself"
-        )
-    for start, kind in NOT_PICTURES.items():
+        return Unreadable("is a Git LFS pointer, not the image", "run `git lfs pull`, or keep the images in git itself")
+    for start, kind in OTHER_FORMATS.items():
         if data.startswith(start):
             return Unreadable(f"is {kind}, not PNG or JPEG", "save it as PNG")
     if len(data) < 4096 and LINK.fullmatch(data):  # a checkout writes symbolic links as text
         target = data.decode("utf-8", "replace")
-        return Unreadable(f"is a symbolic link to {target!r}", "put the picture itself into the repository")
+        return Unreadable(f"is a symbolic link to {target!r}", "put the image itself into the repository")
     return Unreadable("is not PNG or JPEG, whatever its name says", REPLACE)
 
 

@@ -1,6 +1,6 @@
 """The expectations worker (`python -P -m training.data.expectations`): runs `expectations.json` through Great Expectations.
 
-In its folder: `inputs/dataset`, and for pictures `inputs/index` (the `index.parquet` that the prepare worker wrote: path,
+In its folder: `inputs/dataset`, and for images `inputs/index` (the `index.parquet` that the prepare worker wrote: path,
 label, width, height, mode, bytes). It leaves `outputs/junit.xml`; the result is a TestReport with one case per
 expectation, `failed` when the data are bad and `error` when that could not be checked.
 """
@@ -23,7 +23,7 @@ from training.junit import write_junit
 from training.worker.protocol import work
 
 NAME = "expectations.json"
-CASE = "trainyard_case"  # Great Expectations gives the results back in an order of its own; `meta` tells which is which
+CASE = "trainyard_case"  # Great Expectations gives the results back in an order of its own; `meta` identifies them
 OF_TYPE, IN_TYPE_LIST = "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"
 TEXT_TYPES = {"object", "str", "string", "StringDtype"}  # what texts were and are called in pandas
 
@@ -39,8 +39,8 @@ class Expected:
     @property
     def name(self) -> str:
         """E.g. `expect_column_values_to_not_be_null(column=age)`."""
-        told = ", ".join(f"{key}={value}" for key, value in self.kwargs.items())
-        return f"{self.type}({told:.200})"
+        arguments = ", ".join(f"{key}={value}" for key, value in self.kwargs.items())
+        return f"{self.type}({arguments:.200})"
 
 
 def main(folder: Path) -> TestReport:
@@ -65,41 +65,41 @@ def load_suite(path: Path) -> list[Expected]:
     if not isinstance(listed, list) or not listed:
         hint = 'write {"name": "…", "expectations": [{"type": "expect_…", "kwargs": {…}}]}'
         raise ConfigError(f"{NAME}: expectations: a list with at least one expectation is wanted", hint=hint)
-    faults: list[str] = []
-    suite = [_expected(each, f"expectations[{i}]", faults) for i, each in enumerate(listed)]
-    if faults:
+    errors: list[str] = []
+    suite = [_expected(each, f"expectations[{i}]", errors) for i, each in enumerate(listed)]
+    if errors:
         old = any(isinstance(each, dict) and "expectation_type" in each for each in listed)
         hint = "a suite of Great Expectations 0.x: in 1.x `expectation_type` is `type`" if old else "correct the file"
-        raise ConfigError(f"{NAME}: " + "; ".join(faults), hint=hint)
+        raise ConfigError(f"{NAME}: " + "; ".join(errors), hint=hint)
     return suite
 
 
-def _expected(raw: Any, where: str, faults: list[str]) -> Expected:
+def _expected(raw: Any, where: str, errors: list[str]) -> Expected:
     if not isinstance(raw, dict):
-        faults.append(f"{where}: {raw!r:.80} is not an object")
+        errors.append(f"{where}: {raw!r:.80} is not an object")
         return Expected("", {})
     kind, kwargs, severity = raw.get("type"), raw.get("kwargs", {}), raw.get("severity", "critical")
     if not isinstance(kind, str) or not kind:
-        faults.append(f"{where}.type: {kind!r:.80} is not the name of an expectation")
+        errors.append(f"{where}.type: {kind!r:.80} is not the name of an expectation")
     if not isinstance(kwargs, dict):
-        faults.append(f"{where}.kwargs: {kwargs!r:.80} is not an object")
+        errors.append(f"{where}.kwargs: {kwargs!r:.80} is not an object")
     if severity not in {"critical", "warning", "info"}:
-        faults.append(f"{where}.severity: {severity!r:.80} is not critical, warning or info")
+        errors.append(f"{where}.severity: {severity!r:.80} is not critical, warning or info")
     return Expected(str(kind), kwargs if isinstance(kwargs, dict) else {}, str(severity))
 
 
 def read_frame(repository: Path, settings: DatasetFile, index: Path) -> Any:
-    """The pandas.DataFrame that the suite is about: the table with all its columns, or the index of the pictures."""
+    """The pandas.DataFrame that the suite is about: the table with all its columns, or the index of the images."""
     import pandas as pd
 
     if settings.format == "npz":
         raise ConfigError(
-            f"{NAME}: expectations are about tables and pictures, this dataset is npz", hint=f"remove {NAME}"
+            f"{NAME}: expectations are about tables and images, this dataset is npz", hint=f"remove {NAME}"
         )
     if settings.format == "images":
         path = index / "index.parquet" if index.is_dir() else index
         if not path.exists():
-            raise ConfigError("inputs/index: the table of the pictures is missing", hint="run the prepare worker first")
+            raise ConfigError("inputs/index: the table of the images is missing", hint="run the prepare worker first")
         return pd.read_parquet(path)
     from training.data.files import find_files
 
@@ -134,8 +134,8 @@ def check(frame: Any, expected: Sequence[Expected]) -> list[TestCase]:
             i = result.expectation_config.meta[CASE]
             cases[i] = _case(expected[i], result)
     except GreatExpectationsError as error:  # one that cannot be run, for want of a $PARAMETER say, stops all of them
-        told = f"the suite could not be run: {' '.join(str(error).split())}"
-        cases |= {i: TestCase(each.name, "error", message=told) for i, each in enumerate(expected) if i not in cases}
+        failure = f"the suite could not be run: {' '.join(str(error).split())}"
+        cases |= {i: TestCase(each.name, "error", message=failure) for i, each in enumerate(expected) if i not in cases}
     return [cases[i] for i in range(len(expected))]
 
 
@@ -186,10 +186,10 @@ def _case(expected: Expected, result: Any) -> TestCase:
         return TestCase(expected.name, "error", message=f"could not be checked: {raised}")
     if result.success:
         return TestCase(expected.name, "passed")
-    told = _told(result.result)
+    found = _describe(result.result)
     if expected.severity != "critical":
-        return TestCase(expected.name, "skipped", message=f"not met, {expected.severity} only: {told}")
-    return TestCase(expected.name, "failed", message=told)
+        return TestCase(expected.name, "skipped", message=f"not met, {expected.severity} only: {found}")
+    return TestCase(expected.name, "failed", message=found)
 
 
 def _raised(info: Mapping[str, Any] | None) -> str:
@@ -200,7 +200,7 @@ def _raised(info: Mapping[str, Any] | None) -> str:
     return ""
 
 
-def _told(result: Mapping[str, Any]) -> str:
+def _describe(result: Mapping[str, Any]) -> str:
     if "unexpected_count" in result:
         some = ", ".join(map(str, result.get("partial_unexpected_list", [])[:10]))
         of = f"{result['unexpected_count']} of {result.get('element_count', '?')} values"

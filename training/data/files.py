@@ -1,4 +1,4 @@
-"""Finds the data files that `dataset.toml` names and tells what is plainly wrong with one, before a parser does."""
+"""Finds the data files that `dataset.toml` names and reports what is plainly wrong with one, before a parser does."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def find_files(repository: Path, patterns: Iterable[str], setting: str, checks: 
 def _is_whole(repository: Path, name: str, checks: Checks) -> bool:
     path = repository / name
     if path.is_symlink() or not path.resolve().is_relative_to(repository.resolve()):
-        checks.fail(
-            FILES, f"{name} is a symbolic link, or stands behind one", "put the file itself into the repository"
-        )
+        checks.fail(FILES, f"{name} is a symbolic link, or inside one", "put the file itself into the repository")
         return False
     with path.open("rb") as file:
         start = file.read(4096)

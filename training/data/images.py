@@ -1,4 +1,4 @@
-"""Prepares a dataset of pictures in one folder per class. Needs Pillow; neither NumPy nor pyarrow."""
+"""Prepares a dataset of images in one folder per class. Needs Pillow; neither NumPy nor pyarrow."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from registry.records import TensorSpec
 from training.data.arrays import create_npy, write_description, write_labels
 from training.data.checks import Checks, Samples, check_classes, check_samples
 from training.data.dataset_toml import DatasetFile, Images
-from training.data.decode import ARRAY, Chunk, Picture, peek, read_chunk
+from training.data.decode import ARRAY, Chunk, ImageFile, peek, read_chunk
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
 from training.data.split import shuffled, split_of, split_rule
 from training.worker.protocol import report_event
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
-OTHER_PICTURES = {".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".heic", ".avif", ".jp2"}
-CHUNK = 256  # pictures
+OTHER_IMAGES = {".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".heic", ".avif", ".jp2"}
+CHUNK = 256  # images
 POOL_FILES, POOL_BYTES = 3000, 24 << 20  # from here on a pool of processes saves more than its start costs
 CHANNELS = {"": 0, "L": 1, "RGB": 3}
 
-FOLDERS = "the folders hold pictures by class"
-WHOLE = "every picture is a whole PNG or JPEG file"
-MODE = "every picture is 8-bit grey or RGB"
-SAME_SIZE = "all pictures have the same size"
-SAME_MODE = "all pictures have the same mode"
-GROUPS = "every file name tells its group"
+FOLDERS = "the folders hold images by class"
+WHOLE = "every image is a whole PNG or JPEG file"
+MODE = "every image is 8-bit grey or RGB"
+SAME_SIZE = "all images have the same size"
+SAME_MODE = "all images have the same mode"
+GROUPS = "every file name names its group"
 ABOUT = {"file": WHOLE, "mode": MODE}
-TOGETHER = "keep one of them, or keep such pictures in one split with [images] group"
+TOGETHER = "keep one of them, or keep such images in one split with [images] group"
 
 
 @dataclass(slots=True)
 class Listing:
-    """The picture files, sorted by name, before any is opened."""
+    """The image files, sorted by name, before any is opened."""
 
     names: list[str] = field(default_factory=list)
     """Relative to the images folder: `<class>/<file>`."""
@@ -49,7 +49,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What every picture must be; all zero when there is no usable picture to learn it from."""
+    """What every image must be; all zero when there is no usable image to learn it from."""
 
     height: int = 0
     width: int = 0
@@ -57,19 +57,19 @@ class Shape:
 
     @property
     def row_bytes(self) -> int:
-        """The bytes of one picture in the array."""
+        """The bytes of one image in the array."""
         return self.height * self.width * CHANNELS[self.mode]
 
 
 def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
-    """Check all pictures and write the three splits to `output`; what is wrong goes to `checks`.
+    """Check all images and write the three splits to `output`; what is wrong goes to `checks`.
 
     Each file is read once, and its pixels go straight to their place on the disk: memory does not run_attempts with them.
     """
     source = settings.source
     assert isinstance(source, Images)
     folder = repository / source.folder
-    listing = list_pictures(repository, source.folder, settings.classes, checks)
+    listing = list_images(repository, source.folder, settings.classes, checks)
     samples = _samples(listing, settings, checks)
     samples.classes = check_classes(checks, settings.classes, listing.per_class, "folder")
     shape = _shape(source, folder, samples.names)
@@ -79,15 +79,15 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         for split, label in product(SPLITS, listing.per_class):
             (output / split / "files" / source.folder / label).mkdir(parents=True)
     chunks = _chunks(folder, source.folder if job.files else None, samples.names, shape, places)
-    pictures: list[Picture] = []
+    images: list[ImageFile] = []
     for found in _read(chunks, _pool_size(folder, samples.names, job.processes)):
-        pictures += found
-        report_event("progress", done=len(pictures), of=len(samples.names), what="pictures read")
-    _check_pictures(checks, source, samples.names, pictures)
-    samples.digests = [picture.digest or name.encode() for name, picture in zip(samples.names, pictures, strict=True)]
+        images += found
+        report_event("progress", done=len(images), of=len(samples.names), what="images read")
+    _check_images(checks, source, samples.names, images)
+    samples.digests = [image.digest or name.encode() for name, image in zip(samples.names, images, strict=True)]
     check_samples(checks, samples, TOGETHER)
     if (repository / "expectations.json").exists():
-        _write_index(output.parent / "index.parquet", samples, pictures)
+        _write_index(output.parent / "index.parquet", samples, images)
     if not checks.failed:
         spec = replace(_spec(shape, samples.classes, len(rows["train"])), split=split_rule(settings))
         for split in SPLITS:
@@ -95,17 +95,17 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     return samples
 
 
-def list_pictures(repository: Path, source: str, declared: Sequence[str], checks: Checks) -> Listing:
-    """Look into each class folder below the repository's folder `source`, without opening a file."""
+def list_images(repository: Path, source: str, declared: Sequence[str], checks: Checks) -> Listing:
+    """List each class folder below the repository's folder `source`, without opening a file."""
     checks.make(FOLDERS)
     listing, folder = Listing(), repository / source
     if not folder.is_dir() or folder.resolve() != repository.resolve() / source:  # the latter: not through a link
-        checks.fail(FOLDERS, f"[images] folder: {source!r} is no folder", "correct it in dataset.toml")
+        checks.fail(FOLDERS, f"[images] folder: {source!r} is not a folder", "correct it in dataset.toml")
         return listing
     stray = []
     for entry in _entries(folder, checks):
         if entry.is_symlink():
-            checks.fail(FOLDERS, f"{entry.name} is a symbolic link", "put the pictures themselves into the repository")
+            checks.fail(FOLDERS, f"{entry.name} is a symbolic link", "put the images themselves into the repository")
         elif entry.is_dir():
             before = len(listing.names)
             _list_class(entry, listing, checks)
@@ -113,10 +113,10 @@ def list_pictures(repository: Path, source: str, declared: Sequence[str], checks
         elif _suffix(entry.name) in SUFFIXES:
             stray.append(entry.name)
     if stray:
-        checks.note(f"{len(stray)} pictures stand outside the class folders and are not used (e.g. {stray[0]})")
+        checks.note(f"{len(stray)} images are outside the class folders and are not used (e.g. {stray[0]})")
     unused = [name for name, count in listing.per_class.items() if declared and name not in declared and not count]
     for name in unused:
-        checks.note(f"folder {name} holds no pictures and is not among `classes`: not used")
+        checks.note(f"folder {name} holds no images and is not among `classes`: not used")
         del listing.per_class[name]
     return listing
 
@@ -125,16 +125,16 @@ def _list_class(folder: os.DirEntry[str], listing: Listing, checks: Checks) -> N
     for entry in _entries(Path(folder.path), checks):
         name, suffix = f"{folder.name}/{entry.name}", _suffix(entry.name)
         if entry.is_dir(follow_symlinks=False):
-            hint = "pictures stand directly in their class folder: move them up"
+            hint = "images belong directly into their class folder: move them up"
             checks.fail(FOLDERS, f"{name} is a folder inside a class folder", hint)
         elif suffix in SUFFIXES and not (entry.is_file() or entry.is_symlink()):
-            checks.fail(FOLDERS, f"{name} is no file, but a pipe, a socket or a device", "delete it")
+            checks.fail(FOLDERS, f"{name} is not a file, but a pipe, a socket or a device", "delete it")
         elif suffix in SUFFIXES:
             listing.names.append(name)
-        elif suffix in OTHER_PICTURES:
+        elif suffix in OTHER_IMAGES:
             checks.fail(FOLDERS, f"{name} is neither PNG nor JPEG", "save it as PNG, or delete it")
         else:
-            checks.note(f"{name} is no picture: not used")
+            checks.note(f"{name} is not an image: not used")
 
 
 def _entries(folder: Path, checks: Checks) -> Iterator[os.DirEntry[str]]:
@@ -185,13 +185,13 @@ def _shape(source: Images, folder: Path, names: Sequence[str]) -> Shape:
 
 
 def _rows(samples: Samples, split: SplitName) -> list[int]:
-    """Which samples stand in the split's arrays, in which order: classes mixed, so that any part is a fair one."""
+    """The samples of the split's arrays, in order: classes mixed, so that any part is a fair sample of the whole."""
     members = [i for i, each in enumerate(samples.splits) if each == split]
     return [members[i] for i in shuffled([samples.names[i] for i in members])]
 
 
 def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samples: int) -> list[tuple[str, int]]:
-    """Create the arrays; returns the place (the split's folder, the offset) of each sample's pixels."""
+    """Create the arrays; returns where each sample's pixels belong: the split's folder, and the offset."""
     places = [("", 0)] * samples
     for split, members in rows.items():
         folder = os.path.realpath(output / split)
@@ -224,7 +224,7 @@ def _pool_size(folder: Path, names: Sequence[str], processes: int) -> int:
     return min(processes or len(os.sched_getaffinity(0)), -(-len(names) // CHUNK))
 
 
-def _read(chunks: Iterable[Chunk], processes: int) -> Iterator[list[Picture]]:
+def _read(chunks: Iterable[Chunk], processes: int) -> Iterator[list[ImageFile]]:
     if processes <= 1:
         yield from map(read_chunk, chunks)
         return
@@ -239,44 +239,44 @@ def _read(chunks: Iterable[Chunk], processes: int) -> Iterator[list[Picture]]:
             yield from pool.map(read_chunk, chunks)
     except BrokenProcessPool:
         hint = "most often: out of memory; raise [runner] memory_mb"
-        raise WorkerFailed("a process that read pictures was killed", hint=hint) from None
+        raise WorkerFailed("a process that read images was killed", hint=hint) from None
 
 
-def _check_pictures(checks: Checks, source: Images, names: Sequence[str], pictures: Sequence[Picture]) -> None:
+def _check_images(checks: Checks, source: Images, names: Sequence[str], images: Sequence[ImageFile]) -> None:
     checks.make(WHOLE, MODE, SAME_SIZE, SAME_MODE)
-    good = [picture for picture in pictures if not picture.fault]
-    sizes = Counter((picture.height, picture.width) for picture in good)
-    modes = Counter(picture.mode for picture in good)
+    good = [image for image in images if not image.error]
+    sizes = Counter((image.height, image.width) for image in good)
+    modes = Counter(image.mode for image in good)
     size = source.size or next((found for found, _ in sizes.most_common(1)), (0, 0))
     mode: str = source.mode or next((found for found, _ in modes.most_common(1)), "")
-    rotated = [name for name, picture in zip(names, pictures, strict=True) if picture.rotated]
-    for name, picture in zip(names, pictures, strict=True):
-        if picture.fault:
-            checks.fail(ABOUT[picture.about], f"{name} {picture.fault}", picture.hint)
+    rotated = [name for name, image in zip(names, images, strict=True) if image.rotated]
+    for name, image in zip(names, images, strict=True):
+        if image.error:
+            checks.fail(ABOUT[image.about], f"{name} {image.error}", image.hint)
             continue
-        if (picture.height, picture.width) != size:
-            message = f"{name} is {picture.height}×{picture.width}, not {size[0]}×{size[1]} (height × width)"
+        if (image.height, image.width) != size:
+            message = f"{name} is {image.height}×{image.width}, not {size[0]}×{size[1]} (height × width)"
             checks.fail(SAME_SIZE, message, "resize it as your clients will, or delete it; nothing is resized silently")
-        if picture.mode != mode:
+        if image.mode != mode:
             hint = f"convert it, e.g. with Pillow: image.convert({mode!r})"
-            checks.fail(SAME_MODE, f"{name} has mode {picture.mode}, not {mode}", hint)
+            checks.fail(SAME_MODE, f"{name} has mode {image.mode}, not {mode}", hint)
     if rotated:
         checks.note(f"{len(rotated)} JPEGs have an EXIF orientation, which is not applied (e.g. {rotated[0]})")
 
 
-def _write_index(path: Path, samples: Samples, pictures: Sequence[Picture]) -> None:
-    """The table that expectations about pictures are checked against."""
+def _write_index(path: Path, samples: Samples, images: Sequence[ImageFile]) -> None:
+    """The table that expectations about images are checked against."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    readable = [i for i, picture in enumerate(pictures) if not picture.fault]
+    readable = [i for i, image in enumerate(images) if not image.error]
     columns = {
         "path": [samples.names[i] for i in readable],
         "label": [samples.labels[i] for i in readable],
-        "width": [pictures[i].width for i in readable],
-        "height": [pictures[i].height for i in readable],
-        "mode": [pictures[i].mode for i in readable],
-        "bytes": [pictures[i].bytes for i in readable],
+        "width": [images[i].width for i in readable],
+        "height": [images[i].height for i in readable],
+        "mode": [images[i].mode for i in readable],
+        "bytes": [images[i].bytes for i in readable],
     }
     parquet.write_table(pa.table(columns), path)
 

@@ -99,8 +99,8 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
         checks.fail(ARRAYS, f"{name} has no array {missing!r}", "add it, or correct [npz] in dataset.toml")
     lengths = {each: len(array) if array.ndim else 0 for each, array in arrays.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
-        told = ", ".join(f"{each}: {length}" for each, length in lengths.items())
-        checks.fail(ARRAYS, f"{name}: the arrays hold different or no numbers of samples ({told})", CORRECT)
+        shown = ", ".join(f"{each}: {length}" for each, length in lengths.items())
+        checks.fail(ARRAYS, f"{name}: the arrays hold different or no numbers of samples ({shown})", CORRECT)
     if len(arrays) < len(wanted) or len(set(lengths.values())) > 1 or 0 in lengths.values():
         return None
     inputs = [(each, spec) for each in npz.x if (spec := _input(name, each, arrays[each], checks))]
@@ -111,7 +111,7 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
     dtypes = tuple(
         arrays[each].dtype if arrays[each].dtype.kind == "U" else np.dtype(spec.dtype) for each, spec in inputs
     )
-    with np.errstate(over="ignore"):  # told above
+    with np.errstate(over="ignore"):  # reported above
         given = [arrays[each].astype(dtype, copy=False) for each, dtype in zip(npz.x, dtypes, strict=True)]
     return Archive(name, tuple(spec for _, spec in inputs), dtypes, labels, _digests(given), groups)
 
@@ -126,12 +126,12 @@ def _groups(file: str, array: Any, checks: Checks) -> list[str]:
 
 def _load(path: Path, wanted: Sequence[str]) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
-        raise zipfile.BadZipFile("it is no .npz archive, or truncated")
+        raise zipfile.BadZipFile("it is not an .npz archive, or truncated")
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in wanted if name in archive.files}
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # NumPy gives the bytes of a member that is not its own
-            raise zipfile.BadZipFile(f"{name!r} is no array")
+            raise zipfile.BadZipFile(f"{name!r} is not an array")
     return arrays
 
 
@@ -181,7 +181,9 @@ def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
         if y.dtype.kind in "fiu":
             return _targets(file, y.astype(np.float64), npz.y, checks)
         checks.fail(
-            USABLE, f"{file}: {npz.y!r} has dtype {y.dtype}, no number", 'store numbers, or set task = "classification"'
+            USABLE,
+            f"{file}: {npz.y!r} has dtype {y.dtype}, which is not a number",
+            'store numbers, or set task = "classification"',
         )
         return None
     if y.dtype.kind == "f" and (y == np.floor(y)).all():
@@ -234,13 +236,13 @@ def _check_shapes(archives: Sequence[Archive], checks: Checks) -> None:
     for archive in archives[1:]:
         for mine, first in zip(archive.inputs, archives[0].inputs, strict=True):
             if (mine.shape, mine.dtype) != (first.shape, first.dtype):
-                told = f"{_told(mine)}, in {archives[0].name} {_told(first)}"
+                found = f"{_shape(mine)}, in {archives[0].name} {_shape(first)}"
                 checks.fail(
-                    SHAPES, f"{archive.name}: a sample of {mine.name!r} is {told}", "give all files the same arrays"
+                    SHAPES, f"{archive.name}: a sample of {mine.name!r} is {found}", "give all files the same arrays"
                 )
 
 
-def _told(tensor: TensorSpec) -> str:
+def _shape(tensor: TensorSpec) -> str:
     return f"{tensor.dtype} {tensor.shape[1:]}"
 
 

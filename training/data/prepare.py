@@ -1,7 +1,7 @@
 """The prepare worker (`python -P -m training.data.prepare`): finds what is wrong with a dataset and writes its splits.
 
 In its folder: `job.json` (PrepareJob) and `inputs/dataset`. It leaves `outputs/validation.json`, `outputs/junit.xml`,
-`outputs/data/{train,validation,holdout}` when all is well, and for pictures with an `expectations.json`
+`outputs/data/{train,validation,holdout}` when all is well, and for images with an `expectations.json`
 `outputs/index.parquet`. Bad data are a result (`ok` is false), not a failure.
 """
 
@@ -55,7 +55,7 @@ def main(folder: Path) -> Validation:
 
 @contextlib.contextmanager
 def fresh_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder: what a killed worker has left is removed. A full disk is told as such."""
+    """An empty folder: what a killed worker has left is removed. A full disk is reported as such."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

@@ -37,11 +37,11 @@ def reached(metric: str, value: float, threshold: float) -> bool:
 
 def best_index(metric: str, values: Sequence[float]) -> int:
     """The index of the first best value; -1 when there is none but NaN."""
-    best, place = -math.inf, -1
+    best, index = -math.inf, -1
     for i, each in enumerate(values):
         if DIRECTION[metric] * each > best:
-            best, place = DIRECTION[metric] * each, i
-    return place
+            best, index = DIRECTION[metric] * each, i
+    return index
 
 
 def from_logs(metric: str, logs: dict[str, Any]) -> float | None:
@@ -50,7 +50,7 @@ def from_logs(metric: str, logs: dict[str, Any]) -> float | None:
 
 
 def measure(task: Task, answers: Any, y: Any) -> dict[str, float]:
-    """All metrics of answers (samples, classes) or (samples, 1) for y (samples,); all NaN when one answer is no number."""
+    """All metrics of answers (samples, classes) or (samples, 1) for y (samples,); all NaN when one answer is not finite."""
     answers = np.asarray(answers, dtype=np.float64)
     if not np.isfinite(answers).all():
         return dict.fromkeys(_known(task), math.nan)

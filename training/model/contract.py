@@ -1,4 +1,4 @@
-"""The contract with the code repository: what `model.py` offers, and how its faults are told.
+"""The contract with the code repository: what `model.py` offers, and how its errors are reported.
 
 build_model(spec, attempt) -> compiled keras.Model
 load_data(folder) -> (x, y)                                          optional
@@ -27,7 +27,7 @@ from training.data.spec import DataSpec
 from training.heavy import import_tensorflow
 
 FILE = "model.py"
-ROOMS = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
+PACKAGES = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
 TAIL_LINES = 8
 IN_GRAPH = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 HINT = "correct it in the code repository, commit and push"
@@ -51,8 +51,8 @@ def load_contract(code: Path) -> Contract:
     Raises ConfigError when it is missing, no Python, or without `build_model`; WorkerFailed when it raises.
     """
     compiled = _compile(code)
-    import_tensorflow()  # before their folder is importable: a file of theirs must not take the place of a module of ours
-    sys.dont_write_bytecode = True  # sources are not ours to write into
+    import_tensorflow()  # before their folder is importable: their files must not replace modules of installed packages
+    sys.dont_write_bytecode = True  # nothing is written into a repository
     sys.path.insert(0, str(code))
     module = ModuleType("model")
     module.__file__ = str(code / FILE)
@@ -122,10 +122,10 @@ def registered() -> frozenset[str]:
 
 @contextlib.contextmanager
 def blame(code: Path, what: str, hint: str = HINT) -> Iterator[None]:
-    """Tell what a team's code raises as WorkerFailed: the line in their file and the end of their traceback, or `what`
+    """Report what a team's code raises as WorkerFailed: the line in their file and the end of their traceback, or `what`
     went wrong when it is not in their file (a loss that does not suit the model, say).
 
-    An error that arose in our own code on the way (a callback, say) is a bug and passes as it is, as do our own errors
+    An error that arose in Trainyard's own code on the way (a callback, say) is a bug and passes as it is, as do PipelineErrors
     and lack of memory.
     """
     try:
@@ -139,20 +139,20 @@ def blame(code: Path, what: str, hint: str = HINT) -> Iterator[None]:
         theirs = [frame for frame in frames if _within(frame.filename, code)]
         if not theirs and _ours(error.__traceback__):
             raise
-        raise WorkerFailed(_tell(what, error, theirs, code), hint=_hint(error, code) or hint) from error
+        raise WorkerFailed(_describe(what, error, theirs, code), hint=_hint(error, code) or hint) from error
 
 
-def _tell(what: str, error: BaseException, theirs: list[traceback.FrameSummary], code: Path) -> str:
+def _describe(what: str, error: BaseException, theirs: list[traceback.FrameSummary], code: Path) -> str:
     text = " ".join(str(error).split())
     message = f"{type(error).__name__}: {text:.500}" if text else type(error).__name__
     if theirs:
         last = theirs[-1]
         lines = "".join(traceback.format_list(theirs)).rstrip().splitlines()[-TAIL_LINES:]
         return f"{_place(last.filename, last.lineno, last.name, code)}: {message}\n" + "\n".join(lines)
-    told = [each for each in IN_GRAPH.finditer(str(error)) if _within(each[1], code)]
-    if told:  # code that TensorFlow has traced has no frames, but TensorFlow tells where it was
+    traced = [each for each in IN_GRAPH.finditer(str(error)) if _within(each[1], code)]
+    if traced:  # code that TensorFlow has traced has no frames, but its message says where it was
         end = str(error).strip().splitlines()[-1].strip()
-        return f"{_place(told[-1][1], told[-1][2], told[-1][3], code)}: {end:.500}"
+        return f"{_place(traced[-1][1], traced[-1][2], traced[-1][3], code)}: {end:.500}"
     return f"{what}: {message}"
 
 
@@ -165,7 +165,7 @@ def _hint(error: BaseException, code: Path) -> str:
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
     top, _, rest = error.name.partition(".")
-    if rest and top in ROOMS and ((code / top).is_dir() or (code / f"{top}.py").is_file()):
+    if rest and top in PACKAGES and ((code / top).is_dir() or (code / f"{top}.py").is_file()):
         return f"rename {top}/ in the code repository: Trainyard has a package of that name"
     return f"{error.name} is not installed where the worker runs"
 

@@ -2,7 +2,7 @@
 
 A Keras file is a zip of `config.json` (which classes to build, with which arguments), weights in HDF5, and vocabularies.
 Loading one means building whatever the config names, so the scan allows names one by one: the layers, optimizers, losses
-and the like that Keras itself defines and that neither carry code nor read files. A class of a team's own may stand in
+and the like that Keras itself defines and that neither carry code nor read files. A class of a team's own may be in
 the file when the team's `model.py` registered it; then the code comes from the repository, not from the file.
 """
 
@@ -143,7 +143,7 @@ def scan_model_file(path: Path, registered: Collection[str] = (), max_bytes: int
             hint=SAVE_HINT,
         )
     if head[:4] != b"PK\x03\x04":
-        raise ConfigError(f"{path}: not a .keras file (its content is no zip)", hint=SAVE_HINT)
+        raise ConfigError(f"{path}: not a .keras file (its content is not a zip)", hint=SAVE_HINT)
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(path, archive, max_bytes)
@@ -253,7 +253,7 @@ def _json(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
 def _check_object(node: dict[str, Any], where: str, registered: Collection[str]) -> None:
     name, module, known_as = node["class_name"], node.get("module"), node.get("registered_name")
     if not isinstance(name, str) or not isinstance(module, str | None) or not isinstance(known_as, str | None):
-        raise ConfigError(f"{where}: class {name!r:.80} has a name that is no text")
+        raise ConfigError(f"{where}: class {name!r:.80} has a name that is not text")
     if name in REFUSED:
         raise ConfigError(f"{where}: {REFUSED[name]}: not allowed", hint=REGISTER_HINT)
     if name in VALUES:

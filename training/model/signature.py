@@ -130,7 +130,7 @@ def answers(function: Callable[[dict[str, Any]], Any], wiring: Wiring, samples: 
 
 
 def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:
-    """Pictures and columns only when the model was trained on them as they are: a picture sent to the API would not go
+    """Images and columns only when the model was trained on them as they are: an image sent to the API would not go
     through the `load_data` that made what the model knows."""
     if samples.loaded or spec.format == "npz":
         return "array"
@@ -221,7 +221,7 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
     finite = np.isfinite(probabilities).all()
     if finite and (abs(probabilities.sum(axis=1) - 1).max() > 0.02 or probabilities.min() < 0):
         raise ConfigError(
-            "the model's answers are no probabilities: they do not add up to 1",
+            "the model's answers are not probabilities: they do not add up to 1",
             hint="end with a softmax (or one sigmoid for two classes), and compile with from_logits=False",
         )
 

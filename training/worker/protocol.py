@@ -1,4 +1,4 @@
-"""What every worker process shares: where it finds its job, how it tells progress, how it fails.
+"""What every worker process shares: where it finds its job, how it reports progress, how it fails.
 
 A worker runs in its job folder. It finds `job.json` (a noun) and `inputs/<name>` there, writes files under
 `outputs/`, and `result.json` (a noun) last. When it fails it writes `error.json`, and the controller raises that
@@ -29,7 +29,7 @@ MAX_WORDS = 8000  # characters of an error's message, and of its hint
 
 
 def report_event(event: str, **fields: Any) -> None:
-    """Tell the controller about progress: one line on stdout, `@trainyard {"event": …}`.
+    """Report progress to the controller: one line on stdout, `@trainyard {"event": …}`.
 
     Known events: `attempt` (attempt, of), `epoch` (epoch, of, metric, value), `note` (text), `progress` (done, of, what).
     """
@@ -63,19 +63,19 @@ def work(main: Callable[[Path], object]) -> int:
         print(f"{error}" + (f"\n  hint: {error.hint}" if error.hint else ""), file=sys.stderr)  # noqa: T201
         return error.exit_code
     except OSError as error:
-        told = from_os_error(error, folder)
-        if not isinstance(told, TryAgain):
+        known = from_os_error(error, folder)
+        if not isinstance(known, TryAgain):
             traceback.print_exc()
             return 1
-        with contextlib.suppress(OSError):  # there may be no room for this either: then the last line tells it
-            save_failure(folder, told)
-        print(told, file=sys.stderr)  # noqa: T201
-        return told.exit_code
+        with contextlib.suppress(OSError):  # there may be no space for this either: then the last line says it
+            save_failure(folder, known)
+        print(known, file=sys.stderr)  # noqa: T201
+        return known.exit_code
     except MemoryError:
         hint = "raise [runner] memory_mb, or lower [training] batch_size"
         save_failure(folder, WorkerFailed("the worker ran out of memory", hint=hint))
         return WorkerFailed.exit_code
-    except Exception:  # noqa: BLE001  (the door of the worker: a bug keeps its traceback)
+    except Exception:  # noqa: BLE001  (the entry point of the worker: a bug keeps its traceback)
         traceback.print_exc()
         return 1
     codec.save(result, folder / "result.json")
@@ -98,7 +98,7 @@ def load_failure(folder: Path) -> PipelineError | None:
         raw = json.loads(read_foreign(path, MAX_ERROR))
         kind, message, hint = BY_NAME[raw["error"]], raw["message"], raw["hint"]
         if not isinstance(message, str) or not isinstance(hint, str):
-            raise TypeError("its message and hint are no texts")
+            raise TypeError("its message and hint are not texts")
     except FileNotFoundError:
         return None
     except Corrupt as error:

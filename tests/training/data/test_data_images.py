@@ -240,8 +240,8 @@ def test_other_files_and_folders(dataset):
     found = run(dataset)
     assert found.ok
     assert found.notes == (
-        "cat/notes.txt is no picture: not used",
-        "1 pictures stand outside the class folders and are not used (e.g. logo.png)",
+        "cat/notes.txt is not an image: not used",
+        "1 images are outside the class folders and are not used (e.g. logo.png)",
     )
     (dataset / "cat" / "scan.bmp").write_bytes(b"BM")
     (dataset / "dog" / "more").mkdir()
@@ -268,7 +268,7 @@ def test_a_class_that_nobody_declared(dataset):
     (dataset / "dataset.toml").write_text('format = "images"\nclasses = ["cat", "dog"]\n')
     found = run(dataset)
     assert "folder 'dgo' (3 samples) is not among `classes`, did you mean 'dog'?" in told(found)
-    assert "folder docs holds no pictures and is not among `classes`: not used" in found.notes
+    assert "folder docs holds no images and is not among `classes`: not used" in found.notes
 
 
 def test_a_single_class(tmp_path):
@@ -287,7 +287,7 @@ def test_no_pictures_at_all(tmp_path):
 
 def test_a_folder_that_is_not_there(dataset):
     (dataset / "dataset.toml").write_text('format = "images"\n[images]\nfolder = "pics"\n')
-    assert "[images] folder: 'pics' is no folder" in told(run(dataset))
+    assert "[images] folder: 'pics' is not a folder" in told(run(dataset))
 
 
 def test_a_split_that_lacks_a_class(dataset):
@@ -369,7 +369,7 @@ def test_a_full_disk_is_told_as_such_and_leaves_nothing_half(tmp_path):
 
 def test_a_pipe_that_calls_itself_a_picture_is_not_opened(dataset):
     os.mkfifo(dataset / "cat" / "pipe.png")
-    assert "cat/pipe.png is no file" in told(run(dataset))
+    assert "cat/pipe.png is not a file" in told(run(dataset))
 
 
 WHOLE = [png(3, (20, 20)), png(3, (20, 20), "RGB"), png(3, (20, 20), "RGB", "JPEG")]

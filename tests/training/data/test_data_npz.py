@@ -135,7 +135,7 @@ def poke(row, value):
 
 BAD = {
     "empty": (lambda folder: (folder / "a.npz").write_bytes(b""), "a.npz is empty (0 bytes)"),
-    "truncated": (cut, "a.npz cannot be read: it is no .npz archive, or truncated"),
+    "truncated": (cut, "a.npz cannot be read: it is not an .npz archive, or truncated"),
     "damaged": (flip, "a.npz cannot be read: Bad CRC-32"),
     "lfs": (
         lambda folder: (folder / "a.npz").write_bytes(b"version https://git-lfs.github.com/spec/v1\n"),
@@ -191,7 +191,7 @@ def test_a_label_without_a_name(dataset):
 def test_texts_are_no_numbers_to_regress(dataset):
     (dataset / "dataset.toml").write_text(HEAD + '[npz]\ntask = "regression"\n')
     np.savez(dataset / "a.npz", **arrays() | {"y": np.array(["a"] * 120)})
-    assert "'y' has dtype <U1, no number" in told(run(dataset))
+    assert "'y' has dtype <U1, which is not a number" in told(run(dataset))
 
 
 def test_preparing_archives_loads_numpy_alone(dataset):

@@ -175,8 +175,8 @@ def test_a_malformed_suite_ends_the_worker_before_great_expectations_is_loaded(t
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ('format = "npz"', "are about tables and pictures, this dataset is npz"),
-        ('format = "images"', "inputs/index: the table of the pictures is missing"),
+        ('format = "npz"', "are about tables and images, this dataset is npz"),
+        ('format = "images"', "inputs/index: the table of the images is missing"),
         (TABLE, "'a.csv' matches no file"),
     ],
     ids=["npz", "no index", "no table"],

@@ -110,7 +110,7 @@ REFUSALS = {
     "no class": ({"module": "os", "spec_name": "system"}, "unknown kind"),
     "registered by nobody": (layer(module=None, class_name="Scale", registered_name="theirs>Scale"), "theirs>Scale"),
     "a wrong registered name": (layer(registered_name="theirs>Dense"), "theirs>Dense"),
-    "a name that is no text": (layer(class_name=["Dense"]), "no text"),
+    "a name that is not text": (layer(class_name=["Dense"]), "not text"),
     "a vocabulary from a file": (layer(class_name="StringLookup", config={"vocabulary": "/etc/passwd"}), "vocabulary"),
     "unregistered in compile": (None, "Evil"),
 }
@@ -140,8 +140,8 @@ def test_what_the_code_repository_registered_may_stand_in_a_file(scan):
 
 FILES = {
     "hdf5": (HDF5 + b"x" * 100, ConfigError, "HDF5"),
-    "pickle": (b"\x80\x04\x95" + b"x" * 100, ConfigError, "no zip"),
-    "empty": (b"", ConfigError, "no zip"),
+    "pickle": (b"\x80\x04\x95" + b"x" * 100, ConfigError, "not a zip"),
+    "empty": (b"", ConfigError, "not a zip"),
     "half": (keras_file()[:200], Corrupt, "damaged"),
     "no config": (keras_file(members={"config.json": None}), ConfigError, "config.json is missing"),
     "no weights": (keras_file(members={"model.weights.h5": None}), ConfigError, "weights.h5 is missing"),
