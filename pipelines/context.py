@@ -54,9 +54,9 @@ class Context:
 
     def work(self, job: Job) -> None:
         """Run one worker to its end; its `job.json` is in its folder, its `result.json` afterwards."""
-        self.runner.run(job, self.tell)
+        self.runner.run(job, self.show)
 
-    def tell(self, line: str) -> None:
+    def show(self, line: str) -> None:
         """Show a worker's line."""
         if not NOISE.search(line):
             self.progress.line(line)

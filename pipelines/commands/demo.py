@@ -109,7 +109,7 @@ class Demo:
         )
         self._promote_from_mail(show=True)
         print()
-        self._predict("an image of a 3", self._picture("3", 0))
+        self._predict("an image of a 3", self._image("3", 0))
 
     def more_data(self) -> None:
         """New data that look different: retrained, approved, swapped in."""
@@ -119,11 +119,11 @@ class Demo:
             "starting from the live one; what comes out must beat the live release on the same holdout.",
         )
         self._write_data("rest")
-        self._predict("one of the new 3s, by the old model", self._picture("3", -1))
+        self._predict("one of the new 3s, by the old model", self._image("3", -1))
         self._push("dataset", "717 digits from the second scanner")
         self._promote_from_mail(show=False)
         self._predict(
-            "the same 3, by the new model, which was swapped in without losing a request", self._picture("3", -1)
+            "the same 3, by the new model, which was swapped in without losing a request", self._image("3", -1)
         )
 
     def stricter_tests(self) -> None:
@@ -142,7 +142,7 @@ class Demo:
             "A rollback is a new release that points to an earlier version. Nothing is retrained, no request is lost.",
         )
         self._trainyard("rollback", "digits")
-        self._predict("an image of a 3, by the version that is live again", self._picture("3", 0))
+        self._predict("an image of a 3, by the version that is live again", self._image("3", 0))
         self._trainyard("registry", "history", "digits")
 
     def goodbye(self, seconds: float) -> None:
@@ -165,7 +165,7 @@ class Demo:
     def _fresh_folder(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()):
             if not (self.folder / MARK).exists():
-                raise ConfigError(f"{self.folder} is not an earlier demo's", hint="choose another place with --folder")
+                raise ConfigError(f"{self.folder} is not an earlier demo's", hint="choose another with --folder")
             if self.config.exists():
                 self._trainyard("serve", "digits", "--stop", quiet=True)
             shutil.rmtree(self.folder)
@@ -203,20 +203,20 @@ class Demo:
             raise PipelineError(f"the mail has no promotion command: {message['Subject']}", hint=f"read {mails[-1]}")
         self._run(shlex.split(command), shown=command.partition("--approval")[0] + "--approval …")
 
-    def _predict(self, what: str, picture: Path) -> None:
+    def _predict(self, what: str, image: Path) -> None:
         print(f"Ask the API about {what}:")
         url = f"{self.url}/predict"
         if shutil.which("curl"):
-            self._run(["curl", "--silent", "--show-error", "--fail-with-body", "--data-binary", f"@{picture}", url])
+            self._run(["curl", "--silent", "--show-error", "--fail-with-body", "--data-binary", f"@{image}", url])
             print()
             return
         import requests
 
-        answer = requests.post(url, data=picture.read_bytes(), timeout=10)
-        print(f"$ curl --data-binary @{os.path.relpath(picture)} {url}\n{json.dumps(answer.json())}")
+        answer = requests.post(url, data=image.read_bytes(), timeout=10)
+        print(f"$ curl --data-binary @{os.path.relpath(image)} {url}\n{json.dumps(answer.json())}")
         answer.raise_for_status()
 
-    def _picture(self, label: str, index: int) -> Path:
+    def _image(self, label: str, index: int) -> Path:
         return sorted((self.work / "dataset" / "pictures" / label).glob("*.png"))[index]
 
     def _trainyard(self, *arguments: str, quiet: bool = False) -> None:

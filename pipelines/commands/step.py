@@ -63,7 +63,7 @@ def _resolve(context: Context, args: argparse.Namespace, build: BuildFolder | No
     folder = resolve(context, Request(args.trigger, commits, args.force, args.reason), args.run)
     if build:
         build.start(folder)
-        _tell(context, build)
+        _write_status(context, build)
         if ended := folder.decided():
             print(f"nothing new: run {folder.run.id} has ended ({ended.note})", file=sys.stderr)
     return folder
@@ -84,10 +84,10 @@ def _perform(
                 context.progress.stop()
     finally:
         if build:
-            _tell(context, build, report=args.name == "notify")
+            _write_status(context, build, report=args.name == "notify")
 
 
-def _tell(context: Context, build: BuildFolder, *, report: bool = False) -> None:
+def _write_status(context: Context, build: BuildFolder, *, report: bool = False) -> None:
     """What cannot be written for the server changes no verdict."""
     try:
         build.write(context)

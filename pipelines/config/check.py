@@ -100,7 +100,7 @@ def disagreements(config: Config) -> Iterator[str]:
     """What is wrong with values of the right type: names, URLs, and settings that exclude each other."""
     plain = config.model.replace("-", "").replace("_", "")
     if not plain.isalnum() or not config.model[:1].isalnum() or len(config.model) > 64:
-        yield f"model: {config.model!r} may hold letters, digits, - and _ only, at most 64, and starts with no sign"
+        yield f"model: {config.model!r} may hold letters, digits, - and _ only, at most 64, and starts with a letter or a digit"
     for name in ("code", "dataset", "tests", "branch"):
         if not getattr(config.repositories, name):
             yield f"repositories.{name}: empty"

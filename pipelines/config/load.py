@@ -153,8 +153,10 @@ def _absolute(config: Config, path: Path) -> Config:
         url = f"file://{home}/registry"
     elif url.startswith("file://"):
         url = f"file://{(path.parent / url.removeprefix('file://')).resolve()}"
-    places = {name: getattr(sources, name) for name in ("code", "dataset", "tests")}
-    places = {name: each if _is_url(each) else str((path.parent / each).resolve()) for name, each in places.items()}
+    given = {name: getattr(sources, name) for name in ("code", "dataset", "tests")}
+    found: dict[str, Any] = {
+        name: each if _is_url(each) else str((path.parent / each).resolve()) for name, each in given.items()
+    }
     mail, server = config.mail, config.jenkins
     if mail.ca_file:
         mail = dataclasses.replace(mail, ca_file=absolute(mail.ca_file))
@@ -167,11 +169,11 @@ def _absolute(config: Config, path: Path) -> Config:
         jenkins=server,
         file=str(path),
         registry=Registry(url),
-        repositories=dataclasses.replace(sources, **places),
+        repositories=dataclasses.replace(sources, **found),
     )
 
 
-def _is_url(place: str) -> bool:
+def _is_url(repository: str) -> bool:
     """`https://…`, `ssh://…` or git's own `user@host:path`."""
-    head = place.partition("/")[0]
-    return "://" in place or ":" in head
+    head = repository.partition("/")[0]
+    return "://" in repository or ":" in head

@@ -79,7 +79,7 @@ def key_of(context: Context, folder: RunFolder, job: str) -> str:
 def tools(context: Context, packages: Sequence[str] = MAKERS) -> list[str]:
     """With what workers work: the runner, the code of these of our packages, and the image, or Python and what is
     installed."""
-    image = context.runner.image(None, context.tell)
+    image = context.runner.image(None, context.show)
     return [context.runner.name, _code(packages), *([image] if image else _installed())]
 
 

@@ -29,8 +29,8 @@ def main(context: Context, folder: RunFolder) -> str:
     if (fetched := folder.record("fetch")) and fetched.outcome == "enough":
         return "; ".join(("no mail: nothing is new", *_report(context, folder, None)))
     facts = collect_facts(context, folder)
-    told = _report(context, folder, facts)
-    return "; ".join((_mail(context, folder, facts), *told))
+    problems = _report(context, folder, facts)
+    return "; ".join((_mail(context, folder, facts), *problems))
 
 
 def _report(context: Context, folder: RunFolder, facts: MailFacts | None) -> tuple[str, ...]:
@@ -51,9 +51,9 @@ def _mail(context: Context, folder: RunFolder, facts: MailFacts) -> str:
     outbox = context.home / "outbox"
     files = post(compose(_more(context, folder, facts)), outbox)
     delivery = deliver(outbox, context.config.mail, secret("SMTP_PASSWORD", os.environ))
-    places = [path for each in files for path in (each, outbox / "sent" / each.name, outbox / "failed" / each.name)]
+    paths = [path for each in files for path in (each, outbox / "sent" / each.name, outbox / "failed" / each.name)]
     (folder.job("notify") / "mail.txt").write_text(
-        "\n".join(str(path) for path in places if path.exists()), encoding="utf-8"
+        "\n".join(str(path) for path in paths if path.exists()), encoding="utf-8"
     )
     to = ", ".join(context.config.mail.to)
     if any(path.name in delivery.sent for path in files):

@@ -22,7 +22,7 @@ def work(context: Context, folder: RunFolder, module: str, more: dict[str, Path]
     codec.save(_job(context), job / "job.json")
     inputs = {"code": folder.sources / "code", "train": folder.split("train"), "validation": folder.split("validation")}
     needs = folder.requirements
-    folder.keep_image(context.runner.image(needs, context.tell))
+    folder.keep_image(context.runner.image(needs, context.show))
     context.work(Job("train", (module,), job, context.limits(), inputs | more, run=folder.run.id, requirements=needs))
     result = codec.read(TrainResult, job / "result.json")
     metric = context.config.gate.metric

@@ -36,14 +36,14 @@ def prepare(context: Context, folder: RunFolder) -> Validation:
     context.work(Job("validate", ("training.data.prepare",), job, context.limits(), inputs, run=folder.run.id))
     found = codec.read(Validation, job / "result.json")
     if not found.ok:
-        words = [f"{fault.check}: {'; '.join(fault.messages)}" for fault in found.faults[:SHOWN]]
+        words = [f"{each.check}: {'; '.join(each.messages)}" for each in found.faults[:SHOWN]]
         more = len(found.faults) - SHOWN
         raise ConfigError(
             f"dataset {folder.run.sources.dataset[:7]}: "
             + " | ".join(words)
             + (f" | and {more} more" if more > 0 else ""),
             hint=next(
-                (fault.hint for fault in found.faults if fault.hint),
+                (each.hint for each in found.faults if each.hint),
                 f"see {folder.outputs('validate')}/validation.json",
             ),
         )

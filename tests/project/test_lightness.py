@@ -18,12 +18,12 @@ HEAVY = {
     "tensorflow", "keras", "ai_edge_litert", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "palmerpenguins",
     "great_expectations", "matplotlib", "h5py", "PIL",
 }  # fmt: skip
-LIGHT_ROOMS = ("pipelines", "registry")
+LIGHT_PACKAGES = ("pipelines", "registry")
 LIGHT_MODULES = ("serving.server.control", "retraining.policy")
 
 
-def modules_of(room: str) -> list[str]:
-    files = [each.relative_to(ROOT) for each in sorted((ROOT / room).rglob("*.py"))]
+def modules_of(package: str) -> list[str]:
+    files = [each.relative_to(ROOT) for each in sorted((ROOT / package).rglob("*.py"))]
     heavy = [each for each in files if each.is_relative_to("pipelines/workers") and each.stem != "jobs"]
     return [
         ".".join(each.with_suffix("").parts)
@@ -32,7 +32,7 @@ def modules_of(room: str) -> list[str]:
     ]
 
 
-CONTROLLER = [module for room in LIGHT_ROOMS for module in modules_of(room)]
+CONTROLLER = [module for package in LIGHT_PACKAGES for module in modules_of(package)]
 CONTROLLER += [module for module in LIGHT_MODULES if (ROOT / f"{module.replace('.', '/')}.py").exists()]
 
 
@@ -92,15 +92,15 @@ def test_a_command_loads_nothing_heavy_while_it_runs(command, tmp_path):
 
 def test_every_step_and_command_is_looked_at():
     """A step in a folder of its own would slip through the list above."""
-    for room in ("pipelines/steps", "pipelines/commands"):
-        packages = [path.parent for path in (ROOT / room).rglob("__init__.py")]
-        assert packages == [ROOT / room]
+    for package in ("pipelines/steps", "pipelines/commands"):
+        packages = [path.parent for path in (ROOT / package).rglob("__init__.py")]
+        assert packages == [ROOT / package]
 
 
 def test_a_light_step_loads_nothing_of_mails_and_tensors():
     """Each dataclass that is defined for nothing costs half a millisecond of every step."""
     loaded = python(
-        "import sys, pipelines.__main__, pipelines.commands.step, pipelines.steps.fetch; print(*sys.modules)"
+        "import sys, pipelines.__main__, pipelines.commands.step, pipelines.execute, pipelines.steps.fetch; print(*sys.modules)"
     )
     assert not {
         "pipelines.text.markup",
