@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines.context import Context
 from pipelines.runners import Job
 from pipelines.runs import RunFolder
-from pipelines.workers.jobs import EvaluateJob, Subject
+from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import candidates, codec
 from registry.candidates import Area
 from registry.records import Evaluation, TrainResult
@@ -16,7 +16,7 @@ from registry.records import Evaluation, TrainResult
 def main(context: Context, folder: RunFolder) -> str:
     """`evaluate/result.json` is the Evaluation; plots and golden samples are in `evaluate/outputs`."""
     result = codec.read(TrainResult, folder.job("train") / "result.json")
-    candidate = Subject(result.signature, result.served, result.files)
+    candidate = MeasuredModel(result.signature, result.served, result.files)
     inputs, live = {"candidate": folder.outputs("train")}, None
     if folder.run.parent is not None:
         live, inputs["live"] = registered(context, folder, "production", folder.run.parent)
@@ -24,12 +24,12 @@ def main(context: Context, folder: RunFolder) -> str:
     return _in_words(found, context.config.gate.metric)
 
 
-def registered(context: Context, run: RunFolder, area: Area, version: int) -> tuple[Subject, Path]:
+def registered(context: Context, run: RunFolder, area: Area, version: int) -> tuple[MeasuredModel, Path]:
     """A version of the registry as something to measure, and its folder; raises Corrupt when a byte is not the card's."""
     card = candidates.card(context.store, context.config.model, version, area)
     folder = candidates.local_folder(context.store, area, card.model, version)
     other_code = card.sources.code != run.run.sources.code
-    return Subject(card.signature, card.served, card.files, version, other_code), folder
+    return MeasuredModel(card.signature, card.served, card.files, version, other_code), folder
 
 
 def measure(context: Context, folder: RunFolder, name: str, job: EvaluateJob, inputs: dict[str, Path]) -> Evaluation:

@@ -8,7 +8,7 @@ from pipelines.context import Context
 from pipelines.gate import decide as decide_by_gate
 from pipelines.runs import NothingToDo, RunFolder
 from pipelines.steps import evaluate, train
-from pipelines.workers.jobs import EvaluateJob, Subject
+from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import codec
 from registry.errors import ConfigError, WorkerFailed
 from registry.records import Verdict
@@ -29,7 +29,7 @@ def main(context: Context, folder: RunFolder) -> str:
     return train.work(context, folder, "retraining" if base else "training", files)
 
 
-def _verdict(context: Context, folder: RunFolder, subject: Subject, files: Path) -> Verdict | None:
+def _verdict(context: Context, folder: RunFolder, subject: MeasuredModel, files: Path) -> Verdict | None:
     """The gate's verdict on a registered version with the new data; None when it cannot be measured on them."""
     job = EvaluateJob(context.config.gate.metric, subject)
     try:

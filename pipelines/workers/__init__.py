@@ -1,1 +1,1 @@
-"""Workers that need more than one room: they may import heavy packages, the controller may not."""
+"""Workers that use several packages of the project: they may import heavy modules, the controller may not."""

@@ -13,7 +13,7 @@ from training.metrics import Answers, Estimates, Floats, take, value
 Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 2000
 BUDGET = 40_000_000
-"""Samples drawn by a bootstrap at most: a large holdout needs fewer resamples for the same width, and patience ends."""
+"""Samples drawn by a bootstrap at most: a large holdout needs fewer resamples for the same width."""
 
 
 def compare(
@@ -74,7 +74,7 @@ def _student(freedom: int) -> float:
 
 
 def _bootstrap(new: Answers | Estimates, live: Answers | Estimates, metric: str, seed: int) -> tuple[float, float]:
-    """Percentiles of the difference over samples drawn again, the same ones for both sides (Efron 1979)."""
+    """Percentiles of the difference over resamples, the same ones for both sides (Efron 1979)."""
     n = len(new.truth)
     random = np.random.default_rng(seed)
     differences = np.empty(max(200, min(RESAMPLES, BUDGET // n)))

@@ -1,4 +1,4 @@
-"""Whether a model and a holdout go together: its inputs are the dataset's by name, its answer one row per sample."""
+"""Whether a model fits a holdout: its inputs are the dataset's by name, its output has one row per sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 class Mismatch(ValueError):
-    """The model and the data do not go together; the message says where."""
+    """The model does not fit the data; the message says where."""
 
 
 def check_inputs(signature: Signature, x: Mapping[str, Array]) -> None:
@@ -35,14 +35,14 @@ def check_inputs(signature: Signature, x: Mapping[str, Array]) -> None:
 def probabilities(output: Array, classes: int) -> Array:
     """`output` when it has shape (rows, classes), else Mismatch."""
     if output.ndim != 2 or output.shape[1] != classes:
-        raise Mismatch(f"it answers with shape {list(output.shape)} for {classes} classes")
+        raise Mismatch(f"its output has shape {list(output.shape)} for {classes} classes")
     return output
 
 
 def numbers(output: Array) -> Array:
     """Shape (rows,), float64, from (rows, 1), else Mismatch."""
     if output.ndim != 2 or output.shape[1] != 1:
-        raise Mismatch(f"it answers with shape {list(output.shape)} where one number is to be predicted")
+        raise Mismatch(f"its output has shape {list(output.shape)}; one number is to be predicted")
     return output[:, 0].astype(np.float64)
 
 

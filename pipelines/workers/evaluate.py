@@ -1,4 +1,4 @@
-"""The evaluate worker (`python -P -m pipelines.workers.evaluate`): measures the very file that will be served.
+"""The evaluate worker (`python -P -m pipelines.workers.evaluate`): measures the file that will be served.
 
 In its folder: `job.json` (EvaluateJob) and the inputs named there. It leaves the Evaluation and, under `outputs/`,
 `confusion.png` and `calibration.png` or `scatter.png`, and `golden.npz`: some samples with the answers given here, which
@@ -18,8 +18,8 @@ import numpy as np
 
 from pipelines.workers.comparison import compare
 from pipelines.workers.compatibility import Array, Mismatch, check_inputs, numbers, probabilities
-from pipelines.workers.jobs import EvaluateJob, Subject
-from pipelines.workers.plot_process import Draw, artist
+from pipelines.workers.jobs import EvaluateJob, MeasuredModel
+from pipelines.workers.plot_process import Draw, plot_process
 from registry import codec
 from registry.errors import ConfigError, Corrupt, WorkerFailed
 from registry.files import sha256_file
@@ -55,22 +55,22 @@ class Model:
     engine: Engine
 
     def __call__(self, x: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs for arrays as the dataset has them, whose dtypes may differ from the model's (uint8 pictures)."""
+        """The outputs for arrays as the dataset has them, whose dtypes may differ from the model's (uint8 images)."""
         return self.engine(cast_inputs(self.signature, x))
 
 
 def main(folder: Path) -> Evaluation:
-    """Raises Corrupt when a file is not the one named in the job, ConfigError when candidate and data do not go together,
+    """Raises Corrupt when a file is not the one named in the job, ConfigError when the candidate does not fit the data,
     WorkerFailed when the model cannot run."""
     job = codec.read(EvaluateJob, folder / "job.json")
     inputs, outputs = folder / "inputs", folder / "outputs"
     outputs.mkdir(exist_ok=True)
-    with artist(outputs) as draw:
-        return _measured(job, inputs, outputs, draw)
+    with plot_process(outputs) as draw:
+        return _evaluate(job, inputs, outputs, draw)
 
 
-def _measured(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Evaluation:
-    if why := unfair(job.candidate, inputs, "candidate"):
+def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Evaluation:
+    if why := not_comparable(job.candidate, inputs, "candidate"):
         raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
     holdout = open_holdout(inputs)
     verify(job.candidate, inputs / "candidate")
@@ -78,11 +78,11 @@ def _measured(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
         verify(job.live, inputs / "live")
     try:
         model = open_model(job.candidate, inputs / "candidate", holdout)
-        new = answer(model, holdout)
+        new = predict(model, holdout)
         keep_golden(model, holdout, outputs / "golden.npz")
     except Mismatch as error:
         hint = "the model must take the dataset's samples and answer with one probability per class, or one number"
-        raise ConfigError(f"the candidate and the holdout do not go together: {error}", hint=hint) from error
+        raise ConfigError(f"the candidate does not fit the holdout: {error}", hint=hint) from error
     except (BadInput, EngineError) as error:
         raise WorkerFailed(f"the candidate cannot answer for the holdout: {error}") from error
     found = measure(new, holdout)
@@ -93,32 +93,32 @@ def _measured(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
 def _with_live(
     job: EvaluateJob, found: Metrics, new: Answers | Estimates, holdout: Holdout, inputs: Path
 ) -> Evaluation:
-    """The evaluation with the live release on the same holdout; a live release that cannot be measured is told, because
-    a new kind of model must be able to follow it."""
+    """The evaluation with the live release on the same holdout. One that cannot be measured is a note, not an error,
+    because a new kind of model must be able to replace it."""
     if job.live is None:
         return Evaluation(found)
-    if why := unfair(job.live, inputs, "live"):
+    if why := not_comparable(job.live, inputs, "live"):
         return Evaluation(found, live_note=f"live version {job.live.version} was not measured: {why}")
     try:
-        old = answer(open_model(job.live, inputs / "live", holdout), holdout)
+        old = predict(open_model(job.live, inputs / "live", holdout), holdout)
     except (Mismatch, BadInput, EngineError) as error:
         return Evaluation(
             found, live_note=f"live version {job.live.version} cannot be measured on this holdout: {error}"
         )
     live = measure(old, holdout)
-    if job.metric not in DIRECTION or job.metric not in live.values:  # the gate says so
+    if job.metric not in DIRECTION or job.metric not in live.values:  # the gate rejects that
         return Evaluation(found, live)
     return Evaluation(found, live, compare(new, old, job.metric, job.live.version or 0, job.seed))
 
 
-def unfair(subject: Subject, inputs: Path, name: str) -> str:
-    """Why the numbers of a registered version on this holdout would say nothing; empty when they do."""
-    if subject.version is None:
+def not_comparable(measured: MeasuredModel, inputs: Path, name: str) -> str:
+    """Why a registered version's metrics on this holdout would mean nothing; empty when they are comparable."""
+    if measured.version is None:
         return ""
     then, now = (codec.read(DataSpec, inputs / each / "data.json") for each in (name, "holdout"))
     if then.split != now.split:
         return RESPLIT
-    if subject.other_code and (_own_reader(inputs) or (subject.signature.kind == "array" and now.format != "npz")):
+    if measured.other_code and (_has_load_data(inputs) or (measured.signature.kind == "array" and now.format != "npz")):
         return "it was made for another load_data"
     return ""
 
@@ -131,7 +131,7 @@ def open_holdout(inputs: Path) -> Holdout:
     split = load_split(inputs / "holdout")
     if not split.names:
         raise ConfigError("the holdout has no samples", hint="raise [split] holdout in dataset.toml, or add samples")
-    if not _own_reader(inputs):
+    if not _has_load_data(inputs):
         return Holdout(split.spec.classes, split.spec.target, split.x, split.y)
     from training.loop.feed import open_samples
     from training.model.contract import load_contract
@@ -140,19 +140,19 @@ def open_holdout(inputs: Path) -> Holdout:
     return Holdout(split.spec.classes, split.spec.target, samples.x, samples.y)
 
 
-def _own_reader(inputs: Path) -> bool:
-    """Whether the code reads the dataset by a `load_data` of its own."""
+def _has_load_data(inputs: Path) -> bool:
+    """Whether the code repository reads the dataset by a `load_data` of its own."""
     code = inputs / "code"
     return (code / FILE).is_file() and offers(code, "load_data")
 
 
-def verify(subject: Subject, folder: Path) -> None:
-    """Raise Corrupt unless every file that is served has the SHA-256 of the job, and no other file lies among them."""
-    root = folder / subject.served.path
+def verify(measured: MeasuredModel, folder: Path) -> None:
+    """Raise Corrupt unless every file that is served has the SHA-256 of the job, and there is no other file."""
+    root = folder / measured.served.path
     found = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix() for path in found}
     wanted = {
-        name for name in subject.files if name == subject.served.path or name.startswith(f"{subject.served.path}/")
+        name for name in measured.files if name == measured.served.path or name.startswith(f"{measured.served.path}/")
     }
     for name in sorted(names ^ wanted):
         what = "is missing" if name in wanted else "is not among the files of this version"
@@ -160,21 +160,21 @@ def verify(subject: Subject, folder: Path) -> None:
     if not names:
         raise Corrupt(f"{root}: there is nothing to serve")
     for path in found:
-        if sha256_file(path) != subject.files[path.relative_to(folder).as_posix()]:
+        if sha256_file(path) != measured.files[path.relative_to(folder).as_posix()]:
             raise Corrupt(f"{path}: the bytes are not those of the job", hint="train again, or restore it from a copy")
 
 
-def open_model(subject: Subject, folder: Path, holdout: Holdout) -> Model:
+def open_model(measured: MeasuredModel, folder: Path, holdout: Holdout) -> Model:
     """Load what is served. Raises Mismatch or Corrupt."""
-    if bool(subject.signature.classes) != bool(holdout.classes):
+    if bool(measured.signature.classes) != bool(holdout.classes):
         wanted = "classification" if holdout.classes else "regression"
-        raise Mismatch(f"it is made for {subject.signature.task}; the data are for {wanted}")
-    check_inputs(subject.signature, holdout.x)
-    return Model(subject.signature, load_engine(folder, subject.signature, subject.served, cores()))
+        raise Mismatch(f"it is made for {measured.signature.task}; the data are for {wanted}")
+    check_inputs(measured.signature, holdout.x)
+    return Model(measured.signature, load_engine(folder, measured.signature, measured.served, cores()))
 
 
-def answer(model: Model, holdout: Holdout) -> Answers | Estimates:
-    """What the model says about every sample. Batches run on all cores; a few numbers per sample are kept."""
+def predict(model: Model, holdout: Holdout) -> Answers | Estimates:
+    """The model's outputs for every sample. Batches run on all cores; a few numbers per sample are kept."""
     total, own = len(holdout.y), model.signature.classes
 
     def batch(start: int) -> Answers | Estimates:
@@ -196,11 +196,11 @@ def answer(model: Model, holdout: Holdout) -> Answers | Estimates:
     return join(parts)
 
 
-def measure(given: Answers | Estimates, holdout: Holdout) -> Metrics:
+def measure(outputs: Answers | Estimates, holdout: Holdout) -> Metrics:
     """All metrics of one model."""
-    if isinstance(given, Estimates):
-        return regression(given)
-    return classification(given, holdout.classes)
+    if isinstance(outputs, Estimates):
+        return regression(outputs)
+    return classification(outputs, holdout.classes)
 
 
 def keep_golden(model: Model, holdout: Holdout, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What goes into the workers of this room. Light: the controller writes these jobs."""
+"""The jobs of the workers in this package. Light: the controller writes them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from registry.records import Served, Signature
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """One model to be measured; its files are in the input of that name."""
+class MeasuredModel:
+    """One model to be measured; its files are in the input `candidate` or `live`."""
 
     signature: Signature
     served: Served
     files: dict[str, str]
-    """Name → SHA-256, as its TrainResult or card has them. What is served is hashed again before it is measured."""
+    """Name → SHA-256, as its TrainResult or manifest has them. What is served is hashed again before it is measured."""
     version: int | None = None
     """Null for a candidate that is not registered yet."""
     other_code: bool = False
@@ -23,15 +23,15 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateJob:
-    """What goes into `pipelines.workers.evaluate`; comes out as Evaluation.
+    """The job of `pipelines.workers.evaluate`; its result is an Evaluation.
 
     Inputs: `holdout` (prepared split), `candidate` (its files), `live` (the live version's files, with `live` below),
     and `code` (a code repository, whose `model.py` may define `load_data`) if there is one.
     """
 
     metric: str
-    """The gate's metric: candidate and live release are compared in it."""
-    candidate: Subject
-    live: Subject | None = None
+    """The gate's metric, by which candidate and live release are compared."""
+    candidate: MeasuredModel
+    live: MeasuredModel | None = None
     seed: int = 1
     """For the bootstrap of the comparison."""

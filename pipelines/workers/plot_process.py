@@ -1,5 +1,5 @@
-"""Draws an evaluation's pictures in a process beside (`python -P -m pipelines.workers.plot_process`): importing matplotlib
-takes longer than measuring a small model, and on another core nobody waits for it."""
+"""Draws an evaluation's plots in a process of its own (`python -P -m pipelines.workers.plot_process`): importing matplotlib
+takes longer than measuring a small model, and on another core the measuring does not wait for it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from registry.records import Metrics
 from training.metrics import Answers, Estimates
 
 Draw = Callable[[Metrics, Answers | Estimates, str], None]
-"""Has the pictures drawn for what was measured, what the model gave, and the name of the target.
+"""Starts the drawing, given the metrics, the model's outputs and the name of the target.
 
-Does not wait until they are drawn; with thousands of estimates, until who draws is ready to take them over."""
+Does not wait until the plots are drawn; with thousands of estimates, until the process is ready to read them."""
 
 
 @contextlib.contextmanager
-def artist(outputs: Path) -> Iterator[Draw]:
-    """Who draws into `outputs`; at the end of the block the pictures stand. Raises RuntimeError when they do not.
+def plot_process(outputs: Path) -> Iterator[Draw]:
+    """A process that draws into `outputs`; at the end of the block the plots are written, else RuntimeError.
 
-    Started before there is anything to draw; when nothing comes, because the model could not be measured, it just ends.
+    Enter the block before there is anything to draw. When nothing comes, because the model could not be measured, it ends.
     """
     command = [sys.executable, "-P", "-m", "pipelines.workers.plot_process", str(outputs)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
@@ -42,15 +42,15 @@ def artist(outputs: Path) -> Iterator[Draw]:
             raise
         process.stdin.close()
         if process.wait():
-            raise RuntimeError(f"the pictures were not drawn: exit code {process.returncode}, see above")
+            raise RuntimeError(f"the plots were not drawn: exit code {process.returncode}, see above")
 
 
 def main(outputs: Path) -> None:
-    """Be ready, then draw what comes on stdin, once."""
+    """Import what drawing needs, then draw what comes on stdin, once."""
     from pipelines.workers import plots
 
     try:
-        # what the process that started us has written, nobody else
+        # only the process that started this one writes there
         found, dots, target = pickle.load(sys.stdin.buffer)  # noqa: S301
     except EOFError:
         return

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation, as PNG for the mail and the registry. The only place that imports matplotlib.
+"""The plots of an evaluation, as PNG for mail, report and registry. The only module that imports matplotlib.
 
 Figures are made without pyplot: no global state, and a third of the time.
 """
@@ -25,8 +25,8 @@ mpl.rcParams["text.parse_math"] = False  # names of classes and columns are text
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe0f1", "#6ba3d6", "#2f6fb0", "#173f6b"])
 DPI = 110
 NAMED_CLASSES = 40
-"""With more classes than this, names and counts would be dust."""
-DOTS = 4000
+"""With more classes than this, names and counts would be too small to read."""
+DOTS = 4000  # of a scatter plot
 
 
 def draw_confusion(metrics: Metrics, path: Path) -> None:
@@ -138,7 +138,7 @@ def _save(figure: Figure, path: Path) -> None:
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()
-    picture = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
+    image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
     temporary = path.with_name(f".{path.name}")
-    picture.quantize(96).save(temporary, "PNG", optimize=True)
+    image.quantize(96).save(temporary, "PNG", optimize=True)
     os.replace(temporary, path)

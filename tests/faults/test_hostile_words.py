@@ -64,7 +64,7 @@ OURS = {"html", "head", "meta", "title", "body", "div", "h1", "h2", "p", "ul", "
 
 
 def harmless(page):
-    """Only our tags, only pictures from the mail itself, nothing that runs."""
+    """Only our tags, only images from the mail itself, nothing that runs."""
     for tag, attributes in Tags(page).tags:
         assert tag in OURS, tag
         assert not [name for name in attributes if name.startswith("on")]
@@ -83,11 +83,11 @@ def shown(text):
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory):
-    """A team whose every word means harm, after a run that its tests refuse; with what was shown."""
+    """A team whose every word means harm, after a run that its tests reject; with what was shown."""
     team = Team(tmp_path_factory.mktemp("team"))
     names = dict(zip(CLASSES, CLASS_NAMES, strict=True))
-    pictures = {f"{names[name[0]]}{name[1:]}": data for name, data in digits(0, 300).items()}
-    team.write("dataset", {"dataset.toml": 'format = "images"\n', **pictures})
+    images = {f"{names[name[0]]}{name[1:]}": data for name, data in digits(0, 300).items()}
+    team.write("dataset", {"dataset.toml": 'format = "images"\n', **images})
     team.write("code", {"model.py": MODEL})
     team.write("tests", {"test_model.py": FAILING})
     for repository in ("dataset", "code", "tests"):

@@ -173,13 +173,13 @@ def fetched(folder: RunFolder, subject="Add the second half", author="Ada Lovela
     codec.save(Fetched(tuple(commits)), folder.root / "fetched.json")
 
 
-def prepared(folder: RunFolder, *faults: FailedCheck) -> None:
+def prepared(folder: RunFolder, *failed: FailedCheck) -> None:
     """What `validate` leaves."""
     classes = {split: {"one": count, "seven": count} for split, count in (("train", 580), ("holdout", 180))}
     samples = {"holdout": 360, "train": 1160, "validation": 280}
-    found = Validation(not faults, "dataset", "images", samples, classes, faults, ("12 images are very dark",))
+    found = Validation(not failed, "dataset", "images", samples, classes, failed, ("12 images are very dark",))
     codec.save(found, folder.job("validate") / "result.json")
-    cases = tuple(TestCase(each.check, "failed", message=each.messages[0]) for each in faults)
+    cases = tuple(TestCase(each.check, "failed", message=each.messages[0]) for each in failed)
     write_junit(
         folder.outputs("validate") / "junit.xml", [TestReport("data", (*cases, TestCase("readable", "passed")))]
     )
@@ -241,22 +241,22 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.tags, self.text, self.open, self.faults, self.ids = [], "", [], [], []
+        self.tags, self.text, self.open, self.errors, self.ids = [], "", [], [], []
         self.feed(path.read_text("utf-8"))
         self.close()
-        self.faults += [f"<{name}> is not closed" for name in self.open]
-        self.faults += [f"id {each} twice" for each in set(self.ids) if self.ids.count(each) > 1]
+        self.errors += [f"<{name}> is not closed" for name in self.open]
+        self.errors += [f"id {each} twice" for each in set(self.ids) if self.ids.count(each) > 1]
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
         self.tags.append((tag, attributes))
         self.ids += [attributes["id"]] if "id" in attributes else []
         self.open += [] if tag in VOID else [tag]
-        self.faults += [f"attribute {name} of <{tag}>" for name, _ in attrs if name == "style" or name.startswith("on")]
+        self.errors += [f"attribute {name} of <{tag}>" for name, _ in attrs if name == "style" or name.startswith("on")]
 
     def handle_endtag(self, tag):
         if self.open[-1:] != [tag]:
-            self.faults.append(f"</{tag}> closes {self.open[-1:]}")
+            self.errors.append(f"</{tag}> closes {self.open[-1:]}")
         else:
             self.open.pop()
 

@@ -16,7 +16,7 @@ import requests
 from versions import candidate, digests
 
 from pipelines.gate import decide
-from pipelines.workers.jobs import EvaluateJob, Subject
+from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import codec
 from registry.files import sha256_file
 from registry.records import Candidate, Evaluation, Policy, Served, Signature, utc_now
@@ -81,7 +81,7 @@ def make_version(tiny_model, folder, name):
     (work / "inputs" / "holdout").symlink_to(folder / "holdout")
     files = {"model.tflite": sha256_file(version / "model.tflite")}
     metric = "accuracy" if signature.classes else "mae"
-    codec.save(EvaluateJob(metric, Subject(signature, served, files)), work / "job.json")
+    codec.save(EvaluateJob(metric, MeasuredModel(signature, served, files)), work / "job.json")
     run_worker("pipelines.workers.evaluate", work)
     evaluation = codec.read(Evaluation, work / "result.json")
     shutil.copytree(work / "outputs", version, dirs_exist_ok=True)

@@ -220,7 +220,7 @@ def test_an_alarm_does_not_hide_behind_an_accepted_candidate():
     assert subject == "[digits] ALARM: live version 2 fails the tests; version 3 accepted"
 
 
-def test_new_tests_that_all_pass_are_no_alarm():
+def test_new_tests_that_all_pass_raise_no_alarm():
     mail = facts(
         run=dataclasses.replace(RUN, trigger="tests"), status="tested", live_acceptance=acceptance(2), command=""
     )
@@ -245,7 +245,7 @@ def test_the_same_run_and_verdict_have_the_same_message_id_and_another_has_anoth
     assert len(set(ids)) == 5
 
 
-def test_nobody_answers_a_machine():
+def test_no_out_of_office_reply_is_sent_to_a_machine():
     message = compose(facts(to=("owner@company.example", "Deputy <deputy@company.example>")))
     assert message["Auto-Submitted"] == "auto-generated"
     assert [each.addr_spec for each in message["To"].addresses] == ["owner@company.example", "deputy@company.example"]
@@ -325,7 +325,7 @@ def test_ten_thousand_commits_and_reasons_make_a_short_mail():
     ],
     ids=["better", "worse", "perhaps better", "perhaps worse", "equal", "not a number"],
 )
-def test_chance_is_told_apart_from_progress(comparison, said):
+def test_chance_is_distinguished_from_progress(comparison, said):
     evaluation = Evaluation(metrics(0.98), metrics(0.97), comparison)
     assert said in measures.in_words(evaluation, "accuracy", "version 3", "version 2")
 

@@ -194,7 +194,7 @@ class TestOutbox:
 
 class TestSending:
     @pytest.mark.parametrize("security", ["starttls", "smtps"])
-    def test_it_goes_out_over_verified_tls_with_our_name_and_password(self, tmp_path, serve, authority, security):
+    def test_it_is_sent_over_verified_tls_with_user_name_and_password(self, tmp_path, serve, authority, security):
         context, ca_file = authority
         server = serve(None, security, context, auth=True)
         post(mail(), tmp_path)
@@ -236,7 +236,7 @@ class TestSending:
         result = deliver(tmp_path, changed(server.settings, security="smtps"), "")
         assert "does [mail] security fit the port?" in result.reasons[0]
 
-    def test_a_wrong_password_is_told_and_not_shown(self, tmp_path, serve, authority):
+    def test_a_wrong_password_is_reported_and_not_shown(self, tmp_path, serve, authority):
         server = serve(None, "starttls", authority[0], auth=True)
         post(mail(), tmp_path)
         settings = changed(server.settings, ca_file=authority[1], username="relay")
@@ -254,13 +254,13 @@ class TestSending:
         ],
         ids=["no password", "no CA file", "CA file without certificates", "no host name"],
     )
-    def test_a_setting_that_cannot_work_is_told_and_the_mail_kept(self, tmp_path, changes, password, said):
+    def test_a_setting_that_cannot_work_is_reported_and_the_mail_kept(self, tmp_path, changes, password, said):
         post(mail(), tmp_path)
         result = deliver(tmp_path, changed(Mail(host="127.0.0.1", port=9), **changes), password)
         assert said in result.reasons[0]
         assert len(result.kept) == 1
 
-    def test_in_the_clear_it_goes_to_this_machine_only(self):
+    def test_unencrypted_it_goes_to_this_machine_only(self):
         for host in ("localhost", "127.0.0.1", "127.3.2.1", "::1", ""):
             check_security(Mail(host=host, security="none"))
         for host in ("mail.company.example", "10.0.0.1", "localhost.company.example"):
@@ -335,7 +335,7 @@ class TestTrouble:
         assert server.inbox.ids == ["good"]
         assert lies(tmp_path, "pending") == ["poison1.accepted", "poison2.accepted", "poison3.accepted"]
 
-    def test_a_recipient_who_does_not_exist_is_told_and_the_other_gets_the_mail(self, tmp_path, serve):
+    def test_a_recipient_who_does_not_exist_is_reported_and_the_other_gets_the_mail(self, tmp_path, serve):
         server = serve(Inbox(rcpt={"gone@company.example": "550 no such user"}))
         post(mail(to="gone@company.example, owner@company.example"), tmp_path)
         result = deliver(tmp_path, server.settings, "")
@@ -364,7 +364,7 @@ class TestTrouble:
         assert answer in result.reasons[0]
         assert lies(tmp_path, place) == ["run1.accepted"]
 
-    def test_a_file_that_is_no_mail_of_ours_is_put_aside(self, tmp_path, serve):
+    def test_a_file_that_trainyard_did_not_write_is_put_aside(self, tmp_path, serve):
         post(mail(), tmp_path)
         (tmp_path / "pending" / "note.eml").write_text("remember the milk")
         result = deliver(tmp_path, serve().settings, "")

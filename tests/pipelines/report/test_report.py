@@ -63,7 +63,7 @@ def report(team, folder):
     assert written == folder.root / "report"
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
     page = Page(written / "index.html")
-    assert not page.faults
+    assert not page.errors
     linked = {each for each in page.all("a", "href") if not each.startswith("#")}
     assert linked | {"index.html", *page.all("link", "href")} == names
     assert {each[1:] for each in page.all("a", "href") if each.startswith("#")} <= set(page.ids)
@@ -301,7 +301,7 @@ def test_notify_writes_the_report_and_the_mail_says_where(team):
     assert str(folder.root / "report" / "index.html") in mail.read_text("utf-8").replace("=\n", "")
 
 
-def test_what_hinders_the_report_is_noted_and_the_mail_goes_out_all_the_same(team):
+def test_what_hinders_the_report_is_noted_and_the_mail_is_sent(team):
     folder = accepted(team)
     (folder.outputs("evaluate") / "calibration.png").write_bytes(png().ljust(LIMIT + 1, b"\0"))  # not in the mail
     with file_limit(LIMIT):

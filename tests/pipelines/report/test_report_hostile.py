@@ -69,7 +69,7 @@ def hostile(team):
 
 def test_hostile_words_stay_words_on_the_page(hostile):
     page = Page(hostile / "index.html")
-    assert not page.faults
+    assert not page.errors
     assert {tag for tag, _ in page.tags} == {
         "html", "head", "meta", "title", "link", "body", "header", "h1", "p", "main", "div", "ul", "li", "dl", "dt", "dd",
         "nav", "a", "section", "h2", "h3", "table", "thead", "tbody", "tr", "th", "td", "figure", "img", "figcaption",

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pipelines.workers.evaluate import golden_index
-from pipelines.workers.jobs import EvaluateJob, Subject
+from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import codec
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_file
@@ -52,7 +52,7 @@ def write_split(folder, spec, arrays, y):
 def subject(folder, version=None, **changes):
     served = codec.read(Served, folder / "served.json")
     files = {str(p.relative_to(folder)): sha256_file(p) for p in folder.rglob("*") if p.is_file()}
-    return Subject(codec.read(Signature, folder / "signature.json"), served, files | changes, version)
+    return MeasuredModel(codec.read(Signature, folder / "signature.json"), served, files | changes, version)
 
 
 class Evaluating:

@@ -1,4 +1,4 @@
-"""What repositories and workers say reaches people as one line of plain text."""
+"""Text from repositories and workers reaches people as one line of plain text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_failure_that_a_worker_left_is_one_line(tmp_path):
         assert words.isprintable()
 
 
-def test_an_error_is_told_on_one_line(capsys):
+def test_an_error_is_reported_on_one_line(capsys):
     assert report(Corrupt(FORGED, hint=FORGED), "step") == 2
     said = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in said] == ["trainyard step", "  hint"]
