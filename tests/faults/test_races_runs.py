@@ -119,7 +119,7 @@ def test_those_who_start_the_same_run_at_once_in_a_new_home_do_it_once(team):
     assert set(codes) <= {2, 75}, said
     assert len(team.runs("code")) == len(team.runs("dataset")) == 1
     for code, each in zip(codes, said, strict=True):
-        assert code == 2 or "already at work" in each
+        assert code == 2 or "in use by another process" in each
     assert len(message_ids(team)) == 2
     for run in (*team.runs("code"), *team.runs("dataset")):
         assert set(at_work(run)) == {0, 1}, "two were at work in one folder"

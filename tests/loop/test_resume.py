@@ -75,7 +75,7 @@ def test_a_second_process_on_the_same_run_is_sent_away(new_team):
     process = started(new_team, "run", "code")
     wait_for(lambda: list(new_team.home.glob("runs/*/validate")))
     done = new_team.trainyard("run", "code", code=75)
-    assert "already at work" in done.stderr
+    assert "in use by another process" in done.stderr
     process.terminate()
     process.communicate(timeout=60)
 
