@@ -1,4 +1,4 @@
-"""The acceptance worker (`python -P -m unit_tests`): tries one version, whose API runs already, from its URL alone.
+"""The acceptance worker (`python -P -m unit_tests`): tests one version on its staging instance, knowing its URL alone.
 
 In its folder: `job.json` (AcceptJob) and the inputs named there. It leaves the AcceptResult and `outputs/junit.xml`.
 A version that fails is a result, not a failure of the worker.
@@ -19,7 +19,7 @@ from unit_tests.checks import HANGS, Subject, check_api, check_ready
 from unit_tests.client import Api, body, plain
 from unit_tests.golden import load_golden
 from unit_tests.job import API, AcceptJob, AcceptResult
-from unit_tests.load_test import try_load
+from unit_tests.load_test import run_load_test
 from unit_tests.repository import Repository, run_repository
 
 
@@ -29,13 +29,13 @@ def main(folder: Path) -> AcceptResult:
     card = codec.read(Candidate, version / "card.json")
     golden = load_golden(version / "golden.npz", card.signature)
     subject = Subject(Api(job.url, job.answer_seconds), job, card, sha256_file(version / "card.json"), golden)
-    trial = _try(subject, folder)
-    write_junit(folder / "outputs" / "junit.xml", trial.reports)
-    return trial
+    result = _test(subject, folder)
+    write_junit(folder / "outputs" / "junit.xml", result.reports)
+    return result
 
 
-def _try(subject: Subject, folder: Path) -> AcceptResult:
-    """All that can be tried; an API that does not answer is not tried further."""
+def _test(subject: Subject, folder: Path) -> AcceptResult:
+    """All suites; an API that does not answer is not tested further."""
     ready = check_ready(subject)
     if ready.failed:
         return AcceptResult((ready,))
@@ -45,7 +45,7 @@ def _try(subject: Subject, folder: Path) -> AcceptResult:
         return AcceptResult((checks,))
     report_event("note", text=f"load: {subject.job.concurrency} clients for {subject.job.load_seconds:g} s")
     samples = [json.dumps(plain(subject.golden.sample(i))) for i in range(len(subject.golden))]
-    load, limits = try_load(subject.job.url, [body([each]) for each in samples], subject.job)
+    load, limits = run_load_test(subject.job.url, [body([each]) for each in samples], subject.job)
     report_event("note", text="the tests repository")
     tests = run_repository(_repository(subject.job, folder), subject.job.timeout_seconds)
     return AcceptResult((checks, limits, tests), load)
@@ -55,7 +55,7 @@ def _repository(job: AcceptJob, folder: Path) -> Repository:
     inputs = folder / "inputs"
     given = {name: inputs / name for name in ("version", "holdout", "live") if (inputs / name).exists()}
     options = (f"--trainyard-url={job.url}", *(f"--trainyard-{name}={path}" for name, path in given.items()))
-    return Repository(inputs / "tests", options, folder / "trial")
+    return Repository(inputs / "tests", options, folder / "scratch")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Our own checks of the API under trial, over HTTP: each is one case of the suite `api`, none stops the others."""
+"""Trainyard's own checks of the staging instance, over HTTP: each is one case of the suite `api`, none stops the others."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from registry.records import Candidate, TensorSpec, TestCase, TestReport
 from unit_tests.client import Api, body, body_of, plain, predictions
 from unit_tests.golden import Golden
 from unit_tests.job import API, AcceptJob
-from unit_tests.malformed_requests import JSON, Spoiled, spoiled
+from unit_tests.malformed_requests import JSON, MalformedRequest, malformed_requests
 
 POLL = 0.1  # seconds
 READY, AGAIN = "becomes ready", 3
 HANGS, LATE, PATIENCE = "answers in time", "no answer in time", 2
 ODD = (KeyError, IndexError, TypeError, ValueError, AttributeError)
-"""What an answer of another form than ours makes the checks raise."""
+"""What the checks raise when an answer has another form than the API's."""
 Check = tuple[str, Callable[[], None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is under trial."""
+    """The version under test, and the API that runs it."""
 
     api: Api
     job: AcceptJob
@@ -64,18 +64,18 @@ def check_api(subject: Subject) -> TestReport:
 
 def _checks(subject: Subject) -> Iterator[Check]:
     golden, api = subject.golden, subject.api
-    pictures = [golden.picture(i) for i in range(len(golden))]
+    images = [golden.png(i) for i in range(len(golden))]
     yield "answers with this version", lambda: _version(subject)
     yield "describes the signature of the card", lambda: _signature(subject)
     yield "answers its own example", lambda: _example(api)
     yield "golden samples: JSON, one by one", lambda: _golden(golden, lambda i: _ask(api, [golden.sample(i)])[0])
     yield "golden samples: JSON, all at once", lambda: _golden_at_once(api, golden)
-    if all(pictures):
-        yield "golden samples: PNG", lambda: _golden(golden, lambda i: _send(api, pictures[i] or b""))
-        yield "golden samples: PNG in a form", lambda: _golden(golden, lambda i: _upload(api, pictures[i] or b""))
+    if all(images):
+        yield "golden samples: PNG", lambda: _golden(golden, lambda i: _send(api, images[i] or b""))
+        yield "golden samples: PNG in a form", lambda: _golden(golden, lambda i: _upload(api, images[i] or b""))
     yield "the same sample, the same answer", lambda: _steady(api, golden)
-    for each in spoiled(golden.signature, golden.sample(0), pictures[0]):
-        yield f"refuses {each.fault}", lambda each=each: _refused(api, each)  # type: ignore[misc]
+    for each in malformed_requests(golden.signature, golden.sample(0), images[0]):
+        yield f"refuses {each.error}", lambda each=each: _refused(api, each)  # type: ignore[misc]
     yield "refuses a body that is too large", lambda: _too_large(subject)
     yield "refuses GET /predict", lambda: _is_refusal(api.get("/predict"))
     yield "refuses an unknown page", lambda: _is_refusal(api.get("/no/such/page"))
@@ -94,12 +94,12 @@ def _run(name: str, check: Callable[[], None]) -> TestCase:
     except (requests.RequestException, OSError, http.client.HTTPException) as error:
         message = f"the API did not answer: {type(error).__name__}: {error}"
     except ODD as error:
-        message = f"the answer is not understood: {type(error).__name__}: {error}"
+        message = f"the answer has an unknown form: {type(error).__name__}: {error}"
     return TestCase(name, "failed" if message else "passed", round(time.monotonic() - started, 3), message)
 
 
 def _await_ready(subject: Subject) -> None:
-    """Every process that the API tells of is ready, and so is the one that is asked, some times in a row."""
+    """Every process that the API lists is ready, and so is the one that answers, some times in a row."""
     until, said, in_a_row = time.monotonic() + subject.job.ready_seconds, "it does not listen", 0
     while in_a_row < AGAIN:
         try:
@@ -115,10 +115,10 @@ def _await_ready(subject: Subject) -> None:
 
 
 def _not_ready(api: Api) -> str:
-    """Why not; empty when it is. Raises AssertionError when waiting is in vain."""
+    """Why it is not ready yet; empty when it is. Raises AssertionError when waiting is in vain."""
     ready = api.get("/health/ready", headers={"Connection": "close"}, timeout=5)
-    told = api.get("/version", timeout=5).json()
-    workers, expected = told.get("workers", []), told.get("expected", 1)
+    status = api.get("/version", timeout=5).json()
+    workers, expected = status.get("workers", []), status.get("expected", 1)
     if failed := next((each for each in workers if each.get("state") == "failed"), None):
         raise AssertionError(f"it cannot load this version: {failed.get('error')}")
     if ready.status_code != http.HTTPStatus.OK:
@@ -128,21 +128,21 @@ def _not_ready(api: Api) -> str:
 
 
 def _version(subject: Subject) -> None:
-    told = body_of(subject.api.get("/version"))
+    answer = body_of(subject.api.get("/version"))
     wanted = {"model": subject.card.model, "version": subject.card.version, "card": subject.digest, "release": None}
     for name, value in wanted.items():
-        expect(told.get(name) == value, f"/version says {name} {told.get(name)!r}, on trial is {value!r}")
-    for each in told["workers"]:
+        expect(answer.get(name) == value, f"/version says {name} {answer.get(name)!r}, expected {value!r}")
+    for each in answer["workers"]:
         same = (each["version"], each["card"]) == (subject.card.version, subject.digest)
         expect(same, f"process {each['pid']} answers with version {each['version']}, card {each['card']!r}")
 
 
 def _signature(subject: Subject) -> None:
-    told, signature = subject.api.description, subject.card.signature
+    answer, signature = subject.api.description, subject.card.signature
     simple = {"task": signature.task, "kind": signature.kind, "classes": list(signature.classes)}
     for name, value in simple.items():
-        expect(told.get(name) == value, f"GET / says {name} {told.get(name)!r}, the card {value!r}")
-    inputs = [(each["name"], tuple(each["shape"]), each["dtype"]) for each in told["inputs"]]
+        expect(answer.get(name) == value, f"GET / says {name} {answer.get(name)!r}, the card {value!r}")
+    inputs = [(each["name"], tuple(each["shape"]), each["dtype"]) for each in answer["inputs"]]
     wanted = [(each.name, _sample_shape(each), each.dtype) for each in signature.inputs]
     expect(inputs == wanted, f"GET / says inputs {inputs}, the card {wanted}")
 
@@ -163,12 +163,12 @@ def _ask(api: Api, samples: list[Any]) -> list[Any]:
     return predictions(api.post("/predict", data=data, headers={"Content-Type": JSON}))
 
 
-def _send(api: Api, picture: bytes) -> Any:
-    return predictions(api.post("/predict", data=picture, headers={"Content-Type": "image/png"}))[0]
+def _send(api: Api, image: bytes) -> Any:
+    return predictions(api.post("/predict", data=image, headers={"Content-Type": "image/png"}))[0]
 
 
-def _upload(api: Api, picture: bytes) -> Any:
-    return predictions(api.post("/predict", files={"image": ("sample.png", picture, "image/png")}))[0]
+def _upload(api: Api, image: bytes) -> Any:
+    return predictions(api.post("/predict", files={"image": ("sample.png", image, "image/png")}))[0]
 
 
 def _golden(golden: Golden, ask: Callable[[int], Any]) -> None:
@@ -183,7 +183,7 @@ def _golden_at_once(api: Api, golden: Golden) -> None:
 
 
 def _no_differences(golden: Golden, answers: list[Any]) -> None:
-    found = [f"sample {i}: {fault}" for i, each in enumerate(answers) if (fault := golden.differs(i, each))]
+    found = [f"sample {i}: {difference}" for i, each in enumerate(answers) if (difference := golden.differs(i, each))]
     more = f" (and {len(found) - 1} more of {len(answers)})" if len(found) > 1 else ""
     expect(not found, "".join(found[:1]) + more)
 
@@ -194,12 +194,12 @@ def _steady(api: Api, golden: Golden) -> None:
         expect(other == first, f"{first!r:.200}, then {other!r:.200}")
 
 
-def _refused(api: Api, each: Spoiled) -> None:
+def _refused(api: Api, each: MalformedRequest) -> None:
     _is_refusal(api.post("/predict", data=each.body, headers={"Content-Type": each.kind} | each.headers))
 
 
 def _is_refusal(response: requests.Response) -> None:
-    """4xx, as JSON that says what is wrong, and nothing of our insides."""
+    """4xx, as JSON that says what is wrong, without a stack trace."""
     _check_refusal(response.status_code, response.headers.get("Content-Type", ""), response.content)
 
 
@@ -207,15 +207,15 @@ def _check_refusal(status: int, kind: str, content: bytes) -> None:
     text = content[:300].decode(errors="replace")
     expect(400 <= status < 500, f"it answered {status}: {text}")
     expect(kind.partition(";")[0] == JSON, f"it answered {status} as {kind!r}: {text}")
-    told = json.loads(content)
-    error = told.get("error") if isinstance(told, dict) else None
+    answer = json.loads(content)
+    error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, str) or not error:
         raise AssertionError(f'there is no "error" in {text}')
     expect("Traceback" not in error, "a stack trace is shown to the client")
 
 
 def _too_large(subject: Subject) -> None:
-    """Announced, but not sent: a server that reads it all before it says no would wait here until the time is up."""
+    """Announced, but not sent: a server that reads it all before it refuses would wait here until the time is up."""
     parts = urlsplit(subject.api.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=subject.job.answer_seconds)
     try:

@@ -1,4 +1,4 @@
-"""The API under trial, as a client sees it: samples go out as JSON or as picture files, answers come back as they are."""
+"""A running API, as a client sees it: samples go out as JSON or as image files, answers come back as they are."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MANY = 256
 class Api:
     """A running API: `api.url`, `api.get("/version")`, `api.post("/predict", json={"instances": [...]})`.
 
-    `get` and `post` return a `requests.Response` whatever its status, so a test may look at refusals, too.
+    `get` and `post` return a `requests.Response` whatever its status, so a test may check refusals, too.
     """
 
     def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._session = requests.Session()
-        self._session.trust_env = False  # a proxy has no business between us and a loopback port
+        self._session.trust_env = False  # no proxy belongs between a client and a loopback port
 
     def get(self, path: str, **options: Any) -> requests.Response:
         """GET `path`; `options` are those of requests.get."""
@@ -37,7 +37,7 @@ class Api:
         return self._session.post(self.url + path, **{"timeout": self._timeout} | options)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._session.close()
 
     @functools.cached_property
@@ -48,7 +48,7 @@ class Api:
     def predict(self, sample: Any) -> Any:
         """The API's answer to one sample, or the list of answers to a list of samples.
 
-        A sample is what the model takes: a numpy array, a dict of columns, or, for a model of pictures, the path of a
+        A sample is what the model takes: a numpy array, a dict of columns, or, for a model of images, the path of a
         PNG or JPEG file or its bytes. An array with one dimension more than a sample is a list of samples.
         Raises AssertionError with the API's own words when it refuses.
         """
@@ -65,9 +65,9 @@ class Api:
         return sample if len(sample.shape) > dimensions else None
 
     def _answers(self, samples: Sequence[Any]) -> list[Any]:
-        """Pictures one by one, as they are; all others as JSON, in as few requests as the limits allow."""
+        """Images one by one, as they are; all others as JSON, in as few requests as the limits allow."""
         answers: list[Any] = []
-        if len(samples) and all(isinstance(each, (str, bytes, Path)) for each in samples) and self._pictures:
+        if len(samples) and all(isinstance(each, (str, bytes, Path)) for each in samples) and self._takes_images:
             for each in samples:
                 data = each if isinstance(each, bytes) else Path(each).read_bytes()
                 answers += predictions(self.post("/predict", data=data, headers={"Content-Type": _kind(data)}))
@@ -77,20 +77,20 @@ class Api:
         return answers
 
     @property
-    def _pictures(self) -> bool:
+    def _takes_images(self) -> bool:
         return bool(self.description["kind"] == "image")
 
     def _bodies(self, samples: Sequence[Any]) -> Iterator[bytes]:
         limits = self.description["limits"]
         parts: list[str] = []
-        room = limits["body_bytes"] // 2
+        space = limits["body_bytes"] // 2
         for each in samples:
             text = json.dumps(plain(each))
-            if parts and (len(text) > room or len(parts) >= min(MANY, limits["instances"])):
+            if parts and (len(text) > space or len(parts) >= min(MANY, limits["instances"])):
                 yield body(parts)
-                room, parts = limits["body_bytes"] // 2, []
+                space, parts = limits["body_bytes"] // 2, []
             parts.append(text)
-            room -= len(text)
+            space -= len(text)
         if parts:
             yield body(parts)
 
@@ -119,9 +119,9 @@ def body_of(response: requests.Response) -> Any:
         found = None
     if response.status_code == 200 and found is not None:
         return found
-    told = found if isinstance(found, dict) else {"error": response.text[:200] or "an empty body"}
-    hint = f" (hint: {told['hint']})" if told.get("hint") else ""
-    raise AssertionError(f"the API answered {response.status_code}: {told.get('error', told)}{hint}")
+    refusal = found if isinstance(found, dict) else {"error": response.text[:200] or "an empty body"}
+    hint = f" (hint: {refusal['hint']})" if refusal.get("hint") else ""
+    raise AssertionError(f"the API answered {response.status_code}: {refusal.get('error', refusal)}{hint}")
 
 
 def predictions(response: requests.Response) -> list[Any]:

@@ -38,8 +38,8 @@ class Golden:
             return values
         return next(iter(values.values()))
 
-    def picture(self, i: int) -> bytes | None:
-        """Sample `i` as a PNG file; None when samples are no 8-bit pictures."""
+    def png(self, i: int) -> bytes | None:
+        """Sample `i` as a PNG file; None when samples are not 8-bit images."""
         array = next(iter(self.inputs.values()))[i]
         if self.signature.kind != "image" or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in {1, 3}:
             return None
@@ -52,7 +52,7 @@ class Golden:
     def differs(self, i: int, answer: Any) -> str:
         """How `answer` differs from what evaluation got for sample `i`; empty when it does not."""
         if not isinstance(answer, dict):
-            return f"{answer!r:.100} is no answer"
+            return f"{answer!r:.100} is not an answer"
         return self._differs_in_class(i, answer) if self.signature.classes else self._differs_in_value(i, answer)
 
     def _differs_in_class(self, i: int, answer: Mapping[str, Any]) -> str:

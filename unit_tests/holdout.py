@@ -10,7 +10,7 @@ from training.data.spec import Split, load_split
 
 
 class Samples(Sequence[Any]):
-    """The samples in order, read when they are asked for: arrays for pictures and numbers, dicts for tables."""
+    """The samples in order, read when they are asked for: arrays for images and numbers, dicts for tables."""
 
     def __init__(self, split: Split) -> None:
         self._split = split

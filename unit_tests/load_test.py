@@ -20,18 +20,18 @@ class Client:
 
     latencies: list[float] = field(default_factory=list)
     """Seconds of each answered request."""
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     ended: float = 0.0
 
 
-def try_load(url: str, bodies: list[bytes], job: AcceptJob) -> tuple[LoadReport, TestReport]:
+def run_load_test(url: str, bodies: list[bytes], job: AcceptJob) -> tuple[LoadReport, TestReport]:
     """POST the bodies in turn to `/predict` from `job.concurrency` clients for `job.load_seconds`; one case per limit."""
     started = time.monotonic()
-    report, faults = _run(url, bodies, job)
+    report, errors = _run(url, bodies, job)
     seconds = time.monotonic() - started
     limit, p95 = job.min_requests_per_second, job.max_p95_ms
     checks = {
-        "every request is answered": f"{report.failures} of {report.requests} failed: {faults[0]}" if faults else "",
+        "every request is answered": f"{report.failures} of {report.requests} failed: {errors[0]}" if errors else "",
         f"at least {limit:g} requests/s": _unless(
             report.per_second >= limit, f"{report.per_second:.1f} requests/s with {job.concurrency} clients"
         ),
@@ -45,23 +45,23 @@ def try_load(url: str, bodies: list[bytes], job: AcceptJob) -> tuple[LoadReport,
 
 
 def _run(url: str, bodies: list[bytes], job: AcceptJob) -> tuple[LoadReport, list[str]]:
-    clients, gate = [Client() for _ in range(job.concurrency)], Barrier(job.concurrency + 1)
+    clients, start = [Client() for _ in range(job.concurrency)], Barrier(job.concurrency + 1)
     threads = [
-        Thread(target=_drive, args=(client, url, bodies[i % len(bodies) :] + bodies[: i % len(bodies)], gate, job))
+        Thread(target=_drive, args=(client, url, bodies[i % len(bodies) :] + bodies[: i % len(bodies)], start, job))
         for i, client in enumerate(clients)
     ]
     for thread in threads:
         thread.start()
-    gate.wait()
+    start.wait()
     started = time.perf_counter()
     for thread in threads:
         thread.join()
     seconds = max([client.ended for client in clients]) - started
     latencies = sorted(each for client in clients for each in client.latencies)
-    faults = [each for client in clients for each in client.faults]
+    errors = [each for client in clients for each in client.errors]
     p50, p95, p99 = (percentile(latencies, share) * 1000 for share in (0.50, 0.95, 0.99))
-    total = len(latencies) + len(faults)
-    return LoadReport(total, len(faults), seconds, len(latencies) / seconds, p50, p95, p99), faults
+    total = len(latencies) + len(errors)
+    return LoadReport(total, len(errors), seconds, len(latencies) / seconds, p50, p95, p99), errors
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -69,17 +69,17 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
 
 
-def _drive(client: Client, url: str, bodies: list[bytes], gate: Barrier, job: AcceptJob) -> None:
+def _drive(client: Client, url: str, bodies: list[bytes], start: Barrier, job: AcceptJob) -> None:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=job.answer_seconds)
     _ask(connection, bodies[0])  # connect before the clock runs
-    gate.wait()
+    start.wait()
     until, count = time.perf_counter() + job.load_seconds, 0
     while (before := time.perf_counter()) < until:
-        fault = _ask(connection, bodies[count % len(bodies)])
+        error = _ask(connection, bodies[count % len(bodies)])
         count += 1
-        if fault:
-            client.faults.append(fault)
+        if error:
+            client.errors.append(error)
             connection.close()
             time.sleep(0.01)  # a server that refuses every connection needs no storm
         else:

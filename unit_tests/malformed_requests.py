@@ -1,4 +1,4 @@
-"""Requests that no client should get an answer to, made from one good sample: each has one fault."""
+"""Requests that the API must refuse, made from one good sample: each has one error."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Spoiled:
+class MalformedRequest:
     """One request to `/predict`, and what is wrong with it."""
 
-    fault: str
+    error: str
     body: bytes
     kind: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def spoiled(signature: Signature, sample: Any, picture: bytes | None) -> Iterator[Spoiled]:
-    """All bad requests for a model with this signature; `sample` and `picture` are good ones."""
+def malformed_requests(signature: Signature, sample: Any, image: bytes | None) -> Iterator[MalformedRequest]:
+    """All bad requests for a model with this signature; `sample` and `image` are good ones."""
     good = plain(sample)
     text = json.dumps(good)
-    yield Spoiled("an empty body", b"")
-    yield Spoiled("a body that is no JSON", body([text])[:-1])
-    yield Spoiled("JSON that is no object", f"[{text}]".encode())
-    yield Spoiled('a body without "instances"', json.dumps({"samples": [good]}).encode())
-    yield Spoiled("an empty list of samples", body([]))
-    yield Spoiled("null for a sample", body(["null"]))
-    yield Spoiled("a content type that is not taken", body([text]), "application/xml")
-    yield Spoiled("a compressed body", body([text]), headers={"Content-Encoding": "br"})
+    yield MalformedRequest("an empty body", b"")
+    yield MalformedRequest("a body that is not JSON", body([text])[:-1])
+    yield MalformedRequest("JSON that is not an object", f"[{text}]".encode())
+    yield MalformedRequest('a body without "instances"', json.dumps({"samples": [good]}).encode())
+    yield MalformedRequest("an empty list of samples", body([]))
+    yield MalformedRequest("null for a sample", body(["null"]))
+    yield MalformedRequest("a content type that is not taken", body([text]), "application/xml")
+    yield MalformedRequest("a compressed body", body([text]), headers={"Content-Encoding": "br"})
     values = _named(signature, good) if isinstance(good, dict) else _unnamed(signature, good)
-    yield from (Spoiled(fault, body([value])) for fault, value in values)
-    if picture:
-        yield Spoiled("a picture that is cut off", picture[: len(picture) // 2], "image/png")
-        yield Spoiled("a picture that is none", b"GIF89a" + picture, "image/png")
+    yield from (MalformedRequest(error, body([value])) for error, value in values)
+    if image:
+        yield MalformedRequest("an image that is cut off", image[: len(image) // 2], "image/png")
+        yield MalformedRequest("a file that is not an image", b"GIF89a" + image, "image/png")
         if None not in signature.inputs[0].shape[1:3]:
-            yield Spoiled("a picture of another size", _other_picture(signature), "image/png")
+            yield MalformedRequest("an image of another size", _image_of_another_size(signature), "image/png")
 
 
 def _named(signature: Signature, good: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Faults in a name, or in the first value of each kind."""
+    """Errors in a name, or in the first value of each kind."""
     first = next(iter(good))
     what = "column" if signature.kind == "table" else "input"
     yield f"a sample without its {what} {first}", json.dumps({k: v for k, v in good.items() if k != first})
-    yield f"a {what} that nobody knows", json.dumps(good | {"no such name": 1})
+    yield f"a {what} that the model does not have", json.dumps(good | {"no such name": 1})
     yield f"null for {first}", json.dumps(good | {first: None})
     yield f"an object for {first}", json.dumps(good | {first: {"a": 1}})
     texts = [each.name for each in signature.inputs if each.dtype == "string"]
@@ -63,7 +63,7 @@ def _named(signature: Signature, good: dict[str, Any]) -> Iterator[tuple[str, st
 
 
 def _unnamed(signature: Signature, good: Any) -> Iterator[tuple[str, str]]:
-    """Faults in an array of values."""
+    """Errors in an array of values."""
     spec = signature.inputs[0]
     yield "one dimension too many", json.dumps([good])
     if isinstance(good, list) and len(good) > 1:
@@ -86,7 +86,7 @@ def _with_first(good: Any, value: Any) -> Any:
     return [_with_first(good[0], value), *good[1:]] if isinstance(good, list) else value
 
 
-def _other_picture(signature: Signature) -> bytes:
+def _image_of_another_size(signature: Signature) -> bytes:
     from io import BytesIO
 
     from PIL import Image

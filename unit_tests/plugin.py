@@ -1,6 +1,6 @@
-"""The pytest plugin for a tests repository: fixtures for the version under trial, and a log for the worker.
+"""The pytest plugin for a tests repository: fixtures for the version under test, and a log for the worker.
 
-In a trial Trainyard starts pytest with it. By hand, against any running API:
+In an acceptance test Trainyard starts pytest with it. By hand, against any running API:
 
     pytest -p unit_tests.plugin --trainyard-url http://127.0.0.1:8500 [--trainyard-version DIR] [--trainyard-holdout DIR]
 """
@@ -27,7 +27,7 @@ LOG = pytest.StashKey[Path]()
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The release that is live now: its card, and how it did on the holdout of the version under trial."""
+    """The release that is live now: its card, and how it did on the holdout of the version under test."""
 
     card: Candidate
     metrics: Metrics | None
@@ -35,8 +35,8 @@ class Live:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options that say what is under trial."""
-    group = parser.getgroup("trainyard", "a version under trial")
+    """The options that say what is under test."""
+    group = parser.getgroup("trainyard", "the version under test")
     group.addoption("--trainyard-url", metavar="URL", help="the running API")
     group.addoption("--trainyard-version", metavar="DIR", type=Path, help="the version's folder, with card.json")
     group.addoption("--trainyard-holdout", metavar="DIR", type=Path, help="a prepared split")
@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def api(pytestconfig: pytest.Config) -> Iterator[Api]:
-    """The running API of the version under trial.
+    """The running API of the version under test.
 
     `api.url`; `api.get("/version")` and `api.post("/predict", json={"instances": [...]})` give a requests.Response,
     also for a refusal; `api.description` is what `GET /` says about the model.
@@ -60,12 +60,12 @@ def api(pytestconfig: pytest.Config) -> Iterator[Api]:
 def predict(api: Api) -> Callable[[Any], Any]:
     """Ask the API: `predict(sample)` gives its answer, `predict([sample, …])` the list of answers.
 
-    A sample is a numpy array, a dict of columns, or the path of a picture (PNG, JPEG).
+    A sample is a numpy array, a dict of columns, or the path of an image (PNG, JPEG).
     An answer is what the API says: {"class": "7", "probability": 0.98, "probabilities": {…}}, or {"value": 3.2}.
     When the API refuses, the test fails with its words.
 
         def test_a_seven(predict):
-            assert predict("pictures/seven.png")["class"] == "7"
+            assert predict("images/seven.png")["class"] == "7"
     """
     return api.predict
 
@@ -83,13 +83,13 @@ def holdout(pytestconfig: pytest.Config) -> Holdout:
             assert right / len(holdout) > 0.9
     """
     if pytestconfig.getoption("trainyard_holdout") is None:
-        pytest.skip("there is no holdout in this trial (--trainyard-holdout)")
+        pytest.skip("there is no holdout in this acceptance test (--trainyard-holdout)")
     return Holdout(_given(pytestconfig, "holdout"))
 
 
 @pytest.fixture(scope="session")
 def card(pytestconfig: pytest.Config) -> Candidate:
-    """The card of the version under trial: `card.version`, `card.sources.code`, `card.how`, `card.signature.classes`, …"""
+    """The card of the version under test: `card.version`, `card.sources.code`, `card.how`, `card.signature.classes`, …"""
     return codec.read(Candidate, _given(pytestconfig, "version") / "card.json")
 
 
@@ -160,14 +160,14 @@ class _Logger:
         self._phases.append(report)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """One case from set-up, call and tear-down: the first that did not pass tells."""
-        told = next((each for each in self._phases if each.outcome != "passed"), None)
+        """One case from set-up, call and tear-down: the first that did not pass decides."""
+        failed = next((each for each in self._phases if each.outcome != "passed"), None)
         seconds = sum(each.duration for each in self._phases)
-        if told is None:
+        if failed is None:
             append_case(self._path, TestCase(nodeid, "passed", seconds))
             return
-        outcome: Outcome = "skipped" if told.skipped else "failed" if told.when == "call" else "error"
-        append_case(self._path, TestCase(nodeid, outcome, seconds, _message(told)))
+        outcome: Outcome = "skipped" if failed.skipped else "failed" if failed.when == "call" else "error"
+        append_case(self._path, TestCase(nodeid, outcome, seconds, _message(failed)))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> Iterator[None]:

@@ -1,4 +1,5 @@
-"""How the plugin tells the worker what pytest does: one JSON object per line, so that a killed run tells how far it came.
+"""How the plugin reports to the worker what pytest does: one JSON object per line, so that of a killed run it is known
+how far it came.
 
 {"collected": ["test_a.py::test_one", …]}
 {"started": "test_a.py::test_one"}
@@ -41,7 +42,7 @@ def append_case(path: Path, case: TestCase) -> None:
 
 
 def read_log(path: Path) -> TestLog:
-    """What the file tells; a last line that was cut off is left out. An absent file is an empty log."""
+    """What the file says; a last line that was cut off is left out. An absent file is an empty log."""
     log = TestLog()
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:

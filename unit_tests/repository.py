@@ -1,4 +1,4 @@
-"""Runs the tests repository's pytest against the API under trial: in a child process, in a copy, under a time limit."""
+"""Runs the tests repository's pytest against the staging instance: in a child process, in a copy, under a time limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PASSED = re.compile(
     r"PATH|TZ|LANG|LANGUAGE|LC_\w+|LD_LIBRARY_PATH|PYTHON(PATH|UTF8|FAULTHANDLER)|SSL_CERT_(FILE|DIR)"
     r"|TF_CPP_MIN_LOG_LEVEL|KERAS_HOME|MPL\w+|OMP_NUM_THREADS"
 )
-"""What the tests may see of our environment. A list of what is allowed, because secrets have any name."""
+"""What the tests may see of the worker's environment. A list of what is allowed, because secrets have any name."""
 HABITS = ("--continue-on-collection-errors", "--no-header", "--color=no", "--tb=short")
 LAST_LINES = 15
 NO_TESTS = "there is no test: the repository needs a test_*.py with a function test_…"
@@ -39,7 +39,7 @@ class Repository:
     options: tuple[str, ...]
     """The plugin's own: `--trainyard-url`, …"""
     scratch: Path
-    """A folder of our own for the copy, the home folder and the log."""
+    """A folder for the copy, the home folder and the log."""
 
 
 def run_repository(repository: Repository, seconds: float) -> TestReport:
@@ -57,7 +57,7 @@ def run_repository(repository: Repository, seconds: float) -> TestReport:
 
 
 def _command(copy: Path) -> list[str]:
-    """Pytest that looks at nothing outside `copy`: its settings come from there, or from nowhere."""
+    """Pytest that reads nothing outside `copy`: its settings come from there, or from nowhere."""
     settings = _settings(copy) or Path(os.devnull)
     isolation = [f"--rootdir={copy}", f"--confcutdir={copy}", "-c", str(settings), "-p", "no:cacheprovider"]
     return [sys.executable, "-P", "-m", "pytest", "-p", "unit_tests.plugin", *isolation, *HABITS]

@@ -143,7 +143,7 @@ def serve(folder, version, **settings):
 
 
 def await_ready(url):
-    """Until the API answers; the worker of a trial does this by itself."""
+    """Wait until the API answers; the acceptance worker does this by itself."""
     while True:
         with contextlib.suppress(requests.ConnectionError):
             if requests.get(f"{url}/health/ready", timeout=30).ok:
@@ -151,8 +151,8 @@ def await_ready(url):
         time.sleep(0.05)
 
 
-class Trial:
-    """The job folder of one trial."""
+class AcceptanceTest:
+    """The job folder of one acceptance test."""
 
     def __init__(self, folder):
         self.folder = folder

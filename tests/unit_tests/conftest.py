@@ -1,7 +1,7 @@
-"""Versions as the registry would hold them, the real API on one of them, and a trial's job folder."""
+"""Versions as the registry would hold them, the real API on one of them, and the job folder of an acceptance test."""
 
 import pytest
-from unit_tests_support import Trial, await_ready, make_version, serve
+from unit_tests_support import AcceptanceTest, await_ready, make_version, serve
 
 
 @pytest.fixture(scope="session")
@@ -27,5 +27,5 @@ def thirds(versions, tmp_path_factory):
 
 
 @pytest.fixture
-def trial(tmp_path):
-    return Trial(tmp_path / "trial")
+def acceptance(tmp_path):
+    return AcceptanceTest(tmp_path / "acceptance")

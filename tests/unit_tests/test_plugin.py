@@ -94,14 +94,14 @@ def test_an_option_that_is_missing_is_named(tmp_path):
     done = pytest_by_hand(tmp_path, "-rs")
     assert "this test needs the option --trainyard-url" in done.stdout
     assert "this test needs the option --trainyard-version" in done.stdout
-    assert "there is no holdout in this trial" in done.stdout
+    assert "there is no holdout in this acceptance test" in done.stdout
 
 
 def test_pytest_explains_the_fixtures(tmp_path):
     shown = pytest_by_hand(tmp_path, "--fixtures", "-vv").stdout
     for words in (
         "predict [session scope]",
-        'assert predict("pictures/seven.png")',
+        'assert predict("images/seven.png")',
         "holdout.samples[:100]",
         "live.metrics",
     ):

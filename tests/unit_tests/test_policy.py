@@ -1,4 +1,4 @@
-"""The rule that decides a trial, and the numbers of a load test."""
+"""The rule that decides an acceptance test, and the numbers of a load test."""
 
 import math
 
@@ -52,9 +52,9 @@ def test_accepted_means_that_there_is_no_reason(found):
     assert accepted <= all(not report.failed for report in found)
 
 
-def test_a_trial_survives_the_file():
-    trial = AcceptResult(GOOD, LoadReport(10, 0, 1.0, 10.0, 1.0, 2.0, 3.0))
-    assert codec.from_json(AcceptResult, codec.to_json(trial), "x") == trial
+def test_a_result_is_read_back_as_it_was_written():
+    result = AcceptResult(GOOD, LoadReport(10, 0, 1.0, 10.0, 1.0, 2.0, 3.0))
+    assert codec.from_json(AcceptResult, codec.to_json(result), "x") == result
 
 
 def test_the_worker_gets_more_time_than_its_parts():

@@ -1,4 +1,4 @@
-"""Whole trials: the worker against the real API."""
+"""Whole acceptance tests: the worker against the real API."""
 
 import contextlib
 import dataclasses
@@ -23,15 +23,15 @@ def outcomes(report):
     return {case.name: case.outcome for case in report.cases}
 
 
-def test_a_good_version_passes_every_check(trial, versions, thirds):
-    found = trial.test(GOOD).run(thirds, versions("thirds"))
+def test_a_good_version_passes_every_check(acceptance, versions, thirds):
+    found = acceptance.test(GOOD).run(thirds, versions("thirds"))
     assert decide(found) == (True, ())
     api, _, tests = found.reports
     names = list(outcomes(api))
     assert names[:2] == ["becomes ready", "answers with this version"]
     for name in (
         "golden samples: PNG in a form",
-        "refuses a picture that is cut off",
+        "refuses an image that is cut off",
         "refuses a body that is too large",
     ):
         assert name in names
@@ -39,7 +39,7 @@ def test_a_good_version_passes_every_check(trial, versions, thirds):
     assert found.load.requests > 10
     assert found.load.failures == 0
     assert 0 < found.load.p50_ms <= found.load.p95_ms <= found.load.p99_ms
-    suites = ET.parse(trial.folder / "outputs" / "junit.xml").getroot()
+    suites = ET.parse(acceptance.folder / "outputs" / "junit.xml").getroot()
     assert [suite.get("name") for suite in suites] == ["api", "load", "tests"]
     assert suites.get("tests") == str(sum(len(report.cases) for report in found.reports))
 
@@ -48,16 +48,16 @@ def test_a_good_version_passes_every_check(trial, versions, thirds):
     ("model", "check"),
     [("shop", "refuses a number for the text colour"), ("sum", "refuses NaN for a")],
 )
-def test_tables_pass_with_checks_of_their_own(trial, versions, tmp_path, model, check):
+def test_tables_pass_with_checks_of_their_own(acceptance, versions, tmp_path, model, check):
     test = "def test_row(predict, holdout):\n    assert len(predict(holdout.samples)) == len(holdout)\n"
     with serve(tmp_path / "api", versions(model) / "version") as url:
-        found = trial.test(test).run(url, versions(model))
+        found = acceptance.test(test).run(url, versions(model))
     assert decide(found) == (True, ())
     names = set(outcomes(found.reports[0]))
-    assert {check, "refuses a column that nobody knows", "golden samples: JSON, one by one"} <= names
+    assert {check, "refuses a column that the model does not have", "golden samples: JSON, one by one"} <= names
 
 
-def test_an_api_that_differs_from_evaluation_is_found_out(trial, versions, thirds, tmp_path):
+def test_an_api_that_differs_from_evaluation_is_found_out(acceptance, versions, thirds, tmp_path):
     """The golden answers are another model's, and so is the version number."""
     made = shutil.copytree(versions("thirds"), tmp_path / "other")
     golden = dict(np.load(made / "version" / "golden.npz"))
@@ -66,34 +66,34 @@ def test_an_api_that_differs_from_evaluation_is_found_out(trial, versions, third
     np.savez(made / "version" / "golden.npz", **golden)
     card = codec.read(Candidate, made / "version" / "card.json")
     write_card(made / "version", card.model, card.signature, card.served, card.evaluation, number=4)
-    accepted, reasons = decide(trial.test(GOOD).run(thirds, made))
+    accepted, reasons = decide(acceptance.test(GOOD).run(thirds, made))
     assert not accepted
-    assert "api: answers with this version: /version says version 3, on trial is 4" in reasons
+    assert "api: answers with this version: /version says version 3, expected 4" in reasons
     assert any("golden samples: PNG: sample 3: probabilities differ by" in reason for reason in reasons)
     assert all("golden" not in reason or "(and 1 more of 16)" in reason for reason in reasons)
 
 
-def test_limits_that_are_not_met_are_reasons(trial, versions, thirds):
-    found = trial.test(GOOD).run(thirds, versions("thirds"), min_requests_per_second=1e6, max_p95_ms=0.001)
+def test_limits_that_are_not_met_are_reasons(acceptance, versions, thirds):
+    found = acceptance.test(GOOD).run(thirds, versions("thirds"), min_requests_per_second=1e6, max_p95_ms=0.001)
     accepted, reasons = decide(found)
     assert not accepted
     assert reasons[0].startswith("load: at least 1e+06 requests/s: ")
     assert reasons[1].startswith("load: 95 % within 0.001 ms: 95 % within ")
 
 
-def test_a_version_that_cannot_be_loaded_is_told_at_once(trial, versions, tmp_path):
+def test_a_version_that_cannot_be_loaded_is_told_at_once(acceptance, versions, tmp_path):
     made = shutil.copytree(versions("thirds"), tmp_path / "broken")
     (made / "version" / "model.tflite").write_bytes(b"no model")
     with serve(tmp_path / "api", made / "version") as url:
-        accepted, reasons = decide(trial.test(GOOD).run(url, made))
+        accepted, reasons = decide(acceptance.test(GOOD).run(url, made))
     assert not accepted
     assert reasons[0].startswith("load: was not run")
     assert "tests: was not run" in reasons
     assert any("becomes ready: it cannot load this version: " in reason for reason in reasons)
 
 
-def test_a_server_that_is_not_there_is_waited_for_and_told(trial, versions):
-    found = trial.test(GOOD).run("http://127.0.0.1:9", versions("thirds"), ready_seconds=0.3)
+def test_a_server_that_is_not_there_is_waited_for_and_told(acceptance, versions):
+    found = acceptance.test(GOOD).run("http://127.0.0.1:9", versions("thirds"), ready_seconds=0.3)
     assert decide(found)[1][-1] == "api: becomes ready: not ready after 0.3 s: it does not listen"
 
 
@@ -152,8 +152,8 @@ def serve_badly():
         yield start
 
 
-def test_an_api_that_hangs_is_not_waited_for_again_and_again(trial, versions, serve_badly):
-    found = trial.test(GOOD).run(serve_badly(Slow), versions("thirds"), answer_seconds=0.2)
+def test_an_api_that_hangs_is_not_waited_for_again_and_again(acceptance, versions, serve_badly):
+    found = acceptance.test(GOOD).run(serve_badly(Slow), versions("thirds"), answer_seconds=0.2)
     accepted, reasons = decide(found)
     assert not accepted
     assert sum("no answer in time, after 0." in reason for reason in reasons) == 2
@@ -161,8 +161,8 @@ def test_an_api_that_hangs_is_not_waited_for_again_and_again(trial, versions, se
     assert reasons[:2] == ("load: was not run", "tests: was not run")
 
 
-def test_the_checks_find_an_api_that_lets_everything_pass(trial, versions, serve_badly):
-    found = trial.test(GOOD).run(serve_badly(Careless), versions("thirds"))
+def test_the_checks_find_an_api_that_lets_everything_pass(acceptance, versions, serve_badly):
+    found = acceptance.test(GOOD).run(serve_badly(Careless), versions("thirds"))
     failed = {case.name: case.message for case in found.reports[0].failed}
     assert failed["refuses a wrong shape"].startswith("it answered 200")
     assert failed["refuses an empty body"] == "it answered 500: Traceback (most recent call last)"
@@ -173,11 +173,11 @@ def test_the_checks_find_an_api_that_lets_everything_pass(trial, versions, serve
     assert passed == ["becomes ready", "answers its own example", "the same sample, the same answer"]
 
 
-def test_a_card_with_another_signature_is_found_out(trial, versions, thirds, tmp_path):
+def test_a_card_with_another_signature_is_found_out(acceptance, versions, thirds, tmp_path):
     made = shutil.copytree(versions("thirds"), tmp_path / "other")
     card = codec.read(Candidate, made / "version" / "card.json")
     inputs = (dataclasses.replace(card.signature.inputs[0], dtype="float32"),)
     signature = dataclasses.replace(card.signature, inputs=inputs)
     write_card(made / "version", card.model, signature, card.served, card.evaluation)
-    failed = {case.name: case.message for case in trial.test(GOOD).run(thirds, made).reports[0].failed}
+    failed = {case.name: case.message for case in acceptance.test(GOOD).run(thirds, made).reports[0].failed}
     assert "describes the signature of the card" in failed
