@@ -131,8 +131,8 @@ def await_release(url: str, number: int, seconds: float) -> None:
 def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float) -> None:
     """Wait until every worker of the API answers with release `number` or a later one (or has withdrawn the model by it).
 
-    `ask` gives what `version` gives; its TryAgain means that the API has not answered yet. Raises WorkerFailed with the workers' reasons when one
-    cannot load the release, TryAgain when it takes longer than `seconds`.
+    `ask` returns what `version` does; its TryAgain means that the API has not answered yet. Raises WorkerFailed with the
+    reasons when a worker cannot load the release, TryAgain when it takes longer than `seconds`.
     """
     deadline, pause = time.monotonic() + seconds, 0.02
     while True:
@@ -142,15 +142,16 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
         except TryAgain as error:
             workers, expected, missing = [], 1, [str(error)]
         if failed := [f"{each['error']}" for each in workers if each["state"] == "failed" and each["wanted"] == number]:
+            answering = any(each["release"] for each in workers)
             raise WorkerFailed(
                 f"release {number} is not served: {'; '.join(dict.fromkeys(failed))}",
-                hint="the workers still answer with the release before it",
+                hint="the API still answers with the release before it" if answering else "the API answers with 503",
             )
         if not missing and len(workers) >= expected:
             return
         if time.monotonic() >= deadline:
-            reasons = "; ".join(missing) or f"{len(workers)} of {expected} workers are up"
-            raise TryAgain(f"release {number} is not served by all workers after {seconds:.0f} s: {reasons}")
+            reasons = "; ".join(missing) or f"{len(workers)} of {expected} server processes are up"
+            raise TryAgain(f"release {number} is not served by all server processes after {seconds:.0f} s: {reasons}")
         time.sleep(pause)
         pause = min(1.5 * pause, 0.2)  # small models load at once
 
@@ -178,7 +179,7 @@ def _behind(worker: dict[str, Any]) -> str:
     serves = "nothing" if worker["release"] is None else f"release {worker['release']}"
     error = f" ({worker['error']})" if worker["error"] else ""
     taking = "" if worker.get("taking", True) else ", gets no connections"
-    return f"worker {worker['pid']} is {worker['state']}, answers with {serves}{taking}{error}"
+    return f"server process {worker['pid']} is {worker['state']}, answers with {serves}{taking}{error}"
 
 
 def _get(url: str, path: str) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_stays_live(
         release_despite_that(registry, version)
         with pytest.raises(WorkerFailed, match=r"release 2 is not served: .*model\.tflite: was altered") as error:
             control.await_release(url, 2, 20)
-        assert "still answer with the release before" in error.value.hint
+        assert "still answers with the release before" in error.value.hint
         count = len(load.answers)
         until(lambda: len(load.answers) > count + 10)
     assert load.failures == []
