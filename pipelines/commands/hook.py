@@ -1,7 +1,7 @@
 """What a post-receive hook calls: reads `old new ref` lines on stdin and runs the pipeline for the watched branch.
 
-The push has succeeded when this starts, and nothing here can undo it. The run goes on when the pusher goes away
-(Ctrl-C, a lost connection): this process has a session of its own and does not mind a closed pipe.
+The push has succeeded when this starts, and nothing here can undo it. The run continues when `git push` ends (Ctrl-C, a
+lost connection): this process has a session of its own and ignores a closed pipe.
 """
 
 from __future__ import annotations
@@ -34,6 +34,6 @@ def main(args: argparse.Namespace, config: Config) -> int:
         os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir(Path(config.file).parent)  # not inside the bare repository
-    say(f"Trainyard runs the pipeline for {args.trigger}; if you leave, it goes on by itself")
+    say(f"Trainyard runs the pipeline for {args.trigger}; it continues if you disconnect")
     _folder, record = run_pipeline(config, Request(args.trigger, {args.trigger: commits[-1]}, reason="git push"))
     return record.exit_code

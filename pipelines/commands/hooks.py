@@ -1,6 +1,6 @@
 """`trainyard hooks install`: a post-receive hook in each local bare repository, so that `git push` starts its pipeline.
 
-With --jenkins the hook does not run anything itself: it tells Jenkins, which polls the repository and starts its job.
+With --jenkins the hook runs nothing itself: it notifies Jenkins, which polls the repository and starts its job.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ MARK = "# installed by `trainyard hooks install`"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What can be asked for."""
+    """Action and repositories."""
     parser.add_argument("action", choices=("install", "remove"))
     parser.add_argument(
         "repository",
         nargs="*",
         metavar="code|dataset|tests[=PATH]",
-        help="default: all three. PATH: where the repository is on this machine, when [repositories] has its URL",
+        help="default: all three. PATH: its path on this machine, when [repositories] has its URL",
     )
     parser.add_argument(
         "--jenkins",
-        nargs="*",  # words after an option are its own, or argparse takes them for one too many
+        nargs="*",  # repositories after the option belong to it, or argparse would refuse them
         metavar="code|dataset|tests[=PATH]",
-        help="tell Jenkins of a push, instead of running the pipeline",
+        help="notify Jenkins of a push, instead of running the pipeline",
     )
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
-    """Install or remove the hooks; a hook that is not ours is left alone and told."""
-    hooks = {name: _hooks_folder(name, place) / "post-receive" for name, place in _places(args, config).items()}
+    """Install or remove the hooks; raises ConfigError for a hook that Trainyard has not written."""
+    hooks = {name: _hooks_folder(name, path) / "post-receive" for name, path in _paths(args, config).items()}
     for name, hook in hooks.items():
         if hook.exists() and MARK not in hook.read_text(encoding="utf-8", errors="replace"):
             call = (
-                "a copy of the one that is installed without it" if args.jenkins is not None else _command(name, config)
+                "the script that would be installed otherwise" if args.jenkins is not None else _command(name, config)
             )
             raise ConfigError(
-                f"{hook} is not Trainyard's",
-                hint=f"keep it, and let it call: {call}  (it reads `old new ref` lines on stdin)",
+                f"{hook} was not written by Trainyard",
+                hint=f"keep it, and call from it: {call}  (which reads `old new ref` lines on stdin)",
             )
     if args.action == "remove":
         _remove(hooks)
@@ -62,55 +62,57 @@ def main(args: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def _places(args: argparse.Namespace, config: Config) -> dict[str, str]:
-    """The repositories that are asked for → where they are on this machine."""
-    places = {}
+def _paths(args: argparse.Namespace, config: Config) -> dict[str, str]:
+    """Each chosen repository → its path on this machine."""
+    paths = {}
     for each in [*args.repository, *(args.jenkins or ())] or NAMES:
-        name, _, place = each.partition("=")
+        name, _, path = each.partition("=")
         if name not in NAMES:
-            raise ConfigError(f"hooks: {each!r} is none of {', '.join(NAMES)}", hint="or NAME=PATH, with one of them")
-        places[name] = place or getattr(config.repositories, name)
-    return places
+            raise ConfigError(
+                f"hooks: unknown repository {each!r}", hint=f"{', '.join(NAMES)}, or NAME=PATH with one of them"
+            )
+        paths[name] = path or getattr(config.repositories, name)
+    return paths
 
 
 def _install(hooks: dict[str, Path], config: Config, *, jenkins: bool) -> None:
     if not jenkins:
         scripts = {name: _script(name, config) for name in hooks}
     else:
-        from pipelines.jenkins_server import hook as notifying
+        from pipelines.jenkins_server import push_hook
 
-        token = notifying.notify_token()
-        scripts = {name: notifying.script(config, name, MARK) for name in hooks}
+        token = push_hook.notify_token()
+        scripts = {name: push_hook.script(config, name, MARK) for name in hooks}
         for hook in hooks.values():
             hook.parent.mkdir(exist_ok=True)
-            notifying.write_token(hook.parent, token)
+            push_hook.write_token(hook.parent, token)
     for name, hook in hooks.items():
         write_whole(hook, scripts[name].encode())
         hook.chmod(0o755)
 
 
 def _remove(hooks: dict[str, Path]) -> None:
-    from pipelines.jenkins_server.hook import TOKEN_FILE
+    from pipelines.jenkins_server.push_hook import TOKEN_FILE
 
     for hook in hooks.values():
         hook.unlink(missing_ok=True)
         (hook.parent / TOKEN_FILE).unlink(missing_ok=True)
 
 
-def _hooks_folder(name: str, place: str) -> Path:
-    folder = Path(place)
+def _hooks_folder(name: str, path: str) -> Path:
+    folder = Path(path)
     for candidate in (folder, folder / ".git"):
         if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir():
             hooks = git.hooks_folder(candidate)
             if hooks.is_relative_to(os.path.abspath(candidate)):
                 return hooks
             raise ConfigError(
-                f"[repositories] {name}: core.hooksPath has git look for the hooks of {place} in {hooks}, outside of it",
+                f"[repositories] {name}: core.hooksPath has git look for the hooks of {path} in {hooks}, outside of it",
                 hint=f"git -C {shlex.quote(str(candidate.absolute()))} config core.hooksPath hooks",
             )
     raise ConfigError(
-        f"[repositories] {name}: {place} is not a git repository on this machine",
-        hint=f"make one with `git init --bare`, name it with `{name}=PATH`, or use `trainyard watch` for a remote where no "
+        f"[repositories] {name}: {path} is not a git repository on this machine",
+        hint=f"create one with `git init --bare`, give its path with `{name}=PATH`, or use `trainyard watch` for a remote where no "
         "hook can be installed",
     )
 

@@ -1,4 +1,4 @@
-"""`trainyard jenkins apply|trigger|status|export`: the jobs of this model on the Jenkins of `[jenkins]`."""
+"""`trainyard jenkins apply|trigger|status|export`: this model's jobs on the Jenkins of `[jenkins]`."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ ACTIONS = {
     "apply": "create or update folder, jobs and triggers",
     "trigger": "start a job",
     "status": "the last builds",
-    "export": "the folder and the jobs as files, for a controller made from code",
+    "export": "the folder and the jobs as files, for a controller that is configured as code",
 }
 VERBS = {"created": "would be created", "changed": "would be changed"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What can be asked for."""
+    """Options of the four actions."""
     parser.add_argument("action", choices=ACTIONS, help="; ".join(f"{name}: {text}" for name, text in ACTIONS.items()))
     parser.add_argument(
-        "pipeline", nargs="?", choices=("code", "dataset", "tests"), help="trigger: whose job; no default"
+        "pipeline", nargs="?", choices=("code", "dataset", "tests"), help="trigger: which job; no default"
     )
     parser.add_argument("--dry-run", action="store_true", help="apply: only show what would be changed")
     parser.add_argument(
         "--no-build", action="store_true", help="apply: do not start the short build that registers a job's triggers"
     )
     parser.add_argument(
-        "--wait", action="store_true", help="trigger: show the console, end with the pipeline's exit code"
+        "--wait", action="store_true", help="trigger: show the console, exit with the pipeline's exit code"
     )
     parser.add_argument(
         "--timeout",
         type=float,
         default=720.0,
         metavar="MINUTES",
-        help="trigger --wait: how long (default 720); the build goes on without us",
+        help="trigger --wait: how long (default 720); the build continues after that",
     )
     parser.add_argument("--force", action="store_true", help="trigger: run although nothing is new")
     parser.add_argument("--reason", default="", metavar="TEXT", help="trigger: why, for the run's record")
     parser.add_argument("--commit", default="", metavar="SHA", help="trigger: this commit instead of the newest")
-    parser.add_argument("--to", metavar="FOLDER", help="export: where to")
+    parser.add_argument("--to", metavar="FOLDER", help="export: the target folder")
     parser.add_argument("--count", type=int, default=3, metavar="N", help="status: builds per job (default 3)")
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
-    """Do what was asked for; only that part is imported."""
+    """Run the action, and import only that."""
     if args.action == "trigger":
         from pipelines.jenkins_server import trigger
 
         return trigger.command(args, config)
     if args.pipeline:
-        raise ConfigError(f"jenkins {args.action} {args.pipeline}: {args.action} is about all jobs of the model")
+        raise ConfigError(f"jenkins {args.action} {args.pipeline}: {args.action} applies to all jobs of the model")
     return {"apply": _apply, "status": _status, "export": _export}[args.action](args, config)
 
 
@@ -70,9 +70,9 @@ def _apply(args: argparse.Namespace, config: Config) -> int:
     width = max(len(each.name) for each in done.items)
     for each in done.items:
         verb = VERBS.get(each.action, each.action) if args.dry_run else each.action
-        print(f"{each.kind:<6} {each.name:<{width}}  {verb}{' as it is' * (each.action == 'used')}")
+        print(f"{each.kind:<6} {each.name:<{width}}  {verb}{' unchanged' * (each.action == 'used')}")
         for what in each.differences if each.action == "changed" else ():
-            print(f"         {what.what}: {shown(what.was) or 'nothing'} -> {shown(what.wanted) or 'nothing'}")
+            print(f"         {what.what}: {one_line(what.was) or 'nothing'} -> {one_line(what.wanted) or 'nothing'}")
         if each.build:
             print(
                 f"         {'would start' if args.dry_run else 'started'} a first build, which registers its triggers"
@@ -88,7 +88,7 @@ def _export(args: argparse.Namespace, config: Config) -> int:
     from pipelines.jenkins_server.export import export
 
     if not args.to:
-        raise ConfigError("jenkins export: where to?", hint="trainyard jenkins export --to FOLDER")
+        raise ConfigError("jenkins export: --to is missing", hint="trainyard jenkins export --to FOLDER")
     written = [str(path) for path in export(config, Path(args.to))]
     print(json.dumps(written, indent=1) if args.json else "\n".join(written))
     return 0
@@ -111,15 +111,15 @@ def _status(args: argparse.Namespace, config: Config) -> int:
             (job.job, each.name, each.result, each.at[:16].replace("T", " "), _took(each.seconds), each.description)
             for each in job.builds
         ]
-    rows = [tuple(shown(cell) for cell in row) for row in rows]
+    rows = [tuple(one_line(cell) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         print("  ".join([f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)] + [row[-1]]).rstrip())
     return 0
 
 
-def shown(text: str) -> str:
-    """A text from Jenkins in one line that a terminal can show."""
+def one_line(text: str) -> str:
+    """A text from Jenkins as one line that is safe in a terminal."""
     return clean(text, 100)
 
 

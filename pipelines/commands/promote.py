@@ -56,9 +56,9 @@ def main(args: argparse.Namespace, config: Config) -> int:
     check_model(args.model, config)
     config = placed(args, config)
     if config.serving.deploy == "jenkins":
-        from pipelines.jenkins_server import promotion
+        from pipelines.jenkins_server import promotion_job
 
-        return promotion.command(args, config, _asked_of_jenkins(args, config))
+        return promotion_job.command(args, config, _asked_of_jenkins(args, config))
     store = open_store(config.registry.url)
     if args.approved_by:
         by, token = approver(args, os.environ), _mint(store, config, args.model, args.version)
@@ -102,17 +102,17 @@ def _mint(store: Store, config: Config, model: str, version: int) -> str:
 
 
 def _asked_of_jenkins(args: argparse.Namespace, config: Config) -> dict[str, str]:
-    from pipelines.jenkins_server import promotion
+    from pipelines.jenkins_server import promotion_job
 
     if args.approved_by:
         raise ConfigError(
             "--approved-by is for Jenkins' promotion job, which has asked somebody",
             hint="the job adds --here; give the token from the mail, or none: then Jenkins asks for the approval",
         )
-    promotion.check_by(args.by)
+    promotion_job.check_by(args.by)
     given = args.approval or secret("APPROVAL", os.environ)
     token = read_token(args.approval, os.environ, sys.stdin) if given else ""
-    return promotion.promote(config, args.version, token)
+    return promotion_job.promote(config, args.version, token)
 
 
 def add_here(parser: argparse.ArgumentParser) -> None:

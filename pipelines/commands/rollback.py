@@ -30,10 +30,10 @@ def main(args: argparse.Namespace, config: Config) -> int:
     check_model(args.model, config)
     config = placed(args, config)
     if config.serving.deploy == "jenkins":
-        from pipelines.jenkins_server import promotion
+        from pipelines.jenkins_server import promotion_job
 
-        promotion.check_by(args.by)
-        return promotion.command(args, config, promotion.rollback(config, args.to, args.reason))
+        promotion_job.check_by(args.by)
+        return promotion_job.command(args, config, promotion_job.rollback(config, args.to, args.reason))
     store = open_store(config.registry.url)
     release = rollback(store, config, args.model, args.to, args.by or who(), args.reason)
     tell_release(release, config, as_json=args.json)

@@ -1,1 +1,1 @@
-"""The Jenkins that runs the pipelines, seen from outside: its jobs, their builds, and what it answers."""
+"""A client of the Jenkins that runs the pipelines: its jobs, their builds, and its errors."""

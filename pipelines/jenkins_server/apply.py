@@ -1,7 +1,7 @@
-"""`trainyard jenkins apply`: the folder and the jobs of a model become what the settings say, and nothing else changes.
+"""`trainyard jenkins apply`: create or update the folder and the Jenkins jobs of a model, and change nothing else.
 
-First every definition, then the builds that register triggers: what was interrupted goes on where it stopped, because
-a job's description tells that such a build is still to come.
+First every definition, then the builds that register triggers. An interrupted `apply` resumes: the description of a
+Jenkins job says whether that build is still to be started.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from urllib.parse import urlencode
 
 from pipelines.config.schema import Config
 from pipelines.jenkins_server import job_xml, plugins
-from pipelines.jenkins_server.answers import Forbidden, NotThere, Refused
 from pipelines.jenkins_server.client import JenkinsClient, job_path
+from pipelines.jenkins_server.config_checks import check_config
+from pipelines.jenkins_server.errors import Forbidden, NotFound, Refused
 from pipelines.jenkins_server.job_xml import Difference
-from pipelines.jenkins_server.plan import Job, check_settings, folder_of, jobs_of
+from pipelines.jenkins_server.jobs import JenkinsJob, folder_of, jobs_of
 from registry.errors import ConfigError
 
 Action = Literal["created", "changed", "unchanged", "used"]
@@ -27,7 +28,7 @@ PREPARE = {"ONLY_PREPARE": "true", "REASON": "trainyard jenkins apply", "delay":
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What was done, or with --dry-run would be, about one folder or job; `used`: a folder that is not ours."""
+    """What was done, or with --dry-run would be, to one folder or Jenkins job; `used`: a folder of somebody's own."""
 
     kind: Literal["folder", "job"]
     name: str
@@ -40,7 +41,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """All that was done, and what a person should know."""
+    """Everything that was done, and notes for a person."""
 
     url: str
     version: str
@@ -49,8 +50,8 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A folder on the way to the jobs."""
+class _Folder:
+    """A folder on the path to the Jenkins jobs."""
 
     name: str
     exists: bool
@@ -58,10 +59,10 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
-    """A job, what stands on Jenkins in its place, and what it is to become."""
+class _Update:
+    """A Jenkins job as the config defines it, `tree` with the merged config.xml, and how that differs from Jenkins'."""
 
-    job: Job
+    job: JenkinsJob
     folder: str
     path: str
     tree: ET.Element
@@ -87,148 +88,152 @@ def apply(
     build: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Applied:
-    """Make it so; `say` tells each thing when it is done. Raises ConfigError before anything is changed if it can."""
-    check_settings(config)
+    """Create and update; `say` gets a line for each change. Raises ConfigError, where possible before any change."""
+    check_config(config)
     version = client.version()
     notes = _check_plugins(client)
-    places = _places(client, config)
-    there = all(place.exists for place in places)
-    wishes = [_wish(client, folder_of(config), job, there=there) for job in jobs_of(config)]
-    items = [_settle_folder(client, place, config.model, dry_run=dry_run, say=say) for place in places]
-    jobs = [(wish if dry_run else _settle(client, wish, say), wish) for wish in wishes]
-    for settled, wish in jobs:
-        builds = build and settled.job.has_triggers and job_xml.is_pending(settled.tree)
-        item = Item("job", wish.name, wish.action, wish.differences, builds)
-        items.append(item if dry_run or not builds else _prepare(client, settled, item, say))
+    folders = _folders(client, config)
+    there = all(folder.exists for folder in folders)
+    updates = [_compare(client, folder_of(config), job, there=there) for job in jobs_of(config)]
+    items = [_ensure_folder(client, folder, config.model, dry_run=dry_run, say=say) for folder in folders]
+    jobs = [(update if dry_run else _write(client, update, say), update) for update in updates]
+    for written, update in jobs:
+        builds = build and written.job.has_triggers and job_xml.is_pending(written.tree)
+        item = Item("job", update.name, update.action, update.differences, builds)
+        items.append(item if dry_run or not builds else _start_first_build(client, written, item, say))
     return Applied(client.url, version, tuple(items), tuple(notes))
 
 
 def _check_plugins(client: JenkinsClient) -> list[str]:
-    """Raise ConfigError that names each plugin that is missing; whoever may not see the plugins is told so."""
+    """Raise ConfigError that names each missing plugin; returns a note when this user may not list them."""
     try:
         found = client.get("pluginManager/api/json", "plugins[shortName,version,active,enabled]")
     except Forbidden:
         return ["plugins were not checked: that needs the Overall/SystemRead permission"]
-    if faults := plugins.faults(found.get("plugins", [])):
+    if problems := plugins.problems(found.get("plugins", [])):
         raise ConfigError(
-            f"plugins of Jenkins at {client.url}: " + "; ".join(faults),
+            f"plugins of Jenkins at {client.url}: " + "; ".join(problems),
             hint="an administrator installs and enables them: Manage Jenkins > Plugins",
         )
     return []
 
 
-def _places(client: JenkinsClient, config: Config) -> list[_Place]:
-    """Each folder on the way, from the top."""
+def _folders(client: JenkinsClient, config: Config) -> list[_Folder]:
+    """Each folder on the path, from the top."""
     parts, found, exists = folder_of(config).split("/"), [], True
     for depth in range(1, len(parts) + 1):
         name, ours = "/".join(parts[:depth]), False
-        about = _look(client, name) if exists else None
+        about = _find(client, name) if exists else None
         if about and about.get("_class") != job_xml.FOLDER:
             raise ConfigError(
-                f"{name} on {client.url} is no folder, but {about.get('_class')}", hint="change [jenkins] folder"
+                f"{name} on {client.url} is not a folder, but {about.get('_class')}", hint="change [jenkins] folder"
             )
         if about:
             ours = bool(job_xml.MARK.search(about.get("description") or ""))
         exists = about is not None
-        found.append(_Place(name, exists, ours))
+        found.append(_Folder(name, exists, ours))
     return found
 
 
-def _look(client: JenkinsClient, full_name: str) -> dict[str, Any] | None:
+def _find(client: JenkinsClient, full_name: str) -> dict[str, Any] | None:
     try:
         return client.get(f"{job_path(full_name)}/api/json", "name,description")
-    except NotThere:
+    except NotFound:
         return None
 
 
-def _settle_folder(
-    client: JenkinsClient, place: _Place, model: str, *, dry_run: bool, say: Callable[[str], None]
+def _ensure_folder(
+    client: JenkinsClient, folder: _Folder, model: str, *, dry_run: bool, say: Callable[[str], None]
 ) -> Item:
-    """A folder that exists is left as it is: its permissions and credentials are its administrator's."""
-    if place.exists:
-        return Item("folder", place.name, "unchanged" if place.ours else "used")
+    """Create the folder; one that exists stays as it is, as its permissions and credentials are its administrator's."""
+    if folder.exists:
+        return Item("folder", folder.name, "unchanged" if folder.ours else "used")
     if not dry_run:
-        _create(client, place.name, job_xml.folder_xml(model))
-        say(f"{place.name}: folder created")
-    return Item("folder", place.name, "created")
+        _create(client, folder.name, job_xml.folder_xml(model))
+        say(f"{folder.name}: folder created")
+    return Item("folder", folder.name, "created")
 
 
 def _create(client: JenkinsClient, full_name: str, xml: str) -> bool:
-    """Create a folder or a job; False when it is there, as somebody else was faster."""
+    """Create a folder or a Jenkins job; False when a concurrent `apply` has created it."""
     parent, _, name = full_name.rpartition("/")
-    place = job_path(parent) + "/" if parent else ""
+    prefix = job_path(parent) + "/" if parent else ""
     try:
-        client.post(f"{place}createItem?{urlencode({'name': name})}", body=xml)
+        client.post(f"{prefix}createItem?{urlencode({'name': name})}", body=xml)
     except Refused as error:
         if error.status != 400:
             raise
-        if _look(client, full_name) is None:
+        if _find(client, full_name) is None:
             raise Refused(
-                str(error), hint=f"if it is there, {full_name} is hidden: that needs Job/Read", status=error.status
+                str(error),
+                hint=f"it may exist and be hidden from you: that needs Job/Read on {full_name}",
+                status=error.status,
             ) from None
         return False
     return True
 
 
-def _wish(client: JenkinsClient, folder: str, job: Job, *, there: bool) -> _Wish:
-    """What is to be done about a job; raises ConfigError when what is in its place is not ours."""
+def _compare(client: JenkinsClient, folder: str, job: JenkinsJob, *, there: bool) -> _Update:
+    """Compare a job with Jenkins; raises ConfigError when Jenkins has something else under its name."""
     name = f"{folder}/{job.name}"
     path = job_path(name)
     try:
         xml = client.xml(f"{path}/config.xml") if there else None
-    except NotThere:
+    except NotFound:
         xml = None
     tree = job_xml.empty_job() if xml is None else job_xml.parse(xml, name)
     if xml is not None:
         _check_owner(client, tree, name, job)
-    return _Wish(job, folder, path, tree, xml is not None, tuple(job_xml.merge(tree, job)))
+    return _Update(job, folder, path, tree, xml is not None, tuple(job_xml.merge(tree, job)))
 
 
-def _check_owner(client: JenkinsClient, tree: ET.Element, name: str, job: Job) -> None:
+def _check_owner(client: JenkinsClient, tree: ET.Element, name: str, job: JenkinsJob) -> None:
     where, wanted = f"{name} on {client.url}", job_xml.mark(f"job {job.name}", job.model)
     owner = job_xml.owner(tree)
     if tree.tag != job_xml.FLOW:
-        raise ConfigError(f"{where} is no pipeline job, but {tree.tag}", hint="rename it, or change [jenkins] folder")
+        raise ConfigError(
+            f"{where} is not a pipeline job, but {tree.tag}", hint="rename it, or change [jenkins] folder"
+        )
     if owner is None:
         raise ConfigError(
-            f"{where} is not Trainyard's, so it is left alone, and nothing was changed",
-            hint=f"rename it, change [jenkins] folder, or hand it over by writing into its description: {wanted}",
+            f"{where} is not managed by Trainyard; nothing was changed",
+            hint=f"rename it, change [jenkins] folder, or hand it over by adding to its description: {wanted}",
         )
     if wanted not in (tree.findtext("description") or ""):
         raise ConfigError(
             f"{where} is Trainyard's {owner[0]} of model {owner[1]}; nothing was changed",
-            hint="each model needs a folder of its own: change [jenkins] folder",
+            hint="use another [jenkins] folder: each model needs its own",
         )
 
 
-def _settle(client: JenkinsClient, wish: _Wish, say: Callable[[str], None]) -> _Wish:
-    """Write the job if it differs, and see that Jenkins has kept it."""
-    if wish.action == "unchanged":
-        return wish
-    if not wish.exists and not _create(client, wish.name, job_xml.write(wish.tree)):
-        wish = _wish(client, wish.folder, wish.job, there=True)  # somebody else's, of just now
-    if wish.exists and wish.differences:
-        client.post(f"{wish.path}/config.xml", body=job_xml.write(wish.tree))
-    now = _wish(client, wish.folder, wish.job, there=True)
+def _write(client: JenkinsClient, update: _Update, say: Callable[[str], None]) -> _Update:
+    """Write the Jenkins job if it differs, and check that Jenkins has kept everything."""
+    if update.action == "unchanged":
+        return update
+    if not update.exists and not _create(client, update.name, job_xml.write(update.tree)):
+        update = _compare(client, update.folder, update.job, there=True)  # a concurrent `apply` was faster
+    if update.exists and update.differences:
+        client.post(f"{update.path}/config.xml", body=job_xml.write(update.tree))
+    now = _compare(client, update.folder, update.job, there=True)
     if not now.exists or now.differences:
         lost = ", ".join(each.what for each in now.differences) if now.exists else "the job itself"
         raise ConfigError(
-            f"Jenkins at {client.url} did not keep all of {wish.name}: {lost}",
-            hint="is a plugin missing or too old, or does somebody else change this job just now?",
+            f"Jenkins at {client.url} did not keep all of {update.name}: {lost}",
+            hint="is a plugin missing or too old, or is somebody editing this Jenkins job?",
         )
-    say(f"{wish.name}: {wish.action}")
+    say(f"{update.name}: {update.action}")
     return now
 
 
-def _prepare(client: JenkinsClient, wish: _Wish, item: Item, say: Callable[[str], None]) -> Item:
-    """Start the build that registers the triggers; after that the description says no more that it is to come."""
+def _start_first_build(client: JenkinsClient, update: _Update, item: Item, say: Callable[[str], None]) -> Item:
+    """Start the build that registers the triggers, then remove the note about it from the description."""
     try:
-        client.post(f"{wish.path}/buildWithParameters", PREPARE)
+        client.post(f"{update.path}/buildWithParameters", PREPARE)
     except Refused as error:
         if error.status != 409:
             raise
         return dataclasses.replace(item, build=False, note="disabled: enable it, then apply again")
-    description = wish.tree.findtext("description") or ""
-    client.post(f"{wish.path}/submitDescription", {"description": job_xml.without_pending(description)})
-    say(f"{wish.name}: first build asked for")
+    description = update.tree.findtext("description") or ""
+    client.post(f"{update.path}/submitDescription", {"description": job_xml.without_pending(description)})
+    say(f"{update.name}: first build queued")
     return item

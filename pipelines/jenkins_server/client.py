@@ -1,4 +1,4 @@
-"""Calls to one Jenkins, through python-jenkins; and what its refusals mean to a person."""
+"""Requests to one Jenkins: retries while it restarts, crumbs, and errors with hints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from pipelines.config.load import secret
 from pipelines.config.schema import Config, JenkinsServer
-from pipelines.jenkins_server.answers import NotThere, refused, unreachable
+from pipelines.jenkins_server.errors import NotFound, refused, unreachable
 from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     from pipelines.jenkins_server.transport import Server
 
-__all__ = ["Answer", "Chunk", "JenkinsClient", "NotThere", "job_path", "open_jenkins"]
+__all__ = ["Answer", "Chunk", "JenkinsClient", "NotFound", "job_path", "open_jenkins"]
 
 PATIENCE = 120.0  # seconds to wait for a Jenkins that starts
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds
 BUSY = {502, 503, 504}
-NEVER_RAN = {503}
+NOT_CARRIED_OUT = {503}
 """Statuses of a request that was not carried out: Jenkins is starting up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Jenkins said to a POST. Names of `headers` have any case."""
+    """Jenkins' answer to a POST. Names of `headers` are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -48,8 +48,8 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
-    """A call without a result; `repeatable`: asking again does no harm, and may help."""
+class _Failure:
+    """A failed request; `repeatable`: a retry does no harm, and may help."""
 
     error: PipelineError
     repeatable: bool
@@ -102,9 +102,9 @@ def _connect(server: JenkinsServer, token: str) -> Server:
 class JenkinsClient:
     """One Jenkins and one user. Paths are relative to Jenkins' root (`job_path`), without a leading slash.
 
-    Every call may raise ConfigError (a person must change something; NotThere for 404), or TryAgain. A GET is asked
-    again, as long as `patience` lasts, when Jenkins starts up or goes away for a restart; a POST only when it is
-    certain that it was not carried out. Not safe for several threads: open one each.
+    Every call may raise ConfigError (a person must change something; NotFound for 404), or TryAgain. A GET is
+    retried, as long as `patience` lasts, while Jenkins starts or restarts; a POST only when it is certain that it was
+    not carried out. Not safe for several threads: open one each.
     """
 
     def __init__(self, server: Server, settings: JenkinsServer, token: str, patience: float) -> None:
@@ -115,7 +115,7 @@ class JenkinsClient:
         self._seen = False
         self._needs_crumb = False
         self.pause: Callable[[float], None] = time.sleep
-        """How to wait; a test may wait otherwise."""
+        """How to wait; tests replace it."""
         self.clock: Callable[[], float] = time.monotonic
 
     @property
@@ -124,12 +124,12 @@ class JenkinsClient:
         return str(self._server.server)
 
     def version(self) -> str:
-        """Jenkins' version, as an authenticated answer tells it: anonymous users may not be allowed to ask."""
+        """Jenkins' version, from a request with credentials: anonymous users may not be allowed to ask."""
         answer = self._send("GET", "api/json?tree=mode")
         version = answer.headers.get("X-Jenkins", "")
         if not version:
             raise ConfigError(
-                f"{self.url} answers, but is no Jenkins", hint="[jenkins] url is the address of Jenkins' start page"
+                f"{self.url} answers, but is not a Jenkins", hint="[jenkins] url is the address of Jenkins' start page"
             )
         return version
 
@@ -142,7 +142,8 @@ class JenkinsClient:
             found = None
         if not isinstance(found, dict):
             raise ConfigError(
-                f"{self.url}{path} answers no JSON", hint="[jenkins] url is the address of Jenkins' start page"
+                f"{self.url}{path} does not answer with JSON",
+                hint="[jenkins] url is the address of Jenkins' start page",
             )
         return found
 
@@ -165,7 +166,7 @@ class JenkinsClient:
     ) -> Answer:
         """Send a form (`data`) or a `body`; redirects are not followed, their `Location` is in the answer's headers.
 
-        Values stand in the body, never in the address, which servers and proxies write into their logs.
+        Values go into the body, never into the URL, which servers and proxies log.
         """
         payload: Any = body.encode() if body is not None else data or {}
         kind = content_type or ("application/xml; charset=utf-8" if body is not None else None)
@@ -173,37 +174,37 @@ class JenkinsClient:
         return Answer(answer.status_code, answer.headers, answer.content.decode("utf-8", "replace"))
 
     def _send(self, method: str, path: str, data: Any = None, content_type: str | None = None) -> requests.Response:
-        """One call, as often as it takes; an answer that is no refusal."""
+        """One request, with retries; returns an answer that is not a refusal."""
         until, wait = self.clock() + self._patience, FIRST_PAUSE
         while True:
             got = self._try(method, path, data, content_type)
-            if not isinstance(got, _Fault):
+            if not isinstance(got, _Failure):
                 return got
             if not (got.repeatable and isinstance(got.error, TryAgain)) or self.clock() + wait > until:
                 raise got.error
             self.pause(wait)
             wait = min(2 * wait, LONGEST_PAUSE)
 
-    def _try(self, method: str, path: str, data: Any, content_type: str | None) -> requests.Response | _Fault:
+    def _try(self, method: str, path: str, data: Any, content_type: str | None) -> requests.Response | _Failure:
         from requests import RequestException
 
         try:
             answer = self._exchange(method, path, data, content_type)
         except RequestException as error:
-            fault, never_sent = unreachable(error, self._settings)
-            # before the first answer it is rather a wrong address than a restart
-            return _Fault(fault, repeatable=self._seen and (method == "GET" or never_sent))
+            problem, never_sent = unreachable(error, self._settings)
+            # before the first answer, a wrong URL is likelier than a restart
+            return _Failure(problem, repeatable=self._seen and (method == "GET" or never_sent))
         status = answer.status_code
         if status < 300 or (method == "POST" and status < 400):
             self._seen = True
             return answer
-        fault = refused(answer, path, self._settings, self._hidden)
-        return _Fault(fault, repeatable=status in BUSY and (method == "GET" or status in NEVER_RAN))
+        problem = refused(answer, path, self._settings, self._hidden)
+        return _Failure(problem, repeatable=status in BUSY and (method == "GET" or status in NOT_CARRIED_OUT))
 
     def _exchange(self, method: str, path: str, data: Any, content_type: str | None) -> requests.Response:
         answer = self._once(method, path, data, content_type)
         if method == "POST" and answer.status_code == 403 and "X-Required-Permission" not in answer.headers:
-            # a session's crumb is missing or has expired, e.g. by a restart: a refused POST did nothing
+            # the session's crumb is missing or has expired, e.g. by a restart: a refused POST changed nothing
             self._server.forget_crumb()
             self._needs_crumb = True
             answer = self._once(method, path, data, content_type)

@@ -1,4 +1,4 @@
-"""The console of a build as it comes, for a terminal: whole lines, cleaned, and not without end."""
+"""The console of a running build for a terminal: complete lines, cleaned, and limited."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def plain(text: str) -> str:
 
 
 class Console:
-    """Hands whole lines to `show`, and remembers the last one that tells an exit code."""
+    """Passes complete lines to `show`, and keeps the exit code of the last line that has one."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
         self._rest = ""
         self._shown = 0
         self.exit_code: int | None = None
-        """From `trainyard: exit N`, which stands alone on its line; None: nothing has told one."""
+        """From `trainyard: exit N`, alone on its line; None when there is no such line."""
 
     def feed(self, text: str) -> None:
         """The next piece, which may end in the middle of a line."""
         *lines, self._rest = (self._rest + text).split("\n")
-        if len(self._rest) > 10 * MAX_LINE:  # who writes no line feeds is shown the begin of what he writes
+        if len(self._rest) > 10 * MAX_LINE:  # without line feeds, the beginning counts as a line
             lines, self._rest = [*lines, self._rest], ""
         for line in lines:
             self._line(line)
 
     def end(self) -> None:
-        """There is no more."""
+        """The console is complete."""
         if self._rest:
             self._line(self._rest)
         self._rest = ""

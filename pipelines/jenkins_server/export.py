@@ -1,8 +1,8 @@
-"""`trainyard jenkins export`: the folder and the jobs as files, for a controller that is made from code.
+"""`trainyard jenkins export`: the folder and the Jenkins jobs as files, for a controller that is configured as code.
 
-    <folder>/<full name>.xml    what `trainyard jenkins apply` would create on a Jenkins that has none of it
+    <folder>/<full name>.xml    what `trainyard jenkins apply` would create on an empty Jenkins
 
-`jenkins/jobs.groovy` puts them on a new controller.
+`jenkins/jobs.groovy` loads them on a new controller.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from pathlib import Path
 
 from pipelines.config.schema import Config
 from pipelines.jenkins_server import job_xml
-from pipelines.jenkins_server.plan import check_settings, folder_of, jobs_of
+from pipelines.jenkins_server.config_checks import check_config
+from pipelines.jenkins_server.jobs import folder_of, jobs_of
 from registry.files import write_whole
 
 
 def export(config: Config, folder: Path) -> list[Path]:
-    """Write the files, parents first; raises ConfigError for settings that cannot work on Jenkins."""
-    check_settings(config)
+    """Write the files, parents first; raises ConfigError for a config that cannot work on Jenkins."""
+    check_config(config)
     parts = folder_of(config).split("/")
     items = {"/".join(parts[:depth]): job_xml.folder_xml(config.model) for depth in range(1, len(parts) + 1)}
     for job in jobs_of(config):

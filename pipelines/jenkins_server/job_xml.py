@@ -1,7 +1,7 @@
-"""A job's config.xml: what of it is ours, how it differs from what is wanted, and how it becomes that.
+"""The config.xml of a Jenkins job: which parts are Trainyard's, how they differ from the config, and how to update them.
 
 Jenkins reads the file into objects and writes these out again: in another order, with marks of plugins, defaults, and
-what Declarative adds in a job's builds. So nothing is compared as text, and all that is not ours stays as it is.
+what Declarative adds in a job's builds. So nothing is compared as text, and all other parts stay as they are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
-from pipelines.jenkins_server.plan import Job, Parameter
+from pipelines.jenkins_server.jobs import JenkinsJob, Parameter
 from registry.errors import ConfigError
 
 FLOW = "flow-definition"
@@ -33,7 +33,7 @@ PENDING = " Its first build since the last change has not started yet."
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as wanted; `was` is empty for what is missing."""
+    """One value that differs from the config; `was` is empty for what is missing."""
 
     what: str
     was: str
@@ -41,7 +41,7 @@ class Difference:
 
 
 def mark(what: str, model: str) -> str:
-    """The line in a description by which we know what is ours; `what` is `folder` or `job code`."""
+    """The line in a description that marks what Trainyard manages; `what` is `folder` or `job code`."""
     return f"Trainyard's {what} of model {model}, kept by `trainyard jenkins apply`."
 
 
@@ -51,23 +51,24 @@ def parse(xml: str, where: str) -> ET.Element:
         return ET.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", xml))  # noqa: S314  (our own Jenkins; expat bounds entities)
     except ET.ParseError as error:
         raise ConfigError(
-            f"{where}: its config.xml cannot be read ({error})", hint="look for control characters in its settings"
+            f"{where}: its config.xml cannot be read ({error})",
+            hint="check its configuration in Jenkins for control characters",
         ) from None
 
 
 def write(tree: ET.Element) -> str:
-    """The tree as Jenkins takes it."""
+    """The tree as Jenkins accepts it."""
     return "<?xml version='1.0' encoding='UTF-8'?>\n" + ET.tostring(tree, encoding="unicode")
 
 
 def owner(tree: ET.Element) -> tuple[str, str] | None:
-    """Of which job (`job code`, `folder`) and model it says to be ours; None without a mark."""
+    """Kind (`job code`, `folder`) and model of the mark in its description; None without a mark."""
     found = MARK.search(tree.findtext("description") or "")
     return (found[1], found[2]) if found else None
 
 
 def is_pending(tree: ET.Element) -> bool:
-    """Whether its first build since our last change is still to be started."""
+    """Whether the first build since our last change has yet to be started."""
     return PENDING in (tree.findtext("description") or "")
 
 
@@ -77,7 +78,7 @@ def without_pending(description: str) -> str:
 
 
 def empty_job() -> ET.Element:
-    """A pipeline job without anything of ours."""
+    """A pipeline job before `merge`."""
     tree = ET.Element(FLOW)
     for name in ("actions", "description", "properties", "triggers"):
         ET.SubElement(tree, name)
@@ -94,8 +95,8 @@ def folder_xml(model: str) -> str:
     return write(tree)
 
 
-def merge(tree: ET.Element, job: Job) -> list[Difference]:
-    """Make of the job's tree what is wanted; returns what was different, nothing when it is as wanted already."""
+def merge(tree: ET.Element, job: JenkinsJob) -> list[Difference]:
+    """Update the tree of a Jenkins job; returns what differed, nothing when it was up to date."""
     changes: list[Difference] = []
     definition = _definition(tree, changes)
     _put(definition, "scriptPath", job.script, "Jenkinsfile", changes)
@@ -120,14 +121,14 @@ def _definition(tree: ET.Element, changes: list[Difference]) -> ET.Element:
     return ET.SubElement(tree, "definition", {"class": FROM_SCM})
 
 
-def _git(definition: ET.Element, job: Job, changes: list[Difference]) -> None:
+def _git(definition: ET.Element, job: JenkinsJob, changes: list[Difference]) -> None:
     scm = definition.find("scm")
     if scm is None or scm.get("class") != GIT:
         if scm is not None:
             definition.remove(scm)
             changes.append(Difference("scm", scm.get("class", ""), "git"))
         scm = ET.SubElement(definition, "scm", {"class": GIT})
-        ET.SubElement(scm, "configVersion").text = "2"  # otherwise the plugin takes `*/main` for an old form
+        ET.SubElement(scm, "configVersion").text = "2"  # otherwise the plugin reads `*/main` as an old form
         ET.SubElement(scm, "doGenerateSubmoduleConfigurations").text = "false"
         ET.SubElement(scm, "submoduleCfg", {"class": "empty-list"})
         ET.SubElement(scm, "extensions")
@@ -149,7 +150,7 @@ def _only(parent: ET.Element, tag: str, what: str, changes: list[Difference]) ->
     return found[0] if found else ET.SubElement(parent, tag)
 
 
-def _parameters(properties: ET.Element, job: Job, changes: list[Difference]) -> None:
+def _parameters(properties: ET.Element, job: JenkinsJob, changes: list[Difference]) -> None:
     definitions = _child(_child(properties, PARAMETERS), "parameterDefinitions")
     there = {each.findtext("name"): each for each in definitions}
     for parameter in job.parameters:
@@ -182,19 +183,19 @@ def _declare(definitions: ET.Element, parameter: Parameter) -> None:
         ET.SubElement(tree, "trim").text = "true"
 
 
-def _describe(tree: ET.Element, job: Job, changes: list[Difference]) -> None:
-    """Our line; what somebody has written around it stays. What is not new has it: nothing else is ours."""
-    place, line = _child(tree, "description"), mark(f"job {job.name}", job.model)
-    said = place.text or line
-    if changes and job.has_triggers and PENDING not in said:
-        said = said.replace(line, line + PENDING)
-    place.text = said
+def _describe(tree: ET.Element, job: JenkinsJob, changes: list[Difference]) -> None:
+    """Put our line into the description of a new job; text that a person has written around it stays."""
+    description, line = _child(tree, "description"), mark(f"job {job.name}", job.model)
+    text = description.text or line
+    if changes and job.has_triggers and PENDING not in text:
+        text = text.replace(line, line + PENDING)
+    description.text = text
 
 
 def _put(
     parent: ET.Element, tag: str, wanted: str, what: str, changes: list[Difference], *, keep: bool = False
 ) -> None:
-    """Set a text; an empty one is no element at all, unless `keep`."""
+    """Set a text; for an empty one the element is removed, unless `keep`."""
     found = parent.find(tag)
     was = (found.text or "") if found is not None else ""
     if was == wanted and (found is not None or not (wanted or keep)):

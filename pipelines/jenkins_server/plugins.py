@@ -1,4 +1,4 @@
-"""The plugins that the jobs need: the one list, which `apply` checks and the documentation shows."""
+"""The plugins that the Jenkins jobs need: one list, which `apply` checks and the documentation shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ JENKINS = "2.541.2"
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """Versions of a plugin: releases before `oldest` (those of early 2024) are not looked at."""
+    """Versions of a plugin: releases before `oldest` (those of early 2024) are not supported."""
 
     oldest: str
     tested: str
@@ -20,7 +20,7 @@ class Plugin:
 
 
 REQUIRED: dict[str, Plugin] = {
-    "cloudbees-folder": Plugin("6.928", "6.1079.vc0975c2de294", "the folder of a model's jobs"),
+    "cloudbees-folder": Plugin("6.928", "6.1079.vc0975c2de294", "the folder of a model's Jenkins jobs"),
     "credentials-binding": Plugin("677", "725.ve52b_2328a_fde", "passwords from Jenkins' credentials"),
     "git": Plugin("5.2.2", "5.10.1", "checkouts, polling, notifyCommit"),
     "junit": Plugin("1265", "1402.va_87fd3d15dc3", "test results and their trend"),
@@ -35,20 +35,20 @@ REQUIRED: dict[str, Plugin] = {
 }
 
 
-def faults(found: Iterable[Mapping[str, Any]]) -> list[str]:
+def problems(found: Iterable[Mapping[str, Any]]) -> list[str]:
     """What is missing, disabled or too old among the plugins that `pluginManager/api/json` lists."""
     from jenkins.plugins import PluginVersion
 
-    there = {str(each.get("shortName")): each for each in found}
-    told = []
+    installed = {str(each.get("shortName")): each for each in found}
+    problems = []
     for name, plugin in sorted(REQUIRED.items()):
         wanted = f"{plugin.oldest} or newer, tested with {plugin.tested}"
-        if name not in there:
-            told.append(f"{name} is missing ({wanted})")
-        elif not there[name].get("enabled", True):
-            told.append(f"{name} is disabled")
-        elif not there[name].get("active", True):
-            told.append(f"{name} is installed, but was not loaded")
-        elif PluginVersion(str(there[name].get("version"))) < PluginVersion(plugin.oldest):
-            told.append(f"{name} {there[name].get('version')} is too old ({wanted})")
-    return told
+        if name not in installed:
+            problems.append(f"{name} is missing ({wanted})")
+        elif not installed[name].get("enabled", True):
+            problems.append(f"{name} is disabled")
+        elif not installed[name].get("active", True):
+            problems.append(f"{name} is installed, but was not loaded")
+        elif PluginVersion(str(installed[name].get("version"))) < PluginVersion(plugin.oldest):
+            problems.append(f"{name} {installed[name].get('version')} is too old ({wanted})")
+    return problems

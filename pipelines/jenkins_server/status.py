@@ -1,4 +1,4 @@
-"""`trainyard jenkins status`: the last builds of the model's jobs, in one request."""
+"""`trainyard jenkins status`: the last builds of the model's Jenkins jobs, in one request."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.config.schema import Config
-from pipelines.jenkins_server.answers import NotThere
 from pipelines.jenkins_server.client import JenkinsClient, job_path
-from pipelines.jenkins_server.plan import SCRIPTS, folder_of
+from pipelines.jenkins_server.errors import NotFound
+from pipelines.jenkins_server.jobs import SCRIPTS, folder_of
 from registry.errors import ConfigError
 
 MOST = 100
-"""Builds of one job that Jenkins lists at all."""
+"""Jenkins lists no more builds of one job."""
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
-    """One build. `result` is Jenkins' word, or `RUNNING`; `at` is when it started, UTC; `seconds` until it ended."""
+class BuildSummary:
+    """One build. `result` is Jenkins' result, or `RUNNING`; `at` is when it started, UTC; `seconds` until it ended."""
 
     number: int
     result: str
@@ -31,31 +31,31 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A job and its last builds, the newest first."""
+    """A Jenkins job and its last builds, the newest first."""
 
     job: str
     url: str
     disabled: bool
     queued: bool
-    builds: tuple[Build, ...]
+    builds: tuple[BuildSummary, ...]
 
 
 def status(config: Config, client: JenkinsClient, count: int = 3) -> tuple[JobStatus, ...]:
-    """The last `count` builds of each job of the model; a job that is not there is left out.
+    """The last `count` builds of each Jenkins job of the model; a job that does not exist is left out.
 
     Raises ConfigError when the folder does not exist.
     """
     if not 1 <= count <= MOST:
-        raise ConfigError(f"--count {count}: not between 1 and {MOST}", hint="Jenkins lists no more of a job")
+        raise ConfigError(f"--count {count}: not between 1 and {MOST}", hint="Jenkins lists no more builds of a job")
     build = "number,result,building,timestamp,duration,displayName,description,url"
     tree = f"jobs[name,url,disabled,inQueue,builds[{build}]{{0,{count}}}]"
     folder = folder_of(config)
     try:
         found = client.get(f"{job_path(folder)}/api/json", tree)
-    except NotThere as error:
+    except NotFound as error:
         raise ConfigError(
-            f"there is no folder {folder} on {client.url}, or you may not see it",
-            hint="`trainyard jenkins apply` makes it; [jenkins] folder names it",
+            f"folder {folder} on {client.url} does not exist, or user {config.jenkins.user} may not see it",
+            hint="`trainyard jenkins apply` creates it; [jenkins] folder names it",
         ) from error
     jobs = {each.get("name"): each for each in found.get("jobs", [])}
     return tuple(_job(jobs[name]) for name in SCRIPTS if name in jobs)
@@ -68,10 +68,10 @@ def _job(about: dict[str, Any]) -> JobStatus:
     )
 
 
-def _build(about: dict[str, Any]) -> Build:
+def _build(about: dict[str, Any]) -> BuildSummary:
     running = bool(about.get("building"))
     started = datetime.fromtimestamp(about.get("timestamp", 0) / 1000, UTC)
-    return Build(
+    return BuildSummary(
         number=about["number"],
         result="RUNNING" if running else about.get("result") or "UNKNOWN",
         at=started.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -1,4 +1,4 @@
-"""python-jenkins as we use it: verified TLS, no redirects, every answer as it came. Loaded when a Jenkins is asked for."""
+"""python-jenkins with verified TLS, without redirects, every answer unchanged. Imported when a Jenkins is needed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from jenkins import CRUMB_URL, Jenkins, TimeoutException
 
 
 class Server(Jenkins):  # type: ignore[misc]
-    """python-jenkins' connection, which raises only for what has no answer at all.
+    """python-jenkins' connection, which raises only for requests without an answer.
 
     It would follow redirects, and turn a POST into a GET on its way; it would verify no certificate when
-    PYTHONHTTPSVERIFY is 0; and of a refusal it would keep the page but not the headers, which say what is missing.
+    PYTHONHTTPSVERIFY is 0; and of a refusal it would keep the page, but not the headers, which name the missing permission.
     """
 
-    crumb: Any  # None: not asked for yet; False: this Jenkins has none
+    crumb: Any  # None: not fetched yet; False: this Jenkins has none
     _auths: list[Any]
 
     def __init__(self, url: str, user: str, token: str, seconds: float, ca_file: str) -> None:
         super().__init__(url, user, token, timeout=seconds)
-        self._auths = self._auths[:1]  # it would try Kerberos first where that is installed
+        self._auths = self._auths[:1]  # otherwise it would try Kerberos first where that is installed
         self._session.verify = True
         self._session.mount("https://", _Trusting(_trust(ca_file)))
 
@@ -32,7 +32,7 @@ class Server(Jenkins):  # type: ignore[misc]
         """Send the request; with `crumb` it carries the session's crumb, which a password needs and a token does not."""
         try:
             answer: requests.Response = self.jenkins_request(request, add_crumb=crumb)
-        except TimeoutException as error:  # it does not say whether the request was sent; its cause does
+        except TimeoutException as error:  # only its cause shows whether the request was sent
             if isinstance(error.__context__, requests.RequestException):
                 raise error.__context__ from None
             raise requests.Timeout(str(error)) from None
@@ -70,7 +70,7 @@ class _Trusting(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
-        """Hand the context to the pool."""
+        """Pass the context to the pool."""
         super().init_poolmanager(*arguments, **more, ssl_context=self._context)
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:

@@ -75,10 +75,10 @@ def _places(context: Context, folder: RunFolder) -> Iterator[tuple[str, str]]:
     if build := os.environ.get("BUILD_URL"):
         yield "build", build
     if context.config.serving.deploy == "jenkins":
-        from pipelines.jenkins_server.follow import path_of
+        from pipelines.jenkins_server.builds import model_job_path
 
         url = context.config.jenkins.url.rstrip("/")
-        yield "approve in Jenkins", f"{url}/{path_of(context.config, 'promotion')}/build"
+        yield "approve in Jenkins", f"{url}/{model_job_path(context.config, 'promotion')}/build"
     page = folder.root / "report" / "index.html"
     if page.exists():
         yield "report", str(page)

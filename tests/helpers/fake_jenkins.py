@@ -8,9 +8,9 @@
 Nothing depends on time: a build starts when its queue item has been asked for `queue_polls` times, each call of its
 console hands out the next piece, and after the last one it ends once it has been asked for `end_polls` times more.
 `fake.state` holds it all (users, jobs, queue, builds); `fake.requests` is what was asked for, `fake.posts()` what changed
-something. Trouble on demand: `fake.refuse(…)`, `fake.state.forbidden`, `fake.delay`, `fake.before` and `fake.after` (called with each
+something. Failures on demand: `fake.refuse(…)`, `fake.state.forbidden`, `fake.delay`, `fake.before` and `fake.after` (called with each
 request, before it is carried out and before it is answered; what they raise is the answer), `fake.stop()` and
-`fake.start(starting=3)` for a restart: the queue's finished items and all sessions and crumbs are gone then, builds go on.
+`fake.start(starting=3)` for a restart: the queue's finished items and all sessions and crumbs are gone then, builds continue.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 from fake_pages import denied_page, failure_page, jetty_page, loading_page, oops_page, tree_of
-from fake_state import Folder, Job, State, Trouble
+from fake_state import Folder, Job, Refusal, State
 
 from pipelines.config.schema import Config, JenkinsServer, Repositories
 
@@ -89,7 +89,7 @@ class FakeJenkins:
         if self._server:
             self._server.shutdown()
             self._server.server_close()
-            self._server.hang_up()
+            self._server.close_connections()
             self._server = None
         self.state.forget_what_is_not_on_disk()
 
@@ -136,13 +136,13 @@ class _Server(ThreadingHTTPServer):
         self.lines.discard(request)
         super().shutdown_request(request)
 
-    def hang_up(self):
+    def close_connections(self):
         for line in list(self.lines):  # clients keep them open for their next request
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request, client_address):
-        """A client that hung up is no news."""
+        """A client that has closed its connection is expected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.fake.before(seen)
                 answer = self._route(seen)
                 self.fake.after(seen)
-        except Trouble as trouble:
+        except Refusal as trouble:
             headers = {"Content-Type": "text/html;charset=utf-8"} | trouble.headers
             return self._answer(trouble.status, trouble.page, headers)
         return self._answer(*answer)
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self, seen):
         address = urlsplit(self.path)
         if not address.path.startswith(self.fake.prefix + "/"):
-            raise Trouble(404, jetty_page(404, "Not Found"))
+            raise Refusal(404, jetty_page(404, "Not Found"))
         parts = [unquote(part) for part in address.path.removeprefix(self.fake.prefix).split("/") if part]
         query = {name: values[-1] for name, values in parse_qs(address.query).items()}
         user = self._user()
@@ -221,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         while len(parts) >= 2 and parts[0] == "job":
             found = item.items.get(parts[1]) if isinstance(item, Folder) else None
             if found is None or "Job/Read" in self.fake.state.forbidden:
-                raise Trouble(404, jetty_page(404, "Not Found"))
+                raise Refusal(404, jetty_page(404, "Not Found"))
             item, parts = found, parts[2:]
         return item, parts
 
@@ -253,11 +253,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._start(user, seen, item, how)
             case [number, *rest] if isinstance(item, Job) and number.isdigit() and int(number) in item.builds:
                 return self._in_build(user, seen, item.builds[int(number)], rest, query)
-        raise Trouble(404, jetty_page(404, "Not Found"))
+        raise Refusal(404, jetty_page(404, "Not Found"))
 
     def _start(self, user, seen, job, how):
         if seen.method != "POST":
-            raise Trouble(405, jetty_page(405, "This URL requires POST"))
+            raise Refusal(405, jetty_page(405, "This URL requires POST"))
         self._need(user, "Job/Build", "hudson.model.Item.Build")
         number, created = self.fake.state.schedule(job, seen.form, user, with_parameters=how == "buildWithParameters")
         return (201 if created else 303), "", {"Location": f"{self.fake.url}queue/item/{number}/"}
@@ -274,25 +274,25 @@ class _Handler(BaseHTTPRequestHandler):
                 self._need(user, "Job/Cancel", "hudson.model.Item.Cancel")
                 build.abort()
                 return 302, "", {"Location": ".."}
-        raise Trouble(404, jetty_page(404, "Not Found"))
+        raise Refusal(404, jetty_page(404, "Not Found"))
 
     def _user(self):
         """Who asks: Basic with an API token or the password; anonymous may see nothing."""
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "basic":
-            raise Trouble(
+            raise Refusal(
                 403, denied_page("Authentication required"), {"X-Required-Permission": "hudson.model.Hudson.Read"}
             )
         name, _, given = base64.b64decode(value).decode().partition(":")
         secrets = self.fake.state.users.get(name, ())
         if given not in secrets:
-            raise Trouble(401, jetty_page(401, f"Invalid password/token for user: {name}"))
+            raise Refusal(401, jetty_page(401, f"Invalid password/token for user: {name}"))
         self.by_token = given == secrets[0]
         return name
 
     def _crumb(self):
         if not self.fake.state.crumbs_wanted:
-            raise Trouble(404, jetty_page(404, "Not Found"))
+            raise Refusal(404, jetty_page(404, "Not Found"))
         crumb = f"crumb-{len(self.fake.requests)}"
         self.fake.state.crumbs.add(crumb)
         return {"crumb": crumb, "crumbRequestField": "Jenkins-Crumb"}
@@ -300,12 +300,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _check_crumb(self):
         state = self.fake.state
         if state.crumbs_wanted and not self.by_token and self.headers.get("Jenkins-Crumb") not in state.crumbs:
-            raise Trouble(403, jetty_page(403, "No valid crumb was included in the request"))
+            raise Refusal(403, jetty_page(403, "No valid crumb was included in the request"))
 
     def _need(self, user, permission, class_name="hudson.model.Hudson.Read"):
         if permission in self.fake.state.forbidden:
             page = denied_page(f"{user} is missing the {permission} permission")
-            raise Trouble(403, page, {"X-Required-Permission": class_name, "X-You-Are-Authenticated-As": user})
+            raise Refusal(403, page, {"X-Required-Permission": class_name, "X-You-Are-Authenticated-As": user})
 
     def _json(self, value, query):
         if "tree" in query:
@@ -313,4 +313,4 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, json.dumps(value), {"Content-Type": "application/json;charset=utf-8"}
 
 
-__all__ = ["FakeJenkins", "Seen", "Trouble", "denied_page", "failure_page", "jetty_page", "oops_page"]
+__all__ = ["FakeJenkins", "Refusal", "Seen", "denied_page", "failure_page", "jetty_page", "oops_page"]

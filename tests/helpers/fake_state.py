@@ -22,7 +22,7 @@ OWNER = {FLOW: "workflow-job", FOLDER: "cloudbees-folder", "definition": "workfl
 REFERENCE = re.compile(r"PasswordParameterDefinition$")
 
 
-class Trouble(Exception):
+class Refusal(Exception):
     """An answer that is a refusal."""
 
     def __init__(self, status, page, headers=None):
@@ -32,7 +32,7 @@ class Trouble(Exception):
 
 def mistake(message):
     """What Jenkins calls a Failure: a page and a header with the message."""
-    return Trouble(400, failure_page(message), {"X-Error": message.encode().decode("latin-1")})
+    return Refusal(400, failure_page(message), {"X-Error": message.encode().decode("latin-1")})
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Item:
         """As Jenkins does: read into objects, and written out again from them."""
         tree = parse(xml, lost)
         if tree.tag != self.tree.tag:
-            raise Trouble(500, oops_page())
+            raise Refusal(500, oops_page())
         self.tree = tree
 
     def describe(self, text):
@@ -241,7 +241,7 @@ class State:
         tree = parse(xml, self.lost)
         kinds = {FLOW: Job, FOLDER: Folder}
         if tree.tag not in kinds:
-            raise Trouble(500, oops_page())
+            raise Refusal(500, oops_page())
         folder.items[name] = kinds[tree.tag](folder, name, tree)
 
     def delete(self, item):
@@ -250,9 +250,9 @@ class State:
     def schedule(self, job, form, user, *, with_parameters):
         """The number of a queue item, and whether it is a new one."""
         if job.tree.findtext("disabled") == "true":
-            raise Trouble(409, jetty_page(409, f"{job.full_name} is not buildable"))
+            raise Refusal(409, jetty_page(409, f"{job.full_name} is not buildable"))
         if with_parameters and not job.defaults():
-            raise Trouble(400, jetty_page(400, f"{job.full_name} is not parameterized"))
+            raise Refusal(400, jetty_page(400, f"{job.full_name} is not parameterized"))
         # what the job does not declare is dropped without a word
         parameters = {name: form.get(name, default) for name, default in job.defaults().items()}
         if job.quiet:
@@ -265,7 +265,7 @@ class State:
 
     def cancel(self, number):
         if number not in self.queue:
-            raise Trouble(404, jetty_page(404, "Not Found"))
+            raise Refusal(404, jetty_page(404, "Not Found"))
         self.queue[number].cancelled = True
 
     def start_build(self, job, parameters=None, queue_id=0):
@@ -276,7 +276,7 @@ class State:
 
     def queue_item(self, number, root):
         if number not in self.queue:  # Jenkins forgets an item five minutes after it has left the queue
-            raise Trouble(404, jetty_page(404, "Not Found"))
+            raise Refusal(404, jetty_page(404, "Not Found"))
         item = self.queue[number]
         about = {"id": number, "task": {"name": item.job.name, "url": item.job.url(root)}, "cancelled": item.cancelled}
         if item.cancelled:
@@ -297,7 +297,7 @@ def parse(xml, lost=()):
     try:
         tree = ET.fromstring(xml)
     except ET.ParseError:
-        raise Trouble(500, oops_page()) from None
+        raise Refusal(500, oops_page()) from None
     for parent in list(tree.iter()):
         for each in [each for each in parent if each.tag in lost]:
             parent.remove(each)

@@ -14,7 +14,7 @@ from pipelines.__main__ import COMMANDS
 from pipelines.build_status import STATUS_FILES
 from pipelines.config.schema import Config, Repositories
 from pipelines.flows import names
-from pipelines.jenkins_server.plan import SCRIPTS, WATCHED, jobs_of
+from pipelines.jenkins_server.jobs import SCRIPTS, WATCHED, jobs_of
 from pipelines.jenkins_server.plugins import JENKINS, REQUIRED
 
 DOCS = ROOT / "docs"
@@ -96,14 +96,14 @@ def test_the_plugins_are_those_that_apply_checks():
 
 
 def test_waits_limits_and_files_are_as_they_are_written():
-    waits = re.search(r"waits = \[(\d+), (\d+), (\d+)\]", SHARED.read_text(encoding="utf-8")).groups()
-    assert "after {}, {} and {} seconds".format(*waits) in REFERENCE
+    delays = re.search(r"retryDelays = \[(\d+), (\d+), (\d+)\]", SHARED.read_text(encoding="utf-8")).groups()
+    assert "after {}, {} and {} seconds".format(*delays) in REFERENCE
     code, promotion = (FILES[job].read_text(encoding="utf-8") for job in ("code", "promotion"))
     assert "timeout(time: 24, unit: 'HOURS')" in code
     assert "timeout(time: 7, unit: 'DAYS')" in promotion
     assert "timeout(time: 1, unit: 'HOURS')" in promotion
     assert (
-        "Limits: 24 hours for a build, 7 days for the question of `promotion` and an hour for its release" in REFERENCE
+        "Limits: 24 hours for a build, 7 days for the approval in `promotion` and an hour for its release" in REFERENCE
     )
     assert "numToKeepStr: '30', artifactNumToKeepStr: '10'" in code
     assert "numToKeepStr: '100'" in promotion
@@ -115,7 +115,7 @@ def test_waits_limits_and_files_are_as_they_are_written():
 
 
 def commands(page):
-    """The commands of ours on a page: in its blocks for a shell, and in its sentences."""
+    """The `trainyard` commands on a page: in its shell blocks, and in its sentences."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     sentences = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""`trainyard jenkins apply` against a Jenkins over HTTP: what it makes, what it leaves alone, what it says."""
+"""`trainyard jenkins apply` against a Jenkins over HTTP: what it creates, what it leaves alone, what it reports."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from fake_jenkins import FakeJenkins, Trouble, oops_page
+from fake_jenkins import FakeJenkins, Refusal, oops_page
 from fake_state import defaults
 
 from pipelines.__main__ import main
@@ -65,7 +65,7 @@ def as_after_a_build(job):
     definitions.extend(declared + ours)
 
 
-def test_folder_and_jobs_are_made_and_their_first_builds_started(fake, config):
+def test_folder_and_jobs_are_created_and_their_first_builds_started(fake, config):
     items = applied(config)
     assert [(item.name, item.action, item.build) for item in items.values()] == [
         ("digits", "created", False),
@@ -125,7 +125,7 @@ def test_a_second_time_changes_nothing_and_posts_nothing(fake, config):
     assert len(fake.posts()) == before
 
 
-def test_what_declarative_adds_in_a_build_is_no_difference(fake, config):
+def test_what_declarative_adds_in_a_build_is_not_a_difference(fake, config):
     applied(config)
     for name in JOBS[:3]:
         as_after_a_build(fake.state.find(name))
@@ -134,21 +134,21 @@ def test_what_declarative_adds_in_a_build_is_no_difference(fake, config):
     assert len(fake.posts()) == before
 
 
-def test_a_dry_run_tells_all_and_posts_nothing(fake, config):
+def test_a_dry_run_shows_everything_and_posts_nothing(fake, config):
     items = applied(config, dry_run=True)
     assert {item.action for item in items.values()} == {"created"}
     assert [item.build for item in items.values()] == [False, True, True, True, False]
     assert fake.posts() == []
 
 
-def test_only_what_differs_is_told_and_written(fake, config):
+def test_only_what_differs_is_shown_and_written(fake, config):
     applied(config)
     as_after_a_build(fake.state.find("digits/code"))
     config = changed(changed(config, branch="release"), "repositories", code="https://git.example.org/new/code.git")
     before = len(fake.posts())
     items = applied(config)
-    told = [(each.what, each.was, each.wanted) for each in items["digits/code"].differences]
-    assert told == [
+    shown = [(each.what, each.was, each.wanted) for each in items["digits/code"].differences]
+    assert shown == [
         ("branch", "*/main", "*/release"),
         ("parameter WATCHED_URL", "https://git.example.org/team/code.git", "https://git.example.org/new/code.git"),
     ]
@@ -191,8 +191,11 @@ def test_a_definition_of_another_kind_is_replaced(fake, config):
 @pytest.mark.parametrize(
     ("xml", "words"),
     [
-        ("<flow-definition><description>Bob's</description></flow-definition>", "digits/tests .* is not Trainyard's"),
-        ("<project><description/></project>", "is no pipeline job, but project"),
+        (
+            "<flow-definition><description>Bob's</description></flow-definition>",
+            "digits/tests .* is not managed by Trainyard",
+        ),
+        ("<project><description/></project>", "is not a pipeline job, but project"),
         (
             f"<flow-definition><description>{job_xml.mark('job tests', 'cars')}</description></flow-definition>",
             "is Trainyard's job tests of model cars",
@@ -206,23 +209,23 @@ def test_a_definition_of_another_kind_is_replaced(fake, config):
 )
 def test_a_job_that_is_not_ours_is_left_alone_and_so_is_all_else(fake, config, xml, words):
     fake.add_job("digits/tests", xml=xml)
-    with pytest.raises(ConfigError, match=words) as told:
+    with pytest.raises(ConfigError, match=words) as error:
         applied(config)
-    assert "folder" in told.value.hint
+    assert "folder" in error.value.hint
     assert fake.posts() == []
 
 
 def test_a_job_is_handed_over_by_its_description(fake, config):
     fake.add_job("digits/code", xml="<flow-definition><description>Bob's</description></flow-definition>")
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as error:
         applied(config)
-    line = told.value.hint.partition("its description: ")[2]
+    line = error.value.hint.partition("its description: ")[2]
     fake.state.find("digits/code").tree.find("description").text = line
     assert applied(config)["digits/code"].action == "changed"
     assert {item.action for item in applied(config).values()} <= {"unchanged", "used"}
 
 
-def test_a_folder_of_somebody_else_is_used_and_not_touched(fake, config):
+def test_a_foreign_folder_is_used_and_not_changed(fake, config):
     fake.add_job("team/other")
     config = changed(config, folder="team/digits")
     before = fake.state.find("team").config_xml()
@@ -232,39 +235,39 @@ def test_a_folder_of_somebody_else_is_used_and_not_touched(fake, config):
     assert [item.action for item in applied(config).values()] == ["used", *["unchanged"] * 5]
 
 
-def test_what_stands_in_the_place_of_the_folder_is_told(fake, config):
+def test_a_job_under_the_name_of_the_folder_is_reported(fake, config):
     fake.add_job("digits")
-    with pytest.raises(ConfigError, match=r"digits on .* is no folder"):
+    with pytest.raises(ConfigError, match=r"digits on .* is not a folder"):
         applied(config)
     assert fake.posts() == []
 
 
-def test_each_plugin_that_does_not_do_is_named_with_versions(fake, config):
+def test_each_unusable_plugin_is_named_with_versions(fake, config):
     del fake.state.plugins["cloudbees-folder"]
     fake.state.plugins["git"] = {"version": "5.10.1", "enabled": False, "active": False}
     fake.state.plugins["junit"] = {"version": "1265.v65b", "active": False}
     fake.state.plugins["workflow-job"] = {"version": "2.42"}
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as error:
         applied(config)
-    assert str(told.value).partition(": ")[2].partition(": ")[0]
+    assert str(error.value).partition(": ")[2].partition(": ")[0]
     for words in (
         "cloudbees-folder is missing (6.928 or newer, tested with 6.1079.vc0975c2de294)",
         "git is disabled",
         "junit is installed, but was not loaded",
         "workflow-job 2.42 is too old (1400 or newer",
     ):
-        assert words in str(told.value)
+        assert words in str(error.value)
     assert fake.posts() == []
 
 
-def test_who_may_not_see_the_plugins_is_told_that_they_were_not_checked(fake, config):
+def test_without_permission_to_list_plugins_a_note_says_that_they_were_not_checked(fake, config):
     fake.state.forbidden.add("Overall/SystemRead")
     fake.state.plugins = {}
     done = apply(config, open_jenkins(config))
     assert done.notes == ("plugins were not checked: that needs the Overall/SystemRead permission",)
 
 
-def test_what_jenkins_drops_for_want_of_a_plugin_is_found_out(fake, config):
+def test_what_jenkins_drops_for_want_of_a_plugin_is_detected(fake, config):
     fake.state.forbidden.add("Overall/SystemRead")
     fake.state.lost = {job_xml.ONE_AT_A_TIME}
     with pytest.raises(ConfigError, match="did not keep all of digits/code: builds at the same time"):
@@ -281,19 +284,19 @@ def test_a_missing_permission_is_named(fake, config, permission):
         applied(config)
 
 
-def test_settings_that_cannot_work_on_jenkins_are_told_together(fake, config, tmp_path):
+def test_settings_that_cannot_work_on_jenkins_are_reported_together(fake, config, tmp_path):
     config = changed(changed(config, repository="", folder="a/b?c"), "repositories", dataset="/srv/git/data.git")
     config = dataclasses.replace(config, home=str(tmp_path / "pipeline" / ".trainyard"))
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as error:
         applied(config)
     for words in ("jenkins.repository: empty", "jenkins.folder: 'b?c' holds ?", "repositories.dataset", "home: "):
-        assert words in str(told.value)
+        assert words in str(error.value)
     assert fake.requests == []
 
 
 @pytest.mark.parametrize("place", ["/srv/git/code.git", "../code.git", "file:///srv/git/code.git", "FILE://x/y"])
 def test_a_repository_on_a_disk_is_refused(fake, config, place):
-    with pytest.raises(ConfigError, match=r"jenkins.repository: .* on this machine's disk"):
+    with pytest.raises(ConfigError, match=r"jenkins.repository: .* is a local path"):
         applied(changed(config, repository=place))
 
 
@@ -314,7 +317,7 @@ def test_a_repository_at_an_address_is_accepted(fake, config, place):
         ('home = "{here}/home"\nregistry.url = "s3://bucket/registry"', False),
     ],
 )
-def test_what_the_jobs_share_must_lie_outside_of_their_checkouts(fake, config, tmp_path, written, faulty):
+def test_what_the_jobs_share_must_be_outside_of_their_checkouts(fake, config, tmp_path, written, faulty):
     from pipelines.config.load import load_config
 
     file = tmp_path / "pipeline" / "trainyard.toml"
@@ -326,7 +329,7 @@ def test_what_the_jobs_share_must_lie_outside_of_their_checkouts(fake, config, t
     if not faulty:
         applied(load_config(file, {}), dry_run=True)
         return
-    with pytest.raises(ConfigError, match=r"(home|registry\.url): .* lies in the pipeline's checkout"):
+    with pytest.raises(ConfigError, match=r"(home|registry\.url): .* is inside the pipeline's checkout"):
         applied(load_config(file, {}), dry_run=True)
 
 
@@ -342,7 +345,7 @@ def test_without_a_build_the_triggers_wait_for_the_next_apply(fake, config):
     assert len(fake.state.queue) == 3
 
 
-def test_a_disabled_job_stays_disabled_and_is_told(fake, config):
+def test_a_disabled_job_stays_disabled_and_is_reported(fake, config):
     applied(config, build=False)
     fake.state.find("digits/tests").tree.find("disabled").text = "true"
     assert "disabled" in applied(config)["digits/tests"].note
@@ -351,7 +354,7 @@ def test_a_disabled_job_stays_disabled_and_is_told(fake, config):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_interrupted_anywhere_and_repeated_gives_the_same(monkeypatch, tmp_path, moment):
-    """At each POST in turn: Jenkins fails, or has done it but its answer is lost."""
+    """At each POST in turn: Jenkins fails, or succeeds and its answer is lost."""
     wanted, number = None, 0
     while number != 13:  # 1 folder, 4 jobs, 3 builds with a description each, and one run that nothing stops
         with FakeJenkins() as fake:
@@ -377,7 +380,7 @@ def test_interrupted_anywhere_and_repeated_gives_the_same(monkeypatch, tmp_path,
 def failing_at(fake, number, *, lost):
     def fail(seen):
         if seen.method == "POST" and len(fake.posts()) == number + 1:
-            raise ConnectionResetError if lost else Trouble(500, oops_page())
+            raise ConnectionResetError if lost else Refusal(500, oops_page())
 
     return fail
 
@@ -387,7 +390,7 @@ def everything(fake):
     return {name: re.sub(r"\{AQAAAB\w+\}|:\d+/", "", text) for name, text in xml.items()}
 
 
-def test_two_at_once_do_not_hinder_each_other(fake, config):
+def test_two_concurrent_runs_do_not_disturb_each_other(fake, config):
     other = open_jenkins(config)
 
     def be_faster(seen):
@@ -402,17 +405,17 @@ def test_two_at_once_do_not_hinder_each_other(fake, config):
     assert {item.action for item in applied(config).values()} == {"unchanged"}
 
 
-def test_one_that_hides_is_told_as_such(fake, config):
+def test_a_hidden_job_is_reported_as_such(fake, config):
     fake.add_job("digits/code")
 
     def hide(seen):
         if seen.method == "GET" and "/job/digits/job/code" in seen.path:
-            raise Trouble(404, "")
+            raise Refusal(404, "")
 
     fake.before = hide
-    with pytest.raises(ConfigError, match="already exists") as told:
+    with pytest.raises(ConfigError, match="already exists") as error:
         applied(config)
-    assert "Job/Read" in told.value.hint
+    assert "Job/Read" in error.value.hint
 
 
 def test_the_command_shows_what_it_did(fake, tmp_path, capsys):
@@ -421,7 +424,7 @@ def test_the_command_shows_what_it_did(fake, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "folder digits            created\n" in shown.out
     assert "job    digits/code       created\n" in shown.out
-    assert "digits/code: first build asked for" in shown.err
+    assert "digits/code: first build queued" in shown.err
     assert main(["jenkins", "apply", "--config", str(file), "--set", "jenkins.branch=release", "--dry-run"]) == 0
     assert (
         "job    digits/tests      would be changed\n         branch: */main -> */release\n"
@@ -439,11 +442,11 @@ def test_the_command_speaks_json(fake, tmp_path, capsys):
     assert said["items"][1]["differences"][0] == {"what": "Jenkinsfile", "was": "", "wanted": "Jenkinsfile"}
 
 
-def test_the_command_tells_a_wrong_token_in_one_line(fake, tmp_path, capsys, monkeypatch):
+def test_the_command_reports_a_wrong_token_in_one_line(fake, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", "wrong-one")
     assert main(["jenkins", "apply", "--config", str(written(fake, tmp_path))]) == 2
     shown = capsys.readouterr()
-    assert "does not know user 'alice'" in shown.err
+    assert "rejects user 'alice'" in shown.err
     assert "wrong-one" not in shown.err + shown.out
 
 
@@ -461,7 +464,7 @@ def written(fake, tmp_path):
 
 
 def test_the_fake_marks_what_jenkins_marks():
-    """A job that comes back with defaults and marks is compared by meaning; so the fake had better add some."""
+    """A job that comes back with defaults and marks is compared by meaning, so the fake must add some."""
     tree = ET.fromstring("<flow-definition/>")
     defaults(tree)
     assert tree.find("keepDependencies") is not None

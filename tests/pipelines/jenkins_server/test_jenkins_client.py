@@ -1,4 +1,4 @@
-"""Calls to Jenkins: what its refusals and silences become, what is asked again, and what is never told."""
+"""Requests to Jenkins: the errors for refusals and failures, what is retried, and what no message holds."""
 
 import socket
 import ssl
@@ -7,10 +7,10 @@ import sys
 
 import pytest
 import requests
-from fake_jenkins import FakeJenkins, Trouble, denied_page, failure_page, jetty_page, oops_page
+from fake_jenkins import FakeJenkins, Refusal, denied_page, failure_page, jetty_page, oops_page
 
-from pipelines.jenkins_server.answers import Forbidden, NotThere, Refused, unreachable
 from pipelines.jenkins_server.client import job_path, open_jenkins
+from pipelines.jenkins_server.errors import Forbidden, NotFound, Refused, unreachable
 from registry.errors import ConfigError, TryAgain
 
 BUILD = f"{job_path('digits', 'code')}/buildWithParameters"
@@ -47,7 +47,7 @@ def test_a_jenkins_under_a_path_is_found(tmp_path, fake):
         assert open_jenkins(below.config(tmp_path, url=below.url.rstrip("/"))).version() == "2.541.2"
 
 
-def test_settings_that_are_missing_are_told_together(tmp_path, fake, monkeypatch):
+def test_settings_that_are_missing_are_reported_together(tmp_path, fake, monkeypatch):
     monkeypatch.delenv("TRAINYARD_JENKINS_TOKEN")
     with pytest.raises(ConfigError, match=r"url is empty; .*user is empty; TRAINYARD_JENKINS_TOKEN is not set"):
         open_jenkins(fake.config(tmp_path, url="", user=""))
@@ -56,16 +56,16 @@ def test_settings_that_are_missing_are_told_together(tmp_path, fake, monkeypatch
 @pytest.mark.parametrize("token", ["tökèn", "a\tb"])
 def test_a_token_that_cannot_be_one_is_refused(tmp_path, fake, monkeypatch, token):
     monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", token)
-    with pytest.raises(ConfigError, match="no API token has") as told:
+    with pytest.raises(ConfigError, match="no API token has") as error:
         open_jenkins(fake.config(tmp_path))
-    assert token not in str(told.value)
+    assert token not in str(error.value)
 
 
 def test_a_wrong_token_names_user_and_variable(tmp_path, fake, monkeypatch):
-    monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", "of-somebody-else")
-    with pytest.raises(ConfigError, match="does not know user 'alice'") as told:
+    monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", "of-another-user")
+    with pytest.raises(ConfigError, match="rejects user 'alice'") as error:
         open_jenkins(fake.config(tmp_path)).version()
-    assert "TRAINYARD_JENKINS_TOKEN" in told.value.hint
+    assert "TRAINYARD_JENKINS_TOKEN" in error.value.hint
 
 
 def test_a_missing_permission_is_named_as_the_page_says_it(fake, client):
@@ -80,14 +80,14 @@ def test_a_missing_permission_is_named_as_the_page_says_it(fake, client):
 )
 def test_a_missing_permission_is_named_as_the_header_says_it(fake, client, header, words):
     def refuse(_):
-        raise Trouble(403, denied_page("Zugriff verweigert"), {"X-Required-Permission": header})
+        raise Refusal(403, denied_page("Zugriff verweigert"), {"X-Required-Permission": header})
 
     fake.before = refuse
     with pytest.raises(Forbidden, match=f"missing the {words} permission"):
         client.version()
 
 
-def test_words_of_a_page_are_told_without_its_menus_and_scripts(fake, client):
+def test_the_text_of_a_page_is_shown_without_its_menus_and_scripts(fake, client):
     fake.refuse(403, denied_page("Nobody may do this"))
     with pytest.raises(Forbidden, match=r"Access Denied Nobody may do this$"):
         client.version()
@@ -99,14 +99,14 @@ def test_words_of_a_page_are_told_without_its_menus_and_scripts(fake, client):
         client.version()
 
 
-def test_what_jenkins_calls_a_mistake_is_told_in_its_words(fake, client):
+def test_what_jenkins_calls_a_mistake_is_quoted(fake, client):
     def refuse(_):
-        raise Trouble(400, failure_page(""), {"X-Error": "‘x?’ is an unsafe name".encode().decode("latin-1")})
+        raise Refusal(400, failure_page(""), {"X-Error": "‘x?’ is an unsafe name".encode().decode("latin-1")})
 
     fake.before = refuse
-    with pytest.raises(Refused, match="‘x\\?’ is an unsafe name") as told:
+    with pytest.raises(Refused, match="‘x\\?’ is an unsafe name") as error:
         client.post("createItem?name=x%3F", body="<a/>")
-    assert told.value.status == 400
+    assert error.value.status == 400
 
 
 def test_an_english_jenkins_is_asked_for(fake, client):
@@ -115,13 +115,13 @@ def test_an_english_jenkins_is_asked_for(fake, client):
 
 
 def test_what_is_not_there_is_an_error_of_its_own(client):
-    with pytest.raises(NotThere, match="job/none/api/json"):
+    with pytest.raises(NotFound, match="job/none/api/json"):
         client.get("job/none/api/json")
 
 
-def test_something_else_than_jenkins_is_found_out(fake, client):
+def test_another_server_than_jenkins_is_refused(fake, client):
     fake.refuse(200, "<html><body>Welcome to nginx!</body></html>")
-    with pytest.raises(ConfigError, match="no JSON"):
+    with pytest.raises(ConfigError, match="does not answer with JSON"):
         client.get("api/json")
 
 
@@ -145,21 +145,21 @@ def test_a_password_gets_its_crumb_and_after_a_restart_a_new_one(tmp_path, fake,
     assert len(fake.requests) == len(asked) + 3
 
 
-def test_a_crumb_that_is_never_accepted_is_told(tmp_path, fake, monkeypatch):
+def test_a_crumb_that_is_never_accepted_is_reported(tmp_path, fake, monkeypatch):
     monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", fake.password)
 
     def refuse(seen):
         if seen.method == "POST":
-            raise Trouble(403, jetty_page(403, "No valid crumb was included in the request"))
+            raise Refusal(403, jetty_page(403, "No valid crumb was included in the request"))
 
     fake.before = refuse
-    with pytest.raises(ConfigError, match="crumb") as told:
+    with pytest.raises(ConfigError, match="crumb") as error:
         open_jenkins(fake.config(tmp_path)).post("createItem?name=x", body="<a/>")
-    assert "API token" in told.value.hint
+    assert "API token" in error.value.hint
     assert len(fake.posts()) == 2
 
 
-def test_what_is_sent_stands_in_the_body_and_never_in_the_address(fake, client):
+def test_values_are_sent_in_the_body_and_never_in_the_url(fake, client):
     fake.add_job("digits/code", parameters={"APPROVAL": ""})
     answer = client.post(BUILD, {"APPROVAL": "s3cret & more"})
     assert answer.headers["location"] == f"{fake.url}queue/item/101/"
@@ -214,53 +214,53 @@ def test_a_jenkins_that_never_answered_is_not_waited_for(fake, client):
 def test_a_slow_answer_has_a_limit_and_a_post_is_not_sent_twice(fake, tmp_path):
     client = patient(open_jenkins(fake.config(tmp_path, timeout_seconds=0.2)))
     fake.delay = 1.0
-    with pytest.raises(TryAgain, match=r"no answer within 0.2 s") as told:
+    with pytest.raises(TryAgain, match=r"no answer within 0.2 s") as error:
         client.post("createItem?name=x", body="<a/>")
-    assert "timeout_seconds" in told.value.hint
+    assert "timeout_seconds" in error.value.hint
     assert len(fake.posts()) == 1
 
 
-def test_an_answer_that_was_lost_is_no_reason_to_post_again(fake, client):
+def test_a_post_whose_answer_was_lost_is_not_repeated(fake, client):
     client.version()
     fake.add_job("digits/code", parameters={"FORCE": "false"})
 
-    def hang_up(_):
+    def reset(_):
         raise ConnectionResetError
 
-    fake.after = hang_up
+    fake.after = reset
     with pytest.raises(TryAgain, match="connection broke"):
         client.post(BUILD)
     assert len(fake.state.queue) == 1
 
 
-def test_a_gateway_that_gives_up_is_asked_again_for_what_changes_nothing(fake, client):
+def test_a_gateway_timeout_is_retried_for_requests_that_change_nothing(fake, client):
     fake.refuse(504, times=2)
     assert client.version() == "2.541.2"
     fake.refuse(504, times=2)
-    with pytest.raises(TryAgain, match="no answer from it"):
+    with pytest.raises(TryAgain, match="the proxy in front of it got no answer"):
         client.post("createItem?name=x", body="<a/>")
     assert len(fake.posts()) == 1
 
 
-def test_nobody_is_led_elsewhere_with_our_token(fake, client, tmp_path):
+def test_a_redirect_is_not_followed_with_our_token(fake, client, tmp_path):
     with FakeJenkins() as other:
 
-        def lead_away(_):
-            raise Trouble(302, "", {"Location": other.url})
+        def redirect(_):
+            raise Refusal(302, "", {"Location": other.url})
 
-        fake.before = lead_away
-        with pytest.raises(ConfigError, match="sends api/json on to") as told:
+        fake.before = redirect
+        with pytest.raises(ConfigError, match="redirects api/json to") as error:
             client.version()
-        assert "[jenkins] url" in told.value.hint
+        assert "[jenkins] url" in error.value.hint
         assert other.requests == []
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 503])
 def test_no_message_holds_the_token(fake, client, status):
     fake.refuse(status, f"<html><body>no: {fake.token}</body></html>", times=99)
-    with pytest.raises((ConfigError, TryAgain)) as told:
+    with pytest.raises((ConfigError, TryAgain)) as error:
         client.version()
-    assert fake.token not in f"{told.value} {told.value.hint}"
+    assert fake.token not in f"{error.value} {error.value.hint}"
 
 
 @pytest.fixture(scope="module")
@@ -277,19 +277,19 @@ def test_a_certificate_of_a_company_is_trusted_when_ca_file_names_its_authority(
     with FakeJenkins(tls=certificate) as fake:
         monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", fake.token)
         monkeypatch.setenv("PYTHONHTTPSVERIFY", "0")  # python-jenkins would verify nothing
-        with pytest.raises(ConfigError, match="certificate is not trusted") as told:
+        with pytest.raises(ConfigError, match="certificate is not trusted") as error:
             open_jenkins(fake.config(tmp_path)).version()
-        assert "ca_file" in told.value.hint
+        assert "ca_file" in error.value.hint
         assert fake.requests == []
         assert open_jenkins(fake.config(tmp_path, ca_file=certificate[0])).version() == "2.541.2"
 
 
-def test_https_where_http_is_spoken_is_told(fake, tmp_path):
-    with pytest.raises(ConfigError, match="no TLS"):
+def test_https_to_an_http_server_is_reported(fake, tmp_path):
+    with pytest.raises(ConfigError, match="TLS failed"):
         open_jenkins(fake.config(tmp_path, url=fake.url.replace("http:", "https:"))).version()
 
 
-def test_a_ca_file_that_cannot_be_read_is_told(fake, tmp_path):
+def test_a_ca_file_that_cannot_be_read_is_reported(fake, tmp_path):
     with pytest.raises(ConfigError, match="ca_file: cannot read"):
         open_jenkins(fake.config(tmp_path, ca_file=str(tmp_path / "none.pem")))
 
@@ -297,18 +297,17 @@ def test_a_ca_file_that_cannot_be_read_is_told(fake, tmp_path):
 @pytest.mark.parametrize(
     ("cause", "kind", "words"),
     [
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), ConfigError, "there is no such host"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), ConfigError, "unknown host"),
         (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), TryAgain, "Temporary failure"),
-        (ssl.SSLError("wrong version number"), ConfigError, "no TLS"),
+        (ssl.SSLError("wrong version number"), ConfigError, "TLS failed"),
         (ConnectionResetError(104, "Connection reset by peer"), TryAgain, "the connection broke"),
     ],
     ids=["no host", "no resolver", "no tls", "reset"],
 )
-def test_silences_are_sorted_by_who_can_do_something(fake, tmp_path, cause, kind, words):
-    error = requests.ConnectionError(cause)
-    told, _ = unreachable(error, fake.config(tmp_path).jenkins)
-    assert isinstance(told, kind)
-    assert words in str(told)
+def test_failed_requests_are_sorted_by_who_must_act(fake, tmp_path, cause, kind, words):
+    error, _ = unreachable(requests.ConnectionError(cause), fake.config(tmp_path).jenkins)
+    assert isinstance(error, kind)
+    assert words in str(error)
 
 
 def test_the_client_loads_no_http_library_before_a_jenkins_is_asked():

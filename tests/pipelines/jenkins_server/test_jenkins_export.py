@@ -1,4 +1,4 @@
-"""`trainyard jenkins export`, and jenkins/jobs.groovy, which makes folder and jobs of it on a new controller."""
+"""`trainyard jenkins export`, and jenkins/jobs.groovy, which creates folder and jobs from it on a new controller."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipelines.__main__ import main
 from pipelines.config.schema import Config, JenkinsServer, Repositories
 from pipelines.jenkins_server import job_xml
 from pipelines.jenkins_server.export import export
-from pipelines.jenkins_server.plan import jobs_of
+from pipelines.jenkins_server.jobs import jobs_of
 from registry.errors import ConfigError
 
-# What may be in settings and must not be lost between two programs that write XML.
+# What a config may hold and must not be lost between two programs that write XML.
 SERVER = JenkinsServer(
     repository="https://git.example.org/a&b.git", folder="ml/vision", agent='linux && "gpu" <1>', git_credentials="gît ☃",
     schedule="H 3 * * 0\nH 4 * * 1", submitters=("ann", "po"),
@@ -31,8 +31,8 @@ def exported(tmp_path):
     return export(CONFIG, tmp_path / "jobs")
 
 
-def made(tmp_path):
-    """{full name: config.xml} of what the script makes of `jobs` on a controller whose home is `home`."""
+def created(tmp_path):
+    """{full name: config.xml} of what the script creates from `jobs` on a controller whose home is `home`."""
     done = groovy(
         HERE / "job_dsl.groovy", ROOT / "jenkins" / "jobs.groovy",
         environment={"TRAINYARD_JOBS": str(tmp_path / "jobs"), "JENKINS_HOME": str(tmp_path / "home")},
@@ -45,8 +45,8 @@ def test_a_file_for_each_parents_first(tmp_path, exported):
     assert exported == [tmp_path / "jobs" / f"{name}.xml" for name in NAMES]
 
 
-def test_a_new_controller_has_what_apply_would_make(tmp_path, exported):
-    found = made(tmp_path)
+def test_a_new_controller_has_what_apply_would_create(tmp_path, exported):
+    found = created(tmp_path)
     assert list(found)[:2] == NAMES[:2]
     assert sorted(found) == sorted(NAMES)
     for name in NAMES[:2]:
@@ -58,19 +58,19 @@ def test_a_new_controller_has_what_apply_would_make(tmp_path, exported):
         assert job_xml.is_pending(tree) == job.has_triggers  # and starts the builds that register triggers
 
 
-def test_what_stands_is_left_alone(tmp_path, exported):
+def test_existing_jobs_are_left_alone(tmp_path, exported):
     (tmp_path / "home" / "jobs" / "another").mkdir(parents=True)
-    assert made(tmp_path) == {}
+    assert created(tmp_path) == {}
 
 
 def test_a_damaged_file_keeps_no_controller_from_starting(tmp_path, exported):
     (tmp_path / "home" / "jobs").mkdir(parents=True)
     exported[-1].write_text("<flow-definition>")
-    assert made(tmp_path) == {}
+    assert created(tmp_path) == {}
 
 
-def test_without_files_nothing_is_made(tmp_path):
-    assert made(tmp_path) == {}
+def test_without_files_nothing_is_created(tmp_path):
+    assert created(tmp_path) == {}
 
 
 def test_settings_that_cannot_work_leave_no_file(tmp_path):

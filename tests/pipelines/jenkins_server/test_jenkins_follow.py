@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 from fake_jenkins import FakeJenkins
 
-from pipelines.jenkins_server import follow, promotion
+from pipelines.jenkins_server import builds, promotion_job
+from pipelines.jenkins_server.builds import BuildFollower, model_job_path, start_build
 from pipelines.jenkins_server.client import open_jenkins
 from pipelines.jenkins_server.console import EXIT_LINE, MAX_LINE, MAX_SHOWN, Console, plain
-from pipelines.jenkins_server.follow import Follower, ask_for, path_of
 from registry.errors import ConfigError, TryAgain
 
 ROOT = Path(__file__).resolve().parents[3]
 PARAMETERS = {"FORCE": "false", "REASON": "", "COMMIT": "", "ONLY_PREPARE": "false"}
 
 
-class Trial:
-    """A Jenkins with the job digits/code; `lines` is what a person is told, `now` a clock that moves when we wait."""
+class Scenario:
+    """A Jenkins with the job digits/code; `lines` is what a person sees, `now` a clock that moves when we wait."""
 
     def __init__(self, fake, config):
         self.fake, self.config = fake, config
@@ -44,35 +44,35 @@ class Trial:
         self.during.pop(self.waits, lambda: None)()
 
     def ask(self, **parameters):
-        return ask_for(self.client(), path_of(self.config, "code"), parameters)
+        return start_build(self.client(), model_job_path(self.config, "code"), parameters)
 
     def follow(self, queued=None, seconds=600.0):
-        follower = Follower(self.client(), seconds, self.lines.append)
+        follower = BuildFollower(self.client(), seconds, self.lines.append)
         return follower.follow(queued or self.ask())
 
 
 @pytest.fixture
-def trial(tmp_path, monkeypatch):
+def scenario(tmp_path, monkeypatch):
     with FakeJenkins() as fake:
         monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", fake.token)
-        yield Trial(fake, fake.config(tmp_path))
+        yield Scenario(fake, fake.config(tmp_path))
 
 
-def test_parameters_stand_in_the_body_and_never_in_the_address(trial):
-    job = trial.job()
-    trial.follow(trial.ask(FORCE="true", REASON="a b&c=ü", COMMIT="e" * 40))
-    (post,) = trial.fake.posts()
+def test_parameters_are_sent_in_the_body_and_never_in_the_url(scenario):
+    job = scenario.job()
+    scenario.follow(scenario.ask(FORCE="true", REASON="a b&c=ü", COMMIT="e" * 40))
+    (post,) = scenario.fake.posts()
     assert post.path == "/job/digits/job/code/buildWithParameters"
     assert post.form == {"FORCE": "true", "REASON": "a b&c=ü", "COMMIT": "e" * 40, "delay": "0sec"}
     assert job.builds[1].parameters == PARAMETERS | {"FORCE": "true", "REASON": "a b&c=ü", "COMMIT": "e" * 40}
 
 
-def test_the_build_of_our_queue_item_is_followed_though_others_start_meanwhile(trial):
-    job = trial.job(queue_polls=3)
-    trial.during[2] = lambda: trial.fake.state.start_build(job, queue_id=7)
-    build = trial.follow()
+def test_the_build_of_our_queue_item_is_followed_though_others_start_meanwhile(scenario):
+    job = scenario.job(queue_polls=3)
+    scenario.during[2] = lambda: scenario.fake.state.start_build(job, queue_id=7)
+    build = scenario.follow()
     assert (build.number, build.result, build.exit_code) == (2, "SUCCESS", 0)
-    assert build.url == f"{trial.fake.url}job/digits/job/code/2/"
+    assert build.url == f"{scenario.fake.url}job/digits/job/code/2/"
 
 
 @pytest.mark.parametrize(
@@ -98,110 +98,110 @@ def test_the_build_of_our_queue_item_is_followed_though_others_start_meanwhile(t
         ("FAILURE", "trainyard: exit 2\ntrainyard: ex", 2),
     ],
 )
-def test_the_exit_code_is_the_pipelines(trial, result, last, code):
-    trial.job(console=["begin\n", f"{last}\n", "Finished\n"], result=result)
-    assert trial.follow().exit_code == code
+def test_the_exit_code_is_the_pipelines(scenario, result, last, code):
+    scenario.job(console=["begin\n", f"{last}\n", "Finished\n"], result=result)
+    assert scenario.follow().exit_code == code
 
 
-def test_a_line_that_comes_in_pieces_and_without_an_end_is_a_line(trial):
-    trial.job(console=["a\ntrainyard: e", "xit 7", "5"], result="FAILURE")
-    assert trial.follow().exit_code == 75
-    assert trial.lines[-2:] == ["a", "trainyard: exit 75"]
+def test_a_line_that_comes_in_pieces_and_without_an_end_is_a_line(scenario):
+    scenario.job(console=["a\ntrainyard: e", "xit 7", "5"], result="FAILURE")
+    assert scenario.follow().exit_code == 75
+    assert scenario.lines[-2:] == ["a", "trainyard: exit 75"]
 
 
-def test_each_reason_to_wait_is_told_once(trial):
-    trial.job(queue_polls=10)
+def test_each_reason_to_wait_is_shown_once(scenario):
+    scenario.job(queue_polls=10)
     said = [f"In the quiet period. Expires in {9 - each} sec" for each in range(4)]
     said += ["Build #7 is already in progress (ETA: 5 min)", "Build #7 is already in progress (ETA: 4 min)"] * 2
-    queued, answer = trial.ask(), trial.fake.state.queue_item
-    trial.fake.state.queue_item = lambda *a: answer(*a) | ({"why": said.pop(0)} if said else {})
-    trial.follow(queued)
-    assert [line for line in trial.lines if "waiting" in line] == [
+    queued, answer = scenario.ask(), scenario.fake.state.queue_item
+    scenario.fake.state.queue_item = lambda *a: answer(*a) | ({"why": said.pop(0)} if said else {})
+    scenario.follow(queued)
+    assert [line for line in scenario.lines if "waiting" in line] == [
         "Jenkins: waiting: In the quiet period. Expires in 9 sec",
         "Jenkins: waiting: Build #7 is already in progress (ETA: 5 min)",
         "Jenkins: waiting: Waiting for next available executor",
     ]
 
 
-def test_a_build_that_somebody_cancels_in_the_queue_may_be_asked_for_again(trial):
-    trial.job(queue_polls=9)
-    queued = trial.ask()
-    trial.during[2] = lambda: trial.fake.state.cancel(queued.item)
-    with pytest.raises(TryAgain, match=f"cancelled .*queue/item/{queued.item}/ before it began"):
-        trial.follow(queued)
+def test_a_build_that_is_cancelled_in_the_queue_may_be_retried(scenario):
+    scenario.job(queue_polls=9)
+    queued = scenario.ask()
+    scenario.during[2] = lambda: scenario.fake.state.cancel(queued.item)
+    with pytest.raises(TryAgain, match=f"queue/item/{queued.item}/ was cancelled in the queue"):
+        scenario.follow(queued)
 
 
-def test_a_queue_item_that_jenkins_has_forgotten_leads_to_its_build(trial):
-    job = trial.job()
-    queued = trial.ask()
+def test_a_queue_item_that_jenkins_has_forgotten_leads_to_its_build(scenario):
+    job = scenario.job()
+    queued = scenario.ask()
     for item in (queued.item, 999):
-        trial.fake.state.start_build(job, queue_id=item)
-    trial.fake.state.queue.clear()
-    assert trial.follow(queued).number == 1
+        scenario.fake.state.start_build(job, queue_id=item)
+    scenario.fake.state.queue.clear()
+    assert scenario.follow(queued).number == 1
 
 
-def test_a_queue_item_that_no_build_came_from_is_told(trial):
-    trial.job()
-    queued = trial.ask()
-    trial.fake.state.queue.clear()
+def test_a_queue_item_that_no_build_came_from_is_reported(scenario):
+    scenario.job()
+    queued = scenario.ask()
+    scenario.fake.state.queue.clear()
     with pytest.raises(TryAgain, match=f"forgotten queue item {queued.item}"):
-        trial.follow(queued)
+        scenario.follow(queued)
 
 
-def test_a_second_request_that_joins_the_first_follows_its_build(trial):
-    trial.job(quiet=True, queue_polls=2)
-    first, second = trial.ask(), trial.ask()
+def test_a_second_request_that_joins_the_first_follows_its_build(scenario):
+    scenario.job(quiet=True, queue_polls=2)
+    first, second = scenario.ask(), scenario.ask()
     assert (first.joined, second.joined, first.item) == (False, True, second.item)
-    assert trial.follow(second).number == 1
+    assert scenario.follow(second).number == 1
 
 
-def test_a_restart_while_it_waits_and_another_while_it_builds_are_each_told_once(trial):
-    trial.job(queue_polls=6, console=[f"line {each}\n" for each in range(8)], result="UNSTABLE")
-    stop, start = trial.fake.stop, lambda: trial.fake.start(starting=3)
-    trial.during = {2: stop, 5: start, 17: stop, 20: start}
-    build = trial.follow()
+def test_a_restart_while_it_waits_and_another_while_it_builds_are_each_reported_once(scenario):
+    scenario.job(queue_polls=6, console=[f"line {each}\n" for each in range(8)], result="UNSTABLE")
+    stop, start = scenario.fake.stop, lambda: scenario.fake.start(starting=3)
+    scenario.during = {2: stop, 5: start, 17: stop, 20: start}
+    build = scenario.follow()
     assert (build.number, build.exit_code) == (1, 3)
-    assert [line for line in trial.lines if line.startswith("line")] == [f"line {each}" for each in range(8)]
-    assert [re.sub(r".*: ", "", line) for line in trial.lines if "waiting for it" in line] == [
-        "connection refused; waiting for it, the build goes on where it was"
+    assert [line for line in scenario.lines if line.startswith("line")] == [f"line {each}" for each in range(8)]
+    assert [re.sub(r".*: ", "", line) for line in scenario.lines if "waiting for Jenkins" in line] == [
+        "connection refused; waiting for Jenkins, which resumes the build"
     ] * 2
-    assert trial.lines.count("Jenkins answers again") == 2
+    assert scenario.lines.count("Jenkins answers again") == 2
 
 
-def test_a_jenkins_that_does_not_come_back_ends_the_wait(trial):
-    trial.job(queue_polls=9)
-    trial.during[1] = trial.fake.stop
+def test_a_jenkins_that_does_not_come_back_ends_the_wait(scenario):
+    scenario.job(queue_polls=9)
+    scenario.during[1] = scenario.fake.stop
     with pytest.raises(TryAgain, match="connection refused, for 15 minutes") as error:
-        trial.follow(seconds=10_000.0)
+        scenario.follow(seconds=10_000.0)
     assert "queue/item/" in error.value.hint
 
 
-def test_the_time_is_limited_and_the_build_goes_on(trial):
-    job = trial.job(end_polls=10**6)
-    with pytest.raises(TryAgain, match="not at its end after 2 minutes") as error:
-        trial.follow(seconds=120.0)
-    assert f"{trial.fake.url}job/digits/job/code/1/" in error.value.hint
+def test_the_time_is_limited_and_the_build_continues(scenario):
+    job = scenario.job(end_polls=10**6)
+    with pytest.raises(TryAgain, match="still running after 2 minutes") as error:
+        scenario.follow(seconds=120.0)
+    assert f"{scenario.fake.url}job/digits/job/code/1/" in error.value.hint
     assert not job.builds[1].aborted
-    trial.fake.state.hold = True
-    with pytest.raises(TryAgain, match="not at its end after 2 minutes"):
-        trial.follow(seconds=120.0)
+    scenario.fake.state.hold = True
+    with pytest.raises(TryAgain, match="still running after 2 minutes"):
+        scenario.follow(seconds=120.0)
 
 
 @pytest.mark.parametrize("place", ["{url}job/digits/", "https://login.example.org/?from=queue", ""])
-def test_a_build_that_jenkins_does_not_take_is_no_success(trial, place, monkeypatch):
-    trial.job()
+def test_a_build_that_jenkins_does_not_queue_is_an_error(scenario, place, monkeypatch):
+    scenario.job()
     monkeypatch.setattr("fake_jenkins._Handler._start", lambda *_: (
-        302, "", {"Location": place.format(url=trial.fake.url)}
+        302, "", {"Location": place.format(url=scenario.fake.url)}
     ))  # fmt: skip
-    with pytest.raises(ConfigError, match="has not taken a build"):
-        trial.ask()
+    with pytest.raises(ConfigError, match="did not queue a build"):
+        scenario.ask()
 
 
-def test_a_queue_item_elsewhere_is_asked_for_here(trial):
-    """Jenkins answers with the address that it takes for its own; the token stays where the settings send it."""
-    trial.job()
-    queued = trial.ask()
-    assert queued.url == f"{trial.fake.url}queue/item/{queued.item}/"
+def test_a_queue_item_at_another_address_is_asked_for_here(scenario):
+    """Jenkins answers with what it takes for its own address; the token is only sent to that of the config."""
+    scenario.job()
+    queued = scenario.ask()
+    assert queued.url == f"{scenario.fake.url}queue/item/{queued.item}/"
 
 
 def test_the_console_is_cleaned_and_bounded():
@@ -239,66 +239,66 @@ def trainyard(fake, folder, *words):
         yield process
 
 
-def test_as_a_command_it_shows_the_console_and_ends_with_the_pipelines_exit_code(trial, tmp_path):
-    trial.job(console=["hello\n", "world\n"], result="UNSTABLE", queue_polls=0, end_polls=0)
-    with trainyard(trial.fake, tmp_path, "trigger", "code", "--wait", "--json", "--reason", "by hand") as process:
+def test_as_a_command_it_shows_the_console_and_ends_with_the_pipelines_exit_code(scenario, tmp_path):
+    scenario.job(console=["hello\n", "world\n"], result="UNSTABLE", queue_polls=0, end_polls=0)
+    with trainyard(scenario.fake, tmp_path, "trigger", "code", "--wait", "--json", "--reason", "by hand") as process:
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 3, stderr
     said = json.loads(stdout)
     assert (said["number"], said["result"], said["exit_code"]) == (1, "UNSTABLE", 3)
     assert "hello\nworld\n" in stderr
-    assert trial.fake.token not in stdout + stderr
+    assert scenario.fake.token not in stdout + stderr
 
 
-def test_as_a_command_without_wait_it_prints_where_the_build_waits(trial, tmp_path):
-    trial.job()
-    with trainyard(trial.fake, tmp_path, "trigger", "code", "--force") as process:
+def test_as_a_command_without_wait_it_prints_where_the_build_waits(scenario, tmp_path):
+    scenario.job()
+    with trainyard(scenario.fake, tmp_path, "trigger", "code", "--force") as process:
         stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout) == (0, f"asked for {trial.fake.url}queue/item/101/\n"), stderr
-    assert trial.fake.posts()[0].form["FORCE"] == "true"
+    assert (process.returncode, stdout) == (0, f"queued {scenario.fake.url}queue/item/101/\n"), stderr
+    assert scenario.fake.posts()[0].form["FORCE"] == "true"
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "TERM"])
-def test_who_stops_waiting_is_told_that_the_build_goes_on(trial, tmp_path, sent, code):
-    job = trial.job(end_polls=10**6, queue_polls=0)
-    with trainyard(trial.fake, tmp_path, "trigger", "code", "--wait") as process:
+def test_an_interrupt_ends_the_waiting_and_says_that_the_build_continues(scenario, tmp_path, sent, code):
+    job = scenario.job(end_polls=10**6, queue_polls=0)
+    with trainyard(scenario.fake, tmp_path, "trigger", "code", "--wait") as process:
         for line in process.stderr:
-            if "has begun" in line:
+            if "has started" in line:
                 process.send_signal(sent)
                 break
         rest = process.stderr.read()
         assert process.wait(60) == code
-    assert f"Jenkins goes on with {trial.fake.url}job/digits/job/code/1/" in rest
+    assert f"Jenkins continues the build: {scenario.fake.url}job/digits/job/code/1/" in rest
     assert not job.builds[1].aborted
 
 
-def test_a_missing_job_and_a_missing_pipeline_are_told(trial, tmp_path):
+def test_a_missing_job_and_a_missing_pipeline_are_reported(scenario, tmp_path):
     for words, said in ((["trigger"], "which pipeline?"), (["trigger", "tests"], "jenkins apply")):
-        with trainyard(trial.fake, tmp_path, *words) as process:
+        with trainyard(scenario.fake, tmp_path, *words) as process:
             _, stderr = process.communicate(timeout=60)
         assert (process.returncode, said in stderr) == (2, True), stderr
 
 
 def declared(jenkinsfile):
-    """The parameters that a Jenkinsfile declares; Jenkins drops all others without a word."""
+    """The parameters that a Jenkinsfile declares; Jenkins silently drops all others."""
     return set(re.findall(r"\w+\(name: '(\w+)'", (ROOT / jenkinsfile).read_text(encoding="utf-8")))
 
 
-def test_the_jenkinsfiles_take_the_parameters_that_are_sent_and_tell_the_code_that_is_read(tmp_path):
+def test_the_jenkinsfiles_declare_the_parameters_that_are_sent_and_print_the_code_that_is_read(tmp_path):
     for name in ("Jenkinsfile", "jenkins/dataset.Jenkinsfile", "jenkins/unit_tests.Jenkinsfile"):
         assert declared(name) >= {"FORCE", "REASON", "COMMIT"}, name
     config = FakeJenkins().config(tmp_path)
-    sent = promotion.promote(config, 1, "x.y") | promotion.rollback(config, 1, "a reason")
+    sent = promotion_job.promote(config, 1, "x.y") | promotion_job.rollback(config, 1, "a reason")
     assert declared("jenkins/promotion.Jenkinsfile") >= set(sent)
     text = (ROOT / "jenkins/trainyard.groovy").read_text(encoding="utf-8")
     (line,) = re.findall(r'echo\("(trainyard: [^"]*)"\)', text)
     assert EXIT_LINE.fullmatch(line.replace("${code}", "75"))[1] == "75"
 
 
-def test_it_waits_between_two_looks(trial):
-    trial.job(queue_polls=3, end_polls=3)
-    trial.follow()
-    assert trial.waits >= 5
-    assert trial.now == pytest.approx(trial.waits * follow.LOOK_SECONDS)
-    assert len(trial.fake.requests) < 4 * trial.waits
+def test_it_waits_between_two_polls(scenario):
+    scenario.job(queue_polls=3, end_polls=3)
+    scenario.follow()
+    assert scenario.waits >= 5
+    assert scenario.now == pytest.approx(scenario.waits * builds.POLL_SECONDS)
+    assert len(scenario.fake.requests) < 4 * scenario.waits
     assert threading.active_count() < 10

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.config.schema import Config, JenkinsServer, Repositories
 from pipelines.jenkins_server import job_xml, plugins
-from pipelines.jenkins_server.plan import SCRIPTS, jobs_of
+from pipelines.jenkins_server.jobs import SCRIPTS, jobs_of
 from registry.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -122,8 +122,8 @@ def test_a_plugin_is_accepted_from_its_oldest_version_on(name):
     others = [
         {"shortName": each, "version": plugin.tested} for each, plugin in plugins.REQUIRED.items() if each != name
     ]
-    assert plugins.faults([*others, {"shortName": name, "version": plugins.REQUIRED[name].oldest + ".vabc_1"}]) == []
-    assert plugins.faults([*others, {"shortName": name, "version": "0.9"}])[0].startswith(f"{name} 0.9 is too old")
+    assert plugins.problems([*others, {"shortName": name, "version": plugins.REQUIRED[name].oldest + ".vabc_1"}]) == []
+    assert plugins.problems([*others, {"shortName": name, "version": "0.9"}])[0].startswith(f"{name} 0.9 is too old")
 
 
 def test_the_documentation_lists_the_same_plugins():

@@ -22,7 +22,7 @@ import pytest
 
 from pipelines.commands import hooks
 from pipelines.config.schema import Config, JenkinsServer, Repositories
-from pipelines.jenkins_server.hook import SECONDS, TOKEN_FILE
+from pipelines.jenkins_server.push_hook import SECONDS, TOKEN_FILE
 from registry.errors import ConfigError
 
 TOKEN = "0123456789abcdef0123456789abcdef"  # 32 hexadecimal digits, as Jenkins makes them
@@ -224,28 +224,28 @@ def test_a_branch_that_is_deleted_is_no_news(team, plugin):
     [
         (200, "No git jobs found\n", "No git jobs found"),
         (200, f"{NOISE}No git jobs using repository: {URL} and branches: \n", "No git jobs using repository: "),
-        (200, "", "it knows the repository, but no job of it is enabled"),
-        (200, NOISE, "it knows the repository, but no job of it is enabled"),
-        (401, "<html>\n<body>An access token is required</body>", "it does not accept the token in "),
-        (403, "<html>Invalid access token", "it does not accept the token in "),
-        (404, "<html>Not found", "there is no http://127.0.0.1"),
+        (200, "", "it knows the repository, but none of its Jenkins jobs is enabled"),
+        (200, NOISE, "it knows the repository, but none of its Jenkins jobs is enabled"),
+        (401, "<html>\n<body>An access token is required</body>", "it rejects the token in "),
+        (403, "<html>Invalid access token", "it rejects the token in "),
+        (404, "<html>Not found", "http://127.0.0.1"),
         (503, "<html>Please wait", "it is starting up (503)"),
         (302, "", "it answers with status 302"),
         (500, "Scheduled polling of x", "it answers with status 500"),
     ],
 )
-def test_a_refusal_is_told_in_one_line_and_the_push_succeeds(team, plugin, status, body, why):
+def test_a_refusal_is_reported_in_one_line_and_the_push_succeeds(team, plugin, status, body, why):
     team.hooks()
     plugin.answer = (status, body)
     said, _ = team.push()
     assert len(said) == 1, said
-    assert said[0].startswith(f"Trainyard: Jenkins was not told of this push: {why}")
-    assert said[0].endswith(" (by hand: trainyard jenkins trigger code)")
+    assert said[0].startswith(f"Trainyard: Jenkins was not notified of this push: {why}")
+    assert said[0].endswith(" (to start it by hand: trainyard jenkins trigger code)")
     assert len(said[0]) < 500
     assert team.pushed
 
 
-def test_a_foreign_answer_is_no_command_for_the_terminal(team, plugin):
+def test_a_foreign_answer_cannot_control_the_terminal(team, plugin):
     team.hooks()
     plugin.answer = (200, "Scheduled \x1b[31mpolling\x07 of $(touch pwned) `id`\r\n")
     said, _ = team.push()
@@ -263,19 +263,19 @@ def no_such_host(_team):
 
 
 @pytest.mark.parametrize("where", [nobody_listens, no_such_host])
-def test_a_jenkins_that_is_not_there_is_told(team, where):
+def test_a_jenkins_that_cannot_be_reached_is_reported(team, where):
     team.config = Config(
         team.config.model, team.config.repositories, jenkins=JenkinsServer(url=where(team)), file=team.config.file
     )
     team.hooks()
     said, seconds = team.push()
     assert len(said) == 1
-    assert re.search(r"was not told of this push: (curl: \(\d+\) |no answer)", said[0])
+    assert re.search(r"was not notified of this push: (curl: \(\d+\) |no answer)", said[0])
     assert seconds < SECONDS + SLACK
     assert team.pushed
 
 
-def test_a_jenkins_that_accepts_and_says_nothing_holds_a_push_for_seconds_only(team):
+def test_a_jenkins_that_accepts_and_says_nothing_delays_a_push_for_seconds_only(team):
     with closing(socket.create_server(("127.0.0.1", 0), backlog=5)) as silent:
         team.config = Config(
             team.config.model,
@@ -290,15 +290,15 @@ def test_a_jenkins_that_accepts_and_says_nothing_holds_a_push_for_seconds_only(t
     assert team.pushed
 
 
-def test_a_jenkins_that_never_ends_its_answer_holds_a_push_for_seconds_only(team, plugin):
+def test_a_jenkins_that_never_ends_its_answer_delays_a_push_for_seconds_only(team, plugin):
     team.hooks()
     plugin.drip = True
     said, seconds = team.push()
-    assert (len(said), "was not told" in said[0]) == (1, True), said
+    assert (len(said), "was not notified" in said[0]) == (1, True), said
     assert seconds < SECONDS + SLACK
 
 
-def test_whatever_curl_waits_for_it_is_killed_and_nothing_holds_the_pusher(team):
+def test_whatever_curl_waits_for_it_is_killed_and_the_push_continues(team):
     """A resolver can hang where no time-out of curl's reaches it."""
     team.hooks()
     tools = team.folder / "tools"
@@ -307,7 +307,7 @@ def test_whatever_curl_waits_for_it_is_killed_and_nothing_holds_the_pusher(team)
     (tools / "curl").chmod(0o755)
     said, seconds = team.push(PATH=f"{tools}:{os.environ['PATH']}")
     assert said == [
-        f"Trainyard: Jenkins was not told of this push: no answer in {SECONDS} seconds (by hand: trainyard jenkins trigger code)"
+        f"Trainyard: Jenkins was not notified of this push: no answer in {SECONDS} seconds (to start it by hand: trainyard jenkins trigger code)"
     ]
     assert seconds < SECONDS + SLACK
     assert team.pushed
@@ -325,15 +325,15 @@ def test_the_hook_runs_in_any_shell(team, plugin, shell):
     assert done.stderr == "Trainyard: Jenkins: Scheduled polling of digits > code\n"
     plugin.stop()
     done = subprocess.run([*words, team.hook], input=line, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr.count("\n"), "was not told" in done.stderr) == (0, 1, True)
+    assert (done.returncode, done.stderr.count("\n"), "was not notified" in done.stderr) == (0, 1, True)
 
 
-def test_a_token_that_cannot_be_used_is_told(team, plugin):
+def test_a_token_that_cannot_be_used_is_reported(team, plugin):
     team.hooks()
     for content, why in (
         ("", "cannot read a token from"),
-        ("a b\n", "is no token"),
-        (f"x{TOKEN}\n", "does not accept"),
+        ("a b\n", "does not hold a token"),
+        (f"x{TOKEN}\n", "rejects the token"),
     ):
         team.token_file.write_text(content)
         assert why in team.push()[0][0]
@@ -354,7 +354,7 @@ def test_it_replaces_the_hook_that_runs_the_pipeline_and_is_removed_with_its_tok
 
 def test_a_hook_that_is_not_ours_stays(team):
     team.hook.write_text("#!/bin/sh\n")
-    with pytest.raises(ConfigError, match="is not Trainyard's"):
+    with pytest.raises(ConfigError, match="was not written by Trainyard"):
         team.hooks()
     assert team.hook.read_text() == "#!/bin/sh\n"
     assert not team.token_file.exists()
@@ -363,13 +363,13 @@ def test_a_hook_that_is_not_ours_stays(team):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"repositories": Repositories("/srv/code.git", "", "")}, "is a folder, and Jenkins polls none"),
-        ({"repositories": Repositories("file:///srv/code.git", "", "")}, "is a folder, and Jenkins polls none"),
+        ({"repositories": Repositories("/srv/code.git", "", "")}, "is a folder, which Jenkins cannot poll"),
+        ({"repositories": Repositories("file:///srv/code.git", "", "")}, "is a folder, which Jenkins cannot poll"),
         ({"repositories": Repositories('https://a/"b', "", "")}, "holds a blank, a quote"),
         ({"jenkins": JenkinsServer()}, r"\[jenkins\] url is empty"),
     ],
 )
-def test_settings_that_cannot_work_are_told_before_anything_is_written(team, change, said):
+def test_settings_that_cannot_work_are_refused_before_anything_is_written(team, change, said):
     team.config = Config(**{"model": "digits", "repositories": team.config.repositories,
                             "jenkins": team.config.jenkins, "file": team.config.file} | change)  # fmt: skip
     with pytest.raises(ConfigError, match=said):
@@ -380,9 +380,13 @@ def test_settings_that_cannot_work_are_told_before_anything_is_written(team, cha
 
 @pytest.mark.parametrize(
     ("repository", "said"),
-    [(["code"], "name it with `code=PATH`"), (["model"], "'model' is none of"), (["code=/nowhere"], "not a git repo")],
+    [
+        (["code"], "give its path with `code=PATH`"),
+        (["model"], "unknown repository 'model'"),
+        (["code=/nowhere"], "not a git repo"),
+    ],
 )
-def test_a_repository_that_is_not_here_is_told(team, repository, said):
+def test_a_repository_that_is_not_local_is_refused(team, repository, said):
     with pytest.raises(ConfigError) as error:
         team.hooks(repository=repository)
     assert said in f"{error.value} {error.value.hint}"

@@ -1,8 +1,8 @@
-"""A post-receive hook that tells Jenkins of a push: `trainyard hooks install --jenkins`.
+"""A post-receive hook that notifies Jenkins of a push: `trainyard hooks install --jenkins`.
 
-It is a script of its own, with curl: who pushes may act as a user who cannot read Trainyard. The git plugin takes its token
-from the body of a POST as well as from the address; in the body it is in nobody's log. The shell reads the token and hands
-it to curl through a pipe, so that no list of processes shows it.
+It is a script of its own, with curl: the user who pushes may not be able to read Trainyard. The git plugin accepts its
+token in the body of a POST, where no server logs it. The shell reads the token and passes it to curl through a pipe, so that
+no process list shows it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from pathlib import Path
 
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
+from pipelines.jenkins_server.config_checks import is_remote
 from registry.errors import ConfigError
 from registry.files import write_new
 
 TOKEN_FILE = "trainyard-notify-token"  # noqa: S105  (a file's name, beside the hook)
 SECONDS = 5
-"""A push never waits longer: then curl is killed, whatever it waits for."""
+"""The longest that a push waits; then curl is killed."""
 TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 UNQUOTED = re.compile(r"[!#-\[\]-~]+")  # no blank, no quote, no backslash: curl's own quoting is not needed
-CREATED = "Jenkins makes one under Manage Jenkins > Security > Git plugin notifyCommit access tokens"
+CREATED = "create one under Manage Jenkins > Security > Git plugin notifyCommit access tokens"
 
 SCRIPT = r"""#!/bin/sh
 @MARK@
-# Tells Jenkins of a push to the watched branch, so that it looks at the repository at once. The push itself has succeeded
+# Notifies Jenkins of a push to the watched branch, so that it polls the repository at once. The push itself has succeeded
 # by now, whatever happens here, and waits for at most @SECONDS@ seconds.
 jenkins=@JENKINS@
 repository=@REPOSITORY@
@@ -37,7 +38,7 @@ token_file="$(dirname "$0")/@TOKEN_FILE@"
 
 say() { printf 'Trainyard: %s\n' "$1" >&2; }
 missed() {
-  say "Jenkins was not told of this push: $1 (by hand: trainyard jenkins trigger @NAME@)"
+  say "Jenkins was not notified of this push: $1 (to start it by hand: trainyard jenkins trigger @NAME@)"
   exit 0
 }
 
@@ -53,10 +54,10 @@ done
 token=$(cat "$token_file" 2>/dev/null)
 case $token in
   '') missed "$(id -un) cannot read a token from $token_file" ;;
-  *[!A-Za-z0-9._~-]*) missed "what is in $token_file is no token" ;;
+  *[!A-Za-z0-9._~-]*) missed "$token_file does not hold a token" ;;
 esac
 
-# The last line is the status; 0: there was no answer.
+# The last line is the HTTP status; 0: no answer.
 answer=$({ timeout -s KILL @SECONDS@ curl --disable --config - <<EOF || printf '\n0\n'
 url = "$jenkins"
 data-urlencode = "url=$repository"
@@ -68,16 +69,16 @@ max-time = @PATIENCE@
 EOF
 } 2>&1)
 status=$(printf '%s\n' "$answer" | tail -n 1)
-said=$(printf '%s\n' "$answer" | LC_ALL=C tr -c '\040-\176\n' '>' | tr -s '>')
-first() { printf '%s\n' "$said" | grep "^$1" | head -n 1 | cut -c 1-300; }
+text=$(printf '%s\n' "$answer" | LC_ALL=C tr -c '\040-\176\n' '>' | tr -s '>')
+first() { printf '%s\n' "$text" | grep "^$1" | head -n 1 | cut -c 1-300; }
 case $status in
   200)
     scheduled=$(first 'Scheduled ')
     [ "$scheduled" ] && say "Jenkins: $scheduled" && exit 0
     why=$(first 'No git jobs')
-    missed "${why:-it knows the repository, but no job of it is enabled}" ;;
-  401 | 403) missed "it does not accept the token in $token_file ($status)" ;;
-  404) missed "there is no $jenkins (404); is the git plugin installed?" ;;
+    missed "${why:-it knows the repository, but none of its Jenkins jobs is enabled}" ;;
+  401 | 403) missed "it rejects the token in $token_file ($status)" ;;
+  404) missed "$jenkins does not exist (404); is the git plugin installed?" ;;
   503) missed "it is starting up (503)" ;;
   0)
     why=$(first 'curl: ')
@@ -88,12 +89,12 @@ esac
 
 
 def script(config: Config, name: str, mark: str) -> str:
-    """The hook for the repository `code`, `dataset` or `tests`; raises ConfigError when a setting is missing or unfit."""
+    """The hook for the repository `code`, `dataset` or `tests`; raises ConfigError when a setting is missing or cannot be used."""
     repository, server = str(getattr(config.repositories, name)), config.jenkins
-    if not _polled(repository):
+    if not is_remote(repository):
         raise ConfigError(
-            f"[repositories] {name}: {repository} is a folder, and Jenkins polls none",
-            hint="serve it (HTTP, SSH, git daemon) and put the URL there; then `trainyard hooks install --jenkins "
+            f"[repositories] {name}: {repository} is a folder, which Jenkins cannot poll",
+            hint="serve it (HTTP, SSH, git daemon) and set its URL there; then `trainyard hooks install --jenkins "
             f"{name}={shlex.quote(repository.removeprefix('file://'))}`",
         )
     if not server.url:
@@ -101,7 +102,9 @@ def script(config: Config, name: str, mark: str) -> str:
     texts = {f"[repositories] {name}": repository, "[jenkins] url": server.url, "[jenkins] ca_file": server.ca_file}
     for setting, value in texts.items():
         if value and not UNQUOTED.fullmatch(value):
-            raise ConfigError(f"{setting}: {value!r} holds a blank, a quote or another letter that a URL cannot hold")
+            raise ConfigError(
+                f"{setting}: {value!r} holds a blank, a quote or another character that a URL cannot hold"
+            )
     if missing := [tool for tool in ("curl", "timeout") if not shutil.which(tool)]:
         raise ConfigError(f"the hook needs {' and '.join(missing)}", hint="apt install curl coreutils")
     filled = {
@@ -122,9 +125,11 @@ def notify_token() -> str:
     """`TRAINYARD_JENKINS_NOTIFY_TOKEN`, or the content of the file that `…_FILE` names; raises ConfigError."""
     token = secret("JENKINS_NOTIFY_TOKEN")
     if not token:
-        raise ConfigError("TRAINYARD_JENKINS_NOTIFY_TOKEN is not set", hint=f"{CREATED}; it is no user's API token")
+        raise ConfigError("TRAINYARD_JENKINS_NOTIFY_TOKEN is not set", hint=f"{CREATED}; it is not a user's API token")
     if not TOKEN.fullmatch(token):
-        raise ConfigError("TRAINYARD_JENKINS_NOTIFY_TOKEN holds characters that no token has", hint="paste it again")
+        raise ConfigError(
+            "TRAINYARD_JENKINS_NOTIFY_TOKEN holds characters that no token has", hint="copy it from Jenkins again"
+        )
     return token
 
 
@@ -134,12 +139,6 @@ def write_token(hooks: Path, token: str) -> Path:
     path.unlink(missing_ok=True)
     write_new(path, token.encode() + b"\n", 0o600)
     if owner.st_uid != os.geteuid():
-        with contextlib.suppress(PermissionError):  # only root may give files away; the hook tells who cannot read it
+        with contextlib.suppress(PermissionError):  # only root may give files away; the hook reports who cannot read it
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
     return path
-
-
-def _polled(place: str) -> bool:
-    """The git plugin takes `https://…`, `ssh://…`, `git://…` and git's own `user@host:path`; it refuses folders."""
-    scheme, sign, _ = place.partition("://")
-    return scheme.lower() != "file" if sign else ":" in place.partition("/")[0]

@@ -1,0 +1,111 @@
+"""The folder and the four Jenkins jobs of a model, as the config defines them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.config.schema import Config
+
+WATCHED = ("code", "dataset", "tests")
+SCRIPTS = {
+    "code": "Jenkinsfile",
+    "dataset": "jenkins/dataset.Jenkinsfile",
+    "tests": "jenkins/unit_tests.Jenkinsfile",
+    "promotion": "jenkins/promotion.Jenkinsfile",
+}
+Kind = Literal["string", "boolean", "password", "choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a Jenkins job.
+
+    `ours`: its default comes from the config. No Jenkinsfile declares it (or does so with the build's own value as the
+    default), so Jenkins keeps it. The others exist for the first build only, which would drop unknown parameters; that
+    build replaces them by what the Jenkinsfile declares.
+    """
+
+    name: str
+    default: str = ""
+    about: str = ""
+    kind: Kind = "string"
+    ours: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JenkinsJob:
+    """A Jenkins pipeline job whose Jenkinsfile is in the pipeline's repository."""
+
+    name: str
+    model: str
+    repository: str
+    branch: str
+    credentials: str
+    script: str
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def has_triggers(self) -> bool:
+        """Whether a build must have run before a push can start one: only then does Jenkins know what to watch."""
+        return self.name in WATCHED
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether its builds run one at a time. A promotion that waits for approval must not delay a rollback."""
+        return self.name in WATCHED
+
+
+def folder_of(config: Config) -> str:
+    """The full name of the folder of this model's Jenkins jobs: `a/b` is a folder in a folder."""
+    return config.jenkins.folder.strip("/") or config.model
+
+
+def jobs_of(config: Config) -> tuple[JenkinsJob, ...]:
+    """The Jenkins jobs of this model."""
+    server = config.jenkins
+    return tuple(
+        JenkinsJob(
+            name,
+            config.model,
+            server.repository,
+            server.branch,
+            server.git_credentials,
+            script,
+            _parameters(name, config),
+        )
+        for name, script in SCRIPTS.items()
+    )
+
+
+def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
+    server = config.jenkins
+    ours = [
+        Parameter("AGENT", server.agent, "label of the agents; empty: any", ours=True),
+        Parameter("GIT_CREDENTIALS", server.git_credentials, "credentials for the repositories", ours=True),
+        Parameter("SMTP_CREDENTIALS", server.smtp_credentials, "the mail server's password", ours=True),
+    ]
+    if job == "promotion":
+        return (
+            *ours,
+            Parameter("SUBMITTERS", ",".join(server.submitters), "who may approve; empty: who may build", ours=True),
+            Parameter("MODEL", config.model),
+            Parameter("VERSION"),
+            Parameter("APPROVAL", kind="password"),
+            Parameter("ACTION", "promote", kind="choice", choices=("promote", "rollback")),
+            Parameter("REASON"),
+        )
+    watched = [
+        Parameter("WATCHED_URL", getattr(config.repositories, job), "the repository that is watched", ours=True),
+        Parameter("WATCHED_BRANCH", config.repositories.branch, "its branch", ours=True),
+    ]
+    if job == "dataset":
+        watched.append(Parameter("CRON", server.schedule, "when to retrain without a push; empty: never", ours=True))
+    asked = [
+        Parameter("FORCE", "false", kind="boolean"),
+        Parameter("REASON"),
+        Parameter("COMMIT"),
+        Parameter("ONLY_PREPARE", "false", kind="boolean"),
+    ]
+    return (*ours, *watched, *asked)
