@@ -194,7 +194,7 @@ def test_an_error_of_a_disk_here_does_not_blame_the_engine(number, name, kind, w
     assert "ocker" not in f"{caught.value}{caught.value.hint}"
 
 
-def test_a_socket_that_is_not_ours(engine, tmp_path):
+def test_a_socket_of_another_user(engine, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("needs root, to become another user")
     engine()

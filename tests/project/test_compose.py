@@ -170,14 +170,14 @@ def test_builds_find_their_files(installation):
             assert all((context / each).exists() for each in source.split()), source
 
 
-def test_no_password_stands_in_the_file(installation):
+def test_no_password_is_in_the_file(installation):
     for name in JENKINS:
         environment = installation[0][name].get("environment", {})
         assert not [key for key, value in environment.items() if key.endswith(("PASSWORD", "TOKEN")) and value]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_missing_setting_is_told_by_name(compose, name):
+def test_a_missing_setting_is_reported_by_name(compose, name):
     done = config(compose, **{key: value for key, value in SETTINGS.items() if key != name})
     assert done.returncode != 0
     assert name in done.stderr

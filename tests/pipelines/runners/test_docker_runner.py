@@ -227,7 +227,7 @@ def test_inputs_that_only_root_may_read_are_copied(runner, look, tmp_path):
 @pytest.mark.parametrize(
     ("do", "words"), [("kill", "killed together with its container"), ("remove", "removed from outside")]
 )
-def test_a_container_that_somebody_ends_is_worth_another_try(engine, runner, tmp_path, do, words):
+def test_a_container_that_is_ended_from_outside_is_worth_another_try(engine, runner, tmp_path, do, words):
     def end(_line):
         [mine] = engine.containers.list(filters={"label": f"{LABEL}.run=doomed"})
         mine.kill() if do == "kill" else mine.remove(force=True)
@@ -254,7 +254,7 @@ def test_more_processors_than_there_are(containers, tmp_path, worker_image):
     assert "[runner]" in caught.value.hint
 
 
-def test_the_image_is_the_one_that_goes_on_the_card(engine, runner, worker_image):
+def test_the_image_is_the_one_that_the_card_names(engine, runner, worker_image):
     assert runner.image(None, nothing) == engine.images.get(worker_image).id
 
 

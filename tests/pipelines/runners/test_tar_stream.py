@@ -93,7 +93,7 @@ def test_hard_links_between_files_of_the_job_are_kept(unpack):
     assert found == {"a": b"x", "b": b"x"}
 
 
-def test_names_that_are_ours_are_left_out(unpack):
+def test_names_of_the_controller_are_left_out(unpack):
     assert unpack(stream(("inputs/a", b"x"), ("./b", b"y"))) == ({"b": b"y"}, [])
 
 
