@@ -48,7 +48,7 @@ class ModelRegistry:
         store = open_store(self.url)
         releases.copy_to_production(store, MODEL, version)
         last = releases.latest(store, MODEL)
-        card = candidates.card_digest(store, MODEL, version)
+        card = candidates.manifest_digest(store, MODEL, version)
         draft = Release(0, MODEL, "rollback", version, card, "benchmark", utc_now(), "", approval=None, previous="")
         return releases.append_release(store, draft, last.number if last else 0).number
 

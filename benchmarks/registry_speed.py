@@ -68,7 +68,7 @@ def _template(run: BenchRun) -> tuple[Candidate, Path]:
     store = open_store(f"file://{run.playground.home / 'registry'}")
     version = candidates.newest(store, MODEL)
     assert version
-    return candidates.card(store, MODEL, version), candidates.local_folder(store, "test", MODEL, version)
+    return candidates.manifest(store, MODEL, version), candidates.local_folder(store, "test", MODEL, version)
 
 
 def _publish(run: BenchRun, space: Path, template: tuple[Candidate, Path], kind: str, count: int, size: int) -> Row:
@@ -121,7 +121,7 @@ class Town:
     def promote(self) -> None:
         """Promote the newest version, with an approval of its own."""
         self._must_not_be_live(self.count)
-        card = candidates.card_digest(self.store, MODEL, self.count)
+        card = candidates.manifest_digest(self.store, MODEL, self.count)
         token = make_token(approval_secret(self.home, {}), MODEL, self.count, card)
         done([*TRAINYARD, "promote", MODEL, str(self.count), "--approval", token], cwd=self.folder)
 
@@ -148,7 +148,7 @@ def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
         store.create(f"test/{MODEL}/runs/{card.run}/1.json", claim)
         store.create(f"test/{MODEL}/{version}/claim.json", claim)
         candidates.publish(store, card, template[1])
-        digest = candidates.card_digest(store, MODEL, version)
+        digest = candidates.manifest_digest(store, MODEL, version)
         trial = Acceptance(MODEL, version, 0, digest, "e" * 40, card.run, "process", True, (), (), None, AT, "")
         candidates.append_acceptance(store, trial)
         if version == count:

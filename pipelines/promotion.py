@@ -28,7 +28,7 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
     anything is written; TryAgain when someone else released meanwhile; WorkerFailed when the API could not load it,
     after going back to what was live before.
     """
-    card, digest = candidates.read_card(store, model, version)
+    card, digest = candidates.read_manifest(store, model, version)
     token_id = check_token(
         approval_secret(Path(config.home)), token, model, version, digest, config.approval.valid_days
     )
@@ -64,7 +64,7 @@ def compared_with_another(store: Store, release: Release) -> str:
     """That the release replaced another version than the one its card compares it with; empty when it did not."""
     before = releases.release_chain(store, release.model).read(release.number - 1) if release.number > 1 else None
     replaced = before.version if before else None
-    parent = candidates.card(store, release.model, release.version, "production").parent if release.version else None
+    parent = candidates.manifest(store, release.model, release.version, "production").parent if release.version else None
     if replaced is None or replaced == parent:
         return ""
     against = f"with version {parent}" if parent else "with no live version"
@@ -214,7 +214,7 @@ def image_of(store: Store, release: Release) -> Image:
     """As `image_for`, of a release that is in production."""
     if release.version is None:
         return "serve"
-    return image_for(candidates.card(store, release.model, release.version, "production").served)
+    return image_for(candidates.manifest(store, release.model, release.version, "production").served)
 
 
 def serve_job(config: Config) -> ServeJob:

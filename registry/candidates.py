@@ -1,12 +1,12 @@
-"""Candidates: `test/<model>/<version>/`, numbered 1, 2, 3, …, each with its card and the records of its trials.
+"""Candidates: `test/<model>/<version>/`, numbered 1, 2, 3, …, each with its manifest and the records of its acceptance tests.
 
     test/<model>/runs/<run>/1.json          which number a run wants (2.json: its second try, when it lost the race)
     test/<model>/<version>/claim.json       which run has the number
     test/<model>/<version>/…                the files
-    test/<model>/<version>/card.json        last: a version exists when its card does
-    test/<model>/<version>/acceptances/     the trials, a chain that begins with the card
+    test/<model>/<version>/card.json        the manifest, last: a version exists when its manifest does
+    test/<model>/<version>/acceptances/     the acceptance tests, a chain that begins with the manifest
 
-Nothing here holds a lock, and every function can be repeated after a kill: what stands is found, what is missing is made.
+Nothing here holds a lock, and every function can be repeated after a kill: what exists is found, what is missing is made.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ Area = Literal["test", "production"]
 T = TypeVar("T")
 OWN = {"claim.json", "card.json", "acceptances"}
 """What the registry itself puts into a version's folder in test."""
-RESTORE = "`trainyard registry verify` tells all; restore the file from a backup, or take another version"
+RESTORE = "`trainyard registry verify` lists every problem; restore the file from a backup, or use another version"
+BEGUN_OTHERWISE = "the run was registered halfway before, with other files; with --force it gets a new number"
 
 
 def models(store: Store) -> list[str]:
@@ -76,46 +77,50 @@ def claimed_by(store: Store, model: str, version: int) -> str:
     return found.run
 
 
-def publish(store: Store, card: Candidate, source: Path) -> None:
-    """Store the files of a claimed version from the folder `source`, each checked against the card, then the card.
+def publish(store: Store, candidate: Candidate, source: Path) -> None:
+    """Store the files of a claimed version from the folder `source`, each checked against its manifest, then the manifest.
 
-    Repeating it goes on where it was stopped. Raises Corrupt when a file differs from the card, or when the version
-    holds something else already.
+    Repeating it resumes. Raises Corrupt when a file differs from the manifest, or when the version holds something else
+    already.
     """
-    target = version_folder("test", card.model, card.version)
-    if claimed_by(store, card.model, card.version) != card.run:
-        raise Corrupt(f"{target}/claim.json: the number belongs to another run than {card.run}")
-    for name in card.files:
+    target = version_folder("test", candidate.model, candidate.version)
+    if claimed_by(store, candidate.model, candidate.version) != candidate.run:
+        raise Corrupt(f"{target}/claim.json: the number belongs to another run than {candidate.run}")
+    for name in candidate.files:
         if name.split("/")[0] in OWN:
-            raise ConfigError(f"{source / name}: this name is the registry's own", hint="give the file another name")
+            raise ConfigError(f"{source / name}: this name is reserved", hint="give the file another name")
         if not (source / name).is_file():
-            raise Corrupt(f"{source / name}: is missing, though the card names it", hint="run the step before again")
-    begun_otherwise = "the run was registered halfway before, with other files; with --force it gets a new number"
-    files = {name: (source / name, sha256) for name, sha256 in card.files.items()}
+            raise Corrupt(f"{source / name}: is missing, though the manifest names it", hint="repeat the step before")
+    files = {name: (source / name, sha256) for name, sha256 in candidate.files.items()}
     if others := store_all(store, target, files):
-        raise Corrupt(f"{target}/{others[0]}: other bytes stand there than the card says", hint=begun_otherwise)
-    if extra := {each for each in walk(store, target) if each.split("/")[0] not in OWN} - card.files.keys():
-        raise Corrupt(f"{target}/{min(extra)}: is not in the card", hint=begun_otherwise)
-    data = codec.with_checksum(card)
-    if not create_or_same(store, f"{target}/card.json", data):
-        there, _ = read_card(store, card.model, card.version)
-        mine = codec.from_json(Candidate, data, "the new card")
-        if codec.with_checksum(replace(there, created_at="")) != codec.with_checksum(replace(mine, created_at="")):
-            raise Corrupt(f"{target}/card.json: another card stands there", hint=begun_otherwise)
+        raise Corrupt(f"{target}/{others[0]}: a different file exists", hint=BEGUN_OTHERWISE)
+    if extra := {each for each in walk(store, target) if each.split("/")[0] not in OWN} - candidate.files.keys():
+        raise Corrupt(f"{target}/{min(extra)}: is not in the manifest", hint=BEGUN_OTHERWISE)
+    _store_manifest(store, f"{target}/card.json", candidate)
 
 
-def card(store: Store, model: str, version: int, area: Area = "test") -> Candidate:
-    """The card of a version; raises ConfigError when there is no such version, Corrupt when it was altered."""
-    return read_card(store, model, version, area)[0]
+def _store_manifest(store: Store, name: str, candidate: Candidate) -> None:
+    """Store it, or find one that differs in nothing but the time: the run was killed and repeated."""
+    data = codec.with_checksum(candidate)
+    if not create_or_same(store, name, data):
+        there, _ = read_manifest(store, candidate.model, candidate.version)
+        mine = codec.from_json(Candidate, data, "the new manifest")  # NaN and infinity as they are read back
+        if codec.to_json(replace(there, created_at="")) != codec.to_json(replace(mine, created_at="")):
+            raise Corrupt(f"{name}: a different manifest exists", hint=BEGUN_OTHERWISE)
 
 
-def card_digest(store: Store, model: str, version: int, area: Area = "test") -> str:
-    """The SHA-256 of the card's bytes, which stands for the whole version; raises as `card` does."""
-    return read_card(store, model, version, area)[1]
+def manifest(store: Store, model: str, version: int, area: Area = "test") -> Candidate:
+    """The manifest of a version; raises ConfigError when there is no such version, Corrupt when it was altered."""
+    return read_manifest(store, model, version, area)[0]
 
 
-def read_card(store: Store, model: str, version: int, area: Area = "test") -> tuple[Candidate, str]:
-    """The card of a version and the SHA-256 of its bytes; raises as `card` does."""
+def manifest_digest(store: Store, model: str, version: int, area: Area = "test") -> str:
+    """The SHA-256 of the manifest's bytes, which identifies the whole version; raises as `manifest` does."""
+    return read_manifest(store, model, version, area)[1]
+
+
+def read_manifest(store: Store, model: str, version: int, area: Area = "test") -> tuple[Candidate, str]:
+    """The manifest of a version and the SHA-256 of its bytes; raises as `manifest` does."""
     name = f"{version_folder(area, model, version)}/card.json"
     try:
         data = store.get(name)
@@ -124,12 +129,12 @@ def read_card(store: Store, model: str, version: int, area: Area = "test") -> tu
         raise ConfigError(f"{name}: there is no such version", hint=hint) from None
     found = codec.from_json(Candidate, data, name, checksum_required=True)
     if (found.model, found.version) != (model, version):
-        raise Corrupt(f"{name}: is the card of {found.model} {found.version}", hint=RESTORE)
+        raise Corrupt(f"{name}: is the manifest of {found.model} {found.version}", hint=RESTORE)
     return found, sha256_bytes(data)
 
 
 def newest_first(store: Store, model: str) -> Iterator[int]:
-    """The versions, highest number first; each is looked at only when it is asked for."""
+    """The versions, highest number first; each is looked up only when it is asked for."""
     for number in reversed(_numbers(store, model)):
         if "card.json" in store.names(version_folder("test", model, number)):
             yield number
@@ -146,43 +151,43 @@ def newest(store: Store, model: str) -> int | None:
 
 
 def local_folder(store: Store, area: Area, model: str, version: int, digest: str = "") -> Path:
-    """A local folder with the files of a version, for reading only, every file checked against the card.
+    """A local folder with the files of a version, for reading only, every file checked against the manifest.
 
-    With `digest`, the card must have it. Raises Corrupt naming the file, or ConfigError when there is no such version.
+    With `digest`, the manifest must have it. Raises Corrupt naming the file, or ConfigError when there is no such version.
     """
     where = version_folder(area, model, version)
-    found, found_digest = read_card(store, model, version, area)
+    found, found_digest = read_manifest(store, model, version, area)
     if digest not in {"", found_digest}:
-        raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {digest}", hint=RESTORE)
+        raise Corrupt(f"{where}/card.json: is not the manifest with the SHA-256 {digest}", hint=RESTORE)
     if wrong := altered(store, {f"{where}/{name}": sha256 for name, sha256 in found.files.items()}):
         raise Corrupt(wrong[0], hint=RESTORE)
     return store.path(f"{where}/card.json").parent
 
 
 def acceptances(store: Store, model: str, version: int) -> list[Acceptance]:
-    """All trials of a version, the oldest first, the chain checked."""
-    return acceptance_chain(store, model, version, card_digest(store, model, version)).read_all()
+    """All acceptance tests of a version, the oldest first, the chain checked."""
+    return acceptance_chain(store, model, version, manifest_digest(store, model, version)).read_all()
 
 
 def append_acceptance(store: Store, draft: Acceptance, after: int | None = None) -> Acceptance:
-    """Append a trial; number and `previous` of the draft are filled in. Raises Corrupt when it tried another card.
+    """Append an acceptance test; number and `previous` of the draft are filled in. Raises Corrupt when it tested another
+    manifest.
 
-    With `after`, the number of the last trial that the caller knows, raises LostRace when others have appended since.
+    With `after`, the number of the last one that the caller knows, raises LostRace when others have appended since.
     """
-    digest = card_digest(store, draft.model, draft.version)
+    digest = manifest_digest(store, draft.model, draft.version)
     chain = acceptance_chain(store, draft.model, draft.version, digest)
     if draft.card != digest:
-        raise Corrupt(f"{chain.folder}: the trial was of a card that is not this version's", hint="try it again")
-
+        raise Corrupt(f"{chain.folder}: the tested manifest is not this version's", hint="repeat the test")
     if after is not None:
         return chain.append(draft, after)
     while True:
-        with contextlib.suppress(LostRace):  # the order of trials does not matter: take the next number
+        with contextlib.suppress(LostRace):  # the order of acceptance tests does not matter: take the next number
             return chain.append(draft, chain.last())
 
 
 def acceptance_chain(store: Store, model: str, version: int, digest: str) -> Chain[Acceptance]:
-    """The records of one version's trials; the first one follows the card with this `digest`."""
+    """The records of one version's acceptance tests; the first one follows the manifest with this `digest`."""
     return Chain(store, Acceptance, f"{version_folder('test', model, version)}/acceptances", first=digest)
 
 
@@ -198,10 +203,10 @@ def is_version(name: str) -> bool:
 
 
 def store_all(store: Store, folder: str, files: Mapping[str, tuple[Path, str]]) -> list[str]:
-    """Store `files` (name → path, SHA-256) in `folder`; gives the names under which other bytes stand already.
+    """Store `files` (name → path, SHA-256) in `folder`; gives the names under which there are other bytes already.
 
-    All cores hash and copy, and while one file waits for the disk others go on. Equal files follow each other, so
-    that the first is stored and the others are links. After a fault no further file is begun.
+    All cores hash and copy, and one file that waits for the disk does not delay the others. Equal files follow each
+    other, so that the first is stored and the others are links. After an error no further file is begun.
     """
     equal: dict[str, list[str]] = {}
     for name, (_, sha256) in sorted(files.items()):
@@ -250,8 +255,8 @@ def altered(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Pat
         found = dict(zip(paths, pool.map(_hash, paths.values()), strict=True))
     for name, inode in inodes.items():
         if found[inode] != digests[name]:
-            says = "its name" if name in kept else "the card"
-            problems.append(f"{name}: was altered: SHA-256 is {found[inode]}, {says} says {digests[name]}")
+            says = "its name" if name in kept else "the manifest"
+            problems.append(f"{name}: checksum mismatch: SHA-256 is {found[inode]}, {says} says {digests[name]}")
     return problems
 
 

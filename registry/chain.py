@@ -33,7 +33,7 @@ R = TypeVar("R", bound=Record)
 
 
 class LostRace(TryAgain):
-    """Someone else has appended meanwhile."""
+    """A concurrent writer has appended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Chain(Generic[R]):
         return next((int(name[:-5]) for name in reversed(names) if NAME.fullmatch(name)), 0)
 
     def read(self, number: int) -> R:
-        """One record with its seal and number checked; raises FileNotFoundError or Corrupt."""
+        """One record with its checksum and number checked; raises FileNotFoundError or Corrupt."""
         return self.decode(number, self.store.get(self.name(number)))
 
     def read_all(self) -> list[R]:
@@ -71,10 +71,10 @@ class Chain(Generic[R]):
     def records(self) -> Records[R]:
         """All records, the chain checked, each to be decoded when it is asked for.
 
-        Raises Corrupt that tells the first fault, TryAgain when it was mended meanwhile.
+        Raises Corrupt with the first problem, TryAgain when it was repaired during the read.
 
-        The last one's seal vouches for its bytes, and each one's `previous` for the bytes of the one before it: so an
-        altered byte shows, wherever it is, without decoding thousands.
+        The last one's checksum vouches for its bytes, and each one's `previous` for the bytes of the one before it: so
+        an altered byte shows, wherever it is, without decoding thousands.
         """
         numbers = range(1, self.last() + 1)
         try:
@@ -111,7 +111,7 @@ class Chain(Generic[R]):
         return record
 
     def check(self) -> tuple[list[R], list[str]]:
-        """The readable records in order, and every fault of the chain."""
+        """The readable records in order, and every problem of the chain."""
         records: list[R] = []
         problems: list[str] = []
         expected, previous = 1, self.first
@@ -134,7 +134,7 @@ class Chain(Generic[R]):
         return records, problems
 
     def decode(self, number: int, data: bytes, *, vouched: bool = False) -> R:
-        """The record in `data`, its number checked, and its seal unless its bytes are vouched for; raises Corrupt."""
+        """The record in `data`, its number checked, and its checksum unless its bytes are vouched for; raises Corrupt."""
         where = self.name(number)
         if vouched:
             record = codec.from_vouched(self.kind, data, where)
@@ -147,11 +147,15 @@ class Chain(Generic[R]):
     def _broken(self) -> PipelineError:
         _, problems = self.check()
         if problems:
-            return Corrupt(problems[0], hint="`trainyard registry verify` tells all; restore the file from a backup")
-        return TryAgain(f"{self.folder}: was mended while it was read", hint="run the same command again")
+            return Corrupt(
+                problems[0], hint="`trainyard registry verify` lists every problem; restore the file from a backup"
+            )
+        return TryAgain(f"{self.folder}: changed during the read", hint="run the same command again")
 
     def _lost(self, number: int) -> LostRace:
-        return LostRace(f"{self.name(number)}: someone else was quicker", hint="look at what they did, then run again")
+        return LostRace(
+            f"{self.name(number)}: taken by a concurrent writer", hint="check what it has written, then retry"
+        )
 
 
 class Records(Sequence[R]):

@@ -3,8 +3,8 @@
 * PipelineError      2  a person must change something
      + ConfigError   2    the configuration, the command line or a repository
      + WorkerFailed  2    the code that ran in a worker
-     + Corrupt       2    the bytes do not match their card or record
-     + Rejected      3    the answer is no: expected, not a fault
+     + Corrupt       2    the bytes do not match their manifest or record
+     + Rejected      3    the gate, an acceptance test or an approval rejects: expected, not an error
      + TryAgain     75    the same command may work later (network, engine, lost race)
 
 Anything else is a bug: it keeps its traceback and ends with 1.
@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import errno
 
-ROOM = "free some space, or inodes (see df -h, df -i); then the same command goes on"
+ROOM = "free some space, or inodes (see df -h, df -i); then the same command resumes"
 
 
 class PipelineError(Exception):
-    """A fault told in one line, with a hint that names the next action."""
+    """An error in one line, with a hint that names the next action."""
 
     exit_code = 2
 
@@ -28,7 +28,7 @@ class PipelineError(Exception):
 
 
 class ConfigError(PipelineError):
-    """The configuration, the command line or one of the three repositories is at fault."""
+    """The configuration, the command line or one of the three repositories has to be corrected."""
 
 
 class WorkerFailed(PipelineError):
@@ -36,11 +36,11 @@ class WorkerFailed(PipelineError):
 
 
 class Corrupt(PipelineError):
-    """Bytes do not match the card or record that names them."""
+    """Bytes do not match the manifest or record that names them."""
 
 
 class Rejected(PipelineError):
-    """The gate, the acceptance or the approval said no."""
+    """The gate, an acceptance test or an approval rejects."""
 
     exit_code = 3
 
@@ -52,7 +52,7 @@ class TryAgain(PipelineError):
 
 
 def from_os_error(error: OSError, place: object = "") -> PipelineError | None:
-    """What a person can do about a disk that refuses; None for what is no matter of the disk: a bug keeps its traceback.
+    """What a person can do about an error of the disk; None for any other error: a bug keeps its traceback.
 
     `place`: where it happened, in case the error itself does not say.
     """
@@ -60,7 +60,7 @@ def from_os_error(error: OSError, place: object = "") -> PipelineError | None:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return TryAgain(f"{where}{error.strerror}", hint=ROOM)
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}:
-        return ConfigError(f"{where}{error.strerror}", hint="`trainyard doctor` tells what this user may write")
+        return ConfigError(f"{where}{error.strerror}", hint="`trainyard doctor` shows what this user may write")
     return None
 
 

@@ -55,7 +55,7 @@ def copy_hashed(source: io.FileIO | io.BytesIO, target: io.FileIO) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` survive a power cut."""
+    """Have the names in `folder` on disk, also after a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -80,7 +80,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def try_lock(lock: TextIO | int) -> bool:
-    """Whether the lock of an open file is ours now; nobody waits. The kernel lets go when the holder dies."""
+    """Whether the lock of an open file is ours now; nobody waits. The kernel releases it when the holder dies."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

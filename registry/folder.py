@@ -19,7 +19,7 @@ from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
 from registry.files import CHUNK, copy_hashed, sha256_bytes, sha256_file, sync_folder
 from registry.stores import check_name
 
-PARTS = (".store", "test", "production")  # where one of these folders stands, there is a registry
+PARTS = (".store", "test", "production")  # where one of these folders is, there is a registry
 ABANDONED = 24 * 3600  # seconds without a write after which an unfinished file belongs to nobody
 RECORD = 1 << 13  # bytes; most records are smaller
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -38,11 +38,11 @@ class FolderStore:
         self._root = Path(path)
         self._objects = self._root / ".store" / "objects"
         self._unfinished = self._root / ".store" / "unfinished"
-        self._durable: set[Path] = {self._root}  # folders whose own name is known to survive a power cut
+        self._durable: set[Path] = {self._root}  # folders whose own name is known to be on disk
         self._swept = False
         self._used = False  # whether this folder is known to have been a registry
-        with self._told():
-            self._used = self._stands()
+        with self._typed_errors():
+            self._used = self._exists()
 
     def get(self, name: str) -> bytes:
         path = f"{self._root}/{check_name(name)}"
@@ -53,14 +53,14 @@ class FolderStore:
             finally:
                 os.close(fd)
         except OSError:
-            with self._told():
+            with self._typed_errors():
                 raise
         self._used = True
         return data
 
     def path(self, name: str) -> Path:
         path = self._file(name)
-        with self._told():
+        with self._typed_errors():
             if not path.is_file():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         return path
@@ -68,14 +68,14 @@ class FolderStore:
     def names(self, folder: str) -> list[str]:
         path = self._file(folder) if folder else self._root
         try:
-            with self._told(), os.scandir(path) as entries:
+            with self._typed_errors(), os.scandir(path) as entries:
                 return sorted([each.name + "/" * each.is_dir() for each in entries if each.name[0] != "."])
         except FileNotFoundError:
             return []
 
     def create(self, name: str, data: bytes | Path, sha256: str = "") -> None:
         target = self._file(name)
-        with self._told():
+        with self._typed_errors():
             self._begin()
             self._make_below(target.parent)
             try:
@@ -87,7 +87,7 @@ class FolderStore:
                 self._make_durable(target.parent)
 
     def own_files(self) -> dict[str, tuple[Path, str]]:
-        with self._told():
+        with self._typed_errors():
             return {
                 str(path.relative_to(self._root)): (path, path.name)
                 for path in sorted(self._objects.glob("*/*"))
@@ -95,7 +95,7 @@ class FolderStore:
             }
 
     def probe(self) -> None:
-        with self._told():
+        with self._typed_errors():
             self._begin()
             with self._new_file(b"", "") as new:
                 link = new.with_name(new.name + "-link")
@@ -110,7 +110,7 @@ class FolderStore:
         if self._unfinished.is_dir():
             self._used = True
             return
-        if self._used and not self._stands():
+        if self._used and not self._exists():
             raise self._gone()
         new = [each for each in (self._root, *self._root.parents) if not each.exists()]
         try:
@@ -124,7 +124,7 @@ class FolderStore:
             sync_folder(each.parent)
         self._used = True
 
-    def _stands(self) -> bool:
+    def _exists(self) -> bool:
         """Whether there is a registry, whole or as a backup brought it back."""
         return any((self._root / each).is_dir() for each in PARTS)
 
@@ -153,7 +153,7 @@ class FolderStore:
             return False
         if not (isinstance(data, Path) and data.samefile(known)):
             _check(sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data), sha256, data)
-            if sha256_file(known) != sha256:  # rotten: it is not spread any further
+            if sha256_file(known) != sha256:  # corrupted: it is not spread any further
                 return False
         else:  # as at a promotion: the same file, to be read once
             _check(sha256_file(known), sha256, data)
@@ -172,7 +172,7 @@ class FolderStore:
                 self._make_below(known.parent)
                 try:
                     _link(new, known)
-                except FileExistsError:  # someone else was storing the same bytes: they are kept once
+                except FileExistsError:  # a concurrent writer stored the same bytes: they are kept once
                     if self._link_known(new, sha256, target):
                         return
             _link(new, target)
@@ -212,7 +212,7 @@ class FolderStore:
         return self._objects / sha256[:2] / sha256
 
     def _make_durable(self, folder: Path) -> None:
-        """Make the new name in `folder` survive a power cut, and the folders above, whoever has made them."""
+        """Have the new name in `folder` on disk, and those of the folders above, whoever has made them."""
         sync_folder(folder)
         while folder not in self._durable:
             sync_folder(folder.parent)
@@ -220,24 +220,24 @@ class FolderStore:
             folder = folder.parent
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Say what faults of the disk mean. A missing or a taken name is for the caller to judge."""
+    def _typed_errors(self) -> Iterator[None]:
+        """Turn errors of the disk into ours, with a hint. A missing or a taken name is left to the caller."""
         try:
             yield
         except FileExistsError:
             raise
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            if self._used and not self._stands():
+            if self._used and not self._exists():
                 raise self._gone() from error
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from None
         except OSError as error:
-            raise self._typed(error) from error
+            raise self._as_ours(error) from error
 
-    def _typed(self, error: OSError) -> Exception:
+    def _as_ours(self, error: OSError) -> Exception:
         where = f"{error.filename or self._root}: {error.strerror}"
         kind: type[PipelineError]
         if error.errno in FULL:
-            kind, hint = TryAgain, f"make room on the disk of {self._root}; nothing was lost"
+            kind, hint = TryAgain, f"free space on the disk of {self._root}, then retry; nothing was lost"
         elif error.errno in AWAY:
             kind, hint = TryAgain, f"is the disk of {self._root} in reach?"
         elif error.errno in FORBIDDEN:

@@ -1,7 +1,7 @@
 """Releases: the highest number is live; no pointer file, no lock and no clock decides.
 
     production/<model>/<version>/               the same bytes as in test, hashed again on the way
-    production/<model>/approvals/000001.json    who said yes, to which card
+    production/<model>/approvals/000001.json    who approved which manifest
     production/<model>/releases/000001.json     from now on, this version; a rollback is a new release
 
 Each record is checked when it is read, and the whole history before a new approval is used.
@@ -67,11 +67,11 @@ def approvals(store: Store, model: str) -> list[Approval]:
 
 
 def copy_to_production(store: Store, model: str, version: int) -> None:
-    """Copy a version from test, hashing every byte on the way, the card last. Repeating it checks what is there.
+    """Copy a version from test, hashing every byte on the way, the manifest last. Repeating it checks what is there.
 
-    Raises Corrupt when a file differs from the card, ConfigError when there is no such version.
+    Raises Corrupt when a file differs from the manifest, ConfigError when there is no such version.
     """
-    card, digest = candidates.read_card(store, model, version)
+    manifest, digest = candidates.read_manifest(store, model, version)
     source, target = (candidates.version_folder(area, model, version) for area in ("test", "production"))
 
     def there(name: str) -> Path:
@@ -80,18 +80,18 @@ def copy_to_production(store: Store, model: str, version: int) -> None:
         except FileNotFoundError:
             raise Corrupt(f"{source}/{name}: is missing", hint=candidates.RESTORE) from None
 
-    files = {name: (there(name), sha256) for name, sha256 in card.files.items()}
-    for part in (files, {"card.json": (there("card.json"), digest)}):  # the card last
+    files = {name: (there(name), sha256) for name, sha256 in manifest.files.items()}
+    for part in (files, {"card.json": (there("card.json"), digest)}):  # the manifest last
         if others := candidates.store_all(store, target, part):
-            raise Corrupt(f"{target}/{others[0]}: differs from the card", hint=candidates.RESTORE)
+            raise Corrupt(f"{target}/{others[0]}: differs from the manifest", hint=candidates.RESTORE)
 
 
 def append_approval(store: Store, draft: Approval, history: History | None = None) -> Approval:
     """Append an approval; number and `previous` of the draft are filled in. Gives the one that is there when its token
-    has approved this card before.
+    has approved this manifest before.
 
     `history`: one that was read before, so that it is not read again. Raises Rejected when the token was used for another
-    card, TryAgain when a concurrent writer has appended an approval.
+    manifest, TryAgain when a concurrent writer has appended an approval.
     """
     chain = approval_chain(store, draft.model)
     before = history.approvals if history else chain.records()
@@ -112,12 +112,12 @@ def append_release(store: Store, draft: Release, after: int, history: History | 
     that release, so that it is not read again to check the approval.
 
     Raises TryAgain when a concurrent writer has released since then, Corrupt when production does not hold the draft's
-    card, Rejected when its approval is of another card or was used before.
+    manifest, Rejected when its approval is of another manifest or was used before.
     """
     model, version = draft.model, draft.version
-    if version is not None and candidates.card_digest(store, model, version, "production") != draft.card:
+    if version is not None and candidates.manifest_digest(store, model, version, "production") != draft.card:
         where = candidates.version_folder("production", model, version)
-        raise Corrupt(f"{where}/card.json: is not the card with the SHA-256 {draft.card}", hint=candidates.RESTORE)
+        raise Corrupt(f"{where}/card.json: is not the manifest with the SHA-256 {draft.card}", hint=candidates.RESTORE)
     chain = release_chain(store, model)
     if draft.approval is not None and chain.last() == after:  # else `append` raises that the race is lost
         known = history if history and len(history.releases) == after else read_history(store, model)

@@ -11,7 +11,7 @@ from registry.errors import ConfigError
 from registry.files import sha256_bytes, sha256_file
 
 PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{,199}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{,199})*")
-"""Names that are in order at a glance, and most names are."""
+"""Most names: they are in order without a closer look."""
 STORES = {"file": "registry.folder:FolderStore"}
 
 
@@ -19,8 +19,8 @@ class Store(Protocol):
     """Bytes under names, with three verbs: get, create, names. No overwrite exists, and nothing is deleted.
 
     A name is `part/part/…`; see `check_name`. A file is whole or absent at every moment, and once `create` has
-    returned it survives a power cut. All verbs raise TryAgain when the store is out of reach or full, and
-    ConfigError when it may not be used like this.
+    returned it is on disk, also after a power cut. All verbs raise TryAgain when the store is out of reach or full,
+    and ConfigError when it may not be used like this.
     """
 
     def get(self, name: str) -> bytes:
@@ -79,7 +79,7 @@ def check_name(name: str) -> str:
 
 
 def create_or_same(store: Store, name: str, data: bytes | Path, sha256: str = "") -> bool:
-    """Create `name`, or find that the same bytes stand there already; False when other bytes do."""
+    """Create `name`, or find the same bytes there already; False when there are others."""
     try:
         store.create(name, data, sha256)
     except FileExistsError:

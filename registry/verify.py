@@ -1,7 +1,7 @@
-"""Walks the whole registry and tells everything that is not as it was written.
+"""Walks the whole registry and reports everything that is not as it was written.
 
 It reads in the order opposite to writing (releases, approvals, production, test), so that what a record names is there
-when it is looked for, also while others write. A version that has a number but no card yet is a note, not a problem.
+when it is looked for, also while others write. A version that has a number but no manifest yet is a note, not a problem.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def inspect(store: Store, model: str | None = None) -> Report:
     models = sorted({name.split("/")[1] for name in areas if name.endswith("/")}) if model is None else [model]
     found = [_Model(store, each) for each in models]
     for each in found:
-        each.look()
+        each.inspect()
     problems = [problem for each in found for problem in each.problems]
     files = {name: sha256 for each in found for name, sha256 in each.files.items()}
     own = store.own_files() if model is None and isinstance(store, KeepsOnce) else {}
@@ -59,7 +59,8 @@ class _Model:
     files: dict[str, str] = field(default_factory=dict)
     """Name → SHA-256 of all that is still to be hashed."""
 
-    def look(self) -> None:
+    def inspect(self) -> None:
+        """Check every record and manifest, and that what they name exists."""
         release_chain = releases.release_chain(self.store, self.name)
         approval_chain = releases.approval_chain(self.store, self.name)
         released, approved = self._chain(release_chain), self._chain(approval_chain)
@@ -67,20 +68,18 @@ class _Model:
         test = self._versions("test", {"runs/"})
         self._wishes()
 
-        for each in approved:
-            if each.model != self.name or test.get(each.version) != each.card:
-                self._wrong(approval_chain, each.number, f"approves a card that test/…/{each.version} does not have")
-        for version, digest in production.items():
-            if test.get(version) != digest:
-                self.problems.append(
-                    f"{version_folder('production', self.name, version)}/card.json: is not test's card"
-                )
+        for version in (version for version, digest in production.items() if test.get(version) != digest):
+            where = version_folder("production", self.name, version)
+            self.problems.append(f"{where}/card.json: is not the manifest in test")
         used = self._releases(release_chain, released, {each.number: each for each in approved}, production)
         for each in approved:
-            if each.number not in used:
-                self.notes.append(
-                    f"{approval_chain.name(each.number)}: version {each.version} was not released with it"
+            if each.model != self.name or test.get(each.version) != each.card:
+                self._wrong(
+                    approval_chain, each.number, f"approves a manifest that test/…/{each.version} does not have"
                 )
+            if each.number not in used:
+                name = approval_chain.name(each.number)
+                self.notes.append(f"{name}: version {each.version} was not released with it")
 
     def _releases(
         self,
@@ -89,25 +88,25 @@ class _Model:
         approved: Mapping[int, Approval],
         production: Mapping[int, str],
     ) -> set[int]:
-        """Look at every release; gives the approvals that were used."""
+        """Check every release; gives the approvals that were used."""
         used: set[int] = set()
         for each in released:
             if each.model != self.name:
                 self._wrong(chain, each.number, f"is a release of {each.model}")
             if each.version is not None and production.get(each.version) != each.card:
-                self._wrong(chain, each.number, f"releases a card that production/…/{each.version} does not have")
+                self._wrong(chain, each.number, f"releases a manifest that production/…/{each.version} does not have")
             if each.approval is None:
                 continue
             approval = approved.get(each.approval)
             if approval is None or (approval.version, approval.card) != (each.version, each.card):
-                self._wrong(chain, each.number, f"names approval {each.approval}, which is not about this card")
+                self._wrong(chain, each.number, f"names approval {each.approval}, which is not about this manifest")
             if each.approval in used:
                 self._wrong(chain, each.number, f"names approval {each.approval}, which was used before")
             used.add(each.approval)
         return used
 
     def _versions(self, area: Area, others: set[str]) -> dict[int, str]:
-        """Look at every version; gives version → SHA-256 of the card."""
+        """Check every version; gives version → SHA-256 of the manifest."""
         digests = {}
         for name in self.store.names(f"{area}/{self.name}"):
             if candidates.is_version(name):
@@ -118,29 +117,29 @@ class _Model:
         return digests
 
     def _version(self, area: Area, version: int) -> str:
-        """Look at one version; gives the SHA-256 of its card, "" when there is none that can be read."""
+        """Check one version; gives the SHA-256 of its manifest, "" when none can be read."""
         where = version_folder(area, self.name, version)
         own = candidates.OWN if area == "test" else {"card.json"}
         there = set(walk(self.store, where))
         run = self._claim(version, published="card.json" in there) if area == "test" else ""
         if "card.json" not in there:
             if any(each.startswith("acceptances/") for each in there):
-                self.problems.append(f"{where}/card.json: is missing, though the version was tried")
+                self.problems.append(f"{where}/card.json: is missing, though the version was tested")
             else:
                 self.notes.append(f"{where}: was begun{f' by run {run}' if run else ''} and not finished")
             return ""
         try:
-            card, digest = candidates.read_card(self.store, self.name, version, area)
+            manifest, digest = candidates.read_manifest(self.store, self.name, version, area)
         except Corrupt as error:
             self.problems.append(str(error))
             return ""
-        if run not in {"", card.run}:
-            self.problems.append(f"{where}/claim.json: says run {run}, the card says {card.run}")
-        extra = {each for each in there if each.split("/")[0] not in own} - card.files.keys()
-        self.problems += [f"{where}/{each}: is not in the card" for each in sorted(extra)]
-        self.files |= {f"{where}/{each}": sha256 for each, sha256 in card.files.items()}
+        if run not in {"", manifest.run}:
+            self.problems.append(f"{where}/claim.json: says run {run}, the manifest says {manifest.run}")
+        extra = {each for each in there if each.split("/")[0] not in own} - manifest.files.keys()
+        self.problems += [f"{where}/{each}: is not in the manifest" for each in sorted(extra)]
+        self.files |= {f"{where}/{each}": sha256 for each, sha256 in manifest.files.items()}
         if area == "test":
-            self._trials(version, digest)
+            self._acceptances(version, digest)
         return digest
 
     def _claim(self, version: int, *, published: bool) -> str:
@@ -154,14 +153,14 @@ class _Model:
                 self.problems.append(f"{version_folder('test', self.name, version)}/claim.json: is missing")
         return ""
 
-    def _trials(self, version: int, digest: str) -> None:
+    def _acceptances(self, version: int, digest: str) -> None:
         chain = candidates.acceptance_chain(self.store, self.name, version, digest)
         for each in self._chain(chain):
             if (each.model, each.version, each.card) != (self.name, version, digest):
-                self._wrong(chain, each.number, "is about another card")
+                self._wrong(chain, each.number, "is about another manifest")
 
     def _wishes(self) -> None:
-        """Look at which run wants which number."""
+        """Check which run wants which number."""
         where = f"test/{self.name}/runs"
         for name in walk(self.store, where):
             try:

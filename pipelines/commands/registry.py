@@ -74,7 +74,7 @@ def _list(store: Store, model: str, limit: int | None, *, as_json: bool) -> None
 
 
 def _summary(store: Store, model: str, version: int, live: int | None) -> dict[str, Any]:
-    card = candidates.card(store, model, version)
+    card = candidates.manifest(store, model, version)
     trials = candidates.acceptances(store, model, version)
     return {
         "version": version,
@@ -87,7 +87,7 @@ def _summary(store: Store, model: str, version: int, live: int | None) -> dict[s
 
 
 def _show(store: Store, model: str, version: int, *, as_json: bool) -> None:
-    card, digest = candidates.read_card(store, model, version)
+    card, digest = candidates.read_manifest(store, model, version)
     trials = candidates.acceptances(store, model, version)
     if as_json:
         tried = [json.loads(codec.to_json(each)) for each in trials]

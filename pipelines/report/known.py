@@ -93,7 +93,7 @@ def _manifest(context: Context, known: Known, files: Collected) -> Candidate | N
         version = known.facts.version
     if version is None or known.facts.status == "nothing":
         return None
-    return _or_note(files, lambda: candidates.card(context.store, run.model, version))
+    return _or_note(files, lambda: candidates.manifest(context.store, run.model, version))
 
 
 def _or_note(files: Collected, read: Callable[[], T]) -> T | None:

@@ -66,7 +66,7 @@ def _test(context: Context, folder: RunFolder, version: int) -> Acceptance:
         model=run.model,
         version=version,
         number=0,
-        card=candidates.card_digest(store, run.model, version),
+        card=candidates.manifest_digest(store, run.model, version),
         tests=run.sources.tests,
         run=run.id,
         engine=context.runner.name,
@@ -131,7 +131,7 @@ def _on_staging_instance(context: Context, folder: RunFolder, version: int, file
     inputs = {"version": files, "tests": folder.sources / "tests", "holdout": folder.split("holdout")}
     if folder.run.parent is not None:
         inputs["live"] = candidates.local_folder(context.store, "production", config.model, folder.run.parent)
-    run, served = folder.run.id, candidates.card(context.store, config.model, version).served
+    run, served = folder.run.id, candidates.manifest(context.store, config.model, version).served
     staging = Job(
         f"api-{version}", ("serving",), api, context.limits(), {"version": files}, run=run, image=image_for(served)
     )

@@ -26,7 +26,7 @@ def main(context: Context, folder: RunFolder) -> str:
 
 def registered(context: Context, run: RunFolder, area: Area, version: int) -> tuple[MeasuredModel, Path]:
     """A version of the registry as something to measure, and its folder; raises Corrupt when a byte is not the card's."""
-    card = candidates.card(context.store, context.config.model, version, area)
+    card = candidates.manifest(context.store, context.config.model, version, area)
     folder = candidates.local_folder(context.store, area, card.model, version)
     other_code = card.sources.code != run.run.sources.code
     return MeasuredModel(card.signature, card.served, card.files, version, other_code), folder

@@ -22,7 +22,7 @@ def main(context: Context, folder: RunFolder) -> str:
     when an earlier run has found out all that there is to find out about these files."""
     run = folder.run
     since = run.parent or run.candidate
-    before = candidates.card(context.store, run.model, since).sources if since else None
+    before = candidates.manifest(context.store, run.model, since).sources if since else None
     work: list[Callable[[], tuple[Changes, str] | None]] = [
         *(partial(_look, context, folder, before, name) for name in REPOSITORIES),
         *(partial(_check_out, context, folder, name) for name in REPOSITORIES),

@@ -102,7 +102,7 @@ def _sources_of_candidate(context: Context, request: Request, newest: int | None
             hint="push to code first, or run `trainyard run code`",
         )
     tests = request.commits.get("tests") or git.head(context.url("tests"), context.config.repositories.branch, "tests")
-    card = candidates.card(context.store, context.config.model, newest)
+    card = candidates.manifest(context.store, context.config.model, newest)
     return Sources(code=card.sources.code, dataset=card.sources.dataset, tests=tests)
 
 

@@ -36,7 +36,7 @@ class Signature:
 
     task: Task
     kind: Literal["image", "table", "array"]
-    """How a person sends one sample: a picture, named columns, or bare numbers."""
+    """How a person sends one sample: an image, named columns, or bare numbers."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     classes: tuple[str, ...] = ()

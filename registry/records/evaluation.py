@@ -76,7 +76,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Yes, or every reason for no, with the policy that was applied."""
+    """Accepted, or every failed criterion, with the policy that was applied."""
 
     accepted: bool
     reasons: tuple[str, ...]

@@ -17,12 +17,13 @@ REVERT_OF_OLD = re.compile(r"release [0-9]+ did not go\slive: ")
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Who approved exactly which card, when; append-only per model."""
+    """Who approved exactly which manifest, when; append-only per model."""
 
     number: int
     model: str
     version: int
     card: str
+    """SHA-256 of the approved manifest."""
     token: str
     """The id inside the approval token: one token, one release."""
     by: str
@@ -41,6 +42,7 @@ class Release:
     version: int | None
     """Null: nothing is live any more."""
     card: str
+    """SHA-256 of the version's manifest; empty when nothing is live."""
     by: str
     at: str
     reason: str
@@ -56,7 +58,7 @@ class Release:
 def kind_of_old(raw: Mapping[str, Any]) -> ReleaseKind:
     """What a release without a kind was, by its other fields.
 
-    A name alone says nothing: a person, too, can be called `trainyard`.
+    The name alone does not decide: a person, too, can be called `trainyard`.
     """
     if raw.get("version") is None:
         return "withdrawal"

@@ -15,7 +15,7 @@ Outcome = Literal["passed", "failed", "error", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The card of one version. A version exists when its card does."""
+    """The manifest of one version (`card.json`). A version exists when its manifest does."""
 
     model: str
     version: int
@@ -30,7 +30,7 @@ class Candidate:
     """Digest of the worker image; null when the worker was a plain process."""
     packages: dict[str, str]
     files: dict[str, str]
-    """Name → SHA-256 of every file of the version but the card."""
+    """Name → SHA-256 of every file of the version but the manifest."""
     signature: Signature
     served: Served
     evaluation: Evaluation
@@ -86,13 +86,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Which tests commit tried a version, in which engine, with which result; append-only per version."""
+    """Which tests commit tested a version, in which runner, with which result; append-only per version."""
 
     model: str
     version: int
     number: int
     card: str
-    """SHA-256 of the card that was tried."""
+    """SHA-256 of the manifest that was tested."""
     tests: str
     run: str
     engine: str
@@ -103,4 +103,4 @@ class Acceptance:
     load: LoadReport | None
     at: str
     previous: str
-    """SHA-256 of the record before this one; of the card for the first."""
+    """SHA-256 of the record before this one; of the manifest for the first."""

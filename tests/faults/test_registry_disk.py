@@ -46,7 +46,7 @@ def tight(disk, folder, tmp_path, sizes, unit):
             everything(store, tmp_path)
         except TryAgain as error:
             assert str(folder) in str(error)
-            assert "make room" in error.hint
+            assert "free space" in error.hint
             told += 1
         else:
             assert verify(store) == []

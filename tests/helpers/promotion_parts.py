@@ -75,14 +75,14 @@ class Project:
         return version
 
     def try_again(self, version, reasons=(), tests="e" * 40):
-        card = candidates.card_digest(self.store, MODEL, version)
+        card = candidates.manifest_digest(self.store, MODEL, version)
         draft = Acceptance(
             MODEL, version, 0, card, tests, "run", "process", not reasons, tuple(reasons), (), None, "", ""
         )
         candidates.append_acceptance(self.store, draft)
 
     def token(self, version, **more):
-        card = candidates.card_digest(self.store, MODEL, version)
+        card = candidates.manifest_digest(self.store, MODEL, version)
         return make_token(approval_secret(self.home, {}), MODEL, version, card, **more)
 
     def promote(self, version, token="", store=None, by="ada"):

@@ -46,7 +46,7 @@ def promote(store, _folder):
     """As the command does: reads the history once, goes on with the approval that is there, releases once for it."""
     known = releases.read_history(store, "digits")
     releases.copy_to_production(store, "digits", 1)
-    digest = candidates.card_digest(store, "digits", 1)
+    digest = candidates.manifest_digest(store, "digits", 1)
     approval = releases.append_approval(store, approval_draft("digits", 1, digest, "new"), known)
     if made := known.release_with(approval.number):
         return made.number

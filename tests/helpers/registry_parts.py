@@ -96,7 +96,7 @@ def trial(store, version, model="digits", accepted=True):
         model=model,
         version=version,
         number=0,
-        card=candidates.card_digest(store, model, version),
+        card=candidates.manifest_digest(store, model, version),
         tests="e" * 40,
         run="run",
         engine="process",
@@ -117,6 +117,6 @@ def release(store, version, model="digits", **fields):
 def promote(store, version, token, model="digits"):
     """All that a promotion writes."""
     releases.copy_to_production(store, model, version)
-    digest = candidates.card_digest(store, model, version)
+    digest = candidates.manifest_digest(store, model, version)
     approval = releases.append_approval(store, approval_draft(model, version, digest, token))
     return release(store, version, model, approval=approval.number)

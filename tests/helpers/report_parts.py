@@ -142,7 +142,7 @@ class Team:
     def accept(self, run: str, version: int, *failures) -> Acceptance:
         """The record of a version's acceptance tests."""
         reasons = tuple(f"tests: {name}: {why}" for name, why in failures)
-        card = candidates.card_digest(self.context.store, MODEL, version)
+        card = candidates.manifest_digest(self.context.store, MODEL, version)
         load = LoadReport(812, 0, 2.0, 406.0, 2.1, 6.13, 9.2)
         draft = Acceptance(
             MODEL, version, 0, card, SOURCES.tests, run, "process", not failures, reasons, reports(*failures), load, AT, ""

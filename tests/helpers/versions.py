@@ -72,5 +72,5 @@ def append_release(store, model, version, *, after=None, **fields):
         latest = releases.latest(store, model)
         after = latest.number if latest else 0
     if version is not None:
-        fields = {"card": candidates.card_digest(store, model, version, "production")} | fields
+        fields = {"card": candidates.manifest_digest(store, model, version, "production")} | fields
     return releases.append_release(store, release_draft(model, version, **fields), after)

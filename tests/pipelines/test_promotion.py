@@ -33,7 +33,11 @@ def test_a_promotion_starts_the_api_and_is_told_once_however_often_it_is_repeate
     release = project.promote(1, token)
     assert (release.number, release.version, release.by) == (1, 1, "ada")
     (approval,) = releases.approvals(project.store, MODEL)
-    assert (approval.version, approval.card, approval.by) == (1, candidates.card_digest(project.store, MODEL, 1), "ada")
+    assert (approval.version, approval.card, approval.by) == (
+        1,
+        candidates.manifest_digest(project.store, MODEL, 1),
+        "ada",
+    )
     assert approval.token not in token  # the id inside, not the token itself
     assert release.approval == approval.number
     status, body = project.ask()

@@ -55,7 +55,7 @@ def test_a_token_of_another_registry_is_refused(project, tmp_path):
 
 def test_a_token_signed_by_somebody_else_is_refused(project):
     project.publish()
-    digest = candidates.card_digest(project.store, MODEL, 1)
+    digest = candidates.manifest_digest(project.store, MODEL, 1)
     refused(
         project, Rejected, 1, make_token("a secret of my own, thank you very much", MODEL, 1, digest), "another secret"
     )
@@ -95,7 +95,7 @@ def test_altered_bytes_are_refused(project, name):
     path = project.folder / "registry" / "test" / MODEL / "1" / name
     path.chmod(0o644)
     path.write_bytes(path.read_bytes() + b"!")
-    assert refused(project, Corrupt, 1, token, f"test/{MODEL}/1/{name}: was altered").exit_code == 2
+    assert refused(project, Corrupt, 1, token, f"test/{MODEL}/1/{name}: checksum mismatch").exit_code == 2
 
 
 def test_a_missing_file_is_refused(project):

@@ -131,7 +131,7 @@ def project(tmp_path):
     made = Project(tmp_path)
     for version in (made.publish(), made.publish()):
         releases.copy_to_production(made.store, MODEL, version)
-        card = candidates.card_digest(made.store, MODEL, version)
+        card = candidates.manifest_digest(made.store, MODEL, version)
         approval = releases.append_approval(made.store, approval_draft(MODEL, version, card, f"token{version}"))
         append_release(made.store, MODEL, version, approval=approval.number)
     return made
@@ -150,8 +150,8 @@ def test_a_target_whose_bytes_were_altered_is_refused_and_nothing_changes(projec
     path = project.folder / "registry" / "production" / MODEL / "1" / "signature.json"
     path.chmod(0o644)
     path.write_bytes(b"{}")
-    assert refused(project, Corrupt, None, "production/thirds/1/signature.json: was altered").exit_code == 2
-    assert refused(project, Corrupt, 1, "was altered").exit_code == 2
+    assert refused(project, Corrupt, None, "production/thirds/1/signature.json: checksum mismatch").exit_code == 2
+    assert refused(project, Corrupt, 1, "checksum mismatch").exit_code == 2
 
 
 def test_a_version_that_was_never_released_needs_an_approval(project):

@@ -33,9 +33,9 @@ def test_a_published_version_is_there_with_all_that_was_said(store, tmp_path):
     assert candidates.newest(store, "digits") is None
     assert candidates.models(store) == candidates.versions(store, "digits") == []
     version = publish(store, tmp_path, "run")
-    card = candidates.card(store, "digits", version)
+    card = candidates.manifest(store, "digits", version)
     assert card == make_card(1, "run", {name: sha256_bytes(data) for name, data in FILES.items()})
-    assert candidates.card_digest(store, "digits", version) == sha256_bytes(store.get("test/digits/1/card.json"))
+    assert candidates.manifest_digest(store, "digits", version) == sha256_bytes(store.get("test/digits/1/card.json"))
     assert candidates.models(store) == ["digits"]
     folder = candidates.local_folder(store, "test", "digits", version)
     assert {name: (folder / name).read_bytes() for name in FILES} == FILES
@@ -48,7 +48,7 @@ def test_a_version_without_a_card_is_none(store, tmp_path):
     store.create(f"test/digits/{claimed}/model.keras", b"half")
     assert candidates.versions(store, "digits") == [1]
     assert candidates.newest(store, "digits") == 1
-    for act in (candidates.card, candidates.card_digest, candidates.acceptances):
+    for act in (candidates.manifest, candidates.manifest_digest, candidates.acceptances):
         with pytest.raises(ConfigError, match="no such version"):
             act(store, "digits", claimed)
     with pytest.raises(ConfigError, match="no such version"):
@@ -64,11 +64,11 @@ def test_versions_are_numbers_and_not_texts(store, tmp_path):
 
 def test_publishing_again_does_no_harm_even_at_a_later_time(store, tmp_path):
     publish(store, tmp_path, "run")
-    digest = candidates.card_digest(store, "digits", 1)
+    digest = candidates.manifest_digest(store, "digits", 1)
     publish(store, tmp_path, "run")
     later = make_card(1, "run", write_files(tmp_path / "run"), created_at="2030-01-01T00:00:00Z")
     candidates.publish(store, later, tmp_path / "run")
-    assert candidates.card_digest(store, "digits", 1) == digest
+    assert candidates.manifest_digest(store, "digits", 1) == digest
 
 
 def test_a_card_whose_numbers_were_whole_is_the_same_card(store, tmp_path):
@@ -110,9 +110,9 @@ def test_a_number_that_was_begun_with_other_files_is_not_mixed(store, tmp_path, 
 def test_another_card_for_a_published_version_is_refused(store, tmp_path):
     publish(store, tmp_path, "run")
     other = make_card(1, "run", write_files(tmp_path / "run"), accuracy=0.99)
-    with pytest.raises(Corrupt, match="another card"):
+    with pytest.raises(Corrupt, match="a different manifest exists"):
         candidates.publish(store, other, tmp_path / "run")
-    assert candidates.card(store, "digits", 1).evaluation.candidate.values["accuracy"] == 0.97
+    assert candidates.manifest(store, "digits", 1).evaluation.candidate.values["accuracy"] == 0.97
 
 
 def test_the_number_of_another_run_cannot_be_published(store, tmp_path):
@@ -135,12 +135,12 @@ def test_a_model_cannot_lead_out_of_the_registry(store, model):
     with pytest.raises(ConfigError):
         candidates.claim(store, model, "run")
     with pytest.raises(ConfigError):
-        candidates.card(store, model, 1)
+        candidates.manifest(store, model, 1)
 
 
 def test_the_local_folder_is_checked_against_the_card_that_was_approved(store, tmp_path):
     publish(store, tmp_path, "run")
-    digest = candidates.card_digest(store, "digits", 1)
+    digest = candidates.manifest_digest(store, "digits", 1)
     candidates.local_folder(store, "test", "digits", 1, digest)
     with pytest.raises(Corrupt, match=r"card\.json"):
         candidates.local_folder(store, "test", "digits", 1, "0" * 64)
@@ -166,8 +166,8 @@ def test_a_card_moved_to_another_version_is_refused(store, tmp_path):
     store.create("test/digits/2/card.json", store.get("test/digits/1/card.json"))
     store.create("test/flowers/1/card.json", store.get("test/digits/1/card.json"))
     for model, version in (("digits", 2), ("flowers", 1)):
-        with pytest.raises(Corrupt, match=f"test/{model}/{version}/card.json: is the card of digits 1"):
-            candidates.card(store, model, version)
+        with pytest.raises(Corrupt, match=f"test/{model}/{version}/card.json: is the manifest of digits 1"):
+            candidates.manifest(store, model, version)
 
 
 def test_trials_are_appended_and_follow_each_other_from_the_card_on(store, tmp_path):
@@ -175,7 +175,7 @@ def test_trials_are_appended_and_follow_each_other_from_the_card_on(store, tmp_p
     first = candidates.append_acceptance(store, trial(store, 1, accepted=False))
     second = candidates.append_acceptance(store, trial(store, 1))
     assert candidates.acceptances(store, "digits", 1) == [first, second]
-    assert (first.number, first.previous) == (1, candidates.card_digest(store, "digits", 1))
+    assert (first.number, first.previous) == (1, candidates.manifest_digest(store, "digits", 1))
     assert second.number == 2
     assert second.previous == sha256_bytes(store.get("test/digits/1/acceptances/000001.json"))
 

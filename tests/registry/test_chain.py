@@ -83,8 +83,8 @@ def test_a_record_that_another_one_took_the_place_of_is_told(folder_store, tmp_p
         chain.records()
 
 
-def test_what_is_mended_while_it_is_read_is_to_be_read_again(chain):
-    class Mended:
+def test_what_is_repaired_during_the_read_is_to_be_read_again(chain):
+    class Repaired:
         """Gives other bytes at the first look."""
 
         looks = 0
@@ -96,8 +96,8 @@ def test_what_is_mended_while_it_is_read_is_to_be_read_again(chain):
         def names(self, folder):
             return chain.store.names(folder)
 
-    with pytest.raises(TryAgain, match="while it was read"):
-        type(chain)(Mended(), Release, chain.folder).records()
+    with pytest.raises(TryAgain, match="changed during the read"):
+        type(chain)(Repaired(), Release, chain.folder).records()
 
 
 def test_a_line_is_what_is_written_with_a_checksum():

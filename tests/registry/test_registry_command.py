@@ -86,7 +86,7 @@ def test_show_tells_where_a_version_comes_from_and_what_it_is(run, store):
         "any x 8 x 8 x 1",
         "zero, one",
         "keras",
-        candidates.card_digest(store, "digits", 1),
+        candidates.manifest_digest(store, "digits", 1),
     ):
         assert each in said
     assert run("show").startswith("digits version 2")
@@ -94,8 +94,8 @@ def test_show_tells_where_a_version_comes_from_and_what_it_is(run, store):
 
 def test_show_as_json_is_the_card_and_the_trials(run, store):
     shown = run("show", "digits", "1", "--json")
-    assert shown["card"]["files"] == candidates.card(store, "digits", 1).files
-    assert shown["sha256"] == candidates.card_digest(store, "digits", 1)
+    assert shown["card"]["files"] == candidates.manifest(store, "digits", 1).files
+    assert shown["sha256"] == candidates.manifest_digest(store, "digits", 1)
     assert [each["accepted"] for each in shown["acceptances"]] == [False, True]
 
 
@@ -133,7 +133,7 @@ def test_verify_says_so_when_all_is_well_and_ends_with_2_when_not(run, store):
     path.chmod(0o644)
     path.write_bytes(b"altered")
     said = run("verify", code=2)
-    assert "test/digits/2/model.keras: was altered" in said
+    assert "test/digits/2/model.keras: checksum mismatch" in said
     assert "backup" in said
     assert any(
         each.startswith("test/digits/2/model.keras") for each in run("verify", "digits", "--json", code=2)["problems"]

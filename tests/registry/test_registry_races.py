@@ -136,7 +136,7 @@ def test_forty_trials_at_once_are_all_kept(store, tmp_path):
 
 def test_forty_approvals_with_one_token_are_one(store, tmp_path):
     publish(store, tmp_path, "run")
-    digest = candidates.card_digest(store, "digits", 1)
+    digest = candidates.manifest_digest(store, "digits", 1)
     at_once(lambda _number: releases.append_approval(store, approval_draft("digits", 1, digest, "t")))
     assert len(releases.approvals(store, "digits")) == 1
 

@@ -66,7 +66,7 @@ class Registry(RuleBasedStateMachine):
             with pytest.raises(Rejected):
                 promote(self.store, version, token)
         elif any(each.token == token for each in releases.approvals(self.store, "digits")):
-            digest = candidates.card_digest(self.store, "digits", version)
+            digest = candidates.manifest_digest(self.store, "digits", version)
             promote_again = releases.append_approval(self.store, approval_draft("digits", version, digest, token))
             assert promote_again.version == version
         else:
@@ -92,7 +92,7 @@ class Registry(RuleBasedStateMachine):
         version = self.pick(self.published, which)
         if after == len(self.released):
             return
-        digest = candidates.card_digest(self.store, "digits", version)
+        digest = candidates.manifest_digest(self.store, "digits", version)
         with pytest.raises((TryAgain, ConfigError)):
             release(self.store, version, card=digest, by="eve", after=after)
 

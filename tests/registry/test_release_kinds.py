@@ -95,7 +95,7 @@ def test_an_old_chain_verifies_and_is_continued(store, tmp_path):
     ]
     chain, previous = releases.release_chain(store, "digits"), ""
     for number, draft in enumerate(old, 1):
-        card = candidates.card_digest(store, "digits", draft.version) if draft.version else ""
+        card = candidates.manifest_digest(store, "digits", draft.version) if draft.version else ""
         data = as_before_kinds(replace(draft, number=number, card=card, previous=previous))
         assert b"kind" not in data
         store.create(chain.name(number), data)

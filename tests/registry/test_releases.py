@@ -25,7 +25,7 @@ def test_a_promotion_makes_a_version_live(store, version):
     done = promote(store, version, "token")
     assert releases.live(store, "digits") == done
     assert (done.number, done.version, done.approval, done.previous) == (1, 1, 1, "")
-    assert done.card == candidates.card_digest(store, "digits", version)
+    assert done.card == candidates.manifest_digest(store, "digits", version)
     folder = candidates.local_folder(store, "production", "digits", version, done.card)
     assert {name: (folder / name).read_bytes() for name in FILES} == FILES
 
@@ -53,7 +53,7 @@ def test_who_saw_an_older_release_must_look_again(store, version):
 
 
 def test_what_is_not_in_production_cannot_be_released(store, version):
-    digest = candidates.card_digest(store, "digits", version)
+    digest = candidates.manifest_digest(store, "digits", version)
 
     def act(card):
         release(store, version, card=card, after=0)
@@ -70,7 +70,9 @@ def test_copying_again_does_no_harm_and_goes_on(store, version):
     store.create("production/digits/1/model.keras", FILES["model.keras"])  # as a killed promotion leaves it
     for _ in range(2):
         releases.copy_to_production(store, "digits", version)
-    assert candidates.card_digest(store, "digits", 1, "production") == candidates.card_digest(store, "digits", 1)
+    assert candidates.manifest_digest(store, "digits", 1, "production") == candidates.manifest_digest(
+        store, "digits", 1
+    )
 
 
 def test_other_bytes_in_production_are_told(store, version):
@@ -98,13 +100,13 @@ def test_altered_or_missing_files_are_not_copied(folder_store, tmp_path):
 
 
 def test_one_token_is_one_approval(store, version, tmp_path):
-    digest = candidates.card_digest(store, "digits", version)
+    digest = candidates.manifest_digest(store, "digits", version)
     first = releases.append_approval(store, approval_draft("digits", version, digest, "t"))
     assert releases.append_approval(store, approval_draft("digits", version, digest, "t")) == first
     other = publish(store, tmp_path, "second")
     with pytest.raises(Rejected, match="version 1 already"):
         releases.append_approval(
-            store, approval_draft("digits", other, candidates.card_digest(store, "digits", other), "t", by="eve")
+            store, approval_draft("digits", other, candidates.manifest_digest(store, "digits", other), "t", by="eve")
         )
     assert releases.approvals(store, "digits") == [first]
 

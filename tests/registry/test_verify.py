@@ -156,13 +156,13 @@ def test_production_that_is_not_what_was_tested_is_found(filled, tmp_path):
     for name, data in FILES.items():
         filled.create(f"production/digits/3/{name}", data)
     filled.create("production/digits/3/card.json", codec.with_checksum(card))
-    assert verify(filled) == ["production/digits/3/card.json: is not test's card"]
+    assert verify(filled) == ["production/digits/3/card.json: is not the manifest in test"]
 
 
 def test_records_that_point_nowhere_are_found(filled):
     chain, approvals = releases.release_chain(filled, "digits"), releases.approval_chain(filled, "digits")
-    digest = candidates.card_digest(filled, "digits", 3)
-    live = candidates.card_digest(filled, "digits", 1)
+    digest = candidates.manifest_digest(filled, "digits", 3)
+    live = candidates.manifest_digest(filled, "digits", 1)
     approvals.append(approval_draft("digits", 3, live, "t"), 2)
     for after, (version, card, approval) in enumerate(
         [(3, digest, None), (1, live, 1), (1, live, 9), (2, live, None)], 3
@@ -176,7 +176,7 @@ def test_records_that_point_nowhere_are_found(filled):
 
 
 def test_an_approval_that_was_not_used_yet_is_a_note(filled):
-    digest = candidates.card_digest(filled, "digits", 3)
+    digest = candidates.manifest_digest(filled, "digits", 3)
     releases.append_approval(filled, approval_draft("digits", 3, digest, "t9"))
     report = inspect(filled, "digits")
     assert report.problems == ()
@@ -197,7 +197,7 @@ def test_a_file_that_cannot_be_read_is_found_and_named(folder_store, tmp_path, m
 
 
 def test_records_of_another_model_or_version_are_found(filled):
-    digest = candidates.card_digest(filled, "digits", 3)
+    digest = candidates.manifest_digest(filled, "digits", 3)
     trials = candidates.acceptance_chain(filled, "digits", 3, digest)
     draft = dataclasses.replace(trial(filled, 3), version=1)
     trials.append(draft, 2)

@@ -108,7 +108,7 @@ def publish(context: Context, run: Run) -> None:
 
 def accept(context: Context, run: Run, accepted: bool = True) -> None:
     """One more acceptance test of version 1, by this run."""
-    digest = candidates.card_digest(context.store, "digits", 1)
+    digest = candidates.manifest_digest(context.store, "digits", 1)
     draft = Acceptance(
         model="digits", version=1, number=0, card=digest, tests=run.sources.tests, run=run.id, engine="process",
         accepted=accepted, reasons=() if accepted else ("no",), reports=(), load=None, at=utc_now(), previous="",
