@@ -96,7 +96,7 @@ def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_stays_live(
         file.write(b"\xff")
     with Load(url, x["image"].tolist(), clients=2).running() as load:
         release_despite_that(registry, version)
-        with pytest.raises(WorkerFailed, match=r"release 2 is not served: .*model\.tflite: was altered") as error:
+        with pytest.raises(WorkerFailed, match=r"release 2 is not served: .*model\.tflite: checksum mismatch") as error:
             control.await_release(url, 2, 20)
         assert "still answers with the release before" in error.value.hint
         count = len(load.answers)
