@@ -64,7 +64,9 @@ def compared_with_another(store: Store, release: Release) -> str:
     """That the release replaced another version than the one its card compares it with; empty when it did not."""
     before = releases.release_chain(store, release.model).read(release.number - 1) if release.number > 1 else None
     replaced = before.version if before else None
-    parent = candidates.manifest(store, release.model, release.version, "production").parent if release.version else None
+    parent = (
+        candidates.manifest(store, release.model, release.version, "production").parent if release.version else None
+    )
     if replaced is None or replaced == parent:
         return ""
     against = f"with version {parent}" if parent else "with no live version"
