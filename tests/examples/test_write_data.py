@@ -47,16 +47,16 @@ def test_the_parts_share_only_the_settings_and_make_the_whole(parts, dataset):
 
 
 def test_there_are_1797_different_digits(parts):
-    pictures = {name: digest for name, digest in parts["digits", "all"].items() if name.endswith(".png")}
-    assert len(pictures) == len(set(pictures.values())) == 1797
+    images = {name: digest for name, digest in parts["digits", "all"].items() if name.endswith(".png")}
+    assert len(images) == len(set(images.values())) == 1797
     assert sum(name.endswith(".png") for name in parts["digits", "first"]) == 1080
-    assert {Path(name).parent.name for name in pictures} == set("0123456789")
+    assert {Path(name).parent.name for name in images} == set("0123456789")
 
 
 def test_the_second_part_comes_in_dark_ink(tmp_path):
     write(tmp_path, "digits")
-    pictures = sorted((tmp_path / "pictures" / "7").glob("*.png"), key=lambda path: path.name)
-    light, dark = Image.open(pictures[0]), Image.open(pictures[-1])
+    images = sorted((tmp_path / "images" / "7").glob("*.png"), key=lambda path: path.name)
+    light, dark = Image.open(images[0]), Image.open(images[-1])
     assert (light.size, light.mode) == (dark.size, dark.mode) == ((8, 8), "L")
     assert light.getpixel((0, 7)) == 0  # the corner is paper
     assert dark.getpixel((0, 7)) == 255
@@ -80,14 +80,14 @@ def test_the_second_part_may_follow_into_the_same_folder(tmp_path, parts):
 
 
 def test_nothing_is_overwritten(tmp_path):
-    other = tmp_path / "pictures" / "3" / "digit-0003.png"
+    other = tmp_path / "images" / "3" / "digit-0003.png"
     other.parent.mkdir(parents=True)
     other.write_text("mine")
     done = write(tmp_path, "digits")
     assert done.returncode == 2
     assert "digit-0003.png is there already" in done.stderr
     assert "hint: " in done.stderr
-    assert digests(tmp_path).keys() == {"pictures/3/digit-0003.png"}
+    assert digests(tmp_path).keys() == {"images/3/digit-0003.png"}
 
 
 def test_writing_twice_does_no_harm(tmp_path):

@@ -42,7 +42,7 @@ def chunk(kind, body):
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def picture(seed=0):
+def image(seed=0):
     data = io.BytesIO()
     Image.effect_noise((8, 8), 40 + seed).save(data, "PNG")
     return data.getvalue()
@@ -105,13 +105,13 @@ CASES = {
     "an archive that unpacks to gigabytes": (NPZ | {"a.npz": lambda: npz(x=np.zeros((2, 450 << 20), np.uint8), y=np.arange(2))}, "memory"),
     "an array that claims terabytes": (NPZ | {"a.npz": lambda: zipped({"x.npy": npy_that_claims((2, 10**12)), "y.npy": npy_that_claims((2,))})}, "a.npz"),
     "an array of a negative size": (NPZ | {"a.npz": lambda: zipped({"x.npy": npy_that_claims((-2, 4)), "y.npy": b""})}, "a.npz"),
-    "a picture that claims gigapixels": (IMAGES | {"a/1.png": lambda: png_of(WHOLE, size=(1 << 15, 1 << 15)), "b/1.png": picture}, "pixels"),
-    "a picture whose text unpacks to gigabytes": (
-        IMAGES | {"a/1.png": lambda: png_of(chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(100 << 20))), WHOLE), "b/1.png": picture},
+    "an image that claims gigapixels": (IMAGES | {"a/1.png": lambda: png_of(WHOLE, size=(1 << 15, 1 << 15)), "b/1.png": image}, "pixels"),
+    "an image whose text unpacks to gigabytes": (
+        IMAGES | {"a/1.png": lambda: png_of(chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(100 << 20))), WHOLE), "b/1.png": image},
         "a/1.png",
     ),
-    "a picture whose profile unpacks to gigabytes": (
-        IMAGES | {"a/1.png": lambda: png_of(chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(100 << 20))), WHOLE), "b/1.png": picture},
+    "an image whose profile unpacks to gigabytes": (
+        IMAGES | {"a/1.png": lambda: png_of(chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(100 << 20))), WHOLE), "b/1.png": image},
         "split",
     ),
     "a line of a hundred megabytes": (TABLE | {"a.csv": lambda: b"a,y\n" + b"1" * (100 << 20) + b",2\n"}, "a.csv"),
@@ -125,7 +125,7 @@ CASES = {
     "settings of megabytes": ({"dataset.toml": "# " + "x" * (20 << 20)}, "dataset.toml"),
     "a pattern without end": (IMAGES | {"dataset.toml": 'format = "images"\n[images]\ngroup = "' + "(" * 9000 + ")" * 9000 + '"\n'}, "group"),
     "a pattern that repeats for ever": (IMAGES | {"dataset.toml": 'format = "images"\n[images]\ngroup = "(a{99999999999999})"\n'}, "group"),
-    "a name that ends early": (IMAGES | {"dataset.toml": 'format = "images"\n[images]\nfolder = "a\\u0000b"\n', "a/1.png": picture}, "folder"),
+    "a name that ends early": (IMAGES | {"dataset.toml": 'format = "images"\n[images]\nfolder = "a\\u0000b"\n', "a/1.png": image}, "folder"),
 }  # fmt: skip
 
 
@@ -188,7 +188,7 @@ def test_no_pattern_leads_out_of_the_repository(validate, tmp_path, way, kind):
 def test_no_folder_of_images_leads_out(validate, tmp_path, way):
     for name in ("a", "b"):
         (tmp_path / "secret" / name).mkdir(parents=True)
-        (tmp_path / "secret" / name / "1.png").write_bytes(picture())
+        (tmp_path / "secret" / name / "1.png").write_bytes(image())
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset" / "link").symlink_to(tmp_path / "secret")
     said = validate({"dataset.toml": f'format = "images"\n[images]\nfolder = "{way}"\n'})
@@ -198,7 +198,7 @@ def test_no_folder_of_images_leads_out(validate, tmp_path, way):
 
 def test_file_names_that_mislead_are_shown_and_hurt_nobody(validate):
     names = ("a\nb", "\x1b[2J", "\u202egpj", "$(touch canary)", "-rf", "; touch canary")
-    said = validate(IMAGES | {f"{kind}/{name}.png": b"no picture" for name in names for kind in ("cat", "dog")})
+    said = validate(IMAGES | {f"{kind}/{name}.png": b"no image" for name in names for kind in ("cat", "dog")})
     for name in names:
         assert json.dumps(name, ensure_ascii=False)[1:-1] in said
 

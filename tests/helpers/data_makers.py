@@ -15,7 +15,7 @@ PIXELS = 8
 
 
 def png(seed=0, size=(PIXELS, PIXELS), mode="L", kind="PNG"):
-    """The bytes of a picture that differs with `seed`."""
+    """The bytes of an image that differs with `seed`."""
     noise = hashlib.sha256(str(seed).encode()).digest()
     pixels = (noise * (size[0] * size[1] * 3 // len(noise) + 1))[: size[0] * size[1] * 3]
     buffer = io.BytesIO()
@@ -24,8 +24,8 @@ def png(seed=0, size=(PIXELS, PIXELS), mode="L", kind="PNG"):
     return buffer.getvalue()
 
 
-def pictures(folder: Path, classes=("cat", "dog"), per_class=30, suffix=".png", **how):
-    """Folders by class, each picture different; returns the dataset's folder."""
+def images(folder: Path, classes=("cat", "dog"), per_class=30, suffix=".png", **how):
+    """Folders by class, each image different; returns the dataset's folder."""
     seed = 0
     for name in classes:
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -52,6 +52,6 @@ def outputs(dataset: Path) -> Path:
     return dataset.parent.parent / "outputs"
 
 
-def told(validation: Validation) -> str:
-    """All that the faults say, in one text."""
+def messages(validation: Validation) -> str:
+    """All messages of the failed checks, in one text."""
     return json.dumps([[f.check, f.count, f.messages, f.hint] for f in validation.faults], ensure_ascii=False)

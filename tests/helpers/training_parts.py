@@ -16,7 +16,7 @@ from training.worker.protocol import load_failure, parse_event
 ROOT = Path(__file__).parents[2]
 PARITY = ("{python}", "-P", "-m", "serving.engines.parity")
 EQUAL = ("true",)
-"""A check that always says yes, in no time: for tests of other things than what is served."""
+"""A check that always passes, in no time: for tests of other things than what is served."""
 THIRDS = ("left", "middle", "right")
 
 CNN = """
@@ -38,8 +38,8 @@ QUICK = CNN.replace('metrics=["accuracy"])', 'metrics=["accuracy"], run_eagerly=
 """The same; for few steps it is quicker not to trace them first."""
 
 
-def pictures(samples, seed, classes=THIRDS):
-    """6x6 grey pictures whose left, middle or right third is bright; the class says which."""
+def images(samples, seed, classes=THIRDS):
+    """6x6 grey images whose left, middle or right third is bright; the class says which."""
     random = np.random.default_rng(seed)
     y = np.arange(samples) % len(classes)
     x = random.integers(0, 60, (samples, 6, 6, 1))
@@ -112,7 +112,7 @@ def sentences(samples, seed):
 
 
 def write_split(folder, spec, x, y, *, png=False):
-    """A prepared split, as training/data/spec.py describes it; with the pictures as PNG by class when they are wanted."""
+    """A prepared split, as training/data/spec.py describes it; with the images as PNG by class when they are wanted."""
     (folder / "files").mkdir(parents=True)
     codec.save(spec, folder / "data.json")
     (folder / "names.json").write_text(json.dumps([f"sample-{i}" for i in range(len(y))]))
@@ -128,9 +128,7 @@ def write_split(folder, spec, x, y, *, png=False):
             Image.fromarray(x["image"][i, ..., 0]).save(target / f"{i:04}.png")
 
 
-def make_job(
-    folder, code=CNN, data=pictures, *, samples=96, classes=None, png=False, files=None, model=None, **settings
-):
+def make_job(folder, code=CNN, data=images, *, samples=96, classes=None, png=False, files=None, model=None, **settings):
     """A job folder: `code` is the text of model.py (None: there is none), `files` more files of the code repository."""
     source = folder / "inputs" / "code"
     source.mkdir(parents=True)

@@ -13,7 +13,7 @@ from training.worker.protocol import work
 
 
 def forget():
-    """What one job told Keras and Python must not help the next one."""
+    """What one job has registered with Keras and Python must not help the next one."""
     if "keras" in sys.modules:
         import keras
 

@@ -62,5 +62,5 @@ def test_a_model_is_fine_tuned_on_data_like_its_own_alone(change, why):
     assert obstacle(OLD, "by key", replace(NEW, **change), ["mass", "size"]) == why
 
 
-def test_other_inputs_stand_in_the_way_of_fine_tuning():
+def test_other_inputs_are_an_obstacle_to_fine_tuning():
     assert obstacle(OLD, "by key", NEW, ["mass", "age"]) == "the inputs have changed (new: age; gone: size)"

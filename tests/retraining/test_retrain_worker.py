@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training_parts import CNN, QUICK, make_job, pictures, run_jobs, shop
+from training_parts import CNN, QUICK, images, make_job, run_jobs, shop
 
 from registry import codec
 from registry.errors import Corrupt
@@ -121,8 +121,8 @@ def registered(job):
 
 
 def resplit(samples, seed, **more):
-    """The same pictures in a dataset whose [split] was changed since."""
-    spec, x, y = pictures(samples, seed, **more)
+    """The same images in a dataset whose [split] was changed since."""
+    spec, x, y = images(samples, seed, **more)
     return replace(spec, split="holdout 0.3"), x, y
 
 
@@ -132,7 +132,7 @@ def numeric_shop(samples, seed):
 
 def damaged(folder):
     """A version whose signature fits, and whose model file has lost its end."""
-    spec, _, _ = pictures(3, 0)
+    spec, _, _ = images(3, 0)
     output = TensorSpec("probabilities", (None, 3), "float32")
     signature = Signature("classification", "image", spec.inputs, (output,), spec.classes, "L")
     codec.save(signature, folder / "signature.json")
@@ -248,6 +248,6 @@ def test_a_script_does_not_get_a_model_that_may_have_learned_from_the_holdout(ru
     assert "the rule of the split has changed" in outcome.out
 
 
-def test_the_data_of_the_tests_can_tell_the_classes_apart():
-    _, x, y = pictures(6, 0)
+def test_the_data_of_the_tests_keep_the_classes_apart():
+    _, x, y = images(6, 0)
     assert np.asarray([x["image"][i, :, 2 * y[i]].mean() > 140 for i in range(6)]).all()

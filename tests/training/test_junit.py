@@ -26,7 +26,7 @@ def written(tmp_path):
     return ET.parse(tmp_path / "reports" / "junit.xml").getroot()
 
 
-def test_counts_are_told_per_suite_and_for_all(written):
+def test_counts_are_given_per_suite_and_for_all(written):
     assert (written.tag, written.get("tests"), written.get("failures"), written.get("errors")) == (
         "testsuites",
         "5",
@@ -45,7 +45,7 @@ def test_counts_are_told_per_suite_and_for_all(written):
     assert gate.get("tests") == "1"
 
 
-def test_a_failure_is_told_apart_from_an_error_and_a_skip(written):
+def test_a_failure_differs_from_an_error_and_a_skip(written):
     kinds = {case.get("name"): [child.tag for child in case] for case in written[0]}
     assert kinds == {"fine": [], "bad": ["failure"], "odd": ["error"], "later": ["skipped"]}
 

@@ -94,7 +94,7 @@ def test_a_class_without_samples_has_no_recall_but_keeps_its_place():
     assert found.values["macro_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)  # pig: neither in truth nor predicted
 
 
-def test_an_answer_that_is_no_number_is_wrong_and_spoils_the_loss():
+def test_an_answer_that_is_not_finite_is_wrong_and_makes_the_loss_nan():
     truth, p = np.array([0, 1, 2]), np.eye(4)[[0, 1, 2]]
     p[1, 3] = math.nan
     found = classification(graded(truth, p), CLASSES)
@@ -104,7 +104,7 @@ def test_an_answer_that_is_no_number_is_wrong_and_spoils_the_loss():
     assert math.isnan(regression(Estimates(np.array([1.0, 2.0]), np.array([1.0, math.nan]))).values["r2"])
 
 
-def test_no_samples_are_no_numbers():
+def test_no_samples_give_nan():
     none = graded(np.array([], dtype=int), np.empty((0, 4)))
     assert all(math.isnan(each) for each in classification(none, CLASSES).values.values())
     assert all(math.isnan(each) for each in regression(Estimates(np.array([]), np.array([]))).values.values())

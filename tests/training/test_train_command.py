@@ -88,7 +88,7 @@ sys.exit(1)
 
 
 ALTERS = (
-    "set -e; cd $TRAINYARD_DATA; for picture in train/*/* validation/*/*; do printf x >> $picture; rm $picture; done; "
+    "set -e; cd $TRAINYARD_DATA; for image in train/*/* validation/*/*; do printf x >> $image; rm $image; done; "
     "rmdir train/left; echo altered; exit 1"
 )
 
@@ -110,7 +110,7 @@ def failures(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_script_that_fails_is_told_with_its_last_lines(failures, name):
+def test_a_script_that_fails_is_reported_with_its_last_lines(failures, name):
     kind, words, hint, _ = CASES[name]
     failure = failures[name].failure
     assert type(failure) is kind
@@ -144,7 +144,7 @@ def test_a_script_may_alter_its_data_and_that_alters_no_one_elses(failures):
         assert all(path.read_bytes().endswith(b"IEND\xaeB`\x82") for path in found)
 
 
-def test_a_script_cannot_change_the_model_it_goes_on_from(tmp_path):
+def test_a_script_cannot_change_the_model_it_starts_from(tmp_path):
     folder = make_job(tmp_path / "job", code=None)
     registered = tmp_path / "model.keras"
     registered.write_bytes(b"the model of the registry")

@@ -1,7 +1,7 @@
-"""Faults of a code repository: each is told with file, line and the next action, and never as a bug of ours."""
+"""Errors of a code repository: each is reported with file, line and the next action, and never as a bug of Trainyard."""
 
 import pytest
-from training_parts import CNN, make_job, pictures, run_jobs, shop
+from training_parts import CNN, images, make_job, run_jobs, shop
 
 from registry.errors import ConfigError, WorkerFailed
 
@@ -128,14 +128,12 @@ CASES = {
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory):
     at = tmp_path_factory.mktemp("faults")
-    jobs = [
-        make_job(at / name, **({"data": pictures, "samples": 24} | more)) for name, (_, _, _, more) in CASES.items()
-    ]
+    jobs = [make_job(at / name, **({"data": images, "samples": 24} | more)) for name, (_, _, _, more) in CASES.items()]
     return run_jobs(jobs)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_fault_is_told_with_its_place_and_the_next_action(failures, name):
+def test_an_error_is_reported_with_its_place_and_the_next_action(failures, name):
     kind, words, hint, _ = CASES[name]
     failure = failures[name].failure
     assert type(failure) is kind

@@ -20,7 +20,7 @@ def versions(tiny_models, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def thirds(versions, tmp_path_factory):
-    """The URL of the API on the picture model."""
+    """The URL of the API on the image model."""
     with serve(tmp_path_factory.mktemp("serve") / "thirds", versions("thirds") / "version") as url:
         await_ready(url)
         yield url

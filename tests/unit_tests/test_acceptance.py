@@ -81,7 +81,7 @@ def test_limits_that_are_not_met_are_reasons(acceptance, versions, thirds):
     assert reasons[1].startswith("load: 95 % within 0.001 ms: 95 % within ")
 
 
-def test_a_version_that_cannot_be_loaded_is_told_at_once(acceptance, versions, tmp_path):
+def test_a_version_that_cannot_be_loaded_is_reported_at_once(acceptance, versions, tmp_path):
     made = shutil.copytree(versions("thirds"), tmp_path / "broken")
     (made / "version" / "model.tflite").write_bytes(b"no model")
     with serve(tmp_path / "api", made / "version") as url:
@@ -92,7 +92,7 @@ def test_a_version_that_cannot_be_loaded_is_told_at_once(acceptance, versions, t
     assert any("becomes ready: it cannot load this version: " in reason for reason in reasons)
 
 
-def test_a_server_that_is_not_there_is_waited_for_and_told(acceptance, versions):
+def test_a_server_that_is_not_there_is_waited_for_and_reported(acceptance, versions):
     found = acceptance.test(GOOD).run("http://127.0.0.1:9", versions("thirds"), ready_seconds=0.3)
     assert decide(found)[1][-1] == "api: becomes ready: not ready after 0.3 s: it does not listen"
 

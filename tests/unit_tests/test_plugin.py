@@ -36,7 +36,7 @@ def pytest_by_hand(folder, *options):
 
 
 @pytest.fixture(scope="module")
-def picture_api(thirds):
+def image_api(thirds):
     api = Api(thirds)
     yield api
     api.close()
@@ -63,7 +63,7 @@ def test_all_fixtures_work_together(versions, thirds, tmp_path):
             for sample, label in holdout:
                 assert sample.shape == (6, 6, 1) and label in holdout.classes
 
-        def test_a_picture(predict):
+        def test_an_image(predict):
             answer = predict("left.png")
             assert answer["class"] == "left" and answer["probability"] > 0.9
 
@@ -109,30 +109,30 @@ def test_pytest_explains_the_fixtures(tmp_path):
 
 
 @pytest.mark.parametrize("many", [1, 3])
-def test_predict_takes_arrays(picture_api, holdout, many):
+def test_predict_takes_arrays(image_api, holdout, many):
     samples = np.stack(holdout.samples[:many])
-    answers = picture_api.predict(samples)
+    answers = image_api.predict(samples)
     assert [each["class"] for each in answers] == list(holdout.labels[:many])
-    assert picture_api.predict(samples[0]) == answers[0]
-    assert picture_api.predict(samples[0][:, :, 0]) == answers[0]
-    assert picture_api.predict(list(samples)) == answers
-    assert picture_api.predict(samples.astype(float)) == answers
+    assert image_api.predict(samples[0]) == answers[0]
+    assert image_api.predict(samples[0][:, :, 0]) == answers[0]
+    assert image_api.predict(list(samples)) == answers
+    assert image_api.predict(samples.astype(float)) == answers
 
 
-def test_predict_takes_pictures_as_path_text_and_bytes(picture_api, holdout, tmp_path):
+def test_predict_takes_images_as_path_text_and_bytes(image_api, holdout, tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(holdout.samples[1][:, :, 0]).save(path)
-    answer = picture_api.predict(path)
+    answer = image_api.predict(path)
     assert answer["class"] == "middle"
-    assert picture_api.predict([str(path), path.read_bytes()]) == [answer, answer]
-    assert picture_api.predict(path) == picture_api.predict(holdout.samples[1])
+    assert image_api.predict([str(path), path.read_bytes()]) == [answer, answer]
+    assert image_api.predict(path) == image_api.predict(holdout.samples[1])
 
 
-def test_a_refusal_is_told_in_the_words_of_the_api(picture_api):
+def test_a_refusal_is_reported_in_the_words_of_the_api(image_api):
     with pytest.raises(AssertionError, match=r"the API answered 400: instances\[0\]: 5 values, 6 are expected"):
-        picture_api.predict(np.zeros((5, 5, 1)))
+        image_api.predict(np.zeros((5, 5, 1)))
     with pytest.raises(AssertionError, match=r"the API answered 404: .*no such page"):
-        body_of(picture_api.get("/no"))
+        body_of(image_api.get("/no"))
 
 
 def test_rows_and_many_of_them(versions, tmp_path):

@@ -70,6 +70,6 @@ def test_a_percentile_is_a_value_that_enough_do_not_exceed(values, share):
     assert percentile(values, 1.0) == values[-1]
 
 
-def test_a_percentile_of_nothing_is_no_number():
+def test_a_percentile_of_nothing_is_nan():
     assert math.isnan(percentile([], 0.5))
     assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == pytest.approx(2.0)

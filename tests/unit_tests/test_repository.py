@@ -83,7 +83,7 @@ def test_no_tests_are_an_error(run):
     assert told(run(README_py="x = 1\n")) == {"pytest": ("error", NO_TESTS)}
 
 
-def test_a_file_that_is_no_python_is_an_error_and_the_others_are_run(run):
+def test_a_file_that_is_not_python_is_an_error_and_the_others_are_run(run):
     report = told(
         run(test_a_py="def test_(:\n", test_b_py="import nonsense_module\n", test_c_py="def test_c(): pass\n")
     )

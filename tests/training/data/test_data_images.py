@@ -1,4 +1,4 @@
-"""Pictures in folders by class: what is prepared, and what is found before any training."""
+"""Images in folders by class: what is prepared, and what is found before any training."""
 
 import io
 import os
@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from data_makers import job_folder, outputs, pictures, png, run, told
+from data_makers import images, job_folder, messages, outputs, png, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,12 +24,12 @@ from training.data.spec import SPLITS, Validation, load_split
 
 @pytest.fixture
 def dataset(tmp_path):
-    folder = pictures(job_folder(tmp_path, dataset="pets"))
+    folder = images(job_folder(tmp_path, dataset="pets"))
     (folder / "dataset.toml").write_text('format = "images"\n')
     return folder
 
 
-def test_good_pictures_give_three_splits_that_a_model_can_use(dataset):
+def test_good_images_give_three_splits_that_a_model_can_use(dataset):
     found = run(dataset)
     assert (found.ok, found.dataset, found.format, found.faults) == (True, "pets", "images", ())
     assert sum(found.samples.values()) == 60
@@ -66,13 +66,13 @@ def test_files_are_not_stored_twice(dataset):
 
 def test_rgb_jpegs_in_a_folder_below(tmp_path):
     folder = job_folder(tmp_path)
-    pictures(folder / "all" / "pictures", mode="RGB", kind="JPEG", suffix=".JPG", size=(8, 10))
-    (folder / "dataset.toml").write_text('format = "images"\n[images]\nfolder = "all/pictures"\n')
+    images(folder / "all" / "images", mode="RGB", kind="JPEG", suffix=".JPG", size=(8, 10))
+    (folder / "dataset.toml").write_text('format = "images"\n[images]\nfolder = "all/images"\n')
     assert run(folder).ok
     split = load_split(outputs(folder) / "data" / "holdout")
     assert split.x["image"].shape[1:] == (10, 8, 3)
     assert split.spec.image_mode == "RGB"
-    assert (split.files / "all" / "pictures" / split.names[0]).is_file()
+    assert (split.files / "all" / "images" / split.names[0]).is_file()
 
 
 def test_samples_keep_their_split_when_data_is_added(dataset):
@@ -96,7 +96,7 @@ def test_a_group_stays_together(tmp_path):
     groups = [{n.split("/")[1][:2] for n in load_split(outputs(folder) / "data" / name).names} for name in SPLITS]
     assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
     (folder / "cat" / "odd.png").write_bytes(png(999))
-    assert "cat/odd.png does not match" in told(run(folder))
+    assert "cat/odd.png does not match" in messages(run(folder))
 
 
 def test_a_killed_run_leaves_nothing_behind_in_the_next(dataset):
@@ -108,7 +108,7 @@ def test_a_killed_run_leaves_nothing_behind_in_the_next(dataset):
     assert not (left / "files" / "cat" / "ghost.png").exists()
 
 
-def test_preparing_pictures_loads_nothing_heavy(dataset):
+def test_preparing_images_loads_nothing_heavy(dataset):
     code = "import sys; from training.data.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
@@ -118,14 +118,14 @@ def test_preparing_pictures_loads_nothing_heavy(dataset):
     assert not loaded & {"numpy", "pyarrow", "pandas", "great_expectations", "tensorflow", "keras", "matplotlib"}
 
 
-def test_many_pictures_are_read_by_a_pool_of_processes(tmp_path):
-    folder = pictures(job_folder(tmp_path, processes=2), per_class=1600, size=(64, 64))
+def test_many_images_are_read_by_a_pool_of_processes(tmp_path):
+    folder = images(job_folder(tmp_path, processes=2), per_class=1600, size=(64, 64))
     (folder / "dataset.toml").write_text('format = "images"\n')
     (folder / "dog" / "1599.png").write_bytes(png(9999)[:-20])
     worker = [sys.executable, "-P", "-m", "training.data.prepare"]
     subprocess.run(worker, cwd=folder.parent.parent, check=True, capture_output=True)
     found = codec.read(Validation, folder.parent.parent / "result.json")
-    assert [fault.messages[0] for fault in found.faults] == ["dog/1599.png is truncated: 8 bytes are missing"]
+    assert [each.messages[0] for each in found.faults] == ["dog/1599.png is truncated: 8 bytes are missing"]
     (folder / "dog" / "1599.png").unlink()
     done = subprocess.run(worker, cwd=folder.parent.parent, check=True, capture_output=True, text=True)
     assert codec.read(Validation, folder.parent.parent / "result.json").ok
@@ -141,7 +141,7 @@ def sixteen_bit():
 
 
 def sixteen_bit_rgb():
-    """Pillow would silently cut such a picture down to 8 bits."""
+    """Pillow would silently cut such an image down to 8 bits."""
     rows = b"".join(b"\0" + bytes(48) for _ in range(8))
     chunks = ((b"IHDR", struct.pack(">2I5B", 8, 8, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -196,19 +196,19 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize(("data", "message"), BAD_FILES.values(), ids=BAD_FILES)
-def test_a_bad_picture_is_told_by_name_and_nothing_is_prepared(dataset, data, message):
+def test_a_bad_image_is_reported_by_name_and_nothing_is_prepared(dataset, data, message):
     (dataset / "cat" / "bad.png").write_bytes(data() if callable(data) else data)
     found = run(dataset)
     assert not found.ok
-    (fault,) = found.faults
-    assert fault.messages[0].startswith(f"cat/bad.png {message}")
-    assert fault.count == 1
-    assert fault.hint
+    (failed,) = found.faults
+    assert failed.messages[0].startswith(f"cat/bad.png {message}")
+    assert failed.count == 1
+    assert failed.hint
     assert not (outputs(dataset) / "data").exists()
     assert 'failures="1"' in (outputs(dataset) / "junit.xml").read_text()
 
 
-def test_the_odd_first_picture_is_told_not_the_thousand_others(dataset):
+def test_the_odd_first_image_is_reported_not_the_thousand_others(dataset):
     (dataset / "cat" / "000.png").write_bytes(png(1, (9, 9)))
     assert [(f.count, f.messages) for f in run(dataset).faults] == [
         (1, ("cat/000.png is 9×9, not 8×8 (height × width)",))
@@ -224,12 +224,12 @@ def test_a_declared_size_and_mode_hold_for_all(dataset):
 
 def test_a_real_symbolic_link_is_not_followed(dataset):
     os.symlink("/etc/passwd", dataset / "cat" / "link.png")
-    assert "cat/link.png is a symbolic link to '/etc/passwd'" in told(run(dataset))
+    assert "cat/link.png is a symbolic link to '/etc/passwd'" in messages(run(dataset))
 
 
 def test_a_linked_class_folder_is_not_followed(dataset):
     os.symlink(dataset / "cat", dataset / "lion")
-    assert "lion is a symbolic link" in told(run(dataset))
+    assert "lion is a symbolic link" in messages(run(dataset))
 
 
 def test_other_files_and_folders(dataset):
@@ -246,64 +246,64 @@ def test_other_files_and_folders(dataset):
     (dataset / "cat" / "scan.bmp").write_bytes(b"BM")
     (dataset / "dog" / "more").mkdir()
     (dataset / "dog" / "more" / "1.png").write_bytes(png(1))
-    text = told(run(dataset))
+    text = messages(run(dataset))
     assert "cat/scan.bmp is neither PNG nor JPEG" in text
     assert "dog/more is a folder inside a class folder" in text
 
 
 def test_a_class_that_vanished(dataset):
     (dataset / "dataset.toml").write_text('format = "images"\nclasses = ["cat", "dog", "emu"]\n')
-    assert "class 'emu' is listed in dataset.toml but has no samples" in told(run(dataset))
+    assert "class 'emu' is listed in dataset.toml but has no samples" in messages(run(dataset))
 
 
 def test_a_class_without_samples(dataset):
     (dataset / "emu").mkdir()
     (dataset / "emu" / ".gitkeep").write_text("")
-    assert "folder 'emu' has no samples" in told(run(dataset))
+    assert "folder 'emu' has no samples" in messages(run(dataset))
 
 
 def test_a_class_that_nobody_declared(dataset):
-    pictures(dataset, ["dgo"], per_class=3)
+    images(dataset, ["dgo"], per_class=3)
     (dataset / "docs").mkdir()
     (dataset / "dataset.toml").write_text('format = "images"\nclasses = ["cat", "dog"]\n')
     found = run(dataset)
-    assert "folder 'dgo' (3 samples) is not among `classes`, did you mean 'dog'?" in told(found)
+    assert "folder 'dgo' (3 samples) is not among `classes`, did you mean 'dog'?" in messages(found)
     assert "folder docs holds no images and is not among `classes`: not used" in found.notes
 
 
 def test_a_single_class(tmp_path):
-    folder = pictures(job_folder(tmp_path), ["cat"])
+    folder = images(job_folder(tmp_path), ["cat"])
     (folder / "dataset.toml").write_text('format = "images"\n')
-    assert "a classifier needs at least two classes, there is only 'cat'" in told(run(folder))
+    assert "a classifier needs at least two classes, there is only 'cat'" in messages(run(folder))
 
 
-def test_no_pictures_at_all(tmp_path):
+def test_no_images_at_all(tmp_path):
     folder = job_folder(tmp_path)
     (folder / "dataset.toml").write_text('format = "images"\n')
-    text = told(run(folder))
+    text = messages(run(folder))
     assert "there is none" in text
     assert "train: no samples at all" in text
 
 
 def test_a_folder_that_is_not_there(dataset):
     (dataset / "dataset.toml").write_text('format = "images"\n[images]\nfolder = "pics"\n')
-    assert "[images] folder: 'pics' is not a folder" in told(run(dataset))
+    assert "[images] folder: 'pics' is not a folder" in messages(run(dataset))
 
 
 def test_a_split_that_lacks_a_class(dataset):
     for i in range(2, 30):
         (dataset / "dog" / f"{i:03d}.png").unlink()
-    (fault,) = run(dataset).faults
-    assert any("no sample of class 'dog' (samples of it in all: 2)" in message for message in fault.messages)
-    assert "add samples of this class, or raise the fractions in [split]" in fault.hint
+    (failed,) = run(dataset).faults
+    assert any("no sample of class 'dog' (samples of it in all: 2)" in message for message in failed.messages)
+    assert "add samples of this class, or raise the fractions in [split]" in failed.hint
 
 
-def test_the_same_picture_under_two_labels(dataset):
+def test_the_same_image_under_two_labels(dataset):
     (dataset / "cat" / "twin.png").write_bytes((dataset / "dog" / "003.png").read_bytes())
-    assert "the same sample: cat/twin.png (cat), dog/003.png (dog)" in told(run(dataset))
+    assert "the same sample: cat/twin.png (cat), dog/003.png (dog)" in messages(run(dataset))
 
 
-def test_the_same_picture_in_two_splits_and_within_one(dataset):
+def test_the_same_image_in_two_splits_and_within_one(dataset):
     run(dataset)
     where = {n: name for name in SPLITS for n in load_split(outputs(dataset) / "data" / name).names}
     one, same = (
@@ -315,7 +315,7 @@ def test_the_same_picture_in_two_splits_and_within_one(dataset):
     assert found.ok
     assert found.notes == (f"1 samples repeat another one of the same split and label (e.g. {max(one, two)})",)
     (dataset / same).write_bytes((dataset / one).read_bytes())
-    text = told(run(dataset))
+    text = messages(run(dataset))
     assert f"{same} (holdout)" in text
     assert f"{min(one, two)} (train)" in text
     assert "keep one of them" in text
@@ -324,7 +324,7 @@ def test_the_same_picture_in_two_splits_and_within_one(dataset):
 def test_empty_files_are_not_the_same_sample(dataset):
     (dataset / "cat" / "a.png").write_bytes(b"")
     (dataset / "dog" / "b.png").write_bytes(b"")
-    assert [fault.count for fault in run(dataset).faults] == [2]
+    assert [each.count for each in run(dataset).faults] == [2]
 
 
 def test_a_rotated_photo_is_noted(dataset):
@@ -337,7 +337,7 @@ def test_a_rotated_photo_is_noted(dataset):
 def test_a_name_that_is_not_utf8(dataset):
     with open(os.fsencode(dataset / "cat") + b"/\xff.png", "wb") as file:
         file.write(png(1))
-    assert "\\\\xff.png: the name is not UTF-8" in told(run(dataset))
+    assert "\\\\xff.png: the name is not UTF-8" in messages(run(dataset))
 
 
 def test_the_index_for_expectations_is_written_only_when_there_is_a_suite(dataset):
@@ -355,7 +355,7 @@ def test_the_index_for_expectations_is_written_only_when_there_is_a_suite(datase
     ]
 
 
-def test_a_full_disk_is_told_as_such_and_leaves_nothing_half(tmp_path):
+def test_a_full_disk_is_reported_as_such_and_leaves_nothing_half(tmp_path):
     def fill():
         with fresh_folder(tmp_path / "data") as data, open("/dev/full", "wb", buffering=0) as file:
             (data / "x0.npy").write_bytes(b"some")
@@ -367,9 +367,9 @@ def test_a_full_disk_is_told_as_such_and_leaves_nothing_half(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_pipe_that_calls_itself_a_picture_is_not_opened(dataset):
+def test_a_pipe_that_calls_itself_an_image_is_not_opened(dataset):
     os.mkfifo(dataset / "cat" / "pipe.png")
-    assert "cat/pipe.png is not a file" in told(run(dataset))
+    assert "cat/pipe.png is not a file" in messages(run(dataset))
 
 
 WHOLE = [png(3, (20, 20)), png(3, (20, 20), "RGB"), png(3, (20, 20), "RGB", "JPEG")]

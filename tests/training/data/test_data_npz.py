@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from data_makers import job_folder, outputs, run, told
+from data_makers import job_folder, messages, outputs, run
 
 from training.data.spec import SPLITS, load_split
 
@@ -85,7 +85,7 @@ def test_regression(dataset):
     assert (train.y.dtype, train.y.shape, train.spec.task) == (np.float32, (found.samples["train"],), "regression")
 
 
-def test_class_names_stand_for_the_numbers_in_y(dataset):
+def test_class_names_are_the_names_of_the_numbers_in_y(dataset):
     (dataset / "dataset.toml").write_text('classes = ["shirt", "shoe", "bag"]\n' + HEAD)
     assert set(run(dataset).classes["train"]) == {"shirt", "shoe", "bag"}
     train = prepared(dataset)["train"]
@@ -174,24 +174,24 @@ BAD = {
 
 
 @pytest.mark.parametrize(("act", "message"), BAD.values(), ids=BAD)
-def test_bad_data_are_told_with_their_place_and_nothing_is_prepared(dataset, act, message):
+def test_bad_data_are_reported_with_their_place_and_nothing_is_prepared(dataset, act, message):
     act(dataset)
     found = run(dataset)
     assert not found.ok
-    assert message in told(found)
-    assert all(fault.hint for fault in found.faults)
+    assert message in messages(found)
+    assert all(each.hint for each in found.faults)
     assert not (outputs(dataset) / "data").exists()
 
 
 def test_a_label_without_a_name(dataset):
     (dataset / "dataset.toml").write_text('classes = ["shirt", "shoe"]\n' + HEAD)
-    assert "label '2' (66 samples) is not among `classes`" in told(run(dataset))
+    assert "label '2' (66 samples) is not among `classes`" in messages(run(dataset))
 
 
-def test_texts_are_no_numbers_to_regress(dataset):
+def test_texts_are_refused_as_numbers_to_regress(dataset):
     (dataset / "dataset.toml").write_text(HEAD + '[npz]\ntask = "regression"\n')
     np.savez(dataset / "a.npz", **arrays() | {"y": np.array(["a"] * 120)})
-    assert "'y' has dtype <U1, which is not a number" in told(run(dataset))
+    assert "'y' has dtype <U1, which is not a number" in messages(run(dataset))
 
 
 def test_preparing_archives_loads_numpy_alone(dataset):

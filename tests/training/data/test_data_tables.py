@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 import pytest
-from data_makers import job_folder, outputs, run, told
+from data_makers import job_folder, messages, outputs, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
@@ -157,7 +157,7 @@ def test_classes_are_sorted_as_numbers_when_they_are_numbers(dataset):
     assert prepared(dataset)["train"].spec.classes == tuple(map(str, range(12)))
 
 
-def test_a_group_stays_together_and_is_no_input(dataset):
+def test_a_group_stays_together_and_is_not_an_input(dataset):
     write(dataset / "data.csv", rows(300) | {"house": [i // 2 % 60 for i in range(300)]})
     (dataset / "dataset.toml").write_text(HEAD + 'group = "house"\n')
     assert run(dataset).ok
@@ -196,12 +196,12 @@ def test_missing_values_are_refused_or_dropped(dataset):
     write(dataset / "data.csv", columns)
     found = run(dataset)
     assert not found.ok
-    (fault,) = found.faults
-    assert fault.messages == (
+    (failed,) = found.faults
+    assert failed.messages == (
         "column 'mass' is missing in 2 rows, the first: data.csv row 4",
         "column 'colour' is missing in 2 rows, the first: data.csv row 4",
     )
-    assert (fault.count, 'missing = "drop"' in fault.hint) == (4, True)
+    assert (failed.count, 'missing = "drop"' in failed.hint) == (4, True)
     (dataset / "dataset.toml").write_text(HEAD + 'missing = "drop"\n')
     found = run(dataset)
     assert found.ok
@@ -212,7 +212,7 @@ def test_missing_values_are_refused_or_dropped(dataset):
 def test_a_file_in_which_no_row_is_complete(dataset):
     write(dataset / "data.csv", rows() | {"mass": [None] * 119 + [1.0], "legs": [1] * 119 + [None]})
     (dataset / "dataset.toml").write_text(HEAD + 'missing = "drop"\n')
-    assert "no row is complete" in told(run(dataset))
+    assert "no row is complete" in messages(run(dataset))
 
 
 def changed(**columns):
@@ -321,12 +321,12 @@ BAD = {
 
 
 @pytest.mark.parametrize(("act", "message"), BAD.values(), ids=BAD)
-def test_bad_data_are_told_with_their_place_and_nothing_is_prepared(dataset, act, message):
+def test_bad_data_are_reported_with_their_place_and_nothing_is_prepared(dataset, act, message):
     act(dataset)
     found = run(dataset)
     assert not found.ok
-    assert message.replace('"', '\\"') in told(found)
-    assert all(fault.hint for fault in found.faults)
+    assert message.replace('"', '\\"') in messages(found)
+    assert all(each.hint for each in found.faults)
     assert not (outputs(dataset) / "data").exists()
 
 
@@ -335,24 +335,24 @@ def test_a_second_file_with_other_columns_or_types(tmp_path):
     (folder / "dataset.toml").write_text(HEAD.replace("data.csv", "*.csv"))
     write(folder / "a.csv", rows())
     write(folder / "b.csv", {k: v for k, v in rows(20, 200).items() if k != "legs"} | {"lags": [1] * 20})
-    text = told(run(folder))
+    text = messages(run(folder))
     assert "b.csv lacks column 'legs', which a.csv has" in text
     assert "b.csv has column 'lags', which a.csv lacks" in text
     write(folder / "b.csv", rows(20, 200) | {"mass": ["heavy"] * 20})
-    assert "column 'mass' holds numbers in a.csv and text in b.csv" in told(run(folder))
+    assert "column 'mass' holds numbers in a.csv and text in b.csv" in messages(run(folder))
     write(folder / "b.csv", dict(reversed(rows(20, 200).items())) | {"legs": [2.5] * 20})
     assert run(folder).ok
 
 
-def test_the_same_row_in_two_splits_is_a_fault_unless_it_is_allowed(dataset):
+def test_the_same_row_in_two_splits_is_an_error_unless_it_is_allowed(dataset):
     columns = rows() | {"id": list(range(120))}
     for name in ("mass", "legs", "colour", "tame", "kind"):
         columns[name] = [columns[name][i // 2 * 2] if i < 20 else columns[name][i] for i in range(120)]
     write(dataset / "data.csv", columns)
     (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\n')
-    (fault,) = run(dataset).faults
-    assert fault.check == "no sample is in two splits"
-    assert 'set duplicates = "allow"' in fault.hint
+    (failed,) = run(dataset).faults
+    assert failed.check == "no sample is in two splits"
+    assert 'set duplicates = "allow"' in failed.hint
     (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\nduplicates = "allow"\n')
     assert run(dataset).ok
 
@@ -379,7 +379,7 @@ def test_parquet_of_many_types(tmp_path):
     }.items()
     assert parquet.read_schema(prepared(folder)["holdout"].files / "data.parquet") == pa.table(columns).schema
     write(folder / "data.parquet", columns | {"seen": [[1, 2]] * 120})
-    assert "column 'seen' holds values of type list" in told(run(folder))
+    assert "column 'seen' holds values of type list" in messages(run(folder))
 
 
 def test_oddities_are_noted(dataset):

@@ -1,4 +1,4 @@
-"""dataset.toml: what is understood, and what is told about a mistake."""
+"""dataset.toml: what is understood, and what is reported about a mistake."""
 
 import pytest
 
@@ -15,16 +15,16 @@ def load(tmp_path):
     return load
 
 
-def test_one_line_is_enough_for_pictures(load):
+def test_one_line_is_enough_for_images(load):
     assert load('format = "images"') == DatasetFile("images", Images(), (), Fractions(0.15, 0.15))
 
 
-def test_all_settings_of_pictures(load):
+def test_all_settings_of_images(load):
     found = load("""
         format = "images"
         classes = ["cat", "dog"]
         [images]
-        folder = "pictures"
+        folder = "images"
         size = [28, 32]
         mode = "L"
         group = '^(\\d+)-'
@@ -32,7 +32,7 @@ def test_all_settings_of_pictures(load):
         validation = 0.2
         holdout = 0.1
     """)
-    assert found.source == Images("pictures", (28, 32), "L", r"^(\d+)-")
+    assert found.source == Images("images", (28, 32), "L", r"^(\d+)-")
     assert (found.classes, found.split) == (("cat", "dog"), Fractions(0.2, 0.1))
 
 
@@ -45,18 +45,18 @@ def test_all_settings_of_a_table(load):
         task = "regression"
         key = "id"
         group = "house"
-        numeric = ["rooms"]
+        numeric = ["area"]
         categorical = ["zip"]
         ignore = ["seen"]
         missing = "drop"
         duplicates = "allow"
     """)
     assert found.source == Table(
-        ("a.csv", "more/*.csv"), "price", "regression", "id", "house", ("rooms",), ("zip",), ("seen",), "drop", "allow"
+        ("a.csv", "more/*.csv"), "price", "regression", "id", "house", ("area",), ("zip",), ("seen",), "drop", "allow"
     )
 
 
-def test_archives_have_defaults_and_one_name_may_stand_alone(load):
+def test_archives_have_defaults_and_one_name_needs_no_list(load):
     assert load('format = "npz"').source == Npz()
     assert load('format = "npz"\n[npz]\nfiles = "a.npz"\nx = "images"').source == Npz(("a.npz",), ("images",))
 
@@ -106,7 +106,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
-def test_a_mistake_is_told_with_its_place(load, text, message):
+def test_a_mistake_is_reported_with_its_place(load, text, message):
     with pytest.raises(ConfigError) as caught:
         load(text)
     assert str(caught.value).startswith("dataset.toml: ")
@@ -114,13 +114,13 @@ def test_a_mistake_is_told_with_its_place(load, text, message):
     assert caught.value.exit_code == 2
 
 
-def test_all_mistakes_are_told_together(load):
+def test_all_mistakes_are_reported_together(load):
     with pytest.raises(ConfigError) as caught:
         load('format = "images"\nclases = []\n[images]\nsize = 1\nmode = 2\n[split]\nholdout = 7.0')
     assert str(caught.value).count(";") == 3
 
 
-def test_a_missing_file_is_told_with_what_to_write(tmp_path):
+def test_a_missing_file_is_reported_with_what_to_write(tmp_path):
     with pytest.raises(ConfigError, match=r"dataset.toml is missing") as caught:
         load_dataset_file(tmp_path)
     assert 'format = "images"' in caught.value.hint

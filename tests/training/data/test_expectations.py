@@ -1,4 +1,4 @@
-"""expectations.json goes through Great Expectations; what could not be checked is told apart from what is bad."""
+"""expectations.json goes through Great Expectations; what could not be checked is kept apart from what is bad."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from data_makers import job_folder, outputs, pictures, run
+from data_makers import images, job_folder, outputs, run
 
 from registry import codec
 from registry.errors import ConfigError
@@ -32,7 +32,7 @@ SUITE = {
         "type": "expect_column_values_to_be_in_type_list",
         "kwargs": {"column": "name", "type_list": ["object", "int64"]},
     },
-    "number is no str": {"type": "expect_column_values_to_be_of_type", "kwargs": {"column": "mass", "type_": "str"}},
+    "number is not a str": {"type": "expect_column_values_to_be_of_type", "kwargs": {"column": "mass", "type_": "str"}},
     "rows": {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 7}, "meta": {"why": "a test"}},
     "columns": {"type": "expect_table_columns_to_match_set", "kwargs": {"column_set": ["mass", "sum"]}},
     "warning": {
@@ -52,7 +52,7 @@ OUTCOMES = {
     "object is str": ("passed", ""),
     "str is str": ("passed", ""),
     "str in list": ("passed", ""),
-    "number is no str": ("failed", "observed int64"),
+    "number is not a str": ("failed", "observed int64"),
     "rows": ("failed", "observed 4"),
     "columns": ("failed", "observed ['kind', 'mass', 'name', 'seen'], {"),
     "warning": ("skipped", "not met, warning only: observed 4"),
@@ -89,7 +89,7 @@ def test_each_expectation_has_its_outcome(table_job, which):
     assert case.message.startswith(message)
 
 
-def test_a_suite_that_cannot_be_run_is_told_in_every_case(tmp_path):
+def test_a_suite_that_cannot_be_run_is_reported_in_every_case(tmp_path):
     dataset = job_folder(tmp_path)
     (dataset / "dataset.toml").write_text(TABLE)
     for name in "ab":
@@ -115,8 +115,8 @@ def test_junit_has_one_case_per_expectation(table_job):
     ]
 
 
-def test_for_pictures_it_is_about_the_index_that_prepare_writes(tmp_path):
-    dataset = pictures(job_folder(tmp_path))
+def test_for_images_it_is_about_the_index_that_prepare_writes(tmp_path):
+    dataset = images(job_folder(tmp_path))
     (dataset / "dataset.toml").write_text('format = "images"\n')
     suite = [
         {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "label", "value_set": ["cat", "dog"]}},
@@ -148,7 +148,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize(("text", "message"), MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_suite_is_told_with_its_field(tmp_path, text, message):
+def test_a_malformed_suite_is_reported_with_its_field(tmp_path, text, message):
     if text is not None:
         (tmp_path / "expectations.json").write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -157,7 +157,7 @@ def test_a_malformed_suite_is_told_with_its_field(tmp_path, text, message):
     assert caught.value.hint
 
 
-def test_a_suite_of_the_old_kind_is_told_as_such(tmp_path):
+def test_a_suite_of_the_old_kind_is_reported_as_such(tmp_path):
     path = tmp_path / "expectations.json"
     path.write_text('{"expectations": [{"expectation_type": "expect_a", "kwargs": {}}]}')
     with pytest.raises(ConfigError) as caught:

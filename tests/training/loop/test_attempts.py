@@ -1,4 +1,4 @@
-"""Attempts grow until one is good enough, keep their best weights, and survive a kill."""
+"""Attempt after attempt until one is good enough: the best weights are kept, and a killed training resumes."""
 
 import json
 import signal
@@ -145,7 +145,7 @@ def test_data_too_large_for_memory_train_the_same_model(runs):
     assert history_of(runs["streamed"]).rounds[0].values == history_of(runs["in_memory"]).rounds[0].values
 
 
-def test_progress_is_told_epoch_by_epoch(runs):
+def test_progress_is_reported_epoch_by_epoch(runs):
     events = runs["grows"].events("epoch")
     assert [each["epoch"] for each in events][-5:] == [1, 2, 3, 4, 5]
     assert {(each["of"], each["metric"]) for each in events} == {(5, "accuracy")}
@@ -156,7 +156,7 @@ def test_progress_is_told_epoch_by_epoch(runs):
     assert (runs["grows"].outputs / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_killed_worker_goes_on_from_its_last_epoch_and_trains_the_same_model(runs):
+def test_a_killed_worker_resumes_after_its_last_epoch_and_trains_the_same_model(runs):
     resumed, whole = runs["killed"], runs["whole"]
     assert [each["epoch"] for each in resumed.events("epoch")] == [4, 5, 6]
     assert resumed.events("note")[0]["text"] == "resumes after epoch 3"
@@ -172,7 +172,7 @@ def test_a_worker_that_was_killed_after_its_last_epoch_trains_no_more(runs):
 
 
 @pytest.mark.parametrize("damage", ["state", "best", "progress", "other job"])
-def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path, damage):
+def test_a_damaged_checkpoint_is_not_used(tmp_path, damage):
     from training.loop.history import Best, Progress
 
     checkpoints = Checkpoints(tmp_path)

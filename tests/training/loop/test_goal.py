@@ -37,7 +37,7 @@ def test_regression_agrees_with_scikit_learn(samples, seed):
     assert found["r2"] == pytest.approx(metrics.r2_score(y, f))
 
 
-def test_answers_that_are_no_numbers_reach_nothing():
+def test_answers_that_are_not_finite_reach_nothing():
     nan = measure("classification", np.full((4, 2), np.nan), np.array([0, 1, 0, 1]))
     nan |= measure("regression", np.full((4, 1), np.nan), np.arange(4.0))
     for metric, value in nan.items():

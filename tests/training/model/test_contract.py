@@ -37,12 +37,12 @@ def test_a_function_may_be_given_in_other_ways_than_by_def(tmp_path, line):
 
 
 @pytest.mark.parametrize("line", ["# load_data", "print(load_data)", "class Net:\n    def load_data(self): pass"])
-def test_a_word_is_no_function(tmp_path, line):
+def test_a_word_is_not_a_function(tmp_path, line):
     (tmp_path / "model.py").write_text(f"{line}\n")
     assert not offers(tmp_path, "load_data")
 
 
-def test_a_model_py_that_is_no_python_is_told(tmp_path):
+def test_a_model_py_that_is_not_python_is_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"no model\.py"):
         offers(tmp_path, "fit")
     (tmp_path / "model.py").write_bytes(b"x = '\xff'\n")
@@ -53,7 +53,7 @@ def test_a_model_py_that_is_no_python_is_told(tmp_path):
 @pytest.mark.parametrize(
     "module", ["training.model.contract", "training.command", "training.model.model_file", "training.job"]
 )
-def test_a_fault_is_found_before_tensorflow_is_imported(module):
+def test_an_error_is_found_before_tensorflow_is_imported(module):
     code = f"import sys, {module}; print(*(name.partition('.')[0] for name in sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert not {"tensorflow", "keras", "numpy", "matplotlib"} & set(done.stdout.split())

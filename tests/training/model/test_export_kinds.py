@@ -327,7 +327,7 @@ def test_a_model_of_one_vector_still_takes_named_columns(kinds):
     assert result.validation["mae"] < 0.5
 
 
-def test_a_picture_model_takes_pixels_in_the_dtype_of_the_model(kinds):
+def test_an_image_model_takes_pixels_in_the_dtype_of_the_model(kinds):
     for kind, dtype in (("plain", "float32"), ("uint8", "uint8")):
         signature = kinds[kind].result.signature
         spec = signature.inputs[0]
@@ -341,8 +341,8 @@ def test_data_of_the_teams_own_making_is_asked_for_as_an_array(kinds):
     assert [(each.name, each.shape) for each in signature.inputs] == [("image", (None, 36))]
 
 
-def test_a_picture_that_load_data_alters_is_asked_for_as_load_data_makes_it(kinds):
-    """A raw picture sent to the API would not be what the model knows, though it has the same shape and dtype."""
+def test_an_image_that_load_data_alters_is_asked_for_as_load_data_makes_it(kinds):
+    """A raw image sent to the API would not be what the model knows, though it has the same shape and dtype."""
     signature = kinds["inverted"].result.signature
     assert (signature.kind, signature.image_mode) == ("array", "")
     assert [(each.name, each.shape, each.low) for each in signature.inputs] == [("image", (None, 6, 6, 1), None)]

@@ -104,7 +104,7 @@ REFUSALS = {
         "os.system",
     ),
     "a private module": (layer(module="keras.src.saving.saving_lib", class_name="Load"), "saving_lib"),
-    "an operation that is none": (layer(module="keras.src.ops.numpy", class_name="np.load"), "np.load"),
+    "an unknown operation": (layer(module="keras.src.ops.numpy", class_name="np.load"), "np.load"),
     "hidden deep": (layer(config={"cell": [{"x": layer(class_name="Lambda")}]}), "Lambda"),
     "a type": ({"class_name": "__typespec__", "spec_name": "X", "module": "os", "config": []}, "typespec"),
     "no class": ({"module": "os", "spec_name": "system"}, "unknown kind"),
@@ -128,7 +128,7 @@ def test_a_config_that_could_run_code_is_refused(scan, name):
         scan(keras_file(config), registered={"mine>good"})
 
 
-def test_what_the_code_repository_registered_may_stand_in_a_file(scan):
+def test_what_the_code_repository_registered_may_be_in_a_file(scan):
     own = layer(module=None, class_name="Scale", registered_name="mine>Scale")
     loss = {"class_name": "function", "config": "mine>loss", "module": "builtins", "registered_name": "function"}
     config = model(own, compile_config={"loss": loss})
@@ -145,8 +145,8 @@ FILES = {
     "half": (keras_file()[:200], Corrupt, "damaged"),
     "no config": (keras_file(members={"config.json": None}), ConfigError, "config.json is missing"),
     "no weights": (keras_file(members={"model.weights.h5": None}), ConfigError, "weights.h5 is missing"),
-    "weights that are none": (keras_file(members={"model.weights.h5": b"\x80\x04pickle"}), Corrupt, "not HDF5"),
-    "config that is no json": (keras_file(members={"config.json": b"{"}), Corrupt, "not JSON"),
+    "weights that are not HDF5": (keras_file(members={"model.weights.h5": b"\x80\x04pickle"}), Corrupt, "not HDF5"),
+    "config that is not JSON": (keras_file(members={"config.json": b"{"}), Corrupt, "not JSON"),
     "config that is a list": (keras_file([1, 2]), ConfigError, "names no model"),
     "a way out": (keras_file(members={"assets/../../evil": b"x"}), ConfigError, "Keras does not write"),
     "an absolute name": (keras_file(members={"/etc/passwd": b"x"}), ConfigError, "Keras does not write"),
@@ -172,7 +172,7 @@ def test_what_is_too_large_is_refused(scan):
         scan(keras_file(), max_bytes=100)
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_what_is_not_a_file_is_refused(tmp_path):
     (tmp_path / "model.keras").mkdir()
     with pytest.raises(ConfigError, match="not a regular file"):
         scan_model_file(tmp_path / "model.keras")
@@ -221,7 +221,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_any_config_is_judged_without_a_crash(config):
+def test_any_config_is_scanned_without_a_crash(config):
     try:
         check_config(model(config), "somewhere")
     except ConfigError as error:
