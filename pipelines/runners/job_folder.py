@@ -1,17 +1,14 @@
-"""What every runner does before a worker starts: a clean job folder, its log, settings for the libraries."""
+"""What every runner does before a worker starts: a clean job folder, settings for the libraries."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.runners import Job, OnLine
-from pipelines.runners.supervisor.output import LOG_PREFIX, Output, WorkerLog
+from pipelines.runners import Job
 from registry.errors import PipelineError
-from registry.records import utc_now
 
 SETTINGS = {
     "PYTHONUNBUFFERED": "1",  # the log streams live
@@ -57,15 +54,3 @@ def remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         if path.exists():  # nested deeper than Python goes
             subprocess.run(["rm", "-rf", "--", str(path)], check=False, stderr=subprocess.DEVNULL)
-
-
-@contextlib.contextmanager
-def opened(job: Job, folder: Path, on_line: OnLine) -> Iterator[Output]:
-    """The worker's log, for a block that starts the worker; closed again when that fails."""
-    log = WorkerLog(folder / "worker.log")
-    try:
-        log.write([f"{LOG_PREFIX} {utc_now()} {job.name}: {' '.join(job.module)}"])
-        yield Output(log, on_line)
-    except BaseException:
-        log.close()
-        raise

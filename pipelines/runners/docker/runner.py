@@ -24,8 +24,9 @@ from pipelines.runners.docker.leftovers import Owner
 from pipelines.runners.docker.mount_probe import Probe
 from pipelines.runners.docker.readable import all_can_read
 from pipelines.runners.docker.transport import FOLDER, Bound, Copied, Site, Transport, remove
-from pipelines.runners.job_folder import opened, prepare
+from pipelines.runners.job_folder import prepare
 from pipelines.runners.supervisor import command
+from pipelines.runners.supervisor.output import opened
 from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through, served
 from registry.errors import ConfigError, PipelineError
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, OnLine, Service
-from pipelines.runners.job_folder import SETTINGS, opened, prepare
+from pipelines.runners.job_folder import SETTINGS, prepare
 from pipelines.runners.process.pipes import PipeLink
+from pipelines.runners.supervisor.output import opened
 from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through, served
 from registry.errors import ConfigError
 from training.environment import allowed

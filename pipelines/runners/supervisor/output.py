@@ -9,13 +9,14 @@ import re
 import stat
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.runners import OnLine
+from pipelines.runners import Job, OnLine
 from registry.errors import ROOM, Corrupt, TryAgain
+from registry.records import utc_now
 from registry.text import printable
 
 LINE_BYTES = 8 << 10
@@ -193,3 +194,15 @@ class Output:
             return False
         self._redrawn = now
         return True
+
+
+@contextlib.contextmanager
+def opened(job: Job, folder: Path, on_line: OnLine) -> Iterator[Output]:
+    """The worker's log, for a block that starts the worker; closed again when that fails."""
+    log = WorkerLog(folder / "worker.log")
+    try:
+        log.write([f"{LOG_PREFIX} {utc_now()} {job.name}: {' '.join(job.module)}"])
+        yield Output(log, on_line)
+    except BaseException:
+        log.close()
+        raise

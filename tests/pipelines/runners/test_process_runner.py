@@ -10,9 +10,10 @@ from runner_contract import PROBE_JOBS, RunnerContract, check_for_ever, family_i
 
 from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits, open_runner
-from pipelines.runners.job_folder import opened, prepare
+from pipelines.runners.job_folder import prepare
 from pipelines.runners.process.pipes import PipeLink
 from pipelines.runners.process.runner import ProcessRunner
+from pipelines.runners.supervisor.output import opened
 from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through
 from registry.errors import WorkerFailed
 

@@ -9,7 +9,8 @@ from docker import APIClient
 from pipelines.runners import Job, Limits
 from pipelines.runners.docker.attach import AttachedLink
 from pipelines.runners.docker.transport import Bound, Site
-from pipelines.runners.job_folder import opened, prepare
+from pipelines.runners.job_folder import prepare
+from pipelines.runners.supervisor.output import opened
 from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through
 from registry.errors import TryAgain
 
