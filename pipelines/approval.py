@@ -1,4 +1,4 @@
-"""A person's yes as a signed token: bound to one model, one version and one card, and it expires."""
+"""A person's yes as a signed token: bound to one model, one version and one manifest, and it expires."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MIN_SECRET = 32  # characters
 MAX_TOKEN = 2048  # characters
 SECRET_FILE = "approval.secret"  # noqa: S105  (a file's name)
 SHAPE = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")  # content.time.signature
-NEW_TOKEN = "`trainyard run tests --force` tries the version again and mails a new approval"  # noqa: S105
+NEW_TOKEN = "`trainyard run tests --force` tests the version again and mails a new approval"  # noqa: S105
 
 
 def make_token(secret: str, model: str, version: int, card: str, *, at: float | None = None) -> str:
-    """A token that approves exactly the card with this SHA-256; made at `at` (POSIX seconds), else now.
+    """A token that approves exactly the manifest with this SHA-256; made at `at` (POSIX seconds), else now.
 
     It is safe in a URL and in a shell. Who holds it can promote this one version, once.
     """
@@ -37,7 +37,7 @@ def make_token(secret: str, model: str, version: int, card: str, *, at: float | 
 
 
 def check_token(secret: str, token: str, model: str, version: int, card: str, valid_days: float) -> str:
-    """The id inside a token that approves exactly this card; raises Rejected with the reason."""
+    """The id inside a token that approves exactly this manifest; raises Rejected with the reason."""
     if len(token) > MAX_TOKEN or not SHAPE.fullmatch(token):
         raise Rejected("the approval token is malformed", hint="copy the whole token from the mail, without spaces")
     serializer = _serializer(secret)
@@ -48,14 +48,14 @@ def check_token(secret: str, token: str, model: str, version: int, card: str, va
     except BadData:
         raise _altered() from None
     signed, _, signature = token.rpartition(".")
-    # Base64 leaves bits unused: several last characters stand for one signature, and only the one we wrote is ours.
+    # Base64 leaves bits unused: several last characters decode to one signature, and only the one we wrote is valid.
     if serializer.make_signer(PURPOSE).get_signature(signed) != signature.encode():
         raise _altered()
     return _id_for(content, model, version, card)
 
 
 def expires_at(valid_days: float, *, at: float | None = None) -> str:
-    """When a token made at `at` (POSIX seconds; now) stops to hold: UTC, ISO 8601."""
+    """When a token made at `at` (POSIX seconds; now) expires: UTC, ISO 8601."""
     return _iso(datetime.fromtimestamp(time.time() if at is None else at, UTC) + timedelta(days=valid_days))
 
 
@@ -80,7 +80,7 @@ def _own_secret(path: Path) -> str:
     try:
         write_new(path, secrets.token_urlsafe(32).encode() + b"\n", 0o600)
     except FileExistsError:
-        pass  # made before, or by another process just now: that one holds
+        pass  # made before, or by a concurrent process: that one is used
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="[home] must be a folder that we may write to") from None
     try:
@@ -89,7 +89,7 @@ def _own_secret(path: Path) -> str:
             if not stat.S_ISREG(state.st_mode) or state.st_mode & 0o077:
                 raise ConfigError(
                     f"{path}: others may read or write the secret that approvals are signed with",
-                    hint=f"remove it, and a new one is made; approvals mailed before stop to hold (rm {path})",
+                    hint=f"remove it, and a new one is made; approvals mailed before become invalid (rm {path})",
                 )
             return file.read(4096).strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -98,7 +98,7 @@ def _own_secret(path: Path) -> str:
 
 def _serializer(secret: str, at: float | None = None) -> URLSafeTimedSerializer:
     class Signer(TimestampSigner):
-        """Tells the time that we were given."""
+        """Signs with the time that was given."""
 
         def get_timestamp(self) -> int:
             return int(time.time() if at is None else at)
@@ -136,7 +136,7 @@ def _id_for(content: Any, model: str, version: int, card: str) -> str:
         )
     if content["card"] != card:
         raise Rejected(
-            f"the approval token is for another card of {said}: {content['card']:.12}…, not {card:.12}…",
+            f"the approval token is for another manifest of {said}: {content['card']:.12}…, not {card:.12}…",
             hint="the registry is not the one that the mail was about; " + NEW_TOKEN,
         )
     return str(content["id"])

@@ -1,5 +1,5 @@
 """From test to production and back: the approval is checked, the bytes are copied, a release is appended, the API
-follows. When it cannot, a release that points back is appended at once. Every step can be repeated after a kill."""
+follows. When it cannot, an automatic revert is appended at once. Every step can be repeated after a kill."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
     """Make an approved candidate live; gives the release, also when it was live already.
 
     Raises Rejected (the approval does not hold, the candidate is not accepted) and Corrupt (altered bytes) before
-    anything is written; TryAgain when someone else released meanwhile; WorkerFailed when the API could not load it,
-    after going back to what was live before.
+    anything is written; TryAgain when a concurrent writer has released; WorkerFailed when the API could not load it,
+    after an automatic revert to what was live before.
     """
-    card, digest = candidates.read_manifest(store, model, version)
+    candidate, digest = candidates.read_manifest(store, model, version)
     token_id = check_token(
         approval_secret(Path(config.home)), token, model, version, digest, config.approval.valid_days
     )
-    _must_be_accepted(store, card, digest)
+    _must_be_accepted(store, candidate, digest)
     candidates.local_folder(store, "test", model, version, digest)
     history = releases.read_history(store, model)
     current = history.latest
     if current and (current.version, current.card) == (version, digest):
         return _check_again(store, config, current)
     _must_be_unused(token_id, history)
-    api, image = open_deployment(config), image_for(card.served)
-    api.start(serve_job(config), image)  # a port in use, a broken set-up: told before anything is written
+    api, image = open_deployment(config), image_for(candidate.served)
+    api.start(serve_job(config), image)  # reports a port in use or a broken set-up before anything is written
     releases.copy_to_production(store, model, version)
-    yes = Approval(0, model, version, digest, token_id, by, at=utc_now(), previous="")
-    approval = releases.append_approval(store, yes, history)
+    given = Approval(0, model, version, digest, token_id, by, at=utc_now(), previous="")
+    approval = releases.append_approval(store, given, history)
     draft = Release(
         number=0,
         model=model,
@@ -61,7 +61,7 @@ def promote(store: Store, config: Config, model: str, version: int, token: str, 
 
 
 def compared_with_another(store: Store, release: Release) -> str:
-    """That the release replaced another version than the one its card compares it with; empty when it did not."""
+    """That the release replaced another version than the one its manifest compares it with; empty when it did not."""
     before = releases.release_chain(store, release.model).read(release.number - 1) if release.number > 1 else None
     replaced = before.version if before else None
     parent = (
@@ -70,7 +70,7 @@ def compared_with_another(store: Store, release: Release) -> str:
     if replaced is None or replaced == parent:
         return ""
     against = f"with version {parent}" if parent else "with no live version"
-    return f"it was compared {against}, and has replaced version {replaced}, which went live later"
+    return f"it was compared {against}, and has replaced version {replaced}, which was released later"
 
 
 def rollback(store: Store, config: Config, model: str, to: int | None, by: str, reason: str) -> Release:
@@ -95,22 +95,23 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
     return _deploy(store, config, api, release, image)
 
 
-def _must_be_accepted(store: Store, card: Candidate, digest: str) -> None:
-    name = f"{card.model} version {card.version}"
-    if not card.verdict.accepted:
-        raise Rejected(f"the gate did not accept {name}: {'; '.join(card.verdict.reasons)}")
-    tried = [each for each in candidates.acceptances(store, card.model, card.version) if each.card == digest]
-    if not tried:
-        raise Rejected(f"{name} was not tried in a clone of production yet", hint="`trainyard run tests` tries it")
-    if not tried[-1].accepted:
+def _must_be_accepted(store: Store, candidate: Candidate, digest: str) -> None:
+    model, version = candidate.model, candidate.version
+    name = f"{model} version {version}"
+    if not candidate.verdict.accepted:
+        raise Rejected(f"the gate rejected {name}: {'; '.join(candidate.verdict.reasons)}")
+    tested = [each for each in candidates.acceptances(store, model, version) if each.card == digest]
+    if not tested:
+        raise Rejected(f"{name} has had no acceptance test yet", hint="`trainyard run tests` runs it")
+    if not tested[-1].accepted:
         raise Rejected(
-            f"{name} did not pass its newest trial (tests {tried[-1].tests:.8}): {'; '.join(tried[-1].reasons)}",
-            hint="mend the model or the tests and push; the next mail brings a new approval",
+            f"{name} failed its newest acceptance test (tests {tested[-1].tests:.8}): {'; '.join(tested[-1].reasons)}",
+            hint="correct the model or the tests and push; the next mail brings a new approval",
         )
 
 
 def _must_be_unused(token_id: str, history: History) -> None:
-    """An approval makes one release. One that made none yet was stopped halfway, and goes on."""
+    """An approval makes one release. One that has made none yet was stopped halfway, and its promotion resumes."""
     for approval in history.approvals.having("token", token_id):
         if made := history.release_with(approval.number):
             raise Rejected(
@@ -143,32 +144,32 @@ def _released(history: list[Release], version: int) -> Release:
 
 
 def _deploy(store: Store, config: Config, api: Deployment, release: Release, image: Image) -> Release:
-    """Wait until every worker answers with a new release; else go back, and raise WorkerFailed that tells both.
+    """Wait until every worker answers with a new release; else revert, and raise WorkerFailed that reports both.
 
-    An interrupt undoes nothing: the same command goes on from here.
+    An interrupt undoes nothing: the same command resumes here.
     """
     try:
         api.follow(serve_job(config), image, release.number)
     except PipelineError as error:
-        raise _gone_back(store, config, api, release, error) from None
+        raise _reverted(store, config, api, release, error) from None
     _update(config, api, release, image)
     return release
 
 
 def _check_again(store: Store, config: Config, live: Release, seconds: float = DEPLOY_SECONDS) -> Release:
-    """As `_deploy`, for what is live already: an API that is slow, or cannot be started, is no reason to go back."""
+    """As `_deploy`, for what is live already: it is not reverted because the API is slow, or cannot be started."""
     api, image = open_deployment(config), image_of(store, live)
     api.start(serve_job(config), image)
     try:
         api.follow(serve_job(config), image, live.number, seconds)
     except WorkerFailed as error:  # a worker says that it cannot load it
-        raise _gone_back(store, config, api, live, error) from None
+        raise _reverted(store, config, api, live, error) from None
     _update(config, api, live, image)
     return live
 
 
 def _update(config: Config, api: Deployment, live: Release, image: Image) -> None:
-    """New settings come with a release; that they do not work is no reason to take it back."""
+    """New settings come with a release; it is not reverted because they do not work."""
     try:
         api.update(serve_job(config), image)
     except PipelineError as error:
@@ -178,22 +179,23 @@ def _update(config: Config, api: Deployment, live: Release, image: Image) -> Non
         raise type(error)(f"{said}: {error}", hint=error.hint) from None
 
 
-def _gone_back(store: Store, config: Config, api: Deployment, failed: Release, why: PipelineError) -> WorkerFailed:
-    said = f"version {failed.version} of {failed.model} did not go live: {why}"
-    hint = f"`trainyard serve {failed.model} --status` tells how the API is, and where its log is"
+def _reverted(store: Store, config: Config, api: Deployment, failed: Release, why: PipelineError) -> WorkerFailed:
+    """Append a release that reverts the `failed` one, and wait for it; gives the error that says what happened."""
+    said = f"version {failed.version} of {failed.model} could not be deployed: {why}"
+    hint = f"`trainyard serve {failed.model} --status` shows the state of the API, and where its log is"
     try:
-        back = _point_back(store, failed, clean(f"release {failed.number} did not go live: {why}", 300))
+        back = _append_revert(store, failed, clean(f"release {failed.number} could not be deployed: {why}", 300))
         api.follow(serve_job(config), image_of(store, back), back.number)
     except LostRace:
-        return WorkerFailed(f"{said}; someone else has released another version meanwhile", hint=hint)
+        return WorkerFailed(f"{said}; a concurrent writer has released another version", hint=hint)
     except PipelineError as error:
-        return WorkerFailed(f"{said}; and going back failed, too: {error}", hint=hint)
+        return WorkerFailed(f"{said}; and the automatic revert failed, too: {error}", hint=hint)
     if back.version is None:
         return WorkerFailed(f"{said}; release {back.number} withdrew it, and nothing is live", hint=hint)
     return WorkerFailed(f"{said}; version {back.version} answers as before, now as release {back.number}", hint=hint)
 
 
-def _point_back(store: Store, failed: Release, reason: str) -> Release:
+def _append_revert(store: Store, failed: Release, reason: str) -> Release:
     """Append a release of what was live and good before `failed`; a withdrawal when nothing was."""
     history = releases.releases(store, failed.model)
     good = good_before([each for each in history if each.number <= failed.number])
@@ -220,7 +222,7 @@ def image_of(store: Store, release: Release) -> Image:
 
 
 def serve_job(config: Config) -> ServeJob:
-    """What the API is told."""
+    """What the API needs to know: its part of the config."""
     serving = config.serving
     return ServeJob(
         model=config.model,

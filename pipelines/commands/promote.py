@@ -1,4 +1,4 @@
-"""`trainyard promote MODEL VERSION --approval TOKEN`: what the mail's command does: an approved version goes live."""
+"""`trainyard promote MODEL VERSION --approval TOKEN`: release an approved version. It is the command in the mail."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def main(args: argparse.Namespace, config: Config) -> int:
     else:
         by, token = args.by or who(), read_token(args.approval, os.environ, sys.stdin)
     release = promote(store, config, args.model, args.version, token, by)
-    tell_release(release, config, as_json=args.json)
+    print_release(release, config, as_json=args.json)
     if said := compared_with_another(store, release):
-        print(f"  mind           {said}", file=sys.stderr if args.json else sys.stdout)
+        print(f"  note           {said}", file=sys.stderr if args.json else sys.stdout)
     return 0
 
 
@@ -82,20 +82,20 @@ def read_token(given: str, environment: Mapping[str, str], stdin: TextIO) -> str
 
 
 def approver(args: argparse.Namespace, environment: Mapping[str, str]) -> str:
-    """Who said yes in Jenkins, and in which build; raises ConfigError when a token, or another name, is given, too."""
+    """Who approved in Jenkins, and in which build; raises ConfigError when a token, or another name, is given, too."""
     given = [flag for flag, value in (("--approval", args.approval), ("--by", args.by)) if value]
     if not args.approval and secret("APPROVAL", environment):
         given.append(TOKEN)
     if given:
-        raise ConfigError(f"--approved-by stands instead of {', '.join(given)}", hint="leave one of the two away")
+        raise ConfigError(f"--approved-by is used instead of {', '.join(given)}", hint="remove one of the two")
     name, build = clean(args.approved_by), clean(environment.get("BUILD_URL", ""))
     if not name:
-        raise ConfigError("--approved-by: nobody is named", hint="the name of the user who said yes in Jenkins")
+        raise ConfigError("--approved-by: nobody is named", hint="give the name of the user who approved in Jenkins")
     return name if build in name else f"{name}, {build}"
 
 
 def _mint(store: Store, config: Config, model: str, version: int) -> str:
-    """An approval of exactly the card that stands now. Whoever can read the home's secret can make one: that is what
+    """An approval of exactly the manifest as it is now. Whoever can read the home's secret can make one: that is what
     the secret means, and the record names who is said to have decided."""
     _, digest = candidates.read_manifest(store, model, version)
     return make_token(approval_secret(Path(config.home)), model, version, digest)
@@ -126,7 +126,7 @@ def add_here(parser: argparse.ArgumentParser) -> None:
 
 
 def placed(args: argparse.Namespace, config: Config) -> Config:
-    """The settings for where it is to be done: here, or as [serving] deploy says."""
+    """The config for where it is to be done: here, or as [serving] deploy says."""
     if not args.here:
         return config
     from pipelines.build_status import check_home
@@ -136,7 +136,7 @@ def placed(args: argparse.Namespace, config: Config) -> Config:
 
 
 def check_model(model: str, config: Config) -> None:
-    """The settings, the registry and the API are about one model; raises ConfigError for another."""
+    """Config, registry and API are about one model; raises ConfigError for another."""
     if model != config.model:
         raise ConfigError(
             f"{config.file or 'trainyard.toml'} is about model {config.model!r}, not {model!r}",
@@ -169,13 +169,13 @@ def try_line(url: str) -> str:
 
 
 def warn_of_settings(job: ServeJob, api: Deployment) -> None:
-    """Say on stderr that the running API does not have the settings in `job`: it reads them at its start."""
+    """Report on stderr that the running API does not have the config in `job`: it reads it at its start."""
     if others := api.changed(job):
         print(f"the API runs with other settings ({'; '.join(others.values())}): {api.remedy}", file=sys.stderr)
 
 
-def tell_release(release: Release, config: Config, *, as_json: bool) -> None:
-    """Print what answers now, where, and how to try it."""
+def print_release(release: Release, config: Config, *, as_json: bool) -> None:
+    """Print what answers now, where, and how to send a request."""
     api = open_deployment(config)
     warn_of_settings(serve_job(config), api)
     url = api.running() or ""

@@ -64,7 +64,7 @@ def _list(store: Store, model: str, limit: int | None, *, as_json: bool) -> None
     if as_json:
         _print_json(rows)
         return
-    head = ("version", "registered", "how", "measured", "tried", "live")
+    head = ("version", "registered", "how", "measured", "tested", "live")
     cells = ([str(row[key]) for key in head[:-1]] for row in rows)
     table = Table(head, tuple((*each, "*" * row["live"]) for each, row in zip(cells, rows, strict=True)))
     blocks: list[Block] = [table] if rows else [Paragraph("no version yet")]
@@ -74,62 +74,66 @@ def _list(store: Store, model: str, limit: int | None, *, as_json: bool) -> None
 
 
 def _summary(store: Store, model: str, version: int, live: int | None) -> dict[str, Any]:
-    card = candidates.manifest(store, model, version)
-    trials = candidates.acceptances(store, model, version)
+    manifest = candidates.manifest(store, model, version)
+    tests = candidates.acceptances(store, model, version)
     return {
         "version": version,
-        "registered": card.created_at,
-        "how": card.how,
-        "measured": metrics.short(card.evaluation, card.verdict.policy.metric),
-        "tried": "no" if not trials else "accepted" if trials[-1].accepted else "refused",
+        "registered": manifest.created_at,
+        "how": manifest.how,
+        "measured": metrics.short(manifest.evaluation, manifest.verdict.policy.metric),
+        "tested": "no" if not tests else "accepted" if tests[-1].accepted else "rejected",
         "live": version == live,
     }
 
 
 def _show(store: Store, model: str, version: int, *, as_json: bool) -> None:
-    card, digest = candidates.read_manifest(store, model, version)
-    trials = candidates.acceptances(store, model, version)
+    manifest, digest = candidates.read_manifest(store, model, version)
+    tests = candidates.acceptances(store, model, version)
     if as_json:
-        tried = [json.loads(codec.to_json(each)) for each in trials]
-        _print_json({"card": json.loads(codec.to_json(card)), "sha256": digest, "acceptances": tried})
+        acceptances = [json.loads(codec.to_json(each)) for each in tests]
+        _print_json({"card": json.loads(codec.to_json(manifest)), "sha256": digest, "acceptances": acceptances})
     else:
-        print(to_text(f"{model} version {version}", _sections(card, digest, trials)), end="")
+        print(to_text(f"{model} version {version}", _sections(manifest, digest, tests)), end="")
 
 
-def _sections(card: Candidate, digest: str, trials: Sequence[Acceptance]) -> Iterator[Section]:
-    made = [
-        ("made", f"{card.how}, {card.created_at}, by run {card.run}"),
-        ("from", f"version {card.parent}" if card.parent else "nothing"),
-        ("why", card.note),
-        *((f"{name} commit", getattr(card.sources, name)) for name in ("code", "dataset", "tests")),
-        ("seed", str(card.seed)),
-        ("image", card.image or ""),
-        ("served", f"{card.served.path}, by {card.served.engine}: {card.served.reason}"),
-        ("card", f"SHA-256 {digest}"),
-    ]
-    head, *rows = (each for each in made if each[1])
+def _sections(manifest: Candidate, digest: str, tests: Sequence[Acceptance]) -> Iterator[Section]:
+    head, *rows = (each for each in _origin(manifest, digest) if each[1])
     yield Section("", (Table(head, tuple(rows)),))
-    metric = card.verdict.policy.metric
-    yield Section("Measured", tuple(metrics.blocks(card.evaluation, metric, f"version {card.version}", "release")))
-    reasons = card.verdict.reasons or (f"accepted: {metric}, threshold {card.verdict.policy.threshold}",)
+    policy = manifest.verdict.policy
+    measured = metrics.blocks(manifest.evaluation, policy.metric, f"version {manifest.version}", "release")
+    yield Section("Measured", tuple(measured))
+    reasons = manifest.verdict.reasons or (f"accepted: {policy.metric}, threshold {policy.threshold}",)
     yield Section("Gate", (Bullets(reasons),))
-    if trials:
-        yield Section(
-            "Tried", (Bullets(tuple(f"{each.at} with tests {each.tests[:7]}: {_outcome(each)}" for each in trials)),)
-        )
-    tensors = [("in", *_tensor(each)) for each in card.signature.inputs]
-    tensors += [("out", *_tensor(each)) for each in card.signature.outputs]
-    classes = [Paragraph("classes: " + ", ".join(card.signature.classes))] if card.signature.classes else []
+    if tests:
+        lines = tuple(f"{each.at} with tests {each.tests[:7]}: {_outcome(each)}" for each in tests)
+        yield Section("Acceptance tests", (Bullets(lines),))
+    signature = manifest.signature
+    tensors = [("in", *_tensor(each)) for each in signature.inputs]
+    tensors += [("out", *_tensor(each)) for each in signature.outputs]
+    classes = [Paragraph("classes: " + ", ".join(signature.classes))] if signature.classes else []
     yield Section("Signature", (Table(("", "name", "shape", "dtype"), tuple(tensors)), *classes))
-    yield Section(
-        "Files", (Table(("SHA-256", "file"), tuple((sha[:12], name) for name, sha in sorted(card.files.items()))),)
-    )
-    if card.packages:
-        yield Section("Packages", (Table(("package", "version"), tuple(sorted(card.packages.items()))),))
+    files = tuple((sha256[:12], name) for name, sha256 in sorted(manifest.files.items()))
+    yield Section("Files", (Table(("SHA-256", "file"), files),))
+    if manifest.packages:
+        yield Section("Packages", (Table(("package", "version"), tuple(sorted(manifest.packages.items()))),))
 
 
-def _outcome(trial: Acceptance) -> str:
-    return "accepted" if trial.accepted else "refused: " + "; ".join(trial.reasons)
+def _origin(manifest: Candidate, digest: str) -> list[tuple[str, str]]:
+    """Where a version comes from, as rows; some are empty."""
+    return [
+        ("made", f"{manifest.how}, {manifest.created_at}, by run {manifest.run}"),
+        ("from", f"version {manifest.parent}" if manifest.parent else "scratch"),
+        ("why", manifest.note),
+        *((f"{name} commit", getattr(manifest.sources, name)) for name in ("code", "dataset", "tests")),
+        ("seed", str(manifest.seed)),
+        ("container image", manifest.image or ""),
+        ("served", f"{manifest.served.path}, by {manifest.served.engine}: {manifest.served.reason}"),
+        ("manifest", f"SHA-256 {digest}"),
+    ]
+
+
+def _outcome(test: Acceptance) -> str:
+    return "accepted" if test.accepted else "rejected: " + "; ".join(test.reasons)
 
 
 def _tensor(spec: TensorSpec) -> tuple[str, str, str]:

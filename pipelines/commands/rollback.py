@@ -1,10 +1,10 @@
-"""`trainyard rollback MODEL [--to N]`: a release that points to an earlier version. Nothing is trained."""
+"""`trainyard rollback MODEL [--to N]`: release an earlier version again. Nothing is trained."""
 
 from __future__ import annotations
 
 import argparse
 
-from pipelines.commands.promote import add_here, add_who, check_model, placed, tell_release, who
+from pipelines.commands.promote import add_here, add_who, check_model, placed, print_release, who
 from pipelines.config.schema import Config
 from pipelines.promotion import rollback
 from registry.stores import open_store
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         help="a version that was live before; default: the one before the current. Name it where the command may be "
-        "repeated, in a script or after an interrupt: without it each time goes one step further back",
+        "repeated, in a script or after an interrupt: without it each run goes back one step further",
     )
     parser.add_argument("--reason", default="", help="why, for the record")
     add_who(parser)
@@ -36,5 +36,5 @@ def main(args: argparse.Namespace, config: Config) -> int:
         return promotion_job.command(args, config, promotion_job.rollback(config, args.to, args.reason))
     store = open_store(config.registry.url)
     release = rollback(store, config, args.model, args.to, args.by or who(), args.reason)
-    tell_release(release, config, as_json=args.json)
+    print_release(release, config, as_json=args.json)
     return 0

@@ -109,7 +109,9 @@ class DeploymentContract:
     def test_a_release_that_cannot_be_loaded_changes_nothing_for_clients(self, project):
         project.promote(1)
         with Crowd(project.url, 4).asking() as crowd:
-            with pytest.raises(WorkerFailed, match="version 3 of thirds did not go live: release 2 is not served"):
+            with pytest.raises(
+                WorkerFailed, match="version 3 of thirds could not be deployed: release 2 is not served"
+            ):
                 project.promote(3)
             crowd.more()
         assert crowd.failures == []

@@ -1,4 +1,4 @@
-"""An approval holds for one model, one version, one card, and for a time."""
+"""An approval is valid for one model, one version, one manifest, and for a time."""
 
 import os
 import stat
@@ -37,7 +37,7 @@ def test_each_token_has_an_id_of_its_own_that_stays_the_same():
     [
         ({"model": "letters"}, "is for digits version 3, not for letters version 3"),
         ({"version": 4}, "is for digits version 3, not for digits version 4"),
-        ({"card": "d" * 64}, "another card of digits version 3: cccccccccccc…, not dddddddddddd…"),
+        ({"card": "d" * 64}, "another manifest of digits version 3: cccccccccccc…, not dddddddddddd…"),
         ({"secret": SECRET + "!"}, "altered, or signed with another secret"),
     ],
     ids=["model", "version", "card", "secret"],
@@ -49,7 +49,7 @@ def test_a_foreign_token_is_rejected_with_the_reason(other, said):
     assert no.value.hint
 
 
-def test_a_token_holds_until_its_last_minute_and_then_tells_when_it_expired():
+def test_a_token_is_valid_until_its_last_minute_and_then_says_when_it_expired():
     now = time.time()
     check(make_token(SECRET, "digits", 3, CARD, at=now - 7 * DAY + 60))
     made_at = now - 7 * DAY - 60
@@ -142,9 +142,9 @@ def test_a_link_in_place_of_the_secret_is_refused(tmp_path):
 
 
 def test_a_secret_that_can_be_guessed_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=f"TRAINYARD_APPROVAL_SECRET: 8 characters, at least {MIN_SECRET}") as fault:
+    with pytest.raises(ConfigError, match=f"TRAINYARD_APPROVAL_SECRET: 8 characters, at least {MIN_SECRET}") as error:
         approval_secret(tmp_path, {"TRAINYARD_APPROVAL_SECRET": "hunter22"})
-    assert "hunter22" not in f"{fault.value}{fault.value.hint}"
+    assert "hunter22" not in f"{error.value}{error.value.hint}"
     (tmp_path / "approval.secret").touch(0o600)
     with pytest.raises(ConfigError, match="0 characters"):
         approval_secret(tmp_path, {})

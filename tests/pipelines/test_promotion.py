@@ -79,12 +79,12 @@ def test_a_release_that_cannot_be_loaded_is_taken_back_and_no_request_notices(pr
     with clients(project.url, 2) as answers, pytest.raises(WorkerFailed) as failure:
         project.promote(2, token)
     assert failure.value.exit_code == 2
-    assert "version 2 of thirds did not go live: release 2 is not served" in str(failure.value)
+    assert "version 2 of thirds could not be deployed: release 2 is not served" in str(failure.value)
     assert "version 1 answers as before, now as release 3" in str(failure.value)
     assert project.history == [1, 2, 1]
     back = releases.live(project.store, MODEL)
     assert (back.kind, back.by) == ("revert", "trainyard")
-    assert "release 2 did not go live" in back.reason
+    assert "release 2 could not be deployed" in back.reason
     assert {status for status, _ in answers} == {200}
     assert {body["version"] for _, body in answers} == {1}
     assert project.ask()[1]["release"] == 3

@@ -76,10 +76,10 @@ def test_a_version_that_is_not_there_is_refused(project):
     [
         (
             {"gate": ("accuracy 0.5 is under 0.9", "too few samples")},
-            "did not accept.*accuracy 0.5 is under 0.9; too few",
+            "the gate rejected.*accuracy 0.5 is under 0.9; too few",
         ),
-        ({"trials": ()}, "was not tried"),
-        ({"trials": ((), ("test_dark failed",))}, "did not pass its newest trial.*test_dark failed"),
+        ({"trials": ()}, "has had no acceptance test"),
+        ({"trials": ((), ("test_dark failed",))}, "failed its newest acceptance test.*test_dark failed"),
     ],
     ids=["by the gate", "not tried", "by newer tests"],
 )

@@ -46,11 +46,11 @@ def store(tmp_path):
 
 def test_list_shows_the_newest_first_and_which_is_live(run, store):
     two, one = run("list").splitlines()[-2:]
-    assert two.split() == ["2", "2026-11-21T00:00:00Z", "trained", "accuracy", "0.970", "refused"]
+    assert two.split() == ["2", "2026-11-21T00:00:00Z", "trained", "accuracy", "0.970", "rejected"]
     assert one.split() == ["1", "2026-11-21T00:00:00Z", "trained", "accuracy", "0.970", "accepted", "*"]
     as_json = run("list", "--json")
-    assert [(each["version"], each["tried"], each["live"]) for each in as_json] == [
-        (2, "refused", False),
+    assert [(each["version"], each["tested"], each["live"]) for each in as_json] == [
+        (2, "rejected", False),
         (1, "accepted", True),
     ]
 
@@ -82,7 +82,7 @@ def test_show_tells_where_a_version_comes_from_and_what_it_is(run, store):
         "c" * 40,
         "model.tflite, by litert: it gives the same answers as Keras",
         "0.970",
-        "refused: one test failed",
+        "rejected: one test failed",
         "any x 8 x 8 x 1",
         "zero, one",
         "keras",

@@ -182,7 +182,7 @@ class TestContainer(DeploymentContract):
         project.promote(1)
         version = project.publish("thirds", engine="saved_model")
         with Crowd(project.url, 4).asking() as crowd:
-            with pytest.raises(WorkerFailed, match="did not go live") as caught:
+            with pytest.raises(WorkerFailed, match="could not be deployed") as caught:
                 project.promote(version)
             crowd.more()
         assert "tensorflow" in str(caught.value).lower()
