@@ -50,7 +50,7 @@ def test_a_token_of_another_registry_is_refused(project, tmp_path):
     """The same model and version, signed with the same secret, but other bytes."""
     project.publish()
     token = make_token(approval_secret(project.home, {}), MODEL, 1, "f" * 64)
-    refused(project, Rejected, 1, token, "another card")
+    refused(project, Rejected, 1, token, "another manifest")
 
 
 def test_a_token_signed_by_somebody_else_is_refused(project):

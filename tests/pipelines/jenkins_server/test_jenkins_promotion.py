@@ -194,7 +194,7 @@ def test_who_said_yes_in_jenkins_stands_in_the_approval(tmp_path, tiny_models):
         assert [each.approval for each in releases.releases(project.store, MODEL)] == [1, 2]
         project.try_again(1, ["it is wrong"])
         no = trainyard(project, *words)
-        assert (no.returncode, "did not pass its newest trial" in no.stderr) == (3, True)
+        assert (no.returncode, "failed its newest acceptance test" in no.stderr) == (3, True)
     finally:
         project.stop()
 
