@@ -17,12 +17,12 @@ from registry.records import TrainJob, TrainResult
 from training.curves import draw_curves
 from training.data.spec import DataSpec
 from training.loop.attempts import BestAttempt
-from training.loop.feed import Samples
 from training.loop.goal import measure, reached
 from training.loop.history import HISTORY, History
 from training.model.contract import registered
 from training.model.export import export
 from training.model.model_file import scan_model_file
+from training.model.samples import Samples
 from training.model.signature import Wiring
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")

@@ -32,8 +32,8 @@ def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
 
 def open_data(folder: Path, contract: Contract) -> Data:
     """Both splits, as the team's `load_data` gives them if it has one."""
-    from training.loop.feed import open_samples
     from training.loop.fit import Data
+    from training.model.samples import open_samples
 
     train, validation = (open_samples(folder / "inputs" / name, contract) for name in ("train", "validation"))
     return Data(codec.read(DataSpec, folder / "inputs" / "train" / "data.json"), train, validation)
@@ -76,8 +76,8 @@ def train_by_command(
     import_tensorflow()
 
     from training.finish import Trained, finish
-    from training.loop.feed import open_samples
     from training.loop.history import History
+    from training.model.samples import open_samples
     from training.model.signature import wire
 
     be_repeatable(job.seed)

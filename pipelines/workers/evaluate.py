@@ -133,8 +133,8 @@ def open_holdout(inputs: Path) -> Holdout:
         raise ConfigError("the holdout has no samples", hint="raise [split] holdout in dataset.toml, or add samples")
     if not _has_load_data(inputs):
         return Holdout(split.spec.classes, split.spec.target, split.x, split.y)
-    from training.loop.feed import open_samples
     from training.model.contract import load_contract
+    from training.model.samples import open_samples
 
     samples = open_samples(inputs / "holdout", load_contract(inputs / "code"))
     return Holdout(split.spec.classes, split.spec.target, samples.x, samples.y)

@@ -14,10 +14,11 @@ import tensorflow as tf
 
 from registry.errors import WorkerFailed
 from training.data.spec import DataSpec
-from training.loop.feed import Order, Samples, training_batches, validation_batches
+from training.loop.feed import Order, training_batches, validation_batches
 from training.loop.goal import best_index, from_logs, measure
 from training.loop.history import AttemptHistory, How
 from training.model.contract import Contract, blame
+from training.model.samples import Samples
 from training.model.signature import Wiring, answers
 from training.worker.protocol import report_event
 

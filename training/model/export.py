@@ -25,8 +25,8 @@ import tensorflow as tf
 from registry import codec
 from registry.errors import WorkerFailed
 from registry.records import Served, Signature
-from training.loop.feed import Samples
 from training.model.parity_check import ParityCheck
+from training.model.samples import Samples
 from training.model.signature import Wiring, answers, signature
 
 DEFAULT = "serving_default"

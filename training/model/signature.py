@@ -16,7 +16,7 @@ import tensorflow as tf
 from registry.errors import ConfigError
 from registry.records import Signature, TensorSpec
 from training.data.spec import DataSpec
-from training.loop.feed import Samples, big_batch
+from training.model.samples import Samples, big_batch
 
 TRIED = 2
 """Samples that are run through a fresh model before it is trained."""

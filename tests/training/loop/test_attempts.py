@@ -65,7 +65,9 @@ def runs(tmp_path_factory):
     for folder in (whole, killed):
         (folder / "go-on").touch()
     twice = make_job(at / "twice", QUICK, epochs=2)
-    streamed = make_job(at / "streamed", "import training.loop.feed\ntraining.loop.feed.STREAM_BYTES = 0\n" + QUICK)
+    streamed = make_job(
+        at / "streamed", "import training.model.samples\ntraining.model.samples.STREAM_BYTES = 0\n" + QUICK
+    )
     jobs = [
         make_job(at / "grows", GROWS, max_attempts=3, threshold=0.9, epochs=5),
         make_job(at / "never", QUICK, epochs=2, max_attempts=2, threshold=1.01),
