@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -46,6 +48,20 @@ def job_folder(tmp_path: Path, **job) -> Path:
 def run(dataset: Path) -> Validation:
     """Prepare, in this process."""
     return prepare.main(dataset.parent.parent)
+
+
+def run_worker(dataset: Path) -> subprocess.CompletedProcess[str]:
+    """The prepare worker in a process of its own, as the product starts it."""
+    command, folder = [sys.executable, "-P", "-m", "training.data.prepare"], dataset.parent.parent
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def packages_loaded(dataset: Path) -> set[str]:
+    """What the prepare worker has imported when it is done."""
+    code = "import sys; from training.data.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
+    command, folder = [sys.executable, "-P", "-c", code], dataset.parent.parent
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stderr.split()}
 
 
 def outputs(dataset: Path) -> Path:

@@ -36,6 +36,24 @@ def build_model(spec, attempt):
 """
 QUICK = CNN.replace('metrics=["accuracy"])', 'metrics=["accuracy"], run_eagerly=True)')
 """The same; for few steps it is quicker not to trace them first."""
+TABLE = """
+import keras
+def build_model(spec, attempt):
+    inputs, features = [], []
+    for column in spec.columns:
+        text = column.kind == "categorical"
+        inputs.append(keras.Input((1,), name=column.name, dtype="string" if text else "float32"))
+        prepare = (
+            keras.layers.StringLookup(vocabulary=list(column.vocabulary), output_mode="one_hot") if text
+            else keras.layers.Normalization(mean=[column.mean], variance=[column.variance])
+        )
+        features.append(prepare(inputs[-1]))
+    hidden = keras.layers.Concatenate()(features)
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(hidden))
+    model.compile(keras.optimizers.Adam(0.05), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+"""
+"""A model of any table with two classes: one input per column, each preprocessed as the spec says."""
 
 
 def images(samples, seed, classes=THIRDS):

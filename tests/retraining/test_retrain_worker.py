@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training_parts import CNN, QUICK, images, make_job, run_jobs, shop
+from training_parts import CNN, QUICK, TABLE, images, make_job, run_jobs, shop
 
 from registry import codec
 from registry.errors import Corrupt
@@ -31,23 +31,6 @@ TWICE = """
 class Twice(layers.Layer):
     def call(self, x):
         return 2 * x
-"""
-TABLE = """
-import keras
-def build_model(spec, attempt):
-    inputs, features = [], []
-    for column in spec.columns:
-        text = column.kind == "categorical"
-        inputs.append(keras.Input((1,), name=column.name, dtype="string" if text else "float32"))
-        prepare = (
-            keras.layers.StringLookup(vocabulary=list(column.vocabulary), output_mode="one_hot") if text
-            else keras.layers.Normalization(mean=[column.mean], variance=[column.variance])
-        )
-        features.append(prepare(inputs[-1]))
-    hidden = keras.layers.Concatenate()(features)
-    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(hidden))
-    model.compile(keras.optimizers.Adam(0.05), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
 """
 SCRIPT = """
 import os, keras

@@ -150,11 +150,11 @@ def _check_filled(checks: Checks, samples: Samples) -> None:
         if not per_split[split]:
             checks.fail(FILLED, f"{split}: no samples at all", "add samples, or change the fractions in [split]")
     in_all = Counter(samples.labels)
-    for place, found in samples.per_class().items():
-        if not per_split[place]:
+    for part, found in samples.per_class().items():
+        if not per_split[part]:
             continue
         for name in (name for name, count in found.items() if not count and in_all[name]):
-            message = f"{place}: no sample of class {name!r} (samples of it in all: {in_all[name]})"
+            message = f"{part}: no sample of class {name!r} (samples of it in all: {in_all[name]})"
             checks.fail(FILLED, message, "add samples of this class, or raise the fractions in [split]")
 
 

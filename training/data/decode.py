@@ -64,7 +64,8 @@ class Chunk:
     source: str | None
     """Where `folder` is in the dataset; the splits keep the files under the same path. None: they are not kept."""
     names: tuple[str, ...]
-    places: tuple[tuple[str, int], ...]
+    pixels_at: tuple[tuple[str, int], ...]
+    """For each name the split's folder and the offset of its pixels in the array, in bytes."""
     wanted: tuple[int, int, str]
     """Height, width, mode."""
 
@@ -75,7 +76,7 @@ def read_chunk(chunk: Chunk) -> list[ImageFile]:
     arrays: dict[str, int] = {}
     try:
         found = []
-        for name, (split, offset) in zip(chunk.names, chunk.places, strict=True):
+        for name, (split, offset) in zip(chunk.names, chunk.pixels_at, strict=True):
             path = f"{chunk.folder}/{name}"
             image, pixels = read_image(path)
             if pixels and (image.height, image.width, image.mode) == chunk.wanted:

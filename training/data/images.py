@@ -64,7 +64,7 @@ class Shape:
 def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
     """Check all images and write the three splits to `output`; what is wrong goes to `checks`.
 
-    Each file is read once, and its pixels go straight to their place on the disk: memory does not run_attempts with them.
+    Each file is read once, and its pixels go straight to where they belong on the disk: memory does not grow with them.
     """
     source = settings.source
     assert isinstance(source, Images)
@@ -74,11 +74,11 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     samples.classes = check_classes(checks, settings.classes, listing.per_class, "folder")
     shape = _shape(source, folder, samples.names)
     rows = {split: _rows(samples, split) for split in SPLITS}
-    places = _allocate(output, rows, shape, len(samples.names))
+    pixels_at = _allocate(output, rows, shape, len(samples.names))
     if job.files:
         for split, label in product(SPLITS, listing.per_class):
             (output / split / "files" / source.folder / label).mkdir(parents=True)
-    chunks = _chunks(folder, source.folder if job.files else None, samples.names, shape, places)
+    chunks = _chunks(folder, source.folder if job.files else None, samples.names, shape, pixels_at)
     images: list[ImageFile] = []
     for found in _read(chunks, _pool_size(folder, samples.names, job.processes)):
         images += found
@@ -192,26 +192,26 @@ def _rows(samples: Samples, split: SplitName) -> list[int]:
 
 def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samples: int) -> list[tuple[str, int]]:
     """Create the arrays; returns where each sample's pixels belong: the split's folder, and the offset."""
-    places = [("", 0)] * samples
+    pixels_at = [("", 0)] * samples
     for split, members in rows.items():
         folder = os.path.realpath(output / split)
         (output / split).mkdir(parents=True)
         dimensions = (len(members), shape.height, shape.width, CHANNELS[shape.mode])
         start = create_npy(output / split / ARRAY, "|u1", dimensions, 1)
         for row, index in enumerate(members):
-            places[index] = (folder, start + row * shape.row_bytes)
-    return places
+            pixels_at[index] = (folder, start + row * shape.row_bytes)
+    return pixels_at
 
 
 def _chunks(
-    folder: Path, source: str | None, names: list[str], shape: Shape, places: list[tuple[str, int]]
+    folder: Path, source: str | None, names: list[str], shape: Shape, pixels_at: list[tuple[str, int]]
 ) -> list[Chunk]:
     return [
         Chunk(
             os.path.realpath(folder),  # the kernel follows the links on the way once, not for each file
             source,
             tuple(names[at : at + CHUNK]),
-            tuple(places[at : at + CHUNK]),
+            tuple(pixels_at[at : at + CHUNK]),
             (shape.height, shape.width, shape.mode),
         )
         for at in range(0, len(names), CHUNK)

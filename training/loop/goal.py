@@ -18,7 +18,7 @@ KERAS_NAMES = {
     "rmse": ("val_rmse", "val_root_mean_squared_error"),
     "r2": ("val_r2_score",),
 }
-"""Where Keras has measured the same thing on the validation split already. Its loss has penalties in it, ours has not."""
+"""Where Keras has measured the same thing on the validation split already. Its loss has penalties in it, `loss` here has not."""
 
 
 def check_metric(metric: str, task: Task) -> None:

@@ -3,13 +3,11 @@
 import io
 import os
 import struct
-import subprocess
-import sys
 import zlib
 
 import numpy as np
 import pytest
-from data_makers import images, job_folder, messages, outputs, png, run
+from data_makers import images, job_folder, messages, outputs, packages_loaded, png, run, run_worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -109,11 +107,7 @@ def test_a_killed_run_leaves_nothing_behind_in_the_next(dataset):
 
 
 def test_preparing_images_loads_nothing_heavy(dataset):
-    code = "import sys; from training.data.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
-    )
-    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    loaded = packages_loaded(dataset)
     assert "PIL" in loaded
     assert not loaded & {"numpy", "pyarrow", "pandas", "great_expectations", "tensorflow", "keras", "matplotlib"}
 
@@ -122,12 +116,11 @@ def test_many_images_are_read_by_a_pool_of_processes(tmp_path):
     folder = images(job_folder(tmp_path, processes=2), per_class=1600, size=(64, 64))
     (folder / "dataset.toml").write_text('format = "images"\n')
     (folder / "dog" / "1599.png").write_bytes(png(9999)[:-20])
-    worker = [sys.executable, "-P", "-m", "training.data.prepare"]
-    subprocess.run(worker, cwd=folder.parent.parent, check=True, capture_output=True)
+    assert run_worker(folder).returncode == 0
     found = codec.read(Validation, folder.parent.parent / "result.json")
     assert [each.messages[0] for each in found.faults] == ["dog/1599.png is truncated: 8 bytes are missing"]
     (folder / "dog" / "1599.png").unlink()
-    done = subprocess.run(worker, cwd=folder.parent.parent, check=True, capture_output=True, text=True)
+    done = run_worker(folder)
     assert codec.read(Validation, folder.parent.parent / "result.json").ok
     assert '"done": 3199, "of": 3199' in done.stdout
     split = load_split(outputs(folder) / "data" / "holdout")

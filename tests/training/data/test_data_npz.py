@@ -1,11 +1,8 @@
 """NumPy archives: what is prepared, and what is found before any training."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from data_makers import job_folder, messages, outputs, run
+from data_makers import job_folder, messages, outputs, packages_loaded, run
 
 from training.data.spec import SPLITS, load_split
 
@@ -195,11 +192,7 @@ def test_texts_are_refused_as_numbers_to_regress(dataset):
 
 
 def test_preparing_archives_loads_numpy_alone(dataset):
-    code = "import sys; from training.data.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
-    )
-    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    loaded = packages_loaded(dataset)
     assert not loaded & {"PIL", "pyarrow", "pandas", "great_expectations", "tensorflow", "keras"}
 
 

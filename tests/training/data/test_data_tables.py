@@ -1,13 +1,11 @@
 """Tables of CSV and Parquet files: what is prepared, and what is found before any training."""
 
-import subprocess
-import sys
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from data_makers import job_folder, messages, outputs, run
+from data_makers import job_folder, messages, outputs, packages_loaded, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
@@ -391,11 +389,7 @@ def test_oddities_are_noted(dataset):
 
 
 def test_preparing_a_table_loads_neither_pillow_nor_pandas(dataset):
-    code = "import sys; from training.data.prepare import main, work; work(main); print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=dataset.parent.parent, capture_output=True, text=True, check=True
-    )
-    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    loaded = packages_loaded(dataset)
     assert "pyarrow" in loaded
     assert not loaded & {"PIL", "pandas", "great_expectations", "tensorflow", "keras", "matplotlib"}
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training_parts import CNN, PARITY, make_job, numbers, run_jobs, sentences, shop, waves
+from training_parts import CNN, PARITY, TABLE, make_job, numbers, run_jobs, sentences, shop, waves
 
 from registry import codec
 from registry.files import sha256_file
@@ -75,23 +75,6 @@ def build_model(spec, attempt):
     buys = keras.layers.Dense(1, activation="sigmoid")(keras.layers.Concatenate()(features))
     model = keras.Model([colour, age], buys)  # another order than that of the dataset
     model.compile(keras.optimizers.Adam(0.05), loss="binary_crossentropy", metrics=["accuracy"])
-    return model
-"""
-ANY_NAMES = """
-import keras
-def build_model(spec, attempt):
-    inputs, features = [], []
-    for column in spec.columns:
-        text = column.kind == "categorical"
-        inputs.append(keras.Input((1,), name=column.name, dtype="string" if text else "float32"))
-        prepare = (
-            keras.layers.StringLookup(vocabulary=list(column.vocabulary), output_mode="one_hot") if text
-            else keras.layers.Normalization(mean=[column.mean], variance=[column.variance])
-        )
-        features.append(prepare(inputs[-1]))
-    hidden = keras.layers.Concatenate()(features)
-    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(hidden))
-    model.compile(keras.optimizers.Adam(0.05), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 """
 ONE_VECTOR = """
@@ -203,7 +186,7 @@ def kinds(tmp_path_factory):
         job("bfloat16", SIXTEEN.format(kind="bfloat16")),
         job("text", TEXT, sentences),
         job("columns", MIXED_COLUMNS, shop),
-        job("any_names", ANY_NAMES, birds),
+        job("any_names", TABLE, birds),
         job("vector", ONE_VECTOR, numbers, metric="mae", threshold=0.5, epochs=12),
         job("subclass", SUBCLASS),
         job("loaded", LOADED, png=True, parity_command=()),
