@@ -16,7 +16,8 @@ PASSED = re.compile(
 NOT_PASSED = re.compile(r"TF_(VAR|TOKEN|HTTP|CLI|CLOUD)_\w+|\w*(SECRET|PASSW|TOKEN|CREDENTIAL)\w*", re.IGNORECASE)
 
 
-OURS = str(Path(__file__).parents[1])
+CHECKOUT = str(Path(__file__).parents[1])
+"""The folder that holds the packages."""
 
 
 def allowed(environment: Mapping[str, str]) -> dict[str, str]:
@@ -27,6 +28,6 @@ def allowed(environment: Mapping[str, str]) -> dict[str, str]:
     passed = {
         name: value for name, value in environment.items() if PASSED.fullmatch(name) and not NOT_PASSED.fullmatch(name)
     }
-    if OURS in environment.get("PYTHONPATH", "").split(os.pathsep):
-        passed["PYTHONPATH"] = OURS
+    if CHECKOUT in environment.get("PYTHONPATH", "").split(os.pathsep):
+        passed["PYTHONPATH"] = CHECKOUT
     return passed

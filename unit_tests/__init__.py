@@ -1,1 +1,1 @@
-"""The acceptance test of one candidate, on a staging instance: the real API, our checks, and the tests repository's pytest files."""
+"""The acceptance test of one candidate, on a staging instance: the real API, Trainyard's checks, and the tests repository's pytest files."""

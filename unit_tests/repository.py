@@ -97,7 +97,7 @@ def _environment(scratch: Path) -> Mapping[str, str]:
 
 
 def _run(command: list[str], cwd: Path, environment: Mapping[str, str], seconds: float) -> tuple[int | None, list[str]]:
-    """The exit code, None for too late, and the last lines of the output, which goes to our own log as it comes."""
+    """The exit code, None for too late, and the last lines of the output, which goes to the worker's log as it comes."""
     last: deque[str] = deque(maxlen=LAST_LINES)
     child = subprocess.Popen(
         command,
@@ -152,7 +152,7 @@ def below(root: int) -> list[int]:
             if stat:
                 children.setdefault(int(stat.rpartition(b")")[2].split()[1]), []).append(int(entry))
     found = list(children.get(root, ()))
-    for pid in found:  # grows while we go
+    for pid in found:  # grows on the way
         found += children.get(pid, ())
     return found
 

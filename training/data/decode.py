@@ -146,7 +146,7 @@ def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
         raise Unreadable("is truncated: the end of the JPEG is missing")
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
+    Image.MAX_IMAGE_PIXELS = None  # a limit is checked below, before anything is decoded
     try:
         with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
             width, height = image.size

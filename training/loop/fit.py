@@ -135,7 +135,7 @@ def fit(attempt: Attempt, wiring: Wiring, data: Data, contract: Contract, keeper
     if attempt.hook:
         with blame(contract.code, f"model.py: {getattr(attempt.hook, '__name__', 'the hook')} failed"):
             attempt.hook(model, train, validation, epochs=attempt.epochs - done, callbacks=[keeper])
-        if len(keeper.history.epochs) == done:  # it did not use our callbacks
+        if len(keeper.history.epochs) == done:  # it did not use the callbacks
             keeper.record({})
     else:
         with blame(contract.code, "model.py: the model could not be trained", _labels(data.spec)):

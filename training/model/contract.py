@@ -137,7 +137,7 @@ def blame(code: Path, what: str, hint: str = HINT) -> Iterator[None]:
             raise MemoryError from error
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if _within(frame.filename, code)]
-        if not theirs and _ours(error.__traceback__):
+        if not theirs and _in_trainyard(error.__traceback__):
             raise
         raise WorkerFailed(_describe(what, error, theirs, code), hint=_hint(error, code) or hint) from error
 
@@ -192,7 +192,7 @@ def _within(filename: str, folder: Path) -> bool:
     return Path(filename).resolve().is_relative_to(folder.resolve())
 
 
-def _ours(trace: TracebackType | None) -> bool:
+def _in_trainyard(trace: TracebackType | None) -> bool:
     """Whether the innermost frame is in this project; the entry in `blame` itself does not count."""
     packages = [Path(__file__).resolve().parents[2] / each for each in ("registry", "training", "retraining")]
     frames = traceback.extract_tb(trace)[1:]

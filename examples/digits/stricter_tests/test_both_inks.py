@@ -4,7 +4,7 @@ import numpy as np
 
 
 def test_ink_may_be_light_or_dark(predict, holdout):
-    pictures = np.stack(list(holdout.samples))
-    answers = predict(255 - pictures)  # every picture in the other ink: also one that no scanner has delivered
+    images = np.stack(list(holdout.samples))
+    answers = predict(255 - images)  # every image in the other ink: also one that no scanner has delivered
     right = [answer["class"] == label for answer, label in zip(answers, holdout.labels, strict=True)]
     assert np.mean(right) >= 0.85

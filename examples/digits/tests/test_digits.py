@@ -13,14 +13,14 @@ def accuracy(answers, labels):
 
 
 @pytest.fixture(scope="session")
-def pictures(holdout):
-    """All pictures of the holdout in one array of shape (pictures, 8, 8, 1), uint8."""
+def images(holdout):
+    """All images of the holdout in one array of shape (images, 8, 8, 1), uint8."""
     return np.stack(list(holdout.samples))
 
 
 @pytest.fixture(scope="session")
-def answers(predict, pictures):
-    return predict(pictures)
+def answers(predict, images):
+    return predict(images)
 
 
 def test_the_api_is_as_good_as_the_evaluation_says(answers, holdout, metrics):
@@ -47,15 +47,15 @@ def test_probabilities_add_up(answers):
         assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_little_noise_changes_little(predict, pictures, holdout):
-    noise = np.random.default_rng(1).normal(0, 16, pictures.shape)
-    noisy = np.clip(pictures + noise, 0, 255).round().astype("uint8")
+def test_a_little_noise_changes_little(predict, images, holdout):
+    noise = np.random.default_rng(1).normal(0, 16, images.shape)
+    noisy = np.clip(images + noise, 0, 255).round().astype("uint8")
     assert accuracy(predict(noisy), holdout.labels) >= 0.9
 
 
 @pytest.mark.parametrize("pixels", [1, -1], ids=["right", "left"])
-def test_a_digit_may_stand_one_pixel_aside(predict, pictures, holdout, pixels):
-    wider = np.pad(pictures, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge")
+def test_a_digit_may_be_one_pixel_aside(predict, images, holdout, pixels):
+    wider = np.pad(images, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge")
     moved = wider[:, :, 1 - pixels : 9 - pixels]
     assert accuracy(predict(moved), holdout.labels) >= 0.75
 

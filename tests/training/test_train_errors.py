@@ -127,7 +127,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory):
-    at = tmp_path_factory.mktemp("faults")
+    at = tmp_path_factory.mktemp("errors")
     jobs = [make_job(at / name, **({"data": images, "samples": 24} | more)) for name, (_, _, _, more) in CASES.items()]
     return run_jobs(jobs)
 
