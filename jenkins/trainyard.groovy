@@ -80,7 +80,9 @@ void publish() {
 // else `approver` has approved in Jenkins. The console shows nothing of the token: `set +x` comes before it is used.
 void release(String action, String approver) {
     prepare()
-    currentBuild.displayName = "#${env.BUILD_NUMBER} ${action} ${params.MODEL} ${params.VERSION}"
+    String kind = action == 'promote' ? 'promotion' : action // as the record of the release has it
+    String what = "${kind} ${params.MODEL} ${params.VERSION}".trim()
+    currentBuild.displayName = "#${env.BUILD_NUMBER} ${what}"
     String script = 'set +x; export TRAINYARD_APPROVAL="$APPROVAL"; ' +
         'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --by="$BY"'
     if (approver) { script = 'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --approved-by="$BY"' }
@@ -92,7 +94,7 @@ void release(String action, String approver) {
     withEnv(["BY=${approver ?: startedBy()}"]) {
         withCredentialsFor('notify') { code = shWithRetries(script) }
     }
-    currentBuild.description = "${action} ${params.MODEL} ${params.VERSION}: ${describe(code)}"
+    currentBuild.description = "${what}: ${describe(code)}"
     setResult(action, code)
 }
 

@@ -247,6 +247,7 @@ def test_a_restart_whose_run_is_not_known_any_more_says_so(builds):
 def test_a_token_promotes_without_a_question_and_without_a_trace(builds):
     build = builds["token"]
     assert (build.result, build.started) == ("SUCCESS", ["release"])
+    assert (build.name, build.description) == ("#7 promotion digits 3", "promotion digits 3: done")
     assert not build.of("input")
     promote = build.of("sh")[-1]
     assert promote["script"].startswith("set +x; ")
@@ -273,6 +274,8 @@ def test_a_refused_approval_is_unstable(builds):
 
 def test_a_rollback_waits_for_nobody(builds):
     assert builds["rollback"].started == ["release"]
+    assert builds["rollback"].description == "rollback digits 3: done"
+    assert builds["rollback by a machine"].description == "rollback digits: done"
     assert builds["rollback"].of("sh")[-1]["env"]["BY"] == "alice"
     assert builds["rollback by a machine"].of("sh")[-1]["env"]["BY"] == "jenkins"
 

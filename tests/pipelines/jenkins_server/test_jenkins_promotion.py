@@ -1,7 +1,8 @@
-"""Promotion by Jenkins: the command starts the job; what the job calls makes an API that outlives its build."""
+"""Promotion by Jenkins: the command starts the Jenkins job, and what that calls starts an API that outlives its build."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ serving = {{port = 0, workers = 1, threads = 2, deploy = "jenkins"}}
 jenkins = {{url = "{url}", user = "alice"}}
 """
 PARAMETERS = {"ACTION": "promote", "MODEL": MODEL, "VERSION": "", "APPROVAL": "", "REASON": ""}
+ROOT = Path(__file__).resolve().parents[3]
 BUILD_URL = "https://jenkins.example.org/job/thirds/job/promotion/12/"
 COOKIES = {
     "JENKINS_NODE_COOKIE": "5e2f-node",
@@ -77,14 +79,14 @@ def released(project, version, after=None):
 
 
 def test_a_promotion_is_done_by_the_job_and_the_release_is_read_from_the_registry(project, jenkins):
-    asked = job(jenkins, console=["it goes live\n"])
+    asked = job(jenkins, console=["it is released\n"])
     token = project.token(project.publish())
     released(project, 1)
     done = trainyard(project, "promote", "thirds", "1", "--approval", "-", stdin=f"{token}\n", url=jenkins.url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("thirds version 1 is live: release 1, by ada, a test\n")
     assert f"{jenkins.url}job/thirds/job/promotion/1/" in done.stdout
-    assert "it goes live" in done.stderr
+    assert "it is released" in done.stderr
     assert asked.builds[1].parameters == PARAMETERS | {"VERSION": "1", "APPROVAL": token}
     assert not any(token in seen.path for seen in jenkins.requests)
     assert not any(secret in done.stdout + done.stderr for secret in (token, jenkins.token))
@@ -103,18 +105,18 @@ def test_a_rollback_is_done_by_the_job(project, jenkins):
     assert asked.builds[1].parameters == PARAMETERS | wanted
 
 
-def test_without_the_registry_the_build_tells_what_was_released(project, jenkins):
+def test_without_the_registry_the_build_describes_the_release(project, jenkins):
     asked = job(jenkins)
     start = jenkins.state.start_build
 
-    def told(*arguments):
+    def described(*arguments):
         build = start(*arguments)
-        build.description = "promote thirds 4: done"
+        build.description = "promotion thirds 4: done"
         return build
 
-    jenkins.state.start_build = told
+    jenkins.state.start_build = described
     done = trainyard(project, "promote", "thirds", "4", url=jenkins.url)
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "SUCCESS: build 1: promote thirds 4: done")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "SUCCESS: build 1: promotion thirds 4: done")
     assert "Jenkins asks for the approval" in done.stderr
     assert asked.builds[1].parameters["APPROVAL"] == ""
     assert not (project.folder / "registry").exists()
@@ -177,7 +179,7 @@ def end_all_with_a_cookie():
 
 
 @pytest.mark.tensorflow
-def test_who_said_yes_in_jenkins_stands_in_the_approval(tmp_path, tiny_models):
+def test_who_approved_in_jenkins_is_recorded_in_the_approval(tmp_path, tiny_models):
     project = Project(tmp_path, tiny_models)
     for kind in ("thirds", "dull"):
         project.publish(kind)
@@ -185,16 +187,42 @@ def test_who_said_yes_in_jenkins_stands_in_the_approval(tmp_path, tiny_models):
         words = ("promote", "thirds", "1", "--here", "--approved-by", "grace\n")
         first = trainyard(project, *words, BUILD_URL=BUILD_URL)
         assert first.returncode == 0, first.stderr
-        told = f"heidi, {BUILD_URL}"
-        second = trainyard(project, "promote", "thirds", "2", "--here", f"--approved-by={told}", BUILD_URL=BUILD_URL)
+        name = f"heidi, {BUILD_URL}"
+        second = trainyard(project, "promote", "thirds", "2", "--here", f"--approved-by={name}", BUILD_URL=BUILD_URL)
         assert second.returncode == 0, second.stderr
         again = trainyard(project, *words[:2], "2", *words[3:], BUILD_URL=BUILD_URL)
         assert (again.returncode, project.history) == (0, [1, 2])
-        assert [each.by for each in releases.approvals(project.store, MODEL)] == [f"grace, {BUILD_URL}", told]
+        assert [each.by for each in releases.approvals(project.store, MODEL)] == [f"grace, {BUILD_URL}", name]
         assert [each.approval for each in releases.releases(project.store, MODEL)] == [1, 2]
         project.try_again(1, ["it is wrong"])
-        no = trainyard(project, *words)
-        assert (no.returncode, "failed its newest acceptance test" in no.stderr) == (3, True)
+        refused = trainyard(project, *words)
+        assert (refused.returncode, "failed its newest acceptance test" in refused.stderr) == (3, True)
+    finally:
+        project.stop()
+
+
+@pytest.mark.tensorflow
+def test_the_user_that_the_how_to_recommends_can_promote_and_roll_back(tmp_path, tiny_models):
+    """Automatic reverts are recorded as `by` trainyard, too: what a release is depends on its kind alone."""
+    project = Project(tmp_path, tiny_models)
+    (user,) = re.findall(
+        r'^user = "(.+)"$', (ROOT / "docs/how-to/jenkins.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert user == "trainyard"
+    for kind in ("thirds", "dull", "thirds"):
+        project.publish(kind)
+    by = ("--here", f"--by={user}")  # as the Jenkins job calls it, started by this user
+    try:
+        for version in (1, 2, 3):
+            there = {"BUILD_URL": BUILD_URL, "TRAINYARD_APPROVAL": project.token(version)}
+            done = trainyard(project, "promote", "thirds", str(version), *by, **there)
+            assert done.returncode == 0, done.stderr
+        for version in (2, 1):  # each time one step further back
+            back = trainyard(project, "rollback", "thirds", *by, "--json", BUILD_URL=BUILD_URL)
+            assert (back.returncode, json.loads(back.stdout)["version"]) == (0, version), back.stderr
+        found = releases.releases(project.store, MODEL)
+        assert [each.kind for each in found] == ["promotion"] * 3 + ["rollback"] * 2
+        assert {each.by for each in found} == {user}
     finally:
         project.stop()
 
@@ -209,10 +237,10 @@ def test_who_said_yes_in_jenkins_stands_in_the_approval(tmp_path, tiny_models):
         (["--approved-by", "ada"], {}, "is for Jenkins' promotion job"),
         (["--by", "ada"], {}, "Jenkins records who has started"),
         (["--here"], {}, "no approval token is given"),
-        (["--here", "--approval", "x.y"], {"WORKSPACE": "/"}, "in the workspace of one job"),
+        (["--here", "--approval", "x.y"], {"WORKSPACE": "/"}, "in the workspace of one Jenkins job"),
     ],
 )
-def test_what_cannot_be_approved_like_this_is_told(project, words, more, said):
+def test_what_cannot_be_approved_like_this_is_refused(project, words, more, said):
     project.publish()
     before = project.tree()
     done = trainyard(project, "promote", "thirds", "1", *words, **more)
