@@ -19,8 +19,9 @@ from registry.stores import Store, open_store
 from registry.verify import inspect
 
 NEWEST = 20  # versions that `list` shows without --all
-KINDS = {"revert": "automatic revert"}
-"""Kinds of release that people call otherwise than the record."""
+KINDS = {"promotion": "promotion", "rollback": "rollback", "revert": "automatic revert", "withdrawal": "withdrawal"}
+TESTED = {"no": "no", "accepted": "accepted", "refused": "rejected"}
+"""Values of the JSON → what the tables say."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +66,11 @@ def _list(store: Store, model: str, limit: int | None, *, as_json: bool) -> None
         _print_json(rows)
         return
     head = ("version", "registered", "how", "measured", "tested", "live")
-    cells = ([str(row[key]) for key in head[:-1]] for row in rows)
-    table = Table(head, tuple((*each, "*" * row["live"]) for each, row in zip(cells, rows, strict=True)))
+    lines = (
+        (str(row["version"]), row["registered"], row["how"], row["measured"], TESTED[row["tried"]], "*" * row["live"])
+        for row in rows
+    )
+    table = Table(head, tuple(lines))
     blocks: list[Block] = [table] if rows else [Paragraph("no version yet")]
     if len(rows) == limit:
         blocks.append(Paragraph(f"the newest {limit} versions; --all shows all"))
@@ -81,7 +85,7 @@ def _summary(store: Store, model: str, version: int, live: int | None) -> dict[s
         "registered": manifest.created_at,
         "how": manifest.how,
         "measured": metrics.short(manifest.evaluation, manifest.verdict.policy.metric),
-        "tested": "no" if not tests else "accepted" if tests[-1].accepted else "rejected",
+        "tried": "no" if not tests else "accepted" if tests[-1].accepted else "refused",
         "live": version == live,
     }
 
@@ -152,7 +156,7 @@ def _history(store: Store, model: str, *, as_json: bool) -> None:
     lines = tuple(
         (
             str(row["number"]),
-            KINDS.get(row["kind"], row["kind"]),
+            KINDS[row["kind"]],
             str(row["version"] or "none"),
             row["at"],
             row["by"],

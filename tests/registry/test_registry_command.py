@@ -49,8 +49,8 @@ def test_list_shows_the_newest_first_and_which_is_live(run, store):
     assert two.split() == ["2", "2026-11-21T00:00:00Z", "trained", "accuracy", "0.970", "rejected"]
     assert one.split() == ["1", "2026-11-21T00:00:00Z", "trained", "accuracy", "0.970", "accepted", "*"]
     as_json = run("list", "--json")
-    assert [(each["version"], each["tested"], each["live"]) for each in as_json] == [
-        (2, "rejected", False),
+    assert [(each["version"], each["tried"], each["live"]) for each in as_json] == [
+        (2, "refused", False),
         (1, "accepted", True),
     ]
 
