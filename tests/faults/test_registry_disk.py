@@ -1,5 +1,5 @@
 """The registry's disk is full, has no inodes left, may only be read, or goes away: nothing is lost, and the same command
-goes on when the disk is well again."""
+resumes when the disk is well again."""
 
 import os
 import threading
@@ -8,7 +8,7 @@ import pytest
 from promotion_parts import LEFT, MODEL, Project
 from registry_faults_parts import small_disk
 
-from registry_parts import make_card, promote, publish, trial, write_files  # isort: skip
+from registry_parts import make_card, promote, publish, acceptance, write_files  # isort: skip
 
 from registry import candidates, releases
 from registry.errors import ConfigError, TryAgain
@@ -30,15 +30,15 @@ def everything(store, tmp_path):
     """A new version, tried and promoted, as the steps and the command do it; each part finds what it did before."""
     publish(store, tmp_path, "new", files=FILES)
     if not candidates.acceptances(store, "digits", 2):
-        candidates.append_acceptance(store, trial(store, 2))
+        candidates.append_acceptance(store, acceptance(store, 2))
     latest = releases.latest(store, "digits")
     if latest.version != 2:
         promote(store, 2, "token of 2")
 
 
 def tight(disk, folder, tmp_path, sizes, unit):
-    """Do everything on a disk that is a little larger each time, until it fits; gives how often it was told `full`."""
-    told = 0
+    """Do everything on a disk that is a little larger each time, until it fits; gives how often it was refused with `full`."""
+    refused = 0
     for size in sizes:
         disk(**{unit: size})
         store = open_store(f"file://{folder / 'registry'}")
@@ -47,11 +47,11 @@ def tight(disk, folder, tmp_path, sizes, unit):
         except TryAgain as error:
             assert str(folder) in str(error)
             assert "free space" in error.hint
-            told += 1
+            refused += 1
         else:
             assert verify(store) == []
             assert releases.live(store, "digits").version == 2
-            return told
+            return refused
         assert verify(store) == [], f"{unit} {size}"
         live = releases.live(store, "digits")
         candidates.local_folder(store, "production", "digits", live.version, live.card)
@@ -60,7 +60,7 @@ def tight(disk, folder, tmp_path, sizes, unit):
     raise AssertionError("it never fitted")
 
 
-def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(folder, tmp_path):
+def test_a_full_disk_loses_nothing_and_the_same_command_resumes(folder, tmp_path):
     with small_disk(folder, size="4m") as disk:
         store = open_store(f"file://{folder / 'registry'}")
         promote(store, publish(store, tmp_path, "old", files=FIRST), "token of 1")
@@ -68,7 +68,7 @@ def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(folder, tmp_path
         assert tight(disk, folder, tmp_path, (f"{size}k" for size in range(used, used + 400, 4)), "size") > 5
 
 
-def test_a_disk_without_inodes_loses_nothing_and_the_same_command_goes_on(folder, tmp_path):
+def test_a_disk_without_inodes_loses_nothing_and_the_same_command_resumes(folder, tmp_path):
     with small_disk(folder, size="4m", nr_inodes=1000) as disk:
         store = open_store(f"file://{folder / 'registry'}")
         promote(store, publish(store, tmp_path, "old", files=FIRST), "token of 1")
@@ -82,9 +82,9 @@ def test_a_registry_that_may_only_be_read_is_read_and_says_so_to_who_writes(fold
         promote(store, publish(store, tmp_path, "old", files=FIRST), "token of 1")
         disk(ro="")
         for each in (store, open_store(f"file://{folder / 'registry'}")):
-            with pytest.raises(ConfigError, match="Read-only") as told:
+            with pytest.raises(ConfigError, match="Read-only") as refused:
                 publish(each, tmp_path, "new", files=FILES)
-            assert "writable" in told.value.hint
+            assert "writable" in refused.value.hint
             with pytest.raises(ConfigError, match="Read-only"):
                 promote(each, 1, "another token")
             live = releases.live(each, "digits")
@@ -119,7 +119,7 @@ def test_a_folder_that_vanishes_between_two_calls_is_out_of_reach_and_back_again
     assert verify(store) == []
 
 
-def test_a_folder_that_vanishes_in_the_middle_of_a_publication_is_told_and_it_goes_on(tmp_path):
+def test_a_folder_that_vanishes_in_the_middle_of_a_publication_is_reported_and_it_resumes(tmp_path):
     """At each file-system call of a publication in turn, the registry's disk goes away under the writer's hands."""
     root, away = tmp_path / "registry", tmp_path / "away"
     publish(open_store(f"file://{root}"), tmp_path, "old", files=FIRST)
@@ -157,7 +157,7 @@ def test_a_folder_that_vanishes_in_the_middle_of_a_publication_is_told_and_it_go
 
 
 @pytest.mark.tensorflow
-def test_the_api_answers_while_the_registry_is_away_and_promotion_goes_on_when_it_is_back(tmp_path, tiny_models):
+def test_the_api_answers_while_the_registry_is_away_and_promotion_resumes_when_it_is_back(tmp_path, tiny_models):
     project = Project(tmp_path, tiny_models)
     try:
         project.publish("thirds")

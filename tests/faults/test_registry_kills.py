@@ -14,7 +14,7 @@ from faults_parts import HERE
     [("first", 50), ("publish", 80), ("accept", 25), ("promote", 90), ("rollback", 20)],
     ids=str,
 )
-def test_killed_anywhere_it_goes_on(tmp_path, scenario, at_least):
+def test_killed_anywhere_it_resumes(tmp_path, scenario, at_least):
     done = subprocess.run(
         [sys.executable, "-W", "error", "registry_kill_everywhere.py", scenario, tmp_path],
         cwd=HERE,

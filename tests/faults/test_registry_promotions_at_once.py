@@ -21,7 +21,7 @@ from serving.server import control
 
 pytestmark = pytest.mark.tensorflow
 
-# Each process does its own five things as a person would: told to look again, it looks and tries again.
+# Each process does its own five things as a person would: sent to check, it checks and retries.
 PERSON = """
 import sys
 from pathlib import Path

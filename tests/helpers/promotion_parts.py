@@ -10,14 +10,14 @@ import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from versions import candidate, digests, image_signature
+from versions import acceptance_draft, candidate, digests, image_signature
 
 from pipelines.approval import approval_secret, make_token
 from pipelines.config.schema import Config, Registry, Repositories, Serving
 from pipelines.deploy import api_folder, open_deployment
 from pipelines.promotion import promote, rollback
 from registry import candidates, codec, releases
-from registry.records import Acceptance, Policy, Served, Verdict
+from registry.records import Policy, Served, Verdict
 from registry.stores import open_store
 from serving.server import lockfile
 
@@ -43,10 +43,11 @@ class Project:
         )
         self.store = open_store(self.config.registry.url)
 
-    def publish(self, kind="", *, gate=(), trials=((),), parent=None, engine="litert"):
-        """A new version: a tiny model that works, or with `kind` "" one that is none; gives its number.
+    def publish(self, kind="", *, gate=(), tests=((),), parent=None, engine="litert"):
+        """A new version: a tiny model that works, or with `kind` "" one that cannot be loaded; gives its number.
 
-        `engine` may be saved_model. `gate` are the gate's reasons for no, `trials` those of each trial; `parent` was live when it was measured.
+        `engine` may be saved_model. `gate` are the gate's failed criteria, `tests` those of each acceptance test; `parent` was
+        live when it was measured.
         """
         run = f"run{len(candidates.versions(self.store, MODEL)) + 1}"
         source = self.folder / "made" / run
@@ -70,16 +71,13 @@ class Project:
             verdict=Verdict(not gate, tuple(gate), Policy()),
         )
         candidates.publish(self.store, card, source)
-        for reasons in trials:
-            self.try_again(version, reasons)
+        for reasons in tests:
+            self.test_again(version, reasons)
         return version
 
-    def try_again(self, version, reasons=(), tests="e" * 40):
+    def test_again(self, version, reasons=(), tests="e" * 40):
         card = candidates.manifest_digest(self.store, MODEL, version)
-        draft = Acceptance(
-            MODEL, version, 0, card, tests, "run", "process", not reasons, tuple(reasons), (), None, "", ""
-        )
-        candidates.append_acceptance(self.store, draft)
+        candidates.append_acceptance(self.store, acceptance_draft(MODEL, version, card, reasons, tests=tests))
 
     def token(self, version, **more):
         card = candidates.manifest_digest(self.store, MODEL, version)

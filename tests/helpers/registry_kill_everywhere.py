@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from registry_faults_parts import copy
+from registry_parts import acceptance
 from registry_parts import publish as published
-from registry_parts import trial
 from versions import append_release, approval_draft, release_draft
 
 from registry import candidates, releases
@@ -37,13 +37,13 @@ def publish(store, folder):
 
 
 def accept(store, _folder):
-    """As the step does: nothing more when this run's trial is there."""
+    """As the step does: nothing more when this run's acceptance test is there."""
     kept = [each.number for each in candidates.acceptances(store, "digits", 1) if each.run == "run"]
-    return kept[0] if kept else candidates.append_acceptance(store, trial(store, 1)).number
+    return kept[0] if kept else candidates.append_acceptance(store, acceptance(store, 1)).number
 
 
 def promote(store, _folder):
-    """As the command does: reads the history once, goes on with the approval that is there, releases once for it."""
+    """As the command does: reads the history once, resumes with the approval that is there, releases once for it."""
     known = releases.read_history(store, "digits")
     releases.copy_to_production(store, "digits", 1)
     digest = candidates.manifest_digest(store, "digits", 1)
@@ -148,7 +148,7 @@ def in_child(work, kill_at):
         Counter(kill_at).install()
         try:
             work()
-        except BaseException:  # noqa: BLE001  (told by the exit code)
+        except BaseException:  # noqa: BLE001  (the exit code reports it)
             sys.excepthook(*sys.exc_info())
             os._exit(1)
         os._exit(0)

@@ -4,12 +4,12 @@ import hashlib
 import threading
 from pathlib import Path
 
-from versions import CREATED_AT, append_release, approval_draft, candidate
+from versions import CREATED_AT, acceptance_draft, append_release, approval_draft, candidate
 
 from registry import candidates, releases
 from registry.errors import Corrupt
 from registry.files import sha256_file
-from registry.records import Acceptance, Evaluation, LoadReport, Metrics, Served, TestCase, TestReport
+from registry.records import Evaluation, LoadReport, Metrics, Served, TestCase, TestReport
 from registry.stores import check_name
 
 FILES = {
@@ -90,22 +90,15 @@ def publish(store, folder, run, model="digits", files=FILES):
     return version
 
 
-def trial(store, version, model="digits", accepted=True):
-    """A trial of a version that is not in the registry yet."""
-    return Acceptance(
-        model=model,
-        version=version,
-        number=0,
-        card=candidates.manifest_digest(store, model, version),
-        tests="e" * 40,
-        run="run",
-        engine="process",
-        accepted=accepted,
-        reasons=() if accepted else ("one test failed",),
+def acceptance(store, version, model="digits", accepted=True):
+    """An acceptance test of a version that is not in the registry yet."""
+    return acceptance_draft(
+        model,
+        version,
+        candidates.manifest_digest(store, model, version),
+        () if accepted else ("one test failed",),
         reports=(TestReport("tests", (TestCase("test_zero", "passed" if accepted else "failed", 0.1),)),),
         load=LoadReport(100, 0, 1.0, 100.0, 5.0, 9.0, 12.0),
-        at="2026-11-21T00:00:01Z",
-        previous="",
     )
 
 

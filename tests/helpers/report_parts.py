@@ -9,7 +9,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
-from versions import candidate, digests
+from versions import acceptance_draft, candidate, digests
 
 from pipelines import flows
 from pipelines.config.schema import Config, Mail, Registry, Repositories
@@ -144,9 +144,8 @@ class Team:
         reasons = tuple(f"tests: {name}: {why}" for name, why in failures)
         card = candidates.manifest_digest(self.context.store, MODEL, version)
         load = LoadReport(812, 0, 2.0, 406.0, 2.1, 6.13, 9.2)
-        draft = Acceptance(
-            MODEL, version, 0, card, SOURCES.tests, run, "process", not failures, reasons, reports(*failures), load, AT, ""
-        )  # fmt: skip
+        fields = {"tests": SOURCES.tests, "run": run, "reports": reports(*failures), "load": load, "at": AT}
+        draft = acceptance_draft(MODEL, version, card, reasons, **fields)
         return candidates.append_acceptance(self.context.store, draft)
 
     def run(self, trigger="code", run="3f2a9c1b77de", **changes) -> RunFolder:

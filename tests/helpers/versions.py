@@ -3,6 +3,7 @@
 from registry import candidates, releases
 from registry.files import sha256_file
 from registry.records import (
+    Acceptance,
     Approval,
     Candidate,
     Evaluation,
@@ -54,6 +55,15 @@ def candidate(model="digits", version=1, run="run", files=None, **fields):
         "verdict": Verdict(accepted=True, reasons=(), policy=Policy()),
     }
     return Candidate(model=model, version=version, run=run, files=files or {}, **defaults | fields)
+
+
+def acceptance_draft(model, version, card, reasons=(), **fields):
+    """An acceptance test that is yet to be appended, accepted unless there are `reasons`; `fields` replace the defaults."""
+    defaults = {
+        "tests": SOURCES.tests, "run": "run", "engine": "process", "accepted": not reasons, "reasons": tuple(reasons),
+        "reports": (), "load": None, "at": CREATED_AT,
+    }  # fmt: skip
+    return Acceptance(model=model, version=version, card=card, number=0, previous="", **defaults | fields)
 
 
 def approval_draft(model, version, card, token, by="ada"):

@@ -28,7 +28,7 @@ def project(tmp_path, tiny_models):
     made.stop()
 
 
-def test_a_promotion_starts_the_api_and_is_told_once_however_often_it_is_repeated(project):
+def test_a_promotion_starts_the_api_and_is_recorded_once_however_often_it_is_repeated(project):
     token = project.token(project.publish("thirds"))
     release = project.promote(1, token)
     assert (release.number, release.version, release.by) == (1, 1, "ada")
@@ -59,7 +59,7 @@ def test_promotion_and_rollback_under_load_lose_no_request(project):
         while len(answers) < 50:
             threading.Event().wait(0.01)
         project.promote(2)
-        assert ask(project.url)[1]["release"] == 2  # every worker had it before we were told
+        assert ask(project.url)[1]["release"] == 2  # every worker had it before the command ended
         assert project.rollback().number == 3
         for number in range(4, 8):
             release = project.rollback(to=2 if number % 2 == 0 else 1)
@@ -123,7 +123,7 @@ def test_a_first_release_that_cannot_be_loaded_is_withdrawn(project):
     assert project.ask()[1]["release"] == 3
 
 
-def test_an_api_that_gives_no_answer_is_no_reason_to_leave_what_is_live(project):
+def test_an_api_that_gives_no_answer_does_not_revert_what_is_live(project):
     project.publish("dull")
     project.publish("thirds")
     project.promote(1)
@@ -134,7 +134,7 @@ def test_an_api_that_gives_no_answer_is_no_reason_to_leave_what_is_live(project)
     assert project.rollback(to=2) == live
 
 
-def test_an_api_that_cannot_be_started_is_no_reason_to_leave_what_is_live(project):
+def test_an_api_that_cannot_be_started_does_not_revert_what_is_live(project):
     project.publish("dull")
     project.publish("thirds")
     project.promote(1)
@@ -165,7 +165,7 @@ def test_what_was_interrupted_and_cannot_be_loaded_is_taken_back_when_it_is_repe
     assert project.history == [1, 2, 1]
 
 
-def test_a_port_in_use_is_told_before_anything_is_written(project):
+def test_a_port_in_use_is_reported_before_anything_is_written(project):
     project.publish("thirds")
     before = project.tree()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -177,7 +177,7 @@ def test_a_port_in_use_is_told_before_anything_is_written(project):
     assert project.promote(1).number == 1
 
 
-def test_who_loses_the_race_is_told_to_look_and_changes_nothing_that_is_live(project):
+def test_who_loses_the_race_is_sent_to_check_and_changes_nothing_that_is_live(project):
     for kind in ("thirds", "dull"):
         project.publish(kind)
 
@@ -228,7 +228,7 @@ project.promote(int(sys.argv[3]), sys.stdin.read(), Interrupted(project.store, a
 WRITES = 5  # model, signature and card, the approval, the release
 
 
-def test_a_promotion_that_was_killed_after_any_write_goes_on_when_it_is_repeated(tmp_path, tiny_models):
+def test_a_promotion_that_was_killed_after_any_write_resumes_when_it_is_repeated(tmp_path, tiny_models):
     project = Project(tmp_path, tiny_models, workers=1)
     root = Path(__file__).parents[2]
     parts = root / "tests" / "helpers"

@@ -95,7 +95,7 @@ def test_a_version_that_was_compared_with_another_live_one_is_promoted_and_it_sa
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)],
     ids=["TERM", "Ctrl-C", "KILL"],
 )
-def test_a_promotion_that_is_ended_while_it_waits_undoes_nothing_and_goes_on(tmp_path, tiny_models, sent, code):
+def test_a_promotion_that_is_ended_while_it_waits_undoes_nothing_and_resumes(tmp_path, tiny_models, sent, code):
     project = Project(tmp_path, tiny_models)
     project.publish("dull")
     project.publish("thirds")
@@ -118,7 +118,7 @@ def test_a_promotion_that_is_ended_while_it_waits_undoes_nothing_and_goes_on(tmp
 
 
 @pytest.mark.tensorflow
-def test_changed_settings_are_told_and_another_registry_is_refused(tmp_path, tiny_models):
+def test_changed_settings_are_reported_and_another_registry_is_refused(tmp_path, tiny_models):
     project = Project(tmp_path, tiny_models)
     project.publish("thirds")
     project.publish("dull")
@@ -154,7 +154,7 @@ def test_changed_settings_are_told_and_another_registry_is_refused(tmp_path, tin
         (["rollback", "thirds"], 2, "nothing of thirds was released yet"),
     ],
 )
-def test_what_cannot_be_done_is_told_with_the_exit_code_for_it(tmp_path, words, code, said):
+def test_what_cannot_be_done_is_refused_with_the_exit_code_for_it(tmp_path, words, code, said):
     project = Project(tmp_path)
     project.publish()
     before = project.tree()
@@ -165,7 +165,7 @@ def test_what_cannot_be_done_is_told_with_the_exit_code_for_it(tmp_path, words, 
     assert project.tree() == before
 
 
-def test_a_token_on_standard_input_needs_no_line_end_and_an_empty_one_is_none():
+def test_a_token_on_standard_input_needs_no_line_end_and_an_empty_one_is_missing():
     assert read_token("-", {}, io.StringIO("abc")) == "abc"
     assert read_token("", {"TRAINYARD_APPROVAL": " abc\n"}, io.StringIO()) == "abc"
     for given in ("-", ""):
@@ -173,7 +173,7 @@ def test_a_token_on_standard_input_needs_no_line_end_and_an_empty_one_is_none():
             read_token(given, {}, io.StringIO(""))
 
 
-def test_a_token_may_stand_in_a_file_as_any_secret(tmp_path):
+def test_a_token_may_be_in_a_file_as_any_secret(tmp_path):
     (tmp_path / "token").write_text("abc\n")
     named = {"TRAINYARD_APPROVAL_FILE": str(tmp_path / "token")}
     assert read_token("", named, io.StringIO()) == "abc"

@@ -53,7 +53,7 @@ def test_a_token_of_another_registry_is_refused(project, tmp_path):
     refused(project, Rejected, 1, token, "another manifest")
 
 
-def test_a_token_signed_by_somebody_else_is_refused(project):
+def test_a_token_signed_with_another_secret_is_refused(project):
     project.publish()
     digest = candidates.manifest_digest(project.store, MODEL, 1)
     refused(
@@ -78,8 +78,8 @@ def test_a_version_that_is_not_there_is_refused(project):
             {"gate": ("accuracy 0.5 is under 0.9", "too few samples")},
             "the gate rejected.*accuracy 0.5 is under 0.9; too few",
         ),
-        ({"trials": ()}, "has had no acceptance test"),
-        ({"trials": ((), ("test_dark failed",))}, "failed its newest acceptance test.*test_dark failed"),
+        ({"tests": ()}, "has had no acceptance test"),
+        ({"tests": ((), ("test_dark failed",))}, "failed its newest acceptance test.*test_dark failed"),
     ],
     ids=["by the gate", "not tried", "by newer tests"],
 )
@@ -104,7 +104,7 @@ def test_a_missing_file_is_refused(project):
     refused(project, Corrupt, 1, token, "model.tflite: is missing")
 
 
-def test_an_altered_card_is_refused(project):
+def test_an_altered_manifest_is_refused(project):
     token = project.token(project.publish(gate=("accuracy 0.5 is under 0.9",)))
     path = project.folder / "registry" / "test" / MODEL / "1" / "card.json"
     path.chmod(0o644)
@@ -112,8 +112,8 @@ def test_an_altered_card_is_refused(project):
     assert refused(project, Corrupt, 1, token, "card.json").exit_code == 2
 
 
-def test_an_altered_trial_is_refused(project):
-    token = project.token(project.publish(trials=(("test_dark failed",),)))
+def test_an_altered_acceptance_test_is_refused(project):
+    token = project.token(project.publish(tests=(("test_dark failed",),)))
     path = project.folder / "registry" / "test" / MODEL / "1" / "acceptances" / "000001.json"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b'"accepted": false', b'"accepted": true'))

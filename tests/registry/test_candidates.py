@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from registry_parts import FILES, make_card, publish, trial, write_files
+from registry_parts import FILES, acceptance, make_card, publish, write_files
 
 from registry import candidates, codec
 from registry.errors import ConfigError, Corrupt
@@ -42,7 +42,7 @@ def test_a_published_version_is_there_with_all_that_was_said(store, tmp_path):
     assert codec.read(type(card), folder / "card.json") == card
 
 
-def test_a_version_without_a_card_is_none(store, tmp_path):
+def test_a_version_without_a_manifest_does_not_exist(store, tmp_path):
     publish(store, tmp_path, "first")
     claimed = candidates.claim(store, "digits", "second")
     store.create(f"test/digits/{claimed}/model.keras", b"half")
@@ -71,21 +71,21 @@ def test_publishing_again_does_no_harm_even_at_a_later_time(store, tmp_path):
     assert candidates.manifest_digest(store, "digits", 1) == digest
 
 
-def test_a_card_whose_numbers_were_whole_is_the_same_card(store, tmp_path):
+def test_a_manifest_whose_numbers_were_whole_is_the_same_manifest(store, tmp_path):
     candidates.claim(store, "digits", "run")
     card = make_card(1, "run", write_files(tmp_path), accuracy=1)
     candidates.publish(store, card, tmp_path)
     candidates.publish(store, dataclasses.replace(card, created_at="2030-01-01T00:00:00Z"), tmp_path)
 
 
-def test_publishing_goes_on_where_a_killed_run_stopped(store, tmp_path):
+def test_publishing_resumes_where_a_killed_run_stopped(store, tmp_path):
     version = candidates.claim(store, "digits", "run")
     store.create(f"test/digits/{version}/model.keras", FILES["model.keras"])
     assert publish(store, tmp_path, "run") == version
     assert candidates.versions(store, "digits") == [version]
 
 
-def test_files_that_differ_from_the_card_are_refused_and_named(store, tmp_path):
+def test_files_that_differ_from_the_manifest_are_refused_and_named(store, tmp_path):
     version = candidates.claim(store, "digits", "run")
     card = make_card(version, "run", write_files(tmp_path))
     (tmp_path / "model.tflite").write_bytes(b"altered")
@@ -107,7 +107,7 @@ def test_a_number_that_was_begun_with_other_files_is_not_mixed(store, tmp_path, 
     assert candidates.versions(store, "digits") == []
 
 
-def test_another_card_for_a_published_version_is_refused(store, tmp_path):
+def test_another_manifest_for_a_published_version_is_refused(store, tmp_path):
     publish(store, tmp_path, "run")
     other = make_card(1, "run", write_files(tmp_path / "run"), accuracy=0.99)
     with pytest.raises(Corrupt, match="a different manifest exists"):
@@ -138,7 +138,7 @@ def test_a_model_cannot_lead_out_of_the_registry(store, model):
         candidates.manifest(store, model, 1)
 
 
-def test_the_local_folder_is_checked_against_the_card_that_was_approved(store, tmp_path):
+def test_the_local_folder_is_checked_against_the_manifest_that_was_approved(store, tmp_path):
     publish(store, tmp_path, "run")
     digest = candidates.manifest_digest(store, "digits", 1)
     candidates.local_folder(store, "test", "digits", 1, digest)
@@ -161,7 +161,7 @@ def test_the_local_folder_is_refused_when_a_file_was_altered(folder_store, tmp_p
         candidates.local_folder(folder_store, "test", "digits", 1)
 
 
-def test_a_card_moved_to_another_version_is_refused(store, tmp_path):
+def test_a_manifest_moved_to_another_version_is_refused(store, tmp_path):
     publish(store, tmp_path, "run")
     store.create("test/digits/2/card.json", store.get("test/digits/1/card.json"))
     store.create("test/flowers/1/card.json", store.get("test/digits/1/card.json"))
@@ -170,18 +170,18 @@ def test_a_card_moved_to_another_version_is_refused(store, tmp_path):
             candidates.manifest(store, model, version)
 
 
-def test_trials_are_appended_and_follow_each_other_from_the_card_on(store, tmp_path):
+def test_acceptance_tests_are_appended_and_follow_each_other_from_the_manifest_on(store, tmp_path):
     publish(store, tmp_path, "run")
-    first = candidates.append_acceptance(store, trial(store, 1, accepted=False))
-    second = candidates.append_acceptance(store, trial(store, 1))
+    first = candidates.append_acceptance(store, acceptance(store, 1, accepted=False))
+    second = candidates.append_acceptance(store, acceptance(store, 1))
     assert candidates.acceptances(store, "digits", 1) == [first, second]
     assert (first.number, first.previous) == (1, candidates.manifest_digest(store, "digits", 1))
     assert second.number == 2
     assert second.previous == sha256_bytes(store.get("test/digits/1/acceptances/000001.json"))
 
 
-def test_a_trial_of_another_card_is_refused(store, tmp_path):
+def test_an_acceptance_test_of_another_manifest_is_refused(store, tmp_path):
     publish(store, tmp_path, "run")
     with pytest.raises(Corrupt, match="not this version's"):
-        candidates.append_acceptance(store, dataclasses.replace(trial(store, 1), card="0" * 64))
+        candidates.append_acceptance(store, dataclasses.replace(acceptance(store, 1), card="0" * 64))
     assert candidates.acceptances(store, "digits", 1) == []

@@ -48,7 +48,7 @@ def test_a_record_is_found_by_any_words_in_it(store, token):
     assert [each.number for each in chain.records().having("token", "one")] == [1]
 
 
-def test_any_flipped_bit_in_any_record_is_told_with_the_records_name(folder_store, tmp_path):
+def test_any_flipped_bit_in_any_record_is_reported_with_the_records_name(folder_store, tmp_path):
     chain = approval_chain(folder_store, "digits")
     for number in range(3):
         chain.append(approval_draft("digits", 1, "c", f"token {number}"), number)
@@ -64,7 +64,7 @@ def test_any_flipped_bit_in_any_record_is_told_with_the_records_name(folder_stor
     assert len(chain.records()) == 3
 
 
-def test_a_record_that_another_one_took_the_place_of_is_told(folder_store, tmp_path):
+def test_a_record_that_another_one_took_the_place_of_is_reported(folder_store, tmp_path):
     chain = approval_chain(folder_store, "digits")
     for number in range(3):
         chain.append(approval_draft("digits", 1, "c", f"token {number}"), number)

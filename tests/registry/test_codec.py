@@ -143,7 +143,7 @@ def test_nan_and_infinity_are_null_and_come_back_as_nan():
     assert all(math.isnan(value) for value in read.values.values())
 
 
-def test_half_a_surrogate_pair_from_a_foreign_log_survives():
+def test_half_a_surrogate_pair_from_a_foreign_log_is_kept():
     case = records.TestCase("test_x", "failed", message="\udc80 broken")
     assert codec.from_json(records.TestCase, codec.with_checksum(case), "x.json", checksum_required=True) == case
     codec.to_json(case).decode()  # and the file is valid UTF-8

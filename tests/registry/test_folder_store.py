@@ -1,4 +1,4 @@
-"""What a folder on a real disk must do beyond the contract: keep bytes once, survive rot, kills and full disks."""
+"""What a folder on a real disk must do beyond the contract: keep bytes once, recover from corruption, kills and full disks."""
 
 import errno
 import fcntl
@@ -201,7 +201,7 @@ def test_a_reader_that_came_before_the_first_file_notices_too(root):
         reader.get("a/b")
 
 
-def test_a_file_where_the_registry_should_be_is_told(root):
+def test_a_file_where_the_registry_should_be_is_reported(root):
     root.write_bytes(b"")
     for url in (f"file://{root}", f"file://{root}/below/it"):
         with pytest.raises(ConfigError, match="not a folder"):
@@ -209,7 +209,7 @@ def test_a_file_where_the_registry_should_be_is_told(root):
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a place where nobody may write")
-def test_a_place_where_nobody_may_write_is_told_with_a_hint():
+def test_a_folder_where_nobody_may_write_is_reported_with_a_hint():
     store = open_store("file:///sys/kernel/trainyard")
     assert store.names("") == []
     for act in (store.probe, lambda: store.create("a/b", b"1")):
@@ -231,7 +231,7 @@ def test_a_place_where_nobody_may_write_is_told_with_a_hint():
     ],
     ids=errno.errorcode.get,
 )
-def test_faults_of_the_disk_are_typed_and_leave_no_half_file(store, root, monkeypatch, number, wanted):
+def test_errors_of_the_disk_are_typed_and_leave_no_half_file(store, root, monkeypatch, number, wanted):
     store.create("a/b", b"1")
 
     def fsync(fd):

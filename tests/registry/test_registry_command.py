@@ -4,7 +4,7 @@ import argparse
 import json
 
 import pytest
-from registry_parts import promote, publish, release, trial
+from registry_parts import acceptance, promote, publish, release
 
 from pipelines.commands import registry as command
 from pipelines.config.schema import Config, Registry, Repositories
@@ -37,9 +37,9 @@ def store(tmp_path):
     store = open_store(f"file://{tmp_path / 'registry'}")
     for run in ("one", "two"):
         publish(store, tmp_path, run)
-    candidates.append_acceptance(store, trial(store, 1, accepted=False))
-    candidates.append_acceptance(store, trial(store, 1))
-    candidates.append_acceptance(store, trial(store, 2, accepted=False))
+    candidates.append_acceptance(store, acceptance(store, 1, accepted=False))
+    candidates.append_acceptance(store, acceptance(store, 1))
+    candidates.append_acceptance(store, acceptance(store, 2, accepted=False))
     promote(store, 1, "token")
     return store
 
@@ -65,7 +65,7 @@ def test_list_shows_twenty_versions_and_all_when_asked(run, tmp_path):
     assert "--all" not in run("list", "--all")
 
 
-def test_an_empty_registry_is_no_error(run):
+def test_an_empty_registry_is_not_an_error(run):
     assert "no version yet" in run("list")
     assert "no release yet" in run("history")
     assert run("list", "--json") == run("history", "--json") == []
@@ -74,7 +74,7 @@ def test_an_empty_registry_is_no_error(run):
         run("show")
 
 
-def test_show_tells_where_a_version_comes_from_and_what_it_is(run, store):
+def test_show_names_where_a_version_comes_from_and_what_it_is(run, store):
     said = run("show", "digits", "1")
     for each in (
         "digits version 1",
@@ -92,7 +92,7 @@ def test_show_tells_where_a_version_comes_from_and_what_it_is(run, store):
     assert run("show").startswith("digits version 2")
 
 
-def test_show_as_json_is_the_card_and_the_trials(run, store):
+def test_show_as_json_is_the_manifest_and_the_acceptance_tests(run, store):
     shown = run("show", "digits", "1", "--json")
     assert shown["card"]["files"] == candidates.manifest(store, "digits", 1).files
     assert shown["sha256"] == candidates.manifest_digest(store, "digits", 1)
@@ -116,7 +116,7 @@ def test_history_shows_who_released_what_and_who_approved(run, store):
     ]
 
 
-def test_history_tells_a_person_called_trainyard_from_an_automatic_revert(run, store):
+def test_history_distinguishes_a_person_called_trainyard_from_an_automatic_revert(run, store):
     release(store, 1, by="trainyard")
     release(store, 1, by="trainyard", kind="revert")
     assert [each["kind"] for each in run("history", "--json")] == ["revert", "rollback", "promotion"]
@@ -140,7 +140,7 @@ def test_verify_says_so_when_all_is_well_and_ends_with_2_when_not(run, store):
     )
 
 
-def test_an_altered_card_is_not_shown(run, store):
+def test_an_altered_manifest_is_not_shown(run, store):
     path = store.path("test/digits/2/card.json")
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b"0.97", b"0.99"))
@@ -150,12 +150,12 @@ def test_an_altered_card_is_not_shown(run, store):
 
 
 @pytest.mark.parametrize("action", ["list", "show", "history", "verify"])
-def test_an_unknown_model_is_told_with_those_that_are_there(run, store, action):
+def test_an_unknown_model_is_reported_with_those_that_are_there(run, store, action):
     with pytest.raises(ConfigError, match="flowers") as error:
         run(action, "flowers")
     assert "digits" in error.value.hint
 
 
-def test_an_unknown_version_is_told(run, store):
+def test_an_unknown_version_is_reported(run, store):
     with pytest.raises(ConfigError, match="no such version"):
         run("show", "digits", "7")

@@ -1,11 +1,11 @@
-"""Many at once: one wins, the others are told to look again, and numbers have no gaps."""
+"""Many at once: one wins, the others are sent to check, and numbers have no gaps."""
 
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-from registry_parts import promote, publish, release, trial
+from registry_parts import acceptance, promote, publish, release
 from versions import approval_draft
 
 from registry import candidates, releases
@@ -126,9 +126,9 @@ def test_forty_who_publish_the_same_version_at_once_publish_it(store, tmp_path):
     assert verify(store) == []
 
 
-def test_forty_trials_at_once_are_all_kept(store, tmp_path):
+def test_forty_acceptance_tests_at_once_are_all_kept(store, tmp_path):
     publish(store, tmp_path, "run")
-    draft = trial(store, 1)
+    draft = acceptance(store, 1)
     results = at_once(lambda _number: candidates.append_acceptance(store, draft).number)
     assert sorted(results) == list(range(1, MANY + 1))
     assert len(candidates.acceptances(store, "digits", 1)) == MANY

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from registry_parts import MemoryStore, promote, publish, release, trial
+from registry_parts import MemoryStore, acceptance, promote, publish, release
 from versions import approval_draft
 
 from registry import candidates, releases
@@ -27,7 +27,7 @@ class Registry(RuleBasedStateMachine):
         self.store = self.open()
         self.claimed = {}  # run → version
         self.published = []
-        self.trials = {}  # version → outcomes
+        self.tests = {}  # version → outcomes
         self.tokens = {}  # token → version
         self.released = []
 
@@ -53,10 +53,10 @@ class Registry(RuleBasedStateMachine):
 
     @precondition(lambda self: self.published)
     @rule(which=ANY, accepted=st.booleans())
-    def try_it(self, which, accepted):
+    def accept(self, which, accepted):
         version = self.pick(self.published, which)
-        candidates.append_acceptance(self.store, trial(self.store, version, accepted=accepted))
-        self.trials.setdefault(version, []).append(accepted)
+        candidates.append_acceptance(self.store, acceptance(self.store, version, accepted=accepted))
+        self.tests.setdefault(version, []).append(accepted)
 
     @precondition(lambda self: self.published)
     @rule(which=ANY, token=st.sampled_from("abcd"))
@@ -105,7 +105,7 @@ class Registry(RuleBasedStateMachine):
         assert (live.version if live else None) == (self.released[-1] if self.released else None)
         for version in self.published:
             tried = candidates.acceptances(self.store, "digits", version)
-            assert [each.accepted for each in tried] == self.trials.get(version, [])
+            assert [each.accepted for each in tried] == self.tests.get(version, [])
 
     @invariant()
     def nothing_is_wrong(self):

@@ -44,7 +44,7 @@ def test_a_rollback_is_a_new_release_and_a_withdrawal_too(store, version, tmp_pa
     assert again.previous == sha256_bytes(store.get("production/digits/releases/000004.json"))
 
 
-def test_who_saw_an_older_release_must_look_again(store, version):
+def test_who_saw_an_older_release_must_check_again(store, version):
     done = promote(store, version, "token")
     for after in (0, 2):
         with pytest.raises(TryAgain, match="digits was released by a concurrent writer"):
@@ -66,7 +66,7 @@ def test_what_is_not_in_production_cannot_be_released(store, version):
     assert releases.releases(store, "digits") == []
 
 
-def test_copying_again_does_no_harm_and_goes_on(store, version):
+def test_copying_again_does_no_harm_and_resumes(store, version):
     store.create("production/digits/1/model.keras", FILES["model.keras"])  # as a killed promotion leaves it
     for _ in range(2):
         releases.copy_to_production(store, "digits", version)
@@ -75,7 +75,7 @@ def test_copying_again_does_no_harm_and_goes_on(store, version):
     )
 
 
-def test_other_bytes_in_production_are_told(store, version):
+def test_other_bytes_in_production_are_reported(store, version):
     store.create("production/digits/1/model.keras", b"other")
     with pytest.raises(Corrupt, match=r"production/digits/1/model\.keras"):
         releases.copy_to_production(store, "digits", version)
@@ -111,7 +111,7 @@ def test_one_token_is_one_approval(store, version, tmp_path):
     assert releases.approvals(store, "digits") == [first]
 
 
-def test_an_approval_makes_one_release_and_of_its_own_card_only(store, version, tmp_path):
+def test_an_approval_makes_one_release_and_of_its_own_manifest_only(store, version, tmp_path):
     promote(store, version, "token")
     other = publish(store, tmp_path, "second")
     releases.copy_to_production(store, "digits", other)
@@ -145,7 +145,7 @@ def test_an_altered_record_with_a_new_checksum_breaks_the_chain(folder_store, tm
         releases.releases(folder_store, "digits")
 
 
-def test_a_missing_record_is_told(folder_store, tmp_path):
+def test_a_missing_record_is_reported(folder_store, tmp_path):
     promote(folder_store, publish(folder_store, tmp_path, "run"), "token")
     release(folder_store, 1)
     release(folder_store, 1)

@@ -138,7 +138,7 @@ class StoreContract:
         assert len(won) == 1
         assert store.get("a/b") == b"%d" % won[0]
 
-    def test_create_or_same_tells_whether_the_same_bytes_stand_there(self, store, tmp_path):
+    def test_create_or_same_reports_whether_the_same_bytes_are_there(self, store, tmp_path):
         (tmp_path / "same").write_bytes(b"1")
         (tmp_path / "other").write_bytes(b"2")
         assert create_or_same(store, "a", b"1")

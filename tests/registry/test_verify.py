@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 import pytest
-from registry_parts import FILES, make_card, promote, publish, release, trial, write_files
+from registry_parts import FILES, acceptance, make_card, promote, publish, release, write_files
 from versions import approval_draft, release_draft
 
 from registry import candidates, codec, releases
@@ -20,11 +20,11 @@ from registry.verify import inspect, verify
 
 
 def fill(store, tmp_path):
-    """Two models; three versions, one live after a rollback; approvals, trials, and one that was only begun."""
+    """Two models; three versions, one live after a rollback; approvals, acceptance tests, and one that was only begun."""
     for run in ("one", "two", "three"):
         version = publish(store, tmp_path, run, files=FILES | {"metrics.json": run.encode()})
-        candidates.append_acceptance(store, trial(store, version, accepted=False))
-        candidates.append_acceptance(store, trial(store, version))
+        candidates.append_acceptance(store, acceptance(store, version, accepted=False))
+        candidates.append_acceptance(store, acceptance(store, version))
     promote(store, 1, "t1")
     promote(store, 2, "t2")
     release(store, 1)
@@ -198,9 +198,9 @@ def test_a_file_that_cannot_be_read_is_found_and_named(folder_store, tmp_path, m
 
 def test_records_of_another_model_or_version_are_found(filled):
     digest = candidates.manifest_digest(filled, "digits", 3)
-    trials = candidates.acceptance_chain(filled, "digits", 3, digest)
-    draft = dataclasses.replace(trial(filled, 3), version=1)
-    trials.append(draft, 2)
+    chain = candidates.acceptance_chain(filled, "digits", 3, digest)
+    draft = dataclasses.replace(acceptance(filled, 3), version=1)
+    chain.append(draft, 2)
     filled.create("test/digits/runs/foreign/1.json", codec.with_checksum(Claim("flowers", 1, "other")))
     releases.release_chain(filled, "digits").append(release_draft("flowers", None), 3)
     problems = verify(filled)
@@ -227,7 +227,7 @@ def test_a_version_of_another_run_is_found(filled, tmp_path):
     assert named(verify(filled), "test/digits/5/claim.json")
 
 
-def test_every_problem_is_told_and_not_only_the_first(root, folder_store):
+def test_every_problem_is_reported_and_not_only_the_first(root, folder_store):
     for name in ("test/digits/1/metrics.json", "production/digits/releases/000003.json", "test/flowers/1/card.json"):
         (root / name).chmod(0o644)
         (root / name).write_bytes(b"{}")
@@ -236,7 +236,7 @@ def test_every_problem_is_told_and_not_only_the_first(root, folder_store):
         assert named(problems, name)
 
 
-def test_a_folder_that_cannot_be_a_name_is_told(root, folder_store):
+def test_a_folder_that_cannot_be_a_name_is_reported(root, folder_store):
     (root / "test" / "digits" / "a\nb").mkdir()
     assert any("a\nb" in each for each in verify(folder_store))
     (root / "test" / "digits" / "1" / "a\nb").mkdir()

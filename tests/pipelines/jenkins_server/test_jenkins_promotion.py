@@ -194,7 +194,7 @@ def test_who_approved_in_jenkins_is_recorded_in_the_approval(tmp_path, tiny_mode
         assert (again.returncode, project.history) == (0, [1, 2])
         assert [each.by for each in releases.approvals(project.store, MODEL)] == [f"grace, {BUILD_URL}", name]
         assert [each.approval for each in releases.releases(project.store, MODEL)] == [1, 2]
-        project.try_again(1, ["it is wrong"])
+        project.test_again(1, ["it is wrong"])
         refused = trainyard(project, *words)
         assert (refused.returncode, "failed its newest acceptance test" in refused.stderr) == (3, True)
     finally:

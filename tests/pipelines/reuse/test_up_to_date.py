@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from team import Team
-from versions import candidate, digests
+from versions import acceptance_draft, candidate, digests
 
 from pipelines import flows
 from pipelines.config.schema import Config, Repositories
@@ -21,7 +21,6 @@ from pipelines.reuse.up_to_date import digest_of, known_already
 from pipelines.runs import RunFolder, StepRecord
 from registry import candidates, codec
 from registry.records import (
-    Acceptance,
     Run,
     Sources,
     utc_now,
@@ -109,10 +108,8 @@ def publish(context: Context, run: Run) -> None:
 def accept(context: Context, run: Run, accepted: bool = True) -> None:
     """One more acceptance test of version 1, by this run."""
     digest = candidates.manifest_digest(context.store, "digits", 1)
-    draft = Acceptance(
-        model="digits", version=1, number=0, card=digest, tests=run.sources.tests, run=run.id, engine="process",
-        accepted=accepted, reasons=() if accepted else ("no",), reports=(), load=None, at=utc_now(), previous="",
-    )  # fmt: skip
+    reasons = () if accepted else ("no",)
+    draft = acceptance_draft("digits", 1, digest, reasons, tests=run.sources.tests, run=run.id, at=utc_now())
     candidates.append_acceptance(context.store, draft)
 
 

@@ -54,7 +54,7 @@ def service(port):
 def project(tmp_path):
     """One version, which nobody has tested yet."""
     made = Project(tmp_path)
-    made.publish(trials=())
+    made.publish(tests=())
     return made
 
 
@@ -75,7 +75,7 @@ def outcomes(project):
 
 
 def test_slow_older_tests_do_not_overrule_newer_ones_that_rejected(project):
-    again, runner = step_accept(project, meanwhile=lambda: project.try_again(1, ("test_dark failed",), tests=NEW))
+    again, runner = step_accept(project, meanwhile=lambda: project.test_again(1, ("test_dark failed",), tests=NEW))
     with pytest.raises(TryAgain, match=r"newer tests \(ffffffff\) were run on version 1 meanwhile.*test_dark") as late:
         again()
     assert "trainyard run code" in late.value.hint
@@ -103,7 +103,7 @@ class Late:
 
 def test_not_even_when_the_newer_ones_reject_just_before_the_older_ones_accept(project):
     again, _ = step_accept(
-        project, store=Late(project.store, lambda: project.try_again(1, ("test_dark failed",), tests=NEW))
+        project, store=Late(project.store, lambda: project.test_again(1, ("test_dark failed",), tests=NEW))
     )
     with pytest.raises(TryAgain, match="newer tests"):
         again()
@@ -111,34 +111,36 @@ def test_not_even_when_the_newer_ones_reject_just_before_the_older_ones_accept(p
 
 
 def test_newer_ones_that_accept_just_before_do_not_hinder_them(project):
-    again, _ = step_accept(project, store=Late(project.store, lambda: project.try_again(1, tests=NEW)))
+    again, _ = step_accept(project, store=Late(project.store, lambda: project.test_again(1, tests=NEW)))
     again()
     assert outcomes(project) == [("f", True), ("e", True)]
 
 
 def test_what_slow_older_tests_accept_is_added_to_what_newer_ones_accepted_once(project):
-    again, runner = step_accept(project, meanwhile=lambda: project.try_again(1, tests=NEW))
+    again, runner = step_accept(project, meanwhile=lambda: project.test_again(1, tests=NEW))
     assert again() == again() == "version 1 passed 3 checks (50 requests/s, p95 2.0 ms)"
     assert outcomes(project) == [("f", True), ("e", True)]
     assert runner.runs == 1
 
 
 def test_older_tests_that_reject_late_do_not_overrule_newer_ones_that_accepted(project):
-    again, _ = step_accept(project, meanwhile=lambda: project.try_again(1, tests=NEW), result=REJECTED)
+    again, _ = step_accept(project, meanwhile=lambda: project.test_again(1, tests=NEW), result=REJECTED)
     with pytest.raises(TryAgain, match=r"newer tests \(ffffffff\) were run on version 1 meanwhile, and accepted it"):
         again()
     assert outcomes(project) == [("f", True)]
 
 
 def test_nor_when_the_newer_ones_accept_just_before_the_older_ones_reject(project):
-    again, _ = step_accept(project, store=Late(project.store, lambda: project.try_again(1, tests=NEW)), result=REJECTED)
+    again, _ = step_accept(
+        project, store=Late(project.store, lambda: project.test_again(1, tests=NEW)), result=REJECTED
+    )
     with pytest.raises(TryAgain, match="newer tests"):
         again()
     assert outcomes(project) == [("f", True)]
 
 
 def test_the_same_tests_may_reject_what_they_accepted_before(project):
-    project.try_again(1, tests=OLD)
+    project.test_again(1, tests=OLD)
     again, _ = step_accept(project, result=REJECTED)
     with pytest.raises(Rejected, match="it works"):
         again()
@@ -146,7 +148,7 @@ def test_the_same_tests_may_reject_what_they_accepted_before(project):
 
 
 def test_a_run_of_new_tests_has_the_last_word(project):
-    project.try_again(1, ("test_dark failed",), tests=NEW)
+    project.test_again(1, ("test_dark failed",), tests=NEW)
     again, _ = step_accept(project, trigger="tests")
     again()
     assert outcomes(project) == [("f", False), ("e", True)]
