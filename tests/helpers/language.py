@@ -60,7 +60,7 @@ LINKS = re.compile(r"\]\([^)]*\)|`[^`\n]*`|https?://\S+")
 
 def hits(path: Path) -> Iterator[tuple[int, str, str, str]]:
     """Line, banned words, what to say instead, and the text, for each place in the file at `path`."""
-    code = path.relative_to(ROOT).parts[0] in PACKAGES
+    code = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PACKAGES
     words = BANNED | (ONLY_IN_CODE if code else {})
     for number, text in _texts(path):
         for pattern, instead in words.items():
