@@ -47,9 +47,9 @@ class BenchRun:
         self.say("the first push …")
         playground = Playground(self.space("playground"))
         playground.change_code()
-        told = playground.push_code()
-        if "ACCEPTED: push to code" not in told:
-            sys.exit(f"the first push was not accepted:\n{told}")
+        output = playground.push_code()
+        if "ACCEPTED: push to code" not in output:
+            sys.exit(f"the first push was not accepted:\n{output}")
         return playground
 
     def neighbour(self, name: str) -> Path:

@@ -50,8 +50,8 @@ def trainyard(playground: Playground) -> Callable[[], object]:
     command = [sys.executable, "-P", str(HERE / "trainyard_run.py"), "run", "code", "--force", "--json"]
 
     def work() -> None:
-        told = json.loads(done(command, cwd=playground.folder))
-        _must_be_five(Path(told["folder"], "five.txt").read_text(encoding="ascii"))
+        result = json.loads(done(command, cwd=playground.folder))
+        _must_be_five(Path(result["folder"], "five.txt").read_text(encoding="ascii"))
 
     return work
 

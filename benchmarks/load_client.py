@@ -86,10 +86,10 @@ class Clients:
             self._selector.register(client.socket, selectors.EVENT_READ, client)
             client.send()
 
-    def drive(self, goes_on: Callable[[], bool]) -> list[Answer]:
-        """All answers while `goes_on` says so."""
+    def drive(self, more: Callable[[], bool]) -> list[Answer]:
+        """All answers while `more` says so."""
         answers = []
-        while goes_on():
+        while more():
             for key, _ in self._selector.select(timeout=0.1):
                 client, old = key.data, key.data.socket
                 if answer := client.receive():

@@ -38,9 +38,9 @@ def measure(run: BenchRun) -> list[Row]:
 def _push(playground: Playground) -> None:
     playground.change_code()
     before = playground.mails()
-    told = playground.push_code()
-    if playground.mails() != before + 1 or "ACCEPTED: push to code" not in told:
-        sys.exit(f"the push was not accepted and mailed:\n{told}")
+    output = playground.push_code()
+    if playground.mails() != before + 1 or "ACCEPTED: push to code" not in output:
+        sys.exit(f"the push was not accepted and mailed:\n{output}")
 
 
 def _lay_out(playground: Playground) -> list[str]:

@@ -149,8 +149,8 @@ def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
         store.create(f"test/{MODEL}/{version}/claim.json", claim)
         candidates.publish(store, card, template[1])
         digest = candidates.manifest_digest(store, MODEL, version)
-        trial = Acceptance(MODEL, version, 0, digest, "e" * 40, card.run, "process", True, (), (), None, AT, "")
-        candidates.append_acceptance(store, trial)
+        acceptance = Acceptance(MODEL, version, 0, digest, "e" * 40, card.run, "process", True, (), (), None, AT, "")
+        candidates.append_acceptance(store, acceptance)
         if version == count:
             return
         releases.copy_to_production(store, MODEL, version)

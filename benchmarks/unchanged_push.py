@@ -36,6 +36,6 @@ def _run(playground: Playground) -> None:
     _must_say("nothing new", playground.run(sys.executable, "-P", "-m", "pipelines", "run", "code"))
 
 
-def _must_say(words: str, told: str) -> None:
-    if words not in told:
-        sys.exit(f"it did not say {words!r}:\n{told}")
+def _must_say(words: str, output: str) -> None:
+    if words not in output:
+        sys.exit(f"it did not say {words!r}:\n{output}")

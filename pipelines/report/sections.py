@@ -96,9 +96,9 @@ def _data(known: Known) -> Iterator[Html]:
         yield table(("class", *splits), counts, numbers=True)
         if len(names) > MAX_ITEMS:
             yield written(Paragraph(f"... and {len(names) - MAX_ITEMS} more classes"))
-    for fault in found.faults[:MAX_ITEMS]:
-        helps = (f"What helps: {fault.hint}",) if fault.hint else ()
-        yield written(Box("bad", f"{fault.check}: {fault.count:,} times", (*fault.messages[:MAX_ITEMS], *helps)))
+    for failed in found.faults[:MAX_ITEMS]:
+        helps = (f"What helps: {failed.hint}",) if failed.hint else ()
+        yield written(Box("bad", f"{failed.check}: {failed.count:,} times", (*failed.messages[:MAX_ITEMS], *helps)))
     if found.notes:
         yield written(Bullets(found.notes[:MAX_ITEMS]))
 

@@ -11,7 +11,9 @@ PAGE = "docs/reference/glossary.md"
 )
 def test_a_file_uses_the_words_of_the_glossary(path):
     hits = [f"line {line}: {word!r}, say {instead}: {text}" for line, word, instead, text in language.hits(path)]
-    assert not hits, "\n".join([f"{path}: these words are not the glossary's ({PAGE})", *hits])
+    assert not hits, "\n".join(
+        [f"{path.relative_to(language.ROOT)}: these words are not the glossary's ({PAGE})", *hits]
+    )
 
 
 def found(tmp_path, text, name="planted.py"):
@@ -24,11 +26,11 @@ def found(tmp_path, text, name="planted.py"):
     [
         ('x = "the answer is no, as before"', 1),
         ('def f():\n    """What it does.\n\n    The answer is no.\n    """', 4),
-        ('x = 1\nraise ValueError(f"{x}: the answer is no for {x}")', 2),
+        ('x = 1\nraise ValueError(f"{x}: the answer is no, {x}")', 2),
         ("x = 1  # the answer is no", 1),
-        ("'''THE ANSWER\nIS NO'''\nx = 'a b'  # The answer is no", 3),
+        ('x = 1\ny = """one\nTHE ANSWER IS NO"""', 3),
     ],
-    ids=["string", "docstring", "f-string", "comment", "over two lines"],
+    ids=["string", "docstring", "f-string", "comment", "second line, in capitals"],
 )
 def test_a_planted_word_is_found_with_its_line(tmp_path, text, line):
     ((number, word),) = found(tmp_path, text)
