@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pipelines.gate import gate_report
 from pipelines.mail.facts import MailFacts
-from pipelines.report.known import Known
+from pipelines.report.facts import ReportFacts
 from pipelines.report.page import Html, cases
 from pipelines.text.metrics import duration
 from registry.records import Acceptance, TestReport
@@ -16,7 +16,7 @@ RANK = {"failed": 0, "error": 0, "skipped": 1, "passed": 2}
 SUITES = {"api": "API of a staging instance", "load": "load", "tests": "model tests (tests repository)"}
 
 
-def checks(known: Known, most: int) -> Iterator[Html]:
+def checks(known: ReportFacts, most: int) -> Iterator[Html]:
     """Those of the gate, the acceptance tests and the data, at most so many per suite."""
     facts = known.facts
     if facts.verdict and facts.evaluation:

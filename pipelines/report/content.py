@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipelines.context import Context
 from pipelines.mail.facts import MailFacts
+from pipelines.report.facts import ReportFacts, gather
 from pipelines.report.files import MAX_FILE, Collected
-from pipelines.report.known import Known, gather
 from pipelines.report.page import Html, figure
 from pipelines.report.sections import page
 from pipelines.report.style import CSS
@@ -39,7 +39,7 @@ def build(context: Context, folder: RunFolder, facts: MailFacts) -> Collected:
     return files
 
 
-def _records(context: Context, folder: RunFolder, known: Known, files: Collected) -> None:
+def _records(context: Context, folder: RunFolder, known: ReportFacts, files: Collected) -> None:
     files.copy(folder.root / "run.json", "run.json", "what went into this run")
     if known.facts.verdict:
         files.add("verdict.json", codec.to_json(known.facts.verdict), "the gate's verdict, with the policy")
@@ -53,7 +53,7 @@ def _records(context: Context, folder: RunFolder, known: Known, files: Collected
         )
 
 
-def _drawings(known: Known, files: Collected) -> list[Html]:
+def _drawings(known: ReportFacts, files: Collected) -> list[Html]:
     """`comparison.svg` and `curves.svg`."""
     facts, found = known.facts, []
     if facts.evaluation and facts.evaluation.live:
@@ -79,7 +79,7 @@ def _drawing(files: Collected, drawing: bytes, name: str, alt: str, about: str) 
     return [figure(name, alt, f"{about[:1].upper()}{about[1:]}.", (width, height))]
 
 
-def _plots(folder: RunFolder, known: Known, files: Collected) -> list[Html]:
+def _plots(folder: RunFolder, known: ReportFacts, files: Collected) -> list[Html]:
     found = []
     for name, (words, about) in PLOTS.items() if known.measured else ():
         if size := files.plot(folder.outputs(known.measured) / name, name, about):
@@ -88,7 +88,7 @@ def _plots(folder: RunFolder, known: Known, files: Collected) -> list[Html]:
     return found
 
 
-def _junit(folder: RunFolder, known: Known, files: Collected) -> None:
+def _junit(folder: RunFolder, known: ReportFacts, files: Collected) -> None:
     if known.prepared:
         files.junit(folder.outputs("validate") / "junit.xml", "junit/data.xml", "checks of the data")
         expected = folder.outputs("expectations") / "junit.xml"

@@ -1,6 +1,6 @@
 """The parts of an HTML page for a content security policy without script, inline style and foreign origins.
 
-All texts are foreign (commit subjects, test names, error messages): every one of them is escaped here, and nowhere else.
+All texts are foreign (commit subjects, test names, error messages): each function here escapes what it is given.
 What these functions give is `Html`, so that nothing else gets into a page by mistake.
 """
 

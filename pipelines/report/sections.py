@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pipelines.mail.compose import commits, summary
 from pipelines.mail.statements import MAX_ITEMS, statement
 from pipelines.report.checks import checks
+from pipelines.report.facts import ReportFacts
 from pipelines.report.files import Collected
-from pipelines.report.known import Known
 from pipelines.report.page import Html, figures, links, table, tiles, whole_page, written
 from pipelines.runs import RunFolder
 from pipelines.text import metrics
@@ -18,7 +18,7 @@ from pipelines.text.markup import Box, Bullets, Paragraph, Table
 SPLITS = ("train", "validation", "holdout")
 
 
-def page(folder: RunFolder, known: Known, files: Collected, plots: list[Html], most: int) -> bytes:
+def page(folder: RunFolder, known: ReportFacts, files: Collected, plots: list[Html], most: int) -> bytes:
     """`index.html`, with at most `most` checks per suite."""
     facts, run = known.facts, known.facts.run
     sections = [
@@ -37,7 +37,7 @@ def page(folder: RunFolder, known: Known, files: Collected, plots: list[Html], m
     )
 
 
-def _tiles(known: Known) -> Iterator[tuple[str, str]]:
+def _tiles(known: ReportFacts) -> Iterator[tuple[str, str]]:
     facts = known.facts
     if found := facts.evaluation:
         name = clean(facts.metric, 30).replace("_", " ")
@@ -51,7 +51,7 @@ def _tiles(known: Known) -> Iterator[tuple[str, str]]:
     yield "time, all steps", metrics.duration(known.seconds)
 
 
-def _changes(known: Known) -> Iterator[Html]:
+def _changes(known: ReportFacts) -> Iterator[Html]:
     facts, run, sources = known.facts, known.facts.run, known.facts.run.sources
     fetched = any((each.step, each.final) == ("fetch", True) for each in known.records)
     news = {each.repository: each for each in facts.changes}
@@ -71,7 +71,7 @@ def _changes(known: Known) -> Iterator[Html]:
     yield from (written(each) for each in commits(facts, 120, 60))
 
 
-def _metrics(known: Known, plots: list[Html]) -> Iterator[Html]:
+def _metrics(known: ReportFacts, plots: list[Html]) -> Iterator[Html]:
     facts, tables = known.facts, list[Html]()
     if facts.evaluation:
         blocks = metrics.blocks(facts.evaluation, facts.metric, facts.candidate, facts.live)
@@ -82,7 +82,7 @@ def _metrics(known: Known, plots: list[Html]) -> Iterator[Html]:
     yield from tables[1:]
 
 
-def _data(known: Known) -> Iterator[Html]:
+def _data(known: ReportFacts) -> Iterator[Html]:
     found = known.validation
     if not found:
         return
@@ -107,7 +107,7 @@ def _in_order(splits: Iterable[str]) -> list[str]:
     return sorted(splits, key=lambda each: SPLITS.index(each) if each in SPLITS else len(SPLITS))[: len(SPLITS)]
 
 
-def _times(known: Known) -> Html:
+def _times(known: ReportFacts) -> Html:
     rows = [
         (each.step, metrics.duration(each.seconds), each.started_at.partition("T")[2].rstrip("Z"), each.note)
         for each in known.records

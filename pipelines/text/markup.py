@@ -1,4 +1,4 @@
-"""A letter as blocks, written out as plain text and as HTML, so that both always say the same.
+"""A mail as blocks, written out as plain text and as HTML, so that both always say the same.
 
 All texts are foreign (commit subjects, test names, error messages): control and direction characters are taken out
 here, and HTML escapes everything. Styles are inline and there is no script, because mail programs drop the rest.
@@ -64,7 +64,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A PNG that is sent with the letter under a content id."""
+    """A PNG that is sent with the mail under a content id."""
 
     cid: str
     alt: str
@@ -82,7 +82,7 @@ class Section:
 
 
 def to_text(title: str, sections: Iterable[Section]) -> str:
-    """The letter in lines of at most `WIDTH` columns, commands and addresses excepted."""
+    """The mail in lines of at most `WIDTH` columns, commands and addresses excepted."""
     parts = [textwrap.fill(clean(title), WIDTH)]
     for section in sections:
         body = [_text(block) for block in section.blocks]
@@ -138,7 +138,7 @@ def _text_table(table: Table) -> str:
 
 
 def to_html(title: str, sections: Iterable[Section]) -> str:
-    """The letter as one HTML page of at most 680 pixels."""
+    """The mail as one HTML page of at most 680 pixels."""
     body = [f'<h1 style="font-size:20px;line-height:1.3;margin:0 0 16px">{escape(title)}</h1>']
     for section in sections:
         if section.title:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ReportFacts:
     """All that a report says. What is not known is empty."""
 
     facts: MailFacts
@@ -54,11 +54,11 @@ class Known:
         )
 
 
-def gather(context: Context, folder: RunFolder, facts: MailFacts, files: Collected) -> Known:
+def gather(context: Context, folder: RunFolder, facts: MailFacts, files: Collected) -> ReportFacts:
     """Read what there is; what cannot be read is left out, with a note in `files`."""
     run = folder.run
     records = tuple(folder.records())
-    known = Known(facts, records, measured_in(records[-1]) if facts.evaluation else "")
+    known = ReportFacts(facts, records, measured_in(records[-1]) if facts.evaluation else "")
     if any(each.step == "register" and each.final for each in records):
         known = replace(known, made=_or_note(files, lambda: candidates.find_run(context.store, run.model, run.id)))
     if known.prepared:
@@ -73,7 +73,7 @@ def _read(kind: type[T], folder: RunFolder, name: str, files: Collected) -> T | 
     return _or_note(files, lambda: codec.from_json(kind, data, name)) if data else None
 
 
-def _history(folder: RunFolder, known: Known, files: Collected) -> History | None:
+def _history(folder: RunFolder, known: ReportFacts, files: Collected) -> History | None:
     """Of the training; when that has failed, as far as it came."""
     ended = next((each for each in known.records if each.step in {"train", "retrain"}), None)
     if ended is None or ended.outcome == "enough":
@@ -84,7 +84,7 @@ def _history(folder: RunFolder, known: Known, files: Collected) -> History | Non
     return progress.history if progress else None
 
 
-def _manifest(context: Context, known: Known, files: Collected) -> Candidate | None:
+def _manifest(context: Context, known: ReportFacts, files: Collected) -> Candidate | None:
     """Of the version that the run has made, tested or kept."""
     run, version = known.facts.run, known.made
     if run.trigger == "tests":
