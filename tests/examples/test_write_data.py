@@ -55,7 +55,7 @@ def test_there_are_1797_different_digits(parts):
 
 def test_the_second_part_comes_in_dark_ink(tmp_path):
     write(tmp_path, "digits")
-    images = sorted((tmp_path / "images" / "7").glob("*.png"), key=lambda path: path.name)
+    images = sorted((tmp_path / "pictures" / "7").glob("*.png"), key=lambda path: path.name)
     light, dark = Image.open(images[0]), Image.open(images[-1])
     assert (light.size, light.mode) == (dark.size, dark.mode) == ((8, 8), "L")
     assert light.getpixel((0, 7)) == 0  # the corner is paper
@@ -80,14 +80,14 @@ def test_the_second_part_may_follow_into_the_same_folder(tmp_path, parts):
 
 
 def test_nothing_is_overwritten(tmp_path):
-    other = tmp_path / "images" / "3" / "digit-0003.png"
+    other = tmp_path / "pictures" / "3" / "digit-0003.png"
     other.parent.mkdir(parents=True)
     other.write_text("mine")
     done = write(tmp_path, "digits")
     assert done.returncode == 2
     assert "digit-0003.png is there already" in done.stderr
     assert "hint: " in done.stderr
-    assert digests(tmp_path).keys() == {"images/3/digit-0003.png"}
+    assert digests(tmp_path).keys() == {"pictures/3/digit-0003.png"}
 
 
 def test_writing_twice_does_no_harm(tmp_path):
