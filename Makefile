@@ -1,13 +1,13 @@
-# Trainyard's front door. `make` alone lists what there is.
+# Trainyard: set up, try, test. `make` alone lists the targets.
 #
 # All set-up goes into .venv in this folder; nothing else on the machine is changed. PYTHON chooses the Python to
 # build it with (default: the first of python3.13, python3.12, python3.11, python3 that will do).
 
-VENV   := .venv
-BIN    := $(VENV)/bin
-ROOMS  := registry training retraining unit_tests serving pipelines
-PYTEST ?= -q -n 2 --dist loadfile
-RUNNER ?= process
+VENV     := .venv
+BIN      := $(VENV)/bin
+PACKAGES := registry training retraining unit_tests serving pipelines
+PYTEST   ?= -q -n 2 --dist loadfile
+RUNNER   ?= process
 
 MAKEFLAGS += --no-print-directory
 # A user's settings must not leak into our processes, and without bytecode TensorFlow starts four times slower.
@@ -64,4 +64,4 @@ lock: setup ## Resolve requirements*.in into the pinned requirements*.txt (needs
 
 clean: ## Remove .venv, caches and bytecode; registries and the demo's folder stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find $(ROOMS) tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(PACKAGES) tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The front door: `make` lists every target, and set-up is careful with what it finds."""
+"""The Makefile: `make` lists every target, and set-up is careful with what it finds."""
 
 from __future__ import annotations
 

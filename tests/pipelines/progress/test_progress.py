@@ -111,7 +111,7 @@ class TestPlain:
         progress.line(epoch(3))
         wait_for(lambda: len(pipe.lines) > 4)
         progress.stop()
-        assert re.fullmatch(r"    train: still at work, \d\.\d s, epoch 3/20, accuracy 0.5", pipe.lines[-1])
+        assert re.fullmatch(r"    train: still running, \d\.\d s, epoch 3/20, accuracy 0.5", pipe.lines[-1])
 
     def test_nothing_is_said_between_the_steps(self, pipe):
         progress = open_progress(pipe, live=False, heartbeat=0.005)
@@ -139,7 +139,7 @@ class TestPlain:
             progress._change.notify_all()
         wait_for(lambda: len(pipe.lines) > 3)
         progress.stop()
-        assert pipe.lines[3:] == ["    train: still at work, 60 s"]
+        assert pipe.lines[3:] == ["    train: still running, 60 s"]
 
     def test_many_epochs_become_few_lines_with_the_first_and_the_last(self, plain, pipe):
         plain.start(TITLE, STEPS)
