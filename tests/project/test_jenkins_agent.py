@@ -37,7 +37,7 @@ class Agent:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.shelf = folder / "shared by jobs"
+        self.shared = folder / "shared by jobs"
         self.package = folder / "tiny package"
         self.gate = folder / "gate"
         self.package.mkdir(parents=True)
@@ -52,16 +52,16 @@ class Agent:
         return Workspace(self, self.folder / "workspaces" / name)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What the agent's process has, with switches of its user that must not reach ours."""
+        """What the agent's process has, with settings of its user that must not reach ours."""
         kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG"}}
         return kept | {
-            "HOME": str(self.folder), "TRAINYARD_ENVIRONMENTS": str(self.shelf), "GATE": str(self.gate),
+            "HOME": str(self.folder), "TRAINYARD_ENVIRONMENTS": str(self.shared), "GATE": str(self.gate),
             "PIP_NO_INDEX": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": "/nowhere", "PIP_USER": "1", **more,
         }  # fmt: skip
 
     @property
-    def shelves(self) -> list[str]:
-        return sorted(path.name.partition("-")[0] for path in self.shelf.iterdir() if path.is_dir())
+    def kinds(self) -> list[str]:
+        return sorted(path.name.partition("-")[0] for path in self.shared.iterdir() if path.is_dir())
 
 
 class Workspace:
@@ -98,9 +98,9 @@ class Workspace:
 
     def run(self, name: str, *words: str, code: int = 0, **more: str) -> str:
         process = self.start(name, *words, **more)
-        said, told = process.communicate(timeout=200)
-        assert process.returncode == code, said + told
-        return said + told
+        output = "".join(process.communicate(timeout=200))
+        assert process.returncode == code, output
+        return output
 
 
 @pytest.fixture
@@ -125,17 +125,17 @@ def until(condition):
     pytest.fail("it did not come")
 
 
-def test_what_stands_is_not_made_again(prepared):
-    made = {path: path.stat().st_mtime_ns for path in prepared.agent.shelf.iterdir()}
+def test_what_exists_is_not_made_again(prepared):
+    made = {path: path.stat().st_mtime_ns for path in prepared.agent.shared.iterdir()}
     assert prepared.run("prepare") == ""
-    assert {path: path.stat().st_mtime_ns for path in prepared.agent.shelf.iterdir()} == made
-    assert prepared.agent.shelves == ["code", "venv"]
+    assert {path: path.stat().st_mtime_ns for path in prepared.agent.shared.iterdir()} == made
+    assert prepared.agent.kinds == ["code", "venv"]
 
 
 def test_all_jobs_of_an_agent_share_the_packages_and_each_commit_has_its_code(prepared):
     other = prepared.agent.workspace("another job")
     assert "Setting up" not in other.run("prepare")
-    assert prepared.agent.shelves.count("venv") == 1
+    assert prepared.agent.kinds.count("venv") == 1
     first, second = (each.root.joinpath("environment", "code").resolve() for each in (prepared, other))
     assert first.name != second.name
     assert list(first.glob("pipelines/__pycache__/*.pyc")), "compiled, whatever the agent's user has set"
@@ -144,31 +144,33 @@ def test_all_jobs_of_an_agent_share_the_packages_and_each_commit_has_its_code(pr
 def test_the_command_line_runs_on_the_code_of_the_commit_from_any_folder_with_blanks(prepared):
     assert 'model = "digits"' in prepared.run("trainyard", "config", "show")
     code = (prepared.root / "environment" / "code").resolve()
-    (prepared.pipeline / "pipelines" / "__main__.py").write_text("raise SystemExit('a workspace is no code')", "utf-8")
+    (prepared.pipeline / "pipelines" / "__main__.py").write_text(
+        "raise SystemExit('a workspace holds no code')", "utf-8"
+    )
     assert "usage: trainyard step" in prepared.run("trainyard", "step", "--help")
     prepared.git("checkout", "--quiet", ".")
     assert not [path for path in code.rglob("*") if str(prepared.root).encode() in path.name.encode()]
     command = (prepared.root / "environment" / "venv" / "bin" / "trainyard").resolve()
-    told = subprocess.check_output([command, "--help"], text=True, env={"PATH": "/usr/bin:/bin"})
-    assert "CI/CD for machine-learning models" in told
+    output = subprocess.check_output([command, "--help"], text=True, env={"PATH": "/usr/bin:/bin"})
+    assert "CI/CD for machine-learning models" in output
 
 
 def test_its_exit_code_is_that_of_the_step(prepared):
-    told = prepared.run("trainyard", "step", "fetch", "--build", "build", code=2)
-    assert "home is" in told, "in the workspace of one job"
-    told = prepared.run(
+    output = prepared.run("trainyard", "step", "fetch", "--build", "build", code=2)
+    assert "home is" in output, "in the workspace of one job"
+    output = prepared.run(
         "trainyard", "step", "fetch", "--build", "build", code=2, TRAINYARD_HOME=str(prepared.agent.folder / "h")
     )
-    assert "leads to no run" in told
+    assert "leads to no run" in output
 
 
 def test_an_agent_that_is_not_prepared_for_this_commit_is_refused(prepared, agent):
     assert "this agent is not prepared" in agent.workspace().run("trainyard", "--help", code=2)
     before = prepared.git("rev-parse", "HEAD")
     prepared.commit(prepared.agent.requirements)
-    told = prepared.run("trainyard", "--help", code=2)
-    assert "prepared for another commit" in told
-    assert "hint: " in told
+    output = prepared.run("trainyard", "--help", code=2)
+    assert "prepared for another commit" in output
+    assert "hint: " in output
     prepared.git("reset", "--quiet", "--hard", before)
     prepared.run("trainyard", "--help")
 
@@ -197,7 +199,7 @@ def test_of_two_at_once_one_prepares_and_the_other_waits(agent):
     assert (first.wait(200), second.wait(200)) == (0, 0)
     first.communicate(), second.communicate()
     assert waiting.read_text() == "x", "pip ran once"
-    assert agent.shelves == ["code", "code", "venv"]
+    assert agent.kinds == ["code", "code", "venv"]
     for each in workspaces:
         each.run("trainyard", "--help")
 
@@ -217,31 +219,31 @@ def test_one_that_was_killed_half_way_is_begun_anew(agent, whole_group):
     if not whole_group:  # pip lives on, and writes: who comes waits for it
         assert "another build is setting up this agent" in again.stderr.readline()
     agent.gate.touch()
-    told = again.communicate(timeout=200)[1]
-    assert again.returncode == 0, told
-    assert "Setting up the packages" in told
+    output = again.communicate(timeout=200)[1]
+    assert again.returncode == 0, output
+    assert "Setting up the packages" in output
     workspace.run("trainyard", "--help")
 
 
 def test_half_a_copy_of_the_code_is_not_taken_for_whole(prepared):
     head = prepared.commit(prepared.agent.requirements)
-    (prepared.agent.shelf / f"code-{head}.half" / "pipelines").mkdir(parents=True)
+    (prepared.agent.shared / f"code-{head}.half" / "pipelines").mkdir(parents=True)
     prepared.run("prepare")
-    assert not list(prepared.agent.shelf.glob("*.half"))
+    assert not list(prepared.agent.shared.glob("*.half"))
     prepared.run("trainyard", "--help")
 
 
 def test_without_network_it_may_succeed_later(agent):
     agent.requirements = "a-package-that-no-index-has==1.0\n"
     workspace = agent.workspace()
-    told = workspace.run("prepare", code=75)
-    assert "No matching distribution" in told, "what pip said"
-    assert "without network or behind a proxy" in told
+    output = workspace.run("prepare", code=75)
+    assert "No matching distribution" in output, "what pip said"
+    assert "without network or behind a proxy" in output
     assert "not prepared" in workspace.run("trainyard", "--help", code=2)
 
 
 def test_what_pip_refuses_needs_a_person(agent):
-    agent.requirements = "this is no requirement !\n"
+    agent.requirements = "this is not a requirement !\n"
     assert "pip refuses requirements.txt" in agent.workspace().run("prepare", code=2)
 
 
