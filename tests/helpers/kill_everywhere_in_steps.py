@@ -8,6 +8,7 @@ folder as it was before that run, and EVERY the stride in each step, as JSON: {"
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -76,10 +77,18 @@ def go(config, home, ended, every):
         change = 1
         while dies(partial(main, arguments), is_change, change):
             kills[step] += 1
+            wait_until_released(run / ".lock")
             change += every.get(step, every["each"])
             check_whole(home)
         assert json.loads((run / "steps" / f"{step}.json").read_bytes())["outcome"] == "done"
     print(json.dumps(kills))  # noqa: T201
+
+
+def wait_until_released(lock):
+    """What the killed process was just starting has its open files, so its lock, until the new program begins."""
+    if lock.exists():
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def load_all():
