@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo images jenkins jenkins-stop test check format bench lock clean
+.PHONY: help setup setup-dev demo images jenkins jenkins-stop test test-slow test-all check format bench lock clean
 
 help: ## List these targets
 	@echo "Trainyard: from git push to a running prediction API. Start with: make demo"
@@ -40,8 +40,13 @@ jenkins: setup ## Start a Jenkins with agent, git server, mail catcher and API, 
 jenkins-stop: ## Stop what make jenkins has started; all data stay
 	@docker/jenkins/server stop
 
-test: setup-dev ## Run all tests
-	@$(BIN)/python -P -m pytest $(PYTEST)
+test: setup-dev ## Run the tests of every rule and of the main loop (under 6 minutes)
+	@$(BIN)/python -P -m pytest $(PYTEST) -m "not slow and not docker"
+
+test-slow: setup-dev ## Run the others: long stories, fault injection, exhaustive matrices, containers
+	@$(BIN)/python -P -m pytest $(PYTEST) -m "slow or docker"
+
+test-all: test test-slow ## Run all tests
 
 check: setup-dev ## Formatting, lint, types, and who may import whom
 	$(BIN)/ruff format --check .
