@@ -45,6 +45,7 @@ def project(tmp_path) -> Path:
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_a_script_in_the_style_of_an_old_tutorial_is_accepted(project):
     done = command(sys.executable, "-P", "-m", "pipelines", "run", "code", "--json", cwd=project)
     assert done.returncode == 0, done.stderr

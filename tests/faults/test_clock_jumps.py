@@ -15,7 +15,7 @@ import pytest
 from digits_model import MODEL
 from faults_parts import HERE, begin, check_whole, epochs, follow, killed_after
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 DAY = 86_400
 
 

@@ -23,6 +23,8 @@ from pipelines.runners.process.runner import ProcessRunner
 from registry.errors import TryAgain
 from training.worker.protocol import parse_event
 
+pytestmark = pytest.mark.slow
+
 KIB = 1024
 STEPS = ("resolve", "fetch", "validate", "train", "evaluate", "gate", "register", "accept", "notify")
 ROOM = {"fetch": (0, 8, 60, 150), "validate": (0, 40), "train": (0, 40), "evaluate": (0, 24), "register": (0, 40)}

@@ -20,7 +20,7 @@ from registry.stores import open_store
 from registry.verify import verify
 from serving.model_source import Releases
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 ROOT = ("test", "production", ".store/objects")
 
 

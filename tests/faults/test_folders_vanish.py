@@ -23,6 +23,8 @@ from registry import codec
 from registry.errors import ConfigError, TryAgain
 from registry.records import Run, Sources
 
+pytestmark = pytest.mark.slow
+
 REFUSES = "import sys\nsys.exit('not today')\n"
 """A training script that fails before TensorFlow is loaded."""
 

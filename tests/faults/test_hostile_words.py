@@ -107,6 +107,7 @@ def team(tmp_path_factory):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 class TestARun:
     def test_nothing_was_executed(self, team):
         assert not list(team.folder.rglob("canary"))

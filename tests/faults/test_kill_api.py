@@ -14,7 +14,7 @@ from pipelines.deploy import api_folder
 from registry import releases
 from serving.server import control, lockfile
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 CROWD = 8
 
 

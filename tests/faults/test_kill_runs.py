@@ -29,7 +29,7 @@ from faults_parts import (
 
 from pipelines.flows import names
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 API = {"code": "accept/api-1", "dataset": "accept/api-2", "tests": "accept/api-1"}
 RECORD = {
     "code": "/acceptances/000001.json",

@@ -27,7 +27,7 @@ from faults_parts import (
     working_in,
 )
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 # The repository's own code: at the file operation that the oldest order names, its process dies, or waits there to be killed.
 OBEDIENT = """
 import os, signal, sys

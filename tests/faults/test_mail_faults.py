@@ -204,6 +204,7 @@ def test_one_of_two_recipients_is_refused_and_the_other_waits_for_nobody(tmp_pat
     assert server.ids == ["run1"]
 
 
+@pytest.mark.slow
 class TestSlow:
     @pytest.mark.parametrize("security", ["none", "smtps", "starttls"])
     def test_a_server_that_says_a_letter_now_and_then_does_not_keep_us(self, tmp_path, serve, certificate, security):

@@ -29,6 +29,8 @@ from faults_parts import (
 
 from pipelines.runners.supervisor.output import LOG_PREFIX
 
+pytestmark = pytest.mark.slow
+
 CROWD = 4
 
 

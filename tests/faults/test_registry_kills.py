@@ -8,6 +8,8 @@ import sys
 import pytest
 from faults_parts import HERE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("scenario", "at_least"),

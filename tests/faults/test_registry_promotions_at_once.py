@@ -19,7 +19,7 @@ from registry.stores import open_store
 from registry.verify import verify
 from serving.server import control
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 
 # Each process does its own five things as a person would: sent to check, it checks and retries.
 PERSON = """

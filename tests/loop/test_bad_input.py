@@ -36,6 +36,7 @@ def test_a_class_that_vanished_is_named(new_team):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_a_syntax_error_in_the_model_is_shown_with_its_line_and_mended_by_the_next_push(new_team):
     new_team.write("code", {"model.py": MODEL + "def broken(:\n"})
     new_team.push("code", "oops")
@@ -49,6 +50,7 @@ def test_a_syntax_error_in_the_model_is_shown_with_its_line_and_mended_by_the_ne
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_a_model_that_never_reaches_the_threshold_is_rejected_with_every_reason(new_team):
     text = new_team.config.read_text(encoding="utf-8").replace("epochs = 8", "epochs = 1", 1)
     new_team.config.write_text(text.replace("threshold = 0.8", "threshold = 1.0\nmin_samples = 5000"), encoding="utf-8")

@@ -54,6 +54,7 @@ def broken(build):
     return build
 
 
+@pytest.mark.slow
 def test_a_build_shows_model_version_commits_and_accuracy_and_the_next_one_finds_nothing_new(build):
     build.resolve()
     assert build.run.parent == build.team.home / "runs"
@@ -95,6 +96,7 @@ def test_a_build_that_failed_says_why_and_the_next_one_resumes_its_run(broken):
     assert "done before" in broken.step("fetch").stderr
 
 
+@pytest.mark.slow
 def test_what_is_rejected_is_rejected_in_every_build_of_the_same_commits(build):
     build.team.config.write_text(
         build.team.config.read_text(encoding="utf-8").replace("[gate]", "[gate]\nmin_samples = 9999"), encoding="utf-8"
@@ -153,6 +155,7 @@ def descendants(pid):
 
 
 @pytest.mark.parametrize("first", ["the step", "its processes"])  # Jenkins ends the leaves of a tree first
+@pytest.mark.slow
 def test_the_mail_about_a_stopped_build_waits_for_the_step_to_end(build, first):
     build.resolve()
     build.step("fetch")

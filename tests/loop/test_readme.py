@@ -100,6 +100,7 @@ def test_the_ten_lines_become_a_candidate(tmp_path):
 @pytest.mark.skipif(not shutil.which("curl"), reason="the tutorial asks the API with curl, which is not installed")
 @pytest.mark.tensorflow
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_a_team_wires_its_own_three_repositories(newcomer):
     set_up, data, code, approve, go_on = BLOCKS
     newcomer(set_up)
@@ -118,6 +119,7 @@ def test_a_team_wires_its_own_three_repositories(newcomer):
 
 @pytest.mark.tensorflow
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_the_demo_plays_to_its_end_and_leaves_the_api_running(tmp_path):
     command = [sys.executable, "-P", "-m", "pipelines", "demo", "--folder", str(tmp_path / "demo")]
     try:

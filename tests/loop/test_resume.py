@@ -52,6 +52,7 @@ def epochs_begun(team):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "SIGTERM"])
+@pytest.mark.slow
 def test_a_run_stopped_while_training_resumes_from_its_last_epoch(new_team, how):
     text = new_team.config.read_text(encoding="utf-8").replace("epochs = 8", "epochs = 60\npatience = 60", 1)
     new_team.config.write_text(text, encoding="utf-8")
@@ -80,6 +81,7 @@ def test_a_second_process_on_the_same_run_is_sent_away(new_team):
     process.communicate(timeout=60)
 
 
+@pytest.mark.slow
 def test_steps_one_by_one_are_the_pipeline_and_each_is_done_once(new_team, tmp_path):
     folder = str(tmp_path / "workspace" / "run")
     new_team.trainyard("step", "resolve", "--run", folder, "--trigger", "code", "--reason", "by hand")

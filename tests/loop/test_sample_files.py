@@ -49,6 +49,7 @@ def test_a_script_of_the_team_reads_them(new_team):
     assert len(files(prepared(new_team, command='["python", "train.py"]'))) == 3
 
 
+@pytest.mark.slow
 def test_load_data_reads_them_where_the_model_is_trained_and_where_it_is_measured(new_team):
     run = prepared(new_team, model=READS_FILES)
     new_team.trainyard("step", "train", "--run", str(run))
@@ -58,6 +59,7 @@ def test_load_data_reads_them_where_the_model_is_trained_and_where_it_is_measure
         assert f"load_data reads {count} files" in (run / job / "worker.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_load_data_that_nobody_could_foresee_is_refused_with_how_to_be_seen(new_team):
     run = prepared(new_team, model=MODEL + "\nglobals()['load_' + 'data'] = lambda folder: 1\n")
     done = new_team.trainyard("step", "train", "--run", str(run), code=2)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CONFIG = 'model = "digits"\n[repositories]\ncode = "a"\ndataset = "b"\ntests = "c"\n'
 BACKEND = """
