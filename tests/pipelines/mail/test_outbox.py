@@ -248,7 +248,7 @@ class TestSending:
         ("changes", "password", "said"),
         [
             ({"username": "relay"}, "", "TRAINYARD_SMTP_PASSWORD is not set"),
-            ({"username": "relay", "ca_file": "/no/such.pem"}, "x", "ca_file /no/such.pem: no certificates"),
+            ({"username": "relay", "ca_file": "/no/such.pem"}, "x", "ca_file /no/such.pem: no readable certificates"),
             ({"ca_file": __file__}, "", "no readable certificates"),
             ({"host": "a" * 80 + ".example"}, "", "must be ASCII"),
         ],
