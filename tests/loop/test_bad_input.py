@@ -105,7 +105,7 @@ def test_a_hook_that_trainyard_did_not_write_is_left_alone(new_team):
     hook = new_team.folder / "repositories/code.git/hooks/post-receive"
     hook.write_text("#!/bin/sh\necho mine\n", encoding="utf-8")
     done = new_team.trainyard("hooks", "install", code=2)
-    assert "is not Trainyard's" in done.stderr
+    assert "was not written by Trainyard" in done.stderr
     assert hook.read_text(encoding="utf-8") == "#!/bin/sh\necho mine\n"
     assert not (new_team.folder / "repositories/dataset.git/hooks/post-receive").exists()
 
