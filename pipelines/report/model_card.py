@@ -159,7 +159,7 @@ def _limitations(manifest: Candidate) -> Iterator[str]:
         yield f"- No sample of these classes was in the holdout: {names}."
     if manifest.evaluation.candidate.samples < 1000:
         yield f"- {manifest.evaluation.candidate.samples:,} samples were measured: small differences may be chance."
-    yield "- ReportFacts weaknesses, fairness and misuse are the team's to describe."
+    yield "- Known weaknesses, fairness and misuse are the team's to describe."
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
