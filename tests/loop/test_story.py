@@ -198,6 +198,7 @@ class TestTheRollback:
         team.trainyard("registry", "verify")
 
 
+@pytest.mark.slow
 def test_two_pushes_at_once_do_not_mix(team, rolled_back):
     team.write("code", {"model.py": (team.folder / "work/code/model.py").read_text().replace("Dense(32", "Dense(48")})
     team.write("dataset", digits(0, 300, inverted=True))

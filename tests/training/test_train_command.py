@@ -156,6 +156,7 @@ def test_a_script_cannot_change_the_model_it_starts_from(tmp_path):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_the_script_of_an_old_tutorial_gives_a_model_that_can_be_served(tmp_path):
     command = ("python", "train.py", "--batch-size", "8")
     folder = make_job(

@@ -275,6 +275,7 @@ def test_a_jenkins_that_cannot_be_reached_is_reported(team, where):
     assert team.pushed
 
 
+@pytest.mark.slow
 def test_a_jenkins_that_accepts_and_says_nothing_delays_a_push_for_seconds_only(team):
     with closing(socket.create_server(("127.0.0.1", 0), backlog=5)) as silent:
         team.config = Config(
@@ -290,6 +291,7 @@ def test_a_jenkins_that_accepts_and_says_nothing_delays_a_push_for_seconds_only(
     assert team.pushed
 
 
+@pytest.mark.slow
 def test_a_jenkins_that_never_ends_its_answer_delays_a_push_for_seconds_only(team, plugin):
     team.hooks()
     plugin.drip = True
@@ -298,6 +300,7 @@ def test_a_jenkins_that_never_ends_its_answer_delays_a_push_for_seconds_only(tea
     assert seconds < SECONDS + SLACK
 
 
+@pytest.mark.slow
 def test_whatever_curl_waits_for_it_is_killed_and_the_push_continues(team):
     """A resolver can hang where no time-out of curl's reaches it."""
     team.hooks()

@@ -206,6 +206,7 @@ def test_a_version_of_another_split_is_not_measured(evaluating):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_a_version_made_for_another_load_data_is_not_measured(evaluating):
     """The holdout that the new code reads is not one that the old model knows."""
     x = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], np.float32)
@@ -281,6 +282,7 @@ def test_progress_is_reported(evaluating):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_the_fallback_engine_is_measured_as_well(evaluating, tmp_path_factory):
     x, y = pictures(30)
     evaluating.models = shutil.copytree(evaluating.models, tmp_path_factory.mktemp("models") / "copy")

@@ -221,6 +221,7 @@ except MemoryError as error:
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_tensorflow_is_imported_the_quick_way_and_its_want_of_memory_is_a_memory_error(tmp_path):
     command = [sys.executable, "-P", "-c", HUNGRY]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

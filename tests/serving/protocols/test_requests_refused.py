@@ -274,6 +274,7 @@ CONTENT_TYPES = st.sampled_from(
 
 @pytest.mark.parametrize("kind", ["digits", "table", "lookup", "pair"])
 @given(instances=ANYTHING)
+@pytest.mark.slow
 def test_no_json_causes_a_server_error(clients, kind, instances):
     response = clients(kind).post("/predict", json={"instances": instances})
     assert response.status_code in {200, 400, 413}, response.text

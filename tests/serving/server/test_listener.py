@@ -284,7 +284,7 @@ def test_an_api_that_cannot_load_takes_nothing_from_one_that_answers(registry, l
         assert ask(listener.url, "GET", "/health/ready")[0] == 200
     os.kill(good.pid, signal.SIGKILL)  # and when there is no other, it says why
     until(lambda: _answer(listener.url)[0] == 503)
-    assert "altered" in _answer(listener.url)[1]["error"]
+    assert "checksum mismatch" in _answer(listener.url)[1]["error"]
     assert bad.poll() is None
 
 

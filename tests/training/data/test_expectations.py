@@ -89,6 +89,7 @@ def test_each_expectation_has_its_outcome(table_job, which):
     assert case.message.startswith(message)
 
 
+@pytest.mark.slow
 def test_a_suite_that_cannot_be_run_is_reported_in_every_case(tmp_path):
     dataset = job_folder(tmp_path)
     (dataset / "dataset.toml").write_text(TABLE)

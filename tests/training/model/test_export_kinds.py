@@ -12,7 +12,7 @@ from registry.records import Served, Signature
 from serving.engines.base import cast_inputs, load_engine
 from training.data.spec import load_split
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 
 AUGMENTED = CNN.replace(
     "layers.Rescaling(1 / 255),",
