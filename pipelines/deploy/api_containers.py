@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.schema import Config
 from pipelines.deploy import Image
-from pipelines.deploy.container_facts import PORT, RESTART_ALWAYS, label
+from pipelines.deploy.container_facts import HEALTH_CHECK, PORT, RESTART_ALWAYS, label
 from pipelines.deploy.mounts import registry_mount
 from pipelines.docker_engine import LABEL, labels, security
 from pipelines.runners.docker import limits
@@ -88,7 +88,6 @@ class ApiContainers:
         memory_mb = self._config.runner.memory_mb
         confined, (uid, gid) = self._confined(memory_mb, self._config.runner.pids), self._user
         confined["tmpfs"] |= {FOLDER: f"mode=0700,uid={uid},gid={gid}" + (f",size={memory_mb}m" if memory_mb else "")}
-        check = ["CMD", "python", "-P", "-m", "serving.server.health"]
         nanoseconds = 10**9
         return self._create(
             f"api-{number}",
@@ -105,7 +104,7 @@ class ApiContainers:
             mounts=[self._handoff_mount(), mount],
             working_dir=FOLDER,
             healthcheck={
-                "test": check,
+                "test": ["CMD", *HEALTH_CHECK],
                 "interval": HEALTH_SECONDS * nanoseconds,
                 "timeout": 5 * nanoseconds,
                 "start_period": 60 * nanoseconds,

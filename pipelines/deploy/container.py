@@ -16,7 +16,16 @@ from pipelines.config.schema import Config
 from pipelines.container_images import catalog
 from pipelines.deploy import DEPLOY_SECONDS, Image
 from pipelines.deploy.api_containers import ApiContainers, restart_always, restart_never
-from pipelines.deploy.container_facts import changes, label, no_port, restarts_always, settings_of, url_of
+from pipelines.deploy.container_facts import (
+    changes,
+    health_check,
+    label,
+    no_port,
+    reads_kinds,
+    restarts_always,
+    settings_of,
+    url_of,
+)
 from pipelines.docker_engine import engine_errors, open_engine
 from registry import releases
 from registry.errors import ConfigError, TryAgain, WorkerFailed
@@ -47,13 +56,16 @@ class ContainerDeployment:
             current, listener = self._settle(), self._listener()
             if current:
                 self._check_registry(job, current)
-                if listener and (url := url_of(listener)) and self._can_load(current, image):
+                if listener and (url := url_of(listener)) and self._can_load(current, image) and reads_kinds(current):
                     return url  # whatever images there are by now: a rollback must not wait for one
             wanted = self._image(image)
             try:
                 url = self._listen(job, wanted)
                 if current is None:
                     self._start_new(job, wanted, image, None, DEPLOY_SECONDS)
+                elif not reads_kinds(current):  # before a release that it could not read
+                    larger: Image = "train" if label(current, "kind") == "train" else image
+                    self._replace(current, job, self._image(larger), larger, self._last_release(), DEPLOY_SECONDS)
             except BaseException:
                 if current is None:  # a port without an API behind it would keep clients waiting
                     self._clear()
@@ -74,9 +86,7 @@ class ContainerDeployment:
             current, wanted = self._settle(), self._image(image)
             if current is None or label(current, "job") in self._acceptable(job, image, wanted):
                 return
-            last = releases.latest(open_store(self._config.registry.url), self._config.model)
-            number = last.number if last else 0
-            self._replace(current, job, wanted, image, number, DEPLOY_SECONDS)
+            self._replace(current, job, wanted, image, self._last_release(), DEPLOY_SECONDS)
 
     def stop(self) -> bool:
         with engine_errors(WHAT), self._alone():
@@ -122,6 +132,10 @@ class ContainerDeployment:
 
     def _image(self, image: Image) -> str:
         return catalog.find(self._engine, image, self._config.serving.image)
+
+    def _last_release(self) -> int:
+        last = releases.latest(open_store(self._config.registry.url), self._config.model)
+        return last.number if last else 0
 
     def _acceptable(self, job: ServeJob, image: Image, wanted: str) -> set[str]:
         """Digests of the API that is wanted. The image with everything has what the smaller one has: it may stay."""
@@ -232,9 +246,7 @@ def _ask(container: Container) -> dict[str, Any]:
     from docker import errors
 
     try:
-        code, (said, problem) = container.exec_run(
-            ["python", "-P", "-m", "serving.server.health", "/version"], demux=True
-        )
+        code, (said, problem) = container.exec_run([*health_check(container), "/version"], demux=True)
     except (errors.NotFound, errors.APIError) as error:
         if error.status_code not in {404, 409}:
             raise

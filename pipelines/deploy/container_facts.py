@@ -21,6 +21,9 @@ RESTART_ALWAYS = {"Name": "always"}
 """Not unless-stopped: an engine that comes back after a crash stops what ran on without it, and takes that for a person's
 wish."""
 
+HEALTH_CHECK = ["python", "-P", "-m", "serving.server.health"]
+OLD_HEALTH_CHECK = ["python", "-P", "-m", "serving.health"]
+
 
 def label(container: Container, name: str) -> str:
     """One of Trainyard's labels; empty when it has none of this name."""
@@ -30,6 +33,16 @@ def label(container: Container, name: str) -> str:
 def restarts_always(container: Container) -> bool:
     """Whether it is an API that has answered once, and was not given up since."""
     return bool(container.attrs["HostConfig"]["RestartPolicy"]["Name"] == RESTART_ALWAYS["Name"])
+
+
+def health_check(container: Container) -> list[str]:
+    """The command inside that asks whether the API is ready; in one of an earlier version of Trainyard it has another name."""
+    return list(container.attrs["Config"]["Healthcheck"]["Test"][1:])
+
+
+def reads_kinds(container: Container) -> bool:
+    """Whether it reads releases that have a kind; an API that an earlier version of Trainyard started does not."""
+    return health_check(container) != OLD_HEALTH_CHECK
 
 
 def settings_of(container: Container) -> dict[str, Any]:

@@ -33,21 +33,27 @@ _started: dict[int, subprocess.Popen[bytes]] = {}  # by pid: kept, so that they 
 def start(job: ServeJob, folder: Path) -> str:
     """Start the API in `folder`, in a session of its own, and wait until it answers; its URL. No-op when it runs.
 
-    Its output goes to `folder/api.log`. Raises ConfigError (port in use, it runs on another registry, …), WorkerFailed
-    when it ends, TryAgain when it does not answer in time. Of other settings that differ see `changed`.
+    Its output goes to `folder/api.log`. Raises ConfigError (port in use, it runs on another registry, or an earlier
+    version of Trainyard started it, …), WorkerFailed when it ends, TryAgain when it does not answer in time. Of other
+    settings that differ see `changed`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with lockfile.exclusive(folder):
-        url = running(folder)
-        if url is None:
+        found = lockfile.read(folder)
+        if found is None:
             return _start(job, folder)
         others = changed(job, folder)
     if wrong := [others[name] for name in ("model", "registry") if name in others]:
         raise ConfigError(
-            f"the API that runs at {url} is another one: {'; '.join(wrong)}",
+            f"the API that runs at {found.url} is another one: {'; '.join(wrong)}",
             hint=f"stop it with `trainyard serve {job.model} --stop`, then retry",
         )
-    return url
+    if not found.reads_kinds:
+        raise ConfigError(
+            f"the API that runs at {found.url} was started by an earlier version of Trainyard, and cannot read new releases",
+            hint=f"`trainyard serve {job.model} --stop`, then `trainyard serve {job.model} --background`, then retry",
+        )
+    return found.url
 
 
 def _start(job: ServeJob, folder: Path) -> str:

@@ -35,6 +35,8 @@ class RunningApi:
     """`unix:///…` in a container that gets its connections from serving.server.listener."""
     model: str
     since: str
+    reads_kinds: bool = False
+    """Whether it reads releases that have a kind; one that an earlier version of Trainyard started does not."""
 
 
 @contextlib.contextmanager
@@ -73,7 +75,8 @@ def is_held(folder: Path) -> bool:
 
 def write(folder: Path, url: str, model: str) -> None:
     """Publish that this process, which has the lock, listens at `url`."""
-    codec.save(RunningApi(os.getpid(), _start_time(os.getpid()), url, model, utc_now()), folder / ADDRESS_FILE)
+    pid = os.getpid()
+    codec.save(RunningApi(pid, _start_time(pid), url, model, utc_now(), reads_kinds=True), folder / ADDRESS_FILE)
 
 
 def read(folder: Path) -> RunningApi | None:

@@ -15,7 +15,7 @@ import pytest
 from deploy_contract import Crowd, DeploymentContract
 from promotion_parts import MODEL, Project, ask
 
-from pipelines.deploy import open_deployment
+from pipelines.deploy import api_containers, container_facts, open_deployment
 from pipelines.docker_engine import labels
 from pipelines.promotion import serve_job
 from registry.errors import ConfigError, PipelineError, WorkerFailed
@@ -353,6 +353,29 @@ url = "{project.config.registry.url}"
     assert serve("--stop").stdout == f"{MODEL}: stopped\n"
     assert serve("--stop").stdout == f"{MODEL}: no API runs\n"
     assert parts(engine, "api") + parts(engine, "listener") == []
+
+
+def test_an_api_of_an_earlier_version_is_replaced_before_it_gets_a_release_that_it_cannot_read(
+    project, engine, derive, serve_image, monkeypatch
+):
+    old_module = "from serving.server.health import *; sys.exit(main(sys.argv[1:]))"
+    old_file = f"USER 0\nRUN echo '{old_module}' >/opt/trainyard/code/serving/health.py\nUSER 65532"
+    use(project, image=derive(old_file))
+    with monkeypatch.context() as patch:
+        patch.setattr(api_containers, "HEALTH_CHECK", container_facts.OLD_HEALTH_CHECK)
+        project.promote(1)
+    (before,) = parts(engine, "api")
+    use(project, image=serve_image)
+    deployment, job = open_deployment(project.config), serve_job(project.config)
+    assert {each["release"] for each in deployment.version()["workers"]} == {1}
+    with Crowd(project.url).asking() as crowd:
+        url = deployment.start(job, "serve")
+        (after,) = parts(engine, "api")
+    assert after.id != before.id
+    assert after.attrs["Image"] == serve_image
+    assert crowd.failures == []
+    assert deployment.start(job, "serve") == url
+    assert parts(engine, "api") == [after]
 
 
 def copy_into(engine, image, volume, folder):

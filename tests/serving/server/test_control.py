@@ -1,5 +1,6 @@
 """Starting, stopping and asking, from the controller's side."""
 
+import json
 import os
 import signal
 import threading
@@ -98,6 +99,18 @@ def test_a_process_number_that_someone_else_has_now_is_not_taken_for_the_api(fol
     )
     assert lockfile.read(folder) is None
     os.close(lock)
+
+
+def test_an_api_of_an_earlier_version_gets_no_release_that_it_cannot_read(job, folder):
+    control.start(job, folder)
+    address = folder / "api.json"
+    running = json.loads(address.read_bytes())
+    assert running.pop("reads_kinds") is True
+    address.write_text(json.dumps(running), encoding="utf-8")
+    with pytest.raises(ConfigError, match="earlier version of Trainyard") as refused:
+        control.start(job, folder)
+    assert "`trainyard serve m --stop`" in refused.value.hint
+    assert control.stop(folder)
 
 
 def test_of_our_environment_the_api_sees_only_what_it_needs(job, folder, monkeypatch):
