@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.config.schema import RENAMED
 from registry.errors import ConfigError, PipelineError
 
 NEEDS_CONFIG = False
@@ -158,6 +159,7 @@ class Demo:
     def stop(self) -> None:
         """Stop the API of an earlier demo."""
         if self.config.exists():
+            self._rename_settings()
             self._trainyard("serve", "digits", "--stop")
         else:
             print(f"no demo in {self.folder}")
@@ -167,10 +169,18 @@ class Demo:
             if not (self.folder / MARK).exists():
                 raise ConfigError(f"{self.folder} is not an earlier demo's", hint="choose another with --folder")
             if self.config.exists():
+                self._rename_settings()
                 self._trainyard("serve", "digits", "--stop", quiet=True)
             shutil.rmtree(self.folder)
         self.work.mkdir(parents=True)
         (self.folder / MARK).touch()
+
+    def _rename_settings(self) -> None:
+        """In the config of a demo that an earlier version of Trainyard has played: its API could not be stopped."""
+        text = self.config.read_text(encoding="utf-8")
+        for old, new in RENAMED.items():
+            text = text.replace(f"\n{old.partition('.')[2]} = ", f"\n{new.partition('.')[2]} = ")
+        self.config.write_text(text, encoding="utf-8")
 
     def _write_data(self, part: str) -> None:
         script = str(CHECKOUT / "examples" / "write_data.py")

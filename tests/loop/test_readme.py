@@ -131,3 +131,15 @@ def test_the_demo_plays_to_its_end_and_leaves_the_api_running(tmp_path):
         assert requests.get(f"{url}/health/ready", timeout=10).status_code == 200
     finally:
         subprocess.run([*command, "--stop"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_demo_of_an_earlier_version_can_be_stopped(tmp_path):
+    (tmp_path / ".trainyard-demo").touch()
+    config = (ROOT / "examples" / "digits" / "trainyard.toml").read_text(encoding="utf-8")
+    old = config.replace("\nport = 8500", '\nport = 8500\ngo_live = "process"')
+    assert old != config
+    (tmp_path / "trainyard.toml").write_text(old, encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "pipelines", "demo", "--folder", str(tmp_path), "--stop"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("digits: no API runs\n")
