@@ -1,7 +1,7 @@
 """The gate: whether a candidate is good enough, as a pure function that gives every failed criterion.
 
 No files, no clock, no settings but the policy. The live release counts as it was measured anew on the same holdout: a
-number from an old card does not compare.
+number from an old manifest does not compare.
 """
 
 from __future__ import annotations

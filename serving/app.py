@@ -76,7 +76,7 @@ class Pages:
         """What the model takes and returns: JSON, or HTML for a browser."""
         predictor = current_predictor(self._holder, self._name)
         model = predictor.model
-        identity = model.identity() | {"engine": model.card.served.engine}
+        identity = model.identity() | {"engine": model.manifest.served.engine}
         page = predictor.protocol.describe(identity, model.data, request.host_url.rstrip("/"), self._limits)
         if request.accept_mimetypes.best_match([JSON, "text/html"], JSON) == "text/html":
             return html_response(page.html)
@@ -96,7 +96,7 @@ class Pages:
     def ready(self) -> Response:
         """The process has a model; else 503."""
         model = current_predictor(self._holder, self._name).model
-        return json_response({"status": "ready", "release": model.release, "version": model.card.version})
+        return json_response({"status": "ready", "release": model.release, "version": model.manifest.version})
 
     def version(self) -> Response:
         """What this process answers with, and the status of all of them."""

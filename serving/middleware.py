@@ -71,14 +71,14 @@ class PredictMiddleware:
         """The body of the answer; raises what Predictor.predict does, or Refused when there is no model."""
         predictor = current_predictor(self._holder, self._name)
         model = predictor.model
-        environ[RELEASE], environ[VERSION] = model.release, model.card.version
+        environ[RELEASE], environ[VERSION] = model.release, model.manifest.version
         counted.predictions = predictions = predictor.predict(environ, self._limits)
         if length := environ.get("CONTENT_LENGTH"):
             counted.size = int(length)
         return to_json(
             {
-                "model": model.card.model,
-                "version": model.card.version,
+                "model": model.manifest.model,
+                "version": model.manifest.version,
                 "release": model.release,
                 "request_id": environ[REQUEST_ID],
                 "predictions": predictions,

@@ -34,9 +34,9 @@ class Model:
     warm_inputs: Arrays
     """1 to 16 rows that the engine has answered."""
     warm_outputs: Arrays
-    card: Candidate
+    manifest: Candidate
     digest: str
-    """SHA-256 of the card."""
+    """SHA-256 of the manifest."""
     release: int | None
     """The release that made it live; None for a candidate in an acceptance test."""
     data: DataSpec | None
@@ -58,11 +58,11 @@ class Model:
         return outputs
 
     def identity(self) -> dict[str, Any]:
-        """Which model, version and release this is, and the SHA-256 of its card."""
+        """Which model, version and release this is, and the SHA-256 of its manifest."""
         return {
-            "model": self.card.model,
+            "model": self.manifest.model,
             "release": self.release,
-            "version": self.card.version,
+            "version": self.manifest.version,
             "card": self.digest,
         }
 
@@ -80,20 +80,20 @@ class Model:
 
 
 def load(folder: Path, release: int | None, threads: int, copies: Path) -> Model:
-    """Load and warm up the version in `folder`, whose files were checked against its card.
+    """Load and warm up the version in `folder`, whose files were checked against its manifest.
 
     `copies` is the folder for the copy of a served file that is mapped into memory.
 
-    Raises Corrupt when a file does not fit the card, EngineError when the model does not run.
+    Raises Corrupt when a file does not fit the manifest, EngineError when the model does not run.
     """
     path = folder / "card.json"
-    card = codec.from_json(Candidate, path.read_bytes(), str(path), checksum_required=True)
-    signature = card.signature
-    with mapped_copy(folder, card, copies) as (where, served):
+    manifest = codec.from_json(Candidate, path.read_bytes(), str(path), checksum_required=True)
+    signature = manifest.signature
+    with mapped_copy(folder, manifest, copies) as (where, served):
         engine = load_engine(where, signature, served, threads)
     data = codec.read(DataSpec, folder / "data.json") if (folder / "data.json").is_file() else None
     inputs = warm_up_inputs(folder, signature, data)
     outputs = engine(inputs)
     for _ in range(threads):  # so that every interpreter of the pool has run once
         engine({name: array[:1] for name, array in inputs.items()})
-    return Model(engine, signature, inputs, outputs, card, sha256_file(path), release, data)
+    return Model(engine, signature, inputs, outputs, manifest, sha256_file(path), release, data)

@@ -93,10 +93,12 @@ class ModelSwap:
         self._settled, self._failures, self._error = True, 0, ""
         self._publish("ready" if model else "withdrawn")
         if model:
-            log.info("serving release %s, version %s of %s", model.release, model.card.version, model.card.model)
+            log.info(
+                "serving release %s, version %s of %s", model.release, model.manifest.version, model.manifest.model
+            )
         elif old or number:
             log.warning("nothing is live: release %s withdrew the model", number)
-        remove_copies(self._copies, keep=model.card if model else None)
+        remove_copies(self._copies, keep=model.manifest if model else None)
 
     def _publish(self, state: worker_status.State) -> None:
         """Write the status file, when it would change."""
@@ -106,7 +108,7 @@ class ModelSwap:
             state,
             self._wanted,
             model.release if model else None,
-            model.card.version if model else None,
+            model.manifest.version if model else None,
             model.digest if model else "",
             self._error,
             self._taking(),

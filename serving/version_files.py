@@ -1,4 +1,4 @@
-"""The files of a version: checked against its card, and copied when they are mapped into memory.
+"""The files of a version: checked against its manifest, and copied when they are mapped into memory.
 
 A mapped file that another process truncates or overwrites kills the process that reads it. So the served file is mapped
 from a copy in the API's own folder, named by its SHA-256 and shared by all workers.
@@ -24,40 +24,40 @@ log = logging.getLogger(__name__)
 
 
 def check_folder(folder: Path) -> None:
-    """Raise Corrupt unless every file of the version in `folder` is what its card says."""
+    """Raise Corrupt unless every file of the version in `folder` is what its manifest says."""
     path = folder / "card.json"
-    card = codec.from_json(Candidate, path.read_bytes(), str(path), checksum_required=True)
-    for name, sha256 in card.files.items():
+    manifest = codec.from_json(Candidate, path.read_bytes(), str(path), checksum_required=True)
+    for name, sha256 in manifest.files.items():
         if not (folder / name).is_file():
-            raise Corrupt(f"{folder / name}: is missing, though the card names it")
+            raise Corrupt(f"{folder / name}: is missing, though the manifest names it")
         if sha256_file(folder / name) != sha256:
-            raise Corrupt(f"{folder / name}: was altered: the card has another SHA-256")
+            raise Corrupt(f"{folder / name}: was altered: the manifest has another SHA-256")
 
 
 @contextmanager
-def mapped_copy(folder: Path, card: Candidate, copies: Path) -> Iterator[tuple[Path, Served]]:
+def mapped_copy(folder: Path, manifest: Candidate, copies: Path) -> Iterator[tuple[Path, Served]]:
     """Folder and served file to load the engine from; while it is held, `remove_copies` deletes nothing.
 
-    Raises Corrupt when the served file is not the one that the card names.
+    Raises Corrupt when the served file is not the one that the manifest names.
     """
     with _lock(copies, fcntl.LOCK_SH):
-        yield _copy(folder, card, copies)
+        yield _copy(folder, manifest, copies)
 
 
-def _copy(folder: Path, card: Candidate, copies: Path) -> tuple[Path, Served]:
-    source = folder / card.served.path
+def _copy(folder: Path, manifest: Candidate, copies: Path) -> tuple[Path, Served]:
+    source = folder / manifest.served.path
     if not source.is_file():  # a SavedModel is a folder, and not mapped: it is read whole while it is loaded
-        return folder, card.served
-    wanted = card.files.get(card.served.path, "")
+        return folder, manifest.served
+    wanted = manifest.files.get(manifest.served.path, "")
     target = copies / (wanted or "unnamed")
     if not target.is_file() or sha256_file(target) != wanted:
         unfinished = copies / f".tmp-{os.getpid()}"
         shutil.copyfile(source, unfinished)
         if sha256_file(unfinished) != wanted:
             unfinished.unlink()
-            raise Corrupt(f"{source}: was altered: the card has another SHA-256")
+            raise Corrupt(f"{source}: was altered: the manifest has another SHA-256")
         unfinished.replace(target)
-    return copies, replace(card.served, path=target.name)
+    return copies, replace(manifest.served, path=target.name)
 
 
 def remove_copies(copies: Path, keep: Candidate | None) -> None:

@@ -27,6 +27,7 @@ class Status:
     release: int | None = None
     version: int | None = None
     card: str = ""
+    """SHA-256 of the version's manifest."""
     error: str = ""
     taking: bool = True
     """Whether clients connect to it; in a container not before it has the listening socket."""

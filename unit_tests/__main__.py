@@ -26,9 +26,9 @@ from unit_tests.repository import Repository, run_repository
 def main(folder: Path) -> AcceptResult:
     """Raises Corrupt when the version's own files cannot be read."""
     job, version = codec.read(AcceptJob, folder / "job.json"), folder / "inputs" / "version"
-    card = codec.read(Candidate, version / "card.json")
-    golden = load_golden(version / "golden.npz", card.signature)
-    subject = Subject(Api(job.url, job.answer_seconds), job, card, sha256_file(version / "card.json"), golden)
+    manifest = codec.read(Candidate, version / "card.json")
+    golden = load_golden(version / "golden.npz", manifest.signature)
+    subject = Subject(Api(job.url, job.answer_seconds), job, manifest, sha256_file(version / "card.json"), golden)
     result = _test(subject, folder)
     write_junit(folder / "outputs" / "junit.xml", result.reports)
     return result

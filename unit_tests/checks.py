@@ -32,9 +32,9 @@ class Subject:
 
     api: Api
     job: AcceptJob
-    card: Candidate
+    manifest: Candidate
     digest: str
-    """SHA-256 of the card."""
+    """SHA-256 of the manifest."""
     golden: Golden
 
 
@@ -66,7 +66,7 @@ def _checks(subject: Subject) -> Iterator[Check]:
     golden, api = subject.golden, subject.api
     images = [golden.png(i) for i in range(len(golden))]
     yield "answers with this version", lambda: _version(subject)
-    yield "describes the signature of the card", lambda: _signature(subject)
+    yield "describes the signature of the manifest", lambda: _signature(subject)
     yield "answers its own example", lambda: _example(api)
     yield "golden samples: JSON, one by one", lambda: _golden(golden, lambda i: _ask(api, [golden.sample(i)])[0])
     yield "golden samples: JSON, all at once", lambda: _golden_at_once(api, golden)
@@ -129,22 +129,27 @@ def _not_ready(api: Api) -> str:
 
 def _version(subject: Subject) -> None:
     answer = body_of(subject.api.get("/version"))
-    wanted = {"model": subject.card.model, "version": subject.card.version, "card": subject.digest, "release": None}
+    wanted = {
+        "model": subject.manifest.model,
+        "version": subject.manifest.version,
+        "card": subject.digest,
+        "release": None,
+    }
     for name, value in wanted.items():
         expect(answer.get(name) == value, f"/version says {name} {answer.get(name)!r}, expected {value!r}")
     for each in answer["workers"]:
-        same = (each["version"], each["card"]) == (subject.card.version, subject.digest)
-        expect(same, f"process {each['pid']} answers with version {each['version']}, card {each['card']!r}")
+        same = (each["version"], each["card"]) == (subject.manifest.version, subject.digest)
+        expect(same, f"process {each['pid']} answers with version {each['version']}, manifest {each['card']!r}")
 
 
 def _signature(subject: Subject) -> None:
-    answer, signature = subject.api.description, subject.card.signature
+    answer, signature = subject.api.description, subject.manifest.signature
     simple = {"task": signature.task, "kind": signature.kind, "classes": list(signature.classes)}
     for name, value in simple.items():
-        expect(answer.get(name) == value, f"GET / says {name} {answer.get(name)!r}, the card {value!r}")
+        expect(answer.get(name) == value, f"GET / says {name} {answer.get(name)!r}, the manifest {value!r}")
     inputs = [(each["name"], tuple(each["shape"]), each["dtype"]) for each in answer["inputs"]]
     wanted = [(each.name, _sample_shape(each), each.dtype) for each in signature.inputs]
-    expect(inputs == wanted, f"GET / says inputs {inputs}, the card {wanted}")
+    expect(inputs == wanted, f"GET / says inputs {inputs}, the manifest {wanted}")
 
 
 def _sample_shape(spec: TensorSpec) -> tuple[int | None, ...]:

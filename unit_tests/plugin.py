@@ -27,7 +27,7 @@ LOG = pytest.StashKey[Path]()
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The release that is live now: its card, and how it did on the holdout of the version under test."""
+    """The release that is live now: its manifest, and how it did on the holdout of the version under test."""
 
     card: Candidate
     metrics: Metrics | None
@@ -89,7 +89,7 @@ def holdout(pytestconfig: pytest.Config) -> Holdout:
 
 @pytest.fixture(scope="session")
 def card(pytestconfig: pytest.Config) -> Candidate:
-    """The card of the version under test: `card.version`, `card.sources.code`, `card.how`, `card.signature.classes`, …"""
+    """The manifest of the version under test (`card.json`): `card.version`, `card.sources.code`, `card.how`, `card.signature.classes`, …"""
     return codec.read(Candidate, _given(pytestconfig, "version") / "card.json")
 
 

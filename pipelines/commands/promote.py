@@ -97,7 +97,7 @@ def approver(args: argparse.Namespace, environment: Mapping[str, str]) -> str:
 def _mint(store: Store, config: Config, model: str, version: int) -> str:
     """An approval of exactly the manifest as it is now. Whoever can read the home's secret can make one: that is what
     the secret means, and the record names who is said to have decided."""
-    _, digest = candidates.read_manifest(store, model, version)
+    digest = candidates.manifest_digest(store, model, version)
     return make_token(approval_secret(Path(config.home)), model, version, digest)
 
 

@@ -25,11 +25,11 @@ def main(context: Context, folder: RunFolder) -> str:
 
 
 def registered(context: Context, run: RunFolder, area: Area, version: int) -> tuple[MeasuredModel, Path]:
-    """A version of the registry as something to measure, and its folder; raises Corrupt when a byte is not the card's."""
-    card = candidates.manifest(context.store, context.config.model, version, area)
-    folder = candidates.local_folder(context.store, area, card.model, version)
-    other_code = card.sources.code != run.run.sources.code
-    return MeasuredModel(card.signature, card.served, card.files, version, other_code), folder
+    """A version of the registry as something to measure, and its folder; raises Corrupt when a byte is not the manifest's."""
+    manifest = candidates.manifest(context.store, context.config.model, version, area)
+    folder = candidates.local_folder(context.store, area, manifest.model, version)
+    other_code = manifest.sources.code != run.run.sources.code
+    return MeasuredModel(manifest.signature, manifest.served, manifest.files, version, other_code), folder
 
 
 def measure(context: Context, folder: RunFolder, name: str, job: EvaluateJob, inputs: dict[str, Path]) -> Evaluation:

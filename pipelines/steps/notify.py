@@ -87,8 +87,8 @@ def _places(context: Context, folder: RunFolder) -> Iterator[tuple[str, str]]:
 def _approval(context: Context, version: int) -> str:
     """The command that promotes the version, with its token."""
     config = context.config
-    card = candidates.manifest_digest(context.store, config.model, version)
-    token = make_token(approval_secret(context.home), config.model, version, card)
+    digest = candidates.manifest_digest(context.store, config.model, version)
+    token = make_token(approval_secret(context.home), config.model, version, digest)
     program = "trainyard" if shutil.which("trainyard") else str(Path(sys.executable).parent / "trainyard")
     command = [program, "promote", config.model, str(version), "--config", config.file, "--approval", token]
     return shlex.join(command)

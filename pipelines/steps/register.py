@@ -25,9 +25,9 @@ def main(context: Context, folder: RunFolder) -> str:
         raise Rejected("the gate did not accept this candidate: " + "; ".join(verdict.reasons))
     version = candidates.claim(context.store, folder.run.model, folder.run.id)
     version_folder = _gather(folder)
-    card = _card(folder, version, verdict, version_folder)
-    candidates.publish(context.store, card, version_folder)
-    return f"{card.model} version {version}"
+    manifest = _manifest(folder, version, verdict, version_folder)
+    candidates.publish(context.store, manifest, version_folder)
+    return f"{manifest.model} version {version}"
 
 
 def _gather(folder: RunFolder) -> Path:
@@ -87,7 +87,7 @@ def _check_kind(path: Path, mode: int, wanted: int) -> None:
         raise Corrupt(f"{path}: neither a file nor a folder: it cannot be registered", hint="delete it")
 
 
-def _card(folder: RunFolder, version: int, verdict: Verdict, files: Path) -> Candidate:
+def _manifest(folder: RunFolder, version: int, verdict: Verdict, files: Path) -> Candidate:
     run, result = folder.run, codec.read(TrainResult, folder.root / "train" / "result.json")
     digests = {str(path.relative_to(files)): sha256_file(path) for path in sorted(files.rglob("*")) if path.is_file()}
     for name, digest in result.files.items():

@@ -102,8 +102,8 @@ def _sources_of_candidate(context: Context, request: Request, newest: int | None
             hint="push to code first, or run `trainyard run code`",
         )
     tests = request.commits.get("tests") or git.head(context.url("tests"), context.config.repositories.branch, "tests")
-    card = candidates.manifest(context.store, context.config.model, newest)
-    return Sources(code=card.sources.code, dataset=card.sources.dataset, tests=tests)
+    manifest = candidates.manifest(context.store, context.config.model, newest)
+    return Sources(code=manifest.sources.code, dataset=manifest.sources.dataset, tests=tests)
 
 
 def _heads(context: Context, given: Mapping[str, str]) -> dict[str, str]:

@@ -52,7 +52,7 @@ class TrainResult:
     served: Served
     how: Literal["trained", "fine-tuned", "command"]
     note: str
-    """Why it was done this way, for the mail and the card."""
+    """Why it was done this way, for the mail and the manifest."""
     attempt: int
     epochs: int
     seed: int

@@ -189,7 +189,7 @@ def test_damage_that_a_promotion_does_not_meet_does_not_hinder_it(played):
 
 
 def test_a_release_whose_bytes_are_corrupted_after_it_was_written_is_not_served_and_the_one_before_is(played):
-    """The API sees a newer release, finds that its bytes are not those of the card, says so, and keeps the old one."""
+    """The API sees a newer release, finds that its bytes are not those of the manifest, says so, and keeps the old one."""
     project, store = played.project, played.store
     project.stop()
     played.restore()

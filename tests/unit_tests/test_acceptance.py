@@ -180,4 +180,4 @@ def test_a_card_with_another_signature_is_found_out(acceptance, versions, thirds
     signature = dataclasses.replace(card.signature, inputs=inputs)
     write_card(made / "version", card.model, signature, card.served, card.evaluation)
     failed = {case.name: case.message for case in acceptance.test(GOOD).run(thirds, made).reports[0].failed}
-    assert "describes the signature of the card" in failed
+    assert "describes the signature of the manifest" in failed

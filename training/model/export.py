@@ -5,7 +5,7 @@
 2. Recurrent layers have no operators for batches of any size: a signature for one sample and one for eight. A 16-bit model
    is rebuilt in 32 bits.
 3. The file is checked in a process without TensorFlow, by the engine that will serve it, on real samples.
-4. Whatever fails: a SavedModel, and the reason goes into the card.
+4. Whatever fails: a SavedModel, and the reason goes into the manifest.
 """
 
 from __future__ import annotations
