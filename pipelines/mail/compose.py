@@ -17,6 +17,7 @@ from pipelines.mail.facts import MailFacts
 from pipelines.mail.statements import MAX_ITEMS, some, statement, upper
 from pipelines.text import metrics
 from pipelines.text.clean import clean
+from pipelines.text.duration import duration
 from pipelines.text.markup import Block, Box, Bullets, Code, Image, Paragraph, Section, Table, to_html, to_text
 from registry.errors import ConfigError
 from registry.files import sha256_bytes
@@ -106,7 +107,7 @@ def _sections(facts: MailFacts, cid: str) -> Iterator[Section]:
         yield Section("What changed", tuple(commits(facts, 72, 40)))
     if facts.seconds:
         total = ("total", sum(each for _, each in facts.seconds))
-        times = tuple((step, metrics.duration(seconds)) for step, seconds in (*facts.seconds, total))
+        times = tuple((step, duration(seconds)) for step, seconds in (*facts.seconds, total))
         yield Section("How long it took", (Table(("step", "time"), times, numbers=True),))
     rows = (
         ("run", facts.run.id),

@@ -7,8 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from pipelines.progress.state import Work, duration
+from pipelines.progress.state import Work
 from pipelines.progress.stream import PatientStream
+from pipelines.text.duration import duration
 from training.worker.protocol import one_line, parse_event
 
 HEARTBEAT = 20.0  # seconds; Jenkins and people give up on what is silent for longer than 30

@@ -17,8 +17,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.progress.state import Work, duration
+from pipelines.progress.state import Work
 from pipelines.progress.stream import PatientStream
+from pipelines.text.duration import duration
 from training.worker.protocol import one_line, parse_event
 
 TAIL = 6  # log lines

@@ -1,4 +1,4 @@
-"""What the views show: how far the worker of the current step is, and durations."""
+"""What the views show: how far the worker of the current step is."""
 
 from __future__ import annotations
 
@@ -42,13 +42,3 @@ class Work:
         count = f"{self.at:,}/{self.of:,}"
         far = (f"epoch {count}" if self.what == "epoch" else f"{count} {self.what}") if self.at else ""
         return ", ".join(each for each in (self.attempt, far, self.metric) if each)
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -9,7 +9,7 @@ from pipelines.gate import gate_report
 from pipelines.mail.facts import MailFacts
 from pipelines.report.facts import ReportFacts
 from pipelines.report.page import Html, cases
-from pipelines.text.metrics import duration
+from pipelines.text.duration import duration
 from registry.records import Acceptance, TestReport
 
 RANK = {"failed": 0, "error": 0, "skipped": 1, "passed": 2}

@@ -13,6 +13,7 @@ from pipelines.report.page import Html, figures, links, table, tiles, whole_page
 from pipelines.runs import RunFolder
 from pipelines.text import metrics
 from pipelines.text.clean import clean
+from pipelines.text.duration import duration
 from pipelines.text.markup import Box, Bullets, Paragraph, Table
 
 SPLITS = ("train", "validation", "holdout")
@@ -48,7 +49,7 @@ def _tiles(known: ReportFacts) -> Iterator[tuple[str, str]]:
         if facts.verdict:
             yield f"{name}, threshold", metrics.number(facts.verdict.policy.threshold)
         yield "holdout samples", f"{found.candidate.samples:,}"
-    yield "time, all steps", metrics.duration(known.seconds)
+    yield "time, all steps", duration(known.seconds)
 
 
 def _changes(known: ReportFacts) -> Iterator[Html]:
@@ -109,11 +110,11 @@ def _in_order(splits: Iterable[str]) -> list[str]:
 
 def _times(known: ReportFacts) -> Html:
     rows = [
-        (each.step, metrics.duration(each.seconds), each.started_at.partition("T")[2].rstrip("Z"), each.note)
+        (each.step, duration(each.seconds), each.started_at.partition("T")[2].rstrip("Z"), each.note)
         for each in known.records
     ]
     head = ("step", "time", "from (UTC)", "result")
-    return table(head, [*rows, ("total", metrics.duration(known.seconds), "", "")])
+    return table(head, [*rows, ("total", duration(known.seconds), "", "")])
 
 
 def _files(folder: RunFolder, files: Collected) -> Iterator[Html]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.mail.compose import PNG, compose
 from pipelines.mail.facts import MailFacts
 from pipelines.repositories.changes import Changes, Commit
-from pipelines.text import metrics as measures
+from pipelines.text.metrics import in_words
 from registry.errors import ConfigError
 from registry.records import (
     Acceptance,
@@ -327,20 +327,12 @@ def test_ten_thousand_commits_and_reasons_make_a_short_mail():
 )
 def test_chance_is_distinguished_from_progress(comparison, said):
     evaluation = Evaluation(metrics(0.98), metrics(0.97), comparison)
-    assert said in measures.in_words(evaluation, "accuracy", "version 3", "version 2")
+    assert said in in_words(evaluation, "accuracy", "version 3", "version 2")
 
 
 def test_regression_reads_well_too():
     new = Metrics("regression", 1204, {"mae": 12345.678, "r2": 0.8})
-    said = measures.in_words(Evaluation(new, live_note="nothing is live"), "mae", "version 1", "nothing yet")
+    said = in_words(Evaluation(new, live_note="nothing is live"), "mae", "version 1", "nothing yet")
     assert said == (
         "On 1,204 samples that it had never seen, version 1 has mean absolute error (less is better) 12,346. Nothing is live."
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.04, "0.0 s"), (9.96, "10.0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
-)
-def test_durations_read_as_spoken(seconds, said):
-    assert measures.duration(seconds) == said
