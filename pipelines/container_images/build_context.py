@@ -104,7 +104,7 @@ def certificates(files: Sequence[Path] = (), root: Path = ROOT) -> bytes:
     named = [*sorted((root / "docker" / "certs").glob("*.crt")), *files]
     if own := os.environ.get("PIP_CERT"):
         named.append(Path(own))
-    found: dict[bytes, None] = {}
+    found: set[bytes] = set()
     for file in named:
         try:
             text = file.read_bytes()
@@ -117,7 +117,7 @@ def certificates(files: Sequence[Path] = (), root: Path = ROOT) -> bytes:
             raise ConfigError(
                 f"{file} holds no certificate in PEM", hint="convert it: openssl x509 -inform der -in FILE"
             )
-        found |= dict.fromkeys(block.replace(b"\r", b"") for block in blocks)
+        found |= {block.replace(b"\r", b"") for block in blocks}
     return b"".join(block + b"\n" for block in sorted(found))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
@@ -16,6 +15,7 @@ from pipelines.config.schema import Config
 from pipelines.docker_engine import address, engine_errors, labels, open_engine
 from pipelines.doctor.finding import PATIENCE, Finding, disk_space, existing
 from registry.errors import PipelineError
+from serving.server.health import UnixConnection
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -38,15 +38,6 @@ def engine(*, needed: bool) -> Finding:
     return Finding("fail", what, hint) if needed else Finding("ok", f"{what}; not needed here")
 
 
-class _UnixConnection(HTTPConnection):
-    """HTTP over a socket of this machine."""
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(self.host)
-
-
 def _ping(url: str) -> str:
     """The version of its API, by one request: loading the SDK takes longer, and only TLS needs it.
 
@@ -55,7 +46,7 @@ def _ping(url: str) -> str:
     where = urlsplit(url)
     connection: HTTPConnection
     if where.scheme == "unix":
-        connection = _UnixConnection(where.path)
+        connection = UnixConnection(where.path, PATIENCE)
     elif where.scheme == "tcp" and where.port and not (TLS & os.environ.keys()):
         connection = HTTPConnection(where.hostname or "", where.port, timeout=PATIENCE)
     else:

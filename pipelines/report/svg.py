@@ -26,12 +26,6 @@ class Drawing:
         self.width, self.height, self.title = width, height, title
         self.parts: list[str] = []
 
-    def rectangle(self, x: float, y: float, width: float, height: float, fill: str) -> None:
-        """A filled area."""
-        self.parts.append(
-            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="2" fill="{fill}"/>'
-        )
-
     def line(
         self, start: tuple[float, float], end: tuple[float, float], colour: str, width: float = 1, dash: str = ""
     ) -> None:
