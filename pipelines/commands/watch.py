@@ -31,13 +31,13 @@ LONGEST_WAIT = 300.0  # seconds between two tries at a remote that is down
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     parser.add_argument(
-        "--interval", type=float, default=15.0, metavar="SECONDS", help="between two looks (default 15)"
+        "--interval", type=float, default=15.0, metavar="SECONDS", help="between two polls (default 15)"
     )
-    parser.add_argument("--once", action="store_true", help="look once, act on what is new, and end")
+    parser.add_argument("--once", action="store_true", help="poll once, act on what is new, and end")
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
-    """Look until SIGTERM, which ends it with 0, or Ctrl-C; with --once the exit code is that of the run."""
+    """Poll until SIGTERM, which ends it with 0, or Ctrl-C; with --once the exit code is that of the run."""
     watcher = Watcher(config)
     try:
         with _alone(watcher.file.with_suffix(".lock")):
@@ -52,7 +52,7 @@ def _watch(watcher: Watcher, args: argparse.Namespace) -> int:
         f"watching {watcher.config.repositories.branch} of code, dataset and tests every {args.interval:g} s; stop with Ctrl-C"
     )
     while True:
-        code = watcher.look()
+        code = watcher.poll()
         if args.once:
             return code
         threading.Event().wait(args.interval if code != TryAgain.exit_code else min(args.interval * 4, LONGEST_WAIT))
@@ -77,7 +77,7 @@ class Watcher:
         self.file = Path(config.home) / "watch.json"
         self.problems: dict[str, str] = {}
 
-    def look(self) -> int:
+    def poll(self) -> int:
         """Act upon what is new; gives the exit code of the run, 0 without one, 75 when the run could not be started."""
         seen, heads = self._seen(), self._heads()
         new = [name for name in TRIGGERS if name in heads and heads[name] != seen.get(name)]
@@ -98,7 +98,7 @@ class Watcher:
             code = error.exit_code
         if code != TryAgain.exit_code:
             if trigger != "tests" and "tests" in seen:
-                heads["tests"] = seen["tests"]  # the live release must meet new tests, too: the next look runs them
+                heads["tests"] = seen["tests"]  # the live release must meet new tests, too: the next poll runs them
             write_whole(self.file, json.dumps({"schema": 1, "seen": seen | heads}).encode())
         return code
 

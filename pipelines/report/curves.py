@@ -41,24 +41,24 @@ ON_TRAINING = {
 class Series:
     """One curve: per attempt, points of (epoch, value)."""
 
-    def __init__(self, label: str, colour: str, rounds: list[list[tuple[float, float]]]) -> None:
-        self.label, self.colour, self.rounds = label, colour, rounds
+    def __init__(self, label: str, colour: str, attempts: list[list[tuple[float, float]]]) -> None:
+        self.label, self.colour, self.attempts = label, colour, attempts
 
     @property
     def values(self) -> list[float]:
         """All values that can be drawn."""
-        return [value for each in self.rounds for _, value in each]
+        return [value for each in self.attempts for _, value in each]
 
 
 def draw_curves(history: History) -> bytes:
     """The SVG file; empty when no epoch has come to its end."""
-    rounds = [(number, each) for number, each in enumerate(history.rounds, 1) if each.epochs][-ATTEMPTS:]
-    if not rounds:
+    attempts = [(number, each) for number, each in enumerate(history.rounds, 1) if each.epochs][-ATTEMPTS:]
+    if not attempts:
         return b""
     names = ON_TRAINING.get(history.metric, ())
-    known = {name for _, each in rounds for epoch in each.epochs for name in epoch}
+    known = {name for _, each in attempts for epoch in each.epochs for name in epoch}
     trained = next((name for name in names if name in known), "")
-    epochs = [each for _, each in rounds]
+    epochs = [each for _, each in attempts]
     loss = [
         Series("training", BLUE, _points(epochs, "loss")),
         Series("validation", ORANGE, _points(epochs, "val_loss")),
@@ -72,13 +72,13 @@ def draw_curves(history: History) -> bytes:
     panels.append((NAMES.get(history.metric, history.metric), metric, history.threshold))
     drawing = Drawing(WIDTH, PANEL * len(panels), "Curves of the training")
     for place, (title, series, threshold) in enumerate(panels):
-        _Panel(drawing, place * PANEL, rounds).draw(title, series, threshold)
+        _Panel(drawing, place * PANEL, attempts).draw(title, series, threshold)
     return drawing.to_bytes()
 
 
-def _points(rounds: Sequence[AttemptHistory], name: str) -> list[list[tuple[float, float]]]:
+def _points(attempts: Sequence[AttemptHistory], name: str) -> list[list[tuple[float, float]]]:
     found, epoch = [], 0
-    for each in rounds:
+    for each in attempts:
         points = []
         for logs in each.epochs:
             epoch += 1
@@ -103,10 +103,10 @@ def _value(point: tuple[float, float]) -> float:
 class _Panel:
     """One pair of axes."""
 
-    def __init__(self, drawing: Drawing, top: int, rounds: Sequence[tuple[int, AttemptHistory]]) -> None:
-        self.drawing, self.top, self.rounds = drawing, top, rounds
+    def __init__(self, drawing: Drawing, top: int, attempts: Sequence[tuple[int, AttemptHistory]]) -> None:
+        self.drawing, self.top, self.attempts = drawing, top, attempts
         self.upper, self.lower = top + TOP, top + PANEL - BOTTOM
-        total = sum(len(each.epochs) for _, each in rounds)
+        total = sum(len(each.epochs) for _, each in attempts)
         room = 0.5 if total == 1 else 0.0
         self.x = Scale(1 - room, total + room, LEFT + 8, WIDTH - RIGHT - 8)
 
@@ -124,7 +124,7 @@ class _Panel:
         if limit:
             self.drawing.line((LEFT, y(limit[0])), (WIDTH - RIGHT, y(limit[0])), GREEN, 1.5, "5 4")
         for each in series:
-            for points in each.rounds:
+            for points in each.attempts:
                 self.drawing.curve([(self.x(epoch), y(value)) for epoch, value in points], each.colour)
         self._legend(series, threshold=bool(limit))
 
@@ -142,10 +142,10 @@ class _Panel:
 
     def _attempts(self) -> None:
         """Where one attempt ends and the next begins; their names where there is room."""
-        if len(self.rounds) < 2:
+        if len(self.attempts) < 2:
             return
         done = 0
-        for number, each in self.rounds:
+        for number, each in self.attempts:
             left = self.x(done + 0.5) if done else LEFT
             done += len(each.epochs)
             right = self.x(done + 0.5)
