@@ -26,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the model whose live release answers")
     parser.add_argument("--host", help="address to listen on; default: [serving] host")
     parser.add_argument("--port", type=int, help="port to listen on, 0: any free one; default: [serving] port")
-    parser.add_argument("--workers", type=int, help="processes; default: [serving] workers")
+    parser.add_argument("--workers", type=int, help="server processes; default: [serving] workers")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--background", action="store_true", help="start it and come back when it is ready")
     what.add_argument("--stop", action="store_true", help="stop it; requests in flight are answered")
-    what.add_argument("--status", action="store_true", help="where it runs and what each worker serves")
+    what.add_argument("--status", action="store_true", help="where it runs and what each server process serves")
     add_here(parser)
 
 
@@ -109,13 +109,13 @@ def _status(args: argparse.Namespace, config: Config, api: Deployment) -> int:
     lines += [f"  {each}" for each in parts[:-1]]
     for worker in found["workers"]:
         error = f": {worker['error']}" if worker["error"] else ""
-        lines.append(f"  worker {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
+        lines.append(f"  server process {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
     newest = releases.latest(open_store(config.registry.url), args.model)
     behind = control.behind(found, newest.number) if newest else []
     if newest and behind:
         what = f"makes version {newest.version} live" if newest.version else "withdraws the model"
         lines.append(
-            f"  but release {newest.number} {what}: {len(behind)} of {len(found['workers'])} workers do not follow"
+            f"  but release {newest.number} {what}: {len(behind)} of {len(found['workers'])} server processes do not follow"
         )
     facts = {"url": url, **found, "newest": newest.number if newest else None, "behind": behind}
     _print(args, facts, "\n".join(lines))

@@ -85,7 +85,7 @@ def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, regist
     with pytest.raises(WorkerFailed):
         control.await_release(started["url"], 2, 20)
     status = trainyard("m", "--status")
-    assert f"but release 2 makes version {damaged} live: 1 of 1 workers do not follow" in status.stdout
+    assert f"but release 2 makes version {damaged} live: 1 of 1 server processes do not follow" in status.stdout
     found = json.loads(trainyard("m", "--status", "--json").stdout)
     assert (found["release"], found["newest"]) == (1, 2)
     assert "answers with release 1" in found["behind"][0]
