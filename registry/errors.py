@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import errno
 
-ROOM = "free some space, or inodes (see df -h, df -i); then the same command resumes"
+FREE_SPACE = "free some space, or inodes (see df -h, df -i); then the same command resumes"
+"""The hint for a full disk."""
 
 
 class PipelineError(Exception):
@@ -58,7 +59,7 @@ def from_os_error(error: OSError, place: object = "") -> PipelineError | None:
     """
     where = f"{error.filename or place}: " if error.filename or place else ""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return TryAgain(f"{where}{error.strerror}", hint=ROOM)
+        return TryAgain(f"{where}{error.strerror}", hint=FREE_SPACE)
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}:
         return ConfigError(f"{where}{error.strerror}", hint="`trainyard doctor` shows what this user may write")
     return None

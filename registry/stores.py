@@ -16,7 +16,7 @@ STORES = {"file": "registry.folder:FolderStore"}
 
 
 class Store(Protocol):
-    """Bytes under names, with three verbs: get, create, names. No overwrite exists, and nothing is deleted.
+    """Bytes under names, with three verbs: get, create, names. Nothing is overwritten or deleted.
 
     A name is `part/part/…`; see `check_name`. A file is whole or absent at every moment, and once `create` has
     returned it is on disk, also after a power cut. All verbs raise TryAgain when the store is out of reach or full,

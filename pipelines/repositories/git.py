@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipelines.text.clean import clean
-from registry.errors import ROOM, ConfigError, PipelineError, TryAgain
+from registry.errors import FREE_SPACE, ConfigError, PipelineError, TryAgain
 
 TIMEOUT = 600.0  # seconds for one git command that talks to a remote
 FULL_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -205,7 +205,7 @@ def _failure(err: str, code: int, cwd: Path | None) -> PipelineError:
     lines = [line for line in lines if not line.startswith(("Please make sure", "and the repository exists"))]
     reason = clean(redact("; ".join(lines[-3:])), 2000)
     if cwd and (DISK_FULL.search(reason) or _disk_is_full(cwd)) and not TRANSIENT.search(reason):
-        return TryAgain(f"git cannot write to {cwd}: {reason}", hint=ROOM)
+        return TryAgain(f"git cannot write to {cwd}: {reason}", hint=FREE_SPACE)
     return GitFailed(reason or f"git exited with {code}")
 
 

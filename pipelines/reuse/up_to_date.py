@@ -64,14 +64,14 @@ def _ended(context: Context, folder: RunFolder, files: str) -> Iterator[tuple[Ru
 
 
 def _overruled(context: Context, asked: Run) -> bool:
-    """Whether a version that the run accepted was refused since (for tests: tried since), or that cannot be seen."""
+    """Whether a version that the run accepted was rejected since (for tests: tested since), or that cannot be seen."""
     versions = {asked.candidate, asked.parent} - {None} if asked.trigger == "tests" else {_made(context, asked.id)}
     for version in versions:
         try:
-            tried = candidates.acceptances(context.store, asked.model, version) if version else []
+            tests = candidates.acceptances(context.store, asked.model, version) if version else []
         except PipelineError:
             return True
-        if not tried or not tried[-1].accepted or (asked.trigger == "tests" and tried[-1].run != asked.id):
+        if not tests or not tests[-1].accepted or (asked.trigger == "tests" and tests[-1].run != asked.id):
             return True
     return False
 

@@ -21,7 +21,7 @@ from unit_tests.policy import decide
 
 def main(context: Context, folder: RunFolder) -> str:
     """Append an Acceptance for each version tested; raises Rejected when one was not accepted, with its reasons, and
-    TryAgain when newer tests have refused it already.
+    TryAgain when newer tests have rejected it already.
 
     New code or data: the candidate of this run. New tests: the newest candidate and the live release.
     """

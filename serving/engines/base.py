@@ -49,7 +49,7 @@ class Engine(Protocol):
 def load_engine(folder: Path, signature: Signature, served: Served, threads: int = 1) -> Engine:
     """Load the served file of the version in `folder` for use by up to `threads` threads at once.
 
-    Raises Corrupt when the file is missing, is no such model, or has other names than `signature` says.
+    Raises Corrupt when the file is missing, is not such a model, or has other names than `signature` says.
     """
     if served.engine not in ENGINES:
         raise ConfigError(f"engine {served.engine!r} is not known", hint=f"known engines: {', '.join(ENGINES)}")

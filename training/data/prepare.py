@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from registry import codec
-from registry.errors import ROOM, TryAgain
+from registry.errors import FREE_SPACE, TryAgain
 from training.data.checks import Checks, Samples
 from training.data.dataset_toml import DatasetFile, load_dataset_file
 from training.data.spec import PrepareJob, Validation
@@ -64,7 +64,7 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         shutil.rmtree(folder, ignore_errors=True)
-        raise TryAgain(f"no space left for the prepared splits in {folder}", hint=ROOM) from None
+        raise TryAgain(f"no space left for the prepared splits in {folder}", hint=FREE_SPACE) from None
 
 
 if __name__ == "__main__":

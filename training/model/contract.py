@@ -48,7 +48,7 @@ class Contract:
 def load_contract(code: Path) -> Contract:
     """Import `model.py` in the folder `code`, which becomes importable for the modules beside it.
 
-    Raises ConfigError when it is missing, no Python, or without `build_model`; WorkerFailed when it raises.
+    Raises ConfigError when it is missing, not Python, or without `build_model`; WorkerFailed when it raises.
     """
     compiled = _compile(code)
     import_tensorflow()  # before their folder is importable: their files must not replace modules of installed packages
@@ -96,7 +96,7 @@ def offers(code: Path, name: str) -> bool:
     """Whether `model.py` in `code` gives `name` at its top level, by a definition, an assignment or an import, also from
     a module beside it with `*`; found out without running it.
 
-    Raises ConfigError when the file is missing or no Python.
+    Raises ConfigError when the file is missing or not Python.
     """
     _compile(code)
     return _gives(code / FILE, name, set())
@@ -184,7 +184,7 @@ def _compile(code: Path) -> CodeType:
         raise ConfigError(
             f"{FILE}, line {error.lineno}: {error.msg}" + (f": {line:.80}" if line else ""), hint=HINT
         ) from None
-    except ValueError as error:  # null bytes, or no UTF-8
+    except ValueError as error:  # null bytes, or not UTF-8
         raise ConfigError(f"{FILE} is not Python: {error}", hint=HINT) from None
 
 

@@ -1,7 +1,7 @@
 """What every worker process shares: where it finds its job, how it reports progress, how it fails.
 
-A worker runs in its job folder. It finds `job.json` (a noun) and `inputs/<name>` there, writes files under
-`outputs/`, and `result.json` (a noun) last. When it fails it writes `error.json`, and the controller raises that
+A worker runs in its job folder. It finds `job.json` (a record) and `inputs/<name>` there, writes files under
+`outputs/`, and `result.json` (a record) last. When it fails it writes `error.json`, and the controller raises that
 again as the typed error it was.
 """
 
@@ -25,7 +25,7 @@ from registry.text import printable
 EVENT = "@trainyard "
 MAX_RESULT = 32 << 20  # bytes of `result.json`; parsing takes some 20 times as many
 MAX_ERROR = 1 << 20  # bytes of `error.json`
-MAX_WORDS = 8000  # characters of an error's message, and of its hint
+MAX_TEXT = 8000  # characters of an error's message, and of its hint
 
 
 def report_event(event: str, **fields: Any) -> None:
@@ -106,12 +106,12 @@ def load_failure(folder: Path) -> PipelineError | None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return Corrupt(f"{path}: not a worker's error: {error!r:.200}")
     kind = WorkerFailed if kind is Rejected else kind
-    return kind(one_line(message[:MAX_WORDS]), hint=one_line(hint[:MAX_WORDS]))
+    return kind(one_line(message[:MAX_TEXT]), hint=one_line(hint[:MAX_TEXT]))
 
 
 def read_foreign(path: Path, most: int) -> bytes:
     """The bytes of a file that foreign code may have written; raises FileNotFoundError, or Corrupt when that is a link,
-    no regular file, or larger than `most` bytes. Opens nothing that could block, and reads no more than that."""
+    not a regular file, or larger than `most` bytes. Opens nothing that could block, and reads no more than that."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pipelines.runners import Job
 from pipelines.runners.supervisor.output import LOG_PREFIX, WorkerLog
-from registry.errors import ROOM, PipelineError, TryAgain, WorkerFailed
+from registry.errors import FREE_SPACE, PipelineError, TryAgain, WorkerFailed
 from training.worker.protocol import load_failure
 
 Why = Literal["exited", "timeout", "memory", "disk", "stopped", "lost"]
@@ -96,7 +96,7 @@ def _ended_itself(job: Job, record: ExitRecord, log: WorkerLog) -> PipelineError
         if isinstance(failure, WorkerFailed) and OUT_OF_MEMORY.search(str(failure)):
             return WorkerFailed(f"{failure}: {memory}", hint=failure.hint or MORE_MEMORY)
         if isinstance(failure, WorkerFailed) and DISK_FULL.search(str(failure)):
-            return TryAgain(f"{failure}: the disk of {log.path.parent} is full", hint=ROOM)
+            return TryAgain(f"{failure}: the disk of {log.path.parent} is full", hint=FREE_SPACE)
         return failure
     said = _last_words(log)
     if record.code:
@@ -105,7 +105,7 @@ def _ended_itself(job: Job, record: ExitRecord, log: WorkerLog) -> PipelineError
         if most and (words := _line(TOO_LARGE, said)):
             return WorkerFailed(f"{name} wrote more than {most} MiB to one file: {words:.200}", hint=MORE_DISK)
         if words := _line(DISK_FULL, said):
-            return TryAgain(f"{name}: the disk of {log.path.parent} is full: {words:.200}", hint=ROOM)
+            return TryAgain(f"{name}: the disk of {log.path.parent} is full: {words:.200}", hint=FREE_SPACE)
     how = "ended by itself, without a result" if record.succeeded else record.description
     words = f": {said[-1]:.200}" if said else ", without a word"
     return WorkerFailed(f"{name} {how}{words}", hint=record.hint or f"see {log.path}")

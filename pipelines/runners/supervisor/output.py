@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.runners import Job, OnLine
-from registry.errors import ROOM, Corrupt, TryAgain
+from registry.errors import FREE_SPACE, Corrupt, TryAgain
 from registry.records import utc_now
 from registry.text import printable
 
@@ -154,7 +154,7 @@ class WorkerLog:
             while data:
                 data = data[self._file.write(data) :]
         except OSError as error:
-            raise TryAgain(f"{self.path}: {error.strerror}", hint=ROOM) from error
+            raise TryAgain(f"{self.path}: {error.strerror}", hint=FREE_SPACE) from error
 
 
 class Output:
