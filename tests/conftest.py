@@ -78,3 +78,15 @@ def _without_docker(reason):
     if os.environ.get("TRAINYARD_TEST_DOCKER") == "1":
         pytest.fail(f"TRAINYARD_TEST_DOCKER=1, but {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def compose() -> list[str]:
+    """The command of Docker Compose, as a plug-in of docker or on its own."""
+    for tool in (["docker", "compose"], ["docker-compose"]):
+        try:
+            subprocess.run([*tool, "version"], capture_output=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return tool
+    pytest.skip("neither `docker compose` nor `docker-compose` is installed")

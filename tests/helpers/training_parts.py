@@ -211,6 +211,14 @@ class Outcome:
         assert error is not None, self.err[-4000:]
         return error
 
+    def must_have_failed(self, kind, words, hint):
+        """With an error of this class that holds all `words`, and with a hint that holds `hint`."""
+        failure = self.failure
+        assert type(failure) is kind
+        for each in words:
+            assert each in str(failure)
+        assert hint in failure.hint
+
     def events(self, kind):
         found = [parse_event(line) for line in self.out.splitlines()]
         return [each for each in found if each and each["event"] == kind]

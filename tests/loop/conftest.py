@@ -31,3 +31,11 @@ def new_team(tmp_path):
     for repository in ("dataset", "tests", "code"):
         team.push(repository, f"first {repository}")
     return team
+
+
+@pytest.fixture
+def broken(new_team):
+    """A new team whose dataset holds a file that is not an image, so that each of its runs is short."""
+    new_team.write("dataset", {"1/broken.png": b"not an image"})
+    new_team.push("dataset")
+    return new_team

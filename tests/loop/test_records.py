@@ -10,13 +10,6 @@ import pytest
 from pipelines.runs import RunFolder
 
 
-@pytest.fixture
-def broken(new_team):
-    new_team.write("dataset", {"1/broken.png": b"not a picture"})
-    new_team.push("dataset")
-    return new_team
-
-
 def test_a_run_that_failed_is_tried_again_and_mailed_once(broken):
     for _ in range(2):
         broken.trainyard("run", "code", code=2)

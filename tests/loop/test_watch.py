@@ -6,15 +6,7 @@ import signal
 import subprocess
 import time
 
-import pytest
 from team import TRAINYARD, clean_environment
-
-
-@pytest.fixture
-def broken(new_team):
-    new_team.write("dataset", {"1/broken.png": b"not a picture"})
-    new_team.push("dataset")
-    return new_team
 
 
 def test_each_new_commit_is_acted_upon_once_over_restarts_too(broken):

@@ -26,17 +26,6 @@ MONITORED = {"api", "prometheus"}
 JENKINS = {"jenkins", "agent", "git", "certificate", "mail"}
 
 
-@pytest.fixture(scope="session")
-def compose():
-    for tool in (["docker", "compose"], ["docker-compose"]):
-        try:
-            subprocess.run([*tool, "version"], capture_output=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return tool
-    pytest.skip("neither `docker compose` nor `docker-compose` is installed")
-
-
 def config(compose, *options, **settings):
     """What the tool makes of the file; its error when it refuses."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("TRAINYARD_", "COMPOSE_"))}

@@ -21,17 +21,6 @@ pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")
-def compose(engine):
-    for tool in (["docker", "compose"], ["docker-compose"]):
-        try:
-            subprocess.run([*tool, "version"], capture_output=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return tool
-    pytest.skip("neither `docker compose` nor `docker-compose` is installed")
-
-
-@pytest.fixture(scope="module")
 def needed(engine):
     """The images of the API and of Prometheus."""
     try:

@@ -112,11 +112,7 @@ def failures(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_a_script_that_fails_is_reported_with_its_last_lines(failures, name):
     kind, words, hint, _ = CASES[name]
-    failure = failures[name].failure
-    assert type(failure) is kind
-    for each in words:
-        assert each in str(failure)
-    assert hint in failure.hint
+    failures[name].must_have_failed(kind, words, hint)
 
 
 def test_a_script_finds_what_it_needs_in_its_environment(failures):

@@ -135,12 +135,8 @@ def failures(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_an_error_is_reported_with_its_place_and_the_next_action(failures, name):
     kind, words, hint, _ = CASES[name]
-    failure = failures[name].failure
-    assert type(failure) is kind
-    for each in words:
-        assert each in str(failure)
-    assert hint in failure.hint
-    assert failure.exit_code == failures[name].code == 2
+    failures[name].must_have_failed(kind, words, hint)
+    assert failures[name].failure.exit_code == failures[name].code == 2
     assert not (failures[name].folder / "result.json").exists()
 
 

@@ -21,11 +21,10 @@ TRIGGERS = "org.jenkinsci.plugins.workflow.job.properties.PipelineTriggersJobPro
 
 
 @pytest.fixture
-def fake(monkeypatch):
-    with FakeJenkins() as server:
-        server.state.plugins = {name: {"version": each.tested} for name, each in plugins.REQUIRED.items()}
-        monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", server.token)
-        yield server
+def fake(fake):
+    """With the plugins that are wanted."""
+    fake.state.plugins = {name: {"version": each.tested} for name, each in plugins.REQUIRED.items()}
+    return fake
 
 
 @pytest.fixture

@@ -17,13 +17,6 @@ BUILD = f"{job_path('digits', 'code')}/buildWithParameters"
 
 
 @pytest.fixture
-def fake(monkeypatch):
-    with FakeJenkins() as server:
-        monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", server.token)
-        yield server
-
-
-@pytest.fixture
 def client(fake, tmp_path):
     """Waits without waiting: `client.waited` has the pauses."""
     return patient(open_jenkins(fake.config(tmp_path)))

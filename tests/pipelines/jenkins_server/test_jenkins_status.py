@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from fake_jenkins import FakeJenkins
 
 from pipelines.__main__ import main
 from pipelines.jenkins_server.client import open_jenkins
@@ -11,18 +10,6 @@ from pipelines.jenkins_server.status import status
 from registry.errors import ConfigError
 
 NOON = 1_795_262_400_000  # 2026-11-21 12:00 UTC, in milliseconds
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    with FakeJenkins() as server:
-        monkeypatch.setenv("TRAINYARD_JENKINS_TOKEN", server.token)
-        yield server
-
-
-@pytest.fixture
-def config(fake, tmp_path):
-    return fake.config(tmp_path)
 
 
 def build(fake, job, **about):
