@@ -44,8 +44,8 @@ def prepared(workspace: Path) -> Path:
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=pipeline, text=True).strip()
     code = workspace / f"code-{head}"
     subprocess.run(["git", "clone", "--quiet", pipeline, code], check=True)
-    rooms = [str(each.parent) for each in code.glob("*/__init__.py")]
-    subprocess.run([sys.executable, "-m", "compileall", "-q", *rooms], check=True)
+    packages = [str(each.parent) for each in code.glob("*/__init__.py")]
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *packages], check=True)
     environment.mkdir()
     (environment / "venv").symlink_to(sys.prefix)
     (environment / "code").symlink_to(code)

@@ -58,7 +58,7 @@ def report():
         ("push_to_mail", row(raw={"push": [12.0]})),
         ("registry_speed", row(title="publish", ours=300.0, unit="ms", theirs=100.0, limit=2.0)),
         ("unchanged_push", row(title="a push of notes", ours=0.5, against="", theirs=0.0, limit=1.5, rule="value")),
-        ("predict_speed", row(title="only told", ours=4321.0, unit="requests/s", theirs=100.0, limit=None)),
+        ("predict_speed", row(title="only shown", ours=4321.0, unit="requests/s", theirs=100.0, limit=None)),
     ]
     return Report(
         {"cores": 2, "python": "3.11", "load": 0.1, "commit": "abc"}, rows,
@@ -66,18 +66,18 @@ def report():
     )  # fmt: skip
 
 
-def test_the_table_tells_what_was_kept_missed_skipped_and_what_failed(report):
+def test_the_table_shows_what_was_kept_missed_skipped_and_what_failed(report):
     from report import table
 
-    told = table(report)
-    assert "12.0 s" in told
-    assert "the script, 10.0 s" in told
-    assert "1.20" in told
-    assert "2 of 3 promises kept" in told
-    assert "MISSED: publish" in told
-    assert "4,320 requests/s" in told
-    assert "skipped: five_steps: needs dvc" in told
-    assert "FAILED: data_speed: fell over" in told
+    shown = table(report)
+    assert "12.0 s" in shown
+    assert "the script, 10.0 s" in shown
+    assert "1.20" in shown
+    assert "2 of 3 promises kept" in shown
+    assert "MISSED: publish" in shown
+    assert "4,320 requests/s" in shown
+    assert "skipped: five_steps: needs dvc" in shown
+    assert "FAILED: data_speed: fell over" in shown
 
 
 def test_the_json_gives_the_same_report_back(report):
@@ -120,7 +120,7 @@ def test_the_plot_shows_every_promise_and_no_more(report, tmp_path):
     drawn = (tmp_path / "bench.svg").read_text(encoding="utf-8")
     for words in ("a push", "publish", "a push of notes"):
         assert f"<!-- {words} -->" in drawn
-    assert "only told" not in drawn
+    assert "only shown" not in drawn
 
 
 def modules():
@@ -158,7 +158,7 @@ def leave(run): sys.exit("left")
 def well(run): return [Row("well", 1.0, "s", "", 0.0)]
 report = Report()
 for work in (skip, fall, leave, well):
-    bench.BENCHMARKS[work.__name__] = "a trial"
+    bench.BENCHMARKS[work.__name__] = "a sample"
     sys.modules[work.__name__] = types.SimpleNamespace(measure=work)
     bench.measure(work.__name__, BenchRun(None), report)
 assert report.skipped == {"skip": "no engine"}, report

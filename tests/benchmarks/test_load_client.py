@@ -37,8 +37,8 @@ def test_the_load_client_counts_what_an_empty_route_answers(port, tmp_path):
     command = [sys.executable, "-P", BENCHMARKS / "load_client.py", "127.0.0.1", port, "0.3", "4", body]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["per_second"] > 0
-    assert told["p50_ms"] <= told["p99_ms"]
+    report = json.loads(done.stdout)
+    assert report["per_second"] > 0
+    assert report["p50_ms"] <= report["p99_ms"]
     paths = [json.loads(line).get("path") for line in (tmp_path / "log").read_text().splitlines() if "access" in line]
     assert set(paths) == {"/predict"}, "the empty route is not measured with the access log of the API"

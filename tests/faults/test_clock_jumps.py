@@ -76,8 +76,8 @@ def test_records_that_are_made_with_a_clock_set_back_follow_those_before(team, c
     team.push("tests", "new tests")
     done = run_by(clock, team, "run", "tests")
     assert done.returncode == 0, done.stdout
-    trials = sorted((team.home / "registry/test/digits/1/acceptances").iterdir())
-    _first, second = (json.loads(path.read_bytes()) for path in trials)
+    acceptances = sorted((team.home / "registry/test/digits/1/acceptances").iterdir())
+    _first, second = (json.loads(path.read_bytes()) for path in acceptances)
     assert second["number"] == 2
     assert hours_off(second["at"]) < -20
     assert run_by(clock, team, "registry", "verify").returncode == 0

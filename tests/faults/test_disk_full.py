@@ -143,7 +143,7 @@ def test_a_home_that_may_only_be_read_is_reported_and_the_next_run_resumes(home)
 
 def test_a_full_outbox_changes_no_verdict_and_the_mail_comes_with_the_next_run(home):
     team, _ = home
-    team.write("dataset", {"1/broken.png": b"not a picture"})
+    team.write("dataset", {"1/broken.png": b"not a image"})
     team.push("dataset")
     with small_disk(team.home / "outbox", size="16k") as remount:
         (team.home / "outbox" / "filler").write_bytes(bytes(12 * KIB))
@@ -182,9 +182,9 @@ class TestWorker:
     def test_a_checkpoint_that_does_not_fit_ends_the_training_which_resumes_from_the_one_before(self, tmp_path, train):
         with small_disk(tmp_path / "disk", size="9m") as remount:  # one checkpoint is 5 MB
             job = tmp_path / "disk" / "job"
-            with pytest.raises(TryAgain, match=r"No space left|disk of .* is full") as told:
+            with pytest.raises(TryAgain, match=r"No space left|disk of .* is full") as raised:
                 train(job)
-            assert str(tmp_path / "disk") in str(told.value) + told.value.hint
+            assert str(tmp_path / "disk") in str(raised.value) + raised.value.hint
             assert not (job / "result.json").exists()
             remount(size="64m")
             lines = train(job)

@@ -155,7 +155,7 @@ def validate(tmp_path):
             nobody_works_in(job)
         found = codec.read(Validation, job / "result.json")
         assert not found.ok
-        return json.dumps([[fault.check, *fault.messages] for fault in found.faults], ensure_ascii=False)
+        return json.dumps([[failed.check, *failed.messages] for failed in found.faults], ensure_ascii=False)
 
     return run
 

@@ -132,10 +132,10 @@ def test_a_url_runs_nothing(tmp_path, repository, canary, url, monkeypatch):
     url = url.format(canary=canary)
     run("remote", "add", "origin", str(repository), cwd=repository)
     monkeypatch.chdir(repository)  # with a remote at hand, an option would be enough
-    with pytest.raises(PipelineError) as told:
+    with pytest.raises(PipelineError) as raised:
         git.head(url, "main", "code", timeout=10)
-    assert told.value.exit_code in {2, 75}
-    assert str(told.value).isprintable()
+    assert raised.value.exit_code in {2, 75}
+    assert str(raised.value).isprintable()
     cache = GitCache(tmp_path / "cache")
     with pytest.raises(PipelineError):
         cache.fetch(url, "1" * 40, "code")

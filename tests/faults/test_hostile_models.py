@@ -114,14 +114,14 @@ class TestTooMuch:
         ids=["many files", "one file", "empty files"],
     )
     def test_its_quota_of_the_disk_is_kept(self, attack, code):
-        with pytest.raises(WorkerFailed, match="wrote more than 40 MiB") as told:
+        with pytest.raises(WorkerFailed, match="wrote more than 40 MiB") as raised:
             attack(code, disk_mb=40)
-        assert "disk_mb" in told.value.hint
+        assert "disk_mb" in raised.value.hint
 
     def test_memory_is_limited(self, attack):
-        with pytest.raises(WorkerFailed, match="out of memory") as told:
+        with pytest.raises(WorkerFailed, match="out of memory") as raised:
             attack("a = [bytearray(os.urandom(1) * (64 << 20)) for _ in range(40)]", memory_mb=512)
-        assert "memory_mb" in told.value.hint
+        assert "memory_mb" in raised.value.hint
 
     @pytest.mark.usefixtures("no_tree_stays")
     def test_folders_nested_without_end_do_not_stop_the_cleaning_up(self, attack, tmp_path):
@@ -174,17 +174,17 @@ class TestLies:
             attack(f"NAME = 'result.json'\n{code}\nos._exit(0)")
             return codec.read(TrainResult, tmp_path / "job" / "result.json")  # as the step does
 
-        with pytest.raises(PipelineError, match=r"result\.json|worker train") as told:
+        with pytest.raises(PipelineError, match=r"result\.json|worker train") as raised:
             trained()
-        assert told.value.exit_code == 2
-        assert len(str(told.value)) < 1000
+        assert raised.value.exit_code == 2
+        assert len(str(raised.value)) < 1000
 
     @pytest.mark.parametrize("code", LIES.values(), ids=LIES)
     def test_what_is_in_the_place_of_an_error_is_read_with_care(self, attack, code):
-        with pytest.raises(PipelineError, match=r"error\.json|worker train") as told:
+        with pytest.raises(PipelineError, match=r"error\.json|worker train") as raised:
             attack(f"NAME = 'error.json'\n{code}\nos._exit(2)")
-        assert told.value.exit_code == 2
-        assert len(str(told.value)) < 1000
+        assert raised.value.exit_code == 2
+        assert len(str(raised.value)) < 1000
 
     @pytest.mark.parametrize(
         ("error", "kind"),
@@ -199,16 +199,16 @@ class TestLies:
     )
     def test_a_worker_reports_failures_and_no_verdicts(self, attack, error, kind):
         code = f"import json\nopen('error.json', 'w').write({json.dumps(error)!r})\nos._exit(3)"
-        with pytest.raises(PipelineError) as told:
+        with pytest.raises(PipelineError) as raised:
             attack(code)
-        assert type(told.value) is kind
+        assert type(raised.value) is kind
 
     def test_a_long_error_is_cut(self, attack):
         error = json.dumps({"error": "WorkerFailed", "message": "x" * 600_000, "hint": "y" * 300_000})
-        with pytest.raises(WorkerFailed, match="xxx") as told:
+        with pytest.raises(WorkerFailed, match="xxx") as raised:
             attack(f"open('error.json', 'w').write({error!r})\nos._exit(2)")
-        assert len(str(told.value)) < 20_000
-        assert len(told.value.hint) < 20_000
+        assert len(str(raised.value)) < 20_000
+        assert len(raised.value.hint) < 20_000
 
     @pytest.mark.parametrize(
         "line",
@@ -250,9 +250,9 @@ class TestTheNextTry:
         with pytest.raises(PipelineError):
             attack(f"NAME = {name!r}\n{gone}\n{leave}\nos._exit(1)")
         before = os.listdir("/")
-        with pytest.raises(PipelineError, match=rf"again|{name}") as told:
+        with pytest.raises(PipelineError, match=rf"again|{name}") as raised:
             attack("sys.exit('again')")
-        assert told.value.exit_code == 2
+        assert raised.value.exit_code == 2
         assert os.listdir("/") == before
 
     def test_what_only_looks_like_the_hidden_file_of_a_killed_writer_does_no_harm(self, attack, tmp_path):
@@ -293,9 +293,9 @@ class TestWhatIsRegistered:
     )
     def test_a_name_that_could_mislead_is_refused(self, folder, name):
         (folder.outputs("train") / os.fsdecode(name)).write_text("x")
-        with pytest.raises(Corrupt, match="cannot be shown") as told:
+        with pytest.raises(Corrupt, match="cannot be shown") as raised:
             _gather(folder)
-        assert str(told.value).isprintable()
+        assert str(raised.value).isprintable()
 
     def test_a_million_files_are_refused_before_they_are_read(self, folder):
         (folder.outputs("train") / "many").mkdir()

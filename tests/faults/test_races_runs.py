@@ -37,7 +37,7 @@ CROWD = 4
 @pytest.fixture
 def team(tmp_path):
     team = small_team(tmp_path)
-    team.write("dataset", {"1/broken.png": b"not a picture"})
+    team.write("dataset", {"1/broken.png": b"not a image"})
     team.push("dataset", "broken")
     return team
 

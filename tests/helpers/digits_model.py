@@ -33,7 +33,7 @@ def test_it_knows_a_holdout_sample(predict, holdout):
 
 
 def digits(first: int, last: int, *, inverted: bool = False) -> dict[str, bytes]:
-    """Pictures of the digits number `first` to `last` of scikit-learn's, in a folder for each class."""
+    """Images of the digits number `first` to `last` of scikit-learn's, in a folder for each class."""
     from PIL import Image
 
     spec = importlib.util.find_spec("sklearn")

@@ -172,9 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.fake.before(seen)
                 answer = self._route(seen)
                 self.fake.after(seen)
-        except Refusal as trouble:
-            headers = {"Content-Type": "text/html;charset=utf-8"} | trouble.headers
-            return self._answer(trouble.status, trouble.page, headers)
+        except Refusal as refusal:
+            headers = {"Content-Type": "text/html;charset=utf-8"} | refusal.headers
+            return self._answer(refusal.status, refusal.page, headers)
         return self._answer(*answer)
 
     def _answer(self, status, text, headers=None):

@@ -16,8 +16,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
-EVERYWHERE = (*PACKAGES, "benchmarks", "examples", "docker", "jenkins", "docs", "README.md", "Jenkinsfile", "Makefile", ".ci",
+EVERYWHERE = (*PACKAGES, "tests", "benchmarks", "examples", "docker", "jenkins", "docs", "README.md", "Jenkinsfile", "Makefile", ".ci",
               "CONTRIBUTING.md", "SECURITY.md")  # fmt: skip
+QUOTING = {"tests/helpers/language.py", "tests/project/test_language.py", "tests/registry/test_release_kinds.py"}
+"""Files that quote such words: the lists themselves, and records of earlier versions of Trainyard."""
 BANNED = {
     r"works? off|worked off": "process, processed",
     r"go(es)? on where|goes on|go on\b|going on": "resumes, continues",
@@ -37,11 +39,11 @@ BANNED = {
     r"was mended|were mended": "changed, repaired",
     r"someone else|somebody else": "a concurrent writer, another process",
     r"stands?\b(?!-)|stood\b": "exists, appears, is, works",
-    r"look, then|look again|looks? at (the|what)": "check",
+    r"look, then|look again|looks? at (the|what)|(one|two|next|each) looks?\b|look once": "check, poll",
     r"not at its end|at their ends?\b": "still running",
     r"no mail of ours|of ours\b": "written by Trainyard",
     r"rotten|stumble[sd]?|rest in peace": "corrupted; failed, retrying; reaped",
-    r"(?<!there )(?<!where )(is|are|was|were) no (?!longer|more|such)\w+": "is not a, has no, there is no",
+    r"(?<!there )(?<!where )(is|are|was|were) no (?!longer|more)\w+": "is not a, has no, there is no",
     r"(?<!there )(is|are|was|were) none\b": "is not one, there is none",
     r"clones? of production": "staging instance",
     r"trials?\b": "acceptance test",
@@ -49,10 +51,51 @@ BANNED = {
     r"judges?\b|judged|judging": "gate, decides, measures",
     r"troubles?\b|faults?\b(?! (injection|tolerance|tolerant))": "error, problem; fault injection",
     r"hang(s)? up|hung up": "closes the connection",
-    r"makes? room|made room": "frees space, deletes",
+    r"makes? room|made room|(is|are) full of": "frees space, deletes",
+    r"on our side|on its side\b": "overhead",
     r"let go|lets go": "releases, closes",
     r"alike": "too, equally",
 }  # fmt: skip
+BANNED_IN_NAMES = frozenset(
+    [
+        "told",
+        "tell",
+        "tells",
+        "stands",
+        "stood",
+        "shelf",
+        "shelves",
+        "door",
+        "doors",
+        "guard",
+        "guarded",
+        "guards",
+        "spoiled",
+        "seal",
+        "seals",
+        "sealed",
+        "house",
+        "rooms",
+        "judge",
+        "judges",
+        "judged",
+        "fault",
+        "faults",
+        "trouble",
+        "picture",
+        "pictures",
+        "golive",
+        "trial",
+        "trials",
+        "rotten",
+        "tally",
+        "tallies",
+        "guilty",
+        "mended",
+    ]
+)
+"""Words that are in no name of a function, class, variable or parameter, in the packages and the tests."""
+KEPT_NAMES = {"faults": "the field of Validation that files of older versions have"}
 ONLY_IN_CODE = {r"pictures?\b": "image"}
 """Terms that are banned in the packages only: a page may show a picture."""
 LINKS = re.compile(r"\]\([^)]*\)|`[^`\n]*`|https?://\S+")
@@ -86,12 +129,29 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], LINKS.sub(" ", token.string)
 
 
+def names(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Line, banned word and name, for each name that the Python file at `path` gives."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name | ast.Attribute) and not isinstance(node.ctx, ast.Store):
+            continue
+        name = next(
+            (each for field in ("name", "id", "attr", "arg") if isinstance(each := getattr(node, field, None), str)), ""
+        )
+        if isinstance(node, ast.alias | ast.keyword) or name in KEPT_NAMES:
+            continue
+        for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name):
+            if word.lower() in BANNED_IN_NAMES:
+                yield node.lineno, word, name
+
+
 def files(paths: list[str]) -> list[Path]:
     """The tracked text files under `paths`."""
     done = subprocess.run(["git", "ls-files", "--", *paths], cwd=ROOT, capture_output=True, text=True, check=True)
     kinds = {".py", ".md", ".groovy", ".toml", ".sh", ".yaml", ""}
     found = [ROOT / name for name in done.stdout.splitlines()]
-    return [each for each in found if each.suffix in kinds and each.is_file() and "adr" not in each.parts]
+    return [
+        each for each in found if each.suffix in kinds and each.is_file() and str(each.relative_to(ROOT)) not in QUOTING
+    ]
 
 
 if __name__ == "__main__":
@@ -100,4 +160,7 @@ if __name__ == "__main__":
         for number, found, instead, text in hits(file):
             count += 1
             print(f"{file.relative_to(ROOT)}:{number}: {found!r} → {instead}: {text:.110}")  # noqa: T201
+        for number, found, name in names(file) if file.suffix == ".py" else ():
+            count += 1
+            print(f"{file.relative_to(ROOT)}:{number}: {found!r} in {name}")  # noqa: T201
     print(f"{count} places")  # noqa: T201

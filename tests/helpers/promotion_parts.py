@@ -25,7 +25,7 @@ MODEL = "thirds"
 LEFT, RIGHT = ([[[light if side(x) else 0] for x in range(6)] for _ in range(6)] for light, side in (
     (255, lambda x: x < 2), (255, lambda x: x > 3),
 ))  # fmt: skip
-"""Pictures of 6x6 pixels whose left, or right, third is white."""
+"""Images of 6x6 pixels whose left, or right, third is white."""
 NO_MODEL = b"passes every hash and is no model"
 
 
@@ -108,19 +108,19 @@ class Project:
         files = (path for path in root.rglob("*") if path.is_file())
         return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
-    def ask(self, picture=RIGHT):
-        """What the API says about a picture: status, body."""
-        return ask(self.url, picture)
+    def ask(self, image=RIGHT):
+        """What the API says about an image: status, body."""
+        return ask(self.url, image)
 
     def stop(self):
         open_deployment(self.config).stop()
 
 
-def ask(url, picture=RIGHT):
+def ask(url, image=RIGHT):
     where = urlsplit(url)
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
     try:
-        body = json.dumps({"instances": [picture]})
+        body = json.dumps({"instances": [image]})
         connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())

@@ -150,7 +150,7 @@ class RunnerContract:
             runner.run(job("write_much", how, disk_mb=8), nothing)
         assert "disk_mb" in caught.value.hint
 
-    def test_folders_nested_deeper_than_a_path_can_tell_do_no_harm(self, runner, job):
+    def test_folders_nested_deeper_than_a_path_can_name_do_no_harm(self, runner, job):
         for _ in range(2):
             try:
                 runner.run(job("nest"), nothing)

@@ -57,7 +57,7 @@ def promoted(watching, learned):
 @pytest.fixture(scope="module")
 def retrained(watching, promoted):
     """The build of data that the released model does not know."""
-    _, build = watching.pushed("dataset", "new pictures", digits(800, 1797, inverted=True))
+    _, build = watching.pushed("dataset", "new images", digits(800, 1797, inverted=True))
     return build.ended()
 
 

@@ -17,9 +17,9 @@ def run(team, trigger="code", code=2):
     return done.stderr
 
 
-def test_a_truncated_picture_is_found_before_any_training(new_team):
-    name, picture = next(iter(digits(0, 50).items()))
-    new_team.write("dataset", {name: picture[: len(picture) // 2]})
+def test_a_truncated_image_is_found_before_any_training(new_team):
+    name, image = next(iter(digits(0, 50).items()))
+    new_team.write("dataset", {name: image[: len(image) // 2]})
     new_team.push("dataset")
     said = run(new_team)
     assert name in said
@@ -37,7 +37,7 @@ def test_a_class_that_vanished_is_named(new_team):
 
 @pytest.mark.tensorflow
 @pytest.mark.slow
-def test_a_syntax_error_in_the_model_is_shown_with_its_line_and_mended_by_the_next_push(new_team):
+def test_a_syntax_error_in_the_model_is_shown_with_its_line_and_repaired_by_the_next_push(new_team):
     new_team.write("code", {"model.py": MODEL + "def broken(:\n"})
     new_team.push("code", "oops")
     said = run(new_team)
@@ -93,7 +93,7 @@ def test_a_step_out_of_turn_is_refused_with_the_one_that_comes_first(new_team, t
 
 
 def test_a_failure_of_the_mail_server_changes_no_verdict_and_the_mail_waits(new_team):
-    new_team.write("dataset", {"1/broken.png": b"not a picture"})
+    new_team.write("dataset", {"1/broken.png": b"not a image"})
     new_team.push("dataset")
     with new_team.config.open("a", encoding="utf-8") as config:
         config.write('[mail]\nhost = "127.0.0.1"\nport = 1\nsecurity = "none"\ntimeout_seconds = 2\n')

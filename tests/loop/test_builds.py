@@ -49,7 +49,7 @@ def build(new_team):
 @pytest.fixture
 def broken(build):
     """A build whose dataset has a file that only looks like an image."""
-    build.team.write("dataset", {"1/broken.png": b"no picture"})
+    build.team.write("dataset", {"1/broken.png": b"not an image"})
     build.team.push("dataset")
     return build
 
@@ -167,16 +167,18 @@ def test_the_mail_about_a_stopped_build_waits_for_the_step_to_end(build, first):
     while "epoch" not in train.stderr.readline():
         assert train.poll() is None
     notify = [*command[:5], "notify", *command[6:], build.team.config, "--stopped", "aborted"]
-    told = subprocess.Popen(notify, env=clean_environment(), stderr=subprocess.PIPE, text=True, cwd=build.team.folder)
+    notifier = subprocess.Popen(
+        notify, env=clean_environment(), stderr=subprocess.PIPE, text=True, cwd=build.team.folder
+    )
     time.sleep(0.5)
-    assert told.poll() is None, "it did not wait"
+    assert notifier.poll() is None, "it did not wait"
     for process in descendants(train.pid) if first == "its processes" else []:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGTERM)
     train.send_signal(signal.SIGTERM)
     train.communicate(timeout=60)
-    told.communicate(timeout=60)
-    assert told.returncode == 0
+    notifier.communicate(timeout=60)
+    assert notifier.returncode == 0
     assert "failed in train" in build.team.mails()[-1]["Subject"]
 
 

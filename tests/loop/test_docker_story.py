@@ -56,8 +56,8 @@ def api_containers(engine, team):
 
 
 def answer(team):
-    picture = next(iter(digits(0, 20).values()))
-    done = requests.post(f"{team.url}/predict", data=picture, headers={"Content-Type": "image/png"}, timeout=10)
+    image = next(iter(digits(0, 20).values()))
+    done = requests.post(f"{team.url}/predict", data=image, headers={"Content-Type": "image/png"}, timeout=10)
     assert done.status_code == 200, done.text
     return done.json()
 
@@ -70,8 +70,8 @@ def test_training_reaches_no_network_and_is_given_no_holdout(first_run):
 
 def test_the_version_names_its_image_and_the_acceptance_test_its_engine(in_containers, first_run, worker_image):
     assert [card["image"] for card in in_containers.cards()] == [worker_image]
-    (trial,) = in_containers.home.glob("registry/test/digits/1/acceptances/*.json")
-    assert '"engine": "docker"' in trial.read_text()
+    (acceptance,) = in_containers.home.glob("registry/test/digits/1/acceptances/*.json")
+    assert '"engine": "docker"' in acceptance.read_text()
 
 
 def test_no_container_of_the_run_is_left(in_containers, first_run, engine):

@@ -12,8 +12,8 @@ from digits_model import digits
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(600)]
 
 
-def answer(team, picture: bytes) -> dict:
-    done = requests.post(f"{team.url}/predict", data=picture, headers={"Content-Type": "image/png"}, timeout=10)
+def answer(team, image: bytes) -> dict:
+    done = requests.post(f"{team.url}/predict", data=image, headers={"Content-Type": "image/png"}, timeout=10)
     assert done.status_code == 200, done.text
     return done.json()
 
@@ -121,8 +121,8 @@ class TestThePushOfCode:
 
 class TestThePromotion:
     def test_starts_the_api(self, team, promoted):
-        (name, picture), *_ = digits(0, 20).items()
-        said = answer(team, picture)
+        (name, image), *_ = digits(0, 20).items()
+        said = answer(team, image)
         assert (said["model"], said["version"], said["release"]) == ("digits", 1, 1)
         assert said["predictions"][0]["class"] == name.partition("/")[0]
 
@@ -138,9 +138,9 @@ class TestThePromotion:
 
     def test_with_a_tampered_token_changes_nothing(self, team, promoted):
         *_command, token = team.promotion_command()
-        spoiled = token[:-3] + ("AAA" if not token.endswith("AAA") else "BBB")
+        altered = token[:-3] + ("AAA" if not token.endswith("AAA") else "BBB")
         releases = sorted((team.home / "registry/production/digits/releases").iterdir())
-        done = team.trainyard("promote", "digits", "1", "--approval", spoiled, code=3)
+        done = team.trainyard("promote", "digits", "1", "--approval", altered, code=3)
         assert "token" in done.stderr
         assert token not in done.stderr
         assert sorted((team.home / "registry/production/digits/releases").iterdir()) == releases
@@ -158,8 +158,8 @@ class TestThePushOfData:
         assert "it fails the gate on the new data" in more_data[1]
 
     def test_is_swapped_in_after_approval(self, team, promoted_again):
-        picture = next(iter(digits(1700, 1797, inverted=True).values()))
-        assert answer(team, picture)["release"] == 2
+        image = next(iter(digits(1700, 1797, inverted=True).values()))
+        assert answer(team, image)["release"] == 2
 
     def test_that_are_like_the_old_keep_the_live_model(self, team, promoted_again):
         team.write("dataset", digits(0, 60, inverted=True))
@@ -171,8 +171,8 @@ class TestThePushOfData:
 
 class TestThePushOfTests:
     def test_tests_what_exists_again_and_appends_the_result(self, team, stricter_tests):
-        trials = sorted((team.home / "registry/test/digits/2/acceptances").iterdir())
-        last = json.loads(trials[-1].read_bytes())
+        acceptances = sorted((team.home / "registry/test/digits/2/acceptances").iterdir())
+        last = json.loads(acceptances[-1].read_bytes())
         assert last["tests"] == stricter_tests[0]
         assert not last["accepted"]
         assert any("test_it_knows_eight_classes" in reason for reason in last["reasons"])

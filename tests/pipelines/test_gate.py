@@ -140,8 +140,8 @@ def test_reasons_are_empty_exactly_when_it_is_accepted(evaluation, policy):
 @given(evaluations, policies, st.sampled_from(list(DIRECTION)))
 def test_nan_is_never_accepted(evaluation, policy, name):
     values = evaluation.candidate.values | {name: math.nan}
-    spoiled = dataclasses.replace(evaluation.candidate, values=values)
-    assert not decide(dataclasses.replace(evaluation, candidate=spoiled), policy).accepted
+    altered = dataclasses.replace(evaluation.candidate, values=values)
+    assert not decide(dataclasses.replace(evaluation, candidate=altered), policy).accepted
 
 
 @given(evaluations, policies, st.floats(0, 2), st.floats(0, 1), st.integers(0, 10))

@@ -242,7 +242,7 @@ def make(tmp_path):
     return run
 
 
-def test_make_jenkins_tells_every_image_that_cannot_be_had_and_what_helps(make):
+def test_make_jenkins_reports_every_image_that_cannot_be_had_and_what_helps(make):
     done = make()
     assert done.returncode == 2
     for name in ("jenkins/jenkins:", "python:3.11-slim-trixie", "debian:bookworm-slim", "axllent/mailpit:"):

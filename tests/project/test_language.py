@@ -16,6 +16,17 @@ def test_a_file_uses_the_words_of_the_glossary(path):
     )
 
 
+@pytest.mark.parametrize("folder", [*language.PACKAGES, "tests", "benchmarks", "examples"])
+def test_names_use_the_words_of_the_glossary_too(folder):
+    sources = (path for path in language.files([folder]) if path.suffix == ".py")
+    hits = [
+        f"{path.relative_to(language.ROOT)}:{line}: {word!r} in {name}"
+        for path in sources
+        for line, word, name in language.names(path)
+    ]
+    assert not hits, "\n".join([f"these names are not the glossary's ({PAGE})", *hits])
+
+
 def found(tmp_path, text, name="planted.py"):
     (tmp_path / name).write_text(text, encoding="utf-8")
     return [(line, word) for line, word, *_ in language.hits(tmp_path / name)]
@@ -64,6 +75,28 @@ def test_a_term_of_code_alone_may_be_on_a_page(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
     assert found(tmp_path, "# a picture of it", "pipelines/a.py") == [(1, "picture")]
     assert found(tmp_path, "A picture of it", "docs/a.md") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("told = 1", "told"),
+        ("def f(the_door): ...", "door"),
+        ("class OldGuard: ...", "Guard"),
+        ("self.SEAL = 1", "SEAL"),
+        ("try: ...\nexcept OSError as trouble: ...", "trouble"),
+    ],
+    ids=["variable", "parameter", "class", "attribute", "exception"],
+)
+def test_a_planted_name_is_found(tmp_path, text, word):
+    (tmp_path / "planted.py").write_text(text, encoding="utf-8")
+    assert [each for _, each, _ in language.names(tmp_path / "planted.py")] == [word]
+
+
+def test_names_that_are_used_or_passed_are_left_alone(tmp_path):
+    text = "import door\nx = told(seal=guard.stood)\nunderstood = outdoors = 1\n"
+    (tmp_path / "planted.py").write_text(text, encoding="utf-8")
+    assert not list(language.names(tmp_path / "planted.py"))
 
 
 def test_every_word_has_something_to_say_instead():

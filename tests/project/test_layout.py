@@ -1,4 +1,4 @@
-"""The house stands as the design has it, and its traps stay disarmed."""
+"""The folders are as the design has them, and the traps of this layout stay disarmed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-ROOMS = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
-FOLDERS = (*ROOMS, "jenkins", "docker", "examples", "benchmarks", "tests", "docs", "docs/adr")
+PACKAGES = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
+FOLDERS = (*PACKAGES, "jenkins", "docker", "examples", "benchmarks", "tests", "docs", "docs/adr")
 FILES = (
     "Jenkinsfile",
     "README.md",
@@ -33,18 +33,18 @@ def tracked_files() -> list[Path]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_the_house_has_this_room(folder):
+def test_the_project_has_this_folder(folder):
     assert (ROOT / folder).is_dir()
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_the_house_has_this_file(file):
+def test_the_project_has_this_file(file):
     assert (ROOT / file).is_file()
 
 
 @pytest.mark.parametrize("folder", ["docker", "jenkins"])
 def test_no_python_where_a_folder_bears_the_name_of_a_package(folder):
-    """`import docker` must find the SDK, not a folder of ours."""
+    """`import docker` must find the SDK, not one of these folders."""
     assert not list((ROOT / folder).rglob("*.py"))
     assert folder not in PROJECT["tool"]["setuptools"]["packages"]
 
@@ -57,8 +57,8 @@ def test_docker_and_jenkins_are_the_packages_also_at_the_root_of_the_checkout():
 def test_every_package_is_installed():
     found = {
         str(path.parent.relative_to(ROOT)).replace("/", ".")
-        for room in ROOMS
-        for path in (ROOT / room).rglob("__init__.py")
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("__init__.py")
     }
     assert found == set(PROJECT["tool"]["setuptools"]["packages"])
 
@@ -67,8 +67,8 @@ def test_pytest_collects_our_tests_only():
     assert PROJECT["tool"]["pytest"]["ini_options"]["testpaths"] == ["tests"]
 
 
-def test_every_tests_folder_mirrors_a_room():
-    allowed = {*ROOMS, "examples", "project", "benchmarks", "loop", "faults", "jenkins", "helpers"}
+def test_every_tests_folder_mirrors_a_package():
+    allowed = {*PACKAGES, "examples", "project", "benchmarks", "loop", "faults", "jenkins", "helpers"}
     assert {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")} <= allowed
 
 

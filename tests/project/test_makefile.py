@@ -55,8 +55,8 @@ class Checkout:
 
     def make(self, target: str) -> tuple[int, str]:
         started = self.start(target)
-        told = started.communicate()[1]
-        return started.returncode, told
+        output = started.communicate()[1]
+        return started.returncode, output
 
     def count(self, what: str) -> int:
         """How often Python was asked for something, since the last time."""
@@ -64,7 +64,7 @@ class Checkout:
         self.calls.write_text("")
         return sum(what in line for line in lines)
 
-    def trouble(self, what: str) -> Path:
+    def inject(self, what: str) -> Path:
         (mark := self.calls.with_name(f"calls.{what}")).touch()
         return mark
 
@@ -96,7 +96,7 @@ def test_set_up_is_done_once(checkout):
     assert checkout.count("-m pip") == 0
 
 
-def test_a_changed_pin_is_installed_into_the_environment_that_stands(checkout):
+def test_a_changed_pin_is_installed_into_the_environment_that_exists(checkout):
     checkout.make("setup")
     checkout.count("")
     with (checkout.folder / "requirements.txt").open("a") as file:
@@ -115,11 +115,11 @@ def test_the_tests_need_more_than_the_demo(checkout):
 
 
 def test_a_set_up_that_broke_off_is_begun_anew(checkout):
-    mark = checkout.trouble("fail")
-    code, told = checkout.make("setup")
+    mark = checkout.inject("fail")
+    code, output = checkout.make("setup")
     assert code == 2  # make's own; .ci/setup gives 75
-    assert "no network" in told
-    assert "hint: " in told
+    assert "no network" in output
+    assert "hint: " in output
     mark.unlink()
     checkout.count("")
     assert checkout.make("setup")[0] == 0
@@ -142,16 +142,16 @@ def test_an_environment_that_was_moved_is_built_anew(checkout, tmp_path):
     assert checkout.count("-m venv") == 1
 
 
-def test_a_python_that_is_too_old_is_told(checkout):
-    checkout.trouble("old")
-    code, told = checkout.make("setup")
+def test_a_python_that_is_too_old_is_reported(checkout):
+    checkout.inject("old")
+    code, output = checkout.make("setup")
     assert code == 2
-    assert "needs Python 3.11, 3.12 or 3.13" in told
+    assert "needs Python 3.11, 3.12 or 3.13" in output
     assert not (checkout.folder / ".venv").exists()
 
 
-def test_a_python_without_venv_is_told_with_the_line_for_apt(checkout):
-    checkout.trouble("bare")
-    code, told = checkout.make("setup")
+def test_a_python_without_venv_is_reported_with_the_line_for_apt(checkout):
+    checkout.inject("bare")
+    code, output = checkout.make("setup")
     assert code == 2
-    assert "apt-get install python3-venv" in told
+    assert "apt-get install python3-venv" in output

@@ -37,7 +37,7 @@ def environment(python: str, machine: str) -> dict[str, str]:
 
 
 def chosen(name: str, python: str, machine: str) -> dict[str, Requirement]:
-    """The requirements of a file that count on one machine, by name; two for one name are a fault."""
+    """The requirements of a file that count on one machine, by name; two for one name are a problem."""
     found: dict[str, Requirement] = {}
     for each in requirements(name):
         if each.marker is None or each.marker.evaluate(environment(python, machine)):

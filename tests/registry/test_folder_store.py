@@ -105,7 +105,7 @@ def test_what_is_written_is_hashed_though_the_source_changes_meanwhile(tmp_path)
     assert stored == old[:CHUNK] + new[CHUNK:]
 
 
-def test_rotten_bytes_are_not_spread(store, root, tmp_path):
+def test_corrupted_bytes_are_not_spread(store, root, tmp_path):
     (tmp_path / "source").write_bytes(b"1")
     store.create("a/1", b"1", ONE)
     _alter(root / "a" / "1", b"2")

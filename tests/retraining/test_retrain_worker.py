@@ -141,7 +141,7 @@ def test_a_model_that_still_fits_is_fine_tuned_at_a_tenth_of_its_rate(runs):
     assert [(each.how, len(each.epochs)) for each in history.rounds] == [("fine-tuned", 2)]
 
 
-def test_fine_tuning_begins_where_the_old_model_stood(runs, versions):
+def test_fine_tuning_begins_where_the_old_model_ended(runs, versions):
     before = history_of(type("Version", (), {"outputs": versions["plain"]})).rounds[0].epochs[-1]["loss"]
     assert history_of(runs["tuned"]).rounds[0].epochs[0]["loss"] < before + 0.05
 

@@ -17,7 +17,7 @@ def predict(client, instances):
     return response.json["predictions"]
 
 
-def picture(pixels, mode="L", kind="PNG"):
+def encoded(pixels, mode="L", kind="PNG"):
     file = io.BytesIO()
     Image.fromarray(np.asarray(pixels, np.uint8)).convert(mode).save(file, kind)
     return file.getvalue()
@@ -52,7 +52,7 @@ def test_a_grey_image_may_be_written_without_its_channel(clients, served_models)
 )
 def test_an_image_file_is_the_same_as_its_pixels(clients, served_models, kind, content_type):
     x, _ = samples(served_models / "digits")
-    data = picture(x["image"][0, :, :, 0], kind=kind)
+    data = encoded(x["image"][0, :, :, 0], kind=kind)
     pixels = np.asarray(Image.open(io.BytesIO(data))).tolist()
     response = clients("digits").post("/predict", data=data, content_type=content_type)
     assert response.json["predictions"] == predict(clients("digits"), [pixels])
@@ -60,7 +60,7 @@ def test_an_image_file_is_the_same_as_its_pixels(clients, served_models, kind, c
 
 def test_images_in_a_form_are_answered_in_order(clients, served_models):
     x, _ = samples(served_models / "digits")
-    files = [(io.BytesIO(picture(pixels[:, :, 0])), f"{i}.png") for i, pixels in enumerate(x["image"][:3])]
+    files = [(io.BytesIO(encoded(pixels[:, :, 0])), f"{i}.png") for i, pixels in enumerate(x["image"][:3])]
     response = clients("digits").post("/predict", data={"image": files}, content_type="multipart/form-data")
     assert response.json["predictions"] == predict(clients("digits"), x["image"][:3].tolist())
 
@@ -68,7 +68,7 @@ def test_images_in_a_form_are_answered_in_order(clients, served_models):
 def test_a_colour_image_goes_to_a_grey_model_as_grey(clients, served_models):
     x, _ = samples(served_models / "digits")
     client = clients("digits")
-    grey, rgb = (client.post("/predict", data=picture(x["image"][0, :, :, 0], mode)).json for mode in ("L", "RGB"))
+    grey, rgb = (client.post("/predict", data=encoded(x["image"][0, :, :, 0], mode)).json for mode in ("L", "RGB"))
     assert grey["predictions"] == rgb["predictions"]
 
 

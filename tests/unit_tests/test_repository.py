@@ -39,7 +39,7 @@ def await_end(pid):
             time.sleep(0.02)
 
 
-def told(report):
+def outcomes(report):
     return {case.name: (case.outcome, case.message.partition("\n")[0]) for case in report.cases}
 
 
@@ -66,7 +66,7 @@ def test_every_outcome_becomes_a_case(run):
         """
     )
     assert report.suite == "tests"
-    assert told(report) == {
+    assert outcomes(report) == {
         "test_a.py::test_good": ("passed", ""),
         "test_a.py::test_bad": ("failed", "AssertionError: sums"),
         "test_a.py::test_broken": ("error", "RuntimeError: no set-up"),
@@ -80,11 +80,11 @@ def test_every_outcome_becomes_a_case(run):
 
 
 def test_no_tests_are_an_error(run):
-    assert told(run(README_py="x = 1\n")) == {"pytest": ("error", NO_TESTS)}
+    assert outcomes(run(README_py="x = 1\n")) == {"pytest": ("error", NO_TESTS)}
 
 
 def test_a_file_that_is_not_python_is_an_error_and_the_others_are_run(run):
-    report = told(
+    report = outcomes(
         run(test_a_py="def test_(:\n", test_b_py="import nonsense_module\n", test_c_py="def test_c(): pass\n")
     )
     assert report["test_a.py"] == ("error", "SyntaxError: invalid syntax")
@@ -94,7 +94,7 @@ def test_a_file_that_is_not_python_is_an_error_and_the_others_are_run(run):
 
 def test_a_conftest_that_fails_is_an_error_that_shows_it(run):
     report = run(conftest_py="raise RuntimeError('at the start')\n", test_a_py="def test_a(): pass\n")
-    assert told(report) == {"pytest": ("error", "pytest could not run, exit code 4")}
+    assert outcomes(report) == {"pytest": ("error", "pytest could not run, exit code 4")}
     assert "at the start" in report.cases[0].message
 
 
@@ -106,14 +106,14 @@ def test_a_conftest_that_fails_is_an_error_that_shows_it(run):
     ],
 )
 def test_a_test_that_ends_pytest_is_an_error(run, line, message):
-    report = told(run(test_a_py=f"def test_a(): pass\ndef test_b(): {line}\ndef test_c(): pass\n"))
+    report = outcomes(run(test_a_py=f"def test_a(): pass\ndef test_b(): {line}\ndef test_c(): pass\n"))
     assert report["test_a.py::test_a"] == ("passed", "")
     assert report["test_a.py::test_b"] == ("error", message)
     assert report["test_a.py::test_c"] == ("error", "was not run: pytest stopped before it")
 
 
 def test_a_session_that_is_ended_early_with_a_good_exit_code_is_an_error(run):
-    report = told(run(test_a_py="import pytest\ndef test_a(): pytest.exit('enough', 0)\ndef test_b(): pass\n"))
+    report = outcomes(run(test_a_py="import pytest\ndef test_a(): pytest.exit('enough', 0)\ndef test_b(): pass\n"))
     assert {outcome for outcome, _ in report.values()} == {"error"}
     assert "test_a.py::test_b" in report
 
@@ -135,7 +135,7 @@ def test_a_test_that_hangs_is_stopped_with_all_that_it_started(run, tmp_path):
             def test_never(): pass
         """,
     )
-    cases = told(report)
+    cases = outcomes(report)
     assert ("error", "timed out: all tests together may take 4 s ([acceptance] timeout_seconds)") in cases.values()
     assert ("passed", "") not in [outcome for name, outcome in cases.items() if "never" in name or "hangs" in name]
     for pid in (tmp_path / "pids").read_text().split():
@@ -151,7 +151,7 @@ def test_what_a_finished_test_left_running_is_ended(run, tmp_path):
                 open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
         """
     )
-    assert told(report)["test_a.py::test_a"] == ("passed", "")
+    assert outcomes(report)["test_a.py::test_a"] == ("passed", "")
     await_end((tmp_path / "pid").read_text())
 
 
@@ -162,7 +162,7 @@ def test_the_repository_has_its_own_settings_and_helpers(run):
         helper_py="two = 2\n",
         deep__check_b_py="def test_b(): pass\n",
     )
-    assert told(report) == {
+    assert outcomes(report) == {
         "check_a.py::test_two": ("failed", "[XPASS(strict)]"),
         "deep/check_b.py::test_b": ("passed", ""),
     }
@@ -173,12 +173,12 @@ def test_nothing_around_the_repository_is_looked_at(run, tmp_path):
     for folder in (tmp_path, tmp_path / "home"):
         (folder / "conftest.py").write_text("raise RuntimeError('not ours')\n")
         (folder / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
-    assert told(run(test_a_py="def test_a(): pass\n")) == {"test_a.py::test_a": ("passed", "")}
+    assert outcomes(run(test_a_py="def test_a(): pass\n")) == {"test_a.py::test_a": ("passed", "")}
 
 
 def test_the_tests_run_in_a_copy(run, tmp_path):
     text = "from pathlib import Path\ndef test_a(): Path(__file__).with_name('new').write_text('x')\n"
-    assert told(run(test_a_py=text))["test_a.py::test_a"][0] == "passed"
+    assert outcomes(run(test_a_py=text))["test_a.py::test_a"][0] == "passed"
     assert [path.name for path in (tmp_path / "home" / "tests").iterdir()] == ["test_a.py"]
 
 
@@ -193,7 +193,7 @@ def test_secrets_stay_with_us(run, monkeypatch):
                 assert os.path.isdir(os.environ["HOME"]) and os.path.isdir(os.environ["TMPDIR"])
         """
     )
-    assert told(report) == {"test_a.py::test_a": ("passed", "")}
+    assert outcomes(report) == {"test_a.py::test_a": ("passed", "")}
 
 
 def test_tests_cannot_speak_as_the_worker(run, capsys):

@@ -60,6 +60,6 @@ def test_a_digit_may_be_one_pixel_aside(predict, images, holdout, pixels):
     assert accuracy(predict(moved), holdout.labels) >= 0.75
 
 
-def test_the_card_tells_where_it_comes_from(card):
+def test_the_manifest_names_where_it_comes_from(card):
     assert len(card.sources.code) == len(card.sources.dataset) == 40
     assert "model.keras" in card.files

@@ -303,7 +303,7 @@ def family():
     """This process, a child, and a daemon with a session of its own; each holds a lock, and ignores SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    ready, tell = os.pipe()
+    ready, started = os.pipe()
     for name in ("child", "daemon"):
         if not os.fork():
             if name == "daemon":
@@ -312,7 +312,7 @@ def family():
                     os._exit(0)
                 os.setpgid(0, 0)
             lock = hold(name)
-            os.write(tell, b".")
+            os.write(started, b".")
             time.sleep(600)
             os._exit(lock.fileno() & 0)
     seen = 0

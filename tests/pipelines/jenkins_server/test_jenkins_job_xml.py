@@ -62,8 +62,8 @@ def test_every_text_arrives_as_it_was_and_a_second_look_finds_no_difference(conf
 def test_a_job_becomes_what_is_wanted_from_whatever_it_was(first, second):
     for was, wanted in zip(jobs_of(first), jobs_of(second), strict=True):
         tree = as_jenkins_keeps_it(written(was))
-        told = job_xml.merge(tree, wanted)
-        assert bool(told) == (ours(was) != ours(wanted))
+        reported = job_xml.merge(tree, wanted)
+        assert bool(reported) == (ours(was) != ours(wanted))
         assert job_xml.merge(as_jenkins_keeps_it(job_xml.write(tree)), wanted) == []
 
 
@@ -71,13 +71,13 @@ def ours(job):
     return dataclasses.replace(job, parameters=tuple(each for each in job.parameters if each.ours))
 
 
-def test_the_mark_tells_job_and_model():
+def test_the_mark_names_job_and_model():
     for job in jobs_of(Config("digits", Repositories("a", "b", "c"))):
         assert job_xml.owner(job_xml.parse(written(job), "")) == (f"job {job.name}", "digits")
     assert job_xml.owner(job_xml.parse(job_xml.folder_xml("my_cars-2"), "")) == ("folder", "my_cars-2")
 
 
-def test_a_file_that_is_no_xml_is_told():
+def test_a_file_that_is_not_xml_is_reported():
     with pytest.raises(ConfigError, match=r"digits/code: its config\.xml cannot be read"):
         job_xml.parse("<?xml version='1.1' encoding='UTF-8'?>\n<a>&#x1;</a>", "digits/code")
 

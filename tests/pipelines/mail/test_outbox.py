@@ -276,7 +276,7 @@ class TestSending:
         assert got.get_content().replace("\r\n", "\n") == text
 
 
-class TestTrouble:
+class TestErrors:
     def test_a_server_that_was_down_gets_the_mail_at_the_next_run_once(self, tmp_path, serve):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]

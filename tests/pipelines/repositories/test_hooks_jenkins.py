@@ -138,14 +138,14 @@ def team(tmp_path, plugin, monkeypatch):
     return Team(tmp_path, plugin.url)
 
 
-def test_a_push_is_told_with_the_token_in_the_body_only(team, plugin):
+def test_a_push_is_notified_with_the_token_in_the_body_only(team, plugin):
     team.hooks()
     said, _ = team.push()
     assert plugin.seen == [("/jenkins/git/notifyCommit", {"url": URL, "token": TOKEN})]
     assert said == ["Trainyard: Jenkins: Scheduled polling of digits > code"]
 
 
-def test_the_token_is_readable_by_the_owner_only_and_stands_nowhere_else(team):
+def test_the_token_is_readable_by_the_owner_only_and_is_nowhere_else(team):
     team.hooks()
     assert team.token_file.read_text() == f"{TOKEN}\n"
     assert stat.S_IMODE(team.token_file.stat().st_mode) == 0o600

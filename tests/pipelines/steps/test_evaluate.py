@@ -24,14 +24,12 @@ from training.worker.protocol import load_failure, parse_event
 
 ROOT = Path(__file__).parents[3]
 THIRDS = ("left", "middle", "right")
-PICTURES = DataSpec(
-    "images", "classification", (TensorSpec("image", (None, 6, 6, 1), "uint8"),), THIRDS, image_mode="L"
-)
+IMAGES = DataSpec("images", "classification", (TensorSpec("image", (None, 6, 6, 1), "uint8"),), THIRDS, image_mode="L")
 SUMS = DataSpec("table", "regression", tuple(TensorSpec(n, (None, 1), "float32") for n in "ab"), (), (), target="total")
 
 
-def pictures(samples, seed=1):
-    """Grey pictures of which one third is brighter: the class."""
+def images(samples, seed=1):
+    """Grey images of which one third is brighter: the class."""
     random = np.random.default_rng(seed)
     y = np.arange(samples) % 3
     x = random.integers(0, 150, (samples, 6, 3, 2), dtype=np.uint8)
@@ -95,19 +93,19 @@ def evaluating(tmp_path, tiny_models):
 
 
 def test_a_classifier_is_measured_with_its_plots_and_golden_samples(evaluating):
-    x, y = pictures(100)
+    x, y = images(100)
     x[0] = 0  # no third is brighter: `left` by luck
     x[1, :, 1:] = 255 - x[1, :, 1:] // 2
-    found = evaluating.holdout(PICTURES, [x], y).run("thirds").candidate
+    found = evaluating.holdout(IMAGES, [x], y).run("thirds").candidate
     assert (found.task, found.samples, list(found.classes)) == ("classification", 100, list(THIRDS))
     assert found.values["accuracy"] > 0.98
     assert sum(map(sum, found.confusion)) == 100
     assert [each.support for each in found.classes.values()] == [34, 33, 33]
     assert all(math.isfinite(value) for value in found.values.values())
     for name in ("confusion.png", "calibration.png"):
-        with Image.open(evaluating.outputs / name) as picture:
-            assert picture.format == "PNG"
-            assert min(picture.size) > 300
+        with Image.open(evaluating.outputs / name) as image:
+            assert image.format == "PNG"
+            assert min(image.size) > 300
     with np.load(evaluating.outputs / "golden.npz") as golden:
         index = golden["index"]
         assert np.array_equal(golden["in_0"], x[index])
@@ -162,8 +160,8 @@ def test_the_teams_load_data_reads_the_holdout(evaluating):
 
 
 def test_the_live_release_is_measured_on_the_same_samples_and_compared(evaluating):
-    x, y = pictures(90)
-    found = evaluating.holdout(PICTURES, [x], y).run("thirds", "dull")
+    x, y = images(90)
+    found = evaluating.holdout(IMAGES, [x], y).run("thirds", "dull")
     assert found.live.samples == 90
     assert found.live.classes["right"].recall == 0
     assert found.live_note == ""
@@ -183,21 +181,19 @@ def test_the_live_release_is_measured_on_the_same_samples_and_compared(evaluatin
     ],
 )
 def test_a_live_release_of_another_kind_is_noted_and_is_not_an_error(evaluating, live, note):
-    x, y = pictures(30)
-    found = evaluating.holdout(PICTURES, [x], y).run("thirds", live)
+    x, y = images(30)
+    found = evaluating.holdout(IMAGES, [x], y).run("thirds", live)
     assert (found.live, found.comparison) == (None, None)
     assert found.live_note == f"live version 7 cannot be measured on this holdout: {note}"
 
 
 def test_a_version_of_another_split_is_not_measured(evaluating):
     """A sample of this holdout may have been one that it learned from."""
-    x, y = pictures(30)
-    evaluating.holdout(dataclasses.replace(PICTURES, split="holdout 0.3"), [x], y)
+    x, y = images(30)
+    evaluating.holdout(dataclasses.replace(IMAGES, split="holdout 0.3"), [x], y)
     for role in ("candidate", "live"):
         (evaluating.folder / "inputs" / role).mkdir()
-        codec.save(
-            dataclasses.replace(PICTURES, split="holdout 0.1"), evaluating.folder / "inputs" / role / "data.json"
-        )
+        codec.save(dataclasses.replace(IMAGES, split="holdout 0.1"), evaluating.folder / "inputs" / role / "data.json")
     found = evaluating.run("thirds", "thirds")
     assert (found.live, found.comparison) == (None, None)
     assert found.live_note == f"live version 7 was not measured: {RESPLIT}"
@@ -231,11 +227,11 @@ def test_a_version_made_for_another_load_data_is_not_measured(evaluating):
 
 
 def test_a_class_that_the_live_release_does_not_know_is_wrong_for_it(evaluating):
-    x, y = pictures(60)
+    x, y = images(60)
     live = subject(evaluating.models / "thirds", 7)
     renamed = dataclasses.replace(live.signature, classes=("left", "middle", "far"))
     live = dataclasses.replace(live, signature=renamed)
-    found = evaluating.holdout(PICTURES, [x], y).run("thirds", "thirds", subjects={"live": live})
+    found = evaluating.holdout(IMAGES, [x], y).run("thirds", "thirds", subjects={"live": live})
     assert found.candidate.values["accuracy"] == 1
     assert found.live.classes["right"].recall == 0
     assert found.live.classes["left"].recall == 1
@@ -243,40 +239,40 @@ def test_a_class_that_the_live_release_does_not_know_is_wrong_for_it(evaluating)
 
 
 def test_answers_that_are_not_numbers_are_reported_as_such(evaluating):
-    x, y = pictures(60)
+    x, y = images(60)
     x[5, 0, 0] = 255
-    found = evaluating.holdout(PICTURES, [x], y).run("nothing").candidate
+    found = evaluating.holdout(IMAGES, [x], y).run("nothing").candidate
     assert math.isnan(found.values["loss"])
     assert found.values["accuracy"] == pytest.approx(59 / 60)
 
 
 def test_other_bytes_than_those_of_the_job_are_refused(evaluating):
-    x, y = pictures(30)
+    x, y = images(30)
     other = subject(evaluating.models / "thirds", **{"model.tflite": "0" * 64})
     with pytest.raises(Corrupt, match=r"model\.tflite: the bytes are not those of the job"):
-        evaluating.holdout(PICTURES, [x], y).run("thirds", subjects={"candidate": other})
+        evaluating.holdout(IMAGES, [x], y).run("thirds", subjects={"candidate": other})
     assert not (evaluating.folder / "result.json").exists()
 
 
 def test_a_file_that_nobody_named_is_not_served(evaluating, tmp_path_factory):
-    x, y = pictures(30)
+    x, y = images(30)
     evaluating.models = shutil.copytree(evaluating.models, tmp_path_factory.mktemp("models") / "copy")
     codec.save(Served("saved_model", "saved_model", "a test"), evaluating.models / "thirds" / "served.json")
     made = subject(evaluating.models / "thirds")
     (evaluating.models / "thirds" / "saved_model" / "assets" / "extra.txt").write_text("x")
     with pytest.raises(Corrupt, match=r"extra\.txt: is not among the files of this version"):
-        evaluating.holdout(PICTURES, [x], y).run("thirds", subjects={"candidate": made})
+        evaluating.holdout(IMAGES, [x], y).run("thirds", subjects={"candidate": made})
 
 
 def test_a_candidate_that_does_not_take_the_data_is_an_error_of_the_model(evaluating):
-    x, y = pictures(30)
+    x, y = images(30)
     with pytest.raises(ConfigError, match="its input image is uint8 "):
-        evaluating.holdout(PICTURES, [x], y).run("wide")
+        evaluating.holdout(IMAGES, [x], y).run("wide")
 
 
 def test_progress_is_reported(evaluating):
-    x, y = pictures(200)
-    evaluating.holdout(PICTURES, [x], y).run("thirds")
+    x, y = images(200)
+    evaluating.holdout(IMAGES, [x], y).run("thirds")
     events = [event for line in evaluating.done.stdout.splitlines() if (event := parse_event(line))]
     assert events[-1] == {"event": "progress", "done": 200, "of": 200, "what": "samples"}
 
@@ -284,16 +280,16 @@ def test_progress_is_reported(evaluating):
 @pytest.mark.tensorflow
 @pytest.mark.slow
 def test_the_fallback_engine_is_measured_as_well(evaluating, tmp_path_factory):
-    x, y = pictures(30)
+    x, y = images(30)
     evaluating.models = shutil.copytree(evaluating.models, tmp_path_factory.mktemp("models") / "copy")
     codec.save(Served("saved_model", "saved_model", "a test"), evaluating.models / "thirds" / "served.json")
-    found = evaluating.holdout(PICTURES, [x], y).run("thirds")
+    found = evaluating.holdout(IMAGES, [x], y).run("thirds")
     assert found.candidate.values["accuracy"] == 1
 
 
 def test_the_worker_does_not_import_tensorflow_for_litert(evaluating):
-    x, y = pictures(30)
-    evaluating.holdout(PICTURES, [x], y)
+    x, y = images(30)
+    evaluating.holdout(IMAGES, [x], y)
     command = (
         "import sys; from pathlib import Path; from pipelines.workers.evaluate import main; main(Path.cwd());"
         "sys.exit(bool({'tensorflow', 'keras', 'pandas', 'scipy'} & set(sys.modules)))"

@@ -14,8 +14,8 @@ from serving_parts import Client, ask
 from serving.metrics.counters import ROUTES, STATUSES, CountedRequest, CounterTable
 from serving.server import control
 
-PICTURE = [[0] * 8] * 8
-BODY = json.dumps({"instances": [PICTURE]})
+IMAGE = [[0] * 8] * 8
+BODY = json.dumps({"instances": [IMAGE]})
 
 
 def numbers(text, parse=parse_text):
@@ -63,7 +63,7 @@ class TestPage:
         assert found["trainyard_requests_in_flight",] == 1, "the one that asks"
 
     def test_size_number_of_samples_and_confidence_are_those_of_the_predictions(self, api):
-        body = json.dumps({"instances": [PICTURE] * 3})
+        body = json.dumps({"instances": [IMAGE] * 3})
         answer = api.post("/predict", data=body).get_json()
         api.post("/predict", data="{")
         found = numbers(page(api).text)
