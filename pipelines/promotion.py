@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipelines.approval import approval_secret, check_token
 from pipelines.config.schema import Config
-from pipelines.deploy import DEPLOY_SECONDS, Deployment, Image, open_deployment
+from pipelines.container_images import ImageKind
+from pipelines.deploy import DEPLOY_SECONDS, Deployment, open_deployment
 from pipelines.text.clean import clean
 from registry import candidates, releases
 from registry.chain import LostRace
@@ -143,7 +144,7 @@ def _released(history: list[Release], version: int) -> Release:
     )
 
 
-def _deploy(store: Store, config: Config, api: Deployment, release: Release, image: Image) -> Release:
+def _deploy(store: Store, config: Config, api: Deployment, release: Release, image: ImageKind) -> Release:
     """Wait until every worker answers with a new release; else revert, and raise WorkerFailed that reports both.
 
     An interrupt undoes nothing: the same command resumes here.
@@ -168,7 +169,7 @@ def _check_again(store: Store, config: Config, live: Release, seconds: float = D
     return live
 
 
-def _update(config: Config, api: Deployment, live: Release, image: Image) -> None:
+def _update(config: Config, api: Deployment, live: Release, image: ImageKind) -> None:
     """New settings come with a release; it is not reverted because they do not work."""
     try:
         api.update(serve_job(config), image)
@@ -209,12 +210,12 @@ def _back_to(target: Release | None, model: str, *, kind: ReleaseKind, by: str, 
     return Release(0, model, kind, version, card, by, at=utc_now(), reason=reason, approval=None, previous="")
 
 
-def image_for(served: Served) -> Image:
+def image_for(served: Served) -> ImageKind:
     """The smallest image that has the engine of a version: a SavedModel needs TensorFlow."""
     return "serve" if served.engine == "litert" else "train"
 
 
-def image_of(store: Store, release: Release) -> Image:
+def image_of(store: Store, release: Release) -> ImageKind:
     """As `image_for`, of a release that is in production."""
     if release.version is None:
         return "serve"

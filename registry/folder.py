@@ -231,9 +231,9 @@ class FolderStore:
                 raise self._gone() from error
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from None
         except OSError as error:
-            raise self._as_ours(error) from error
+            raise self._as_typed(error) from error
 
-    def _as_ours(self, error: OSError) -> Exception:
+    def _as_typed(self, error: OSError) -> Exception:
         where = f"{error.filename or self._root}: {error.strerror}"
         kind: type[PipelineError]
         if error.errno in FULL:

@@ -9,7 +9,7 @@ from typing import Any, overload
 from training.data.spec import Split, load_split
 
 
-class Samples(Sequence[Any]):
+class HoldoutSamples(Sequence[Any]):
     """The samples in order, read when they are asked for: arrays for images and numbers, dicts for tables."""
 
     def __init__(self, split: Split) -> None:
@@ -41,7 +41,7 @@ class Holdout:
         split = load_split(folder)
         self.classes: tuple[str, ...] = split.spec.classes
         self.names: tuple[str, ...] = split.names
-        self.samples = Samples(split)
+        self.samples = HoldoutSamples(split)
         y = split.y.tolist()
         self.labels: tuple[Any, ...] = tuple(self.classes[each] for each in y) if self.classes else tuple(y)
 

@@ -9,12 +9,11 @@ import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
+from pipelines.container_images import ImageKind
 from registry.errors import ConfigError
 
-Kind = Literal["train", "serve"]
 ROOT = Path(__file__).resolve().parents[2]
 CODE = {
     "train": (
@@ -34,7 +33,7 @@ PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s+[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
-def own_files(kind: Kind, root: Path = ROOT) -> dict[str, bytes]:
+def own_files(kind: ImageKind, root: Path = ROOT) -> dict[str, bytes]:
     """The files of `trainyard-<kind>` by their names in the build context. Raises ConfigError outside a checkout."""
     folder = root / "docker"
     try:

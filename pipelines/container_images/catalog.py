@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.container_images import build_context
+from pipelines.container_images import ImageKind, build_context
 from pipelines.container_images.build import STEP, Build, OnLine, run_build
-from pipelines.container_images.build_context import Kind
 from pipelines.container_images.requirements import read_requirements
 from pipelines.docker_engine import LABEL, engine_errors, explain, labels
 from registry.errors import ConfigError, PipelineError, TryAgain
@@ -25,7 +24,7 @@ from registry.errors import ConfigError, PipelineError, TryAgain
 if TYPE_CHECKING:
     from docker import DockerClient
 
-KINDS: tuple[Kind, ...] = ("train", "serve")
+KINDS: tuple[ImageKind, ...] = ("train", "serve")
 PUBLIC_BASE = "python:3.11-slim-bookworm"
 OWN_BASE = "trainyard-base:bookworm"
 """What docker/base/make makes."""
@@ -34,12 +33,12 @@ NO_SUCH_IMAGE = re.compile(r"manifest unknown|no matching manifest|pull access d
 """In an answer that says so in the middle of a pull, without a status."""
 
 
-def own_name(kind: Kind) -> str:
+def own_name(kind: ImageKind) -> str:
     """The name of Trainyard's own image with the code of this checkout, e.g. `trainyard-train:0123456789abcdef`."""
     return f"trainyard-{kind}:{build_context.digest(build_context.own_files(kind))}"
 
 
-def find(engine: DockerClient, kind: Kind, name: str = "") -> str:
+def find(engine: DockerClient, kind: ImageKind, name: str = "") -> str:
     """The ID of the image called `name`, pulled when the engine has none; without a name, of Trainyard's own image.
 
     Raises ConfigError when there is no such image, TryAgain when the engine or an image registry cannot be reached.
@@ -102,7 +101,7 @@ def derived(engine: DockerClient, base: str, requirements: Path, on_line: OnLine
 
 
 def build(
-    engine: DockerClient, kinds: Sequence[Kind], base_image: str, certificates: Sequence[Path], on_line: OnLine
+    engine: DockerClient, kinds: Sequence[ImageKind], base_image: str, certificates: Sequence[Path], on_line: OnLine
 ) -> dict[str, str]:
     """Build Trainyard's own images on `base_image`; gives their IDs. An image that is there, on this base, is not built again.
 
@@ -205,7 +204,7 @@ def _base_of(engine: DockerClient, image: str) -> str:
         return str((engine.api.inspect_image(image)["Config"]["Labels"] or {}).get(f"{LABEL}.base", ""))
 
 
-def _about(kind: Kind) -> Mapping[str, str]:
+def _about(kind: ImageKind) -> Mapping[str, str]:
     """What image tools show."""
     project = tomllib.loads((build_context.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     title = {"train": "Trainyard's workers", "serve": "Trainyard's prediction API"}[kind]

@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 from pipelines.config.schema import Config
+from pipelines.container_images import ImageKind
 from registry.errors import ConfigError
 from serving.job import ServeJob
 
-Image = Literal["train", "serve"]
-"""Which packages an API needs: all, or those without TensorFlow."""
 DEPLOY_SECONDS = 120.0
 """Until every worker has loaded, warmed and swapped; large models take a while."""
 DEPLOYMENTS = {
@@ -32,14 +31,14 @@ class Deployment(Protocol):
     remedy: str
     """What gives a running API other settings: an end of a sentence, for people."""
 
-    def start(self, job: ServeJob, image: Image) -> str:
+    def start(self, job: ServeJob, image: ImageKind) -> str:
         """Start the API and wait until it answers, be it that it has no model; its URL. No-op when it runs.
 
         Raises ConfigError (port in use, no image, it runs on another registry, …), WorkerFailed when it ends, TryAgain
         when it does not answer in time.
         """
 
-    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = DEPLOY_SECONDS) -> None:
+    def follow(self, job: ServeJob, image: ImageKind, number: int, seconds: float = DEPLOY_SECONDS) -> None:
         """Wait until every worker answers with release `number` or a later one, or has withdrawn the model by it.
 
         The API is started if need be, and replaced when it lacks what `image` has. Raises WorkerFailed with the workers'
@@ -47,7 +46,7 @@ class Deployment(Protocol):
         answers on in either case.
         """
 
-    def update(self, job: ServeJob, image: Image) -> None:
+    def update(self, job: ServeJob, image: ImageKind) -> None:
         """Give the running API the settings in `job` and the current image, where that is possible without a stop.
 
         Raises WorkerFailed or TryAgain; then the API keeps running as it was.

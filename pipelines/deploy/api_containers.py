@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config.schema import Config
-from pipelines.deploy import Image
+from pipelines.container_images import ImageKind
 from pipelines.deploy.container_facts import HEALTH_CHECK, PORT, RESTART_ALWAYS, label
 from pipelines.deploy.mounts import registry_mount
 from pipelines.docker_engine import LABEL, labels, security
@@ -76,7 +76,7 @@ class ApiContainers:
             **self._confined(LISTENER_MB, LISTENER_PIDS),
         )
 
-    def create_api(self, job: ServeJob, image: str, kind: Image, number: int) -> Container:
+    def create_api(self, job: ServeJob, image: str, kind: ImageKind, number: int) -> Container:
         """An API, not started yet, that the engine does not start again by itself: see `restart_always`.
 
         Raises ConfigError when its name is taken, the engine does not see the registry, or the API may not read it.

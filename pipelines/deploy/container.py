@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config.schema import Config
-from pipelines.container_images import catalog
-from pipelines.deploy import DEPLOY_SECONDS, Image
+from pipelines.container_images import ImageKind, catalog
+from pipelines.deploy import DEPLOY_SECONDS
 from pipelines.deploy.api_containers import ApiContainers, restart_always, restart_never
 from pipelines.deploy.container_facts import (
     changes,
@@ -51,7 +51,7 @@ class ContainerDeployment:
         self.remedy = f"`trainyard serve {config.model} --background` applies them, host and port after `--stop` only"
         self._config, self._folder = config, folder
 
-    def start(self, job: ServeJob, image: Image) -> str:
+    def start(self, job: ServeJob, image: ImageKind) -> str:
         with engine_errors(WHAT), self._alone():
             current, listener = self._settle(), self._listener()
             if current:
@@ -72,7 +72,7 @@ class ContainerDeployment:
                 raise
             return url
 
-    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = DEPLOY_SECONDS) -> None:
+    def follow(self, job: ServeJob, image: ImageKind, number: int, seconds: float = DEPLOY_SECONDS) -> None:
         self.start(job, image)
         with engine_errors(WHAT), self._alone():
             current = self._settle()
@@ -81,7 +81,7 @@ class ContainerDeployment:
         with engine_errors(WHAT):
             await_workers(self.version, number, seconds)
 
-    def update(self, job: ServeJob, image: Image) -> None:
+    def update(self, job: ServeJob, image: ImageKind) -> None:
         with engine_errors(WHAT), self._alone():
             current, wanted = self._settle(), self._image(image)
             if current is None or label(current, "job") in self._acceptable(job, image, wanted):
@@ -130,14 +130,14 @@ class ContainerDeployment:
         self._folder.mkdir(parents=True, exist_ok=True)
         return lockfile.exclusive(self._folder)
 
-    def _image(self, image: Image) -> str:
+    def _image(self, image: ImageKind) -> str:
         return catalog.find(self._engine, image, self._config.serving.image)
 
     def _last_release(self) -> int:
         last = releases.latest(open_store(self._config.registry.url), self._config.model)
         return last.number if last else 0
 
-    def _acceptable(self, job: ServeJob, image: Image, wanted: str) -> set[str]:
+    def _acceptable(self, job: ServeJob, image: ImageKind, wanted: str) -> set[str]:
         """Digests of the API that is wanted. The image with everything has what the smaller one has: it may stay."""
         found = {self._containers.digest(job, wanted)}
         if image == "serve" and not self._config.serving.image:
@@ -145,7 +145,7 @@ class ContainerDeployment:
             found |= {self._containers.digest(job, larger)} if larger else set()
         return found
 
-    def _can_load(self, current: Container, image: Image) -> bool:
+    def _can_load(self, current: Container, image: ImageKind) -> bool:
         """Whether it can load what needs `image`."""
         if image == "serve" or label(current, "kind") == "train":
             return True
@@ -202,7 +202,7 @@ class ContainerDeployment:
             listener.remove(force=True, v=True)
             raise
 
-    def _start_new(self, job: ServeJob, wanted: str, image: Image, number: int | None, seconds: float) -> Container:
+    def _start_new(self, job: ServeJob, wanted: str, image: ImageKind, number: int | None, seconds: float) -> Container:
         """A new API that serves release `number`; None: that answers, with a model or without."""
         numbers = [int(label(each, "number")) for each in self._containers.all("api")]
         new = self._containers.create_api(job, wanted, image, max(numbers, default=0) + 1)
@@ -218,7 +218,9 @@ class ContainerDeployment:
             raise
         return new
 
-    def _replace(self, old: Container, job: ServeJob, wanted: str, image: Image, number: int, seconds: float) -> None:
+    def _replace(
+        self, old: Container, job: ServeJob, wanted: str, image: ImageKind, number: int, seconds: float
+    ) -> None:
         self._start_new(job, wanted, image, number, seconds)
         self._drain(old)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.schema import Config
-from pipelines.deploy import DEPLOY_SECONDS, Image
+from pipelines.container_images import ImageKind
+from pipelines.deploy import DEPLOY_SECONDS
 from registry.errors import TryAgain
 from serving.job import ServeJob
 from serving.server import control
@@ -19,14 +20,14 @@ class ProcessDeployment:
         self.remedy = f"`trainyard serve {config.model} --stop`, then start it again"
         self._folder = folder
 
-    def start(self, job: ServeJob, image: Image) -> str:
+    def start(self, job: ServeJob, image: ImageKind) -> str:
         del image
         return control.start(job, self._folder)
 
-    def follow(self, job: ServeJob, image: Image, number: int, seconds: float = DEPLOY_SECONDS) -> None:
+    def follow(self, job: ServeJob, image: ImageKind, number: int, seconds: float = DEPLOY_SECONDS) -> None:
         control.await_release(self.start(job, image), number, seconds)
 
-    def update(self, job: ServeJob, image: Image) -> None:
+    def update(self, job: ServeJob, image: ImageKind) -> None:
         """Nothing: a process cannot be replaced without a stop."""
 
     def stop(self) -> bool:

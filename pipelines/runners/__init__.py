@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Protocol, cast
 
 from pipelines.config.schema import RunnerConfig
+from pipelines.container_images import ImageKind
 
 OnLine = Callable[[str], None]
 RUNNERS = {
@@ -67,7 +68,7 @@ class Job:
     """The run it belongs to, for labels."""
     requirements: Path | None = None
     """A `requirements.txt` of the team. A container runs in an image with these packages; a process does not have them."""
-    image: Literal["train", "serve"] = "train"
+    image: ImageKind = "train"
     """Which packages it needs: all, or those of the API (no TensorFlow)."""
     reaches: Service | None = None
     """The one server that this worker talks to; in a container it reaches nothing else. When that ends, the worker is ended."""

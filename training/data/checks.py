@@ -19,7 +19,7 @@ FILLED = "every split has samples of every class"
 
 
 @dataclass(slots=True)
-class Samples:
+class SampleList:
     """What all formats know of their samples, one entry per sample in each list."""
 
     names: list[str] = field(default_factory=list)
@@ -133,7 +133,7 @@ def check_classes(checks: Checks, declared: Sequence[str], found: Mapping[str, i
     return classes
 
 
-def check_samples(checks: Checks, samples: Samples, hint: str) -> None:
+def check_samples(checks: Checks, samples: SampleList, hint: str) -> None:
     """What must hold for every format: classes and splits are filled, and no sample leaks or contradicts itself.
 
     `hint` says how samples that belong together are kept in one split.
@@ -143,7 +143,7 @@ def check_samples(checks: Checks, samples: Samples, hint: str) -> None:
         _check_twins(checks, samples, hint)
 
 
-def _check_filled(checks: Checks, samples: Samples) -> None:
+def _check_filled(checks: Checks, samples: SampleList) -> None:
     checks.make(FILLED)
     per_split = samples.per_split()
     for split in SPLITS:
@@ -158,7 +158,7 @@ def _check_filled(checks: Checks, samples: Samples) -> None:
             checks.fail(FILLED, message, "add samples of this class, or raise the fractions in [split]")
 
 
-def _check_twins(checks: Checks, samples: Samples, hint: str) -> None:
+def _check_twins(checks: Checks, samples: SampleList, hint: str) -> None:
     checks.make(TWO_SPLITS, *([TWO_LABELS] if samples.classes else []))
     first: dict[bytes, int] = {}
     twins: dict[bytes, list[int]] = {}
@@ -184,5 +184,5 @@ def _check_twins(checks: Checks, samples: Samples, hint: str) -> None:
         checks.note(f"{len(harmless)} samples repeat another one of the same split and label (e.g. {example})")
 
 
-def _places(samples: Samples, indices: Iterable[int], what: Sequence[str]) -> str:
+def _places(samples: SampleList, indices: Iterable[int], what: Sequence[str]) -> str:
     return ", ".join(f"{samples.names[index]} ({what[index]})" for index in sorted(indices))

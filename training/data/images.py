@@ -15,7 +15,7 @@ from typing import Literal
 from registry.errors import WorkerFailed
 from registry.records import TensorSpec
 from training.data.arrays import create_npy, write_description, write_labels
-from training.data.checks import Checks, Samples, check_classes, check_samples
+from training.data.checks import Checks, SampleList, check_classes, check_samples
 from training.data.dataset_toml import DatasetFile, Images
 from training.data.decode import ARRAY, Chunk, ImageFile, peek, read_chunk
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
@@ -61,7 +61,7 @@ class Shape:
         return self.height * self.width * CHANNELS[self.mode]
 
 
-def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
+def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> SampleList:
     """Check all images and write the three splits to `output`; what is wrong goes to `checks`.
 
     Each file is read once, and its pixels go straight to where they belong on the disk: memory does not grow with them.
@@ -155,9 +155,9 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _samples(listing: Listing, settings: DatasetFile, checks: Checks) -> Samples:
+def _samples(listing: Listing, settings: DatasetFile, checks: Checks) -> SampleList:
     assert isinstance(settings.source, Images)
-    samples = Samples(names=listing.names, labels=[name.partition("/")[0] for name in listing.names])
+    samples = SampleList(names=listing.names, labels=[name.partition("/")[0] for name in listing.names])
     pattern = re.compile(settings.source.group)
     if settings.source.group:
         checks.make(GROUPS)
@@ -184,7 +184,7 @@ def _shape(source: Images, folder: Path, names: Sequence[str]) -> Shape:
     return Shape()
 
 
-def _rows(samples: Samples, split: SplitName) -> list[int]:
+def _rows(samples: SampleList, split: SplitName) -> list[int]:
     """The samples of the split's arrays, in order: classes mixed, so that any part is a fair sample of the whole."""
     members = [i for i, each in enumerate(samples.splits) if each == split]
     return [members[i] for i in shuffled([samples.names[i] for i in members])]
@@ -264,7 +264,7 @@ def _check_images(checks: Checks, source: Images, names: Sequence[str], images: 
         checks.note(f"{len(rotated)} JPEGs have an EXIF orientation, which is not applied (e.g. {rotated[0]})")
 
 
-def _write_index(path: Path, samples: Samples, images: Sequence[ImageFile]) -> None:
+def _write_index(path: Path, samples: SampleList, images: Sequence[ImageFile]) -> None:
     """The table that expectations about images are checked against."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -287,7 +287,7 @@ def _spec(shape: Shape, classes: tuple[str, ...], train_samples: int) -> DataSpe
     return DataSpec("images", "classification", (image,), classes, image_mode=mode, train_samples=train_samples)
 
 
-def _finish(folder: Path, rows: Sequence[int], samples: Samples, spec: DataSpec) -> None:
+def _finish(folder: Path, rows: Sequence[int], samples: SampleList, spec: DataSpec) -> None:
     number = {name: i for i, name in enumerate(spec.classes)}
     write_labels(folder / "y.npy", [number[samples.labels[i]] for i in rows])
     write_description(folder, spec, [samples.names[i] for i in rows])

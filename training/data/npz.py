@@ -15,7 +15,7 @@ import numpy as np
 
 from registry.records import TensorSpec
 from training.data.arrays import create_npy, write_description, write_labels
-from training.data.checks import Checks, Samples, check_classes, check_samples, in_order
+from training.data.checks import Checks, SampleList, check_classes, check_samples, in_order
 from training.data.dataset_toml import DatasetFile, Npz
 from training.data.files import CORRECT, FILES, find_files
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
@@ -45,7 +45,7 @@ class Archive:
     groups: list[str]
 
 
-def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
+def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> SampleList:
     """Check all archives and write the three splits to `output`; what is wrong goes to `checks`."""
     npz = settings.source
     assert isinstance(npz, Npz)
@@ -54,7 +54,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     archives = [each for name in files if (each := _inspect(repository, name, settings, checks))]
     _check_shapes(archives, checks)
     if checks.failed:
-        return Samples(classes=settings.classes)
+        return SampleList(classes=settings.classes)
     samples = _samples(archives, settings)
     if npz.task == "classification":
         samples.labels = [label for each in archives for label in each.labels.tolist()]
@@ -71,8 +71,8 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     return samples
 
 
-def _samples(archives: Sequence[Archive], settings: DatasetFile) -> Samples:
-    samples = Samples()
+def _samples(archives: Sequence[Archive], settings: DatasetFile) -> SampleList:
+    samples = SampleList()
     for each in archives:
         samples.names += [f"{each.name} row {row + 1}" for row in range(len(each.digests))]
         samples.digests += each.digests
@@ -246,7 +246,9 @@ def _shape(tensor: TensorSpec) -> str:
     return f"{tensor.dtype} {tensor.shape[1:]}"
 
 
-def _write_y(output: Path, archives: Sequence[Archive], samples: Samples, spec: DataSpec) -> dict[SplitName, list[int]]:
+def _write_y(
+    output: Path, archives: Sequence[Archive], samples: SampleList, spec: DataSpec
+) -> dict[SplitName, list[int]]:
     """Write what is known of each sample; gives the samples of each split, in the order of its rows."""
     order = shuffled(samples.digests)
     rows = {split: [i for i in order if samples.splits[i] == split] for split in SPLITS}

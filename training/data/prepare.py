@@ -18,14 +18,14 @@ from typing import cast
 
 from registry import codec
 from registry.errors import FREE_SPACE, TryAgain
-from training.data.checks import Checks, Samples
+from training.data.checks import Checks, SampleList
 from training.data.dataset_toml import DatasetFile, load_dataset_file
 from training.data.spec import PrepareJob, Validation
 from training.junit import write_junit
 from training.worker.protocol import work
 
 FORMATS = {"images": "training.data.images", "table": "training.data.table.prepare", "npz": "training.data.npz"}
-Prepare = Callable[[Path, DatasetFile, Path, Checks, PrepareJob], Samples]
+Prepare = Callable[[Path, DatasetFile, Path, Checks, PrepareJob], SampleList]
 
 
 def main(folder: Path) -> Validation:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.config.schema import RunnerConfig
+from pipelines.container_images import ImageKind
 from pipelines.docker_engine import engine_errors, labels, open_engine, security
 from pipelines.runners import Job, OnLine, Service
 from pipelines.runners.docker import limits
@@ -84,7 +85,7 @@ class ContainerRunner:
                 self._open = Engine(self.cache)
             return self._open
 
-    def _image(self, kind: Literal["train", "serve"], needs: Path | None, client: DockerClient, on_line: OnLine) -> str:
+    def _image(self, kind: ImageKind, needs: Path | None, client: DockerClient, on_line: OnLine) -> str:
         from pipelines.container_images import catalog  # what it imports is for this runner only
 
         key = kind, needs.read_bytes() if needs else b""

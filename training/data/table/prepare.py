@@ -13,7 +13,7 @@ import numpy as np
 
 from registry.records import TensorSpec
 from training.data.arrays import write_description, write_labels
-from training.data.checks import Checks, Samples, check_classes, check_samples, in_order
+from training.data.checks import Checks, SampleList, check_classes, check_samples, in_order
 from training.data.dataset_toml import DatasetFile, Table
 from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
 from training.data.split import shuffled, split_of, split_rule
@@ -41,17 +41,17 @@ class Content:
     """Empty when `[table] group` is not set."""
 
 
-def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> Samples:
+def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> SampleList:
     """Check all rows and write the three splits to `output`; what is wrong goes to `checks`."""
     table = settings.source
     assert isinstance(table, Table)
     rows = read_rows(repository, table, checks)
     content = rows and _read_content(rows, table, checks)
     if not rows or not content:
-        return Samples(classes=settings.classes)
+        return SampleList(classes=settings.classes)
     kept = _complete(rows, content.features, table, checks)
     if checks.failed:
-        return Samples(classes=settings.classes)
+        return SampleList(classes=settings.classes)
     samples, keys = _samples(content, kept, settings, checks)
     check_samples(checks, samples, TOGETHER)
     if not checks.failed:
@@ -127,11 +127,11 @@ def _check_keys(rows: Rows, names: Sequence[str], table: Table, checks: Checks) 
 
 def _samples(
     content: Content, kept: Sequence[int], settings: DatasetFile, checks: Checks
-) -> tuple[Samples, Sequence[bytes | str]]:
+) -> tuple[SampleList, Sequence[bytes | str]]:
     """The rows that are kept, as samples, and by which key each is put into a split and into order there."""
     table = settings.source
     assert isinstance(table, Table)
-    samples = Samples([content.names[row] for row in kept], digests=_digests(content.features, kept))
+    samples = SampleList([content.names[row] for row in kept], digests=_digests(content.features, kept))
     keys: Sequence[bytes | str] = samples.names if table.key else samples.digests
     split_keys = [content.groups[row] for row in kept] if content.groups else keys
     samples.splits = [split_of(key, settings.split) for key in split_keys]
