@@ -122,7 +122,7 @@ def _out_of_time(error: SignatureExpired, valid_days: float) -> Rejected:
     if until < datetime.now(UTC):
         return Rejected(f"the approval token expired at {_iso(until)}", hint=NEW_TOKEN)
     return Rejected(
-        f"the approval token says that it was made at {_iso(made_at)}, which is yet to come",
+        f"the approval token says that it was made at {_iso(made_at)}, which is in the future",
         hint="set the clocks of the machine that mailed it and of this one",
     )
 

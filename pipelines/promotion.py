@@ -82,7 +82,7 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
     """
     history = releases.releases(store, model)
     if not history:
-        raise ConfigError(f"nothing of {model} was released yet", hint="`trainyard promote` releases a candidate")
+        raise ConfigError(f"no version of {model} was released yet", hint="`trainyard promote` releases a candidate")
     current = history[-1]
     target = release_before(history) if to is None else _released(history, to)
     if (current.version, current.card) == (target.version, target.card):
@@ -126,9 +126,9 @@ def release_before(history: list[Release]) -> Release:
     if release := live_before(history):
         return release
     current = history[-1].version
-    what = "nothing is live, and nothing" if current is None else f"version {current} is live, and nothing"
+    what = "nothing is live" if current is None else f"version {current} is live"
     raise ConfigError(
-        f"{what} was live before that one could go back to",
+        f"{what}, and nothing was live before",
         hint=f"`trainyard registry history {history[0].model}` shows all releases; --to N names one",
     )
 
@@ -139,7 +139,7 @@ def _released(history: list[Release], version: int) -> Release:
             return release
     model, known = history[0].model, sorted({each.version for each in history if each.version is not None})
     raise Rejected(
-        f"{model} version {version} was never released, so there is no going back to it",
+        f"{model} version {version} was never released, so it cannot be rolled back to",
         hint=f"released were {', '.join(map(str, known))}; a new version needs `trainyard promote` and an approval",
     )
 

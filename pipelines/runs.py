@@ -78,7 +78,7 @@ class RunFolder:
         assert self.run
         if not (self.root / "run.json").exists():
             raise TryAgain(
-                f"{self.root}: the run's folder is gone", hint="the same command starts it anew; is its disk mounted?"
+                f"{self.root}: the run's folder is gone", hint="the same command starts it again; is its disk mounted?"
             )
 
     @property

@@ -57,7 +57,9 @@ def check_api(subject: Subject) -> TestReport:
         cases.append(case)
         late += case.message.startswith(LATE)
         if late == PATIENCE:
-            cases.append(TestCase(HANGS, "error", message=f"it was late {late} times; nothing more was asked"))
+            cases.append(
+                TestCase(HANGS, "error", message=f"{late} answers came too late; the remaining checks were not run")
+            )
             break
     return TestReport(API, tuple(cases))
 
@@ -88,7 +90,7 @@ def _run(name: str, check: Callable[[], None]) -> TestCase:
         check()
         message = ""
     except AssertionError as error:
-        message = str(error) or "no"
+        message = str(error) or "failed"
     except (requests.Timeout, TimeoutError):
         message = f"{LATE}, after {time.monotonic() - started:.1f} s"
     except (requests.RequestException, OSError, http.client.HTTPException) as error:

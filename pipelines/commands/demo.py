@@ -29,7 +29,9 @@ WHERE = {"process": "process", "docker": "container"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where to play; made anew (default ./demo)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("demo"), help="the demo's folder, deleted and made again (default ./demo)"
+    )
     parser.add_argument(
         "--runner",
         choices=("process", "docker"),

@@ -41,7 +41,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     api = open_deployment(config)
     if args.stop:
         stopped = api.stop()
-        _print(args, {"stopped": stopped}, f"{args.model}: {'stopped' if stopped else 'no API runs'}")
+        _print(args, {"stopped": stopped}, f"{args.model}: {'stopped' if stopped else 'no API is running'}")
         return 0
     if args.status:
         return _status(args, config, api)
@@ -63,7 +63,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
         )
     if running := api.running():
         raise ConfigError(
-            f"the API of {args.model} runs already, at {running}",
+            f"the API of {args.model} is already running at {running}",
             hint=f"`trainyard serve {args.model} --stop` stops it",
         )
     _become_the_server(job, api_folder(config))
@@ -94,14 +94,14 @@ def live_release(store: Store, model: str) -> Release:
         hint = "`trainyard run code` trains a first candidate; the mail about it holds the command that promotes it"
     else:
         hint = f"promote a candidate first: `trainyard registry list {model}` shows them"
-    raise ConfigError(f"nothing of {model} is live", hint=hint)
+    raise ConfigError(f"no version of {model} is live", hint=hint)
 
 
 def _status(args: argparse.Namespace, config: Config, api: Deployment) -> int:
     url = api.running()
     if url is None:
         rest = [f"  {each}" for each in api.parts() if each.startswith("container")]  # stopped by hand, or broken
-        _print(args, {"url": None}, "\n".join([f"{args.model}: no API runs", *rest]))
+        _print(args, {"url": None}, "\n".join([f"{args.model}: no API is running", *rest]))
         return 0
     warn_of_settings(serve_job(config), api)
     found, parts = api.version(), api.parts()

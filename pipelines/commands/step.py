@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--commit", default="", help="for resolve: the pushed commit")
     parser.add_argument("--force", action="store_true", help="for resolve: run although nothing is new")
     parser.add_argument("--reason", default="", help="for resolve: why, for the mail and the record")
-    parser.add_argument("--stopped", metavar="WHY", default="", help="for notify: somebody has stopped the run")
+    parser.add_argument("--stopped", metavar="WHY", default="", help="for notify: why the run was stopped from outside")
 
 
 def main(args: argparse.Namespace, config: Config) -> int:

@@ -91,7 +91,7 @@ class Watcher:
             _folder, record = run_pipeline(self.config, Request(trigger, commits, reason="seen by trainyard watch"))
             code = record.exit_code
         except TryAgain as error:
-            say(f"not now: {error}")
+            say(f"cannot start a run now: {error}")
             return error.exit_code
         except PipelineError as error:  # a person must act; the next commit may be what they do
             say(f"FAILED: push to {trigger}: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))

@@ -67,7 +67,7 @@ def derived_files(requirements: str, root: Path = ROOT) -> dict[str, bytes]:
         raise ConfigError(
             f"{error.filename} is missing: Trainyard is not installed from a checkout, and adds no packages to images",
             hint="install with `make setup` in a checkout; or put the packages into the image of [runner] image, and "
-            "take requirements.txt away",
+            "remove requirements.txt",
         ) from None
 
 

@@ -158,7 +158,7 @@ def _pull(engine: DockerClient, name: str) -> str:
         except APIError as error:
             raise _not_pulled(what, error.status_code or 0, str(error.explanation or error)) from error
         except urllib3.exceptions.HTTPError as error:
-            raise _not_pulled(what, 500, f"the engine broke off: {error}") from error
+            raise _not_pulled(what, 500, f"the engine closed the connection: {error}") from error
     if image := lookup(engine, name):
         return image
     raise TryAgain(f"{what}: was pulled, and has been removed since", hint="run the same command again")

@@ -110,7 +110,7 @@ class ContainerDeployment:
         with engine_errors(WHAT):
             current = self._current()
             if current is None:
-                raise TryAgain("no API runs")
+                raise TryAgain("no API is running")
             return _ask(current)
 
     def parts(self) -> list[str]:

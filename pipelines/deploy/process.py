@@ -42,7 +42,7 @@ class ProcessDeployment:
     def version(self) -> dict[str, Any]:
         if url := self.running():
             return control.version(url)
-        raise TryAgain("no API runs")
+        raise TryAgain("no API is running")
 
     def parts(self) -> list[str]:
         return [f"log: {self._folder / 'api.log'}"]

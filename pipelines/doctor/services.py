@@ -73,7 +73,7 @@ def serving(config: Config) -> Finding:
         return Finding("ok", f"the API runs at {url}, release {release or 'none yet'}")
     if config.serving.deploy == "docker" and not docker_engine.address().startswith("unix://"):
         where = docker_engine.address()
-        return Finding("ok", f"no API runs; {host}:{port} belongs to the engine at {where} and is not checked")
+        return Finding("ok", f"no API is running; {host}:{port} belongs to the engine at {where} and is not checked")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind, protocol)) as server:

@@ -67,7 +67,7 @@ def test_an_approval_of_yesterday_holds_and_one_of_tomorrow_blames_the_clock(tea
     clock.write_text(str(-3 * DAY))
     early = run_by(clock, team, *command)
     assert early.returncode == 3
-    assert "yet to come" in early.stdout
+    assert "in the future" in early.stdout
     assert "clock" in early.stdout
     team.promote()
 

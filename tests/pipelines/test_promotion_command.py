@@ -151,7 +151,7 @@ def test_changed_settings_are_reported_and_another_registry_is_refused(tmp_path,
         (["promote", "thirds", "9", "--approval", "x"], 2, "there is no such version"),
         (["promote", "thirds", "1", "--approval", "x"], 3, "the approval token is malformed"),
         (["rollback", "letters"], 2, "is about model 'thirds', not 'letters'"),
-        (["rollback", "thirds"], 2, "nothing of thirds was released yet"),
+        (["rollback", "thirds"], 2, "no version of thirds was released yet"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_exit_code_for_it(tmp_path, words, code, said):

@@ -127,7 +127,7 @@ def test_whatever_happened_it_never_stays_where_it_is(steps):
 
 @pytest.fixture
 def project(tmp_path):
-    """Two versions were released, as the registry knows it; no API runs."""
+    """Two versions were released, as the registry knows it; no API is running."""
     made = Project(tmp_path)
     for version in (made.publish(), made.publish()):
         releases.copy_to_production(made.store, MODEL, version)
@@ -162,4 +162,4 @@ def test_a_version_that_was_never_released_needs_an_approval(project):
 
 
 def test_a_model_that_was_never_released_has_no_way_back(tmp_path):
-    refused(Project(tmp_path), ConfigError, None, "nothing of thirds was released yet")
+    refused(Project(tmp_path), ConfigError, None, "no version of thirds was released yet")

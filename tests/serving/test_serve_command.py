@@ -57,8 +57,8 @@ def test_background_status_and_stop(trainyard, registry):
     found = json.loads(trainyard("m", "--status", "--json").stdout)
     assert (found["release"], [each["state"] for each in found["workers"]]) == (1, ["ready"])
     assert trainyard("m", "--stop").stdout == "m: stopped\n"
-    assert trainyard("m", "--status").stdout == "m: no API runs\n"
-    assert trainyard("m", "--stop").stdout == "m: no API runs\n"
+    assert trainyard("m", "--status").stdout == "m: no API is running\n"
+    assert trainyard("m", "--stop").stdout == "m: no API is running\n"
 
 
 def test_other_settings_than_the_running_ones_are_reported_and_it_keeps_running(trainyard, registry, tmp_path):
@@ -103,7 +103,7 @@ def test_foreground_runs_until_ctrl_c(trainyard, registry, tmp_path, until):
         assert ask(url, "GET", "/health/ready")[0] == 200
         again = trainyard("m")
         assert again.returncode == 2
-        assert f"runs already, at {url}" in again.stderr
+        assert f"is already running at {url}" in again.stderr
         process.send_signal(2)
         assert process.wait(30) == 0
     assert control.running(folder) is None
@@ -112,7 +112,7 @@ def test_foreground_runs_until_ctrl_c(trainyard, registry, tmp_path, until):
 def test_nothing_live_is_reported_with_the_next_action(trainyard, registry):
     done = trainyard("m")
     assert done.returncode == 2
-    assert "nothing of m is live" in done.stderr
+    assert "no version of m is live" in done.stderr
     assert "trainyard run code" in done.stderr
     registry.put("price")
     done = trainyard("m", "--background")

@@ -136,4 +136,4 @@ def _bring_back(api: Any, container: str, folder: Path, on_line: Callable[[str],
         with engine_errors(f"taking over files of a killed run from container {container[:12]}"):
             fetch(api, container, folder, CONTROLLER_FILES | RESULTS, 0, on_line)
     except WorkerFailed as error:
-        on_line(f"they cannot be used, and training starts anew: {error}")
+        on_line(f"they cannot be used, and training starts from scratch: {error}")

@@ -107,7 +107,7 @@ def _ended_itself(job: Job, record: ExitRecord, log: WorkerLog) -> PipelineError
         if words := _line(DISK_FULL, said):
             return TryAgain(f"{name}: the disk of {log.path.parent} is full: {words:.200}", hint=FREE_SPACE)
     how = "ended by itself, without a result" if record.succeeded else record.description
-    words = f": {said[-1]:.200}" if said else ", without a word"
+    words = f": {said[-1]:.200}" if said else ", without any output"
     return WorkerFailed(f"{name} {how}{words}", hint=record.hint or f"see {log.path}")
 
 

@@ -347,11 +347,11 @@ url = "{project.config.registry.url}"
         assert what in status.stdout
     api.stop()
     stopped = serve("--status").stdout
-    assert "no API runs\n  container trainyard-" in stopped
+    assert "no API is running\n  container trainyard-" in stopped
     assert "-listener: running" in stopped
     assert serve("--background").returncode == 0
     assert serve("--stop").stdout == f"{MODEL}: stopped\n"
-    assert serve("--stop").stdout == f"{MODEL}: no API runs\n"
+    assert serve("--stop").stdout == f"{MODEL}: no API is running\n"
     assert parts(engine, "api") + parts(engine, "listener") == []
 
 

@@ -255,7 +255,7 @@ def test_an_api_that_jenkins_starts_is_not_looked_for_here(project, words):
     assert (done.returncode, done.stdout) == (2, "")
     assert "the API runs where Jenkins' promotion job starts it" in done.stderr
     assert "--status --here" in done.stderr
-    assert trainyard(project, "serve", "thirds", "--status", "--here").stdout == "thirds: no API runs\n"
+    assert trainyard(project, "serve", "thirds", "--status", "--here").stdout == "thirds: no API is running\n"
 
 
 def test_the_doctor_knows_that_the_api_is_elsewhere(project):
