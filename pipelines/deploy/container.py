@@ -64,7 +64,7 @@ class ContainerDeployment:
                 if current is None:
                     self._start_new(job, wanted, image, None, DEPLOY_SECONDS)
                 elif not reads_kinds(current):  # before a release that it could not read
-                    larger: Image = "train" if label(current, "kind") == "train" else image
+                    larger: ImageKind = "train" if label(current, "kind") == "train" else image
                     self._replace(current, job, self._image(larger), larger, self._last_release(), DEPLOY_SECONDS)
             except BaseException:
                 if current is None:  # a port without an API behind it would keep clients waiting
