@@ -123,7 +123,7 @@ def _installed() -> list[str]:
     numpy = find_spec("numpy")
     assert numpy
     assert numpy.origin
-    installed = os.listdir(Path(numpy.origin).parents[2])
+    installed = os.listdir(Path(numpy.origin).parents[1])
     return [sys.version, *sorted(each for each in installed if each.endswith("-info"))]
 
 

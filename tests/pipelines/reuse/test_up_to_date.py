@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,11 @@ def test_other_code_of_trainyard_is_another_question(context):
     root = Path(up_to_date.__file__).parents[2]
     assert {path.parent.name for path in root.glob("*/__init__.py")} == set(prepared_data.PACKAGES)
     assert prepared_data.tools(context) != prepared_data.tools(context, prepared_data.PACKAGES)
+
+
+def test_other_packages_are_another_question(context):
+    installed = [f"{name}-{metadata.version(name)}.dist-info" for name in ("numpy", "keras", "pyarrow")]
+    assert set(installed) <= set(prepared_data.tools(context))
 
 
 def test_other_files_are_another_question(context):
