@@ -43,7 +43,7 @@ class Service:
     url: str
     """For workers that get the service as `reaches`, e.g. `http://127.0.0.1:41235`; the controller may not reach it."""
     check: Callable[[], None]
-    """Raises WorkerFailed, with the server's last words, once it has ended by itself. For loops that wait for it."""
+    """Raises WorkerFailed, with the server's last lines, once it has ended by itself. For loops that wait for it."""
     on_end: Callable[[Callable[[], None]], None] = lambda _call: None
     """Takes what is called once the server has ended: at once, or later from another thread."""
     container: str = ""
@@ -90,7 +90,7 @@ class Runner(Protocol):
         """Start a server that listens on the port given as `TRAINYARD_PORT` (and on `TRAINYARD_HOST`).
 
         It does not wait until the server is ready. At the end of the block the server is killed, children included.
-        A server that has ended by itself makes the block raise WorkerFailed with its last words, also in place of an
+        A server that has ended by itself makes the block raise WorkerFailed with its last lines, also in place of an
         Exception that the block raises: that one came of it. `on_line` is called from another thread.
         """
 

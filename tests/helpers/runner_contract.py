@@ -269,7 +269,7 @@ class RunnerContract:
             serve(runner, job("serve"), block)
         assert not held(job("").folder, "server-child")
 
-    def test_a_service_that_cannot_start_is_reported_with_its_last_words(self, runner, job):
+    def test_a_service_that_cannot_start_is_reported_with_its_last_lines(self, runner, job):
         with pytest.raises(WorkerFailed, match=r"exit code 1: model\.tflite: not a model"):
             serve(runner, job("serve_not"), check_for_ever)
 

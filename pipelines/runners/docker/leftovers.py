@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pipelines.docker_engine import LABEL, engine_errors, labels
-from pipelines.runners.docker.transport import CONTROLLER_FILES, FOLDER, PORTER, RESULTS, fetch, remove
+from pipelines.runners.docker.transport import CONTROLLER_FILES, FOLDER, RESULTS, TRANSFER, fetch, remove
 from registry.errors import WorkerFailed
 from registry.files import write_new
 
@@ -58,12 +58,12 @@ class Owner:
             if each.folder == str(folder)
             or (each.owner in dead and (each.kind == "worker" or not Path(each.folder).is_dir()))
         ]
-        names = {kind: [each.name for each in left if each.kind == kind] for kind in ("worker", "porter", "volume")}
+        names = {kind: [each.name for each in left if each.kind == kind] for kind in ("worker", "transfer", "volume")}
         remove(api, names["worker"], [])
         for each in left:
-            if each.kind == "porter" and each.folder == str(folder):
+            if each.kind == "transfer" and each.folder == str(folder):
                 _bring_back(api, each.name, folder, on_line)
-        remove(api, names["porter"], names["volume"])
+        remove(api, names["transfer"], names["volume"])
         for path in self._owners.iterdir():
             if path.name != self.token and (lock := _locked(path)):
                 path.unlink(missing_ok=True)
@@ -112,8 +112,8 @@ def _home(cache: Path) -> str:
 class _Found(NamedTuple):
     """A container or volume of this home, by its labels."""
 
-    kind: Literal["worker", "porter", "volume"]
-    """Files of a job come back through its porter, out of its volumes."""
+    kind: Literal["worker", "transfer", "volume"]
+    """Files of a job come back through its transfer container, out of its volumes."""
     name: str
     """The ID of a container, the name of a volume."""
     owner: str
@@ -123,7 +123,7 @@ class _Found(NamedTuple):
 def _found(api: Any, home: str) -> Iterator[_Found]:
     wanted = {"label": [f"{LABEL}.home={home}", f"{LABEL}.owner", f"{LABEL}.{FOLDER}"]}
     for each in api.containers(all=True, filters=wanted):
-        kind: Literal["worker", "porter"] = "porter" if PORTER.items() <= each["Labels"].items() else "worker"
+        kind: Literal["worker", "transfer"] = "transfer" if TRANSFER.items() <= each["Labels"].items() else "worker"
         yield _Found(kind, each["Id"], each["Labels"][f"{LABEL}.owner"], each["Labels"][f"{LABEL}.{FOLDER}"])
     for each in api.volumes(filters=wanted)["Volumes"] or []:
         yield _Found("volume", each["Name"], each["Labels"][f"{LABEL}.owner"], each["Labels"][f"{LABEL}.{FOLDER}"])

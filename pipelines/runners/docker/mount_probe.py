@@ -16,7 +16,7 @@ from typing import Any
 
 from pipelines.docker_engine import engine_errors
 from pipelines.runners.docker.limits import bind
-from pipelines.runners.docker.transport import Site, porter, remove
+from pipelines.runners.docker.transport import Site, remove, transfer_container
 from registry.errors import PipelineError
 
 TARGET = "/probe"
@@ -47,7 +47,7 @@ def shows(site: Site, path: Path) -> bool:
     made = ""
     try:
         with engine_errors("looking through a bind mount"):
-            made = porter(site.api, site.image, [bind(str(path), TARGET, read_only=True)], site.labels)
+            made = transfer_container(site.api, site.image, [bind(str(path), TARGET, read_only=True)], site.labels)
             seen = _stat(site.api, made)
     except PipelineError:
         return False  # no such path there

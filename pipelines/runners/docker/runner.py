@@ -24,7 +24,7 @@ from pipelines.runners.docker.attach import AttachedLink
 from pipelines.runners.docker.leftovers import Owner
 from pipelines.runners.docker.mount_probe import Probe
 from pipelines.runners.docker.readable import all_can_read
-from pipelines.runners.docker.transport import FOLDER, Bound, Copied, Site, Transport, remove
+from pipelines.runners.docker.transport import FOLDER, BindMounts, CopiedFiles, Site, Transport, remove
 from pipelines.runners.job_folder import prepare
 from pipelines.runners.supervisor import command
 from pipelines.runners.supervisor.output import opened
@@ -108,7 +108,7 @@ class ContainerRunner:
         image = self._image(job.image, job.requirements, engine.client, on_line)
         site = Site(api, image, limits.user(rootless=engine.rootless), own_labels)
         with opened(job, folder, on_line) as output:
-            transport = self._way(site, engine, job, folder)
+            transport = self._transport_for(site, engine, job, folder)
             container = ""
             try:
                 container = self._create(site, job, transport, extra)
@@ -121,7 +121,7 @@ class ContainerRunner:
                 raise
             return SupervisedWorker(job, output, link, self.grace), container
 
-    def _way(self, site: Site, engine: Engine, job: Job, folder: Path) -> Transport:
+    def _transport_for(self, site: Site, engine: Engine, job: Job, folder: Path) -> Transport:
         paths = [path.resolve() for path in job.inputs.values()]
         binds = self._transport == "bind" or (
             not self._transport
@@ -129,7 +129,7 @@ class ContainerRunner:
             and all_can_read(paths, site.user)
             and all(self._probe.sees(site, path) for path in (folder, *paths))
         )
-        return (Bound if binds else Copied)(site, job, folder)
+        return (BindMounts if binds else CopiedFiles)(site, job, folder)
 
     def _create(self, site: Site, job: Job, transport: Transport, extra: Mapping[str, str]) -> str:
         api, supervisor = site.api, command.SOURCE.read_text(encoding="utf-8")

@@ -27,8 +27,8 @@ CONTROLLER_FILES = frozenset({"inputs", "scratch", "worker.log", "job.json"})
 RESULTS = frozenset({"result.json", "error.json"})
 FOLDER = "folder"
 """The label that names the job folder to which a container or volume belongs."""
-PORTER = labels(kind="porter")
-"""Of containers that never run, through which files travel."""
+TRANSFER = labels(kind="porter")
+"""Of containers that never run, through which files travel; the value is the one that earlier versions of Trainyard gave."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Transport(Protocol):
         """Leave nothing of it on the engine."""
 
 
-class Bound:
+class BindMounts:
     """Bind mounts. The job folder of root is lent to the worker's user and comes back."""
 
     def __init__(self, site: Site, job: Job, folder: Path) -> None:
@@ -87,14 +87,14 @@ class Bound:
         """See `Transport`."""
 
 
-class Copied:
+class CopiedFiles:
     """Two volumes, the inputs' read-only for the worker, and a container that never runs: through it they are filled
     and read."""
 
     def __init__(self, site: Site, job: Job, folder: Path) -> None:
         self.site, self.job, self.folder = site, job, folder
         self._volumes = [f"trainyard-{secrets.token_hex(8)}-{each}" for each in ("job", "inputs")]
-        self._porter = ""
+        self._container = ""
         self.mounts = [
             volume(self._volumes[0], JOB, read_only=False),
             volume(self._volumes[1], f"{JOB}/inputs", read_only=True),
@@ -113,11 +113,11 @@ class Copied:
         mounts = [
             volume(name, target, read_only=False) for name, target in zip(self._volumes, (JOB, "/inputs"), strict=True)
         ]
-        self._porter = porter(api, self.site.image, mounts, own_labels)
-        api.put_archive(self._porter, "/", self._tar())
+        self._container = transfer_container(api, self.site.image, mounts, own_labels)
+        api.put_archive(self._container, "/", self._tar())
 
     def _tar(self) -> Iterator[bytes]:
-        """`job/…` and `inputs/…`, as the volumes are mounted in the porter."""
+        """`job/…` and `inputs/…`, as the volumes are mounted in that container."""
         root, top = (0, 0), JOB.strip("/")
         try:
             yield from tar_stream.pack(self.folder, top, self.site.user, CONTROLLER_FILES - {"job.json"})
@@ -134,18 +134,18 @@ class Copied:
     def bring_back(self, refused: Callable[[str], None]) -> None:
         """See `Transport`."""
         with engine_errors(f"worker {self.job.name}: copying its files from the engine"):
-            fetch(self.site.api, self._porter, self.folder, CONTROLLER_FILES, self.job.limits.disk_mb, refused)
+            fetch(self.site.api, self._container, self.folder, CONTROLLER_FILES, self.job.limits.disk_mb, refused)
 
     def close(self) -> None:
         """See `Transport`; what the engine does not remove now is a leftover for the next controller."""
-        remove(self.site.api, [self._porter] if self._porter else [], self._volumes)
+        remove(self.site.api, [self._container] if self._container else [], self._volumes)
 
 
-def porter(api: Any, image: str, mounts: list[dict[str, Any]], own_labels: Mapping[str, str]) -> str:
+def transfer_container(api: Any, image: str, mounts: list[dict[str, Any]], own_labels: Mapping[str, str]) -> str:
     """The id of a container that is never started: its files can be written and read nevertheless."""
     host = api.create_host_config(mounts=mounts, network_mode="none")
     made = api.create_container(
-        image, ["true"], entrypoint=[], host_config=host, labels=dict(own_labels) | PORTER, use_config_proxy=False
+        image, ["true"], entrypoint=[], host_config=host, labels=dict(own_labels) | TRANSFER, use_config_proxy=False
     )
     return str(made["Id"])
 

@@ -65,7 +65,7 @@ class ExitRecord:
 
 
 def explain(job: Job, record: ExitRecord, log: WorkerLog) -> PipelineError:
-    """Why there is no result, or no server: what the supervisor reports, the worker's own `error.json`, its last words."""
+    """Why there is no result, or no server: what the supervisor reports, the worker's own `error.json`, its last lines."""
     return record.error or _was_ended(job, record, log) or _ended_itself(job, record, log)
 
 
@@ -98,7 +98,7 @@ def _ended_itself(job: Job, record: ExitRecord, log: WorkerLog) -> PipelineError
         if isinstance(failure, WorkerFailed) and DISK_FULL.search(str(failure)):
             return TryAgain(f"{failure}: the disk of {log.path.parent} is full", hint=FREE_SPACE)
         return failure
-    said = _last_words(log)
+    said = _last_lines(log)
     if record.code:
         if words := _line(OUT_OF_MEMORY, said):
             return WorkerFailed(f"{name} ran out of memory: {memory}; it said: {words:.200}", hint=MORE_MEMORY)
@@ -119,7 +119,7 @@ def _memory(job: Job) -> str:
     return f"the limit is {job.limits.memory_mb} MiB" if job.limits.memory_mb else "there is no limit but the machine"
 
 
-def _last_words(log: WorkerLog) -> list[str]:
+def _last_lines(log: WorkerLog) -> list[str]:
     """The worker's last lines, without the stack that Python prints after a crash in C."""
     said = [line.strip() for line in log.last if line.strip() and not line.startswith(LOG_PREFIX)]
     crash = next((i for i, line in enumerate(said) if line.startswith("Fatal Python error")), len(said))

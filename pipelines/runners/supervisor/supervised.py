@@ -105,7 +105,7 @@ class SupervisedWorker:
             self.output.end()
         finally:
             with self._lock:
-                self.exit_record = record  # last: who sees it finds the last words in the log
+                self.exit_record = record  # last: who sees it finds the last lines in the log
             for call in self._calls:
                 call()
 

@@ -25,7 +25,7 @@ from pipelines.runners.docker import limits
 from pipelines.runners.docker.leftovers import Owner
 from pipelines.runners.docker.mount_probe import Probe, mount_of, nanoseconds, shows
 from pipelines.runners.docker.runner import ContainerRunner
-from pipelines.runners.docker.transport import FOLDER, Site, porter
+from pipelines.runners.docker.transport import FOLDER, Site, transfer_container
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 
 pytestmark = pytest.mark.docker
@@ -341,12 +341,12 @@ def test_checkpoints_that_cannot_be_taken_over_now_stay_on_the_engine(engine, ru
 
 
 def left_by_a_killed_run(engine, image, base, folder):
-    """A volume with a checkpoint of 1 MiB, and its porter."""
+    """A volume with a checkpoint of 1 MiB, and the container through which it travels."""
     owner = Owner(base / "cache")
     own_labels = owner.labels | labels(job="probe", **{FOLDER: folder})
     owner.close()
     volume = engine.volumes.create(f"trainyard-{secrets.token_hex(8)}-job", labels=own_labels).name
-    made = porter(engine.api, image, [limits.volume(volume, limits.JOB, read_only=False)], own_labels)
+    made = transfer_container(engine.api, image, [limits.volume(volume, limits.JOB, read_only=False)], own_labels)
     with io.BytesIO() as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
             entry = tarfile.TarInfo("job/checkpoints/state")

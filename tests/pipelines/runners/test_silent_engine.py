@@ -8,7 +8,7 @@ import pytest
 from docker import APIClient
 from pipelines.runners import Job, Limits
 from pipelines.runners.docker.attach import AttachedLink
-from pipelines.runners.docker.transport import Bound, Site
+from pipelines.runners.docker.transport import BindMounts, Site
 from pipelines.runners.job_folder import prepare
 from pipelines.runners.supervisor.output import opened
 from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through
@@ -54,7 +54,7 @@ def worker(port, tmp_path):
     job = Job("probe", ("probe_job", "result"), tmp_path / "job", Limits(0.5, 0))
     prepare(job, job.folder)
     with opened(job, job.folder, lambda _line: None) as output:
-        files = Bound(Site(api, "image", (0, 0), {}), job, job.folder)
+        files = BindMounts(Site(api, "image", (0, 0), {}), job, job.folder)
         worker = SupervisedWorker(job, output, AttachedLink(api, "c1", "probe", files, output.log), 0.1)
     yield worker
     api.close()
