@@ -1,4 +1,4 @@
-"""The entry point: `trainyard COMMAND …`. Only here are errors printed and exit codes chosen; only the asked-for command is
+"""The entry point: `trainyard COMMAND …`. Only here are errors printed and exit codes chosen; only the requested command is
 imported."""
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pipelines import flows
 from pipelines.context import Context
 from pipelines.flows import FLOWS, Step
 from pipelines.reuse.dataset_cache import link_is_intact
-from pipelines.runs import NothingToDo, Outcome, RunFolder, StepRecord, Stopwatch
+from pipelines.runs import NothingToDo, RunFolder, StepOutcome, StepRecord, Stopwatch
 from registry.errors import ConfigError, PipelineError, Rejected, TryAgain, from_os_error
 from registry.records import utc_now
 from training.worker.protocol import one_line
@@ -112,7 +112,7 @@ def _notify(context: Context, folder: RunFolder) -> None:
 
 
 class _Ending(NamedTuple):
-    outcome: Outcome
+    outcome: StepOutcome
     note: str
     hint: str = ""
     exit_code: int = 0
@@ -156,7 +156,7 @@ def _explained(raised: Exception, folder: RunFolder) -> Exception:
 
 def _ending_of(error: Exception) -> _Ending:
     if isinstance(error, PipelineError):
-        outcome: Outcome = "rejected" if isinstance(error, Rejected) else "failed"
+        outcome: StepOutcome = "rejected" if isinstance(error, Rejected) else "failed"
         return _Ending(outcome, str(error), error.hint, error.exit_code)
     return _Ending("failed", f"a bug in Trainyard: {error!r}", "please report it with the traceback above", 1)
 

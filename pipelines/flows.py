@@ -1,6 +1,6 @@
 """The pipelines as lists of steps, and what each step leaves for those after it.
 
-A step's module is imported when the step runs, so that a command loads only what the asked-for step needs.
+A step's module is imported when the step runs, so that a command loads only what the requested step needs.
 `pipelines.execute` runs these lists.
 """
 

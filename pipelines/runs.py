@@ -19,7 +19,7 @@ from registry.records import Run
 ORDER = ("resolve", "fetch", "validate", "train", "retrain", "evaluate", "gate", "register", "accept")
 """The steps that can decide a run, in the order that all flows keep; `pipelines.flows` says which run has which."""
 
-Outcome = Literal["done", "enough", "rejected", "failed", "no"]
+StepOutcome = Literal["done", "enough", "rejected", "failed", "no"]
 
 
 class NothingToDo(Exception):
@@ -34,7 +34,7 @@ class StepRecord:
     """
 
     step: str
-    outcome: Outcome
+    outcome: StepOutcome
     note: str
     """One line for a person: what was decided, and why."""
     started_at: str

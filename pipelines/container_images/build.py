@@ -92,7 +92,7 @@ def failure(what: str, error: str, output: str) -> PipelineError:
         return explain(what, 500, "no space left on device")
     if "returned a non-zero code" not in error:
         return explain(what, 400, error)
-    said = _last_words(output)
+    said = _error_lines(output)
     if CERTIFICATE.search(output):
         return ConfigError(
             f"{what}: {said}",
@@ -105,7 +105,7 @@ def failure(what: str, error: str, output: str) -> PipelineError:
     )
 
 
-def _last_words(output: str) -> str:
+def _error_lines(output: str) -> str:
     """From pip's first ERROR on, or the last lines."""
     lines = output.splitlines()
     errors = [number for number, line in enumerate(lines) if line.startswith("ERROR:")]

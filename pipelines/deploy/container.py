@@ -197,7 +197,7 @@ class ContainerDeployment:
             listener.reload()
             if url := url_of(listener):
                 return url
-            raise WorkerFailed(f"container {listener.name} ended at once: {_last_words(listener)}")
+            raise WorkerFailed(f"container {listener.name} ended at once: {_last_line(listener)}")
         except BaseException:
             listener.remove(force=True, v=True)
             raise
@@ -257,7 +257,7 @@ def _ask(container: Container) -> dict[str, Any]:
         return dict(json.loads(said))
     container.reload()
     if container.status in {"exited", "dead"}:
-        raise WorkerFailed(f"container {container.name} ended: {_last_words(container)}")
+        raise WorkerFailed(f"container {container.name} ended: {_last_line(container)}")
     raise TryAgain(f"container {container.name}: {(problem or b'').decode(errors='replace').strip()[-300:]}")
 
 
@@ -281,6 +281,6 @@ def _state(container: Container) -> str:
     )
 
 
-def _last_words(container: Container) -> str:
+def _last_line(container: Container) -> str:
     lines = [line for line in container.logs(tail=20).decode(errors="replace").splitlines() if line.strip()]
     return lines[-1][:300] if lines else f"no output, exit code {container.attrs['State']['ExitCode']}"

@@ -48,7 +48,7 @@ class Holdout:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LoadedModel:
     """A loaded model."""
 
     signature: Signature
@@ -164,16 +164,16 @@ def verify(measured: MeasuredModel, folder: Path) -> None:
             raise Corrupt(f"{path}: the bytes are not those of the job", hint="train again, or restore it from a copy")
 
 
-def open_model(measured: MeasuredModel, folder: Path, holdout: Holdout) -> Model:
+def open_model(measured: MeasuredModel, folder: Path, holdout: Holdout) -> LoadedModel:
     """Load what is served. Raises Mismatch or Corrupt."""
     if bool(measured.signature.classes) != bool(holdout.classes):
         wanted = "classification" if holdout.classes else "regression"
         raise Mismatch(f"it is made for {measured.signature.task}; the data are for {wanted}")
     check_inputs(measured.signature, holdout.x)
-    return Model(measured.signature, load_engine(folder, measured.signature, measured.served, cores()))
+    return LoadedModel(measured.signature, load_engine(folder, measured.signature, measured.served, cores()))
 
 
-def predict(model: Model, holdout: Holdout) -> Answers | Estimates:
+def predict(model: LoadedModel, holdout: Holdout) -> Answers | Estimates:
     """The model's outputs for every sample. Batches run on all cores; a few numbers per sample are kept."""
     total, own = len(holdout.y), model.signature.classes
 
@@ -203,7 +203,7 @@ def measure(outputs: Answers | Estimates, holdout: Holdout) -> Metrics:
     return classification(outputs, holdout.classes)
 
 
-def keep_golden(model: Model, holdout: Holdout, path: Path) -> None:
+def keep_golden(model: LoadedModel, holdout: Holdout, path: Path) -> None:
     """Write some samples as the dataset has them, and all outputs of the served model for them."""
     index = golden_index(np.asarray(holdout.y), len(holdout.classes))
     x = {name: np.asarray(array[index]) for name, array in holdout.x.items()}

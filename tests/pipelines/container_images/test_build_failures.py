@@ -37,7 +37,7 @@ UNTRUSTED = (
         ("ERROR: [Errno 28] No space left on device", TryAgain, "no space left"),
     ],
 )
-def test_pips_last_words_are_shown_and_the_network_may_be_tried_again(output, kind, said):
+def test_pips_last_lines_are_shown_and_the_network_may_be_tried_again(output, kind, said):
     error = failure("requirements.txt", STOPPED, output)
     assert type(error) is kind
     assert said in str(error)
