@@ -26,7 +26,6 @@ TAIL = 6  # log lines
 NARROW = 60  # columns; under it there is no bar
 SIGNS = {
     "done": ("✓", "*", "green"),
-    "kept": ("=", "=", "green"),
     "rejected": ("✗", "x", "yellow"),
     "failed": ("✗", "x", "red"),
 }

@@ -29,7 +29,7 @@ class Progress(Protocol):
         """A worker's line: log, or an event (see `training.worker.protocol`)."""
 
     def done(self, name: str, outcome: str, seconds: float) -> None:
-        """A step has ended: `done`, `kept`, `rejected`, `failed`, or any other word."""
+        """A step has ended: `done`, `rejected`, `failed`, or any other word, e.g. `done before`."""
 
     def note(self, text: str) -> None:
         """A message for a person: what happens, and why."""

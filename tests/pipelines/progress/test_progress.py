@@ -22,7 +22,7 @@ import sys
 from pipelines.progress.view import open_progress
 progress = open_progress(sys.stderr)
 progress.start("digits: push to code, run 1a2b", ("resolve", "train", "gate"))
-progress.done("resolve", "kept", 0.1)
+progress.done("resolve", "done before", 0.1)
 progress.step("train")
 for line in sys.argv[1:]:
     progress.line(line)
@@ -78,7 +78,7 @@ def wait_for(true):
 class TestPlain:
     def test_a_run_reads_as_a_story(self, plain, pipe):
         plain.start(TITLE, STEPS)
-        plain.done("resolve", "kept", 0.1)
+        plain.done("resolve", "done before", 0.1)
         plain.step("train")
         plain.line(event(event="attempt", attempt=1, of=3))
         plain.line("reading the data")
@@ -89,7 +89,7 @@ class TestPlain:
         plain.stop()
         assert pipe.lines == [
             TITLE,
-            "[1/3] resolve: kept, 0.1 s",
+            "[1/3] resolve: done before, 0.1 s",
             "[2/3] train …",
             "    reading the data",
             "    attempt 1/3, epoch 1/20, accuracy 0.5",
@@ -249,7 +249,7 @@ class TestGoneReader:
 class TestLive:
     def test_it_shows_steps_times_the_epoch_and_the_log(self):
         seen = run_in_terminal(event(event="attempt", attempt=2, of=3), epoch(7), "a line of log")
-        for text in (TITLE, "resolve", "kept", "train", "12 s", "failed", "gate", "a line of log"):
+        for text in (TITLE, "resolve", "done before", "train", "12 s", "failed", "gate", "a line of log"):
             assert text in seen
         assert "not cut" in seen
 
