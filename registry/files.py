@@ -80,7 +80,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def try_lock(lock: TextIO | int) -> bool:
-    """Whether the lock of an open file is ours now; nobody waits. The kernel releases it when the holder dies."""
+    """Whether this process has the lock of an open file now; nobody waits. The kernel releases it when the holder dies."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

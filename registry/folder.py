@@ -221,7 +221,7 @@ class FolderStore:
 
     @contextlib.contextmanager
     def _typed_errors(self) -> Iterator[None]:
-        """Turn errors of the disk into ours, with a hint. A missing or a taken name is left to the caller."""
+        """Turn errors of the disk into PipelineErrors, with a hint. A missing or a taken name is left to the caller."""
         try:
             yield
         except FileExistsError:

@@ -55,7 +55,7 @@ class _Folder:
 
     name: str
     exists: bool
-    ours: bool
+    managed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +122,16 @@ def _folders(client: JenkinsClient, config: Config) -> list[_Folder]:
     """Each folder on the path, from the top."""
     parts, found, exists = folder_of(config).split("/"), [], True
     for depth in range(1, len(parts) + 1):
-        name, ours = "/".join(parts[:depth]), False
+        name, managed = "/".join(parts[:depth]), False
         about = _find(client, name) if exists else None
         if about and about.get("_class") != job_xml.FOLDER:
             raise ConfigError(
                 f"{name} on {client.url} is not a folder, but {about.get('_class')}", hint="change [jenkins] folder"
             )
         if about:
-            ours = bool(job_xml.MARK.search(about.get("description") or ""))
+            managed = bool(job_xml.MARK.search(about.get("description") or ""))
         exists = about is not None
-        found.append(_Folder(name, exists, ours))
+        found.append(_Folder(name, exists, managed))
     return found
 
 
@@ -147,7 +147,7 @@ def _ensure_folder(
 ) -> Item:
     """Create the folder; one that exists stays as it is, as its permissions and credentials are its administrator's."""
     if folder.exists:
-        return Item("folder", folder.name, "unchanged" if folder.ours else "used")
+        return Item("folder", folder.name, "unchanged" if folder.managed else "used")
     if not dry_run:
         _create(client, folder.name, job_xml.folder_xml(model))
         say(f"{folder.name}: folder created")

@@ -155,7 +155,7 @@ def _parameters(properties: ET.Element, job: JenkinsJob, changes: list[Differenc
     there = {each.findtext("name"): each for each in definitions}
     for parameter in job.parameters:
         found = there.get(parameter.name)
-        if found is not None and not parameter.ours:
+        if found is not None and not parameter.managed:
             continue
         if found is not None and found.tag != KINDS[parameter.kind]:
             changes.append(Difference(f"parameter {parameter.name}", found.tag, KINDS[parameter.kind]))

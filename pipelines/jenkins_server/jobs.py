@@ -21,7 +21,7 @@ Kind = Literal["string", "boolean", "password", "choice"]
 class Parameter:
     """A parameter of a Jenkins job.
 
-    `ours`: its default comes from the config. No Jenkinsfile declares it (or does so with the build's own value as the
+    `managed`: its default comes from the config. No Jenkinsfile declares it (or does so with the build's own value as the
     default), so Jenkins keeps it. The others exist for the first build only, which would drop unknown parameters; that
     build replaces them by what the Jenkinsfile declares.
     """
@@ -30,7 +30,7 @@ class Parameter:
     default: str = ""
     about: str = ""
     kind: Kind = "string"
-    ours: bool = False
+    managed: bool = False
     choices: tuple[str, ...] = ()
 
 
@@ -81,15 +81,15 @@ def jobs_of(config: Config) -> tuple[JenkinsJob, ...]:
 
 def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
     server = config.jenkins
-    ours = [
-        Parameter("AGENT", server.agent, "label of the agents; empty: any", ours=True),
-        Parameter("GIT_CREDENTIALS", server.git_credentials, "credentials for the repositories", ours=True),
-        Parameter("SMTP_CREDENTIALS", server.smtp_credentials, "the mail server's password", ours=True),
+    managed = [
+        Parameter("AGENT", server.agent, "label of the agents; empty: any", managed=True),
+        Parameter("GIT_CREDENTIALS", server.git_credentials, "credentials for the repositories", managed=True),
+        Parameter("SMTP_CREDENTIALS", server.smtp_credentials, "the mail server's password", managed=True),
     ]
     if job == "promotion":
         return (
-            *ours,
-            Parameter("SUBMITTERS", ",".join(server.submitters), "who may approve; empty: who may build", ours=True),
+            *managed,
+            Parameter("SUBMITTERS", ",".join(server.submitters), "who may approve; empty: who may build", managed=True),
             Parameter("MODEL", config.model),
             Parameter("VERSION"),
             Parameter("APPROVAL", kind="password"),
@@ -97,15 +97,15 @@ def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
             Parameter("REASON"),
         )
     watched = [
-        Parameter("WATCHED_URL", getattr(config.repositories, job), "the repository that is watched", ours=True),
-        Parameter("WATCHED_BRANCH", config.repositories.branch, "its branch", ours=True),
+        Parameter("WATCHED_URL", getattr(config.repositories, job), "the repository that is watched", managed=True),
+        Parameter("WATCHED_BRANCH", config.repositories.branch, "its branch", managed=True),
     ]
     if job == "dataset":
-        watched.append(Parameter("CRON", server.schedule, "when to retrain without a push; empty: never", ours=True))
+        watched.append(Parameter("CRON", server.schedule, "when to retrain without a push; empty: never", managed=True))
     asked = [
         Parameter("FORCE", "false", kind="boolean"),
         Parameter("REASON"),
         Parameter("COMMIT"),
         Parameter("ONLY_PREPARE", "false", kind="boolean"),
     ]
-    return (*ours, *watched, *asked)
+    return (*managed, *watched, *asked)

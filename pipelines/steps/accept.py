@@ -87,7 +87,7 @@ def _append(context: Context, run: Run, draft: Acceptance) -> Acceptance:
         known = candidates.acceptances(context.store, run.model, draft.version)
         if done := _done_before(run, known):  # by another process, in another folder of this run
             return done
-        _respect_newer_tests(context, run, known, ours=draft.accepted)
+        _respect_newer_tests(context, run, known, accepting=draft.accepted)
         with contextlib.suppress(LostRace):  # another process has appended in between
             return candidates.append_acceptance(context.store, draft, after=len(known))
 
@@ -97,10 +97,10 @@ def _done_before(run: Run, known: list[Acceptance]) -> Acceptance | None:
     return next((each for each in reversed(known) if (each.run, each.tests) == (run.id, run.sources.tests)), None)
 
 
-def _respect_newer_tests(context: Context, run: Run, known: list[Acceptance], *, ours: bool = True) -> None:
+def _respect_newer_tests(context: Context, run: Run, known: list[Acceptance], *, accepting: bool = True) -> None:
     """The newest acceptance test decides whether a version may be released: older tests have no say after newer ones.
 
-    `ours` is our verdict, True as long as it may become one: accepting what newer tests accept changes nothing.
+    `accepting` is this run's verdict, or that it may become one: accepting what newer tests accept changes nothing.
     What other runs found about the version of a code or dataset run is newer: the version came after this run's sources.
     Of two pushes to the tests repository, the one that came first may end last.
     """
@@ -110,7 +110,7 @@ def _respect_newer_tests(context: Context, run: Run, known: list[Acceptance], *,
     if run.trigger == "tests":
         overruled = context.git.is_older(context.url("tests"), run.sources.tests, newest.tests)
     else:
-        overruled = not (newest.accepted and ours)
+        overruled = not (newest.accepted and accepting)
     if overruled:
         verdict = f"rejected it: {briefly(newest.reasons)}" if newest.reasons else "accepted it"
         raise TryAgain(

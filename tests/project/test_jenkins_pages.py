@@ -43,7 +43,7 @@ def written(job):
     here = "https://git.example.org"
     config = Config(model="digits", repositories=Repositories(f"{here}/code", f"{here}/dataset", f"{here}/tests"))
     (found,) = (each for each in jobs_of(config) if each.name == job)
-    return {each.name for each in found.parameters if each.ours} - declared(job)
+    return {each.name for each in found.parameters if each.managed} - declared(job)
 
 
 def by_job(rows):

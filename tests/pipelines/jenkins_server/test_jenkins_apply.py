@@ -54,14 +54,14 @@ def as_after_a_build(job):
     polling = ET.SubElement(ET.SubElement(tree.find("properties"), TRIGGERS), "triggers")
     ET.SubElement(ET.SubElement(polling, "hudson.triggers.SCMTrigger"), "spec")
     definitions = tree.find(".//parameterDefinitions")
-    ours, declared = [], []
+    managed, declared = [], []
     for each in list(definitions):
         definitions.remove(each)
         named = each.findtext("name") in {"FORCE", "REASON", "COMMIT", "ONLY_PREPARE"}
-        (declared if named else ours).append(each)
+        (declared if named else managed).append(each)
         if named:
             ET.SubElement(each, "description").text = "as the Jenkinsfile says"
-    definitions.extend(declared + ours)
+    definitions.extend(declared + managed)
 
 
 def test_folder_and_jobs_are_created_and_their_first_builds_started(fake, config):

@@ -53,7 +53,7 @@ def test_every_text_arrives_as_it_was_and_a_second_look_finds_no_difference(conf
             for each in tree.iterfind(".//parameterDefinitions/*")
         }
         for parameter in job.parameters:
-            if parameter.ours:
+            if parameter.managed:
                 assert kept[parameter.name] == parameter.default
         assert job_xml.merge(tree, job) == []
 
@@ -63,12 +63,12 @@ def test_a_job_becomes_what_is_wanted_from_whatever_it_was(first, second):
     for was, wanted in zip(jobs_of(first), jobs_of(second), strict=True):
         tree = as_jenkins_keeps_it(written(was))
         reported = job_xml.merge(tree, wanted)
-        assert bool(reported) == (ours(was) != ours(wanted))
+        assert bool(reported) == (managed(was) != managed(wanted))
         assert job_xml.merge(as_jenkins_keeps_it(job_xml.write(tree)), wanted) == []
 
 
-def ours(job):
-    return dataclasses.replace(job, parameters=tuple(each for each in job.parameters if each.ours))
+def managed(job):
+    return dataclasses.replace(job, parameters=tuple(each for each in job.parameters if each.managed))
 
 
 def test_the_mark_names_job_and_model():
@@ -91,14 +91,14 @@ def test_a_full_name_of_a_branch_stays_as_it_is(branch):
 
 @pytest.mark.parametrize("job", SCRIPTS)
 def test_no_jenkinsfile_takes_a_parameter_of_ours_away(job):
-    """Declarative gives a declared parameter its own default in each build; `params.X ?: ''` hands ours on."""
+    """Declarative gives a declared parameter its own default in each build; `params.X ?: ''` passes the managed one on."""
     text = (ROOT / SCRIPTS[job]).read_text(encoding="utf-8")
     declared = dict(re.findall(r"(?:string|booleanParam|password|choice)\(name: '(\w+)',\s*(.*)", text))
     (wanted,) = [each for each in jobs_of(Config("digits", Repositories("a", "b", "c"))) if each.name == job]
     for parameter in wanted.parameters:
-        if parameter.ours and parameter.name in declared:
+        if parameter.managed and parameter.name in declared:
             assert f"defaultValue: params.{parameter.name} ?: ''" in declared[parameter.name]
-        if not parameter.ours:
+        if not parameter.managed:
             assert parameter.name in declared, f"{parameter.name} is not in {SCRIPTS[job]} any more"
 
 
