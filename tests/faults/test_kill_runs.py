@@ -7,7 +7,6 @@ one version, one acceptance test and one mail. The tests are one story, in this 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -113,7 +112,7 @@ def kill_everywhere(team, home, run, **every):
     """How many kills there were in each step of the same run in `home`; see the script."""
     done = subprocess.run(
         [sys.executable, "-P", str(HERE / "kill_everywhere_in_steps.py"), team.config, home, run, json.dumps(every)],
-        env=clean_environment() | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
+        env=clean_environment() | {"PYTHONPATH": str(HERE)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
