@@ -11,9 +11,10 @@ from pipelines.mail.compose import MAX_PLOT
 from pipelines.mail.facts import MailFacts, Status
 from pipelines.repositories.changes import Changes, Fetched
 from pipelines.runs import RunFolder, StepRecord
-from registry import candidates, codec
+from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt, PipelineError
 from registry.records import Acceptance, Evaluation, Verdict
+from registry.undo import live_before
 from training.worker.protocol import read_foreign
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ def collect_facts(context: Context, folder: RunFolder) -> MailFacts:
         to=config.mail.to,
         version=(run.parent or run.candidate) if kept else version if acceptance else None,
         live_version=run.parent,
+        earlier_version=_earlier(context, run.model) if live and not live.accepted else None,
         note=last.note if kept else "",
         verdict=_read(Verdict, folder.root / "gate" / "verdict.json") if "gate" in ended else None,
         evaluation=_read(Evaluation, folder.root / measured / "result.json") if measured else None,
@@ -59,6 +61,17 @@ def collect_facts(context: Context, folder: RunFolder) -> MailFacts:
 def measured_in(last: StepRecord) -> str:
     """The job folder with the measurements that count: of the new model, or of the old one when that is kept."""
     return "before" if last.outcome == "enough" else "evaluate"
+
+
+def _earlier(context: Context, model: str) -> int | None:
+    """The version that a rollback would go back to."""
+    try:
+        history = releases.releases(context.store, model)
+        found = live_before(history) if history else None
+    except PipelineError as error:  # the mail about damage must be sent, too
+        context.progress.note(f"notify: {error}")
+        return None
+    return found.version if found else None
 
 
 def _status(last: StepRecord, trigger: str) -> Status:

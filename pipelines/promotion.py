@@ -65,13 +65,14 @@ def compared_with_another(store: Store, release: Release) -> str:
     """That the release replaced another version than the one its manifest compares it with; empty when it did not."""
     before = releases.release_chain(store, release.model).read(release.number - 1) if release.number > 1 else None
     replaced = before.version if before else None
-    parent = (
-        candidates.manifest(store, release.model, release.version, "production").parent if release.version else None
-    )
-    if replaced is None or replaced == parent:
+    if replaced is None or release.version is None:
         return ""
-    against = f"with version {parent}" if parent else "with no live version"
-    return f"it was compared {against}, and has replaced version {replaced}, which was released later"
+    comparison = candidates.manifest(store, release.model, release.version, "production").evaluation.comparison
+    compared = comparison.live_version if comparison else None
+    if compared == replaced:
+        return ""
+    against = f"compared with version {compared}" if compared else "not compared with a live version"
+    return f"it was {against}, and has replaced version {replaced}"
 
 
 def rollback(store: Store, config: Config, model: str, to: int | None, by: str, reason: str) -> Release:

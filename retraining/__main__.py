@@ -72,7 +72,7 @@ def _note(best: BestAttempt, rate: float) -> str:
 
 
 def _from_scratch(best: BestAttempt) -> str:
-    return f"trained from scratch, attempt {best.attempt.attempt}"
+    return f"trained from scratch, attempt {best.attempt.attempt + 1}"
 
 
 if __name__ == "__main__":

@@ -39,5 +39,5 @@ def draw_curves(history: History, path: Path) -> None:
 
 
 def _title(number: int, each: AttemptHistory) -> str:
-    kind = "fine-tuning" if each.how == "fine-tuned" else f"attempt {each.attempt}"
+    kind = "fine-tuning" if each.how == "fine-tuned" else f"attempt {each.attempt + 1}"
     return f"{number + 1}: {kind}, {each.parameters:,} parameters"

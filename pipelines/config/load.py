@@ -45,7 +45,7 @@ def load_config(path: Path, environment: Mapping[str, str], overrides: Sequence[
     ]
     if problems:
         renamed = [f"{old} is called {new} now" for old, new in _renamed() if any(old in each for each in problems)]
-        hint = "; ".join([*renamed, "`trainyard config show` lists every setting with its value"])
+        hint = "; ".join([*renamed, "docs/reference/configuration.md lists every setting"])
         raise ConfigError(f"{path}: " + "; ".join(sorted(problems)), hint=hint)
     config = _build(given)
     if problems := list(disagreements(config)):
@@ -95,8 +95,8 @@ def _from_overrides(overrides: Sequence[str], given: dict[str, Any]) -> Iterator
         name, sign, text = override.partition("=")
         if sign and name in settings():
             given[name] = _parsed(text, settings()[name])
-        elif sign and name in RENAMED:
-            yield f"--set {override}: unknown setting"
+        elif sign:
+            yield f"--set {unknown(name)}"
         else:
             yield f"--set {override}: write --set section.key=value"
 

@@ -122,10 +122,9 @@ def summary(facts: MailFacts) -> Iterator[Block]:
     if facts.live_fails and facts.live_acceptance:
         text = f"ALARM: {facts.live}, which answers requests right now, fails the newest tests."
         yield Box("bad", text, some(_failures(facts.live_acceptance)))
-        yield Paragraph(
-            "It keeps answering until a person decides. "
-            f"`trainyard rollback {facts.run.model}` returns to the version before it within seconds."
-        )
+        back = f" `trainyard rollback {facts.run.model}` returns to version {facts.earlier_version} within seconds."
+        stays = "It keeps answering until a person decides."
+        yield Paragraph(stays + (back if facts.earlier_version else ""))
     if not (facts.live_fails and facts.status == "tested"):  # then the alarm is the verdict
         yield statement(facts).verdict
     started = f"A push to {TRIGGERS[facts.run.trigger]} started this."

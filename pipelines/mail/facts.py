@@ -23,6 +23,8 @@ class MailFacts:
     """The candidate; null when none was registered."""
     live_version: int | None = None
     """What answers requests now."""
+    earlier_version: int | None = None
+    """What a rollback would go back to; null when nothing was live before."""
     note: str = ""
     """How the candidate was made, or why there is none."""
     verdict: Verdict | None = None

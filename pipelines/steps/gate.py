@@ -19,5 +19,8 @@ def main(context: Context, folder: RunFolder) -> str:
     write_junit(folder.job("gate") / "junit.xml", [gate_report(evaluation, policy)])
     codec.save(verdict, folder.job("gate") / "verdict.json")
     if not verdict.accepted:
-        raise Rejected("; ".join(verdict.reasons), hint="nothing was registered; see gate/verdict.json")
+        raise Rejected(
+            "; ".join(verdict.reasons),
+            hint="nothing was registered: the report shows what is missing; improve the model or its data, then push",
+        )
     return f"accepted: {policy.metric} {evaluation.candidate.values[policy.metric]:.4f} on {evaluation.candidate.samples} samples"

@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from versions import acceptance_draft, candidate, digests, image_signature
+from versions import acceptance_draft, candidate, digests, image_signature, measured_beside
 
 from pipelines.approval import approval_secret, make_token
 from pipelines.config.schema import Config, Registry, Repositories, Serving
@@ -66,6 +66,7 @@ class Project:
             run,
             digests(source),
             parent=parent,
+            evaluation=measured_beside(parent),
             signature=signature,
             served=Served(engine, "saved_model" if engine == "saved_model" else "model.tflite", "a test"),
             verdict=Verdict(not gate, tuple(gate), Policy()),

@@ -6,6 +6,7 @@ from registry.records import (
     Acceptance,
     Approval,
     Candidate,
+    Comparison,
     Evaluation,
     Metrics,
     Policy,
@@ -38,6 +39,14 @@ def digests(folder):
     return {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def measured_beside(live_version=None):
+    """An evaluation of 100 samples, compared with the live version if there is one."""
+    metrics = Metrics("classification", 100, {"accuracy": 0.97, "loss": 0.1})
+    if live_version is None:
+        return Evaluation(metrics)
+    return Evaluation(metrics, metrics, Comparison(live_version, "accuracy", 0.0, -0.01, 0.01, 100))
+
+
 def candidate(model="digits", version=1, run="run", files=None, **fields):
     """A trained image classifier that passed the gate; `files` is name → SHA-256, `fields` replace the defaults."""
     defaults = {
@@ -51,7 +60,7 @@ def candidate(model="digits", version=1, run="run", files=None, **fields):
         "packages": {},
         "signature": image_signature(),
         "served": Served("litert", "model.tflite", "a test"),
-        "evaluation": Evaluation(Metrics("classification", 100, {"accuracy": 0.97, "loss": 0.1})),
+        "evaluation": measured_beside(),
         "verdict": Verdict(accepted=True, reasons=(), policy=Policy()),
     }
     return Candidate(model=model, version=version, run=run, files=files or {}, **defaults | fields)

@@ -142,4 +142,4 @@ def test_the_demo_of_an_earlier_version_can_be_stopped(tmp_path):
     command = [sys.executable, "-P", "-m", "pipelines", "demo", "--folder", str(tmp_path), "--stop"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("digits: no API runs\n")
+    assert done.stdout.endswith("digits: no API is running\n")

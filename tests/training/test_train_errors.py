@@ -111,7 +111,7 @@ CASES = {
     ),
     "lambda": (ConfigError, ["model.py", "Lambda", "Python code"], "register", {"code": LAMBDA}),
     "own_layer": (ConfigError, ["model.py", "Twice"], "register", {"code": OWN_LAYER}),
-    "nan": (WorkerFailed, ["the loss became", "epoch 1 of attempt 0"], "learning rate", {"code": NAN}),
+    "nan": (WorkerFailed, ["the loss became", "epoch 1 of attempt 1"], "learning rate", {"code": NAN}),
     "augment": (WorkerFailed, ["model.py, line 17, in augment", "no_such_thing"], "", {"code": AUGMENT}),
     "hook": (WorkerFailed, ["model.py, line 17, in fit", "the disk of the team is full"], "", {"code": HOOK}),
     "wrong_loss": (

@@ -94,7 +94,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
         number = len(self.history.epochs) + 1
         if not math.isfinite(logs.get("loss", 0.0)):
             raise Diverged(
-                f"the loss became {logs['loss']} in epoch {number} of attempt {self.history.attempt}",
+                f"the loss became {logs['loss']} in epoch {number} of attempt {self.history.attempt + 1}",
                 hint="lower the learning rate in model.compile, scale the inputs inside the model, or look for NaN and "
                 "huge values in the data",
             )

@@ -67,7 +67,7 @@ def test_all_problems_are_reported_together(written):
         '[gate]\ntreshold = 0.9\nmin_samples = "x"\n[serving]\nport = 99999\n[mail]\nsecurity = "ssl"\n'
     )
     with pytest.raises(ConfigError) as error:
-        load_config(path, {}, ["nonsense"])
+        load_config(path, {}, ["nonsense", "serving.prot=1"])
     said = str(error.value)
     for words in (
         str(path),
@@ -78,6 +78,7 @@ def test_all_problems_are_reported_together(written):
         "mail.security: 'ssl' is not one of 'starttls', 'smtps', 'none'",
         "repositories.tests: missing",
         "--set nonsense: write --set section.key=value",
+        "--set serving.prot: unknown setting, did you mean serving.port?",
     ):
         assert words in said
     assert error.value.exit_code == 2
@@ -115,7 +116,7 @@ def test_a_bad_setting_is_named(written, text, words):
 RENAMED_ANYWHERE = {
     "file": ('[serving]\ngo_live = "docker"\n', {}, [], "serving.go_live: unknown setting"),
     "environment": ("", {"TRAINYARD_JENKINS_GO_LIVE": "docker"}, [], "TRAINYARD_JENKINS_GO_LIVE: unknown setting"),
-    "flag": ("", {}, ["serving.go_live=docker"], "--set serving.go_live=docker: unknown setting"),
+    "flag": ("", {}, ["serving.go_live=docker"], "--set serving.go_live: unknown setting"),
 }
 
 

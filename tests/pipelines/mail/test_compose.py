@@ -204,15 +204,22 @@ def test_a_kept_model_says_why_nothing_was_trained():
 def test_a_live_release_that_fails_the_new_tests_comes_first():
     tests = dataclasses.replace(RUN, trigger="tests")
     broken = acceptance(2, ("test_dark", "assert 0.4 > 0.9"))
-    mail = facts(run=tests, status="tested", verdict=None, evaluation=None, plot=b"", live_acceptance=broken)
+    mail = facts(run=tests, status="tested", verdict=None, evaluation=None, plot=b"", live_acceptance=broken,
+                 earlier_version=1)  # fmt: skip
     subject, text, page = read(compose(mail))
     assert subject == "[digits] ALARM: live version 2 fails the tests"
     for body in (words(text), words(Tags(page).text)):
         alarm = body.index("ALARM: version 2, which answers requests right now, fails the newest tests.")
         assert alarm < 200
         assert alarm < body.index("test_dark: assert 0.4 > 0.9") < body.index("What to do now")
-        assert "trainyard rollback digits" in body
+        assert "trainyard rollback digits` returns to version 1" in body.replace("“", "`")
         assert COMMAND in body  # version 3 passes, and may replace it
+
+
+def test_an_alarm_about_a_first_release_promises_no_rollback():
+    tests = dataclasses.replace(RUN, trigger="tests")
+    mail = facts(run=tests, status="tested", live_acceptance=acceptance(2, ("test_dark", "no")), command="")
+    assert "rollback" not in words(read(compose(mail))[1])
 
 
 def test_an_alarm_does_not_hide_behind_an_accepted_candidate():
