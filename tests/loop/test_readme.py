@@ -83,6 +83,7 @@ def test_what_you_write_is_three_files_and_ten_lines():
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_the_ten_lines_become_a_candidate(tmp_path):
     team = Team(tmp_path)
     data = tmp_path / "data"

@@ -13,7 +13,7 @@ from registry.errors import Corrupt
 from registry.records import Signature, TensorSpec
 from training.loop.history import History
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 
 HOOK = (
     QUICK
