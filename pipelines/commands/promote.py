@@ -18,7 +18,8 @@ from pipelines.approval import approval_secret, make_token
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
 from pipelines.deploy import Deployment, config_here, open_deployment
-from pipelines.promotion import compared_with_another, promote, serve_job
+from pipelines.deploy.serve_job import serve_job
+from pipelines.promotion.promote import compared_with_another, promote
 from pipelines.text.clean import clean
 from registry import candidates, codec
 from registry.errors import ConfigError

@@ -6,7 +6,7 @@ import argparse
 
 from pipelines.commands.promote import add_here, add_who, check_model, placed, print_release, who
 from pipelines.config.schema import Config
-from pipelines.promotion import rollback
+from pipelines.promotion.rollback import rollback
 from registry.stores import open_store
 
 

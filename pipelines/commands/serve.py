@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.commands.promote import add_here, check_model, placed, try_line, warn_of_settings
 from pipelines.config.schema import Config
 from pipelines.deploy import Deployment, api_folder, open_deployment
-from pipelines.promotion import image_of, serve_job
+from pipelines.deploy.serve_job import image_of, serve_job
 from registry import candidates, codec, releases
 from registry.errors import ConfigError
 from registry.records import Release

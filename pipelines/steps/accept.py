@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.promotion import image_for, serve_job
+from pipelines.deploy.serve_job import image_for, serve_job
 from pipelines.runners import Job
 from pipelines.runs import NothingToDo, RunFolder, briefly
 from pipelines.steps.validate import prepare

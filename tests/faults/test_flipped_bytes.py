@@ -13,7 +13,7 @@ from promotion_parts import LEFT, MODEL, Project
 from registry_faults_parts import copy
 from versions import append_release
 
-from pipelines.promotion import release_before
+from pipelines.promotion.rollback import release_before
 from registry import releases
 from registry.errors import Corrupt, PipelineError
 from registry.stores import open_store

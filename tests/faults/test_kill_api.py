@@ -80,6 +80,6 @@ def test_a_killed_master_takes_all_workers_with_it_and_the_next_command_starts_a
 
 
 def serve_job(project):
-    from pipelines.promotion import serve_job
+    from pipelines.deploy.serve_job import serve_job
 
     return serve_job(project.config)

@@ -13,7 +13,7 @@ from registry_faults_parts import TESTS
 from versions import append_release
 
 from pipelines.deploy import api_folder
-from pipelines.promotion import serve_job
+from pipelines.deploy.serve_job import serve_job
 from registry import candidates, releases
 from registry.stores import open_store
 from registry.verify import verify

@@ -13,7 +13,7 @@ import pytest
 from promotion_parts import MODEL, RIGHT, ask
 
 from pipelines.deploy import open_deployment
-from pipelines.promotion import serve_job
+from pipelines.deploy.serve_job import serve_job
 from registry import releases
 from registry.errors import TryAgain, WorkerFailed
 

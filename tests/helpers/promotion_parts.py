@@ -15,7 +15,8 @@ from versions import acceptance_draft, candidate, digests, image_signature, meas
 from pipelines.approval import approval_secret, make_token
 from pipelines.config.schema import Config, Registry, Repositories, Serving
 from pipelines.deploy import api_folder, open_deployment
-from pipelines.promotion import promote, rollback
+from pipelines.promotion.promote import promote
+from pipelines.promotion.rollback import rollback
 from registry import candidates, codec, releases
 from registry.records import Policy, Served, Verdict
 from registry.stores import open_store

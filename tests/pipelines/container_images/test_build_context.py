@@ -42,7 +42,7 @@ def test_the_same_files_give_the_same_tag(checkout):
         ("serving/app.py", {"train", "serve"}),
         ("unit_tests/load_test.py", {"train"}),
         ("pipelines/workers/evaluate.py", {"train"}),
-        ("pipelines/promotion.py", set()),
+        ("pipelines/promotion/promote.py", set()),
         ("docker/Dockerfile", {"train", "serve"}),
         ("docker/train/Dockerfile", {"train"}),
         ("docker/serve/requirements.in", {"serve"}),

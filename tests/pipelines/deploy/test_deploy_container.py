@@ -16,8 +16,8 @@ from deploy_contract import Crowd, DeploymentContract
 from promotion_parts import MODEL, Project, ask
 
 from pipelines.deploy import api_containers, container_facts, open_deployment
+from pipelines.deploy.serve_job import serve_job
 from pipelines.docker_engine import labels
-from pipelines.promotion import serve_job
 from registry.errors import ConfigError, PipelineError, WorkerFailed
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.docker]

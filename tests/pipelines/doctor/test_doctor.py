@@ -20,9 +20,9 @@ from pipelines.approval import SECRET_FILE, approval_secret
 from pipelines.commands import doctor
 from pipelines.config.load import load_config
 from pipelines.deploy import api_folder
+from pipelines.deploy.serve_job import serve_job
 from pipelines.doctor import docker, machine
 from pipelines.doctor.finding import GIB, Finding, disk_space
-from pipelines.promotion import serve_job
 from registry.errors import TryAgain
 from serving.server import control
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from promotion_parts import MODEL, Project
 from versions import append_release, approval_draft, release_draft
 
-from pipelines.promotion import release_before
+from pipelines.promotion.rollback import release_before
 from registry import candidates, releases
 from registry.errors import ConfigError, Corrupt, Rejected
 from registry.undo import good_before

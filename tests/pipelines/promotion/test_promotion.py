@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from promotion_parts import LEFT, MODEL, RIGHT, Interrupted, Project, ask, clients, frozen
 
-from pipelines.promotion import _check_again
+from pipelines.promotion.follow import check_again
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected, TryAgain, WorkerFailed
 
@@ -129,7 +129,7 @@ def test_an_api_that_gives_no_answer_does_not_revert_what_is_live(project):
     project.promote(1)
     live = project.promote(2)
     with frozen(project), pytest.raises(TryAgain, match="no answer"):
-        _check_again(project.store, project.config, live, seconds=0.1)
+        check_again(project.store, project.config, live, seconds=0.1)
     assert project.history == [1, 2]
     assert project.rollback(to=2) == live
 
@@ -143,7 +143,7 @@ def test_an_api_that_cannot_be_started_does_not_revert_what_is_live(project):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = replace(project.config, serving=replace(project.config.serving, port=taken.getsockname()[1]))
         with pytest.raises(ConfigError, match="in use"):
-            _check_again(project.store, config, live)
+            check_again(project.store, config, live)
     assert project.history == [1, 2]
 
 

@@ -1,0 +1,58 @@
+"""Back to an earlier version: a new release of it. Nothing is trained, and nothing is copied."""
+
+from __future__ import annotations
+
+from pipelines.config.schema import Config
+from pipelines.deploy import open_deployment
+from pipelines.deploy.serve_job import image_of, serve_job
+from pipelines.promotion.follow import back_to, check_again, deploy
+from registry import candidates, releases
+from registry.errors import ConfigError, Rejected
+from registry.records import Release
+from registry.stores import Store
+from registry.undo import live_before
+
+
+def rollback(store: Store, config: Config, model: str, to: int | None, by: str, reason: str) -> Release:
+    """Make an earlier version live again: `to`, else the one that was live before the current one.
+
+    Raises ConfigError when there is none, Rejected when `to` was never released, Corrupt when its bytes were altered,
+    each before anything is written; TryAgain and WorkerFailed as `promote` does.
+    """
+    history = releases.releases(store, model)
+    if not history:
+        raise ConfigError(f"no version of {model} was released yet", hint="`trainyard promote` releases a candidate")
+    current = history[-1]
+    target = release_before(history) if to is None else _released(history, to)
+    if (current.version, current.card) == (target.version, target.card):
+        return check_again(store, config, current)
+    assert target.version is not None
+    candidates.local_folder(store, "production", model, target.version, target.card)
+    api, image = open_deployment(config), image_of(store, target)
+    api.start(serve_job(config), image)
+    draft = back_to(target, model, kind="rollback", by=by, reason=reason or "rolled back")
+    release = releases.append_release(store, draft, current.number)
+    return deploy(store, config, api, release, image)
+
+
+def release_before(history: list[Release]) -> Release:
+    """What a rollback without a version goes back to; raises ConfigError when there is nothing. See `registry.undo`."""
+    if release := live_before(history):
+        return release
+    current = history[-1].version
+    what = "nothing is live" if current is None else f"version {current} is live"
+    raise ConfigError(
+        f"{what}, and nothing was live before",
+        hint=f"`trainyard registry history {history[0].model}` shows all releases; --to N names one",
+    )
+
+
+def _released(history: list[Release], version: int) -> Release:
+    for release in reversed(history):
+        if release.version == version:
+            return release
+    model, known = history[0].model, sorted({each.version for each in history if each.version is not None})
+    raise Rejected(
+        f"{model} version {version} was never released, so it cannot be rolled back to",
+        hint=f"released were {', '.join(map(str, known))}; a new version needs `trainyard promote` and an approval",
+    )
