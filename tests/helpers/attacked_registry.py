@@ -1,9 +1,9 @@
 """A registry with a bit of everything, and the hands that alter it, for the tests of `registry verify`.
 
-    digits   versions 1 to 4 and a number that was only claimed; the newest acceptance test of 3 rejected it
-             releases: 1 promotes version 1, 2 promotes version 2, 3 rolls back to 1, 4 promotes 4, 5 reverts to 1
-             approvals: 1, 2 and 3 were used, 4 (of version 2) was not
-    flowers  one version, promoted and then withdrawn
+digits   versions 1 to 4 and a number that was only claimed; the newest acceptance test of 3 rejected it
+         releases: 1 promotes version 1, 2 promotes version 2, 3 rolls back to 1, 4 promotes 4, 5 reverts to 1
+         approvals: 1, 2 and 3 were used, 4 (of version 2) was not
+flowers  one version, promoted and then withdrawn
 """
 
 import dataclasses
