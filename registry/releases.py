@@ -17,6 +17,7 @@ from registry.chain import Chain, LostRace, Records
 from registry.errors import Corrupt, Rejected
 from registry.records import Approval, Release
 from registry.stores import Store
+from registry.undo import has_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,12 @@ class History:
         return self.releases[-1] if self.releases else None
 
     def release_with(self, approval: int) -> Release | None:
-        """The release that was made with this approval."""
-        return next(iter(self.releases.having("approval", approval)), None)
+        """The release that has used up this approval, or is about to: one that was made with it and did not fail."""
+        for made in self.releases.having("approval", approval):
+            following = self.releases[made.number] if made.number < len(self.releases) else None
+            if not has_failed(made, following):
+                return made
+        return None
 
 
 def read_history(store: Store, model: str) -> History:

@@ -1,4 +1,5 @@
-"""Which release a rollback, or an automatic revert, goes back to: a fold over the kinds of a model's releases."""
+"""What a model's releases say by their kinds: which of them failed, and to which one a rollback, or an automatic revert,
+goes back."""
 
 from __future__ import annotations
 
@@ -24,6 +25,18 @@ def good_before(history: Sequence[Release]) -> Release | None:
     return stack.newest_but(last.version)
 
 
+def has_failed(release: Release, following: Release | None) -> bool:
+    """Whether a release could not be deployed, as the automatic revert or the withdrawal right after it says.
+
+    It has used up no approval: a person's yes was to a version that serves. `following`: the next release, if there is one.
+    """
+    return (
+        following is not None
+        and following.number == release.number + 1
+        and following.kind in {"revert", "withdrawal"}
+    )
+
+
 def _fold(history: Iterable[Release]) -> tuple[_UndoStack, Release]:
     """The stack before the last release, and that release; the stack gets each release when the next one is known.
 
@@ -33,7 +46,7 @@ def _fold(history: Iterable[Release]) -> tuple[_UndoStack, Release]:
     stack = _UndoStack()
     last: Release | None = None
     for release in history:
-        if last and release.kind in {"revert", "withdrawal"}:
+        if last and has_failed(last, release):
             stack.discard(last.version)
         elif last:
             stack.push(last)

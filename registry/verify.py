@@ -15,6 +15,7 @@ from registry.chain import Chain, R
 from registry.errors import Corrupt
 from registry.records import Approval, Claim, Release
 from registry.stores import KeepsOnce, Store, walk
+from registry.undo import has_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,10 @@ class _Model:
         approved: Mapping[int, Approval],
         production: Mapping[int, str],
     ) -> set[int]:
-        """Check every release; gives the approvals that were used."""
-        used: set[int] = set()
+        """Check every release; gives the approvals that releases name."""
+        named: set[int] = set()
+        used_up: set[int] = set()
+        after = {each.number - 1: each for each in released}
         for each in released:
             if each.model != self.name:
                 self._wrong(chain, each.number, f"is a release of {each.model}")
@@ -100,10 +103,12 @@ class _Model:
             approval = approved.get(each.approval)
             if approval is None or (approval.version, approval.card) != (each.version, each.card):
                 self._wrong(chain, each.number, f"names approval {each.approval}, which is not about this manifest")
-            if each.approval in used:
+            if each.approval in used_up:
                 self._wrong(chain, each.number, f"names approval {each.approval}, which was used before")
-            used.add(each.approval)
-        return used
+            named.add(each.approval)
+            if not has_failed(each, after.get(each.number)):
+                used_up.add(each.approval)
+        return named
 
     def _versions(self, area: Area, others: set[str]) -> dict[int, str]:
         """Check every version; gives version → SHA-256 of the manifest."""

@@ -70,6 +70,8 @@ def _reverted(store: Store, config: Config, api: Deployment, failed: Release, wh
         return WorkerFailed(f"{said}; a concurrent writer has released another version", hint=hint)
     except PipelineError as error:
         return WorkerFailed(f"{said}; and the automatic revert failed, too: {error}", hint=hint)
+    if failed.approval is not None:
+        hint += "; the approval is not used up: until it expires, the same command can be repeated"
     if back.version is None:
         return WorkerFailed(f"{said}; release {back.number} withdrew it, and nothing is live", hint=hint)
     return WorkerFailed(f"{said}; version {back.version} answers as before, now as release {back.number}", hint=hint)

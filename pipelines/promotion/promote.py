@@ -85,7 +85,8 @@ def _must_be_accepted(store: Store, candidate: Candidate, digest: str) -> None:
 
 
 def _must_be_unused(token_id: str, history: History) -> None:
-    """An approval makes one release. One that has made none yet was stopped halfway, and its promotion resumes."""
+    """An approval makes one release that serves. One that has made none yet was stopped halfway, or its release failed and
+    was reverted: its promotion resumes, or is tried again."""
     for approval in history.approvals.having("token", token_id):
         if made := history.release_with(approval.number):
             raise Rejected(

@@ -73,6 +73,17 @@ class Registry(RuleBasedStateMachine):
             promote(self.store, version, token)
             self.released.append(version)
 
+    @precondition(lambda self: self.published)
+    @rule(which=ANY, times=st.integers(1, 3))
+    def promote_what_fails_to_deploy(self, which, times):
+        """Each time it is reverted, or withdrawn, and its approval is still good for the next try."""
+        version, token = self.pick(self.published, which), f"token {len(self.released)}"
+        before = next((each for each in reversed(self.released) if each not in {None, version}), None)
+        for _ in range(times):
+            promote(self.store, version, token)
+            release(self.store, before, kind="revert" if before else "withdrawal")
+            self.released += [version, before]
+
     @precondition(lambda self: any(self.released))
     @rule(which=ANY)
     def roll_back(self, which):

@@ -8,6 +8,7 @@ from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt, Rejected, TryAgain
 from registry.files import sha256_bytes
 from registry.records import Release
+from registry.verify import inspect
 
 
 @pytest.fixture
@@ -119,6 +120,43 @@ def test_an_approval_makes_one_release_and_of_its_own_manifest_only(store, versi
         with pytest.raises(Rejected, match=f"approval {approval}"):
             release(store, each, approval=approval)
     assert releases.live(store, "digits").number == 1
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["withdrawn", "reverted"])
+def test_an_approval_whose_release_failed_is_not_used_up(store, version, tmp_path, before):
+    if before:
+        promote(store, version, "of what is live")
+        version = publish(store, tmp_path, "second")
+    failed = promote(store, version, "token")
+    assert releases.read_history(store, "digits").release_with(failed.approval) == failed
+    for _ in range(2):  # it may fail again, and is still not used up
+        release(store, 1 if before else None, kind="revert" if before else "withdrawal", by="trainyard")
+        assert releases.read_history(store, "digits").release_with(failed.approval) is None
+        again = promote(store, version, "token")
+        assert (again.approval, again.version) == (failed.approval, version)
+        assert releases.read_history(store, "digits").release_with(failed.approval) == again
+    assert inspect(store).problems == ()
+    with pytest.raises(Rejected, match=f"approval {failed.approval} of digits was used for release {again.number}"):
+        promote(store, version, "token")
+
+
+def test_a_later_revert_does_not_free_the_approval_of_what_has_served(store, version, tmp_path):
+    served = promote(store, version, "one")
+    promote(store, publish(store, tmp_path, "second"), "two")
+    release(store, version, kind="revert", by="trainyard")
+    with pytest.raises(Rejected, match=f"was used for release {served.number}"):
+        promote(store, version, "one")
+    release(store, None, kind="withdrawal", by="trainyard")
+    with pytest.raises(Rejected, match=f"was used for release {served.number}"):
+        promote(store, version, "one")
+
+
+def test_a_rollback_after_a_release_does_not_free_its_approval(store, version, tmp_path):
+    promote(store, version, "one")
+    second = promote(store, publish(store, tmp_path, "second"), "two")
+    release(store, version)
+    with pytest.raises(Rejected, match="was used for release 2"):
+        promote(store, second.version, "two")
 
 
 def test_nothing_is_appended_to_an_altered_history(folder_store, tmp_path):

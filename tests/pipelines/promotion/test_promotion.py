@@ -88,12 +88,24 @@ def test_a_release_that_cannot_be_loaded_is_taken_back_and_no_request_notices(pr
     assert {status for status, _ in answers} == {200}
     assert {body["version"] for _, body in answers} == {1}
     assert project.ask()[1]["release"] == 3
-    with pytest.raises(Rejected, match="used for release 2") as no:
-        project.promote(2, token)
-    assert "rollback thirds --to 2" in no.value.hint
     with pytest.raises(ConfigError, match="nothing was live before"):  # and not: forward to what has just failed
         project.rollback()
     assert project.history == [1, 2, 1]
+    with pytest.raises(WorkerFailed, match="version 1 answers as before, now as release 5"):
+        project.promote(2, token)  # an approval is used up when its release has served, not before
+    assert [each.version for each in releases.approvals(project.store, MODEL)] == [1, 2]
+
+
+def test_an_approval_is_used_up_once_its_release_has_served(project):
+    project.publish("thirds")
+    project.publish("dull")
+    token = project.token(1)
+    project.promote(1, token)
+    project.promote(2)
+    with pytest.raises(Rejected, match="used for release 1") as no:
+        project.promote(1, token)
+    assert "rollback thirds --to 1" in no.value.hint
+    assert project.history == [1, 2]
 
 
 def test_a_person_called_trainyard_promotes_and_rolls_back(project):
@@ -230,7 +242,7 @@ WRITES = 5  # model, signature and card, the approval, the release
 
 def test_a_promotion_that_was_killed_after_any_write_resumes_when_it_is_repeated(tmp_path, tiny_models):
     project = Project(tmp_path, tiny_models, workers=1)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     parts = root / "tests" / "helpers"
     try:
         project.publish("dull")
