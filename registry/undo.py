@@ -31,9 +31,7 @@ def has_failed(release: Release, following: Release | None) -> bool:
     It has used up no approval: a person's yes was to a version that serves. `following`: the next release, if there is one.
     """
     return (
-        following is not None
-        and following.number == release.number + 1
-        and following.kind in {"revert", "withdrawal"}
+        following is not None and following.number == release.number + 1 and following.kind in {"revert", "withdrawal"}
     )
 
 
