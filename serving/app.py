@@ -5,8 +5,8 @@ Every answer is JSON and carries a request id, its own or the client's `X-Reques
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 
@@ -15,9 +15,13 @@ from serving.metrics.page import MetricsPage
 from serving.middleware import PredictMiddleware
 from serving.predictor import Holder, current_predictor
 from serving.protocols.base import Limits
+from serving.proxies import Networks, TrustedProxies
 from serving.responses import JSON, add_error_handlers, html_response, json_response
 from serving.warm_up import example
 from serving.wsgi_keys import ERROR
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 def create_app(
@@ -26,11 +30,12 @@ def create_app(
     limits: Limits,
     workers: Callable[[], dict[str, Any]],
     counters: WorkerCounters | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> Flask:
     """The app for the model `name`.
 
     `workers` gives `{"workers": [status of each process], "expected": how many there shall be}`. Requests are counted in
-    `counters`; without them in a table of the app's own.
+    `counters`; without them in a table of the app's own. `trusted_proxies` are addresses and networks.
     """
     counters = counters or CounterTable().counters(0)
     app = Flask("serving", static_folder=None)
@@ -38,15 +43,24 @@ def create_app(
     app.config["MAX_FORM_MEMORY_SIZE"] = limits.body
     add_error_handlers(app)
     Pages(holder, name, limits, workers, MetricsPage(counters.table, name, workers)).add_to(app)
-    app.add_url_rule("/predict", view_func=raise_error_of_predict, methods=["POST"])
-    middleware = PredictMiddleware(app.wsgi_app, holder, name, limits, counters)
-    app.wsgi_app = middleware  # type: ignore[method-assign]  # Flask's documented way
+    app.add_url_rule("/predict", view_func=_never_reached, methods=["POST"])
+    app.before_request(_raise_error_of_middleware)
+    paths = frozenset(rule.rule for rule in app.url_map.iter_rules())
+    wrapped: WSGIApplication = PredictMiddleware(app.wsgi_app, paths, holder, name, limits, counters)
+    if trusted_proxies:
+        wrapped = TrustedProxies(wrapped, Networks(trusted_proxies))
+    app.wsgi_app = wrapped  # type: ignore[method-assign, assignment]  # Flask's documented way
     return app
 
 
-def raise_error_of_predict() -> Response:
-    """The view of `POST /predict`: reached only when the middleware has no prediction; error handlers answer."""
-    raise request.environ[ERROR]
+def _raise_error_of_middleware() -> None:
+    """Error handlers answer."""
+    if error := request.environ.get(ERROR):
+        raise error
+
+
+def _never_reached() -> Response:
+    raise AssertionError("POST /predict is answered by the middleware")
 
 
 class Pages:
@@ -77,7 +91,7 @@ class Pages:
         predictor = current_predictor(self._holder, self._name)
         model = predictor.model
         identity = model.identity() | {"engine": model.manifest.served.engine}
-        page = predictor.protocol.describe(identity, model.data, request.host_url.rstrip("/"), self._limits)
+        page = predictor.protocol.describe(identity, model.data, request.url_root.rstrip("/"), self._limits)
         if request.accept_mimetypes.best_match([JSON, "text/html"], JSON) == "text/html":
             return html_response(page.html)
         return json_response(page.facts)

@@ -21,6 +21,8 @@ class ServeJob:
     """Server processes; each loads the model."""
     threads: int = 4
     """Requests at once per process."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose `X-Forwarded-*` headers count."""
     max_body_mb: int = 16
     max_instances: int = 256
     timeout_seconds: int = 30

@@ -2,47 +2,55 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import re
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.exceptions import NotFound
+
 from serving.metrics.counters import CountedRequest, WorkerCounters
 from serving.predictor import Holder, current_predictor
 from serving.protocols.base import Limits
+from serving.request_ids import RequestIds
 from serving.responses import JSON, to_json
 from serving.wsgi_keys import ERROR, RELEASE, REQUEST_ID, VERSION
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
-
 
 class PredictMiddleware:
     """Answers `POST /predict` itself and leaves all other requests to `app`; counts all, and gives each an id.
 
     Predictions are not made in a view, because Flask's way to a view and back takes longer than a small model. When one
-    fails, the exception goes into the environment (ERROR) and `app` is called: its route for `POST /predict` raises it
-    again, so that Flask's error handlers answer.
+    fails, the exception goes into the environment (ERROR) and `app` is called, which raises it before any view, so that
+    Flask's error handlers answer.
+
+    `paths` are those of the app's routes. No other path gets to its router, which would take some as the same (with two
+    slashes at the start, e.g.): what is not exactly one of them does not exist.
 
     The id is the client's `X-Request-Id` or a new one, and in every response.
     """
 
     def __init__(
-        self, app: WSGIApplication, holder: Holder, name: str, limits: Limits, counters: WorkerCounters
+        self,
+        app: WSGIApplication,
+        paths: frozenset[str],
+        holder: Holder,
+        name: str,
+        limits: Limits,
+        counters: WorkerCounters,
     ) -> None:
-        self._app, self._holder, self._name, self._limits, self._counters = app, holder, name, limits, counters
-        self._process, self._count = os.urandom(10).hex(), itertools.count(1)
+        self._app, self._paths = app, paths
+        self._holder, self._name, self._limits, self._counters = holder, name, limits, counters
+        self._ids = RequestIds()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Called by the server for each request."""
         began, path = time.perf_counter(), environ["PATH_INFO"]
         counted = CountedRequest(path)
         self._counters.start(counted)
-        request_id = environ[REQUEST_ID] = self._request_id(environ)
+        request_id = environ[REQUEST_ID] = self._ids.choose(environ.get("HTTP_X_REQUEST_ID", ""))
         added = [("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff")]
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
@@ -58,14 +66,12 @@ class PredictMiddleware:
                 else:
                     start("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(body)))])
                     return [body]
+            elif path not in self._paths:
+                environ[ERROR] = NotFound()
             return self._app(environ, start)
         finally:
             counted.seconds = time.perf_counter() - began
             self._counters.finish(counted)
-
-    def _request_id(self, environ: WSGIEnvironment) -> str:
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        return given if given and VALID_REQUEST_ID.fullmatch(given) else f"{self._process}-{next(self._count):x}"
 
     def _predict(self, environ: WSGIEnvironment, counted: CountedRequest) -> bytes:
         """The body of the answer; raises what Predictor.predict does, or Refused when there is no model."""

@@ -9,6 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 from pipelines.config.schema import NOT_SETTINGS, ONE_OR_MORE, RENAMED, Between, Config
@@ -118,5 +119,10 @@ def disagreements(config: Config) -> Iterator[str]:
                 f"jenkins.{name}: holds a user name or a password; name Jenkins' credentials in "
                 "jenkins.git_credentials, and put your API token into TRAINYARD_JENKINS_TOKEN"
             )
+    for each in config.serving.trusted_proxies:
+        try:
+            ip_network(each)
+        except ValueError as error:
+            yield f"serving.trusted_proxies: {error}; an address (10.0.0.7) or a network (10.0.0.0/8) is needed"
     if config.mail.security == "none" and config.mail.host not in LOCAL:
         yield 'mail.security: "none" is for a server on this machine only'

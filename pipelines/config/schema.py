@@ -102,6 +102,8 @@ class Serving:
     port: Annotated[int, Between(0, 65_535)] = 8500
     workers: Annotated[int, Between(1, 128)] = 2
     threads: Annotated[int, Between(1, 256)] = 4
+    trusted_proxies: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
+    """Addresses and networks of the proxies in front of the API: what they say about the client counts."""
     max_body_mb: Annotated[int, Between(1, 1_024)] = 16
     max_instances: Annotated[int, Between(1, 100_000)] = 256
     timeout_seconds: Annotated[int, Between(1, 3_600)] = 30

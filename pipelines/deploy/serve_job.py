@@ -20,6 +20,7 @@ def serve_job(config: Config) -> ServeJob:
         port=serving.port,
         workers=serving.workers,
         threads=serving.threads,
+        trusted_proxies=serving.trusted_proxies,
         max_body_mb=serving.max_body_mb,
         max_instances=serving.max_instances,
         timeout_seconds=serving.timeout_seconds,

@@ -18,8 +18,8 @@ from serving.protocols.fields import Field, number_text
 from serving.protocols.read_instances import Reader
 from training.data.spec import DataSpec
 
-HOST = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+")
-"""All of a Host header that is safe to show in a command for a shell."""
+URL = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+(/[A-Za-z0-9._~\-/]*)?")
+"""All of a Host header, and of a proxy's path prefix, that is safe to show in a command for a shell."""
 
 
 def describe(identity: Mapping[str, Any], reader: Reader, data: DataSpec | None, url: str, limits: Limits) -> Page:
@@ -28,7 +28,7 @@ def describe(identity: Mapping[str, Any], reader: Reader, data: DataSpec | None,
     `data`: the dataset that it was trained on, for the known values of categorical columns. `url`: the API's own.
     """
     signature = reader.signature
-    url = url if HOST.fullmatch(url) else "http://127.0.0.1"
+    url = url if URL.fullmatch(url) else "http://127.0.0.1"
     curl = [f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"]
     if signature.kind == "image":
         curl.append(f"curl -s --data-binary @image.png {url}/predict")

@@ -15,6 +15,7 @@ below exist, the others that they are used as below.
 | `ThreadWorker.enqueue_req(conn)` | main thread: hands a connection with a request to the thread pool |
 | `ThreadWorker.handle(conn)` | pool thread: from the first byte of a request to the last one of its answer |
 | `ThreadWorker.handle_request(req, conn)` | pool thread, inside `handle`: calls the app |
+| `ThreadWorker.handle_error(req, client, addr, exc)` | pool thread: a request that could not be parsed, or an exception that the app let out; answers, `req` may be None |
 | `ThreadWorker.notify()` | called by the loop at least once a second, also when it is stopping; keeps the master from killing it |
 | `ThreadWorker.alive` | false from SIGTERM on |
 | `ThreadWorker.pid` | the process, in `child_exit` too |
@@ -22,6 +23,7 @@ below exist, the others that they are used as below.
 | `ThreadWorker.log` | the Logger |
 | `TConn.sock` | the connection's socket; the conn itself can be a dictionary's key |
 | `TConn.client` | the client's address |
+| `Request.headers` | pairs of names in capitals and values, in a request that was parsed |
 | `Request.force_close()` | the answer says `Connection: close`, and the connection is closed after it |
 | `Response.status` | `200 OK` |
 | `Response.sent` | bytes of the body |
@@ -36,6 +38,11 @@ below exist, the others that they are used as below.
 | `Config.is_ssl` | whether a certificate or key is set |
 | `Logger.setup(cfg)` | called at start and after a reload; leaves the handlers of `error_log` |
 | `Logger.error_log` | a logging.Logger with its handlers and level |
+| `errors.ParseException` | what is wrong with a request's head or chunks; its text says what |
+| `errors.LimitRequestLine` | the first line is too long |
+| `errors.LimitRequestHeaders` | a header field is, or there are too many |
+| `errors.ExpectationFailed` | an `Expect` other than `100-continue` |
+| `errors.UnsupportedTransferCoding` | a transfer coding that is not read |
 | `Logger.access(resp, req, environ, request_time)` | called once per request; `request_time` is a timedelta |
 """
 
@@ -48,14 +55,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
+from serving.request_ids import RequestIds
 from serving.server import logs
 from serving.server.connection_balance import NOT_ACCEPTING, WorkerConnections
+from serving.server.refusals import Refusal
+from serving.wsgi_keys import REQUEST_ID
 
 WORKER_CLASS = "serving.server.gunicorn_adapter.Worker"
 LOGGER_CLASS = "serving.server.gunicorn_adapter.JsonLogger"
@@ -85,6 +97,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **kwargs)
         self._since: dict[Any, float] = {}
         self._nap_until = 0.0
+        self._ids = RequestIds()
 
     @property
     def nr_conns(self) -> int:
@@ -122,6 +135,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Called by gunicorn in a thread of the pool."""
+        if any(name == "TRANSFER-ENCODING" and value.lower() != "chunked" for name, value in req.headers):
+            raise errors.UnsupportedTransferCoding(
+                "only chunked is"
+            )  # gunicorn would take compressed bytes for the body
         if self.connections.should_shed(self._nr_conns):
             req.force_close()  # the answer says so
         return super().handle_request(req, conn)
@@ -137,6 +154,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return super().handle(conn)
         finally:
             self._since.pop(conn, None)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Called by gunicorn, in a thread of the pool, for a request that did not get to the app."""
+        refusal = refusal_for(exc)
+        given = next((value for name, value in req.headers if name == "X-REQUEST-ID"), "") if req else ""
+        request_id = self._ids.choose(given)
+        remote = addr[0] if isinstance(addr, tuple) else ""
+        if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error("request %s failed", request_id, exc_info=exc)
+        else:
+            self.log.warning("refused request %s of %s: %s", request_id, remote, refusal.message)
+        answer = refusal.answer(request_id)
+        environ = {REQUEST_ID: request_id, "REMOTE_ADDR": remote}
+        if req:
+            environ |= {"REQUEST_METHOD": req.method, "PATH_INFO": req.path}
+        logs.write_access(environ, refusal.status, len(answer), 0.0)
+        with contextlib.suppress(OSError):  # the client has gone
+            client.sendall(answer)
 
     def notify(self) -> None:
         """Called by gunicorn's main loop every second."""
@@ -176,6 +211,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """See EventLoop."""
         self.unwatch(listener)
         self.sockets.remove(listener)
+
+
+def refusal_for(error: Exception) -> Refusal:
+    """What the client is told for a request that did not get to the app, or that the app left without an answer."""
+    if isinstance(error, errors.LimitRequestLine):
+        return Refusal(414, "the first line of the request is too long", "send data in the body")
+    if isinstance(error, errors.LimitRequestHeaders):
+        return Refusal(431, "the header section is too large", "send fewer or shorter header fields")
+    if isinstance(error, errors.ExpectationFailed):
+        return Refusal(417, str(error)[:200], "the only one is 100-continue")
+    if isinstance(error, errors.UnsupportedTransferCoding):
+        return Refusal(501, "Transfer-Encoding: a coding that is not supported", "the only one is chunked")
+    if isinstance(error, errors.ParseException):
+        return Refusal(400, f"the request is not valid HTTP: {str(error)[:200]}")
+    return Refusal(500, "an error inside the server; it was logged under the request id")
 
 
 class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types

@@ -125,6 +125,7 @@ class Server(GunicornServer):
             Limits(self._job.max_body_mb << 20, self._job.max_instances),
             lambda: {"expected": self._job.workers, "workers": worker_status.read_all(status)},
             self._counters.counters(self._connections.slot),
+            self._job.trusted_proxies,
         )
 
     def worker_loaded(self, worker: Worker) -> None:
@@ -189,6 +190,9 @@ def settings(job: ServeJob, bind: str) -> dict[str, Any]:
         "graceful_timeout": job.timeout_seconds,
         "keepalive": KEEPALIVE,
         "backlog": BACKLOG,
+        "forwarded_allow_ips": "",  # serving.proxies reads what trusted proxies say
+        "forwarder_headers": "",  # no header becomes SCRIPT_NAME or PATH_INFO
+        "secure_scheme_headers": {},
         "limit_request_line": 4094,
         "limit_request_fields": 64,
         "limit_request_field_size": 8190,

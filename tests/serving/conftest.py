@@ -64,9 +64,10 @@ def loaded(served_models, tmp_path_factory):
 def clients(loaded):
     """Flask's test client for a kind of model, or for a model, without gunicorn: `clients("table")`."""
 
-    def client(kind, max_body=1 << 20, max_instances=10):
+    def client(kind, max_body=1 << 20, max_instances=10, trusted_proxies=()):
         model = loaded(kind) if isinstance(kind, str) else kind
-        app = create_app(Holder(model), "m", Limits(max_body, max_instances), lambda: {"expected": 1, "workers": []})
+        limits, workers = Limits(max_body, max_instances), {"expected": 1, "workers": []}
+        app = create_app(Holder(model), "m", limits, lambda: workers, trusted_proxies=trusted_proxies)
         return app.test_client()
 
     return client

@@ -94,6 +94,8 @@ def test_all_problems_are_reported_together(written):
         (GOOD + 'training = "fast"\n'.replace("training", "gate_"), "unknown setting"),
         ("gate = 3\n" + GOOD, "gate: 3 is not a section, write [gate]"),
         (GOOD + '[mail]\nhost = "mail.example.org"\nsecurity = "none"\n', "mail.security"),
+        (GOOD + '[serving]\ntrusted_proxies = ["proxy.example.org"]\n', "serving.trusted_proxies"),
+        (GOOD + '[serving]\ntrusted_proxies = ["10.0.0.7/8"]\n', "serving.trusted_proxies"),
         (GOOD.replace("https://", "https://me:secret@"), "repositories.dataset: holds a user name or a password"),
         (GOOD.replace("https://", "https://ghp_secret@"), "repositories.dataset: holds a user name or a password"),
         (GOOD.replace("https://", "HTTP://me:sec/ret@"), "repositories.dataset: holds a user name or a password"),

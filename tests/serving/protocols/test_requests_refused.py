@@ -211,6 +211,12 @@ def test_other_pages_and_methods_are_refused_as_json(clients, method, path, stat
     assert response.json.keys() == {"error", "hint", "request_id"}
 
 
+@pytest.mark.parametrize("path", ["//predict", "///predict", "/predict/", "//health/live"])
+def test_a_path_that_is_nearly_a_page_is_404(clients, path):
+    response = clients("digits").post("/", environ_overrides={"PATH_INFO": path})
+    assert (response.status_code, response.json["request_id"]) == (404, response.headers["X-Request-Id"])
+
+
 def test_without_a_model_all_is_503_but_life(clients):
     class Nothing:
         current, error = None, "release 4 is broken"

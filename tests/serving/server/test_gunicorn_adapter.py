@@ -10,7 +10,8 @@ import pytest
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.http.message import Request
+from gunicorn.http import errors
+from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -35,7 +36,8 @@ def objects():
         yield {
             "ThreadWorker": worker,
             "TConn": TConn(config, connection, ("", 0), ("", 0)),
-            "Request": Request,
+            "Request": next(RequestParser(config, iter([b"GET / HTTP/1.1\r\n\r\n"]), ("", 0))),
+            "errors": errors,
             "Response": Response(None, connection, config),
             "BaseApplication": App(),
             "Config": config,

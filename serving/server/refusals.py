@@ -1,0 +1,36 @@
+"""Answers to requests that never get to the app: not HTTP, too large a head, too slow, too many connections.
+
+They look like the app's own errors (serving.responses): JSON with a request id. The connection is closed after each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request gets no further."""
+
+    status: int
+    message: str
+    hint: str = ""
+
+    def answer(self, request_id: str) -> bytes:
+        """The whole response."""
+        body = {"error": self.message} | ({"hint": self.hint} if self.hint else {}) | {"request_id": request_id}
+        content = orjson.dumps(body)
+        headers = [
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(content)}",
+            f"X-Request-Id: {request_id}",
+            "X-Content-Type-Options: nosniff",
+            "Connection: close",
+        ]
+        if self.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+            headers.append("Retry-After: 1")
+        return "\r\n".join([*headers, "", ""]).encode() + content
