@@ -92,7 +92,11 @@ void release(String action, String approver) {
     }
     int code = 0
     withEnv(["BY=${approver ?: startedBy()}"]) {
-        withCredentialsFor('notify') { code = shWithRetries(script) }
+        // A rollback to "the version before" that is repeated goes back by one more.
+        boolean repeatable = action != 'rollback' || params.VERSION
+        withCredentialsFor('notify') {
+            code = repeatable ? shWithRetries(script) : sh(script: script, returnStatus: true) as int
+        }
     }
     currentBuild.description = "${what}: ${describe(code)}"
     setResult(action, code)

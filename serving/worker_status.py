@@ -1,12 +1,12 @@
-"""What each server process serves: one small JSON file per process, so that any of them can answer for all.
+"""What each server process serves: one small JSON file per process.
 
-Light: the controller may import it.
+Any of them can answer for all, and the controller reads the files itself: however many clients the API has, none of them
+can keep it from doing so. Light.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,8 @@ from typing import Any, Literal
 from registry.files import write_whole
 
 State = Literal["loading", "ready", "withdrawn", "failed"]
+STOPPED = "TtZXx"
+"""States of /proc/PID/stat in which a process does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Status:
     """SHA-256 of the version's manifest."""
     error: str = ""
     taking: bool = True
-    """Whether clients connect to it; in a container not before it has the listening socket."""
+    """Whether clients connect to it: not while it starts, and in a container not before it has the listening socket."""
 
 
 def write(folder: Path, status: Status) -> None:
@@ -44,24 +46,33 @@ def remove(folder: Path, pid: int) -> None:
 
 
 def read_all(folder: Path) -> list[dict[str, Any]]:
-    """The status of every running worker, by pid; files of ended ones are removed."""
+    """The status of every worker that runs, by pid. One that was stopped (SIGSTOP) answers nobody and is not listed."""
     found = []
     for path in sorted(folder.glob("[0-9]*.json")):
         try:
             if _is_running(int(path.stem)):
                 found.append(json.loads(path.read_bytes()))
-            else:
-                path.unlink(missing_ok=True)
         except FileNotFoundError:  # removed meanwhile
             continue
     return sorted(found, key=lambda each: int(each["pid"]))
 
 
+def of_all(model: str, expected: int, folder: Path) -> dict[str, Any]:
+    """What an operator wants to know: the release that all of them answer with at least, and the status of each.
+
+    `expected`: how many workers there shall be; 0: unknown.
+    """
+    workers = read_all(folder)
+    able = [each for each in workers if each["version"] is not None]
+    oldest = min(able, key=lambda each: int(each["release"] or 0), default={})
+    served = {name: oldest.get(name, nothing) for name, nothing in (("release", None), ("version", None), ("card", ""))}
+    return {"model": model, **served, "expected": expected, "workers": workers}
+
+
 def _is_running(pid: int) -> bool:
+    """Whether there is such a process, and it is neither stopped nor waiting to be reaped."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    except PermissionError:  # the number now belongs to another user's process
-        return False
-    return True
+    return state not in STOPPED

@@ -62,7 +62,10 @@ class Deployment(Protocol):
         """How the API that runs differs from `job`, by setting: {"port": "port 8500, not 9000"}."""
 
     def version(self) -> dict[str, Any]:
-        """What `GET /version` of the API says; raises TryAgain when it gives no answer."""
+        """What it serves, as `worker_status.of_all`; raises TryAgain when none runs.
+
+        Never asked through the port of the prediction clients: they can fill it.
+        """
 
     def parts(self) -> list[str]:
         """What the API consists of, for people: where its log is; which containers there are, and how they are."""

@@ -244,7 +244,11 @@ def _start(container: Container, job: ServeJob) -> None:
 
 
 def _ask(container: Container) -> dict[str, Any]:
-    """What `GET /version` of just this API says; raises TryAgain without an answer, WorkerFailed when it has ended."""
+    """What just this API serves; raises TryAgain without an answer, WorkerFailed when it has ended.
+
+    The command inside reads the files of its server processes. In a container of an earlier version of Trainyard it asks
+    the API itself.
+    """
     from docker import errors
 
     try:

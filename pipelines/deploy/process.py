@@ -8,7 +8,6 @@ from typing import Any
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
 from pipelines.deploy import DEPLOY_SECONDS
-from registry.errors import TryAgain
 from serving.job import ServeJob
 from serving.server import control
 
@@ -24,8 +23,9 @@ class ProcessDeployment:
         del image
         return control.start(job, self._folder)
 
-    def follow(self, job: ServeJob, image: ImageKind, number: int, seconds: float = DEPLOY_SECONDS) -> None:
-        control.await_release(self.start(job, image), number, seconds)
+    def follow(self, job: ServeJob, image: ImageKind, number: int, seconds: float | None = None) -> None:
+        self.start(job, image)
+        control.await_release(self._folder, number, DEPLOY_SECONDS if seconds is None else seconds)
 
     def update(self, job: ServeJob, image: ImageKind) -> None:
         """Nothing: a process cannot be replaced without a stop."""
@@ -40,9 +40,7 @@ class ProcessDeployment:
         return control.changed(job, self._folder)
 
     def version(self) -> dict[str, Any]:
-        if url := self.running():
-            return control.version(url)
-        raise TryAgain("no API is running")
+        return control.status(self._folder)
 
     def parts(self) -> list[str]:
         return [f"log: {self._folder / 'api.log'}"]

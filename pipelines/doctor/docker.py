@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
@@ -15,13 +16,26 @@ from pipelines.config.schema import Config
 from pipelines.docker_engine import address, engine_errors, labels, open_engine
 from pipelines.doctor.finding import PATIENCE, Finding, disk_space, existing
 from registry.errors import PipelineError
-from serving.server.health import UnixConnection
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 
 TLS = {"DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"}
+
+
+class UnixConnection(HTTPConnection):
+    """HTTP over the Unix socket at `path`."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Called by http.client."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 def engine(*, needed: bool) -> Finding:

@@ -1,4 +1,4 @@
-"""The API follows a new release. When it cannot, an automatic revert is appended at once."""
+"""The API follows a new release. When it cannot, an automatic revert is appended at once; when it is late, nothing is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipelines.deploy.serve_job import image_of, serve_job
 from pipelines.text.clean import clean
 from registry import releases
 from registry.chain import LostRace
-from registry.errors import PipelineError, WorkerFailed
+from registry.errors import PipelineError, TryAgain, WorkerFailed
 from registry.records import Release, ReleaseKind, utc_now
 from registry.stores import Store
 from registry.undo import good_before
@@ -18,12 +18,15 @@ OURSELVES = "trainyard"  # whom an automatic revert names as its author; its `ki
 
 
 def deploy(store: Store, config: Config, api: Deployment, release: Release, image: ImageKind) -> Release:
-    """Wait until every worker answers with a new release; else revert, and raise WorkerFailed that reports both.
+    """Wait until every worker answers with a new release. One that cannot load it reverts it, and WorkerFailed reports both.
 
-    An interrupt undoes nothing: the same command resumes here.
+    A wait that takes too long proves nothing about the release: it stays, and TryAgain says so. Nor does an interrupt
+    undo anything: the same command resumes here.
     """
     try:
         api.follow(serve_job(config), image, release.number)
+    except TryAgain as error:
+        raise _not_yet(release, error) from None
     except PipelineError as error:
         raise _reverted(store, config, api, release, error) from None
     _update(config, api, release, image)
@@ -36,6 +39,8 @@ def check_again(store: Store, config: Config, live: Release, seconds: float = DE
     api.start(serve_job(config), image)
     try:
         api.follow(serve_job(config), image, live.number, seconds)
+    except TryAgain as error:
+        raise _not_yet(live, error) from None
     except WorkerFailed as error:  # a worker says that it cannot load it
         raise _reverted(store, config, api, live, error) from None
     _update(config, api, live, image)
@@ -46,6 +51,22 @@ def back_to(target: Release | None, model: str, *, kind: ReleaseKind, by: str, r
     """The draft of a release that goes back to the version of `target`; None withdraws."""
     version, card = (target.version, target.card) if target else (None, "")
     return Release(0, model, kind, version, card, by, at=utc_now(), reason=reason, approval=None, previous="")
+
+
+def _not_yet(release: Release, why: TryAgain) -> TryAgain:
+    """The release stays: that it is late does not mean that it cannot be served."""
+    model, version = release.model, release.version
+    if version is None:
+        again = f"`trainyard serve {model} --status` shows when they have followed"
+    elif release.kind == "promotion":
+        again = "the same command checks it again"
+    else:  # the same command without --to would go one version further back
+        again = f"`trainyard rollback {model} --to {version}` checks it again"
+    return TryAgain(
+        f"release {release.number} of {model} {f'(version {version}) ' if version else ''}stays, but the API does not "
+        f"serve it everywhere yet: {why}",
+        hint=f"{again}, and changes nothing else; nothing was reverted, because nothing has failed",
+    )
 
 
 def _update(config: Config, api: Deployment, live: Release, image: ImageKind) -> None:
@@ -63,18 +84,25 @@ def _reverted(store: Store, config: Config, api: Deployment, failed: Release, wh
     """Append a release that reverts the `failed` one, and wait for it; gives the error that says what happened."""
     said = f"version {failed.version} of {failed.model} could not be deployed: {why}"
     hint = f"`trainyard serve {failed.model} --status` shows the state of the API, and where its log is"
+    back = None
     try:
         back = _append_revert(store, failed, clean(f"release {failed.number} could not be deployed: {why}", 300))
         api.follow(serve_job(config), image_of(store, back), back.number)
     except LostRace:
         return WorkerFailed(f"{said}; a concurrent writer has released another version", hint=hint)
     except PipelineError as error:
+        if back and isinstance(error, TryAgain):  # only the wait for it took too long
+            return WorkerFailed(f"{said}; {_what_answers(back)}, but not everywhere yet: {error}", hint=hint)
         return WorkerFailed(f"{said}; and the automatic revert failed, too: {error}", hint=hint)
     if failed.approval is not None:
         hint += "; the approval is not used up: until it expires, the same command can be repeated"
+    return WorkerFailed(f"{said}; {_what_answers(back)}", hint=hint)
+
+
+def _what_answers(back: Release) -> str:
     if back.version is None:
-        return WorkerFailed(f"{said}; release {back.number} withdrew it, and nothing is live", hint=hint)
-    return WorkerFailed(f"{said}; version {back.version} answers as before, now as release {back.number}", hint=hint)
+        return f"release {back.number} withdrew it, and nothing is live"
+    return f"version {back.version} answers as before, now as release {back.number}"
 
 
 def _append_revert(store: Store, failed: Release, reason: str) -> Release:

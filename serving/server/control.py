@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -11,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from registry import codec
 from registry.errors import ConfigError, TryAgain, WorkerFailed
+from serving import worker_status
 from serving.job import ServeJob
 from serving.server import lockfile
 from training.environment import allowed
@@ -124,20 +123,26 @@ def changed(job: ServeJob, folder: Path) -> dict[str, str]:
     return {name: f"{name} {runs[name]}, not {wanted[name]}" for name in wanted if runs[name] != wanted[name]}
 
 
-def version(url: str) -> dict[str, Any]:
-    """What `GET /version` of the API says; raises TryAgain when it cannot be reached."""
-    return _get(url, "/version")
+def status(folder: Path) -> dict[str, Any]:
+    """What the API in `folder` serves, as `worker_status.of_all`; raises TryAgain when none runs.
+
+    Read from the files of its processes: it takes no connection, so clients that hold all of them do not matter.
+    """
+    found = lockfile.read(folder)
+    if found is None:
+        raise TryAgain("no API is running")
+    return worker_status.of_all(found.model, found.workers, folder / "workers")
 
 
-def await_release(url: str, number: int, seconds: float) -> None:
-    """As `await_workers`, for the API at `url`."""
-    await_workers(lambda: version(url), number, seconds)
+def await_release(folder: Path, number: int, seconds: float) -> None:
+    """As `await_workers`, for the API in `folder`."""
+    await_workers(lambda: status(folder), number, seconds)
 
 
 def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float) -> None:
     """Wait until every worker of the API answers with release `number` or a later one (or has withdrawn the model by it).
 
-    `ask` returns what `version` does; its TryAgain means that the API has not answered yet. Raises WorkerFailed with the
+    `ask` returns what `status` does; its TryAgain means that the API is not there yet. Raises WorkerFailed with the
     reasons when a worker cannot load the release, TryAgain when it takes longer than `seconds`.
     """
     deadline, pause = time.monotonic() + seconds, 0.02
@@ -163,7 +168,7 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
 
 
 def behind(answer: dict[str, Any], number: int) -> list[str]:
-    """The workers, in words, that do not serve release `number` or a later one, by what `version` gave."""
+    """The workers, in words, that do not serve release `number` or a later one, by what `status` gave."""
     return [_behind(each) for each in answer["workers"] if not _serves(each, number)]
 
 
@@ -188,23 +193,10 @@ def _behind(worker: dict[str, Any]) -> str:
     return f"server process {worker['pid']} is {worker['state']}, answers with {serves}{taking}{error}"
 
 
-def _get(url: str, path: str) -> dict[str, Any]:
-    where = urlsplit(url)
-    connection = HTTPConnection(where.hostname or "", where.port, timeout=5)  # no proxy comes between
-    try:
-        connection.request("GET", path)
-        answer = json.loads(connection.getresponse().read())
-    except (OSError, HTTPException, ValueError) as error:
-        raise TryAgain(f"{url}{path}: no answer: {error or type(error).__name__}") from None
-    finally:
-        connection.close()
-    return dict(answer)
-
-
 def _answers(folder: Path) -> bool:
-    url = running(folder)
+    """Whether one of its processes accepts connections."""
     try:
-        return url is not None and bool(_get(url, "/health/live"))
+        return any(each.get("taking", True) for each in status(folder)["workers"])
     except TryAgain:
         return False
 

@@ -37,6 +37,8 @@ class RunningApi:
     since: str
     reads_kinds: bool = False
     """Whether it reads releases that have a kind; one that an earlier version of Trainyard started does not."""
+    workers: int = 0
+    """Server processes that there shall be; 0: an earlier version of Trainyard started it, and does not say."""
 
 
 @contextlib.contextmanager
@@ -73,10 +75,11 @@ def is_held(folder: Path) -> bool:
         os.close(fd)
 
 
-def write(folder: Path, url: str, model: str) -> None:
+def write(folder: Path, url: str, model: str, workers: int) -> None:
     """Publish that this process, which has the lock, listens at `url`."""
     pid = os.getpid()
-    codec.save(RunningApi(pid, _start_time(pid), url, model, utc_now(), reads_kinds=True), folder / ADDRESS_FILE)
+    found = RunningApi(pid, _start_time(pid), url, model, utc_now(), reads_kinds=True, workers=workers)
+    codec.save(found, folder / ADDRESS_FILE)
 
 
 def read(folder: Path) -> RunningApi | None:

@@ -83,7 +83,7 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
     (folder / "error.json").unlink(missing_ok=True)
     server = Server(job, folder, bind, path)
     refuse_unsupported(server.effective, bind)
-    lockfile.write(folder, url, job.model)
+    lockfile.write(folder, url, job.model, job.workers)
     try:
         server.run()
     finally:
@@ -100,6 +100,8 @@ class Server(GunicornServer):
         self._job, self._folder, self._listener = job, folder, listener
         self._balance, self._counters = ConnectionBalance(), CounterTable(SLOTS)
         self._handoff: SocketHandoff | None = None
+        self._started = False
+        """Whether this worker has come so far that it accepts connections."""
         super().__init__(settings(job, bind))
 
     def before_fork(self, worker: Worker) -> None:
@@ -138,6 +140,7 @@ class Server(GunicornServer):
             self._handoff = SocketHandoff(worker, self._listener, self._is_ready, self._job.timeout_seconds)
             worker.on_tick = self._handoff.poll
             self._handoff.poll()
+        self._started = True
 
     def worker_ended(self, worker: Worker) -> None:
         """Free its slot, whatever it left behind."""
@@ -151,8 +154,8 @@ class Server(GunicornServer):
         return swap.current is not None or (swap.first_attempt.is_set() and not swap.error)
 
     def _is_taking(self) -> bool:
-        """Whether this worker has a socket from which to accept connections."""
-        return not self._listener or (self._handoff is not None and self._handoff.has_socket)
+        """Whether this worker accepts connections."""
+        return self._started and (self._handoff is None or self._handoff.has_socket)
 
 
 def refuse_unsupported(effective: Effective, bind: str) -> None:

@@ -29,37 +29,30 @@ def project(tmp_path_factory, tiny_models):
     project.stop()
 
 
-def workers(url):
-    return {each["pid"] for each in control.version(url)["workers"]}
+def workers(project):
+    return {each["pid"] for each in control.status(api_folder(project.config))["workers"]}
 
 
 def test_a_killed_worker_takes_only_its_own_requests_with_it_and_another_comes(project):
-    control.await_release(project.url, 1, 30)
-    before = workers(project.url)
+    control.await_release(api_folder(project.config), 1, 30)
+    before = workers(project)
     victim = min(before)
     with clients(project.url, CROWD) as answers:
         wait_for(lambda: len(answers) > 50)
         os.kill(victim, signal.SIGKILL)
-        wait_for(lambda: len(workers_or_none(project.url) - {victim}) == 2)
+        wait_for(lambda: len(workers(project) - {victim}) == 2)
         count = len(answers)
         wait_for(lambda: len(answers) > count + 50)
     failed = [answer for status, answer in answers if status != 200]
     assert len(failed) <= CROWD, failed
-    assert victim not in workers(project.url)
+    assert victim not in workers(project)
     assert {answer["release"] for status, answer in answers if status == 200} == {1}
-
-
-def workers_or_none(url):
-    try:
-        return workers(url)
-    except Exception:  # noqa: BLE001  (the request of this very test may be one of those that are lost)
-        return set()
 
 
 @pytest.mark.parametrize("what", ["promote", "start"])
 def test_a_killed_master_takes_all_workers_with_it_and_the_next_command_starts_again(project, what):
     folder, url = api_folder(project.config), project.url
-    pids, number = workers(url), project.history
+    pids, number = workers(project), project.history
     with clients(url, CROWD) as answers:
         wait_for(lambda: len(answers) > 50)
         os.kill(lockfile.read(folder).pid, signal.SIGKILL)
@@ -71,11 +64,11 @@ def test_a_killed_master_takes_all_workers_with_it_and_the_next_command_starts_a
     if what == "promote":
         release = project.promote(2)
         assert project.history == [*number, 2]
-        control.await_release(project.url, release.number, 30)
+        control.await_release(api_folder(project.config), release.number, 30)
     else:
         control.start(serve_job(project), folder)
-        control.await_release(project.url, releases.live(project.store, MODEL).number, 30)
-    assert not pids & workers(project.url)
+        control.await_release(api_folder(project.config), releases.live(project.store, MODEL).number, 30)
+    assert not pids & workers(project)
     assert ask(project.url, RIGHT)[0] == 200
 
 

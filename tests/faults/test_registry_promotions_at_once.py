@@ -90,7 +90,7 @@ def test_twenty_promotions_and_rollbacks_at_once_make_one_history(project):
     assert all(by_number[int(number)].version == int(version) for _, _, number, version in made)
     approvals = [each.approval for each in history if each.approval]
     assert sorted(approvals) == list(range(1, 13)), "an approval was used twice, or lost"
-    control.await_release(project.url, history[-1].number, 60)
+    control.await_release(api_folder(project.config), history[-1].number, 60)
     assert project.ask(LEFT)[1]["release"] == history[-1].number
     assert {status for status, _ in answers} == {200}
 
@@ -134,7 +134,7 @@ def test_a_promotion_while_the_api_starts_ends_on_the_newest_release(project):
         finally:
             over.set()
         busy.result()
-    control.await_release(project.url, releases.latest(project.store, MODEL).number, 60)
+    control.await_release(api_folder(project.config), releases.latest(project.store, MODEL).number, 60)
     assert verify(project.store) == []
 
 

@@ -64,14 +64,14 @@ def test_releases_and_rollbacks_under_load_lose_nothing_and_mix_nothing(registry
     assert np.abs(expected[1] - expected[2]).max(axis=1).min() > 0.01, "the two must differ"
     registry.release(registry.put("digits"))
     registry.put("digits2")
-    url, _ = start(registry, workers=2)
-    control.await_release(url, 1, 20)
+    url, folder = start(registry, workers=2)
+    control.await_release(folder, 1, 20)
     load = Load(url, x["image"].tolist())
     with load.running():
         until(lambda: len(load.answers) > 50)
         for number, version in enumerate((2, 1, 2), start=2):
             assert registry.release(version) == number
-            control.await_release(url, number, 20)
+            control.await_release(folder, number, 20)
             count = len(load.answers)
             until(lambda count=count: len(load.answers) > count + 50)
             assert load.since(count, number)
@@ -87,8 +87,8 @@ def test_releases_and_rollbacks_under_load_lose_nothing_and_mix_nothing(registry
 def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_stays_live(registry, start, served_models, until):
     x, _ = samples(served_models / "digits")
     registry.release(registry.put("digits"))
-    url, _ = start(registry, workers=2)
-    control.await_release(url, 1, 20)
+    url, folder = start(registry, workers=2)
+    control.await_release(folder, 1, 20)
     version = registry.put("digits2")
     releases.copy_to_production(registry.store, "m", version)
     with registry.file(version, "model.tflite").open("r+b") as file:
@@ -97,17 +97,17 @@ def test_a_release_whose_file_was_altered_is_refused_and_the_old_one_stays_live(
     with Load(url, x["image"].tolist(), clients=2).running() as load:
         release_despite_that(registry, version)
         with pytest.raises(WorkerFailed, match=r"release 2 is not served: .*model\.tflite: checksum mismatch") as error:
-            control.await_release(url, 2, 20)
+            control.await_release(folder, 2, 20)
         assert "still answers with the release before" in error.value.hint
         count = len(load.answers)
         until(lambda: len(load.answers) > count + 10)
     assert load.failures == []
     assert {release for _, release, _, _ in load.answers} == {1}
     expected = [("failed", 2, 1)] * 2  # the second worker may need a moment longer
-    until(lambda: [(w["state"], w["wanted"], w["release"]) for w in control.version(url)["workers"]] == expected)
+    until(lambda: [(w["state"], w["wanted"], w["release"]) for w in control.status(folder)["workers"]] == expected)
     assert ask(url, "GET", "/health/ready")[0] == 200
     registry.release(1)
-    control.await_release(url, 3, 20)
+    control.await_release(folder, 3, 20)
 
 
 def release_despite_that(registry, version):
@@ -117,11 +117,11 @@ def release_despite_that(registry, version):
 
 def test_a_release_record_that_was_written_by_hand_is_refused_and_the_old_one_stays_live(registry, start):
     registry.release(registry.put("digits"))
-    url, _ = start(registry, workers=1)
-    control.await_release(url, 1, 20)
+    url, folder = start(registry, workers=1)
+    control.await_release(folder, 1, 20)
     registry.store.create("production/m/releases/000002.json", b'{"version": 9}')
     with pytest.raises(WorkerFailed, match=r"000002\.json"):
-        control.await_release(url, 2, 20)
+        control.await_release(folder, 2, 20)
     status, _, answer = ask(url, "GET", "/health/ready")
     assert (status, answer["release"]) == (200, 1)
 
@@ -131,49 +131,49 @@ def test_a_live_file_that_is_overwritten_does_not_disturb_the_running_api(regist
     x, _ = samples(served_models / "digits")
     version = registry.put("digits")
     registry.release(version)
-    url, _ = start(registry, workers=1)
-    control.await_release(url, 1, 20)
-    pid = control.version(url)["workers"][0]["pid"]
+    url, folder = start(registry, workers=1)
+    control.await_release(folder, 1, 20)
+    pid = control.status(folder)["workers"][0]["pid"]
     with Load(url, x["image"].tolist(), clients=2).running() as load:
         registry.file(version, "model.tflite").write_bytes(b"")
         count = len(load.answers)
         until(lambda: len(load.answers) > count + 50)
     assert load.failures == []
-    assert control.version(url)["workers"][0]["pid"] == pid
+    assert control.status(folder)["workers"][0]["pid"] == pid
 
 
 def test_a_withdrawn_model_is_not_ready_until_the_next_release(registry, start, until):
     version = registry.put("digits")
     registry.release(version)
-    url, _ = start(registry, workers=1)
-    control.await_release(url, 1, 20)
+    url, folder = start(registry, workers=1)
+    control.await_release(folder, 1, 20)
     registry.release(None)
-    control.await_release(url, 2, 20)
+    control.await_release(folder, 2, 20)
     status, _, answer = ask(url, "GET", "/health/ready")
     assert status == 503
     assert "nothing is live" in answer["error"]
     assert ask(url, "GET", "/health/live")[0] == 200
     registry.release(version)
-    control.await_release(url, 3, 20)
+    control.await_release(folder, 3, 20)
     assert ask(url, "GET", "/health/ready")[0] == 200
 
 
 def test_nothing_live_yet_is_served_as_soon_as_it_is(registry, start):
-    url, _ = start(registry, workers=1)
+    url, folder = start(registry, workers=1)
     assert ask(url, "POST", "/predict", b"{}")[0] == 503
     registry.release(registry.put("digits"))
-    control.await_release(url, 1, 20)
+    control.await_release(folder, 1, 20)
 
 
 def test_a_registry_that_is_out_of_reach_for_a_while_interrupts_nothing(registry, start, until):
     registry.release(registry.put("digits"))
-    url, _ = start(registry, workers=1)
-    control.await_release(url, 1, 20)
+    url, folder = start(registry, workers=1)
+    control.await_release(folder, 1, 20)
     path = registry.root / "registry"
     path.rename(registry.root / "away")
-    until(lambda: control.version(url)["workers"][0]["error"])
-    assert control.version(url)["workers"][0]["state"] == "ready"
+    until(lambda: control.status(folder)["workers"][0]["error"])
+    assert control.status(folder)["workers"][0]["state"] == "ready"
     assert ask(url, "GET", "/health/ready")[0] == 200
     (registry.root / "away").rename(path)
-    until(lambda: control.version(url)["workers"][0]["error"] == "")
-    control.await_release(url, 1, 20)
+    until(lambda: control.status(folder)["workers"][0]["error"] == "")
+    control.await_release(folder, 1, 20)

@@ -75,7 +75,7 @@ def test_other_settings_than_the_running_ones_are_reported_and_it_keeps_running(
 
 def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, registry, tmp_path):
     registry.release(registry.put("price"))
-    started = json.loads(trainyard("m", "--background", "--json").stdout)
+    trainyard("m", "--background", "--json")
     assert "but release" not in trainyard("m", "--status").stdout
     damaged = registry.put("digits")
     releases.copy_to_production(registry.store, "m", damaged)
@@ -83,7 +83,7 @@ def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, regist
         file.write(b"altered")
     append_release(registry.store, "m", damaged, after=1)
     with pytest.raises(WorkerFailed):
-        control.await_release(started["url"], 2, 20)
+        control.await_release(tmp_path / ".trainyard" / "serving" / "m", 2, 20)
     status = trainyard("m", "--status")
     assert f"but release 2 makes version {damaged} live: 1 of 1 server processes do not follow" in status.stdout
     found = json.loads(trainyard("m", "--status", "--json").stdout)
@@ -99,7 +99,7 @@ def test_foreground_runs_until_ctrl_c(trainyard, registry, tmp_path, until):
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
         url = until(lambda: control.running(folder))
-        control.await_release(url, 1, 20)
+        control.await_release(folder, 1, 20)
         assert ask(url, "GET", "/health/ready")[0] == 200
         again = trainyard("m")
         assert again.returncode == 2

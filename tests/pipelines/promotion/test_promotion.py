@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from promotion_parts import LEFT, MODEL, RIGHT, Interrupted, Project, ask, clients, frozen
 
+from pipelines.deploy import process
 from pipelines.promotion.follow import check_again
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected, TryAgain, WorkerFailed
@@ -135,15 +136,44 @@ def test_a_first_release_that_cannot_be_loaded_is_withdrawn(project):
     assert project.ask()[1]["release"] == 3
 
 
-def test_an_api_that_gives_no_answer_does_not_revert_what_is_live(project):
+def test_an_api_that_does_nothing_does_not_revert_what_is_live(project):
     project.publish("dull")
     project.publish("thirds")
     project.promote(1)
     live = project.promote(2)
-    with frozen(project), pytest.raises(TryAgain, match="no answer"):
+    with frozen(project), pytest.raises(TryAgain, match="0 of 2 server processes are up"):
         check_again(project.store, project.config, live, seconds=0.1)
     assert project.history == [1, 2]
     assert project.rollback(to=2) == live
+
+
+def test_a_promotion_that_takes_too_long_stays_and_the_same_command_checks_it_again(project, monkeypatch):
+    project.publish("dull")
+    token = project.token(project.publish("thirds"))
+    project.promote(1)
+    monkeypatch.setattr(process, "DEPLOY_SECONDS", 0.3)
+    with frozen(project), pytest.raises(TryAgain, match=r"release 2 of thirds \(version 2\) stays") as late:
+        project.promote(2, token)
+    assert late.value.exit_code == 75
+    assert "the same command checks it again" in late.value.hint
+    assert project.history == [1, 2]
+    monkeypatch.undo()
+    assert project.promote(2, token).number == 2
+    assert project.ask()[1]["release"] == 2
+    assert project.history == [1, 2]
+
+
+def test_a_rollback_that_takes_too_long_says_how_it_is_checked_again(project, monkeypatch):
+    """Without --to the same command would go back by one more version."""
+    for kind in ("dull", "thirds"):
+        project.promote(project.publish(kind))
+    monkeypatch.setattr(process, "DEPLOY_SECONDS", 0.3)
+    with frozen(project), pytest.raises(TryAgain, match="release 3 of thirds") as late:
+        project.rollback()
+    assert "`trainyard rollback thirds --to 1` checks it again" in late.value.hint
+    monkeypatch.undo()
+    assert project.rollback(to=1).number == 3
+    assert project.ask()[1]["release"] == 3
 
 
 def test_an_api_that_cannot_be_started_does_not_revert_what_is_live(project):

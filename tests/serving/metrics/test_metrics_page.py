@@ -175,8 +175,8 @@ class TestCounterTable:
 
 def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_killed(registry, start, until):
     registry.release(registry.put("digits"))
-    url, _ = start(registry, workers=2)
-    control.await_release(url, 1, 20)
+    url, folder = start(registry, workers=2)
+    control.await_release(folder, 1, 20)
     for _ in range(20):  # on connections of their own, so that both workers have some
         ask(url, "POST", "/predict", BODY)
     found = scrape(url)
@@ -184,9 +184,9 @@ def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_kill
     assert found["trainyard_model_info", "m", "1", "1"] == 2
     assert found["trainyard_workers", "ready"] == found["trainyard_workers_expected",] == 2
 
-    before, pids = counted(found), {each["pid"] for each in control.version(url)["workers"]}
+    before, pids = counted(found), {each["pid"] for each in control.status(folder)["workers"]}
     for _ in range(2):  # each of the two, and what came in its place
-        os.kill(control.version(url)["workers"][0]["pid"], signal.SIGKILL)
+        os.kill(control.status(folder)["workers"][0]["pid"], signal.SIGKILL)
         for _ in range(20):
             try:
                 found = scrape(url)
@@ -194,9 +194,9 @@ def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_kill
                 continue
             assert all(counted(found)[key] >= value for key, value in before.items())
             before = counted(found)
-        until(lambda: len(control.version(url)["workers"]) == 2)
-    control.await_release(url, 1, 20)
-    assert {each["pid"] for each in control.version(url)["workers"]} != pids
+        until(lambda: len(control.status(folder)["workers"]) == 2)
+    control.await_release(folder, 1, 20)
+    assert {each["pid"] for each in control.status(folder)["workers"]} != pids
     for _ in range(20):
         ask(url, "POST", "/predict", BODY)
     found = scrape(url)
@@ -204,21 +204,21 @@ def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_kill
     assert found["trainyard_requests_in_flight",] == 1
 
     registry.release(registry.put("digits2"))
-    control.await_release(url, 2, 20)
+    control.await_release(folder, 2, 20)
     assert scrape(url)["trainyard_model_info", "m", "2", "2"] == 2
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_request_leaves_none_in_flight(registry, start, until):
     registry.release(registry.put("digits"))
-    url, _ = start(registry, workers=1)
-    control.await_release(url, 1, 20)
+    url, folder = start(registry, workers=1)
+    control.await_release(folder, 1, 20)
     with Client(url) as client:
         connection = client._connection
         connection.putrequest("POST", "/predict")
         connection.putheader("Content-Length", "100")
         connection.endheaders(b"{")
         until(lambda: scrape(url)["trainyard_requests_in_flight",] == 2)
-        os.kill(control.version(url)["workers"][0]["pid"], signal.SIGKILL)
+        os.kill(control.status(folder)["workers"][0]["pid"], signal.SIGKILL)
 
         def alone():
             try:

@@ -42,11 +42,17 @@ def all_at_once(clients):
 
 
 @pytest.fixture
-def url(registry, start):
+def api(registry, start):
+    """URL and folder."""
     registry.release(registry.put("digits"))
-    url, _ = start(registry, workers=2, threads=4)
-    control.await_release(url, 1, 20)
-    return url
+    url, folder = start(registry, workers=2, threads=4)
+    control.await_release(folder, 1, 20)
+    return url, folder
+
+
+@pytest.fixture
+def url(api):
+    return api[0]
 
 
 def test_sixteen_kept_connections_are_balanced_every_time(url, until):
@@ -68,11 +74,12 @@ def connections(url):
     return sum(state in {"01", "08"} for state in states)  # established, or waiting for our side to close
 
 
-def test_a_worker_that_has_all_connections_asks_clients_to_come_again(url, until):
+def test_a_worker_that_has_all_connections_asks_clients_to_come_again(api, until):
+    url, folder = api
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(url)) for _ in range(CLIENTS)]
         all_at_once(clients)
-        pids = [each["pid"] for each in control.version(url)["workers"]]
+        pids = [each["pid"] for each in control.status(folder)["workers"]]
         os.kill(pids[0], signal.SIGKILL)  # the other one gets what this one had, before there is a new one
         found = until(lambda: once_more(clients))
         assert sum(found.values()) == CLIENTS

@@ -168,7 +168,7 @@ def test_an_api_answers_through_the_listener_and_health_checks_on_its_own_socket
     assert process.wait(30) == 0
     done = health(folder)
     assert done.returncode == 1
-    assert "no answer" in done.stderr
+    assert "no API is running" in done.stderr
 
 
 def test_connections_have_what_gunicorn_gives_its_own(registry, listener, api, line):

@@ -44,8 +44,8 @@ def test_the_live_release_is_served_and_tensorflow_is_not_even_mapped(live, star
     assert list(answer["predictions"][0]["probabilities"].values()) == pytest.approx(
         y["probabilities"][0].tolist(), abs=1e-5
     )
-    control.await_release(url, 1, 20)
-    for worker in control.version(url)["workers"]:
+    control.await_release(folder, 1, 20)
+    for worker in control.status(folder)["workers"]:
         with open(f"/proc/{worker['pid']}/maps", encoding="utf-8") as maps:
             mapped = maps.read()
         assert "/ai_edge_litert/" in mapped
@@ -140,7 +140,7 @@ def test_a_candidate_in_an_acceptance_test_is_served_from_its_folder(served_mode
     try:
         _, _, answer = ask(url, "POST", "/predict", b'{"instances": [{"age": 1, "city": "Ulm"}]}')
         assert (answer["release"], answer["version"]) == (None, 7)
-        assert control.version(url)["workers"][0]["state"] == "ready"
+        assert control.status(tmp_path / "api")["workers"][0]["state"] == "ready"
     finally:
         control.stop(tmp_path / "api", 20)
 
@@ -154,32 +154,32 @@ def test_an_altered_candidate_is_not_served(served_models, tmp_path):
         status, _, answer = ask(url, "GET", "/health/ready")
         assert status == 503
         assert "golden.npz: was altered" in answer["error"]
-        assert control.version(url)["workers"][0]["state"] == "failed"
+        assert control.status(tmp_path / "api")["workers"][0]["state"] == "failed"
     finally:
         control.stop(tmp_path / "api", 20)
 
 
 def test_a_killed_worker_comes_back_with_the_live_release(live, start, until):
-    url, _ = start(live, workers=2)
-    control.await_release(url, 1, 20)
-    first = {each["pid"] for each in control.version(url)["workers"]}
+    _url, folder = start(live, workers=2)
+    control.await_release(folder, 1, 20)
+    first = {each["pid"] for each in control.status(folder)["workers"]}
     victim = min(first)
     os.kill(victim, signal.SIGKILL)
 
     def back():
         try:
-            pids = {each["pid"] for each in control.version(url)["workers"] if each["release"] == 1}
+            pids = {each["pid"] for each in control.status(folder)["workers"] if each["release"] == 1}
         except TryAgain:  # this very connection was with the victim
             return False
         return victim not in pids and len(pids) == 2
 
     until(back)
-    control.await_release(url, 1, 20)
+    control.await_release(folder, 1, 20)
 
 
 def test_a_stopping_server_answers_the_request_that_it_has(live, start, until):
     url, folder = start(live, workers=1)
-    control.await_release(url, 1, 20)
+    control.await_release(folder, 1, 20)
     body = json.dumps({"instances": [[[0] * 8] * 8]}).encode()
     with Client(url) as client:
         connection = client._connection
@@ -200,7 +200,7 @@ def test_a_stopping_server_answers_the_request_that_it_has(live, start, until):
 
 
 def test_a_body_that_is_too_large_is_refused_and_the_next_request_answered(live, start):
-    url, _ = start(live, workers=1, max_body_mb=1)
+    url, _folder = start(live, workers=1, max_body_mb=1)
     status, _, answer = ask(url, "POST", "/predict", b"x" * (1 << 20) + b"x")
     assert (status, answer["error"]) == (413, "the body is larger than 1048576 bytes")
 
@@ -243,7 +243,7 @@ ZEROS = json.dumps({"instances": [[[0] * 8] * 8] * 100}).encode()
 )
 def test_connections_of_clients_that_never_finish_are_closed(live, start, first, again, pause):
     url, folder = start(live, workers=1, threads=2, timeout_seconds=1)
-    control.await_release(url, 1, 20)
+    control.await_release(folder, 1, 20)
     host, port = url.removeprefix("http://").split(":")
 
     def send(connection):
@@ -272,8 +272,8 @@ def test_connections_of_clients_that_never_finish_are_closed(live, start, first,
 @pytest.mark.tensorflow
 def test_a_model_that_litert_cannot_run_is_served_by_tensorflow(registry, start, served_models):
     registry.release(registry.put("text"))
-    url, _ = start(registry, workers=1, timeout_seconds=60)
-    control.await_release(url, 1, 60)
+    url, folder = start(registry, workers=1, timeout_seconds=60)
+    control.await_release(folder, 1, 60)
     x, y = samples(served_models / "text")
     rows = [{"note": str(note)} for note in x["note"][:4, 0]]
     with Client(url) as client:
