@@ -59,7 +59,6 @@ def test_promote_ends_beside_500_idle_and_500_half_sent_connections(project, man
             [sys.executable, "-P", "-m", "serving.server.health", "/version"],
             cwd=api_folder(project.config), capture_output=True, text=True, check=False, timeout=30,
         )  # fmt: skip
-        print(f"promote took {took:.2f} s")
     assert release.number == 2
     assert took < SECONDS
     assert {each["release"] for each in json.loads(health.stdout)["workers"]} == {2}

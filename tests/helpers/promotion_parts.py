@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from pipelines.promotion.rollback import rollback
 from registry import candidates, codec, releases
 from registry.records import Policy, Served, Verdict
 from registry.stores import open_store
-from serving.server import lockfile
+from serving.server import control, lockfile
 
 MODEL = "thirds"
 LEFT, RIGHT = ([[[light if side(x) else 0] for x in range(6)] for _ in range(6)] for light, side in (
@@ -133,9 +134,12 @@ def ask(url, image=RIGHT):
 @contextmanager
 def frozen(project):
     """The API does nothing and answers nothing until the end of the block."""
-    group = lockfile.read(api_folder(project.config)).pid
+    folder = api_folder(project.config)
+    group = lockfile.read(folder).pid
     os.killpg(group, signal.SIGSTOP)
     try:
+        while control.status(folder)["workers"]:  # a process stops a moment after the signal
+            time.sleep(0.01)
         yield
     finally:
         os.killpg(group, signal.SIGCONT)
