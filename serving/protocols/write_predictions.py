@@ -85,13 +85,20 @@ def _value(output: Array) -> list[dict[str, Any]]:
 
 
 def _values(output: Array) -> list[dict[str, Any]]:
-    return [{"values": each} for each in (output.tolist() if output.dtype.kind in "SO" else _plain(output))]
+    return [{"values": each} for each in _plain(output)]
 
 
 def _plain(array: Array) -> list[Any]:
     """The rows, in a dtype that orjson writes; texts as str."""
     if array.dtype.kind in "SUO":
-        return [each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in array.tolist()]
+        return [_text(each) for each in array.tolist()]
     if array.dtype.kind == "f" and array.dtype.itemsize == 2:
         array = array.astype(np.float32)
     return list(np.ascontiguousarray(array))
+
+
+def _text(value: Any) -> Any:
+    """A text, or lists of them, whatever TensorFlow or NumPy made of it."""
+    if isinstance(value, list):
+        return [_text(each) for each in value]
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

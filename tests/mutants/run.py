@@ -1,0 +1,184 @@
+"""`make mutants`: do the quick tests notice small changes to the rules that decide what goes live?
+
+Each change is made in a copy of the project, and the tests that modules.toml names for the module run on it, without
+TensorFlow and Docker; a change that they let pass is a survivor. Ends with 1 when a module is below the bar.
+
+    run.py [MODULE …] [--jobs N] [--bar 95]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+sys.path.insert(0, str(Path(__file__).parent))  # also with -P
+
+from mutations import Mutation, mutations
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = (
+    "registry",
+    "training",
+    "retraining",
+    "unit_tests",
+    "serving",
+    "pipelines",
+    "tests",
+    "examples",
+    "docs",
+    "docker",
+    "jenkins",
+)
+FILES = ("pyproject.toml", "README.md", "requirements.txt", "Jenkinsfile")
+OPTIONS = (
+    *("-q", "-x", "-p", "no:xdist", "-m", "not slow and not docker and not tensorflow"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # hypothesis is imported before the forks
+)
+SPARE = 5.0  # seconds over thrice the time of the unchanged module: after that the change has made a loop
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module, its tests, and the changes of it that change nothing."""
+
+    path: str
+    tests: tuple[str, ...]
+    same: frozenset[str]
+
+    @property
+    def source(self) -> str:
+        """The text of the module."""
+        return (ROOT / self.path).read_text(encoding="utf-8")
+
+
+def modules() -> list[Module]:
+    """What modules.toml says."""
+    said = tomllib.loads((Path(__file__).parent / "modules.toml").read_text(encoding="utf-8"))["module"]
+    return [Module(each["path"], tuple(each["tests"]), frozenset(each.get("same", ()))) for each in said]
+
+
+def copy_of_project(folder: Path) -> Path:
+    """A copy in which a module can be changed."""
+    for name in PACKAGES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def run_tests(tree: Path, module: Module, seconds: float) -> bool:
+    """Whether the tests of the module pass in `tree`; they are a child, forked when pytest is imported already."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        _tests(tree, module)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            _end(pid)
+            return status == 0
+        time.sleep(0.02)
+    _end(pid)
+    os.waitpid(pid, 0)
+    return False
+
+
+def _tests(tree: Path, module: Module) -> None:
+    """In the child: run the tests of the module and end the process."""
+    import pytest
+
+    code = 70
+    try:
+        os.chdir(tree)
+        out = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        own = str(ROOT)
+        sys.path[:] = [str(tree), *(each for each in sys.path if each not in {own, ""})]
+        os.environ["PYTHONPATH"] = str(tree)  # for the processes that tests start
+        code = int(pytest.main([*OPTIONS, *module.tests]))
+    finally:
+        os._exit(code)
+
+
+def _end(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)  # and what the tests have left running
+    except ProcessLookupError:
+        return
+
+
+def survivors(module: Module, trees: SimpleQueue[Path], jobs: int) -> tuple[int, list[Mutation]]:
+    """How many changes were tried, and those that the tests let pass."""
+    source = module.source
+    tried = [each for each in mutations(source) if each.key(source) not in module.same and _compiles(each, source)]
+    started = time.monotonic()
+    tree = trees.get()
+    passed = run_tests(tree, module, 600)
+    trees.put(tree)
+    if not passed:
+        sys.exit(f"{module.path}: its tests fail without any change: {' '.join(module.tests)}")
+    limit = 3 * (time.monotonic() - started) + SPARE
+
+    def survives(each: Mutation) -> bool:
+        tree = trees.get()
+        path = tree / module.path
+        try:
+            path.write_text(each.apply(source), encoding="utf-8")
+            return run_tests(tree, module, limit)
+        finally:
+            path.write_text(source, encoding="utf-8")
+            trees.put(tree)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        verdicts = list(pool.map(survives, tried))
+    return len(tried), [each for each, lives in zip(tried, verdicts, strict=True) if lives]
+
+
+def _compiles(each: Mutation, source: str) -> bool:
+    try:
+        compile(each.apply(source), "changed", "exec")
+    except SyntaxError:
+        return False
+    return each.old != each.new
+
+
+def report(module: Module, tried: int, alive: list[Mutation]) -> float:
+    """Print the module's line and its survivors; gives the share that the tests noticed, in percent."""
+    score = 100 * (1 - len(alive) / tried) if tried else 100.0
+    print(f"{score:5.1f} %  {tried - len(alive):3d} of {tried:3d}  {module.path}", flush=True)
+    for each in alive:
+        print(f"         {module.path}:{each.line}: {each.key(module.source)}", flush=True)
+    return score
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", help="paths; default: all of modules.toml")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--bar", type=float, default=95.0)
+    args = parser.parse_args()
+    import hypothesis  # noqa: F401  (loaded once, before the forks)
+    import pytest  # noqa: F401
+
+    low = False
+    with tempfile.TemporaryDirectory() as scratch:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for number in range(args.jobs):
+            trees.put(copy_of_project(Path(scratch) / str(number)))
+        for each in modules():
+            if not args.modules or each.path in args.modules:
+                low |= report(each, *survivors(each, trees, args.jobs)) < args.bar
+    sys.exit(low)
