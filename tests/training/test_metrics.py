@@ -9,8 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from pipelines.workers import comparison
 from pipelines.workers.comparison import _student, compare
-from training.metrics import Answers, Estimates, classification, grade, join, regression, take, value
+from training.metrics import Answers, Estimates, calibration, classification, grade, join, regression, take, value
 
 CLASSES = ("cat", "dog", "owl", "pig")
 
@@ -197,6 +198,139 @@ def test_nothing_is_compared_with_nan():
     assert math.isnan(found.difference)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+
+
+@pytest.mark.parametrize("side", ["new", "live", "both"])
+def test_a_difference_from_nan_has_no_interval_in_any_metric(side):
+    lost, whole = (Estimates(np.ones(3), np.array([1.0, 2.0, last])) for last in (math.nan, 4.0))
+    new, live = (lost if side in {name, "both"} else whole for name in ("new", "live"))
+    for metric in ("mae", "loss", "r2"):
+        found = compare(new, live, metric, 1, 1)
+        assert all(map(math.isnan, (found.difference, found.low, found.high)))
+
+
+def test_two_sides_without_samples_have_nothing_to_compare():
+    for each in (Estimates(np.array([]), np.array([])), graded(np.array([], dtype=int), np.empty((0, 4)))):
+        metric = "mae" if isinstance(each, Estimates) else "accuracy"
+        found = compare(each, each, metric, 1, 1)
+        assert found.samples == 0
+        assert all(map(math.isnan, (found.difference, found.low, found.high)))
+
+
+def test_the_interval_of_a_mean_needs_two_samples():
+    one = compare(Estimates(np.array([1.0]), np.array([1.5])), Estimates(np.array([1.0]), np.array([3.0])), "mae", 1, 1)
+    assert one.difference == pytest.approx(1.5)
+    assert math.isnan(one.low)
+    assert math.isnan(one.high)
+    new, live = (Estimates(np.array([1.0, 1.0]), np.array(guess)) for guess in ([1.5, 1.5], [3.0, 4.0]))
+    two = compare(new, live, "mae", 1, 1)  # better by 1.5 and by 2.5
+    width = 12.706204736 * math.sqrt(0.5) / math.sqrt(2)
+    assert (two.difference, two.low, two.high) == pytest.approx((2.0, 2.0 - width, 2.0 + width))
+
+
+def test_the_interval_of_a_mean_is_students():
+    random = np.random.default_rng(3)
+    truth = random.normal(size=6)
+    new, live = (Estimates(truth, truth + random.normal(0, spread, 6)) for spread in (1.0, 2.0))
+    found = compare(new, live, "mae", 1, 1)
+    better = np.abs(live.truth - live.predicted) - np.abs(new.truth - new.predicted)
+    width = 2.5705818 * better.std(ddof=1) / math.sqrt(6)
+    assert (found.low, found.high) == pytest.approx((better.mean() - width, better.mean() + width), rel=2e-4)
+
+
+def test_an_interval_of_accuracies_stays_between_minus_one_and_one():
+    best = compare(right(True), right(False), "accuracy", 1, 1)
+    worst = compare(right(False), right(True), "accuracy", 1, 1)
+    assert (best.high, worst.low) == (1.0, -1.0)
+    assert -1 < best.low < best.high
+    assert worst.low < worst.high < 1
+
+
+class Draws:
+    """A generator of random numbers that counts what is asked of it."""
+
+    def __init__(self, _seed):
+        Draws.asked = []
+
+    def integers(self, high, size):
+        Draws.asked.append((high, size))
+        return np.zeros(0, int)
+
+
+@pytest.mark.parametrize(("samples", "resamples"), [(100, 2000), (20_000, 2000), (25_000, 1600), (1_000_000, 200)])
+def test_a_large_holdout_is_resampled_less_often(samples, resamples, monkeypatch):
+    monkeypatch.setattr(comparison.np.random, "default_rng", Draws)
+    monkeypatch.setattr(comparison, "take", lambda of, index: of)
+    monkeypatch.setattr(comparison, "value", lambda metric, of: 0.0)
+    each = Estimates(np.zeros(samples), np.zeros(samples))
+    compare(each, each, "loss", 1, 1)
+    assert Draws.asked == [(samples, samples)] * resamples
+
+
+def test_the_bootstrap_is_that_of_its_seed():
+    truth = np.arange(30.0)
+    new, live = (Estimates(truth, truth + np.sin(np.arange(30) * speed)) for speed in (1, 2))
+    found = [compare(new, live, "loss", 1, seed) for seed in (1, 2)]
+    assert (found[0].low, found[0].high) != (found[1].low, found[1].high)
+    index = np.random.default_rng(1)
+    each = [index.integers(30, size=30) for _ in range(2000)]
+    better = [value("loss", take(live, one)) - value("loss", take(new, one)) for one in each]
+    assert (found[0].low, found[0].high) == pytest.approx(tuple(np.quantile(better, (0.025, 0.975))))
+
+
+@pytest.mark.parametrize(("freedom", "wanted"), [(3, 3.182446), (4, 2.776445), (6, 2.446912), (10, 2.228139)])
+def test_students_quantile_to_half_a_percent_or_better(freedom, wanted):
+    assert _student(freedom) == pytest.approx(wanted, rel=5e-3 if freedom == 3 else 2e-3)
+    assert _student(50) == pytest.approx(2.0085591, rel=1e-6)
+    assert _student(10) == pytest.approx(2.2281389, rel=2e-5)
+
+
+def test_bins_of_calibration_are_fifteen_of_equal_width():
+    confidence = np.array([0.0, 1 / 15, 1.01 / 15, 2 / 15, 0.5, 14 / 15, 14.1 / 15, 1.0])
+    flags = np.array([True, False, True, True, False, True, True, True])
+    given = Answers(np.zeros(8, int), np.where(flags, 0, 1), confidence, *[np.zeros(8)] * 2)
+    found = calibration(given)
+    assert [samples for _, _, samples in found] == [2, 2, 1, 1, 2]
+    assert [share for _, share, _ in found] == pytest.approx([0.5, 1.0, 0.0, 1.0, 1.0])
+    assert found[0][0] == pytest.approx(1 / 30)
+    assert found[-1][0] == pytest.approx((14.1 / 15 + 1) / 2)
+
+
+def test_a_confidence_that_is_not_finite_is_in_no_bin():
+    given = Answers(np.zeros(2, int), np.zeros(2, int), np.array([math.nan, 0.5]), *[np.zeros(2)] * 2)
+    assert calibration(given) == ((0.5, 1.0, 1),)
+
+
+def test_metrics_say_of_which_task_they_are():
+    assert classification(graded(np.array([0]), np.eye(4)[[0]]), CLASSES).task == "classification"
+    found = regression(Estimates(np.array([1.0, 2.0]), np.array([1.0, 2.0])))
+    assert (found.task, found.samples) == ("regression", 2)
+
+
+def test_of_a_constant_target_and_of_one_sample_r2_is_told_apart():
+    def r2(truth, guess):
+        return regression(Estimates(np.array(truth), np.array(guess))).values["r2"]
+
+    assert r2([2.0, 2.0], [2.0, 2.0]) == 1
+    assert r2([2.0, 2.0], [2.0, 3.0]) == 0
+    assert math.isnan(r2([2.0, 2.0], [2.0, math.nan]))
+    assert math.isnan(r2([2.0], [2.0]))
+    assert r2([1.0, 3.0], [1.0, 2.0]) == pytest.approx(0.5)
+
+
+def test_a_metric_of_the_other_task_is_a_key_error():
+    with pytest.raises(KeyError):
+        value("accuracy", Estimates(np.ones(2), np.ones(2)))
+
+
+def test_answers_of_no_class_are_counted_as_wrong_but_in_no_column():
+    given = Answers(np.array([0, 1, 1]), np.array([-1, 1, -1]), *[np.full(3, 0.5)] * 3)
+    found = classification(given, ("a", "b"))
+    assert found.confusion == ((0, 0), (0, 1))
+    assert found.values["accuracy"] == pytest.approx(1 / 3)
+    assert found.classes["b"].support == 2
+    assert found.classes["b"].f1 == pytest.approx(2 / 3)
+    assert found.values["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)
 
 
 def test_samples_may_be_taken_twice():

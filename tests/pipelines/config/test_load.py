@@ -115,6 +115,124 @@ def test_a_bad_setting_is_named(written, text, words):
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD.replace('"digits"', f'"{"a" * 65}"'), "at most 64"),
+        (GOOD.replace('"digits"', '"-digits"'), "starts with a letter or a digit"),
+        (GOOD.replace('"digits"', '""'), "model: ''"),
+        (GOOD.replace('"digits"', '"a.b"'), "model: 'a.b'"),
+        ('file = "x"\n' + GOOD, "file: unknown setting"),
+        (GOOD + 'branch = ""\n', "repositories.branch: empty"),
+        (GOOD.replace('"repos/code.git"', '""'), "repositories.code: empty"),
+        (GOOD.replace("git@example.org", "ssh://git:pw@example.org"), "repositories.tests: holds a user name"),
+        (GOOD + '[jenkins]\nurl = "https://me:secret@ci.example.org"\n', "jenkins.url: holds a user name"),
+        (
+            GOOD + '[jenkins]\nrepository = "https://secret@git.example.org/p"\n',
+            "jenkins.repository: holds a user name",
+        ),
+        (GOOD + "[gate]\nmin_samples = 0\n", "gate.min_samples: 0 is not between 1 and 1e+09"),
+        (GOOD + "[gate]\nmax_drop = -0.1\n", "gate.max_drop: -0.1 is not between 0 and inf"),
+        (GOOD + "[gate]\nmin_samples = 1.0\n", "gate.min_samples: 1.0 is not a whole number"),
+        (GOOD + "[gate]\nthreshold = true\n", "gate.threshold: True is not a number"),
+        (GOOD + "[mail]\nto = [1]\n", "mail.to: [1] is not a list of texts"),
+        (GOOD + "[mail]\nsecurity = 1\n", "mail.security: 1 is not one of"),
+        (GOOD + '[mail]\nhost = "mail.example.org"\nsecurity = "none"\n', "for a server on this machine only"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_wrong(written, text, words):
+    with pytest.raises(ConfigError) as error:
+        load_config(written(text), {})
+    assert words in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_values_on_their_bounds_are_taken(written):
+    name = "a" * 64
+    config = load_config(
+        written(GOOD.replace('"digits"', f'"{name}"') + "[gate]\nmin_samples = 1\nmax_drop = 0\nthreshold = 1\n"), {}
+    )
+    assert (config.model, config.gate.min_samples) == (name, 1)
+    assert type(config.gate.threshold) is float
+    for host in ("", "localhost", "127.0.0.1", "::1"):
+        text = f'[mail]\nhost = "{host}"\nsecurity = "none"\n'
+        assert load_config(written(GOOD + text), {}).mail.security == "none"
+
+
+def test_a_variable_is_read_as_its_setting_wants_it(written):
+    path = written(GOOD)
+    assert load_config(path, {"TRAINYARD_MODEL": "7"}).model == "7"
+    assert load_config(path, {"TRAINYARD_MAIL_TO": '["a@b", "c@d"]'}).mail.to == ("a@b", "c@d")
+    assert load_config(path, {"TRAINYARD_MAIL_TO": "a@b"}).mail.to == ("a@b",)
+    with pytest.raises(ConfigError, match="gate.threshold: 'high' is not a number"):
+        load_config(path, {"TRAINYARD_GATE_THRESHOLD": "high"})
+
+
+def test_a_file_that_is_not_utf_8_is_not_toml(tmp_path):
+    path = tmp_path / "trainyard.toml"
+    path.write_bytes(b'model = "gr\xf6\xdfe"\n')
+    with pytest.raises(ConfigError, match="not TOML"):
+        load_config(path, {})
+
+
+def test_problems_are_reported_in_the_order_of_their_names(written):
+    with pytest.raises(ConfigError) as error:
+        load_config(written(GOOD + "[training]\nepochs = 0\n[gate]\nmin_samples = 0\n"), {}, ["zzz=1", "a.b=1"])
+    said = str(error.value)
+    assert said.index("--set a.b") < said.index("--set zzz") < said.index("gate.min") < said.index("training.epochs")
+
+
+def test_home_may_be_a_flag_and_certificates_lie_beside_the_file(written, tmp_path):
+    text = GOOD + '[mail]\nca_file = "ca/mail.pem"\n[jenkins]\nca_file = "ca/jenkins.pem"\n'
+    config = load_config(written(text), {}, ["home=state"])
+    assert config.home == str(tmp_path / "state")
+    assert (config.mail.ca_file, config.jenkins.ca_file) == (
+        str(tmp_path / "ca/mail.pem"),
+        str(tmp_path / "ca/jenkins.pem"),
+    )
+    assert load_config(written(GOOD), {}).mail.ca_file == load_config(written(GOOD), {}).jenkins.ca_file == ""
+
+
+def test_repositories_on_this_machine_are_paths_and_others_are_urls(written, tmp_path):
+    for given, found in {
+        "ssh://git@host/x": "ssh://git@host/x",
+        "host:x.git": "host:x.git",
+        "a/b:c": str(tmp_path / "a/b:c"),
+        "/srv/x": "/srv/x",
+    }.items():
+        assert load_config(written(GOOD.replace("repos/code.git", given)), {}).repositories.code == found
+
+
+def test_a_name_that_is_nearly_a_setting_is_suggested_in_its_section(written):
+    for given, meant in {
+        "hoem": "did you mean home?",
+        "gat": "did you mean gate?",
+        "gate.treshold": "gate.threshold?",
+    }.items():
+        with pytest.raises(ConfigError) as error:
+            load_config(written(GOOD), {}, [f"{given}=1"])
+        assert meant in str(error.value)
+    with pytest.raises(ConfigError) as error:
+        load_config(written(GOOD), {}, ["serving.qqqqqq=1"])
+    assert "did you mean" not in str(error.value)
+
+
+def test_the_first_secret_file_wins_over_the_variable_and_must_be_text(tmp_path):
+    file = tmp_path / "secret"
+    file.write_bytes(b"\xff\xfe")
+    both = {"TRAINYARD_SMTP_PASSWORD_FILE": str(file), "TRAINYARD_SMTP_PASSWORD": "xyz"}
+    with pytest.raises(ConfigError, match="TRAINYARD_SMTP_PASSWORD_FILE: cannot read"):
+        secret("SMTP_PASSWORD", both)
+    file.write_text("abc", encoding="utf-8")
+    assert secret("SMTP_PASSWORD", both) == "abc"
+
+
+def test_a_config_named_by_flag_or_variable_is_not_searched_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config("other.toml", {"TRAINYARD_CONFIG": "third.toml"}) == tmp_path / "other.toml"
+    assert find_config(None, {"TRAINYARD_CONFIG": "third.toml"}) == tmp_path / "third.toml"
+
+
 RENAMED_ANYWHERE = {
     "file": ('[serving]\ngo_live = "docker"\n', {}, [], "serving.go_live: unknown setting"),
     "environment": ("", {"TRAINYARD_JENKINS_GO_LIVE": "docker"}, [], "TRAINYARD_JENKINS_GO_LIVE: unknown setting"),

@@ -8,7 +8,6 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from team import Team
 from versions import acceptance_draft, candidate, digests
 
 from pipelines import flows
@@ -16,7 +15,6 @@ from pipelines.config.schema import Config, Repositories
 from pipelines.context import Context
 from pipelines.progress.view import open_progress
 from pipelines.repositories.changes import Fetched
-from pipelines.repositories.git_cache import GitCache
 from pipelines.reuse import prepared_data, up_to_date
 from pipelines.reuse.up_to_date import digest_of, known_already
 from pipelines.runs import RunFolder, StepRecord
@@ -27,51 +25,11 @@ from registry.records import (
     utc_now,
 )
 
-UNIMPORTANT = Repositories("", "", "").unimportant
 FILES = digest_of({"code": "1", "dataset": "2", "tests": "3"})
 RUN = Run(
     id="earlier00000", model="digits", trigger="code", sources=Sources("a" * 40, "b" * 40, "c" * 40), config="d" * 64,
     parent=None, candidate=None, created_at=utc_now(), forced=False, reason="",
 )  # fmt: skip
-
-
-class TestTheFilesThatMatter:
-    @pytest.fixture
-    def content(self, tmp_path):
-        """What one more commit of the code repository, with these files in it, comes down to."""
-        (tmp_path / "team").mkdir()
-        team = Team(tmp_path / "team")
-        url, cache = str(tmp_path / "team/repositories/code.git"), GitCache(tmp_path / "cache")
-
-        def content(files, unimportant=UNIMPORTANT):
-            team.write("code", files)
-            sha, _ = team.push("code")
-            cache.fetch(url, sha, "code")
-            return cache.content_digest(url, sha, unimportant)
-
-        content({"model.py": "1"})
-        return content
-
-    def test_are_the_same_after_an_empty_commit(self, content):
-        assert content({}) == content({})
-
-    @pytest.mark.parametrize(
-        "name", ["README.md", "docs/more.md", "LICENSE", "docs/LICENSE", ".gitignore", ".github/ci.yml"]
-    )
-    def test_do_not_include_what_is_unimportant(self, content, name):
-        assert content({}) == content({name: "new"})
-
-    @pytest.mark.parametrize("name", ["model.py", "requirements.txt", "LICENSE/model.py", "md", "größe.py"])
-    def test_include_every_other_file(self, content, name):
-        assert content({}) != content({name: "new"})
-
-    def test_have_names(self, content):
-        assert content({"a.py": "same"}) != content({"a.py": None, "b.py": "same"})
-
-    def test_are_what_the_team_says(self, content):
-        mine = ("notes/*",)
-        assert content({}, mine) == content({"notes/a.txt": "new"}, mine)
-        assert content({}, mine) != content({"README.md": "new"}, mine)
 
 
 @pytest.fixture
@@ -154,6 +112,44 @@ def test_other_code_of_trainyard_is_another_question(context):
 def test_other_packages_are_another_question(context):
     installed = [f"{name}-{metadata.version(name)}.dist-info" for name in ("numpy", "keras", "pyarrow")]
     assert set(installed) <= set(prepared_data.tools(context))
+
+
+def test_the_order_in_which_the_files_are_given_makes_no_difference():
+    assert digest_of({"code": "1", "tests": "3"}) == digest_of({"tests": "3", "code": "1"})
+
+
+def test_the_test_of_another_candidate_is_another_question(context):
+    ended(context, TESTED)
+    accept(context, TESTED)
+    assert known_already(context, run_folder(context, later(trigger="tests", candidate=1)), FILES)
+    shutil.rmtree(context.config.runs / "later0000000")
+    assert not known_already(context, run_folder(context, later(trigger="tests", candidate=2)), FILES)
+
+
+@pytest.mark.parametrize("steps", [(), ("resolve",), ("resolve", "fetch")])
+def test_a_run_that_is_not_past_fetch_still_asks(context, steps):
+    folder = run_folder(context, later())
+    for step in steps:
+        folder.keep(StepRecord(step, "done", "", utc_now(), 0.1))
+    assert known_already(context, folder, FILES)
+
+
+@pytest.mark.parametrize("step", ["validate", "train", "accept"])
+def test_a_run_that_any_later_step_belongs_to_asks_no_more(context, step):
+    folder = run_folder(context, later())
+    folder.keep(StepRecord(step, "rejected", "", utc_now(), 0.1))
+    assert not known_already(context, folder, FILES)
+
+
+def test_a_file_that_cannot_be_read_is_passed_over(context):
+    (context.config.runs / "aaaa00000000/fetched.json").mkdir(parents=True)
+    assert known_already(context, run_folder(context, later()), FILES)
+
+
+def test_altered_acceptance_tests_answer_nothing(context):
+    (found,) = Path(context.config.home).glob("registry/test/digits/1/acceptances/**/*.json")
+    found.write_bytes(found.read_bytes().replace(b"true", b"false"))
+    assert not known_already(context, run_folder(context, later()), FILES)
 
 
 def test_other_files_are_another_question(context):

@@ -140,7 +140,14 @@ def test_a_shape_of_its_own_replaces_that_of_the_signature():
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(255.0, "255"), (-1.0, "-1"), (0.5, "0.5"), (1e300, "1e+300"), (EXACT - 1, str(EXACT - 1)), (2.0**53, "9.007e+15")],
+    [
+        (255.0, "255"),
+        (-1.0, "-1"),
+        (0.5, "0.5"),
+        (1e300, "1e+300"),
+        (EXACT - 1, str(EXACT - 1)),
+        (2.0**53, "9.007e+15"),
+    ],
 )
 def test_a_limit_is_shown_as_people_write_it(number, text):
     assert number_text(number) == text

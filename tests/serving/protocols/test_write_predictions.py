@@ -67,7 +67,10 @@ def test_a_regression_of_one_number_is_a_value_and_of_several_are_values():
 
 
 def test_texts_are_told_as_texts():
-    assert written("", np.array([b"yes", "n\u00f6".encode("latin-1")], object)) == [{"value": "yes"}, {"value": "n\ufffd"}]
+    assert written("", np.array([b"yes", "n\u00f6".encode("latin-1")], object)) == [
+        {"value": "yes"},
+        {"value": "n\ufffd"},
+    ]
     assert written("", np.array(["yes", 3], object)) == [{"value": "yes"}, {"value": "3"}]
     assert written("", np.array([["a", "b"]], object)) == [{"values": ["a", "b"]}]
     assert written("", np.array([["a", "b"]])) == [{"values": ["a", "b"]}]

@@ -1,5 +1,7 @@
 """The split of a sample depends on its key alone."""
 
+import hashlib
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -36,6 +38,14 @@ def test_fractions_hold_on_average(fractions):
     found = [split_of(f"class/{i}.png", fractions) for i in range(20_000)]
     assert found.count("validation") / 20_000 == pytest.approx(fractions.validation, abs=0.015)
     assert found.count("holdout") / 20_000 == pytest.approx(fractions.holdout, abs=0.015)
+
+
+@given(st.text())
+def test_a_sample_on_the_limit_of_a_split_belongs_to_the_next(key):
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    assert split_of(key, Fractions(validation=0.0, holdout=number)) == "train"
+    assert split_of(key, Fractions(validation=number, holdout=0.0)) == "train"
+    assert split_of(key, Fractions(validation=1.0, holdout=number)) == "validation"
 
 
 def test_the_rule_never_changes():
@@ -85,6 +95,8 @@ RULES = [
 def test_every_rule_of_the_split_has_a_text_of_its_own():
     assert len({split_rule(each) for each in RULES}) == len(RULES)
     assert split_rule(RULES[0]) == "holdout 0.15, validation 0.15, by file name"
+    assert split_rule(RULES[4]) == "holdout 0.15, validation 0.15, by content"
+    assert split_rule(RULES[8]) == "holdout 0.15, validation 0.15, by content of a, b"
 
 
 def test_what_does_not_move_a_sample_does_not_change_the_text():
