@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo images jenkins jenkins-stop test test-slow test-all check format bench lock clean
+.PHONY: help setup setup-dev demo images jenkins jenkins-stop test test-slow test-all mutants check format bench lock clean
 
 help: ## List these targets
 	@echo "Trainyard: from git push to a running prediction API. Start with: make demo"
@@ -47,6 +47,9 @@ test-slow: setup-dev ## Run the others: long stories, fault injection, exhaustiv
 	@$(BIN)/python -P -m pytest $(PYTEST) -m "slow or docker"
 
 test-all: test test-slow ## Run all tests
+
+mutants: setup-dev ## Make small changes to the rules, and list those that the quick tests let pass (half an hour)
+	@$(BIN)/python -P tests/mutants/run.py $(MODULES)
 
 check: setup-dev ## Formatting, lint, types, and who may import whom
 	$(BIN)/ruff format --check .

@@ -164,7 +164,7 @@ def test_a_variable_is_read_as_its_setting_wants_it(written):
     assert load_config(path, {"TRAINYARD_MODEL": "7"}).model == "7"
     assert load_config(path, {"TRAINYARD_MAIL_TO": '["a@b", "c@d"]'}).mail.to == ("a@b", "c@d")
     assert load_config(path, {"TRAINYARD_MAIL_TO": "a@b"}).mail.to == ("a@b",)
-    with pytest.raises(ConfigError, match="gate.threshold: 'high' is not a number"):
+    with pytest.raises(ConfigError, match=r"gate\.threshold: 'high' is not a number"):
         load_config(path, {"TRAINYARD_GATE_THRESHOLD": "high"})
 
 

@@ -128,7 +128,7 @@ def test_texts_are_taken_up_to_their_longest():
 
 @pytest.mark.parametrize("dtype", ["complex64", "datetime64[s]", "object", "resource", "variant"])
 def test_a_dtype_that_no_request_can_carry_is_refused_with_its_name(dtype):
-    with pytest.raises(Corrupt, match="input x: dtype .* cannot be sent in a request"):
+    with pytest.raises(Corrupt, match=r"input x: dtype .* cannot be sent in a request"):
         field(dtype)
 
 

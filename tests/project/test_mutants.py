@@ -1,0 +1,65 @@
+"""The tool behind `make mutants`: which changes it makes, and that its list fits the project."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests/mutants"))
+from mutations import mutations  # noqa: E402
+from run import copy_of_project, modules, survivors  # noqa: E402
+
+SOURCE = """
+def decide(age: int = 3) -> bool:
+    if age >= 18 and not banned(age):
+        raise ValueError(f"{age + 1} is wrong")
+    return age in known(hint="a" if age > 2 else "b")
+"""
+
+
+def changed(source):
+    return {each.apply(source).splitlines()[each.line - 1].strip() for each in mutations(source)}
+
+
+def test_what_decides_is_changed_and_messages_are_not():
+    assert changed(SOURCE) == {
+        "def decide(age: int = 4) -> bool:",
+        "def decide(age: int = 2) -> bool:",
+        "if age > 18 and not banned(age):",
+        "if age < 18 and not banned(age):",
+        "if age >= 19 and not banned(age):",
+        "if age >= 17 and not banned(age):",
+        "if age >= 18 or not banned(age):",
+        "if age >= 18 and (banned(age)):",
+        "if True:",
+        "if False:",
+        "pass",
+        'return age not in known(hint="a" if age > 2 else "b")',
+        "return None",
+    }
+
+
+def test_a_change_after_letters_of_several_bytes_is_at_its_place():
+    assert "x = 'größe' is None or 2 < 3" in changed("x = 'größe' is None or 1 < 3\n")
+
+
+def test_the_list_names_modules_and_tests_that_exist_and_changes_that_are_still_made():
+    for each in modules():
+        assert (ROOT / each.path).is_file()
+        for test in each.tests:
+            assert (ROOT / test).exists(), test
+        made = {mutation.key(each.source) for mutation in mutations(each.source)}
+        assert each.same <= made, f"{each.path}: {each.same - made}"
+
+
+@pytest.mark.slow
+def test_a_change_that_the_tests_notice_is_no_survivor(tmp_path):
+    from queue import SimpleQueue
+
+    trees = SimpleQueue()
+    trees.put(copy_of_project(tmp_path))
+    (policy,) = (each for each in modules() if each.path == "unit_tests/policy.py")
+    tried, alive = survivors(policy, trees, 1)
+    assert tried > 10
+    assert not alive
