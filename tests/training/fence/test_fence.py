@@ -1,0 +1,242 @@
+"""A fenced process of this kernel: what it can do, and what it cannot. Real system calls."""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from training.fence import confine
+from training.fence.rules import around_python, in_words, lacks
+
+NOBODY = 65534
+TRIED = """
+import ctypes, json, os, socket, sys
+def tried(what, *arguments):
+    try:
+        return repr(what(*arguments))
+    except OSError as error:
+        return error.strerror.split(' (while')[0]  # create_server says more
+def read(path):
+    with open(path, "rb") as file: return len(file.read())
+def write(path):
+    with open(path, "w") as file: return file.write("x")
+def connect(port): return socket.create_connection(("127.0.0.1", port), timeout=2)
+def listen(port): return socket.create_server(("127.0.0.1", port))
+"""
+
+pytestmark = pytest.mark.skipif(confine.abi() < confine.SCOPE_ABI, reason="needs Landlock of Linux 6.12")
+
+
+@pytest.fixture
+def own(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def tried(own):
+    """Values of Python expressions in a fenced process that works in `own`."""
+
+    def run(*expressions, abi=-1, **more):
+        fence = dataclasses.replace(around_python(), write=(str(own),), **more)
+        code = TRIED + "print(json.dumps([" + ",".join(expressions) + "]))"
+        command = fence.command()
+        command[-1:-1] = [f"abi={abi}"] if abi >= 0 else []
+        done = subprocess.run(
+            [*command, sys.executable, "-c", code], cwd=own, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+REFUSED = {"Permission denied", "Operation not permitted", "Read-only file system"}
+
+
+class TestFiles:
+    def test_its_own_folder_can_be_used_for_everything(self, tried, own):
+        (own / "below").mkdir()
+        found = tried(
+            "tried(write, 'a')",
+            "tried(os.rename, 'a', 'below/b')",
+            "tried(os.link, 'below/b', 'c')",
+            "tried(os.symlink, 'c', 'd')",
+            "tried(os.truncate, 'c', 0)",
+            "tried(os.chmod, 'c', 0o600)",
+            "tried(os.mkfifo, 'e')",
+            "tried(os.remove, 'below/b')",
+        )
+        assert found == ["1", "None", "None", "None", "None", "None", "None", "None"]
+
+    def test_others_cannot_be_read_listed_or_changed(self, tried, tmp_path):
+        secret = tmp_path / "secret"
+        secret.write_text("s3cret")
+        path = repr(str(secret))
+        found = tried(
+            f"tried(read, {path})", f"tried(write, {path})", f"tried(os.truncate, {path}, 0)",
+            f"tried(os.chmod, {path}, 0o666)", f"tried(os.utime, {path})", f"tried(os.remove, {path})",
+            f"tried(os.rename, {path}, 'mine')", f"tried(os.listdir, {str(tmp_path)!r})", "tried(os.listdir, '/')",
+            "tried(os.listdir, '/tmp')", "tried(read, '/etc/shadow')", f"tried(os.listdir, {os.path.expanduser('~')!r})",
+        )  # fmt: skip
+        assert {*found} - {"Invalid cross-device link"} <= REFUSED
+        assert secret.read_text() == "s3cret"
+
+    def test_what_may_be_read_can_be_neither_changed_nor_linked_into_its_folder(self, tried, tmp_path):
+        given = tmp_path / "given"
+        given.mkdir()
+        (given / "a").write_text("text")
+        path = repr(str(given / "a"))
+        read, *found = tried(
+            f"tried(read, {path})", f"tried(write, {path})", f"tried(os.link, {path}, 'mine')",
+            f"tried(os.chmod, {path}, 0)", f"tried(os.remove, {path})", f"tried(write, {str(given / 'b')!r})",
+            read=(*around_python().read, str(given)),
+        )  # fmt: skip
+        assert read == "4"
+        assert {*found} - {"Invalid cross-device link"} <= REFUSED
+
+    def test_a_link_out_of_its_folder_leads_nowhere(self, tried, own, tmp_path):
+        (tmp_path / "secret").write_text("s3cret")
+        (own / "link").symlink_to(tmp_path / "secret")
+        assert {*tried("tried(read, 'link')", "tried(write, 'link')")} <= REFUSED
+
+    def test_shared_memory_is_its_own(self, tried):
+        with open("/dev/shm/trainyard-test-of-the-fence", "w") as file:
+            file.write("of another process")
+        try:
+            found = tried("os.listdir('/dev/shm')", "repr(__import__('multiprocessing').Lock())")
+            assert found == [[], "<Lock(owner=None)>"]
+        finally:
+            os.remove(file.name)
+
+    def test_devices_are_the_harmless_ones(self, tried):
+        assert tried("tried(read, '/dev/null')", "tried(os.listdir, '/dev')")[0] == "0"
+        assert {*tried("tried(read, '/dev/kmsg')", "tried(os.listdir, '/dev')")} <= REFUSED
+
+
+class TestProcesses:
+    def test_of_proc_it_sees_itself_and_the_machine(self, tried):
+        parent = f"/proc/{os.getpid()}"
+        found = tried(
+            "'Name' in open('/proc/self/status').read()", "read('/proc/cpuinfo') > 0", "read('/proc/meminfo') > 0"
+        )
+        assert found == [True, True, True]
+        files = ("environ", "cmdline", "status", "mem", "maps")
+        found = tried(*(f"tried(read, '{parent}/{name}')" for name in files), "tried(os.listdir, '/proc')")
+        assert {*found} <= REFUSED
+
+    def test_it_keeps_its_folder_in_proc_when_the_kernel_forgets_names(self, own):
+        """A rule belongs to an inode, and /proc makes new ones."""
+        fence = dataclasses.replace(around_python(), write=(str(own),))
+        code = "print('there', flush=True); input(); print(len(open('/proc/self/status').read()) > 9)"
+        with subprocess.Popen(
+            [*fence.command(), sys.executable, "-c", code],
+            cwd=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as child:  # fmt: skip
+            assert child.stdout.readline() == "there\n"
+            held = {os.readlink(f"/proc/{child.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{child.pid}/fd")}
+            assert {f"/proc/{child.pid}", "/proc/meminfo", "/proc/sys"} <= held
+            assert child.communicate("\n", timeout=20)[0] == "True\n"
+
+    def test_it_sends_signals_to_its_children_only(self, tried):
+        assert tried(f"tried(os.kill, {os.getpid()}, 0)", "tried(os.kill, 1, 0)") == ["Operation not permitted"] * 2
+        child = "(lambda child: (child.kill(), child.wait())[1])(__import__('subprocess').Popen(['sleep', '60']))"
+        assert tried(child) == [-9]
+
+    def test_it_gains_nothing_by_programs_of_root(self, tried):
+        status = (
+            "[line.split() for line in open('/proc/self/status') if line.startswith(('NoNewPrivs', 'Seccomp:', 'Cap'))]"
+        )
+        found = dict(tried(status)[0])
+        assert (found["NoNewPrivs:"], found["Seccomp:"]) == ("1", "2")
+        allowed = 1 << confine.CAP_DAC_OVERRIDE if os.geteuid() == 0 else 0
+        assert {int(found[name], 16) for name in ("CapEff:", "CapPrm:")} == {allowed}
+        assert os.geteuid() or int(found["CapBnd:"], 16) == allowed
+
+    def test_a_child_is_fenced_too(self, tried, tmp_path):
+        (tmp_path / "secret").write_text("s3cret")
+        run = f"__import__('subprocess').run(['cat', {str(tmp_path / 'secret')!r}], capture_output=True).returncode"
+        assert tried(run) == [1]
+
+
+class TestNetwork:
+    @pytest.fixture
+    def server(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            yield server.getsockname()[1]
+
+    def test_without_ports_there_is_none(self, tried, server):
+        assert {
+            *tried(f"tried(connect, {server})", "tried(listen, 0)", "tried(socket.socket, socket.AF_UNIX)")
+        } <= REFUSED
+
+    def test_it_connects_to_the_ports_that_it_was_given_and_to_no_other(self, tried, server):
+        met, other, listens = tried(
+            f"tried(connect, {server})", "tried(connect, 22)", "tried(listen, 0)", connect=(server,)
+        )
+        assert "socket.socket" in met
+        assert {other, listens} <= REFUSED
+
+    def test_it_listens_on_the_ports_that_it_was_given_and_on_no_other(self, tried, server):
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            free = closed.getsockname()[1]
+        mine, other, out = tried(
+            f"tried(listen, {free})", "tried(listen, 0)", f"tried(connect, {server})", bind=(free,)
+        )
+        assert "socket.socket" in mine
+        assert {other, out} <= REFUSED
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_user_without_privileges_is_fenced_in_the_same_way(own, tmp_path):
+    for folder in (*own.parents[:-2], own):
+        folder.chmod(0o777)
+    (tmp_path / "open").write_text("readable by all")
+    fence = dataclasses.replace(around_python(), write=(str(own),))
+    code = f"""
+from training.fence import rules
+fence = rules.{fence!r}
+os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # a program that this user had started would be dumpable
+fence.apply()
+files = [tried(read, {str(tmp_path / "open")!r}), tried(os.chmod, {str(own.parent)!r}, 0o700), tried(write, 'a')]
+print(json.dumps([*files, os.listdir('/dev/shm'), os.getuid(), tried(os.kill, os.getppid(), 0)]))
+"""
+    done = subprocess.run([sys.executable, "-c", TRIED + code], cwd=own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [
+        "Permission denied",
+        "Read-only file system",
+        "1",
+        [],
+        NOBODY,
+        "Operation not permitted",
+    ]
+
+
+@pytest.mark.parametrize("abi", [1, 2, 3, 4, 5])
+def test_an_older_kernel_keeps_at_least_files(tried, tmp_path, abi):
+    (tmp_path / "secret").write_text("s3cret")
+    found = tried(f"tried(read, {str(tmp_path / 'secret')!r})", "tried(write, 'a')", abi=abi)
+    assert found == ["Permission denied", "1"]
+
+
+def test_what_a_kernel_lacks_is_said_in_words():
+    assert in_words(abi=7, mounts=True, filter=True) == ()
+    assert in_words(abi=0, mounts=True, filter=True) == ("files (Landlock)",)
+    assert in_words(abi=4, mounts=False, filter=True) == ("signals", "modes of files")
+    assert in_words(abi=2, mounts=True, filter=False) == ("emptying files", "TCP ports", "signals", "system calls")
+
+
+def test_this_kernel_is_asked(monkeypatch):
+    assert set(lacks()) <= {"modes of files", "system calls"}
+
+
+def test_a_command_that_is_not_there_is_reported(own):
+    done = subprocess.run([*around_python().command(), "no-such-program"], cwd=own, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"cannot start no-such-program: No such file or directory\n")

@@ -1,0 +1,229 @@
+"""Confines this process for good, then becomes another program:
+
+    python -I -S confine.py read=PATH … names=PATH … write=PATH … device=PATH … bind=PORT … connect=PORT … -- COMMAND…
+
+Standard library only, and little of it: no step gets slower that one could see. What a process cannot undo, its children
+and threads cannot either. See docs/adr/fences.md for what each part is for:
+
+* no_new_privs, and no capability but the one that root needs to read its own files
+* a mount namespace, where the kernel lets us have one: all is read-only but the folders to write, /dev/shm is private
+* Landlock: which files can be opened, which ports; no signal and no tracing out of here
+* a filter of system calls, for what Landlock does not mediate (see `syscalls.py`)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+if __name__ == "__main__":  # run by its path: without the folder that holds the packages
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from training.fence.syscalls import filter_system_calls
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+# linux/landlock.h: what can be allowed for files, and from which ABI on
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+NODES = 1 << 6 | 1 << 9 | 1 << 11  # making devices and sockets: for nobody
+REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
+ALL_FILES = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
+OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  # the others are rights on folders
+READ = EXECUTE | READ_FILE | READ_DIR
+DEVICE = READ_FILE | WRITE_FILE | READ_DIR | IOCTL_DEV
+BIND_TCP, CONNECT_TCP = 1, 2
+ABSTRACT_SOCKETS, SIGNALS = 1, 2
+FILES_ABI, TRUNCATE_ABI, TCP_ABI, SCOPE_ABI = 1, 3, 4, 6
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF, MOUNT_SETATTR = 444, 445, 446, 442  # the same numbers on x86_64 and aarch64
+
+PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
+CAP_DAC_OVERRIDE = 1
+CLONE_NEWNS, CLONE_NEWUSER = 0x0002_0000, 0x1000_0000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 8, 4096, 16384, 1 << 19
+AT_FDCWD, AT_RECURSIVE, MOUNT_RDONLY = -100, 0x8000, 1
+
+RULES = ("read", "names", "write", "device", "bind", "connect", "shm", "abi")
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  (a private one)
+# Of /proc a process gets its own folder and what describes the machine; no list of processes.
+MACHINE = ("cpuinfo", "devices", "driver", "filesystems", "loadavg", "meminfo", "stat", "sys", "uptime", "version")
+
+
+def abi() -> int:
+    """Landlock's version in this kernel; 0: there is none, or it may not be used here."""
+    return max(0, int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))))
+
+
+def confine(words: Sequence[str]) -> None:
+    """Confine this process, which must have one thread, by the rules on the command line above. Raises OSError when the
+    kernel refuses what it should be able to do.
+
+    What does not exist is left out. Without a port to `bind` or to `connect` to there are no sockets at all. `shm` is the
+    size of the private /dev/shm in bytes, 0: 1 GiB. `abi` stands for an older version of Landlock, for tests.
+    """
+    rules = parsed(words)
+    write, ports = rules["write"], ([*map(int, rules["bind"])], [*map(int, rules["connect"])])
+    memory = next((int(each) for each in rules["shm"]), 0)
+    _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    if _in_child(lambda: read_only_mounts(write, memory)):
+        read_only_mounts(write, memory)
+        write = [*write, SHARED_MEMORY]
+    if version := next((int(each) for each in rules["abi"]), abi()):
+        allowed = [(path, READ) for path in rules["read"]] + [(path, READ_DIR) for path in rules["names"]]
+        allowed += [(path, ALL_FILES[5] & ~(NODES | IOCTL_DEV)) for path in write]
+        allowed += [(path, DEVICE) for path in rules["device"]]
+        _landlock(version, allowed, ports)
+    _drop_capabilities()
+    filter_system_calls(libc, sockets=any(ports))
+
+
+def parsed(words: Sequence[str]) -> dict[str, list[str]]:
+    """The values of each kind of rule."""
+    rules: dict[str, list[str]] = {name: [] for name in RULES}
+    for word in words:
+        name, _, value = word.partition("=")
+        rules[name].append(value)
+    return rules
+
+
+def read_only_mounts(write: list[str], shared_memory: int) -> None:
+    """A mount namespace in which all but the folders `write` is read-only, and /dev/shm is empty. Raises OSError.
+
+    Landlock does not mediate chmod, chown and setxattr; a read-only mount refuses them.
+    """
+    user, group = os.geteuid(), os.getegid()
+    _check(libc.unshare(CLONE_NEWNS | (CLONE_NEWUSER if user else 0)), "unshare")
+    if user:  # in a namespace of our own we may mount; there we are who we were
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
+            with open(f"/proc/self/{name}", "wb") as file:
+                file.write(text.encode())
+    _mount("none", "/", "", MS_REC | MS_SLAVE)
+    for path in write:
+        _mount(path, path, "", MS_BIND | MS_REC)
+    _set_read_only("/", on=True)
+    for path in write:
+        _set_read_only(path, on=False)
+    _mount(
+        "tmpfs", SHARED_MEMORY, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, f"mode=1777,size={shared_memory or 1 << 30}"
+    )
+    os.chdir(os.getcwd())  # into the mount that can be written
+
+
+def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    words = [each.encode() if each else None for each in (source, target, kind)]
+    _check(libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None), f"mount {target}")
+
+
+def _set_read_only(path: str, *, on: bool) -> None:
+    attributes = (ctypes.c_uint64 * 4)(MOUNT_RDONLY if on else 0, 0 if on else MOUNT_RDONLY, 0, 0)
+    done = libc.syscall(MOUNT_SETATTR, AT_FDCWD, path.encode(), AT_RECURSIVE, attributes, ctypes.c_size_t(32))
+    _check(done, f"mount_setattr {path}")
+
+
+def _landlock(version: int, rules: list[tuple[str, int]], ports: tuple[list[int], list[int]]) -> None:
+    files = ALL_FILES[max(each for each in ALL_FILES if each <= version)]
+    scopes = ABSTRACT_SOCKETS | SIGNALS if version >= SCOPE_ABI else 0
+    attributes = (ctypes.c_uint64 * 3)(files, BIND_TCP | CONNECT_TCP if version >= TCP_ABI else 0, scopes)
+    size = 24 if version >= SCOPE_ABI else 16 if version >= TCP_ABI else 8
+    ruleset = libc.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0))
+    _check(ruleset, "landlock_create_ruleset")
+    for path, rights in [*rules, *_process_rules()]:
+        _allow(ruleset, path, rights & files)
+    for right, allowed in zip((BIND_TCP, CONNECT_TCP), ports, strict=True):
+        for port in allowed if version >= TCP_ABI else ():
+            rule = (ctypes.c_uint64 * 2)(right, port)
+            _check(libc.syscall(ADD_RULE, ruleset, 2, rule, ctypes.c_uint32(0)), f"landlock: port {port}")
+    _check(libc.syscall(RESTRICT_SELF, ruleset, ctypes.c_uint32(0)), "landlock_restrict_self")
+    os.close(ruleset)
+
+
+def _process_rules() -> list[tuple[str, int]]:
+    return [(f"/proc/{os.getpid()}", READ), *((f"/proc/{name}", READ) for name in MACHINE)]
+
+
+def _allow(ruleset: int, path: str, rights: int) -> None:
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return  # it is not there, so nobody can open it
+    if not os.path.isdir(fd):
+        rights &= OF_FILES
+    rule = ctypes.create_string_buffer(rights.to_bytes(8, sys.byteorder) + fd.to_bytes(4, sys.byteorder), 12)
+    _check(libc.syscall(ADD_RULE, ruleset, 1, rule, ctypes.c_uint32(0)), f"landlock: {path}")
+    if path.startswith("/proc/"):
+        # A rule belongs to an inode, and those of /proc are made anew once the kernel has forgotten the name: what holds
+        # the name is this descriptor, which stays open.
+        os.set_inheritable(fd, True)
+    else:
+        os.close(fd)
+
+
+def _drop_capabilities() -> None:
+    """All but one of root's, which reads files of others where Landlock lets it; those of a user are none already."""
+    keep = CAP_DAC_OVERRIDE if os.geteuid() == 0 else -1
+    for number in range(64):
+        if number != keep and libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) and ctypes.get_errno() == errno.EINVAL:
+            break  # beyond the last one
+    mask = 1 << keep if keep >= 0 else 0
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    data = (ctypes.c_uint32 * 6)()
+    if libc.capget(header, data):
+        raise OSError(ctypes.get_errno(), "capget")
+    effective = data[1] & mask
+    _check(libc.capset(header, (ctypes.c_uint32 * 6)(effective, effective, 0, 0, 0, 0)), "capset")
+
+
+def _in_child(work: Callable[[], None]) -> bool:
+    """Whether `work` succeeds, in a process that it may spoil."""
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def probe() -> dict[str, int | bool]:
+    """What the kernel offers: Landlock's ABI, a mount namespace, the filter of system calls."""
+
+    def filtered() -> None:
+        _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+        filter_system_calls(libc, sockets=False)
+
+    return {"abi": abi(), "mounts": _in_child(lambda: read_only_mounts([], 0)), "filter": _in_child(filtered)}
+
+
+def main(arguments: list[str]) -> None:
+    """Confine this process by the rules, and become COMMAND. With `--probe`: say what the kernel offers, as JSON."""
+    if arguments == ["--probe"]:
+        import json
+
+        print(json.dumps(probe()))  # noqa: T201
+        return
+    end = arguments.index("--")
+    command = arguments[end + 1 :]
+    try:
+        confine(arguments[:end])
+    except OSError as error:
+        sys.exit(f"cannot be fenced: {error}")
+    try:
+        os.execvp(command[0], command)  # noqa: S606  (no shell)
+    except OSError as error:
+        sys.exit(f"cannot start {command[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
