@@ -70,6 +70,7 @@ class PredictMiddleware:
                 environ[ERROR] = NotFound()
             return self._app(environ, start)
         finally:
+            environ.pop(ERROR, None)  # its traceback holds the environment: neither would be freed
             counted.seconds = time.perf_counter() - began
             self._counters.finish(counted)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import orjson
 from flask import Flask, Response, current_app, request
@@ -14,6 +16,7 @@ from serving.protocols.errors import Refused
 from serving.wsgi_keys import REQUEST_ID
 
 JSON = "application/json"
+E = TypeVar("E", bound=Exception)
 log = logging.getLogger(__name__)
 
 
@@ -45,10 +48,41 @@ def error_response(status: int, message: str, hint: str = "") -> Response:
 
 def add_error_handlers(app: Flask) -> None:
     """Answer every exception of a view as JSON; a traceback goes to the log only."""
-    app.register_error_handler(Refused, _refused)
-    app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(MemoryError, _out_of_memory)
-    app.register_error_handler(Exception, _bug)
+    app.register_error_handler(Refused, _last(_refused))
+    app.register_error_handler(HTTPException, _last(_http_error))
+    app.register_error_handler(MemoryError, _last(_out_of_memory))
+    app.register_error_handler(Exception, _last(_bug))
+
+
+def _last(handler: Callable[[E], Response]) -> Callable[[E], Response]:
+    """`handler`, after which the error holds nothing of its request: see `forget_calls`."""
+
+    @wraps(handler)
+    def handle(error: E) -> Response:
+        try:
+            return handler(error)
+        finally:
+            forget_calls(error)
+
+    return handle
+
+
+def forget_calls(error: BaseException) -> None:
+    """Take the tracebacks from an error, and from those that led to it.
+
+    A traceback holds the frames of all calls, those their local variables, and one of these (the WSGI environment, Flask's
+    request, a variable of Flask's own) the error: such a ring, and the body in it, would stay until the garbage collector
+    runs, which is rarely.
+    """
+    known: set[int] = set()
+    found = [error]
+    while found:
+        each = found.pop()
+        known.add(id(each))
+        each.__traceback__ = None
+        # The last is Werkzeug's: what a handler has raised.
+        linked = (each.__cause__, each.__context__, getattr(each, "original_exception", None))
+        found += [other for other in linked if other is not None and id(other) not in known]
 
 
 def _refused(error: Refused) -> Response:

@@ -71,7 +71,7 @@ def _files(environ: WSGIEnvironment, limits: Limits) -> list[bytes]:
 
 
 def _request(environ: WSGIEnvironment, limits: Limits) -> Request:
-    request = Request(environ)
+    request = Request(environ, populate_request=False)  # else the environment would hold it, and it the environment
     request.max_content_length = request.max_form_memory_size = limits.body
     return request
 

@@ -29,6 +29,7 @@ from serving.metrics.counters import CounterTable
 from serving.server import lockfile
 from serving.server.connection_balance import SLOTS, ConnectionBalance
 from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer, Worker
+from serving.server.memory import give_back_what_is_freed
 from serving.server.socket_handoff import SocketHandoff
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Server(GunicornServer):
         from serving.model_swap import ModelSwap
         from serving.protocols.base import Limits
 
+        give_back_what_is_freed()
         # Each worker's TensorFlow, where it is needed, gets its share of the cores.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // self._job.workers)))
         status, copies = self._folder / "workers", self._folder / "models"
