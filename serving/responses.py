@@ -63,6 +63,8 @@ def _last(handler: Callable[[E], Response]) -> Callable[[E], Response]:
             return handler(error)
         finally:
             forget_calls(error)
+            if request.routing_exception:  # Flask keeps it, also when another error was answered
+                forget_calls(request.routing_exception)
 
     return handle
 

@@ -58,13 +58,13 @@ def app():
     model = Model(engine, SIGNATURE, rows, engine(rows), candidate("m", signature=SIGNATURE), "d", 1, None)
     app = app_of(Holder(predictor_for(model)))
 
-    @app.get("/broken")
     def broken():
         raise KeyError("a view has a bug")
 
-    @app.get("/broken-handler")
-    def broken_handler():
+    def broken_twice():
         raise StopIteration
+
+    app.view_functions |= {"live": broken, "version": broken_twice}
 
     @app.errorhandler(StopIteration)
     def handler(error):
@@ -111,13 +111,12 @@ PAGES = {
     "the index for a browser": (200, "GET", "/", {"HTTP_ACCEPT": "text/html"}),
     "the example": (200, "GET", "/example"),
     "health": (200, "GET", "/health/ready"),
-    "the version": (200, "GET", "/version"),
     "the metrics": (200, "GET", "/metrics"),
     "no such page": (404, "GET", "/nothing"),
     "no such page for a body": (404, "POST", "/nothing"),
     "another method": (405, "GET", "/predict"),
-    "a bug of a view": (500, "GET", "/broken"),
-    "a bug of an error handler": (500, "GET", "/broken-handler"),
+    "a bug of a view": (500, "GET", "/health/live"),
+    "a bug of an error handler": (500, "GET", "/version"),
 }
 CASES = {
     **{name: (status, "POST", "/predict", *rest) for name, (status, *rest) in PREDICT.items()},
