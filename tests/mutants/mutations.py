@@ -34,6 +34,7 @@ ARITHMETIC: dict[type[ast.operator], str] = {
 }
 
 ANNOTATIONS = {"annotation", "returns", "decorator_list", "bases"}
+"""Fields of nodes that decide nothing."""
 UNCHANGED = (ast.JoinedStr, ast.Import, ast.ImportFrom, ast.Assert)
 
 
@@ -78,7 +79,7 @@ class _Finder:
         """All nodes but those of messages, annotations and imports."""
         yield node
         for name, value in ast.iter_fields(node):
-            if name in ANNOTATIONS or (isinstance(node, ast.keyword) and node.arg == "hint"):
+            if name in ANNOTATIONS or (isinstance(node, ast.keyword) and node.arg in {"hint", "strict"}):
                 continue
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST) and not isinstance(child, UNCHANGED):

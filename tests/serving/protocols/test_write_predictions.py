@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from registry.records import Signature, TensorSpec
+from serving.protocols import write_predictions
 from serving.protocols.write_predictions import TOLERANCE, Writer
 
 INPUT = (TensorSpec("x", (None, 2), "float32"),)
@@ -38,6 +39,13 @@ def test_a_coarse_sum_is_still_a_distribution(error, kind):
     assert kind in written("ab", [[0.5, 0.5 + error]])[0]
     assert kind in written("ab", [[0.5, 0.5 - error]])[0]
     assert kind in written("ab", [[1 + error, -error]])[0]
+
+
+def test_a_sum_on_the_tolerance_is_still_a_distribution(monkeypatch):
+    monkeypatch.setattr(write_predictions, "TOLERANCE", 0.25)
+    assert "probabilities" in written("ab", [[0.5, 0.75]])[0]
+    assert "probabilities" in written("ab", [[0.25, 0.5]])[0]
+    assert "probabilities" in written("ab", [[1.25, -0.25]])[0]
 
 
 @pytest.mark.parametrize("warm", [[[0.75], [0.0], [1.0]], [0.75, 0.0, 1.0]])
