@@ -5,13 +5,12 @@ Every answer is JSON and carries a request id, its own or the client's `X-Reques
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 
 from serving.metrics.counters import CounterTable, WorkerCounters
-from serving.metrics.page import MetricsPage
 from serving.middleware import PredictMiddleware
 from serving.predictor import Holder, current_predictor
 from serving.protocols.base import Limits
@@ -28,21 +27,19 @@ def create_app(
     holder: Holder,
     name: str,
     limits: Limits,
-    workers: Callable[[], dict[str, Any]],
     counters: WorkerCounters | None = None,
     trusted_proxies: Sequence[str] = (),
 ) -> Flask:
     """The app for the model `name`.
 
-    `workers` gives `{"workers": [status of each process], "expected": how many there shall be}`. Requests are counted in
-    `counters`; without them in a table of the app's own. `trusted_proxies` are addresses and networks.
+    Requests are counted in `counters`; without them in a table of the app's own. `trusted_proxies` are addresses and networks.
     """
     counters = counters or CounterTable().counters(0)
     app = Flask("serving", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.body
     app.config["MAX_FORM_MEMORY_SIZE"] = limits.body
     add_error_handlers(app)
-    Pages(holder, name, limits, workers, MetricsPage(counters.table, name, workers)).add_to(app)
+    Pages(holder, name, limits).add_to(app)
     app.add_url_rule("/predict", view_func=_never_reached, methods=["POST"])
     app.before_request(_raise_error_of_middleware)
     paths = frozenset(rule.rule for rule in app.url_map.iter_rules())
@@ -64,18 +61,10 @@ def _never_reached() -> Response:
 
 
 class Pages:
-    """What the API answers besides predictions."""
+    """What the API answers besides predictions: what clients may know. All else is in serving.admin."""
 
-    def __init__(
-        self,
-        holder: Holder,
-        name: str,
-        limits: Limits,
-        workers: Callable[[], dict[str, Any]],
-        metrics: MetricsPage,
-    ) -> None:
+    def __init__(self, holder: Holder, name: str, limits: Limits) -> None:
         self._holder, self._name, self._limits = holder, name, limits
-        self._workers, self._metrics = workers, metrics
 
     def add_to(self, app: Flask) -> None:
         """Add a route for each page."""
@@ -84,7 +73,6 @@ class Pages:
         app.add_url_rule("/health/live", view_func=self.live)
         app.add_url_rule("/health/ready", view_func=self.ready)
         app.add_url_rule("/version", view_func=self.version)
-        app.add_url_rule("/metrics", view_func=self.metrics)
 
     def index(self) -> Response:
         """What the model takes and returns: JSON, or HTML for a browser."""
@@ -113,15 +101,15 @@ class Pages:
         return json_response({"status": "ready", "release": model.release, "version": model.manifest.version})
 
     def version(self) -> Response:
-        """What this process answers with, and the status of all of them."""
-        predictor = self._holder.current
-        if predictor:
-            served = predictor.model.identity() | {"model": self._name}
-        else:
-            served = {"model": self._name, "release": None, "version": None, "card": ""}
-        return json_response(served | self._workers())
-
-    def metrics(self) -> Response:
-        """For Prometheus."""
-        body, kind = self._metrics.page(request.headers.get("Accept", ""))
-        return Response(body, content_type=kind)
+        """What this process answers with."""
+        if predictor := self._holder.current:
+            model = predictor.model
+            return json_response(
+                {
+                    "model": self._name,
+                    "version": model.manifest.version,
+                    "release": model.release,
+                    "engine": model.manifest.served.engine,
+                }
+            )
+        return json_response({"model": self._name, "version": None, "release": None, "engine": None})

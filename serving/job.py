@@ -17,6 +17,9 @@ class ServeJob:
     host: str = "127.0.0.1"
     port: int = 8500
     """0: any free port."""
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 0
+    """Where operators ask: metrics, status; 0: any free port."""
     workers: int = 2
     """Server processes; each loads the model."""
     threads: int = 4

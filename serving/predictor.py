@@ -50,9 +50,9 @@ class Holder(Protocol):
 
 
 def current_predictor(holder: Holder, name: str) -> Predictor:
-    """The predictor that answers now; raises Refused (503) with the reason when there is none for the model `name`."""
+    """The predictor that answers now; raises Refused (503) when there is none for the model `name`; the log has the reason."""
     predictor = holder.current
     if predictor is None:
         reason = holder.error or "nothing is live, or it is still loading"
-        raise Refused(503, f"{name}: no model to answer with: {reason}", hint="check GET /version, then retry")
+        raise Refused(503, f"{name}: no model to answer with", hint="retry later", reason=reason)
     return predictor

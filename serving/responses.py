@@ -11,7 +11,6 @@ import orjson
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from serving.metrics.counters import ROUTES
 from serving.protocols.errors import Refused
 from serving.wsgi_keys import REQUEST_ID
 
@@ -88,6 +87,8 @@ def forget_calls(error: BaseException) -> None:
 
 
 def _refused(error: Refused) -> Response:
+    if error.reason:
+        log.warning("request %s: %s: %s", request.environ[REQUEST_ID], error, error.reason)
     return error_response(error.status, str(error), error.hint)
 
 
@@ -96,7 +97,7 @@ def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     texts = {
         400: ("the request is malformed, or its body ended early", ""),
-        404: (f"{request.path[:200]}: there is no such page", f"pages: {', '.join(ROUTES[:-1])}"),
+        404: (f"{request.path[:200]}: there is no such page", f"pages: {', '.join(_pages())}"),
         405: (f"{request.method} is not possible here", f"allowed: {', '.join(_allowed(error))}"),
         413: (f"the body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes", "send fewer instances"),
     }
@@ -106,6 +107,10 @@ def _http_error(error: HTTPException) -> Response:
         if key in {"Allow", "Retry-After"}:
             response.headers[key] = value
     return response
+
+
+def _pages() -> list[str]:
+    return sorted(rule.rule for rule in current_app.url_map.iter_rules())
 
 
 def _allowed(error: HTTPException) -> list[str]:

@@ -28,7 +28,8 @@ def main(folder: Path) -> AcceptResult:
     job, version = codec.read(AcceptJob, folder / "job.json"), folder / "inputs" / "version"
     manifest = codec.read(Candidate, version / "card.json")
     golden = load_golden(version / "golden.npz", manifest.signature)
-    subject = Subject(Api(job.url, job.answer_seconds), job, manifest, sha256_file(version / "card.json"), golden)
+    api, admin = (Api(each, job.answer_seconds) for each in (job.url, job.admin_url))
+    subject = Subject(api, admin, job, manifest, sha256_file(version / "card.json"), golden)
     result = _test(subject, folder)
     write_junit(folder / "outputs" / "junit.xml", result.reports)
     return result

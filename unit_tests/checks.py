@@ -31,6 +31,8 @@ class Subject:
     """The version under test, and the API that runs it."""
 
     api: Api
+    admin: Api
+    """Its operator's port."""
     job: AcceptJob
     manifest: Candidate
     digest: str
@@ -105,7 +107,7 @@ def _await_ready(subject: Subject) -> None:
     until, said, in_a_row = time.monotonic() + subject.job.ready_seconds, "it does not listen", 0
     while in_a_row < AGAIN:
         try:
-            said = _not_ready(subject.api)
+            said = _not_ready(subject)
         except requests.ConnectionError:
             said = "it does not listen"
         except requests.RequestException as error:
@@ -116,10 +118,10 @@ def _await_ready(subject: Subject) -> None:
         time.sleep(POLL if said else 0)
 
 
-def _not_ready(api: Api) -> str:
+def _not_ready(subject: Subject) -> str:
     """Why it is not ready yet; empty when it is. Raises AssertionError when waiting is in vain."""
-    ready = api.get("/health/ready", headers={"Connection": "close"}, timeout=5)
-    status = api.get("/version", timeout=5).json()
+    ready = subject.api.get("/health/ready", headers={"Connection": "close"}, timeout=5)
+    status = subject.admin.get("/version", timeout=5).json()
     workers, expected = status.get("workers", []), status.get("expected", 1)
     if failed := next((each for each in workers if each.get("state") == "failed"), None):
         raise AssertionError(f"it cannot load this version: {failed.get('error')}")
@@ -130,18 +132,18 @@ def _not_ready(api: Api) -> str:
 
 
 def _version(subject: Subject) -> None:
-    answer = body_of(subject.api.get("/version"))
-    wanted = {
-        "model": subject.manifest.model,
-        "version": subject.manifest.version,
-        "card": subject.digest,
-        "release": None,
-    }
-    for name, value in wanted.items():
-        expect(answer.get(name) == value, f"/version says {name} {answer.get(name)!r}, expected {value!r}")
+    wanted = {"model": subject.manifest.model, "version": subject.manifest.version, "release": None}
+    _says(body_of(subject.api.get("/version")), wanted)
+    answer = body_of(subject.admin.get("/version"))
+    _says(answer, wanted | {"card": subject.digest})
     for each in answer["workers"]:
         same = (each["version"], each["card"]) == (subject.manifest.version, subject.digest)
         expect(same, f"process {each['pid']} answers with version {each['version']}, manifest {each['card']!r}")
+
+
+def _says(answer: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name, value in wanted.items():
+        expect(answer.get(name) == value, f"/version says {name} {answer.get(name)!r}, expected {value!r}")
 
 
 def _signature(subject: Subject) -> None:

@@ -20,6 +20,8 @@ class AcceptJob:
 
     url: str
     """Where the staging instance listens. It may still be loading."""
+    admin_url: str
+    """Where it answers operators: what each of its processes serves."""
     timeout_seconds: float = 300.0
     """For the tests repository's pytest."""
     ready_seconds: float = 60.0

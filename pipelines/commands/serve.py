@@ -106,6 +106,8 @@ def _status(args: argparse.Namespace, config: Config, api: Deployment) -> int:
     warn_of_settings(serve_job(config), api)
     found, parts = api.version(), api.parts()
     lines = [f"{args.model}: {url}, release {found['release']}, version {found['version']}; {parts[-1]}"]
+    if admin := api.admin():
+        lines.append(f"  for operators: {admin}/status, {admin}/metrics")
     lines += [f"  {each}" for each in parts[:-1]]
     for worker in found["workers"]:
         error = f": {worker['error']}" if worker["error"] else ""
@@ -117,7 +119,7 @@ def _status(args: argparse.Namespace, config: Config, api: Deployment) -> int:
         lines.append(
             f"  but release {newest.number} {what}: {len(behind)} of {len(found['workers'])} server processes do not follow"
         )
-    facts = {"url": url, **found, "newest": newest.number if newest else None, "behind": behind}
+    facts = {"url": url, "admin": admin, **found, "newest": newest.number if newest else None, "behind": behind}
     _print(args, facts, "\n".join(lines))
     return 0
 

@@ -100,6 +100,9 @@ class Serving:
 
     host: str = "127.0.0.1"
     port: Annotated[int, Between(0, 65_535)] = 8500
+    admin_host: str = "127.0.0.1"
+    admin_port: Annotated[int, Between(0, 65_535)] = 0
+    """Where operators and Prometheus ask: metrics, status. 0: any free port, which `trainyard serve --status` shows."""
     workers: Annotated[int, Between(1, 128)] = 2
     threads: Annotated[int, Between(1, 256)] = 4
     trusted_proxies: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
@@ -204,7 +207,7 @@ class Config:
     def outcome_settings(self) -> dict[str, Any]:
         """The settings that can change what a run finds; their hash is part of the run's id."""
         values = asdict(self)
-        where = {"host", "port", "deploy", "registry_volume"}
+        where = {"host", "port", "admin_host", "admin_port", "deploy", "registry_volume"}
         serving = {key: value for key, value in values["serving"].items() if key not in where}
         same = {name: values[name] for name in ("training", "retraining", "gate", "acceptance")}
         return {**same, "serving": serving, "runner": [self.runner.kind, self.runner.image]}

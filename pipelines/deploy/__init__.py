@@ -58,6 +58,9 @@ class Deployment(Protocol):
     def running(self) -> str | None:
         """The URL of the API that runs, or None."""
 
+    def admin(self) -> str:
+        """The URL of the operator's port of the API that runs; empty when there is none."""
+
     def changed(self, job: ServeJob) -> dict[str, str]:
         """How the API that runs differs from `job`, by setting: {"port": "port 8500, not 9000"}."""
 

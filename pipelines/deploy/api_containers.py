@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
-from pipelines.deploy.container_facts import HEALTH_CHECK, PORT, RESTART_ALWAYS, label
+from pipelines.deploy.container_facts import ADMIN_PORT, HEALTH_CHECK, PORT, RESTART_ALWAYS, label
 from pipelines.deploy.mounts import registry_mount
 from pipelines.docker_engine import LABEL, labels, security
 from pipelines.runners.docker import limits
@@ -62,14 +62,25 @@ class ApiContainers:
         return sorted(found, key=lambda each: int(label(each, "number")))
 
     def create_listener(self, job: ServeJob, image: str) -> Container:
-        """A listener that publishes the job's host and port, not started yet; raises ConfigError when its name is taken."""
+        """A listener that publishes the job's hosts and ports, not started yet; raises ConfigError when its name is taken."""
         self._make_handoff()
         return self._create(
             "listener",
             image=image,
-            command=["python", "-P", "-m", "serving.server.listener", str(PORT), f"{HANDOFF}/listener.sock"],
+            command=[
+                "python",
+                "-P",
+                "-m",
+                "serving.server.listener",
+                str(PORT),
+                f"{HANDOFF}/listener.sock",
+                str(ADMIN_PORT),
+            ],
             labels=self._own_labels | labels(role="listener", number=0, settings=_settings(job)),
-            ports={f"{PORT}/tcp": (_ip(job.host), job.port or None)},
+            ports={
+                f"{PORT}/tcp": (_ip(job.host), job.port or None),
+                f"{ADMIN_PORT}/tcp": (_ip(job.admin_host), job.admin_port or None),
+            },
             mounts=[self._handoff_mount()],
             healthcheck={"test": ["NONE"]},
             restart_policy=RESTART_ALWAYS,
@@ -114,9 +125,9 @@ class ApiContainers:
         )
 
     def digest(self, job: ServeJob, image: str) -> str:
-        """Of all that makes an API container what it is; host and port are the listener's."""
+        """Of all that makes an API container what it is; hosts and ports are the listener's."""
         bounds = (self._config.runner.memory_mb, self._config.runner.pids, self._config.serving.registry_volume)
-        settings = _settings(replace(job, host="", port=0))
+        settings = _settings(replace(job, host="", port=0, admin_host="", admin_port=0))
         return sha256(repr((settings, image, bounds, self._user)).encode()).hexdigest()
 
     def remove_handoff(self) -> None:

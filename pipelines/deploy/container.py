@@ -17,6 +17,7 @@ from pipelines.container_images import ImageKind, catalog
 from pipelines.deploy import DEPLOY_SECONDS
 from pipelines.deploy.api_containers import ApiContainers, restart_always, restart_never
 from pipelines.deploy.container_facts import (
+    ADMIN_PORT,
     changes,
     health_check,
     label,
@@ -100,6 +101,11 @@ class ContainerDeployment:
         with engine_errors(WHAT):
             listener = self._listener()
             return url_of(listener) if listener and self._current() else None
+
+    def admin(self) -> str:
+        with engine_errors(WHAT):
+            listener = self._listener()
+            return (listener and url_of(listener, ADMIN_PORT)) or ""
 
     def changed(self, job: ServeJob) -> dict[str, str]:
         with engine_errors(WHAT):

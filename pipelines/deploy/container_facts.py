@@ -15,8 +15,8 @@ from serving.server import lockfile
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-PORT = 8500
-"""On which the listener listens inside."""
+PORT, ADMIN_PORT = 8500, 8501
+"""On which the listener listens inside, for clients and for operators."""
 RESTART_ALWAYS = {"Name": "always"}
 """Not unless-stopped: an engine that comes back after a crash stops what ran on without it, and takes that for a person's
 wish."""
@@ -50,9 +50,9 @@ def settings_of(container: Container) -> dict[str, Any]:
     return dict(json.loads(label(container, "settings")))
 
 
-def url_of(listener: Container) -> str | None:
+def url_of(listener: Container, port: int = PORT) -> str | None:
     """Where it is published, seen from this machine; None while it is not."""
-    published = (listener.attrs["NetworkSettings"]["Ports"] or {}).get(f"{PORT}/tcp")
+    published = (listener.attrs["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp")
     if not published:
         return None
     host, port = published[0]["HostIp"], int(published[0]["HostPort"])
@@ -64,9 +64,11 @@ def url_of(listener: Container) -> str | None:
 
 def changes(job: ServeJob, container: Container, listener: Container) -> dict[str, str]:
     """How they differ from `job`, by setting."""
-    url, asked = url_of(listener), settings_of(listener)
-    runs = settings_of(container) | {"host": asked["host"], "port": urlsplit(url).port if url else asked["port"]}
-    wanted = asdict(job) | ({} if job.port else {"port": runs["port"]})  # 0: any
+    asked, runs = settings_of(listener), settings_of(container)
+    for name, inside in (("", PORT), ("admin_", ADMIN_PORT)):
+        url, port = url_of(listener, inside), f"{name}port"
+        runs |= {f"{name}host": asked.get(f"{name}host"), port: urlsplit(url).port if url else asked.get(port)}
+    wanted = asdict(job) | {name: runs[name] for name in ("port", "admin_port") if not getattr(job, name)}  # 0: any
     return {name: f"{name} {runs.get(name)}, not {wanted[name]}" for name in wanted if runs.get(name) != wanted[name]}
 
 

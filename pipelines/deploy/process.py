@@ -36,6 +36,9 @@ class ProcessDeployment:
     def running(self) -> str | None:
         return control.running(self._folder)
 
+    def admin(self) -> str:
+        return control.admin(self._folder)
+
     def changed(self, job: ServeJob) -> dict[str, str]:
         return control.changed(job, self._folder)
 

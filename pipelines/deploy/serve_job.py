@@ -18,6 +18,8 @@ def serve_job(config: Config) -> ServeJob:
         registry=config.registry.url,
         host=serving.host,
         port=serving.port,
+        admin_host=serving.admin_host,
+        admin_port=serving.admin_port,
         workers=serving.workers,
         threads=serving.threads,
         trusted_proxies=serving.trusted_proxies,

@@ -42,6 +42,8 @@ class Service:
 
     url: str
     """For workers that get the service as `reaches`, e.g. `http://127.0.0.1:41235`; the controller may not reach it."""
+    admin_url: str
+    """The same for operators."""
     check: Callable[[], None]
     """Raises WorkerFailed, with the server's last lines, once it has ended by itself. For loops that wait for it."""
     on_end: Callable[[Callable[[], None]], None] = lambda _call: None
@@ -87,7 +89,7 @@ class Runner(Protocol):
         """
 
     def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[Service]:
-        """Start a server that listens on the port given as `TRAINYARD_PORT` (and on `TRAINYARD_HOST`).
+        """Start a server that listens on `TRAINYARD_HOST` at `TRAINYARD_PORT`, and for operators at `TRAINYARD_ADMIN_PORT`.
 
         It does not wait until the server is ready. At the end of the block the server is killed, children included.
         A server that has ended by itself makes the block raise WorkerFailed with its last lines, also in place of an

@@ -137,7 +137,7 @@ def _on_staging_instance(context: Context, folder: RunFolder, version: int, file
     )
     with context.runner.service(staging, lambda _line: None) as service:
         policy = dataclasses.asdict(config.acceptance)
-        job = AcceptJob(service.url, max_body_mb=config.serving.max_body_mb, **policy)
+        job = AcceptJob(service.url, service.admin_url, max_body_mb=config.serving.max_body_mb, **policy)
         codec.save(job, tests / "job.json")
         limits = context.limits(job.seconds)
         context.work(Job(f"accept-{version}", ("unit_tests",), tests, limits, inputs, run=run, reaches=service))

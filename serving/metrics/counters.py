@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ROUTES = ("/predict", "/", "/example", "/version", "/health/live", "/health/ready", "/metrics", "other")
+ROUTES = ("/predict", "/", "/example", "/version", "/health/live", "/health/ready", "other")
 STATUSES = ("200", "400", "404", "405", "413", "415", "500", "503", "other")
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)

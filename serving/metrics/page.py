@@ -15,7 +15,7 @@ from serving.metrics.counters import BYTES, CONFIDENCE, INSTANCES, SECONDS, Coun
 
 
 class MetricsPage(Collector):
-    """Metrics of the model `name`. `workers` gives what each process serves, as for `GET /version`."""
+    """Metrics of the model `name`. `workers` gives what each process serves, as `worker_status.of_all`."""
 
     def __init__(self, table: CounterTable, name: str, workers: Callable[[], dict[str, Any]]) -> None:
         self._table, self._name, self._workers = table, name, workers

@@ -10,10 +10,12 @@ from typing import Any
 class Refused(Exception):
     """A request that gets no prediction; the client receives `{"error": …, "hint": …, "request_id": …}`."""
 
-    def __init__(self, status: int, message: str, *, hint: str = "") -> None:
+    def __init__(self, status: int, message: str, *, hint: str = "", reason: str = "") -> None:
+        """`reason` is for the log: paths, process numbers and the like are not the client's business."""
         super().__init__(message)
         self.status = status
         self.hint = hint
+        self.reason = reason
 
 
 def bad_request(message: str, *, hint: str = "") -> Refused:

@@ -49,7 +49,6 @@ def describe(identity: Mapping[str, Any], reader: Reader, data: DataSpec | None,
             "GET /version",
             "GET /health/live",
             "GET /health/ready",
-            "GET /metrics",
         ],
     }
     return Page(facts, _html(facts))

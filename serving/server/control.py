@@ -113,13 +113,20 @@ def running(folder: Path) -> str | None:
     return found.url if found else None
 
 
+def admin(folder: Path) -> str:
+    """The URL of the operator's port of the API that runs in `folder`; empty when there is none."""
+    found = lockfile.read(folder)
+    return found.admin if found else ""
+
+
 def changed(job: ServeJob, folder: Path) -> dict[str, str]:
     """How the API that runs in `folder` differs from `job`, by setting: {"port": "port 8500, not 9000"}."""
     found = lockfile.read(folder)
     if found is None:
         return {}
-    runs = asdict(codec.read(ServeJob, folder / "job.json")) | {"port": urlsplit(found.url).port}
-    wanted = asdict(job) | ({} if job.port else {"port": runs["port"]})  # 0: any
+    ports = {"port": urlsplit(found.url).port, "admin_port": urlsplit(found.admin).port}
+    runs = asdict(codec.read(ServeJob, folder / "job.json")) | ports
+    wanted = asdict(job) | {name: runs[name] for name in ports if not getattr(job, name)}  # 0: any
     return {name: f"{name} {runs[name]}, not {wanted[name]}" for name in wanted if runs[name] != wanted[name]}
 
 

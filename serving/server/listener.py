@@ -6,7 +6,7 @@ that replaces it share one queue of connections, so none is lost, without a prox
 
 A worker sends one byte, READY or SPARE, and receives the socket. SPARE is a worker that cannot load a model: it receives
 the socket only while no worker is READY, so that clients get an error with the reason instead of waiting. Either side
-ends the hand-off by closing its end. Light: the standard library only, so that it can run alone in its container.
+ends the hand-off by closing its end. OPERATORS asks for the socket of the operator's port, whoever is ready. Light: the standard library only, so that it can run alone in its container.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ import sys
 from pathlib import Path
 
 BACKLOG = 2048
-READY, SPARE = b"+", b"?"
+READY, SPARE, OPERATORS = b"+", b"?", b"@"
 
 
 class Listener:
-    """The listening socket `public`, and the workers that ask for it at the Unix socket `path`."""
+    """The listening socket `public`, and the workers that ask for it at the Unix socket `path`.
 
-    def __init__(self, public: socket.socket, path: Path) -> None:
-        self._public = public
+    `operators` is the socket of their port.
+    """
+
+    def __init__(self, public: socket.socket, path: Path, operators: socket.socket) -> None:
+        self._public, self._operators = public, operators
         self._ready: set[socket.socket] = set()
         self._spare: dict[socket.socket, bool] = {}
         """By worker: whether it has been given the socket."""
@@ -61,7 +64,9 @@ class Listener:
             self._ready.add(worker)
             for each in [each for each, has in self._spare.items() if has]:
                 self._drop(each)  # it asks again, and waits for its turn
-            self._give(worker)
+            self._give(worker, self._public)
+        elif data == OPERATORS:
+            self._give(worker, self._operators)
         elif data == SPARE:
             self._spare[worker] = False
         else:
@@ -72,11 +77,11 @@ class Listener:
         if not self._ready:
             for each in [each for each, has in self._spare.items() if not has]:
                 self._spare[each] = True
-                self._give(each)
+                self._give(each, self._public)
 
-    def _give(self, worker: socket.socket) -> None:
+    def _give(self, worker: socket.socket, what: socket.socket) -> None:
         try:
-            socket.send_fds(worker, [b"!"], [self._public.fileno()])
+            socket.send_fds(worker, [b"!"], [what.fileno()])
         except OSError:
             self._drop(worker)
 
@@ -89,12 +94,14 @@ class Listener:
 
 
 def main(arguments: list[str]) -> None:
-    """Hold the port `arguments[0]` of all interfaces, and answer workers at the path `arguments[1]`."""
+    """Hold the ports `arguments[0]`, and `arguments[2]` for operators, of all interfaces; answer workers at the path `arguments[1]`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as process 1 it would not even be interrupted
-    port, path = int(arguments[0]), Path(arguments[1])
-    public = socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104  (the Docker engine decides who gets here)
+    port, path, admin_port = int(arguments[0]), Path(arguments[1]), int(arguments[2])
+    everywhere = "0.0.0.0"  # noqa: S104  (the Docker engine decides who gets here)
+    public = socket.create_server((everywhere, port), backlog=BACKLOG)
+    operators = socket.create_server((everywhere, admin_port), backlog=BACKLOG)
     os.umask(0o111)  # the API may run as another user; only containers of one model can reach this path
-    Listener(public, path).serve()
+    Listener(public, path, operators).serve()
 
 
 if __name__ == "__main__":

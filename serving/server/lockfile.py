@@ -39,6 +39,8 @@ class RunningApi:
     """Whether it reads releases that have a kind; one that an earlier version of Trainyard started does not."""
     workers: int = 0
     """Server processes that there shall be; 0: an earlier version of Trainyard started it, and does not say."""
+    admin: str = ""
+    """The URL of the operator's port; empty in a container that gets it from serving.server.listener."""
 
 
 @contextlib.contextmanager
@@ -75,10 +77,10 @@ def is_held(folder: Path) -> bool:
         os.close(fd)
 
 
-def write(folder: Path, url: str, model: str, workers: int) -> None:
-    """Publish that this process, which has the lock, listens at `url`."""
+def write(folder: Path, url: str, admin: str, model: str, workers: int) -> None:
+    """Publish that this process, which has the lock, listens at `url`, and for operators at `admin`."""
     pid = os.getpid()
-    found = RunningApi(pid, _start_time(pid), url, model, utc_now(), reads_kinds=True, workers=workers)
+    found = RunningApi(pid, _start_time(pid), url, model, utc_now(), reads_kinds=True, workers=workers, admin=admin)
     codec.save(found, folder / ADDRESS_FILE)
 
 
@@ -91,6 +93,12 @@ def read(folder: Path) -> RunningApi | None:
     except FileNotFoundError:
         return None
     return found if found.started == _start_time(found.pid) else None  # else the file is of a server that was killed
+
+
+def facts(folder: Path) -> dict[str, str | int]:
+    """What an operator may want to know of the API in `folder`, asked by one of its own processes."""
+    found = codec.read(RunningApi, folder / ADDRESS_FILE)
+    return {"url": found.url, "admin": found.admin, "since": found.since, "pid": found.pid}
 
 
 def url(host: str, port: int) -> str:

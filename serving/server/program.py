@@ -26,7 +26,7 @@ from registry.errors import ConfigError
 from serving import worker_status
 from serving.job import ServeJob
 from serving.metrics.counters import CounterTable
-from serving.server import lockfile
+from serving.server import admin_listener, lockfile, socket_handoff
 from serving.server.connection_balance import SLOTS, ConnectionBalance
 from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer, Worker
 from serving.server.memory import give_back_what_is_freed
@@ -44,17 +44,28 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108  (heartbeat files; a disk that hangs mu
 
 
 def read_job(folder: Path, environ: Mapping[str, str]) -> ServeJob:
-    """`TRAINYARD_JOB`, else `job.json`, with `TRAINYARD_HOST` and `TRAINYARD_PORT` on top; raises ConfigError or Corrupt."""
+    """`TRAINYARD_JOB`, else `job.json`, with `TRAINYARD_HOST`, `…_PORT` and `…_ADMIN_PORT` on top.
+
+    Raises ConfigError or Corrupt.
+    """
     if given := environ.get("TRAINYARD_JOB"):
         job = codec.from_json(ServeJob, given.encode(), "TRAINYARD_JOB")
     elif (folder / "job.json").is_file():
         job = codec.read(ServeJob, folder / "job.json")
     else:
         raise ConfigError(f"{folder / 'job.json'}: is missing", hint="`trainyard serve MODEL` writes it")
-    port = environ.get("TRAINYARD_PORT", str(job.port))
+    port, admin_port = (
+        _port(environ, "TRAINYARD_PORT", job.port),
+        _port(environ, "TRAINYARD_ADMIN_PORT", job.admin_port),
+    )
+    return replace(job, host=environ.get("TRAINYARD_HOST", job.host), port=port, admin_port=admin_port)
+
+
+def _port(environ: Mapping[str, str], name: str, otherwise: int) -> int:
+    port = environ.get(name, str(otherwise))
     if not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"TRAINYARD_PORT: {port!r} is not a port")
-    return replace(job, host=environ.get("TRAINYARD_HOST", job.host), port=int(port))
+        raise ConfigError(f"{name}: {port!r} is not a port")
+    return int(port)
 
 
 def listen(job: ServeJob) -> socket.socket:
@@ -63,28 +74,38 @@ def listen(job: ServeJob) -> socket.socket:
     try:
         listener = socket.create_server((job.host, job.port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise _no_port(job, error) from None
+        raise _no_port("", job.host, job.port, error) from None
     # Inherited by every connection: a client that sends nothing is refused after this time, before
     # serving.server.gunicorn_adapter closes the connection.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", job.timeout_seconds, 0))
     return listener
 
 
+def listen_for_operators(job: ServeJob) -> socket.socket:
+    """The listening socket of the operator's port; raises ConfigError as `listen` does."""
+    try:
+        return admin_listener.listen(job.admin_host, job.admin_port)
+    except OSError as error:
+        raise _no_port("admin_", job.admin_host, job.admin_port, error) from None
+
+
 def run(folder: Path, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Raises ConfigError when it cannot start; else gunicorn ends the process."""
     job, path = read_job(folder, environ), environ.get("TRAINYARD_LISTENER", "")
     lock, master = lockfile.acquire(folder), os.getpid()
+    operators, admin = None, ""
     if path:
         url, bind = f"unix://{folder / 'api.sock'}", f"unix:{folder / 'api.sock'}"
     else:
-        listener = listen(job)
+        operators, listener = listen_for_operators(job), listen(job)
+        admin = lockfile.url(*operators.getsockname()[:2])
         url, bind = lockfile.url(*listener.getsockname()[:2]), f"fd://{listener.detach()}"
     for name in ("workers", "models"):  # of a server that was killed
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "error.json").unlink(missing_ok=True)
-    server = Server(job, folder, bind, path)
+    server = Server(job, folder, bind, path, operators)
     refuse_unsupported(server.effective, bind)
-    lockfile.write(folder, url, job.model, job.workers)
+    lockfile.write(folder, url, admin, job.model, job.workers)
     try:
         server.run()
     finally:
@@ -96,9 +117,14 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
 class Server(GunicornServer):
     """gunicorn with workers that serve the model of `job`. `GUNICORN_CMD_ARGS` may add settings, e.g. `--max-requests 10000`."""
 
-    def __init__(self, job: ServeJob, folder: Path, bind: str, listener: str = "") -> None:
-        """`bind` is gunicorn's; `listener` the path of serving.server.listener's Unix socket, if requests come from there."""
-        self._job, self._folder, self._listener = job, folder, listener
+    def __init__(
+        self, job: ServeJob, folder: Path, bind: str, listener: str = "", operators: socket.socket | None = None
+    ) -> None:
+        """`bind` is gunicorn's; `listener` the path of serving.server.listener's Unix socket, if requests come from there.
+
+        `operators` is the socket of their port; None: `listener` hands that out, too.
+        """
+        self._job, self._folder, self._listener, self._operators = job, folder, listener, operators
         self._balance, self._counters = ConnectionBalance(), CounterTable(SLOTS)
         self._handoff: SocketHandoff | None = None
         self._started = False
@@ -123,11 +149,11 @@ class Server(GunicornServer):
         status, copies = self._folder / "workers", self._folder / "models"
         self._model_swap = ModelSwap(open_source(self._job, copies), status, copies, self._is_taking)
         self._model_swap.start()
+        self._serve_operators()
         return create_app(
             self._model_swap,
             self._job.model,
             Limits(self._job.max_body_mb << 20, self._job.max_instances),
-            lambda: {"expected": self._job.workers, "workers": worker_status.read_all(status)},
             self._counters.counters(self._connections.slot),
             self._job.trusted_proxies,
         )
@@ -149,6 +175,19 @@ class Server(GunicornServer):
         self._balance.remove_worker(worker.connections)
         self._counters.worker_ended(worker.connections.slot)
         worker_status.remove(self._folder / "workers", worker.pid)
+
+    def _serve_operators(self) -> None:
+        """In threads of their own, also while the model is being loaded."""
+        from serving.admin import create_admin_app
+
+        def served() -> dict[str, Any]:
+            return worker_status.of_all(self._job.model, self._job.workers, self._folder / "workers")
+
+        app = create_admin_app(self._job.model, self._counters, served, lambda: lockfile.facts(self._folder))
+        if self._operators:
+            admin_listener.serve(self._operators, app)
+        else:
+            admin_listener.serve_handed(lambda: socket_handoff.ask_for_operators(self._listener), app)
 
     def _is_ready(self) -> bool:
         """Whether this worker can answer: it has a model, or nothing is live."""
@@ -210,11 +249,15 @@ def settings(job: ServeJob, bind: str) -> dict[str, Any]:
     }
 
 
-def _no_port(job: ServeJob, error: OSError) -> ConfigError:
-    where = f"{job.host}:{job.port}"
+def _no_port(which: str, host: str, port: int, error: OSError) -> ConfigError:
+    """`which` is what precedes `host` and `port` in the names of the settings."""
+    where, setting = f"{host}:{port}", f"[serving] {which}port"
     if error.errno == errno.EADDRINUSE:
-        hint = "stop what listens there, or set [serving] port (or --port) to a free one"
-        return ConfigError(f"port {job.port} is in use ({where})", hint=hint)
+        flag = "" if which else " (or --port)"
+        hint = f"stop what listens there, or set {setting}{flag} to a free one"
+        return ConfigError(f"port {port} is in use ({where})", hint=hint)
     if error.errno == errno.EACCES:
-        return ConfigError(f"port {job.port} may not be used ({where})", hint="set [serving] port to one above 1023")
-    return ConfigError(f"cannot listen on {where}: {error.strerror or error}", hint="set [serving] host and port")
+        return ConfigError(f"port {port} may not be used ({where})", hint=f"set {setting} to one above 1023")
+    return ConfigError(
+        f"cannot listen on {where}: {error.strerror or error}", hint=f"set [serving] {which}host and {which}port"
+    )

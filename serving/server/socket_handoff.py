@@ -12,9 +12,26 @@ import struct
 from collections.abc import Callable
 from typing import Protocol
 
-from serving.server.listener import READY, SPARE
+from serving.server.listener import OPERATORS, READY, SPARE
 
+OPERATORS_SECONDS = 5.0
 log = logging.getLogger(__name__)
+
+
+def ask_for_operators(path: str) -> tuple[socket.socket, socket.socket] | None:
+    """The listening socket of the operator's port, and the channel that ends with the listener; None: ask again later."""
+    channel = socket.socket(socket.AF_UNIX)
+    channel.settimeout(OPERATORS_SECONDS)
+    try:
+        channel.connect(path)
+        channel.sendall(OPERATORS)
+        _, handed, _, _ = socket.recv_fds(channel, 1, 1)
+        if handed:
+            return socket.socket(fileno=handed[0]), channel
+    except OSError:  # it has not started yet, or has ended
+        pass
+    channel.close()
+    return None
 
 
 class EventLoop(Protocol):

@@ -55,7 +55,7 @@ class Replay(ProcessRunner):
     @contextlib.contextmanager
     def service(self, job, on_line):
         prepare(job, job.folder)
-        yield runners.Service("http://127.0.0.1:1", lambda: None, lambda _end: None)
+        yield runners.Service("http://127.0.0.1:1", "http://127.0.0.1:1", lambda: None, lambda _end: None)
 
 
 def is_change(event, arguments):

@@ -122,21 +122,26 @@ def run_worker(module, folder, **environment):
     return done.stdout
 
 
+_admin_urls = {}  # of the APIs that `serve` has started, by their URL
+
+
 @contextlib.contextmanager
 def serve(folder, version, **settings):
     """The real API on a version, as a candidate; its URL."""
     folder.mkdir(parents=True)
     job = ServeJob(codec.read(Candidate, version / "card.json").model, folder=str(version), workers=1, threads=4)
     codec.save(dataclasses.replace(job, **settings), folder / "job.json")
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    environment = os.environ | {"TRAINYARD_PORT": str(port)}
+    with socket.create_server(("127.0.0.1", 0)) as found, socket.create_server(("127.0.0.1", 0)) as other:
+        port, admin_port = found.getsockname()[1], other.getsockname()[1]
+    environment = os.environ | {"TRAINYARD_PORT": str(port), "TRAINYARD_ADMIN_PORT": str(admin_port)}
+    url = f"http://127.0.0.1:{port}"
+    _admin_urls[url] = f"http://127.0.0.1:{admin_port}"
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-P", "-m", "serving"], cwd=folder, env=environment, stdout=log, stderr=log
         )
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield url
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
@@ -170,6 +175,6 @@ class AcceptanceTest:
             if path:
                 (self.folder / "inputs" / name).symlink_to(path)
         limits = {"load_seconds": 0.3, "min_requests_per_second": 1.0, "max_p95_ms": 10_000.0} | limits
-        codec.save(AcceptJob(url, **limits), self.folder / "job.json")
+        codec.save(AcceptJob(url, _admin_urls.get(url, url), **limits), self.folder / "job.json")
         self.log = run_worker("unit_tests", self.folder, **(environment or {}))
         return codec.read(AcceptResult, self.folder / "result.json")

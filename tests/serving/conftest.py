@@ -8,8 +8,10 @@ import pytest
 from serving_parts import RegistryFolder, card, version_folder
 
 from registry import codec
+from serving.admin import create_admin_app
 from serving.app import create_app
 from serving.job import ServeJob
+from serving.metrics.counters import CounterTable
 from serving.model import load
 from serving.predictor import predictor_for
 from serving.protocols.base import Limits
@@ -62,13 +64,19 @@ def loaded(served_models, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def clients(loaded):
-    """Flask's test client for a kind of model, or for a model, without gunicorn: `clients("table")`."""
+    """Flask's test client for a kind of model, or for a model, without gunicorn: `clients("table")`.
+
+    Its `admin` is the one for the operator's pages.
+    """
 
     def client(kind, max_body=1 << 20, max_instances=10, trusted_proxies=()):
         model = loaded(kind) if isinstance(kind, str) else kind
-        limits, workers = Limits(max_body, max_instances), {"expected": 1, "workers": []}
-        app = create_app(Holder(model), "m", limits, lambda: workers, trusted_proxies=trusted_proxies)
-        return app.test_client()
+        limits, table = Limits(max_body, max_instances), CounterTable()
+        app = create_app(Holder(model), "m", limits, table.counters(0), trusted_proxies)
+        client = app.test_client()
+        nobody = {"version": None, "release": None, "expected": 1, "workers": []}
+        client.admin = create_admin_app("m", table, lambda: nobody, dict).test_client()
+        return client
 
     return client
 

@@ -72,7 +72,7 @@ def test_a_result_is_read_back_as_it_was_written():
 
 
 def test_the_worker_gets_more_time_than_its_parts():
-    job = AcceptJob("http://x", timeout_seconds=10, ready_seconds=5, load_seconds=1)
+    job = AcceptJob("http://x", "http://y", timeout_seconds=10, ready_seconds=5, load_seconds=1)
     assert job.seconds == 136  # two minutes for all that has no limit of its own
 
 

@@ -34,7 +34,7 @@ from registry.errors import ConfigError, PipelineError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-LOOPBACK, PORT = "127.0.0.1", 8500  # each server has a loopback interface to itself
+LOOPBACK, PORT, ADMIN_PORT = "127.0.0.1", 8500, 8501  # each server has a loopback interface to itself
 How = Literal["", "bind", "copy"]
 
 
@@ -65,10 +65,10 @@ class ContainerRunner:
 
     def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[Service]:
         """Run a server while the block runs; see `Runner.service`."""
-        address = {"TRAINYARD_HOST": LOOPBACK, "TRAINYARD_PORT": str(PORT)}
+        address = {"TRAINYARD_HOST": LOOPBACK, "TRAINYARD_PORT": str(PORT), "TRAINYARD_ADMIN_PORT": str(ADMIN_PORT)}
         worker, container = self._worker(job, on_line, address)
-        url = f"http://{LOOPBACK}:{PORT}"
-        return served(worker, lambda worker: Service(url, worker.check, worker.on_end, container))
+        url, admin_url = (f"http://{LOOPBACK}:{each}" for each in (PORT, ADMIN_PORT))
+        return served(worker, lambda worker: Service(url, admin_url, worker.check, worker.on_end, container))
 
     def image(self, requirements: Path | None, on_line: OnLine) -> str:
         """The ID of the image in which such a worker runs, built when need be; see `Runner.image`."""

@@ -43,10 +43,11 @@ class ProcessRunner:
 
     def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[Service]:
         """Run a server while the block runs; see `Runner.service`."""
-        port = free_port()
-        address = {"TRAINYARD_HOST": LOOPBACK, "TRAINYARD_PORT": str(port)}
+        port, admin_port = free_port(), free_port()
+        address = {"TRAINYARD_HOST": LOOPBACK, "TRAINYARD_PORT": str(port), "TRAINYARD_ADMIN_PORT": str(admin_port)}
         worker = self._worker(job, on_line, address, grace=0.0)  # nobody waits for what it does when asked to end
-        return served(worker, lambda worker: Service(f"http://{LOOPBACK}:{port}", worker.check, worker.on_end))
+        url, admin_url = (f"http://{LOOPBACK}:{each}" for each in (port, admin_port))
+        return served(worker, lambda worker: Service(url, admin_url, worker.check, worker.on_end))
 
     def image(self, requirements: Path | None, on_line: OnLine) -> None:
         """None: a process has the packages that Trainyard itself has, and `on_line` gets a warning when a team wants others."""

@@ -38,7 +38,7 @@ class Runner:
 
     @contextmanager
     def service(self, _job, _on_line):
-        yield Service("http://127.0.0.1:1", lambda: None)
+        yield Service("http://127.0.0.1:1", "http://127.0.0.1:1", lambda: None)
 
     def run(self, job, _on_line):
         self.runs += 1
@@ -47,7 +47,7 @@ class Runner:
 
 
 def service(port):
-    return Service(f"http://127.0.0.1:{port}", lambda: None)
+    return Service(f"http://127.0.0.1:{port}", "http://127.0.0.1:1", lambda: None)
 
 
 @pytest.fixture

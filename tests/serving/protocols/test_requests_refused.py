@@ -217,19 +217,25 @@ def test_a_path_that_is_nearly_a_page_is_404(clients, path):
     assert (response.status_code, response.json["request_id"]) == (404, response.headers["X-Request-Id"])
 
 
-def test_without_a_model_all_is_503_but_life(clients):
+def test_without_a_model_all_is_503_but_life_and_only_the_log_says_why(caplog):
     class Nothing:
-        current, error = None, "release 4 is broken"
+        current, error = None, "/srv/registry/model.tflite: is broken"
 
-    app = create_app(Nothing(), "m", Limits(1000, 1), lambda: {"expected": 1, "workers": []})
+    app = create_app(Nothing(), "m", Limits(1000, 1))
     client = app.test_client()
     for method, path in (("POST", "/predict"), ("GET", "/"), ("GET", "/health/ready"), ("GET", "/example")):
         response = client.open(path, method=method)
         assert response.status_code == 503
-        assert "release 4 is broken" in response.json["error"]
+        assert "srv" not in response.text
+        assert f"request {response.json['request_id']}: m: no model to answer with: /srv/registry" in caplog.text
         assert response.headers["Retry-After"] == "1"
     assert client.get("/health/live").status_code == 200
-    assert client.get("/version").json["release"] is None
+    nothing = {"model": "m", "version": None, "release": None, "engine": None}
+    assert client.get("/version").json == nothing
+
+
+def test_the_version_page_has_what_a_client_may_know(clients):
+    assert clients("digits").get("/version").json == {"model": "m", "version": 1, "release": 3, "engine": "litert"}
 
 
 def test_an_engine_that_is_broken_is_500_without_a_traceback(clients, loaded, caplog):

@@ -40,14 +40,15 @@ def begin():
 @pytest.fixture
 def listener(begin, tmp_path, until):
     """Starts a listener: `listener()` gives the process; it has the attributes `port` and `path`."""
-    port, path = free_port(), tmp_path / "listener.sock"
+    port, path, admin_port = free_port(), tmp_path / "listener.sock", free_port()
 
     def start():
-        process = begin("serving.server.listener", port, path)
+        process = begin("serving.server.listener", port, path, admin_port)
         until(lambda: _reaches(path))
         return process
 
     start.port, start.path, start.url = port, path, f"http://127.0.0.1:{port}"
+    start.admin = f"http://127.0.0.1:{admin_port}"
     return start
 
 
@@ -284,7 +285,7 @@ def test_an_api_that_cannot_load_takes_nothing_from_one_that_answers(registry, l
         assert ask(listener.url, "GET", "/health/ready")[0] == 200
     os.kill(good.pid, signal.SIGKILL)  # and when there is no other, it says why
     until(lambda: _answer(listener.url)[0] == 503)
-    assert "checksum mismatch" in _answer(listener.url)[1]["error"]
+    assert "checksum mismatch" in _answer(f"{listener.admin}")[1]["workers"][0]["error"]
     assert bad.poll() is None
 
 
@@ -294,3 +295,18 @@ def _answer(url):
     except OSError:  # it was with the one that was killed
         return 0, {}
     return status, answer
+
+
+def test_the_operators_port_is_handed_out_as_well_whoever_is_ready(registry, listener, api, until):
+    """And anew when the listener was killed."""
+    _, folder = api(registry)  # nothing is live
+    first = listener()
+    until(lambda: _answer(listener.admin)[0] == 503)
+    registry.release(registry.put("price"))
+    control.await_workers(lambda: version(folder), 1, 20)
+    assert _answer(listener.admin) == (200, {"status": "ready", "release": 1, "version": 1})
+    assert ask(listener.url, "GET", "/status")[0] == 404
+    first.kill()
+    first.wait()
+    listener()
+    until(lambda: _answer(listener.admin)[0] == 200)
