@@ -59,6 +59,7 @@ def running(compose, needed, registry, tmp_path):
         "TRAINYARD_MODEL": "m",
         "TRAINYARD_REGISTRY": str(registry.root / "registry"),
         "TRAINYARD_API_PORT": str(api),
+        "TRAINYARD_ADMIN_PORT": str(free_port()),
         "TRAINYARD_PROMETHEUS_PORT": str(prometheus),
     }
     command = [*compose, "-p", f"trainyard-test-{os.getpid()}", "-f", str(folder / "compose.yaml")]
