@@ -49,7 +49,7 @@ class Environ(dict):
 
 
 def app_of(holder):
-    return create_app(holder, "m", Limits(LIMIT, 10), lambda: {"expected": 1, "workers": []})
+    return create_app(holder, "m", Limits(LIMIT, 10))
 
 
 @pytest.fixture(scope="module")

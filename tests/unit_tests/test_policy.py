@@ -39,7 +39,7 @@ def test_a_reason_is_cut_to_a_line_that_can_be_read():
 
 
 def test_without_settings_an_acceptance_test_has_these_limits():
-    job = AcceptJob("http://x")
+    job = AcceptJob("http://x", "http://y")
     limits = (job.timeout_seconds, job.ready_seconds, job.answer_seconds, job.load_seconds, job.concurrency)
     assert limits == (300, 60, 10, 2, 4)
     assert (job.min_requests_per_second, job.max_p95_ms, job.max_body_mb) == (10, 1000, 16)
