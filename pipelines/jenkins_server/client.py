@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from pipelines.config.load import secret
 from pipelines.config.schema import Config, JenkinsServer
+from pipelines.jenkins_server.console import without_notes
 from pipelines.jenkins_server.errors import NotFound, refused, unreachable
 from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
@@ -218,4 +219,4 @@ class JenkinsClient:
         return self._server.ask(request, crumb=method == "POST" and self._needs_crumb)
 
     def _hidden(self, text: str) -> str:
-        return clean(text.replace(self._token, "********"), 300)
+        return clean(without_notes(text).replace(self._token, "********"), 300)

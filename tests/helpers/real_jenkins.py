@@ -107,6 +107,12 @@ class Build:
         return None if about.get("building", True) else about["result"]
 
     @property
+    def raw_console(self):
+        """With what Jenkins adds for its web UI, as those get it who follow a build."""
+        answer = self.jenkins.get(f"{self.path}/logText/progressiveText", start=0)
+        return answer.text if answer else ""
+
+    @property
     def console(self):
         answer = self.jenkins.get(f"{self.path}/consoleText")
         return answer.text if answer else ""

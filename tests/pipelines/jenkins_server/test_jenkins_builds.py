@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from fake_jenkins import FakeJenkins
+from fake_state import NOTE
 
 from pipelines.jenkins_server import builds, promotion_job
 from pipelines.jenkins_server.builds import BuildFollower, model_job_path, start_build
 from pipelines.jenkins_server.client import open_jenkins
-from pipelines.jenkins_server.console import EXIT_LINE, MAX_LINE, MAX_SHOWN, Console, plain
+from pipelines.jenkins_server.console import EXIT_LINE, MAX_LINE, MAX_SHOWN, Console, plain, without_notes
 from registry.errors import ConfigError, TryAgain
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -202,6 +203,46 @@ def test_a_queue_item_at_another_address_is_asked_for_here(scenario):
     scenario.job()
     queued = scenario.ask()
     assert queued.url == f"{scenario.fake.url}queue/item/{queued.item}/"
+
+
+def shown(*pieces):
+    """The lines of a console that comes in these pieces."""
+    lines = []
+    console = Console(lines.append)
+    for piece in pieces:
+        console.feed(piece)
+    console.end()
+    return lines
+
+
+def test_jenkins_own_notes_are_not_shown(scenario):
+    scenario.job(console=["Started by user Alice\n", "[Pipeline] Start of Pipeline\n[Pipeline] node\n", "hello\n"])
+    scenario.follow()
+    assert scenario.lines[-4:] == ["Started by user Alice", "[Pipeline] Start of Pipeline", "[Pipeline] node", "hello"]
+
+
+def test_a_note_may_be_split_anywhere():
+    text = f"a {NOTE}[Pipeline] b{NOTE}\n{NOTE}trainyard: exit 75\n"
+    for at in range(len(text) + 1):
+        assert shown(text[:at], text[at:]) == ["a [Pipeline] b", "trainyard: exit 75"], at
+    assert shown(*text) == ["a [Pipeline] b", "trainyard: exit 75"]
+
+
+@pytest.mark.parametrize("at", range(len(NOTE)))
+def test_a_note_may_be_split_where_a_line_without_an_end_is(at):
+    """What is shown of it before its line feed ends before the note."""
+    first, *more = shown("x" * (10 * MAX_LINE + 1) + NOTE[:at], f"{NOTE[at:]}end\n")
+    assert first == "x" * MAX_LINE + "…"
+    assert more == ["end"]
+
+
+def test_a_note_does_not_hide_an_exit_code_and_is_no_place_to_hide_text():
+    console = Console(lambda line: None)
+    console.feed(f"{NOTE}{NOTE}trainyard: exit 75\n")
+    assert console.exit_code == 75
+    assert shown("\x1b[8mha:hidden\x1b[0m \x1b[8malso hidden\x1b[0m\n") == ["ha:hidden also hidden"]
+    assert shown("\x1b[8mha:////half a note, it is\n") == [" a note, it is"]
+    assert without_notes("plain \x1b[31mred") == "plain \x1b[31mred"
 
 
 def test_the_console_is_cleaned_and_bounded():

@@ -1,5 +1,6 @@
 """Requests to Jenkins: the errors for refusals and failures, what is retried, and what no message holds."""
 
+import re
 import socket
 import ssl
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 import requests
 from fake_jenkins import FakeJenkins, Refusal, denied_page, failure_page, jetty_page, oops_page
+from fake_state import NOTE
 
 from pipelines.jenkins_server.client import job_path, open_jenkins
 from pipelines.jenkins_server.errors import Forbidden, NotFound, Refused, unreachable
@@ -90,6 +92,12 @@ def test_the_text_of_a_page_is_shown_without_its_menus_and_scripts(fake, client)
     fake.refuse(400, failure_page("No such <thing> & more"))
     with pytest.raises(Refused, match=r"Error No such <thing> & more$"):
         client.version()
+
+
+def test_what_is_quoted_of_a_console_has_no_notes(fake, client):
+    fake.refuse(500, f"{NOTE}[Pipeline] stage\n{NOTE}\x1b[31mit broke", content_type="text/plain;charset=utf-8")
+    with pytest.raises(ConfigError, match=re.escape("(500): [Pipeline] stage it broke")):
+        client.get("api/json")
 
 
 def test_what_jenkins_calls_a_mistake_is_quoted(fake, client):
