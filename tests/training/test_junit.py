@@ -45,6 +45,11 @@ def test_counts_are_given_per_suite_and_for_all(written):
     assert gate.get("tests") == "1"
 
 
+def test_every_case_is_in_a_package_and_in_a_class_of_its_suite(written):
+    """Jenkins calls what is before the last dot a package; cases without one are in `(root)`."""
+    assert {case.get("classname") for case in written.iter("testcase")} == {"trainyard.data", "trainyard.gate"}
+
+
 def test_a_failure_differs_from_an_error_and_a_skip(written):
     kinds = {case.get("name"): [child.tag for child in case] for case in written[0]}
     assert kinds == {"fine": [], "bad": ["failure"], "odd": ["error"], "later": ["skipped"]}
