@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pipelines.progress.state import Work
 from pipelines.progress.stream import PatientStream
 from pipelines.text.duration import duration
-from training.worker.protocol import one_line, parse_event
+from training.worker.protocol import EVENT, one_line, parse_event
 
 HEARTBEAT = 20.0  # seconds; Jenkins and people give up on what is silent for longer than 30
 STEP_LINES = 200  # of a worker's log, in the plain view; all of it is in worker.log
@@ -61,6 +61,8 @@ class PlainProgress:
             elif event and self._work.take(event):
                 if event["event"] == "epoch" and self._worth_a_line():
                     self._say(f"    {self._work.words}")
+            elif text.startswith(EVENT):
+                pass  # unknown, or cut off when its worker was ended: for programs, not for people
             elif self._lines < STEP_LINES:
                 self._lines += 1
                 self._say(f"    {text}")

@@ -20,7 +20,7 @@ from rich.text import Text
 from pipelines.progress.state import Work
 from pipelines.progress.stream import PatientStream
 from pipelines.text.duration import duration
-from training.worker.protocol import one_line, parse_event
+from training.worker.protocol import EVENT, one_line, parse_event
 
 TAIL = 6  # log lines
 NARROW = 60  # columns; under it there is no bar
@@ -85,7 +85,7 @@ class LiveProgress:
             self.note(str(event.get("text", "")))
             return
         with self._lock:
-            if not (event and self._work.take(event)):
+            if not (event and self._work.take(event)) and not text.startswith(EVENT):
                 self._tail.append(one_line(text))
 
     def done(self, name: str, outcome: str, seconds: float) -> None:

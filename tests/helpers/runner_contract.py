@@ -87,6 +87,10 @@ class RunnerContract:
         with pytest.raises(WorkerFailed, match=r"SIGSEGV.*: before the crash"):
             runner.run(job("crash"), nothing)
 
+    def test_what_it_said_before_its_end_is_not_its_progress(self, runner, job):
+        with pytest.raises(WorkerFailed, match=r"SIGTERM.*: before the training$"):
+            runner.run(job("killed_in_training"), nothing)
+
     def test_an_end_without_a_result_is_a_failure(self, runner, job):
         with pytest.raises(WorkerFailed, match="without a result: I have better things to do"):
             runner.run(job("leave"), nothing)

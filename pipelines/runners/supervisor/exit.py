@@ -11,7 +11,7 @@ from typing import Literal
 from pipelines.runners import Job
 from pipelines.runners.supervisor.output import LOG_PREFIX, WorkerLog
 from registry.errors import FREE_SPACE, PipelineError, TryAgain, WorkerFailed
-from training.worker.protocol import load_failure
+from training.worker.protocol import EVENT, load_failure
 
 Why = Literal["exited", "timeout", "memory", "disk", "stopped", "lost"]
 OUT_OF_MEMORY = re.compile(
@@ -120,8 +120,8 @@ def _memory(job: Job) -> str:
 
 
 def _last_lines(log: WorkerLog) -> list[str]:
-    """The worker's last lines, without the stack that Python prints after a crash in C."""
-    said = [line.strip() for line in log.last if line.strip() and not line.startswith(LOG_PREFIX)]
+    """The worker's last lines, without its progress, and without the stack that Python prints after a crash in C."""
+    said = [line.strip() for line in log.last if line.strip() and not line.startswith((LOG_PREFIX, EVENT))]
     crash = next((i for i, line in enumerate(said) if line.startswith("Fatal Python error")), len(said))
     return said[: crash + (crash == 0)]
 

@@ -164,19 +164,25 @@ class TestPlain:
         plain.line("the next step is heard again")
         assert pipe.lines[-1] == "    the next step is heard again"
 
-    def test_events_with_wrong_fields_are_just_log(self, plain, pipe):
+    def test_progress_that_is_cut_off_or_unknown_is_not_shown(self, plain, pipe):
+        """A worker that is ended while it writes leaves half a line; its log has it."""
         plain.start(TITLE, STEPS)
         plain.step("train")
         for wrong in (
             event(event="epoch"),
             event(event="epoch", epoch="x", of=[], metric=1, value=None),
             event(event="dance"),
-            event(event="note"),
             EVENT + "{",
+            EVENT + '{"event": "epoch", "epo',
             EVENT + "[1]",
         ):
             plain.line(wrong)
-        assert len(pipe.lines) == 8
+        assert len(pipe.lines) == 2
+        for number in range(1000):
+            plain.line(f"line {number}")
+        plain.line(EVENT + '{"event": "epoch", "epo')
+        plain.done("train", "failed", 1.0)
+        assert not [line for line in pipe.lines if EVENT in line]
 
     def test_a_worker_writes_no_line_and_no_escape_sequence_of_its_own(self, plain, pipe):
         plain.start(f"{TITLE}{FORGED}", STEPS)
@@ -252,6 +258,9 @@ class TestLive:
         for text in (TITLE, "resolve", "done before", "train", "12 s", "failed", "gate", "a line of log"):
             assert text in seen
         assert "not cut" in seen
+
+    def test_progress_that_is_cut_off_is_not_shown(self):
+        assert EVENT not in run_in_terminal(EVENT + '{"event": "epo', event(event="dance"), "a line of log")
 
     def test_a_worker_cannot_rewrite_it(self):
         shown = [FORGED, event(event="note", text=FORGED), event(event="epoch", epoch=1, of=1, metric=FORGED, value=1)]
