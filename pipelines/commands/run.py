@@ -17,6 +17,8 @@ from pipelines.steps.resolve import Request, resolve
 from registry import codec
 from registry.records import Trigger
 
+BY_HAND = "hand, with trainyard run"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print how the run ended; the exit code is the pipeline's."""
     commits = {args.trigger: args.commit} if args.commit else {}
-    folder, record = run_pipeline(config, Request(args.trigger, commits, args.force, args.reason))
+    folder, record = run_pipeline(config, Request(args.trigger, commits, args.force, args.reason, BY_HAND))
     if args.json:
         print(json.dumps({"run": folder.run.id, "folder": str(folder.root), **json.loads(codec.to_json(record))}))
     return record.exit_code

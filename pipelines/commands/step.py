@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--commit", default="", help="for resolve: the pushed commit")
     parser.add_argument("--force", action="store_true", help="for resolve: run although nothing is new")
     parser.add_argument("--reason", default="", help="for resolve: why, for the mail and the record")
+    parser.add_argument(
+        "--started-by", metavar="WHO", default="", help="for resolve: who or what started it; default: a push"
+    )
     parser.add_argument("--stopped", metavar="WHY", default="", help="for notify: why the run was stopped from outside")
 
 
@@ -60,7 +63,7 @@ def _resolve(context: Context, args: argparse.Namespace, build: BuildFolder | No
     commits = {args.trigger: args.commit} if args.commit else {}
     if build:
         build.clear()  # first: a build that fails here must not show the one before
-    folder = resolve(context, Request(args.trigger, commits, args.force, args.reason), args.run)
+    folder = resolve(context, Request(args.trigger, commits, args.force, args.reason, args.started_by), args.run)
     if build:
         build.start(folder)
         _write_status(context, build)

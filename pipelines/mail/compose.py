@@ -14,7 +14,7 @@ from email.utils import format_datetime
 from typing import Any, cast
 
 from pipelines.mail.facts import MailFacts
-from pipelines.mail.statements import MAX_ITEMS, some, statement, upper
+from pipelines.mail.statements import MAX_ITEMS, some, started_by, statement, upper
 from pipelines.text import metrics
 from pipelines.text.clean import clean
 from pipelines.text.duration import duration
@@ -26,7 +26,6 @@ from registry.records import Acceptance
 MAX_SUBJECT = 140  # characters
 MAX_PLOT = 4 << 20  # bytes; mail servers refuse more than 10 MB or so
 PNG = b"\x89PNG\r\n\x1a\n"
-TRIGGERS = {"code": "the model's code", "dataset": "the data", "tests": "the tests"}
 
 
 def compose(facts: MailFacts) -> EmailMessage:
@@ -127,7 +126,7 @@ def summary(facts: MailFacts) -> Iterator[Block]:
         yield Paragraph(stays + (back if facts.earlier_version else ""))
     if not (facts.live_fails and facts.status == "tested"):  # then the alarm is the verdict
         yield statement(facts).verdict
-    started = f"A push to {TRIGGERS[facts.run.trigger]} started this."
+    started = f"Started by {started_by(facts.run)}."
     if facts.run.reason:
         started += f" Reason given: {facts.run.reason}"
     yield Paragraph(f"{started} {facts.note}" if facts.note and facts.status != "failed" else started)

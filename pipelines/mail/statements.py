@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 from pipelines.mail.facts import MailFacts, Status
 from pipelines.text import metrics
+from pipelines.text.clean import clean
 from pipelines.text.markup import Box
+from registry.records import Run
 
+TRIGGERS = {"code": "the model's code", "dataset": "the data", "tests": "the tests"}
 MAX_ITEMS = 30  # reasons, failed tests and commits per list
 
 
@@ -101,6 +104,11 @@ STATEMENTS: dict[Status, Callable[[MailFacts], Statement]] = {
     "tested": _tested,
     "nothing": _nothing,
 }
+
+
+def started_by(run: Run) -> str:
+    """Who or what started the run: the end of a sentence."""
+    return clean(run.started_by, 200) or f"a push to {TRIGGERS[run.trigger]}"
 
 
 def upper(text: str) -> str:

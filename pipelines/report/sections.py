@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pipelines.mail.compose import commits, summary
-from pipelines.mail.statements import MAX_ITEMS, statement
+from pipelines.mail.statements import MAX_ITEMS, started_by, statement
 from pipelines.report.checks import checks
 from pipelines.report.facts import ReportFacts
 from pipelines.report.files import Collected
@@ -30,7 +30,7 @@ def page(folder: RunFolder, known: ReportFacts, files: Collected, plots: list[Ht
         ("times", "How long it took", [_times(known)]),
         ("files", "Files and record", list(_files(folder, files))),
     ]
-    started = f"Run {run.id} of {run.model}, started {metrics.moment(run.created_at)} by a push to {run.trigger}"
+    started = f"Run {run.id} of {run.model}, started {metrics.moment(run.created_at)} by {started_by(run)}"
     top = [written(each) for each in summary(facts)]
     top.append(tiles(_tiles(known)))
     return whole_page(

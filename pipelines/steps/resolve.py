@@ -29,6 +29,8 @@ class Request:
     """Repository → commit, where it is not simply the head of the watched branch."""
     forced: bool = False
     reason: str = ""
+    started_by: str = ""
+    """Who or what asks, when it is not a push."""
 
 
 def resolve(context: Context, request: Request, root: Path | None = None) -> RunFolder:
@@ -56,7 +58,7 @@ def _must_be_asked_for(folder: RunFolder, request: Request) -> None:
     others = [f"{name} {sha[:7]}" for name, sha in request.commits.items() if getattr(run.sources, name) != sha]
     if run.trigger != request.trigger or others or (request.forced and not run.forced):
         raise ConfigError(
-            f"{folder.root} holds run {run.id}, which a push to {run.trigger} started; it is not the one asked for",
+            f"{folder.root} holds run {run.id}, of the pipeline {run.trigger}; it is not the one asked for",
             hint="give each build a folder of its own, e.g. --run run-$BUILD_NUMBER",
         )
 
@@ -91,6 +93,7 @@ def _run(context: Context, request: Request, *, elsewhere: bool) -> Run:
         created_at=utc_now(),
         forced=request.forced,
         reason=request.reason,
+        started_by=request.started_by,
     )
 
 

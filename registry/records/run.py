@@ -41,3 +41,5 @@ class Run:
     forced: bool = False
     reason: str = ""
     """Why a person or a schedule started it, in their words."""
+    started_by: str = ""
+    """Who or what started it; empty: a push to the repository of the trigger."""

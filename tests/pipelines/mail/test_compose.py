@@ -106,7 +106,7 @@ def test_an_accepted_candidate_says_whether_it_is_better_by_how_much_and_what_to
     for body in (words(text), words(Tags(page).text)):
         for said in (
             "Version 3 of digits was accepted and waits for your approval",
-            "A push to the data started this. It was fine-tuned from version 2.",
+            "Started by a push to the data. It was fine-tuned from version 2.",
             "gives the right answer for 98.1 %; version 2, which is live now, for 97.2 % of the same samples",
             "better by 0.009, and more than chance explains (between +0.002 and +0.016 with 95 % confidence)",
             "before 28 November 2026, 01:03 UTC:",
@@ -120,6 +120,22 @@ def test_an_accepted_candidate_says_whether_it_is_better_by_how_much_and_what_to
             "run folder /srv/digits/.trainyard/runs/3f2a9c1b77de",
         ):
             assert said in body
+
+
+@pytest.mark.parametrize(
+    ("trigger", "who", "said"),
+    [
+        ("code", "", "Started by a push to the model's code."),
+        ("tests", "", "Started by a push to the tests."),
+        ("dataset", "the schedule", "Started by the schedule. Reason given: scheduled"),
+        ("code", "alice, in Jenkins", "Started by alice, in Jenkins. Reason given: scheduled"),
+        ("code", "\x1b[31meve\nApproved", "Started by eve Approved. Reason given: scheduled"),
+    ],
+)
+def test_it_says_what_started_the_run(trigger, who, said):
+    run = dataclasses.replace(RUN, trigger=trigger, started_by=who, reason="scheduled" if who else "")
+    _, text, _ = read(compose(facts(run=run)))
+    assert said in words(text)
 
 
 def test_the_command_can_be_copied_from_the_file_as_it_lies_in_the_outbox():

@@ -79,7 +79,7 @@ def test_of_an_accepted_candidate_it_shows_everything(team):
     assert names == ALWAYS | PLOTS | CARD | junit | {"curves.svg", "comparison.svg", "verdict.json"}
     for said in (
         "Version 2 of digits was accepted and waits for your approval",
-        "Run 3f2a9c1b77de of digits, started 21 November 2026, 00:47 UTC by a push to code.",
+        "Run 3f2a9c1b77de of digits, started 21 November 2026, 00:47 UTC by a push to the model's code.",
         "Accepted: version 2 passed every check.",
         "better by 0.009, and more than chance explains",
         "accuracy, version 2 0.981 accuracy, live version 1 0.972 accuracy, threshold 0.950",
