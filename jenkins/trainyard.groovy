@@ -10,6 +10,7 @@ import groovy.transform.Field
 
 @Field List retryDelays = [15, 60, 240] // seconds, before a step that may succeed later is started again
 @Field boolean prepared = false
+@Field boolean resolved = false // the stash names the run
 @Field String watched = '' // the commit at the head of the watched repository
 
 // The first stage: checks out the watched repository, so that Jenkins knows what its next push changes, and sets up
@@ -38,7 +39,10 @@ void perform(String name, String trigger = '') {
         withCredentialsFor(name) { code = runStep(name) }
     }
     showOutcome()
-    if (name == 'resolve') { stash(name: 'run', includes: 'build/run.txt', allowEmpty: true) }
+    if (name == 'resolve') {
+        stash(name: 'run', includes: 'build/run.txt', allowEmpty: true)
+        resolved = true
+    }
     setResult(name, code)
 }
 
@@ -58,36 +62,43 @@ boolean hasRun() {
 
 // A build that was aborted, or that took too long. The next build of the same commits resumes its run.
 void reportAborted() {
-    if (!fileExists('build/run.txt')) { return }
-    String script = 'pipeline/jenkins/trainyard step notify --build build --stopped="$STOPPED"'
-    withEnv(["STOPPED=${env.ABORTED_BY ?: 'aborted'}, ${env.BUILD_URL ?: env.BUILD_TAG}"]) {
-        withCredentialsFor('notify') {
-            int code = sh(script: script, returnStatus: true)
-            if (code != 0) { echo("notify: ${describe(code)}") }
-        }
+    if (agentAnswers()) {
+        if (fileExists('build/run.txt')) { mailAborted() }
+        showOutcome()
+    } else {
+        reportFromAnotherAgent()
     }
-    showOutcome()
 }
 
 // What Jenkins keeps and draws. The exit codes have set the result already: a failed test case does not change it.
 void publish() {
+    if (!agentAnswers()) {
+        echo('the agent is out of reach: test results and report of this build are not published')
+        return
+    }
     junit(testResults: 'build/report/junit/*.xml', allowEmptyResults: true, skipPublishingChecks: true,
         skipMarkingBuildUnstable: true)
     archiveArtifacts(artifacts: 'build/report/**', allowEmptyArchive: true)
+}
+
+// Promotion, before a person is asked: what there is to decide about becomes name and description of the build.
+void describeCandidate() {
+    prepare()
+    showKind('promotion')
+    setResult('approve', shWithRetries('pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --dry-run --build build'))
+    showOutcome()
 }
 
 // Promotion: `action` is promote or rollback. The approval token, when there is one, is in the environment already;
 // else `approver` has approved in Jenkins. The console shows nothing of the token: `set +x` comes before it is used.
 void release(String action, String approver) {
     prepare()
-    String kind = action == 'promote' ? 'promotion' : action // as the record of the release has it
-    String what = "${kind} ${params.MODEL} ${params.VERSION}".trim()
-    currentBuild.displayName = "#${env.BUILD_NUMBER} ${what}"
+    String what = showKind(action == 'promote' ? 'promotion' : action) // as the record of the release has it
     String script = 'set +x; export TRAINYARD_APPROVAL="$APPROVAL"; ' +
-        'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --by="$BY"'
-    if (approver) { script = 'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --approved-by="$BY"' }
+        'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --build build --by="$BY"'
+    if (approver) { script = 'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --build build --approved-by="$BY"' }
     if (action == 'rollback') {
-        script = 'pipeline/jenkins/trainyard rollback "$MODEL" --here --by="$BY" ' +
+        script = 'pipeline/jenkins/trainyard rollback "$MODEL" --here --build build --by="$BY" ' +
             '${VERSION:+--to="$VERSION"} ${REASON:+--reason="$REASON"}'
     }
     int code = 0
@@ -99,10 +110,64 @@ void release(String action, String approver) {
         }
     }
     currentBuild.description = "${what}: ${describe(code)}"
+    showOutcome()
     setResult(action, code)
 }
 
 // --- below: only for the methods above -------------------------------------------------------------------------------
+
+// Whether the files of this workspace can be reached: a lost agent makes every step fail that needs one.
+boolean agentAnswers() {
+    try {
+        fileExists('pipeline')
+        return true
+    } catch (InterruptedException stop) {
+        throw stop
+    // groovylint-disable-next-line CatchException
+    } catch (Exception lost) { // MissingContextVariableException, IOException and others: they have no common class
+        echo("the agent is out of reach: ${lost.message}")
+        return false
+    }
+}
+
+void mailAborted() {
+    String script = 'pipeline/jenkins/trainyard step notify --build build --stopped="$STOPPED"'
+    withEnv(["STOPPED=${env.ABORTED_BY ?: 'aborted'}, ${env.BUILD_URL ?: env.BUILD_TAG}"]) {
+        withCredentialsFor('notify') {
+            int code = sh(script: script, returnStatus: true)
+            if (code != 0) { echo("notify: ${describe(code)}") }
+        }
+    }
+}
+
+// The agent of an aborted build is lost: another one with its label sends the mail, or the same one if it returns soon.
+void reportFromAnotherAgent() {
+    if (!resolved) { return }
+    String why = env.ABORTED_BY ?: 'aborted'
+    try {
+        timeout(time: 5, unit: 'MINUTES') {
+            node(params.AGENT ?: '') {
+                dir('pipeline') { checkout(scm: scm, poll: false, changelog: false) }
+                dir('build') { deleteDir() }
+                unstash('run')
+                if (sh(script: 'pipeline/jenkins/prepare', returnStatus: true) != 0) { error('it cannot be prepared') }
+                mailAborted()
+                showOutcome()
+            }
+        }
+    // groovylint-disable-next-line CatchException
+    } catch (Exception failed) { // also when the time is over
+        echo("no other agent could send the mail: ${failed.message}")
+        currentBuild.description = "${why}, while the agent was out of reach: no mail was sent; the next build resumes the run"
+    }
+}
+
+// Name and kind of a promotion's build, before there is more to say.
+String showKind(String kind) {
+    String what = "${kind} ${params.MODEL} ${params.VERSION}".trim()
+    currentBuild.displayName = "#${env.BUILD_NUMBER} ${what}"
+    return what
+}
 
 Map checkoutWatched(String url, String branch) {
     Map repository = [
@@ -134,6 +199,7 @@ List environmentOf(String name, String trigger) {
         "COMMIT=${params.COMMIT ?: watched}",
         "FORCE=${params.FORCE || scheduled ? 'yes' : ''}",
         "REASON=${params.REASON ?: (scheduled ? 'scheduled' : '')}",
+        "STARTED_BY=${startedByOtherThanPush()}",
     ]
 }
 
@@ -141,7 +207,8 @@ int runStep(String name) {
     try {
         if (name == 'resolve') {
             return shWithRetries('pipeline/jenkins/trainyard step resolve --build build --trigger "$TRIGGER" ' +
-                '${COMMIT:+--commit="$COMMIT"} ${FORCE:+--force} ${REASON:+--reason="$REASON"}')
+                '${COMMIT:+--commit="$COMMIT"} ${FORCE:+--force} ${REASON:+--reason="$REASON"} ' +
+                '${STARTED_BY:+--started-by="$STARTED_BY"}')
         }
         return shWithRetries('pipeline/jenkins/trainyard step "$STEP" --build build')
     } catch (InterruptedException stop) { // by a person or by a time-out: `reportAborted` says by whom
@@ -210,6 +277,17 @@ void withCredentialsFor(String name, Closure body) {
 String startedBy() {
     List causes = currentBuild.getBuildCauses('hudson.model.Cause$UserIdCause')
     return causes.isEmpty() ? 'jenkins' : causes.get(0).userId
+}
+
+// For mail and report. A person counts more than what else has joined the same build; Jenkins' own words for all that is
+// neither a person, the timer nor a push that was seen by polling: "Started by GitHub push by alice".
+String startedByOtherThanPush() {
+    if (currentBuild.getBuildCauses('hudson.model.Cause$UserIdCause')) { return "${startedBy()}, in Jenkins" }
+    if (currentBuild.getBuildCauses('hudson.triggers.TimerTrigger$TimerTriggerCause')) { return 'the schedule' }
+    List causes = currentBuild.getBuildCauses()
+    if (causes.isEmpty() || currentBuild.getBuildCauses('hudson.triggers.SCMTrigger$SCMTriggerCause')) { return '' }
+    String words = causes.get(0).shortDescription
+    return words.startsWith('Started by ') ? words.substring('Started by '.length()) : words
 }
 
 return this

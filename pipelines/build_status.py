@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipelines.config.schema import Config
@@ -26,6 +27,8 @@ from registry.files import write_whole
 from registry.records import Evaluation
 
 MAX_DESCRIPTION = 500  # characters
+BUILD_URL = "build.txt"
+"""In the run's folder: the address of the build that has published its report."""
 STATUS_FILES = ("run", "run.txt", "name.txt", "description.txt", "decided", "report")
 
 
@@ -88,20 +91,43 @@ class BuildFolder:
     def write(self, context: Context) -> None:
         """Write name, description and `decided` of the run as it is now, however the step ended."""
         folder = self.run
-        name, lines = _status(context, folder)
-        write_whole(self.root / "name.txt", f"{_one_line(name)}\n".encode())
-        text = "\n".join(_one_line(each) for each in lines)
-        text = text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
-        write_whole(self.root / "description.txt", f"{text}\n".encode())
+        write_status(self.root, *_status(context, folder))
         if folder.decided():
             write_whole(self.root / "decided", b"")
 
     def take_report(self) -> None:
-        """Copy the run's report: a server keeps real files of its workspace, written during the build."""
+        """Copy the run's report: a server keeps real files of its workspace, written during the build.
+
+        The run remembers the build, so that others can link to what the server shows of it.
+        """
+        if url := os.environ.get("BUILD_URL", ""):
+            write_whole(self.run.root / BUILD_URL, f"{url}\n".encode())
         made, kept = self.run.root / "report", self.root / "report"
         shutil.rmtree(kept, ignore_errors=True)
         if made.is_dir():
             shutil.copytree(made, kept, copy_function=shutil.copyfile)
+
+
+def write_status(root: Path, name: str, lines: Iterable[str]) -> None:
+    """Write name and description of a build into its folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    write_whole(root / "name.txt", f"{_one_line(name)}\n".encode())
+    text = "\n".join(_one_line(each) for each in lines)
+    text = text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
+    write_whole(root / "description.txt", f"{text}\n".encode())
+
+
+def page_of_run(folder: Path) -> Iterator[tuple[str, str]]:
+    """Where to read more about a run: pages of the build that has published its report, else the report itself."""
+    try:
+        url = (folder / BUILD_URL).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        url = ""
+    if url.startswith(("http://", "https://")):
+        yield "report", f"{url.rstrip('/')}/artifact/build/report/index.html"
+        yield "metrics and tests", f"{url.rstrip('/')}/testReport/"
+    elif (folder / "report" / "index.html").exists():
+        yield "report", str(folder / "report" / "index.html")
 
 
 def _status(context: Context, folder: RunFolder) -> tuple[str, list[str]]:

@@ -19,6 +19,7 @@ from pipelines.config.load import secret
 from pipelines.config.schema import Config
 from pipelines.deploy import Deployment, config_here, open_deployment
 from pipelines.deploy.serve_job import serve_job
+from pipelines.promotion import status
 from pipelines.promotion.promote import compared_with_another, promote
 from pipelines.text.clean import clean
 from registry import candidates, codec
@@ -48,11 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of a token, for the promotion job: Jenkins has asked NAME. Needs the secret that approvals are "
         "signed with",
     )
+    parser.add_argument("--dry-run", action="store_true", help="show what is known of the version; release nothing")
     add_who(parser)
     add_here(parser)
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
+    """Release it, or show what would be released; a CI server's build gets to know how it has ended."""
+    if args.dry_run:
+        check_model(args.model, config)
+        print("\n".join(status.ask(args.build, config, args.version)))
+        return 0
+    return status.shown(args.build, config, "promotion", args.version, lambda: _promote(args, config))
+
+
+def _promote(args: argparse.Namespace, config: Config) -> int:
     """Print the release and where it answers."""
     check_model(args.model, config)
     config = placed(args, config)
@@ -123,6 +134,9 @@ def add_here(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help='with [serving] deploy = "jenkins": do it on this machine, as [jenkins] deploy says. What the promotion '
         "job itself calls",
+    )
+    parser.add_argument(
+        "--build", metavar="DIR", type=Path, help="a CI server's folder for this build: gets its name and description"
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 
 from pipelines.commands.promote import add_here, add_who, check_model, placed, print_release, who
 from pipelines.config.schema import Config
+from pipelines.promotion import status
 from pipelines.promotion.rollback import rollback
 from registry.stores import open_store
 
@@ -26,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
+    """Roll back; a CI server's build gets to know how it has ended."""
+    return status.shown(args.build, config, "rollback", args.to, lambda: _rollback(args, config))
+
+
+def _rollback(args: argparse.Namespace, config: Config) -> int:
     """Print the release and where it answers."""
     check_model(args.model, config)
     config = placed(args, config)

@@ -104,12 +104,18 @@ def apply(
     return Applied(client.url, version, tuple(items), tuple(notes))
 
 
+NOT_LISTED = (
+    "that needs the Overall/SystemRead permission, which a Jenkins has only when it is started with "
+    "-Djenkins.security.SystemReadPermission=true; compare them with the table in docs/how-to/jenkins.md"
+)
+
+
 def _check_plugins(client: JenkinsClient) -> list[str]:
     """Raise ConfigError that names each missing plugin; returns a note when this user may not list them."""
     try:
         found = client.get("pluginManager/api/json", "plugins[shortName,version,active,enabled]")
     except Forbidden:
-        return ["plugins were not checked: that needs the Overall/SystemRead permission"]
+        return [f"plugins were not checked: {NOT_LISTED}"]
     if problems := plugins.problems(found.get("plugins", [])):
         raise ConfigError(
             f"plugins of Jenkins at {client.url}: " + "; ".join(problems),

@@ -24,7 +24,7 @@ def plain(text: str) -> str:
 
 
 def without_notes(text: str) -> str:
-    """Text of a console without Jenkins' notes, which are no text."""
+    """Text of a console without the notes of Jenkins."""
     return NOTE.sub("", text) if "\x1b[8m" in text else text
 
 

@@ -67,6 +67,11 @@ class Jenkins:
     def forget_token(self, uuid):
         self.post(f"{TOKENS}/revoke", {"apiTokenUuid": uuid})
 
+    def plugins(self):
+        """Id → version and whether it was loaded, of every installed plugin."""
+        found = self.json("pluginManager", "plugins[shortName,version,active]")["plugins"]
+        return {each["shortName"]: (each["version"], each["active"]) for each in found}
+
     def build(self, job, parameters):
         """Start a build, as a person does with "Build with Parameters"."""
         place = self.post(f"{job}/buildWithParameters", {**parameters, "delay": "0sec"}).headers["Location"]
@@ -147,6 +152,22 @@ class Build:
         found = self.jenkins.json(f"{self.path}/testReport", "passCount,failCount")
         assert found, f"no test results: {self}"
         return found["passCount"], found["failCount"]
+
+    @property
+    def test_classes(self):
+        """The class names of the JUnit cases; Jenkins calls what is before the last dot their package."""
+        found = self.jenkins.json(f"{self.path}/testReport", "suites[cases[className]]")
+        return {case["className"] for suite in found["suites"] for case in suite["cases"]}
+
+    @property
+    def node(self):
+        """The name of the agent that it runs on; empty for the controller itself."""
+        found = self._ask("builtOn")
+        name = (
+            found.get("builtOn")
+            or (re.search(r"^(?:\[.*\] )?Running on (\S+) in ", self.console, re.MULTILINE) or ["", ""])[1]
+        )
+        return "" if name in {"Jenkins", "built-in", "master"} else name
 
     def artifact(self, name):
         assert name in self.artifacts, f"no {name} among {sorted(self.artifacts)}: {self}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -34,7 +37,14 @@ ONE_MORE_TEST = """
 def test_it_answers_for_every_sample(predict, holdout):
     assert len(predict(holdout.samples)) == len(holdout.samples)
 """
+PINS = Path(__file__).resolve().parents[2] / "jenkins" / "plugins.txt"
 STAGES = {trigger: ["prepare", *names(trigger)] for trigger in FLOWS}
+
+
+def pinned():
+    """{plugin: version} of plugins.txt."""
+    lines = PINS.read_text(encoding="utf-8").splitlines()
+    return dict(line.split(":") for line in lines if line and not line.startswith("#"))
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +73,24 @@ def retrained(watching, promoted):
 
 def all_stages(build):
     return [each for each in build.stages if not each.startswith("Declarative: ")]
+
+
+@pytest.fixture
+def asked(watching, retrained):
+    """Start a promotion of version 2 that asks; the build, once it waits for the answer."""
+
+    def start():
+        build = watching.jenkins.build(watching.job("promotion"), {"MODEL": "digits", "VERSION": "2"})
+        build.until(lambda: "to production?" in build.console, "the question")
+        return build
+
+    return start
+
+
+def test_every_plugin_that_is_pinned_and_installed_is_loaded(jenkins):
+    """With the versions of plugins.txt, all are; a conflict shows as a plugin that is installed and not active."""
+    found = jenkins.plugins()
+    assert [name for name in pinned() if name in found and not found[name][1]] == []
 
 
 def test_a_dry_run_creates_nothing(scenario):
@@ -103,7 +131,9 @@ def test_a_push_to_code_is_trained_gated_registered_accepted_and_mailed(scenario
     for words in ("version 1", "accuracy", sha[:7]):
         assert words in build.description
     (mail,) = scenario.mails()
-    assert "promote digits 1" in mail.get_body(("plain",)).get_content()
+    letter = mail.get_body(("plain",)).get_content()
+    assert "promote digits 1" in letter
+    assert "Started by a push to the model's code." in " ".join(letter.split())
 
 
 def test_jenkins_has_its_test_results_and_a_report_without_weights(learned):
@@ -111,6 +141,7 @@ def test_jenkins_has_its_test_results_and_a_report_without_weights(learned):
     passed, failed = build.tests
     assert passed >= 5
     assert failed == 0
+    assert {each.partition(".")[0] for each in build.test_classes} == {"trainyard"}
     names = build.artifacts.keys()
     assert {"index.html", "report.css", "card.json", "card.md", "run.json", "verdict.json", "gate.xml"} <= names
     assert not [name for name in names if name.endswith((".keras", ".tflite", ".npz"))]
@@ -131,6 +162,8 @@ def test_a_build_of_what_has_been_run_is_decided_in_one_stage(scenario, learned)
     said, build = scenario.triggered("code")
     assert build.result == "SUCCESS"
     assert "nothing new" in said
+    assert "[Pipeline]" in said
+    assert not re.search(r"\x1b|ha:////", said), "Jenkins' notes are not for people"
     assert build.skipped == set(names("code")[1:-1])
     assert len(scenario.mails()) == 1
 
@@ -172,9 +205,54 @@ def test_a_push_to_the_tests_runs_them_on_the_candidate_and_trains_nothing(scena
     assert failed == 0
 
 
-def test_who_may_approve_in_jenkins_promotes_without_a_token(scenario, retrained):
-    build = scenario.jenkins.build(scenario.job("promotion"), {"MODEL": "digits", "VERSION": "2"})
-    build.until(lambda: "to production?" in build.console, "the question")
+def test_a_promotion_that_waits_shows_what_there_is_to_decide_about(scenario, asked):
+    build = asked()
+    assert "promotion digits 2" in build.name
+    assert "waits for an approval" in build.description
+    assert "version 1 is live" in build.description
+    pages = re.findall(r": (https?://\S+)", build.description)
+    assert len(pages) == 2, build.description
+    for page in pages:
+        path = page.partition("/job/")
+        assert scenario.jenkins.get(f"job/{path[2]}") is not None, page
+        assert page in build.console
+    build.stop()
+    build.ended("ABORTED")
+    assert "Aborted by" in build.description
+
+
+def test_a_no_to_the_question_is_a_rejection_with_a_name(scenario, asked):
+    with ThreadPoolExecutor(1) as pool:
+        before = scenario.builds("promotion")
+        command = pool.submit(scenario.trainyard, "promote", "digits", "2", "--json", code=3)
+        number = wait_for(lambda: max(scenario.builds("promotion").keys() - before.keys(), default=0), "the build")
+        build = Build(scenario.jenkins, scenario.job("promotion"), number)
+        build.until(lambda: "to production?" in build.console, "the question")
+        scenario.jenkins.post(f"{build.path}/input/Approve/abort")
+        build.ended("UNSTABLE")
+        said = json.loads(command.result().stdout)
+    assert said["exit_code"] == 3
+    assert "Rejected by" in said["description"]
+    assert "Rejected by" in build.description
+    assert scenario.release()["version"] == 1
+
+
+def test_a_refused_token_leaves_its_reason_in_the_description(scenario, retrained):
+    build = scenario.jenkins.build(
+        scenario.job("promotion"), {"MODEL": "digits", "VERSION": "2", "APPROVAL": "not.a.token"}
+    )
+    wait_for(lambda: build.result in {"UNSTABLE", "FAILURE"}, f"the end of {build}")
+    assert re.match(r"promotion digits 2: .*(token|approval)", build.description), build.description
+
+
+def test_nobody_is_asked_about_a_version_that_does_not_exist(scenario, retrained):
+    build = scenario.jenkins.build(scenario.job("promotion"), {"MODEL": "digits", "VERSION": "99"})
+    build.ended("FAILURE")
+    assert "to production?" not in build.console
+
+
+def test_who_may_approve_in_jenkins_promotes_without_a_token(scenario, asked):
+    build = asked()
     scenario.jenkins.post(f"{build.path}/input/Approve/proceedEmpty")
     build.ended()
     wait_for(lambda: scenario.release()["version"] == 2, "version 2 in the API", 60)
@@ -205,7 +283,33 @@ def test_an_aborted_build_leaves_no_worker_and_is_mailed(scenario, watching):
     build.ended("ABORTED")
     assert len(scenario.mails()) > before
     assert "failed in train" in scenario.mails()[-1]["Subject"]
+    letter = scenario.mails()[-1].get_body(("plain",)).get_content()
+    assert "Aborted by" in letter
+    assert "@trainyard" not in letter + build.description
+    assert "trainyard: exit" not in build.description
     wait_for(lambda: not scenario.training(), "the worker to end", 60)
+
+
+def test_an_abort_while_the_agent_is_lost_ends_in_words_and_is_mailed_or_says_that_it_is_not(scenario, watching):
+    before = len(scenario.mails())
+    _, build = scenario.pushed("code", "slow, and lost", {"model.py": SLOW.format(seconds=30)})
+    build.until(lambda: "epoch 1/" in build.console, "the first epoch")
+    if not build.node:
+        build.stop()
+        pytest.skip("the build runs on the controller, which cannot be disconnected")
+    node = f"computer/{build.node}"
+    scenario.jenkins.post(f"{node}/doDisconnect", {"offlineMessage": "a test of Trainyard"})
+    try:
+        wait_for(lambda: scenario.jenkins.json(node, "offline")["offline"], "the agent to be offline", 60)
+        build.stop()
+        time.sleep(20)
+    finally:
+        with contextlib.suppress(AssertionError):  # an inbound agent comes back by itself
+            scenario.jenkins.post(f"{node}/launchSlaveAgent")
+        wait_for(lambda: not scenario.jenkins.json(node, "offline")["offline"], "the agent to be back", 300)
+    build.ended("ABORTED")
+    assert not re.search(r"^\s+at [\w.$/]+\(", build.console, re.MULTILINE), f"a stack trace: {build}"
+    assert len(scenario.mails()) > before or "no mail was sent" in build.description
 
 
 def test_a_build_killed_halfway_and_started_again_resumes_the_same_run(scenario, watching):

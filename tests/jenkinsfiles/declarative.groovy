@@ -75,7 +75,7 @@ class Grammar {
         if (!found.steps || !inside(found.steps)) { problem(statement, 'a stage needs steps') }
         if (found.agent) { agent(found.agent) }
         if (found.options) { calls(found.options, 'option of a stage', STAGE_OPTIONS) }
-        if (found.when) { codeBlocks(found.when, 'when', ['expression']) }
+        if (found.when) { codeBlocks(found.when, 'when', ['expression'], ['beforeAgent']) }
         if (found.steps) { codeBlocks(found.steps, 'steps', ['script']) }
     }
 
@@ -86,9 +86,10 @@ class Grammar {
     }
 
     // Free Groovy is allowed in `script` and `expression`; all else would be steps with rules of their own.
-    def codeBlocks(statement, String where, List known) {
+    def codeBlocks(statement, String where, List known, List switches = []) {
         inside(statement).each {
             def call = called(it)
+            if (call?.methodAsString in switches && call.arguments.expressions*.text == ['true']) { return }
             if (!(call?.methodAsString in known)) { return problem(it, "${where} holds ${known} only, here") }
             if (!(call.arguments.expressions[-1] instanceof ClosureExpression)) { problem(it, "${call.methodAsString} is not a block") }
         }

@@ -11,6 +11,10 @@ class Stop extends RuntimeException { // like AbortException: a message without 
     Stop(String message) { super(message) }
 }
 
+class Lost extends Exception { // MissingContextVariableException and its kin: a step that needs an agent has none
+    Lost() { super('Required context class hudson.FilePath is missing') }
+}
+
 class World { // one build
     static final List RESULTS = ['SUCCESS', 'UNSTABLE', 'FAILURE', 'ABORTED']
     Map scenario
@@ -21,12 +25,15 @@ class World { // one build
     Map build = [currentResult: 'SUCCESS', displayName: '#7', description: null]
     List bound = []
     String folder = ''
+    boolean lost = false // the agent of this build
 
     World(Map scenario) {
         this.scenario = scenario
         files.putAll(scenario.files ?: [:])
         environment.add((scenario.env ?: [:]) + (scenario.params ?: [:]).collectEntries { name, value -> [name, "$value" as String] })
-        build.getBuildCauses = { String type -> (scenario.causes ?: []).findAll { it._class == type } }
+        build.getBuildCauses = { String type = null ->
+            (scenario.causes ?: []).findAll { type == null || it._class == type }
+        }
     }
 
     Map env() { environment.inject([:]) { all, each -> all + each } }
@@ -39,13 +46,21 @@ class World { // one build
 
     String path(String name) { folder ? "${folder}/${name}" as String : name }
 
+    void needsAgent() {
+        if (lost) { throw new Lost() }
+        assert env().NODE : 'a step that needs an agent, outside of any'
+    }
+
     int shell(String script) { // what the scenario says: the first line that matches and is not used up
+        needsAgent()
+        assert !script.contains('pipeline/jenkins') || files.containsKey('pipeline/.git') : 'nothing is checked out here'
         Map env = env()
         record('sh', [script: script, env: env, bound: bound.collect { it.variable ?: it.symbol }])
         Map rule = (scenario.sh ?: []).find { script.contains(it.script ?: '') && (!it.step || env.STEP == it.step) && it.left != 0 }
         if (rule == null) { return 0 }
         if (rule.times) { rule.left = (rule.left ?: rule.times) - 1 }
         files.putAll(rule.files ?: [:])
+        lost = rule.loses ?: false
         if (rule.interrupt) { throw new InterruptedException(rule.interrupt as String) }
         return (rule.code ?: 0) as int
     }
@@ -103,16 +118,43 @@ abstract class Steps extends Script {
         world.folder = world.path(name)
         try { body() } finally { world.folder = before }
     }
-    def deleteDir() { world.files.keySet().removeAll { it.startsWith(world.folder + '/') } }
-    def fileExists(String name) { world.files.containsKey(world.path(name)) }
+    def deleteDir() {
+        world.needsAgent()
+        world.files.keySet().removeAll { it.startsWith(world.folder + '/') }
+    }
+    def fileExists(String name) {
+        world.needsAgent()
+        return world.files.containsKey(world.path(name))
+    }
+    def timeout(Map given, Closure body) {
+        only('timeout', given, 'time', 'unit')
+        return body()
+    }
+    def node(String label, Closure body) { // another agent, with an empty workspace
+        world.record('node', [label: label])
+        if (!world.scenario.otherAgent) { throw new InterruptedException('Timeout has been exceeded') }
+        Map files = world.files
+        boolean lost = world.lost
+        world.files = [:]
+        world.lost = false
+        try {
+            return body()
+        } finally {
+            world.files = files
+            world.lost = lost
+        }
+    }
     def readFile(Map given) {
         only('readFile', given, 'file', 'encoding')
+        world.needsAgent()
         world.files[world.path(given.file)]
     }
     def checkout(Map given) {
         only('checkout', given, 'scm', 'poll', 'changelog')
+        world.needsAgent()
         world.record('checkout', given + [folder: world.folder])
         if (world.scenario.checkout == world.folder) { throw new Stop('git fetch failed') }
+        world.files[world.path('.git')] = ''
         return [GIT_COMMIT: 'c0ffee' + '0' * 34]
     }
     def scmGit(Map given) {
@@ -144,18 +186,25 @@ abstract class Steps extends Script {
     }
     def stash(Map given) { plainly('stash', given, 'name', 'includes', 'allowEmpty') }
     def unstash(String name) {
+        world.needsAgent()
         world.record('unstash', [name: name])
         if (!world.scenario.stash) { throw new Stop("No such saved stash '${name}'") }
         world.files.putAll(world.scenario.stash)
     }
     def junit(Map given) {
+        world.needsAgent()
         plainly('junit', given, 'testResults', 'allowEmptyResults', 'skipPublishingChecks', 'skipMarkingBuildUnstable')
     }
-    def archiveArtifacts(Map given) { plainly('archiveArtifacts', given, 'artifacts', 'allowEmptyArchive') }
+    def archiveArtifacts(Map given) {
+        world.needsAgent()
+        plainly('archiveArtifacts', given, 'artifacts', 'allowEmptyArchive')
+    }
     def input(Map given) {
         plainly('input', given, 'id', 'message', 'ok', 'submitter', 'submitterParameter')
         assert !world.environment.any { it.NODE } : 'input holds an executor'
-        if (world.scenario.approver == null) { throw new InterruptedException('Timeout has been exceeded') }
+        if (world.scenario.approver == null) {
+            throw new InterruptedException(world.scenario.answer ?: 'Timeout has been exceeded') // FlowInterruptedException
+        }
         return world.scenario.approver
     }
     def script(Closure body) { body() }
@@ -215,16 +264,23 @@ class Declarative {
             return
         }
         try {
-            if (parts.when && !called(parts.when).expression.call()) {
+            Map condition = parts.when ? called(parts.when) : [:]
+            if (!condition.beforeAgent) { node(parts.agent) }
+            if (parts.when && !condition.expression.call()) {
                 world.record('skipped', [why: 'when'])
                 return
             }
-            node(parts.agent)
+            if (condition.beforeAgent) { node(parts.agent) }
             world.record('started', [:])
             inside(parts.steps as Closure, script)
         } catch (InterruptedException | Stop stop) {
             world.record('failed', [message: stop.message])
             first = stop
+        } finally {
+            if (parts.agent) { // its own: the next one may have another workspace
+                world.environment[0].remove('NODE')
+                world.files.clear()
+            }
         }
     }
 

@@ -64,6 +64,7 @@ def test_a_build_shows_model_version_commits_and_accuracy_and_the_next_one_finds
     assert build.decided
     jenkins = {"TRAINYARD_SERVING_DEPLOY": "jenkins", "TRAINYARD_JENKINS_URL": "http://jenkins/"}
     build.step("notify", env=jenkins | {"BUILD_URL": "http://jenkins/job/digits/job/code/7/"})
+    assert build.run.joinpath("build.txt").read_text() == "http://jenkins/job/digits/job/code/7/\n", "for the promotion"
     letter = build.team.mails()[0].get_body(("plain",)).get_content()
     assert "http://jenkins/job/digits/job/code/7/" in letter
     assert "http://jenkins/job/digits/job/promotion/build" in letter

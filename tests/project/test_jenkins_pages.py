@@ -80,8 +80,8 @@ def test_the_stages_are_in_their_order_under_their_triggers():
     for column, trigger in enumerate(WATCHED, start=1):
         assert [row[0].strip("`") for row in rows if row[column]] == ["prepare", *names(trigger)]
     promotion = re.findall(r"stage\('(\w+)'\)", FILES["promotion"].read_text(encoding="utf-8"))
-    sentence = REFERENCE.split("`promotion` has two stages: ", 1)[1].split("\n\n", 1)[0]
-    assert len(promotion) == 2
+    sentence = REFERENCE.split("`promotion` has three stages: ", 1)[1].split("\n\n", 1)[0]
+    assert len(promotion) == 3
     assert all(f"`{name}`" in sentence for name in promotion)
 
 
@@ -102,9 +102,13 @@ def test_waits_limits_and_files_are_as_they_are_written():
     assert "timeout(time: 24, unit: 'HOURS')" in code
     assert "timeout(time: 7, unit: 'DAYS')" in promotion
     assert "timeout(time: 1, unit: 'HOURS')" in promotion
+    assert "timeout(time: 1, unit: 'DAYS')" in promotion
     assert (
-        "Limits: 24 hours for a build, 7 days for the approval in `promotion` and an hour for its release" in REFERENCE
+        "24 hours for a build, a day for the description in `promotion`, 7 days for its approval and an hour for its release"
+        in REFERENCE
     )
+    assert "timeout(time: 5, unit: 'MINUTES')" in SHARED.read_text(encoding="utf-8")
+    assert "the same one within 5 minutes" in REFERENCE
     assert "numToKeepStr: '30', artifactNumToKeepStr: '10'" in code
     assert "numToKeepStr: '100'" in promotion
     assert "keeps 30 builds of a job, the artifacts of the last 10, and 100 promotions" in REFERENCE

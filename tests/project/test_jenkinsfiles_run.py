@@ -13,6 +13,15 @@ from groovy_runs import FILES, simulate
 
 from pipelines.flows import FLOWS, names
 
+KNOWN = {
+    "script": "--dry-run",
+    "files": {
+        "build/name.txt": "promotion digits 3\n",
+        "build/description.txt": "promotion digits 3: waits for an approval\naccuracy 0.98\nreport: http://jenkins/job/code/4/x\n",
+    },
+}
+RELEASED = {"script": "--approved-by", "files": {"build/description.txt": "promotion digits 3: live as release 2\n"}}
+EXPIRED = {"code": 3, "files": {"build/description.txt": "promotion digits 3: rejected: the approval has expired\n"}}
 URL = {"WATCHED_URL": "http://git.example/watched.git"}
 RUN = {
     "build/run.txt": "0123\n",
@@ -29,6 +38,8 @@ TIMER = [{"_class": "hudson.triggers.TimerTrigger$TimerTriggerCause"}]
 ALICE = [{"_class": "hudson.model.Cause$UserIdCause", "userId": "alice"}]
 CREDENTIALS = {"GIT_CREDENTIALS": "git-id", "SMTP_CREDENTIALS": "smtp-id"}
 ODD = {"COMMIT": "", "REASON": 'it\'s -- "new"; $(touch oops) ü', "FORCE": True}
+PUSH = [{"_class": "hudson.triggers.SCMTrigger$SCMTriggerCause", "shortDescription": "Started by an SCM change"}]
+GITHUB = [{"_class": "com.cloudbees.jenkins.GitHubPushCause", "shortDescription": "Started by GitHub push by bob"}]
 ABORT = {"step": "train", "interrupt": "Aborted by alice"}
 PROMOTION = {"file": "jenkins/promotion.Jenkinsfile"}
 VERSION = {"MODEL": "digits", "VERSION": "3"}
@@ -57,6 +68,13 @@ SCENARIOS = {
     "no resolve": scenario({"step": "resolve", "code": 2}),
     "aborted": scenario(ABORT),
     "aborted, no mail": scenario(ABORT, {"script": "--stopped", "code": 75}),
+    "lost": scenario({**ABORT, "loses": True}, params={**URL, "AGENT": "gpu", **CREDENTIALS}, stash=RUN, otherAgent=True),
+    "lost for good": scenario({**ABORT, "loses": True}, stash=RUN),
+    "lost, no mail": scenario({**ABORT, "loses": True}, {"script": "jenkins/prepare", "times": 1}, {"script": "jenkins/prepare", "code": 2}, stash=RUN, otherAgent=True),
+    "lost early": scenario({"script": "jenkins/prepare", "interrupt": "Aborted by alice", "loses": True}),
+    "by push": scenario(causes=PUSH),
+    "by hand": scenario(causes=[*PUSH, *ALICE]),
+    "by webhook": scenario(causes=GITHUB),
     "aborted early": scenario({"script": "jenkins/prepare", "interrupt": "Aborted by alice"}, files=RUN),
     "no agent": scenario({"script": "jenkins/prepare", "code": 2}, files=RUN),
     "no pip": scenario({"script": "jenkins/prepare", "code": 75, "times": 1}),
@@ -68,8 +86,12 @@ SCENARIOS = {
     "restart notify": scenario(restart="notify", stash=RUN),
     "restart without stash": scenario({"step": "evaluate", "code": 2}, restart="evaluate", files={"build/decided": ""}),
     "token": {**PROMOTION, "params": {**VERSION, "APPROVAL": "the-token"}, "causes": ALICE},
-    "asked": {**PROMOTION, "params": {**VERSION, "SUBMITTERS": "alice,owners"}, "approver": "alice"},
-    "not answered": {**PROMOTION, "params": VERSION},
+    "asked": {**PROMOTION, "params": {**VERSION, "SUBMITTERS": "alice,owners"}, "approver": "alice", "sh": [KNOWN, RELEASED]},
+    "not answered": {**PROMOTION, "params": VERSION, "sh": [KNOWN]},
+    "answered with no": {**PROMOTION, "params": VERSION, "sh": [KNOWN], "answer": "Rejected by Alice Smith"},
+    "aborted while it asks": {**PROMOTION, "params": VERSION, "sh": [KNOWN], "answer": "Aborted by Rejected Alice"},
+    "no such version": {**PROMOTION, "params": VERSION, "approver": "alice", "sh": [{"script": "--dry-run", "code": 2}]},
+    "refused with reasons": {**PROMOTION, "params": {**VERSION, "APPROVAL": "x"}, "sh": [{**EXPIRED, "script": " promote "}]},
     "refused": {**PROMOTION, "params": {**VERSION, "APPROVAL": "x"}, "sh": [{"script": " promote ", "code": 3}]},
     "rollback": {**PROMOTION, "params": {**VERSION, "ACTION": "rollback", "REASON": "it is wrong"}, "causes": ALICE},
     "rollback by a machine": {**PROMOTION, "params": {"MODEL": "digits", "VERSION": "", "ACTION": "rollback"}},
@@ -205,6 +227,47 @@ def test_an_aborted_build_mails_once_who_did_it(builds):
     assert ("post", "notify") not in builds["aborted early"].shells
 
 
+def test_an_abort_whose_agent_is_lost_is_mailed_from_another_agent(builds):
+    build = builds["lost"]
+    assert build.result == "ABORTED"
+    assert build.of("node")[-1]["label"] == "gpu"
+    assert build.shells[-2:] == [("post", "prepare"), ("post", "notify")]
+    mail = build.of("sh")[-1]
+    assert mail["env"]["STOPPED"] == "Aborted by alice, http://jenkins/job/code/7/"
+    assert mail["bound"] == ["TRAINYARD_SMTP_PASSWORD"]
+    assert not build.of("junit")
+    assert not build.of("archiveArtifacts")
+
+
+@pytest.mark.parametrize("name", ["lost for good", "lost, no mail"])
+def test_an_abort_that_nobody_can_mail_says_so(builds, name):
+    build = builds[name]
+    assert build.result == "ABORTED"
+    assert ("post", "notify") not in build.shells
+    assert build.description.startswith("Aborted by alice, while the agent was out of reach: no mail was sent")
+
+
+def test_a_lost_agent_without_a_run_has_nothing_to_mail(builds):
+    build = builds["lost early"]
+    assert (build.result, build.description) == ("ABORTED", None)
+    assert len(build.of("node")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [
+        ("code", ""),
+        ("by push", ""),
+        ("by hand", "alice, in Jenkins"),
+        ("timer", "the schedule"),
+        ("by webhook", "GitHub push by bob"),
+    ],
+)
+def test_mail_and_report_get_to_know_what_started_the_build(builds, commands, name, who):
+    assert builds[name].of("sh")[1]["env"]["STARTED_BY"] == who
+    assert commands[name][0][1].started_by == who
+
+
 @pytest.mark.parametrize("name", ["no agent", "no pipeline", "no repository"])
 def test_a_build_that_cannot_start_shows_nothing_of_the_one_before(builds, name):
     build = builds[name]
@@ -259,17 +322,51 @@ def test_without_a_token_a_submitter_is_asked_outside_of_any_agent(builds):
     build = builds["asked"]
     (asked,) = build.of("input")
     assert (asked["submitter"], asked["submitterParameter"]) == ("alice,owners", "APPROVER")
-    assert build.started == ["approve", "release"]
+    assert build.started == ["describe", "approve", "release"]
     assert build.of("sh")[-1]["env"]["BY"] == "alice"
     assert "--approved-by" in build.of("sh")[-1]["script"]
-    nobody = builds["not answered"]
-    assert (nobody.result, nobody.started) == ("ABORTED", ["approve"])
-    assert not nobody.of("sh")
+    assert build.description == "promotion digits 3: live as release 2"
 
 
-def test_a_refused_approval_is_unstable(builds):
+def test_what_there_is_to_decide_about_is_shown_before_the_question(builds):
+    build = builds["not answered"]
+    steps = [each["step"] for each in build.events]
+    said = next(each["text"] for each in build.of("echo"))
+    assert "accuracy 0.98\nreport: http://jenkins/job/code/4/x" in said
+    assert steps.index("echo") < steps.index("input")
+    assert build.name == "#7 promotion digits 3"
+    assert (build.result, build.started) == ("ABORTED", ["describe", "approve"])
+    assert build.description == "promotion digits 3: Timeout has been exceeded"
+
+
+def test_nobody_is_asked_about_a_version_that_does_not_exist(builds):
+    build = builds["no such version"]
+    assert (build.result, build.started) == ("FAILURE", ["describe"])
+    assert not build.of("input")
+    assert "trainyard: exit 2" in [each["text"] for each in build.of("echo")]
+
+
+def test_a_no_is_a_rejection_and_says_by_whom(builds):
+    build = builds["answered with no"]
+    assert (build.result, build.started) == ("UNSTABLE", ["describe", "approve"])
+    assert build.description == "promotion digits 3: Rejected by Alice Smith"
+    assert build.of("unstable")[0]["message"] == build.description
+    assert not [
+        each for each in build.of("sh") if "--dry-run" not in each["script"] and "prepare" not in each["script"]
+    ]
+
+
+def test_an_abort_while_it_asks_is_not_an_answer(builds):
+    build = builds["aborted while it asks"]
+    assert (build.result, build.started) == ("ABORTED", ["describe", "approve"])
+    assert build.description == "promotion digits 3: Aborted by Rejected Alice"
+
+
+def test_a_refused_approval_is_unstable_and_its_description_has_the_reason(builds):
     assert builds["refused"].result == "UNSTABLE"
     assert "exit code 3" in builds["refused"].description
+    assert builds["refused with reasons"].result == "UNSTABLE"
+    assert builds["refused with reasons"].description == "promotion digits 3: rejected: the approval has expired"
 
 
 def test_a_rollback_waits_for_nobody(builds):

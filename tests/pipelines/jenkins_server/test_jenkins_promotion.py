@@ -92,6 +92,24 @@ def test_a_promotion_is_done_by_the_job_and_the_release_is_read_from_the_registr
     assert not any(secret in done.stdout + done.stderr for secret in (token, jenkins.token))
 
 
+def test_a_no_in_jenkins_is_a_rejection_and_says_by_whom(project, jenkins):
+    job(jenkins, result="UNSTABLE", console=["[Pipeline] input\n", "Release thirds version 1 to production?\n"])
+    start = jenkins.state.start_build
+
+    def answered(*arguments):
+        build = start(*arguments)
+        build.description = "promotion thirds 1: Rejected by Alice Smith"
+        return build
+
+    jenkins.state.start_build = answered
+    project.publish()
+    done = trainyard(project, "promote", "thirds", "1", "--json", url=jenkins.url)
+    assert done.returncode == 3, done.stderr
+    assert "UNSTABLE: build 1: promotion thirds 1: Rejected by Alice Smith" in done.stderr
+    assert json.loads(done.stdout)["description"] == "promotion thirds 1: Rejected by Alice Smith"
+    assert "\n[Pipeline] input\n" in done.stderr, "without the notes of Jenkins' console"
+
+
 def test_a_rollback_is_done_by_the_job(project, jenkins):
     asked = job(jenkins)
     project.publish()

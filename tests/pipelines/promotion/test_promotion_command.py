@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from promotion_parts import LEFT, RIGHT, Project, ask, frozen
@@ -187,3 +189,27 @@ def test_without_a_git_identity_the_user_and_the_machine_are_recorded(monkeypatc
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", str(tmp_path / "none"))
     monkeypatch.chdir(tmp_path)
     assert "@" in who()
+
+
+@pytest.mark.tensorflow
+def test_the_jenkins_user_that_the_documentation_recommends_promotes_and_rolls_back(tmp_path, tiny_models):
+    """The job `promotion` passes the Jenkins user as --by."""
+    how_to = (Path(__file__).parents[3] / "docs" / "how-to" / "jenkins.md").read_text(encoding="utf-8")
+    user = re.search(r'^user = "(.+)"$', how_to, re.MULTILINE)[1]
+    assert f"Create a Jenkins user for `{user}`" in how_to
+    project = Project(tmp_path, tiny_models)
+    tokens = [project.token(project.publish(kind)) for kind in ("dull", "thirds")]
+    try:
+        for number, token in enumerate(tokens, 1):
+            done = trainyard(project, "promote", "thirds", str(number), "--by", user, TRAINYARD_APPROVAL=token)
+            assert f"release {number}, by {user}" in done.stdout, done.stderr
+        back = trainyard(project, "rollback", "thirds", "--by", user, "--json")
+        assert json.loads(back.stdout)["version"] == 1, back.stderr
+        shown = json.loads(trainyard(project, "registry", "history", "--json").stdout)
+        assert [(each["kind"], each["by"]) for each in shown] == [
+            ("rollback", user),
+            ("promotion", user),
+            ("promotion", user),
+        ]
+    finally:
+        project.stop()
