@@ -248,6 +248,8 @@ def altered(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Pat
             status = path.stat()
         except FileNotFoundError:
             problems.append(f"{name}: is missing")
+        except (ConfigError, Corrupt) as error:
+            problems.append(str(error))
         else:
             inodes[name] = (status.st_dev, status.st_ino)
             paths.setdefault(inodes[name], path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from registry import codec
-from registry.errors import Corrupt, PipelineError, TryAgain
+from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
 from registry.files import sha256_bytes
 from registry.stores import Store
 
@@ -119,10 +119,13 @@ class Chain(Generic[R]):
             if number != expected:
                 problems.append(f"{self.name(expected)}: is missing, though {number:06d}.json is there")
                 previous = ""
-            data = self.store.get(self.name(number))
             try:
+                data = self.store.get(self.name(number))
                 record = self.decode(number, data)
-            except Corrupt as error:
+            except FileNotFoundError:
+                problems.append(f"{self.name(number)}: is missing")
+                previous = ""
+            except (ConfigError, Corrupt) as error:
                 problems.append(str(error))
                 previous = ""
             else:

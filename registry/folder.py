@@ -2,7 +2,10 @@
 
 A file is written under a hidden name, fsynced, and then linked to its name: `link`, unlike `rename`, refuses a taken
 name. So no lock is needed, and a killed writer leaves at most a hidden file, which is swept a day later.
-Files that come with their SHA-256 are kept once: `.store/objects/ab/<sha256>` and every name are links to one file.
+Files that come with their SHA-256 are kept once: `.store/objects/ab/<sha256>` and every name are hard links to one file.
+
+Whoever may write the folder must neither lead a reader out of it nor stop it: below the registry's own folder no symbolic
+link is followed, and what is not a file (a named pipe, a socket) is refused and not waited for.
 """
 
 from __future__ import annotations
@@ -11,20 +14,21 @@ import contextlib
 import errno
 import io
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
-from registry.files import CHUNK, copy_hashed, sha256_bytes, sha256_file, sync_folder
-from registry.stores import check_name
+from registry import folder_reads
+from registry.errors import ConfigError, Corrupt, TryAgain
+from registry.files import copy_hashed, sha256_bytes, sha256_file, sync_folder
+from registry.folder_errors import as_typed
+from registry.folder_structure import inspect_folders
+from registry.stores import Structure, check_name
 
 PARTS = (".store", "test", "production")  # where one of these folders is, there is a registry
 ABANDONED = 24 * 3600  # seconds without a write after which an unfinished file belongs to nobody
-RECORD = 1 << 13  # bytes; most records are smaller
-FULL = {errno.ENOSPC, errno.EDQUOT}
-AWAY = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV}
-FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+FOLDER_MODE = 0o775  # whatever the umask allows: others never add or remove files
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
@@ -45,13 +49,9 @@ class FolderStore:
             self._used = self._exists()
 
     def get(self, name: str) -> bytes:
-        path = f"{self._root}/{check_name(name)}"
+        check_name(name)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                data = _read_all(fd)
-            finally:
-                os.close(fd)
+            data = folder_reads.read_record(self._root, name)
         except OSError:
             with self._typed_errors():
                 raise
@@ -61,23 +61,27 @@ class FolderStore:
     def path(self, name: str) -> Path:
         path = self._file(name)
         with self._typed_errors():
-            if not path.is_file():
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+            folder_reads.follow_no_link(self._root, name)
+            folder_reads.must_be_file(name, path.lstat().st_mode)
         return path
 
     def names(self, folder: str) -> list[str]:
         path = self._file(folder) if folder else self._root
         try:
-            with self._typed_errors(), os.scandir(path) as entries:
-                return sorted([each.name + "/" * each.is_dir() for each in entries if each.name[0] != "."])
+            with self._typed_errors():
+                folder_reads.follow_no_link(self._root, f"{folder}/")
+                with os.scandir(path) as entries:
+                    found = [(each.name, each.is_dir(follow_symlinks=False)) for each in entries]
         except FileNotFoundError:
             return []
+        return sorted([name + "/" * is_folder for name, is_folder in found if name[0] != "."])
 
     def create(self, name: str, data: bytes | Path, sha256: str = "") -> None:
         target = self._file(name)
         with self._typed_errors():
             self._begin()
             self._make_below(target.parent)
+            folder_reads.follow_no_link(self._root, name)
             try:
                 if os.path.lexists(target):  # before any byte is copied
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
@@ -91,8 +95,12 @@ class FolderStore:
             return {
                 str(path.relative_to(self._root)): (path, path.name)
                 for path in sorted(self._objects.glob("*/*"))
-                if not path.name.startswith(".")
+                if not path.name.startswith(".") and stat.S_ISREG(path.lstat().st_mode)
             }
+
+    def structure(self, folders: Sequence[str] = ()) -> Structure:
+        with self._typed_errors():
+            return inspect_folders(self._root, folders)
 
     def probe(self) -> None:
         with self._typed_errors():
@@ -139,7 +147,8 @@ class FolderStore:
         for depth in range(1, len(above) + 1):
             each = self._root.joinpath(*above[:depth])
             try:
-                each.mkdir(exist_ok=True)
+                each.mkdir(FOLDER_MODE, exist_ok=True)
+                folder_reads.follow_no_link(self._root, "/".join((*above[:depth], "")))
             except NotADirectoryError as error:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), error.filename) from None
 
@@ -149,7 +158,7 @@ class FolderStore:
     def _link_known(self, data: bytes | Path, sha256: str, target: Path) -> bool:
         """Link `target` to the same bytes that are kept already; False when there are none that can be trusted."""
         known = self._object(sha256)
-        if not known.is_file():
+        if not known.is_file() or known.is_symlink():
             return False
         if not (isinstance(data, Path) and data.samefile(known)):
             _check(sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data), sha256, data)
@@ -204,8 +213,8 @@ class FolderStore:
         self._swept = True
         with os.scandir(self._unfinished) as entries:
             for each in entries:
-                with contextlib.suppress(FileNotFoundError, PermissionError):
-                    if each.stat().st_mtime < now - ABANDONED:
+                with contextlib.suppress(FileNotFoundError, PermissionError, IsADirectoryError):
+                    if each.stat(follow_symlinks=False).st_mtime < now - ABANDONED:
                         os.unlink(each)
 
     def _object(self, sha256: str) -> Path:
@@ -231,26 +240,16 @@ class FolderStore:
                 raise self._gone() from error
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from None
         except OSError as error:
-            raise self._as_typed(error) from error
-
-    def _as_typed(self, error: OSError) -> Exception:
-        where = f"{error.filename or self._root}: {error.strerror}"
-        kind: type[PipelineError]
-        if error.errno in FULL:
-            kind, hint = TryAgain, f"free space on the disk of {self._root}, then retry; nothing was lost"
-        elif error.errno in AWAY:
-            kind, hint = TryAgain, f"is the disk of {self._root} in reach?"
-        elif error.errno in FORBIDDEN:
-            kind, hint = ConfigError, f"the registry {self._root} must be readable, and writable for those who register"
-        else:
-            return error
-        return kind(where, hint=hint)
+            raise as_typed(error, self._root) from error
 
 
 def _make_folder(folder: Path) -> None:
     """Make a folder and those above; raises FileExistsError when a file is in the way."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(FOLDER_MODE, exist_ok=True)
+    except FileNotFoundError:
+        _make_folder(folder.parent)
+        folder.mkdir(FOLDER_MODE, exist_ok=True)
     except NotADirectoryError as error:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), error.filename) from None
 
@@ -265,14 +264,6 @@ def _link(old: Path, new: Path) -> None:
                 hint="put the registry on ext4, XFS, Btrfs, ZFS, tmpfs or NFS",
             ) from error
         raise
-
-
-def _read_all(fd: int) -> bytes:
-    """As `Path.read_bytes`, in a third of its time: a history is thousands of small records."""
-    data = os.read(fd, RECORD)
-    while more := os.read(fd, RECORD if len(data) < RECORD else CHUNK):
-        data += more
-    return data
 
 
 def _check(found: str, wanted: str, data: bytes | Path) -> None:

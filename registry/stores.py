@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
-from registry.errors import ConfigError
+from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes, sha256_file
 
 PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{,199}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{,199})*")
 """Most names: they are in order without a closer look."""
+DEEPEST = 40  # folders; a version's files may lie 20 deep
+LONGEST = 200  # bytes of a part of a name
 STORES = {"file": "registry.folder:FolderStore"}
 
 
@@ -53,6 +57,24 @@ class KeepsOnce(Protocol):
         """What to call each of these files → where it is, and its SHA-256 if it is as it was written."""
 
 
+@dataclass(slots=True)
+class Structure:
+    """What was found. Each line begins with the file or folder that it is about."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    """Folders without anything in them: a writer that was killed may have left them, or somebody has emptied them."""
+
+
+@runtime_checkable
+class HasStructure(Protocol):
+    """A store whose names lie among things that are not names: links, hidden files, permissions."""
+
+    def structure(self, folders: Sequence[str] = ()) -> Structure:
+        """Check all of it, or only what is in some of its folders."""
+
+
 def open_store(url: str) -> Store:
     """The store at `url`, e.g. `file:///srv/registry`; raises ConfigError."""
     scheme, separator, _ = url.partition("://")
@@ -70,12 +92,18 @@ def check_name(name: str) -> str:
     backslash and have at most 200 bytes, so that every backend can keep them and none can be led elsewhere.
     """
     for part in () if PLAIN.fullmatch(name) else name.split("/"):
-        if not part or part.startswith(".") or not part.isprintable() or "\\" in part or len(part.encode()) > 200:
+        if not is_part(part):
             raise ConfigError(
                 f"{name!r:.300} cannot be a name in the registry",
                 hint="parts are printable, not empty, do not begin with a dot and have at most 200 bytes",
             )
     return name
+
+
+def is_part(part: str) -> bool:
+    """Whether `part` can be one of the parts of a name; see `check_name`."""
+    plain = part and not part.startswith(".") and part.isprintable() and "\\" not in part
+    return bool(plain) and len(part.encode()) <= LONGEST
 
 
 def create_or_same(store: Store, name: str, data: bytes | Path, sha256: str = "") -> bool:
@@ -88,12 +116,29 @@ def create_or_same(store: Store, name: str, data: bytes | Path, sha256: str = ""
     return True
 
 
-def walk(store: Store, folder: str) -> list[str]:
-    """All names below `folder`, without the folder itself."""
-    found = []
-    for name in store.names(folder):
-        if name.endswith("/"):
-            found += [name + each for each in walk(store, f"{folder}/{name[:-1]}".lstrip("/"))]
-        else:
-            found.append(name)
-    return found
+def walk(store: Store, folder: str, refused: Callable[[str, str], None] | None = None) -> list[str]:
+    """All names below `folder`, without the folder itself.
+
+    What cannot be a name, or is nested too deep to be one, is given to `refused` with the reason; without it, Corrupt is
+    raised.
+    """
+    found: list[str] = []
+    waiting = [""]
+    while waiting:
+        above = waiting.pop()
+        for name in store.names(f"{folder}/{above}".strip("/")):
+            wrong = "" if is_part(name.removesuffix("/")) else "cannot be a name in the registry"
+            if above.count("/") > DEEPEST:
+                wrong = f"is nested deeper than {DEEPEST} folders"
+            if not wrong:
+                (waiting if name.endswith("/") else found).append(above + name)
+            elif refused:
+                refused(shown(f"{folder}/{above}{name}"), wrong)
+            else:
+                raise Corrupt(f"{shown(f'{folder}/{above}{name}')}: {wrong}", hint="delete it")
+    return sorted(found)
+
+
+def shown(name: str) -> str:
+    """A file's name in one line, also when it was chosen to look like something else."""
+    return name if name.isprintable() else ascii(name)[1:-1]

@@ -11,10 +11,10 @@ from itertools import pairwise
 import pytest
 from promotion_parts import LEFT, MODEL, Project
 from registry_faults_parts import copy
-from versions import append_release
+from versions import append_release, approval_draft
 
 from pipelines.promotion.rollback import release_before
-from registry import releases
+from registry import candidates, releases
 from registry.errors import Corrupt, PipelineError
 from registry.stores import open_store
 from registry.verify import verify
@@ -201,7 +201,9 @@ def test_a_release_whose_bytes_are_corrupted_after_it_was_written_is_not_served_
     model.unlink()
     model.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     latest = releases.latest(store, MODEL).number
-    append_release(store, MODEL, 3)
+    digest = candidates.manifest_digest(store, MODEL, 3)
+    approval = releases.append_approval(store, approval_draft(MODEL, 3, digest, "token of 3"))
+    append_release(store, MODEL, 3, approval=approval.number)
     said = subprocess.run(
         [sys.executable, "-c", WAIT, project.url, str(latest + 1)], capture_output=True, text=True, check=False
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from registry_faults_parts import copy
 from registry_parts import acceptance
+from registry_parts import promote as promoted
 from registry_parts import publish as published
 from versions import append_release, approval_draft, release_draft
 
@@ -70,19 +71,22 @@ def old(store, folder):
     published(store, folder, "old", files=FILES)
 
 
-def two_released(store, folder):
+def tested(store, folder):
     old(store, folder)
+    accept(store, folder)
+
+
+def two_released(store, folder):
+    tested(store, folder)
     promote(store, folder)
-    published(store, folder, "newer", files=NEW)
-    releases.copy_to_production(store, "digits", 2)
-    append_release(store, "digits", 2, after=1)
+    promoted(store, published(store, folder, "newer", files=NEW), "newer")
 
 
 SCENARIOS = {
     "first": (nothing, first),
     "publish": (old, publish),
     "accept": (old, accept),
-    "promote": (old, promote),
+    "promote": (tested, promote),
     "rollback": (two_released, rollback),
 }
 

@@ -108,7 +108,9 @@ def release(store, version, model="digits", **fields):
 
 
 def promote(store, version, token, model="digits"):
-    """All that a promotion writes."""
+    """All that a promotion writes, of a version that was tested, or is now."""
+    if not any(each.accepted for each in candidates.acceptances(store, model, version)):
+        candidates.append_acceptance(store, acceptance(store, version, model))
     releases.copy_to_production(store, model, version)
     digest = candidates.manifest_digest(store, model, version)
     approval = releases.append_approval(store, approval_draft(model, version, digest, token))

@@ -3,8 +3,11 @@
 Each attack is a function that alters a copy of a registry, with a pattern that one of the problems must match.
 """
 
+import dataclasses
+import os
 import re
 import shutil
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -13,8 +16,9 @@ from registry_parts import acceptance, make_card
 from versions import approval_draft, release_draft
 
 from registry import candidates, codec
-from registry.records import Claim
+from registry.records import Claim, Policy, Verdict
 
+OF_TEST = shutil.ignore_patterns("claim.json", "acceptances")
 ATTACKS: dict[str, tuple[Callable[[Attacked], object], str]] = {}
 
 
@@ -227,6 +231,228 @@ def a_version_has_the_digits_of_another_script(registry):
 @attack(r"staging/: does not belong here")
 def an_area_is_added(registry):
     registry.write("staging/digits/1/card.json")
+
+
+@attack(r"production/digits/releases/000006\.json: goes back to version 3, which was never released with an approval")
+def a_version_that_was_never_approved_is_released_without_an_approval(registry):
+    shutil.copytree(registry / "test/digits/3", registry / "production/digits/3", ignore=OF_TEST)
+    registry.append("production/digits/releases", release_draft("digits", 3, card(registry, 3)))
+
+
+@attack(r"production/digits/releases/000006\.json: is a promotion without an approval")
+def a_promotion_without_an_approval_is_added(registry):
+    registry.append("production/digits/releases", release_draft("digits", 2, card(registry, 2), kind="promotion"))
+
+
+@attack(r"production/digits/releases/000006\.json: is a withdrawal of version 2")
+def a_withdrawal_names_a_version(registry):
+    registry.append("production/digits/releases", release_draft("digits", 2, card(registry, 2), kind="withdrawal"))
+
+
+@attack(r"production/digits/approvals/000005\.json: has the token of approval 1")
+def one_token_approves_twice(registry):
+    registry.append("production/digits/approvals", approval_draft("digits", 3, card(registry, 3), "token-1"))
+
+
+@attack(r"production/digits/releases/000001\.json: releases version 1, which no acceptance test has accepted")
+def the_acceptance_tests_of_a_released_version_are_removed(registry):
+    shutil.rmtree(registry / "test/digits/1/acceptances")
+
+
+@attack(r"test/digits/6/claim\.json: gives run run-1 a second number, after 1")
+def one_run_gets_a_second_number(registry):
+    registry.write("test/digits/6/claim.json", codec.with_checksum(Claim("digits", 6, "run-1")))
+
+
+@attack(r"test/digits/runs/run-2: does not ask for number 2")
+def it_is_removed_which_number_a_run_has_asked_for(registry):
+    shutil.rmtree(registry / "test/digits/runs/run-2")
+
+
+@attack(r"test/digits/6/card\.json: was registered though the gate has rejected it")
+def a_version_comes_into_test_that_the_gate_has_rejected(registry):
+    rejected = Verdict(accepted=False, reasons=("too bad",), policy=Policy())
+    made = dataclasses.replace(make_card(6, "run-6", {}), verdict=rejected)
+    for name in ("runs/run-6/1.json", "6/claim.json"):
+        registry.write(f"test/digits/{name}", codec.with_checksum(Claim("digits", 6, "run-6")))
+    registry.write("test/digits/6/card.json", codec.with_checksum(made))
+
+
+@attack(r"test/digits/6/card\.json: was trained from version 9, which is not there")
+def a_version_comes_from_one_that_is_not_there(registry):
+    made = dataclasses.replace(make_card(6, "run-6", {}), parent=9)
+    for name in ("runs/run-6/1.json", "6/claim.json"):
+        registry.write(f"test/digits/{name}", codec.with_checksum(Claim("digits", 6, "run-6")))
+    registry.write("test/digits/6/card.json", codec.with_checksum(made))
+
+
+@attack(r"production/digits/9: was never in test")
+def a_copy_is_begun_of_a_version_that_was_never_in_test(registry):
+    registry.write("production/digits/9/model.keras")
+
+
+@attack(r"production/digits/3/extra\.py: is not in the manifest")
+def a_copy_is_begun_with_a_file_that_the_version_does_not_have(registry):
+    registry.write("production/digits/3/extra.py")
+
+
+# --- what is not a file or a folder, or may be written by others -------------------------------------------------------
+
+
+@attack(r"test/digits/3: is a symbolic link")
+def a_version_is_moved_out_and_linked_to(registry):
+    registry.moved_out("test/digits/3")
+
+
+@attack(r"production/digits/1/model\.tflite: is a symbolic link")
+def a_file_of_the_live_version_is_moved_out_and_linked_to(registry):
+    registry.moved_out("production/digits/1/model.tflite")
+
+
+@attack(r"production/digits/1/model\.tflite: is a symbolic link")
+def a_file_is_a_link_to_the_right_bytes_in_the_store(registry):
+    path = registry / "production/digits/1/model.tflite"
+    (known,) = (each for each in (registry / ".store/objects").glob("*/*") if each.samefile(path))
+    path.unlink()
+    path.symlink_to(known)
+
+
+@attack(r"production/digits/releases: is a symbolic link")
+def the_releases_are_moved_out_and_linked_to(registry):
+    registry.moved_out("production/digits/releases")
+
+
+@attack(r"production/digits/releases/000005\.json: is a symbolic link")
+def the_last_release_is_moved_out_and_linked_to(registry):
+    registry.moved_out("production/digits/releases/000005.json")
+
+
+@attack(r"production: is a symbolic link")
+def production_is_moved_out_and_linked_to(registry):
+    registry.moved_out("production")
+
+
+@attack(r"test/digits/1/acceptances/000003\.json: is a symbolic link")
+def a_link_leads_nowhere(registry):
+    (registry / "test/digits/1/acceptances/000003.json").symlink_to(registry.outside / "nothing")
+
+
+@attack(r"test/digits/1/saved_model/loop: is a symbolic link")
+def a_link_leads_back_to_its_own_folder(registry):
+    (registry / "test/digits/1/saved_model/loop").symlink_to(".")
+
+
+@attack(r"\.store/objects/../[0-9a-f]{64}: is a symbolic link")
+def an_object_of_the_store_is_moved_out_and_linked_to(registry):
+    registry.moved_out(str(next((registry / ".store/objects").glob("*/*")).relative_to(registry.root)))
+
+
+@attack(r"production/digits/releases/000006\.json: is neither a file nor a folder")
+def a_record_is_a_named_pipe(registry):
+    os.mkfifo(registry / "production/digits/releases/000006.json")
+
+
+@attack(r"test/digits/2/model\.keras: is neither a file nor a folder")
+def a_file_of_a_version_is_a_named_pipe(registry):
+    (registry / "test/digits/2/model.keras").unlink()
+    os.mkfifo(registry / "test/digits/2/model.keras")
+
+
+@attack(r"\.store/objects/ab/ab[0-9a-f]{62}: is neither a file nor a folder")
+def an_object_of_the_store_is_a_named_pipe(registry):
+    (registry / ".store/objects/ab").mkdir(exist_ok=True)
+    os.mkfifo(registry / f".store/objects/ab/{'ab' * 32}")
+
+
+@attack(r"production/digits/releases/000006\.json: is neither a file nor a folder")
+def a_record_is_a_socket(registry):
+    with socket.socket(socket.AF_UNIX) as listener:
+        fd = os.open(registry / "production/digits/releases", os.O_RDONLY)
+        listener.bind(f"/proc/self/fd/{fd}/000006.json")  # its whole path is too long for an address
+        os.close(fd)
+
+
+@attack(r"test/digits/2/claim\.json/: does not belong here")
+def a_folder_is_called_like_a_claim(registry):
+    (registry / "test/digits/2/claim.json").unlink()
+    (registry / "test/digits/2/claim.json").mkdir()
+
+
+@attack(r"production/digits/releases/000006\.json/: does not belong here")
+def a_folder_is_called_like_the_next_release(registry):
+    (registry / "production/digits/releases/000006.json").mkdir()
+
+
+@attack(r"test/digits/4/acceptances: does not belong here")
+def a_file_is_called_like_the_folder_of_acceptance_tests(registry):
+    shutil.rmtree(registry / "test/digits/4/acceptances")
+    registry.write("test/digits/4/acceptances")
+
+
+@attack(r"test/digits/1/\.hidden\.py: is hidden: does not belong here")
+def a_hidden_file_is_added_to_a_version(registry):
+    registry.write("test/digits/1/.hidden.py")
+
+
+@attack(r"production/\.hidden: is hidden: does not belong here")
+def a_hidden_folder_is_added(registry):
+    registry.write("production/.hidden/model.keras")
+
+
+@attack(r"\.store/more: does not belong here")
+def a_folder_is_hidden_in_the_store(registry):
+    registry.write(".store/more/model.keras")
+
+
+@attack(r"\.store/objects/cd/model: does not belong here")
+def a_file_is_hidden_among_the_objects_of_the_store(registry):
+    registry.write(".store/objects/cd/model")
+
+
+@attack(r"test/digits/1/empty: is empty: does not belong here")
+def an_empty_folder_is_added_to_a_version(registry):
+    (registry / "test/digits/1/empty").mkdir()
+
+
+@attack(r"production/digits/9: was never in test")
+def an_empty_folder_is_added_for_a_version_that_is_not_there(registry):
+    (registry / "production/digits/9").mkdir()
+
+
+@attack(r"test/digits/1/model\.keras: others than its owner may write it \(mode 0666\)")
+def a_file_may_be_written_by_others(registry):
+    (registry / "test/digits/1/model.keras").chmod(0o666)
+
+
+@attack(r"production/digits/releases/000005\.json: others than its owner may write it \(mode 0464\)")
+def a_record_may_be_written_by_its_group(registry):
+    (registry / "production/digits/releases/000005.json").chmod(0o464)
+
+
+@attack(r"production/digits/approvals: others than its owner may write it \(mode 0777\)")
+def a_folder_may_be_written_by_others(registry):
+    (registry / "production/digits/approvals").chmod(0o777)
+
+
+@attack(r"test/digits/a\\nb: cannot be a name in the registry")
+def a_name_has_a_line_feed_in_it(registry):
+    (registry / "test/digits/a\nb").mkdir()
+
+
+@attack(r"test/digits/\\u202egnp: cannot be a name in the registry")
+def a_name_is_shown_backwards(registry):
+    registry.write("test/digits/\u202egnp")
+
+
+@attack(r"test/digits/1(/a){38}: is nested deeper than 40 folders")
+def folders_are_nested_deeper_than_any_reader_goes(registry):
+    registry.write("test/digits/1" + "/a" * 200)
+
+
+@attack(r"production/digits/releases/000006\.json: has more than 64 MiB, which no record has")
+def a_record_has_no_end(registry):
+    path = registry.write("production/digits/releases/000006.json", b"{")
+    os.truncate(path, 1 << 40)
 
 
 # --- what they all have in common --------------------------------------------------------------------------------------

@@ -40,6 +40,11 @@ class Registry(RuleBasedStateMachine):
     def pick(self, versions, any_number):
         return sorted(versions)[any_number % len(versions)]
 
+    def tested_and_promoted(self, version, token):
+        if True not in self.tests.get(version, []):
+            self.tests.setdefault(version, []).append(True)
+        promote(self.store, version, token)
+
     @rule(run=RUNS)
     def claim(self, run):
         version = candidates.claim(self.store, "digits", run)
@@ -64,13 +69,13 @@ class Registry(RuleBasedStateMachine):
         version = self.pick(self.published, which)
         if self.tokens.setdefault(token, version) != version:
             with pytest.raises(Rejected):
-                promote(self.store, version, token)
+                self.tested_and_promoted(version, token)
         elif any(each.token == token for each in releases.approvals(self.store, "digits")):
             digest = candidates.manifest_digest(self.store, "digits", version)
             promote_again = releases.append_approval(self.store, approval_draft("digits", version, digest, token))
             assert promote_again.version == version
         else:
-            promote(self.store, version, token)
+            self.tested_and_promoted(version, token)
             self.released.append(version)
 
     @precondition(lambda self: self.published)
@@ -80,7 +85,7 @@ class Registry(RuleBasedStateMachine):
         version, token = self.pick(self.published, which), f"token {len(self.released)}"
         before = next((each for each in reversed(self.released) if each not in {None, version}), None)
         for _ in range(times):
-            promote(self.store, version, token)
+            self.tested_and_promoted(version, token)
             release(self.store, before, kind="revert" if before else "withdrawal")
             self.released += [version, before]
 

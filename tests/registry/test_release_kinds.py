@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from registry_parts import promote, publish, release
-from versions import release_draft
+from registry_parts import acceptance, promote, publish, release
+from versions import approval_draft, release_draft
 
 from registry import candidates, codec, releases
 from registry.errors import Corrupt
@@ -85,11 +85,14 @@ def test_an_unknown_kind_is_refused(kind):
 def test_an_old_chain_verifies_and_is_continued(store, tmp_path):
     """Four releases from before kinds, then new ones: one chain, all of its checksums hold, and each has its kind."""
     for run in ("one", "two"):
-        publish(store, tmp_path, run)
-        releases.copy_to_production(store, "digits", candidates.newest(store, "digits"))
+        version = publish(store, tmp_path, run)
+        candidates.append_acceptance(store, acceptance(store, version))
+        releases.copy_to_production(store, "digits", version)
+        digest = candidates.manifest_digest(store, "digits", version)
+        releases.append_approval(store, approval_draft("digits", version, digest, f"token of {run}"))
     old = [
-        release_draft("digits", 1),
-        release_draft("digits", 2, by="trainyard"),
+        release_draft("digits", 1, approval=1),
+        release_draft("digits", 2, approval=2, by="trainyard"),
         release_draft("digits", 1, by="trainyard", reason="release 2 did not go live: no answer"),
         release_draft("digits", None, by="trainyard", reason="release 3 did not go live: no answer"),
     ]
@@ -103,7 +106,7 @@ def test_an_old_chain_verifies_and_is_continued(store, tmp_path):
     promote(store, 1, "token")
     release(store, 2, by="trainyard")
     release(store, 1, by="trainyard", kind="revert")
-    kinds = ["rollback", "rollback", "revert", "withdrawal", "promotion", "rollback", "revert"]
+    kinds = ["promotion", "promotion", "revert", "withdrawal", "promotion", "rollback", "revert"]
     assert [each.kind for each in releases.releases(store, "digits")] == kinds
     assert [each.kind for each in chain.check()[0]] == kinds
     assert releases.live(store, "digits").kind == "revert"

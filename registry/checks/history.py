@@ -1,0 +1,102 @@
+"""The rules of a model's releases and approvals. Nothing is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry.checks.findings import SKEW
+from registry.records import Approval, Release
+from registry.undo import has_failed
+
+Problem = tuple[int, str]
+"""The number of the record, and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What releases and approvals are about: version → SHA-256 of its manifest."""
+
+    test: Mapping[int, str]
+    production: Mapping[int, str]
+    accepted: frozenset[int]
+    """Versions that at least one acceptance test accepted."""
+
+
+def wrong_releases(
+    model: str, releases: Sequence[Release], approvals: Mapping[int, Approval], versions: Versions
+) -> Iterator[Problem]:
+    """What is wrong with releases, the oldest first."""
+    used_up: set[int] = set()
+    approved: set[tuple[int | None, str]] = set()
+    after = {each.number - 1: each for each in releases}
+    for each in releases:
+        for problem in (
+            *_wrong_by_itself(model, each),
+            *_wrong_version(each, versions),
+            *_wrong_approval(each, approvals, used_up),
+            *_never_approved(each, approved),
+        ):
+            yield each.number, problem
+        if each.approval is not None:
+            approved.add((each.version, each.card))
+            if not has_failed(each, after.get(each.number)):
+                used_up.add(each.approval)
+
+
+def wrong_approvals(model: str, approvals: Sequence[Approval], versions: Versions) -> Iterator[Problem]:
+    """What is wrong with approvals, the oldest first."""
+    tokens: dict[str, int] = {}
+    for each in approvals:
+        if each.model != model or versions.test.get(each.version) != each.card:
+            yield each.number, f"approves a manifest that test/…/{each.version} does not have"
+        if each.token in tokens:
+            yield each.number, f"has the token of approval {tokens[each.token]}"
+        tokens.setdefault(each.token, each.number)
+
+
+def released_before_approval(
+    releases: Sequence[Release], approved_at: Mapping[int, datetime | None], released_at: Mapping[int, datetime | None]
+) -> Iterator[Problem]:
+    """Releases that are older than their approvals by more than clocks may differ."""
+    for each in releases:
+        given, made = approved_at.get(each.approval or 0), released_at.get(each.number)
+        if given and made and made < given - SKEW:
+            yield each.number, f"was made {given - made} before its approval {each.approval}, by their clocks"
+
+
+def _wrong_by_itself(model: str, release: Release) -> Iterator[str]:
+    if release.model != model:
+        yield f"is a release of {release.model}"
+    if (release.kind == "withdrawal") != (release.version is None):
+        yield f"is a {release.kind} of version {release.version or 'none'}"
+    if (release.kind == "promotion") != (release.approval is not None):
+        yield f"is a {release.kind} {'without an' if release.approval is None else 'with an'} approval"
+
+
+def _wrong_version(release: Release, versions: Versions) -> Iterator[str]:
+    version = release.version
+    if version is None:
+        return
+    if versions.production.get(version) != release.card:
+        yield f"releases a manifest that production/…/{version} does not have"
+    if release.kind == "promotion" and version in versions.test and version not in versions.accepted:
+        yield f"releases version {version}, which no acceptance test has accepted"
+
+
+def _wrong_approval(release: Release, approvals: Mapping[int, Approval], used_up: set[int]) -> Iterator[str]:
+    if release.approval is None:
+        return
+    approval = approvals.get(release.approval)
+    if approval is None or (approval.version, approval.card) != (release.version, release.card):
+        yield f"names approval {release.approval}, which is not about this manifest"
+    if release.approval in used_up:
+        yield f"names approval {release.approval}, which was used before"
+
+
+def _never_approved(release: Release, approved: set[tuple[int | None, str]]) -> Iterator[str]:
+    """A rollback or a revert goes back to what a person has approved."""
+    back = release.version is not None and release.approval is None
+    if back and (release.version, release.card) not in approved:
+        yield f"goes back to version {release.version}, which was never released with an approval"
