@@ -24,6 +24,7 @@ COMMANDS = {
     "promote": "put an approved version into production",
     "rollback": "go back to an earlier version",
     "serve": "start, stop or inspect the prediction API",
+    "token": "make, list, revoke: who may ask the prediction API",
     "registry": "list, show, history, verify",
     "jenkins": "apply, trigger, status, export: this model's jobs on your Jenkins",
     "images": "build, list, prune: the container images of workers and the API",

@@ -5,29 +5,37 @@ Clients see none of this: process numbers, paths and errors belong to who runs t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 
+from serving.access.control import AccessControl
 from serving.metrics.counters import CounterTable
 from serving.metrics.page import MetricsPage
 from serving.request_ids import RequestIds
 from serving.responses import add_error_handlers, json_response
-from serving.wsgi_keys import REQUEST_ID
+from serving.wsgi_keys import ERROR, REQUEST_ID
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+log = logging.getLogger(__name__)
 Facts = Callable[[], dict[str, Any]]
 
 
-def create_admin_app(name: str, table: CounterTable, served: Facts, running: Facts) -> Flask:
-    """The app for the model `name`. `served` is as `worker_status.of_all`; `running` adds where the API listens, and more."""
+def create_admin_app(
+    name: str, table: CounterTable, served: Facts, running: Facts, access: AccessControl | None = None
+) -> Flask:
+    """The app for the model `name`. `served` is as `worker_status.of_all`; `running` adds where the API listens, and more.
+
+    `access` decides who may ask; None: everybody who reaches it.
+    """
     app = Flask("serving.admin", static_folder=None)
     add_error_handlers(app)
     AdminPages(served, running, MetricsPage(table, name, served)).add_to(app)
-    app.wsgi_app = WithRequestId(app.wsgi_app)  # type: ignore[method-assign]  # Flask's documented way
+    app.wsgi_app = AdminMiddleware(app.wsgi_app, access)  # type: ignore[method-assign]  # Flask's documented way
     return app
 
 
@@ -70,14 +78,17 @@ class AdminPages:
         return Response(body, content_type=kind)
 
 
-class WithRequestId:
-    """WSGI middleware: each request gets an id, its own or a new one, which its answer has, too."""
+class AdminMiddleware:
+    """WSGI middleware: each request gets an id, its own or a new one, which its answer has, too; and it may be refused."""
 
-    def __init__(self, app: WSGIApplication) -> None:
-        self._app, self._ids = app, RequestIds()
+    def __init__(self, app: WSGIApplication, access: AccessControl | None) -> None:
+        self._app, self._access, self._ids = app, access, RequestIds()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Called by the server for each request."""
         request_id = environ[REQUEST_ID] = self._ids.choose(environ.get("HTTP_X_REQUEST_ID", ""))
+        if self._access and (refused := self._access.decide(environ).refused):
+            log.warning("refused request %s of the operator's port: %s", request_id, refused)
+            environ[ERROR] = refused
         added = [("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
         return self._app(environ, lambda status, headers, *rest: start_response(status, headers + added, *rest))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 
+from serving.access.control import AccessControl
 from serving.metrics.counters import CounterTable, WorkerCounters
 from serving.middleware import PredictMiddleware
 from serving.predictor import Holder, current_predictor
@@ -17,7 +18,6 @@ from serving.protocols.base import Limits
 from serving.proxies import Networks, TrustedProxies
 from serving.responses import JSON, add_error_handlers, html_response, json_response
 from serving.warm_up import example
-from serving.wsgi_keys import ERROR
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -28,11 +28,14 @@ def create_app(
     name: str,
     limits: Limits,
     counters: WorkerCounters | None = None,
+    *,
     trusted_proxies: Sequence[str] = (),
+    access: AccessControl | None = None,
 ) -> Flask:
     """The app for the model `name`.
 
     Requests are counted in `counters`; without them in a table of the app's own. `trusted_proxies` are addresses and networks.
+    `access` decides who may ask; None: everybody.
     """
     counters = counters or CounterTable().counters(0)
     app = Flask("serving", static_folder=None)
@@ -41,19 +44,14 @@ def create_app(
     add_error_handlers(app)
     Pages(holder, name, limits).add_to(app)
     app.add_url_rule("/predict", view_func=_never_reached, methods=["POST"])
-    app.before_request(_raise_error_of_middleware)
     paths = frozenset(rule.rule for rule in app.url_map.iter_rules())
-    wrapped: WSGIApplication = PredictMiddleware(app.wsgi_app, paths, holder, name, limits, counters)
+    middleware = PredictMiddleware(app.wsgi_app, paths, holder, name, limits, counters)
+    middleware.access = access
+    wrapped: WSGIApplication = middleware
     if trusted_proxies:
         wrapped = TrustedProxies(wrapped, Networks(trusted_proxies))
     app.wsgi_app = wrapped  # type: ignore[method-assign, assignment]  # Flask's documented way
     return app
-
-
-def _raise_error_of_middleware() -> None:
-    """Error handlers answer."""
-    if error := request.environ.get(ERROR):
-        raise error
 
 
 def _never_reached() -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,18 @@ class ServeJob:
     admin_host: str = "127.0.0.1"
     admin_port: int = 0
     """Where operators ask: metrics, status; 0: any free port."""
+    auth: Literal["none", "tokens"] = "none"
+    tokens: str = ""
+    """The file of serving.access.tokens, with `auth` "tokens"."""
+    open: bool = False
+    """Everybody who reaches the API may ask it, wherever it listens."""
+    certfile: str = ""
+    keyfile: str = ""
+    """PEM files; empty: no TLS."""
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    requests_per_second: float = 0.0
+    """Per token, or per address; 0: without limit."""
     workers: int = 2
     """Server processes; each loads the model."""
     threads: int = 4

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import NotFound
 
+from serving.access.control import AccessControl
 from serving.metrics.counters import CountedRequest, WorkerCounters
 from serving.predictor import Holder, current_predictor
 from serving.protocols.base import Limits
 from serving.request_ids import RequestIds
 from serving.responses import JSON, to_json
-from serving.wsgi_keys import ERROR, RELEASE, REQUEST_ID, VERSION
+from serving.wsgi_keys import CLIENT, ERROR, RELEASE, REQUEST_ID, VERSION
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -29,8 +30,12 @@ class PredictMiddleware:
     `paths` are those of the app's routes. No other path gets to its router, which would take some as the same (with two
     slashes at the start, e.g.): what is not exactly one of them does not exist.
 
+    `access` decides who may ask, before anything else is looked at; None: everybody.
+
     The id is the client's `X-Request-Id` or a new one, and in every response.
     """
+
+    access: AccessControl | None = None
 
     def __init__(
         self,
@@ -58,6 +63,16 @@ class PredictMiddleware:
             return start_response(status, headers + added, *rest)
 
         try:
+            if self.access is not None:
+                decision = self.access.decide(environ)
+                added += decision.headers
+                environ[CLIENT] = decision.client
+                if decision.preflight:
+                    start("204 No Content", [])
+                    return []
+                if decision.refused:
+                    environ[ERROR] = decision.refused
+                    return self._app(environ, start)
             if path == "/predict" and environ["REQUEST_METHOD"] == "POST":
                 try:
                     body = self._predict(environ, counted)

@@ -12,7 +12,7 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from serving.protocols.errors import Refused
-from serving.wsgi_keys import REQUEST_ID
+from serving.wsgi_keys import ERROR, REQUEST_ID
 
 JSON = "application/json"
 E = TypeVar("E", bound=Exception)
@@ -46,7 +46,8 @@ def error_response(status: int, message: str, hint: str = "") -> Response:
 
 
 def add_error_handlers(app: Flask) -> None:
-    """Answer every exception of a view as JSON; a traceback goes to the log only."""
+    """Answer every exception of a view, or of a middleware (ERROR), as JSON; a traceback goes to the log only."""
+    app.before_request(_raise_error_of_middleware)
     app.register_error_handler(Refused, _last(_refused))
     app.register_error_handler(HTTPException, _last(_http_error))
     app.register_error_handler(MemoryError, _last(_out_of_memory))
@@ -86,10 +87,17 @@ def forget_calls(error: BaseException) -> None:
         found += [other for other in linked if other is not None and id(other) not in known]
 
 
+def _raise_error_of_middleware() -> None:
+    if error := request.environ.get(ERROR):
+        raise error
+
+
 def _refused(error: Refused) -> Response:
     if error.reason:
         log.warning("request %s: %s: %s", request.environ[REQUEST_ID], error, error.reason)
-    return error_response(error.status, str(error), error.hint)
+    response = error_response(error.status, str(error), error.hint)
+    response.headers.update(error.headers)
+    return response
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -178,9 +178,10 @@ def who() -> str:
         return f"uid {os.getuid()}@{socket.gethostname()}"
 
 
-def try_line(url: str) -> str:
-    """A line for a shell that asks the API for a prediction, whatever the model."""
-    return f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"
+def try_line(url: str, job: ServeJob) -> str:
+    """A line for a shell that asks the API for a prediction, whatever the model; TOKEN is to be set before, if need be."""
+    curl = 'curl -s -H "Authorization: Bearer $TOKEN"' if job.auth == "tokens" else "curl -s"
+    return f"{curl} {url}/example | {curl} --data-binary @- {url}/predict"
 
 
 def warn_of_settings(job: ServeJob, api: Deployment) -> None:
@@ -201,4 +202,4 @@ def print_release(release: Release, config: Config, *, as_json: bool) -> None:
         f"{release.model} version {release.version} is live: release {release.number}, by {release.by}, {release.reason}"
     )
     print(f"  it answers at  {url}/")
-    print(f"  try it         {try_line(url)}")
+    print(f"  try it         {try_line(url, serve_job(config))}")

@@ -17,6 +17,7 @@ from registry import candidates, codec, releases
 from registry.errors import ConfigError
 from registry.records import Release
 from registry.stores import Store, open_store
+from serving.access.checks import check
 from serving.job import ServeJob
 from serving.server import control, lockfile
 
@@ -46,6 +47,8 @@ def main(args: argparse.Namespace, config: Config) -> int:
     if args.status:
         return _status(args, config, api)
     job, store = overridden(config, args), open_store(config.registry.url)
+    for note in check(job):
+        print(f"note: {note}", file=sys.stderr)
     release = live_release(store, args.model)
     if args.background:
         image = image_of(store, release)
@@ -53,7 +56,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
         api.follow(job, image, release.number)
         api.update(job, image)
         warn_of_settings(job, api)
-        text = f"{args.model}: release {release.number} at {url}\ntry: {try_line(url)}"
+        text = f"{args.model}: release {release.number} at {url}\ntry: {try_line(url, job)}"
         _print(args, {"url": url, "release": release.number}, text)
         return 0
     if config.serving.deploy != "process":
@@ -129,8 +132,8 @@ def _become_the_server(job: ServeJob, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     codec.save(job, folder / "job.json")
     if job.port:
-        url = lockfile.url(job.host, job.port)
-        print(f"{job.model}: {url}   (Ctrl-C stops it)\ntry: {try_line(url)}", flush=True)
+        url = lockfile.url(job.host, job.port, tls=bool(job.certfile))
+        print(f"{job.model}: {url}   (Ctrl-C stops it)\ntry: {try_line(url, job)}", flush=True)
     os.chdir(folder)
     os.execve(sys.executable, [sys.executable, "-P", "-m", "serving"], control.clean_environment())  # noqa: S606
 

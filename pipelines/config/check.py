@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from pipelines.config.schema import NOT_SETTINGS, ONE_OR_MORE, RENAMED, Between, Config
+from pipelines.config.schema import NOT_SETTINGS, ONE_OR_MORE, RENAMED, Between, Config, Serving
 from registry.records import DIRECTION
 
 # For https a user name may be a token; for ssh it is the name of an account.
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
 LOCAL = {"", "localhost", "127.0.0.1", "::1"}
+ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+HOST = re.compile(r"[A-Za-z0-9.\-]+|[0-9A-Fa-f:]+")
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -124,5 +126,17 @@ def disagreements(config: Config) -> Iterator[str]:
             ip_network(each)
         except ValueError as error:
             yield f"serving.trusted_proxies: {error}; an address (10.0.0.7) or a network (10.0.0.0/8) is needed"
+    yield from _access(config.serving)
     if config.mail.security == "none" and config.mail.host not in LOCAL:
         yield 'mail.security: "none" is for a server on this machine only'
+
+
+def _access(serving: Serving) -> Iterator[str]:
+    if bool(serving.certfile) != bool(serving.keyfile):
+        yield "serving.certfile and serving.keyfile: TLS needs both"
+    for each in serving.cors_origins:
+        if not ORIGIN.fullmatch(each):
+            yield f'serving.cors_origins: {each!r} is not an origin, e.g. "https://shop.example", without a path'
+    for each in serving.allowed_hosts:
+        if not HOST.fullmatch(each):
+            yield f'serving.allowed_hosts: {each!r} is not a name, e.g. "api.example", without a port'

@@ -157,7 +157,12 @@ def _absolute(config: Config, path: Path) -> Config:
     found: dict[str, Any] = {
         name: each if _is_url(each) else str((path.parent / each).resolve()) for name, each in given.items()
     }
-    mail, server = config.mail, config.jenkins
+    mail, server, serving = config.mail, config.jenkins, config.serving
+    if serving.certfile:  # not resolved: certbot replaces a link
+        certfile, keyfile = (
+            os.path.abspath(path.parent / Path(each).expanduser()) for each in (serving.certfile, serving.keyfile)
+        )
+        serving = dataclasses.replace(serving, certfile=certfile, keyfile=keyfile)
     if mail.ca_file:
         mail = dataclasses.replace(mail, ca_file=absolute(mail.ca_file))
     if server.ca_file:
@@ -165,6 +170,7 @@ def _absolute(config: Config, path: Path) -> Config:
     return dataclasses.replace(
         config,
         home=home,
+        serving=serving,
         mail=mail,
         jenkins=server,
         file=str(path),

@@ -103,6 +103,19 @@ class Serving:
     admin_host: str = "127.0.0.1"
     admin_port: Annotated[int, Between(0, 65_535)] = 0
     """Where operators and Prometheus ask: metrics, status. 0: any free port, which `trainyard serve --status` shows."""
+    auth: Literal["none", "tokens"] = "none"
+    """Who may ask: everybody who reaches it, or who has a token (`trainyard token`)."""
+    open: bool = False
+    """Everybody may ask, also from other machines: something else keeps strangers away."""
+    certfile: str = ""
+    keyfile: str = ""
+    """PEM files, relative to this file; both: TLS."""
+    allowed_hosts: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
+    """Names in the Host header beside those of the loopback interface; empty: there only those, elsewhere any."""
+    cors_origins: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
+    """Of web pages that may ask from a browser, e.g. "https://shop.example"."""
+    requests_per_second: Annotated[float, Between(0, 1_000_000)] = 0.0
+    """Per token, without tokens per address; 0: without limit."""
     workers: Annotated[int, Between(1, 128)] = 2
     threads: Annotated[int, Between(1, 256)] = 4
     trusted_proxies: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
@@ -208,6 +221,9 @@ class Config:
         """The settings that can change what a run finds; their hash is part of the run's id."""
         values = asdict(self)
         where = {"host", "port", "admin_host", "admin_port", "deploy", "registry_volume"}
-        serving = {key: value for key, value in values["serving"].items() if key not in where}
+        who = {
+            "auth", "open", "certfile", "keyfile", "allowed_hosts", "cors_origins", "requests_per_second",
+        }  # fmt: skip
+        serving = {key: value for key, value in values["serving"].items() if key not in where | who}
         same = {name: values[name] for name in ("training", "retraining", "gate", "acceptance")}
         return {**same, "serving": serving, "runner": [self.runner.kind, self.runner.image]}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
 from pipelines.deploy.container_facts import ADMIN_PORT, HEALTH_CHECK, PORT, RESTART_ALWAYS, label
-from pipelines.deploy.mounts import registry_mount
+from pipelines.deploy.mounts import access_mounts, registry_mount
 from pipelines.docker_engine import LABEL, labels, security
 from pipelines.runners.docker import limits
 from registry import codec
@@ -95,7 +95,7 @@ class ApiContainers:
         # An engine with a user namespace maps these numbers to users that do not exist here.
         reader = (-1, -1) if "userns" in self._security else self._user
         mount, registry = registry_mount(self._engine, self._config, image, reader)
-        inner = replace(job, registry=registry)
+        given, inner = access_mounts(self._config, replace(job, registry=registry), reader)
         memory_mb = self._config.runner.memory_mb
         confined, (uid, gid) = self._confined(memory_mb, self._config.runner.pids), self._user
         confined["tmpfs"] |= {FOLDER: f"mode=0700,uid={uid},gid={gid}" + (f",size={memory_mb}m" if memory_mb else "")}
@@ -112,7 +112,7 @@ class ApiContainers:
                 "PYTHONUNBUFFERED": "1",
             },
             network_mode="none",
-            mounts=[self._handoff_mount(), mount],
+            mounts=[self._handoff_mount(), mount, *given],
             working_dir=FOLDER,
             healthcheck={
                 "test": ["CMD", *HEALTH_CHECK],

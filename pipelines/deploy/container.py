@@ -31,6 +31,7 @@ from pipelines.docker_engine import engine_errors, open_engine
 from registry import releases
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 from registry.stores import open_store
+from serving.access.checks import check
 from serving.job import ServeJob
 from serving.server import lockfile
 from serving.server.control import await_workers
@@ -53,6 +54,7 @@ class ContainerDeployment:
         self._config, self._folder = config, folder
 
     def start(self, job: ServeJob, image: ImageKind) -> str:
+        check(job)
         with engine_errors(WHAT), self._alone():
             current, listener = self._settle(), self._listener()
             if current:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipelines.docker_engine import LABEL, address
+from registry import codec
 from registry.errors import ConfigError
+from serving.access.exposure import is_loopback
 from serving.job import ServeJob
 from serving.server import lockfile
 
@@ -55,11 +56,14 @@ def url_of(listener: Container, port: int = PORT) -> str | None:
     published = (listener.attrs["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp")
     if not published:
         return None
+    tls = bool(settings_of(listener).get("certfile")) and (
+        port == PORT or not is_loopback(settings_of(listener)["admin_host"])
+    )
     host, port = published[0]["HostIp"], int(published[0]["HostPort"])
     where = urlsplit(address())
     if where.scheme != "unix" and host in {"0.0.0.0", "::", ""}:  # noqa: S104  (compared, not listened on)
         host = where.hostname or host
-    return lockfile.url(host or "0.0.0.0", port)  # noqa: S104
+    return lockfile.url(host or "0.0.0.0", port, tls=tls)  # noqa: S104
 
 
 def changes(job: ServeJob, container: Container, listener: Container) -> dict[str, str]:
@@ -68,7 +72,9 @@ def changes(job: ServeJob, container: Container, listener: Container) -> dict[st
     for name, inside in (("", PORT), ("admin_", ADMIN_PORT)):
         url, port = url_of(listener, inside), f"{name}port"
         runs |= {f"{name}host": asked.get(f"{name}host"), port: urlsplit(url).port if url else asked.get(port)}
-    wanted = asdict(job) | {name: runs[name] for name in ("port", "admin_port") if not getattr(job, name)}  # 0: any
+    wanted = dict(json.loads(codec.to_json(job))) | {
+        name: runs[name] for name in ("port", "admin_port") if not getattr(job, name)
+    }  # 0: any
     return {name: f"{name} {runs.get(name)}, not {wanted[name]}" for name in wanted if runs.get(name) != wanted[name]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ from pipelines.runners.docker.mount_probe import shows
 from pipelines.runners.docker.readable import all_can_read
 from pipelines.runners.docker.transport import Site
 from registry.errors import ConfigError
+from serving.job import ServeJob
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 VOLUME_AT = "/registry"
+ACCESS_AT = "/access"
 
 
 def registry_mount(engine: DockerClient, config: Config, image: str, user: tuple[int, int]) -> tuple[Any, str]:
@@ -55,3 +58,37 @@ def _must_be_readable(folder: Path, user: tuple[int, int]) -> None:
                 f"and the folder has mode {folder.stat().st_mode & 0o7777:04o}",
                 hint=f"chmod -R go+rX {folder}; and a umask of 022 for who writes there, or run as the registry's owner",
             )
+
+
+def access_mounts(config: Config, job: ServeJob, user: tuple[int, int]) -> tuple[list[Any], ServeJob]:
+    """Mounts with the tokens, the certificate and its key, and the job with the paths that these have inside.
+
+    Their folders are mounted, not the files: a file that is replaced would stay the old one inside. Raises ConfigError
+    when the engine does not see them, or `user` may not read them.
+    """
+    from docker.types import Mount
+
+    mounts, inside = [], dict[str, Any]()
+    for name in ("tokens", "certfile", "keyfile"):
+        if not (given := getattr(job, name)):
+            continue
+        path = Path(given)
+        if config.serving.registry_volume:
+            raise ConfigError(
+                f"[serving] {'auth' if name == 'tokens' else name}: the Docker engine does not see the files of this machine",
+                hint="let a proxy in front of the API do it; trusted_proxies names the proxy",
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.resolve().parent != path.parent.resolve():
+            raise ConfigError(
+                f"{path}: a link into another folder, which a container does not see",
+                hint=f"name the file itself: {path.resolve()}",
+            )
+        if path.exists() and not all_can_read([path], user):
+            raise ConfigError(
+                f"{path}: the API's container runs as user {user[0]} and may not read it",
+                hint=f"run as its owner, or: setfacl -m u:{user[0]}:r {path}",
+            )
+        mounts.append(Mount(f"{ACCESS_AT}/{name}", str(path.parent), type="bind", read_only=True))
+        inside[name] = f"{ACCESS_AT}/{name}/{path.name}"
+    return mounts, replace(job, **inside)

@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
 from pipelines.deploy import DEPLOY_SECONDS
+from serving.access.checks import check
 from serving.job import ServeJob
 from serving.server import control
 
@@ -21,6 +22,7 @@ class ProcessDeployment:
 
     def start(self, job: ServeJob, image: ImageKind) -> str:
         del image
+        check(job)
         return control.start(job, self._folder)
 
     def follow(self, job: ServeJob, image: ImageKind, number: int, seconds: float | None = None) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
 from registry import candidates
 from registry.records import Release, Served
 from registry.stores import Store
+from serving.access.tokens import FILE
 from serving.job import ServeJob
+
+LOOPBACK = "127.0.0.1"
 
 
 def serve_job(config: Config) -> ServeJob:
@@ -20,6 +26,14 @@ def serve_job(config: Config) -> ServeJob:
         port=serving.port,
         admin_host=serving.admin_host,
         admin_port=serving.admin_port,
+        auth=serving.auth,
+        tokens=str(token_file(config)) if serving.auth == "tokens" else "",
+        open=serving.open,
+        certfile=serving.certfile,
+        keyfile=serving.keyfile,
+        allowed_hosts=serving.allowed_hosts,
+        cors_origins=serving.cors_origins,
+        requests_per_second=serving.requests_per_second,
         workers=serving.workers,
         threads=serving.threads,
         trusted_proxies=serving.trusted_proxies,
@@ -27,6 +41,30 @@ def serve_job(config: Config) -> ServeJob:
         max_instances=serving.max_instances,
         timeout_seconds=serving.timeout_seconds,
     )
+
+
+def staging_job(config: Config) -> ServeJob:
+    """As `serve_job`, for the acceptance test of a version: the settings that can change how it answers, and only its
+    tests reach it."""
+    return replace(
+        serve_job(config),
+        registry="",
+        folder="inputs/version",
+        host=LOOPBACK,
+        admin_host=LOOPBACK,
+        auth="none",
+        tokens="",
+        certfile="",
+        keyfile="",
+        allowed_hosts=(),
+        cors_origins=(),
+        requests_per_second=0.0,
+    )
+
+
+def token_file(config: Config) -> Path:
+    """Where the tokens of this model's API are: in a folder of their own, which a container can be given."""
+    return Path(config.home) / "serving" / config.model / "access" / FILE
 
 
 def image_for(served: Served) -> ImageKind:

@@ -30,6 +30,7 @@ def of_config(config: Config) -> Mapping[str, Check]:
         "mail": partial(services.mail, config),
         "approval secret": partial(services.approvals, home),
         "serving": partial(services.serving, config),
+        "access": partial(services.access, config),
     }
     runner, api = (kind == "docker" for kind in (config.runner.kind, config.serving.deploy))
     checks["docker"] = partial(docker.engine, needed=runner or api)

@@ -12,11 +12,13 @@ from pipelines import docker_engine
 from pipelines.approval import SECRET_FILE, approval_secret
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
-from pipelines.deploy import open_deployment
+from pipelines.deploy import config_here, open_deployment
+from pipelines.deploy.serve_job import serve_job
 from pipelines.doctor.finding import PATIENCE, Finding
 from pipelines.mail.outbox import try_server
 from pipelines.repositories import git
 from registry.stores import open_store
+from serving.access.checks import check
 
 
 def repository(config: Config, name: str) -> Finding:
@@ -56,6 +58,21 @@ def approvals(home: Path) -> Finding:
         return Finding("ok", f"will be created with the first approval, in {own}")
     approval_secret(home)
     return Finding("ok", str(own) if given is None else f"from TRAINYARD_APPROVAL_SECRET{given}")
+
+
+def access(config: Config) -> Finding:
+    """Who may ask the API, and whether it may listen where it is to."""
+    serving = config_here(config).serving
+    notes = check(serve_job(config))  # raises for what would not start
+    if notes:
+        return Finding("warn", "; ".join(notes), "see docs/how-to/who-may-ask.md")
+    if serving.auth == "tokens":
+        who = "who has a token"
+    elif serving.open:
+        who = "everybody who reaches it: open = true"
+    else:
+        who = "everybody on this machine"
+    return Finding("ok", f"{who}; {'TLS' if serving.certfile else 'no TLS'}")
 
 
 def serving(config: Config) -> Finding:

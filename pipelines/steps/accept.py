@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.deploy.serve_job import image_for, serve_job
+from pipelines.deploy.serve_job import image_for, staging_job
 from pipelines.runners import Job
 from pipelines.runs import NothingToDo, RunFolder, briefly
 from pipelines.steps.validate import prepare
@@ -127,7 +127,7 @@ def _on_staging_instance(context: Context, folder: RunFolder, version: int, file
     for each in (tests, api):
         each.mkdir(parents=True, exist_ok=True)
     # production's own settings; `inputs/version`, not the registry's path: the runner decides where the files are
-    codec.save(dataclasses.replace(serve_job(config), registry="", folder="inputs/version"), api / "job.json")
+    codec.save(staging_job(config), api / "job.json")
     inputs = {"version": files, "tests": folder.sources / "tests", "holdout": folder.split("holdout")}
     if folder.run.parent is not None:
         inputs["live"] = candidates.local_folder(context.store, "production", config.model, folder.run.parent)

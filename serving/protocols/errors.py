@@ -6,16 +6,19 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+Headers = tuple[tuple[str, str], ...]
+
 
 class Refused(Exception):
     """A request that gets no prediction; the client receives `{"error": …, "hint": …, "request_id": …}`."""
 
-    def __init__(self, status: int, message: str, *, hint: str = "", reason: str = "") -> None:
+    def __init__(self, status: int, message: str, *, hint: str = "", reason: str = "", headers: Headers = ()) -> None:
         """`reason` is for the log: paths, process numbers and the like are not the client's business."""
         super().__init__(message)
         self.status = status
         self.hint = hint
         self.reason = reason
+        self.headers = headers
 
 
 def bad_request(message: str, *, hint: str = "") -> Refused:

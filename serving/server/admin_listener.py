@@ -18,6 +18,8 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from serving.access.tls import TlsContext
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,13 +45,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, app: WSGIApplication) -> None:
+def serve(listener: socket.socket, app: WSGIApplication, tls: TlsContext | None = None) -> None:
     """Answer at `listener` in threads of this process, as long as it lives."""
-    server = AdminServer(listener, app)
+    server = AdminServer(listener, app, tls=tls)
     threading.Thread(target=server.serve, name="admin", daemon=True).start()
 
 
-def serve_handed(ask: Callable[[], tuple[socket.socket, socket.socket] | None], app: WSGIApplication) -> None:
+def serve_handed(
+    ask: Callable[[], tuple[socket.socket, socket.socket] | None], app: WSGIApplication, tls: TlsContext | None = None
+) -> None:
     """As `serve`, at the listener that `ask` gives, with the channel that ends when it is to be asked again."""
 
     def follow() -> None:
@@ -58,7 +62,7 @@ def serve_handed(ask: Callable[[], tuple[socket.socket, socket.socket] | None], 
                 listener, channel = found
                 with channel, listener:
                     listener.setblocking(False)
-                    AdminServer(listener, app, channel).serve()
+                    AdminServer(listener, app, channel, tls).serve()
             else:
                 time.sleep(ASK_AGAIN)
 
@@ -75,6 +79,7 @@ class AdminServer(ThreadingMixIn, WSGIServer):
         listener: socket.socket,
         app: WSGIApplication,
         channel: socket.socket | None = None,
+        tls: TlsContext | None = None,
     ) -> None:
         """`channel`: `serve` returns when its other side closes it."""
         super().__init__(("", 0), QuietHandler, bind_and_activate=False)
@@ -82,6 +87,7 @@ class AdminServer(ThreadingMixIn, WSGIServer):
         self.socket, self._channel, self.timeout = listener, channel, 0
         name = listener.getsockname()
         self.server_name, self.server_port = (str(name[0]), int(name[1])) if isinstance(name, tuple) else ("", 0)
+        self._tls = tls
         self.setup_environ()
         self.set_app(app)
         self._since: dict[Any, float] = {}
@@ -104,6 +110,8 @@ class AdminServer(ThreadingMixIn, WSGIServer):
         if len(self._since) >= MOST:
             client.close()
             raise OSError("too many connections")
+        if self._tls:  # the handshake is made with the first read, in the thread of the request
+            client = self._tls.current().wrap_socket(client, server_side=True, do_handshake_on_connect=False)
         self._since[client] = time.monotonic()
         return client, address
 

@@ -250,6 +250,7 @@ class Effective:
     preload: bool
     worker_class: str
     tls: bool
+    """Whether a certificate or key is not the one of the settings given."""
     bind: tuple[str, ...]
 
 
@@ -277,7 +278,8 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
     def effective(self) -> Effective:
         """Settings that another one of GUNICORN_CMD_ARGS may have changed."""
         cfg = self.cfg
-        return Effective(cfg.preload_app, cfg.worker_class_str, cfg.is_ssl, tuple(cfg.bind))
+        tls = any(getattr(cfg, name) != self._settings.get(name) for name in ("certfile", "keyfile"))
+        return Effective(cfg.preload_app, cfg.worker_class_str, tls, tuple(cfg.bind))
 
     def load_config(self) -> None:
         """Called by gunicorn."""

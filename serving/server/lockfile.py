@@ -101,10 +101,11 @@ def facts(folder: Path) -> dict[str, str | int]:
     return {"url": found.url, "admin": found.admin, "since": found.since, "pid": found.pid}
 
 
-def url(host: str, port: int) -> str:
+def url(host: str, port: int, *, tls: bool = False) -> str:
     """The URL for clients on this machine."""
+    scheme = "https" if tls else "http"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not listened on)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _start_time(pid: int) -> str:

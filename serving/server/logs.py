@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from serving.wsgi_keys import RELEASE, REQUEST_ID, VERSION
+from serving.wsgi_keys import CLIENT, RELEASE, REQUEST_ID, VERSION
 
 STDOUT = 1
 
@@ -36,6 +36,7 @@ def write_access(environ: dict[str, Any], status: int, sent: int, seconds: float
         "pid": os.getpid(),
         "request_id": environ.get(REQUEST_ID),
         "remote": environ.get("REMOTE_ADDR"),
+        "client": environ.get(CLIENT) or None,
         "method": environ.get("REQUEST_METHOD"),
         "path": environ.get("PATH_INFO", "")[:200],
         "status": status,

@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any
 from registry import codec
 from registry.errors import ConfigError
 from serving import worker_status
+from serving.access.exposure import is_loopback, refuse_exposed
+from serving.access.rate import RateLimit
+from serving.access.tls import TlsContext
 from serving.job import ServeJob
 from serving.metrics.counters import CounterTable
 from serving.server import admin_listener, lockfile, socket_handoff
@@ -94,12 +97,15 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
     job, path = read_job(folder, environ), environ.get("TRAINYARD_LISTENER", "")
     lock, master = lockfile.acquire(folder), os.getpid()
     operators, admin = None, ""
+    if not path:  # else it is published by who has started the listener
+        refuse_exposed(job)
     if path:
         url, bind = f"unix://{folder / 'api.sock'}", f"unix:{folder / 'api.sock'}"
     else:
         operators, listener = listen_for_operators(job), listen(job)
-        admin = lockfile.url(*operators.getsockname()[:2])
-        url, bind = lockfile.url(*listener.getsockname()[:2]), f"fd://{listener.detach()}"
+        admin = lockfile.url(*operators.getsockname()[:2], tls=_operators_need_tls(job))
+        url = lockfile.url(*listener.getsockname()[:2], tls=bool(job.certfile))
+        bind = f"fd://{listener.detach()}"
     for name in ("workers", "models"):  # of a server that was killed
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "error.json").unlink(missing_ok=True)
@@ -126,10 +132,12 @@ class Server(GunicornServer):
         """
         self._job, self._folder, self._listener, self._operators = job, folder, listener, operators
         self._balance, self._counters = ConnectionBalance(), CounterTable(SLOTS)
+        self._tls = TlsContext(job.certfile, job.keyfile) if job.certfile else None
+        self._rate = RateLimit(job.requests_per_second) if job.requests_per_second else None
         self._handoff: SocketHandoff | None = None
         self._started = False
         """Whether this worker has come so far that it accepts connections."""
-        super().__init__(settings(job, bind))
+        super().__init__(settings(job, bind) | (_tls_settings(self._tls, job) if self._tls else {}))
 
     def before_fork(self, worker: Worker) -> None:
         """The worker inherits its slot."""
@@ -137,6 +145,7 @@ class Server(GunicornServer):
 
     def load(self) -> Flask:
         """The app with its model, which a thread loads."""
+        from serving.access.control import for_clients
         from serving.app import create_app
         from serving.engines.base import cores
         from serving.model_source import open_source
@@ -155,7 +164,8 @@ class Server(GunicornServer):
             self._job.model,
             Limits(self._job.max_body_mb << 20, self._job.max_instances),
             self._counters.counters(self._connections.slot),
-            self._job.trusted_proxies,
+            trusted_proxies=self._job.trusted_proxies,
+            access=for_clients(self._job, self._rate),
         )
 
     def worker_loaded(self, worker: Worker) -> None:
@@ -178,16 +188,20 @@ class Server(GunicornServer):
 
     def _serve_operators(self) -> None:
         """In threads of their own, also while the model is being loaded."""
+        from serving.access.control import for_operators
         from serving.admin import create_admin_app
 
         def served() -> dict[str, Any]:
             return worker_status.of_all(self._job.model, self._job.workers, self._folder / "workers")
 
-        app = create_admin_app(self._job.model, self._counters, served, lambda: lockfile.facts(self._folder))
+        app = create_admin_app(
+            self._job.model, self._counters, served, lambda: lockfile.facts(self._folder), for_operators(self._job)
+        )
+        tls = self._tls if _operators_need_tls(self._job) else None
         if self._operators:
-            admin_listener.serve(self._operators, app)
+            admin_listener.serve(self._operators, app, tls)
         else:
-            admin_listener.serve_handed(lambda: socket_handoff.ask_for_operators(self._listener), app)
+            admin_listener.serve_handed(lambda: socket_handoff.ask_for_operators(self._listener), app, tls)
 
     def _is_ready(self) -> bool:
         """Whether this worker can answer: it has a model, or nothing is live."""
@@ -197,6 +211,10 @@ class Server(GunicornServer):
     def _is_taking(self) -> bool:
         """Whether this worker accepts connections."""
         return self._started and (self._handoff is None or self._handoff.has_socket)
+
+
+def _operators_need_tls(job: ServeJob) -> bool:
+    return bool(job.certfile) and not is_loopback(job.admin_host)
 
 
 def refuse_unsupported(effective: Effective, bind: str) -> None:
@@ -213,8 +231,8 @@ def refuse_unsupported(effective: Effective, bind: str) -> None:
         )
     if effective.tls:
         raise ConfigError(
-            "GUNICORN_CMD_ARGS: --certfile and --keyfile are not supported: promotion calls the API over http",
-            hint="remove them and put TLS in front of the API, e.g. nginx",
+            "GUNICORN_CMD_ARGS: --certfile and --keyfile are not supported",
+            hint="remove them: [serving] certfile and keyfile are checked, and read again when they change",
         )
     if effective.bind != (bind,):
         raise ConfigError(
@@ -246,6 +264,16 @@ def settings(job: ServeJob, bind: str) -> dict[str, Any]:
         "accesslog": "-",
         "errorlog": "-",
         "proc_name": f"trainyard-{job.model}",
+    }
+
+
+def _tls_settings(tls: TlsContext, job: ServeJob) -> dict[str, Any]:
+    """Gunicorn asks for the context at each connection; a thread makes the handshake."""
+    return {
+        "certfile": job.certfile,
+        "keyfile": job.keyfile,
+        "ssl_context": lambda _conf, _default: tls.current(),
+        "do_handshake_on_connect": False,
     }
 
 

@@ -98,7 +98,7 @@ def test_nobody_is_root_or_can_write_but_where_it_must(services, name):
 
 def test_the_api_is_given_a_job_that_it_understands(services):
     job = codec.from_json(ServeJob, services["api"]["environment"]["TRAINYARD_JOB"].encode(), "compose.yaml")
-    assert job == ServeJob("digits", registry="file:///registry", admin_host="0.0.0.0", admin_port=8501)
+    assert job == ServeJob("digits", registry="file:///registry", admin_host="0.0.0.0", admin_port=8501, open=True)
     assert services["api"]["healthcheck"]["test"][-1] == "serving.server.health"
 
 

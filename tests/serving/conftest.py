@@ -72,7 +72,7 @@ def clients(loaded):
     def client(kind, max_body=1 << 20, max_instances=10, trusted_proxies=()):
         model = loaded(kind) if isinstance(kind, str) else kind
         limits, table = Limits(max_body, max_instances), CounterTable()
-        app = create_app(Holder(model), "m", limits, table.counters(0), trusted_proxies)
+        app = create_app(Holder(model), "m", limits, table.counters(0), trusted_proxies=trusted_proxies)
         client = app.test_client()
         nobody = {"version": None, "release": None, "expected": 1, "workers": []}
         client.admin = create_admin_app("m", table, lambda: nobody, dict).test_client()

@@ -111,7 +111,6 @@ PAGES = {
     "the index for a browser": (200, "GET", "/", {"HTTP_ACCEPT": "text/html"}),
     "the example": (200, "GET", "/example"),
     "health": (200, "GET", "/health/ready"),
-    "the metrics": (200, "GET", "/metrics"),
     "no such page": (404, "GET", "/nothing"),
     "no such page for a body": (404, "POST", "/nothing"),
     "another method": (405, "GET", "/predict"),

@@ -144,3 +144,21 @@ def test_wrong_arguments_are_reported(trainyard, arguments, said):
     done = trainyard(*arguments)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("how", ["--background", "--json"])  # the latter: in the foreground
+def test_beyond_loopback_nothing_is_started_without_tokens_or_a_word(trainyard, registry, tmp_path, how):
+    registry.release(registry.put("price"))
+    done = trainyard("m", "--host", "0.0.0.0", how)
+    assert done.returncode == 2
+    assert "can be reached from other machines" in done.stderr
+    assert "open = true" in done.stderr
+    assert not (tmp_path / ".trainyard" / "serving" / "m" / "job.json").exists()
+
+
+def test_where_operators_ask_is_shown(trainyard, registry, tmp_path):
+    registry.release(registry.put("price"))
+    trainyard("m", "--background")
+    admin = control.admin(tmp_path / ".trainyard" / "serving" / "m")
+    assert f"for operators: {admin}/status, {admin}/metrics" in trainyard("m", "--status").stdout
+    assert json.loads(trainyard("m", "--status", "--json").stdout)["admin"] == admin

@@ -461,3 +461,25 @@ def test_our_own_api_at_the_port_passes(ask, place):
     finally:
         control.stop(api_folder(config))
     assert found["serving"] == ("ok", f"the API runs at {url}, release none yet", "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ("ok", "everybody on this machine; no TLS")),
+        ({"host": "0.0.0.0"}, ("ConfigError", "0.0.0.0 can be reached from other machines")),
+        ({"admin_host": "0.0.0.0"}, ("ConfigError", "admin_host: 0.0.0.0 can be reached")),
+        ({"host": "0.0.0.0", "open": True}, ("ok", "everybody who reaches it: open = true; no TLS")),
+        ({"host": "0.0.0.0", "auth": "tokens"}, ("warn", "no token exists, so nobody may ask")),
+        ({"certfile": "/nowhere/cert.pem", "keyfile": "/nowhere/key.pem"}, ("ConfigError", "certfile: /nowhere")),
+    ],
+)
+def test_who_may_ask_the_api_is_shown_and_what_would_not_start_is_an_error(place, settings, expected):
+    config = load_config(place / "trainyard.toml", {})
+    config = replace(config, serving=replace(config.serving, **settings))
+    try:
+        found = services.access(config)
+        state, what = found.state, found.what
+    except ConfigError as error:
+        state, what = "ConfigError", str(error)
+    assert (state, expected[1] in what) == (expected[0], True), what

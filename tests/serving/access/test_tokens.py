@@ -1,0 +1,117 @@
+"""The file of tokens: made, found, revoked, and read again while the API runs."""
+
+import json
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from registry.errors import ConfigError
+from serving.access import tokens
+from serving.access.tokens import TokenFile, Tokens, digest_of, make, read, revoke
+
+NOW = "2026-11-29T12:00:00Z"
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setattr(tokens, "CHECK", 0.0)
+    return tmp_path / "access" / "tokens.json"
+
+
+def test_a_token_is_found_by_itself_and_by_nothing_else(path):
+    token = make(path, "shop", ["predict"])
+    known = read(path)
+    assert known.find(token, NOW).name == "shop"
+    for other in ("", token[:-1], token + "x", token.upper(), digest_of(token), "tyd_", "\udcff"):
+        assert known.find(other, NOW) is None
+
+
+def test_tokens_are_long_and_never_the_same(path):
+    made = {make(path, "shop", ["predict"]) for _ in range(20)}
+    assert len(made) == 20
+    assert all(each.startswith("tyd_") and len(each) >= 40 for each in made)
+
+
+def test_the_file_holds_no_token_and_only_its_owner_reads_it(path):
+    token = make(path, "shop", ["predict", "feedback"])
+    assert token not in path.read_text()
+    assert token.removeprefix("tyd_") not in path.read_text()
+    assert digest_of(token) in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)  # somebody wants the API's group to read it
+    make(path, "other", ["predict"])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_token_that_has_expired_does_not_hold(path):
+    token = make(path, "shop", ["predict"], days=1)
+    known = read(path)
+    assert known.find(token, known.tokens[0].created)
+    assert known.find(token, known.tokens[0].expires) is None
+
+
+def test_revoking_takes_every_token_of_the_name_and_leaves_the_file(path):
+    first, second, other = (
+        make(path, "shop", ["predict"]),
+        make(path, "shop", ["predict"]),
+        make(path, "b", ["predict"]),
+    )
+    assert revoke(path, "shop") == 2
+    known = read(path)
+    assert [known.find(each, NOW) is not None for each in (first, second, other)] == [False, False, True]
+    assert revoke(path, "shop") == 0
+    assert revoke(path, "b") == 1
+    assert read(path) == Tokens()
+    assert path.exists()
+
+
+def test_two_at_once_lose_no_token(path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: make(path, f"n{number}", ["predict"]), range(16)))
+    assert all(read(path).find(each, NOW) for each in made)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "ä", "a/b", "a\nb", "x" * 65])
+def test_a_name_must_be_one_that_fits_into_a_line_of_the_log(path, name):
+    with pytest.raises(ConfigError, match="is not a name for a token"):
+        make(path, name, ["predict"])
+
+
+def test_roles_are_those_that_exist(path):
+    with pytest.raises(ConfigError, match="root: no such role") as refused:
+        make(path, "shop", ["predict", "root"])
+    assert "predict, feedback, operate" in refused.value.hint
+
+
+class TestWhileTheApiRuns:
+    def test_new_tokens_hold_and_revoked_ones_do_not(self, path):
+        api = TokenFile(path)
+        assert api.find("tyd_x") is None  # no file yet: nobody
+        token = make(path, "shop", ["predict"])
+        assert api.find(token).name == "shop"
+        revoke(path, "shop")
+        assert api.find(token) is None
+
+    @pytest.mark.parametrize("broken", [b"", b"{", b'{"schema": 1, "tokens": [{"name": 1}]}'])
+    def test_a_file_that_breaks_keeps_the_last_good_one_and_says_so(self, path, caplog, broken):
+        api = TokenFile(path)
+        token = make(path, "shop", ["predict"])
+        assert api.find(token)
+        path.write_bytes(broken)
+        assert api.find(token)
+        assert "the tokens that were read before still hold" in caplog.text
+        caplog.clear()
+        assert api.find(token)
+        assert caplog.text == ""  # once
+        other = json.loads(tokens.codec.to_json(Tokens()))
+        path.write_text(json.dumps(other))
+        assert api.find(token) is None
+
+    def test_a_file_that_is_gone_keeps_its_tokens_too(self, path, caplog):
+        api = TokenFile(path)
+        token = make(path, "shop", ["predict"])
+        assert api.find(token)
+        path.unlink()
+        assert api.find(token)
+        assert "still hold" in caplog.text
