@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from pipelines.config.schema import Config
 from pipelines.deploy.serve_job import token_file
@@ -15,48 +16,68 @@ from serving.access import tokens
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    make = actions.add_parser("make", help="make a token, and print it this once: it is kept nowhere")
-    make.add_argument("name", metavar="NAME", help="who gets it, for the list and for the API's log")
-    make.add_argument(
+    parser.add_argument(
+        "action",
+        choices=("make", "list", "revoke"),
+        help="make a token, and print it this once: it is kept nowhere; names, roles and dates, never the tokens; "
+        "the tokens of NAME do not hold any more",
+    )
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", default="", help="whose token: for the list and the API's log"
+    )
+    parser.add_argument(
         "--role",
         metavar="ROLE[,ROLE]",
         default="predict",
-        help=f"what it allows: {', '.join(tokens.ROLES)}; default: predict",
+        help=f"make: what it allows: {', '.join(tokens.ROLES)}; default: predict",
     )
-    make.add_argument("--days", type=float, default=0.0, help="until it expires; default: never")
-    actions.add_parser("list", help="names, roles and dates; never the tokens")
-    revoke = actions.add_parser("revoke", help="the tokens of NAME do not hold any more, a second later")
-    revoke.add_argument("name", metavar="NAME")
+    parser.add_argument("--days", type=float, default=0.0, help="make: until it expires; default: never")
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print the new token alone, the list, or what was revoked."""
     path = token_file(config)
+    if bool(args.name) == (args.action == "list"):
+        raise ConfigError(
+            "`token list` takes no name" if args.name else f"`token {args.action}`: no name is given",
+            hint="trainyard token make|revoke NAME; trainyard token list",
+        )
     if args.action == "make":
-        if not 0 <= args.days <= 36_500:
-            raise ConfigError(f"--days: {args.days:g} is not possible", hint="more than 0; without it never expires")
-        roles = [each.strip() for each in args.role.split(",") if each.strip()]
-        if not roles:
-            raise ConfigError("--role: none is given", hint=f"one of {', '.join(tokens.ROLES)}, or several")
-        token = tokens.make(path, args.name, roles, args.days)
-        print(json.dumps({"name": args.name, "roles": roles, "token": token}) if args.json else token)
-        _note(config)
-        return 0
-    if args.action == "revoke":
-        count = tokens.revoke(path, args.name)
-        if not count:
-            raise ConfigError(f"{args.name} has no token", hint="`trainyard token list` shows who has")
-        said = f"{args.name}: {count} {'token' if count == 1 else 'tokens'} revoked; a running API follows within a second or two"
-        print(json.dumps({"name": args.name, "revoked": count}) if args.json else said)
-        return 0
+        _make(args, config, path)
+    elif args.action == "revoke":
+        _revoke(args, path)
+    else:
+        _list(args, config, path)
+    return 0
+
+
+def _make(args: argparse.Namespace, config: Config, path: Path) -> None:
+    if not 0 <= args.days <= 36_500:
+        raise ConfigError(f"--days: {args.days:g} is not possible", hint="more than 0; without it never expires")
+    roles = [each.strip() for each in args.role.split(",") if each.strip()]
+    if not roles:
+        raise ConfigError("--role: none is given", hint=f"one of {', '.join(tokens.ROLES)}, or several")
+    token = tokens.make(path, args.name, roles, args.days)
+    print(json.dumps({"name": args.name, "roles": roles, "token": token}) if args.json else token)
+    _note(config)
+
+
+def _revoke(args: argparse.Namespace, path: Path) -> None:
+    count = tokens.revoke(path, args.name)
+    if not count:
+        raise ConfigError(f"{args.name} has no token", hint="`trainyard token list` shows who has")
+    said = f"{args.name}: {count} {'token' if count == 1 else 'tokens'} revoked; a running API follows within a second or two"
+    print(json.dumps({"name": args.name, "revoked": count}) if args.json else said)
+
+
+def _list(args: argparse.Namespace, config: Config, path: Path) -> None:
     known = tokens.read(path).tokens
     if args.json:
         listed = [
             {"name": each.name, "roles": each.roles, "created": each.created, "expires": each.expires} for each in known
         ]
         print(json.dumps(listed))
-        return 0
+        return
     for each in known:
         ends = f"expires {each.expires}" if each.expires else "does not expire"
         ends = "expired" if each.expires and each.expires <= utc_now() else ends
@@ -64,7 +85,6 @@ def main(args: argparse.Namespace, config: Config) -> int:
     if not known:
         print("there are no tokens")
     _note(config)
-    return 0
 
 
 def _note(config: Config) -> None:

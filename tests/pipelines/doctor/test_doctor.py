@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,9 +22,9 @@ from pipelines.commands import doctor
 from pipelines.config.load import load_config
 from pipelines.deploy import api_folder
 from pipelines.deploy.serve_job import serve_job
-from pipelines.doctor import docker, machine
+from pipelines.doctor import docker, machine, services
 from pipelines.doctor.finding import GIB, Finding, disk_space
-from registry.errors import TryAgain
+from registry.errors import ConfigError, TryAgain
 from serving.server import control
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
