@@ -7,6 +7,7 @@ can keep it from doing so. Light.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,9 +71,22 @@ def of_all(model: str, expected: int, folder: Path) -> dict[str, Any]:
 
 
 def _is_running(pid: int) -> bool:
-    """Whether there is such a process, and it is neither stopped nor waiting to be reaped."""
+    """Whether there is such a process, and it is neither stopped nor waiting to be reaped. A server process that is fenced
+    sees of the others only that they are there."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
+    except PermissionError:
+        return _exists(pid)
     return state not in STOPPED
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of a process that has the number of one that has ended
+        return False
+    return True

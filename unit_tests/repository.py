@@ -144,9 +144,13 @@ def _kill(child: subprocess.Popen[str]) -> None:
 
 
 def below(root: int) -> list[int]:
-    """The descendants of the process `root`, parents first; none where there is no /proc."""
+    """The descendants of the process `root`, parents first; none where /proc shows no other processes, as behind a fence."""
     children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
+    try:
+        entries = os.listdir("/proc")
+    except OSError:
+        return []
+    for entry in entries:
         with contextlib.suppress(OSError, ValueError):
             stat = Path(f"/proc/{entry}/stat").read_bytes() if entry.isdigit() else b""
             if stat:

@@ -141,6 +141,8 @@ class RunnerConfig:
     timeout_minutes: Annotated[float, Between(0.01, 60 * 24 * 14)] = 120.0
     disk_mb: Annotated[int, Between(0, 10**8)] = 20_480
     """What a worker may write."""
+    require_fence: bool = False
+    """Start no worker that the kernel cannot fence in every respect."""
     cpus: Annotated[float, Between(0, 4096)] = 0.0
     """0: all. Docker only, like everything below."""
     pids: Annotated[int, Between(16, 4 * 10**6)] = 4096

@@ -99,6 +99,9 @@ class Runner(Protocol):
     def image(self, requirements: Path | None, on_line: OnLine) -> str | None:
         """The digest of the image in which a worker with these requirements runs, built if need be; None: no image."""
 
+    def lacks(self) -> tuple[str, ...]:
+        """What its workers are not kept from, in words, though they should be: the kernel cannot. Nothing: they are fenced."""
+
 
 def open_runner(config: RunnerConfig, cache: Path, serve_image: str = "") -> Runner:
     """The runner named in `[runner] kind`.

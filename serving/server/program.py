@@ -15,6 +15,7 @@ import os
 import shutil
 import socket
 import struct
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -258,7 +259,7 @@ def settings(job: ServeJob, bind: str) -> dict[str, Any]:
         "limit_request_line": 4094,
         "limit_request_fields": 64,
         "limit_request_field_size": 8190,
-        "worker_tmp_dir": SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None,
+        "worker_tmp_dir": SHARED_MEMORY if _can_write(SHARED_MEMORY) else None,
         "control_socket_disable": True,
         "logger_class": LOGGER_CLASS,
         "accesslog": "-",
@@ -275,6 +276,15 @@ def _tls_settings(tls: TlsContext, job: ServeJob) -> dict[str, Any]:
         "ssl_context": lambda _conf, _default: tls.current(),
         "do_handshake_on_connect": False,
     }
+
+
+def _can_write(folder: str) -> bool:
+    """Whether files can be made there; who is fenced is not told by access()."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _no_port(which: str, host: str, port: int, error: OSError) -> ConfigError:

@@ -74,6 +74,10 @@ class ContainerRunner:
         """The ID of the image in which such a worker runs, built when need be; see `Runner.image`."""
         return self._image("train", requirements, self._engine().client, on_line)
 
+    def lacks(self) -> tuple[str, ...]:
+        """Nothing: a container is a fence of its own."""
+        return ()
+
     def close(self) -> None:
         """Release the engine; also done when the runner is garbage-collected."""
         if self._open:

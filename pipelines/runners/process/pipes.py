@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.runners import Job
@@ -28,7 +28,10 @@ PIPE_READS = 4  # enough to empty a pipe; one that a process keeps filling is no
 class PipeLink:
     """A `Link` of pipes."""
 
-    def __init__(self, job: Job, folder: Path, environment: Mapping[str, str], grace: float) -> None:
+    def __init__(
+        self, job: Job, folder: Path, environment: Mapping[str, str], grace: float, fence: Sequence[str] = ()
+    ) -> None:
+        """`fence` are words before the worker's command."""
         self.report = bytearray()
         control, control_end = os.pipe()
         self._control = io.FileIO(
@@ -45,7 +48,7 @@ class PipeLink:
         ]
         try:
             self._process = subprocess.Popen(
-                [*supervisor, sys.executable, "-P", "-m", *job.module],
+                [*supervisor, *fence, sys.executable, "-P", "-m", *job.module],
                 cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, bufsize=0, pass_fds=(control, report), start_new_session=True,
             )  # fmt: skip

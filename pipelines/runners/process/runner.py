@@ -1,7 +1,7 @@
-"""Workers as child processes of this machine, without the controller's credentials and within limits. The default.
+"""Workers as child processes of this machine, fenced, without the controller's credentials and within limits. The default.
 
-The controller starts a supervisor (see `supervisor.py`), and that starts the worker in a session of its own. This module
-prepares the job folder and the environment.
+The controller starts a supervisor (see `supervisor.py`), and that starts the worker in a session of its own, behind a
+fence (see `training/fence/`). This module prepares the job folder, the environment and the fence.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, OnLine, Service
@@ -21,8 +23,10 @@ from pipelines.runners.supervisor.output import opened
 from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through, served
 from registry.errors import ConfigError
 from training.environment import allowed
+from training.fence.rules import Fence, around_python, lacks
 
 LOOPBACK = "127.0.0.1"
+MIB = 1 << 20
 
 
 class ProcessRunner:
@@ -30,22 +34,25 @@ class ProcessRunner:
 
     name = "process"
 
-    def __init__(self, _config: RunnerConfig, cache: Path, _serve_image: str = "", grace: float = 5.0) -> None:
-        """`cache` is kept from worker to worker; `grace` is the time in seconds between SIGTERM and SIGKILL."""
+    def __init__(self, config: RunnerConfig, _cache: Path, _serve_image: str = "", grace: float = 5.0) -> None:
+        """`grace` is the time in seconds between SIGTERM and SIGKILL. Nothing is kept from worker to worker."""
         if sys.platform != "linux":
             raise ConfigError(f'[runner] kind: "process" needs Linux, this is {sys.platform}')
-        self.cache = cache.resolve()
+        self.require_fence = config.require_fence
         self.grace = grace
 
     def run(self, job: Job, on_line: OnLine) -> None:
         """Run to the end; see `Runner.run`."""
-        run_through(self._worker(job, on_line, {}, self.grace))
+        urls = (job.reaches.url, job.reaches.admin_url) if job.reaches else ()
+        ports = tuple(port for url in urls if (port := urlsplit(url).port))
+        run_through(self._worker(job, on_line, {}, Fence(connect=ports), self.grace))
 
     def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[Service]:
         """Run a server while the block runs; see `Runner.service`."""
         port, admin_port = free_port(), free_port()
         address = {"TRAINYARD_HOST": LOOPBACK, "TRAINYARD_PORT": str(port), "TRAINYARD_ADMIN_PORT": str(admin_port)}
-        worker = self._worker(job, on_line, address, grace=0.0)  # nobody waits for what it does when asked to end
+        ports = Fence(bind=(port, admin_port))
+        worker = self._worker(job, on_line, address, ports, grace=0.0)  # nobody waits for what it does when asked to end
         url, admin_url = (f"http://{LOOPBACK}:{each}" for each in (port, admin_port))
         return served(worker, lambda worker: Service(url, admin_url, worker.check, worker.on_end))
 
@@ -56,21 +63,48 @@ class ProcessRunner:
                 'requirements.txt is not installed: a worker of [runner] kind = "process" has Trainyard\'s own packages'
             )
 
-    def _worker(self, job: Job, on_line: OnLine, extra: Mapping[str, str], grace: float) -> SupervisedWorker:
+    def lacks(self) -> tuple[str, ...]:
+        """What this kernel cannot keep from a worker; see `Runner.lacks`."""
+        return lacks()
+
+    def _worker(
+        self, job: Job, on_line: OnLine, extra: Mapping[str, str], ports: Fence, grace: float
+    ) -> SupervisedWorker:
+        if self.require_fence and (missing := self.lacks()):
+            raise ConfigError(
+                f"worker {job.name}: [runner] require_fence: this kernel cannot fence {', '.join(missing)}",
+                hint='`trainyard doctor` says what is missing; kind = "docker" needs no fence of the kernel',
+            )
         folder = job.folder.resolve()
         prepare(job, folder)
         for name, path in job.inputs.items():
             (folder / "inputs" / name).symlink_to(path.resolve())
-        self.cache.mkdir(parents=True, exist_ok=True)
         environment = self._environment(folder) | dict(job.env) | dict(extra)
         with opened(job, folder, on_line) as output:
-            return SupervisedWorker(job, output, PipeLink(job, folder, environment, grace), grace)
+            link = PipeLink(job, folder, environment, grace, _fence(job, folder, ports).command())
+            return SupervisedWorker(job, output, link, grace)
 
     def _environment(self, folder: Path) -> dict[str, str]:
-        scratch = str(folder / "scratch")
+        scratch = folder / "scratch"  # caches too: what one worker has left there, another would load
         caches = {"XDG_CACHE_HOME": ".", "KERAS_HOME": "keras", "MPLCONFIGDIR": "matplotlib"}
-        own = {"HOME": scratch, "TMPDIR": scratch} | {key: str(self.cache / name) for key, name in caches.items()}
+        own = {"HOME": str(scratch), "TMPDIR": str(scratch)} | {
+            key: str(scratch / name) for key, name in caches.items()
+        }
         return {"PATH": os.defpath} | SETTINGS | allowed(os.environ) | own
+
+
+def _fence(job: Job, folder: Path, ports: Fence) -> Fence:
+    """Its folder to write, its inputs to read, its ports, and what Python needs."""
+    system = around_python()
+    inputs = [str(path.resolve()) for path in job.inputs.values()]
+    return replace(
+        ports,
+        read=(*system.read, *inputs),
+        names=system.names,
+        write=(str(folder),),
+        devices=system.devices,
+        shared_memory=job.limits.memory_mb * MIB // 2,
+    )
 
 
 def free_port() -> int:

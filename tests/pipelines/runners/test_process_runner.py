@@ -15,7 +15,7 @@ from pipelines.runners.process.pipes import PipeLink
 from pipelines.runners.process.runner import ProcessRunner
 from pipelines.runners.supervisor.output import opened
 from pipelines.runners.supervisor.supervised import SupervisedWorker, run_through
-from registry.errors import WorkerFailed
+from registry.errors import ConfigError, WorkerFailed
 
 CONTROLLER = """
 import sys
@@ -114,6 +114,15 @@ class TestProcessRunner(RunnerContract):
         (tmp_path / "job").mkdir()
         (tmp_path / "job" / "json.py").write_text("raise SystemExit('shadowed')")
         runner.run(job("result"), nothing)
+
+
+def test_a_worker_that_the_kernel_cannot_fence_is_refused_where_fences_are_required(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.runners.process.runner.lacks", lambda: ("signals", "modes of files"))
+    job = Job("train", ("training",), tmp_path / "job", Limits(20, 0))
+    with pytest.raises(ConfigError, match="require_fence: this kernel cannot fence signals, modes of files") as caught:
+        ProcessRunner(RunnerConfig(require_fence=True), tmp_path).run(job, nothing)
+    assert "trainyard doctor" in caught.value.hint
+    assert not job.folder.exists()
 
 
 def test_a_worker_whose_supervisor_does_not_keep_the_time_is_out_of_time_nevertheless(tmp_path):
