@@ -116,6 +116,16 @@ class RunFolder:
         """Say in which image the model is trained."""
         write_whole(self.root / "image.txt", f"{digest or ''}\n".encode("ascii"))
 
+    @property
+    def unfenced(self) -> tuple[str, ...] | None:
+        """What the kernel could not keep from the worker that trained the model; None when that is not known."""
+        path = self.root / "unfenced.txt"
+        return tuple(path.read_text(encoding="utf-8").splitlines()) if path.exists() else None
+
+    def keep_unfenced(self, lacks: Sequence[str]) -> None:
+        """Say what the worker that trains the model is not kept from."""
+        write_whole(self.root / "unfenced.txt", "".join(f"{each}\n" for each in lacks).encode())
+
     def record(self, step: str) -> StepRecord | None:
         """How the step ended last time; None when it never ran to an end."""
         path = self.root / "steps" / f"{step}.json"

@@ -33,6 +33,8 @@ def of_config(config: Config) -> Mapping[str, Check]:
         "access": partial(services.access, config),
     }
     runner, api = (kind == "docker" for kind in (config.runner.kind, config.serving.deploy))
+    if not runner:
+        checks["fence"] = partial(machine.fence, required=config.runner.require_fence)
     checks["docker"] = partial(docker.engine, needed=runner or api)
     if runner:
         checks["docker files"] = partial(docker.files, config)

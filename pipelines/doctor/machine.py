@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.doctor.finding import PATIENCE, Finding, disk_space, existing
+from training.fence.rules import lacks
 
 TESTED_PYTHON = ((3, 11), (3, 13))
 OLDEST_GIT = (2, 30)
@@ -68,6 +70,18 @@ def packages(wanted: Mapping[str, tuple[str, ...]] = PACKAGES) -> Finding:
         return Finding("fail", "; ".join(problems), INSTALL)
     shown = [f"{names[0]} {_version(names)}" for names in list(wanted.values())[:3]]
     return Finding("ok", f"all {len(wanted)} are there: {', '.join(shown)}, …")
+
+
+def fence(*, required: bool, missing: tuple[str, ...] | None = None) -> Finding:
+    """The kernel can keep a worker from all that it was not given."""
+    missing = lacks() if missing is None else missing
+    if not missing:
+        return Finding(
+            "ok", "workers are kept from files, TCP ports, signals, modes of files and system calls that are not theirs"
+        )
+    what = f"this kernel ({platform.release()}) cannot keep a worker from {', '.join(missing)}"
+    hint = 'Linux 6.12 with Landlock, and user namespaces; or [runner] kind = "docker"'
+    return Finding("fail" if required else "warn", what, hint)
 
 
 def _version(distributions: tuple[str, ...]) -> str:

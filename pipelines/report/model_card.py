@@ -77,7 +77,8 @@ def _details(manifest: Candidate) -> Iterator[str]:
             ("dataset commit", manifest.sources.dataset),
             ("tests commit", manifest.sources.tests),
             ("seed", str(manifest.seed)),
-            ("container image", manifest.image or "none, trained in a plain process"),
+            ("container image", manifest.image or "none, trained in a process"),
+            *(() if manifest.image else (("fence", _fence(manifest.unfenced)),)),
             ("served as", f"{manifest.served.path} by {manifest.served.engine}: {manifest.served.reason}"),
             ("packages", ", ".join(f"{name} {version}" for name, version in sorted(manifest.packages.items()))),
         ],
@@ -89,6 +90,16 @@ def _details(manifest: Candidate) -> Iterator[str]:
         for kind, each in ends
     ]
     yield from _table(("", "name", "shape", "type"), rows)
+
+
+def _fence(unfenced: tuple[str, ...] | None) -> str:
+    if unfenced is None:
+        return "none: the training code could reach what its user could"
+    return (
+        f"incomplete: the kernel could not keep the training code from {', '.join(unfenced)}"
+        if unfenced
+        else "complete"
+    )
 
 
 def _use() -> Iterator[str]:

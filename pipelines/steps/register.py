@@ -110,4 +110,5 @@ def _manifest(folder: RunFolder, version: int, verdict: Verdict, files: Path) ->
         served=result.served,
         evaluation=codec.read(Evaluation, folder.root / "evaluate" / "result.json"),
         verdict=verdict,
+        unfenced=folder.unfenced,
     )

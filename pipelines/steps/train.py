@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.context import Context
@@ -23,12 +24,18 @@ def work(context: Context, folder: RunFolder, module: str, more: dict[str, Path]
     inputs = {"code": folder.sources / "code", "train": folder.split("train"), "validation": folder.split("validation")}
     needs = folder.requirements
     folder.keep_image(context.runner.image(needs, context.show))
+    folder.keep_unfenced(lacks := context.runner.lacks())
     context.work(Job("train", (module,), job, context.limits(), inputs | more, run=folder.run.id, requirements=needs))
     result = codec.read(TrainResult, job / "result.json")
     metric = context.config.gate.metric
     value = result.validation.get(metric, float("nan"))
     reached = "" if result.reached else f", short of the threshold {context.config.gate.threshold:g}"
-    return f"{result.note}: {metric} {value:.4f} on the validation split{reached}; served by {result.served.engine}"
+    return f"{result.note}: {metric} {value:.4f} on the validation split{reached}; served by {result.served.engine}{open_to(lacks)}"
+
+
+def open_to(lacks: Sequence[str]) -> str:
+    """The end of a line: what the worker was not kept from, if anything."""
+    return f"; not fenced: this kernel cannot keep a worker from {', '.join(lacks)}" if lacks else ""
 
 
 def _job(context: Context) -> TrainJob:

@@ -35,6 +35,9 @@ class Candidate:
     served: Served
     evaluation: Evaluation
     verdict: Verdict
+    unfenced: tuple[str, ...] | None = None
+    """What the kernel could not keep from the worker that trained it, in words; nothing: it was fenced in every respect.
+    None: the version was made before workers were fenced."""
 
 
 @dataclass(frozen=True, slots=True)

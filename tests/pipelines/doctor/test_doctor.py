@@ -215,6 +215,23 @@ class TestServing:
         assert found["serving"][0] == "fail"
 
 
+class TestFence:
+    def test_what_the_kernel_lacks_is_named(self):
+        found = machine.fence(required=False, missing=("signals", "modes of files"))
+        assert found.state == "warn"
+        assert found.what.endswith("cannot keep a worker from signals, modes of files")
+        assert "docker" in found.next
+        assert machine.fence(required=False, missing=()).state == "ok"
+
+    def test_it_fails_where_fences_are_required(self):
+        assert machine.fence(required=True, missing=("signals",)).state == "fail"
+        assert machine.fence(required=True, missing=()).state == "ok"
+
+    def test_it_is_asked_for_workers_that_are_processes(self, ask, place):
+        _, found = ask()
+        assert "fence" in found
+
+
 class TestSecret:
     def test_one_from_the_environment(self, ask, monkeypatch):
         monkeypatch.setenv("TRAINYARD_APPROVAL_SECRET", "x" * 40)
