@@ -52,7 +52,9 @@ class ProcessRunner:
         port, admin_port = free_port(), free_port()
         address = {"TRAINYARD_HOST": LOOPBACK, "TRAINYARD_PORT": str(port), "TRAINYARD_ADMIN_PORT": str(admin_port)}
         ports = Fence(bind=(port, admin_port))
-        worker = self._worker(job, on_line, address, ports, grace=0.0)  # nobody waits for what it does when asked to end
+        worker = self._worker(
+            job, on_line, address, ports, grace=0.0
+        )  # nobody waits for what it does when asked to end
         url, admin_url = (f"http://{LOOPBACK}:{each}" for each in (port, admin_port))
         return served(worker, lambda worker: Service(url, admin_url, worker.check, worker.on_end))
 
