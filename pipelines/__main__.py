@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from pipelines.config.held import take as take_secrets
 from pipelines.signals import Terminated, raise_on_sigterm
 from registry.errors import PipelineError, from_os_error
 
@@ -38,6 +39,8 @@ EXIT_CODES = "exit codes: 0 done · 1 a bug · 2 a person must fix something · 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # a process of its own: what its environment holds is nobody else's from now on
+        take_secrets()
     raise_on_sigterm()
     atexit.register(gc.freeze)  # all memory goes at the end: a last look for what is unreachable only takes time
     try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 from typing import Any
 
-from pipelines.config.load import SECRETS, secret
+from pipelines.config.held import SECRETS
+from pipelines.config.load import secret, secret_source
 from pipelines.config.schema import NOT_SETTINGS, Config
 from pipelines.repositories import git
 
@@ -35,7 +35,10 @@ def main(args: argparse.Namespace, config: Config) -> int:
             print(f"# {key} is not set" if value is None else f"{key} = {_toml(value)}")
     print("\n# secrets, from the environment only (each also as …_FILE)")
     for name, state in secrets.items():
-        print(f"# {name}: {state}" + (f" (as {name}_FILE)" if os.environ.get(f"{name}_FILE") else ""))
+        print(
+            f"# {name}: {state}"
+            + (f" (as {name}_FILE)" if secret_source(name.removeprefix("TRAINYARD_")) == "_FILE" else "")
+        )
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import tomllib
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.check import Setting, disagreements, sections, settings, unknown
+from pipelines.config.held import environment_with_held
 from pipelines.config.schema import RENAMED, Config, Registry
 from registry.errors import ConfigError
 
 NAME = "trainyard.toml"
-SECRETS = ("APPROVAL_SECRET", "SMTP_PASSWORD", "JENKINS_TOKEN", "JENKINS_NOTIFY_TOKEN")
 
 
 def find_config(given: str | None, environment: Mapping[str, str]) -> Path:
@@ -55,14 +56,27 @@ def load_config(path: Path, environment: Mapping[str, str], overrides: Sequence[
 
 def secret(name: str, environment: Mapping[str, str] = os.environ) -> str:
     """The secret `TRAINYARD_<name>`, or the content of the file that `TRAINYARD_<name>_FILE` names; "" when unset."""
+    environment = environment_with_held(environment)
     if file := environment.get(f"TRAINYARD_{name}_FILE"):
         try:
-            return Path(file).read_text(encoding="utf-8").strip()
+            return _content(file)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"TRAINYARD_{name}_FILE: cannot read {file}: {error}", hint="name a readable text file"
             ) from None
     return environment.get(f"TRAINYARD_{name}", "")
+
+
+def secret_source(name: str) -> str | None:
+    """Which variable of this process's environment gives the secret: "" for `TRAINYARD_<name>`, "_FILE"; None: neither."""
+    environment = environment_with_held(os.environ)
+    return next((end for end in ("_FILE", "") if environment.get(f"TRAINYARD_{name}{end}")), None)
+
+
+@functools.cache
+def _content(file: str) -> str:
+    """Read once: what somebody puts there later is not the secret that this process works with."""
+    return Path(file).read_text(encoding="utf-8").strip()
 
 
 def _from_file(path: Path, given: dict[str, Any]) -> Iterator[str]:

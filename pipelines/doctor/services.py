@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from contextlib import closing
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from pipelines import docker_engine
 from pipelines.approval import SECRET_FILE, approval_secret
-from pipelines.config.load import secret
+from pipelines.config.load import secret, secret_source
 from pipelines.config.schema import Config
 from pipelines.deploy import config_here, open_deployment
 from pipelines.deploy.serve_job import serve_job
@@ -52,7 +51,7 @@ def mail(config: Config) -> Finding:
 
 def approvals(home: Path) -> Finding:
     """There is a secret to sign approvals with, or one can be created."""
-    given = next((name for name in ("", "_FILE") if os.environ.get(f"TRAINYARD_APPROVAL_SECRET{name}")), None)
+    given = secret_source("APPROVAL_SECRET")
     own = home / SECRET_FILE
     if given is None and not own.exists():
         return Finding("ok", f"will be created with the first approval, in {own}")

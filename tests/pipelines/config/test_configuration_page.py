@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from pipelines.config.check import settings
-from pipelines.config.load import SECRETS
+from pipelines.config.held import SECRETS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
 
