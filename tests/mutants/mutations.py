@@ -154,7 +154,7 @@ class _Finder:
 
 
 def _is_text(node: ast.BinOp) -> bool:
-    """Whether it joins texts or lists: `+` of those is no arithmetic."""
+    """Whether it joins texts or lists: `+` of those is left alone."""
     sides = (node.left, node.right)
     return any(
         isinstance(each, ast.JoinedStr | ast.List | ast.Tuple)

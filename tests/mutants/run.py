@@ -1,4 +1,4 @@
-"""`make mutants`: do the quick tests notice small changes to the rules that decide what goes live?
+"""`make mutants`: do the quick tests notice small changes to the rules that decide what is released?
 
 Each change is made in a copy of the project, and the tests that modules.toml names for the module run on it, without
 TensorFlow and Docker; a change that they let pass is a survivor. Ends with 1 when a module is below the bar.

@@ -307,7 +307,7 @@ def test_metrics_say_of_which_task_they_are():
     assert (found.task, found.samples) == ("regression", 2)
 
 
-def test_of_a_constant_target_and_of_one_sample_r2_is_told_apart():
+def test_of_a_constant_target_and_of_one_sample_r2_differs():
     def r2(truth, guess):
         return regression(Estimates(np.array(truth), np.array(guess))).values["r2"]
 

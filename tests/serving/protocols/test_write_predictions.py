@@ -18,13 +18,13 @@ def written(classes, warm, output=None):
     return writer.write({"y": warm if output is None else np.asarray(output)})
 
 
-def test_a_distribution_is_told_as_probabilities():
+def test_a_distribution_is_answered_as_probabilities():
     (found,) = written("ab", [[0.25, 0.75]])
     assert found == {"class": "b", "probability": 0.75, "probabilities": {"a": 0.25, "b": 0.75}}
 
 
 @pytest.mark.parametrize("row", [[0.9, 0.9], [0.2, 0.2], [1.5, -0.5], [3.0, -2.0]])
-def test_scores_that_are_no_distribution_are_told_as_scores(row):
+def test_scores_that_are_no_distribution_are_answered_as_scores(row):
     (found,) = written("ab", [row])
     assert found == {"class": "a", "scores": {"a": row[0], "b": row[1]}}
 
@@ -56,11 +56,11 @@ def test_one_number_and_two_classes_is_the_probability_of_the_second(warm):
 
 
 @pytest.mark.parametrize("warm", [[[1.5]], [[-0.5]], [[0.5], [7.0]], [[0.5], [-0.1]]])
-def test_one_logit_of_two_classes_is_told_as_it_is(warm):
+def test_one_logit_of_two_classes_is_answered_as_it_is(warm):
     assert written("ab", warm)[0] == {"value": warm[0][0]}
 
 
-def test_one_number_of_three_classes_is_told_as_it_is():
+def test_one_number_of_three_classes_is_answered_as_it_is():
     assert written("abc", [[0.5]]) == [{"value": 0.5}]
 
 
@@ -74,7 +74,7 @@ def test_a_regression_of_one_number_is_a_value_and_of_several_are_values():
     assert found["values"].tolist() == [[0.5], [0.5]]
 
 
-def test_texts_are_told_as_texts():
+def test_texts_are_answered_as_texts():
     assert written("", np.array([b"yes", "n\u00f6".encode("latin-1")], object)) == [
         {"value": "yes"},
         {"value": "n\ufffd"},
@@ -86,15 +86,15 @@ def test_texts_are_told_as_texts():
     assert written("", np.array([[b"a", b"b"]])) == [{"values": ["a", "b"]}]
 
 
-@pytest.mark.parametrize(("dtype", "told"), [("float16", np.float32), ("float32", np.float32), ("float64", np.float64)])
-def test_numbers_keep_their_dtype_but_for_one_that_json_cannot_write(dtype, told):
+@pytest.mark.parametrize(("dtype", "answered"), [("float16", np.float32), ("float32", np.float32), ("float64", np.float64)])
+def test_numbers_keep_their_dtype_but_for_one_that_json_cannot_write(dtype, answered):
     (found,) = written("", np.array([[0.5, 0.25]], dtype))
-    assert found["values"].dtype == told
+    assert found["values"].dtype == answered
     (found,) = written("", np.array([[1, 2]], np.int16))
     assert found["values"].dtype == np.int16
 
 
-def test_several_outputs_are_told_under_their_names():
+def test_several_outputs_are_answered_under_their_names():
     outputs = (TensorSpec("low", (None, 1), "float32"), TensorSpec("high", (None, 2), "float32"))
     warm = {"low": np.array([[1.0]]), "high": np.array([[2.0, 3.0]])}
     (found,) = Writer(Signature("regression", "array", INPUT, outputs), warm).write(warm)
