@@ -86,7 +86,9 @@ def test_texts_are_answered_as_texts():
     assert written("", np.array([[b"a", b"b"]])) == [{"values": ["a", "b"]}]
 
 
-@pytest.mark.parametrize(("dtype", "answered"), [("float16", np.float32), ("float32", np.float32), ("float64", np.float64)])
+@pytest.mark.parametrize(
+    ("dtype", "answered"), [("float16", np.float32), ("float32", np.float32), ("float64", np.float64)]
+)
 def test_numbers_keep_their_dtype_but_for_one_that_json_cannot_write(dtype, answered):
     (found,) = written("", np.array([[0.5, 0.25]], dtype))
     assert found["values"].dtype == answered
