@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from registry import candidates, releases
+from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt
+from registry.files import sha256_file
+from registry.records import Candidate
 from registry.stores import Store, open_store
+from registry.undo import good_before
 from serving.job import ServeJob
+from serving.known_good import Live
 from serving.model import Model, load
 from serving.version_files import check_folder
 
@@ -19,8 +23,14 @@ class Source(Protocol):
     def newest(self) -> int:
         """The number of the newest release by its file name alone, which is cheap; 0: there is none."""
 
-    def load(self, number: int) -> Model | None:
-        """Load what is live, at least release `number`; None when nothing is. Raises whatever is wrong with it."""
+    def find(self, number: int) -> Live | None:
+        """What is live, by at least release `number`; None when nothing is. Raises what is wrong with the registry."""
+
+    def load(self, live: Live) -> Model:
+        """Load what `find` has found. Raises whatever is wrong with it."""
+
+    def before(self, number: int) -> Live | None:
+        """What was live and good before release `number`, for when that one fails."""
 
 
 class Releases:
@@ -46,14 +56,26 @@ class Releases:
             return False
         return True
 
-    def load(self, number: int) -> Model | None:
+    def find(self, number: int) -> Live | None:
         release = releases.latest(self._store, self._model)
         if (release.number if release else 0) < number:
             raise Corrupt(f"production/{self._model}/releases: release {number} cannot be read")
         if release is None or release.version is None:
             return None
+        return Live(release.number, release.version, release.card)
+
+    def load(self, live: Live) -> Model:
+        assert live.release
+        release = self._chain.read(live.release)
+        if release.version is None or (release.version, release.card) != (live.version, live.card):
+            raise Corrupt(f"{self._chain.name(live.release)}: it does not make version {live.version} live")
         folder = candidates.local_folder(self._store, "production", self._model, release.version, release.card)
         return load(folder, release.number, self._threads, self._copies)
+
+    def before(self, number: int) -> Live | None:
+        history = [each for each in releases.releases(self._store, self._model) if each.number <= number]
+        release = good_before(history) if history else None
+        return Live(release.number, release.version, release.card) if release and release.version is not None else None
 
 
 class Folder:
@@ -65,14 +87,21 @@ class Folder:
     def newest(self) -> int:
         return 1
 
-    def load(self, number: int) -> Model | None:
+    def find(self, number: int) -> Live:
         del number
-        if not (self._folder / "card.json").is_file():
-            raise ConfigError(
-                f"{self._folder / 'card.json'}: is missing", hint="set folder in job.json to the folder of a version"
-            )
+        path = self._folder / "card.json"
+        if not path.is_file():
+            raise ConfigError(f"{path}: is missing", hint="set folder in job.json to the folder of a version")
+        manifest = codec.from_json(Candidate, path.read_bytes(), str(path), checksum_required=True)
+        return Live(None, manifest.version, sha256_file(path))
+
+    def load(self, live: Live) -> Model:
+        del live
         check_folder(self._folder)
         return load(self._folder, None, self._threads, self._copies)
+
+    def before(self, number: int) -> None:
+        del number
 
 
 def open_source(job: ServeJob, copies: Path) -> Source:

@@ -1,12 +1,15 @@
 """Keeps one worker process at the newest release: load and warm up beside the old model, then swap one reference.
 
 A request takes the model once and is answered by it to the end. The old model is dropped when the last such request has
-ended. A release that cannot be loaded is reported and retried later; the old model answers meanwhile.
+ended. A release is loaded here only when it has come through in a process that nobody misses (`serving.preflights`); one that
+has not is reported, and retried later where that can help. Meanwhile the old model answers, and in a worker that has just
+started the last release that is known to.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -15,8 +18,10 @@ from pathlib import Path
 
 from registry.errors import Corrupt, PipelineError
 from serving import worker_status
+from serving.known_good import KnownGood, Live
 from serving.model_source import Source
 from serving.predictor import Predictor, predictor_for
+from serving.preflights import Preflights, Result
 from serving.version_files import remove_copies
 
 POLL = 0.1  # seconds between two checks of the registry: whoever promotes waits for it, and a check is a few stat calls
@@ -25,21 +30,44 @@ RETRY_MAX = 60.0
 log = logging.getLogger(__name__)
 
 
+class PreflightFailed(Exception):
+    """The release did not come through in a process of its own; the message says how."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.reason)
+        self.result = result
+
+
+class Superseded(Exception):
+    """There is a newer release by now."""
+
+
 class ModelSwap:
     """Holds the predictor that answers, `current`; None: nothing is live, or nothing could be loaded yet."""
 
-    def __init__(self, source: Source, status: Path, copies: Path, taking: Callable[[], bool] = lambda: True) -> None:
-        """`status`: the folder for the worker's status file. `taking`: whether clients reach this worker, for its status."""
+    def __init__(
+        self,
+        source: Source,
+        preflights: Preflights,
+        known_good: KnownGood,
+        folder: Path,
+        taking: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`folder` is the API's. `taking`: whether clients reach this worker, for its status."""
         self.current: Predictor | None = None
         self.first_attempt = threading.Event()
-        """Set when the first attempt to load has ended, successful or not."""
-        self._source, self._status, self._copies, self._taking = source, status, copies, taking
+        """Set when the first attempt to load has ended, successful or not, or an earlier release is served meanwhile."""
+        self._source, self._preflights, self._known_good, self._taking = source, preflights, known_good, taking
+        self._statuses, self._copies = folder / "workers", folder / "models"
         self._wanted = 0
         self._settled = False
         self._failures = 0
         self._retry_at = 0.0
         self._error = ""
-        self._published: worker_status.Status | None = None
+        self._state: worker_status.State = "loading"
+        self._loading = ""
+        self._written: worker_status.Status | None = None
+        self._write_failed = False
 
     @property
     def error(self) -> str:
@@ -52,8 +80,7 @@ class ModelSwap:
 
     def poll(self) -> None:
         """Check the source once; load and swap when there is something new."""
-        if self._published is None:
-            self._publish("loading")
+        self.write_status()
         try:
             newest = self._source.newest()
             if newest < self._wanted:  # no release is ever removed, but a disk may be
@@ -63,12 +90,16 @@ class ModelSwap:
             self._error = str(error)
             self._publish("failed" if self.current is None else "ready")
             return
-        if newest != self._wanted or (not self._settled and time.monotonic() >= self._retry_at):
-            if newest != self._wanted:
-                self._failures = 0
+        if newest != self._wanted:
+            self._failures = 0
             self._wanted = newest
             self._load(newest)
-        elif self._settled and self._error:  # the registry can be read again
+        elif not self._settled:
+            if time.monotonic() >= self._retry_at:
+                self._load(newest)
+        elif self.current and self._failed_preflight(self.current.model.digest):  # it has ended other workers
+            self._load(newest)
+        elif self._error:  # the registry can be read again
             self._error = ""
             self._publish("ready" if self.current else "withdrawn")
 
@@ -76,54 +107,158 @@ class ModelSwap:
         if not self._failures:  # a failed release stays `failed` while it is retried
             self._error = ""
             self._publish("loading")
+        live = None
         try:
-            model = self._source.load(number)
-            predictor = predictor_for(model) if model else None
-        except Exception as error:  # whatever is wrong with a new release, the old one is served
-            known = isinstance(error, (PipelineError, OSError))
-            log.log(logging.ERROR, "release %s cannot be served: %s", number, error, exc_info=None if known else error)
-            self._failures += 1
-            self._settled = False
-            self._retry_at = time.monotonic() + min(RETRY * 2 ** (self._failures - 1), RETRY_MAX)
-            self._error = str(error) if known else f"{type(error).__name__}: {error}"
-            self._publish("failed")
+            if live := self._source.find(number):
+                self._must_come_through(live, number)
+            predictor = self._loaded(live) if live else None
+        except Superseded:
+            self._settled, self._retry_at = False, 0.0
             return
-        old, self.current = self.current, predictor  # the swap
-        self._wanted = max(number, model.release or 0) if model else number
+        except Exception as error:  # noqa: BLE001  (whatever is wrong with a new release, the old one is served)
+            self._not_served(live, number, error)
+            return
+        withdrawn = self.current is not None or number > 0
+        self._take(predictor, live)
+        self._wanted = max(number, live.release or 0) if live else number
         self._settled, self._failures, self._error = True, 0, ""
-        self._publish("ready" if model else "withdrawn")
-        if model:
-            log.info(
-                "serving release %s, version %s of %s", model.release, model.manifest.version, model.manifest.model
-            )
-        elif old or number:
+        self._publish("ready" if live else "withdrawn")
+        if predictor and live:
+            log.info("serving release %s, version %s of %s", live.release, live.version, predictor.model.manifest.model)
+        elif withdrawn:
             log.warning("nothing is live: release %s withdrew the model", number)
-        remove_copies(self._copies, keep=model.manifest if model else None)
+
+    def _must_come_through(self, live: Live, number: int) -> None:
+        """Raise PreflightFailed unless the version has served on this machine, or comes through in a process of its own."""
+        known = self._preflights.known(live.card)
+        served = [each.card for each in self._known_good.all()]
+        if self.current:
+            served.append(self.current.model.digest)
+        if known is None and live.card in served:
+            return
+        if self.current is None and live.card not in served:
+            self._fall_back(live, number)
+        if known and known.outcome == "loaded":
+            return
+        result = self._preflights.of(live, lambda: self._superseded(number))
+        if result is None:
+            raise Superseded
+        if result.outcome != "loaded":
+            raise PreflightFailed(result)
+
+    def _superseded(self, number: int) -> bool:
+        try:
+            return self._source.newest() != number
+        except (PipelineError, OSError):  # the next poll reports it
+            return False
+
+    def _failed_preflight(self, card: str) -> bool:
+        known = self._preflights.known(card)
+        return known is not None and known.outcome != "loaded"
+
+    def _not_served(self, live: Live | None, number: int, error: Exception) -> None:
+        """Report it, and serve what is known to work, if nothing else answers."""
+        known = isinstance(error, (PipelineError, OSError, PreflightFailed))
+        log.log(logging.ERROR, "release %s cannot be served: %s", number, error, exc_info=None if known else error)
+        final = isinstance(error, PreflightFailed) and error.result.final
+        self._failures += 1
+        self._settled = False
+        self._retry_at = math.inf if final else time.monotonic() + min(RETRY * 2 ** (self._failures - 1), RETRY_MAX)
+        self._error = str(error) if known else f"{type(error).__name__}: {error}"
+        ended_others = self.current and live and final and self.current.model.digest == live.card
+        if self.current is None or ended_others:
+            self._fall_back(live, number)
+        if self.current is None and isinstance(error, PreflightFailed) and error.result.outcome != "refused":
+            self._fall_back_to_history(number)
+        self._publish("failed")
+
+    def _fall_back(self, live: Live | None, number: int) -> None:
+        """Serve the last release that has answered on this machine and is not `live`'s version, if there is one."""
+        for each in self._known_good.all():
+            if (
+                not (live and each.card == live.card)
+                and not self._failed_preflight(each.card)
+                and self._serve(each, number)
+            ):
+                return
+
+    def _fall_back_to_history(self, number: int) -> None:
+        """None has answered on this machine, as in a new container: serve what was live before, after a preflight."""
+        try:
+            earlier = self._source.before(number)
+        except (PipelineError, OSError) as error:
+            log.warning("the releases before release %s cannot be read: %s", number, error)
+            return
+        result = self._preflights.of(earlier, lambda: self._superseded(number)) if earlier else None
+        if earlier and result and result.outcome == "loaded":
+            self._serve(earlier, number)
+
+    def _serve(self, earlier: Live, number: int) -> bool:
+        """Serve an earlier release instead of release `number`."""
+        try:
+            predictor = self._loaded(earlier)
+        except Exception as error:  # noqa: BLE001  (another one may do)
+            log.warning("release %s cannot be served any more: %s", earlier.release, error)
+            return False
+        self._take(predictor, earlier)
+        log.warning("release %s is served instead of release %s", earlier.release, number)
+        self.write_status()
+        self.first_attempt.set()
+        return True
+
+    def _loaded(self, live: Live) -> Predictor:
+        """Load it in this process."""
+        self._loading = live.card
+        self.write_status()
+        try:
+            return predictor_for(self._source.load(live))
+        finally:
+            self._loading = ""
+
+    def _take(self, predictor: Predictor | None, live: Live | None) -> None:
+        self.current = predictor  # the swap
+        if live and live.release:
+            try:
+                self._known_good.add(live)
+            except OSError as error:  # a full disk
+                log.warning("release %s is served, but not noted as good: %s", live.release, error)
+        remove_copies(self._copies, keep=predictor.model.manifest if predictor else None)
 
     def _publish(self, state: worker_status.State) -> None:
-        """Write the status file, when it would change."""
+        self._state = state
+        self.write_status()
+
+    def write_status(self) -> None:
+        """Write the status file, when it would change; one that cannot be written is written at one of the next polls."""
         model = self.current.model if self.current else None
         status = worker_status.Status(
             os.getpid(),
-            state,
+            self._state,
             self._wanted,
             model.release if model else None,
             model.manifest.version if model else None,
             model.digest if model else "",
             self._error,
             self._taking(),
+            self._loading,
         )
-        if status != self._published:
-            self._published = status
-            worker_status.write(self._status, status)
+        if status == self._written:
+            return
+        try:
+            worker_status.write(self._statuses, status)
+        except OSError as error:
+            if not self._write_failed:
+                log.warning("the status cannot be written, retrying: %s", error)
+            self._write_failed = True
+        else:
+            self._written, self._write_failed = status, False
 
     def _follow(self) -> None:
         while True:
             try:
                 self.poll()
-                if self._published and self._published.taking != self._taking():
-                    self._publish(self._published.state)
-            except Exception:  # a full disk under the status file must not end the thread
+                self.write_status()
+            except Exception:  # whatever it is, it must not end the thread
                 log.exception("checking for a new release failed, retrying")
             self.first_attempt.set()
             time.sleep(POLL)

@@ -34,6 +34,8 @@ class Status:
     error: str = ""
     taking: bool = True
     """Whether clients connect to it: not while it starts, and in a container not before it has the listening socket."""
+    loading: str = ""
+    """As `card`, of the version that it is loading at this moment; if it ends now, that one has ended it."""
 
 
 def write(folder: Path, status: Status) -> None:
@@ -41,8 +43,16 @@ def write(folder: Path, status: Status) -> None:
     write_whole(folder / f"{status.pid}.json", json.dumps(asdict(status)).encode())
 
 
+def read(folder: Path, pid: int) -> dict[str, Any] | None:
+    """What a worker has said last; None: nothing, or it has ended in order."""
+    try:
+        return dict(json.loads((folder / f"{pid}.json").read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
 def remove(folder: Path, pid: int) -> None:
-    """Called when the worker has ended."""
+    """Called when the worker ends in order, and when it has ended."""
     (folder / f"{pid}.json").unlink(missing_ok=True)
 
 

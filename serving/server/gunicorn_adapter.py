@@ -271,6 +271,9 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
     def worker_loaded(self, worker: Worker) -> None:
         """Called in the worker when `load` has returned, before it accepts connections."""
 
+    def worker_ends(self, worker: Worker) -> None:
+        """Called in the worker when it ends in order, and not when something ends it."""
+
     def worker_ended(self, worker: Worker) -> None:
         """Called in the master, however the worker ended."""
 
@@ -292,4 +295,5 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
                 self.cfg.set(name, value)
         self.cfg.set("pre_fork", lambda _arbiter, worker: self.before_fork(worker))
         self.cfg.set("post_worker_init", self.worker_loaded)
+        self.cfg.set("worker_exit", lambda _arbiter, worker: self.worker_ends(worker))
         self.cfg.set("child_exit", lambda _arbiter, worker: self.worker_ended(worker))

@@ -1,7 +1,8 @@
 """The API as a program: gunicorn in the current folder, configured by its `job.json`.
 
-The folder then holds, while it runs: `api.json` (where it listens), `api.lock`, `workers/` (what each process serves)
-and `models/` (copies of mapped files).
+The folder then holds, while it runs: `api.json` (where it listens), `api.lock`, `workers/` (what each process serves),
+`models/` (copies of mapped files) and `preflights/` (what came of loading a release in a process of its own); and always
+`known_good.json` (the releases that have answered here).
 
 In a deployed container, `TRAINYARD_JOB` is the job, and `TRAINYARD_LISTENER` the Unix socket of serving.server.listener:
 workers get the listening socket from there when they are ready; the server itself listens on `api.sock` for health checks.
@@ -29,12 +30,15 @@ from serving.access.exposure import is_loopback, refuse_exposed
 from serving.access.rate import RateLimit
 from serving.access.tls import TlsContext
 from serving.job import ServeJob
+from serving.known_good import KnownGood
 from serving.metrics.counters import CounterTable
+from serving.preflights import Preflights
 from serving.server import admin_listener, lockfile, socket_handoff
 from serving.server.connection_balance import SLOTS, ConnectionBalance
 from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer, Worker
 from serving.server.memory import give_back_what_is_freed
 from serving.server.socket_handoff import SocketHandoff
+from serving.worker_crashes import WorkerCrashes
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -107,7 +111,7 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
         admin = lockfile.url(*operators.getsockname()[:2], tls=_operators_need_tls(job))
         url = lockfile.url(*listener.getsockname()[:2], tls=bool(job.certfile))
         bind = f"fd://{listener.detach()}"
-    for name in ("workers", "models"):  # of a server that was killed
+    for name in ("workers", "models", "preflights"):  # of a server that was killed
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "error.json").unlink(missing_ok=True)
     server = Server(job, folder, bind, path, operators)
@@ -135,6 +139,8 @@ class Server(GunicornServer):
         self._balance, self._counters = ConnectionBalance(), CounterTable(SLOTS)
         self._tls = TlsContext(job.certfile, job.keyfile) if job.certfile else None
         self._rate = RateLimit(job.requests_per_second) if job.requests_per_second else None
+        self._preflights, self._known_good = Preflights(job, folder), KnownGood(folder)
+        self._crashes = WorkerCrashes(self._preflights, self._known_good, folder / "workers")
         self._handoff: SocketHandoff | None = None
         self._started = False
         """Whether this worker has come so far that it accepts connections."""
@@ -156,8 +162,8 @@ class Server(GunicornServer):
         give_back_what_is_freed()
         # Each worker's TensorFlow, where it is needed, gets its share of the cores.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // self._job.workers)))
-        status, copies = self._folder / "workers", self._folder / "models"
-        self._model_swap = ModelSwap(open_source(self._job, copies), status, copies, self._is_taking)
+        source = open_source(self._job, self._folder / "models")
+        self._model_swap = ModelSwap(source, self._preflights, self._known_good, self._folder, self._is_taking)
         self._model_swap.start()
         self._serve_operators()
         return create_app(
@@ -185,6 +191,10 @@ class Server(GunicornServer):
         """Free its slot, whatever it left behind."""
         self._balance.remove_worker(worker.connections)
         self._counters.worker_ended(worker.connections.slot)
+        self._crashes.worker_ended(worker.pid)
+
+    def worker_ends(self, worker: Worker) -> None:
+        """In the worker: one that leaves its status behind has crashed."""
         worker_status.remove(self._folder / "workers", worker.pid)
 
     def _serve_operators(self) -> None:
