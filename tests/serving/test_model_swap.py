@@ -151,7 +151,7 @@ def test_a_withdrawn_model_is_not_ready_until_the_next_release(registry, start, 
     control.await_release(folder, 2, 20)
     status, _, answer = ask(url, "GET", "/health/ready")
     assert status == 503
-    assert "nothing is live" in answer["error"]
+    assert "no model to answer with" in answer["error"]
     assert ask(url, "GET", "/health/live")[0] == 200
     registry.release(version)
     control.await_release(folder, 3, 20)
