@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -87,6 +88,7 @@ def too_many(seconds: float) -> Refused:
     )
 
 
+@functools.lru_cache(256)
 def host_name(header: str) -> str:
     """The name in a Host header, without port and brackets, in lower case."""
     name = header.strip().lower()
