@@ -44,7 +44,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`refused` is None for a request that is answered."""
+    """`refused` says why a request is not answered; without it, it is."""
 
     refused: Refused | None = None
     headers: tuple[tuple[str, str], ...] = ()

@@ -68,7 +68,7 @@ def test_a_million_clients_make_the_table_no_larger_and_the_newest_are_limited(c
 
 
 def test_processes_and_threads_count_together_and_one_that_is_killed_blocks_nobody():
-    limit = RateLimit(40, lambda: 100.0)  # the clock stands still: 40 in all
+    limit = RateLimit(40, lambda: 100.0)  # at one moment: 40 in all
     reading, writing = os.pipe()
     children = []
     for _ in range(2):

@@ -27,7 +27,7 @@ def live(registry):
 
 
 @pytest.fixture
-def guarded(live, start, tmp_path):
+def with_tokens(live, start, tmp_path):
     """An API that asks for tokens, its folder and the tokens' file."""
     path = tmp_path / "access" / "tokens.json"
     url, folder = start(live, workers=2, auth="tokens", tokens=str(path))
@@ -38,8 +38,8 @@ def bearer(token):
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_a_token_holds_while_it_is_there_and_is_written_nowhere(guarded, until):
-    url, folder, path = guarded
+def test_a_token_holds_while_it_is_there_and_is_written_nowhere(with_tokens, until):
+    url, folder, path = with_tokens
     status, headers, answer = ask(url, "POST", "/predict", BODY)
     assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="trainyard"')
     assert answer.keys() == {"error", "hint", "request_id"}
@@ -85,7 +85,7 @@ def test_on_loopback_a_web_page_with_a_name_of_its_own_gets_no_answer(live, star
         assert ask(where, "GET", page, None, {"Host": "localhost:1"})[0] == 200
 
 
-def test_a_browser_is_told_which_pages_may_ask(live, start):
+def test_a_browser_learns_which_pages_may_ask(live, start):
     url, _ = start(live, workers=1, cors_origins=("https://shop.example",))
     preflight = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
     status, headers, _ = ask(url, "OPTIONS", "/predict", None, preflight)
