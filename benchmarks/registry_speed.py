@@ -23,7 +23,7 @@ from pathlib import Path
 from bench_run import BenchRun, Cost, cost, done, in_turns, median, raw
 from rows import Row
 
-from pipelines.approval import approval_secret, make_token
+from pipelines.approvals.tokens import approval_secret, make_token
 from registry import candidates, codec, releases
 from registry.files import sha256_bytes, sha256_file
 from registry.records import Acceptance, Approval, Candidate, Claim, Release

@@ -95,14 +95,16 @@ void release(String action, String approver) {
     prepare()
     String what = showKind(action == 'promote' ? 'promotion' : action) // as the record of the release has it
     String script = 'set +x; export TRAINYARD_APPROVAL="$APPROVAL"; ' +
-        'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --build build --by="$BY"'
+        'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --build build --by="$BY" ' +
+        '${STARTED_BY:+--jenkins-user="$STARTED_BY"}'
     if (approver) { script = 'pipeline/jenkins/trainyard promote "$MODEL" "$VERSION" --here --build build --approved-by="$BY"' }
+    script += ' ${ALTHOUGH:+--although="$ALTHOUGH"}'
     if (action == 'rollback') {
         script = 'pipeline/jenkins/trainyard rollback "$MODEL" --here --build build --by="$BY" ' +
             '${VERSION:+--to="$VERSION"} ${REASON:+--reason="$REASON"}'
     }
     int code = 0
-    withEnv(["BY=${approver ?: startedBy()}"]) {
+    withEnv(["BY=${approver ?: startedBy() ?: 'jenkins'}", "STARTED_BY=${startedBy()}"]) {
         // A rollback to "the version before" that is repeated goes back by one more.
         boolean repeatable = action != 'rollback' || params.VERSION
         withCredentialsFor('notify') {
@@ -276,7 +278,7 @@ void withCredentialsFor(String name, Closure body) {
 
 String startedBy() {
     List causes = currentBuild.getBuildCauses('hudson.model.Cause$UserIdCause')
-    return causes.isEmpty() ? 'jenkins' : causes.get(0).userId
+    return causes.isEmpty() ? '' : causes.get(0).userId ?: ''
 }
 
 // For mail and report. A person counts more than what else has joined the same build; Jenkins' own words for all that is

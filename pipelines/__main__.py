@@ -22,6 +22,7 @@ COMMANDS = {
     "step": "run one step of a run; what Jenkins calls",
     "watch": "poll the three repositories and run a pipeline for each new commit",
     "hooks": "install: make `git push` to a bare repository start its pipeline",
+    "approve": "sign an approval with your own key",
     "promote": "put an approved version into production",
     "rollback": "go back to an earlier version",
     "serve": "start, stop or inspect the prediction API",

@@ -28,6 +28,12 @@ def gate_report(evaluation: Evaluation, policy: Policy) -> TestReport:
     return TestReport("gate", (*cases, _drop(evaluation, policy)))
 
 
+def worse_than_live(evaluation: Evaluation, policy: Policy) -> tuple[str, ...]:
+    """The one criterion that depends on what is live, for a candidate that passed the gate before; empty when it holds."""
+    case = _drop(evaluation, policy)
+    return (case.message,) if case.outcome == "failed" else ()
+
+
 def _metric(new: Metrics, policy: Policy) -> TestCase:
     name, limit = policy.metric, policy.threshold
     if name not in DIRECTION:

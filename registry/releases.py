@@ -35,11 +35,18 @@ class History:
 
     def release_with(self, approval: int) -> Release | None:
         """The release that has used up this approval, or is about to: one that was made with it and did not fail."""
-        for made in self.releases.having("approval", approval):
-            following = self.releases[made.number] if made.number < len(self.releases) else None
-            if not has_failed(made, following):
-                return made
-        return None
+        known = self.approvals[approval - 1 : approval]
+        alike = self.releases.having("card", known[0].card) if known else self.releases.having("approval", approval)
+        return next((each for each in alike if approval in each.approvals and not self._has_failed(each)), None)
+
+    def unused(self, card: str) -> list[Approval]:
+        """The approvals of this manifest that are not used up, the oldest first."""
+        made = [each for each in self.releases.having("card", card) if not self._has_failed(each)]
+        used_up = {number for each in made for number in each.approvals}
+        return [each for each in self.approvals.having("card", card) if each.number not in used_up]
+
+    def _has_failed(self, made: Release) -> bool:
+        return has_failed(made, next(iter(self.releases[made.number : made.number + 1]), None))
 
 
 def read_history(store: Store, model: str) -> History:
@@ -92,8 +99,8 @@ def copy_to_production(store: Store, model: str, version: int) -> None:
 
 
 def append_approval(store: Store, draft: Approval, history: History | None = None) -> Approval:
-    """Append an approval; number and `previous` of the draft are filled in. Gives the one that is there when its token
-    has approved this manifest before.
+    """Append an approval; number and `previous` of the draft are filled in. Gives the one that is there when the same
+    person has approved this manifest with the same token before.
 
     `history`: one that was read before, so that it is not read again. Raises Rejected when the token was used for another
     manifest, TryAgain when a concurrent writer has appended an approval.
@@ -106,7 +113,8 @@ def append_approval(store: Store, draft: Approval, history: History | None = Non
                 f"{chain.name(each.number)}: this token has approved version {each.version} already",
                 hint="ask for a new approval",
             )
-        return each
+        if (each.way, each.seen) == (draft.way, draft.seen):
+            return each
     return chain.append(draft, len(before))
 
 
@@ -126,7 +134,8 @@ def append_release(store: Store, draft: Release, after: int, history: History | 
     chain = release_chain(store, model)
     if draft.approval is not None and chain.last() == after:  # else `append` raises that the race is lost
         known = history if history and len(history.releases) == after else read_history(store, model)
-        _check_approval(store, known, draft.approval, draft)
+        for number in draft.approvals:
+            _check_approval(store, known, number, draft)
     try:
         return chain.append(draft, after)
     except LostRace as error:

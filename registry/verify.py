@@ -85,7 +85,7 @@ def _inspect_model(store: Store, model: str, now: datetime, findings: Findings) 
         findings.wrong(release_chain.name(number), problem)
     for number, problem in history.wrong_approvals(model, approved, about):
         findings.wrong(approval_chain.name(number), problem)
-    used = {each.approval for each in released}
+    used = {number for each in released for number in each.approvals}
     for approval in approved:
         if approval.number not in used:
             findings.note(approval_chain.name(approval.number), f"version {approval.version} was not released with it")

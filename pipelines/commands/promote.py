@@ -1,12 +1,12 @@
-"""`trainyard promote MODEL VERSION --approval TOKEN`: release an approved version. It is the command in the mail."""
+"""`trainyard promote MODEL VERSION --approval TEXT`: release an approved version. It is the command in the mail."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import getpass
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -14,13 +14,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-from pipelines.approval import approval_secret, make_token
+from pipelines.approvals.tokens import approval_secret, make_token
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
+from pipelines.context import Context
 from pipelines.deploy import Deployment, config_here, open_deployment
 from pipelines.deploy.serve_job import serve_job
+from pipelines.progress.view import open_progress
 from pipelines.promotion import status
-from pipelines.promotion.promote import compared_with_another, promote
+from pipelines.promotion.mail import mail_although
+from pipelines.promotion.measure import measure_by_worker
+from pipelines.promotion.promote import promote
+from pipelines.promotion.request import Request
 from pipelines.text.clean import clean
 from registry import candidates, codec
 from registry.errors import ConfigError
@@ -28,6 +33,7 @@ from registry.records import Release
 from registry.stores import Store, open_store
 from serving.job import ServeJob
 
+MAX_WHY = 500  # characters
 TOKEN = "TRAINYARD_APPROVAL"  # noqa: S105  (the name of a variable)
 
 
@@ -37,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("version", metavar="VERSION", type=int, help="the candidate's number")
     parser.add_argument(
         "--approval",
-        metavar="TOKEN",
+        metavar="TEXT",
         default="",
-        help=f"the token from the mail; - reads it from standard input; default: the environment's {TOKEN}, "
-        f"or the file that {TOKEN}_FILE names",
+        help=f"the token from the mail, or what `trainyard approve` has signed; - reads it from standard input; default: "
+        f"the environment's {TOKEN}, or the file that {TOKEN}_FILE names",
     )
     parser.add_argument(
         "--approved-by",
@@ -50,6 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "signed with",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what is known of the version; release nothing")
+    parser.add_argument(
+        "--jenkins-user",
+        metavar="NAME",
+        default="",
+        help="beside a token, for the promotion job: the login by which Jenkins knows who has started the build",
+    )
+    parser.add_argument(
+        "--although",
+        metavar="WHY",
+        default="",
+        help="release it even if it was not compared with what is live, or is worse: recorded, and mailed",
+    )
     add_who(parser)
     add_here(parser)
 
@@ -72,15 +90,32 @@ def _promote(args: argparse.Namespace, config: Config) -> int:
 
         return promotion_job.command(args, config, _asked_of_jenkins(args, config))
     store = open_store(config.registry.url)
-    if args.approved_by:
-        by, token = approver(args, os.environ), _mint(store, config, args.model, args.version)
-    else:
-        by, token = args.by or who(), read_token(args.approval, os.environ, sys.stdin)
-    release = promote(store, config, args.model, args.version, token, by)
+    release = promote(store, config, _request(args, store, config), measure_by_worker(lambda: _context(config)))
     print_release(release, config, as_json=args.json)
-    if said := compared_with_another(store, release):
-        print(f"  note           {said}", file=sys.stderr if args.json else sys.stdout)
+    out = sys.stderr if args.json else sys.stdout
+    if release.although:
+        print(f"  although       {'; '.join(release.failed)}: {release.although}", file=out)
+        print(f"  mail           {mail_although(config, release)}", file=out)
+    elif args.although:
+        print("  note           nothing spoke against it: --although is not recorded", file=out)
     return 0
+
+
+def _request(args: argparse.Namespace, store: Store, config: Config) -> Request:
+    although = clean(args.although, MAX_WHY)
+    if args.approved_by:
+        by = approver(args, os.environ)
+        token = _mint(store, config, args.model, args.version)
+        return Request(args.model, args.version, token, by, by, "jenkins", although)
+    token, by = read_token(args.approval, os.environ, sys.stdin), args.by or who()
+    if args.jenkins_user:
+        seen = _in_build(clean(args.jenkins_user), os.environ)
+        return Request(args.model, args.version, token, by, seen, "jenkins", although)
+    return Request(args.model, args.version, token, by, login(), "token", although)
+
+
+def _context(config: Config) -> Context:
+    return Context(config, open_progress())
 
 
 def read_token(given: str, environment: Mapping[str, str], stdin: TextIO) -> str:
@@ -95,14 +130,20 @@ def read_token(given: str, environment: Mapping[str, str], stdin: TextIO) -> str
 
 def approver(args: argparse.Namespace, environment: Mapping[str, str]) -> str:
     """Who approved in Jenkins, and in which build; raises ConfigError when a token, or another name, is given, too."""
-    given = [flag for flag, value in (("--approval", args.approval), ("--by", args.by)) if value]
+    others = {"--approval": args.approval, "--by": args.by, "--jenkins-user": args.jenkins_user}
+    given = [flag for flag, value in others.items() if value]
     if not args.approval and secret("APPROVAL", environment):
         given.append(TOKEN)
     if given:
         raise ConfigError(f"--approved-by is used instead of {', '.join(given)}", hint="remove one of the two")
-    name, build = clean(args.approved_by), clean(environment.get("BUILD_URL", ""))
+    name = clean(args.approved_by)
     if not name:
         raise ConfigError("--approved-by: nobody is named", hint="give the name of the user who approved in Jenkins")
+    return _in_build(name, environment)
+
+
+def _in_build(name: str, environment: Mapping[str, str]) -> str:
+    build = clean(environment.get("BUILD_URL", ""))
     return name if build in name else f"{name}, {build}"
 
 
@@ -116,15 +157,16 @@ def _mint(store: Store, config: Config, model: str, version: int) -> str:
 def _asked_of_jenkins(args: argparse.Namespace, config: Config) -> dict[str, str]:
     from pipelines.jenkins_server import promotion_job
 
-    if args.approved_by:
+    if args.approved_by or args.jenkins_user:
+        flag = "--approved-by" if args.approved_by else "--jenkins-user"
         raise ConfigError(
-            "--approved-by is for Jenkins' promotion job, which has asked somebody",
+            f"{flag} is for Jenkins' promotion job, which has asked somebody",
             hint="the job adds --here; give the token from the mail, or none: then Jenkins asks for the approval",
         )
     promotion_job.check_by(args.by)
     given = args.approval or secret("APPROVAL", os.environ)
     token = read_token(args.approval, os.environ, sys.stdin) if given else ""
-    return promotion_job.promote(config, args.version, token)
+    return promotion_job.promote(config, args.version, token, args.although)
 
 
 def add_here(parser: argparse.ArgumentParser) -> None:
@@ -172,10 +214,16 @@ def who() -> str:
         )
         if email := done.stdout.strip():
             return email
+    return login()
+
+
+def login() -> str:
+    """As whom the system sees who runs this: user@machine, whatever the environment says."""
     try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # a container's user without a name
-        return f"uid {os.getuid()}@{socket.gethostname()}"
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without a name
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
 
 
 def try_line(url: str, job: ServeJob) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from pipelines.approvals.policy import who
 from pipelines.config.schema import Config
 from pipelines.text import metrics
 from pipelines.text.markup import Block, Bullets, Paragraph, Section, Table, to_text
 from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt
-from registry.records import Acceptance, Candidate, TensorSpec
+from registry.records import Acceptance, Candidate, Release, TensorSpec
 from registry.stores import Store, open_store
 from registry.verify import inspect
 
@@ -145,10 +146,11 @@ def _tensor(spec: TensorSpec) -> tuple[str, str, str]:
 
 
 def _history(store: Store, model: str, *, as_json: bool) -> None:
-    approvers = {each.number: each.by for each in releases.approvals(store, model)}
+    known = releases.read_history(store, model)
+    given = {each.number: who(each) for each in known.approvals}
     rows = [
-        json.loads(codec.to_json(each)) | {"approved_by": approvers.get(each.approval) if each.approval else None}
-        for each in reversed(releases.releases(store, model))
+        json.loads(codec.to_json(each)) | {"approved_by": _approvers(each, given)}
+        for each in reversed(list(known.releases))
     ]
     if as_json:
         _print_json(rows)
@@ -161,12 +163,23 @@ def _history(store: Store, model: str, *, as_json: bool) -> None:
             row["at"],
             row["by"],
             row["approved_by"] or "",
-            row["reason"],
+            _reason(row),
         )
         for row in rows
     )
     table = Table(("release", "kind", "version", "at", "by", "approved by", "reason"), lines)
     print(to_text(f"{model}, the newest release first", _one(table if rows else Paragraph("no release yet"))), end="")
+
+
+def _approvers(release: Release, given: Mapping[int, str]) -> str | None:
+    """The people whose approvals made a release; None for one that needs none."""
+    return ", ".join(given.get(number, "?") for number in release.approvals) or None
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    if not row["although"]:
+        return str(row["reason"])
+    return f"{row['reason']}, although {'; '.join(row['failed'])}: {row['although']}"
 
 
 def _verify(store: Store, model: str | None, *, as_json: bool) -> int:

@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from pipelines.config.schema import NOT_SETTINGS, ONE_OR_MORE, RENAMED, Between, Config, Serving
+from pipelines.config.schema import (
+    NOT_SETTINGS,
+    ONE_OR_MORE,
+    PUBLIC_KEY,
+    RENAMED,
+    ApprovalPolicy,
+    Between,
+    Config,
+    Serving,
+)
 from registry.records import DIRECTION
 
 # For https a user name may be a token; for ssh it is the name of an account.
@@ -127,6 +136,7 @@ def disagreements(config: Config) -> Iterator[str]:
         except ValueError as error:
             yield f"serving.trusted_proxies: {error}; an address (10.0.0.7) or a network (10.0.0.0/8) is needed"
     yield from _access(config.serving)
+    yield from _approvers(config.approval)
     if config.mail.security == "none" and config.mail.host not in LOCAL:
         yield 'mail.security: "none" is for a server on this machine only'
 
@@ -140,3 +150,16 @@ def _access(serving: Serving) -> Iterator[str]:
     for each in serving.allowed_hosts:
         if not HOST.fullmatch(each):
             yield f'serving.allowed_hosts: {each!r} is not a name, e.g. "api.example", without a port'
+
+
+def _approvers(policy: ApprovalPolicy) -> Iterator[str]:
+    for entry in policy.approvers:
+        if not entry.strip() or not entry.isprintable():
+            yield f"approval.approvers: {entry!r:.100} is neither a name nor a public key"
+        elif entry.startswith(("ssh-", "ecdsa-", "sk-", "-----")) and not PUBLIC_KEY.match(entry):
+            yield (
+                f"approval.approvers: {entry!r:.60} is not an Ed25519 public key in one line "
+                "(`ssh-ed25519 AAAA… name`); `ssh-keygen -t ed25519` makes one"
+            )
+    if 0 < len(policy.approvers) < policy.needed:
+        yield f"approval.needed: {policy.needed} people, but approval.approvers lists {len(policy.approvers)}"

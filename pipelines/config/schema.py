@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,8 @@ class Between:
     high: float
 
 
+PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{68}(?=\s|$)")
+"""An Ed25519 key as `ssh-keygen` writes it, but for the comment behind it."""
 ONE_OR_MORE = "a text on its own is read as a list of one"
 
 
@@ -73,9 +76,16 @@ class AcceptancePolicy:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPolicy:
-    """How long an approval in a mail can be used."""
+    """Who may approve, and how many must."""
 
     valid_days: Annotated[float, Between(0.001, 365)] = 7.0
+    """How long an approval can be used."""
+    approvers: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
+    """Logins, mail addresses, or public keys (`ssh-ed25519 AAAA… name`); none: whoever holds the token of the mail."""
+    needed: Annotated[int, Between(1, 20)] = 1
+    """People."""
+    author_may_approve: bool = True
+    """Whether those who made the candidate's commits may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines import docker_engine
-from pipelines.approval import SECRET_FILE, approval_secret
+from pipelines.approvals.tokens import SECRET_FILE, approval_secret
 from pipelines.config.load import secret, secret_source
 from pipelines.config.schema import Config
 from pipelines.deploy import config_here, open_deployment

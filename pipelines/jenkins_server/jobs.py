@@ -95,6 +95,7 @@ def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
             Parameter("APPROVAL", kind="password"),
             Parameter("ACTION", "promote", kind="choice", choices=("promote", "rollback")),
             Parameter("REASON"),
+            Parameter("ALTHOUGH"),
         )
     watched = [
         Parameter("WATCHED_URL", getattr(config.repositories, job), "the repository that is watched", managed=True),

@@ -22,9 +22,10 @@ WORK_SECONDS = 3600.0
 """Limit for getting an executor, copying, and the start of the API."""
 
 
-def promote(config: Config, version: int, token: str) -> dict[str, str]:
+def promote(config: Config, version: int, token: str, although: str) -> dict[str, str]:
     """Parameters of the Jenkins job. Without a token it asks its submitters, and waits for one of them."""
-    return {"ACTION": "promote", "MODEL": config.model, "VERSION": str(version), "APPROVAL": token}
+    asked = {"ACTION": "promote", "MODEL": config.model, "VERSION": str(version), "APPROVAL": token}
+    return asked | {"ALTHOUGH": although} if although else asked
 
 
 def rollback(config: Config, to: int | None, reason: str) -> dict[str, str]:

@@ -33,24 +33,35 @@ def compose(facts: MailFacts) -> EmailMessage:
 
     The same facts about the same run have the same Message-ID, so that posting them twice sends them once.
     """
-    message = EmailMessage(policy=SMTP)
-    message["Subject"] = subject(facts)
-    message["From"] = _addresses("sender", (facts.sender,))
-    message["To"] = _addresses("to", facts.to)
-    message["Date"] = format_datetime(datetime.now(UTC))
-    message["Message-ID"] = f"<{_stable_id(facts)}@{message['From'].addresses[0].domain}>"
-    message["Auto-Submitted"] = "auto-generated"  # no out-of-office answers, please
     plot = facts.plot if facts.plot.startswith(PNG) and len(facts.plot) <= MAX_PLOT else b""
     cid = f"plot.{_stable_id(facts)}@trainyard" if plot else ""
     title, sections = statement(facts).headline, list(_sections(facts, cid))
+    message = write((facts.sender, facts.to), subject(facts), _stable_id(facts), title, sections)
+    if plot:
+        page = cast("list[EmailMessage]", message.get_payload())[1]
+        page.add_related(plot, "image", "png", cid=f"<{cid}>", filename="holdout.png", disposition="inline")
+    return message
+
+
+def write(
+    addresses: tuple[str, tuple[str, ...]], subject: str, stable_id: str, title: str, sections: list[Section]
+) -> EmailMessage:
+    """A mail as plain text and HTML, ready to be sent; `addresses` are those of `[mail]`: sender, recipients.
+
+    A mail with a `stable_id` that was posted before is not sent again. Raises ConfigError when an address is not one.
+    """
+    message = EmailMessage(policy=SMTP)
+    message["Subject"] = clean(subject, MAX_SUBJECT)
+    message["From"] = _addresses("sender", (addresses[0],))
+    message["To"] = _addresses("to", addresses[1])
+    message["Date"] = format_datetime(datetime.now(UTC))
+    message["Message-ID"] = f"<{stable_id}@{message['From'].addresses[0].domain}>"
+    message["Auto-Submitted"] = "auto-generated"  # no out-of-office answers, please
     text = to_text(title, sections)
     # Plain lines stay as they are in the file, so that a command can be copied from the outbox folder, too.
     bare = text.isascii() and max(map(len, text.splitlines())) < 998
     message.set_content(text, cte="7bit" if bare else "quoted-printable")
     message.add_alternative(to_html(title, sections), subtype="html")
-    if plot:
-        page = cast("list[EmailMessage]", message.get_payload())[1]
-        page.add_related(plot, "image", "png", cid=f"<{cid}>", filename="holdout.png", disposition="inline")
     # A subject that is longer than a line is else folded right behind "Subject:", and readers show the space.
     message.policy = SMTP.clone(max_line_length=MAX_SUBJECT + 20)
     return message

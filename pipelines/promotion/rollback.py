@@ -9,6 +9,7 @@ from pipelines.promotion.follow import back_to, check_again, deploy
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected
 from registry.records import Release
+from registry.releases import History
 from registry.stores import Store
 from registry.undo import live_before
 
@@ -16,14 +17,16 @@ from registry.undo import live_before
 def rollback(store: Store, config: Config, model: str, to: int | None, by: str, reason: str) -> Release:
     """Make an earlier version live again: `to`, else the one that was live before the current one.
 
-    Raises ConfigError when there is none, Rejected when `to` was never released, Corrupt when its bytes were altered,
-    each before anything is written; TryAgain and WorkerFailed as `promote` does.
+    Raises ConfigError when there is none, Rejected when it was never released with an approval, Corrupt when its bytes
+    were altered, each before anything is written; TryAgain and WorkerFailed as `promote` does.
     """
-    history = releases.releases(store, model)
+    known = releases.read_history(store, model)
+    history = list(known.releases)
     if not history:
         raise ConfigError(f"no version of {model} was released yet", hint="`trainyard promote` releases a candidate")
     current = history[-1]
     target = release_before(history) if to is None else _released(history, to)
+    _must_be_approved(known, history, target)
     if (current.version, current.card) == (target.version, target.card):
         return check_again(store, config, current)
     assert target.version is not None
@@ -47,6 +50,23 @@ def release_before(history: list[Release]) -> Release:
     )
 
 
+def _must_be_approved(known: History, history: list[Release], target: Release) -> None:
+    """A rollback needs no new approval: it goes to what people have approved before, and nowhere else."""
+    approvals = {each.number: (each.version, each.card) for each in known.approvals}
+    approved = {
+        (each.version, each.card)
+        for each in history
+        if each.approvals and all(approvals.get(number) == (each.version, each.card) for number in each.approvals)
+    }
+    if (target.version, target.card) in approved:
+        return
+    versions = sorted({version for version, _ in approved if version is not None})
+    raise Rejected(
+        f"{known.model} version {target.version} was never approved, so it cannot be rolled back to",
+        hint=f"approved and released were {_list(versions)}; a new version needs `trainyard promote` and an approval",
+    )
+
+
 def _released(history: list[Release], version: int) -> Release:
     for release in reversed(history):
         if release.version == version:
@@ -54,5 +74,9 @@ def _released(history: list[Release], version: int) -> Release:
     model, known = history[0].model, sorted({each.version for each in history if each.version is not None})
     raise Rejected(
         f"{model} version {version} was never released, so it cannot be rolled back to",
-        hint=f"released were {', '.join(map(str, known))}; a new version needs `trainyard promote` and an approval",
+        hint=f"released were {_list(known)}; a new version needs `trainyard promote` and an approval",
     )
+
+
+def _list(versions: list[int]) -> str:
+    return ", ".join(map(str, versions)) or "none"

@@ -121,6 +121,18 @@ class GitCache:
         commits = [Commit(sha, clean(author), clean(subject)) for sha, author, subject in rows]
         return Changes(what, tuple(commits[:most]), max(len(commits) - most, 0))
 
+    def authors(self, url: str, old: str | None, new: str) -> set[str]:
+        """Authors and committers (`name <address>`, by the repository's .mailmap) of the commits up to `new` that `old`
+        does not have; without a usable `old`, of all."""
+        repository = self._repository(url)
+        if old == new:
+            return set()
+        since = [f"^{old}"] if old and FULL_SHA.fullmatch(old) and self._has(repository, old) else []
+        mailmap = ["-c", f"mailmap.blob={new}:.mailmap"]  # a bare clone has no working tree to find it in
+        log = ["log", "-z", "--use-mailmap", "--format=%aN <%aE>%x00%cN <%cE>", *since, new, "--"]
+        out = git.run([*mailmap, *log], cwd=repository)
+        return {clean(each, 200) for each in out.split("\0") if each.strip()}
+
     def _log(self, repository: Path, old: str | None, new: str) -> str:
         log = ["log", "-z", "--format=%H%x1f%an%x1f%s"]
         if old and FULL_SHA.fullmatch(old):

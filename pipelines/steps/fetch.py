@@ -14,6 +14,7 @@ from pipelines.runs import NothingToDo, RunFolder
 from registry import candidates, codec
 from registry.records import Sources
 
+MAX_AUTHORS = 2000
 REPOSITORIES = ("code", "dataset", "tests")
 
 
@@ -32,12 +33,24 @@ def main(context: Context, folder: RunFolder) -> str:
     contents = {each.repository: digest for each, digest in looks}
     contents["trainyard"] = " ".join(prepared_data.tools(context, prepared_data.PACKAGES))  # an upgrade asks anew
     files = digest_of(contents)
-    codec.save(Fetched(changes, files), folder.root / "fetched.json")
+    codec.save(Fetched(changes, files, _authors(context, folder)), folder.root / "fetched.json")
     if known := known_already(context, folder, files):
         raise NothingToDo(f"nothing that matters is new; {known}")
     return (
         ", ".join(f"{each.repository} “{each.commits[0].subject}”" for each in changes if each.commits) or "no change"
     )
+
+
+def _authors(context: Context, folder: RunFolder) -> tuple[str, ...] | None:
+    """Who made the commits that a release of this run's candidate would bring; None when they are too many to list."""
+    run = folder.run
+    live = candidates.manifest(context.store, run.model, run.parent).sources if run.parent else None
+    found: set[str] = set()
+    for name in REPOSITORIES:
+        url, commit = context.url(name), getattr(run.sources, name)
+        old = getattr(live, name) if live else None
+        found |= context.git.read(url, commit, name, partial(context.git.authors, url, old, commit))
+    return tuple(sorted(found)) if len(found) <= MAX_AUTHORS else None
 
 
 def _look(context: Context, folder: RunFolder, before: Sources | None, name: str) -> tuple[Changes, str]:

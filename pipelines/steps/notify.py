@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.approval import approval_secret, expires_at, make_token
+from pipelines.approvals.tokens import approval_secret, expires_at, make_token
 from pipelines.config.load import secret
 from pipelines.context import Context
 from pipelines.mail.compose import compose

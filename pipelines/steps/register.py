@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from pipelines.context import Context
+from pipelines.repositories.changes import Fetched
 from pipelines.runs import RunFolder
 from registry import candidates, codec
 from registry.errors import Corrupt, Rejected
@@ -111,4 +112,5 @@ def _manifest(folder: RunFolder, version: int, verdict: Verdict, files: Path) ->
         evaluation=codec.read(Evaluation, folder.root / "evaluate" / "result.json"),
         verdict=verdict,
         unfenced=folder.unfenced,
+        authors=codec.read(Fetched, folder.root / "fetched.json").authors,
     )

@@ -42,18 +42,20 @@ def wrong_releases(
         if each.approval is not None:
             approved.add((each.version, each.card))
             if not has_failed(each, after.get(each.number)):
-                used_up.add(each.approval)
+                used_up.update(each.approvals)
 
 
 def wrong_approvals(model: str, approvals: Sequence[Approval], versions: Versions) -> Iterator[Problem]:
     """What is wrong with approvals, the oldest first."""
-    tokens: dict[str, int] = {}
+    tokens: dict[str, Approval] = {}
+    people: dict[tuple[str, str, str], int] = {}
     for each in approvals:
         if each.model != model or versions.test.get(each.version) != each.card:
             yield each.number, f"approves a manifest that test/…/{each.version} does not have"
-        if each.token in tokens:
-            yield each.number, f"has the token of approval {tokens[each.token]}"
-        tokens.setdefault(each.token, each.number)
+        before = tokens.setdefault(each.token, each)
+        same = people.setdefault((each.token, each.way, each.seen), each.number)
+        if (before.version, before.card) != (each.version, each.card) or same != each.number:
+            yield each.number, f"has the token of approval {before.number}"  # which several people may have used for one
 
 
 def released_before_approval(
@@ -61,9 +63,11 @@ def released_before_approval(
 ) -> Iterator[Problem]:
     """Releases that are older than their approvals by more than clocks may differ."""
     for each in releases:
-        given, made = approved_at.get(each.approval or 0), released_at.get(each.number)
-        if given and made and made < given - SKEW:
-            yield each.number, f"was made {given - made} before its approval {each.approval}, by their clocks"
+        made = released_at.get(each.number)
+        for number in each.approvals:
+            given = approved_at.get(number)
+            if given and made and made < given - SKEW:
+                yield each.number, f"was made {given - made} before its approval {number}, by their clocks"
 
 
 def _wrong_by_itself(model: str, release: Release) -> Iterator[str]:
@@ -86,13 +90,12 @@ def _wrong_version(release: Release, versions: Versions) -> Iterator[str]:
 
 
 def _wrong_approval(release: Release, approvals: Mapping[int, Approval], used_up: set[int]) -> Iterator[str]:
-    if release.approval is None:
-        return
-    approval = approvals.get(release.approval)
-    if approval is None or (approval.version, approval.card) != (release.version, release.card):
-        yield f"names approval {release.approval}, which is not about this manifest"
-    if release.approval in used_up:
-        yield f"names approval {release.approval}, which was used before"
+    for number in release.approvals:
+        approval = approvals.get(number)
+        if approval is None or (approval.version, approval.card) != (release.version, release.card):
+            yield f"names approval {number}, which is not about this manifest"
+        if number in used_up:
+            yield f"names approval {number}, which was used before"
 
 
 def _never_approved(release: Release, approved: set[tuple[int | None, str]]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from registry.records.data import Signature, Task, TensorSpec
 from registry.records.evaluation import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics, Policy, Verdict
-from registry.records.release import Approval, Release, ReleaseKind
+from registry.records.release import Approval, ApprovalWay, Release, ReleaseKind
 from registry.records.run import Run, Sources, Trigger, utc_now
 from registry.records.training import Served, TrainJob, TrainResult
 from registry.records.version import Acceptance, Candidate, Claim, LoadReport, Outcome, TestCase, TestReport
@@ -11,6 +11,7 @@ __all__ = [
     "DIRECTION",
     "Acceptance",
     "Approval",
+    "ApprovalWay",
     "Candidate",
     "Claim",
     "ClassMetrics",

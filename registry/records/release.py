@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from registry.records.evaluation import Comparison
+
+ApprovalWay = Literal["unknown", "token", "jenkins", "key"]
+"""How an approval was given: with the token of a mail, by a login of Jenkins, signed by the approver's own key; unknown in
+records of earlier versions of Trainyard."""
 ReleaseKind = Literal["promotion", "rollback", "revert", "withdrawal"]
 """Why a version became live: with an approval; because a person went back to it; because Trainyard did, when the release
 before it could not be deployed (an automatic revert); or, when there was nothing to go back to, why none is live."""
@@ -25,11 +30,17 @@ class Approval:
     card: str
     """SHA-256 of the approved manifest."""
     token: str
-    """The id inside the approval token: one token, one release."""
+    """The id inside the token or the signed text: it approves one release."""
     by: str
+    """Who approved, as the caller says, or as the approver has signed."""
     at: str
     previous: str
     """SHA-256 of the record before this one; empty for the first."""
+    way: ApprovalWay = "unknown"
+    seen: str = ""
+    """Who the system saw: `user@machine` of the command's process; a login of Jenkins, and its build; the id of a key."""
+    signed: str = ""
+    """The text that the approver's key has signed, which anybody can check again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,19 @@ class Release:
     reason: str
     approval: int | None
     previous: str
+    also_approved: tuple[int, ...] = ()
+    """Further approvals, where more than one was needed."""
+    compared: Comparison | None = None
+    """Measured at the promotion, when the manifest's own comparison was with another release than the one replaced."""
+    failed: tuple[str, ...] = ()
+    """What the gate had against it at the promotion."""
+    although: str = ""
+    """Why a person has released it all the same."""
+
+    @property
+    def approvals(self) -> tuple[int, ...]:
+        """Every approval that it was made with."""
+        return () if self.approval is None else (self.approval, *self.also_approved)
 
     @staticmethod
     def upgrade(raw: Mapping[str, Any]) -> Mapping[str, Any]:

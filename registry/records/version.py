@@ -38,6 +38,9 @@ class Candidate:
     unfenced: tuple[str, ...] | None = None
     """What the kernel could not keep from the worker that trained it, in words; nothing: it was fenced in every respect.
     None: the version was made before workers were fenced."""
+    authors: tuple[str, ...] | None = None
+    """Authors and committers (`name <address>`) of the three repositories' commits since the version that was live; null
+    when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

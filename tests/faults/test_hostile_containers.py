@@ -9,7 +9,7 @@ import os
 import pytest
 from faults_parts import change_settings, small_team
 
-from pipelines.approval import SECRET_FILE
+from pipelines.approvals.tokens import SECRET_FILE
 from pipelines.config.schema import RunnerConfig
 from pipelines.runners import Job, Limits
 from pipelines.runners.docker.runner import ContainerRunner

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from versions import acceptance_draft, append_release, candidate, digests, image_signature, measured_beside
 
-from pipelines.approval import approval_secret, make_token
+from pipelines.approvals.tokens import approval_secret, make_token
 from pipelines.config.schema import Config, Registry, Repositories, Serving
 from pipelines.deploy import api_folder, open_deployment
 from pipelines.promotion.promote import promote
+from pipelines.promotion.request import Request
 from pipelines.promotion.rollback import rollback
 from registry import candidates, codec, releases
 from registry.records import Policy, Served, Verdict
@@ -28,7 +29,13 @@ LEFT, RIGHT = ([[[light if side(x) else 0] for x in range(6)] for _ in range(6)]
     (255, lambda x: x < 2), (255, lambda x: x > 3),
 ))  # fmt: skip
 """Images of 6x6 pixels whose left, or right, third is white."""
+BEFORE = object()
 NO_MODEL = b"passes every hash and is no model"
+
+
+def as_good(_candidate, live):
+    """What the worker finds when a candidate is as good as what is live."""
+    return measured_beside(live.version)
 
 
 class Project:
@@ -45,12 +52,16 @@ class Project:
         )
         self.store = open_store(self.config.registry.url)
 
-    def publish(self, kind="", *, gate=(), tests=((),), parent=None, engine="litert", reason="a test", data=b""):
+    def publish(
+        self, kind="", *, gate=(), tests=((),), parent=BEFORE, engine="litert", reason="a test", data=b"", authors=()
+    ):
         """A new version: a tiny model that works, or with `kind` "" one that cannot be loaded; gives its number.
 
         `engine` may be saved_model. `gate` are the gate's failed criteria, `tests` those of each acceptance test; `parent` was
-        live when it was measured.
+        live when it was measured: the version before, unless another, or None, is given.
         """
+        number = len(candidates.versions(self.store, MODEL))
+        parent = (number or None) if parent is BEFORE else parent
         run = f"run{len(candidates.versions(self.store, MODEL)) + 1}"
         source = self.folder / "made" / run
         source.mkdir(parents=True)
@@ -68,6 +79,7 @@ class Project:
             run,
             digests(source),
             parent=parent,
+            authors=authors,
             evaluation=measured_beside(parent),
             signature=signature,
             served=Served(engine, "saved_model" if engine == "saved_model" else "model.tflite", reason),
@@ -91,8 +103,10 @@ class Project:
         card = candidates.manifest_digest(self.store, MODEL, version)
         return make_token(approval_secret(self.home, {}), MODEL, version, card, **more)
 
-    def promote(self, version, token="", store=None, by="ada"):
-        return promote(store or self.store, self.config, MODEL, version, token or self.token(version), by)
+    def promote(self, version, token="", store=None, by="ada", *, measure=as_good, **fields):
+        """`measure` is in place of the worker that measures a version beside the live release, where that is needed."""
+        request = Request(MODEL, version, token or self.token(version), by, **{"seen": f"{by}@machine"} | fields)
+        return promote(store or self.store, self.config, request, measure)
 
     def rollback(self, to=None, by="grace"):
         return rollback(self.store, self.config, MODEL, to, by, "a test")

@@ -75,14 +75,14 @@ def acceptance_draft(model, version, card, reasons=(), **fields):
     return Acceptance(model=model, version=version, card=card, number=0, previous="", **defaults | fields)
 
 
-def approval_draft(model, version, card, token, by="ada"):
-    return Approval(0, model, version, card, token, by, CREATED_AT, "")
+def approval_draft(model, version, card, token, by="ada", **fields):
+    return Approval(0, model, version, card, token, by, **{"at": CREATED_AT, "previous": ""} | fields)
 
 
-def release_draft(model, version, card="", *, by="ada", approval=None, kind="", reason=""):
+def release_draft(model, version, card="", *, by="ada", approval=None, kind="", reason="", **fields):
     """A release that is yet to be appended; its kind is the usual one for its version and approval."""
     kind = kind or ("withdrawal" if version is None else "rollback" if approval is None else "promotion")
-    return Release(0, model, kind, version, card, by, CREATED_AT, reason, approval, "")
+    return Release(0, model, kind, version, card, by, CREATED_AT, reason, approval, "", **fields)
 
 
 def append_release(store, model, version, *, after=None, **fields):

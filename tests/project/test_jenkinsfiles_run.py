@@ -43,6 +43,7 @@ GITHUB = [{"_class": "com.cloudbees.jenkins.GitHubPushCause", "shortDescription"
 ABORT = {"step": "train", "interrupt": "Aborted by alice"}
 PROMOTION = {"file": "jenkins/promotion.Jenkinsfile"}
 VERSION = {"MODEL": "digits", "VERSION": "3"}
+WHY = {"ALTHOUGH": 'it\'s "urgent"; $(touch oops)'}
 
 
 def scenario(*sh, **more):
@@ -92,6 +93,9 @@ SCENARIOS = {
     "aborted while it asks": {**PROMOTION, "params": VERSION, "sh": [KNOWN], "answer": "Aborted by Rejected Alice"},
     "no such version": {**PROMOTION, "params": VERSION, "approver": "alice", "sh": [{"script": "--dry-run", "code": 2}]},
     "refused with reasons": {**PROMOTION, "params": {**VERSION, "APPROVAL": "x"}, "sh": [{**EXPIRED, "script": " promote "}]},
+    "token of a machine": {**PROMOTION, "params": {**VERSION, "APPROVAL": "the-token"}},
+    "although": {**PROMOTION, "params": {**VERSION, "APPROVAL": "x", **WHY}, "causes": ALICE},
+    "asked, although": {**PROMOTION, "params": {**VERSION, **WHY}, "approver": "alice", "sh": [KNOWN, RELEASED]},
     "refused": {**PROMOTION, "params": {**VERSION, "APPROVAL": "x"}, "sh": [{"script": " promote ", "code": 3}]},
     "rollback": {**PROMOTION, "params": {**VERSION, "ACTION": "rollback", "REASON": "it is wrong"}, "causes": ALICE},
     "rollback by a machine": {**PROMOTION, "params": {"MODEL": "digits", "VERSION": "", "ACTION": "rollback"}},
@@ -445,6 +449,10 @@ def test_promotion_is_asked_for_in_its_three_ways(commands):
         "",
         "the-token",
     )
+    assert (promote.by, promote.jenkins_user, promote.although) == ("alice", "alice", "")
+    machine = commands["token of a machine"][-1][1]
+    assert (machine.by, machine.jenkins_user) == ("jenkins", "")
+    assert {commands[name][-1][1].although for name in ("although", "asked, although")} == set(WHY.values())
     _, asked, token = commands["asked"][-1]
     assert (asked.approved_by, asked.here, token) == ("alice", True, "")
     _, back, _ = commands["rollback"][-1]

@@ -17,7 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from pipelines.__main__ import main
-from pipelines.approval import SECRET_FILE, approval_secret
+from pipelines.approvals.tokens import SECRET_FILE, approval_secret
 from pipelines.commands import doctor
 from pipelines.config.load import load_config
 from pipelines.deploy import api_folder

@@ -329,7 +329,7 @@ def test_the_jenkinsfiles_declare_the_parameters_that_are_sent_and_print_the_cod
     for name in ("Jenkinsfile", "jenkins/dataset.Jenkinsfile", "jenkins/unit_tests.Jenkinsfile"):
         assert declared(name) >= {"FORCE", "REASON", "COMMIT"}, name
     config = FakeJenkins().config(tmp_path)
-    sent = promotion_job.promote(config, 1, "x.y") | promotion_job.rollback(config, 1, "a reason")
+    sent = promotion_job.promote(config, 1, "x.y", "why") | promotion_job.rollback(config, 1, "a reason")
     assert declared("jenkins/promotion.Jenkinsfile") >= set(sent)
     text = (ROOT / "jenkins/trainyard.groovy").read_text(encoding="utf-8")
     (line,) = re.findall(r'echo\("(trainyard: [^"]*)"\)', text)

@@ -72,21 +72,35 @@ def test_the_token_may_come_by_flag_standard_input_or_environment(tmp_path, tiny
 
 
 @pytest.mark.tensorflow
-def test_a_version_that_was_compared_with_another_live_one_is_promoted_and_it_says_so(tmp_path, tiny_models):
+def test_a_version_that_was_compared_with_another_live_one_is_promoted_only_although(tmp_path, tiny_models):
     project = Project(tmp_path, tiny_models)
     for kind, parent in (("thirds", None), ("dull", 1), ("thirds", 1)):
         project.publish(kind, parent=parent)
+
+    def promote(version, *more):
+        return trainyard(project, "promote", "thirds", version, *more, TRAINYARD_APPROVAL=project.token(int(version)))
+
     try:
-        first, second, third = (
-            trainyard(project, "promote", "thirds", version, TRAINYARD_APPROVAL=project.token(int(version)))
-            for version in ("1", "3", "2")
-        )
-        assert "compared" not in first.stdout + second.stdout
-        said = "it was compared with version 1, and has replaced version 3"
-        assert said in third.stdout.splitlines()[-1]
-        again = trainyard(project, "promote", "thirds", "2", "--json", TRAINYARD_APPROVAL=project.token(2))
-        assert json.loads(again.stdout)["version"] == 2
-        assert said in again.stderr
+        for version in ("1", "3"):
+            done = promote(version, "--although", "no need")
+            assert (done.returncode, "nothing spoke against it" in done.stdout) == (0, True), done.stderr
+        before = project.tree()
+        refused = promote("2")
+        assert (refused.returncode, refused.stdout, project.tree()) == (3, "", before)
+        said = "version 2 was compared with version 1, and would replace version 3: it could not be measured beside it"
+        assert said in refused.stderr
+        although = promote("2", "--although", "the dataset is\ngone")
+        assert although.returncode == 0, although.stderr
+        assert "code: cannot read" in although.stdout
+        assert although.stdout.splitlines()[-2].endswith(": the dataset is gone")
+        assert "no mail server is set" in although.stdout.splitlines()[-1]
+        made = releases.live(project.store, "thirds")
+        assert (made.version, made.although, len(made.failed), made.compared) == (2, "the dataset is gone", 1, None)
+        (mail,) = (project.home / "outbox" / "pending").glob("*.eml")
+        assert "the dataset is gone" in mail.read_text()
+        again = promote("2", "--json")
+        assert (json.loads(again.stdout)["although"], "although" in again.stderr) == ("the dataset is gone", True)
+        assert len(list((project.home / "outbox" / "pending").glob("*.eml"))) == 1
     finally:
         project.stop()
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from promotion_parts import MODEL, Project
 
-from pipelines.approval import approval_secret, make_token
+from pipelines.approvals.tokens import approval_secret, make_token
 from registry import candidates
 from registry.errors import ConfigError, Corrupt, Rejected
 

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from itsdangerous import URLSafeTimedSerializer
 
-from pipelines.approval import MIN_SECRET, PURPOSE, approval_secret, check_token, expires_at, make_token
+from pipelines.approvals.tokens import MIN_SECRET, PURPOSE, approval_secret, check_token, expires_at, make_token
 from registry.errors import ConfigError, Rejected
 
 SECRET = "correct horse battery staple, and then some"
@@ -113,7 +113,7 @@ def test_without_one_a_secret_is_made_once_and_only_its_owner_may_read_it(tmp_pa
 
 def test_processes_that_need_the_first_secret_at_once_agree(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from pipelines.approval import approval_secret; sys.stdin.read(1);"
+        "import sys; from pathlib import Path; from pipelines.approvals.tokens import approval_secret; sys.stdin.read(1);"
         f"print(approval_secret(Path({str(tmp_path)!r}), {{}}))"
     )
     # One pipe as everyone's stdin: closing it starts them together.

@@ -1,0 +1,138 @@
+"""Whether a version is approved: who may approve, how many must, and that they are different people.
+
+A pure rule: no files, no registry; the clock is given. It gives every reason, and who is still missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pipelines.approvals.people import Approver, approvers, is_same_login, names
+from pipelines.config.schema import ApprovalPolicy
+from registry.records import Approval
+
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+LISTED = "it lists who may: logins as this machine or Jenkins knows them, or public keys"
+ANOTHER = "somebody who has no part in it must approve; [approval] author_may_approve = true lets authors, too"
+UNKNOWN = (
+    "`trainyard run code --force` registers it anew, with its authors; or set [approval] author_may_approve = true"
+)
+NAMELESS = "write the name or the address of its owner behind the key"
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why one approval does not count, and what helps."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which approvals count, and why the others do not."""
+
+    counted: tuple[Approval, ...]
+    needed: int
+    reasons: tuple[str, ...]
+    """One per approval that does not count."""
+
+    @property
+    def approved(self) -> bool:
+        """Whether enough people have approved."""
+        return len(self.counted) >= self.needed
+
+    @property
+    def missing(self) -> int:
+        """How many people have still to approve."""
+        return max(0, self.needed - len(self.counted))
+
+
+def decide(given: Sequence[Approval], policy: ApprovalPolicy, authors: Sequence[str] | None, now: datetime) -> Decision:
+    """Count the approvals of one manifest: each person once, however that person approves.
+
+    `authors`: who made the candidate's commits; None when that is not known.
+    """
+    counted: list[Approval] = []
+    reasons = []
+    for each in given:
+        same = next((other for other in counted if _is_same_person(each, other, policy)), None)
+        if objection := why_not(each, policy, authors, now):
+            reasons.append(f"{who(each)} {objection.reason}")
+        elif same:
+            reasons.append(f"{who(each)} is the same person as {who(same)}, and counts once")
+        else:
+            counted.append(each)
+    return Decision(tuple(counted), policy.needed, tuple(reasons))
+
+
+def why_not(
+    approval: Approval, policy: ApprovalPolicy, authors: Sequence[str] | None, now: datetime
+) -> Objection | None:
+    """Why one approval does not count on its own; None when it does."""
+    given_at = datetime.strptime(approval.at, MOMENT).replace(tzinfo=UTC)
+    if given_at + timedelta(days=policy.valid_days) < now:
+        return Objection(f"has approved at {approval.at}, more than {policy.valid_days:g} days ago", "approve again")
+    if (policy.approvers or approval.way == "key") and not _entries(approval, policy):
+        return Objection("is not among [approval] approvers", LISTED)
+    if policy.author_may_approve:
+        return None
+    if authors is None:
+        return Objection("may be an author: it is not known who made the commits of this version", UNKNOWN)
+    known = _names(approval, policy)
+    if approval.way == "key" and not known:
+        return Objection("may be an author: the key has no name in [approval] approvers", NAMELESS)
+    if made := [each for each in authors if known & names(each)]:
+        return Objection(f"is an author of this version: {made[0]}", ANOTHER)
+    return None
+
+
+def who(approval: Approval) -> str:
+    """The person in words: as the system saw, and as was said when that differs."""
+    if approval.way == "key":
+        return f"{approval.by} (key {approval.seen:.16})"
+    seen = approval.seen or approval.by
+    return seen if approval.by in {"", seen, _login(approval)} else f"{approval.by} (seen as {seen})"
+
+
+def still_asked(decision: Decision, policy: ApprovalPolicy, authors: Sequence[str] | None) -> tuple[str, ...]:
+    """The approvers whose approval would count now, for a message; empty when anybody's would."""
+    listed = approvers(policy.approvers)
+    taken = [_names(each, policy) for each in decision.counted]
+    if not policy.author_may_approve:
+        taken.append(names(*(authors or ())))
+    keys = {entry.key for each in decision.counted for entry in _entries(each, policy)} - {""}
+    free = [
+        each
+        for each in listed
+        if each.key not in keys and not any(each.name and names(each.name) & person for person in taken)
+    ]
+    return tuple(dict.fromkeys(each.shown for each in free))
+
+
+def _login(approval: Approval) -> str:
+    """The account in `seen`: of Jenkins' `ada, https://…/12/` the first part."""
+    return approval.seen.partition(", ")[0] if approval.way == "jenkins" else approval.seen
+
+
+def _entries(approval: Approval, policy: ApprovalPolicy) -> list[Approver]:
+    """The approver that this approval comes from, by key or by login, as each of the entries about that person."""
+    listed = approvers(policy.approvers)
+    if approval.way == "key":
+        return [each for each in listed if each.key and each.key_id == approval.seen]
+    login = _login(approval)
+    return [each for each in listed if not each.key and login and is_same_login(each.name, login)]
+
+
+def _names(approval: Approval, policy: ApprovalPolicy) -> frozenset[str]:
+    """Every name of the person. What a caller says about a key's owner does not count: the key's entry does."""
+    listed = [each.name for each in _entries(approval, policy)]
+    return names(*listed) if approval.way == "key" else names(_login(approval), approval.by, *listed)
+
+
+def _is_same_person(one: Approval, other: Approval, policy: ApprovalPolicy) -> bool:
+    if one.way == other.way == "key" and one.seen == other.seen:
+        return True
+    return bool(_names(one, policy) & _names(other, policy))

@@ -1,0 +1,66 @@
+"""The mail about a release that a person has made although the gate had something against it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import Path
+
+from pipelines.config.load import secret
+from pipelines.config.schema import Config
+from pipelines.mail.compose import write
+from pipelines.mail.outbox import deliver, post
+from pipelines.text import metrics
+from pipelines.text.markup import Box, Code, Paragraph, Section, Table
+from registry.errors import PipelineError
+from registry.records import Release
+
+
+def mail_although(config: Config, release: Release) -> str:
+    """Post the mail, once per release, and deliver what waits; gives a line about what became of it. Whatever prevents
+    it, the release stays what it is."""
+    outbox, to = Path(config.home) / "outbox", ", ".join(config.mail.to)
+    try:
+        files = post(compose(config, release), outbox)
+        delivery = deliver(outbox, config.mail, secret("SMTP_PASSWORD", os.environ))
+    except (PipelineError, OSError) as error:
+        return f"no mail to {to}: {error}"
+    if any((outbox / "sent" / each.name).exists() for each in files):
+        return f"mailed {to}"
+    return f"mail to {to}: " + ("; ".join(delivery.reasons) or f"it is in {files[0].parent}")
+
+
+def compose(config: Config, release: Release) -> EmailMessage:
+    """The mail to the product owner; raises ConfigError for an address in `[mail]` that is not one."""
+    name = f"version {release.version} of {release.model}"
+    return write(
+        (config.mail.sender, config.mail.to),
+        f"[{release.model}] version {release.version} released although: {release.failed[0]}",
+        f"{release.model}.although.{release.number}.{release.card:.12}",
+        f"A person has released {name} although the gate had something against it",
+        list(_sections(release)),
+    )
+
+
+def _sections(release: Release) -> Iterator[Section]:
+    yield Section(
+        "",
+        (
+            Box("bad", f"Version {release.version} answers requests now, as release {release.number}.", release.failed),
+            Paragraph(f"{release.by} gave this reason: {release.although}"),
+        ),
+    )
+    yield Section(
+        "What to do now",
+        (
+            Paragraph("Nothing, if you agree. To return to the version before, within seconds:"),
+            Code(f"trainyard rollback {release.model}"),
+        ),
+    )
+    rows = [("release", str(release.number)), ("released by", release.by), ("at", metrics.moment(release.at))]
+    rows.append(("approvals", ", ".join(map(str, release.approvals))))
+    if gap := release.compared:
+        measured = f"{gap.difference:+.4f} {gap.metric} against version {gap.live_version}, {gap.samples} samples"
+        rows.append(("measured", f"{measured} (95 % interval {gap.low:+.4f} to {gap.high:+.4f}; positive is better)"))
+    yield Section("For the record", (Table(("what", "value"), tuple(rows)),))

@@ -1,0 +1,25 @@
+"""What a promotion is asked for, and with whose approval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry.records import ApprovalWay
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of `trainyard promote`."""
+
+    model: str
+    version: int
+    approval: str
+    """The token of the mail, or a text signed by the approver's own key."""
+    by: str
+    """Who promotes, as the caller says."""
+    seen: str
+    """Who the system sees: `user@machine`, or a login of Jenkins and its build."""
+    way: ApprovalWay = "token"
+    """`token` or `jenkins`; a signed text says for itself that it is one."""
+    although: str = ""
+    """Why it is to be released even if it is not compared with the live release, or worse."""
