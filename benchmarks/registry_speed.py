@@ -26,7 +26,7 @@ from rows import Row
 from pipelines.approvals.tokens import approval_secret, make_token
 from registry import candidates, codec, releases
 from registry.files import sha256_bytes, sha256_file
-from registry.records import Acceptance, Approval, Candidate, Claim, Release
+from registry.records import Acceptance, Approval, Candidate, Claim, Comparison, Release
 from registry.stores import Store, open_store
 
 ROUNDS = 5
@@ -143,7 +143,11 @@ def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
     """Versions 1 to `count`, each tried; all but the newest released, one after the other."""
     approval = release = ""
     for version in range(1, count + 1):
-        card = replace(template[0], version=version, run=f"run-{version}", parent=None, created_at=AT)
+        before = Comparison(version - 1, "accuracy", 0.0, -0.01, 0.01, 500) if version > 1 else None
+        measured = replace(template[0].evaluation, comparison=before)
+        card = replace(
+            template[0], version=version, run=f"run-{version}", parent=None, created_at=AT, evaluation=measured
+        )
         claim = codec.with_checksum(Claim(MODEL, version, card.run))
         store.create(f"test/{MODEL}/runs/{card.run}/1.json", claim)
         store.create(f"test/{MODEL}/{version}/claim.json", claim)

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from versions import acceptance_draft, append_release, candidate, digests, image_signature, measured_beside
+from versions import SOURCES, acceptance_draft, append_release, candidate, digests, image_signature, measured_beside
 
 from pipelines.approvals.tokens import approval_secret, make_token
 from pipelines.config.schema import Config, Registry, Repositories, Serving
@@ -53,12 +53,14 @@ class Project:
         self.store = open_store(self.config.registry.url)
 
     def publish(
-        self, kind="", *, gate=(), tests=((),), parent=BEFORE, engine="litert", reason="a test", data=b"", authors=()
+        self, kind="", *, gate=(), tests=((),), parent=BEFORE, engine="litert", reason="a test", data=b"", authors=(),
+        sources=SOURCES, extra=(),
     ):
         """A new version: a tiny model that works, or with `kind` "" one that cannot be loaded; gives its number.
 
         `engine` may be saved_model. `gate` are the gate's failed criteria, `tests` those of each acceptance test; `parent` was
-        live when it was measured: the version before, unless another, or None, is given.
+        live when it was measured: the version before, unless another, or None, is given. `extra` is name → file of more
+        files in the version.
         """
         number = len(candidates.versions(self.store, MODEL))
         parent = (number or None) if parent is BEFORE else parent
@@ -67,6 +69,8 @@ class Project:
         source.mkdir(parents=True)
         signature = image_signature(6, ("left", "middle", "right"))
         codec.save(signature, source / "signature.json")
+        for name, path in dict(extra).items():
+            shutil.copy(path, source / name)
         if engine == "saved_model":
             shutil.copytree(self.tiny_models / kind / "saved_model", source / "saved_model")
         else:
@@ -80,6 +84,7 @@ class Project:
             digests(source),
             parent=parent,
             authors=authors,
+            sources=sources,
             evaluation=measured_beside(parent),
             signature=signature,
             served=Served(engine, "saved_model" if engine == "saved_model" else "model.tflite", reason),
