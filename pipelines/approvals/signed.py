@@ -60,7 +60,7 @@ def sign(signer: Signer, model: str, version: int, card: str, by: str, valid_day
 
 def check(text: str, approvers: Sequence[Approver], model: str, version: int, card: str) -> tuple[Statement, PublicKey]:
     """What the text says, and the key that has signed it, which must be one of an approver's; raises Rejected with the
-    reason. How old it is, and whose it is, is judged elsewhere."""
+    reason. How old it is, and whose it is, is decided elsewhere."""
     content, signature = _parts(text)
     try:
         said = Statement(**json.loads(content))
