@@ -47,7 +47,7 @@ def commit(folder, files):
     return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def pictures(folder, per_class=40):
+def dataset_images(folder, per_class=40):
     """Grey images of 6x6 pixels, one third of each brighter than the rest."""
     random = np.random.default_rng(1)
     for label, name in enumerate(THIRDS):
@@ -63,7 +63,7 @@ def project(tmp_path, tiny_models):
     """Two versions in production and in test: 1 answers well, 2 never says `right`; both were made from one dataset commit."""
     made = Project(tmp_path, tiny_models)
     sources = {name: tmp_path / f"{name}-repository" for name in ("code", "dataset", "tests")}
-    pictures(sources["dataset"])
+    dataset_images(sources["dataset"])
     commits = Sources(
         commit(sources["code"], {"model.py": b"def build_model(spec): ...\n"}),
         commit(sources["dataset"], {"dataset.toml": DATASET.encode()}),
