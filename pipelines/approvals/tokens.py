@@ -76,8 +76,8 @@ def approval_secret(home: Path, env: Mapping[str, str] = os.environ) -> str:
 
 
 def _own_secret(path: Path) -> str:
-    sweep(path.parent)  # of one who was killed while it made a secret
     try:
+        sweep(path.parent)  # of one who was killed while it made a secret
         write_new(path, secrets.token_urlsafe(32).encode() + b"\n", 0o600)
     except FileExistsError:
         pass  # made before, or by a concurrent process: that one is used

@@ -55,7 +55,10 @@ def wrong_approvals(model: str, approvals: Sequence[Approval], versions: Version
         before = tokens.setdefault(each.token, each)
         same = people.setdefault((each.token, each.way, each.seen), each.number)
         if (before.version, before.card) != (each.version, each.card) or same != each.number:
-            yield each.number, f"has the token of approval {before.number}"  # which several people may have used for one
+            yield (
+                each.number,
+                f"has the token of approval {before.number}",
+            )  # which several people may have used for one
 
 
 def released_before_approval(

@@ -66,6 +66,38 @@ def test_a_threshold_that_is_just_reached_is_reached(metric, threshold):
     assert decide(Evaluation(Metrics("regression", 50, REGRESSION)), Policy(metric, threshold)).accepted
 
 
+def test_a_recall_exactly_at_the_floor_is_enough():
+    assert decide(Evaluation(classifier(recalls=(0.8, 0.95))), Policy(class_floor=0.8)).accepted
+    assert not decide(Evaluation(classifier(recalls=(0.8 - 1e-9, 0.95))), Policy(class_floor=0.8)).accepted
+
+
+def test_without_a_live_release_the_report_says_that_nothing_is_live():
+    case = gate_report(Evaluation(classifier()), Policy()).cases[-1]
+    assert (case.outcome, case.message) == ("skipped", "nothing is live")
+
+
+@pytest.mark.parametrize(
+    ("new", "live", "whose"),
+    [(0.95, math.nan, "the live release"), (math.nan, 0.95, "the candidate"), (math.inf, 0.95, ""),
+     (math.nan, math.nan, "the candidate")],
+    ids=["the live one's", "the candidate's", "infinite", "both"],
+)  # fmt: skip
+def test_the_number_that_is_none_is_named(new, live, whose):
+    said = f"accuracy of {whose} is not a number on this holdout, so they cannot be compared"
+    reasons = decide(Evaluation(classifier(new), live=classifier(live)), Policy()).reasons
+    assert (said in reasons) == bool(whose)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.89, "0.8900 is under the threshold 0.9000"), (0.899995, "0.899995 is under the threshold 0.900000"),
+     (0.8999999, "0.899999900 is under the threshold 0.900000000"),
+     (0.9 - 1e-12, "0.899999999999 is under the threshold 0.9")],
+)  # fmt: skip
+def test_as_many_digits_are_shown_as_are_needed_to_see_the_difference(value, shown):
+    assert decide(Evaluation(classifier(value)), Policy()).reasons == (f"accuracy {shown}",)
+
+
 def test_a_drop_of_exactly_the_allowed_size_is_allowed():
     assert decide(Evaluation(classifier(0.94), live=classifier(0.95)), Policy(max_drop=0.01)).accepted
 

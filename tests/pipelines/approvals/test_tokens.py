@@ -1,5 +1,6 @@
 """An approval is valid for one model, one version, one manifest, and for a time."""
 
+import hashlib
 import os
 import stat
 import subprocess
@@ -136,8 +137,9 @@ def test_a_secret_that_others_can_reach_is_refused(tmp_path, mode):
 
 def test_a_link_in_place_of_the_secret_is_refused(tmp_path):
     (tmp_path / "elsewhere").write_text(SECRET)
+    (tmp_path / "elsewhere").chmod(0o600)  # so that nothing but the link is wrong with it
     (tmp_path / "approval.secret").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match="approval"):
+    with pytest.raises(ConfigError, match=r"approval\.secret: cannot read it: .*symbolic links"):
         approval_secret(tmp_path, {})
 
 
@@ -148,3 +150,59 @@ def test_a_secret_that_can_be_guessed_is_refused(tmp_path):
     (tmp_path / "approval.secret").touch(0o600)
     with pytest.raises(ConfigError, match="0 characters"):
         approval_secret(tmp_path, {})
+
+
+def test_a_secret_of_32_characters_is_long_enough_and_one_of_31_is_not(tmp_path):
+    assert approval_secret(tmp_path, {"TRAINYARD_APPROVAL_SECRET": "x" * 32}) == "x" * 32
+    with pytest.raises(ConfigError, match="31 characters, at least 32 are wanted"):
+        approval_secret(tmp_path, {"TRAINYARD_APPROVAL_SECRET": "x" * 31})
+
+
+@pytest.mark.parametrize(
+    ("home", "why"),
+    [("file/home", "Not a directory"), ("x" * 300, "File name too long"), (f"{'y' * 200}/{'x' * 300}", "File name too long")],
+    ids=["below a file", "a name that is too long", "below a good name"],
+)  # fmt: skip
+def test_a_home_that_cannot_be_made_is_named(tmp_path, home, why):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError) as error:
+        approval_secret(tmp_path / home, {})
+    assert str(error.value) == f"{tmp_path / home / 'approval.secret'}: {why}"
+    assert "[home]" in error.value.hint
+
+
+def test_a_secret_that_is_not_a_text_is_reported(tmp_path):
+    (tmp_path / "approval.secret").write_bytes(b"\xff" * 40)
+    (tmp_path / "approval.secret").chmod(0o600)
+    with pytest.raises(ConfigError, match=r"approval\.secret: cannot read it: .*utf-8") as error:
+        approval_secret(tmp_path, {})
+    assert error.value.hint == "run as the user who made it"
+
+
+def test_a_folder_in_place_of_the_secret_is_refused(tmp_path):
+    (tmp_path / "approval.secret").mkdir(mode=0o700)
+    with pytest.raises(ConfigError, match=r"approval\.secret"):
+        approval_secret(tmp_path, {})
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path):
+    old = tmp_path / ".tmp-left"
+    old.write_text("half a secret")
+    os.utime(old, (1, 1))
+    approval_secret(tmp_path, {})
+    assert [each.name for each in tmp_path.iterdir()] == ["approval.secret"]
+
+
+def test_a_token_is_read_as_it_was_mailed_by_the_first_release_of_trainyard():
+    """Purpose, digest and layout are part of every token that is on its way: another layout needs another purpose."""
+    content = {"id": "x", "model": "digits", "version": 3, "card": CARD}
+    serializer = URLSafeTimedSerializer(
+        SECRET, salt=b"trainyard.promote.1", signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+    )
+    assert check(serializer.dumps(content)) == "x"
+
+
+def test_a_text_of_2048_characters_is_looked_into_and_a_longer_one_is_not():
+    for length, said in ((2048, "altered"), (2049, "malformed")):
+        with pytest.raises(Rejected, match=said):
+            check(f"{'a' * (length - 51)}.aaaaaa.{'a' * 43}")

@@ -12,7 +12,9 @@ from registry.errors import ConfigError, Corrupt, Rejected
 
 @pytest.fixture
 def project(tmp_path):
-    return Project(tmp_path)
+    made = Project(tmp_path)
+    yield made
+    made.stop()  # no API is left behind by a promotion that was wrongly not refused
 
 
 def refused(project, kind, version, token, said):

@@ -45,6 +45,7 @@ def history(*steps, by="ada"):
         ("+1 +2 +1", 2),
         ("+1 +2 2 2", 1),
         ("+1 +2 +3 1 !3", 2),
+        ("+1 - +2 +1 1 1", 2),
     ],
     ids=[
         "the one before",
@@ -57,6 +58,7 @@ def history(*steps, by="ada"):
         "a version promoted twice",
         "never the current version",
         "around a rollback that failed",
+        "to what was promoted after a withdrawal, and only that far",
     ],
 )
 @pytest.mark.parametrize("by", ["ada", "trainyard"])
@@ -101,8 +103,11 @@ def test_what_does_not_deploy_is_followed_by_the_last_that_did(steps, version, b
 
 @pytest.mark.parametrize("steps", ["+1", "+1 -", "+1 - +2", "+1 +2 1", "+1 +1"])
 def test_where_nothing_was_before_it_says_so(steps):
-    with pytest.raises(ConfigError, match="nothing was live before"):
+    now = "nothing is live" if steps.endswith("-") else f"version {steps.split()[-1].strip('+')} is live"
+    with pytest.raises(ConfigError) as error:
         release_before(history(*steps.split()))
+    assert str(error.value) == f"{now}, and nothing was live before"
+    assert "registry history thirds" in error.value.hint
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=12, unique=True))
@@ -159,6 +164,40 @@ def test_a_version_that_was_never_released_needs_an_approval(project):
     error = refused(project, Rejected, 3, "version 3 was never released")
     assert error.exit_code == 3
     assert "released were 1, 2" in error.hint
+
+
+def test_after_a_withdrawal_the_versions_that_were_released_are_named(project):
+    append_release(project.store, MODEL, None)
+    assert "released were 1, 2;" in refused(project, Rejected, 3, "version 3 was never released").hint
+
+
+def test_a_version_that_was_released_without_an_approval_is_no_way_back(project):
+    """Whoever can write to the registry could append such a release; people have not approved it."""
+    version = project.publish()
+    releases.copy_to_production(project.store, MODEL, version)
+    append_release(project.store, MODEL, version)
+    append_release(project.store, MODEL, 2)
+    error = refused(project, Rejected, version, "thirds version 3 was never approved, so it cannot be rolled back to")
+    assert error.exit_code == 3
+    assert "approved and released were 1, 2;" in error.hint
+
+
+def test_without_to_it_goes_to_no_version_that_nobody_approved_either(project):
+    version = project.publish()
+    releases.copy_to_production(project.store, MODEL, version)
+    append_release(project.store, MODEL, version)
+    append_release(project.store, MODEL, 2, approval=None, kind="promotion")
+    refused(project, Rejected, None, "version 3 was never approved")
+
+
+def test_an_approval_of_another_manifest_approves_no_rollback(project):
+    chain = releases.release_chain(project.store, MODEL)
+    version = project.publish()
+    releases.copy_to_production(project.store, MODEL, version)
+    card = candidates.manifest_digest(project.store, MODEL, version)
+    chain.append(release_draft(MODEL, version, card, approval=1), 2)
+    append_release(project.store, MODEL, 2)
+    refused(project, Rejected, version, "version 3 was never approved")
 
 
 def test_a_model_that_was_never_released_has_no_way_back(tmp_path):
