@@ -53,8 +53,18 @@ class Project:
         self.store = open_store(self.config.registry.url)
 
     def publish(
-        self, kind="", *, gate=(), tests=((),), parent=BEFORE, engine="litert", reason="a test", data=b"", authors=(),
-        sources=SOURCES, extra=(),
+        self,
+        kind="",
+        *,
+        gate=(),
+        tests=((),),
+        parent=BEFORE,
+        engine="litert",
+        reason="a test",
+        data=b"",
+        authors=(),
+        sources=SOURCES,
+        extra=(),
     ):
         """A new version: a tiny model that works, or with `kind` "" one that cannot be loaded; gives its number.
 
