@@ -1,4 +1,5 @@
-"""register: the candidate and all that is known about it become a version in the test registry."""
+"""register: the candidate and all that is known about it become a version in the test registry, signed
+for other tools by the controller."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import stat
 from itertools import islice
 from pathlib import Path
 
+from pipelines.attest import attest
 from pipelines.context import Context
 from pipelines.repositories.changes import Fetched
 from pipelines.runs import RunFolder
@@ -28,6 +30,8 @@ def main(context: Context, folder: RunFolder) -> str:
     version_folder = _gather(folder)
     manifest = _manifest(folder, version, verdict, version_folder)
     candidates.publish(context.store, manifest, version_folder)
+    repositories = {name: context.url(name) for name in ("code", "dataset", "tests")}
+    attest(context.store, folder, version, context.home, repositories)
     return f"{manifest.model} version {version}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from registry import candidates, codec
+from registry import attestations, candidates, codec
 from registry.candidates import version_folder
 from registry.checks.findings import Findings
 from registry.records import Candidate, Claim
@@ -33,6 +33,8 @@ class Versions:
     """Version → the files of a copy in production that has no manifest yet."""
     numbers: dict[str, int] = field(default_factory=dict)
     """Run → the number that it has."""
+    signed: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Version → its files with their SHA-256, as other tools see it."""
     parents: dict[int, int] = field(default_factory=dict)
 
     def check_production(self) -> None:
@@ -47,8 +49,10 @@ class Versions:
 
     def check_test(self) -> None:
         """Check what was registered, and that what is in production is the same."""
-        for version, _ in self._folders("test", {"runs/"}):
+        attested = self._attested()
+        for version, _ in self._folders("test", {"runs/", f"{attestations.FOLDER}/"}):
             self._check_registered(version)
+        self._check_attestations(attested)
         for version, parent in self.parents.items():
             if parent not in self.test:
                 self._wrong("test", version, "card.json", f"was trained from version {parent}, which is not there")
@@ -80,6 +84,7 @@ class Versions:
             return
         manifest, digest = found
         self.test[version] = digest
+        self.signed[version] = {**manifest.files, "card.json": digest}
         if run not in {"", manifest.run}:
             self._wrong("test", version, "claim.json", f"says run {run}, the manifest says {manifest.run}")
         if not manifest.verdict.accepted:
@@ -140,6 +145,45 @@ class Versions:
             elif each.accepted:
                 self.accepted.add(version)
             self.findings.clock(name, each.at, self.now)
+
+    def _attested(self) -> set[int]:
+        """The versions that something is attested of; what is not an attestation is a problem."""
+        where = f"test/{self.model}/{attestations.FOLDER}"
+        found = set()
+        for name in self.findings.names(self.store, where):
+            if candidates.is_version(name):
+                found.add(int(name[:-1]))
+            else:
+                self.findings.wrong(f"{where}/{name}", "does not belong here")
+        for version in found:
+            for name in self.findings.names(self.store, f"{where}/{version}"):
+                if name not in attestations.NAMES:
+                    self.findings.wrong(f"{where}/{version}/{name}", "does not belong here")
+        return found
+
+    def _check_attestations(self, attested: set[int]) -> None:
+        """Model signature and provenance of every version but those from before there were any.
+
+        `attested` was listed before the versions were: what is registered meanwhile is not missing.
+        """
+        without = []
+        for version, files in self.signed.items():
+            with self.findings.collecting():
+                try:
+                    attestations.check(self.store, self.model, version, files)
+                except FileNotFoundError:
+                    # A run that was killed before it attested does so when it is repeated, before its acceptance test.
+                    if version in attested or (version in self.accepted and min(attested, default=version) < version):
+                        where = attestations.folder(self.model, version)
+                        for name in sorted({*attestations.NAMES} - {*self.findings.names(self.store, where)}):
+                            self.findings.wrong(f"{where}/{name}", "is missing")
+                    else:
+                        without.append(version)
+        if without:
+            listed = ", ".join(map(str, without[:5])) + (", …" if without[5:] else "")
+            self.findings.note(f"test/{self.model}", f"without model signature and provenance: version {listed}")
+        for version in sorted(attested - self.test.keys()):
+            self.findings.wrong(attestations.folder(self.model, version), "is about a version that is not there")
 
     def _wishes(self) -> Mapping[str, set[int]]:
         """Check which run wants which number; gives run → numbers."""

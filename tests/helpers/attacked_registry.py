@@ -13,6 +13,7 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
+from attested import attested
 from registry_parts import FILES, acceptance, promote, publish, release
 from versions import approval_draft
 
@@ -29,7 +30,7 @@ def build(folder: Path) -> Path:
     store = open_store(f"file://{root}")
     for number, outcomes in enumerate(([False, True], [True], [True, False], [True]), 1):
         run = f"run-{number}"
-        publish(store, folder, run, files=FILES | {"metrics.json": run.encode()})
+        attested(store, folder, run, publish(store, folder, run, files=FILES | {"metrics.json": run.encode()}))
         for accepted in outcomes:
             candidates.append_acceptance(store, acceptance(store, number, accepted=accepted))
     candidates.claim(store, "digits", "begun")
@@ -41,7 +42,7 @@ def build(folder: Path) -> Path:
     digest = candidates.manifest_digest(store, "digits", 2)
     releases.append_approval(store, approval_draft("digits", 2, digest, "token-4"))
 
-    publish(store, folder, "petals", model="flowers")
+    attested(store, folder, "petals", publish(store, folder, "petals", model="flowers"), model="flowers")
     candidates.append_acceptance(store, acceptance(store, 1, "flowers"))
     promote(store, 1, "token-5", model="flowers")
     release(store, None, "flowers")

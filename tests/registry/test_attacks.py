@@ -3,7 +3,9 @@
 Each attack is a function that alters a copy of a registry, with a pattern that one of the problems must match.
 """
 
+import base64
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -12,10 +14,11 @@ from collections.abc import Callable
 
 import pytest
 from attacked_registry import Attacked, build
+from cryptography.hazmat.primitives.asymmetric import ec
 from registry_parts import acceptance, make_card
 from versions import approval_draft, release_draft
 
-from registry import candidates, codec
+from registry import attestations, candidates, codec
 from registry.records import Claim, Policy, Verdict
 
 OF_TEST = shutil.ignore_patterns("claim.json", "acceptances")
@@ -100,6 +103,16 @@ def a_claim_is_removed(registry):
     (registry / "test/digits/2/claim.json").unlink()
 
 
+@attack(r"test/digits/attestations/2/model\.sig: is missing")
+def a_model_signature_is_removed(registry):
+    (registry / "test/digits/attestations/2/model.sig").unlink()
+
+
+@attack(r"test/digits/attestations/4/provenance\.intoto\.json: is missing")
+def all_that_was_attested_of_a_version_is_removed(registry):
+    shutil.rmtree(registry / "test/digits/attestations/4")
+
+
 # --- altered -----------------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +174,26 @@ def an_acceptance_test_of_another_version_is_added(registry):
 @attack(r"test/digits/runs/run-1/1\.json: is about run run-1 of flowers")
 def a_wish_for_a_number_is_altered(registry):
     registry.write("test/digits/runs/run-1/1.json", codec.with_checksum(Claim("flowers", 1, "run-1")))
+
+
+@attack(r"test/digits/attestations/1/model\.sig: is about other files than the manifest")
+def the_model_signature_is_that_of_another_version(registry):
+    signature = (registry / "test/digits/attestations/2/model.sig").read_bytes()
+    registry.write("test/digits/attestations/1/model.sig", signature)
+
+
+@attack(r"test/digits/attestations/3/provenance\.intoto\.json: its signature is not by signer\.pem")
+def a_provenance_is_altered(registry):
+    name = "test/digits/attestations/3/provenance.intoto.json"
+    envelope = json.loads((registry / name).read_bytes())
+    payload = base64.b64decode(envelope["payload"]).replace(b"c" * 40, b"a" * 40)
+    registry.write(name, json.dumps(envelope | {"payload": base64.b64encode(payload).decode()}).encode())
+
+
+@attack(r"test/digits/attestations/1/model\.sig: its signature is not by signer\.pem")
+def the_public_key_of_a_version_is_exchanged(registry):
+    key = ec.generate_private_key(ec.SECP256R1())
+    registry.write("test/digits/attestations/1/signer.pem", attestations.public_pem(key))
 
 
 # --- added -------------------------------------------------------------------------------------------------------------

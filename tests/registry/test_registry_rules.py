@@ -127,7 +127,7 @@ class Registry(RuleBasedStateMachine):
     def nothing_is_wrong(self):
         report = inspect(self.store)
         assert report.problems == ()
-        unfinished = [each for each in report.notes if each.startswith("test/")]
+        unfinished = [each for each in report.notes if "was begun" in each and each.startswith("test/")]
         assert len(unfinished) == len(self.claimed) - len(self.published)
 
 

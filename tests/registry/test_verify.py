@@ -65,7 +65,11 @@ def root(original, tmp_path):
 def test_a_registry_as_it_was_written_has_no_problem(filled):
     report = inspect(filled)
     assert report.problems == ()
-    assert report.notes == ("test/digits/4: was begun by run begun and not finished",)
+    assert report.notes == (
+        "test/digits/4: was begun by run begun and not finished",
+        "test/digits: without model signature and provenance: version 1, 2, 3",
+        "test/flowers: without model signature and provenance: version 1",
+    )
 
 
 def test_an_empty_registry_has_no_problem(store):
@@ -234,6 +238,38 @@ def test_every_problem_is_reported_and_not_only_the_first(root, folder_store):
     problems = verify(folder_store)
     for name in ("test/digits/1/metrics.json", "production/digits/releases/000003.json", "test/flowers/1/card.json"):
         assert named(problems, name)
+
+
+def test_what_is_appended_while_verify_reads_is_not_taken_for_foreign(filled, monkeypatch):
+    """Between any two of its reads a writer appends a release, an approval, an acceptance test and a version's number."""
+    writers = iter(range(1000))
+
+    def append():
+        number = next(writers)
+        if number > 30:
+            return
+        digest = candidates.manifest_digest(filled, "digits", 3)
+        chain = releases.approval_chain(filled, "digits")
+        chain.append(approval_draft("digits", 3, digest, f"token {number}"), chain.last())
+        candidates.append_acceptance(filled, acceptance(filled, 1))
+        release(filled, 1)
+        candidates.claim(filled, "digits", f"run {number}")
+
+    class Busy(type(filled)):
+        """The store, with a writer in the middle of every read."""
+
+        def __init__(self):
+            self.busy = False
+
+        def __getattribute__(self, name):
+            if name in {"get", "names", "path"} and not object.__getattribute__(self, "busy"):
+                self.busy = True
+                append()
+                self.busy = False
+            return getattr(filled, name) if name not in {"busy", "__class__"} else object.__getattribute__(self, name)
+
+    assert verify(Busy()) == []
+    assert len(releases.releases(filled, "digits")) == 3 + 31
 
 
 def test_a_folder_that_cannot_be_a_name_is_reported(root, folder_store):

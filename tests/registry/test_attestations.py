@@ -1,0 +1,187 @@
+"""A version can be checked with public tools: model_signing accepts its signature, in_toto_attestation its provenance."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from attested import REPOSITORIES, attested, run_folder
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from google.protobuf import json_format
+from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+from in_toto_attestation.v1 import statement_pb2
+from registry_parts import acceptance, publish
+from versions import SOURCES
+
+from pipelines.attest import attest
+from registry import attestations, candidates, releases
+from registry.errors import ConfigError, Corrupt
+from registry.verify import inspect
+
+MODEL_SIGNING = Path(sys.executable).with_name("model_signing")
+PLACE = "test/digits/attestations/1"
+
+
+@pytest.fixture
+def version(folder_store, tmp_path):
+    """Version 1 of digits, attested; its store."""
+    publish(folder_store, tmp_path, "run")
+    attested(folder_store, tmp_path, "run", 1)
+    return folder_store
+
+
+def public_check(store, folder):
+    """What somebody who has a copy of the version gets from the public tool."""
+    place = store.path(f"{PLACE}/model.sig").parent
+    return subprocess.run(
+        [MODEL_SIGNING, "verify", "key", "--public_key", place / "signer.pem", "--signature", place / "model.sig", folder],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_public_tool_accepts_a_copy_of_a_version_and_refuses_a_changed_one(version, tmp_path):
+    releases.copy_to_production(version, "digits", 1)
+    copy = tmp_path / "copy"
+    shutil.copytree(version.path("production/digits/1/card.json").parent, copy)
+    done = public_check(version, copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (copy / "extra").write_bytes(b"1")
+    assert public_check(version, copy).returncode == 1
+    (copy / "extra").unlink()
+    (copy / "model.tflite").chmod(0o644)
+    (copy / "model.tflite").write_bytes(b"other")
+    assert public_check(version, copy).returncode == 1
+
+
+def test_a_bundle_has_the_form_that_public_tools_read(version):
+    bundle = json.loads(version.get(f"{PLACE}/model.sig"))
+    assert bundle["mediaType"] == "application/vnd.dev.sigstore.bundle.v0.3+json"
+    pem = version.get(f"{PLACE}/signer.pem")
+    assert bundle["verificationMaterial"] == {"publicKey": {"hint": sha256(pem).hexdigest()}, "tlogEntries": []}
+    statement = json.loads(opened(bundle["dsseEnvelope"], pem))
+    files = {each["name"]: each["digest"] for each in statement["predicate"]["resources"]}
+    assert files == everything(version)
+    raw = b"".join(bytes.fromhex(files[name]) for name in sorted(files))
+    assert statement["subject"] == [{"name": "digits-1", "digest": {"sha256": sha256(raw).hexdigest()}}]
+
+
+def test_the_provenance_is_a_statement_of_in_toto_with_that_of_slsa(version):
+    envelope = json.loads(version.get(f"{PLACE}/provenance.intoto.json"))
+    payload = opened(envelope, version.get(f"{PLACE}/signer.pem"))
+    statement = json_format.Parse(payload, statement_pb2.Statement())
+    assert {each.name: each.digest["sha256"] for each in statement.subject} == everything(version)
+    assert statement.predicate_type == "https://slsa.dev/provenance/v1"
+    made = json_format.ParseDict(json.loads(payload)["predicate"], provenance_pb2.Provenance())
+    assert {
+        each.name: (each.uri, each.digest["gitCommit"]) for each in made.build_definition.resolved_dependencies
+    } == {name: (REPOSITORIES[name], getattr(SOURCES, name)) for name in REPOSITORIES}
+    assert made.build_definition.internal_parameters["config"] == "f" * 64
+    assert made.run_details.metadata.invocation_id == "run"
+    assert made.run_details.builder.id.startswith("urn:trainyard:controller:")
+
+
+def test_the_key_is_the_controllers_only(version, tmp_path):
+    path = tmp_path / "home" / "keys" / "model-signing.pem"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    publish(version, tmp_path, "more")
+    with pytest.raises(ConfigError, match="others may read"):
+        attested(version, tmp_path, "more", 2)
+
+
+@pytest.mark.parametrize("left", [(), ("signer.pem",), ("signer.pem", "model.sig"), attestations.NAMES], ids=len)
+def test_what_a_killed_step_has_left_is_completed(folder_store, tmp_path, left):
+    publish(folder_store, tmp_path, "run")
+    attested(folder_store, tmp_path, "run", 1)
+    place = folder_store.path(f"{PLACE}/model.sig").parent
+    before = {name: (place / name).read_bytes() for name in left}
+    for name in set(attestations.NAMES) - set(left):
+        (place / name).unlink()
+    attested(folder_store, tmp_path, "run", 1)
+    assert {name: (place / name).read_bytes() for name in left} == before
+    attestations.check(folder_store, "digits", 1, everything(folder_store))
+
+
+def test_another_key_does_not_continue_what_one_has_begun(version, tmp_path):
+    (version.path(f"{PLACE}/model.sig")).unlink()
+    with pytest.raises(ConfigError, match="another key"):
+        attest(version, run_folder(tmp_path / "runs", "run"), 1, tmp_path / "other", REPOSITORIES)
+
+
+def test_a_version_from_before_is_a_note_and_a_later_one_that_was_tested_is_a_problem(version, tmp_path):
+    publish(version, tmp_path, "more")
+    assert inspect(version).problems == ()
+    assert "test/digits: without model signature and provenance: version 2" in inspect(version).notes
+    candidates.append_acceptance(version, acceptance(version, 2))
+    wanted = {f"test/digits/attestations/2/{name}: is missing" for name in attestations.NAMES}
+    assert set(inspect(version).problems) == wanted
+
+
+@pytest.mark.parametrize("name", attestations.NAMES)
+def test_verify_reports_each_that_is_missing_or_altered(version, name):
+    path = version.path(f"{PLACE}/{name}")
+    whole = path.read_bytes()
+    for data in (whole[:-20], b"", b"[]", b"{}", whole.replace(b"a", b"b")):
+        path.unlink()
+        path.write_bytes(data)
+        path.chmod(0o444)
+        assert any(each.startswith(PLACE) for each in inspect(version).problems), data
+    path.unlink()
+    assert inspect(version).problems == (f"{PLACE}/{name}: is missing",)
+
+
+def test_the_attestations_of_another_version_are_reported(version, tmp_path):
+    publish(version, tmp_path, "more", files={"model.keras": b"others"})
+    attested(version, tmp_path, "more", 2)
+    other = version.path("test/digits/attestations/2/model.sig").parent
+    for name in ("model.sig", "provenance.intoto.json"):
+        path = version.path(f"{PLACE}/{name}")
+        whole = path.read_bytes()
+        path.unlink()
+        shutil.copy(other / name, path)
+        assert inspect(version).problems == (f"{PLACE}/{name}: is about other files than the manifest",)
+        path.unlink()
+        path.write_bytes(whole)
+        path.chmod(0o444)
+    assert inspect(version).problems == ()
+
+
+def test_attestations_of_a_version_that_is_not_there_and_foreign_files_are_reported(version):
+    place = version.path(f"{PLACE}/model.sig").parent
+    shutil.copytree(place, place.with_name("7"))
+    (place / "extra").touch()
+    (place.with_name("extra")).touch()
+    os.chmod(place / "extra", 0o444)
+    assert set(inspect(version).problems) >= {
+        "test/digits/attestations/7: is about a version that is not there",
+        f"{PLACE}/extra: does not belong here",
+        "test/digits/attestations/extra: does not belong here",
+    }
+
+
+def test_a_file_that_was_altered_after_it_was_registered_is_not_attested_by_what_is_there(version):
+    files = everything(version) | {"model.keras": "0" * 64}
+    with pytest.raises(Corrupt, match="other files"):
+        attestations.check(version, "digits", 1, files)
+
+
+def everything(store):
+    manifest, digest = candidates.read_manifest(store, "digits", 1)
+    return {**manifest.files, "card.json": digest}
+
+
+def opened(envelope, pem):
+    """The payload of an envelope, its signature checked as the specification of DSSE says."""
+    kind, payload = envelope["payloadType"].encode(), base64.b64decode(envelope["payload"])
+    signed = b" ".join((b"DSSEv1", str(len(kind)).encode(), kind, str(len(payload)).encode(), payload))
+    signature = base64.b64decode(envelope["signatures"][0]["sig"])
+    load_pem_public_key(pem).verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+    return payload
