@@ -42,5 +42,9 @@ class ServeJob:
     max_body_mb: int = 16
     max_instances: int = 256
     timeout_seconds: int = 30
-    """How long a stopping server lets requests finish, and how long one read from a client may take; the connection
-    of a request that is not done after twice this is closed."""
+    """How long a stopping server lets requests finish. Also for a body to come, and for an answer to be received, beside
+    a second for every 16 KiB."""
+    max_connections: int = 0
+    """Per process; 0: 4096, or what the limit of open files leaves."""
+    max_connections_per_address: int = 0
+    """Per process; 0: half of all. This machine and trusted proxies are exempt."""

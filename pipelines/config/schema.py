@@ -133,6 +133,10 @@ class Serving:
     max_body_mb: Annotated[int, Between(1, 1_024)] = 16
     max_instances: Annotated[int, Between(1, 100_000)] = 256
     timeout_seconds: Annotated[int, Between(1, 3_600)] = 30
+    max_connections: Annotated[int, Between(0, 1_000_000)] = 0
+    """Per process; 0: 4096, or what the limit of open files leaves."""
+    max_connections_per_address: Annotated[int, Between(0, 1_000_000)] = 0
+    """0: half of all."""
     deploy: Literal["process", "docker", "jenkins"] = "process"
     """Where the API runs: a process of this machine, a container of the Docker engine, or wherever Jenkins' promotion job
     starts it."""

@@ -40,6 +40,8 @@ def serve_job(config: Config) -> ServeJob:
         max_body_mb=serving.max_body_mb,
         max_instances=serving.max_instances,
         timeout_seconds=serving.timeout_seconds,
+        max_connections=serving.max_connections,
+        max_connections_per_address=serving.max_connections_per_address,
     )
 
 

@@ -5,26 +5,33 @@ below exist, the others that they are used as below.
 
 | gunicorn's own | what is relied on |
 | --- | --- |
-| `ThreadWorker.nr_conns` | assigned whenever a connection is opened or closed, by the main thread |
+| `ThreadWorker.run()` | the main loop, called after the fork and after `post_worker_init` |
+| `ThreadWorker.nr_conns` | assigned by the constructor; read by the loop, which stops accepting at `worker_connections`, and ends at 0 when it is stopping |
+| `ThreadWorker.worker_connections` | see above; read by the loop |
 | `ThreadWorker.accept(listener)` | called by the loop when a client connects; need not accept |
 | `ThreadWorker.set_accept_enabled(enabled)` | starts and ends watching `sockets`; called by the loop while `_accepting` is not as wanted |
 | `ThreadWorker._accepting` | whether `sockets` are watched |
 | `ThreadWorker.sockets` | the list of listening sockets; closed at the end |
 | `ThreadWorker.poller` | a selector whose data is called with the file object; there from init_process() on |
-| `ThreadWorker.wait_for_and_dispatch_events(timeout)` | one turn of the loop, at most `timeout` seconds |
-| `ThreadWorker.enqueue_req(conn)` | main thread: hands a connection with a request to the thread pool |
-| `ThreadWorker.handle(conn)` | pool thread: from the first byte of a request to the last one of its answer |
-| `ThreadWorker.handle_request(req, conn)` | pool thread, inside `handle`: calls the app |
-| `ThreadWorker.handle_error(req, client, addr, exc)` | pool thread: a request that could not be parsed, or an exception that the app let out; answers, `req` may be None |
-| `ThreadWorker.notify()` | called by the loop at least once a second, also when it is stopping; keeps the master from killing it |
+| `ThreadWorker.wait_for_and_dispatch_events(timeout)` | one turn of the loop, at most `timeout` seconds; also when it is stopping |
+| `ThreadWorker.enqueue_req(conn)` | main thread: lets the thread pool call `handle`, and after that the main thread `finish_request` |
+| `ThreadWorker.handle(conn)` | pool thread: its result is that of the future |
+| `ThreadWorker.finish_request(conn, fs)` | main thread; `fs` is the future |
+| `ThreadWorker.handle_request(req, conn)` | pool thread: calls the app and writes its answer to `conn.sock`; whether the connection may be kept. Of `conn` it takes `sock`, `client` and `server` |
+| `ThreadWorker.handle_error(req, client, addr, exc)` | answers to a request that did not get to the app; its result is not used |
+| `ThreadWorker.notify()` | called by the loop at every turn, also when it is stopping; keeps the master from killing it |
 | `ThreadWorker.alive` | false from SIGTERM on |
 | `ThreadWorker.pid` | the process, in `child_exit` too |
 | `ThreadWorker.cfg` | the Config |
 | `ThreadWorker.log` | the Logger |
-| `TConn.sock` | the connection's socket; the conn itself can be a dictionary's key |
-| `TConn.client` | the client's address |
-| `Request.headers` | pairs of names in capitals and values, in a request that was parsed |
-| `Request.force_close()` | the answer says `Connection: close`, and the connection is closed after it |
+| `RequestParser.unreader` | reads by `recv(size)` of what the parser was made with |
+| `Unreader.take_buffered()` | what was received after the request |
+| `Request.headers` | pairs of names in capitals and values |
+| `Request.method` | as sent |
+| `Request.path` | as sent |
+| `Request.body` | the rest of it can be read, also after the app |
+| `Request.force_close()` | the answer says `Connection: close` |
+| `Request._expected_100_continue` | whether `handle_request` sends `100 Continue` |
 | `Response.status` | `200 OK` |
 | `Response.sent` | bytes of the body |
 | `BaseApplication.load_config()` | called by the constructor; fills `cfg` |
@@ -38,21 +45,25 @@ below exist, the others that they are used as below.
 | `Config.is_ssl` | whether a certificate or key is set |
 | `Logger.setup(cfg)` | called at start and after a reload; leaves the handlers of `error_log` |
 | `Logger.error_log` | a logging.Logger with its handlers and level |
+| `Logger.access(resp, req, environ, request_time)` | called once per request that got to the app; `request_time` is a timedelta |
+| `errors.NoMoreData` | a request, or the part of it that has come, ends early |
 | `errors.ParseException` | what is wrong with a request's head or chunks; its text says what |
 | `errors.LimitRequestLine` | the first line is too long |
 | `errors.LimitRequestHeaders` | a header field is, or there are too many |
 | `errors.ExpectationFailed` | an `Expect` other than `100-continue` |
 | `errors.UnsupportedTransferCoding` | a transfer coding that is not read |
-| `Logger.access(resp, req, environ, request_time)` | called once per request; `request_time` is a timedelta |
+| `sock.ssl_context(conf)` | what the hook `ssl_context` returns, for one connection |
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import selectors
 import socket
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -61,11 +72,16 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
+from gunicorn.http.parser import RequestParser
+from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import ThreadWorker
 
 from serving.request_ids import RequestIds
 from serving.server import logs
+from serving.server.connection import Connection
 from serving.server.connection_balance import NOT_ACCEPTING, WorkerConnections
+from serving.server.limits import Limits
+from serving.server.receiver import Receiver
 from serving.server.refusals import Refusal
 from serving.wsgi_keys import REQUEST_ID
 
@@ -73,50 +89,82 @@ WORKER_CLASS = "serving.server.gunicorn_adapter.Worker"
 LOGGER_CLASS = "serving.server.gunicorn_adapter.JsonLogger"
 NAP = 0.001
 """Seconds for which a waiting connection is left to other workers before the next check."""
+TICK = 0.5
+"""Seconds between two signs of life."""
+BEYOND = 64
+"""Connections that are accepted although all others are being answered."""
+SKIPPED = 1 << 20
+"""Bytes of an unread body that are skipped at once."""
+NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+NO_LISTENER = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's thread worker with a deadline for every request, and with a balanced number of connections.
+    """gunicorn's thread worker, but its threads never wait for a client, and it has a balanced number of connections.
 
-    A thread reads one request, answers it and waits for the client all the while. A timeout on the socket bounds one read
-    or write only: a client that sends a byte now and then, or never reads what it asked for, would occupy its thread for
-    ever, and a few of them the whole API. So the connection is closed after twice `graceful_timeout`: once to send, once
-    to be answered.
+    gunicorn's own reads requests and sends answers in the threads that call the app: as many slow clients as there are
+    threads stop all answers. Here serving.server.receiver does both, in the main loop, and a thread gets a request when it
+    is complete. gunicorn's parser and its way to call the app are used as they are.
 
     It is also the EventLoop of serving.server.socket_handoff.
     """
 
     connections: WorkerConnections
-    """Set in the master, before the fork."""
+    """Set in the master, before the fork, as is `limits`."""
+    limits: Limits
     on_tick: Callable[[], None] | None = None
-    """Called every second, unless the worker is stopping."""
+    """Called at least every second, unless the worker is stopping."""
+    receiver: Receiver | None = None
+    """From `run` on."""
     _published = False
-    """Whether other workers see the number of connections, and may leave some to this one."""
+    """Whether other workers see the load, and may leave connections to this one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._since: dict[Any, float] = {}
         self._nap_until = 0.0
+        self._notified = 0.0
         self._ids = RequestIds()
+
+    def run(self) -> None:
+        """Called by gunicorn."""
+        self.receiver = Receiver(self.poller, self.limits, self.enqueue_req, self.refuse)
+        # The receiver closes one connection for another; gunicorn stops accepting when all are being answered.
+        self.worker_connections = self.limits.connections + BEYOND
+        super().run()
 
     @property
     def nr_conns(self) -> int:
-        """The connections that are open, by gunicorn's count; other workers see it."""
-        return self._nr_conns
+        """The connections that are open."""
+        return self.receiver.count if self.receiver else 0
 
     @nr_conns.setter
-    def nr_conns(self, count: int) -> None:
-        self._nr_conns = count
-        if self._published:
-            self.connections.publish(count)
+    def nr_conns(self, _count: int) -> None:
+        """Called by gunicorn's constructor."""
+
+    @property
+    def _load(self) -> int:
+        return self.receiver.load if self.receiver else 0
 
     def accept(self, listener: Any) -> None:
         """Called by gunicorn when a client connects."""
-        if self.connections.should_wait(self._nr_conns):
-            super().set_accept_enabled(False)
-            self._nap_until = time.monotonic() + NAP
-        else:
-            super().accept(listener)
+        assert self.receiver
+        if self.connections.should_wait(self._load):
+            self._nap()
+            return
+        try:
+            client, address = listener.accept()
+        except OSError as error:  # mostly another worker was quicker, or the client has gone
+            if error.errno in NO_FILES:
+                self.receiver.close_oldest()
+                self._nap()
+            elif error.errno in NO_LISTENER:
+                raise
+            return
+        self.receiver.add(client, address, listener.getsockname(), ssl_context(self.cfg) if self.cfg.is_ssl else None)
+
+    def _nap(self) -> None:
+        super().set_accept_enabled(False)
+        self._nap_until = time.monotonic() + NAP
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001  (gunicorn calls it so)
         """Called by gunicorn's main loop, whenever it is not as wanted."""
@@ -125,67 +173,84 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._nap_until = 0.0
         super().set_accept_enabled(enabled)
         self._published = enabled
-        self.connections.publish(self._nr_conns if enabled else NOT_ACCEPTING)
+        self.connections.publish(self._load if enabled else NOT_ACCEPTING)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Called by gunicorn's main loop; `timeout` in seconds."""
+        assert self.receiver
+        timeout = min(timeout, self.receiver.sweep(stopping=not self.alive))
         if self._nap_until:
             timeout = min(timeout, max(0.0, self._nap_until - time.monotonic()))
         super().wait_for_and_dispatch_events(timeout)
+        if self._published:
+            self.connections.publish(self._load)
 
-    def handle_request(self, req: Any, conn: Any) -> Any:
-        """Called by gunicorn in a thread of the pool."""
+    def handle(self, conn: Any) -> bool:
+        """Called by gunicorn in a thread of the pool, with a Connection. Whether it may be kept."""
+        request: Any = None
+        keep = False
+        try:
+            parser = RequestParser(self.cfg, conn, conn.client)
+            request = next(parser)
+            keep = self.handle_request(request, conn)
+        except Exception as error:  # noqa: BLE001  (a thread of the pool may not end, and each client gets an answer)
+            conn.output.clear()
+            self.handle_error(request, conn, conn.client, error)
+        try:
+            while keep and request.body.read(SKIPPED):
+                pass
+            keep = keep and conn.finish_request(len(parser.unreader.take_buffered()))
+        except (OSError, errors.ParseException):
+            keep = False
+        conn.flush()
+        return keep
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Called by `handle`."""
         if any(name == "TRANSFER-ENCODING" and value.lower() != "chunked" for name, value in req.headers):
             raise errors.UnsupportedTransferCoding(
                 "only chunked is"
             )  # gunicorn would take compressed bytes for the body
-        if self.connections.should_shed(self._nr_conns):
+        req._expected_100_continue = False  # noqa: SLF001  (the receiver has sent it)
+        if not conn.complete or self.connections.should_shed(self._load):
             req.force_close()  # the answer says so
-        return super().handle_request(req, conn)
+        return bool(super().handle_request(req, conn))
 
-    def enqueue_req(self, conn: Any) -> None:
-        """The time is taken here and not in `handle`, so that slow clients in the queue do not take turns."""
-        self._since[conn] = time.monotonic()
-        super().enqueue_req(conn)
-
-    def handle(self, conn: Any) -> Any:
-        """Called by gunicorn in a thread of the pool."""
-        try:
-            return super().handle(conn)
-        finally:
-            self._since.pop(conn, None)
+    def finish_request(self, conn: Any, fs: Future[bool]) -> None:
+        """Called by gunicorn in the main loop, after `handle`."""
+        assert self.receiver
+        self.receiver.answered(conn, keep=not fs.cancelled() and fs.result())
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Called by gunicorn, in a thread of the pool, for a request that did not get to the app."""
+        """Called by `handle`, for a request that did not get to the app or that the app left without an answer."""
         refusal = refusal_for(exc)
         given = next((value for name, value in req.headers if name == "X-REQUEST-ID"), "") if req else ""
         request_id = self._ids.choose(given)
-        remote = addr[0] if isinstance(addr, tuple) else ""
         if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log.error("request %s failed", request_id, exc_info=exc)
-        else:
-            self.log.warning("refused request %s of %s: %s", request_id, remote, refusal.message)
+        environ = {"REQUEST_METHOD": req.method, "PATH_INFO": req.path} if req else {}
+        client.sendall(self._log_refusal(refusal, request_id, addr, environ))
+
+    def refuse(self, conn: Connection, refusal: Refusal) -> bytes:
+        """The answer of a request that no thread gets to see."""
+        return self._log_refusal(refusal, self._ids.choose(""), conn.client, {})
+
+    def _log_refusal(self, refusal: Refusal, request_id: str, client: Any, environ: dict[str, Any]) -> bytes:
         answer = refusal.answer(request_id)
-        environ = {REQUEST_ID: request_id, "REMOTE_ADDR": remote}
-        if req:
-            environ |= {"REQUEST_METHOD": req.method, "PATH_INFO": req.path}
+        remote = str(client[0]) if isinstance(client, tuple) else ""
+        environ |= {REQUEST_ID: request_id, "REMOTE_ADDR": remote}
         logs.write_access(environ, refusal.status, len(answer), 0.0)
-        with contextlib.suppress(OSError):  # the client has gone
-            client.sendall(answer)
+        return answer
 
     def notify(self) -> None:
-        """Called by gunicorn's main loop every second."""
+        """Called by gunicorn's main loop at every turn."""
+        now = time.monotonic()
+        if now - self._notified < TICK:
+            return
+        self._notified = now
         super().notify()
         if self.on_tick and self.alive:
             self.on_tick()
-        seconds = 2 * self.cfg.graceful_timeout
-        for conn, since in list(self._since.items()):
-            if since < time.monotonic() - seconds and self._since.pop(conn, None):
-                self.log.warning(
-                    "closed the connection of %s: its request was not done after %s s", conn.client, seconds
-                )
-                with contextlib.suppress(OSError):  # the client was quicker
-                    conn.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads or writes
 
     def heartbeat(self) -> bool:
         """Keep the master from killing a worker that is still starting; False when it is to stop."""
@@ -214,7 +279,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def refusal_for(error: Exception) -> Refusal:
-    """What the client is told for a request that did not get to the app, or that the app left without an answer."""
+    """The answer to a request that did not get to the app, or that the app left without an answer."""
     if isinstance(error, errors.LimitRequestLine):
         return Refusal(414, "the first line of the request is too long", "send data in the body")
     if isinstance(error, errors.LimitRequestHeaders):
@@ -223,6 +288,8 @@ def refusal_for(error: Exception) -> Refusal:
         return Refusal(417, str(error)[:200], "the only one is 100-continue")
     if isinstance(error, errors.UnsupportedTransferCoding):
         return Refusal(501, "Transfer-Encoding: a coding that is not supported", "the only one is chunked")
+    if isinstance(error, errors.NoMoreData):
+        return Refusal(400, "the request ended early")
     if isinstance(error, errors.ParseException):
         return Refusal(400, f"the request is not valid HTTP: {str(error)[:200]}")
     return Refusal(500, "an error inside the server; it was logged under the request id")

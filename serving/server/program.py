@@ -15,7 +15,6 @@ import gc
 import os
 import shutil
 import socket
-import struct
 import tempfile
 import time
 from collections.abc import Mapping
@@ -36,6 +35,7 @@ from serving.preflights import Preflights
 from serving.server import admin_listener, lockfile, socket_handoff
 from serving.server.connection_balance import SLOTS, ConnectionBalance
 from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer, Worker
+from serving.server.limits import limits_for
 from serving.server.memory import give_back_what_is_freed
 from serving.server.socket_handoff import SocketHandoff
 from serving.worker_crashes import WorkerCrashes
@@ -83,9 +83,6 @@ def listen(job: ServeJob) -> socket.socket:
         listener = socket.create_server((job.host, job.port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise _no_port("", job.host, job.port, error) from None
-    # Inherited by every connection: a client that sends nothing is refused after this time, before
-    # serving.server.gunicorn_adapter closes the connection.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", job.timeout_seconds, 0))
     return listener
 
 
@@ -141,6 +138,7 @@ class Server(GunicornServer):
         self._rate = RateLimit(job.requests_per_second) if job.requests_per_second else None
         self._preflights, self._known_good = Preflights(job, folder), KnownGood(folder)
         self._crashes = WorkerCrashes(self._preflights, self._known_good, folder / "workers")
+        self._limits = limits_for(job, KEEPALIVE)
         self._handoff: SocketHandoff | None = None
         self._started = False
         """Whether this worker has come so far that it accepts connections."""
@@ -149,6 +147,7 @@ class Server(GunicornServer):
     def before_fork(self, worker: Worker) -> None:
         """The worker inherits its slot."""
         worker.connections = self._connections = self._balance.add_worker()
+        worker.limits = self._limits
 
     def load(self) -> Flask:
         """The app with its model, which a thread loads."""
@@ -182,7 +181,7 @@ class Server(GunicornServer):
             pass
         gc.set_threshold(GC_THRESHOLD)
         if self._listener:
-            self._handoff = SocketHandoff(worker, self._listener, self._is_ready, self._job.timeout_seconds)
+            self._handoff = SocketHandoff(worker, self._listener, self._is_ready)
             worker.on_tick = self._handoff.poll
             self._handoff.poll()
         self._started = True

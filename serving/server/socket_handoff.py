@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import struct
 from collections.abc import Callable
 from typing import Protocol
 
@@ -53,12 +52,11 @@ class EventLoop(Protocol):
 class SocketHandoff:
     """Belongs to one worker and its loop; `path` is the listener's Unix socket.
 
-    `ready` returns whether the worker can answer: with predictions, or that nothing is live. `seconds` bound one read of
-    an accepted connection.
+    `ready` returns whether the worker can answer: with predictions, or that nothing is live.
     """
 
-    def __init__(self, loop: EventLoop, path: str, ready: Callable[[], bool], seconds: int) -> None:
-        self._loop, self._path, self._ready, self._seconds = loop, path, ready, seconds
+    def __init__(self, loop: EventLoop, path: str, ready: Callable[[], bool]) -> None:
+        self._loop, self._path, self._ready = loop, path, ready
         self._listener: socket.socket | None = None
         self._channel: socket.socket | None = None
         """To serving.server.listener."""
@@ -112,9 +110,6 @@ class SocketHandoff:
     def _open(self, listener: socket.socket) -> None:
         # Inherited by every connection. An answer leaves at once, also one that is sent in two pieces:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # And a client that sends nothing is refused after this time, before serving.server.gunicorn_adapter closes
-        # the connection.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", self._seconds, 0))
         listener.setblocking(False)
         self._listener = listener
         self._loop.add_listener(listener)

@@ -7,13 +7,15 @@ from socket import socket
 
 import gunicorn
 import pytest
+from gunicorn import sock
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import Unreader
 from gunicorn.http.wsgi import Response
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from serving.server import gunicorn_adapter
 
@@ -35,9 +37,11 @@ def objects():
     with socket() as connection:
         yield {
             "ThreadWorker": worker,
-            "TConn": TConn(config, connection, ("", 0), ("", 0)),
             "Request": next(RequestParser(config, iter([b"GET / HTTP/1.1\r\n\r\n"]), ("", 0))),
+            "RequestParser": RequestParser(config, iter([]), ("", 0)),
+            "Unreader": Unreader(),
             "errors": errors,
+            "sock": sock,
             "Response": Response(None, connection, config),
             "BaseApplication": App(),
             "Config": config,

@@ -82,6 +82,49 @@ def test_no_header_moves_a_path(url, name):
     assert ask(url, "GET", "/health/live", None, {name: "/x"})[0] == 200
 
 
+def form(parts):
+    """A form with so many fields."""
+    part = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+    body = part * parts + b"--b--\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "closed"),
+    [
+        (b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000, 404, False),
+        (b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n" + b"x" * 20_000_000, 404, True),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000, 200, False),
+        (form(30_000), 413, False),
+        (POST + b"Content-Length: 20000000\r\n\r\n" + b"x" * 20_000_000, 413, True),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n1312d00\r\n" + b"x" * 20_000_000 + b"\r\n0\r\n\r\n", 413, True),
+        (POST + b"Content-Type: text/x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000, 415, False),
+    ],
+    ids=["404", "404, too large", "200", "too many parts", "too large", "too large, chunked", "415"],
+)  # fmt: skip
+def test_a_body_that_is_not_read_breaks_no_connection(url, data, status, closed):
+    """The client sends all of it before it reads."""
+    where = urlsplit(url)
+    with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+        connection.sendall(data)
+        response = HTTPResponse(connection)
+        response.begin()
+        body = json.loads(response.read())
+        assert (response.status, response.headers["Connection"]) == (status, "close" if closed else "keep-alive"), body
+        if closed:
+            assert connection.recv(1) == b""
+        else:
+            connection.sendall(GET + b"\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_broken_body_is_answered_and_the_answer_says_that_the_connection_ends(url):
+    found, _, body, closed = send(url, POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}x\r\n")
+    assert (found, closed) == (400, True)
+    assert body["error"].startswith("the body cannot be read")
+
+
 def test_an_answer_that_says_try_again_says_when():
     for status in (429, 503):
         assert b"\r\nRetry-After: 1\r\n" in Refusal(status, "too many").answer("id")

@@ -6,7 +6,6 @@ import select
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import sys
 import threading
@@ -180,8 +179,6 @@ def test_connections_have_what_gunicorn_gives_its_own(registry, listener, api, l
     api(registry)
     assert ask(listener.url, "GET", "/health/live")[0] == 200
     assert worker.handed.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    seconds, _ = struct.unpack("@ll", worker.handed.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
-    assert seconds == 10  # of the job
 
 
 def test_a_worker_without_the_socket_does_not_count_as_serving(registry, listener, api, until):

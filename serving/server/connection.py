@@ -1,0 +1,171 @@
+"""One client's connection: bytes in, bytes out, without ever waiting.
+
+What has come is kept until a request is whole; then gunicorn's parser reads it from here as from a socket. Its answer is
+collected, and sent as far as the client takes it. So no thread waits for a client.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+from serving.server.heads import Progress, RequestScan
+from serving.server.limits import Stage, address_key
+
+RECEIVE = 64 << 10
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Connection:
+    """Belongs to the main thread, but while a request is answered (Stage.ANSWERING) to a thread of the pool."""
+
+    __slots__ = (
+        "_taken",
+        "address",
+        "client",
+        "complete",
+        "counted",
+        "drained",
+        "ended",
+        "held",
+        "input",
+        "keep",
+        "max_body",
+        "output",
+        "progress",
+        "scan",
+        "server",
+        "since",
+        "socket",
+        "stage",
+        "until",
+        "watched",
+    )
+
+    def __init__(
+        self, sock: socket.socket, client: Any, server: Any, max_body: int, tls: ssl.SSLContext | None
+    ) -> None:
+        """`client` and `server` are their addresses, as sockets have them."""
+        sock.setblocking(False)
+        if tls:
+            sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self.socket, self.client, self.server, self.max_body = sock, client, server, max_body
+        self.address = address_key(client)
+        self.input, self.output = bytearray(), bytearray()
+        self.scan = RequestScan(max_body)
+        self._taken = 0
+        self.complete = True
+        """Whether all of the request that is answered has come; else the connection is closed after the answer."""
+        self.keep = True
+        """Whether the connection is kept after the answer."""
+        self.ended = False
+        """The client sends nothing more, or the connection is broken."""
+        self.stage = Stage.HANDSHAKE if tls else Stage.NEW
+        self.since, self.progress, self.drained = 0.0, 0, 0
+        """When the stage began, the bytes that were moved in it, and those that were thrown away."""
+        self.until = 0.0
+        """When it is closed although the client still sends."""
+        self.held = 0
+        """Bytes by which it counts as buffered."""
+        self.counted = False
+        """Whether it counts as load of this server process."""
+        self.watched = 0
+        """The events of the selector that it waits for."""
+
+    def handshake(self) -> bool:
+        """Take the next steps of TLS's handshake. Whether it is done; raises OSError when it has failed."""
+        try:
+            self.socket.do_handshake()  # type: ignore[attr-defined]  # only with TLS
+        except NOT_NOW:
+            return False
+        return True
+
+    def receive(self) -> int:
+        """Receive what there is, once; how many bytes that were."""
+        before = len(self.input)
+        try:
+            while data := self.socket.recv(RECEIVE):
+                self.input += data
+                if not (isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()):
+                    return len(self.input) - before
+        except NOT_NOW:
+            return len(self.input) - before
+        except OSError:
+            pass
+        self.ended = True
+        return len(self.input) - before
+
+    def drain(self) -> int:
+        """Throw away what there is, once; how many bytes that were."""
+        try:
+            count = len(self.socket.recv(RECEIVE))
+        except NOT_NOW:
+            return 0
+        except OSError:
+            count = 0
+        self.ended = not count
+        self.drained += count
+        return count
+
+    def flush(self) -> bool:
+        """Send what the client takes now. Whether nothing is left to send."""
+        while self.output:
+            try:
+                sent = self.socket.send(self.output)
+            except NOT_NOW:
+                return False
+            except OSError:
+                self.ended, self.keep = True, False
+                self.output.clear()
+                return True
+            self.progress += sent
+            del self.output[:sent]
+        return True
+
+    def look(self) -> Progress:
+        """What there is of the next request."""
+        return self.scan.look(self.input)
+
+    def finish_request(self, unread: int) -> bool:
+        """The request has been read, but for `unread` bytes that were received after it.
+
+        False when that is not where it was thought to end: then nobody knows where the next one begins.
+        """
+        if self._taken - unread != self.scan.end or not self.complete:
+            return False
+        del self.input[: self.scan.end]
+        self._taken, self.scan = 0, RequestScan(self.max_body)
+        return True
+
+    def half_close(self) -> None:
+        """Send nothing more; the client sees the end after the answer."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.ended = True
+
+    # What gunicorn uses, in a thread of the pool:
+
+    @property
+    def sock(self) -> Connection:
+        """The socket, as far as gunicorn needs one."""
+        return self
+
+    def recv(self, size: int) -> bytes:
+        """Of what has been received; nothing more will come."""
+        with memoryview(self.input) as view:
+            data = bytes(view[self._taken : self._taken + size])
+        self._taken += len(data)
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        """Collected until the answer is complete, so that it leaves in one piece."""
+        self.output += data
+
+    def shutdown(self, _how: int) -> None:
+        """Called by gunicorn for an answer that failed after its first bytes. None of them has been sent."""
+        raise OSError("not yet")
+
+    def close(self) -> None:
+        """Called by gunicorn after `shutdown`."""
