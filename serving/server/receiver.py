@@ -83,8 +83,7 @@ class Receiver:
         self._watch(conn, READ)
         if conn.address and len(others) > self._limits.per_address and conn.address not in self._limits.exempt:
             self._close_oldest_of(conn, others)
-        if conn.socket.fileno() >= 0:
-            self._readable(conn)  # mostly its request has come by now
+        self._event(conn)  # mostly its request has come by now
 
     def close_oldest(self) -> bool:
         """Close the connection that has been incomplete for longest, or else idle. False: all are being answered."""
@@ -114,6 +113,8 @@ class Receiver:
         self._close(conn)
 
     def _close(self, conn: Connection) -> None:
+        if conn.socket.fileno() < 0:
+            return
         self._watch(conn, 0)
         self._waiting[conn.stage].pop(conn, None)
         others = self._by_address[conn.address]
@@ -131,7 +132,20 @@ class Receiver:
 
     # Requests
 
-    def _readable(self, conn: Connection, _socket: Any = None) -> None:
+    def _event(self, conn: Connection, _socket: Any = None) -> None:
+        """The selector has found what the connection waits for, at least at the start of this turn."""
+        if conn.watched:
+            self._safely(self._send if conn.watched == WRITE else self._readable, conn)
+
+    def _safely(self, step: Callable[[Connection], None], conn: Connection) -> None:
+        """An error ends this connection; all others are still served."""
+        try:
+            step(conn)
+        except Exception:
+            log.exception("an error in the connection of %s", conn.client)
+            self._close(conn)
+
+    def _readable(self, conn: Connection) -> None:
         """There is something to read, or the client has gone."""
         if conn.stage is Stage.ANSWERING:  # the next request: not before this one is answered
             self._watch(conn, 0)
@@ -196,9 +210,9 @@ class Receiver:
         conn.keep = keep and conn.keep
         self._begin(conn, Stage.SENDING)
         self._account(conn)
-        self._send(conn)
+        self._safely(self._send, conn)
 
-    def _send(self, conn: Connection, _socket: Any = None) -> None:
+    def _send(self, conn: Connection) -> None:
         if not conn.flush():
             self._watch(conn, WRITE)
             return
@@ -286,7 +300,7 @@ class Receiver:
         """Wait for READ, WRITE or, with 0, for nothing."""
         if events == conn.watched:
             return
-        callback = partial(self._send if events == WRITE else self._readable, conn)
+        callback = partial(self._event, conn)
         if not events:
             self._selector.unregister(conn.socket)
         elif conn.watched:

@@ -285,6 +285,30 @@ def test_a_client_that_goes_in_the_middle_leaves_nothing_behind(world, said):
     assert (world.receiver.count, world.receiver.load, world.receiver._buffered) == (0, 0, 0)
 
 
+def test_a_connection_that_is_closed_in_the_turn_in_which_it_says_something_is_let_be(world):
+    world = world()
+    client, _ = world.connect()
+    _, other = world.connect(said=GET)
+    client.sendall(GET)
+    events = world.selector.select(0)
+    assert world.receiver.close_oldest()
+    for key, _ in events:
+        key.data(key.fileobj)
+    assert world.handed == [other]
+    assert world.receiver.count == 1
+
+
+def test_an_error_in_one_connection_ends_that_one_only(world, caplog):
+    world = world()
+    client, conn = world.connect()
+    _, other = world.connect()
+    conn.scan = None  # whatever makes it fail
+    client.sendall(GET)
+    world.turn()
+    assert world.open() == [other]
+    assert "an error in the connection of" in caplog.text
+
+
 def test_an_end_that_the_parser_sees_elsewhere_ends_the_connection(world):
     world = world()
     _, conn = world.connect(said=GET + b"more")
