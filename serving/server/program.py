@@ -278,12 +278,11 @@ def settings(job: ServeJob, bind: str) -> dict[str, Any]:
 
 
 def _tls_settings(tls: TlsContext, job: ServeJob) -> dict[str, Any]:
-    """Gunicorn asks for the context at each connection; a thread makes the handshake."""
+    """The context is asked for at each connection; serving.server.receiver makes the handshake."""
     return {
         "certfile": job.certfile,
         "keyfile": job.keyfile,
         "ssl_context": lambda _conf, _default: tls.current(),
-        "do_handshake_on_connect": False,
     }
 
 
