@@ -10,7 +10,7 @@ import selectors
 import socket
 import sys
 
-HALF_A_HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HALF_A_HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 class Crowd:

@@ -21,7 +21,7 @@ from registry import releases
 from serving.server import control
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
-POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = json.dumps({"instances": [RIGHT]}).encode()
 WHOLE = POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
 KINDS = {
@@ -30,7 +30,7 @@ KINDS = {
     "half a body": POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY[:9],
     "half a chunk": POST + b"Transfer-Encoding: chunked\r\n\r\nff\r\n{",
     "waiting for 100 Continue": POST + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n",
-    "not reading": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 300,
+    "not reading": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300,
     "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 }
 PATIENCE = 3.0

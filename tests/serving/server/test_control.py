@@ -180,6 +180,6 @@ def test_a_client_that_goes_quiet_does_not_hold_a_thread_for_ever(registry, fold
     control.await_release(folder, 1, 20)
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as quiet:
-        quiet.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        quiet.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         assert ask(url, "GET", "/health/ready")[0] == 200  # the only thread does not wait
         assert quiet.recv(100).startswith(b"HTTP/1.1 408")

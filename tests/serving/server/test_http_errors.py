@@ -12,8 +12,8 @@ from serving.job import ServeJob
 from serving.server import control
 from serving.server.refusals import Refusal
 
-GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
-POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n"
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: mine\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_what_the_parser_refuses_is_answered_as_json_and_the_connection_is_close
 def test_a_path_that_is_not_exactly_a_page_is_404_for_every_method(url, path):
     method = b"OPTIONS" if path == "*" else b"POST"
     found, headers, body, _ = send(
-        url, method + b" %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" % path.encode()
+        url, method + b" %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n" % path.encode()
     )
     assert (found, body["request_id"]) == (404, headers["X-Request-Id"])
 
@@ -86,16 +86,16 @@ def form(parts):
     """A form with so many fields."""
     part = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
     body = part * parts + b"--b--\r\n"
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 @pytest.mark.parametrize(
     ("data", "status", "closed"),
     [
-        (b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000, 404, False),
-        (b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n" + b"x" * 20_000_000, 404, True),
-        (b"GET /version HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000, 200, False),
+        (b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000, 404, False),
+        (b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000000\r\n\r\n" + b"x" * 20_000_000, 404, True),
+        (b"GET /version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000, 200, False),
         (form(30_000), 413, False),
         (POST + b"Content-Length: 20000000\r\n\r\n" + b"x" * 20_000_000, 413, True),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n1312d00\r\n" + b"x" * 20_000_000 + b"\r\n0\r\n\r\n", 413, True),

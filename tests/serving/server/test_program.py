@@ -229,7 +229,7 @@ def test_what_is_not_http_is_refused_and_logged_without_a_trace(live, start, unt
     assert "Traceback" not in (folder / "api.log").read_text(encoding="utf-8")
 
 
-HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 ZEROS = json.dumps({"instances": [[[0] * 8] * 8] * 100}).encode()
 
 
