@@ -92,7 +92,7 @@ def test_a_port_in_use_is_reported_with_the_setting_and_exit_2(live, tmp_path):
 
 
 def test_an_address_of_another_machine_is_reported(live, tmp_path):
-    done = serve(tmp_path / "api", ServeJob("m", registry=live.url, host="192.0.2.1", port=0))
+    done = serve(tmp_path / "api", ServeJob("m", registry=live.url, host="192.0.2.1", port=0, open=True))
     assert done.returncode == 2
     assert "cannot listen on 192.0.2.1:0" in done.stderr
 
@@ -102,7 +102,7 @@ def test_an_address_of_another_machine_is_reported(live, tmp_path):
     [
         ("--preload", "would load the model before the workers are forked"),
         ("--worker-class asgi", "the API needs its own"),
-        ("--certfile cert.pem --keyfile key.pem", "put TLS in front of the API"),
+        ("--certfile cert.pem --keyfile key.pem", "[serving] certfile and keyfile"),
         ("--bind 127.0.0.1:1", "[serving] host and port say where"),
     ],
 )
