@@ -112,6 +112,20 @@ def still_asked(decision: Decision, policy: ApprovalPolicy, authors: Sequence[st
     return tuple(dict.fromkeys(each.shown for each in free))
 
 
+def in_words(policy: ApprovalPolicy) -> str:
+    """Who must approve, for the mail that asks for it; empty when whoever reads it may."""
+    people = ", ".join(dict.fromkeys(each.shown for each in approvers(policy.approvers)))
+    said = []
+    if policy.needed > 1:
+        whom = f", of {people}," if people else ""
+        said.append(f"{policy.needed} different people{whom} must approve it: each one runs this command.")
+    elif people:
+        said.append(f"Only {people} may approve it.")
+    if not policy.author_may_approve:
+        said.append("Those who made its commits may not.")
+    return " ".join(said)
+
+
 def _login(approval: Approval) -> str:
     """The account in `seen`: of Jenkins' `ada, https://…/12/` the first part."""
     return approval.seen.partition(", ")[0] if approval.way == "jenkins" else approval.seen

@@ -29,6 +29,7 @@ def of_config(config: Config) -> Mapping[str, Check]:
         "registry": partial(services.registry, config.registry.url),
         "mail": partial(services.mail, config),
         "approval secret": partial(services.approvals, home),
+        "approvers": partial(services.approvers, config),
         "serving": partial(services.serving, config),
         "access": partial(services.access, config),
     }

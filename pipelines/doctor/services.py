@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines import docker_engine
+from pipelines.approvals.policy import in_words
 from pipelines.approvals.tokens import SECRET_FILE, approval_secret
 from pipelines.config.load import secret, secret_source
 from pipelines.config.schema import Config
@@ -57,6 +58,16 @@ def approvals(home: Path) -> Finding:
         return Finding("ok", f"will be created with the first approval, in {own}")
     approval_secret(home)
     return Finding("ok", str(own) if given is None else f"from TRAINYARD_APPROVAL_SECRET{given}")
+
+
+def approvers(config: Config) -> Finding:
+    """Who may approve a release."""
+    policy = config.approval
+    if said := in_words(policy):
+        return Finding("ok", said)
+    return Finding(
+        "ok", "whoever holds the token of the mail may approve", "see docs/how-to/approvals.md: people, keys, how many"
+    )
 
 
 def access(config: Config) -> Finding:

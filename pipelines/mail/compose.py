@@ -153,6 +153,8 @@ def _to_do(facts: MailFacts) -> Iterator[Block]:
             f"To promote {facts.candidate} to production, run this on the machine where Trainyard is installed{until}:"
         )
         yield Code(facts.command)
+        if facts.approvers:
+            yield Paragraph(facts.approvers)
         if facts.live_version:
             yield Paragraph(
                 f"No request is lost during the change, and if {facts.candidate} does not start, {facts.live} keeps "

@@ -39,6 +39,8 @@ class MailFacts:
     command: str = ""
     """The promotion command with its token; empty when there is nothing to approve."""
     expires_at: str = ""
+    approvers: str = ""
+    """Who must approve, in words; empty when whoever has the command may."""
     places: tuple[tuple[str, str], ...] = ()
     """What → folder or address, for further reading."""
     failed_step: str = ""

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.approvals.policy import in_words
 from pipelines.approvals.tokens import approval_secret, expires_at, make_token
 from pipelines.config.load import secret
 from pipelines.context import Context
@@ -67,7 +68,10 @@ def _more(context: Context, folder: RunFolder, facts: MailFacts) -> MailFacts:
     acceptance = facts.acceptance
     if acceptance and acceptance.accepted and acceptance.version != folder.run.parent:
         command = _approval(context, acceptance.version)
-        facts = dataclasses.replace(facts, command=command, expires_at=expires_at(context.config.approval.valid_days))
+        policy = context.config.approval
+        facts = dataclasses.replace(
+            facts, command=command, expires_at=expires_at(policy.valid_days), approvers=in_words(policy)
+        )
     return facts
 
 

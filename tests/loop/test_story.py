@@ -81,6 +81,7 @@ class TestThePushOfCode:
         card = team.cards()[0]
         assert (card["version"], card["sources"]["code"], card["how"]) == (1, sha, "trained")
         assert card["served"]["engine"] == "litert"
+        assert card["authors"] == ["dev@example.org <dev@example.org>"]
         assert card["evaluation"]["candidate"]["values"]["accuracy"] >= 0.8
 
     def test_never_shows_the_holdout_to_the_training_worker(self, team, first_push):

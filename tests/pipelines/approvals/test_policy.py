@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from versions import approval_draft
 
 from pipelines.approvals.people import approvers, is_same_login, names
-from pipelines.approvals.policy import decide, still_asked, who, why_not
+from pipelines.approvals.policy import decide, in_words, still_asked, who, why_not
 from pipelines.config.schema import ApprovalPolicy
 from registry.signatures import make_key
 
@@ -207,3 +207,20 @@ def test_the_names_of_a_person():
         ("ada x", True, ADA.id),
         ("grace", False, ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (policy(), ""),
+        (policy("ada", f"{ADA.text} ada", "grace"), "Only ada, grace may approve it."),
+        (policy(needed=2), "2 different people must approve it: each one runs this command."),
+        (
+            policy("ada", "grace", needed=2, authors=False),
+            "2 different people, of ada, grace, must approve it: each one runs this command. Those who made its commits may not.",
+        ),
+    ],
+    ids=["anybody", "listed people", "two people", "two who are listed, and no author"],
+)
+def test_the_mail_says_who_must_approve(rule, said):
+    assert in_words(rule) == said

@@ -225,6 +225,34 @@ def test_the_commits_since_the_last_release_in_words(tmp_path, bare, work):
     assert subjects(new) == ([], 0)
 
 
+def test_the_authors_of_new_commits_are_named_by_the_mailmap(tmp_path, bare, work):
+    cache = GitCache(tmp_path / "cache")
+    old = commit(work, "a", "1")
+
+    def person(name, address):
+        return [f"--author={name} <{address}>"]
+
+    (work / "a").write_text("2", encoding="utf-8")
+    run_git("commit", "--quiet", "-am", "x", *person("Ada", "ada@home.example"), cwd=work)
+    middle = commit(work, ".mailmap", "Ada Lovelace <ada@company.example> <ada@home.example>\n")
+    (work / "a").write_text("3", encoding="utf-8")
+    run_git("commit", "--quiet", "-am", "x", *person("Eve\x1b[31m", "eve@company.example"), cwd=work)
+    new = commit(work, "a", "4")
+    cache.fetch(str(bare), new, "code")
+
+    def authors(since, until=new):
+        return cache.authors(str(bare), since, until)
+
+    dev = "dev@example.org <dev@example.org>"
+    everybody = {dev, "Ada Lovelace <ada@company.example>", "Eve <eve@company.example>"}
+    assert authors(old) == everybody
+    assert authors(None) == everybody
+    assert authors("f" * 40) == authors("not a commit") == authors(None)
+    assert not any("Ada" in each for each in authors(middle))
+    assert authors(new) == set()
+    assert authors(None, old) == {dev}
+
+
 def test_a_commit_that_is_kept_is_found_without_git(tmp_path, bare, work, monkeypatch):
     cache = GitCache(tmp_path / "cache")
     sha = commit(work, "a", "1")
