@@ -21,7 +21,7 @@ from pipelines.config.schema import Config
 from pipelines.context import Context
 from pipelines.reuse.symlinks import replace_with_symlink
 from pipelines.runs import RunFolder
-from registry import candidates, codec
+from registry import candidates, codec, heads
 from registry.errors import ConfigError, PipelineError
 from registry.files import write_whole
 from registry.records import Evaluation
@@ -91,7 +91,8 @@ class BuildFolder:
     def write(self, context: Context) -> None:
         """Write name, description and `decided` of the run as it is now, however the step ended."""
         folder = self.run
-        write_status(self.root, *_status(context, folder))
+        name, lines = _status(context, folder)
+        write_status(self.root, name, lines, last=_head(context))
         if folder.decided():
             write_whole(self.root / "decided", b"")
 
@@ -108,12 +109,13 @@ class BuildFolder:
             shutil.copytree(made, kept, copy_function=shutil.copyfile)
 
 
-def write_status(root: Path, name: str, lines: Iterable[str]) -> None:
-    """Write name and description of a build into its folder."""
+def write_status(root: Path, name: str, lines: Iterable[str], last: str = "") -> None:
+    """Write name and description of a build into its folder; `last` is never cut off."""
     root.mkdir(parents=True, exist_ok=True)
     write_whole(root / "name.txt", f"{_one_line(name)}\n".encode())
     text = "\n".join(_one_line(each) for each in lines)
-    text = text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
+    longest = MAX_DESCRIPTION - len(last)
+    text = (text if len(text) <= longest else text[: longest - 1] + "…") + last
     write_whole(root / "description.txt", f"{text}\n".encode())
 
 
@@ -149,6 +151,15 @@ def _status(context: Context, folder: RunFolder) -> tuple[str, list[str]]:
     last = [f"{records[-1].step}: {records[-1].note}"] if records else []
     reason = [f"reason: {run.reason}"] if run.reason else []
     return " ".join(name), [", ".join(about), commits, *last, *reason]
+
+
+def _head(context: Context) -> str:
+    """The registry's newest head as a last line, if it can be verified."""
+    try:
+        found = heads.newest(context.store, context.config.model)
+    except PipelineError:  # the step that meets the damage reports it
+        return ""
+    return f"\n{found.line}" if found else ""
 
 
 def _version(context: Context, folder: RunFolder) -> int | None:

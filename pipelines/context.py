@@ -10,7 +10,8 @@ from pipelines.config.schema import Config
 from pipelines.progress.view import Progress
 from pipelines.repositories.git_cache import GitCache
 from pipelines.runners import Job, Limits, Runner, open_runner
-from registry.stores import Store, open_store
+from pipelines.trust import open_registry
+from registry.stores import Store
 
 # What TensorFlow and LiteRT log at every start; `worker.log` has it.
 NOISE = re.compile(r"XNNPACK delegate|absl::InitializeLog|oneDNN custom operations|rebuild TensorFlow with")
@@ -31,7 +32,7 @@ class Context:
     @functools.cached_property
     def store(self) -> Store:
         """The registry."""
-        return open_store(self.config.registry.url)
+        return open_registry(self.config)
 
     @functools.cached_property
     def runner(self) -> Runner:

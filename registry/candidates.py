@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from registry import codec
-from registry.chain import Chain, LostRace
+from registry.chain import Chain, LostRace, signed_bytes
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes, sha256_file
 from registry.records import Acceptance, Candidate, Claim
-from registry.stores import Store, create_or_same, walk
+from registry.stores import Store, create_or_same, signatures_of, walk
 
 Area = Literal["test", "production"]
 T = TypeVar("T")
@@ -101,7 +101,7 @@ def publish(store: Store, candidate: Candidate, source: Path) -> None:
 
 def _store_manifest(store: Store, name: str, candidate: Candidate) -> None:
     """Store it, or find one that differs in nothing but the time: the run was killed and repeated."""
-    data = codec.with_checksum(candidate)
+    data = signed_bytes(store, name, candidate)
     if not create_or_same(store, name, data):
         there, _ = read_manifest(store, candidate.model, candidate.version)
         mine = codec.from_json(Candidate, data, "the new manifest")  # NaN and infinity as they are read back
@@ -130,6 +130,8 @@ def read_manifest(store: Store, model: str, version: int, area: Area = "test") -
     found = codec.from_json(Candidate, data, name, checksum_required=True)
     if (found.model, found.version) != (model, version):
         raise Corrupt(f"{name}: is the manifest of {found.model} {found.version}", hint=RESTORE)
+    if signatures := signatures_of(store):
+        signatures.check(name, data)
     return found, sha256_bytes(data)
 
 

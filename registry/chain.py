@@ -6,16 +6,23 @@ The next number is taken by an exclusive create, so no lock is needed: of those 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from registry import codec
 from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
 from registry.files import sha256_bytes
-from registry.stores import Store
+from registry.stores import Store, signatures_of
 
 NAME = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.json")
+
+
+def signed_bytes(store: Store, name: str, record: object) -> bytes:
+    """The bytes of a record for this store: with a checksum, and a signature if the store's records are signed."""
+    if signatures := signatures_of(store):
+        return codec.with_checksum(record, lambda digest: signatures.sign(name, digest))
+    return codec.with_checksum(record)
 
 
 class Record(Protocol):
@@ -73,7 +80,7 @@ class Chain(Generic[R]):
 
         Raises Corrupt with the first problem, TryAgain when it was repaired during the read.
 
-        The last one's checksum vouches for its bytes, and each one's `previous` for the bytes of the one before it: so
+        The last one's checksum, and signature, vouches for its bytes, and each one's `previous` for the bytes of the one before it: so
         an altered byte shows, wherever it is, without decoding thousands.
         """
         numbers = range(1, self.last() + 1)
@@ -90,8 +97,10 @@ class Chain(Generic[R]):
             previous = sha256_bytes(each)
         return Records(self, found)
 
-    def append(self, draft: R, after: int) -> R:
+    def append(self, draft: R, after: int, sign: Callable[[str], str] | None = None) -> R:
         """Append `draft` with its number, `after` + 1, and `previous` filled in; `after` is what `last` has said.
+
+        `sign`: what signs it in place of the store's own signatures, as `codec.with_checksum` takes it.
 
         Raises LostRace when `after` is not the last number (any more), Corrupt when the last record was altered.
         """
@@ -104,8 +113,11 @@ class Chain(Generic[R]):
             self.decode(after, data)
             previous = sha256_bytes(data)
         record = replace(draft, number=number, previous=previous)
+        name = self.name(number)
         try:
-            self.store.create(self.name(number), codec.with_checksum(record))
+            self.store.create(
+                name, codec.with_checksum(record, sign) if sign else signed_bytes(self.store, name, record)
+            )
         except FileExistsError:
             raise self._lost(number) from None
         return record
@@ -143,6 +155,8 @@ class Chain(Generic[R]):
             record = codec.from_vouched(self.kind, data, where)
         else:
             record = codec.from_json(self.kind, data, where, checksum_required=True)
+            if signatures := signatures_of(self.store):
+                signatures.check(where, data)
         if record.number != number:
             raise Corrupt(f"{where}: says that it is number {record.number}", hint="restore this file from a backup")
         return record
@@ -166,6 +180,11 @@ class Records(Sequence[R]):
 
     def __init__(self, chain: Chain[R], found: list[bytes]) -> None:
         self._chain, self._found = chain, found
+
+    @property
+    def bytes(self) -> list[bytes]:
+        """Each record as it is in its file."""
+        return list(self._found)
 
     def __len__(self) -> int:
         return len(self._found)

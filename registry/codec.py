@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,9 @@ from registry.files import sha256_bytes, write_new, write_whole
 SCHEMA = 1
 CHECKSUM = "seal"  # the field's name on disk: registries of earlier versions of Trainyard stay valid
 HINT = "it was altered or corrupted, or written by another version of Trainyard: restore it, or repeat the step that wrote it"
+SIGNATURE = "signed_by"  # beside the checksum; a version's own `signature` says what goes into the model
+SIGNED_LINE = re.compile(rb'\n "signed_by": "([0-9a-f]{64}):([A-Za-z0-9+/]{86}==)"')  # one space: only at the top level
+CHECKSUM_LINE = re.compile(rb'\n "seal": "[0-9a-f]{64}"')
 T = TypeVar("T")
 UNIONS = {typing.Union, types.UnionType}  # `Optional[int]` and `int | None`
 
@@ -28,13 +32,36 @@ def to_json(record: object) -> bytes:
     return _dump({"schema": SCHEMA} | _plain(record))
 
 
-def with_checksum(record: object) -> bytes:
+def with_checksum(record: object, sign: Callable[[str], str] | None = None) -> bytes:
     """The bytes of a record as the registry keeps it: with their own SHA-256, taken while the checksum was still empty.
 
     So any altered byte shows, also in the last record of a chain, which no later record vouches for.
+    `sign` gives the signature, as `<key id>:<base64>`, of the SHA-256 of the bytes without both: see `signature_in`.
     """
-    data = _dump({"schema": SCHEMA, CHECKSUM: ""} | _plain(record))
-    return data.replace(_checksum_line(""), _checksum_line(sha256_bytes(data)))
+    data = _dump({"schema": SCHEMA, CHECKSUM: ""} | _plain(record) | ({SIGNATURE: ""} if sign else {}))
+    if sign:
+        data = data.replace(_line(SIGNATURE, ""), _line(SIGNATURE, sign(sha256_bytes(data))))
+    return data.replace(_line(CHECKSUM, ""), _line(CHECKSUM, sha256_bytes(data)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SignedBytes:
+    """What vouches for a record's bytes."""
+
+    key: str
+    """The id of the key that is said to have signed them."""
+    signature: str
+    digest: str
+    """The SHA-256 of the bytes while checksum and signature were still empty: what was signed."""
+
+
+def signature_in(data: bytes) -> SignedBytes | None:
+    """The signature in a record's bytes, not verified; None when there is none."""
+    found = SIGNED_LINE.search(data)
+    if found is None:
+        return None
+    bare = CHECKSUM_LINE.sub(_line(CHECKSUM, ""), data.replace(found[0], _line(SIGNATURE, "")))
+    return SignedBytes(found[1].decode(), found[2].decode(), sha256_bytes(bare))
 
 
 def from_json(kind: type[T], data: bytes, where: str, *, checksum_required: bool = False) -> T:
@@ -42,6 +69,7 @@ def from_json(kind: type[T], data: bytes, where: str, *, checksum_required: bool
     raw = _parse(data, where)
     if checksum_required or CHECKSUM in raw:
         _verify_checksum(raw, data, where)
+    raw.pop(SIGNATURE, None)
     return _decode(kind, raw, where)
 
 
@@ -49,6 +77,7 @@ def from_vouched(kind: type[T], data: bytes, where: str) -> T:
     """As `from_json`, of bytes that something else vouches for: their checksum is not computed again."""
     raw = _parse(data, where)
     raw.pop(CHECKSUM, None)
+    raw.pop(SIGNATURE, None)
     return _decode(kind, raw, where)
 
 
@@ -91,12 +120,12 @@ def _verify_checksum(raw: dict[str, Any], data: bytes, where: str) -> None:
     found = raw.pop(CHECKSUM, None)
     if found is None:
         raise Corrupt(f"{where}: it has no checksum", hint=HINT)
-    if found != sha256_bytes(data.replace(_checksum_line(found), _checksum_line(""))):
+    if found != sha256_bytes(data.replace(_line(CHECKSUM, found), _line(CHECKSUM, ""))):
         raise Corrupt(f"{where}: checksum mismatch", hint=HINT)
 
 
-def _checksum_line(checksum: object) -> bytes:
-    return f'\n "{CHECKSUM}": "{checksum}"'.encode()  # one space: only at the top level
+def _line(field: str, value: object) -> bytes:
+    return f'\n "{field}": "{value}"'.encode()  # one space: only at the top level
 
 
 def _decode(kind: type[T], raw: Mapping[str, Any], where: str) -> T:

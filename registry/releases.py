@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry import candidates
+from registry import candidates, heads
 from registry.chain import Chain, LostRace, Records
 from registry.errors import Corrupt, Rejected
 from registry.records import Approval, Release
@@ -131,18 +131,39 @@ def append_release(store: Store, draft: Release, after: int, history: History | 
     if version is not None and candidates.manifest_digest(store, model, version, "production") != draft.card:
         where = candidates.version_folder("production", model, version)
         raise Corrupt(f"{where}/card.json: is not the manifest with the SHA-256 {draft.card}", hint=candidates.RESTORE)
+    heads.must_be_whole(store, model)
     chain = release_chain(store, model)
     if draft.approval is not None and chain.last() == after:  # else `append` raises that the race is lost
         known = history if history and len(history.releases) == after else read_history(store, model)
         for number in draft.approvals:
             _check_approval(store, known, number, draft)
     try:
-        return chain.append(draft, after)
+        made = chain.append(draft, after)
     except LostRace as error:
         raise LostRace(
             f"{model} was released by a concurrent writer ({error})",
             hint=f"check `trainyard registry history {model}`, then retry",
         ) from None
+    heads.write_head(store, model)
+    return made
+
+
+def must_be_approved(store: Store, release: Release) -> None:
+    """Raise Corrupt unless a person has approved what this release makes live: with it, or with an earlier one of the same
+    manifest."""
+    made = [release]
+    if release.approval is None:
+        alike = release_chain(store, release.model).records().having("card", release.card)
+        made = [each for each in alike if each.approval is not None and each.number < release.number]
+    chain, wanted = approval_chain(store, release.model), (release.version, release.card)
+    for each in made:
+        given = [chain.read(number) for number in each.approvals]
+        if all(wanted == (approval.version, approval.card) for approval in given):
+            return
+    name = release_chain(store, release.model).name(release.number)
+    raise Corrupt(
+        f"{name}: nobody has approved version {release.version}", hint="`trainyard registry verify` lists every problem"
+    )
 
 
 def _check_approval(store: Store, history: History, number: int, draft: Release) -> None:

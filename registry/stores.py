@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes, sha256_file
+from registry.records import SeenHead
 
 PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{,199}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{,199})*")
 """Most names: they are in order without a closer look."""
@@ -73,6 +74,33 @@ class HasStructure(Protocol):
 
     def structure(self, folders: Sequence[str] = ()) -> Structure:
         """Check all of it, or only what is in some of its folders."""
+
+
+class Signatures(Protocol):
+    """Signs and verifies the records of a store; see `registry.keyring`."""
+
+    def sign(self, name: str, digest: str) -> str:
+        """The signature for the record under `name`, as `<key id>:<base64>`; `digest` as in `codec.SignedBytes`."""
+
+    def check(self, name: str, data: bytes) -> None:
+        """Raise Corrupt unless a key that counts vouches for these bytes under this name."""
+
+    def verify_keys(self) -> None:
+        """Raise Corrupt, or ConfigError, when the registry's keys are not those that this machine knows."""
+
+    def seen(self, model: str) -> SeenHead | None:
+        """The newest head of a model that this machine knows."""
+
+    def seen_models(self) -> Iterable[str]:
+        """The models of which this machine knows a head."""
+
+    def saw(self, head: SeenHead) -> None:
+        """Remember a head that is in the registry, unless a newer one is known."""
+
+
+def signatures_of(store: Store) -> Signatures | None:
+    """What signs and verifies the records of this store; None: nothing does."""
+    return cast("Signatures | None", getattr(store, "signatures", None))
 
 
 def open_store(url: str) -> Store:

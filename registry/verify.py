@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from registry import candidates, releases
-from registry.checks import history
+from registry.checks import history, signatures
 from registry.checks.findings import Findings
 from registry.checks.versions import Versions
-from registry.stores import HasStructure, KeepsOnce, Store
+from registry.keyring import FOLDER as KEYS
+from registry.keyring import unsigned
+from registry.stores import HasStructure, KeepsOnce, Store, signatures_of
 
 AREAS = ("production", "test")
 EMPTY = "is empty: a writer was killed before its first file there, or somebody has emptied it"
@@ -36,10 +38,13 @@ def verify(store: Store, model: str | None = None) -> list[str]:
 def inspect(store: Store, model: str | None = None) -> Report:
     """The problems and notes of one model, or of all."""
     findings, now = Findings(), datetime.now(UTC)
+    if not signatures.check_keys(store, findings):  # then nothing can be verified by them: see what else is wrong
+        store = unsigned(store)
     models = _models(store, findings) if model is None else [model]
     versions = [_inspect_model(store, each, now, findings) for each in models]
     files = {name: sha256 for each in versions for name, sha256 in each.files.items()}
-    own = store.own_files() if model is None and isinstance(store, KeepsOnce) else {}
+    below = unsigned(store)
+    own = below.own_files() if model is None and isinstance(below, KeepsOnce) else {}
     findings.problems += candidates.altered(store, files, own)
     used = {
         sha256 for each in versions for kept in (each.files, each.test, each.production) for sha256 in kept.values()
@@ -47,8 +52,8 @@ def inspect(store: Store, model: str | None = None) -> Report:
     for name, (_, sha256) in own.items():
         if sha256 not in used:
             findings.note(name, "belongs to no version")
-    if isinstance(store, HasStructure):
-        structure = store.structure([] if model is None else [f"{area}/{model}" for area in AREAS])
+    if isinstance(below, HasStructure):
+        structure = below.structure([] if model is None else [f"{area}/{model}" for area in AREAS])
         findings.problems += structure.problems
         findings.notes += structure.notes
         for name in structure.empty:
@@ -58,9 +63,10 @@ def inspect(store: Store, model: str | None = None) -> Report:
 
 def _models(store: Store, findings: Findings) -> list[str]:
     """All models; what is not in one of them is a problem."""
-    found = set()
+    own = signatures_of(store)
+    found = set(own.seen_models() if own else ())
     for top in findings.names(store, ""):
-        if top.removesuffix("/") not in AREAS or not top.endswith("/"):
+        if top.removesuffix("/") not in {*AREAS, KEYS} or not top.endswith("/"):
             findings.wrong(top, "does not belong here")
     for area in AREAS:
         for name in findings.names(store, area):
@@ -91,6 +97,7 @@ def _inspect_model(store: Store, model: str, now: datetime, findings: Findings) 
             findings.note(approval_chain.name(approval.number), f"version {approval.version} was not released with it")
     released_at = {each.number: findings.clock(release_chain.name(each.number), each.at, now) for each in released}
     approved_at = {each.number: findings.clock(approval_chain.name(each.number), each.at, now) for each in approved}
+    signatures.check_heads(store, model, findings)
     for number, what in history.released_before_approval(released, approved_at, released_at):
         findings.note(release_chain.name(number), what)
     return versions

@@ -15,6 +15,8 @@ class ServeJob:
     """The registry's URL; empty when `folder` is given."""
     folder: str = ""
     """A version folder with its `card.json`; empty: follow the registry's releases."""
+    first_key: str = ""
+    """The id of the key that the registry began with; empty: it is not signed, and nothing is verified."""
     host: str = "127.0.0.1"
     port: int = 8500
     """0: any free port."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from registry import candidates, codec, releases
+from registry import candidates, codec, heads, releases
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_file
 from registry.records import Candidate
-from registry.stores import Store, open_store
+from registry.signed_store import SignedStore
+from registry.stores import Store, open_store, signatures_of
+from registry.trusted import Memory, Trusted
 from registry.undo import good_before
 from serving.job import ServeJob
 from serving.known_good import Live
@@ -57,6 +59,7 @@ class Releases:
         return True
 
     def find(self, number: int) -> Live | None:
+        heads.must_be_whole(self._store, self._model)
         release = releases.latest(self._store, self._model)
         if (release.number if release else 0) < number:
             raise Corrupt(f"production/{self._model}/releases: release {number} cannot be read")
@@ -69,6 +72,8 @@ class Releases:
         release = self._chain.read(live.release)
         if release.version is None or (release.version, release.card) != (live.version, live.card):
             raise Corrupt(f"{self._chain.name(live.release)}: it does not make version {live.version} live")
+        if signatures_of(self._store):
+            releases.must_be_approved(self._store, release)
         folder = candidates.local_folder(self._store, "production", self._model, release.version, release.card)
         return load(folder, release.number, self._threads, self._copies)
 
@@ -110,4 +115,8 @@ def open_source(job: ServeJob, copies: Path) -> Source:
         return Folder(Path(job.folder), job.threads, copies)
     if not job.registry:
         raise ConfigError("job.json: it names neither registry nor folder", hint="set one of them")
-    return Releases(open_store(job.registry), job.model, job.threads, copies)
+    store = open_store(job.registry)
+    if job.first_key:
+        memory = Memory(copies.with_name("registry.json"))  # beside the copies: it stays when the API is started again
+        store = SignedStore(store, Trusted(store, memory, (job.first_key,)))
+    return Releases(store, job.model, job.threads, copies)

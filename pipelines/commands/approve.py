@@ -13,10 +13,10 @@ from pipelines.commands.promote import check_model, who
 from pipelines.config.schema import Config
 from pipelines.text import metrics
 from pipelines.text.clean import clean
+from pipelines.trust import open_registry
 from registry import candidates
 from registry.errors import ConfigError
 from registry.signatures import load_key
-from registry.stores import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
         raise ConfigError(
             f"{path}: there is no such key", hint="`ssh-keygen -t ed25519` makes one, or name another with --key"
         ) from None
-    manifest, digest = candidates.read_manifest(open_store(config.registry.url), args.model, args.version)
+    manifest, digest = candidates.read_manifest(open_registry(config), args.model, args.version)
     by = clean(args.by, 100) or who()
     text = signed.sign(signer, args.model, args.version, digest, by, config.approval.valid_days)
     if args.json:

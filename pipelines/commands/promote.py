@@ -27,10 +27,11 @@ from pipelines.promotion.measure import measure_by_worker
 from pipelines.promotion.promote import promote
 from pipelines.promotion.request import Request
 from pipelines.text.clean import clean
+from pipelines.trust import open_registry
 from registry import candidates, codec
 from registry.errors import ConfigError
 from registry.records import Release
-from registry.stores import Store, open_store
+from registry.stores import Store
 from serving.job import ServeJob
 
 MAX_WHY = 500  # characters
@@ -89,7 +90,7 @@ def _promote(args: argparse.Namespace, config: Config) -> int:
         from pipelines.jenkins_server import promotion_job
 
         return promotion_job.command(args, config, _asked_of_jenkins(args, config))
-    store = open_store(config.registry.url)
+    store = open_registry(config)
     release = promote(store, config, _request(args, store, config), measure_by_worker(lambda: _context(config)))
     print_release(release, config, as_json=args.json)
     out = sys.stderr if args.json else sys.stdout

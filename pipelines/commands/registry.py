@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from pipelines.approvals.policy import who
+from pipelines.approvals.policy import who as approvers_of
+from pipelines.commands.promote import add_who, who
 from pipelines.config.schema import Config
 from pipelines.text import metrics
 from pipelines.text.markup import Block, Bullets, Paragraph, Section, Table, to_text
-from registry import candidates, codec, releases
-from registry.errors import ConfigError, Corrupt
+from pipelines.trust import keyring, open_registry
+from registry import candidates, codec, heads, releases
+from registry.checks.signatures import problems_since
+from registry.errors import ConfigError, Corrupt, Rejected
 from registry.records import Acceptance, Candidate, Release, TensorSpec
-from registry.stores import Store, open_store
+from registry.stores import Store
 from registry.verify import inspect
 
 NEWEST = 20  # versions that `list` shows without --all
@@ -29,23 +34,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     parser.add_argument(
         "action",
-        choices=("list", "show", "history", "verify"),
-        help="the versions; one version; the releases; whether every byte is as it was written",
+        choices=("list", "show", "history", "verify", "adopt"),
+        help="the versions; one version; the releases; whether every byte is as it was written; vouch for what was "
+        "written before records were signed",
     )
     parser.add_argument("model", nargs="?", help="default: the model of trainyard.toml; for verify: all models")
     parser.add_argument("version", nargs="?", type=int, help="for show; default: the newest")
+    parser.add_argument(
+        "--head",
+        metavar="FILE",
+        default="",
+        help="for verify: a mail, or the head in it, that was seen; - is standard input",
+    )
+    parser.add_argument("--yes", action="store_true", help="for adopt: do not ask")
+    parser.add_argument("--reason", default="", help="for adopt: why, for the record")
+    add_who(parser)
     parser.add_argument("--all", action="store_true", help=f"for list: all versions, not only the newest {NEWEST}")
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print what was asked for; `verify` ends with 2 when something was altered."""
-    store = open_store(config.registry.url)
+    if args.action == "adopt":
+        return _adopt(args, config)
+    store = open_registry(config, only_look=True)
     known = candidates.models(store)
     if args.model is not None and args.model not in known:
         hint = f"it has: {', '.join(known)}" if known else "nothing was registered yet: run a pipeline first"
         raise ConfigError(f"the registry has no model {args.model!r}", hint=hint)
     if args.action == "verify":
-        return _verify(store, args.model, as_json=args.json)
+        return _verify(store, args, config)
     model = args.model or config.model
     if args.action == "list":
         _list(store, model, None if args.all else NEWEST, as_json=args.json)
@@ -147,7 +164,7 @@ def _tensor(spec: TensorSpec) -> tuple[str, str, str]:
 
 def _history(store: Store, model: str, *, as_json: bool) -> None:
     known = releases.read_history(store, model)
-    given = {each.number: who(each) for each in known.approvals}
+    given = {each.number: approvers_of(each) for each in known.approvals}
     rows = [
         json.loads(codec.to_json(each)) | {"approved_by": _approvers(each, given)}
         for each in reversed(list(known.releases))
@@ -182,23 +199,74 @@ def _reason(row: Mapping[str, Any]) -> str:
     return f"{row['reason']}, although {'; '.join(row['failed'])}: {row['although']}"
 
 
-def _verify(store: Store, model: str | None, *, as_json: bool) -> int:
+def _verify(store: Store, args: argparse.Namespace, config: Config) -> int:
+    model = args.model
     report = inspect(store, model)
-    if as_json:
+    if args.head:
+        report = dataclasses.replace(report, problems=(*_since(store, args.head), *report.problems))
+    if args.json:
         _print_json(dataclasses.asdict(report))
+        return Corrupt.exit_code if report.problems else 0
+    for each in report.problems:
+        print(each)
+    for each in report.notes:
+        print(f"note: {each}")
+    if report.problems:
+        print(f"{len(report.problems)} problems: restore these files from a backup; nothing else was harmed")
+        return Corrupt.exit_code
+    if chosen := [model] if model else candidates.models(store):
+        count = sum(len(candidates.versions(store, each)) for each in chosen)
+        print(f"every file is as it was written, {count} versions of {', '.join(chosen)}")
+        print(f"  {_signed_by(store, config)}")
     else:
-        for each in report.problems:
-            print(each)
-        for each in report.notes:
-            print(f"note: {each}")
-        if report.problems:
-            print(f"{len(report.problems)} problems: restore these files from a backup; nothing else was harmed")
-        elif chosen := [model] if model else candidates.models(store):
-            count = sum(len(candidates.versions(store, each)) for each in chosen)
-            print(f"every file is as it was written, {count} versions of {', '.join(chosen)}")
-        else:
-            print("the registry is empty: is it the right one, and is its disk there?")
-    return Corrupt.exit_code if report.problems else 0
+        print("the registry is empty: is it the right one, and is its disk there?")
+    return 0
+
+
+def _signed_by(store: Store, config: Config) -> str:
+    if ring := keyring(store):
+        return f"every record is signed, or was adopted; the keys that count: {', '.join(each.short for each in ring.valid)}"
+    adopt = (
+        "`trainyard registry adopt` has them signed" if config.registry.require_signatures else "as the config allows"
+    )
+    return f"no record is signed ({adopt}): who can write the registry can have replaced any of them"
+
+
+def _since(store: Store, file: str) -> tuple[str, ...]:
+    """What the registry does not hold any more since a head was seen; raises ConfigError when that was not one of its heads."""
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}", hint="name a mail, or a file with the head in it") from None
+    seen, ring = heads.find_line(text, file), keyring(store)
+    if ring is None:
+        raise ConfigError("the registry is not signed: it has no heads", hint="is it the right one?")
+    if not ring.has_signed(heads.head_chain(store, seen.model).name(seen.number), seen):
+        raise ConfigError(
+            f"{file}: no key of this registry has signed this head", hint="it is from another registry, or was altered"
+        )
+    return tuple(problems_since(store, seen))
+
+
+def _adopt(args: argparse.Namespace, config: Config) -> int:
+    from pipelines import key_changes
+
+    marks = key_changes.vouched_for(config)
+    print(f"{config.registry.url}: this vouches for all that is there, as it is now:")
+    for model in sorted({name.split("/")[1] for name in marks}):
+        cards = sum(name.startswith(f"test/{model}/") and name.endswith("/card.json") for name in marks)
+        print(f"  {model}: {cards} versions with their manifests and acceptance tests")
+        for chain in ("approvals", "releases"):
+            if mark := marks.get(f"production/{model}/{chain}"):
+                print(f"    {mark.count} {chain}, the last with SHA-256 {mark.digest}")
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("nobody is here to confirm it", hint="check what is listed, then add --yes")
+        if input("Type yes to sign this: ").strip() != "yes":
+            raise Rejected("nothing was signed")
+    made = key_changes.adopt(config, marks, args.by or who(), args.reason)
+    print(f"adopted: key record {made.number}; `trainyard keys list` shows the keys")
+    return 0
 
 
 def _one(*blocks: Block) -> list[Section]:

@@ -8,7 +8,7 @@ from pipelines.commands.promote import add_here, add_who, check_model, placed, p
 from pipelines.config.schema import Config
 from pipelines.promotion import status
 from pipelines.promotion.rollback import rollback
-from registry.stores import open_store
+from pipelines.trust import open_registry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def _rollback(args: argparse.Namespace, config: Config) -> int:
 
         promotion_job.check_by(args.by)
         return promotion_job.command(args, config, promotion_job.rollback(config, args.to, args.reason))
-    store = open_store(config.registry.url)
+    store = open_registry(config)
     release = rollback(store, config, args.model, args.to, args.by or who(), args.reason)
     print_release(release, config, as_json=args.json)
     return 0

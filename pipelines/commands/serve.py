@@ -13,10 +13,11 @@ from pipelines.commands.promote import add_here, check_model, placed, try_line, 
 from pipelines.config.schema import Config
 from pipelines.deploy import Deployment, api_folder, open_deployment
 from pipelines.deploy.serve_job import image_of, serve_job
+from pipelines.trust import open_registry
 from registry import candidates, codec, releases
 from registry.errors import ConfigError
 from registry.records import Release
-from registry.stores import Store, open_store
+from registry.stores import Store
 from serving.access.checks import check
 from serving.job import ServeJob
 from serving.server import control, lockfile
@@ -46,7 +47,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
         return 0
     if args.status:
         return _status(args, config, api)
-    job, store = overridden(config, args), open_store(config.registry.url)
+    job, store = overridden(config, args), open_registry(config)
     for note in check(job):
         print(f"note: {note}", file=sys.stderr)
     release = live_release(store, args.model)
@@ -115,7 +116,7 @@ def _status(args: argparse.Namespace, config: Config, api: Deployment) -> int:
     for worker in found["workers"]:
         error = f": {worker['error']}" if worker["error"] else ""
         lines.append(f"  server process {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
-    newest = releases.latest(open_store(config.registry.url), args.model)
+    newest = releases.latest(open_registry(config, only_look=True), args.model)
     behind = control.behind(found, newest.number) if newest else []
     if newest and behind:
         what = f"makes version {newest.version} live" if newest.version else "withdraws the model"

@@ -7,7 +7,7 @@ import os
 import resource
 from collections.abc import Mapping, MutableMapping, Sequence
 
-SECRETS = ("APPROVAL_SECRET", "SMTP_PASSWORD", "JENKINS_TOKEN", "JENKINS_NOTIFY_TOKEN")
+SECRETS = ("APPROVAL_SECRET", "SIGNING_KEY", "SMTP_PASSWORD", "JENKINS_TOKEN", "JENKINS_NOTIFY_TOKEN")
 """What `trainyard config show` lists; each is `TRAINYARD_<name>`, or the file that `TRAINYARD_<name>_FILE` names."""
 TAKEN = (*SECRETS, "APPROVAL")
 PR_SET_DUMPABLE = 4

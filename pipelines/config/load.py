@@ -188,7 +188,7 @@ def _absolute(config: Config, path: Path) -> Config:
         mail=mail,
         jenkins=server,
         file=str(path),
-        registry=Registry(url),
+        registry=dataclasses.replace(config.registry, url=url),
         repositories=dataclasses.replace(sources, **found),
     )
 

@@ -171,6 +171,10 @@ class Registry:
     """Where versions and releases are kept: `file://` and a folder, relative to the file."""
 
     url: str = "file://.trainyard/registry"
+    require_signatures: bool = True
+    """Refuse a registry whose records are not signed."""
+    trusted_keys: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
+    """Ids of the keys that it may have begun with, for a machine that does not know it yet."""
 
 
 @dataclass(frozen=True, slots=True)

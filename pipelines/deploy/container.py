@@ -28,9 +28,9 @@ from pipelines.deploy.container_facts import (
     url_of,
 )
 from pipelines.docker_engine import engine_errors, open_engine
+from pipelines.trust import open_registry
 from registry import releases
 from registry.errors import ConfigError, TryAgain, WorkerFailed
-from registry.stores import open_store
 from serving.access.checks import check
 from serving.job import ServeJob
 from serving.server import lockfile
@@ -142,7 +142,7 @@ class ContainerDeployment:
         return catalog.find(self._engine, image, self._config.serving.image)
 
     def _last_release(self) -> int:
-        last = releases.latest(open_store(self._config.registry.url), self._config.model)
+        last = releases.latest(open_registry(self._config, only_look=True), self._config.model)
         return last.number if last else 0
 
     def _acceptable(self, job: ServeJob, image: ImageKind, wanted: str) -> set[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
+from pipelines.trust import first_key
 from registry import candidates
 from registry.records import Release, Served
 from registry.stores import Store
@@ -22,6 +23,7 @@ def serve_job(config: Config) -> ServeJob:
     return ServeJob(
         model=config.model,
         registry=config.registry.url,
+        first_key=first_key(config),
         host=serving.host,
         port=serving.port,
         admin_host=serving.admin_host,
@@ -51,6 +53,7 @@ def staging_job(config: Config) -> ServeJob:
     return replace(
         serve_job(config),
         registry="",
+        first_key="",
         folder="inputs/version",
         host=LOOPBACK,
         admin_host=LOOPBACK,

@@ -14,10 +14,11 @@ from pipelines.config.load import secret, secret_source
 from pipelines.config.schema import Config
 from pipelines.deploy import config_here, open_deployment
 from pipelines.deploy.serve_job import serve_job
-from pipelines.doctor.finding import PATIENCE, Finding
+from pipelines.doctor.finding import PATIENCE, Finding, State
 from pipelines.mail.outbox import try_server
 from pipelines.repositories import git
-from registry.stores import open_store
+from pipelines.trust import Signing, open_registry
+from registry.stores import open_store, signatures_of
 from serving.access.checks import check
 
 
@@ -32,6 +33,20 @@ def registry(url: str) -> Finding:
     """The registry can be written, and refuses to overwrite a file."""
     open_store(url).probe()
     return Finding("ok", f"{url}: can be written, with hard links" if url.startswith("file://") else f"{url}: answers")
+
+
+def signatures(config: Config) -> Finding:
+    """The registry's records are signed, by a key that this machine has."""
+    store = open_registry(config, only_look=True)
+    own = signatures_of(store)
+    if not isinstance(own, Signing):
+        what = "the registry's records are not signed: who can write it can replace any of them"
+        state: State = "warn" if not config.registry.require_signatures else "fail"
+        return Finding(state, what, "`trainyard registry adopt` signs what is there, and what will be written")
+    if not own.has_begun():
+        return Finding("ok", "the registry is new: its first run makes a key")
+    own.verify_keys()
+    return Finding("ok", f"records are signed with key {own.signer().public.short}")
 
 
 def mail(config: Config) -> Finding:

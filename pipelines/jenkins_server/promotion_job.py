@@ -12,10 +12,10 @@ from pipelines.jenkins_server.builds import FinishedBuild, model_job_path, start
 from pipelines.jenkins_server.client import open_jenkins
 from pipelines.jenkins_server.terminal import follow, say, summary
 from pipelines.text.clean import clean
+from pipelines.trust import open_registry
 from registry import codec, releases
 from registry.errors import ConfigError, PipelineError
 from registry.records import Release
-from registry.stores import open_store
 
 JOB = "promotion"
 WORK_SECONDS = 3600.0
@@ -62,7 +62,7 @@ def command(args: argparse.Namespace, config: Config, parameters: Mapping[str, s
 def _released(config: Config, version: str) -> Release | None:
     """The release, from the registry; None when it cannot be read from here, or has another version released."""
     try:
-        release = releases.live(open_store(config.registry.url), config.model)
+        release = releases.live(open_registry(config), config.model)
     except (PipelineError, OSError):  # on another machine: the build's description names it
         return None
     return release if release and (not version or release.version == int(version)) else None

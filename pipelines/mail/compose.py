@@ -37,6 +37,8 @@ def compose(facts: MailFacts) -> EmailMessage:
     cid = f"plot.{_stable_id(facts)}@trainyard" if plot else ""
     title, sections = statement(facts).headline, list(_sections(facts, cid))
     message = write((facts.sender, facts.to), subject(facts), _stable_id(facts), title, sections)
+    if facts.head:
+        message["X-Trainyard-Head"] = facts.head
     if plot:
         page = cast("list[EmailMessage]", message.get_payload())[1]
         page.add_related(plot, "image", "png", cid=f"<{cid}>", filename="holdout.png", disposition="inline")
@@ -123,6 +125,7 @@ def _sections(facts: MailFacts, cid: str) -> Iterator[Section]:
         ("run", facts.run.id),
         *((name, getattr(facts.run.sources, name)) for name in ("code", "dataset", "tests")),
         *facts.places,
+        ("registry head", facts.head),
     )
     yield Section("For the record", (Table(("what", "where"), tuple(row for row in rows if row[1])),))
 

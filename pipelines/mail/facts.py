@@ -43,6 +43,8 @@ class MailFacts:
     """Who must approve, in words; empty when whoever has the command may."""
     places: tuple[tuple[str, str], ...] = ()
     """What → folder or address, for further reading."""
+    head: str = ""
+    """The registry's newest head as a line, or why there is none; empty in a registry that is not signed."""
     failed_step: str = ""
     error: str = ""
     hint: str = ""

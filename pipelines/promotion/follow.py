@@ -7,7 +7,7 @@ from pipelines.container_images import ImageKind
 from pipelines.deploy import DEPLOY_SECONDS, Deployment, open_deployment
 from pipelines.deploy.serve_job import image_of, serve_job
 from pipelines.text.clean import clean
-from registry import releases
+from registry import heads, releases
 from registry.chain import LostRace
 from registry.errors import PipelineError, TryAgain, WorkerFailed
 from registry.records import Release, ReleaseKind, utc_now
@@ -35,6 +35,7 @@ def deploy(store: Store, config: Config, api: Deployment, release: Release, imag
 
 def check_again(store: Store, config: Config, live: Release, seconds: float = DEPLOY_SECONDS) -> Release:
     """As `deploy`, for what is live already: it is not reverted because the API is slow, or cannot be started."""
+    heads.write_head(store, live.model)  # who released it may have been killed before
     api, image = open_deployment(config), image_of(store, live)
     api.start(serve_job(config), image)
     try:

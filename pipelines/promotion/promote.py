@@ -9,7 +9,7 @@ from pipelines.promotion.approve import must_be_approved, must_be_unused, read_a
 from pipelines.promotion.compare import Compared, Measure, compare_with_live, must_hold
 from pipelines.promotion.follow import check_again, deploy
 from pipelines.promotion.request import Request
-from registry import candidates, releases
+from registry import candidates, heads, releases
 from registry.errors import Rejected
 from registry.records import Candidate, Release, utc_now
 from registry.stores import Store
@@ -24,6 +24,7 @@ def promote(store: Store, config: Config, request: Request, measure: Measure) ->
     revert to what was live before.
     """
     model, version = request.model, request.version
+    heads.must_be_whole(store, model)
     candidate, digest = candidates.read_manifest(store, model, version)
     approval = read_approval(config, request, digest)
     _must_be_accepted(store, candidate, digest)

@@ -12,9 +12,10 @@ from pipelines.build_status import page_of_run, write_status
 from pipelines.config.schema import Config
 from pipelines.text import metrics
 from pipelines.text.clean import clean
+from pipelines.trust import open_registry
 from registry import candidates, releases
 from registry.errors import PipelineError, Rejected
-from registry.stores import Store, open_store
+from registry.stores import Store
 
 
 def shown(build: Path | None, config: Config, kind: str, version: int | None, act: Callable[[], int]) -> int:
@@ -28,7 +29,7 @@ def shown(build: Path | None, config: Config, kind: str, version: int | None, ac
         how = "rejected: " if isinstance(error, Rejected) else ""
         write_status(build, name, [f"{name}: {how}{clean(str(error), 350)}"])
         raise
-    release = releases.live(open_store(config.registry.url), config.model)
+    release = releases.live(open_registry(config, only_look=True), config.model)
     if release:
         name = _name(kind, config.model, release.version)
         write_status(build, name, [f"{name}: live as release {release.number}, by {release.by}", release.reason])
@@ -40,7 +41,7 @@ def ask(build: Path | None, config: Config, version: int) -> list[str]:
 
     Raises ConfigError when there is no such version.
     """
-    lines = list(_facts(open_store(config.registry.url), config, version))
+    lines = list(_facts(open_registry(config, only_look=True), config, version))
     if build:
         name = _name("promotion", config.model, version)
         write_status(build, name, [f"{name}: waits for an approval", *lines])

@@ -22,6 +22,7 @@ from pipelines.mail_facts import collect_facts
 from pipelines.runs import RunFolder
 from registry import candidates
 from registry.errors import PipelineError
+from registry.heads import write_head
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -64,7 +65,7 @@ def _mail(context: Context, folder: RunFolder, facts: MailFacts) -> str:
 
 def _more(context: Context, folder: RunFolder, facts: MailFacts) -> MailFacts:
     """The same with what only the mail has: where to read more, and how to approve."""
-    facts = dataclasses.replace(facts, places=(*_places(context, folder), *facts.places))
+    facts = dataclasses.replace(facts, places=(*_places(context, folder), *facts.places), head=_head(context))
     acceptance = facts.acceptance
     if acceptance and acceptance.accepted and acceptance.version != folder.run.parent:
         command = _approval(context, acceptance.version)
@@ -73,6 +74,15 @@ def _more(context: Context, folder: RunFolder, facts: MailFacts) -> MailFacts:
             facts, command=command, expires_at=expires_at(policy.valid_days), approvers=in_words(policy)
         )
     return facts
+
+
+def _head(context: Context) -> str:
+    """What the registry holds now, as a signed line: whoever has the mail can check the registry by it."""
+    try:
+        found = write_head(context.store, context.config.model)
+    except PipelineError as error:  # the mail must go out, and say so
+        return f"none: {error}"
+    return found.line if found else ""
 
 
 def _places(context: Context, folder: RunFolder) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from registry.records.evaluation import DIRECTION, ClassMetrics, Comparison, Eva
 from registry.records.release import Approval, ApprovalWay, Release, ReleaseKind
 from registry.records.run import Run, Sources, Trigger, utc_now
 from registry.records.training import Served, TrainJob, TrainResult
+from registry.records.trust import Head, KeyKind, KeyRecord, Mark, SeenHead, VersionMark
 from registry.records.version import Acceptance, Candidate, Claim, LoadReport, Outcome, TestCase, TestReport
 
 __all__ = [
@@ -17,13 +18,18 @@ __all__ = [
     "ClassMetrics",
     "Comparison",
     "Evaluation",
+    "Head",
+    "KeyKind",
+    "KeyRecord",
     "LoadReport",
+    "Mark",
     "Metrics",
     "Outcome",
     "Policy",
     "Release",
     "ReleaseKind",
     "Run",
+    "SeenHead",
     "Served",
     "Signature",
     "Sources",
@@ -35,5 +41,6 @@ __all__ = [
     "TrainResult",
     "Trigger",
     "Verdict",
+    "VersionMark",
     "utc_now",
 ]

@@ -18,16 +18,16 @@ from registry_parts import FILES, acceptance, promote, publish, release
 from versions import approval_draft
 
 from registry import candidates, codec, releases
-from registry.stores import open_store
+from registry.stores import Store, open_store
 from registry.verify import inspect
 
 EMPTY = f'\n "{codec.CHECKSUM}": ""'.encode()
 
 
-def build(folder: Path) -> Path:
-    """Make the registry in `folder`; gives its root."""
+def build(folder: Path, store: Store | None = None) -> Path:
+    """Make the registry in `folder`, through `store`; gives its root."""
     root = folder / "registry"
-    store = open_store(f"file://{root}")
+    store = store or open_store(f"file://{root}")
     for number, outcomes in enumerate(([False, True], [True], [True, False], [True]), 1):
         run = f"run-{number}"
         attested(store, folder, run, publish(store, folder, run, files=FILES | {"metrics.json": run.encode()}))

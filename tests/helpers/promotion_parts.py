@@ -19,9 +19,9 @@ from pipelines.deploy import api_folder, open_deployment
 from pipelines.promotion.promote import promote
 from pipelines.promotion.request import Request
 from pipelines.promotion.rollback import rollback
+from pipelines.trust import open_registry
 from registry import candidates, codec, releases
 from registry.records import Policy, Served, Verdict
-from registry.stores import open_store
 from serving.server import control, lockfile
 
 MODEL = "thirds"
@@ -50,7 +50,7 @@ class Project:
             registry=Registry(f"file://{folder / 'registry'}"),
             home=str(folder / "home"),
         )
-        self.store = open_store(self.config.registry.url)
+        self.store = open_registry(self.config)
 
     def publish(
         self,

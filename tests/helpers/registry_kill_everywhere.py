@@ -16,11 +16,12 @@ from registry_faults_parts import copy
 from registry_parts import acceptance
 from registry_parts import promote as promoted
 from registry_parts import publish as published
+from signed_registry import config_of
 from versions import append_release, approval_draft, release_draft
 
-from registry import candidates, releases
+from pipelines.trust import open_registry
+from registry import candidates, heads, releases
 from registry.files import CHUNK
-from registry.stores import open_store
 from registry.verify import verify
 
 OPERATIONS = ("open", "link", "unlink", "mkdir", "rename", "rmdir", "scandir", "fchmod", "fsync")
@@ -50,6 +51,7 @@ def promote(store, _folder):
     digest = candidates.manifest_digest(store, "digits", 1)
     approval = releases.append_approval(store, approval_draft("digits", 1, digest, "new"), known)
     if made := known.release_with(approval.number):
+        heads.write_head(store, "digits")
         return made.number
     draft = release_draft("digits", 1, digest, approval=approval.number)
     return releases.append_release(store, draft, 0, known).number
@@ -140,9 +142,14 @@ class Counter:
 
         for name in OPERATIONS:
             setattr(os, name, self.around(getattr(os, name)))
-        os.fdopen = lambda fd, mode="r", *more, **options: (
-            HalfWritten(fd, mode) if mode == "wb" else fdopen(fd, mode, *more, **options)
-        )
+
+        def half_written(fd, mode="r", *more, **options):
+            if mode != "wb":
+                return fdopen(fd, mode, *more, **options)
+            raw = HalfWritten(fd, mode)
+            return raw if options.get("buffering") == 0 else io.BufferedWriter(raw)
+
+        os.fdopen = half_written
 
 
 def in_child(work, kill_at):
@@ -163,20 +170,21 @@ def in_child(work, kill_at):
 
 def main(scenario, folder):
     prepare, work = SCENARIOS[scenario]
-    original, root = folder / "original", folder / "registry"
+    original, team = folder / "original", folder / "team"  # registry and home, as they were and as they become
+    root, config = team / "registry", config_of(team)
     os.fsync = lambda _fd: None
-    prepare(open_store(f"file://{original}"), folder)
-    before = seen(open_store(f"file://{original}"))
-    copy(original, root)
-    number = work(open_store(f"file://{root}"), folder)
-    after = seen(open_store(f"file://{root}"))
+    prepare(open_registry(config), folder)
+    before = seen(open_registry(config))
+    copy(team, original)
+    number = work(open_registry(config), folder)
+    after = seen(open_registry(config))
     assert before != after
 
     kills = 0
     while True:
-        copy(original, root)
-        killed = in_child(lambda: work(open_store(f"file://{root}"), folder), kills + 1)
-        store = open_store(f"file://{root}")
+        copy(original, team)
+        killed = in_child(lambda: work(open_registry(config), folder), kills + 1)
+        store = open_registry(config)
         assert verify(store) == [], f"after kill {kills + 1}"
         assert seen(store) in (before, after), f"after kill {kills + 1}"
         left = [path for path in root.rglob("*") if path.is_file() and "unfinished" in path.parts]
@@ -186,7 +194,7 @@ def main(scenario, folder):
         kills += 1
         assert work(store, folder) == number, f"after kill {kills}"
         assert seen(store) == after
-        assert verify(store) == []
+        assert verify(open_registry(config)) == []
     print(kills)  # noqa: T201
 
 

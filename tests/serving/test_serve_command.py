@@ -32,6 +32,7 @@ threads = 2
 port = 0
 [registry]
 url = "{registry.url}"
+require_signatures = false
 """,
         encoding="utf-8",
     )

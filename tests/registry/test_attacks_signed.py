@@ -1,0 +1,299 @@
+"""What somebody who may write every file of a signed registry, and has no key, can do to it, and what verify then says.
+
+Each attack is a function that alters a copy, with a pattern that one of the problems must match. `unseen` are those that
+show without any head that this machine has seen: by signatures, or by the heads in the registry itself.
+"""
+
+import re
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+
+import pytest
+from attacked_registry import with_new_checksum
+from registry_parts import acceptance
+from signed_registry import AttackedSigned, build
+from versions import approval_draft, release_draft
+
+from registry import candidates, codec
+from registry.errors import PipelineError
+from registry.keyring import append_key, draft_key
+from registry.signatures import make_key
+from registry.stores import open_store
+from registry.verify import inspect
+
+ATTACKS: dict[str, tuple[Callable[[AttackedSigned], object], str, bool]] = {}
+DIGITS = "production/digits"
+
+
+def attack(says: str, *, unseen: bool = True):
+    """A row of the table: the function's name says what is done, `says` is a pattern of what verify must say."""
+
+    def add(act):
+        assert act.__name__ not in ATTACKS
+        ATTACKS[act.__name__] = (act, says, unseen)
+        return act
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def signed(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("signed_by"))
+
+
+# --- removed -----------------------------------------------------------------------------------------------------------
+
+
+@attack(r"digits/releases/000005\.json: is missing, though a head says")
+def the_last_release_is_removed(registry):
+    (registry / f"{DIGITS}/releases/000005.json").unlink()
+
+
+@attack(r"digits/heads/000005\.json: is missing, though it was seen: release 5", unseen=False)
+def the_last_release_is_removed_with_its_head(registry):
+    (registry / f"{DIGITS}/releases/000005.json").unlink()
+    (registry / f"{DIGITS}/heads/000005.json").unlink()
+
+
+@attack(r"digits/heads/000005\.json: is missing, though it was seen", unseen=False)
+def the_last_releases_are_removed_with_approval_version_and_heads(registry):
+    for number in (4, 5):
+        (registry / f"{DIGITS}/releases/{number:06d}.json").unlink()
+        (registry / f"{DIGITS}/heads/{number:06d}.json").unlink()
+    for number in (3, 4):
+        (registry / f"{DIGITS}/approvals/{number:06d}.json").unlink()
+    shutil.rmtree(registry / f"{DIGITS}/4")
+    shutil.rmtree(registry / "test/digits/4")
+    shutil.rmtree(registry / "test/digits/5")
+    shutil.rmtree(registry / "test/digits/runs/run-4")
+    shutil.rmtree(registry / "test/digits/runs/begun")
+    shutil.rmtree(registry / ".store")
+
+
+@attack(r"digits/approvals/000003\.json: is missing, though a head says")
+def the_last_used_approval_is_removed(registry):
+    for number in (3, 4):
+        (registry / f"{DIGITS}/approvals/{number:06d}.json").unlink()
+
+
+@attack(r"production/flowers/heads/000002\.json: is missing, though it was seen", unseen=False)
+def a_whole_model_is_removed(registry):
+    shutil.rmtree(registry / "production/flowers")
+    shutil.rmtree(registry / "test/flowers")
+
+
+@attack(r"digits/heads/000005\.json: is missing, though it was seen", unseen=False)
+def all_of_production_is_removed(registry):
+    shutil.rmtree(registry / "production")
+
+
+@attack(r"digits/heads/000005\.json: is missing, though it was seen", unseen=False)
+def all_versions_and_releases_are_removed(registry):
+    shutil.rmtree(registry / "production")
+    shutil.rmtree(registry / "test")
+
+
+@attack(r"test/digits/3/acceptances/000002\.json: is missing, though a head says")
+def the_newest_acceptance_test_which_rejected_is_removed(registry):
+    (registry / "test/digits/3/acceptances/000002.json").unlink()
+
+
+@attack(r"test/digits/3/card\.json: is missing, though a head says")
+def a_version_that_was_never_released_is_removed(registry):
+    shutil.rmtree(registry / "test/digits/3")
+    shutil.rmtree(registry / "test/digits/runs/run-3")
+
+
+@attack(r"digits/heads/000005\.json: is missing, though it was seen", unseen=False)
+def the_heads_are_removed(registry):
+    shutil.rmtree(registry / f"{DIGITS}/heads")
+
+
+@attack(r"keys: the registry has no keys, though it began with key")
+def the_keys_are_removed(registry):
+    shutil.rmtree(registry / "keys")
+
+
+# --- written anew ------------------------------------------------------------------------------------------------------
+
+
+@attack(r"digits/releases/000004\.json: its signature does not match")
+def the_releases_are_rewritten_without_one(registry):
+    registry.rewrite_without(f"{DIGITS}/releases", 2)
+
+
+@attack(r"digits/releases/000005\.json: its signature does not match")
+def the_newest_release_is_altered_and_its_checksum_too(registry):
+    registry.edit(f"{DIGITS}/releases/000005.json", '"trainyard"', '"mallory"')
+
+
+@attack(r"test/digits/1/card\.json: its signature does not match")
+def a_model_and_its_manifest_are_replaced_everywhere(registry):
+    old = sha256((registry / "test/digits/1/model.tflite").read_bytes()).hexdigest()
+    bad = b"a model with a back door"
+    for area in ("test", "production"):
+        registry.write(f"{area}/digits/1/model.tflite", bad)
+        card = (registry / f"{area}/digits/1/card.json").read_bytes()
+        text = card.replace(old.encode(), sha256(bad).hexdigest().encode())
+        registry.write(f"{area}/digits/1/card.json", with_new_checksum(text))
+    shutil.rmtree(registry / ".store")
+
+
+@attack(r"test/digits/3/acceptances/000002\.json: its signature does not match")
+def a_rejection_becomes_an_acceptance(registry):
+    registry.edit("test/digits/3/acceptances/000002.json", '"accepted": false', '"accepted": true')
+
+
+@attack(r"digits/approvals/000004\.json: its signature does not match")
+def an_approval_names_somebody_else(registry):
+    registry.edit(f"{DIGITS}/approvals/000004.json", '"ada"', '"eve"')
+
+
+@attack(r"digits/releases/000005\.json: it is not signed")
+def the_signature_is_taken_off(registry):
+    data = (registry / f"{DIGITS}/releases/000005.json").read_bytes()
+    registry.write(
+        f"{DIGITS}/releases/000005.json", with_new_checksum(re.sub(rb'\n "signed_by": "[^"]*",?', b"", data))
+    )
+
+
+@attack(r"test/digits/3/acceptances/000002\.json: its signature does not match")
+def an_acceptance_test_of_another_version_is_moved_here(registry):
+    data = (registry / "test/digits/1/acceptances/000002.json").read_bytes()
+    registry.write("test/digits/3/acceptances/000002.json", data)
+
+
+# --- added -------------------------------------------------------------------------------------------------------------
+
+
+@attack(r"digits/releases/000006\.json: it is not signed")
+def a_release_is_appended_without_a_signature(registry):
+    digest = candidates.manifest_digest(registry.store, "digits", 2)
+    registry.append(f"{DIGITS}/releases", release_draft("digits", 2, digest, approval=4))
+
+
+@attack(r"digits/releases/000006\.json: goes back to version 3, which was never released with an approval")
+def a_version_that_was_never_approved_is_released(registry):
+    digest = candidates.manifest_digest(registry.store, "digits", 3)
+    shutil.copytree(registry / "test/digits/3", registry / f"{DIGITS}/3")
+    shutil.rmtree(registry / f"{DIGITS}/3/acceptances")
+    registry.append(f"{DIGITS}/releases", release_draft("digits", 3, digest, kind="rollback"))
+    registry.sign_with_the_controllers_key(f"{DIGITS}/releases/000006.json")
+
+
+@attack(r"digits/releases/000006\.json: is a promotion without an approval")
+def a_promotion_names_no_approval(registry):
+    digest = candidates.manifest_digest(registry.store, "digits", 2)
+    registry.append(f"{DIGITS}/releases", release_draft("digits", 2, digest, kind="promotion"))
+    registry.sign_with_the_controllers_key(f"{DIGITS}/releases/000006.json")
+
+
+@attack(r"digits/approvals/000005\.json: it is not signed")
+def an_approval_is_forged(registry):
+    digest = candidates.manifest_digest(registry.store, "digits", 3)
+    registry.append(f"{DIGITS}/approvals", approval_draft("digits", 3, digest, "token-9"))
+
+
+@attack(r"test/digits/3/acceptances/000003\.json: it is not signed")
+def an_acceptance_test_is_forged(registry):
+    registry.append("test/digits/3/acceptances", acceptance(registry.store, 3))
+
+
+@attack(r"digits/releases/000005\.json: it is signed by key [0-9a-f]{16}, which this registry does not know")
+def the_newest_release_is_signed_with_a_key_of_ones_own(registry):
+    registry.sign_with(make_key(), f"{DIGITS}/releases/000005.json")
+
+
+@attack(r"keys/000002\.json: it is not signed by a key that counted before it")
+def a_key_of_ones_own_is_added(registry):
+    mine = make_key()
+    draft = draft_key("added", mine.public, {}, by="eve", at="2026-11-21T00:00:00Z", reason="")
+    append_key(registry.store, draft, mine, 1)
+
+
+@attack(r"keys/000001\.json: the registry begins with key [0-9a-f]{16}, and not with")
+def all_is_signed_anew_with_a_key_of_ones_own(registry):
+    mine = make_key()
+    shutil.rmtree(registry / "keys")
+    draft = draft_key("made", mine.public, {}, by="trainyard", at="2026-11-21T00:00:00Z", reason="the registry begins")
+    append_key(registry.store, draft, mine, 0)
+    for path in registry.root.rglob("*.json"):
+        if codec.signature_in(path.read_bytes()) and "keys" not in path.parts:
+            registry.sign_with(mine, str(path.relative_to(registry.root)))
+
+
+@attack(r"keys/notes\.txt: does not belong here")
+def a_file_is_put_beside_the_keys(registry):
+    registry.write("keys/notes.txt")
+
+
+@attack(r"production/digits/heads/000006\.json: it is not signed")
+def a_head_is_forged(registry):
+    data = (registry / f"{DIGITS}/heads/000005.json").read_bytes()
+    head = codec.from_json(codec_head(), data, "the last head")
+    registry.append(f"{DIGITS}/heads", head)
+
+
+def codec_head():
+    from registry.records import Head
+
+    return Head
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_verify_finds(signed, tmp_path, name):
+    act, says, _ = ATTACKS[name]
+    registry = AttackedSigned(signed, tmp_path)
+    act(registry)
+    assert any(re.match(f".*{says}", each) for each in registry.inspect().problems), registry.inspect().problems
+
+
+@pytest.mark.parametrize("name", [name for name, (*_, unseen) in ATTACKS.items() if unseen])
+def test_a_machine_that_has_seen_no_head_finds_too(signed, tmp_path, name):
+    act, says, _ = ATTACKS[name]
+    registry = AttackedSigned(signed, tmp_path, remembers=False)
+    act(registry)
+    assert any(re.match(f".*{says}", each) for each in registry.inspect().problems), registry.inspect().problems
+
+
+def test_checksums_alone_would_have_found_few_of_them(signed, tmp_path):
+    """Else this table tested what is tested without signatures."""
+    missed = []
+    for name, (act, _, _) in ATTACKS.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        registry = AttackedSigned(signed, folder)
+        act(registry)
+        shutil.rmtree(registry / "keys", ignore_errors=True)
+        for heads in registry.root.glob("production/*/heads"):
+            shutil.rmtree(heads)
+        if not inspect(registry.store).problems:
+            missed.append(name)
+    assert len(missed) >= 20, missed
+
+
+def test_nothing_is_wrong_before(signed, tmp_path):
+    for remembers in (True, False):
+        folder = tmp_path / str(remembers)
+        folder.mkdir()
+        assert AttackedSigned(signed, folder, remembers=remembers).inspect().problems == ()
+
+
+@pytest.mark.parametrize("name", ["the_last_release_is_removed", "the_last_release_is_removed_with_its_head"])
+def test_no_release_and_no_head_is_written_over_a_truncation(signed, tmp_path, name):
+    registry = AttackedSigned(signed, tmp_path)
+    ATTACKS[name][0](registry)
+    from versions import append_release
+
+    from registry import heads
+
+    with pytest.raises(PipelineError, match="is missing"):
+        heads.write_head(registry.trusted, "digits")
+    with pytest.raises(PipelineError, match="is missing"):
+        append_release(registry.trusted, "digits", 2, after=4)
+    assert not (registry / f"{DIGITS}/releases/000005.json").exists()
+
+
+def test_an_unsigned_look_is_what_it_was(signed):
+    assert inspect(open_store(f"file://{signed / 'registry'}")).problems == ()
