@@ -43,6 +43,9 @@ class ServeJob:
     """Addresses and networks whose `X-Forwarded-*` headers count."""
     max_body_mb: int = 16
     max_instances: int = 256
+    log_mb: int = 10
+    """Size of one file of the log, where the API writes one."""
+    log_files: int = 5
     timeout_seconds: int = 30
     """How long a stopping server lets requests finish. Also for a body to come, and for an answer to be received, beside
     a second for every 16 KiB."""

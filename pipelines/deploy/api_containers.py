@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HANDOFF = "/run/trainyard"
 """Where listener and workers meet, inside."""
 FOLDER = "/work"
-LOGS = {"max-size": "10m", "max-file": "3", "mode": "non-blocking", "max-buffer-size": "4m"}
+LOGS = {"mode": "non-blocking", "max-buffer-size": "4m"}
 """An engine that is slow to take the log must not keep requests waiting: it loses lines instead."""
 RESTART_NEVER = {"Name": "no"}
 HANDOFF_ROLE, OLD_HANDOFF_ROLE = "handoff", "door"
@@ -235,7 +235,9 @@ class ApiContainers:
         from docker.types import LogConfig
 
         driver = self._engine.info().get("LoggingDriver")
-        return LogConfig(type="json-file", config=LOGS) if driver == "json-file" else None
+        serving = self._config.serving
+        bounds = {"max-size": f"{serving.log_mb}m", "max-file": str(serving.log_files)}
+        return LogConfig(type="json-file", config=bounds | LOGS) if driver == "json-file" else None
 
 
 def restart_always(container: Container) -> None:

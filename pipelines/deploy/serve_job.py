@@ -41,6 +41,8 @@ def serve_job(config: Config) -> ServeJob:
         trusted_proxies=serving.trusted_proxies,
         max_body_mb=serving.max_body_mb,
         max_instances=serving.max_instances,
+        log_mb=serving.log_mb,
+        log_files=serving.log_files,
         timeout_seconds=serving.timeout_seconds,
         max_connections=serving.max_connections,
         max_connections_per_address=serving.max_connections_per_address,

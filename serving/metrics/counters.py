@@ -30,7 +30,8 @@ _SECONDS = _REQUESTS + len(ROUTES) * len(STATUSES)
 _BYTES = _SECONDS + len(ROUTES) * _STEP
 _INSTANCES = _BYTES + len(BYTES) + 2
 _CONFIDENCE = _INSTANCES + len(INSTANCES) + 2
-WIDTH = _CONFIDENCE + len(CONFIDENCE) + 2
+_LOG = _CONFIDENCE + len(CONFIDENCE) + 2
+WIDTH = _LOG + 1
 
 Histogram = tuple[list[float], float]
 """The count in each bucket, the last one without a bound, and the sum of all values."""
@@ -85,6 +86,11 @@ class WorkerCounters:
         self._open.add(id(request))  # atomic under the GIL
         self._row[0] = len(self._open)
 
+    def log_line_dropped(self) -> None:
+        """Count a line that could not be written."""
+        with self._lock:
+            self._row[_LOG] += 1
+
     def finish(self, request: CountedRequest) -> None:
         """Count it as answered."""
         row, predictions = self._row, request.predictions
@@ -116,6 +122,7 @@ class Totals:
     def __init__(self, numbers: list[float]) -> None:
         self._numbers = numbers
         self.in_flight = numbers[0]
+        self.log_lines_dropped = numbers[_LOG]
         self.bytes = self._histogram(_BYTES, len(BYTES))
         self.instances = self._histogram(_INSTANCES, len(INSTANCES))
         self.confidence = self._histogram(_CONFIDENCE, len(CONFIDENCE))

@@ -44,6 +44,9 @@ class MetricsPage(Collector):
             if sum(found[0]) or route == "/predict":
                 seconds.add_metric([route], *_buckets(SECONDS, found))
         yield seconds
+        yield CounterMetricFamily(
+            "trainyard_log_lines_dropped", "Lines of the log that could not be written.", totals.log_lines_dropped
+        )
         yield GaugeMetricFamily("trainyard_requests_in_flight", "Requests being answered.", totals.in_flight)
         for name, text, bounds, histogram in (
             ("trainyard_predict_body_bytes", "Size of the bodies that were answered.", BYTES, totals.bytes),

@@ -23,8 +23,6 @@ from training.environment import allowed
 from training.worker.protocol import load_failure
 
 START_SECONDS = 60.0
-LOG_BYTES = 10 << 20
-"""`api.log` is moved to `api.log.1` at a start when it is larger."""
 KEPT_VARIABLES = ("HOME", "TMPDIR", "GUNICORN_CMD_ARGS")
 _started: dict[int, subprocess.Popen[bytes]] = {}  # by pid: kept, so that they can be reaped
 
@@ -58,9 +56,6 @@ def start(job: ServeJob, folder: Path) -> str:
 def _start(job: ServeJob, folder: Path) -> str:
     (folder / "error.json").unlink(missing_ok=True)
     codec.save(job, folder / "job.json")
-    with contextlib.suppress(FileNotFoundError):
-        if (folder / "api.log").stat().st_size > LOG_BYTES:
-            (folder / "api.log").replace(folder / "api.log.1")
     with (folder / "api.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "serving"],

@@ -1,6 +1,7 @@
 """The API's log: one JSON object per line, written whole, so that worker processes may share one file.
 
 Requests go to stdout, everything else to stderr. serving.server.gunicorn_adapter connects this with gunicorn's loggers.
+A line that cannot be written, because the disk is full, is counted and costs no request.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,10 +20,33 @@ from serving.wsgi_keys import CLIENT, RELEASE, REQUEST_ID, VERSION
 STDOUT = 1
 
 
+class _Hooks:
+    """What the process does besides."""
+
+    def __init__(self) -> None:
+        self.dropped: Callable[[], None] = lambda: None
+        self.before_message: Callable[[], None] = lambda: None
+
+
+_hooks = _Hooks()
+
+
+def call_when_dropped(count: Callable[[], None]) -> None:
+    """Call this for each line that cannot be written."""
+    _hooks.dropped = count
+
+
+def call_before_message(look: Callable[[], None]) -> None:
+    """Call this before each line but those of requests."""
+    _hooks.before_message = look
+
+
 def use_handlers(handlers: Sequence[logging.Handler], level: int) -> None:
     """Make `handlers` write JSON, and let all of serving's own loggers write to them, from `level` on."""
     for handler in handlers:
         handler.setFormatter(JsonLines())
+        handler.addFilter(_before_message)
+        handler.handleError = _not_written  # type: ignore[method-assign, assignment]
     log = logging.getLogger("serving")
     log.handlers, log.propagate = list(handlers), False
     log.setLevel(level)
@@ -45,7 +69,23 @@ def write_access(environ: dict[str, Any], status: int, sent: int, seconds: float
         "release": environ.get(RELEASE),
         "version": environ.get(VERSION),
     }
-    os.write(STDOUT, orjson.dumps(line, default=str) + b"\n")
+    data = orjson.dumps(line, default=str) + b"\n"
+    try:
+        written = os.write(STDOUT, data)
+    except OSError:
+        written = 0
+    if written < len(data):
+        _hooks.dropped()
+
+
+def _before_message(_record: logging.LogRecord) -> bool:
+    _hooks.before_message()
+    return True
+
+
+def _not_written(_record: logging.LogRecord) -> None:
+    """In place of logging's own, which prints a traceback to the file that cannot be written."""
+    _hooks.dropped()
 
 
 class JsonLines(logging.Formatter):

@@ -32,10 +32,11 @@ from serving.job import ServeJob
 from serving.known_good import KnownGood
 from serving.metrics.counters import CounterTable
 from serving.preflights import Preflights
-from serving.server import admin_listener, lockfile, socket_handoff
+from serving.server import admin_listener, lockfile, logs, socket_handoff
 from serving.server.connection_balance import SLOTS, ConnectionBalance
 from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer, Worker
 from serving.server.limits import limits_for
+from serving.server.log_file import LogFile
 from serving.server.memory import give_back_what_is_freed
 from serving.server.socket_handoff import SocketHandoff
 from serving.worker_crashes import WorkerCrashes
@@ -136,6 +137,8 @@ class Server(GunicornServer):
         self._balance, self._counters = ConnectionBalance(), CounterTable(SLOTS)
         self._tls = TlsContext(job.certfile, job.keyfile) if job.certfile else None
         self._rate = RateLimit(job.requests_per_second) if job.requests_per_second else None
+        self._log_file = LogFile(folder / "api.log", job.log_mb << 20, job.log_files)
+        logs.call_before_message(self._log_file.look)
         self._preflights, self._known_good = Preflights(job, folder), KnownGood(folder)
         self._crashes = WorkerCrashes(self._preflights, self._known_good, folder / "workers")
         self._limits = limits_for(job, KEEPALIVE)
@@ -159,6 +162,8 @@ class Server(GunicornServer):
         from serving.protocols.base import Limits
 
         give_back_what_is_freed()
+        self._log_file.start()
+        logs.call_when_dropped(self._counters.counters(self._connections.slot).log_line_dropped)
         # Each worker's TensorFlow, where it is needed, gets its share of the cores.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // self._job.workers)))
         source = open_source(self._job, self._folder / "models")
