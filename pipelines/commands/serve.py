@@ -136,7 +136,7 @@ def _become_the_server(job: ServeJob, folder: Path) -> None:
         url = lockfile.url(job.host, job.port, tls=bool(job.certfile))
         print(f"{job.model}: {url}   (Ctrl-C stops it)\ntry: {try_line(url, job)}", flush=True)
     os.chdir(folder)
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "serving"], control.clean_environment())  # noqa: S606
+    os.execve(sys.executable, control.command(job, folder), control.clean_environment())  # noqa: S606
 
 
 def _print(args: argparse.Namespace, facts: dict[str, object], text: str) -> None:

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from pipelines.text.clean import clean
 from registry.errors import FREE_SPACE, ConfigError, PipelineError, TryAgain
+from training.fence.rules import Fence, around_python
 
 TIMEOUT = 600.0  # seconds for one git command that talks to a remote
 FULL_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -161,6 +162,17 @@ def run_remote(arguments: list[str], what: str, url: str, timeout: float = TIMEO
         raise ConfigError(message, hint=hint) from None
 
 
+def fenced(repository: Path, into: Path) -> tuple[list[str], dict[str, str]]:
+    """The words before a git command, and its environment, that reads `repository`, writes to the folder `into` and does
+    nothing else: no network, no settings of this user or machine, so no filters and no hooks of theirs."""
+    system = around_python()
+    program = os.path.realpath(shutil.which("git") or "git")
+    installed = [os.path.join(os.path.dirname(os.path.dirname(program)), each) for each in ("lib", "libexec", "share")]
+    read = (*system.read, os.path.dirname(program), *installed, str(repository.resolve()))
+    words = Fence(read=read, write=(str(into.resolve()),)).command()
+    return words, {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(into)}
+
+
 class GitFailed(PipelineError):
     """git failed; the message is the last lines of its stderr."""
 
@@ -170,14 +182,19 @@ class TimedOut(TryAgain):
 
 
 def run(
-    arguments: list[str], *, timeout: float = TIMEOUT, extra: dict[str, str] | None = None, cwd: Path | None = None
+    arguments: list[str],
+    *,
+    timeout: float = TIMEOUT,
+    extra: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    fence: Sequence[str] = (),
 ) -> str:
-    """Run a git command in `cwd`, with the environment `extra`; returns its output.
+    """Run a git command in `cwd`, with the environment `extra`, behind the words `fence`; returns its output.
 
     Raises GitFailed with its last lines, TimedOut after `timeout` seconds, TryAgain when the disk is full or we stop.
     """
     with subprocess.Popen(
-        [*_dies_with_us(), "git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, start_new_session=True,
+        [*_dies_with_us(), *fence, "git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
     ) as process:  # fmt: skip
         try:

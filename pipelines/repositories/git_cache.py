@@ -107,7 +107,8 @@ class GitCache:
             base = [*AS_COMMITTED, *ON_ALL_CORES, "-c", "core.symlinks=false", "-c", "core.bare=false"]
             base += ["--git-dir", str(repository.absolute()), "--work-tree", str(tree.absolute())]
             git.run([*base, "read-tree", commit], extra=index, cwd=tree)
-            git.run([*base, "checkout-index", "--all", "--force"], extra=index, cwd=tree)
+            fence, alone = git.fenced(repository, tmp)  # from here on names and contents of strangers are written
+            git.run([*base, "checkout-index", "--all", "--force"], extra=index | alone, cwd=tree, fence=fence)
             tree.rename(target)
         finally:
             shutil.rmtree(tmp, ignore_errors=True)

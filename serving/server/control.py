@@ -19,6 +19,7 @@ from registry.errors import ConfigError, TryAgain, WorkerFailed
 from serving import worker_status
 from serving.job import ServeJob
 from serving.server import lockfile
+from serving.server.fence import api_fence
 from training.environment import allowed
 from training.worker.protocol import load_failure
 
@@ -58,7 +59,7 @@ def _start(job: ServeJob, folder: Path) -> str:
     codec.save(job, folder / "job.json")
     with (folder / "api.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "serving"],
+            command(job, folder),
             cwd=folder,
             env=clean_environment(),
             stdin=subprocess.DEVNULL,
@@ -172,6 +173,11 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
 def behind(answer: dict[str, Any], number: int) -> list[str]:
     """The workers, in words, that do not serve release `number` or a later one, by what `status` gave."""
     return [_behind(each) for each in answer["workers"] if not _serves(each, number)]
+
+
+def command(job: ServeJob, folder: Path) -> list[str]:
+    """The command line of the API: it runs fenced."""
+    return [*api_fence(job, folder).command(), sys.executable, "-P", "-m", "serving"]
 
 
 def clean_environment() -> dict[str, str]:

@@ -12,6 +12,7 @@ from team import clean_environment
 from pipelines.repositories import git
 from pipelines.repositories.git_cache import GitCache
 from registry.errors import ConfigError, PipelineError
+from training.fence.confine import SCOPE_ABI, abi
 
 PERSON = {f"GIT_{role}_{what}": "m@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -245,3 +246,36 @@ def test_an_object_that_is_not_what_its_name_says_is_refused(tmp_path, repositor
     with pytest.raises(PipelineError):
         use(tmp_path, str(repository), sha)
     assert not (tmp_path / "tree").exists()
+
+
+def test_a_filter_of_this_user_does_not_run_for_a_tree_of_strangers(tmp_path, repository, canary, monkeypatch):
+    """git-lfs is one: it would ask a server that the tree names, with this user's credentials."""
+    pointer = "version https://git-lfs.github.com/spec/v1\n"
+    sha = commit(repository, {".gitattributes": "*.npz filter=lfs\n", "data.npz": pointer})
+    filters = f'[filter "lfs"]\n\tsmudge = {canary}\n\tprocess = {canary}\n\trequired = true\n'
+    (tmp_path / ".gitconfig").write_text(filters)
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    use(tmp_path, str(repository), sha)
+    assert (tmp_path / "tree" / "data.npz").read_text() == pointer
+
+
+@pytest.mark.skipif(abi() < SCOPE_ABI, reason="needs Landlock of Linux 6.12")
+def test_what_writes_the_files_reaches_neither_the_network_nor_other_files(tmp_path, repository):
+    """As if git could be brought to run what the tree wants: a filter in the settings of the clone itself."""
+    sha = commit(repository, {".gitattributes": "* filter=evil\n", "model.py": "x = 1\n"})
+    cache = GitCache(tmp_path / "cache")
+    cache.fetch(str(repository), sha, "code")
+    (clone,) = (tmp_path / "cache").glob("*.git")
+    (tmp_path / "secret").write_text("s3cret")
+    attack = (
+        f"cat {tmp_path}/secret; echo x > {tmp_path}/planted; echo x > {clone}/hooks/post-checkout;"
+        f" chmod 777 {tmp_path}/secret; kill -0 {os.getpid()} && echo killable; cat /proc/{os.getpid()}/environ; echo ran"
+    )
+    run("config", "filter.evil.smudge", f"{{ {attack}; }} 2>/dev/null", cwd=clone)
+    mode = (tmp_path / "secret").stat().st_mode
+    cache.checkout(str(repository), sha, tmp_path / "tree")
+    assert (tmp_path / "tree" / "model.py").read_text() == "ran\n"
+    assert not (tmp_path / "planted").exists()
+    assert not (clone / "hooks/post-checkout").exists()
+    assert (tmp_path / "secret").stat().st_mode == mode

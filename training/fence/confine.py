@@ -39,7 +39,7 @@ FILES_ABI, TRUNCATE_ABI, TCP_ABI, SCOPE_ABI = 1, 3, 4, 6
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF, MOUNT_SETATTR = 444, 445, 446, 442  # the same numbers on x86_64 and aarch64
 
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
-CAP_DAC_OVERRIDE = 1
+CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE = 1, 10
 CLONE_NEWNS, CLONE_NEWUSER = 0x0002_0000, 0x1000_0000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 8, 4096, 16384, 1 << 19
 AT_FDCWD, AT_RECURSIVE, MOUNT_RDONLY = -100, 0x8000, 1
@@ -74,7 +74,7 @@ def confine(words: Sequence[str]) -> None:
         allowed += [(path, ALL_FILES[5] & ~(NODES | IOCTL_DEV)) for path in write]
         allowed += [(path, DEVICE) for path in rules["device"]]
         _landlock(version, allowed, ports)
-    _drop_capabilities()
+    _drop_capabilities({CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE} if ports[0] else {CAP_DAC_OVERRIDE})
     filter_system_calls(libc, sockets=any(ports))
 
 
@@ -163,18 +163,17 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         os.close(fd)
 
 
-def _drop_capabilities() -> None:
-    """All but one of root's, which reads files of others where Landlock lets it; those of a user are none already."""
-    keep = CAP_DAC_OVERRIDE if os.geteuid() == 0 else -1
+def _drop_capabilities(of_root: set[int]) -> None:
+    """All but these of root's: to read files of others where Landlock allows it, and to listen on the ports that it may.
+    Those of a user are none already."""
+    keep = of_root if os.geteuid() == 0 else set()
     for number in range(64):
-        if number != keep and libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) and ctypes.get_errno() == errno.EINVAL:
+        if number not in keep and libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) and ctypes.get_errno() == errno.EINVAL:
             break  # beyond the last one
-    mask = 1 << keep if keep >= 0 else 0
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     data = (ctypes.c_uint32 * 6)()
-    if libc.capget(header, data):
-        raise OSError(ctypes.get_errno(), "capget")
-    effective = data[1] & mask
+    _check(libc.capget(header, data), "capget")
+    effective = data[1] & sum(1 << number for number in keep)
     _check(libc.capset(header, (ctypes.c_uint32 * 6)(effective, effective, 0, 0, 0, 0)), "capset")
 
 
