@@ -9,6 +9,8 @@ from registry.files import sha256_bytes
 from registry.signatures import SHOWN, Signer, load_key, make_key, save_key
 from registry.trusted import Memory
 
+OWN = f"{'[0-9a-f]' * SHOWN}.pem"  # other keys are there, too: the one that signs models for public tools
+
 
 class KeyFolder:
     """The folder, which appears with the first key."""
@@ -30,7 +32,7 @@ class KeyFolder:
 
     def make(self) -> Signer:
         """A private key for a registry that begins: one that was made and not used up, else a new one."""
-        for path in sorted(self.root.glob("*.pem")):
+        for path in sorted(self.root.glob(OWN)):
             return load_key(path)
         return self.new()
 

@@ -96,7 +96,7 @@ def _promote(args: argparse.Namespace, config: Config) -> int:
     out = sys.stderr if args.json else sys.stdout
     if release.although:
         print(f"  although       {'; '.join(release.failed)}: {release.although}", file=out)
-        print(f"  mail           {mail_although(config, release)}", file=out)
+        print(f"  mail           {mail_although(config, store, release)}", file=out)
     elif args.although:
         print("  note           nothing spoke against it: --although is not recorded", file=out)
     return 0

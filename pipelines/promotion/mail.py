@@ -14,15 +14,17 @@ from pipelines.mail.outbox import deliver, post
 from pipelines.text import metrics
 from pipelines.text.markup import Box, Code, Paragraph, Section, Table
 from registry.errors import PipelineError
+from registry.heads import newest
 from registry.records import Release
+from registry.stores import Store
 
 
-def mail_although(config: Config, release: Release) -> str:
+def mail_although(config: Config, store: Store, release: Release) -> str:
     """Post the mail, once per release, and deliver what waits; gives a line about what became of it. Whatever prevents
     it, the release stays what it is."""
     outbox, to = Path(config.home) / "outbox", ", ".join(config.mail.to)
     try:
-        files = post(compose(config, release), outbox)
+        files = post(compose(config, release, _head(store, release.model)), outbox)
         delivery = deliver(outbox, config.mail, secret("SMTP_PASSWORD", os.environ))
     except (PipelineError, OSError) as error:
         return f"no mail to {to}: {error}"
@@ -31,7 +33,12 @@ def mail_although(config: Config, release: Release) -> str:
     return f"mail to {to}: " + ("; ".join(delivery.reasons) or f"it is in {files[0].parent}")
 
 
-def compose(config: Config, release: Release) -> EmailMessage:
+def _head(store: Store, model: str) -> str:
+    found = newest(store, model)
+    return found.line if found else ""
+
+
+def compose(config: Config, release: Release, head: str = "") -> EmailMessage:
     """The mail to the product owner; raises ConfigError for an address in `[mail]` that is not one."""
     name = f"version {release.version} of {release.model}"
     return write(
@@ -39,11 +46,11 @@ def compose(config: Config, release: Release) -> EmailMessage:
         f"[{release.model}] version {release.version} released although: {release.failed[0]}",
         f"{release.model}.although.{release.number}.{release.card:.12}",
         f"A person has released {name} although the gate had something against it",
-        list(_sections(release)),
+        list(_sections(release, head)),
     )
 
 
-def _sections(release: Release) -> Iterator[Section]:
+def _sections(release: Release, head: str) -> Iterator[Section]:
     yield Section(
         "",
         (
@@ -63,4 +70,6 @@ def _sections(release: Release) -> Iterator[Section]:
     if gap := release.compared:
         measured = f"{gap.difference:+.4f} {gap.metric} against version {gap.live_version}, {gap.samples} samples"
         rows.append(("measured", f"{measured} (95 % interval {gap.low:+.4f} to {gap.high:+.4f}; positive is better)"))
+    if head:
+        rows.append(("registry head", head))
     yield Section("For the record", (Table(("what", "value"), tuple(rows)),))

@@ -69,6 +69,12 @@ def test_keys_make_begins_the_registry_once(ask):
     assert ask(keys, "make", "--json") == [made]
 
 
+def test_the_key_for_public_tools_is_not_taken_for_one_of_the_registry(folder):
+    (folder / "home" / "keys").mkdir(parents=True)
+    (folder / "home" / "keys" / "model-signing.pem").write_text("a key of another kind")
+    assert publish(open_registry(config_of(folder)), folder, "one") == 1
+
+
 def test_a_claim_alone_does_not_make_a_registry_old(folder):
     candidates.claim(open_registry(config_of(folder)), "digits", "killed")
     assert publish(open_registry(config_of(folder)), folder, "one") == 2
