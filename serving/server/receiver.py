@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 SWEEP = 0.25
 """Seconds between two sweeps for connections whose time is over."""
+AT_ONCE, SOON = 16, 0.01
+"""Connections that one sweep closes, and seconds until the next one when there are more: requests come in between."""
 QUIET = 1.0
 """Seconds after which a connection that asks nothing does not count as load."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -255,16 +257,21 @@ class Receiver:
     def sweep(self, *, stopping: bool = False) -> float:
         """Close what has taken too long. Returns the seconds after which to come again."""
         now = self._clock()
-        if now - self._swept < SWEEP:
-            return SWEEP
-        self._swept = now
+        if (left := self._swept + SWEEP - now) > 0:
+            return left
+        self._swept, overdue = now, []
         for stage, waiting in self._waiting.items():
-            for conn in list(waiting):
+            for conn in waiting:
                 if conn.counted and stage is not Stage.ANSWERING and now - conn.since > QUIET:
                     conn.counted = False
                     self.load -= 1
                 if now >= self._limits.deadline(stage, conn.since, conn.progress, stopping=stopping):
-                    self._time_is_over(conn)
+                    overdue.append(conn)
+        for conn in overdue[:AT_ONCE]:
+            self._safely(self._time_is_over, conn)
+        if len(overdue) > AT_ONCE:
+            self._swept = now - SWEEP + SOON
+            return SOON
         if self._closed:
             log.warning("closed connections: %s", ", ".join(f"{n} {why}" for why, n in self._closed.items()))
             self._closed.clear()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from serving.server.limits import Limits, Stage
-from serving.server.receiver import CONTINUE, QUIET, SWEEP, Receiver
+from serving.server.receiver import AT_ONCE, CONTINUE, QUIET, SOON, SWEEP, Receiver
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n"
@@ -314,6 +314,21 @@ def test_an_end_that_the_parser_sees_elsewhere_ends_the_connection(world):
     _, conn = world.connect(said=GET + b"more")
     conn.recv(len(GET) + 4)
     assert not conn.finish_request(3)
+
+
+def test_many_whose_time_is_over_at_once_are_closed_a_few_at_a_time(world):
+    world = world(connections=100)
+    for _ in range(3 * AT_ONCE):
+        world.connect(said=GET[:5])
+    world.turn(10.5)
+    assert len(world.refused) == AT_ONCE
+    client, _ = world.connect(said=GET)
+    assert len(world.handed) == 1
+    for count in (2, 3, 3):
+        world.turn(SOON + 0.001)
+        assert len(world.refused) == count * AT_ONCE
+    world.answer(world.handed[0])
+    assert client.recv(10) == b"answer"
 
 
 class TestRoom:
