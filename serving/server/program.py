@@ -34,7 +34,8 @@ from serving.metrics.counters import CounterTable
 from serving.preflights import Preflights
 from serving.server import admin_listener, lockfile, logs, socket_handoff
 from serving.server.connection_balance import SLOTS, ConnectionBalance
-from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer, Worker
+from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer
+from serving.server.gunicorn_worker import Worker
 from serving.server.limits import limits_for
 from serving.server.log_file import LogFile
 from serving.server.memory import give_back_what_is_freed

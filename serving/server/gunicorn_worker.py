@@ -1,0 +1,234 @@
+"""gunicorn's thread worker with the reading and writing of serving.server.receiver. What it relies on: serving.server.gunicorn_adapter."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.http import errors
+from gunicorn.http.parser import RequestParser
+from gunicorn.sock import ssl_context
+from gunicorn.workers.gthread import ThreadWorker
+
+from serving.request_ids import RequestIds
+from serving.server import logs
+from serving.server.connection import Connection
+from serving.server.connection_balance import NOT_ACCEPTING, WorkerConnections
+from serving.server.limits import Limits
+from serving.server.receiver import Receiver
+from serving.server.refusals import Refusal
+from serving.wsgi_keys import REQUEST_ID
+
+NAP = 0.001
+"""Seconds for which a waiting connection is left to other workers before the next check."""
+TICK = 0.5
+"""Seconds between two signs of life."""
+BEYOND = 64
+"""Connections that are accepted although all others are being answered."""
+SKIPPED = 1 << 20
+"""Bytes of an unread body that are skipped at once."""
+NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+NO_LISTENER = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's thread worker, but its threads never wait for a client, and it has a balanced number of connections.
+
+    gunicorn's own reads requests and sends answers in the threads that call the app: as many slow clients as there are
+    threads stop all answers. Here serving.server.receiver does both, in the main loop, and a thread gets a request when it
+    is complete. gunicorn's parser and its way to call the app are used as they are.
+
+    It is also the EventLoop of serving.server.socket_handoff.
+    """
+
+    connections: WorkerConnections
+    """Set in the master, before the fork, as is `limits`."""
+    limits: Limits
+    on_tick: Callable[[], None] | None = None
+    """Called at least every second, unless the worker is stopping."""
+    receiver: Receiver | None = None
+    """From `run` on."""
+    _published = False
+    """Whether other workers see the load, and may leave connections to this one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._nap_until = 0.0
+        self._notified = 0.0
+        self._ids = RequestIds()
+
+    def run(self) -> None:
+        """Called by gunicorn."""
+        self.receiver = Receiver(self.poller, self.limits, self.enqueue_req, self.refuse)
+        # The receiver closes one connection for another; gunicorn stops accepting when all are being answered.
+        self.worker_connections = self.limits.connections + BEYOND
+        super().run()
+
+    @property
+    def nr_conns(self) -> int:
+        """The connections that are open."""
+        return self.receiver.count if self.receiver else 0
+
+    @nr_conns.setter
+    def nr_conns(self, _count: int) -> None:
+        """Called by gunicorn's constructor."""
+
+    @property
+    def _load(self) -> int:
+        return self.receiver.load if self.receiver else 0
+
+    def accept(self, listener: Any) -> None:
+        """Called by gunicorn when a client connects."""
+        assert self.receiver
+        if self.connections.should_wait(self._load):
+            self._nap()
+            return
+        try:
+            client, address = listener.accept()
+        except OSError as error:  # mostly another worker was quicker, or the client has gone
+            if error.errno in NO_FILES:
+                self.receiver.close_oldest()
+                self._nap()
+            elif error.errno in NO_LISTENER:
+                raise
+            return
+        self.receiver.add(client, address, listener.getsockname(), ssl_context(self.cfg) if self.cfg.is_ssl else None)
+
+    def _nap(self) -> None:
+        super().set_accept_enabled(False)
+        self._nap_until = time.monotonic() + NAP
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001  (gunicorn calls it so)
+        """Called by gunicorn's main loop, whenever it is not as wanted."""
+        if enabled and time.monotonic() < self._nap_until:
+            return
+        self._nap_until = 0.0
+        super().set_accept_enabled(enabled)
+        self._published = enabled
+        self.connections.publish(self._load if enabled else NOT_ACCEPTING)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Called by gunicorn's main loop; `timeout` in seconds."""
+        assert self.receiver
+        timeout = min(timeout, self.receiver.sweep(stopping=not self.alive))
+        if self._nap_until:
+            timeout = min(timeout, max(0.0, self._nap_until - time.monotonic()))
+        super().wait_for_and_dispatch_events(timeout)
+        if self._published:
+            self.connections.publish(self._load)
+
+    def handle(self, conn: Any) -> bool:
+        """Called by gunicorn in a thread of the pool, with a Connection. Whether it may be kept."""
+        request: Any = None
+        keep = False
+        try:
+            parser = RequestParser(self.cfg, conn, conn.client)
+            request = next(parser)
+            keep = self.handle_request(request, conn)
+        except Exception as error:  # noqa: BLE001  (a thread of the pool may not end, and each client gets an answer)
+            conn.output.clear()
+            self.handle_error(request, conn, conn.client, error)
+        try:
+            while keep and request.body.read(SKIPPED):
+                pass
+            keep = keep and conn.finish_request(len(parser.unreader.take_buffered()))
+        except (OSError, errors.ParseException):
+            keep = False
+        conn.flush()
+        return keep
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Called by `handle`."""
+        if any(name == "TRANSFER-ENCODING" and value.lower() != "chunked" for name, value in req.headers):
+            raise errors.UnsupportedTransferCoding(
+                "only chunked is"
+            )  # gunicorn would take compressed bytes for the body
+        req._expected_100_continue = False  # noqa: SLF001  (the receiver has sent it)
+        if not conn.complete or self.connections.should_shed(self._load):
+            req.force_close()  # the answer says so
+        return bool(super().handle_request(req, conn))
+
+    def finish_request(self, conn: Any, fs: Future[bool]) -> None:
+        """Called by gunicorn in the main loop, after `handle`."""
+        assert self.receiver
+        self.receiver.answered(conn, keep=not fs.cancelled() and fs.result())
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Called by `handle`, for a request that did not get to the app or that the app left without an answer."""
+        refusal = refusal_for(exc)
+        given = next((value for name, value in req.headers if name == "X-REQUEST-ID"), "") if req else ""
+        request_id = self._ids.choose(given)
+        if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error("request %s failed", request_id, exc_info=exc)
+        environ = {"REQUEST_METHOD": req.method, "PATH_INFO": req.path} if req else {}
+        client.sendall(self._log_refusal(refusal, request_id, addr, environ))
+
+    def refuse(self, conn: Connection, refusal: Refusal) -> bytes:
+        """The answer of a request that no thread gets to see."""
+        return self._log_refusal(refusal, self._ids.choose(""), conn.client, {})
+
+    def _log_refusal(self, refusal: Refusal, request_id: str, client: Any, environ: dict[str, Any]) -> bytes:
+        answer = refusal.answer(request_id)
+        remote = str(client[0]) if isinstance(client, tuple) else ""
+        environ |= {REQUEST_ID: request_id, "REMOTE_ADDR": remote}
+        logs.write_access(environ, refusal.status, len(answer), 0.0)
+        return answer
+
+    def notify(self) -> None:
+        """Called by gunicorn's main loop at every turn."""
+        now = time.monotonic()
+        if now - self._notified < TICK:
+            return
+        self._notified = now
+        super().notify()
+        if self.on_tick and self.alive:
+            self.on_tick()
+
+    def heartbeat(self) -> bool:
+        """Keep the master from killing a worker that is still starting; False when it is to stop."""
+        super().notify()
+        return bool(self.alive)
+
+    def watch(self, channel: socket.socket, callback: Callable[[socket.socket], None]) -> None:
+        """See EventLoop."""
+        self.poller.register(channel, selectors.EVENT_READ, callback)
+
+    def unwatch(self, channel: socket.socket) -> None:
+        """See EventLoop."""
+        with contextlib.suppress(KeyError, ValueError):  # a stopping or a full worker has done it
+            self.poller.unregister(channel)
+
+    def add_listener(self, listener: socket.socket) -> None:
+        """See EventLoop."""
+        self.sockets.append(listener)
+        if self._accepting:  # else it is watched with the others, when the worker accepts again
+            self.watch(listener, self.accept)
+
+    def remove_listener(self, listener: socket.socket) -> None:
+        """See EventLoop."""
+        self.unwatch(listener)
+        self.sockets.remove(listener)
+
+
+def refusal_for(error: Exception) -> Refusal:
+    """The answer to a request that did not get to the app, or that the app left without an answer."""
+    if isinstance(error, errors.LimitRequestLine):
+        return Refusal(414, "the first line of the request is too long", "send data in the body")
+    if isinstance(error, errors.LimitRequestHeaders):
+        return Refusal(431, "the header section is too large", "send fewer or shorter header fields")
+    if isinstance(error, errors.ExpectationFailed):
+        return Refusal(417, str(error)[:200], "the only one is 100-continue")
+    if isinstance(error, errors.UnsupportedTransferCoding):
+        return Refusal(501, "Transfer-Encoding: a coding that is not supported", "the only one is chunked")
+    if isinstance(error, errors.NoMoreData):
+        return Refusal(400, "the request ended early")
+    if isinstance(error, errors.ParseException):
+        return Refusal(400, f"the request is not valid HTTP: {str(error)[:200]}")
+    return Refusal(500, "an error inside the server; it was logged under the request id")
