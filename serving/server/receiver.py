@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 SWEEP = 0.25
 """Seconds between two sweeps for connections whose time is over."""
-AT_ONCE, SOON = 16, 0.01
+AT_ONCE, SOON = 8, 0.01
 """Connections that one sweep closes, and seconds until the next one when there are more: requests come in between."""
 QUIET = 1.0
 """Seconds after which a connection that asks nothing does not count as load."""
