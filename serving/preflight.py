@@ -38,7 +38,7 @@ def main() -> int:
     os.dup2(2, 1)  # a library that prints does not answer for us
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if limit_mb := asked["memory_mb"]:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit_mb * MB, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+        _limit_memory(limit_mb * MB)
     try:
         job = codec.from_json(ServeJob, asked["job"].encode(), "job")
         predictor_for(open_source(job, Path(asked["copies"])).load(Live(**asked["live"])))
@@ -49,6 +49,12 @@ def main() -> int:
         _answer(answer, {"reason": reason(error), "memory": isinstance(error, MemoryError)})
         return REFUSED
     return 0
+
+
+def _limit_memory(most: int) -> None:
+    """A runner has perhaps set a limit already, which may be less than what is free on the machine."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def reason(error: Exception) -> str:

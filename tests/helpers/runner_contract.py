@@ -83,6 +83,11 @@ class RunnerContract:
         assert "worker.log" in caught.value.hint
         assert "Traceback" in (job("").folder / "worker.log").read_text()
 
+    def test_a_worker_that_wanted_what_it_was_not_given_gets_a_hint(self, runner, job):
+        with pytest.raises(WorkerFailed, match="exit code 1: ") as caught:
+            runner.run(job("want", "/outside/of/everything"), nothing)
+        assert "put the files into a repository" in caught.value.hint
+
     def test_a_crash_names_the_signal(self, runner, job):
         with pytest.raises(WorkerFailed, match=r"SIGSEGV.*: before the crash"):
             runner.run(job("crash"), nothing)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -50,6 +51,19 @@ def test_the_program_is_given_what_to_load_and_where(preflights, tmp_path):
     assert json.loads(asked["job"])["model"] == "m"
     assert asked["copies"] == str(tmp_path / "models")
     assert asked["memory_mb"] > 0
+
+
+@pytest.mark.parametrize(("hard", "limit"), [(512 << 20, 512 << 20), (4 << 30, 1 << 30), (-1, 1 << 30)])
+def test_the_limit_of_memory_is_none_that_a_runner_has_forbidden(hard, limit):
+    code = f"""
+import resource
+from serving.preflight import _limit_memory
+resource.setrlimit(resource.RLIMIT_DATA, ({hard}, {hard}))
+_limit_memory(1 << 30)
+print(resource.getrlimit(resource.RLIMIT_DATA)[0])
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{limit}\n", "")
 
 
 def test_a_crash_is_tried_without_a_limit_of_memory_too_and_then_never_again(preflights, tmp_path):

@@ -20,6 +20,13 @@ OUT_OF_MEMORY = re.compile(
 )
 TOO_LARGE = re.compile(r"File too large|errno = 27\b")  # EFBIG
 DISK_FULL = re.compile(r"No space left on device|errno = 28\b|Disk quota exceeded")
+REFUSED = re.compile(
+    r"PermissionError: \[Errno |Operation not permitted|Permission denied|Read-only file system|urlopen error"
+)
+NOT_GIVEN = (
+    "a worker has no network, writes to its own folder and reads its inputs alone: if the code wanted more, put the files "
+    "into a repository; worker.log has the line"
+)
 MORE_DISK = "raise [runner] disk_mb, or let the code write less"
 MORE_MEMORY = "raise [runner] memory_mb, or lower [training] batch_size"
 
@@ -108,7 +115,8 @@ def _ended_itself(job: Job, record: ExitRecord, log: WorkerLog) -> PipelineError
             return TryAgain(f"{name}: the disk of {log.path.parent} is full: {words:.200}", hint=FREE_SPACE)
     how = "ended by itself, without a result" if record.succeeded else record.description
     words = f": {said[-1]:.200}" if said else ", without any output"
-    return WorkerFailed(f"{name} {how}{words}", hint=record.hint or f"see {log.path}")
+    hint = record.hint or (NOT_GIVEN if record.code and _line(REFUSED, said) else f"see {log.path}")
+    return WorkerFailed(f"{name} {how}{words}", hint=hint)
 
 
 def _line(pattern: re.Pattern[str], said: list[str]) -> str:

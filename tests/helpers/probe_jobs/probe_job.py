@@ -41,6 +41,11 @@ def bug(_folder):
     raise ZeroDivisionError("a bug in model.py")
 
 
+def want(_folder):
+    """What this worker was not given: in both runners the whole file system is read-only but the job folder."""
+    Path("/", sys.argv[2].strip("/").partition("/")[0]).mkdir()
+
+
 def leave(_folder):
     say("I have better things to do")
     os._exit(0)
