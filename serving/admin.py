@@ -58,11 +58,11 @@ class AdminPages:
         return json_response({"status": "live"})
 
     def ready(self) -> Response:
-        """Some server process has a model; else 503 with the reasons."""
+        """Some server process has a model; else 503. The reasons are in `/status`: this page needs no token."""
         found = self._served()
         if found["version"] is not None:
             return json_response({"status": "ready", "release": found["release"], "version": found["version"]})
-        return json_response({"status": "not ready", "workers": found["workers"]}, 503)
+        return json_response({"status": "not ready"}, 503)
 
     def version(self) -> Response:
         """The release that every server process answers with at least, and the status of each."""

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from pipelines.commands.promote import add_here, placed
 from pipelines.config.schema import Config
 from pipelines.deploy.serve_job import token_file
 from registry.errors import ConfigError
@@ -31,11 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="predict",
         help=f"make: what it allows: {', '.join(tokens.ROLES)}; default: predict",
     )
+    add_here(parser)
     parser.add_argument("--days", type=float, default=0.0, help="make: until it expires; default: never")
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print the new token alone, the list, or what was revoked."""
+    config = placed(args, config)
+    if config.serving.deploy == "jenkins":
+        raise ConfigError(
+            '[serving] deploy = "jenkins": the API, and the file of its tokens, are where Jenkins\' promotion job starts it',
+            hint=f"on that machine `trainyard token {args.action} {args.name} --here`",
+        )
     path = token_file(config)
     if bool(args.name) == (args.action == "list"):
         raise ConfigError(

@@ -86,6 +86,13 @@ def test_what_cannot_be_made_is_refused(trainyard, arguments, said):
     assert said in done.stderr
 
 
+def test_the_tokens_of_an_api_that_jenkins_starts_are_made_there(trainyard, tmp_path):
+    (tmp_path / "trainyard.toml").write_text(CONFIG.replace("auth =", 'deploy = "jenkins"\nauth ='))
+    done = trainyard("make", "shop")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "`trainyard token make shop --here`" in done.stderr
+
+
 def test_an_api_that_asks_for_none_is_mentioned(trainyard, tmp_path):
     (tmp_path / "trainyard.toml").write_text(CONFIG.replace('auth = "tokens"', "open = true"))
     done = trainyard("make", "shop")

@@ -47,6 +47,15 @@ def test_operators_see_each_process_and_clients_see_none(api):
     assert public == {"model": "m", "version": 1, "release": 1, "engine": "litert"}
 
 
+def test_the_health_page_has_no_reasons_because_it_needs_no_token(registry, start, until):
+    registry.release(registry.put("price"))
+    registry.file(1, "golden.npz").write_bytes(b"altered")
+    _, folder = start(registry, workers=1)
+    admin = control.admin(folder)
+    until(lambda: "golden.npz" in str(ask(admin, "GET", "/status")[2]["workers"]))
+    assert ask(admin, "GET", "/health/ready")[::2] == (503, {"status": "not ready"})
+
+
 def test_what_is_no_page_of_the_operators_is_an_error_as_all_others(api):
     admin = control.admin(api[1])
     status, _, answer = ask(admin, "POST", "/predict", b"{}")

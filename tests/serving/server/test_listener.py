@@ -282,7 +282,7 @@ def test_an_api_that_cannot_load_takes_nothing_from_one_that_answers(registry, l
         assert ask(listener.url, "GET", "/health/ready")[0] == 200
     os.kill(good.pid, signal.SIGKILL)  # and when there is no other, it says why
     until(lambda: _answer(listener.url)[0] == 503)
-    assert "checksum mismatch" in _answer(f"{listener.admin}")[1]["workers"][0]["error"]
+    assert "checksum mismatch" in ask(listener.admin, "GET", "/status")[2]["workers"][0]["error"]
     assert bad.poll() is None
 
 
