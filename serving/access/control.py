@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ class AccessControl:
         asked = asked_by(environ)
         decision = decide(asked, self.rules, self.find)
         if self.rate and decision.counts_as and (seconds := self.rate.wait(decision.counts_as)):
-            return replace(decision, refused=too_many(seconds), preflight=False)
+            return decision._replace(refused=too_many(seconds), preflight=False)
         return decision
 
 

@@ -8,6 +8,7 @@ one that has asked least lately is forgotten first, and no client can make it gr
 from __future__ import annotations
 
 import fcntl
+import functools
 import mmap
 import os
 import struct
@@ -20,6 +21,9 @@ WAYS = 8
 """Clients that share a set of the table."""
 SETS = 1024
 ENTRY = struct.Struct("=Qd")
+SET = struct.Struct("=" + "Qd" * WAYS)
+KNOWN = 4096
+"""Clients whose places in the table each process remembers."""
 WIDTH = WAYS * ENTRY.size
 
 
@@ -34,11 +38,11 @@ class RateLimit:
         os.ftruncate(self._file, SETS * WIDTH)
         self._memory = mmap.mmap(self._file, SETS * WIDTH)
         self._lock = threading.Lock()
+        self._place = functools.lru_cache(KNOWN)(self._look_up)
 
     def wait(self, client: str) -> float:
         """Count a request of the client: 0 when it may be answered, else the seconds until one may."""
-        digest = blake2b(client.encode("utf-8", "surrogateescape"), digest_size=12, key=self._key).digest()
-        key, first = int.from_bytes(digest[:8], "little") | 1, int.from_bytes(digest[8:], "little") % SETS * WIDTH
+        key, first = self._place(client)
         # The kernel's lock is one of processes, and ends with one that is killed; threads need another.
         with self._lock:
             fcntl.lockf(self._file, fcntl.LOCK_EX, WIDTH, first)
@@ -47,15 +51,21 @@ class RateLimit:
             finally:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, WIDTH, first)
 
+    def _look_up(self, client: str) -> tuple[int, int]:
+        """The client's key, and where its set begins."""
+        digest = blake2b(client.encode("utf-8", "surrogateescape"), digest_size=12, key=self._key).digest()
+        return int.from_bytes(digest[:8], "little") | 1, int.from_bytes(digest[8:], "little") % SETS * WIDTH
+
     def _count(self, key: int, first: int) -> float:
         now = self._clock()
-        entries = list(ENTRY.iter_unpack(self._memory[first : first + WIDTH]))
-        way = next((i for i, (known, _) in enumerate(entries) if known == key), None)
-        if way is None:
-            way = min(range(WAYS), key=lambda i: entries[i][1])
-            paid = now
+        entries = SET.unpack_from(self._memory, first)
+        keys: tuple[int, ...] = entries[::2]
+        times: tuple[float, ...] = entries[1::2]
+        if key in keys:
+            way = keys.index(key)
+            paid = max(now, times[way])
         else:
-            paid = max(now, entries[way][1])
+            way, paid = times.index(min(times)), now
         if paid + self._period - now > self._burst + 1e-9:
             return paid + self._period - now - self._burst
         ENTRY.pack_into(self._memory, first + way * ENTRY.size, key, paid + self._period)

@@ -6,17 +6,17 @@ Light: the controller makes and revokes tokens, the API reads the file.
 from __future__ import annotations
 
 import fcntl
-import hmac
 import logging
 import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from hmac import compare_digest
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -56,11 +56,11 @@ class Tokens:
 
     tokens: tuple[Token, ...] = ()
 
-    def find(self, token: str, now: str) -> Token | None:
-        """The record of a token that holds at `now`. Each is compared, in constant time, so that no time gives a hint."""
+    def find(self, token: str, now: Callable[[], str] = utc_now) -> Token | None:
+        """The record of a token that holds at `now()`. Each is compared, in constant time, so that no time gives a hint."""
         digest, found = digest_of(token), None
         for each in self.tokens:
-            if hmac.compare_digest(each.sha256, digest) and (not each.expires or now < each.expires):
+            if compare_digest(each.sha256, digest) and (not each.expires or now() < each.expires):
                 found = each
         return found
 
@@ -120,7 +120,7 @@ class TokenFile:
     def find(self, token: str) -> Token | None:
         """The record of a token that holds now."""
         self._refresh()
-        return self._tokens.find(token, utc_now())
+        return self._tokens.find(token)
 
     def _refresh(self) -> None:
         if time.monotonic() < self._check_at:
