@@ -15,6 +15,9 @@ def api_fence(job: ServeJob, folder: Path) -> Fence:
     """Its own folder to write, the registry (or its one version), certificates and tokens to read; its two ports to listen
     on, and none to connect to."""
     system = around_python()
+    if job.tokens:  # the first one is made later, perhaps; what is not there when it starts stays out of reach
+        with contextlib.suppress(OSError):
+            Path(job.tokens).parent.mkdir(parents=True, exist_ok=True)
     given = [folder / job.folder] if job.folder else [_registry(job.registry)]
     # the folders, as a renewed certificate is a new file; and where links lead, as those of certbot do
     beside = {
