@@ -85,9 +85,7 @@ class Field:
     def _texts(self, values: list[Any], where: Where) -> Array:
         if self.shape or not all(type(each) is str and len(each) <= MAX_TEXT for each in values):
             self._walk_all(values, where)
-        array = np.empty(len(values), dtype=object)
-        array[:] = values
-        return self._shaped(np.asarray(values, dtype=object), values, where) if self.shape else array
+        return self._shaped(np.asarray(values, dtype=object), values, where)
 
     def _shaped(self, array: Array, values: list[Any], where: Where) -> Array:
         """The array, if it has the field's shape."""

@@ -9,6 +9,9 @@ TensorFlow and Docker; a change that they let pass is a survivor. Ends with 1 wh
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
+import importlib
 import os
 import shutil
 import signal
@@ -18,8 +21,10 @@ import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import cache_from_source
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # also with -P
 
@@ -44,7 +49,16 @@ OPTIONS = (
     *("-q", "-x", "-p", "no:xdist", "-m", "not slow and not docker and not tensorflow"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # hypothesis is imported before the forks
 )
+LOADED = "loaded-by-tests"
 SPARE = 5.0  # seconds over thrice the time of the unchanged module: after that the change has made a loop
+
+
+class QuickFirst:
+    """A plugin of pytest: most changes are noticed before the tests with many examples begin."""
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Move the tests of Hypothesis to the end."""
+        items.sort(key=lambda item: getattr(getattr(item, "obj", None), "is_hypothesis_test", False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +68,21 @@ class Module:
     path: str
     tests: tuple[str, ...]
     same: frozenset[str]
-
-    @property
-    def source(self) -> str:
-        """The text of the module."""
-        return (ROOT / self.path).read_text(encoding="utf-8")
+    source: str
 
 
 def modules() -> list[Module]:
     """What modules.toml says."""
     said = tomllib.loads((Path(__file__).parent / "modules.toml").read_text(encoding="utf-8"))["module"]
-    return [Module(each["path"], tuple(each["tests"]), frozenset(each.get("same", ()))) for each in said]
+    return [
+        Module(
+            each["path"],
+            tuple(each["tests"]),
+            frozenset(each.get("same", ())),
+            (ROOT / each["path"]).read_text(encoding="utf-8"),
+        )
+        for each in said
+    ]
 
 
 def copy_of_project(folder: Path) -> Path:
@@ -108,9 +126,26 @@ def _tests(tree: Path, module: Module) -> None:
         own = str(ROOT)
         sys.path[:] = [str(tree), *(each for each in sys.path if each not in {own, ""})]
         os.environ["PYTHONPATH"] = str(tree)  # for the processes that tests start
-        code = int(pytest.main([*OPTIONS, *module.tests]))
+        code = int(pytest.main([*OPTIONS, *module.tests], plugins=[QuickFirst()]))
+        (tree / LOADED).write_text("\n".join(_not_ours(tree)), encoding="utf-8")
     finally:
         os._exit(code)
+
+
+def _not_ours(tree: Path) -> list[str]:
+    """What the tests have imported and no change can reach."""
+    places = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+    return [name for name, place in places.items() if place and not Path(place).is_relative_to(tree)]
+
+
+def _import_once(tree: Path) -> None:
+    """Import in this process what the tests of the unchanged module imported: the children that are forked have it."""
+    for name in (tree / LOADED).read_text(encoding="utf-8").splitlines():
+        if name not in sys.modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # or each child's collections copy it all
 
 
 def _end(pid: int) -> None:
@@ -131,12 +166,14 @@ def survivors(module: Module, trees: SimpleQueue[Path], jobs: int) -> tuple[int,
     if not passed:
         sys.exit(f"{module.path}: its tests fail without any change: {' '.join(module.tests)}")
     limit = 3 * (time.monotonic() - started) + SPARE
+    _import_once(tree)
 
     def survives(each: Mutation) -> bool:
         tree = trees.get()
         path = tree / module.path
         try:
             path.write_text(each.apply(source), encoding="utf-8")
+            Path(cache_from_source(str(path))).unlink(missing_ok=True)  # Python compares length and second only
             return run_tests(tree, module, limit)
         finally:
             path.write_text(source, encoding="utf-8")
@@ -155,10 +192,10 @@ def _compiles(each: Mutation, source: str) -> bool:
     return each.old != each.new
 
 
-def report(module: Module, tried: int, alive: list[Mutation]) -> float:
+def report(module: Module, tried: int, alive: list[Mutation], seconds: float) -> float:
     """Print the module's line and its survivors; gives the share that the tests noticed, in percent."""
     score = 100 * (1 - len(alive) / tried) if tried else 100.0
-    print(f"{score:5.1f} %  {tried - len(alive):3d} of {tried:3d}  {module.path}", flush=True)
+    print(f"{score:5.1f} %  {tried - len(alive):3d} of {tried:3d}  {seconds:4.0f} s  {module.path}", flush=True)
     for each in alive:
         print(f"         {module.path}:{each.line}: {each.key(module.source)}", flush=True)
     return score
@@ -170,7 +207,7 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--bar", type=float, default=95.0)
     args = parser.parse_args()
-    import hypothesis  # noqa: F401  (loaded once, before the forks)
+    import hypothesis  # noqa: F401  (before the forks, as what tests import)
     import pytest  # noqa: F401
 
     low = False
@@ -180,5 +217,7 @@ if __name__ == "__main__":
             trees.put(copy_of_project(Path(scratch) / str(number)))
         for each in modules():
             if not args.modules or each.path in args.modules:
-                low |= report(each, *survivors(each, trees, args.jobs)) < args.bar
+                started = time.monotonic()
+                tried, alive = survivors(each, trees, args.jobs)
+                low |= report(each, tried, alive, time.monotonic() - started) < args.bar
     sys.exit(low)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from registry.errors import Corrupt
 from registry.records import TensorSpec
+from serving.protocols import fields
 from serving.protocols.errors import Refused
 from serving.protocols.fields import Field, field_of, number_text
 
@@ -92,6 +93,35 @@ def test_octets_are_read_whatever_their_shape():
     assert "instances[0][0]" in refused(field("float32", 2, low=1, high=255), [[0, 255]])
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "used"),
+    [(0, 255, True), (1, 255, True), (0, 254, True), (-1, 255, False), (0, 256, False)],
+)
+def test_the_quick_way_of_octets_is_taken_where_all_values_are_octets(low, high, used, monkeypatch):
+    asked = []
+    monkeypatch.setattr(fields, "_octets", lambda values, shape: asked.append((values, shape)))
+    assert read(field("float32", 2, low=low, high=high), [[1, 2]]).tolist() == [[1, 2]]
+    assert asked == ([([[1, 2]], (2,))] if used else [])
+    asked.clear()
+    assert read(field("uint8"), [1, 2]).tolist() == [1, 2]
+    assert not asked
+
+
+def test_octets_are_lists_of_one_shape_with_whole_numbers_from_0_to_255():
+    found = fields._octets([[[0, 1], [2, 255]]], (None, 2))
+    assert (found.dtype, found.tolist()) == (np.uint8, [[[0, 1], [2, 255]]])
+    for values, shape in (
+        ([[1, 2], [3]], (None,)),
+        ([[1, 2]], (3,)),
+        ([[]], (None,)),
+        ([[256]], (1,)),
+        ([[-1]], (1,)),
+        ([[0.5]], (1,)),
+        ([1], (1,)),
+    ):
+        assert fields._octets(values, shape) is None
+
+
 @pytest.mark.parametrize("shape", [(None,), (2, None)])
 def test_an_empty_list_is_a_wrong_shape(shape):
     empty = [[]] if len(shape) == 1 else [[[], []]]
@@ -164,3 +194,15 @@ def test_a_number_out_of_range_is_shown_as_it_was_sent():
     assert "1e+300 is out of range" in refused(field("float32"), [1e300])
     assert f"{float(2**53)!r} is out of range" in refused(field("int32"), [float(2**53)])
     assert math.isinf(field("string").high)
+
+
+def test_values_that_are_good_are_not_walked(monkeypatch):
+    monkeypatch.setattr(Field, "_walk_all", lambda *_: pytest.fail("walked"))
+    assert read(field("float32", 2), [[1, 2.5]]).tolist() == [[1, 2.5]]
+    assert read(field("uint8", 2), [[1, 255]]).tolist() == [[1, 255]]
+    assert read(field("string"), ["a", "b" * MAX_TEXT]).tolist() == ["a", "b" * MAX_TEXT]
+
+
+def test_numbers_in_the_dtype_of_the_field_are_not_copied():
+    given = np.array([1.0, 2.0])
+    assert field("float64").bounded(given, where) is given
