@@ -28,7 +28,7 @@ from registry.records import DIRECTION
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
 LOCAL = {"", "localhost", "127.0.0.1", "::1"}
 ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
-HOST = re.compile(r"[A-Za-z0-9.\-]+|[0-9A-Fa-f:]+")
+HOST = re.compile(r"[A-Za-z0-9.\-]+|(?=.*:.*:)[0-9A-Fa-f:]+")  # two colons: `cafe:8500` has a port
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -72,7 +72,7 @@ def settings() -> Mapping[str, Setting]:
     hints = typing.get_type_hints(Config, include_extras=True)
     found = dict(_settings_of(Config, "", {}))
     for section, kind in sections().items():
-        bounds = next((each for each in getattr(hints[section], "__metadata__", ()) if isinstance(each, dict)), {})
+        bounds, *_ = getattr(hints[section], "__metadata__", ({},))
         found |= dict(_settings_of(kind, f"{section}.", bounds))
     return found
 
@@ -91,8 +91,8 @@ def _settings_of(kind: Any, prefix: str, bounds: Mapping[str, Between]) -> Itera
 def _setting(hint: Any, *, required: bool) -> Setting:
     extras = getattr(hint, "__metadata__", ())
     hint = hint.__origin__ if extras else hint
-    if typing.get_origin(hint) in {typing.Union, types.UnionType}:  # `float | None`: a file cannot say None
-        hint = next(each for each in typing.get_args(hint) if each is not type(None))
+    if typing.get_origin(hint) in {typing.Union, types.UnionType}:
+        hint, _ = typing.get_args(hint)  # `float | None`: a file cannot say None
     bounds = next((each for each in extras if isinstance(each, Between)), None)
     if typing.get_origin(hint) is typing.Literal:
         return Setting(str, typing.get_args(hint), required=required)

@@ -7,6 +7,7 @@ conditions, and statements that can be left out. The words of messages and docst
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -52,14 +53,23 @@ class Mutation:
         """The changed source."""
         return source[: self.start] + self.new + source[self.end :]
 
-    def key(self, source: str) -> str:
-        """What it is called in the list of changes that change nothing: the line, and the change. Stable while the line is."""
-        return f"{source.splitlines()[self.line - 1].strip()} ⇒ {self.old} → {self.new}"
-
 
 def mutations(source: str) -> list[Mutation]:
     """All changes, in the order of the source, each once."""
     return sorted(set(_Finder(source).found()), key=lambda each: (each.start, each.end, each.new))
+
+
+def named(source: str) -> dict[str, Mutation]:
+    """All changes under what they are called in the list of those that change nothing: the line, and the change. Names
+    stay when lines are added elsewhere; of equal ones the second has a (2), and so on.
+    """
+    found: dict[str, Mutation] = {}
+    lines, times = source.splitlines(), Counter[str]()
+    for each in mutations(source):
+        name = f"{lines[each.line - 1].strip()} ⇒ {each.old} → {each.new}"
+        times[name] += 1
+        found[name if times[name] == 1 else f"{name} ({times[name]})"] = each
+    return found
 
 
 class _Finder:

@@ -28,7 +28,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # also with -P
 
-from mutations import Mutation, mutations
+from mutations import Mutation, named
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
@@ -155,10 +155,10 @@ def _end(pid: int) -> None:
         return
 
 
-def survivors(module: Module, trees: SimpleQueue[Path], jobs: int) -> tuple[int, list[Mutation]]:
+def survivors(module: Module, trees: SimpleQueue[Path], jobs: int) -> tuple[int, dict[str, Mutation]]:
     """How many changes were tried, and those that the tests let pass."""
     source = module.source
-    tried = [each for each in mutations(source) if each.key(source) not in module.same and _compiles(each, source)]
+    tried = {name: each for name, each in named(source).items() if name not in module.same and _compiles(each, source)}
     started = time.monotonic()
     tree = trees.get()
     passed = run_tests(tree, module, 600)
@@ -180,8 +180,8 @@ def survivors(module: Module, trees: SimpleQueue[Path], jobs: int) -> tuple[int,
             trees.put(tree)
 
     with ThreadPoolExecutor(jobs) as pool:
-        verdicts = list(pool.map(survives, tried))
-    return len(tried), [each for each, lives in zip(tried, verdicts, strict=True) if lives]
+        verdicts = list(pool.map(survives, tried.values()))
+    return len(tried), {name: tried[name] for name, lives in zip(tried, verdicts, strict=True) if lives}
 
 
 def _compiles(each: Mutation, source: str) -> bool:
@@ -192,12 +192,12 @@ def _compiles(each: Mutation, source: str) -> bool:
     return each.old != each.new
 
 
-def report(module: Module, tried: int, alive: list[Mutation], seconds: float) -> float:
+def report(module: Module, tried: int, alive: dict[str, Mutation], seconds: float) -> float:
     """Print the module's line and its survivors; gives the share that the tests noticed, in percent."""
     score = 100 * (1 - len(alive) / tried) if tried else 100.0
     print(f"{score:5.1f} %  {tried - len(alive):3d} of {tried:3d}  {seconds:4.0f} s  {module.path}", flush=True)
-    for each in alive:
-        print(f"         {module.path}:{each.line}: {each.key(module.source)}", flush=True)
+    for name, each in alive.items():
+        print(f"         {module.path}:{each.line}: {name}", flush=True)
     return score
 
 

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/mutants"))
-from mutations import mutations  # noqa: E402
+from mutations import mutations, named  # noqa: E402
 from run import copy_of_project, modules, survivors  # noqa: E402
 
 SOURCE = """
@@ -44,12 +44,20 @@ def test_a_change_after_letters_of_several_bytes_is_at_its_place():
     assert "x = 'größe' in names or 2 < 3" in changed("x = 'größe' in names or 1 < 3\n")
 
 
+def test_equal_changes_have_names_of_their_own():
+    source = "def f(a):\n    return a.reshape(-1, 1)\ndef g(a):\n    return a.reshape(-1, 1)\n"
+    assert [(name, each.line) for name, each in named(source).items() if "1 → 2" in name] == [
+        (f"return a.reshape(-1, 1) ⇒ 1 → 2{which}", line)
+        for which, line in (("", 2), (" (2)", 2), (" (3)", 4), (" (4)", 4))
+    ]
+
+
 def test_the_list_names_modules_and_tests_that_exist_and_changes_that_are_still_made():
     for each in modules():
         assert (ROOT / each.path).is_file()
         for test in each.tests:
             assert (ROOT / test).exists(), test
-        made = {mutation.key(each.source) for mutation in mutations(each.source)}
+        made = named(each.source).keys()
         assert each.same <= made, f"{each.path}: {each.same - made}"
 
 

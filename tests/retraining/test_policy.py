@@ -64,3 +64,9 @@ def test_a_model_is_fine_tuned_on_data_like_its_own_alone(change, why):
 
 def test_other_inputs_are_an_obstacle_to_fine_tuning():
     assert obstacle(OLD, "by key", NEW, ["mass", "age"]) == "the inputs have changed (new: age; gone: size)"
+
+
+def test_of_many_other_inputs_the_first_ten_are_named():
+    many = [f"column{i:02}" for i in range(12)]
+    named = ", ".join(many[:10])
+    assert obstacle(OLD, "by key", NEW, ["mass", "size", *many]) == f"the inputs have changed (new: {named})"

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.commands import config
 from pipelines.config.check import settings
-from pipelines.config.load import find_config, load_config, secret
+from pipelines.config.load import find_config, load_config, secret, secret_source
 from pipelines.config.schema import RENAMED
 from registry.errors import ConfigError
 
@@ -196,6 +196,35 @@ def test_home_may_be_a_flag_and_certificates_lie_beside_the_file(written, tmp_pa
         str(tmp_path / "ca/jenkins.pem"),
     )
     assert load_config(written(GOOD), {}).mail.ca_file == load_config(written(GOOD), {}).jenkins.ca_file == ""
+
+
+def test_a_certificate_of_the_api_lies_beside_the_file_and_a_link_stays_one(written, tmp_path):
+    (tmp_path / "live.pem").symlink_to("renewed.pem")
+    text = GOOD + '[serving]\ncertfile = "live.pem"\nkeyfile = "keys/key.pem"\n'
+    serving = load_config(written(text), {}).serving
+    assert (serving.certfile, serving.keyfile) == (str(tmp_path / "live.pem"), str(tmp_path / "keys/key.pem"))
+    assert load_config(written(GOOD), {}).serving.certfile == ""
+
+
+def test_a_registry_that_is_not_a_folder_keeps_its_url(written):
+    text = GOOD + '[registry]\nurl = "s3://bucket/registry"\n'
+    assert load_config(written(text), {}).registry.url == "s3://bucket/registry"
+
+
+def test_a_hint_speaks_of_renamed_settings_only_when_one_was_given(written):
+    with pytest.raises(ConfigError) as error:
+        load_config(written(GOOD + "colour = 1\n"), {})
+    assert error.value.hint == "docs/reference/configuration.md lists every setting"
+
+
+def test_where_a_secret_comes_from_is_known(monkeypatch):
+    monkeypatch.delenv("TRAINYARD_SMTP_PASSWORD", raising=False)
+    monkeypatch.delenv("TRAINYARD_SMTP_PASSWORD_FILE", raising=False)
+    assert secret_source("SMTP_PASSWORD") is None
+    monkeypatch.setenv("TRAINYARD_SMTP_PASSWORD", "xyz")
+    assert secret_source("SMTP_PASSWORD") == ""
+    monkeypatch.setenv("TRAINYARD_SMTP_PASSWORD_FILE", "a-file")
+    assert secret_source("SMTP_PASSWORD") == "_FILE"
 
 
 def test_repositories_on_this_machine_are_paths_and_others_are_urls(written, tmp_path):

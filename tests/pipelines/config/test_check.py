@@ -1,0 +1,185 @@
+"""What the value of a setting must be, and on what settings must agree."""
+
+import base64
+from dataclasses import replace
+
+import pytest
+
+from pipelines.config.check import Setting, disagreements, sections, settings, unknown
+from pipelines.config.schema import ApprovalPolicy, Between, Config, Mail, Repositories, Serving
+
+GOOD = Config("digits", Repositories("a", "b", "c"))
+KEY = "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)).decode()
+
+
+def problems(**changes):
+    return list(disagreements(replace(GOOD, **changes)))
+
+
+def refused(setting, value):
+    with pytest.raises(ValueError, match=" is not ") as error:
+        setting.read(value)
+    return str(error.value)
+
+
+def test_a_setting_is_optional_and_no_list_unless_it_says_so():
+    assert (Setting(str).required, Setting(str).one_or_more) == (False, False)
+    assert refused(Setting(tuple), "a") == "'a' is not a list of texts"
+    assert Setting(tuple, one_or_more=True).read("a") == ("a",)
+    assert Setting(tuple, one_or_more=True).read(["a", "b"]) == ("a", "b")
+    assert refused(Setting(tuple, one_or_more=True), ["a", 1]) == "['a', 1] is not a list of texts"
+    assert refused(Setting(tuple, one_or_more=True), 1) == "1 is not a list of texts"
+
+
+def test_a_choice_is_one_of_those_that_there_are():
+    assert Setting(str, ("a", "b")).read("b") == "b"
+    assert refused(Setting(str, ("a", "b")), "c") == "'c' is not one of 'a', 'b'"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (str, 1, "1 is not a text"),
+        (int, 1.0, "1.0 is not a whole number"),
+        (int, True, "True is not a whole number"),
+        (float, "1", "'1' is not a number"),
+        (float, True, "True is not a number"),
+        (bool, 1, "1 is not true or false"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(kind, value, words):
+    assert refused(Setting(kind), value) == words
+
+
+def test_a_whole_number_is_a_number_and_a_number_stays_of_its_kind():
+    assert type(Setting(float).read(1)) is float
+    assert type(Setting(int).read(1)) is int
+    assert Setting(bool).read(False) is False
+
+
+def test_bounds_are_inclusive():
+    bounded = Setting(float, bounds=Between(0.5, 2))
+    assert (bounded.read(0.5), bounded.read(2)) == (0.5, 2.0)
+    for value in (0.25, 2.5):
+        assert refused(bounded, value) == f"{value} is not between 0.5 and 2"
+
+
+def test_settings_are_named_by_section_and_those_of_no_section_stand_alone():
+    assert {"model", "home", "gate.threshold", "mail.to"} <= settings().keys()
+    assert not {"file", "gate", "repositories"} & settings().keys()
+    assert "model" not in sections()
+    assert [name for name, each in settings().items() if each.required] == [
+        "model",
+        "repositories.code",
+        "repositories.dataset",
+        "repositories.tests",
+    ]
+
+
+def test_type_choices_and_bounds_are_those_of_the_schema():
+    assert settings()["gate.class_floor"] == Setting(float)
+    assert settings()["gate.min_samples"] == Setting(int, bounds=Between(1, 10**9))
+    assert settings()["serving.port"] == Setting(int, bounds=Between(0, 65_535))
+    assert settings()["mail.to"] == Setting(tuple, one_or_more=True)
+    assert settings()["training.command"] == Setting(tuple)
+    assert settings()["mail.security"] == Setting(str, ("starttls", "smtps", "none"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("hoem", ", did you mean home?"),
+        ("servin", ", did you mean serving?"),
+        ("gate.treshold", ", did you mean gate.threshold?"),
+        ("gate.port", ""),
+        ("gate.servin", ""),
+        ("gate.qqqqqq", ""),
+        ("treshold", ""),
+        ("qqqqqq", ""),
+        ("serving.go_live", ""),
+    ],
+)
+def test_the_setting_that_was_probably_meant_is_one_of_the_same_section(name, meant):
+    assert unknown(name) == f"{name}: unknown setting{meant}"
+
+
+@pytest.mark.parametrize("model", ["a", "7", "a-b", "a_b", "a" * 64])
+def test_a_model_may_have_a_name_of_letters_digits_and_dashes(model):
+    assert problems(model=model) == []
+
+
+@pytest.mark.parametrize("model", ["", "-a", "_a", "a.b", "a/b", "a b", "a" * 65, "-"])
+def test_a_model_may_have_no_other_name(model):
+    (problem,) = problems(model=model)
+    assert problem.startswith(f"model: {model!r} may hold letters")
+
+
+@pytest.mark.parametrize("name", ["code", "dataset", "tests", "branch"])
+def test_no_repository_and_no_branch_is_empty(name):
+    assert problems(repositories=replace(GOOD.repositories, **{name: ""})) == [f"repositories.{name}: empty"]
+
+
+def test_the_gate_knows_its_metric():
+    assert problems(gate=replace(GOOD.gate, metric="r2")) == []
+    (problem,) = problems(gate=replace(GOOD.gate, metric="r3"))
+    assert problem.startswith("gate.metric: 'r3' is not one of accuracy")
+
+
+@pytest.mark.parametrize("host", ["", "localhost", "127.0.0.1", "::1", "mail.example.org"])
+@pytest.mark.parametrize("security", ["none", "starttls"])
+def test_mail_without_tls_goes_to_this_machine_only(host, security):
+    found = problems(mail=Mail(host=host, security=security))
+    if host == "mail.example.org" and security == "none":
+        assert found == ['mail.security: "none" is for a server on this machine only']
+    else:
+        assert found == []
+
+
+@pytest.mark.parametrize(("certfile", "keyfile"), [("", ""), ("a", "b"), ("a", ""), ("", "b")])
+def test_tls_has_a_certificate_and_its_key(certfile, keyfile):
+    found = problems(serving=Serving(certfile=certfile, keyfile=keyfile))
+    both = bool(certfile) == bool(keyfile)
+    assert found == ([] if both else ["serving.certfile and serving.keyfile: TLS needs both"])
+
+
+def test_origins_hosts_and_proxies_are_refused_one_by_one():
+    good = Serving(
+        cors_origins=("https://shop.example", "http://localhost:3000", "https://[::1]:8443"),
+        allowed_hosts=("api.example", "10.0.0.7", "::1"),
+        trusted_proxies=("10.0.0.7", "10.0.0.0/8", "::1"),
+    )
+    assert problems(serving=good) == []
+    bad = Serving(cors_origins=("*", "https://a/"), allowed_hosts=("a:1", ""), trusted_proxies=("a", "10.0.0.7/8"))
+    found = problems(serving=bad)
+    assert [each.partition(":")[0] for each in found] == [
+        *["serving.trusted_proxies"] * 2,
+        *["serving.cors_origins"] * 2,
+        *["serving.allowed_hosts"] * 2,
+    ]
+
+
+@pytest.mark.parametrize("entry", ["", " ", "a\tb", "a\nb", "\x1b[2J"])
+def test_an_approver_has_a_name_in_one_line(entry):
+    (problem,) = problems(approval=ApprovalPolicy(approvers=(entry,)))
+    assert problem == f"approval.approvers: {entry!r} is neither a name nor a public key"
+
+
+@pytest.mark.parametrize(
+    "entry", ["ssh-rsa AAAA", "ecdsa-sha2-nistp256 AAAA", "sk-ssh-ed25519@openssh.com A", "-----BEGIN"]
+)
+def test_a_key_of_another_kind_is_no_approver(entry):
+    (problem,) = problems(approval=ApprovalPolicy(approvers=(entry,)))
+    assert problem.startswith(f"approval.approvers: {entry!r} is not an Ed25519 public key")
+
+
+def test_names_and_ed25519_keys_are_approvers():
+    assert problems(approval=ApprovalPolicy(approvers=("Ada <ada@example.org>", f"{KEY} ada", KEY))) == []
+
+
+@pytest.mark.parametrize(
+    ("listed", "needed", "enough"), [(0, 2, True), (1, 2, False), (2, 2, True), (3, 2, True), (1, 1, True)]
+)
+def test_not_more_people_must_approve_than_are_listed(listed, needed, enough):
+    policy = ApprovalPolicy(approvers=("ada", "ben", "eve")[:listed], needed=needed)
+    said = f"approval.needed: {needed} people, but approval.approvers lists {listed}"
+    assert problems(approval=policy) == ([] if enough else [said])
