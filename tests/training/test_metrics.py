@@ -285,6 +285,17 @@ def test_students_quantile_to_half_a_percent_or_better(freedom, wanted):
     assert _student(10) == pytest.approx(2.2281389, rel=2e-5)
 
 
+EXPANSION = {4: (1, 1), 96: (3, 16, 5), 384: (-15, 17, 19, 3), 92160: (-945, -1920, 1482, 776, 79)}
+"""Abramowitz and Stegun 26.7.5: what each term is divided by, and its coefficients of z, z^3, z^5, …"""
+
+
+@pytest.mark.parametrize("freedom", [3, 4, 10, 100])
+def test_students_quantile_is_the_expansion_of_abramowitz_and_stegun(freedom):
+    terms = [sum(each * comparison.Z ** (2 * i + 1) for i, each in enumerate(of)) / by for by, of in EXPANSION.items()]
+    wanted = comparison.Z + sum(term / freedom ** (i + 1) for i, term in enumerate(terms))
+    assert _student(freedom) == pytest.approx(wanted, rel=1e-12)
+
+
 def test_bins_of_calibration_are_fifteen_of_equal_width():
     confidence = np.array([0.0, 1 / 15, 1.01 / 15, 2 / 15, 0.5, 14 / 15, 14.1 / 15, 1.0])
     flags = np.array([True, False, True, True, False, True, True, True])
