@@ -13,6 +13,7 @@ from faults_parts import wait_for
 
 from promotion_parts import RIGHT, Project, ask  # isort: skip
 
+from pipelines.deploy import api_folder
 from serving.server import control
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
@@ -31,8 +32,8 @@ def project(tmp_path, tiny_models):
     project.stop()
 
 
-def resident_mb(url):
-    (worker,) = control.version(url)["workers"]
+def resident_mb(folder):
+    (worker,) = control.status(folder)["workers"]
     pages = int(Path(f"/proc/{worker['pid']}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -45,20 +46,20 @@ def refused(connection):
 
 
 def test_40_refused_bodies_of_16_mb_leave_less_than_100_mb(project):
-    url, where = project.url, urlsplit(project.url)
+    where = urlsplit(project.url)
     with closing(http.client.HTTPConnection(where.hostname, where.port, timeout=60)) as connection:
         assert refused(connection) == 400
-        before = resident_mb(url)
+        before = resident_mb(api_folder(project.config))
         assert {refused(connection) for _ in range(40)} == {400}
-    wait_for(lambda: resident_mb(url) <= before + GROWTH_MB)
+    wait_for(lambda: resident_mb(api_folder(project.config)) <= before + GROWTH_MB)
 
 
 def test_connections_that_stay_open_after_a_refused_body_hold_none_of_it(project):
-    url, where = project.url, urlsplit(project.url)
-    before = resident_mb(url)
+    where = urlsplit(project.url)
+    before = resident_mb(api_folder(project.config))
     with ExitStack() as stack:
         for _ in range(12):
             connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
             stack.enter_context(closing(connection))
             assert refused(connection) == 400
-        wait_for(lambda: resident_mb(url) <= before + GROWTH_MB, seconds=8)
+        wait_for(lambda: resident_mb(api_folder(project.config)) <= before + GROWTH_MB, seconds=8)
