@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from promotion_parts import MODEL, Project
+from registry_parts import promote as promote_records
 from versions import release_draft
 
 from pipelines.commands import registry as registry_command
@@ -13,6 +14,8 @@ from pipelines.promotion.compare import Compared
 from pipelines.promotion.mail import compose, mail_although
 from pipelines.promotion.promote import _draft
 from pipelines.promotion.request import Request
+from pipelines.trust import open_registry
+from registry.heads import newest
 from registry.records import Comparison
 
 WORSE = "accuracy 0.9000 is worse than the live release's 0.9500, by more than 0.01"
@@ -48,15 +51,24 @@ def test_the_mail_says_what_the_gate_had_against_it_and_why_it_was_released(conf
 
 def test_it_is_mailed_once_per_release_however_often_the_command_is_repeated(config):
     for _ in range(2):
-        assert "no mail server is set" in mail_although(config, RELEASE)
+        assert "no mail server is set" in mail_although(config, open_registry(config), RELEASE)
     assert len(sent(config)) == 1
-    mail_although(config, replace(RELEASE, number=8))
+    mail_although(config, open_registry(config), replace(RELEASE, number=8))
     assert len(sent(config)) == 2
+
+
+def test_the_mail_has_the_registrys_newest_head(tmp_path):
+    project = Project(tmp_path)
+    version = project.publish()
+    promote_records(project.store, version, "token", MODEL)
+    mail_although(project.config, project.store, RELEASE)
+    (path,) = sent(project.config)
+    assert newest(project.store, MODEL).line in path.read_text(encoding="utf-8")
 
 
 def test_a_mail_that_cannot_be_written_does_not_undo_the_release(config):
     other = replace(config, mail=Mail(to=("not an address",)))
-    assert mail_although(other, RELEASE).startswith("no mail to not an address: [mail] to")
+    assert mail_although(other, open_registry(other), RELEASE).startswith("no mail to not an address: [mail] to")
 
 
 def test_the_release_records_the_reason_only_where_there_was_something_against_it():
