@@ -161,7 +161,7 @@ def walk(store: Store, folder: str, refused: Callable[[str, str], None] | None =
             if not wrong:
                 (waiting if name.endswith("/") else found).append(above + name)
             elif refused:
-                refused(shown(f"{folder}/{above}{name}"), wrong)
+                refused(shown(f"{folder}/{above}{name}".removesuffix("/")), wrong)
             else:
                 raise Corrupt(f"{shown(f'{folder}/{above}{name}')}: {wrong}", hint="delete it")
     return sorted(found)

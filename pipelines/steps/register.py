@@ -11,6 +11,7 @@ from pathlib import Path
 from pipelines.attest import attest
 from pipelines.context import Context
 from pipelines.repositories.changes import Fetched
+from pipelines.repositories.git import redact
 from pipelines.runs import RunFolder
 from registry import candidates, codec
 from registry.errors import Corrupt, Rejected
@@ -30,7 +31,7 @@ def main(context: Context, folder: RunFolder) -> str:
     version_folder = _gather(folder)
     manifest = _manifest(folder, version, verdict, version_folder)
     candidates.publish(context.store, manifest, version_folder)
-    repositories = {name: context.url(name) for name in ("code", "dataset", "tests")}
+    repositories = {name: redact(context.url(name)) for name in ("code", "dataset", "tests")}
     attest(context.store, folder, version, context.home, repositories)
     return f"{manifest.model} version {version}"
 

@@ -46,7 +46,7 @@ class Findings:
                 if is_part(name.removesuffix("/")):
                     found.append(name)
                 else:
-                    self.wrong(shown(f"{folder}/{name}"), "cannot be a name in the registry")
+                    self.wrong(shown(f"{folder}/{name}".removesuffix("/")), "cannot be a name in the registry")
         return found
 
     def below(self, store: Store, folder: str) -> list[str]:

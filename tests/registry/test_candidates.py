@@ -185,3 +185,43 @@ def test_an_acceptance_test_of_another_manifest_is_refused(store, tmp_path):
     with pytest.raises(Corrupt, match="not this version's"):
         candidates.append_acceptance(store, dataclasses.replace(acceptance(store, 1), card="0" * 64))
     assert candidates.acceptances(store, "digits", 1) == []
+
+
+def test_a_manifest_or_claim_without_a_checksum_is_not_read(store, tmp_path):
+    store.create("test/digits/1/claim.json", codec.to_json(Claim("digits", 1, "run")))
+    store.create("test/digits/1/card.json", codec.to_json(make_card(1, "run", {})))
+    for read in (candidates.manifest, candidates.claimed_by):
+        with pytest.raises(Corrupt, match="it has no checksum"):
+            read(store, "digits", 1)
+
+
+def test_a_file_in_test_is_not_a_model(store, tmp_path):
+    publish(store, tmp_path, "run")
+    store.create("test/readme", b"by hand")
+    assert candidates.models(store) == ["digits"]
+
+
+@pytest.mark.parametrize("name", ["01/", "1", "0/", "-1/", "1.0/", "١/", "²/", "/", "runs/"])
+def test_only_a_folder_with_a_plain_number_is_a_version(name):
+    assert not candidates.is_version(name)
+    assert candidates.is_version("10/")
+
+
+def test_after_an_error_no_further_file_is_begun(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(candidates, "_at_once", lambda _files: 1)
+    files = {f"{number}": (tmp_path / f"{number}", sha256_bytes(b"%d" % number)) for number in range(5)}
+    for number in range(5):
+        (tmp_path / f"{number}").write_bytes(b"%d" % number)
+    (tmp_path / "1").write_bytes(b"altered")
+    with pytest.raises(Corrupt):
+        candidates.store_all(store, "test/digits/1", files)
+    assert walk(store, "test/digits/1") == ["0"]
+
+
+def test_all_names_that_are_taken_are_given_in_order(store, tmp_path):
+    names = ("c", "a", "d", "b")
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+        store.create(f"test/digits/1/{name}", b"others")
+    files = {name: (tmp_path / name, sha256_bytes(name.encode())) for name in names}
+    assert candidates.store_all(store, "test/digits/1", files) == ["a", "b", "c", "d"]

@@ -104,3 +104,52 @@ def test_a_line_is_what_is_written_with_a_checksum():
     data = codec.with_checksum(replace(release_draft("digits", None, "c", approval=3, reason='a "word"'), number=12))
     for field, value in (("number", 12), ("reason", 'a "word"'), ("approval", 3), ("previous", "")):
         assert data.count(codec.line(field, value)) == 1
+
+
+def without_checksum(record):
+    """A record as an attacker, or another tool, could write it: whole, but with no checksum line."""
+    return codec.to_json(record)
+
+
+def test_a_record_without_a_checksum_is_not_read(store):
+    chain = release_chain(store, "digits")
+    store.create(chain.name(1), without_checksum(replace(release_draft("digits", 1, "c"), number=1)))
+    for read in (lambda: chain.read(1), chain.records, lambda: chain.append(release_draft("digits", 1, "c"), 1)):
+        with pytest.raises(Corrupt, match="it has no checksum"):
+            read()
+    assert chain.check() == ([], [f"{chain.name(1)}: it has no checksum"])
+
+
+@pytest.mark.parametrize("first", ["", "a" * 64], ids=["a chain of its own", "one that follows a manifest"])
+def test_the_first_record_follows_what_the_chain_begins_with(store, first):
+    chain = replace(release_chain(store, "digits"), first=first)
+    wrong = replace(release_draft("digits", 1, "c"), number=1, previous="b" * 64)
+    store.create(chain.name(1), codec.with_checksum(wrong))
+    assert chain.check()[1] == [f"{chain.name(1)}: does not follow the record before it: one was altered"]
+    with pytest.raises(Corrupt, match="does not follow"):
+        chain.records()
+
+
+def test_a_gap_is_one_problem(folder_store, tmp_path):
+    chain = release_chain(folder_store, "digits")
+    for number in range(5):
+        chain.append(release_draft("digits", 1, "c"), number)
+    (tmp_path / "registry" / chain.name(3)).unlink()
+    records, problems = chain.check()
+    assert [each.number for each in records] == [1, 2, 4, 5]
+    assert problems == [f"{chain.name(3)}: is missing, though 000004.json is there"]
+
+
+def test_a_field_is_compared_whole_also_where_the_longer_ones_come_first(store):
+    chain = release_chain(store, "digits")
+    for number, approval in enumerate((13, 12, 11, 10, 1)):
+        chain.append(release_draft("digits", 1, "c", approval=approval), number)
+    assert [each.number for each in chain.records().having("approval", 1)] == [5]
+
+
+def test_numbers_have_six_digits_or_more_and_other_names_are_not_records(store):
+    chain = release_chain(store, "digits")
+    for name in ("999999", "1000000", "0999998", "99999", "1000001 ", "x000001", "000002.json"):
+        store.create(f"{chain.folder}/{name}.json", b"")
+    assert chain.numbers() == [999_999, 1_000_000]
+    assert chain.last() == 1_000_000

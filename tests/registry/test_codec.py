@@ -187,3 +187,17 @@ def test_files_are_saved_whole_and_read_by_name(tmp_path):
     path.write_bytes(b"{")
     with pytest.raises(Corrupt, match=str(path)):
         codec.read(records.Sources, path)
+
+
+def test_a_number_that_no_float_can_hold_is_refused_in_a_field_that_is_known():
+    data = codec.to_json(records.Metrics("classification", 1, {"accuracy": 0.5}))
+    for number in (b"1e999", b"NaN", b"Infinity", b"-1e999"):
+        with pytest.raises(Corrupt, match=r"x\.json: not JSON: .* is not a number"):
+            codec.from_json(records.Metrics, data.replace(b"0.5", number), "x.json")
+
+
+def test_a_message_names_the_field_what_is_there_and_what_belongs_there():
+    raw = json.loads(codec.to_json(sample(records.TensorSpec)))
+    with pytest.raises(Corrupt) as error:
+        codec.from_json(records.TensorSpec, json.dumps(raw | {"name": ["x"]}).encode(), "x.json")
+    assert str(error.value) == "x.json.name: ['x'] is not str"

@@ -2,7 +2,7 @@
 
 import pytest
 from registry_parts import FILES, promote, publish, release
-from versions import approval_draft
+from versions import approval_draft, release_draft
 
 from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt, Rejected, TryAgain
@@ -190,3 +190,35 @@ def test_a_missing_record_is_reported(folder_store, tmp_path):
     folder_store.path("production/digits/releases/000002.json").unlink()
     with pytest.raises(Corrupt, match=r"000002\.json: is missing"):
         releases.releases(folder_store, "digits")
+
+
+def test_the_approval_of_the_first_release_is_checked_too(store, version, tmp_path):
+    other = publish(store, tmp_path, "other", files={"model.keras": b"others"})
+    for each in (version, other):
+        releases.copy_to_production(store, "digits", each)
+    digest = candidates.manifest_digest(store, "digits", other)
+    releases.append_approval(store, approval_draft("digits", other, digest, "token"))
+    with pytest.raises(Rejected, match=f"approval 1 of digits is not about version {version}"):
+        release(store, version, approval=1, after=0)
+    assert releases.latest(store, "digits") is None
+
+
+def test_who_lost_the_race_is_not_said_to_have_used_an_approval(store, version):
+    promote(store, version, "token")
+    with pytest.raises(TryAgain, match="released by a concurrent writer"):
+        release(store, version, approval=1, after=0)
+
+
+def test_a_history_that_has_grown_since_is_read_again_to_check_an_approval(store, version):
+    before = releases.read_history(store, "digits")
+    promote(store, version, "token")
+    draft = release_draft("digits", version, candidates.manifest_digest(store, "digits", version), approval=1)
+    with pytest.raises(Rejected, match="was used for release 1"):
+        releases.append_release(store, draft, 1, before)
+
+
+def test_the_latest_of_a_history_is_its_last(store, version):
+    assert releases.read_history(store, "digits").latest is None
+    promote(store, version, "token")
+    gone = release(store, None)
+    assert releases.read_history(store, "digits").latest == gone

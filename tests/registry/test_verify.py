@@ -276,3 +276,45 @@ def test_a_folder_that_cannot_be_a_name_is_reported(root, folder_store):
     for where in ("test/digits", "test/digits/1", "test/digits/runs/one", "production/digits/releases"):
         (root / where / "a\nb").mkdir()
         assert f"{where}/a\\nb: cannot be a name in the registry" in verify(folder_store)
+
+
+def test_twelve_versions_are_reported_in_the_order_of_their_numbers(folder_store, tmp_path):
+    for number in range(1, 13):
+        publish(folder_store, tmp_path, f"run-{number}")
+    for number in range(1, 13):
+        (tmp_path / "registry/test/digits" / str(number) / "claim.json").unlink()
+    found = [each.split("/")[2] for each in verify(folder_store) if each.endswith("claim.json: is missing")]
+    assert found == [str(number) for number in range(1, 13)]
+
+
+def test_a_model_that_is_only_in_production_is_checked(root, folder_store):
+    shutil.rmtree(root / "test/flowers")
+    assert named(verify(folder_store), "production/flowers/1/card.json")
+
+
+def test_of_one_model_neither_the_other_ones_nor_what_the_store_keeps_is_checked(root, folder_store):
+    known = next((root / ".store/objects").glob("*/*"))
+    known.unlink()
+    known.write_bytes(b"others")
+    (root / "test/flowers/1/extra").touch()
+    assert verify(folder_store, "digits") == []
+    assert len(verify(folder_store)) == 2
+
+
+def test_a_wish_without_a_checksum_is_reported(filled):
+    filled.create("test/digits/runs/plain/1.json", codec.to_json(Claim("digits", 9, "plain")))
+    assert verify(filled) == ["test/digits/runs/plain/1.json: it has no checksum"]
+
+
+def test_an_approval_of_another_model_is_reported(filled):
+    digest = candidates.manifest_digest(filled, "digits", 1)
+    approvals = releases.approval_chain(filled, "digits")
+    approvals.append(approval_draft("flowers", 1, digest, "t"), approvals.last())
+    assert named(verify(filled), approvals.name(approvals.last()))
+
+
+def test_a_problem_is_reported_once(root, folder_store):
+    (root / "test/digits/1/.hidden").touch()
+    (root / "test/digits/a\nb").mkdir()
+    problems = verify(folder_store)
+    assert len(problems) == len(set(problems)) == 2
