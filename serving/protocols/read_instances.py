@@ -21,7 +21,7 @@ from registry.records import Signature, TensorSpec
 from serving.engines.base import Array
 from serving.protocols.errors import Refused, bad_request, did_you_mean, show
 from serving.protocols.fields import Field, field_of
-from training.data.decode import JPEG, PNG, Unreadable, decode
+from training.data.decode import JPEG, PNG, Unreadable, decode, scans
 
 INSTANCES = b'"instances"'
 LARGE = 1 << 20
@@ -29,6 +29,8 @@ LARGE = 1 << 20
 the GIL, so nobody waits longer for that."""
 MAX_PIXELS = 16 << 20
 """Of all images in one request, which compressed take next to nothing; as RGB in float32 they take 200 MB."""
+MAX_WORK = 256 << 20
+"""Pixels times scans of all images in one request: a JPEG may be decoded in many passes, and this takes half a second."""
 LARGE_PIXELS = 1 << 20
 """Requests with more pixels, too, are read one at a time."""
 
@@ -79,6 +81,10 @@ class Reader:
         if pixels > MAX_PIXELS:
             message = f"{len(files)} images of {pixels} pixels in all, {MAX_PIXELS} are allowed in one request"
             raise Refused(413, message, hint="send them in parts")
+        work = sum(height * width * scans(data) for (height, width), data in zip(sizes, files, strict=True))
+        if work > MAX_WORK:
+            message = f"{work} pixels to decode, counted once per scan of a JPEG; {MAX_WORK} are allowed in one request"
+            raise Refused(413, message, hint="save the images with fewer scans, e.g. as baseline JPEG, or send fewer at once")
         field = self.fields[0]
         with self._one_large if pixels > LARGE_PIXELS else nullcontext():
             arrays = [self._image(data, *sizes[0], prefix) for data, prefix in zip(files, prefixes, strict=True)]

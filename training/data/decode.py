@@ -20,7 +20,10 @@ from training.data.files import POINTER
 ARRAY = "x0.npy"  # a split's pixels
 MAX_BYTES = 64 << 20  # of one file
 MAX_PIXELS = 64 << 20  # of one image; more is a mistake, or an attack on the memory
+MAX_SCANS = 100
+"""Of a JPEG: each is a pass over all pixels, and costs an attacker a few bytes. A progressive one has about ten."""
 PNG, PNG_END, JPEG, JPEG_END = b"\x89PNG\r\n\x1a\n", b"IEND", b"\xff\xd8\xff", b"\xff\xd9"
+SCAN = b"\xff\xda"  # how a JPEG's scan begins; inside of one a byte 0xff is never followed by 0xda
 PLAIN = {0: "L", 2: "RGB"}  # PNG's colour types
 PLAIN_PNG = struct.Struct(">16sIIBBBBBII4s")  # its IHDR, and the head of its only IDAT
 PLAIN_START, PLAIN_END = PNG + b"\0\0\0\rIHDR", b"\0\0\0\0IEND\xaeB`\x82"
@@ -144,6 +147,8 @@ def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
         raise _explain(data)
     elif data.rfind(JPEG_END) < 0:
         raise Unreadable("is truncated: the end of the JPEG is missing")
+    elif (count := scans(data)) > MAX_SCANS:
+        raise Unreadable(f"has {count} scans, {MAX_SCANS} are allowed", "save it again with another program")
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # a limit is checked below, before anything is decoded
@@ -162,6 +167,11 @@ def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
     except Exception as error:  # noqa: BLE001  (damaged bytes can make a decoder raise anything; it is reported)
         said = str(error).partition("\n")[0]
         raise Unreadable(f"cannot be decoded, probably truncated or damaged: {said}") from None
+
+
+def scans(data: bytes) -> int:
+    """How many passes over the pixels a JPEG has, at most: a marker that a decoder finds is found here, too. 1 for a PNG."""
+    return max(1, data.count(SCAN)) if data.startswith(JPEG) else 1
 
 
 def _decode_plain(data: bytes) -> tuple[int, int, str, bool, bytes] | None:

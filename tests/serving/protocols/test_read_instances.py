@@ -55,6 +55,37 @@ def test_large_images_are_decoded_by_one_request_at_a_time():
     assert Watched.held
 
 
+def jpeg_of_many_scans(width, height, count):
+    """A progressive JPEG whose last scan is repeated: each repetition is a pass over all pixels, and takes a few bytes."""
+    file = io.BytesIO()
+    Image.new("L", (width, height), 100).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * (count - data.count(b"\xff\xda")) + data[-2:]
+
+
+def test_an_image_of_many_scans_is_refused_before_it_is_decoded(monkeypatch):
+    cameras = reader("image", TensorSpec("image", (None, None, None, 1), "uint8"))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("it was decoded"))
+    large = jpeg_of_many_scans(4000, 4000, 20)
+    assert len(large) < 80_000
+    with pytest.raises(Refused, match="320000000 pixels to decode, counted once per scan") as refused:
+        cameras.images([large], 64)
+    assert refused.value.status == 413
+    with pytest.raises(Refused, match="pixels to decode"):
+        cameras.images([jpeg_of_many_scans(1000, 1000, 90)] * 3, 64)
+    with pytest.raises(Refused, match="the image has 1000 scans, 100 are allowed"):
+        cameras.images([jpeg_of_many_scans(100, 100, 1000)], 64)
+
+
+def test_a_progressive_image_of_any_usual_size_is_taken():
+    cameras = reader("image", TensorSpec("image", (None, None, None, 1), "uint8"))
+    file = io.BytesIO()
+    Image.new("L", (4096, 4096), 100).save(file, "JPEG", progressive=True)
+    assert cameras.images([file.getvalue()], 64)[0]["image"].shape == (1, 4096, 4096, 1)
+    assert cameras.images([jpeg_of_many_scans(16, 16, 100)] * 2, 64)[1] == 2
+
+
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 @pytest.mark.parametrize("row", [[2**53 + 1, 1.5], [1.5, 2**53 + 1]])
 def test_a_fraction_is_refused_also_beside_a_large_whole_number(dtype, row):

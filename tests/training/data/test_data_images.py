@@ -170,6 +170,10 @@ BAD_FILES = {
     "png cut in its head": (lambda: png(1)[:20], "is truncated"),
     "damaged png": (flipped, "is damaged: wrong checksum in IDAT"),
     "truncated jpeg": (lambda: png(1, (64, 64), "RGB", "JPEG")[:300], "is truncated: the end of the JPEG is missing"),
+    "jpeg of many scans": (
+        lambda: png(1, kind="JPEG")[:-2] + b"\xff\xda" * 200 + b"\xff\xd9",
+        "has 201 scans, 100 are allowed",
+    ),
     "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a Git LFS pointer"),
     "link as text": (b"../dog/000.png", "is a symbolic link to '../dog/000.png'"),
     "text": (b"hello\nworld\n", "is not PNG or JPEG, whatever its name says"),
