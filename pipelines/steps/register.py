@@ -17,6 +17,7 @@ from registry import candidates, codec
 from registry.errors import Corrupt, Rejected
 from registry.files import sha256_file
 from registry.records import Candidate, Evaluation, TrainResult, Verdict, utc_now
+from training.model.served_file import check_served
 
 MAX_FILES = 10_000  # of one version; TensorFlow's own format needs a handful
 MAX_DEPTH = 20
@@ -30,6 +31,7 @@ def main(context: Context, folder: RunFolder) -> str:
     version = candidates.claim(context.store, folder.run.model, folder.run.id)
     version_folder = _gather(folder)
     manifest = _manifest(folder, version, verdict, version_folder)
+    check_served(version_folder, manifest.served)
     candidates.publish(context.store, manifest, version_folder)
     repositories = {name: redact(context.url(name)) for name in ("code", "dataset", "tests")}
     attest(context.store, folder, version, context.home, repositories)

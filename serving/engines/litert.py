@@ -26,6 +26,7 @@ from serving.engines.base import (
     cores,
     cut,
 )
+from training.model.tflite_file import check_tflite
 
 Runner = Callable[..., dict[str, Array]]
 ANY_BATCH = "serving_default"
@@ -41,6 +42,7 @@ class LiteRT:
         self._path = folder / served.path
         if not self._path.is_file():
             raise Corrupt(f"{self._path}: the served file is missing")
+        check_tflite(self._path)
         self._idle: SimpleQueue[dict[int, Runner]] = SimpleQueue()
         for _ in range(max(1, min(threads, cores()))):
             self._idle.put(self._open())

@@ -10,6 +10,7 @@ from registry.errors import Corrupt
 from registry.records import Served, Signature
 from serving.engines.base import Array, Arrays, EngineError, check_inputs, check_outputs, chunks, cut
 from training.heavy import import_tensorflow
+from training.model.saved_model_file import check_saved_model
 
 ENDPOINT = "serving_default"
 
@@ -19,10 +20,11 @@ class SavedModel:
 
     def __init__(self, folder: Path, signature: Signature, served: Served, threads: int) -> None:
         del threads  # TensorFlow is thread-safe and has its own pool
+        path = folder / served.path
+        check_saved_model(path)
         import_tensorflow()
         import tensorflow as tf
 
-        path = folder / served.path
         self._signature = signature
         try:
             self._model = tf.saved_model.load(str(path))  # a signature does not keep its model alive

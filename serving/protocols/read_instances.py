@@ -84,7 +84,9 @@ class Reader:
         work = sum(height * width * scans(data) for (height, width), data in zip(sizes, files, strict=True))
         if work > MAX_WORK:
             message = f"{work} pixels to decode, counted once per scan of a JPEG; {MAX_WORK} are allowed in one request"
-            raise Refused(413, message, hint="save the images with fewer scans, e.g. as baseline JPEG, or send fewer at once")
+            raise Refused(
+                413, message, hint="save the images with fewer scans, e.g. as baseline JPEG, or send fewer at once"
+            )
         field = self.fields[0]
         with self._one_large if pixels > LARGE_PIXELS else nullcontext():
             arrays = [self._image(data, *sizes[0], prefix) for data, prefix in zip(files, prefixes, strict=True)]

@@ -23,11 +23,13 @@ import numpy as np
 import tensorflow as tf
 
 from registry import codec
-from registry.errors import WorkerFailed
+from registry.errors import Corrupt, WorkerFailed
 from registry.records import Served, Signature
 from training.model.parity_check import ParityCheck
 from training.model.samples import Samples
+from training.model.saved_model_file import check_saved_model
 from training.model.signature import Wiring, answers, signature
+from training.model.tflite_file import check_tflite
 
 DEFAULT = "serving_default"
 TFLITE, SAVED_MODEL = "model.tflite", "saved_model"
@@ -155,6 +157,10 @@ def _convert_to_litert(wiring: Wiring, scratch: Path) -> Conversion:
     except Exception as error:  # noqa: BLE001  (whatever the converter fails on, there is another way to serve)
         return Conversion(None, _reason(error))
     (scratch / TFLITE).write_bytes(data)
+    try:
+        check_tflite(scratch / TFLITE)
+    except Corrupt as error:  # it is as the converter made it, and would not be served
+        return Conversion(None, str(error).partition(": ")[2])
     return Conversion(Served("litert", TFLITE, "; ".join(notes), batches))
 
 
@@ -179,7 +185,8 @@ def _write_reference(scratch: Path, described: Signature, served: Served, refere
 
 
 def _check_saved_model(folder: Path, described: Signature, reference: Reference) -> None:
-    """Load what will be served, and compare it with the live model at several batch sizes."""
+    """Check its operators, load what will be served, and compare it with the live model at several batch sizes."""
+    check_saved_model(folder)
     function = tf.saved_model.load(str(folder)).signatures[DEFAULT]
     rows = len(reference.answers)
     for batch in (1, 2, 7, rows):

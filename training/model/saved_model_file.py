@@ -1,0 +1,213 @@
+"""Looks into a TensorFlow SavedModel, without TensorFlow, before anything in it runs.
+
+A SavedModel is a program: its operators can read and write files, and run Python that the process happens to have. So
+operators are on an allow-list: those that compute, look up, loop and call functions of the same file. Only what the
+checkpoint's saver needs may name files, in functions that nothing but the saver reaches; TensorFlow 2 restores variables by
+itself and never calls them.
+
+Reads the messages of saved_model.proto by their field numbers, as far as they hold operators.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import ConfigError, Corrupt
+from training.model.operators import ALLOWED, SAVER
+
+GRAPH, OTHERS = "saved_model.pb", ("saved_model.cpb", "saved_model.pbtxt")
+HINT = "restore the folder from a backup, or train the model again"
+OPERATOR_HINT = "compute it from operators of Keras or TensorFlow that stay inside of the model"
+MAX_READ = 64 << 20
+"""Bytes of a graph that is read into memory, which is quicker to walk over than a mapped file."""
+ASSET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+FIXED = {1: 8, 5: 4}
+"""Bytes of a protocol buffer's numbers of fixed size, by the kind of their field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator in a graph, and the functions that it runs."""
+
+    name: str
+    operator: str
+    runs: tuple[str, ...]
+
+
+def check_saved_model(folder: Path) -> None:
+    """Raise ConfigError for an operator that is not allowed, naming it and its layer; Corrupt for a damaged file."""
+    path = folder / GRAPH
+    for name in OTHERS:
+        if (folder / name).exists():
+            raise ConfigError(f"{folder / name}: only {GRAPH} is allowed", hint="export the model again")
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            content = data[:] if len(data) <= MAX_READ else data
+            _check(_Message(content, 0, len(content)), path)
+    except (_Damaged, UnicodeDecodeError) as error:
+        raise Corrupt(f"{path}: damaged: {error}", hint=HINT) from None
+    except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
+        raise Corrupt(f"{path}: cannot be read: {error}", hint=HINT) from None
+
+
+def _check(model: _Message, path: Path) -> None:
+    graphs = [each for field, each in model.messages() if field == 2]
+    if len(graphs) != 1:
+        raise ConfigError(f"{path}: it has {len(graphs)} graphs, one is expected", hint="export it with Keras' export")
+    parts = [(field, each) for field, each in graphs[0].messages()]
+    if not any(field == 7 for field, _ in parts):  # without objects it is loaded as one of TensorFlow 1, saver and all
+        raise ConfigError(f"{path}: it is of TensorFlow 1", hint="export it with TensorFlow 2")
+    for asset in (each.text(2) for field, each in parts if field == 6):
+        if not ASSET.fullmatch(asset):
+            raise ConfigError(f"{path}: the asset {asset!r:.100} is not a file of the model", hint=OPERATOR_HINT)
+    main, functions = list[Node](), dict[str, list[Node]]()
+    saver, callable_ = set[str](), set[str]()
+    for field, each in parts:
+        if field == 2:
+            _read_graph(each, main, functions)
+        elif field == 3:
+            saver |= {each.text(number).partition(":")[0] for number in (2, 3)}
+        elif field == 7:
+            callable_ |= {function.text(1) for number, function in each.messages() if number == 2}
+    only_saver = _only_saver(main, functions, saver, callable_)
+    _check_operators(main, ALLOWED | functions.keys(), path)
+    for name, nodes in functions.items():
+        _check_operators(nodes, ALLOWED | functions.keys() | (SAVER if name in only_saver else set()), path)
+
+
+def _only_saver(main: list[Node], functions: dict[str, list[Node]], saver: set[str], callable_: set[str]) -> set[str]:
+    """The functions that nothing but the saver reaches. `saver` names the main graph's nodes that save and restore,
+    `callable_` the functions that the model's objects have."""
+    found = _reached(functions, _names(each for each in main if each.name in saver))
+    others = (functions.keys() - found) | callable_
+    return found - _reached(functions, others | _names(each for each in main if each.name not in saver))
+
+
+def _check_operators(nodes: list[Node], allowed: AbstractSet[str], path: Path) -> None:
+    for each in nodes:
+        if each.operator not in allowed:
+            raise ConfigError(
+                f"{path}: operator {each.operator} is not allowed in a model, it may reach beyond its inputs "
+                f"({_layer(each.name)})",
+                hint=OPERATOR_HINT,
+            )
+
+
+def _layer(node: str) -> str:
+    """Where a node comes from: Keras puts a layer's nodes below its name."""
+    scopes = [each for each in node.split("/")[:-1] if each]
+    return f"in layer {scopes[-1]}, {node:.200}" if scopes else f"node {node:.200}"
+
+
+def _names(nodes: Iterable[Node]) -> set[str]:
+    return {name for each in nodes for name in each.runs}
+
+
+def _reached(functions: dict[str, list[Node]], names: set[str]) -> set[str]:
+    """The functions that these run, directly or not, and themselves."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in functions and name not in found:
+            found.add(name)
+            waiting += [each for node in functions[name] for each in node.runs]
+    return found
+
+
+def _read_graph(graph: _Message, main: list[Node], functions: dict[str, list[Node]]) -> None:
+    for field, each in graph.messages():
+        if field == 1:
+            main.append(_node(each))
+        elif field == 2:
+            for number, function in each.messages():
+                if number == 1:
+                    nodes = [_node(part) for kind, part in function.messages() if kind == 3]
+                    names = [part.text(1) for kind, part in function.messages() if kind == 1]
+                    functions.setdefault(names[0] if names else "", []).extend(nodes)
+
+
+def _node(message: _Message) -> Node:
+    name = operator = ""
+    runs = set[str]()
+    for field, each in message.messages():
+        if field == 1:
+            name = each.content()
+        elif field == 2:
+            operator = each.content()
+        elif field == 5:
+            for number, value in each.messages():
+                if number == 2:
+                    runs |= set(_functions(value))
+    return Node(
+        name, operator, (operator, *sorted(runs))
+    )  # a function can be called by its name, as if it were an operator
+
+
+def _functions(value: _Message) -> Iterator[str]:
+    """The functions that the value of an attribute names: one, or a list."""
+    for field, each in value.messages():
+        if field == 10:
+            yield each.text(1)
+        elif field == 1:
+            yield from (function.text(1) for number, function in each.messages() if number == 9)
+
+
+class _Damaged(ValueError):
+    """It is not a protocol buffer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A protocol buffer in the file, from `start` to `end`."""
+
+    data: bytes | mmap.mmap
+    start: int
+    end: int
+
+    def messages(self) -> Iterator[tuple[int, _Message]]:
+        """Field numbers and contents of all that has a length: texts, messages. Numbers are passed over."""
+        at = self.start
+        while at < self.end:
+            tag, at = self._number(at)
+            field, kind = tag >> 3, tag & 7
+            if kind == 0:
+                at = self._number(at)[1]
+            elif kind in FIXED:
+                at += FIXED[kind]
+            elif kind == 2:
+                length, at = self._number(at)
+                if at + length > self.end:
+                    raise _Damaged(f"{length} bytes at {at} lie outside of their message")
+                yield field, _Message(self.data, at, at + length)
+                at += length
+            else:
+                raise _Damaged(f"an unknown kind of field at {at}")
+        if at != self.end:
+            raise _Damaged(f"a message ends at {self.end}, its fields at {at}")
+
+    def text(self, field: int) -> str:
+        """The last text of this field; "" when there is none."""
+        found = [each.content() for number, each in self.messages() if number == field]
+        return found[-1] if found else ""
+
+    def content(self) -> str:
+        """What is between start and end, as text."""
+        return self.data[self.start : self.end].decode()
+
+    def _number(self, at: int) -> tuple[int, int]:
+        if at < self.end and (byte := self.data[at]) < 128:  # most of them
+            return byte, at + 1
+        number = shift = 0
+        while at < self.end and shift < 64:
+            byte = self.data[at]
+            number |= (byte & 127) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 128:
+                return number, at
+        raise _Damaged(f"a number at {at} does not end")
