@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.gate import decide, gate_report
+from pipelines.gate import ROUNDING, decide, gate_report, worse_than_live
 from registry import codec
 from registry.records import DIRECTION, ClassMetrics, Evaluation, Metrics, Policy, Verdict
 
@@ -100,6 +100,25 @@ def test_as_many_digits_are_shown_as_are_needed_to_see_the_difference(value, sho
 
 def test_a_drop_of_exactly_the_allowed_size_is_allowed():
     assert decide(Evaluation(classifier(0.94), live=classifier(0.95)), Policy(max_drop=0.01)).accepted
+
+
+def test_a_rounding_error_is_no_drop_and_more_is_one():
+    policy = Policy(threshold=0.0, max_drop=0.0)
+    assert decide(Evaluation(classifier(0.0), live=classifier(ROUNDING)), policy).accepted
+    assert not decide(Evaluation(classifier(0.0), live=classifier(1.1 * ROUNDING)), policy).accepted
+
+
+def test_as_many_samples_as_the_policy_wants_are_enough():
+    assert decide(Evaluation(classifier(samples=30)), Policy(min_samples=30)).accepted
+    assert not decide(Evaluation(classifier(samples=29)), Policy(min_samples=30)).accepted
+
+
+def test_at_the_promotion_only_the_comparison_with_the_live_release_counts():
+    live, policy = classifier(0.95), Policy(threshold=0.99)
+    reason = "accuracy 0.9000 is worse than the live release's 0.9500, by more than 0.01"
+    assert worse_than_live(Evaluation(classifier(0.9), live=live), policy) == (reason,)
+    assert worse_than_live(Evaluation(classifier(0.95), live=live), policy) == ()
+    assert worse_than_live(Evaluation(classifier(0.9), live_note="it takes other inputs"), policy) == ()
 
 
 def test_a_lower_error_than_the_live_release_is_not_a_drop():
