@@ -60,7 +60,7 @@ def grade(probabilities: NDArray[Any], truth: NDArray[Any], own: Sequence[str], 
     of_truth = np.where(column >= 0, np.take_along_axis(p, column[:, None].clip(0), axis=1)[:, 0], 0.0)
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
     missing = np.where(finite, 0.0, np.nan)  # one bad number makes the whole answer useless
-    p = np.where(finite.reshape(-1, 1), p, 0.0)
+    p = np.where(finite[:, np.newaxis], p, 0.0)
     return Answers(
         truth=np.asarray(truth, dtype=np.int64),
         predicted=np.where(finite, to_dataset[p.argmax(axis=1)], -1),

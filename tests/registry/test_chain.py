@@ -15,10 +15,10 @@ AWKWARD = ['"', "\\", "a\nb", 'x",\n "token": "one', "ä€\u2028", "\ud800", ""
 
 @pytest.fixture
 def chain(store):
-    """Twelve releases; number 2 is without an approval, and two approvals begin with the same digit."""
+    """Twelve releases with the approvals 12 to 1, but number 2 is without one; of 1 and 12, the longer comes first."""
     chain = release_chain(store, "digits")
     for number in range(12):
-        approval = None if number == 1 else number + 1
+        approval = None if number == 1 else 12 - number
         chain.append(release_draft("digits", 1, "c", approval=approval), number)
     return chain
 
@@ -34,9 +34,9 @@ def test_records_are_those_that_were_appended(chain):
 
 def test_what_was_made_with_an_approval_is_found(store, chain):
     history = History("digits", approval_chain(store, "digits").records(), chain.records())
-    assert history.release_with(1).number == 1  # and not 10, 11 or 12, which begin like it
-    assert history.release_with(12).number == 12
-    assert history.release_with(2) is None
+    assert history.release_with(1).number == 12  # and not those with 12 and 10, which begin like it
+    assert history.release_with(12).number == 1
+    assert history.release_with(11) is None
 
 
 @pytest.mark.parametrize("token", AWKWARD, ids=ascii)

@@ -98,6 +98,7 @@ def test_a_class_without_samples_has_no_recall_but_keeps_its_place():
 def test_an_answer_that_is_not_finite_is_wrong_and_makes_the_loss_nan():
     truth, p = np.array([0, 1, 2]), np.eye(4)[[0, 1, 2]]
     p[1, 3] = math.nan
+    assert graded(truth, p).predicted.tolist() == [0, -1, 2]
     found = classification(graded(truth, p), CLASSES)
     assert found.values["accuracy"] == pytest.approx(2 / 3)
     assert all(math.isnan(found.values[name]) for name in ("loss", "brier", "ece"))
@@ -310,6 +311,12 @@ def test_bins_of_calibration_are_fifteen_of_equal_width():
 def test_a_confidence_that_is_not_finite_is_in_no_bin():
     given = Answers(np.zeros(2, int), np.zeros(2, int), np.array([math.nan, 0.5]), *[np.zeros(2)] * 2)
     assert calibration(given) == ((0.5, 1.0, 1),)
+
+
+def test_a_probability_that_is_rounded_above_one_counts_as_one():
+    given = graded(np.array([0, 1]), np.array([[1 + 1e-6, 0, 0, 0], [0, 0.99, 0.01, 0]]))
+    assert given.log_loss[0] == 0
+    assert calibration(given) == ((pytest.approx(0.995, abs=1e-6), 1.0, 2),)
 
 
 def test_metrics_say_of_which_task_they_are():

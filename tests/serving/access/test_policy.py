@@ -56,6 +56,24 @@ class TestTokens:
             assert dict(refused.headers)["WWW-Authenticate"].startswith("Bearer realm=")
             assert "hunter2" not in f"{refused} {refused.hint} {refused.reason} {refused.headers}"
 
+    def test_a_client_without_a_token_reads_something_else_than_one_whose_token_does_not_hold(self):
+        found = {}
+        for given_ in ("", "Bearer unknown", "Bearer labels"):
+            refused = decide(asked(authorization=given_), self.RULES, TOKENS.get).refused
+            found[given_] = str(refused), dict(refused.headers)["WWW-Authenticate"]
+        realm = 'Bearer realm="trainyard"'
+        assert found == {
+            "": ("a token is needed", realm),
+            "Bearer unknown": (
+                "this token does not hold: it is unknown, revoked or expired",
+                f'{realm}, error="invalid_token"',
+            ),
+            "Bearer labels": (
+                "this token does not allow to predict",
+                f'{realm}, error="insufficient_scope", scope="predict"',
+            ),
+        }
+
     @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
     def test_health_needs_no_token_no_name_and_counts_for_nobody(self, path):
         decision = decide(asked(path=path, host="10.9.9.9"), Rules(HOSTS, role="predict"), TOKENS.get)
@@ -78,6 +96,10 @@ class TestHosts:
     )
     def test_other_names_are_not(self, host):
         assert status(decide(asked(host=host), Rules(HOSTS), TOKENS.get)) == 421
+
+    def test_of_a_long_name_the_beginning_is_shown(self):
+        refused = decide(asked(host="a" * 50 + "b" * 51), Rules(HOSTS), TOKENS.get).refused
+        assert str(refused) == f"Host: {'a' * 50 + 'b' * 50!r} is not a name of this API"
 
     @given(st.text())
     def test_whatever_a_host_header_holds_it_has_a_name(self, header):
@@ -106,6 +128,13 @@ class TestOrigins:
         assert (found.preflight, found.refused) == (True, None)
         assert "authorization" in dict(found.headers)["Access-Control-Allow-Headers"]
 
+    def test_a_browser_may_remember_the_answer_for_ten_minutes(self):
+        found = decide(asked(method="OPTIONS", origin=ORIGIN, preflight=True), self.RULES, TOKENS.get)
+        assert dict(found.headers)["Access-Control-Max-Age"] == "600"
+
+    def test_without_origins_no_header_speaks_of_them(self):
+        assert decide(asked(origin=ORIGIN), Rules(), TOKENS.get).headers == ()
+
     def test_a_preflight_of_another_origin_is_refused(self):
         found = decide(asked(method="OPTIONS", origin="https://evil.example", preflight=True), self.RULES, TOKENS.get)
         assert (status(found), found.preflight) == (403, False)
@@ -129,6 +158,10 @@ class TestWhoseRequestItIs:
         refused = too_many(seconds)
         assert refused.status == 429
         assert int(dict(refused.headers)["Retry-After"]) >= seconds
+
+    @pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (0.9, "1"), (1.2, "2"), (2.3, "3")])
+    def test_retry_after_is_the_next_whole_second(self, seconds, header):
+        assert dict(too_many(seconds).headers)["Retry-After"] == header
 
 
 @given(
