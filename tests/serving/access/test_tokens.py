@@ -1,6 +1,8 @@
 """The file of tokens: made, found, revoked, and read again while the API runs."""
 
 import json
+import logging
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,7 +30,7 @@ def test_a_token_is_found_by_itself_and_by_nothing_else(path):
 def test_tokens_are_long_and_never_the_same(path):
     made = {make(path, "shop", ["predict"]) for _ in range(20)}
     assert len(made) == 20
-    assert all(each.startswith("tyd_") and len(each) >= 40 for each in made)
+    assert {(each[:4], len(each)) for each in made} == {("tyd_", 4 + 43)}  # 256 bits, six in a letter
 
 
 def test_the_file_holds_no_token_and_only_its_owner_reads_it(path):
@@ -37,9 +39,34 @@ def test_the_file_holds_no_token_and_only_its_owner_reads_it(path):
     assert token.removeprefix("tyd_") not in path.read_text()
     assert digest_of(token) in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    path.chmod(0o640)  # somebody wants the API's group to read it
-    make(path, "other", ["predict"])
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.with_suffix(".lock").stat().st_mode) == 0o600
+    for mode in (0o640, 0o777):  # somebody wants the API's group to read it
+        path.chmod(mode)
+        make(path, "other", ["predict"])
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_the_file_is_never_open_to_others_and_is_on_the_disk_before_it_takes_its_place(path, monkeypatch):
+    modes, sizes, fchmod, fsync = [], [], os.fchmod, os.fsync
+
+    def with_mode(fd, mode):
+        modes.append(stat.S_IMODE(os.fstat(fd).st_mode))
+        fchmod(fd, mode)
+
+    def with_size(fd):
+        sizes.append(os.fstat(fd).st_size)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fchmod", with_mode)
+    monkeypatch.setattr(os, "fsync", with_size)
+    make(path, "shop", ["predict"])
+    assert (modes, sizes) == ([0o600], [path.stat().st_size])
+
+
+def test_folders_are_made_and_what_cannot_be_read_is_named(tmp_path):
+    assert make(tmp_path / "a" / "b" / "tokens.json", "shop", ["predict"])
+    with pytest.raises(ConfigError, match="a: Is a directory"):
+        read(tmp_path / "a")
 
 
 def test_a_token_that_has_expired_does_not_hold(path):
@@ -47,6 +74,8 @@ def test_a_token_that_has_expired_does_not_hold(path):
     known = read(path)
     assert known.find(token, lambda: known.tokens[0].created)
     assert known.find(token, lambda: known.tokens[0].expires) is None
+    make(path, "for-ever", ["predict"])
+    assert read(path).tokens[1].expires == ""
 
 
 def test_revoking_takes_every_token_of_the_name_and_leaves_the_file(path):
@@ -58,7 +87,9 @@ def test_revoking_takes_every_token_of_the_name_and_leaves_the_file(path):
     assert revoke(path, "shop") == 2
     known = read(path)
     assert [known.find(each) is not None for each in (first, second, other)] == [False, False, True]
+    before = path.stat()
     assert revoke(path, "shop") == 0
+    assert path.stat() == before  # not even written again
     assert revoke(path, "b") == 1
     assert read(path) == Tokens()
     assert path.exists()
@@ -105,6 +136,31 @@ class TestWhileTheApiRuns:
         other = json.loads(tokens.codec.to_json(Tokens()))
         path.write_text(json.dumps(other))
         assert api.find(token) is None
+
+    def test_the_file_is_looked_at_once_a_second(self, tmp_path, monkeypatch):
+        path, now = tmp_path / "tokens.json", [0.0]
+        monkeypatch.setattr(tokens.time, "monotonic", lambda: now[0])
+        first = make(path, "shop", ["predict"])
+        api = TokenFile(path)
+        assert api.find(first)  # also right after the machine has started
+        second = make(path, "shop", ["predict"])
+        for now[0], found in ((0.9, False), (1.0, True)):
+            assert (api.find(second) is not None) == found
+
+    def test_how_many_tokens_hold_is_logged_when_they_change(self, path, caplog):
+        token = make(path, "shop", ["predict"])
+        with caplog.at_level(logging.INFO):
+            assert TokenFile(path).find(token)
+        assert f"{path}: 1 tokens hold" in caplog.text
+
+    def test_a_disk_that_fails_ends_no_token(self, path, caplog):
+        api = TokenFile(path)
+        token = make(path, "shop", ["predict"])
+        assert api.find(token)
+        path.parent.rename(path.parent.with_name("moved"))
+        path.parent.write_text("a file in place of the folder")
+        assert api.find(token)
+        assert "Not a directory; the tokens that were read before still hold" in caplog.text
 
     def test_a_file_that_is_gone_keeps_its_tokens_too(self, path, caplog):
         api = TokenFile(path)
