@@ -47,7 +47,15 @@ def attest(store: Store, folder: RunFolder, version: int, home: Path, repositori
     for name in (attestations.PUBLIC_KEY, attestations.MODEL_SIGNATURE, attestations.PROVENANCE):
         with contextlib.suppress(FileExistsError):  # by the same key, and a signature holds whenever it was made
             store.create(f"{where}/{name}", made[name])
+    attestations.record(store, manifest.model, version, files, made[attestations.PUBLIC_KEY])
     attestations.check(store, manifest.model, version, files)
+
+
+def own_key(home: Path) -> str:
+    """The id of the key that this machine attests with; empty when it has none yet. Raises ConfigError."""
+    with contextlib.suppress(FileNotFoundError):
+        return attestations.key_id(attestations.public_pem(_load(home / "keys" / KEY)))
+    return ""
 
 
 def _provenance(

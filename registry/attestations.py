@@ -3,30 +3,41 @@
     test/<model>/attestations/<version>/model.sig                a Sigstore bundle, as OpenSSF model-signing reads it
     test/<model>/attestations/<version>/provenance.intoto.json   an in-toto statement with SLSA provenance, in DSSE
     test/<model>/attestations/<version>/signer.pem               the public key (P-256) that verifies both
+    test/<model>/attestations/<version>/attestation.json         the registry's own record of these three, last
 
 They are about the files of the version in `production`: those of the manifest, and the manifest itself. They lie beside
 the version, because model-signing refuses a folder with a file that is not signed. `cryptography` is loaded when something
 is signed or verified.
+
+Nothing in the first three says whose key it is. The record does: the registry's own key signs it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry import codec
+from registry.chain import signed_bytes
 from registry.errors import Corrupt
-from registry.stores import Store
+from registry.files import sha256_bytes
+from registry.records import Attestation
+from registry.stores import Store, signatures_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 FOLDER = "attestations"
 MODEL_SIGNATURE, PROVENANCE, PUBLIC_KEY = "model.sig", "provenance.intoto.json", "signer.pem"
-NAMES = (MODEL_SIGNATURE, PROVENANCE, PUBLIC_KEY)
+RECORD = "attestation.json"
+FOR_OTHERS = (MODEL_SIGNATURE, PROVENANCE, PUBLIC_KEY)
+NAMES = (*FOR_OTHERS, RECORD)
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -71,10 +82,59 @@ def key_id(pem: bytes) -> str:
 
 
 def check(store: Store, model: str, version: int, files: Mapping[str, str]) -> dict[str, Any]:
-    """The provenance of a version (its predicate), once all three files are there, signed, and about just these `files`.
+    """The provenance of a version (its predicate), once all is there, signed, and about just these `files`.
 
     Raises FileNotFoundError or Corrupt.
     """
+    predicate = _check_for_others(store, model, version, files)
+    name = f"{folder(model, version)}/{RECORD}"
+    data = store.get(name)
+    found = codec.from_json(Attestation, data, name, checksum_required=True)
+    if signatures := signatures_of(store):
+        signatures.check(name, data)
+    wanted = _record(store, model, version, files)
+    for each in FOR_OTHERS:
+        if found.files.get(each) != wanted.files[each]:
+            raise Corrupt(f"{folder(model, version)}/{each}: is not the one that {RECORD} names", hint=HINT)
+    if found != wanted:
+        raise Corrupt(f"{name}: is about another manifest", hint=HINT)
+    return predicate
+
+
+def record(store: Store, model: str, version: int, files: Mapping[str, str], pem: bytes) -> None:
+    """Vouch for what was made with the key that has this public `pem`, or find that it was done; raises Corrupt."""
+    where = folder(model, version)
+    if store.get(f"{where}/{PUBLIC_KEY}") != pem:
+        raise Corrupt(f"{where}/{PUBLIC_KEY}: is not this controller's key", hint=HINT)
+    _check_for_others(store, model, version, files)
+    data = signed_bytes(store, f"{where}/{RECORD}", _record(store, model, version, files))
+    with contextlib.suppress(FileExistsError):  # whoever reads it checks it
+        store.create(f"{where}/{RECORD}", data)
+
+
+def signer(store: Store, model: str, version: int) -> tuple[str, Path] | None:
+    """The id of the key that a version says it is attested with, and the file of the public key; None without one."""
+    name = f"{folder(model, version)}/{PUBLIC_KEY}"
+    try:
+        return key_id(store.get(name)), store.path(name)
+    except FileNotFoundError:
+        return None
+
+
+def record_digest(store: Store, model: str, version: int) -> str:
+    """The SHA-256 of a version's record; empty when it has none."""
+    with contextlib.suppress(FileNotFoundError):
+        return sha256_bytes(store.get(f"{folder(model, version)}/{RECORD}"))
+    return ""
+
+
+def _record(store: Store, model: str, version: int, files: Mapping[str, str]) -> Attestation:
+    where = folder(model, version)
+    there = {name: sha256_bytes(store.get(f"{where}/{name}")) for name in FOR_OTHERS}
+    return Attestation(model, version, files["card.json"], there)
+
+
+def _check_for_others(store: Store, model: str, version: int, files: Mapping[str, str]) -> dict[str, Any]:
     where = folder(model, version)
     pem = store.get(f"{where}/{PUBLIC_KEY}")
     bundle = _parsed(store, f"{where}/{MODEL_SIGNATURE}")

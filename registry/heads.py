@@ -10,8 +10,9 @@ from __future__ import annotations
 import quopri
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from registry import candidates, codec
+from registry import attestations, candidates, codec
 from registry.candidates import version_folder
 from registry.chain import NAME, Chain, LostRace
 from registry.errors import ConfigError, Corrupt
@@ -133,6 +134,9 @@ def missing_since(store: Store, model: str, heads: Iterable[Head]) -> Iterator[s
         yield from _compared(store, f"{where}/card.json", tested.card)
         if tested.acceptances:
             yield from _compared(store, f"{where}/acceptances/{tested.acceptances:06d}.json", tested.last)
+        if tested.attestation:
+            name = f"{attestations.folder(model, int(version))}/{attestations.RECORD}"
+            yield from _compared(store, name, tested.attestation)
 
 
 def check_seen(store: Store, head: SeenHead) -> None:
@@ -178,16 +182,18 @@ def _draft(store: Store, model: str, number: int, known: Mapping[str, VersionMar
 
 def _version_mark(store: Store, model: str, version: str, known: VersionMark | None) -> VersionMark:
     """What is there of a version; nothing that is known already is read again."""
-    folder = f"test/{model}/{version}"
+    folder, number = f"test/{model}/{version}", int(version)
+    attested = known.attestation if known else ""
+    attested = attested or attestations.record_digest(store, model, number)
     if known is None:
         tested = mark_of(store, f"{folder}/acceptances")
-        return VersionMark(candidates.manifest_digest(store, model, int(version)), tested.count, tested.digest)
+        return VersionMark(candidates.manifest_digest(store, model, number), tested.count, tested.digest, attested)
     count = sum(NAME.fullmatch(each) is not None for each in store.names(f"{folder}/acceptances"))
     if count < known.acceptances:
         raise Corrupt(f"{folder}/acceptances/{known.acceptances:06d}.json: {GONE}", hint=VERIFY)
     if count == known.acceptances:
-        return known
-    return VersionMark(known.card, count, mark_of(store, f"{folder}/acceptances").digest)
+        return replace(known, attestation=attested)
+    return VersionMark(known.card, count, mark_of(store, f"{folder}/acceptances").digest, attested)
 
 
 def _marks(head: Head) -> tuple[Mark, Mark, Mark]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry import candidates
+from registry import attestations, candidates
 from registry.candidates import version_folder
 from registry.chain import NAME
 from registry.files import sha256_bytes
@@ -28,4 +28,6 @@ def everything(store: Store) -> dict[str, Mark]:
             folder = version_folder("test", model, version)
             found[f"{folder}/card.json"] = Mark(1, sha256_bytes(store.get(f"{folder}/card.json")))
             found[f"{folder}/acceptances"] = mark_of(store, f"{folder}/acceptances")
+            if attested := attestations.record_digest(store, model, version):
+                found[f"{attestations.folder(model, version)}/{attestations.RECORD}"] = Mark(1, attested)
     return {name: mark for name, mark in found.items() if mark.count}

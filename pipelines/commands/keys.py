@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 
 from pipelines import key_changes
+from pipelines.attest import KEY as ATTESTING
+from pipelines.attest import own_key
 from pipelines.commands.promote import add_who, who
 from pipelines.config.schema import Config
 from pipelines.text.markup import Section, Table, to_text
@@ -71,6 +73,9 @@ def _list(own: Signing, *, as_json: bool) -> None:
         print(f"adopted by {each.by} at {each.at}: {len(each.marks)} manifests and chains, as they were")
     for row in rows:
         print(f"{row['key']}  {row['public']}")
+    if attesting := own_key(own.folder.root.parent):
+        print(f"versions are attested for public tools with key {attesting} (P-256), {own.folder.root / ATTESTING}")
+        print("  its public half: signer.pem in test/<model>/attestations/<version>/; `registry show` names the file")
 
 
 def _row(own: Signing, key: Key) -> dict[str, object]:

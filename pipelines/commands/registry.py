@@ -17,7 +17,7 @@ from pipelines.config.schema import Config
 from pipelines.text import metrics
 from pipelines.text.markup import Block, Bullets, Paragraph, Section, Table, to_text
 from pipelines.trust import keyring, open_registry
-from registry import candidates, codec, heads, releases
+from registry import attestations, candidates, codec, heads, releases
 from registry.checks.signatures import problems_since
 from registry.errors import ConfigError, Corrupt, Rejected
 from registry.records import Acceptance, Candidate, Release, TensorSpec
@@ -111,15 +111,20 @@ def _summary(store: Store, model: str, version: int, live: int | None) -> dict[s
 def _show(store: Store, model: str, version: int, *, as_json: bool) -> None:
     manifest, digest = candidates.read_manifest(store, model, version)
     tests = candidates.acceptances(store, model, version)
+    signer = attestations.signer(store, model, version)
     if as_json:
         acceptances = [json.loads(codec.to_json(each)) for each in tests]
-        _print_json({"card": json.loads(codec.to_json(manifest)), "sha256": digest, "acceptances": acceptances})
+        shown = {"card": json.loads(codec.to_json(manifest)), "sha256": digest, "acceptances": acceptances}
+        _print_json(shown | {"signer": {"key": signer[0], "public": str(signer[1])} if signer else None})
     else:
-        print(to_text(f"{model} version {version}", _sections(manifest, digest, tests)), end="")
+        attested = ("attested", f"key {signer[0]} (P-256), {signer[1]}" if signer else "")
+        print(to_text(f"{model} version {version}", _sections(manifest, digest, tests, attested)), end="")
 
 
-def _sections(manifest: Candidate, digest: str, tests: Sequence[Acceptance]) -> Iterator[Section]:
-    head, *rows = (each for each in _origin(manifest, digest) if each[1])
+def _sections(
+    manifest: Candidate, digest: str, tests: Sequence[Acceptance], attested: tuple[str, str]
+) -> Iterator[Section]:
+    head, *rows = (each for each in (*_origin(manifest, digest), attested) if each[1])
     yield Section("", (Table(head, tuple(rows)),))
     policy = manifest.verdict.policy
     measured = metrics.blocks(manifest.evaluation, policy.metric, f"version {manifest.version}", "release")

@@ -11,8 +11,9 @@ from registry import attestations, candidates, codec
 from registry.candidates import version_folder
 from registry.checks.findings import Findings
 from registry.records import Candidate, Claim
-from registry.stores import Store
+from registry.stores import Store, signatures_of
 
+COMPLETE = "if its run was killed, the step `register`, repeated in the run's folder, adds what is missing"
 WISH = re.compile(r"([^/]+)/([1-9][0-9]*)\.json")
 
 
@@ -164,24 +165,29 @@ class Versions:
     def _check_attestations(self, attested: set[int]) -> None:
         """Model signature and provenance of every version but those from before there were any.
 
-        `attested` was listed before the versions were: what is registered meanwhile is not missing.
+        `attested` was listed before the versions were: what is registered meanwhile is not missing. Of what is signed,
+        heads say what was removed: see `heads.missing_since`.
         """
         without = []
+        signed = signatures_of(self.store) is not None
         for version, files in self.signed.items():
             with self.findings.collecting():
                 try:
                     attestations.check(self.store, self.model, version, files)
                 except FileNotFoundError:
-                    # A run that was killed before it attested does so when it is repeated, before its acceptance test.
-                    if version in attested or (version in self.accepted and min(attested, default=version) < version):
-                        where = attestations.folder(self.model, version)
-                        for name in sorted({*attestations.NAMES} - {*self.findings.names(self.store, where)}):
+                    where = attestations.folder(self.model, version)
+                    there = {*self.findings.names(self.store, where)} if version in attested else set()
+                    later = version in self.accepted and min(attested, default=version) < version
+                    if attestations.RECORD in there or (later and not signed):  # the record is written last
+                        for name in sorted({*attestations.NAMES} - there):
                             self.findings.wrong(f"{where}/{name}", "is missing")
                     else:
                         without.append(version)
         if without:
             listed = ", ".join(map(str, without[:5])) + (", …" if without[5:] else "")
-            self.findings.note(f"test/{self.model}", f"without model signature and provenance: version {listed}")
+            self.findings.note(
+                f"test/{self.model}", f"without model signature and provenance: version {listed}; {COMPLETE}"
+            )
         for version in sorted(attested - self.test.keys()):
             self.findings.wrong(attestations.folder(self.model, version), "is about a version that is not there")
 

@@ -39,13 +39,31 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class VersionMark:
-    """A version as it was: its manifest, and its acceptance tests."""
+    """A version as it was: its manifest, its acceptance tests, and what is attested of it."""
 
     card: str
     """SHA-256 of the manifest."""
     acceptances: int
     last: str
     """SHA-256 of the last acceptance test; empty without one."""
+    attestation: str = ""
+    """SHA-256 of its `Attestation`; empty without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What lies beside a version for other tools: `test/<model>/attestations/<version>/attestation.json`.
+
+    Those files are signed with a key that other tools can read; this record, signed as all are, says that it is the
+    controller's, and not one that somebody has made who can write the registry.
+    """
+
+    model: str
+    version: int
+    card: str
+    """SHA-256 of the manifest."""
+    files: dict[str, str]
+    """Name → SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +78,7 @@ class Head:
     at: str
     previous: str
     versions: dict[str, VersionMark] = field(default_factory=dict)
-    """The versions that are new, or tested again, since the head before."""
+    """The versions that are new, tested again or attested, since the head before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import stat
 
 import attacked_registry
 import pytest
+from attested import attested
 from registry_parts import promote, publish, release
 from signed_registry import build, config_of, signing_memory
 
@@ -16,6 +17,7 @@ from pipelines.commands import keys, registry
 from pipelines.trust import first_key, open_registry
 from registry import candidates, heads, releases
 from registry.errors import ConfigError, Corrupt, Rejected
+from registry.files import sha256_bytes
 from registry.signatures import make_key, save_key
 from registry.stores import open_store, signatures_of
 
@@ -73,6 +75,16 @@ def test_the_key_for_public_tools_is_not_taken_for_one_of_the_registry(folder):
     (folder / "home" / "keys").mkdir(parents=True)
     (folder / "home" / "keys" / "model-signing.pem").write_text("a key of another kind")
     assert publish(open_registry(config_of(folder)), folder, "one") == 1
+
+
+def test_the_key_for_public_tools_is_named_beside_those_of_the_registry(folder, ask):
+    publish(open_registry(config_of(folder)), folder, "run")
+    assert "P-256" not in ask(keys, "list")
+    attested(open_registry(config_of(folder)), folder, "run", 1)
+    public = folder / "registry/test/digits/attestations/1/signer.pem"
+    said = ask(keys, "list")
+    assert f"key {sha256_bytes(public.read_bytes())} (P-256), {folder / 'home/keys/model-signing.pem'}" in said
+    assert len(ask(keys, "list", "--json")) == 1  # those of the registry
 
 
 def test_a_claim_alone_does_not_make_a_registry_old(folder):

@@ -90,6 +90,27 @@ def test_a_command_loads_nothing_heavy_while_it_runs(command, tmp_path):
     assert not HEAVY & packages_after([*command.split(), "--config", str(settings)])
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "config show",
+        "doctor",
+        "registry list",
+        "registry verify",
+        "rollback digits",
+        "keys list",
+        "run --help",
+    ],
+)
+def test_a_command_that_neither_signs_nor_verifies_loads_no_cryptography(command, tmp_path):
+    """The registry is new: nothing in it is signed."""
+    settings = tmp_path / "trainyard.toml"
+    shutil.copy(ROOT / "examples" / "digits" / "trainyard.toml", settings)
+    given = [] if "--help" in command else ["--config", str(settings)]
+    assert "cryptography" not in packages_after([*command.split(), *given])
+
+
 def test_every_step_and_command_is_looked_at():
     """A step in a folder of its own would slip through the list above."""
     for package in ("pipelines/steps", "pipelines/commands"):

@@ -11,11 +11,12 @@ from hashlib import sha256
 
 import pytest
 from attacked_registry import with_new_checksum
+from cryptography.hazmat.primitives.asymmetric import ec
 from registry_parts import acceptance
 from signed_registry import AttackedSigned, build
 from versions import approval_draft, release_draft
 
-from registry import candidates, codec
+from registry import attestations, candidates, codec
 from registry.errors import PipelineError
 from registry.keyring import append_key, draft_key
 from registry.signatures import make_key
@@ -115,6 +116,16 @@ def the_keys_are_removed(registry):
     shutil.rmtree(registry / "keys")
 
 
+@attack(r"test/digits/attestations/3/attestation\.json: is missing, though a head says")
+def what_is_attested_of_a_version_that_was_never_released_is_removed(registry):
+    shutil.rmtree(registry / "test/digits/attestations/3")
+
+
+@attack(r"test/digits/attestations/1/attestation\.json: is missing, though a head says")
+def all_that_is_attested_of_a_model_is_removed(registry):
+    shutil.rmtree(registry / "test/digits/attestations")
+
+
 # --- written anew ------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +173,35 @@ def the_signature_is_taken_off(registry):
 def an_acceptance_test_of_another_version_is_moved_here(registry):
     data = (registry / "test/digits/1/acceptances/000002.json").read_bytes()
     registry.write("test/digits/3/acceptances/000002.json", data)
+
+
+def attest_anew(registry, version):
+    """Sign what is there for other tools with a key of one's own, exchanging the public key."""
+    place = attestations.folder("digits", version)
+    manifest, digest = candidates.read_manifest(registry.store, "digits", version)
+    files = {**manifest.files, "card.json": digest}
+    key = ec.generate_private_key(ec.SECP256R1())
+    for name, data in attestations.make(key, f"digits-{version}", files, {"runDetails": "mine"}).items():
+        registry.write(f"{place}/{name}", data)
+    return place, files
+
+
+@attack(r"test/digits/attestations/1/model\.sig: is not the one that attestation\.json names")
+def a_version_is_attested_anew_with_a_key_of_ones_own(registry):
+    attest_anew(registry, 1)
+
+
+@attack(r"test/digits/attestations/1/attestation\.json: it is not signed")
+def a_version_is_attested_anew_and_its_record_written_anew(registry):
+    place, files = attest_anew(registry, 1)
+    (registry / place / attestations.RECORD).unlink()
+    attestations.record(registry.store, "digits", 1, files, (registry / place / attestations.PUBLIC_KEY).read_bytes())
+
+
+@attack(r"test/digits/attestations/1/model\.sig: is about other files than the manifest")
+def what_is_attested_of_another_version_is_moved_here(registry):
+    for each in (registry / "test/digits/attestations/2").iterdir():
+        registry.write(f"test/digits/attestations/1/{each.name}", each.read_bytes())
 
 
 # --- added -------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A version can be checked with public tools: model_signing accepts its signature, in_toto_attestation its provenance."""
 
 import base64
+import dataclasses
 import json
 import os
 import shutil
@@ -18,11 +19,16 @@ from google.protobuf import json_format
 from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
 from in_toto_attestation.v1 import statement_pb2
 from registry_parts import acceptance, publish
+from signed_registry import config_of
 from versions import SOURCES
 
 from pipelines.attest import attest
-from registry import attestations, candidates, releases
+from pipelines.key_changes import rotate, signing
+from pipelines.trust import open_registry
+from registry import attestations, candidates, codec, heads, releases
 from registry.errors import ConfigError, Corrupt
+from registry.keyring import sign_record
+from registry.records import Attestation
 from registry.verify import inspect
 
 MODEL_SIGNING = Path(sys.executable).with_name("model_signing")
@@ -97,7 +103,9 @@ def test_the_key_is_the_controllers_only(version, tmp_path):
         attested(version, tmp_path, "more", 2)
 
 
-@pytest.mark.parametrize("left", [(), ("signer.pem",), ("signer.pem", "model.sig"), attestations.NAMES], ids=len)
+@pytest.mark.parametrize(
+    "left", [(), ("signer.pem",), ("signer.pem", "model.sig"), attestations.FOR_OTHERS, attestations.NAMES], ids=len
+)
 def test_what_a_killed_step_has_left_is_completed(folder_store, tmp_path, left):
     publish(folder_store, tmp_path, "run")
     attested(folder_store, tmp_path, "run", 1)
@@ -119,7 +127,8 @@ def test_another_key_does_not_continue_what_one_has_begun(version, tmp_path):
 def test_a_version_from_before_is_a_note_and_a_later_one_that_was_tested_is_a_problem(version, tmp_path):
     publish(version, tmp_path, "more")
     assert inspect(version).problems == ()
-    assert "test/digits: without model signature and provenance: version 2" in inspect(version).notes
+    (note,) = inspect(version).notes
+    assert note.startswith("test/digits: without model signature and provenance: version 2; if its run was killed")
     candidates.append_acceptance(version, acceptance(version, 2))
     wanted = {f"test/digits/attestations/2/{name}: is missing" for name in attestations.NAMES}
     assert set(inspect(version).problems) == wanted
@@ -129,13 +138,57 @@ def test_a_version_from_before_is_a_note_and_a_later_one_that_was_tested_is_a_pr
 def test_verify_reports_each_that_is_missing_or_altered(version, name):
     path = version.path(f"{PLACE}/{name}")
     whole = path.read_bytes()
-    for data in (whole[:-20], b"", b"[]", b"{}", whole.replace(b"a", b"b")):
+    flipped = whole[:50] + bytes([whole[50] ^ 1]) + whole[51:]
+    for data in (whole[:-20], b"", b"[]", b"{}", flipped):
         path.unlink()
         path.write_bytes(data)
         path.chmod(0o444)
         assert any(each.startswith(PLACE) for each in inspect(version).problems), data
     path.unlink()
-    assert inspect(version).problems == (f"{PLACE}/{name}: is missing",)
+    report = inspect(version)
+    if name == attestations.RECORD:  # it is written last: a killed step leaves this
+        assert report.problems == ()
+        assert any("without model signature and provenance: version 1" in each for each in report.notes)
+    else:
+        assert report.problems == (f"{PLACE}/{name}: is missing",)
+
+
+def test_a_version_whose_run_was_killed_before_it_was_attested_is_a_note_also_when_new_tests_accept_it(tmp_path):
+    """Of a signed registry the heads say whether there was an attestation; and the step, repeated, adds it."""
+    config = config_of(tmp_path)
+    store = open_registry(config)
+    attested(store, tmp_path, "run", publish(store, tmp_path, "run"))
+    publish(store, tmp_path, "killed")
+    candidates.append_acceptance(store, acceptance(store, 2))
+    heads.write_head(store, "digits")
+    report = inspect(open_registry(config))
+    assert report.problems == ()
+    assert any("version 2; if its run was killed, the step `register`" in each for each in report.notes)
+    attested(store, tmp_path, "killed", 2)
+    heads.write_head(store, "digits")
+    assert not any("without model signature" in each for each in inspect(open_registry(config)).notes)
+    (tmp_path / "registry/test/digits/attestations/2/attestation.json").unlink()
+    assert inspect(open_registry(config)).problems == (
+        "test/digits/attestations/2/attestation.json: is missing, though a head says that it was there",
+    )
+
+
+def test_a_key_that_was_replaced_still_vouches_for_what_it_attested_and_for_nothing_new(tmp_path):
+    config = config_of(tmp_path)
+    store = open_registry(config)
+    attested(store, tmp_path, "run", publish(store, tmp_path, "run"))
+    old = signing(config).signer()
+    rotate(config, "ada", "a test")
+    assert inspect(open_registry(config)).problems == ()
+    place = tmp_path / "registry" / PLACE / "attestation.json"
+    record = codec.from_json(Attestation, place.read_bytes(), "it")
+    registry = sha256((tmp_path / "registry/keys/000001.json").read_bytes()).hexdigest()
+    name = f"{PLACE}/attestation.json"
+    forged = dataclasses.replace(record, files=record.files | {"signer.pem": "0" * 64})
+    place.unlink()
+    place.write_bytes(codec.with_checksum(forged, lambda digest: sign_record(old, registry, name, digest)))
+    place.chmod(0o444)
+    assert any("was not there when that was replaced" in each for each in inspect(open_registry(config)).problems)
 
 
 def test_the_attestations_of_another_version_are_reported(version, tmp_path):

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+from hashlib import sha256
 
 import pytest
+from attested import attested
 from registry_parts import acceptance, promote, publish, release
 
 from pipelines.commands import registry as command
@@ -90,6 +92,18 @@ def test_show_names_where_a_version_comes_from_and_what_it_is(run, store):
     ):
         assert each in said
     assert run("show").startswith("digits version 2")
+
+
+def test_show_names_the_key_that_a_version_is_attested_with_and_its_file(run, store, tmp_path):
+    assert run("show", "digits", "1", "--json")["signer"] is None
+    assert "attested" not in run("show", "digits", "1")
+    attested(store, tmp_path, "one", 1)
+    public = tmp_path / "registry/test/digits/attestations/1/signer.pem"
+    key = sha256(public.read_bytes()).hexdigest()
+    assert run("show", "digits", "1", "--json")["signer"] == {"key": key, "public": str(public)}
+    said = run("show", "digits", "1")
+    assert key in said
+    assert str(public) in said
 
 
 def test_show_as_json_is_the_manifest_and_the_acceptance_tests(run, store):
