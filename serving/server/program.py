@@ -293,7 +293,7 @@ def _tls_settings(tls: TlsContext, job: ServeJob) -> dict[str, Any]:
 
 
 def _can_write(folder: str) -> bool:
-    """Whether files can be made there; who is fenced is not told by access()."""
+    """Whether files can be made there; access() knows nothing of a fence."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from registry.errors import WorkerFailed
 from registry.records import TensorSpec
 from training.data.arrays import create_npy, write_description, write_labels
 from training.data.checks import Checks, SampleList, check_classes, check_samples
 from training.data.dataset_toml import DatasetFile, Images
-from training.data.decode import ARRAY, Chunk, ImageFile, peek, read_chunk
+from training.data.decode import ARRAY, Chunk, ImageFile, peek
+from training.data.readers import read
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
 from training.data.split import shuffled, split_of, split_rule
 from training.worker.protocol import report_event
@@ -80,7 +79,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
             (output / split / "files" / source.folder / label).mkdir(parents=True)
     chunks = _chunks(folder, source.folder if job.files else None, samples.names, shape, pixels_at)
     images: list[ImageFile] = []
-    for found in _read(chunks, _pool_size(folder, samples.names, job.processes)):
+    for found in read(chunks, _pool_size(folder, samples.names, job.processes)):
         images += found
         report_event("progress", done=len(images), of=len(samples.names), what="images read")
     _check_images(checks, source, samples.names, images)
@@ -222,24 +221,6 @@ def _pool_size(folder: Path, names: Sequence[str], processes: int) -> int:
     if len(names) < POOL_FILES and sum(os.lstat(f"{folder}/{name}").st_size for name in names) < POOL_BYTES:
         return 1
     return min(processes or len(os.sched_getaffinity(0)), -(-len(names) // CHUNK))
-
-
-def _read(chunks: Iterable[Chunk], processes: int) -> Iterator[list[ImageFile]]:
-    if processes <= 1:
-        yield from map(read_chunk, chunks)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
-
-    # a fork is there at once, with Pillow loaded; beside other threads it could deadlock
-    how = get_context("fork" if threading.active_count() == 1 else "spawn")
-    try:
-        with ProcessPoolExecutor(processes, mp_context=how) as pool:
-            yield from pool.map(read_chunk, chunks)
-    except BrokenProcessPool:
-        hint = "most often: out of memory; raise [runner] memory_mb"
-        raise WorkerFailed("a process that read images was killed", hint=hint) from None
 
 
 def _check_images(checks: Checks, source: Images, names: Sequence[str], images: Sequence[ImageFile]) -> None:

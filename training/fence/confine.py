@@ -60,7 +60,7 @@ def confine(words: Sequence[str]) -> None:
     kernel refuses what it should be able to do.
 
     What does not exist is left out. Without a port to `bind` or to `connect` to there are no sockets at all. `shm` is the
-    size of the private /dev/shm in bytes, 0: 1 GiB. `abi` stands for an older version of Landlock, for tests.
+    size of the private /dev/shm in bytes, 0: 1 GiB. `abi` is an older version of Landlock, for tests.
     """
     rules = parsed(words)
     write, ports = rules["write"], ([*map(int, rules["bind"])], [*map(int, rules["connect"])])
@@ -165,7 +165,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
 
 def _drop_capabilities(of_root: set[int]) -> None:
     """All but these of root's: to read files of others where Landlock allows it, and to listen on the ports that it may.
-    Those of a user are none already."""
+    A user has none anyway."""
     keep = of_root if os.geteuid() == 0 else set()
     for number in range(64):
         if number not in keep and libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) and ctypes.get_errno() == errno.EINVAL:

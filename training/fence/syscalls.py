@@ -1,13 +1,13 @@
 """A filter of system calls (seccomp, classic BPF), for what Landlock does not mediate. Standard library only.
 
-What is refused fails with EPERM. Everything else is allowed: this is no list of what a training may need.
+What is refused fails with EPERM. Everything else is allowed: nobody can list what a training may need.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 ARCHITECTURES = {"x86_64": (0, 0xC000_003E), "aarch64": (1, 0xC000_00B7)}
 """`uname -m` → column of the numbers below, AUDIT_ARCH of linux/audit.h."""
@@ -59,7 +59,11 @@ def filter_system_calls(libc: ctypes.CDLL, *, sockets: bool) -> None:
     machine = os.uname().machine
     if machine not in ARCHITECTURES:
         raise OSError(ENOSYS, f"no numbers of system calls for {machine}")
-    program = list(instructions(*ARCHITECTURES[machine], sockets=sockets))
+    install(libc, list(instructions(*ARCHITECTURES[machine], sockets=sockets)))
+
+
+def install(libc: ctypes.CDLL, program: Sequence[Instruction]) -> None:
+    """As `filter_system_calls`, any program."""
     code = b"".join(
         operation.to_bytes(2, "little") + bytes((yes, no)) + value.to_bytes(4, "little")
         for operation, yes, no, value in program
@@ -68,7 +72,7 @@ def filter_system_calls(libc: ctypes.CDLL, *, sockets: bool) -> None:
     header = (ctypes.c_uint64 * 2)(
         len(program), ctypes.addressof(buffer)
     )  # struct sock_fprog: a short, padded; a pointer
-    if libc.syscall(SECCOMP[machine], SET_MODE_FILTER, SPEC_ALLOW, header):
+    if libc.syscall(SECCOMP[os.uname().machine], SET_MODE_FILTER, SPEC_ALLOW, header):
         raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
@@ -120,7 +124,7 @@ def _refuse_values(argument: int, values: Iterable[int]) -> list[Instruction]:
 
 
 def _require(argument: int, values: tuple[int, ...], mask: int = 0) -> list[Instruction]:
-    """Go on when the argument is one of the values, else refuse."""
+    """Refuse unless the argument is one of the values."""
     tests = [(EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
     masked = [(AND, 0, 0, mask)] if mask else []
     return [_load(argument), *masked, *tests, (RETURN, 0, 0, ERRNO | EPERM)]

@@ -311,7 +311,7 @@ def main(folder):
             found[name] = f"SUCCEEDED: {what(target)!r}"[:300]
         except OSError as error:
             found[name] = f"failed: {error}"
-        except Exception as error:  # noqa: BLE001  (the attack itself is at fault)
+        except Exception as error:  # noqa: BLE001  (the attack itself is wrong)
             found[name] = f"SUCCEEDED? {error!r}"
     leave_a_process()
     return Said(json.dumps(found))

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from plain_container import in_plain_container
+from serving_parts import ask
 
 from serving.job import ServeJob
 from serving.server import control
@@ -95,3 +97,15 @@ def test_the_running_api_is_fenced_in_each_of_its_processes(home):
             )
     finally:
         control.stop(folder)
+
+
+@pytest.mark.slow
+def test_without_mount_namespaces_it_runs_too(registry, tmp_path):
+    registry.release(registry.put("price"))
+    job = ServeJob("m", registry=registry.url, port=0, workers=1, threads=2)
+    url = in_plain_container(control.start, job, tmp_path / "api")
+    try:
+        control.await_release(tmp_path / "api", 1, 20)
+        assert ask(url, "GET", "/health/ready")[0] == 200
+    finally:
+        control.stop(tmp_path / "api", 5)

@@ -154,13 +154,14 @@ def test_a_job_that_names_nothing_to_serve_is_logged_instead_of_waiting(folder):
         control.start(ServeJob("m", port=0), folder)
 
 
-def test_a_large_log_is_put_aside_at_a_start(job, folder):
+def test_a_large_log_is_put_aside_after_a_start(job, folder, until):
     folder.mkdir()
     with (folder / "api.log").open("wb") as log:
-        log.truncate(control.LOG_BYTES + 1)
-    control.start(job, folder)
-    assert (folder / "api.log.1").stat().st_size == control.LOG_BYTES + 1
-    assert (folder / "api.log").stat().st_size < control.LOG_BYTES
+        log.truncate(2 << 20)
+    control.start(replace(job, log_mb=1), folder)
+    until((folder / "api.log.1").exists)
+    assert (folder / "api.log.1").stat().st_size >= 2 << 20
+    until(lambda: 0 < (folder / "api.log").stat().st_size < 1 << 20)
 
 
 def test_the_status_of_a_dead_worker_is_not_reported(tmp_path):

@@ -192,7 +192,7 @@ class TestNetwork:
         assert {other, out} <= REFUSED
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_user_without_privileges_is_fenced_in_the_same_way(own, tmp_path):
     for folder in (*own.parents[:-2], own):
         folder.chmod(0o777)

@@ -213,7 +213,7 @@ def test_few_bytes_cannot_ask_for_endless_work(refused, monkeypatch):
 
 
 class Counts:
-    """A builder that tells how many fields a table has."""
+    """A builder that says how many fields a table has."""
 
     def StartObject(self, fields):
         self.fields = fields
