@@ -9,6 +9,7 @@ from registry import codec
 from registry.errors import Corrupt, TryAgain
 from registry.records import Release
 from registry.releases import History, approval_chain, release_chain
+from registry.signed_store import SignedStore
 
 AWKWARD = ['"', "\\", "a\nb", 'x",\n "token": "one', "ä€\u2028", "\ud800", ""]
 
@@ -153,3 +154,84 @@ def test_numbers_have_six_digits_or_more_and_other_names_are_not_records(store):
         store.create(f"{chain.folder}/{name}.json", b"")
     assert chain.numbers() == [999_999, 1_000_000]
     assert chain.last() == 1_000_000
+
+
+class Keys:
+    """Signatures that anybody could make: a record's name, in the place of a key."""
+
+    def __init__(self):
+        self.checked = []
+
+    def sign(self, name, digest):
+        return f"{name}@{digest}"
+
+    def check(self, name, data):
+        self.checked.append(name)
+        if f'"signed_by": "{name}@'.encode() not in data:
+            raise Corrupt(f"{name}: is not signed")
+
+
+def test_a_stores_records_are_signed_under_their_names_and_checked(store):
+    keys = Keys()
+    chain = release_chain(SignedStore(store, keys), "digits")
+    for number in range(2):
+        chain.append(release_draft("digits", 1, "c"), number)
+    assert keys.checked == [chain.name(1)]  # the one that is followed
+    assert [each.number for each in chain.records()] == [1, 2]
+    assert keys.checked == [chain.name(1), chain.name(2)]  # the last one: it vouches for the others
+    chain.read(1)
+    assert keys.checked[2:] == [chain.name(1)]
+    release_chain(store, "digits").append(release_draft("digits", 1, "c"), 2)
+    for read in (lambda: chain.read(3), chain.records, lambda: chain.append(release_draft("digits", 1, "c"), 3)):
+        with pytest.raises(Corrupt, match="is not signed"):
+            read()
+    assert chain.check()[1] == [f"{chain.name(3)}: is not signed"]
+
+
+def test_a_record_can_be_signed_by_something_else_than_the_store(store):
+    keys = Keys()
+    chain = release_chain(SignedStore(store, keys), "digits")
+    chain.append(release_draft("digits", 1, "c"), 0, lambda digest: f"ada@{digest}")
+    assert b'"signed_by": "ada@' in store.get(chain.name(1))
+
+
+def test_a_record_that_is_gone_after_the_listing_is_missing(chain):
+    class Listed:
+        """Lists a record that cannot be read any more."""
+
+        def names(self, folder):
+            return [*chain.store.names(folder), "000013.json"]
+
+        def get(self, name):
+            return chain.store.get(name)
+
+    records, problems = replace(chain, store=Listed()).check()
+    assert len(records) == 12
+    assert problems == [f"{chain.name(13)}: is missing"]
+
+
+def test_the_bytes_of_records_are_those_of_their_files(chain):
+    assert chain.records().bytes == [chain.store.get(chain.name(number)) for number in range(1, 13)]
+
+
+def test_only_what_is_looked_at_is_decoded_and_only_the_last_one_verified(chain, monkeypatch):
+    verified, decoded, from_json, from_vouched = [], [], codec.from_json, codec.from_vouched
+
+    def verify(kind, data, where, **more):
+        verified.append(where)
+        return from_json(kind, data, where, **more)
+
+    def decode(kind, data, where):
+        decoded.append(where)
+        return from_vouched(kind, data, where)
+
+    monkeypatch.setattr(codec, "from_json", verify)
+    monkeypatch.setattr(codec, "from_vouched", decode)
+    records = chain.records()
+    assert (verified, decoded) == ([chain.name(12)], [])
+    records.having("approval", 1)
+    assert decoded == [chain.name(1), chain.name(3), chain.name(12)]  # 12 and 10 begin like 1
+    assert records[4].number == 5
+    assert decoded[3:] == [chain.name(5)]
+    assert len(list(records)) == 12
+    assert verified == [chain.name(12)]
