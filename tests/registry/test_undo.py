@@ -1,0 +1,67 @@
+"""To which release a rollback, or an automatic revert, goes back."""
+
+from dataclasses import replace
+
+import pytest
+from versions import release_draft
+
+from registry.undo import good_before, has_failed, live_before
+
+KINDS = {"P": "promotion", "B": "rollback", "R": "revert", "W": "withdrawal"}
+
+
+def history(text):
+    """`P1 P2 B1`: version 1 and 2 were promoted, and then somebody went back to 1; R is an automatic revert, W a withdrawal."""
+    return [
+        replace(release_draft("digits", int(word[1:]) if word[1:] else None, "c"), number=number, kind=KINDS[word[0]])
+        for number, word in enumerate(text.split(), 1)
+    ]
+
+
+def number(found):
+    return found and found.number
+
+
+@pytest.mark.parametrize(
+    ("releases", "before"),
+    [
+        ("P1", None),
+        ("P1 P2 P3", 2),
+        ("P1 P2 P3 B2", 1),
+        ("P1 P2 P3 B2 B1", None),
+        ("P1 P2 B1 P2 P3", 4),
+        ("P1 P1", None),
+        ("P1 P2 P3 P1 R3", 2),
+        ("P3 P1 P3 R1", None),
+        ("P1 P2 W", None),
+        ("P1 P2 W P3", None),
+        ("P1 P2 W P3 P4 B1", 5),
+        ("P1 P2 P3 B1 P4 P5 B2", 6),
+        ("P1 P2 P3 B2 P4 B3", 5),
+        ("P1 P2 P3 P3 B2", 1),
+        ("P1 P2 P1 B2 P4 B1", None),
+    ],
+)
+def test_undo_goes_back_through_what_was_live_and_not_through_what_was_undone(releases, before):
+    assert number(live_before(history(releases))) == before
+
+
+@pytest.mark.parametrize(
+    ("releases", "before"),
+    [("P1", None), ("P1 P2", 1), ("P1 P2 R1 P3", 3), ("P1 P2 P1", 2), ("P1 P1", None), ("P1 P2 W P3", None)],
+)
+def test_what_cannot_be_deployed_is_replaced_by_the_release_before_it(releases, before):
+    assert number(good_before(history(releases))) == before
+
+
+def test_a_release_has_failed_when_the_very_next_one_takes_it_back():
+    first, second, back, gone = history("P1 P2 R1 W")
+    assert [has_failed(second, each) for each in (None, first, back, gone)] == [False, False, True, False]
+    assert has_failed(back, gone)
+    assert not has_failed(first, second)
+
+
+def test_a_history_without_releases_has_nothing_to_go_back_to():
+    for search in (live_before, good_before):
+        with pytest.raises(ValueError, match="an empty history has no last release"):
+            search([])
