@@ -167,7 +167,19 @@ def test_authors_are_not_asked_for_an_approval():
     assert still_asked(decide([], policy(), (), NOW), policy(), ()) == ()
 
 
+def test_authors_who_may_approve_are_still_asked():
+    for authors, asked in ((True, ("ada", "grace")), (False, ("grace",))):
+        rule = policy("ada", "grace", authors=authors)
+        assert still_asked(decide([], rule, (), NOW), rule, ("Ada <ada@x>",)) == asked
+
+
+def test_only_of_what_jenkins_says_the_first_part_is_a_login():
+    assert objection(jenkins("ada"), policy("ada")) is None
+    assert objection(token("ada, on her laptop"), policy("ada")) == "is not among [approval] approvers"
+
+
 def test_an_approval_counts_for_the_days_of_the_policy():
+    assert objection(token("ada@laptop", days=7), policy()) is None
     assert objection(token("ada@laptop", days=6.99), policy()) is None
     assert "more than 7 days ago" in objection(token("ada@laptop", days=7.01), policy())
     assert objection(token("ada@laptop", days=7.01), replace(policy(), valid_days=8.0)) is None
