@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from registry_parts import Keys
 from versions import approval_draft, release_draft
 
 from registry import codec
@@ -154,21 +155,6 @@ def test_numbers_have_six_digits_or_more_and_other_names_are_not_records(store):
         store.create(f"{chain.folder}/{name}.json", b"")
     assert chain.numbers() == [999_999, 1_000_000]
     assert chain.last() == 1_000_000
-
-
-class Keys:
-    """Signatures that anybody could make: a record's name, in the place of a key."""
-
-    def __init__(self):
-        self.checked = []
-
-    def sign(self, name, digest):
-        return f"{name}@{digest}"
-
-    def check(self, name, data):
-        self.checked.append(name)
-        if f'"signed_by": "{name}@'.encode() not in data:
-            raise Corrupt(f"{name}: is not signed")
 
 
 def test_a_stores_records_are_signed_under_their_names_and_checked(store):
