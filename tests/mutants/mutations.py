@@ -92,7 +92,7 @@ class _Finder:
             if name in ANNOTATIONS or (isinstance(node, ast.keyword) and node.arg in {"hint", "strict"}):
                 continue
             for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST) and not isinstance(child, UNCHANGED):
+                if isinstance(child, ast.AST) and not isinstance(child, UNCHANGED) and not _is_for_types(child):
                     yield from self._deciding(child)
 
     def _of(self, node: ast.AST) -> Iterator[Mutation]:
@@ -161,6 +161,11 @@ class _Finder:
         at = start + text.index(operator)
         line = self._source.count("\n", 0, at) + 1
         return Mutation(at, at + len(operator), new, line, operator)
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    """`if TYPE_CHECKING:`, which decides nothing when it runs."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _is_text(node: ast.BinOp) -> bool:

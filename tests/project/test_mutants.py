@@ -40,6 +40,10 @@ def test_what_decides_is_changed_and_messages_are_not():
     }
 
 
+def test_what_only_types_need_is_left_alone():
+    assert not mutations("if TYPE_CHECKING:\n    x = 1\n")
+
+
 def test_a_change_after_letters_of_several_bytes_is_at_its_place():
     assert "x = 'größe' in names or 2 < 3" in changed("x = 'größe' in names or 1 < 3\n")
 

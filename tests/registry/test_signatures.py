@@ -9,6 +9,7 @@ import pytest
 
 from registry import signatures
 from registry.errors import ConfigError
+from registry.files import TMP
 
 DATA, PURPOSE = b'{"model": "digits"}', "a record"
 
@@ -49,9 +50,10 @@ def test_what_is_no_signature_verifies_nothing(signer, signature):
 
 
 def test_a_saved_key_is_its_owners_only_and_never_replaced(signer, tmp_path):
-    path = tmp_path / "keys" / "a.pem"
+    path = tmp_path / "home" / "keys" / "a.pem"
     signatures.save_key(signer, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert signatures.load_key(path).public == signer.public
     with pytest.raises(FileExistsError):
         signatures.save_key(signatures.make_key(), path)
@@ -59,7 +61,44 @@ def test_a_saved_key_is_its_owners_only_and_never_replaced(signer, tmp_path):
     assert [each.name for each in path.parent.iterdir()] == ["a.pem"]
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o602, 0o660])
+def test_what_a_killed_writer_has_left_of_a_key_is_removed(signer, tmp_path):
+    (tmp_path / f"{TMP}half").write_text("half a key")
+    signatures.save_key(signer, tmp_path / "a.pem")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.pem"]
+
+
+def test_a_key_that_cannot_be_written_is_an_error_that_names_the_file(signer, tmp_path):
+    (tmp_path / "keys").write_text("a file in place of the folder")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ConfigError, match=r"keys/a/b\.pem: Not a directory"):
+        signatures.save_key(signer, tmp_path / "keys" / "a" / "b.pem")
+
+
+def test_a_keys_file_has_16_kib_at_most(signer, tmp_path):
+    path, pem = tmp_path / "a.pem", signer.pem().strip()
+    for size, good in ((16 * 1024, True), (16 * 1024 + 1, False)):
+        path.write_bytes(pem.rjust(size, b"\n"))
+        path.chmod(0o600)
+        if good:
+            assert signatures.load_key(path).public == signer.public
+        else:
+            with pytest.raises(ConfigError, match="not a private key"):
+                signatures.load_key(path)
+
+
+@pytest.mark.parametrize("error", [TypeError("not given"), ValueError("Key is password-protected.")], ids=str)
+def test_every_version_of_the_library_says_in_its_own_way_that_there_is_a_passphrase(signer, error, monkeypatch):
+    from cryptography.hazmat.primitives import serialization
+
+    def fails(_data, _password):
+        raise error
+
+    monkeypatch.setattr(serialization, "load_pem_private_key", fails)
+    with pytest.raises(ConfigError, match="has a passphrase"):
+        signatures.read_key(signer.pem(), "here")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o602, 0o660, 0o601])
 def test_a_private_key_that_others_may_read_is_refused(signer, tmp_path, mode):
     path = tmp_path / "a.pem"
     signatures.save_key(signer, path)
@@ -78,8 +117,9 @@ def test_only_a_file_is_read_as_a_private_key(signer, tmp_path, kind):
         os.mkfifo(path, 0o600)
     elif kind == "folder":
         path.mkdir(0o700)
-    with pytest.raises(FileNotFoundError if kind == "absent" else ConfigError):
+    with pytest.raises(FileNotFoundError if kind == "absent" else ConfigError) as error:
         signatures.load_key(path)
+    assert ("is not a file" in str(error.value)) == (kind == "pipe")
 
 
 @pytest.mark.parametrize("pem", [[], ["-m", "PKCS8"]], ids=["openssh", "pkcs8"])
