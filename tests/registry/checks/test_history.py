@@ -91,6 +91,11 @@ def test_an_approval_is_used_up_unless_its_release_failed():
     assert not problems(*before, release(3, None), replace(again, number=4))
 
 
+def test_a_rollback_is_no_approval_for_the_next_one():
+    back = "goes back to version 2, which was never released with an approval"
+    assert problems(release(1, 1, approval=1), release(2, 2), release(3, 2)) == [(2, back), (3, back)]
+
+
 def test_what_goes_back_goes_to_the_very_manifest_that_was_approved():
     assert problems(release(1, 1, approval=1), release(2, 1, card="x", kind="revert")) == [
         (2, "releases a manifest that production/…/1 does not have"),

@@ -1,0 +1,201 @@
+"""What a head says of a model's part of the registry, and what shows that it is not there any more."""
+
+import base64
+import hashlib
+from dataclasses import replace
+
+import pytest
+from registry_parts import MemoryStore, acceptance, promote, publish
+
+from registry import candidates, heads
+from registry.errors import ConfigError, Corrupt
+from registry.heads import GONE, LINE, check_seen, find_line, missing_since, must_be_whole, newest, write_head
+from registry.records import Mark
+from registry.signed_store import SignedStore
+
+
+class OneKey:
+    """Signatures that only look like ones, and the heads that this machine has seen."""
+
+    def __init__(self):
+        self.heads = {}
+
+    def sign(self, name, digest):
+        signature = hashlib.sha512(f"{name} {digest}".encode()).digest()
+        return f"{'a' * 64}:{base64.b64encode(signature).decode()}"
+
+    def check(self, name, data):
+        if b'"signed_by": "' not in data:
+            raise Corrupt(f"{name}: is not signed")
+
+    def seen(self, model):
+        return self.heads.get(model)
+
+    def saw(self, head):
+        self.heads[head.model] = head
+
+
+@pytest.fixture
+def unsigned(tmp_path):
+    return MemoryStore(tmp_path / "local")
+
+
+@pytest.fixture
+def store(unsigned):
+    return SignedStore(unsigned, OneKey())
+
+
+@pytest.fixture
+def released(store, tmp_path):
+    """One version that was tested and released; the head that its release has written."""
+    version = publish(store, tmp_path, "run")
+    candidates.append_acceptance(store, acceptance(store, version))
+    promote(store, version, "token")
+    return store.signatures.seen("digits")
+
+
+def forget(store, name):
+    del store.unsigned._kept[name]
+
+
+def spoil(store, name):
+    store.unsigned._kept[name] += b" "
+
+
+def records(store):
+    return heads.head_chain(store, "digits").read_all()
+
+
+def test_an_unsigned_registry_has_no_heads(unsigned, tmp_path):
+    promote(unsigned, publish(unsigned, tmp_path, "run"), "token")
+    assert (write_head(unsigned, "digits"), newest(unsigned, "digits")) == (None, None)
+    must_be_whole(unsigned, "digits")
+    assert unsigned.names("production/digits/heads") == []
+
+
+def test_a_head_says_what_is_there(store, released):
+    (head,) = records(store)
+    digest = candidates.manifest_digest(store, "digits", 1)
+    assert (head.number, head.releases.count, head.approvals.count) == (1, 1, 1)
+    assert (head.versions["1"].card, head.versions["1"].acceptances) == (digest, 1)
+    assert (released.model, released.number, released.release) == ("digits", 1, 1)
+    assert newest(store, "digits") == released
+
+
+def test_a_head_is_written_when_there_is_something_new_and_only_then(store, released, tmp_path):
+    assert write_head(store, "digits") == released
+    candidates.append_acceptance(store, acceptance(store, 1))
+    second = write_head(store, "digits")
+    assert (second.number, records(store)[1].versions.keys()) == (2, {"1"})
+    assert records(store)[1].versions["1"].acceptances == 2
+    publish(store, tmp_path, "other")
+    assert write_head(store, "digits").number == 3
+    assert records(store)[2].versions.keys() == {"2"}
+    assert write_head(store, "digits").number == 3
+    assert store.signatures.seen("digits").number == 3
+
+
+def test_a_model_of_which_nothing_is_there_has_a_head_too(store):
+    assert newest(store, "digits") is None
+    first = write_head(store, "digits")
+    assert (first.number, first.release) == (1, 0)
+    must_be_whole(store, "digits")
+    assert list(missing_since(store, "digits", records(store))) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "production/digits/releases/000001.json",
+        "production/digits/approvals/000001.json",
+        "test/digits/1/card.json",
+        "test/digits/1/acceptances/000001.json",
+    ],
+)
+def test_what_is_gone_or_altered_since_a_head_is_named(store, released, name):
+    before = store.get(name)
+    known = records(store)
+    assert list(missing_since(store, "digits", known)) == []
+    spoil(store, name)
+    assert list(missing_since(store, "digits", known)) == [f"{name}: is not what it was when a head was written"]
+    forget(store, name)
+    assert list(missing_since(store, "digits", known)) == [f"{name}: {GONE}"]
+    store.create(name, before)
+    assert list(missing_since(store, "digits", known)) == []
+
+
+@pytest.mark.parametrize("part", ["releases", "approvals"])
+def test_nothing_is_added_where_the_end_of_a_chain_is_gone_or_altered(store, released, part):
+    name = f"production/digits/{part}/000001.json"
+    spoil(store, name)
+    for act in (must_be_whole, write_head):
+        with pytest.raises(Corrupt, match=f"{name}: is not what it was"):
+            act(store, "digits")
+    forget(store, name)
+    for act in (must_be_whole, write_head):
+        with pytest.raises(Corrupt, match=f"{name}: {GONE}"):
+            act(store, "digits")
+
+
+def test_a_head_of_another_machine_is_remembered(store, released):
+    store.signatures.heads.clear()
+    must_be_whole(store, "digits")
+    assert store.signatures.seen("digits") == released
+
+
+def test_no_head_is_written_over_a_version_or_a_test_that_is_gone(store, released, tmp_path):
+    candidates.append_acceptance(store, acceptance(store, 1))
+    write_head(store, "digits")
+    forget(store, "test/digits/1/acceptances/000002.json")
+    with pytest.raises(Corrupt, match=rf"test/digits/1/acceptances/000002\.json: {GONE}"):
+        write_head(store, "digits")
+    forget(store, "test/digits/1/card.json")
+    with pytest.raises(Corrupt, match=rf"test/digits/1/card\.json: {GONE}"):
+        write_head(store, "digits")
+
+
+def test_heads_that_disagree_are_a_problem(store, released):
+    (head,) = records(store)
+    other = replace(head, releases=Mark(1, "0" * 64))
+    name = "production/digits/releases/000001.json: heads disagree about it"
+    assert list(missing_since(store, "digits", [head, other])) == [name]
+    assert list(missing_since(store, "digits", [head, replace(head, releases=Mark(0, "x"))])) == []
+
+
+def test_a_head_that_was_seen_is_still_there(store, released):
+    check_seen(store, released)
+    name = "production/digits/heads/000001.json"
+    with pytest.raises(Corrupt, match=rf"{name}: is not the head that was seen"):
+        check_seen(store, replace(released, digest="0" * 64))
+    with pytest.raises(Corrupt, match=r"000002\.json: is missing, though it was seen: release 1 was the newest"):
+        check_seen(store, replace(released, number=2))
+    forget(store, name)
+    for act in (must_be_whole, write_head):
+        with pytest.raises(Corrupt, match=rf"{name}: is missing, though it was seen"):
+            act(store, "digits")
+
+
+def test_a_writer_that_lost_the_race_takes_what_the_other_one_has_written(store, released, monkeypatch):
+    candidates.append_acceptance(store, acceptance(store, 1))
+    append, other = heads.Chain.append, []
+
+    def late(chain, draft, after):
+        if not other:
+            other.append(append(chain, draft, after))
+        return append(chain, draft, after)
+
+    monkeypatch.setattr(heads.Chain, "append", late)
+    assert write_head(store, "digits").number == 2
+    assert len(records(store)) == 2
+
+
+def test_the_line_of_a_head_is_found_in_a_mail(released):
+    line = released.line
+    assert LINE.fullmatch(line)
+    folded = f"For the record: {line[:60]}\n {line[60:]}\n"
+    quoted = "Text =C3=BC\n" + line.replace("=", "=3D")[:70] + "=\n" + line.replace("=", "=3D")[70:]
+    for text in (line, f"before {line} after", folded, quoted):
+        assert find_line(text, "here") == released
+    for text in ("", "nothing", line[:-3]):
+        with pytest.raises(ConfigError, match="here: there is no head in it"):
+            find_line(text, "here")
