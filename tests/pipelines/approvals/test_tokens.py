@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from itsdangerous import URLSafeTimedSerializer
 
+from pipelines.approvals import tokens
 from pipelines.approvals.tokens import MIN_SECRET, PURPOSE, approval_secret, check_token, expires_at, make_token
 from registry.errors import ConfigError, Rejected
 
@@ -57,6 +58,28 @@ def test_a_token_is_valid_until_its_last_minute_and_then_says_when_it_expired():
     with pytest.raises(Rejected) as no:
         check(make_token(SECRET, "digits", 3, CARD, at=made_at))
     assert f"expired at {expires_at(7, at=made_at)}" in str(no.value)
+
+
+def test_a_token_is_valid_for_its_days_to_the_second(monkeypatch):
+    now = int(time.time())
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert len(check(make_token(SECRET, "digits", 3, CARD, at=now - 7 * DAY))) * 6 == 96  # random bits of its id
+    with pytest.raises(Rejected, match="expired at"):
+        check(make_token(SECRET, "digits", 3, CARD, at=now - 7 * DAY - 1))
+    assert expires_at(7) == expires_at(7, at=now)
+    assert expires_at(7, at=0) == "1970-01-08T00:00:00Z"
+
+
+def test_what_was_signed_and_is_no_token_is_rejected():
+    signed = tokens._serializer(SECRET).make_signer(PURPOSE).sign(b"bm90IEpTT04")
+    with pytest.raises(Rejected, match="altered"):
+        check(signed.decode())
+
+
+def test_of_a_secrets_file_4096_characters_count(tmp_path):
+    approval_secret(tmp_path, {})
+    (tmp_path / "approval.secret").write_text("x" * 5000)
+    assert approval_secret(tmp_path, {}) == "x" * 4096
 
 
 def test_a_token_from_the_future_blames_the_clocks():
@@ -106,7 +129,7 @@ def test_the_environment_gives_the_secret(tmp_path):
 def test_without_one_a_secret_is_made_once_and_only_its_owner_may_read_it(tmp_path):
     home = tmp_path / "home"
     secret = approval_secret(home, {})
-    assert len(secret) >= MIN_SECRET
+    assert len(secret) == 43  # 256 random bits, six in a letter
     assert approval_secret(home, {}) == secret
     assert [each.name for each in home.iterdir()] == ["approval.secret"]
     assert stat.S_IMODE((home / "approval.secret").stat().st_mode) == 0o600
@@ -127,7 +150,7 @@ def test_processes_that_need_the_first_secret_at_once_agree(tmp_path):
     assert len({process.communicate()[0] for process in crowd}) == 1
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620], ids=oct)
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601], ids=oct)
 def test_a_secret_that_others_can_reach_is_refused(tmp_path, mode):
     approval_secret(tmp_path, {})
     (tmp_path / "approval.secret").chmod(mode)
