@@ -1,38 +1,15 @@
 """What a head says of a model's part of the registry, and what shows that it is not there any more."""
 
-import base64
-import hashlib
 from dataclasses import replace
 
 import pytest
-from registry_parts import MemoryStore, acceptance, promote, publish
+from registry_parts import MemoryStore, OneKey, acceptance, promote, publish
 
 from registry import candidates, heads
 from registry.errors import ConfigError, Corrupt
 from registry.heads import GONE, LINE, check_seen, find_line, missing_since, must_be_whole, newest, write_head
 from registry.records import Mark
 from registry.signed_store import SignedStore
-
-
-class OneKey:
-    """Signatures that only look like ones, and the heads that this machine has seen."""
-
-    def __init__(self):
-        self.heads = {}
-
-    def sign(self, name, digest):
-        signature = hashlib.sha512(f"{name} {digest}".encode()).digest()
-        return f"{'a' * 64}:{base64.b64encode(signature).decode()}"
-
-    def check(self, name, data):
-        if b'"signed_by": "' not in data:
-            raise Corrupt(f"{name}: is not signed")
-
-    def seen(self, model):
-        return self.heads.get(model)
-
-    def saw(self, head):
-        self.heads[head.model] = head
 
 
 @pytest.fixture
