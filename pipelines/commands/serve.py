@@ -12,6 +12,7 @@ from pathlib import Path
 from pipelines.commands.promote import add_here, check_model, placed, try_line, warn_of_settings
 from pipelines.config.schema import Config
 from pipelines.deploy import Deployment, api_folder, open_deployment
+from pipelines.deploy.process import refuse_unfenced
 from pipelines.deploy.serve_job import image_of, serve_job
 from pipelines.trust import open_registry
 from registry import candidates, codec, releases
@@ -70,6 +71,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
             f"the API of {args.model} is already running at {running}",
             hint=f"`trainyard serve {args.model} --stop` stops it",
         )
+    refuse_unfenced(config)
     _become_the_server(job, api_folder(config))
     return 0
 

@@ -159,7 +159,7 @@ class RunnerConfig:
     disk_mb: Annotated[int, Between(0, 10**8)] = 20_480
     """What a worker may write."""
     require_fence: bool = False
-    """Start no worker that the kernel cannot fence in every respect."""
+    """Start no worker, and no API, that the kernel cannot fence in every respect."""
     cpus: Annotated[float, Between(0, 4096)] = 0.0
     """0: all. Docker only, like everything below."""
     pids: Annotated[int, Between(16, 4 * 10**6)] = 4096

@@ -8,9 +8,11 @@ from typing import Any
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
 from pipelines.deploy import DEPLOY_SECONDS
+from registry.errors import ConfigError
 from serving.access.checks import check
 from serving.job import ServeJob
 from serving.server import control
+from training.fence.rules import lacks
 
 
 class ProcessDeployment:
@@ -19,10 +21,12 @@ class ProcessDeployment:
     def __init__(self, config: Config, folder: Path) -> None:
         self.remedy = f"`trainyard serve {config.model} --stop`, then start it again"
         self._folder = folder
+        self._config = config
 
     def start(self, job: ServeJob, image: ImageKind) -> str:
         del image
         check(job)
+        refuse_unfenced(self._config)
         return control.start(job, self._folder)
 
     def follow(self, job: ServeJob, image: ImageKind, number: int, seconds: float | None = None) -> None:
@@ -48,4 +52,14 @@ class ProcessDeployment:
         return control.status(self._folder)
 
     def parts(self) -> list[str]:
-        return [f"log: {self._folder / 'api.log'}"]
+        unfenced = [f"not fenced: this kernel cannot keep the API from {', '.join(lacks())}"] if lacks() else []
+        return [*unfenced, f"log: {self._folder / 'api.log'}"]
+
+
+def refuse_unfenced(config: Config) -> None:
+    """Raise ConfigError where fences are required, and the kernel cannot fence the API in every respect."""
+    if config.runner.require_fence and (missing := lacks()):
+        raise ConfigError(
+            f"the API of {config.model}: [runner] require_fence: this kernel cannot fence {', '.join(missing)}",
+            hint='`trainyard doctor` says what is missing; [serving] deploy = "docker" needs no fence of the kernel',
+        )

@@ -70,8 +70,9 @@ def staging_job(config: Config) -> ServeJob:
 
 
 def token_file(config: Config) -> Path:
-    """Where the tokens of this model's API are: in a folder of their own, which a container can be given."""
-    return Path(config.home) / "serving" / config.model / "access" / FILE
+    """Where the tokens of this model's API are: in a folder of their own, which a container can be given, and not in the
+    API's, to which it may write: a model that takes the API over adds no tokens."""
+    return Path(config.home) / "access" / config.model / FILE
 
 
 def image_for(served: Served) -> ImageKind:

@@ -35,7 +35,7 @@ def of_config(config: Config) -> Mapping[str, Check]:
         "access": partial(services.access, config),
     }
     runner, api = (kind == "docker" for kind in (config.runner.kind, config.serving.deploy))
-    if not runner:
+    if not runner or config.serving.deploy == "process":
         checks["fence"] = partial(machine.fence, required=config.runner.require_fence)
     checks["docker"] = partial(docker.engine, needed=runner or api)
     if runner:

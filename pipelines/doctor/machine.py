@@ -73,14 +73,15 @@ def packages(wanted: Mapping[str, tuple[str, ...]] = PACKAGES) -> Finding:
 
 
 def fence(*, required: bool, missing: tuple[str, ...] | None = None) -> Finding:
-    """The kernel can keep a worker from all that it was not given."""
+    """The kernel can keep a worker, and the API, from all that it was not given."""
     missing = lacks() if missing is None else missing
     if not missing:
         return Finding(
-            "ok", "workers are kept from files, TCP ports, signals, modes of files and system calls that are not theirs"
+            "ok",
+            "workers and the API are kept from files, TCP ports, signals, modes of files and system calls that are not theirs",
         )
-    what = f"this kernel ({platform.release()}) cannot keep a worker from {', '.join(missing)}"
-    hint = 'Linux 6.12 with Landlock, and user namespaces; or [runner] kind = "docker"'
+    what = f"this kernel ({platform.release()}) cannot keep a worker or the API from {', '.join(missing)}"
+    hint = 'Linux 6.12 with Landlock, and user namespaces; or [runner] kind and [serving] deploy = "docker"'
     return Finding("fail" if required else "warn", what, hint)
 
 

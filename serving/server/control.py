@@ -19,8 +19,9 @@ from registry.errors import ConfigError, TryAgain, WorkerFailed
 from serving import worker_status
 from serving.job import ServeJob
 from serving.server import lockfile
-from serving.server.fence import api_fence
+from serving.server.fence import UNFENCED, api_fence
 from training.environment import allowed
+from training.fence.rules import lacks
 from training.worker.protocol import load_failure
 
 START_SECONDS = 60.0
@@ -57,7 +58,7 @@ def start(job: ServeJob, folder: Path) -> str:
 def _start(job: ServeJob, folder: Path) -> str:
     (folder / "error.json").unlink(missing_ok=True)
     codec.save(job, folder / "job.json")
-    with (folder / "api.log").open("ab") as log:
+    with os.fdopen(lockfile.open_own(folder / "api.log", os.O_WRONLY | os.O_APPEND), "ab") as log:
         process = subprocess.Popen(
             command(job, folder),
             cwd=folder,
@@ -87,17 +88,17 @@ def stop(folder: Path, seconds: float | None = None) -> bool:
     if not folder.is_dir():
         return False
     with lockfile.exclusive(folder):
-        found = lockfile.read(folder)
-        if found is None:
+        pid = lockfile.holder(folder)
+        if not pid:
             return False
         with contextlib.suppress(ProcessLookupError):
-            os.kill(found.pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGTERM)
         if seconds is None:
             seconds = codec.read(ServeJob, folder / "job.json").timeout_seconds + 10.0
         if not _wait(lambda: not _held(folder), seconds):
-            _kill(found.pid)
+            _kill(pid)
             _wait(lambda: not _held(folder), 10.0)
-        if process := _started.pop(found.pid, None):
+        if process := _started.pop(pid, None):
             process.wait()
         (folder / "api.json").unlink(missing_ok=True)
         return True
@@ -183,7 +184,8 @@ def command(job: ServeJob, folder: Path) -> list[str]:
 def clean_environment() -> dict[str, str]:
     """The environment for the API: without secrets, and without the cookie by which Jenkins ends what a build has started."""
     own = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    return allowed(os.environ) | own | {"PYTHONUNBUFFERED": "1"}
+    unfenced = {UNFENCED: ", ".join(lacks())} if lacks() else {}
+    return allowed(os.environ) | own | unfenced | {"PYTHONUNBUFFERED": "1"}
 
 
 def _serves(worker: dict[str, Any], number: int) -> bool:

@@ -10,6 +10,9 @@ from pathlib import Path
 from serving.job import ServeJob
 from training.fence.rules import Fence, around_python
 
+UNFENCED = "TRAINYARD_UNFENCED"
+"""The variable that names to the API what the kernel does not keep it from: fenced, it cannot find out itself."""
+
 
 def api_fence(job: ServeJob, folder: Path) -> Fence:
     """Its own folder to write, the registry (or its one version), certificates and tokens to read; its two ports to listen

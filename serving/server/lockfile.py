@@ -10,7 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
-import time
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from registry.records import utc_now
 
 ADDRESS_FILE = "api.json"
 """The RunningApi, written by the server."""
+FLOCK = struct.Struct("@hhqqi0q")  # struct flock of fcntl(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class RunningApi:
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """No other process or thread starts or stops the API in the folder meanwhile; waits for those that do."""
-    fd = os.open(folder / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = open_own(folder / "start.lock", os.O_RDWR)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)  # unlike POSIX locks, between threads, too
         yield
@@ -54,27 +55,46 @@ def exclusive(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def open_own(path: Path, flags: int) -> int:
+    """Open a file of the API's folder, made when it is not there, as somebody who may write more than the API does: a link
+    that a model has put there is not followed. Raises ConfigError for one."""
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ConfigError(f"{path}: a symbolic link, which Trainyard does not make there", hint=f"rm {path}") from None
+
+
 def acquire(folder: Path) -> int:
     """Lock the folder for this process until it ends or closes the returned file descriptor; raises ConfigError."""
     fd = os.open(folder / "api.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    for _ in range(10):  # `is_held` locks it for a moment, too
-        if _try(fd, fcntl.LOCK_EX):
-            return fd
-        time.sleep(0.05)
+    if _try(fd):
+        return fd
     os.close(fd)
     raise ConfigError(f"{folder}: an API is already running here", hint="`trainyard serve MODEL --stop` stops it")
 
 
 def is_held(folder: Path) -> bool:
     """Whether a server runs in the folder."""
+    return holder(folder) is not None
+
+
+def holder(folder: Path) -> int | None:
+    """The process that runs the server in the folder; None: none does; 0: one that cannot be seen from this container.
+
+    By the kernel: `api.json` could name any, where a model has taken the API over, and it gets signals from us.
+    """
     try:
         fd = os.open(folder / "api.lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return None
     try:
-        return not _try(fd, fcntl.LOCK_SH)
+        found = fcntl.fcntl(fd, fcntl.F_GETLK, FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
     finally:
         os.close(fd)
+    kind, _, _, _, pid = FLOCK.unpack(found)
+    return None if kind == fcntl.F_UNLCK else int(pid)
 
 
 def write(folder: Path, url: str, admin: str, model: str, workers: int) -> None:
@@ -86,13 +106,15 @@ def write(folder: Path, url: str, admin: str, model: str, workers: int) -> None:
 
 def read(folder: Path) -> RunningApi | None:
     """The API that runs in the folder; None when none does, or it is still starting."""
-    if not is_held(folder):
+    pid = holder(folder)
+    if pid is None:
         return None
     try:
         found = codec.read(RunningApi, folder / ADDRESS_FILE)
     except FileNotFoundError:
         return None
-    return found if found.started == _start_time(found.pid) else None  # else the file is of a server that was killed
+    # else the file is of a server that was killed
+    return found if found.pid == pid and found.started == _start_time(pid) else None
 
 
 def facts(folder: Path) -> dict[str, str | int]:
@@ -115,10 +137,10 @@ def _start_time(pid: int) -> str:
         return ""
 
 
-def _try(fd: int, kind: int) -> bool:
+def _try(fd: int) -> bool:
     """POSIX locks belong to one process: forked workers do not hold them."""
     try:
-        fcntl.lockf(fd, kind | fcntl.LOCK_NB)
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in {errno.EACCES, errno.EAGAIN}:
             return False

@@ -34,6 +34,7 @@ from serving.metrics.counters import CounterTable
 from serving.preflights import Preflights
 from serving.server import admin_listener, lockfile, logs, socket_handoff
 from serving.server.connection_balance import SLOTS, ConnectionBalance
+from serving.server.fence import UNFENCED
 from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer
 from serving.server.gunicorn_worker import Worker
 from serving.server.limits import limits_for
@@ -113,7 +114,7 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
     for name in ("workers", "models", "preflights"):  # of a server that was killed
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "error.json").unlink(missing_ok=True)
-    server = Server(job, folder, bind, path, operators)
+    server = Server(job, folder, bind, path, operators, environ.get(UNFENCED, ""))
     refuse_unsupported(server.effective, bind)
     lockfile.write(folder, url, admin, job.model, job.workers)
     try:
@@ -128,11 +129,18 @@ class Server(GunicornServer):
     """gunicorn with workers that serve the model of `job`. `GUNICORN_CMD_ARGS` may add settings, e.g. `--max-requests 10000`."""
 
     def __init__(
-        self, job: ServeJob, folder: Path, bind: str, listener: str = "", operators: socket.socket | None = None
+        self,
+        job: ServeJob,
+        folder: Path,
+        bind: str,
+        listener: str = "",
+        operators: socket.socket | None = None,
+        unfenced: str = "",
     ) -> None:
         """`bind` is gunicorn's; `listener` the path of serving.server.listener's Unix socket, if requests come from there.
 
-        `operators` is the socket of their port; None: `listener` hands that out, too.
+        `operators` is the socket of their port; None: `listener` hands that out, too. `unfenced` is what the kernel does not
+        keep this process from, for the log.
         """
         self._job, self._folder, self._listener, self._operators = job, folder, listener, operators
         self._balance, self._counters = ConnectionBalance(), CounterTable(SLOTS)
@@ -146,7 +154,12 @@ class Server(GunicornServer):
         self._handoff: SocketHandoff | None = None
         self._started = False
         """Whether this worker has come so far that it accepts connections."""
-        super().__init__(settings(job, bind) | (_tls_settings(self._tls, job) if self._tls else {}))
+        more = _tls_settings(self._tls, job) if self._tls else {}
+        if unfenced:
+            more["on_starting"] = lambda master: master.log.warning(
+                "not fenced: this kernel cannot keep the API from %s", unfenced
+            )
+        super().__init__(settings(job, bind) | more)
 
     def before_fork(self, worker: Worker) -> None:
         """The worker inherits its slot."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config.load import load_config
+from pipelines.deploy import api_folder
 from pipelines.deploy.serve_job import serve_job, staging_job, token_file
 from serving.access import tokens
 
@@ -103,7 +104,8 @@ def test_an_api_that_asks_for_none_is_mentioned(trainyard, tmp_path):
 def test_the_staging_instance_asks_nobody_for_anything(trainyard, tmp_path):
     config = load_config(tmp_path / "trainyard.toml", {})
     production, staging = serve_job(config), staging_job(config)
-    assert production.tokens.endswith("/serving/m/access/tokens.json")
+    assert production.tokens.endswith("/access/m/tokens.json")
+    assert not Path(production.tokens).is_relative_to(api_folder(config))  # which the API may write
     assert production.certfile == str(tmp_path / "tls" / "cert.pem")
     assert (staging.auth, staging.tokens, staging.certfile, staging.keyfile) == ("none", "", "", "")
     assert (staging.allowed_hosts, staging.cors_origins, staging.requests_per_second) == ((), (), 0)

@@ -8,12 +8,14 @@ from contextlib import closing
 from socket import create_server
 
 import pytest
+from plain_container import in_plain_container
 from serving_parts import ask
 from versions import append_release
 
 from registry import releases
 from registry.errors import WorkerFailed
 from serving.server import control
+from training.fence import confine
 
 
 @pytest.fixture
@@ -155,6 +157,30 @@ def test_beyond_loopback_nothing_is_started_without_tokens_or_a_word(trainyard, 
     assert "can be reached from other machines" in done.stderr
     assert "open = true" in done.stderr
     assert not (tmp_path / ".trainyard" / "serving" / "m" / "job.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(confine.abi() < confine.SCOPE_ABI, reason="needs Landlock of Linux 6.12")
+class TestWhereTheKernelCannotFenceItInEveryRespect:
+    WHAT = "not fenced: this kernel cannot keep the API from modes of files"
+
+    def test_it_says_so_in_its_log_and_its_status(self, trainyard, registry, tmp_path):
+        registry.release(registry.put("price"))
+        assert in_plain_container(trainyard, "m", "--background").returncode == 0
+        assert in_plain_container(trainyard, "m", "--status").stdout.count(self.WHAT) == 1
+        log = (tmp_path / ".trainyard" / "serving" / "m" / "api.log").read_text()
+        assert log.count(self.WHAT) == 1
+
+    @pytest.mark.parametrize("how", [[], ["--background"]])
+    def test_it_does_not_start_where_fences_are_required(self, trainyard, registry, tmp_path, how):
+        registry.release(registry.put("price"))
+        with (tmp_path / "trainyard.toml").open("a") as config:
+            config.write("[runner]\nrequire_fence = true\n")
+        done = in_plain_container(trainyard, "m", *how)
+        assert done.returncode == 2
+        assert "the API of m: [runner] require_fence: this kernel cannot fence modes of files" in done.stderr
+        assert control.running(tmp_path / ".trainyard" / "serving" / "m") is None
+        assert how == [] or trainyard("m", *how).returncode == 0  # here it can
 
 
 def test_where_operators_ask_is_shown(trainyard, registry, tmp_path):

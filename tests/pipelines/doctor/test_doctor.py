@@ -219,7 +219,7 @@ class TestFence:
     def test_what_the_kernel_lacks_is_named(self):
         found = machine.fence(required=False, missing=("signals", "modes of files"))
         assert found.state == "warn"
-        assert found.what.endswith("cannot keep a worker from signals, modes of files")
+        assert found.what.endswith("cannot keep a worker or the API from signals, modes of files")
         assert "docker" in found.next
         assert machine.fence(required=False, missing=()).state == "ok"
 

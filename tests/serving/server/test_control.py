@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from serving_parts import ask
@@ -99,6 +101,30 @@ def test_a_process_number_that_someone_else_has_now_is_not_taken_for_the_api(fol
     )
     assert lockfile.read(folder) is None
     os.close(lock)
+
+
+def test_whom_the_api_names_in_its_file_is_not_killed_in_its_place(job, folder, until):
+    control.start(job, folder)
+    address = folder / "api.json"
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as other:
+        started = Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        address.write_text(json.dumps(json.loads(address.read_bytes()) | {"pid": other.pid, "started": started}))
+        assert lockfile.read(folder) is None
+        assert control.stop(folder)
+        assert not lockfile.is_held(folder)
+        assert other.poll() is None
+        other.kill()
+
+
+@pytest.mark.parametrize("name", ["api.log", "start.lock"])
+def test_a_link_in_its_folder_is_not_written_through(job, folder, name):
+    folder.mkdir()
+    (folder / name).symlink_to(folder.parent / "profile")
+    with pytest.raises(ConfigError, match=f"{name}: a symbolic link") as refused:
+        control.start(job, folder)
+    assert refused.value.hint == f"rm {folder / name}"
+    assert not (folder.parent / "profile").exists()
+    (folder / name).unlink()
 
 
 def test_an_api_of_an_earlier_version_gets_no_release_that_it_cannot_read(job, folder):
