@@ -1,0 +1,77 @@
+"""`registry verify` beside a controller that registers, promotes and rolls back: what is just being written is no problem."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from faults_parts import HERE
+from signed_registry import config_of
+
+from pipelines.trust import open_registry
+from registry import releases
+from registry.verify import inspect
+
+pytestmark = pytest.mark.slow
+
+ROUNDS, LOOKS = 15, 20  # in a new registry each, so that a look stays short and meets many moments
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1])))}
+WRITER = '''
+import sys, time
+from itertools import count
+from pathlib import Path
+from random import Random
+from attested import attested
+from registry_parts import acceptance, promote, publish, release
+from signed_registry import config_of
+from pipelines.trust import open_registry
+from registry import candidates, heads
+
+folder, moments = Path(sys.argv[1]), Random(Path(sys.argv[1]).name)
+
+def work(store, number):
+    """All that is written of a version, one piece at a time."""
+    files = {"model.keras": b"weights %d" % number, "saved_model/data": b"variables"}
+    yield (version := publish(store, folder, f"run-{number}", files=files))
+    yield attested(store, folder, f"run-{number}", version)
+    yield candidates.append_acceptance(store, acceptance(store, version))
+    yield heads.write_head(store, "digits")
+    yield promote(store, version, f"token-{number}")
+    yield release(store, max(1, version - 1))
+
+def pieces():
+    for number in count(1):
+        yield from work(open_registry(config_of(folder)), number)  # each command opens it anew
+
+for number, _ in enumerate(pieces(), 1):
+    if number == 6:
+        print("done", flush=True)
+    if number >= 6:
+        sys.stdin.readline()
+        time.sleep(moments.uniform(0, 0.05))  # not always at the same moment of a look
+'''
+
+
+def test_of_three_hundred_looks_none_takes_for_a_problem_what_is_just_being_written(tmp_path):
+    said, moved = [], 0
+    for number in range(ROUNDS):
+        folder = tmp_path / str(number)
+        config = config_of(folder)
+        with subprocess.Popen(
+            [sys.executable, "-P", "-c", WRITER, folder],
+            env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as writer:  # fmt: skip
+            try:
+                assert writer.stdout.readline() == "done\n"
+                for _ in range(LOOKS):
+                    before = releases.latest(open_registry(config), "digits")
+                    writer.stdin.write("\n")  # one more piece, while we look
+                    writer.stdin.flush()
+                    said += inspect(open_registry(config)).problems
+                    moved += releases.latest(open_registry(config), "digits") != before
+                assert writer.poll() is None
+            finally:
+                writer.kill()
+        assert inspect(open_registry(config)).problems == ()  # nor what a killed one has left
+    assert said == []
+    assert moved > ROUNDS * LOOKS // 20, "the writer hardly wrote while we looked"
