@@ -1,4 +1,4 @@
-"""`registry verify` beside a controller that registers, promotes and rolls back: what is just being written is no problem."""
+"""`registry verify` beside a controller that registers, promotes and rolls back: what is just being written is not a problem."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ from registry import candidates, heads
 folder, moments = Path(sys.argv[1]), Random(Path(sys.argv[1]).name)
 
 def work(store, number):
-    """All that is written of a version, one piece at a time."""
+    """All that is written of a version, record by record."""
     files = {"model.keras": b"weights %d" % number, "saved_model/data": b"variables"}
     yield (version := publish(store, folder, f"run-{number}", files=files))
     yield attested(store, folder, f"run-{number}", version)
@@ -39,11 +39,11 @@ def work(store, number):
     yield promote(store, version, f"token-{number}")
     yield release(store, max(1, version - 1))
 
-def pieces():
+def steps():
     for number in count(1):
         yield from work(open_registry(config_of(folder)), number)  # each command opens it anew
 
-for number, _ in enumerate(pieces(), 1):
+for number, _ in enumerate(steps(), 1):
     if number == 6:
         print("done", flush=True)
     if number >= 6:
@@ -65,7 +65,7 @@ def test_of_three_hundred_looks_none_takes_for_a_problem_what_is_just_being_writ
                 assert writer.stdout.readline() == "done\n"
                 for _ in range(LOOKS):
                     before = releases.latest(open_registry(config), "digits")
-                    writer.stdin.write("\n")  # one more piece, while we look
+                    writer.stdin.write("\n")  # one more step, while we look
                     writer.stdin.flush()
                     said += inspect(open_registry(config)).problems
                     moved += releases.latest(open_registry(config), "digits") != before
