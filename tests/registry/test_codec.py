@@ -199,3 +199,42 @@ def test_a_message_names_the_field_what_is_there_and_what_belongs_there():
     with pytest.raises(Corrupt) as error:
         codec.from_json(records.TensorSpec, json.dumps(raw | {"name": ["x"]}).encode(), "x.json")
     assert str(error.value) == "x.json.name: ['x'] is not str"
+
+
+KEY, SIGNATURE = "a" * 64, "A" * 86 + "=="
+
+
+def test_a_signature_is_over_the_bytes_without_checksum_and_signature_and_is_found_in_them():
+    asked = []
+
+    def sign(digest):
+        asked.append(digest)
+        return f"{KEY}:{SIGNATURE}"
+
+    sources = records.Sources("a", "b", "c")
+    data = codec.with_checksum(sources, sign)
+    assert codec.signature_in(data) == codec.SignedBytes(KEY, SIGNATURE, asked[0])
+    assert codec.from_json(records.Sources, data, "x.json", checksum_required=True) == sources
+    assert codec.from_vouched(records.Sources, data, "x.json") == sources
+    assert codec.from_vouched(records.Sources, codec.with_checksum(sources), "x.json") == sources
+    assert codec.signature_in(codec.with_checksum(sources)) is None
+
+
+def test_bytes_are_sorted_by_name_and_letters_are_kept():
+    data = codec.to_json(records.Sources("größe", "b", "c"))
+    assert "größe".encode() in data
+    assert list(json.loads(data)) == sorted(json.loads(data))
+
+
+@pytest.mark.parametrize("kind", [records.Sources, records.Claim, records.Approval], ids=lambda kind: kind.__name__)
+def test_records_of_plain_fields_are_built_at_once(kind, monkeypatch):
+    built, build = [], codec._build
+
+    def counted(each, value, where):
+        built.append(where)
+        return build(each, value, where)
+
+    monkeypatch.setattr(codec, "_build", counted)
+    record = sample(kind)
+    assert codec.from_json(kind, codec.to_json(record), "x.json") == record
+    assert built == ["x.json"]

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 from registry_parts import MemoryStore, OneKey, acceptance, promote, publish
+from versions import approval_draft
 
-from registry import candidates, heads
+from registry import candidates, heads, releases
 from registry.errors import ConfigError, Corrupt
 from registry.heads import GONE, LINE, check_seen, find_line, missing_since, must_be_whole, newest, write_head
 from registry.records import Mark
@@ -70,6 +71,13 @@ def test_a_head_is_written_when_there_is_something_new_and_only_then(store, rele
     assert records(store)[2].versions.keys() == {"2"}
     assert write_head(store, "digits").number == 3
     assert store.signatures.seen("digits").number == 3
+
+
+def test_an_approval_alone_is_something_new(store, released):
+    digest = candidates.manifest_digest(store, "digits", 1)
+    releases.append_approval(store, approval_draft("digits", 1, digest, "another token"))
+    assert write_head(store, "digits").number == 2
+    assert records(store)[1].versions == {}
 
 
 def test_a_model_of_which_nothing_is_there_has_a_head_too(store):
