@@ -43,6 +43,7 @@ BENCHMARKS = {
     "registry_speed": "publishing, and what a long history costs",
     "predict_speed": "POST /predict against an empty route on the same gunicorn settings",
     "swap_speed": "a promotion under load",
+    "crash_speed": "a release whose model cannot be loaded, under load",
     "crowd_speed": "POST /predict beside a thousand connections that send nothing, or half a request",
     "refused_memory": "what refused bodies leave in memory",
     "five_steps": "five trivial steps, against DVC, Kedro and Metaflow",
