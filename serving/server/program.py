@@ -114,6 +114,7 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
     for name in ("workers", "models", "preflights"):  # of a server that was killed
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "error.json").unlink(missing_ok=True)
+    _use_own_scratch(folder / "scratch")
     server = Server(job, folder, bind, path, operators, environ.get(UNFENCED, ""))
     refuse_unsupported(server.effective, bind)
     lockfile.write(folder, url, admin, job.model, job.workers)
@@ -123,6 +124,14 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
         if os.getpid() == master:  # a worker that ends comes by here, too
             (folder / lockfile.ADDRESS_FILE).unlink(missing_ok=True)
             os.close(lock)
+
+
+def _use_own_scratch(scratch: Path) -> None:
+    """Have TensorFlow, Keras and what they import write to a folder of the API's own: a fence leaves no other. What a user has
+    set for Keras does not count, either: it could change what a model computes."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    os.environ.update(TMPDIR=str(scratch), KERAS_HOME=str(scratch / "keras"), MPLCONFIGDIR=str(scratch / "matplotlib"))
 
 
 class Server(GunicornServer):

@@ -46,8 +46,6 @@ AT_FDCWD, AT_RECURSIVE, MOUNT_RDONLY = -100, 0x8000, 1
 
 RULES = ("read", "names", "write", "device", "bind", "connect", "shm", "abi")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  (a private one)
-# Of /proc a process gets its own folder and what describes the machine; no list of processes.
-MACHINE = ("cpuinfo", "devices", "driver", "filesystems", "loadavg", "meminfo", "stat", "sys", "uptime", "version")
 
 
 def abi() -> int:
@@ -111,6 +109,10 @@ def read_only_mounts(write: list[str], shared_memory: int) -> None:
     _mount(
         "tmpfs", SHARED_MEMORY, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, f"mode=1777,size={shared_memory or 1 << 30}"
     )
+    try:  # noqa: SIM105  (contextlib takes longer to import than all of this)
+        _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=ptraceable")
+    except OSError:  # not for a user, whose namespace does not own the processes
+        pass
     os.chdir(os.getcwd())  # into the mount that can be written
 
 
@@ -132,7 +134,9 @@ def _landlock(version: int, rules: list[tuple[str, int]], ports: tuple[list[int]
     size = 24 if version >= SCOPE_ABI else 16 if version >= TCP_ABI else 8
     ruleset = libc.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0))
     _check(ruleset, "landlock_create_ruleset")
-    for path, rights in [*rules, *_process_rules()]:
+    # Children need /proc/self, too. Of foreign processes Landlock leaves what `ps` shows, and not that where we have mounted
+    # a /proc of our own: it lists those that may be traced, and these are our own.
+    for path, rights in [*rules, ("/proc", READ)]:
         _allow(ruleset, path, rights & files)
     for right, allowed in zip((BIND_TCP, CONNECT_TCP), ports, strict=True):
         for port in allowed if version >= TCP_ABI else ():
@@ -140,10 +144,6 @@ def _landlock(version: int, rules: list[tuple[str, int]], ports: tuple[list[int]
             _check(libc.syscall(ADD_RULE, ruleset, 2, rule, ctypes.c_uint32(0)), f"landlock: port {port}")
     _check(libc.syscall(RESTRICT_SELF, ruleset, ctypes.c_uint32(0)), "landlock_restrict_self")
     os.close(ruleset)
-
-
-def _process_rules() -> list[tuple[str, int]]:
-    return [(f"/proc/{os.getpid()}", READ), *((f"/proc/{name}", READ) for name in MACHINE)]
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
@@ -155,12 +155,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         rights &= OF_FILES
     rule = ctypes.create_string_buffer(rights.to_bytes(8, sys.byteorder) + fd.to_bytes(4, sys.byteorder), 12)
     _check(libc.syscall(ADD_RULE, ruleset, 1, rule, ctypes.c_uint32(0)), f"landlock: {path}")
-    if path.startswith("/proc/"):
-        # A rule belongs to an inode, and those of /proc are made anew once the kernel has forgotten the name: what holds
-        # the name is this descriptor, which stays open.
-        os.set_inheritable(fd, True)
-    else:
-        os.close(fd)
+    os.close(fd)
 
 
 def _drop_capabilities(of_root: set[int]) -> None:

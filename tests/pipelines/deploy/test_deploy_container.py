@@ -4,12 +4,14 @@ import contextlib
 import http.client
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from deploy_contract import Crowd, DeploymentContract
@@ -230,6 +232,9 @@ class TestContainer(DeploymentContract):
         stranger = replace(
             project.config, home=str(tmp_path / "other home"), serving=replace(project.config.serving, port=0)
         )
+        shutil.copytree(
+            Path(project.config.home) / "keys", Path(stranger.home) / "keys"
+        )  # it trusts this registry, too
         assert open_deployment(stranger).running() is None
         assert not open_deployment(stranger).stop()
         url = open_deployment(stranger).start(serve_job(stranger), "serve")

@@ -4,12 +4,15 @@ import json
 import os
 import signal
 import threading
+import time
+from contextlib import suppress
+from http.client import HTTPException
 from io import BytesIO
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from serving_parts import Client, ask
+from serving_parts import ask
 
 from serving.metrics.counters import ROUTES, STATUSES, CountedRequest, CounterTable
 from serving.server import control
@@ -209,20 +212,37 @@ def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_kill
 
 def test_a_worker_that_dies_in_the_middle_of_a_request_leaves_none_in_flight(registry, start, until):
     registry.release(registry.put("digits"))
-    url, folder = start(registry, workers=1)
+    url, folder = start(registry, workers=2)
     control.await_release(folder, 1, 20)
-    with Client(url) as client:
-        connection = client._connection
-        connection.putrequest("POST", "/predict")
-        connection.putheader("Content-Length", "100")
-        connection.endheaders(b"{")
-        until(lambda: scrape(folder)["trainyard_requests_in_flight",] == 1)
-        os.kill(control.status(folder)["workers"][0]["pid"], signal.SIGKILL)
+    pid = control.status(folder)["workers"][0]["pid"]
+    asking = True
 
-        def alone():
-            try:
-                return scrape(folder)["trainyard_requests_in_flight",] == 0
-            except OSError:
-                return False
+    def keep_asking():
+        while asking:
+            with suppress(OSError, HTTPException):  # the one that dies cuts them off
+                ask(url, "POST", "/predict", BODY)
 
-        until(alone)
+    def in_flight():
+        with suppress(OSError, HTTPException):
+            return scrape(folder)["trainyard_requests_in_flight",]
+
+    def stopped_in_the_middle():
+        """Stop it, perhaps while it answers; the other one shows what is then in flight for good."""
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        if in_flight() is not None and min(in_flight() for _ in range(10)) > 0:
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    threads = [threading.Thread(target=keep_asking) for _ in range(8)]
+    for each in threads:
+        each.start()
+    try:
+        until(stopped_in_the_middle)
+    finally:
+        asking = False
+        os.kill(pid, signal.SIGKILL)
+        for each in threads:
+            each.join()
+    until(lambda: in_flight() == 0)
