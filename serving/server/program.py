@@ -15,7 +15,6 @@ import gc
 import os
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,7 +34,8 @@ from serving.preflights import Preflights
 from serving.server import admin_listener, lockfile, logs, socket_handoff
 from serving.server.connection_balance import SLOTS, ConnectionBalance
 from serving.server.fence import UNFENCED
-from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective, GunicornServer
+from serving.server.gunicorn_adapter import GunicornServer
+from serving.server.gunicorn_settings import BACKLOG, KEEPALIVE, refuse_unsupported, settings, tls_settings
 from serving.server.gunicorn_worker import Worker
 from serving.server.limits import limits_for
 from serving.server.log_file import LogFile
@@ -46,12 +46,9 @@ from serving.worker_crashes import WorkerCrashes
 if TYPE_CHECKING:
     from flask import Flask
 
-BACKLOG = 2048
-KEEPALIVE = 15  # seconds a connection may idle between two requests
 GC_THRESHOLD = 20_000
 """New objects between two runs of the garbage collector. Python's 700 is less than the lists of one image in JSON, and
 a run over them takes as long as parsing them."""
-SHARED_MEMORY = "/dev/shm"  # noqa: S108  (heartbeat files; a disk that hangs must not kill workers)
 
 
 def read_job(folder: Path, environ: Mapping[str, str]) -> ServeJob:
@@ -163,7 +160,7 @@ class Server(GunicornServer):
         self._handoff: SocketHandoff | None = None
         self._started = False
         """Whether this worker has come so far that it accepts connections."""
-        more = _tls_settings(self._tls, job) if self._tls else {}
+        more = tls_settings(self._tls, job) if self._tls else {}
         if unfenced:
             more["on_starting"] = lambda master: master.log.warning(
                 "not fenced: this kernel cannot keep the API from %s", unfenced
@@ -253,74 +250,6 @@ class Server(GunicornServer):
 
 def _operators_need_tls(job: ServeJob) -> bool:
     return bool(job.certfile) and not is_loopback(job.admin_host)
-
-
-def refuse_unsupported(effective: Effective, bind: str) -> None:
-    """Raise ConfigError for settings of GUNICORN_CMD_ARGS that would break the API."""
-    if effective.preload:
-        raise ConfigError(
-            "GUNICORN_CMD_ARGS: --preload would load the model before the workers are forked",
-            hint="remove --preload: neither TensorFlow nor LiteRT works in a process that was forked after its import",
-        )
-    if effective.worker_class != WORKER_CLASS:
-        raise ConfigError(
-            f"GUNICORN_CMD_ARGS: worker class {effective.worker_class!r} is not supported",
-            hint="remove --worker-class: the API needs its own",
-        )
-    if effective.tls:
-        raise ConfigError(
-            "GUNICORN_CMD_ARGS: --certfile and --keyfile are not supported",
-            hint="remove them: [serving] certfile and keyfile are checked, and read again when they change",
-        )
-    if effective.bind != (bind,):
-        raise ConfigError(
-            f"GUNICORN_CMD_ARGS: --bind {' '.join(effective.bind)} is not supported",
-            hint="remove --bind: [serving] host and port say where the API listens",
-        )
-
-
-def settings(job: ServeJob, bind: str) -> dict[str, Any]:
-    """Settings for gunicorn. The model is loaded after the fork, so there is no preload."""
-    return {
-        "bind": bind,
-        "worker_class": WORKER_CLASS,
-        "workers": job.workers,
-        "threads": job.threads,
-        "timeout": max(30, job.timeout_seconds),
-        "graceful_timeout": job.timeout_seconds,
-        "keepalive": KEEPALIVE,
-        "backlog": BACKLOG,
-        "forwarded_allow_ips": "",  # serving.proxies reads what trusted proxies say
-        "forwarder_headers": "",  # no header becomes SCRIPT_NAME or PATH_INFO
-        "secure_scheme_headers": {},
-        "limit_request_line": 4094,
-        "limit_request_fields": 64,
-        "limit_request_field_size": 8190,
-        "worker_tmp_dir": SHARED_MEMORY if _can_write(SHARED_MEMORY) else None,
-        "control_socket_disable": True,
-        "logger_class": LOGGER_CLASS,
-        "accesslog": "-",
-        "errorlog": "-",
-        "proc_name": f"trainyard-{job.model}",
-    }
-
-
-def _tls_settings(tls: TlsContext, job: ServeJob) -> dict[str, Any]:
-    """The context is asked for at each connection; serving.server.receiver makes the handshake."""
-    return {
-        "certfile": job.certfile,
-        "keyfile": job.keyfile,
-        "ssl_context": lambda _conf, _default: tls.current(),
-    }
-
-
-def _can_write(folder: str) -> bool:
-    """Whether files can be made there; access() knows nothing of a fence."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
 
 
 def _no_port(which: str, host: str, port: int, error: OSError) -> ConfigError:
