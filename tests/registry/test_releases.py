@@ -1,13 +1,14 @@
 """The highest release is live; records are only appended, each after the one that its writer saw."""
 
 import pytest
-from registry_parts import FILES, promote, publish, release
+from registry_parts import FILES, MemoryStore, OneKey, promote, publish, release
 from versions import approval_draft, release_draft
 
-from registry import candidates, codec, releases
+from registry import candidates, codec, heads, releases
 from registry.errors import ConfigError, Corrupt, Rejected, TryAgain
 from registry.files import sha256_bytes
 from registry.records import Release
+from registry.signed_store import SignedStore
 from registry.verify import inspect
 
 
@@ -222,3 +223,116 @@ def test_the_latest_of_a_history_is_its_last(store, version):
     promote(store, version, "token")
     gone = release(store, None)
     assert releases.read_history(store, "digits").latest == gone
+
+
+def test_one_token_may_serve_several_people_and_each_of_them_once(store, version):
+    digest = candidates.manifest_digest(store, "digits", version)
+
+    def approve(seen, way="token"):
+        return releases.append_approval(store, approval_draft("digits", version, digest, "t", seen=seen, way=way))
+
+    ada, eve, key = approve("ada@laptop"), approve("eve@laptop"), approve("ada@laptop", "jenkins")
+    assert [ada.number, eve.number, key.number] == [1, 2, 3]
+    assert [approve("ada@laptop"), approve("eve@laptop"), approve("ada@laptop", "jenkins")] == [ada, eve, key]
+
+
+def test_what_is_unused_are_the_approvals_of_this_manifest_that_no_release_has_used_up(store, version, tmp_path):
+    other = publish(store, tmp_path, "second")
+    digests = {each: candidates.manifest_digest(store, "digits", each) for each in (version, other)}
+    for each, token in ((version, "a"), (version, "b"), (other, "c")):
+        releases.append_approval(store, approval_draft("digits", each, digests[each], token))
+
+    def unused(each):
+        return [approval.number for approval in releases.read_history(store, "digits").unused(digests[each])]
+
+    assert (unused(version), unused(other)) == ([1, 2], [3])
+    releases.copy_to_production(store, "digits", version)
+    release(store, version, approval=1, also_approved=(2,), after=0)
+    assert (unused(version), unused(other)) == ([], [3])
+    release(store, None, kind="withdrawal", by="trainyard")
+    assert (unused(version), unused(other)) == ([1, 2], [3])
+
+
+def test_an_approval_beside_another_one_is_used_up_too(store, version):
+    digest = candidates.manifest_digest(store, "digits", version)
+    for token in ("a", "b", "c"):
+        releases.append_approval(store, approval_draft("digits", version, digest, token))
+    releases.copy_to_production(store, "digits", version)
+    made = release(store, version, approval=1, also_approved=(3,), after=0)
+    history = releases.read_history(store, "digits")
+    assert [history.release_with(number) for number in (1, 2, 3, 4)] == [made, None, made, None]
+    for number in (1, 3):
+        with pytest.raises(Rejected, match=f"approval {number} of digits was used for release 1"):
+            release(store, version, approval=2, also_approved=(number,))
+    with pytest.raises(Rejected, match="approval 9 of digits is not about version 1"):
+        release(store, version, approval=2, also_approved=(9,))
+
+
+class TestWhetherAPersonHasApproved:
+    def approved(self, store, version, **fields):
+        """Whether a release of this version that claims so is believed."""
+        digest = candidates.manifest_digest(store, "digits", version)
+        draft = release_draft("digits", version, digest, **fields)
+        made = releases.release_chain(store, "digits").append(draft, releases.release_chain(store, "digits").last())
+        try:
+            releases.must_be_approved(store, made)
+        except Corrupt as error:
+            assert str(error) == (
+                f"production/digits/releases/{made.number:06d}.json: nobody has approved version {version}"
+            )
+            return False
+        return True
+
+    def test_is_said_by_the_approval_that_it_names(self, store, version, tmp_path):
+        other = publish(store, tmp_path, "other", files={"model.keras": b"others"})
+        for each in (version, other):
+            digest = candidates.manifest_digest(store, "digits", each)
+            releases.append_approval(store, approval_draft("digits", each, digest, f"token {each}"))
+        assert self.approved(store, version, approval=1)
+        assert self.approved(store, other, approval=2)
+        assert not self.approved(store, version, approval=2)
+        assert not self.approved(store, version, approval=1, also_approved=(2,))
+
+    def test_is_said_by_an_earlier_release_of_the_same_manifest(self, store, version, tmp_path):
+        other = publish(store, tmp_path, "other", files={"model.keras": b"others"})
+        promote(store, version, "token")
+        assert self.approved(store, version)
+        assert self.approved(store, version, kind="revert")
+        assert not self.approved(store, other)
+
+    def test_is_not_said_by_a_later_one(self, store, version):
+        assert not self.approved(store, version)
+        digest = candidates.manifest_digest(store, "digits", version)
+        releases.append_approval(store, approval_draft("digits", version, digest, "token"))
+        assert self.approved(store, version, approval=1)
+        first = releases.release_chain(store, "digits").read(1)
+        with pytest.raises(Corrupt, match="nobody has approved version 1"):
+            releases.must_be_approved(store, first)
+
+    def test_is_not_said_by_one_that_names_the_approval_of_another(self, store, version, tmp_path):
+        other = publish(store, tmp_path, "other", files={"model.keras": b"others"})
+        digest = candidates.manifest_digest(store, "digits", other)
+        releases.append_approval(store, approval_draft("digits", other, digest, "token"))
+        assert not self.approved(store, version, approval=1)
+        assert not self.approved(store, version)
+
+
+class TestOnASignedStore:
+    @pytest.fixture
+    def store(self, tmp_path):
+        return SignedStore(MemoryStore(tmp_path / "local"), OneKey())
+
+    def test_each_release_leaves_a_head(self, store, tmp_path):
+        version = publish(store, tmp_path, "run")
+        promote(store, version, "token")
+        assert heads.newest(store, "digits").release == 1
+        release(store, None)
+        assert heads.newest(store, "digits").release == 2
+
+    def test_nothing_is_released_while_something_is_missing_that_a_head_names(self, store, tmp_path):
+        version = publish(store, tmp_path, "run")
+        promote(store, version, "token")
+        release(store, None)
+        del store.unsigned._kept["production/digits/releases/000002.json"]
+        with pytest.raises(Corrupt, match="releases"):
+            release(store, version, after=1)
