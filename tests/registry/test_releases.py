@@ -336,3 +336,4 @@ class TestOnASignedStore:
         del store.unsigned._kept["production/digits/releases/000002.json"]
         with pytest.raises(Corrupt, match="releases"):
             release(store, version, after=1)
+        assert releases.release_chain(store, "digits").last() == 1
