@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import faults_parts
 import pytest
+import team as team_module
+import without_fence
 from faults_parts import change_settings, check_whole, message_ids, small_team, step_records
 from team import clean_environment
 
@@ -24,6 +28,15 @@ from registry.errors import ConfigError, TryAgain
 from registry.records import Run, Sources
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _unfenced(monkeypatch):
+    """The workers of these tests get their orders, and leave marks, outside of their job folders."""
+    program = [sys.executable, "-P", str(Path(without_fence.__file__))]
+    monkeypatch.setattr(team_module, "TRAINYARD", program)
+    monkeypatch.setitem(faults_parts.begin.__kwdefaults__, "program", tuple(program))
+
 
 REFUSES = "import sys\nsys.exit('not today')\n"
 """A training script that fails before TensorFlow is loaded."""

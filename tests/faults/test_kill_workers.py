@@ -11,8 +11,12 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import faults_parts
 import pytest
+import team as team_module
+import without_fence
 from digits_model import MODEL, digits
 from faults_parts import (
     HERE,
@@ -28,6 +32,16 @@ from faults_parts import (
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
+
+
+@pytest.fixture(autouse=True)
+def _unfenced(monkeypatch):
+    """The workers of these tests get their orders, and leave marks, outside of their job folders."""
+    program = [sys.executable, "-P", str(Path(without_fence.__file__))]
+    monkeypatch.setattr(team_module, "TRAINYARD", program)
+    monkeypatch.setitem(faults_parts.begin.__kwdefaults__, "program", tuple(program))
+
+
 # The repository's own code: at the file operation that the oldest order names, its process dies, or waits there to be killed.
 OBEDIENT = """
 import os, signal, sys

@@ -14,6 +14,7 @@ from versions import append_release
 
 from pipelines.deploy import api_folder
 from pipelines.deploy.serve_job import serve_job
+from pipelines.trust import open_registry
 from registry import candidates, releases
 from registry.stores import open_store
 from registry.verify import verify
@@ -107,7 +108,7 @@ def test_a_promotion_while_the_api_starts_ends_on_the_newest_release(project):
         control.start(serve_job(project.config), api_folder(project.config))
 
     def release_back_and_forth():
-        store, versions = open_store(project.config.registry.url), itertools.cycle((1, 2))
+        store, versions = open_registry(project.config), itertools.cycle((1, 2))
         while not over.wait(0.01):  # many while an API starts, which takes a second
             version, last = next(versions), releases.latest(store, MODEL).number
             append_release(store, MODEL, version, after=last, by="grace")
@@ -120,7 +121,7 @@ def test_a_promotion_while_the_api_starts_ends_on_the_newest_release(project):
 
     with ThreadPoolExecutor(2) as pool:
         starting = pool.submit(start)
-        release = project.promote(2, store=open_store(project.config.registry.url))
+        release = project.promote(2, store=open_registry(project.config))
         starting.result()
         assert release.number == 2
         assert project.ask(LEFT)[1]["release"] == 2

@@ -71,7 +71,8 @@ def test_a_build_shows_model_version_commits_and_accuracy_and_the_next_one_finds
     (card,) = build.team.cards()
     accuracy = f"{card['evaluation']['candidate']['values']['accuracy']:.4g}"
     assert build.text("name.txt") == f"digits 1 {accuracy}\n"
-    about, commits, last = build.text("description.txt").splitlines()
+    about, commits, last, head = build.text("description.txt").splitlines()
+    assert "trainyard-head" in head
     assert about == f"digits version 1, accuracy {accuracy}"
     assert all(f"{name} {sha[:7]}" in commits for name, sha in card["sources"].items())
     assert last.startswith("accept: ")

@@ -1,5 +1,6 @@
 """The tool behind `make mutants`: which changes it makes, and that its list fits the project."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/mutants"))
 from mutations import mutations, named  # noqa: E402
-from run import copy_of_project, modules, survivors  # noqa: E402
+from run import modules  # noqa: E402
 
 SOURCE = """
 def decide(age: int = 3) -> bool:
@@ -66,12 +67,17 @@ def test_the_list_names_modules_and_tests_that_exist_and_changes_that_are_still_
 
 
 @pytest.mark.slow
-def test_a_change_that_the_tests_notice_is_no_survivor(tmp_path):
-    from queue import SimpleQueue
-
-    trees = SimpleQueue()
-    trees.put(copy_of_project(tmp_path))
-    (policy,) = (each for each in modules() if each.path == "unit_tests/policy.py")
-    tried, alive = survivors(policy, trees, 1)
-    assert tried > 10
-    assert not alive
+def test_a_change_that_the_tests_notice_is_no_survivor():
+    command = [
+        sys.executable,
+        "-P",
+        ROOT / "tests/mutants/run.py",
+        "unit_tests/policy.py",
+        "--jobs",
+        "1",
+        "--bar",
+        "100",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "100.0 %" in done.stdout
