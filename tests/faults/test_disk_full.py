@@ -120,7 +120,6 @@ def test_a_disk_without_inodes_is_reported_like_a_full_one(home):
         step(team, name, 0)
 
 
-@pytest.mark.skip(reason="since workers have mounts of their own, the test cannot remount the home while they end")
 def test_a_home_that_may_only_be_read_is_reported_and_the_next_run_resumes(home):
     team, remount = home
     remount(ro="")

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,5 +41,8 @@ def _mount(folder, options, *first):
 
 
 def _remounted(folder, options):
-    done = _mount(folder, options, "remount")
+    """The kernel refuses while mounts that a worker has left are still being removed, which takes a moment."""
+    end = time.monotonic() + 10
+    while (done := _mount(folder, options, "remount")).returncode and time.monotonic() < end:
+        time.sleep(0.1)
     assert done.returncode == 0, done.stderr
