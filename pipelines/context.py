@@ -12,6 +12,7 @@ from pipelines.repositories.git_cache import GitCache
 from pipelines.runners import Job, Limits, Runner, open_runner
 from pipelines.trust import open_registry
 from registry.stores import Store
+from training.worker.protocol import parse_event
 
 # What TensorFlow and LiteRT log at every start; `worker.log` has it.
 NOISE = re.compile(r"XNNPACK delegate|absl::InitializeLog|oneDNN custom operations|rebuild TensorFlow with")
@@ -23,6 +24,7 @@ class Context:
     def __init__(self, config: Config, progress: Progress) -> None:
         self.config = config
         self.progress = progress
+        self._quiet = False
 
     @property
     def home(self) -> Path:
@@ -55,9 +57,13 @@ class Context:
 
     def work(self, job: Job) -> None:
         """Run one worker to its end; its `job.json` is in its folder, its `result.json` afterwards."""
+        self._quiet = False
         self.runner.run(job, self.show)
 
     def show(self, line: str) -> None:
         """Show a worker's line."""
-        if not NOISE.search(line):
+        event = parse_event(line)
+        if event and event["event"] == "quiet":
+            self._quiet = bool(event.get("on"))
+        elif event or not (self._quiet or NOISE.search(line)):
             self.progress.line(line)

@@ -29,13 +29,14 @@ def main(folder: Path) -> TrainResult:
     epochs = job.retrain_epochs or job.epochs
     old = folder / "inputs" / "model"
     if job.command:
+        from training.model.contract import register_own
         from training.model.model_file import scan_model_file
 
         if codec.read(DataSpec, old / "data.json").split != spec.split:
             report_event("note", text=f"the registered model is not given to the script: {RESPLIT}")
             return train_by_command(folder, job, spec, job.epochs)
         file = (old / "model.keras").resolve()
-        scan_model_file(file)
+        scan_model_file(file, register_own(folder / "inputs" / "code"))
         return train_by_command(folder, job, spec, epochs, file)
     return _retrain(folder, job, epochs, old)
 
@@ -58,7 +59,10 @@ def _retrain(folder: Path, job: TrainJob, epochs: int, version: Path) -> TrainRe
         best = run_attempts(folder, job, contract, data, attempts)
         return finish(job, Trained.of(best, f"{_from_scratch(best)}: {why}"), data.validation, folder)
     report_event("note", text=f"fine-tuning the registered model with a learning rate of {model.rate:g}")
-    tuning = Attempt("fine-tuned", 0, epochs, model.start, contract.retrain, model.settle, optional=True)
+    if contract.fit and not contract.retrain:
+        report_event("note", text="model.py has a fit and no retrain: its fit does the fine-tuning")
+    hook = contract.retrain or contract.fit
+    tuning = Attempt("fine-tuned", 0, epochs, model.start, hook, model.settle, optional=True)
     best = run_attempts(folder, job, contract, data, [tuning, *attempts])
     return finish(job, Trained.of(best, _note(best, model.rate)), data.validation, folder)
 

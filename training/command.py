@@ -4,39 +4,62 @@ TRAINYARD_DATA         folder with train/ and validation/, each in the dataset r
 TRAINYARD_OUTPUT       folder for model.keras; kept when a killed run resumes
 TRAINYARD_SEED, TRAINYARD_EPOCHS, TRAINYARD_BATCH_SIZE
 TRAINYARD_MODEL        when retraining: a copy of the model.keras to start from
+TRAINYARD_REHEARSAL    1 in a rehearsal, see `training.rehearsal`
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Timer
 
 from registry.errors import ConfigError, WorkerFailed
 from registry.records import TrainJob
+from training.code_copy import copy_code, make_writable
 from training.data.spec import sample_files
+from training.script_output import KEPT, failure
 
-TAIL_LINES = 12
 KERAS_FILE = "model.keras"
 
 
-def run_command(job: TrainJob, folder: Path, epochs: int, model: Path | None = None) -> Path:
+class TooLong(Exception):
+    """The script was ended because its time was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What is different when a script is only rehearsed."""
+
+    own: Path
+    """A folder for its copies and its output."""
+    seconds: float
+    """The time that it has. Its output is shown only when it fails."""
+    environment: dict[str, str]
+
+
+def run_command(
+    job: TrainJob, folder: Path, epochs: int, model: Path | None = None, rehearsal: Rehearsal | None = None
+) -> Path:
     """Run `job.command` in a copy of the code tree; its output streams as it comes. Gives the model file.
 
-    Raises ConfigError when the program cannot be started, WorkerFailed when it fails or leaves no model file.
+    Raises ConfigError when the program cannot be started, ScriptFailed when it fails, WorkerFailed when it leaves no model
+    file, TooLong when a rehearsal's time is over.
     """
-    own = folder / "command"
+    own = rehearsal.own if rehearsal else folder / "command"
+    own.mkdir(exist_ok=True)
     code, data, output = own / "code", own / "data", own / "output"
-    shutil.rmtree(code, ignore_errors=True)
-    shutil.copytree(folder / "inputs" / "code", code, symlinks=True)
-    _writable(code)
+    copy_code(folder / "inputs" / "code", code)
     shutil.rmtree(data, ignore_errors=True)
     for split in ("train", "validation"):  # files of its own, as those of the split may be those of the dataset itself
         shutil.copytree(sample_files(folder / "inputs" / split), data / split, copy_function=shutil.copyfile)
-    _writable(data)
+    make_writable(data)
     output.mkdir(exist_ok=True)
     (output / KERAS_FILE).unlink(missing_ok=True)
     env = os.environ | {
@@ -54,18 +77,32 @@ def run_command(job: TrainJob, folder: Path, epochs: int, model: Path | None = N
         start.unlink(missing_ok=True)
         shutil.copyfile(model, start)  # the registry has this file as well: a script that writes must not reach it
         env["TRAINYARD_MODEL"] = str(start)
-    _run(job.command, code, env)
+    if rehearsal:
+        env |= rehearsal.environment
+    _run(job.command, code, env, rehearsal.seconds if rehearsal else 0.0)
     if not (output / KERAS_FILE).exists():
-        left = ", ".join(sorted(each.name for each in output.iterdir())[:10]) or "nothing"
         raise WorkerFailed(
-            f"{_shown(job.command)} ended well, but left no {KERAS_FILE}; it left: {left}",
-            hint=f'model.save(os.path.join(os.environ["TRAINYARD_OUTPUT"], "{KERAS_FILE}"))',
+            f"{_shown(job.command)} ended well, but left no {KERAS_FILE}; {_left(output, code)}", hint=_SAVE
         )
     return output / KERAS_FILE
 
 
-def _run(command: tuple[str, ...], code: Path, env: dict[str, str]) -> None:
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
+_SAVE = f'model.save(os.path.join(os.environ["TRAINYARD_OUTPUT"], "{KERAS_FILE}")): that name, in that folder'
+
+
+def _left(output: Path, code: Path) -> str:
+    """What the script has left where the model belongs, and models that it has left beside itself."""
+    left = ", ".join(sorted(each.name for each in output.iterdir())[:10]) or "nothing"
+    beside = [each.relative_to(code).as_posix() for each in sorted(code.rglob("*")) if _is_model(each)]
+    return f"it left: {left}" + (f"; in the code's folder: {', '.join(beside[:10])}" if beside else "")
+
+
+def _is_model(path: Path) -> bool:
+    return path.suffix in {".keras", ".h5", ".hdf5", ".model"} or path.name == "saved_model.pb"
+
+
+def _run(command: tuple[str, ...], code: Path, env: dict[str, str], seconds: float) -> None:
+    said: deque[str] = deque(maxlen=KEPT)
     try:
         process = subprocess.Popen(
             command,
@@ -77,32 +114,43 @@ def _run(command: tuple[str, ...], code: Path, env: dict[str, str]) -> None:
             text=True,
             encoding="utf-8",
             errors="replace",
+            process_group=0 if seconds else None,
         )
     except OSError as error:
         raise ConfigError(
             f"[training] command: {_shown(command)} cannot be started: {error.strerror}",
             hint="the first word is a program; it runs in the root of the code repository",
         ) from None
+    over = Event()
+    clock = Timer(seconds, _end, [process, over]) if seconds else None
     with process:
         assert process.stdout
+        if clock:
+            clock.start()
         for line in process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            if line.strip():
-                tail.append(line.rstrip())
+            if not seconds:
+                _show(line)
+            said.append(line.rstrip())
+    if clock:
+        clock.cancel()
+    if over.is_set():
+        raise TooLong
     if process.returncode:
-        ended = f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
-        raise WorkerFailed(
-            f"{_shown(command)} failed with {ended}; its last lines:\n" + "\n".join(tail),
-            hint="run it by hand in the code repository, with the TRAINYARD_ variables set",
-        )
+        if seconds:
+            _show("\n".join([*said, ""]))
+        raise failure(_shown(command), process.returncode, said, code)
 
 
-def _writable(folder: Path) -> None:
-    """Sources may be read-only; a script may write beside itself in its copy."""
-    for path in [folder, *folder.rglob("*")]:
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode | 0o200)
+def _end(process: subprocess.Popen[str], over: Event) -> None:
+    """End the script and what it has started, which would keep its output open."""
+    over.set()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _shown(command: tuple[str, ...]) -> str:

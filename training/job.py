@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from registry import codec
 from registry.records import TrainJob, TrainResult
 from training.data.spec import DataSpec
-from training.heavy import import_tensorflow
 from training.model.contract import FILE, Contract
 
 if TYPE_CHECKING:
@@ -67,22 +66,18 @@ def be_repeatable(seed: int) -> None:
 def train_by_command(
     folder: Path, job: TrainJob, spec: DataSpec, epochs: int, model: Path | None = None
 ) -> TrainResult:
-    """Let the team's script train, then treat its model like any other: scan, load, export, measure."""
+    """Let the team's script train, after a rehearsal, then treat its model like any other: load, export, measure."""
     from training.command import run_command
-    from training.model.model_file import load_model, scan_model_file
+    from training.rehearsal import open_script_model, rehearse
 
+    rehearse(job, folder, model)
     file = run_command(job, folder, epochs, model)
-    scan_model_file(file)  # before TensorFlow is imported: a wrong file is reported at once
-    import_tensorflow()
+    wiring, validation = open_script_model(folder, job, spec, file)
 
     from training.finish import Trained, finish
     from training.loop.history import History
-    from training.model.samples import open_samples
-    from training.model.signature import wire
 
     be_repeatable(job.seed)
-    validation = open_samples(folder / "inputs" / "validation", None)
-    wiring = wire(load_model(file, compiled=False), spec, validation, f"the model of {job.command[-1]}")
     note = f"trained by {' '.join(job.command)}" if model is None else f"retrained by {' '.join(job.command)}"
     history = History(job.metric, job.threshold, job.seed)
     trained = Trained(wiring, "command", note, 0, epochs, history, file)

@@ -52,6 +52,8 @@ class Training:
     """Epochs without a better validation metric before an attempt stops."""
     command: tuple[str, ...] = ()
     """A team's own script instead of `model.py`, e.g. ["python", "train.py", "--epochs", "5"]."""
+    rehearsal_seconds: Annotated[float, Between(0, 86_400)] = 120.0
+    """How long the script's rehearsal on a single batch may take before it trains; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ def _job(context: Context) -> TrainJob:
         metric=config.gate.metric,
         threshold=config.gate.threshold,
         command=config.training.command,
+        rehearsal_seconds=config.training.rehearsal_seconds,
         parity_command=("{python}", "-P", "-m", "serving.engines.parity"),
         retrain_epochs=config.retraining.epochs,
         learning_rate=config.retraining.learning_rate,

@@ -36,6 +36,8 @@ class TrainJob:
     threshold: float
     command: tuple[str, ...] = ()
     """A team's own script instead of `model.py`."""
+    rehearsal_seconds: float = 0.0
+    """How long a script's rehearsal may take; 0: it is not rehearsed."""
     parity_command: tuple[str, ...] = ()
     """Checks the converted file in a process without TensorFlow; see `training.model.export`."""
     retrain_epochs: int = 0

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from training.worker.protocol import work
@@ -28,9 +29,11 @@ for job in sys.argv[1:]:
     module, _, folder = job.partition(":")
     main = importlib.import_module(f"{module}.__main__").main
     os.chdir(folder)
+    tempfile.tempdir = str(Path(folder, "scratch"))  # as the runners have it
+    Path(tempfile.tempdir).mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open("stdout.txt", "w"))))
         stack.enter_context(contextlib.redirect_stderr(stack.enter_context(open("stderr.txt", "w"))))
         code = work(main)
-    Path("exit_code").write_text(str(code))
+    Path(folder, "exit_code").write_text(str(code))
     forget()

@@ -12,6 +12,8 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
+import inspect
+import os
 import re
 import sys
 import traceback
@@ -23,6 +25,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from registry.errors import ConfigError, PipelineError, WorkerFailed
+from training.code_copy import copy_code
 from training.data.spec import DataSpec
 from training.heavy import import_tensorflow
 
@@ -31,6 +34,21 @@ PACKAGES = ("registry", "training", "retraining", "unit_tests", "serving", "pipe
 TAIL_LINES = 8
 IN_GRAPH = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 HINT = "correct it in the code repository, commit and push"
+FUNCTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "build_model": (2, ()),
+    "load_data": (1, ()),
+    "augment": (2, ()),
+    "fit": (3, ("epochs", "callbacks")),
+    "retrain": (3, ("epochs", "callbacks")),
+}
+"""What Trainyard calls, with how many values in a row and which by name. `build_model(spec)` does, too."""
+CALLS = {
+    "build_model": "build_model(spec, attempt)",
+    "load_data": "load_data(folder)",
+    "augment": "augment(x, y)",
+    "fit": "fit(model, train, validation, *, epochs, callbacks)",
+    "retrain": "retrain(model, train, validation, *, epochs, callbacks)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +64,20 @@ class Contract:
 
 
 def load_contract(code: Path) -> Contract:
-    """Import `model.py` in the folder `code`, which becomes importable for the modules beside it.
+    """Import `model.py` of the folder `code`, from a copy that becomes the current folder and importable for the modules
+    beside it: what lies beside `model.py` can be opened by its name there, and what it writes there is lost.
 
-    Raises ConfigError when it is missing, not Python, or without `build_model`; WorkerFailed when it raises.
+    Raises ConfigError when it is missing, not Python, without `build_model`, or with a function that cannot be called as
+    Trainyard calls it; WorkerFailed when it raises.
     """
-    compiled = _compile(code)
-    import_tensorflow()  # before their folder is importable: their files must not replace modules of installed packages
-    sys.dont_write_bytecode = True  # nothing is written into a repository
-    sys.path.insert(0, str(code))
-    module = ModuleType("model")
-    module.__file__ = str(code / FILE)
-    module.__spec__ = importlib.util.spec_from_file_location("model", code / FILE)
-    sys.modules["model"] = module
-    with blame(code, f"{FILE} could not be imported"):
-        exec(compiled, module.__dict__)  # noqa: S102  (running this code is what the worker is for)
+    code, module = _import_model(code)
     found: dict[str, Any] = {}
-    for name in ("build_model", "load_data", "augment", "fit", "retrain"):
+    for name in CALLS:
         value = getattr(module, name, None)
         if value is not None and not callable(value):
             raise ConfigError(f"{FILE}: {name} is a {type(value).__name__}, not a function", hint=HINT)
+        if value is not None:
+            _check_call(name, value)
         found[name] = value
     if found["build_model"] is None:
         raise ConfigError(
@@ -73,16 +86,25 @@ def load_contract(code: Path) -> Contract:
     return Contract(code, **found)
 
 
+def register_own(code: Path) -> frozenset[str]:
+    """The names that `model.py` in `code` registers, if there is one: a script of the team's own needs no other of its
+    functions. Imports TensorFlow then. Raises as `load_contract` does."""
+    if not (code / FILE).is_file():
+        return frozenset()
+    _import_model(code)
+    return registered()
+
+
 def build(contract: Contract, spec: DataSpec, attempt: int) -> Any:
     """What `build_model` returns: a compiled keras.Model. Raises ConfigError for anything else, WorkerFailed when it raises."""
     import keras
 
+    arguments = (spec, attempt) if _takes(contract.build_model, 2) else (spec,)
     with blame(contract.code, f"{FILE}: build_model failed"):
-        model = contract.build_model(spec, attempt)
+        model = contract.build_model(*arguments)
     if not isinstance(model, keras.Model):
         raise ConfigError(
-            f"{FILE}: build_model returned {_article(model)}, not a keras.Model",
-            hint="end build_model with: return model",
+            f"{FILE}: build_model returned {_article(model)}, not a keras.Model", hint=_not_a_model_hint(model)
         )
     if not model.compiled:
         raise ConfigError(
@@ -90,6 +112,50 @@ def build(contract: Contract, spec: DataSpec, attempt: int) -> Any:
             hint="call model.compile(optimizer=…, loss=…, metrics=[…]) before you return it",
         )
     return model
+
+
+def _not_a_model_hint(model: object) -> str:
+    if type(model).__module__.partition(".")[0] in {"torch", "sklearn", "xgboost", "lightgbm", "jax", "flax"}:
+        return "Trainyard trains and serves Keras models: docs/reference/limits.md"
+    return "end build_model with: return model"
+
+
+def _import_model(code: Path) -> tuple[Path, ModuleType]:
+    """The folder that `model.py` was imported from, a copy, and the module."""
+    _compile(code)
+    import_tensorflow()  # before their folder is importable: their files must not replace modules of installed packages
+    code = copy_code(code)
+    os.chdir(code)
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(code))
+    module = ModuleType("model")
+    module.__file__ = str(code / FILE)
+    module.__spec__ = importlib.util.spec_from_file_location("model", code / FILE)
+    sys.modules["model"] = module
+    with blame(code, f"{FILE} could not be imported"):
+        exec(_compile(code), module.__dict__)  # noqa: S102  (running this code is what the worker is for)
+    return code, module
+
+
+def _check_call(name: str, function: Callable[..., Any]) -> None:
+    """Raise ConfigError when the function cannot be called as it will be: before anything is trained."""
+    values, named = FUNCTIONS[name]
+    if _takes(function, values, named) or (name == "build_model" and _takes(function, 1)):
+        return
+    raise ConfigError(
+        f"{FILE}: {name}{inspect.signature(function)} cannot be called as {CALLS[name]}",
+        hint=f"define it as {CALLS[name]}; other parameters need defaults",
+    )
+
+
+def _takes(function: Callable[..., Any], values: int, named: tuple[str, ...] = ()) -> bool:
+    try:
+        inspect.signature(function).bind(*range(values), **dict.fromkeys(named))
+    except TypeError:
+        return False
+    except ValueError:  # some built-in functions do not say what they take
+        return True
+    return True
 
 
 def offers(code: Path, name: str) -> bool:
@@ -167,7 +233,15 @@ def _hint(error: BaseException, code: Path) -> str:
     top, _, rest = error.name.partition(".")
     if rest and top in PACKAGES and ((code / top).is_dir() or (code / f"{top}.py").is_file()):
         return f"rename {top}/ in the code repository: Trainyard has a package of that name"
-    return f"{error.name} is not installed where the worker runs"
+    return missing_package(error.name)
+
+
+def missing_package(name: str) -> str:
+    """What to do about a package that the worker does not have."""
+    return (
+        f"{name} is not installed where the worker runs: workers have Trainyard's own packages; "
+        '[runner] kind = "docker" adds those of a requirements.txt in the code repository'
+    )
 
 
 def _compile(code: Path) -> CodeType:

@@ -30,6 +30,7 @@ from training.model.samples import Samples
 from training.model.saved_model_file import check_saved_model
 from training.model.signature import Wiring, answers, signature
 from training.model.tflite_file import check_tflite
+from training.worker.protocol import report_event
 
 DEFAULT = "serving_default"
 TFLITE, SAVED_MODEL = "model.tflite", "saved_model"
@@ -167,7 +168,11 @@ def _convert_to_litert(wiring: Wiring, scratch: Path) -> Conversion:
 def _convert(folder: Path, keys: list[str]) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=keys)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    return bytes(converter.convert())
+    report_event("quiet", on=True)  # it prints errors where another way to serve is all that follows
+    try:
+        return bytes(converter.convert())
+    finally:
+        report_event("quiet", on=False)
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,7 +29,16 @@ MAX_RATIO = 200
 HDF5 = b"\x89HDF\r\n\x1a\n"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 SAVE_HINT = 'save the model with model.save("model.keras")'
-REGISTER_HINT = "register your own class or function in model.py with @keras.saving.register_keras_serializable()"
+REGISTER_HINT = (
+    "register your own class or function with @keras.saving.register_keras_serializable(), in model.py or in a module that "
+    "model.py imports; beside a script of your own, model.py needs nothing else"
+)
+CONFIG_HINT = "let its get_config return every argument that its __init__ wants, or give those a default"
+LIMITS_HINT = "use another layer, or a class of your own that is registered: docs/reference/limits.md"
+LAMBDA_HINT = (
+    "use keras.ops on the tensors, or write a class of your own (keras.layers.Layer) and register it with "
+    "@keras.saving.register_keras_serializable(), in model.py or in a module that model.py imports"
+)
 
 
 def _names(text: str) -> frozenset[str]:
@@ -42,6 +51,10 @@ ALLOWED: dict[str, frozenset[str]] = {
     "keras.src.models.functional": _names("Functional"),
     "keras.src.models.sequential": _names("Sequential"),
     "keras.src.applications.convnext": _names("LayerScale StochasticDepth"),
+    "keras.src.applications.inception_resnet_v2": _names("CustomScaleLayer"),
+    "keras.src.layers.preprocessing.feature_space": _names(
+        "TFDConcat TFDIdentity"
+    ),  # what keras.utils.FeatureSpace builds
     "keras.dtype_policies": _names(
         "AWQDTypePolicy DTypePolicy DTypePolicyMap FloatDTypePolicy GPTQDTypePolicy Int4DTypePolicy"
         " QuantizedDTypePolicy QuantizedFloat8DTypePolicy"
@@ -164,17 +177,11 @@ def check_config(config: object, where: str, registered: Collection[str] = ()) -
     """Raise ConfigError unless every class and function that `config` names is allowed. See `scan_model_file`."""
     if not isinstance(config, dict) or "class_name" not in config:
         raise ConfigError(f"{where}: its config names no model", hint=SAVE_HINT)
-    waiting: list[object] = [config]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            if "class_name" in each:
-                _check_object(each, where, registered)
-            elif "spec_name" in each or "module" in each:
-                raise ConfigError(f"{where}: an object of unknown kind: {sorted(map(str, each))!r:.80}")
-            waiting += each.values()
-        elif isinstance(each, (list, tuple)):
-            waiting += each
+    for each in _nodes(config):
+        if "class_name" in each:
+            _check_object(each, where, registered)
+        elif "spec_name" in each or "module" in each:
+            raise ConfigError(f"{where}: an object of unknown kind: {sorted(map(str, each))!r:.80}")
 
 
 def check_saveable(model: Any, origin: str, registered: Collection[str] = ()) -> None:
@@ -187,6 +194,45 @@ def check_saveable(model: Any, origin: str, registered: Collection[str] = ()) ->
         text = " ".join(str(error).split())
         raise ConfigError(f"{origin}: the model cannot be saved: {text:.300}", hint=REGISTER_HINT) from error
     check_config(config, origin, registered)
+    _check_rebuilt(config, origin, registered)
+
+
+def _check_rebuilt(config: object, origin: str, registered: Collection[str]) -> None:
+    """Build once more what is not Keras' own: a function that is not registered, or a class whose `get_config` leaves out
+    what its `__init__` wants, would show only when the file is loaded."""
+    import keras
+
+    seen: set[str] = set()
+    for node in _nodes(config):
+        function = node.get("class_name") == "function"
+        name = node.get("config" if function else "registered_name")
+        if not (function or name in registered) or (text := json.dumps(node, default=str)) in seen:
+            continue
+        seen.add(text)
+        try:
+            keras.saving.deserialize_keras_object(node, safe_mode=True)
+        except MemoryError:
+            raise
+        except Exception as error:  # own classes raise what they like
+            known = name in registered
+            text = " ".join(str(error).split())
+            raise ConfigError(
+                f"{origin}: {name!r:.80} is used in the model, and cannot be loaded again from the model's file: "
+                + (f"{type(error).__name__}: {text:.300}" if known else "it is not registered"),
+                hint=CONFIG_HINT if known else REGISTER_HINT,
+            ) from error
+
+
+def _nodes(config: object) -> Iterator[dict[str, Any]]:
+    """Every dict in the config, the model itself first."""
+    waiting: list[object] = [config]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            yield each
+            waiting += each.values()
+        elif isinstance(each, (list, tuple)):
+            waiting += each
 
 
 def load_model(path: Path, registered: Collection[str] = (), *, compiled: bool) -> Any:
@@ -255,7 +301,9 @@ def _check_object(node: dict[str, Any], where: str, registered: Collection[str])
     if not isinstance(name, str) or not isinstance(module, str | None) or not isinstance(known_as, str | None):
         raise ConfigError(f"{where}: class {name!r:.80} has a name that is not text")
     if name in REFUSED:
-        raise ConfigError(f"{where}: {REFUSED[name]}: not allowed", hint=REGISTER_HINT)
+        raise ConfigError(
+            f"{where}: {REFUSED[name]}: not allowed", hint=LAMBDA_HINT if "ambda" in name else LIMITS_HINT
+        )
     if name in VALUES:
         return
     if name == "function":
@@ -268,7 +316,8 @@ def _check_object(node: dict[str, Any], where: str, registered: Collection[str])
     operation = module is not None and OPERATIONS.fullmatch(module) and CAMEL.fullmatch(name)
     if not operation and name not in ALLOWED.get(module or "", frozenset()):
         shown = f"{module}.{name}" if module else name
-        raise ConfigError(f"{where}: class {shown:.80} is not on the list of allowed ones", hint=REGISTER_HINT)
+        hint = LIMITS_HINT if (module or "").partition(".")[0] == "keras" else REGISTER_HINT
+        raise ConfigError(f"{where}: class {shown:.80} is not on the list of allowed ones", hint=hint)
     arguments = node.get("config")
     if name in LOOKUPS and isinstance(arguments, dict) and isinstance(arguments.get("vocabulary"), str):
         raise ConfigError(f"{where}: {name} reads its vocabulary from a file: not allowed", hint="pass it as a list")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import stat
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,18 @@ from registry.text import printable
 EVENT = "@trainyard "
 MAX_RESULT = 32 << 20  # bytes of `result.json`; parsing takes some 20 times as many
 MAX_ERROR = 1 << 20  # bytes of `error.json`
+OUT_OF_MEMORY = re.compile(
+    r"MemoryError|bad_alloc|Cannot allocate memory|OOM when allocating|ResourceExhausted|RESOURCE_EXHAUSTED"
+    r"|Unable to allocate|out of memory|failed to allocate memory"
+)
 MAX_TEXT = 8000  # characters of an error's message, and of its hint
 
 
 def report_event(event: str, **fields: Any) -> None:
     """Report progress to the controller: one line on stdout, `@trainyard {"event": …}`.
 
-    Known events: `attempt` (attempt, of), `epoch` (epoch, of, metric, value), `note` (text), `progress` (done, of, what).
+    Known events: `attempt` (attempt, of), `epoch` (epoch, of, metric, value), `note` (text), `progress` (done, of, what),
+    `quiet` (on): until it is off, lines are for the log only.
     """
     print(EVENT + json.dumps({"event": event, **fields}), flush=True)  # noqa: T201  (stdout is the channel)
 
@@ -51,6 +57,12 @@ def one_line(text: object) -> str:
     """Foreign text as it may reach a terminal: one printable line. What is not printable becomes spaces, so that
     words apart stay apart and columns stay where they were."""
     return printable(str(text), instead=" ")
+
+
+def last_words(lines: Sequence[str], most: int = 40) -> list[str]:
+    """The last `most` lines, without the stacks that Python prints after a crash in C: what was said before is the reason."""
+    crash = next((i for i, line in enumerate(lines) if line.startswith("Fatal Python error")), len(lines))
+    return list(lines[: crash + (crash == 0)][-most:])
 
 
 def work(main: Callable[[Path], object]) -> int:

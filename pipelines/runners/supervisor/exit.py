@@ -11,13 +11,9 @@ from typing import Literal
 from pipelines.runners import Job
 from pipelines.runners.supervisor.output import LOG_PREFIX, WorkerLog
 from registry.errors import FREE_SPACE, PipelineError, TryAgain, WorkerFailed
-from training.worker.protocol import EVENT, load_failure
+from training.worker.protocol import EVENT, OUT_OF_MEMORY, last_words, load_failure
 
 Why = Literal["exited", "timeout", "memory", "disk", "stopped", "lost"]
-OUT_OF_MEMORY = re.compile(
-    r"MemoryError|bad_alloc|Cannot allocate memory|OOM when allocating|ResourceExhausted|RESOURCE_EXHAUSTED"
-    r"|Unable to allocate|out of memory|failed to allocate memory"
-)
 TOO_LARGE = re.compile(r"File too large|errno = 27\b")  # EFBIG
 DISK_FULL = re.compile(r"No space left on device|errno = 28\b|Disk quota exceeded")
 REFUSED = re.compile(
@@ -128,10 +124,9 @@ def _memory(job: Job) -> str:
 
 
 def _last_lines(log: WorkerLog) -> list[str]:
-    """The worker's last lines, without its progress, and without the stack that Python prints after a crash in C."""
+    """The worker's last lines, without its progress."""
     said = [line.strip() for line in log.last if line.strip() and not line.startswith((LOG_PREFIX, EVENT))]
-    crash = next((i for i, line in enumerate(said) if line.startswith("Fatal Python error")), len(said))
-    return said[: crash + (crash == 0)]
+    return last_words(said)
 
 
 def _span(seconds: float) -> str:

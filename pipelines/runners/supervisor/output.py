@@ -18,11 +18,12 @@ from pipelines.runners import Job, OnLine
 from registry.errors import FREE_SPACE, Corrupt, TryAgain
 from registry.records import utc_now
 from registry.text import printable
+from training.worker.protocol import EVENT, parse_event
 
 LINE_BYTES = 8 << 10
 LOG_BYTES = 63 << 20  # of one worker.log; what comes later is kept in memory only, and its end is appended
 TAIL_BYTES = 1 << 20
-MESSAGE_LINES = 40
+MESSAGE_LINES = 400  # a crash in C prints the stacks of all threads after its reason
 NO_FILE = {errno.ELOOP: "a symbolic link", errno.ENXIO: "a pipe", errno.EISDIR: "a folder"}
 LOG_PREFIX = "[trainyard]"  # of the lines of worker.log that a runner wrote
 REDRAW_SECONDS = 1.0  # a progress bar that redraws itself counts as a line at most this often
@@ -91,6 +92,16 @@ class LineSplitter:
 def plain(data: bytes) -> str:
     """Printable UTF-8 text with its tabs; bytes that are not UTF-8 become U+FFFD."""
     return printable(data.decode("utf-8", "replace"), keep="\t")
+
+
+def _events_apart(line: Line) -> Iterator[Line]:
+    """A progress bar that does not end its line, and the event that was written behind it, are two lines."""
+    text, _, event = line.text.partition(EVENT)
+    if text and parse_event(EVENT + event):
+        yield Line(text, redraw=True)
+        yield Line(EVENT + event, line.redraw)
+    else:
+        yield line
 
 
 class WorkerLog:
@@ -177,7 +188,8 @@ class Output:
         self._put(self._splitter.end())
 
     def _put(self, lines: Iterable[Line]) -> None:
-        texts = [line.text for line in lines if not line.redraw or self._due()]
+        apart = (part for line in lines for part in _events_apart(line))
+        texts = [line.text for line in apart if not line.redraw or self._due()]
         if self.quiet:
             with contextlib.suppress(TryAgain):
                 self.log.write(texts)
