@@ -95,9 +95,11 @@ def _dispatch(arguments: list[str]) -> int:
     args = parser.parse_args(arguments[:before] + arguments[before + 1 :])
     if not getattr(command, "NEEDS_CONFIG", True):
         return int(command.main(args))
-    from pipelines.config.load import find_config, load_config
+    from pipelines.config.load import find_config, load_config, mistyped
 
     config = load_config(find_config(args.config, os.environ), os.environ, args.set)
+    for warning in mistyped(os.environ):
+        print(f"trainyard: {warning}", file=sys.stderr)
     return int(command.main(args, config))
 
 

@@ -7,7 +7,7 @@ In an acceptance test Trainyard starts pytest with it. By hand, against any runn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,12 @@ class _Logger:
         append(self._path, {"finished": int(exitstatus)})
 
 
+def _telling(lines: Sequence[str]) -> str:
+    """The line with the error: the last one, or the first that pytest has marked, as of a fixture that is not there."""
+    marked = next((line for line in lines if line.startswith("E ")), lines[-1])
+    return (lines[-1] if lines[-1].startswith("E ") else marked).removeprefix("E").lstrip()
+
+
 def _message(report: pytest.TestReport | pytest.CollectReport) -> str:
     """One line that says it, then pytest's own text."""
     if hasattr(report, "wasxfail"):
@@ -183,5 +189,5 @@ def _message(report: pytest.TestReport | pytest.CollectReport) -> str:
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     text = report.longreprtext
-    line = crash.message.partition("\n")[0] if crash else text.strip().rpartition("\n")[2].removeprefix("E").lstrip()
+    line = crash.message.partition("\n")[0] if crash else _telling(text.strip().splitlines() or [""])
     return f"{line}\n{text}"[:MESSAGE]

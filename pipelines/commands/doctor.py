@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from pipelines.config.load import find_config, load_config
+from pipelines.config.load import find_config, load_config, mistyped
 from pipelines.config.schema import Config
 from pipelines.doctor.checks import of_config, without_config
 from pipelines.doctor.finding import Check, Finding
@@ -76,6 +76,8 @@ def _read_config(args: argparse.Namespace) -> tuple[Config | None, Finding]:
         return None, Finding(
             "fail", str(error), f"{error.hint}; repositories, registry and servers are checked after that"
         )
+    if ignored := mistyped(os.environ):
+        return config, Finding("warn", "; ".join(ignored), "correct the name, or unset it")
     return config, Finding("ok", f"{config.file}, model {config.model}")
 
 

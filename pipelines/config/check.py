@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
 import re
 import types
 import typing
@@ -22,13 +23,19 @@ from pipelines.config.schema import (
     Config,
     Serving,
 )
-from registry.records import DIRECTION
+from registry.records import DIRECTION, Policy
 
 # For https a user name may be a token; for ssh it is the name of an account.
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
 LOCAL = {"", "localhost", "127.0.0.1", "::1"}
 ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 HOST = re.compile(r"[A-Za-z0-9.\-]+|(?=.*:.*:)[0-9A-Fa-f:]+")  # two colons: `cafe:8500` has a port
+POSSIBLE = dict.fromkeys(("accuracy", "macro_f1", "ece"), Between(0, 1)) | {
+    "brier": Between(0, 2),
+    "r2": Between(-math.inf, 1),
+    **dict.fromkeys(("loss", "mae", "rmse"), Between(0, math.inf)),
+}
+"""What a metric can be: a threshold outside holds for every model, or for none."""
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -54,6 +61,8 @@ class Setting:
             return tuple(value)
         elif type(value) is not self.kind and (self.kind, type(value)) != (float, int):
             raise ValueError(f"{value!r} is not {WORDS[self.kind]}")
+        if self.kind is float and math.isnan(value):
+            raise ValueError(f"{value} is not a number")
         if self.bounds and not self.bounds.low <= value <= self.bounds.high:
             raise ValueError(f"{value} is not between {self.bounds.low:g} and {self.bounds.high:g}")
         return float(value) if self.kind is float else value
@@ -116,8 +125,7 @@ def disagreements(config: Config) -> Iterator[str]:
     for name in ("code", "dataset", "tests", "branch"):
         if not getattr(config.repositories, name):
             yield f"repositories.{name}: empty"
-    if config.gate.metric not in DIRECTION:
-        yield f"gate.metric: {config.gate.metric!r} is not one of {', '.join(DIRECTION)}"
+    yield from _gate(config.gate)
     for name in ("code", "dataset", "tests"):
         if SECRET_IN_URL.search(getattr(config.repositories, name)):
             yield (
@@ -139,6 +147,19 @@ def disagreements(config: Config) -> Iterator[str]:
     yield from _approvers(config.approval)
     if config.mail.security == "none" and config.mail.host not in LOCAL:
         yield 'mail.security: "none" is for a server on this machine only'
+
+
+def _gate(policy: Policy) -> Iterator[str]:
+    if policy.metric not in DIRECTION:
+        yield f"gate.metric: {policy.metric!r} is not one of {', '.join(DIRECTION)}"
+    elif not (possible := POSSIBLE[policy.metric]).low <= policy.threshold <= possible.high:
+        yield f"gate.threshold: {policy.threshold:g} is impossible for {policy.metric}, {_range(possible)}"
+
+
+def _range(possible: Between) -> str:
+    if math.isinf(possible.high):
+        return f"which is never under {possible.low:g}"
+    return f"which is {f'between {possible.low:g} and' if math.isfinite(possible.low) else 'at most'} {possible.high:g}"
 
 
 def _access(serving: Serving) -> Iterator[str]:

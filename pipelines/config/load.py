@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import json
 import os
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.check import Setting, disagreements, sections, settings, unknown
-from pipelines.config.held import environment_with_held
+from pipelines.config.held import TAKEN, environment_with_held
 from pipelines.config.schema import RENAMED, Config, Registry
 from registry.errors import ConfigError
 
 NAME = "trainyard.toml"
+NOT_OURS = {"TRAINYARD_SERVE_IMAGE"}
+"""Variables of the Compose file that only look like settings."""
 
 
 def find_config(given: str | None, environment: Mapping[str, str]) -> Path:
@@ -52,6 +55,20 @@ def load_config(path: Path, environment: Mapping[str, str], overrides: Sequence[
     if problems := list(disagreements(config)):
         raise ConfigError(f"{path}: " + "; ".join(problems), hint="see docs/reference/configuration.md")
     return _absolute(config, path)
+
+
+def mistyped(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """A line for each variable that nothing reads, and whose name is almost that of one that is read."""
+    ours = [f"TRAINYARD_{name}{end}" for name in TAKEN for end in ("", "_FILE")]
+    known = {*map(_variable, settings()), *ours, "TRAINYARD_CONFIG"}
+    found = []
+    for name in sorted(environment):
+        if name.startswith("TRAINYARD_") and name not in known | NOT_OURS:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0.88)
+            found += (
+                [f"{name} in the environment is not a setting, and is ignored: did you mean {near[0]}?"] if near else []
+            )
+    return tuple(found)
 
 
 def secret(name: str, environment: Mapping[str, str] = os.environ) -> str:

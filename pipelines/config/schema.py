@@ -221,7 +221,12 @@ class Config:
     training: Training = field(default_factory=Training)
     retraining: Retraining = field(default_factory=Retraining)
     gate: Annotated[
-        Policy, {"min_samples": Between(1, 10**9), "max_drop": Between(0, float("inf"))}  # a record of the registry
+        Policy,
+        {
+            "min_samples": Between(1, 10**9),
+            "max_drop": Between(0, float("inf")),
+            "class_floor": Between(0, 1),
+        },  # a record of the registry
     ] = field(default_factory=Policy)
     acceptance: AcceptancePolicy = field(default_factory=AcceptancePolicy)
     approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)

@@ -62,7 +62,16 @@ class MailFacts:
     @property
     def live_fails(self) -> bool:
         """Whether what answers requests now fails the newest acceptance tests."""
-        return self.live_acceptance is not None and not self.live_acceptance.accepted
+        found = self.live_acceptance
+        return found is not None and not found.accepted and not self.tests_broken
+
+    @property
+    def tests_broken(self) -> bool:
+        """Whether the tests repository's tests could not be run on what answers requests: all that did not pass are
+        errors of the tests themselves (a fixture or a module that is not there), which say nothing about a release."""
+        reports = self.live_acceptance.reports if self.live_acceptance else ()
+        failed = [(report.suite, case.outcome) for report in reports for case in report.failed]
+        return bool(failed) and set(failed) == {("tests", "error")}
 
     @property
     def live_tested_apart(self) -> bool:

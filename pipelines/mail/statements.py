@@ -79,6 +79,8 @@ def _tested(facts: MailFacts) -> Statement:
         results.append(f"{facts.candidate} {'passes' if facts.acceptance.accepted else 'fails'}")
     if facts.live_tested_apart:
         results.append(f"live {facts.live} {'fails' if facts.live_fails else 'passes'}")
+    if facts.tests_broken:
+        results = ["they could not be run: see the errors below"]
     result = ", ".join(results) or "there was no version to test"
     passed = facts.acceptance is None or facts.acceptance.accepted
     return Statement(

@@ -8,8 +8,9 @@ from pipelines.runners import Job
 from pipelines.runs import RunFolder
 from registry import codec
 from registry.errors import ConfigError
-from registry.records import TestReport
+from registry.records import Policy, TestReport
 from training.data.spec import PrepareJob, Validation
+from training.model.contract import FILE, offers
 
 SHOWN = 5  # problems in the message; validation.json has them all
 
@@ -17,9 +18,34 @@ SHOWN = 5  # problems in the message; validation.json has them all
 def main(context: Context, folder: RunFolder) -> str:
     """Raises ConfigError with the problems; `validate/outputs` holds `validation.json`, `junit.xml` and `data/`."""
     found = prepare(context, folder)
+    _must_suffice(context.config.gate, found, folder)
     expectations = _expectations(context, folder)
     counts = ", ".join(f"{count} {split}" for split, count in found.samples.items())
     return f"{counts} samples; {expectations}" if expectations else f"{counts} samples"
+
+
+def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
+    """Raise ConfigError for what the gate would reject whatever the model is, so that nothing is trained for it.
+
+    A `load_data` may make more or fewer samples of the files than are known here.
+    """
+    if (folder.sources / "code" / FILE).is_file() and offers(folder.sources / "code", "load_data"):
+        return
+    samples, classes = found.samples.get("holdout", 0), found.classes.get("holdout", {})
+    problems = []
+    if samples < policy.min_samples:
+        problems.append(f"the holdout has {samples} samples, [gate] min_samples wants at least {policy.min_samples}")
+    if policy.class_floor is not None:
+        none = [name for name, count in classes.items() if not count]
+        problems += [f"[gate] class_floor: the holdout has no sample of {', '.join(map(repr, none[:SHOWN]))}"] * bool(
+            none
+        )
+        problems += ["[gate] class_floor is set, but there are no classes: the data are for regression"] * (not classes)
+    if problems:
+        raise ConfigError(
+            f"dataset {folder.run.sources.dataset[:7]}: {'; '.join(problems)}",
+            hint="add samples, raise [split] holdout in dataset.toml, or change the setting",
+        )
 
 
 def prepare(context: Context, folder: RunFolder) -> Validation:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from registry.errors import WorkerFailed
 from registry.records import DIRECTION
@@ -33,6 +37,15 @@ class BestAttempt:
     """The epoch whose weights these are, from 1."""
 
 
+def fingerprint(model: Any) -> str:
+    """SHA-256 of a compiled model with its weights, whatever numbers Keras has given its layers."""
+    text = json.dumps(keras.saving.serialize_keras_object(model), sort_keys=True, default=str)
+    digest = hashlib.sha256(re.sub(r'_\d+"', '"', text).encode())
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()
+
+
 def attempts_from_scratch(contract: Contract, data: Data, epochs: int, attempts: int) -> list[Attempt]:
     """Attempts 0, 1, 2, …, each from scratch."""
 
@@ -49,16 +62,22 @@ class AttemptLoop:
         self.contract, self.data, self.goal, self.checkpoints = contract, data, goal, checkpoints
         fresh = Progress(job, History(goal.metric, goal.threshold, goal.seed))
         self.progress = checkpoints.load(job) or fresh
+        if self.progress is fresh and checkpoints.found:
+            report_event(
+                "note",
+                text="the checkpoints of an earlier try are not used, as they are damaged or of other code, settings or "
+                "another version of Trainyard or Keras: training starts from the first epoch",
+            )
         self.weights: list[Any] = checkpoints.read(self.progress.best.file) if self.progress.best else []
 
     def run(self, attempts: Sequence[Attempt]) -> BestAttempt:
         """Raises WorkerFailed when no attempt gives a number."""
         wiring: Wiring | None = None
         last = -1
-        for i, each in enumerate(attempts):
+        for i in range(len(attempts)):
             report_event("attempt", attempt=i + 1, of=len(attempts))
             if not self._finished(i):
-                wiring, last = self._run(i, each), i
+                wiring, last = self._run(i, attempts), i
             if self._reached(i):
                 break
         best = self.progress.best
@@ -74,9 +93,12 @@ class AttemptLoop:
         history = self.progress.history
         return BestAttempt(wiring, history, history.rounds[best.round], best.epoch)
 
-    def _run(self, i: int, attempt: Attempt) -> Wiring | None:
+    def _run(self, i: int, attempts: Sequence[Attempt]) -> Wiring | None:
+        attempt = attempts[i]
         wiring = self._start(attempt)
         history = self._resume(i, attempt, wiring)
+        if not history.epochs and self._repeats(i, attempts, wiring):
+            return wiring
         seen = Keeper(
             self.goal,
             Order(len(self.data.train), self.goal.seed, i),
@@ -93,6 +115,22 @@ class AttemptLoop:
             report_event("note", text=history.failed)
         self._note(history, i, state="")
         return wiring
+
+    def _repeats(self, i: int, attempts: Sequence[Attempt], wiring: Wiring) -> bool:
+        """Whether attempt `i` would train the model of the attempt before it once more: then it is over, with a note.
+
+        A team's own loop may know more about the attempts than the model shows, and is left to it.
+        """
+        attempt, before = attempts[i], attempts[i - 1] if i else None
+        if before is None or attempt.hook or before.how != attempt.how:
+            return False
+        if fingerprint(self._start(before).model) != fingerprint(wiring.model):
+            return False
+        why = f"attempt {attempt.number + 1} would train the same model again, as build_model does not use `attempt`"
+        report_event("note", text=f"{why}: it is trained once")
+        history = AttemptHistory(attempt.how, attempt.number, wiring.model.count_params(), finished=True, failed=why)
+        self._note(history, i, state="")
+        return True
 
     def _start(self, attempt: Attempt) -> Wiring:
         keras.utils.set_random_seed(self.goal.seed)

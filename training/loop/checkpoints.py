@@ -38,6 +38,11 @@ class Checkpoints:
         whole = all(self._whole(name) for name in files)
         return progress if progress.job == job and whole else None
 
+    @property
+    def found(self) -> bool:
+        """Whether there is a progress, of whatever job."""
+        return (self.folder / PROGRESS).exists()
+
     def save(self, progress: Progress) -> None:
         """Write the progress, whose files exist already, and remove what it no longer names."""
         codec.save(replace(progress, at=utc_now()), self.folder / PROGRESS)

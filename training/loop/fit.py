@@ -65,6 +65,8 @@ class Attempt:
     """When it diverges, the next attempt may do better."""
 
 
+FIT_HINT = "the error names the layer, loss, metric or callback that fails: correct it in the code repository"
+
 OnEpoch = Callable[[AttemptHistory], None]
 """Called after each epoch with the attempt's history so far."""
 
@@ -138,7 +140,7 @@ def fit(attempt: Attempt, wiring: Wiring, data: Data, contract: Contract, keeper
         if len(keeper.history.epochs) == done:  # it did not use the callbacks
             keeper.record({})
     else:
-        with blame(contract.code, "model.py: the model could not be trained", _labels(data.spec)):
+        with blame(contract.code, "model.py: the model could not be trained", _hint(model, data.spec)):
             model.fit(
                 train,
                 steps_per_epoch=steps,
@@ -153,10 +155,26 @@ def fit(attempt: Attempt, wiring: Wiring, data: Data, contract: Contract, keeper
     return replace(keeper.history, finished=True)
 
 
-def _labels(spec: DataSpec) -> str:
+def _hint(model: Any, spec: DataSpec) -> str:
+    """About the labels only where the loss does not suit them: whatever else fails has another reason."""
+    loss = loss_name(model)
     if spec.task == "regression":
-        return "y is one number per sample; does the loss in model.compile suit that?"
-    return f"y is a class index, 0 to {len(spec.classes) - 1}: compile with sparse_categorical_crossentropy"
+        wrong = "crossentropy" in loss
+        return "y is one number per sample: compile with mse, mae or huber" if wrong else FIT_HINT
+    single = "sparse" in loss or (len(spec.classes) == 2 and loss.startswith("binary"))
+    if loss and not single:
+        return (
+            f"the loss is {loss}; y is a class index, 0 to {len(spec.classes) - 1}, not one-hot: compile with "
+            "sparse_categorical_crossentropy, or let the loss make it one-hot"
+        )
+    return FIT_HINT
+
+
+def loss_name(model: Any) -> str:
+    """What the model was compiled with, e.g. `categorical_crossentropy`; empty for none or several losses."""
+    loss = getattr(model, "loss", None)
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", None) or getattr(loss, "name", None)
+    return name if isinstance(name, str) else ""
 
 
 def _prepare(wiring: Wiring, augment: Callable[..., Any] | None) -> Callable[[Any, Any], Any]:
