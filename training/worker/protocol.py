@@ -95,8 +95,9 @@ def work(main: Callable[[Path], object]) -> int:
 
 
 def save_failure(folder: Path, error: PipelineError) -> None:
-    """Write `error.json` for the controller."""
-    body = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
+    """Write `error.json` for the controller, with the class that it knows."""
+    kind = next(each.__name__ for each in type(error).__mro__ if each.__name__ in BY_NAME)
+    body = {"error": kind, "message": str(error), "hint": error.hint}
     write_whole(folder / "error.json", json.dumps(body).encode())
 
 

@@ -77,7 +77,7 @@ def test_settings_are_named_by_section_and_those_of_no_section_stand_alone():
 
 
 def test_type_choices_and_bounds_are_those_of_the_schema():
-    assert settings()["gate.class_floor"] == Setting(float)
+    assert settings()["gate.class_floor"] == Setting(float, bounds=Between(0, 1))
     assert settings()["gate.min_samples"] == Setting(int, bounds=Between(1, 10**9))
     assert settings()["serving.port"] == Setting(int, bounds=Between(0, 65_535))
     assert settings()["mail.to"] == Setting(tuple, one_or_more=True)

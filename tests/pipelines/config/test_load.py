@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.commands import config
 from pipelines.config.check import settings
-from pipelines.config.load import find_config, load_config, secret, secret_source
+from pipelines.config.load import find_config, load_config, mistyped, secret, secret_source
 from pipelines.config.schema import RENAMED
 from registry.errors import ConfigError
 
@@ -140,6 +140,14 @@ def test_a_bad_setting_is_named(written, text, words):
         (GOOD + "[gate]\nmax_drop = -0.1\n", "gate.max_drop: -0.1 is not between 0 and inf"),
         (GOOD + "[gate]\nmin_samples = 1.0\n", "gate.min_samples: 1.0 is not a whole number"),
         (GOOD + "[gate]\nthreshold = true\n", "gate.threshold: True is not a number"),
+        (GOOD + "[gate]\nthreshold = 1.5\n", "1.5 is impossible for accuracy, which is between 0 and 1"),
+        (GOOD + "[gate]\nthreshold = -1\n", "gate.threshold: -1 is impossible"),
+        (GOOD + "[gate]\nthreshold = nan\n", "gate.threshold: nan is not a number"),
+        (GOOD + "[gate]\nthreshold = inf\n", "gate.threshold: inf is impossible"),
+        (GOOD + '[gate]\nmetric = "rmse"\nthreshold = -0.1\n', "impossible for rmse, which is never under 0"),
+        (GOOD + '[gate]\nmetric = "r2"\nthreshold = 1.1\n', "impossible for r2, which is at most 1"),
+        (GOOD + "[gate]\nclass_floor = 90\n", "gate.class_floor: 90 is not between 0 and 1"),
+        (GOOD + "[acceptance]\nmax_p95_ms = nan\n", "acceptance.max_p95_ms: nan is not a number"),
         (GOOD + "[mail]\nto = [1]\n", "mail.to: [1] is not a list of texts"),
         (GOOD + "[mail]\nsecurity = 1\n", "mail.security: 1 is not one of"),
         (GOOD + '[mail]\nhost = "mail.example.org"\nsecurity = "none"\n', "for a server on this machine only"),
@@ -150,6 +158,29 @@ def test_a_bad_value_is_named_with_what_is_wrong(written, text, words):
         load_config(written(text), {})
     assert words in str(error.value)
     assert "secret" not in str(error.value)
+
+
+def test_a_threshold_that_a_metric_can_have_is_taken(written):
+    for metric, threshold in (("r2", -3.0), ("rmse", 4e9), ("brier", 2.0), ("accuracy", 0.0), ("loss", 0.0)):
+        text = f'[gate]\nmetric = "{metric}"\nthreshold = {threshold}\n'
+        assert load_config(written(GOOD + text), {}).gate.threshold == threshold
+
+
+def test_a_mistyped_variable_is_named_with_the_one_that_was_meant():
+    environment = {
+        "TRAINYARD_GATE_TRESHOLD": "0.9",
+        "TRAINYARD_SMTP_PASWORD": "x",
+        "TRAINYARD_GATE_THRESHOLD": "0.9",
+        "TRAINYARD_APPROVAL_SECRET_FILE": "x",
+        "TRAINYARD_SERVE_IMAGE": "x",
+        "TRAINYARD_TEST_DOCKER": "1",
+        "TRAINYARD_JOBS": "1",
+    }
+    gate, mail = mistyped(environment)
+    assert "TRAINYARD_GATE_TRESHOLD" in gate
+    assert "did you mean TRAINYARD_GATE_THRESHOLD?" in gate
+    assert "did you mean TRAINYARD_SMTP_PASSWORD?" in mail
+    assert "x" not in mail.replace("TRAINYARD", "")
 
 
 def test_values_on_their_bounds_are_taken(written):
@@ -292,7 +323,7 @@ def test_every_old_name_leads_to_a_setting():
 
 
 def test_every_number_has_bounds_or_none_on_purpose():
-    free = {"gate.threshold", "gate.class_floor", "acceptance.min_requests_per_second", "acceptance.max_p95_ms"}
+    free = {"gate.threshold", "acceptance.min_requests_per_second", "acceptance.max_p95_ms"}
     assert {name for name, each in settings().items() if each.kind in {int, float} and not each.bounds} == free
 
 
