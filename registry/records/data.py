@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import keyword
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from registry.records.names import keras_name, tensor_name_of_old, tensor_names
 
 Task = Literal["classification", "regression"]
 
@@ -22,12 +23,24 @@ class TensorSpec:
     """The smallest value that a request may hold; null: any finite one."""
     high: float | None = None
 
+    tensor_name: str = ""
+    """What the served file calls it; empty: as `registry.records.names.tensor_name_of_old` says."""
+
     @property
     def tensor(self) -> str:
         """What the served file calls it: its name, or, for one that TensorFlow cannot carry, an identifier made of it."""
-        if self.name.isascii() and self.name.isidentifier() and not keyword.iskeyword(self.name):
-            return self.name
-        return f"input_{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+        return self.tensor_name or tensor_name_of_old(self.name)
+
+    @property
+    def input_name(self) -> str:
+        """A name for its `keras.Input`, which Keras carries whatever the column or the array is called."""
+        return keras_name(self.name)
+
+
+def with_tensor_names(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The inputs of a model that is about to be exported, each with a name that the served file can carry."""
+    named = zip(inputs, tensor_names([each.name for each in inputs]), strict=True)
+    return tuple(replace(each, tensor_name="" if tensor == tensor_name_of_old(each.name) else tensor) for each, tensor in named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import hashlib
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -287,4 +287,12 @@ def _write_x(
         if files:
             path = folder / "files" / archive.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, **{name: array[inside] for name, array in arrays.items()})
+            _save(path, {name: array[inside] for name, array in arrays.items()})
+
+
+def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write an archive; `np.savez` takes names as arguments, and has some of its own (`file`)."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from registry import codec
 from registry.errors import ConfigError
 from registry.records import Task, TensorSpec
+from registry.records.names import keras_name
 
 SplitName = Literal["train", "validation", "holdout"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "holdout")
@@ -77,6 +78,11 @@ class Column:
     variance: float = 1.0
     vocabulary: tuple[str, ...] = ()
     """The values of a categorical column in the train split, sorted."""
+
+    @property
+    def input_name(self) -> str:
+        """A name for its `keras.Input`, which Keras carries whatever the column is called."""
+        return keras_name(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ FILE = "model.py"
 PACKAGES = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
 TAIL_LINES = 8
 IN_GRAPH = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+NOT_CARRIED = re.compile(r"cannot contain character `/`|All operation names should be unique")
+"""What Keras says of an input whose column is called `km/h`, or `dense` as a layer is."""
 HINT = "correct it in the code repository, commit and push"
 FUNCTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     "build_model": (2, ()),
@@ -227,7 +229,9 @@ def _place(filename: str, line: object, function: str, code: Path) -> str:
 
 
 def _hint(error: BaseException, code: Path) -> str:
-    """What to do about a module that is not there; nothing for any other error."""
+    """What to do about a name that Keras does not carry, or a module that is not there; nothing for any other error."""
+    if isinstance(error, ValueError) and NOT_CARRIED.search(str(error)):
+        return "name the inputs keras.Input((1,), name=column.input_name): Keras does not carry every column's name"
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
     top, _, rest = error.name.partition(".")

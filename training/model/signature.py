@@ -7,14 +7,14 @@ inputs, and always answers a classification with one probability per class and a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from registry.errors import ConfigError
-from registry.records import Signature, TensorSpec
+from registry.records import Signature, TensorSpec, with_tensor_names
 from training.data.spec import DataSpec
 from training.model.samples import Samples, big_batch
 
@@ -34,6 +34,8 @@ class Wiring:
     """What the model takes: one tensor, one tensor of all columns side by side, a dict by name, or several in a row."""
     order: tuple[str, ...] = ()
     """The names in the order of the row."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """The dataset's name of each entry of the dict → the model's."""
 
     @property
     def output(self) -> str:
@@ -55,7 +57,7 @@ class Wiring:
             return tf.concat([named[each.name] for each in self.inputs], axis=1)
         if self.form == "tuple":  # a list would be stacked by tf.data
             return tuple(named[name] for name in self.order)
-        return dict(named)
+        return {self.keys.get(name, name): each for name, each in named.items()}
 
     def answer(self, output: Any) -> Any:
         """float32 probabilities (rows, classes), or predictions (rows, 1), from what the model gives.
@@ -91,6 +93,7 @@ def wire(model: Any, spec: DataSpec, samples: Samples, origin: str) -> Wiring:
 def _wire(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
     model = _build(model, samples)
     wiring = _inputs(model, spec, samples)
+    wiring = replace(wiring, inputs=with_tensor_names(wiring.inputs))
     rows = {name: tf.constant(each) for name, each in wiring.arrays(samples.rows(slice(0, TRIED))).items()}
     try:
         output = model(wiring.arrange(rows), training=False)
@@ -157,16 +160,27 @@ def _inputs(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
     if len(taken) == 1 and len(names) > 1:
         return Wiring(model, spec, _columns(samples.inputs, taken[0]), "columns")
     structure = _structure(model)
-    by_name = structure if isinstance(structure, dict) else {each.name: each for each in taken}
-    if set(by_name) != set(names):
-        raise ConfigError(
-            f"the model's inputs are {', '.join(sorted(by_name))}; the dataset has {', '.join(names)}",
-            hint="name each keras.Input like the dataset's input: keras.Input((1,), name=column.name)",
-        )
-    inputs = tuple(_one(each, by_name[each.name]) for each in samples.inputs)
+    by_key = structure if isinstance(structure, dict) else {each.name: each for each in taken}
+    keys = _keys(samples.inputs, by_key)
+    inputs = tuple(_one(each, by_key[keys[each.name]]) for each in samples.inputs)
     if isinstance(structure, dict):
-        return Wiring(model, spec, inputs, "dict")
-    return Wiring(model, spec, inputs, "tuple", tuple(each.name for each in taken))
+        return Wiring(model, spec, inputs, "dict", keys=keys)
+    names_of = {key: name for name, key in keys.items()}
+    return Wiring(model, spec, inputs, "tuple", tuple(names_of[each.name] for each in taken))
+
+
+def _keys(inputs: tuple[TensorSpec, ...], by_key: Mapping[str, Any]) -> dict[str, str]:
+    """The dataset's name of each input → the model's: the same, or `input_name`, which Keras carries for any name."""
+    for keys in ({each.name: each.input_name for each in inputs}, {each.name: each.name for each in inputs}):
+        if set(keys.values()) == set(by_key):
+            return keys
+    mixed = {each.name: each.name if each.name in by_key else each.input_name for each in inputs}
+    if set(mixed.values()) != set(by_key) or len(set(mixed.values())) < len(mixed):
+        raise ConfigError(
+            f"the model's inputs are {', '.join(sorted(by_key))}; the dataset has {', '.join(mixed)}",
+            hint="name each keras.Input like the dataset's input: keras.Input((1,), name=column.input_name)",
+        )
+    return mixed
 
 
 def _structure(model: Any) -> Any:

@@ -120,9 +120,6 @@ class ColumnReader:
         column = self._column(name)
         if column is None:
             return None
-        if "/" in name:
-            message = f"column {name!r}: Keras allows no '/' in a name"
-            self._checks.fail(USABLE, message, "rename the column, or list it under ignore")
         kind = column.type
         if pa.types.is_null(kind):
             self._checks.fail(USABLE, f"column {name!r} is empty in every row", f"fill it in, or {IGNORE}")

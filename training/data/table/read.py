@@ -152,6 +152,8 @@ def _check_columns(parts: Sequence[Part], table: Table, checks: Checks) -> None:
                 checks.fail(COLUMNS, f"{part.name}: column {name!r} appears {times} times", "rename or delete one")
             elif not name.strip():
                 checks.fail(COLUMNS, f"{part.name}: a column has no name", "name it, or delete it")
+            elif "\0" in name:
+                checks.fail(COLUMNS, f"{part.name}: column {name!r:.80} holds a NUL character", "rename the column")
         same = "give all files the same columns"
         for name in (each for each in first if each not in names):
             checks.fail(COLUMNS, f"{part.name} lacks column {name!r}, which {parts[0].name} has", same)
