@@ -40,7 +40,9 @@ class TensorSpec:
 def with_tensor_names(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """The inputs of a model that is about to be exported, each with a name that the served file can carry."""
     named = zip(inputs, tensor_names([each.name for each in inputs]), strict=True)
-    return tuple(replace(each, tensor_name="" if tensor == tensor_name_of_old(each.name) else tensor) for each, tensor in named)
+    return tuple(
+        replace(each, tensor_name="" if tensor == tensor_name_of_old(each.name) else tensor) for each, tensor in named
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def tensor_name_of_old(name: str) -> str:
 def keras_name(name: str) -> str:
     """A name for the `keras.Input` of any column or array: no layer gets such a one by itself.
 
-    Spaces, letters and signs of any language stay, what Keras or HDF5 cannot hold is percent-encoded.
+    Percent-encoded but for spaces, and ASCII letters and digits: `column km%2Fh`.
     """
     return f"column {quote(name, safe=' ')}" if name else "column"
 

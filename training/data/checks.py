@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.records import TestCase, TestReport
+from registry.spelling import difference, shown, spelling, spellings
 from training.data.spec import SPLITS, FailedCheck, SplitName
 
 SHOWN = 10  # messages kept per check; the rest is counted
@@ -16,6 +17,9 @@ TWO_SPLITS = "no sample is in two splits"
 TWO_LABELS = "no sample has two labels"
 CLASSES = "every class is there"
 FILLED = "every split has samples of every class"
+SPELLINGS = "every value is written in one way"
+HANDFUL = 5
+"""A value that fewer rows share may say who they are: only its places are shown. Class names are no secret."""
 
 
 @dataclass(slots=True)
@@ -30,6 +34,10 @@ class SampleList:
     """A hash of the sample without its label: equal means the same sample."""
     classes: tuple[str, ...] = ()
     """In the order of the model's outputs; empty for regression."""
+
+    def first_of(self, label: str) -> str:
+        """The first sample with this label."""
+        return self.names[self.labels.index(label)]
 
     def per_split(self) -> dict[str, int]:
         """Split → samples."""
@@ -65,6 +73,10 @@ class Checks:
             messages.append(message)
         if hint and hint not in hints:
             hints.append(hint)
+
+    def has_failed(self, check: str) -> bool:
+        """Whether this check has found something wrong."""
+        return bool(self._made.get(check, ([], [], []))[1])
 
     def note(self, message: str) -> None:
         """Worth knowing, no reason to stop."""
@@ -105,6 +117,41 @@ def in_order(labels: Sequence[str]) -> list[str]:
     return sorted(names)
 
 
+def check_spellings(
+    checks: Checks,
+    what: str,
+    counts: Mapping[str, int],
+    first: Callable[[str], str],
+    hint: str,
+    *,
+    secret: bool = False,
+) -> None:
+    """Refuse one value in two spellings, which would be two classes, categories or groups.
+
+    `counts`: text → samples with it; `first` gives the place of the first one; `secret` values are not shown when few
+    samples have them. What differs in upper and lower case alone is noted: it may well be two values.
+    """
+    checks.make(SPELLINGS)
+    found = spellings(counts)
+    for texts in (each for each in found.values() if len(each) > 1):
+        quoted = shown(*texts)
+        if secret and min(counts[each] for each in texts) < HANDFUL:
+            quoted = ["one spelling", *["another one"] * (len(texts) - 1)]
+        listed = " and ".join(
+            f"{name} ({counts[text]} {'sample' if counts[text] == 1 else 'samples'}, the first: {first(text)})"
+            for name, text in zip(quoted[:SHOWN], texts, strict=False)
+        )
+        message = f"{what} holds one value in {len(texts)} spellings: {listed}; they differ in {difference(*texts[:2])}"
+        checks.fail(SPELLINGS, message, hint, sum(sorted(counts[each] for each in texts)[:-1]))
+    cases = Counter(key.casefold() for key in found)
+    if pairs := [key for key, times in cases.items() if times > 1]:
+        example = [texts[0] for key, texts in found.items() if key.casefold() == pairs[0]]
+        known = not secret or min(counts[each] for each in example) >= HANDFUL
+        named = f", such as {' and '.join(shown(*example))}," if known else ""
+        several = f"{len(pairs)} values are" if len(pairs) > 1 else "a value is"
+        checks.note(f"{what}: {several} there in upper and in lower case{named} and count as different ones")
+
+
 def check_classes(checks: Checks, declared: Sequence[str], found: Mapping[str, int], what: str) -> tuple[str, ...]:
     """The classes in the order of the model's outputs: as declared, else as `found` (class → samples) lists them.
 
@@ -114,14 +161,12 @@ def check_classes(checks: Checks, declared: Sequence[str], found: Mapping[str, i
     for name in declared:
         if not found.get(name):
             message = f"class {name!r} is listed in dataset.toml but has no samples"
+            if any(spelling(each) == spelling(name) for each in found):
+                continue  # said below
             checks.fail(CLASSES, message, f"add samples of {name!r} again, or take it out of `classes`")
     for name, count in found.items():
         if declared and count and name not in declared:
-            near = difflib.get_close_matches(name, declared, n=1)
-            message = f"{what} {name!r} ({count} samples) is not among `classes`"
-            checks.fail(
-                CLASSES, message + (f", did you mean {near[0]!r}?" if near else ""), "add it there, or remove it"
-            )
+            _check_declared(checks, declared, name, count, what)
         elif not declared and not count:
             checks.fail(CLASSES, f"{what} {name!r} has no samples", "add some, remove it, or list `classes`")
     classes = tuple(declared or found)
@@ -133,32 +178,66 @@ def check_classes(checks: Checks, declared: Sequence[str], found: Mapping[str, i
     return classes
 
 
-def check_samples(checks: Checks, samples: SampleList, hint: str) -> None:
-    """What must hold for every format: classes and splits are filled, and no sample leaks or contradicts itself.
+def _check_declared(checks: Checks, declared: Sequence[str], name: str, count: int, what: str) -> None:
+    """Report a class that is not among those of dataset.toml."""
+    same = [each for each in declared if spelling(each) == spelling(name)]
+    if same:
+        ours, theirs = shown(name, same[0])
+        message = (
+            f"{what} {ours} ({count} samples) is {theirs} in `classes`; they differ in {difference(name, same[0])}"
+        )
+        checks.fail(CLASSES, message, "write it in `classes` as the data have it")
+        return
+    near = difflib.get_close_matches(name, declared, n=1)
+    message = f"{what} {name!r} ({count} samples) is not among `classes`"
+    checks.fail(CLASSES, message + (f", did you mean {near[0]!r}?" if near else ""), "add it there, or remove it")
 
-    `hint` says how samples that belong together are kept in one split.
-    """
-    _check_filled(checks, samples)
+
+@dataclass(frozen=True, slots=True)
+class TwinHints:
+    """What to do about equal samples, by format. Nothing here may cost a row that means something of its own."""
+
+    splits: str
+    """In two splits."""
+    labels: str
+    """Under two labels."""
+    allow: str = ""
+    """How to say that equal samples are different things, where that can be said."""
+
+
+def check_samples(checks: Checks, samples: SampleList, hints: TwinHints) -> None:
+    """What must hold for every format: classes and splits are filled, and no sample leaks or contradicts itself."""
+    if checks.has_failed(SPELLINGS):  # the classes are not yet what they will be
+        return
     if samples.digests:
-        _check_twins(checks, samples, hint)
+        _check_twins(checks, samples, hints)
+    different = len(set(samples.digests))
+    few = bool(hints.allow) and 0 < different < len(samples.digests) / 2
+    if few and checks.has_failed(TWO_LABELS):  # the splits are not yet what they will be
+        return
+    equal = f"only {different} of {len(samples.digests)} samples differ, and equal ones share a split: {hints.allow}"
+    _check_filled(checks, samples, equal if few else "")
 
 
-def _check_filled(checks: Checks, samples: SampleList) -> None:
+def _check_filled(checks: Checks, samples: SampleList, hint: str) -> None:
+    """`hint`: what to do, when it is not only a matter of how many samples there are."""
     checks.make(FILLED)
     per_split = samples.per_split()
     for split in SPLITS:
         if not per_split[split]:
-            checks.fail(FILLED, f"{split}: no samples at all", "add samples, or change the fractions in [split]")
+            checks.fail(
+                FILLED, f"{split}: no samples at all", hint or "add samples, or change the fractions in [split]"
+            )
     in_all = Counter(samples.labels)
     for part, found in samples.per_class().items():
         if not per_split[part]:
             continue
         for name in (name for name, count in found.items() if not count and in_all[name]):
             message = f"{part}: no sample of class {name!r} (samples of it in all: {in_all[name]})"
-            checks.fail(FILLED, message, "add samples of this class, or raise the fractions in [split]")
+            checks.fail(FILLED, message, hint or "add samples of this class, or raise the fractions in [split]")
 
 
-def _check_twins(checks: Checks, samples: SampleList, hint: str) -> None:
+def _check_twins(checks: Checks, samples: SampleList, hints: TwinHints) -> None:
     checks.make(TWO_SPLITS, *([TWO_LABELS] if samples.classes else []))
     first: dict[bytes, int] = {}
     twins: dict[bytes, list[int]] = {}
@@ -171,12 +250,10 @@ def _check_twins(checks: Checks, samples: SampleList, hint: str) -> None:
         by_label = {samples.labels[index]: index for index in reversed(members)} if samples.labels else {}
         if len(by_split) > 1:
             places = _places(samples, by_split.values(), samples.splits)
-            checks.fail(TWO_SPLITS, f"the same sample: {places}", hint)
+            checks.fail(TWO_SPLITS, f"equal samples: {places}", hints.splits)
         if len(by_label) > 1:
             places = _places(samples, by_label.values(), samples.labels)
-            checks.fail(
-                TWO_LABELS, f"the same sample: {places}", "keep the one with the right label, delete the others"
-            )
+            checks.fail(TWO_LABELS, f"equal samples: {places}", hints.labels)
         if len(by_split) <= 1 and len(by_label) <= 1:
             harmless += members[1:]
     if harmless:

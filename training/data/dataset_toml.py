@@ -54,6 +54,8 @@ class Table:
     missing: Literal["refuse", "drop"] = "refuse"
     duplicates: Literal["refuse", "allow"] = "refuse"
     """`allow`: rows with equal features are different things that happen to look the same."""
+    spellings: Literal["refuse", "distinct"] = "refuse"
+    """`distinct`: `1` and `01`, `yes` and `yes `, are different values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Npz:
     y: str = "y"
     task: Task = "classification"
     group: str = ""
+    duplicates: Literal["refuse", "allow"] = "refuse"
+    """`allow`: samples with equal arrays are different things that happen to look the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +256,16 @@ TABLE: dict[str, Check] = {
     "ignore": _texts,
     "missing": _one_of("refuse", "drop"),
     "duplicates": _one_of("refuse", "allow"),
+    "spellings": _one_of("refuse", "distinct"),
 }
-NPZ: dict[str, Check] = {"files": _paths, "x": _names, "y": _text, "task": _task, "group": _text}
+NPZ: dict[str, Check] = {
+    "files": _paths,
+    "x": _names,
+    "y": _text,
+    "task": _task,
+    "group": _text,
+    "duplicates": _one_of("refuse", "allow"),
+}
 SPLIT: dict[str, Check] = {"validation": _fraction, "holdout": _fraction}
 KINDS: dict[str, tuple[Any, dict[str, Check], tuple[str, ...]]] = {
     "images": (Images, IMAGES, ()),

@@ -13,7 +13,7 @@ from typing import Literal
 
 from registry.records import TensorSpec
 from training.data.arrays import create_npy, write_description, write_labels
-from training.data.checks import Checks, SampleList, check_classes, check_samples
+from training.data.checks import Checks, SampleList, TwinHints, check_classes, check_samples, check_spellings
 from training.data.dataset_toml import DatasetFile, Images
 from training.data.decode import ARRAY, Chunk, ImageFile, peek
 from training.data.readers import read
@@ -34,7 +34,10 @@ SAME_SIZE = "all images have the same size"
 SAME_MODE = "all images have the same mode"
 GROUPS = "every file name names its group"
 ABOUT = {"file": WHOLE, "mode": MODE}
-TOGETHER = "keep one of them, or keep such images in one split with [images] group"
+TWINS = TwinHints(
+    splits="keep one of them, or keep such images in one split with [images] group",
+    labels="keep the image in the folder of its class alone; an image of several classes cannot be learned from",
+)
 
 
 @dataclass(slots=True)
@@ -44,6 +47,10 @@ class Listing:
     names: list[str] = field(default_factory=list)
     """Relative to the images folder: `<class>/<file>`."""
     per_class: dict[str, int] = field(default_factory=dict)
+
+    def first_of(self, label: str) -> str:
+        """The first image of a class."""
+        return next((name for name in self.names if name.startswith(f"{label}/")), "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,9 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     folder = repository / source.folder
     listing = list_images(repository, source.folder, settings.classes, checks)
     samples = _samples(listing, settings, checks)
+    check_spellings(
+        checks, "the images folder", listing.per_class, listing.first_of, "put all images of a class into one folder"
+    )
     samples.classes = check_classes(checks, settings.classes, listing.per_class, "folder")
     shape = _shape(source, folder, samples.names)
     rows = {split: _rows(samples, split) for split in SPLITS}
@@ -84,7 +94,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         report_event("progress", done=len(images), of=len(samples.names), what="images read")
     _check_images(checks, source, samples.names, images)
     samples.digests = [image.digest or name.encode() for name, image in zip(samples.names, images, strict=True)]
-    check_samples(checks, samples, TOGETHER)
+    check_samples(checks, samples, TWINS)
     if (repository / "expectations.json").exists():
         _write_index(output.parent / "index.parquet", samples, images)
     if not checks.failed:

@@ -15,18 +15,23 @@ import numpy as np
 
 from registry.records import TensorSpec
 from training.data.arrays import create_npy, write_description, write_labels
-from training.data.checks import Checks, SampleList, check_classes, check_samples, in_order
+from training.data.checks import Checks, SampleList, TwinHints, check_classes, check_samples, check_spellings, in_order
 from training.data.dataset_toml import DatasetFile, Npz
 from training.data.files import CORRECT, FILES, find_files
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
-from training.data.split import shuffled, split_of, split_rule
+from training.data.split import apart, shuffled, split_of, split_rule
 
 ARRAYS = "every file has the arrays that dataset.toml names"
 USABLE = "every array has a type that a model can use"
 SHAPES = "every array has the same shape in all files"
 LABELS = "every sample has a label"
 FINITE = "every number is finite"
-TOGETHER = "keep one of them, or keep such samples in one split with [npz] group"
+ALLOW = 'if they are different things that look the same, set [npz] duplicates = "allow"'
+TWINS = TwinHints(
+    splits=f"{ALLOW}; if they are the same thing, keep them in one split with [npz] group, or keep one of them",
+    labels=f"{ALLOW}, or add an array that tells them apart; if they are the same thing, correct its label",
+    allow=ALLOW,
+)
 LARGE = "split the file into smaller ones, or raise [runner] memory_mb"
 DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
@@ -60,8 +65,9 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         samples.labels = [label for each in archives for label in each.labels.tolist()]
         counts = Counter(samples.labels)
         found = {name: counts[name] for name in in_order(samples.labels)}
+        check_spellings(checks, f"array {npz.y!r}", found, samples.first_of, "store each label in one spelling")
         samples.classes = check_classes(checks, settings.classes, found, "label")
-    check_samples(checks, samples, TOGETHER)
+    check_samples(checks, samples if npz.duplicates == "refuse" else replace(samples, digests=[]), TWINS)
     if not checks.failed:
         train = samples.per_split()["train"]
         spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
@@ -76,7 +82,11 @@ def _samples(archives: Sequence[Archive], settings: DatasetFile) -> SampleList:
     for each in archives:
         samples.names += [f"{each.name} row {row + 1}" for row in range(len(each.digests))]
         samples.digests += each.digests
-        samples.splits += [split_of(key, settings.split) for key in each.groups or each.digests]
+    npz, labels = settings.source, [label for each in archives for label in each.labels.tolist()]
+    assert isinstance(npz, Npz)
+    keys = apart(samples.digests, labels) if npz.duplicates == "allow" else samples.digests
+    groups = [group for each in archives for group in each.groups]
+    samples.splits = [split_of(key, settings.split) for key in groups or keys]
     return samples
 
 

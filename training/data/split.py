@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 from training.data.dataset_toml import DatasetFile, Fractions, Npz, Table
@@ -23,16 +24,32 @@ def split_of(key: bytes | str, fractions: Fractions) -> SplitName:
     return "train"
 
 
+def apart(digests: Sequence[bytes], labels: Sequence[object]) -> list[bytes]:
+    """A key for each sample when equal ones are different things: the first keeps its digest, so that nothing moves
+    where no two are equal; the others are counted among those with the same label."""
+    seen: Counter[tuple[bytes, object]] = Counter()
+    keys = []
+    for digest, label in zip(digests, labels, strict=True):
+        number = seen[digest, label]
+        seen[digest, label] += 1
+        keys.append(digest + f"{label}\x1f{number}".encode() if number else digest)
+    return keys
+
+
 def split_rule(settings: DatasetFile) -> str:
     """What `split_of` is asked with, as text: the fractions, and what a sample's key is."""
     source = settings.source
     if source.group:
         key = f"group {source.group}"
     elif isinstance(source, Table):
-        key = f"key {source.key}" if source.key else "content"
+        key = f"key {source.key}" if source.key else f"content{_equal(source)}"
     else:
-        key = f"content of {', '.join(source.x)}" if isinstance(source, Npz) else "file name"
+        key = f"content of {', '.join(source.x)}{_equal(source)}" if isinstance(source, Npz) else "file name"
     return f"holdout {settings.split.holdout}, validation {settings.split.validation}, by {key}"
+
+
+def _equal(source: Table | Npz) -> str:
+    return ", equal ones apart" if source.duplicates == "allow" else ""
 
 
 def shuffled(keys: Sequence[bytes | str]) -> list[int]:

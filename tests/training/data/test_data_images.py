@@ -295,9 +295,23 @@ def test_a_split_that_lacks_a_class(dataset):
     assert "add samples of this class, or raise the fractions in [split]" in failed.hint
 
 
+def test_one_class_in_two_folders(dataset):
+    (dataset / "cat").rename(dataset / "caf\u00e9")
+    (dataset / "cafe\u0301").mkdir()
+    (dataset / "caf\u00e9" / "000.png").rename(dataset / "cafe\u0301" / "000.png")
+    (failed,) = run(dataset).faults
+    assert failed.messages == (
+        (
+            "the images folder holds one value in 2 spellings: 'cafe\\u0301' (1 sample, the first: cafe\u0301/000.png) and "
+            "'caf\\xe9' (29 samples, the first: caf\u00e9/001.png); they differ in the Unicode form of their letters"
+        ),
+    )
+    assert failed.hint == "put all images of a class into one folder"
+
+
 def test_the_same_image_under_two_labels(dataset):
     (dataset / "cat" / "twin.png").write_bytes((dataset / "dog" / "003.png").read_bytes())
-    assert "the same sample: cat/twin.png (cat), dog/003.png (dog)" in messages(run(dataset))
+    assert "equal samples: cat/twin.png (cat), dog/003.png (dog)" in messages(run(dataset))
 
 
 def test_the_same_image_in_two_splits_and_within_one(dataset):

@@ -1,5 +1,7 @@
 """NumPy archives: what is prepared, and what is found before any training."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from data_makers import job_folder, messages, outputs, packages_loaded, run
@@ -158,6 +160,10 @@ BAD = {
         "a.npz row 7: 'y' is 1e+300, which float32 cannot hold",
     ),
     "decimal classes": (saved(y=np.linspace(0, 1, 120)), "'y' has dtype float64 and holds no classes"),
+    "label in two spellings": (
+        saved(y=np.array(["cat", "dog", "cat ", "dog"] * 30)),
+        "array 'y' holds one value in 2 spellings: 'cat' (30 samples, the first: a.npz row 1) and 'cat '",
+    ),
     "one class": (
         lambda folder: [np.savez(folder / f"{n}.npz", **arrays() | {"y": np.zeros(120, int)}) for n in "ab"],
         "a classifier needs at least two classes, there is only '0'",
@@ -165,7 +171,7 @@ BAD = {
     "other shape": (saved(x=np.ones((120, 4))), "b.npz: a sample of 'x' is float32 (4, 3), in a.npz float32 (4,)"),
     "two labels": (
         saved(x=poke(1, 0) * 0 + np.arange(40).repeat(3)[:, None, None]),
-        "the same sample: a.npz row 1 (0)",
+        "equal samples: a.npz row 1 (0)",
     ),
 }
 
@@ -189,6 +195,36 @@ def test_texts_are_refused_as_numbers_to_regress(dataset):
     (dataset / "dataset.toml").write_text(HEAD + '[npz]\ntask = "regression"\n')
     np.savez(dataset / "a.npz", **arrays() | {"y": np.array(["a"] * 120)})
     assert "'y' has dtype <U1, which is not a number" in messages(run(dataset))
+
+
+def test_equal_samples_with_two_labels_may_be_different_things(dataset):
+    x = (np.arange(120) % 6)[:, None].astype(np.float32)
+    for name in "ab":
+        np.savez(dataset / f"{name}.npz", x=x, y=np.random.default_rng(ord(name)).integers(0, 2, 120))
+    (failed,) = run(dataset).faults
+    assert failed.hint.startswith('if they are different things that look the same, set [npz] duplicates = "allow"')
+    (dataset / "dataset.toml").write_text(HEAD + '[npz]\nduplicates = "allow"\n')
+    assert run(dataset).ok
+    splits = prepared(dataset)
+    assert all(len(set(split.x["x"][:, 0].tolist())) == 6 for split in splits.values())
+    assert splits["train"].spec.split == "holdout 0.15, validation 0.15, by content of x, equal ones apart"
+
+
+def test_arrays_may_have_any_name(dataset):
+    names = ["file", "_id", "self", "X", "x", "km/h"]
+    for part in "ab":
+        random = np.random.default_rng(ord(part))
+        arrays = {name: random.normal(size=(120, 2)) for name in names}
+        with zipfile.ZipFile(dataset / f"{part}.npz", "w") as archive:
+            for name, array in (arrays | {"y": np.arange(120) % 2}).items():
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array)
+    (dataset / "dataset.toml").write_text(f"{HEAD}[npz]\nx = {names}\n")
+    assert run(dataset).ok
+    train = prepared(dataset)["train"]
+    assert list(train.x) == names
+    with np.load(train.files / "a.npz") as kept:
+        assert set(kept.files) == {*names, "y"}
 
 
 def test_preparing_archives_loads_numpy_alone(dataset):

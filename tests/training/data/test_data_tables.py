@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
+from registry.spelling import canonical
 from training.data.spec import SPLITS, load_split
-from training.data.table.columns import canonical
 
 HEAD = 'format = "table"\n[table]\nfile = "data.csv"\ntarget = "kind"\n'
 
@@ -262,8 +262,17 @@ BAD = {
         "data.xlsx is neither .csv nor .parquet",
     ),
     "column twice": (raw(b"a,a,kind\n1,2,x\n2,3,y\n"), "data.csv: column 'a' appears 2 times"),
+    "column names that look alike": (
+        raw("mass,caf\u00e9,cafe\u0301,kind\n1,2,3,x\n2,3,4,y\n".encode()),
+        "columns 'caf\\\\xe9' and 'cafe\\\\u0301' differ only in the Unicode form of their letters",
+    ),
+    "column with a NUL": (raw(b"a\0,kind\n1,x\n2,y\n"), "holds a NUL character"),
     "column without a name": (raw(b"a,,kind\n1,2,x\n2,3,y\n"), "data.csv: a column has no name"),
     "target is missing": (dropped("kind"), "[table] target: there is no column 'kind'"),
+    "column in another spelling": (
+        settle(HEAD, lambda f: write(f / "data.csv", {k.replace("kind", "kind "): v for k, v in rows().items()})),
+        "[table] target: there is no column 'kind', but 'kind '; they differ in blanks",
+    ),
     "numeric column is missing": (settle(HEAD + 'numeric = ["mas"]'), "no column 'mas', did you mean 'mass'?"),
     "ignored column is missing": (settle(HEAD + 'ignore = ["id"]'), "[table] ignore: there is no column 'id'"),
     "key is missing": (settle(HEAD + 'key = "id"'), "[table] key: there is no column 'id'"),
@@ -281,7 +290,6 @@ BAD = {
         settle(HEAD + 'numeric = ["colour"]'),
         "column 'colour' is listed as numeric, but data.csv row 1 holds 'red'",
     ),
-    "slash in a name": (changed(**{"km/h": [1] * 120}), "column 'km/h': Keras allows no '/' in a name"),
     "no inputs": (
         settle(HEAD + 'ignore = ["mass", "legs", "colour", "tame"]'),
         "no column is left as an input",
@@ -309,11 +317,45 @@ BAD = {
         settle(HEAD.replace("[table]", 'classes = ["cat", "dgo"]\n[table]')),
         "label 'dog' (60 samples) is not among `classes`, did you mean 'dgo'?",
     ),
+    "class in another spelling": (
+        settle(HEAD.replace("[table]", 'classes = ["cat ", "dog"]\n[table]')),
+        "label 'cat' (60 samples) is 'cat ' in `classes`; they differ in blanks",
+    ),
+    "label in two spellings": (
+        changed(kind=[("cat", "dog", "cat ", "dog")[i % 4] for i in range(120)]),
+        (
+            "target 'kind' holds one value in 2 spellings: 'cat' (30 samples, the first: data.csv row 1) and 'cat ' "
+            "(30 samples, the first: data.csv row 3); they differ in blanks"
+        ),
+    ),
+    "label as a whole number and as a decimal one": (
+        changed(kind=[("0", "1", "0.0", "1.0")[i % 4] for i in range(120)]),
+        "'0' (30 samples, the first: data.csv row 1) and '0.0' (30 samples, the first: data.csv row 3)",
+    ),
+    "category in two spellings": (
+        changed(colour=[("red", "blue", "red\u00a0", "green")[i % 4] for i in range(120)]),
+        "column 'colour' holds one value in 2 spellings: 'red' (30 samples, the first: data.csv row 1)",
+    ),
+    "rare category in two spellings": (
+        at(0, "red ", "colour"),
+        (
+            "column 'colour' holds one value in 2 spellings: one spelling (1 sample, the first: data.csv row 1) and "
+            "another one (39 samples, the first: data.csv row 4); they differ in blanks"
+        ),
+    ),
+    "group in two spellings": (
+        settle(HEAD + 'group = "g"', changed(g=[f"h{i % 40}" + " " * (i == 99) for i in range(120)])),
+        "column 'g' holds one value in 2 spellings: one spelling (2 samples, the first: data.csv row 20)",
+    ),
+    "key in two spellings": (
+        settle(HEAD + 'key = "id"', changed(id=[*map(str, range(119)), "07"])),
+        "column 'id' holds one value in 2 spellings: one spelling (1 sample, the first: data.csv row 8)",
+    ),
     "one class": (changed(kind=["cat"] * 120), "at least two classes, there is only 'cat'"),
     "rare class": (at(0, "emu", "kind"), "no sample of class 'emu' (samples of it in all: 1)"),
     "two labels": (
         changed(**{name: [*values[:-1], values[0]] for name, values in rows().items() if name != "kind"}),
-        "the same sample: data.csv row 1 (cat), data.csv row 120 (dog)",
+        "equal samples: data.csv row 1 (cat), data.csv row 120 (dog)",
     ),
 }
 
@@ -350,9 +392,72 @@ def test_the_same_row_in_two_splits_is_an_error_unless_it_is_allowed(dataset):
     (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\n')
     (failed,) = run(dataset).faults
     assert failed.check == "no sample is in two splits"
-    assert 'set duplicates = "allow"' in failed.hint
+    assert 'set [table] duplicates = "allow"' in failed.hint
     (dataset / "dataset.toml").write_text(HEAD + 'key = "id"\nduplicates = "allow"\n')
     assert run(dataset).ok
+
+
+def test_two_spellings_are_two_values_where_the_dataset_says_so(dataset):
+    columns = rows(600) | {"kind": [("1", "01")[i % 2] for i in range(600)], "colour": ["red", "red "] * 300}
+    write(dataset / "data.csv", columns)
+    (dataset / "dataset.toml").write_text(HEAD + 'spellings = "distinct"\n')
+    assert run(dataset).ok
+    assert prepared(dataset)["train"].spec.classes == ("01", "1")
+
+
+def test_what_differs_in_case_alone_and_free_text_in_two_spellings_are_noted(dataset):
+    texts = [f"text {i}" for i in range(119)] + ["text  5"]
+    write(dataset / "data.csv", rows() | {"colour": ["red", "Red", "blue"] * 40, "text": texts})
+    found = run(dataset)
+    assert found.ok
+    assert (
+        "column 'colour': a value is there in upper and in lower case, such as 'red' and 'Red', and count as "
+        "different ones" in found.notes
+    )
+    assert "column 'text': a text is there in two spellings, and count as different ones" in found.notes
+
+
+def coarse(labels):
+    """Columns that tell six kinds of things apart, each with both labels."""
+    count = len(labels)
+    return {"class": [i % 3 for i in range(count)], "sex": ["fm"[i // 3 % 2] for i in range(count)], "kind": labels}
+
+
+def test_equal_rows_with_two_labels_are_no_reason_to_delete_rows(dataset):
+    labels = np.random.default_rng(3).choice(["no", "yes"], 300).tolist()
+    write(dataset / "data.csv", coarse(labels))
+    (failed,) = run(dataset).faults
+    assert failed.check == "no sample has two labels"
+    assert failed.hint.startswith('if they are different things that look the same, set [table] duplicates = "allow"')
+    assert "delete" not in failed.hint
+    (dataset / "dataset.toml").write_text(HEAD + 'duplicates = "allow"\n')
+    found = run(dataset)
+    assert found.ok  # the hint leads to splits that have all six kinds
+    assert sum(found.samples.values()) == 300
+    splits = prepared(dataset)
+    for split in splits.values():
+        assert len({*zip(split.x["class"][:, 0].tolist(), split.x["sex"][:, 0].tolist(), strict=True)}) == 6
+    assert splits["train"].spec.split == "holdout 0.15, validation 0.15, by content, equal ones apart"
+
+
+def test_equal_rows_that_are_allowed_keep_their_splits_when_rows_are_added_and_moved(dataset):
+    def contents():
+        return {
+            name: sorted(zip(*(each[:, 0].tolist() for each in split.x.values()), split.y.tolist(), strict=True))
+            for name, split in prepared(dataset).items()
+        }
+
+    (dataset / "dataset.toml").write_text(HEAD + 'duplicates = "allow"\n')
+    columns = coarse(np.random.default_rng(3).choice(["no", "yes"], 300).tolist())
+    write(dataset / "data.csv", columns)
+    assert run(dataset).ok
+    before = contents()
+    write(dataset / "data.csv", {name: values[::-1] + values[:1] for name, values in columns.items()})
+    assert run(dataset).ok
+    after = contents()
+    assert sum(len(set(before[name]) ^ set(after[name])) for name in SPLITS) == 0
+    assert sum(len(after[name]) - len(before[name]) for name in SPLITS) == 1
+    assert all(0 <= len(after[name]) - len(before[name]) <= 1 for name in SPLITS)
 
 
 def test_parquet_of_many_types(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from registry.spelling import NUMBER, difference, name_spelling, shown
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
 from training.data.table.read import MixedTypes, Rows
@@ -18,8 +18,6 @@ from training.data.table.read import MixedTypes, Rows
 THERE = "every column that dataset.toml names is there"
 USABLE = "every column has a type that a model can use"
 LABELS = "every row has a label"
-NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
-FLOAT64_WHOLE = 2**53  # from here on float64 does not hold every whole number
 MOSTLY = 0.9  # a text column with more numbers than this is a numeric column with a slip
 LONGEST = 10_000  # characters; NumPy gives every row as much room as the longest text
 IGNORE = "list it under [table] ignore"
@@ -55,12 +53,18 @@ class ColumnReader:
         for role, wanted in roles.items():
             for name in wanted:
                 if name and name not in self._rows.columns:
-                    near = difflib.get_close_matches(name, self._rows.columns, n=1)
-                    suggestion = f", did you mean {near[0]!r}?" if near else ""
-                    message = f"[table] {role}: there is no column {name!r}{suggestion}"
+                    message = f"[table] {role}: there is no column {self._suggest(name)}"
                     self._checks.fail(THERE, message, "put the column back into the table, or correct dataset.toml")
                     found = False
         return found
+
+    def _suggest(self, name: str) -> str:
+        columns = self._rows.columns
+        if same := [each for each in columns if name_spelling(each) == name_spelling(name)]:
+            ours, theirs = shown(name, same[0])
+            return f"{ours}, but {theirs}; they differ in {difference(name, same[0])}"
+        near = difflib.get_close_matches(name, columns, n=1)
+        return f"{name!r}" + (f", did you mean {near[0]!r}?" if near else "")
 
     def features(self) -> list[Feature]:
         """All input columns in the order of the first file; those that cannot be used are reported and left out."""
@@ -174,14 +178,6 @@ class ColumnReader:
             return None
         texts = _whole(column) if pa.types.is_floating(column.type) else _text(column)
         return np.array(texts.to_pylist(), dtype=object)
-
-
-def canonical(value: Any) -> str:
-    """A value's text, the same for 1, 1.0 and "1": a column's type may change when rows are added."""
-    if not re.match(NUMBER, text := str(value), re.ASCII):
-        return text
-    number = float(text) + 0.0  # no negative zero
-    return repr(number) if abs(number) < FLOAT64_WHOLE else text
 
 
 def _text(column: Any) -> Any:

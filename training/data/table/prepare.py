@@ -12,19 +12,26 @@ from typing import Any
 import numpy as np
 
 from registry.records import TensorSpec
+from registry.spelling import canonical, spellings
 from training.data.arrays import write_description, write_labels
-from training.data.checks import Checks, SampleList, check_classes, check_samples, in_order
+from training.data.checks import Checks, SampleList, TwinHints, check_classes, check_samples, check_spellings, in_order
 from training.data.dataset_toml import DatasetFile, Table
 from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
-from training.data.split import shuffled, split_of, split_rule
-from training.data.table.columns import ColumnReader, Feature, canonical
+from training.data.split import apart, shuffled, split_of, split_rule
+from training.data.table.columns import ColumnReader, Feature
 from training.data.table.read import Rows, read_rows
 
 MISSING = "no value is missing"
 FINITE = "every number is finite"
 KEYS = "every row has a key of its own"
 GROUPS = "every row has a group"
-TOGETHER = 'keep one of them, give [table] group, or, if equal rows are different things, set duplicates = "allow"'
+ONE_SPELLING = 'write it the same way in every row; if these are different things, set [table] spellings = "distinct"'
+ALLOW = 'if they are different things that look the same, set [table] duplicates = "allow"'
+TWINS = TwinHints(
+    splits=f"{ALLOW}; if they are the same thing, keep them in one split with [table] group, or keep one of them",
+    labels=f"{ALLOW}, or add a column that tells them apart; if they are the same thing, correct its label",
+    allow=ALLOW,
+)
 FLOAT32_WHOLE = 1 << 24  # from here on float32 does not hold every whole number
 
 
@@ -53,7 +60,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if checks.failed:
         return SampleList(classes=settings.classes)
     samples, keys = _samples(content, kept, settings, checks)
-    check_samples(checks, samples, TOGETHER)
+    check_samples(checks, samples, TWINS)
     if not checks.failed:
         order = shuffled(keys)
         members = {split: [kept[i] for i in order if samples.splits[i] == split] for split in SPLITS}
@@ -73,12 +80,41 @@ def _read_content(rows: Rows, table: Table, checks: Checks) -> Content | None:
         return None
     features, labels = reader.features(), reader.labels()
     _check_finite(rows, features, labels, table, checks)
+    for feature in features if table.spellings == "refuse" else ():
+        _check_categories(rows, feature, checks)
     if table.key:
         names = reader.texts(table.key, KEYS)
         _check_keys(rows, names, table, checks)
     else:
         names = [rows.where(row) for row in range(len(rows))]
-    return Content(features, labels, names, reader.texts(table.group, GROUPS) if table.group else [])
+    groups = reader.texts(table.group, GROUPS) if table.group else []
+    for column, texts in ((table.key, names if table.key else []), (table.group, groups)):
+        if table.spellings == "refuse":
+            _check_texts(rows, f"column {column!r}", texts, checks)
+    return Content(features, labels, names, groups)
+
+
+def _check_categories(rows: Rows, feature: Feature, checks: Checks) -> None:
+    """One category in two spellings is refused; where a column holds free text, it is noted."""
+    if feature.kind == "numeric":
+        return
+    texts, what = feature.values.tolist(), f"column {feature.name!r}"
+    if _is_free_text(len(set(texts)), len(texts)):
+        if several := sum(len(each) > 1 for each in spellings(filter(None, texts)).values()):
+            texts_are = f"{several} texts are" if several > 1 else "a text is"
+            checks.note(f"{what}: {texts_are} there in two spellings, and count as different ones")
+    else:
+        _check_texts(rows, what, texts, checks)
+
+
+def _check_texts(rows: Rows, what: str, texts: Sequence[str | None], checks: Checks) -> None:
+    counts = Counter(each for each in texts if each)
+    check_spellings(checks, what, counts, lambda text: rows.where(texts.index(text)), ONE_SPELLING, secret=True)
+
+
+def _is_free_text(different: int, rows: int) -> bool:
+    """Whether a column holds too many different texts to be categories."""
+    return different > 20 and different > rows / 2
 
 
 def _complete(rows: Rows, features: Sequence[Feature], table: Table, checks: Checks) -> list[int]:
@@ -133,12 +169,16 @@ def _samples(
     assert isinstance(table, Table)
     samples = SampleList([content.names[row] for row in kept], digests=_digests(content.features, kept))
     keys: Sequence[bytes | str] = samples.names if table.key else samples.digests
+    if table.duplicates == "allow" and not table.key:
+        keys = apart(samples.digests, [content.labels[row] for row in kept])
     split_keys = [content.groups[row] for row in kept] if content.groups else keys
     samples.splits = [split_of(key, settings.split) for key in split_keys]
     if table.task == "classification":
         samples.labels = [content.labels[row] for row in kept]
         counts = Counter(samples.labels)
         found = {name: counts[name] for name in in_order(samples.labels)}
+        if table.spellings == "refuse":
+            check_spellings(checks, f"target {table.target!r}", found, samples.first_of, ONE_SPELLING)
         samples.classes = check_classes(checks, settings.classes, found, "label")
     if table.duplicates == "allow":
         samples.digests = []
@@ -212,7 +252,7 @@ def _note_oddities(
                 )
             continue
         known = set(column.vocabulary)
-        if len(known) > 20 and len(known) > spec.train_samples / 2:
+        if _is_free_text(len(known), spec.train_samples):
             checks.note(f"column {column.name!r} has {len(known)} values in {spec.train_samples} rows: is it a name?")
             continue
         elsewhere = set(feature.values[members["validation"] + members["holdout"]]) - known

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute, csv, parquet
 
+from registry.spelling import difference, name_spelling, shown
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
 from training.data.files import CORRECT, FILES, find_files
@@ -154,11 +155,22 @@ def _check_columns(parts: Sequence[Part], table: Table, checks: Checks) -> None:
                 checks.fail(COLUMNS, f"{part.name}: a column has no name", "name it, or delete it")
             elif "\0" in name:
                 checks.fail(COLUMNS, f"{part.name}: column {name!r:.80} holds a NUL character", "rename the column")
+        _check_names(part, checks)
         same = "give all files the same columns"
         for name in (each for each in first if each not in names):
             checks.fail(COLUMNS, f"{part.name} lacks column {name!r}, which {parts[0].name} has", same)
         for name in (each for each in names if each not in first):
             checks.fail(COLUMNS, f"{part.name} has column {name!r}, which {parts[0].name} lacks", same)
+
+
+def _check_names(part: Part, checks: Checks) -> None:
+    by_name: dict[str, str] = {}
+    for name in part.rows.column_names:
+        before = by_name.setdefault(name_spelling(name), name)
+        if before != name:
+            one, other = shown(before, name)
+            message = f"{part.name}: columns {one} and {other} differ only in {difference(before, name)}"
+            checks.fail(COLUMNS, message, "rename or delete one")
 
 
 def _plain(column: Any) -> Any:

@@ -1,0 +1,67 @@
+"""Which texts are one value in two spellings."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.spelling import (
+    by_spelling,
+    difference,
+    name_spelling,
+    same_but_for_spelling,
+    shown,
+    spelling,
+    spellings,
+)
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+SAME = {
+    "a whole number and a decimal one": ("1", "1.0", "how the number is written"),
+    "a zero before": ("1", "01", "how the number is written"),
+    "case of truth values": ("True", "true", "upper and lower case"),
+    "a blank behind": ("yes", "yes ", "blanks"),
+    "two blanks": ("New York", "New  York", "blanks"),
+    "a blank that does not break": ("New York", "New\u00a0York", "blanks"),
+    "a mark that nobody sees": ("yes", "\ufeffyes", "characters that nobody sees"),
+    "Unicode's two forms": (NFC, NFD, "the Unicode form of their letters"),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "why"), SAME.values(), ids=SAME)
+def test_two_spellings_are_one_value_and_it_is_said_in_what_they_differ(one, other, why):
+    assert spelling(one) == spelling(other)
+    assert difference(one, other) == why
+    first, second = shown(one, other)
+    assert first != second
+    assert first.isprintable()
+    assert unicodedata.normalize("NFC", first) != unicodedata.normalize("NFC", second)
+
+
+@pytest.mark.parametrize("pair", [("1", "one"), ("yes", "Yes"), ("A", "a"), ("1", "1.5"), ("", "0"), ("nan", "NaN")])
+def test_different_values_stay_different(pair):
+    assert spelling(pair[0]) != spelling(pair[1])
+
+
+def test_what_json_and_parquet_hold_is_spelled_like_the_text_of_a_file():
+    assert spelling(True) == spelling("True") == spelling("true")
+    assert spelling(1) == spelling(1.0) == spelling("1")
+    assert spelling(2**60) != spelling(2**60 + 1)
+
+
+@given(st.text())
+def test_a_spelling_is_a_spelling_of_itself(text):
+    assert spelling(spelling(text)) == spelling(text)
+    assert name_spelling(name_spelling(text)) == name_spelling(text)
+
+
+def test_a_spelling_that_two_texts_share_stands_for_neither():
+    assert spellings(["1", "01", "a"]) == {"1.0": ["1", "01"], "a": ["a"]}
+    assert by_spelling(["1", "01", "a"]) == {"a": "a"}
+
+
+def test_two_sets_of_classes_that_differ_in_spelling_alone_are_recognised():
+    assert same_but_for_spelling(["0.0", "1.0"], ["0", "1"]) == {"0.0": "0", "1.0": "1"}
+    assert not same_but_for_spelling(["0", "1"], ["0", "1"])
+    assert not same_but_for_spelling(["0", "1"], ["0", "1", "2"])
