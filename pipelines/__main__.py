@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import io
 import json
 import os
 import sys
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # a process of its own: what its environment holds is nobody else's from now on
         take_secrets()
+        for stream in (sys.stdout, sys.stderr):  # a terminal of another alphabet shows `?`, and nothing fails
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
     raise_on_sigterm()
     atexit.register(gc.freeze)  # all memory goes at the end: a last look for what is unreachable only takes time
     try:

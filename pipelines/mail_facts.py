@@ -6,9 +6,11 @@ import contextlib
 from pathlib import Path
 from typing import TypeVar
 
+from pipelines.command_line import command_line
 from pipelines.context import Context
 from pipelines.mail.compose import MAX_PLOT
 from pipelines.mail.facts import MailFacts, Status
+from pipelines.mail.recipients import for_failure
 from pipelines.repositories.changes import Changes, Fetched
 from pipelines.runs import RunFolder, StepRecord
 from registry import candidates, codec, releases
@@ -35,21 +37,25 @@ def collect_facts(context: Context, folder: RunFolder) -> MailFacts:
     kept, failed = last.outcome == "enough", last.outcome == "failed"
     ended = {each.step for each in records if each.final}
     measured = measured_in(last) if kept or "evaluate" in ended else ""
+    changes, alarm = _changes(folder), live is not None and not live.accepted
+    to_team = for_failure(config.mail, run.trigger, changes) if failed and not alarm else config.mail.to
     return MailFacts(
         run=run,
         status=_status(last, run.trigger),
         sender=config.mail.sender,
-        to=config.mail.to,
+        to=to_team,
+        to_authors=not set(to_team) & set(config.mail.to),
+        rollback=command_line(config, "rollback", run.model),
         version=(run.parent or run.candidate) if kept else version if acceptance else None,
         live_version=run.parent,
-        earlier_version=_earlier(context, run.model) if live and not live.accepted else None,
+        earlier_version=_earlier(context, run.model) if alarm else None,
         note=last.note if kept else "",
         verdict=_read(Verdict, folder.root / "gate" / "verdict.json") if "gate" in ended else None,
         evaluation=_read(Evaluation, folder.root / measured / "result.json") if measured else None,
         acceptance=acceptance,
         live_acceptance=live,
         plot=_plot(folder.outputs(measured)) if measured else b"",
-        changes=_changes(folder),
+        changes=changes,
         seconds=tuple((each.step, each.seconds) for each in records),
         places=(("run folder", str(folder.root)), ("registry", config.registry.url)),
         failed_step=last.step if failed else "",

@@ -35,6 +35,18 @@ def has_failed(release: Release, following: Release | None) -> bool:
     )
 
 
+def left_behind(history: Sequence[Release], version: int) -> Release | None:
+    """The first rollback, automatic revert or withdrawal after the last release of a version: somebody has gone back from
+    it. None when it is live, was never released, or was replaced by promotions only."""
+    back = None
+    for release in reversed(history):
+        if release.version == version:
+            return back
+        if release.kind != "promotion":
+            back = release
+    return None
+
+
 def _fold(history: Iterable[Release]) -> tuple[_UndoStack, Release]:
     """The stack before the last release, and that release; the stack gets each release when the next one is known.
 

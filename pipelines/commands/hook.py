@@ -35,5 +35,5 @@ def main(args: argparse.Namespace, config: Config) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir(Path(config.file).parent)  # not inside the bare repository
     say(f"Trainyard runs the pipeline for {args.trigger}; it continues if you disconnect")
-    _folder, record = run_pipeline(config, Request(args.trigger, {args.trigger: commits[-1]}, reason="git push"))
-    return record.exit_code
+    _folder, _record, code = run_pipeline(config, Request(args.trigger, {args.trigger: commits[-1]}, reason="git push"))
+    return code

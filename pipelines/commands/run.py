@@ -15,6 +15,7 @@ from pipelines.progress.view import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.resolve import Request, resolve
 from registry import codec
+from registry.errors import TryAgain
 from registry.records import Trigger
 
 BY_HAND = "hand, with trainyard run"
@@ -31,14 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print how the run ended; the exit code is the pipeline's."""
     commits = {args.trigger: args.commit} if args.commit else {}
-    folder, record = run_pipeline(config, Request(args.trigger, commits, args.force, args.reason, BY_HAND))
+    folder, record, code = run_pipeline(config, Request(args.trigger, commits, args.force, args.reason, BY_HAND))
     if args.json:
         print(json.dumps({"run": folder.run.id, "folder": str(folder.root), **json.loads(codec.to_json(record))}))
-    return record.exit_code
+    return code
 
 
-def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecord]:
-    """Resolve and run; "nothing new" when the same run has ended before."""
+def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecord, int]:
+    """Resolve and run; "nothing new" when the same run has ended before. Gives the record that decided the run, and the
+    exit code: of a run that went well, but could not write its mail, that of the mail."""
     context = Context(config, open_progress())
     folder = resolve(context, request)
     record = folder.ended()
@@ -54,7 +56,16 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
         say(f"  hint: {record.hint}")
     report = folder.root / "report" / "index.html"
     say(f"  everything about it: {folder.root}" + (f"\n  report: {report}" if report.exists() else ""))
-    return folder, record
+    return folder, record, record.exit_code or _of_mail(folder)
+
+
+def _of_mail(folder: RunFolder) -> int:
+    """0 when the mail was written, also when it still waits for its server."""
+    notified = folder.record("notify")
+    if notified and notified.final:
+        return 0
+    say("  nobody was mailed: the same command writes the mail, once what is said above of notify is mended")
+    return notified.exit_code if notified else TryAgain.exit_code
 
 
 def send_waiting(config: Config) -> None:

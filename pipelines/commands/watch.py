@@ -88,8 +88,9 @@ class Watcher:
         say(f"new in {', '.join(f'{name} {heads[name][:7]}' for name in new)}")
         try:
             commits = {**seen, **heads}
-            _folder, record = run_pipeline(self.config, Request(trigger, commits, reason="seen by trainyard watch"))
-            code = record.exit_code
+            _folder, _record, code = run_pipeline(
+                self.config, Request(trigger, commits, reason="seen by trainyard watch")
+            )
         except TryAgain as error:
             say(f"cannot start a run now: {error}")
             return error.exit_code

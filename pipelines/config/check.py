@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
+from pipelines.config.addresses import is_address
 from pipelines.config.schema import (
     NOT_SETTINGS,
     ONE_OR_MORE,
@@ -21,6 +22,7 @@ from pipelines.config.schema import (
     ApprovalPolicy,
     Between,
     Config,
+    Mail,
     Serving,
 )
 from registry.records import DIRECTION, Policy
@@ -145,6 +147,7 @@ def disagreements(config: Config) -> Iterator[str]:
             yield f"serving.trusted_proxies: {error}; an address (10.0.0.7) or a network (10.0.0.0/8) is needed"
     yield from _access(config.serving)
     yield from _approvers(config.approval)
+    yield from _mail(config.mail)
     if config.mail.security == "none" and config.mail.host not in LOCAL:
         yield 'mail.security: "none" is for a server on this machine only'
 
@@ -160,6 +163,16 @@ def _range(possible: Between) -> str:
     if math.isinf(possible.high):
         return f"which is never under {possible.low:g}"
     return f"which is {f'between {possible.low:g} and' if math.isfinite(possible.low) else 'at most'} {possible.high:g}"
+
+
+def _mail(mail: Mail) -> Iterator[str]:
+    for name, texts in (("to", mail.to), ("sender", (mail.sender,))):
+        for each in texts:
+            if not is_address(each):
+                several = ', or several as a list: ["ada@…", "bo@…"]' if name == "to" else ""
+                yield f'mail.{name}: {each!r:.200} is not a mail address; write "name@company.example", in ASCII{several}'
+    if not mail.to:
+        yield "mail.to: empty: nobody would be asked to approve"
 
 
 def _access(serving: Serving) -> Iterator[str]:

@@ -95,6 +95,11 @@ class Mail:
     """To whom and through which server; without `host` mails are written to the outbox folder."""
 
     to: Annotated[tuple[str, ...], ONE_OR_MORE] = ("product-owner@localhost",)
+    failures_to: Literal["authors", "owners", "both"] = "authors"
+    """Who gets the mail about a run that failed: the authors of the new commits, or `to`, which it goes to anyway
+    when no author may be written to."""
+    author_domains: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
+    """Mail domains of authors that may be written to; empty: those of `to`."""
     sender: str = "trainyard@localhost"
     host: str = ""
     port: Annotated[int, Between(1, 65_535)] = 587

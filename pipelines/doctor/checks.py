@@ -28,6 +28,7 @@ def of_config(config: Config) -> Mapping[str, Check]:
         "memory": partial(machine.memory, config.runner.memory_mb),
         "registry": partial(services.registry, config.registry.url),
         "signatures": partial(services.signatures, config),
+        "versions": partial(services.versions, config),
         "mail": partial(services.mail, config),
         "approval secret": partial(services.approvals, home),
         "approvers": partial(services.approvers, config),

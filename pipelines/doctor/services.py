@@ -18,6 +18,7 @@ from pipelines.doctor.finding import PATIENCE, Finding, State
 from pipelines.mail.outbox import try_server
 from pipelines.repositories import git
 from pipelines.trust import Signing, open_registry
+from registry import candidates, releases
 from registry.stores import open_store, signatures_of
 from serving.access.checks import check
 from serving.access.exposure import refuse_exposed
@@ -48,6 +49,29 @@ def signatures(config: Config) -> Finding:
         return Finding("ok", "the registry is new: its first run makes a key")
     own.verify_keys()
     return Finding("ok", f"records are signed with key {own.signer().public.short}")
+
+
+def versions(config: Config) -> Finding:
+    """What is live, and which version waits for a person."""
+    store, model = open_registry(config, only_look=True), config.model
+    newest = candidates.newest(store, model)
+    if newest is None:
+        return Finding("ok", "no version yet: the first push makes one")
+    history = releases.releases(store, model)
+    live = history[-1].version if history else None
+    said = f"version {live} is live" if live else "nothing is live"
+    if newest in {each.version for each in history}:
+        return Finding("ok", f"{said}, no version waits for an approval")
+    tests = candidates.acceptances(store, model, newest)
+    if not tests or not tests[-1].accepted:
+        how = "failed its acceptance tests" if tests else "has had no acceptance test yet"
+        return Finding("ok", f"{said}; version {newest} {how}")
+    run = candidates.manifest(store, model, newest).run
+    return Finding(
+        "ok",
+        f"{said}; version {newest} waits for an approval",
+        f"the mail about run {run} has the command; `trainyard run tests --force` tests it again and mails a new one",
+    )
 
 
 def mail(config: Config) -> Finding:

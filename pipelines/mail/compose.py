@@ -118,9 +118,7 @@ def _sections(facts: MailFacts, cid: str) -> Iterator[Section]:
     if facts.changes:
         yield Section("What changed", tuple(commits(facts, 72, 40)))
     if facts.seconds:
-        total = ("total", sum(each for _, each in facts.seconds))
-        times = tuple((step, duration(seconds)) for step, seconds in (*facts.seconds, total))
-        yield Section("How long it took", (Table(("step", "time"), times, numbers=True),))
+        yield Section("How long it took", (Paragraph(times(facts.seconds)),))
     rows = (
         ("run", facts.run.id),
         *((name, getattr(facts.run.sources, name)) for name in ("code", "dataset", "tests")),
@@ -135,9 +133,11 @@ def summary(facts: MailFacts) -> Iterator[Block]:
     if facts.live_fails and facts.live_acceptance:
         text = f"ALARM: {facts.live}, which answers requests right now, fails the newest tests."
         yield Box("bad", text, some(_failures(facts.live_acceptance)))
-        back = f" `trainyard rollback {facts.run.model}` returns to version {facts.earlier_version} within seconds."
         stays = "It keeps answering until a person decides."
-        yield Paragraph(stays + (back if facts.earlier_version else ""))
+        back = f" To return to version {facts.earlier_version} within seconds:" if facts.earlier_version else ""
+        yield Paragraph(stays + back)
+        if back:
+            yield Code(facts.rollback)
     if not (facts.live_fails and facts.status == "tested"):  # then the alarm is the verdict
         yield statement(facts).verdict
     started = f"Started by {started_by(facts.run)}."
@@ -161,12 +161,19 @@ def _to_do(facts: MailFacts) -> Iterator[Block]:
         if facts.live_version:
             yield Paragraph(
                 f"No request is lost during the change, and if {facts.candidate} does not start, {facts.live} keeps "
-                f"answering. Later, `trainyard rollback {facts.run.model}` returns to the version before within seconds."
+                "answering. Later, this returns to the version before within seconds:"
             )
+            yield Code(facts.rollback)
         otherwise = (
             "decide about the live version: see the alarm above." if facts.live_fails else f"do nothing. {stays}"
         )
         yield Paragraph(f"If you do not want it, {otherwise}")
+        return
+    if facts.to_authors:
+        yield Paragraph(
+            "Commits of yours are new in this run, so this is for you: correct what is said above, and push; or run it "
+            f"again when that is what helps. {stays}"
+        )
         return
     yours = "Decide about the live version: see the alarm above." if facts.live_fails else f"Nothing from you. {stays}"
     yield Paragraph(f"{yours} {statement(facts).to_do}")
@@ -191,13 +198,25 @@ def _failures(acceptance: Acceptance) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*acceptance.reasons, *failed)))
 
 
+def times(seconds: tuple[tuple[str, float], ...]) -> str:
+    """The whole, and the steps that are worth a word: those that took a twentieth of it, and a second."""
+    total = sum(each for _, each in seconds)
+    long = [f"{step} {duration(each)}" for step, each in seconds if each >= max(1.0, total / 20)]
+    return f"{duration(total)} in all" + (f": {', '.join(long)}." if long else ".")
+
+
 def commits(facts: MailFacts, longest_subject: int, longest_author: int) -> Iterator[Block]:
-    """A table of new commits per repository, for mail and report; lengths in characters."""
+    """One table of the new commits, for mail and report; lengths in characters."""
+    rows, more = [], []
     for changes in facts.changes:
         shown = changes.commits[:MAX_ITEMS]
-        rows = (
-            (each.sha[:8], clean(each.subject, longest_subject), clean(each.author, longest_author)) for each in shown
-        )
-        yield Table((f"new in {changes.repository}", "subject", "author"), tuple(rows))
-        if more := changes.more + len(changes.commits) - len(shown):
-            yield Paragraph(f"... and {more} more commits in {changes.repository}")
+        rows += [
+            (changes.repository, each.sha[:8], clean(each.subject, longest_subject), clean(each.author, longest_author))
+            for each in shown
+        ]
+        if others := changes.more + len(changes.commits) - len(shown):
+            more.append(f"{others} more in {changes.repository}")
+    if rows:
+        yield Table(("new in", "commit", "subject", "author"), tuple(rows))
+    if more:
+        yield Paragraph(f"... and {', '.join(more)}.")

@@ -19,6 +19,8 @@ class MailFacts:
     status: Status
     sender: str
     to: tuple[str, ...]
+    to_authors: bool = False
+    """Whether it goes to the authors of new commits alone, and not to the product owner."""
     version: int | None = None
     """The candidate; null when none was registered."""
     live_version: int | None = None
@@ -39,6 +41,8 @@ class MailFacts:
     command: str = ""
     """The promotion command with its token; empty when there is nothing to approve."""
     expires_at: str = ""
+    rollback: str = ""
+    """The command that goes back to the version before."""
     approvers: str = ""
     """Who must approve, in words; empty when whoever has the command may."""
     places: tuple[tuple[str, str], ...] = ()

@@ -50,10 +50,8 @@ def must_hold(candidate: Candidate, live: Release | None, found: Compared, altho
     """Raise Rejected for what the gate has against it, unless a person has said why it is to be released all the same."""
     if not found.failed or although or live is None:
         return
-    before = _was_compared_with(candidate)
-    compared = f"was compared with version {before}" if before else "was compared with no live version"
     raise Rejected(
-        f"{candidate.model} version {candidate.version} {compared}, and would replace version {live.version}: "
+        f"{candidate.model} version {candidate.version} {_how_compared(candidate.evaluation)}, and would replace version {live.version}: "
         f"{'; '.join(found.failed)}",
         hint=f"a new run compares with version {live.version} (`trainyard run code --force`); "
         '--although "why" releases it all the same, which is recorded and mailed',
@@ -63,6 +61,13 @@ def must_hold(candidate: Candidate, live: Release | None, found: Compared, altho
 def _was_compared_with(candidate: Candidate) -> int | None:
     comparison = candidate.evaluation.comparison
     return comparison.live_version if comparison else None
+
+
+def _how_compared(found: Evaluation) -> str:
+    if found.comparison:
+        return f"was compared with version {found.comparison.live_version}"
+    why = found.live_note.rstrip(".") or "nothing was live"
+    return f"was compared with no live version ({why})"
 
 
 def _not_measured(error: Exception) -> str:

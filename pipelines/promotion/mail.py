@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
+from pipelines.command_line import command_line
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
 from pipelines.mail.compose import write
@@ -46,11 +47,11 @@ def compose(config: Config, release: Release, head: str = "") -> EmailMessage:
         f"[{release.model}] version {release.version} released although: {release.failed[0]}",
         f"{release.model}.although.{release.number}.{release.card:.12}",
         f"A person has released {name} although the gate had something against it",
-        list(_sections(release, head)),
+        list(_sections(release, head, command_line(config, "rollback", release.model))),
     )
 
 
-def _sections(release: Release, head: str) -> Iterator[Section]:
+def _sections(release: Release, head: str, rollback: str) -> Iterator[Section]:
     yield Section(
         "",
         (
@@ -62,14 +63,15 @@ def _sections(release: Release, head: str) -> Iterator[Section]:
         "What to do now",
         (
             Paragraph("Nothing, if you agree. To return to the version before, within seconds:"),
-            Code(f"trainyard rollback {release.model}"),
+            Code(rollback),
         ),
     )
     rows = [("release", str(release.number)), ("released by", release.by), ("at", metrics.moment(release.at))]
     rows.append(("approvals", ", ".join(map(str, release.approvals))))
     if gap := release.compared:
-        measured = f"{gap.difference:+.4f} {gap.metric} against version {gap.live_version}, {gap.samples} samples"
-        rows.append(("measured", f"{measured} (95 % interval {gap.low:+.4f} to {gap.high:+.4f}; positive is better)"))
+        rows.append(
+            ("measured", f"{gap.metric} {metrics.gap(gap)} than version {gap.live_version}, {gap.samples} samples")
+        )
     if head:
         rows.append(("registry head", head))
     yield Section("For the record", (Table(("what", "value"), tuple(rows)),))

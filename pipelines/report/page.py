@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NewType
 
-from pipelines.text.markup import Box, Bullets, Code, Image, Paragraph, Table, escape
+from pipelines.text.markup import Box, Bullets, Code, Image, Paragraph, Table, escape, marked
 from registry.records import TestCase
 
 Html = NewType("Html", str)
@@ -42,12 +42,12 @@ def written(block: Paragraph | Box | Bullets | Code | Table | Image) -> Html:
     """A block as the mail has it, in the report's own style."""
     match block:
         case Paragraph(text):
-            return Html(f"<p>{escape(text, 2000)}</p>")
+            return Html(f"<p>{marked(text, 2000)}</p>")
         case Box(tone, text, items):
             more = written(Bullets(items)) if items else ""
-            return Html(f'<div class="box {tone}"><p>{escape(text, 2000)}</p>{more}</div>')
+            return Html(f'<div class="box {tone}"><p>{marked(text, 2000)}</p>{more}</div>')
         case Bullets(items):
-            return Html("<ul>" + "".join(f"<li>{escape(each, 1000)}</li>" for each in items) + "</ul>")
+            return Html("<ul>" + "".join(f"<li>{marked(each, 1000)}</li>" for each in items) + "</ul>")
         case Code(text):
             return Html(f"<pre>{_lines(text)}</pre>")
         case Table(head, rows, numbers):

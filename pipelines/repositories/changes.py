@@ -12,6 +12,8 @@ class Commit:
     sha: str
     author: str
     subject: str
+    address: str = ""
+    """The author's mail address, as the commit says; nothing vouches for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,8 @@ class GitCache:
         if old == new:
             return Changes(what, ())
         out = self._log(self._repository(url), old, new)
-        rows = [line.split("\x1f", 2) for line in out.split("\0") if line]
-        commits = [Commit(sha, clean(author), clean(subject)) for sha, author, subject in rows]
+        rows = [line.split("\x1f", 3) for line in out.split("\0") if line]
+        commits = [Commit(sha, clean(author), clean(subject), address) for sha, address, author, subject in rows]
         return Changes(what, tuple(commits[:most]), max(len(commits) - most, 0))
 
     def authors(self, url: str, old: str | None, new: str) -> set[str]:
@@ -135,7 +135,7 @@ class GitCache:
         return {clean(each, 200) for each in out.split("\0") if each.strip()}
 
     def _log(self, repository: Path, old: str | None, new: str) -> str:
-        log = ["log", "-z", "--format=%H%x1f%an%x1f%s"]
+        log = ["log", "-z", "--format=%H%x1f%ae%x1f%an%x1f%s"]
         if old and FULL_SHA.fullmatch(old):
             try:
                 return git.run([*log, f"{old}..{new}", "--"], cwd=repository)

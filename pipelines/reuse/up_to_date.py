@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 
 from pipelines.context import Context
 from pipelines.runs import RunFolder, StepRecord
-from registry import candidates
+from registry import candidates, releases
 from registry.errors import PipelineError
 from registry.records import Run
+from registry.undo import left_behind
 
 
 def digest_of(contents: Mapping[str, str]) -> str:
@@ -25,7 +26,8 @@ def known_already(context: Context, folder: RunFolder, files: str) -> str:
     Another run of these very files and settings has it when it was accepted, nothing has overruled that since, and it
 
     * was started by the same trigger with the same release live (and, for tests, the same candidate): the same question,
-    * or, for code and data, made the release that is live now: there is nothing better to make of these files.
+    * or, for code and data, made the release that is live now: there is nothing better to make of these files,
+    * or made a version from which a person, or an automatic revert, has gone back: nobody asks for the same thing again.
 
     What was once rejected is always run again: who pushes wants to see the failed criteria, or to try again.
     """
@@ -40,12 +42,17 @@ def known_already(context: Context, folder: RunFolder, files: str) -> str:
         same &= run.trigger != "tests" or asked.candidate == run.candidate
         if same and record.outcome == "rejected":
             return ""
-        live = run.trigger != "tests" and run.parent and run.parent == _made(context, asked.id)
-        if not (same or live) or record.outcome != "done" or _overruled(context, asked):
+        if record.outcome != "done" or _overruled(context, asked):
             continue
-        answer = f"version {run.parent}, which is live, was made of the same files"
-        if same:
+        made = _made(context, asked.id) if run.trigger != "tests" else None
+        back = left_behind(releases.releases(context.store, run.model), made) if made else None
+        if back:
+            force = f"`trainyard run {run.trigger} --force` makes another version of them"
+            answer = f"version {made} was made of the same files, and was taken back by release {back.number}; {force}"
+        elif same:
             answer = f"run {asked.id} was about the same files: {record.note}"
+        elif made and made == run.parent:
+            answer = f"version {made}, which is live, was made of the same files"
     return answer
 
 

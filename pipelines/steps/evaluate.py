@@ -7,6 +7,7 @@ from pathlib import Path
 from pipelines.context import Context
 from pipelines.runners import Job
 from pipelines.runs import RunFolder
+from pipelines.text import metrics
 from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import candidates, codec
 from registry.candidates import Area
@@ -48,6 +49,5 @@ def _in_words(found: Evaluation, metric: str) -> str:
     new = found.candidate
     words = f"{metric} {new.values.get(metric, float('nan')):.4f} on {new.samples} holdout samples"
     if found.comparison:
-        gap = found.comparison
-        words += f"; {gap.difference:+.4f} against the live release (95 % interval {gap.low:+.4f} to {gap.high:+.4f})"
+        words += f"; {metrics.gap(found.comparison)} than the live release"
     return words + (f"; {found.live_note}" if found.live_note else "")

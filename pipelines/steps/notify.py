@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
-import shutil
-import sys
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
 from pipelines.approvals.policy import in_words
 from pipelines.approvals.tokens import approval_secret, expires_at, make_token
+from pipelines.command_line import command_line
 from pipelines.config.load import secret
 from pipelines.context import Context
 from pipelines.mail.compose import compose
@@ -57,7 +54,7 @@ def _mail(context: Context, folder: RunFolder, facts: MailFacts) -> str:
     (folder.job("notify") / "mail.txt").write_text(
         "\n".join(str(path) for path in paths if path.exists()), encoding="utf-8"
     )
-    to = ", ".join(context.config.mail.to)
+    to = ", ".join(facts.to)
     if any(path.name in delivery.sent for path in files):
         return f"mailed {to}"
     return f"mail to {to}: " + ("; ".join(delivery.reasons) or f"it is in {files[0].parent}")
@@ -103,6 +100,4 @@ def _approval(context: Context, version: int) -> str:
     config = context.config
     digest = candidates.manifest_digest(context.store, config.model, version)
     token = make_token(approval_secret(context.home), config.model, version, digest)
-    program = "trainyard" if shutil.which("trainyard") else str(Path(sys.executable).parent / "trainyard")
-    command = [program, "promote", config.model, str(version), "--config", config.file, "--approval", token]
-    return shlex.join(command)
+    return command_line(config, "promote", config.model, str(version), "--approval", token)

@@ -7,6 +7,7 @@ here, and HTML escapes everything. Styles are inline and there is no script, bec
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Literal
 from pipelines.text.clean import clean
 
 WIDTH = 78  # columns of plain text
+CODE = re.compile(r"`([^`]+)`")
 Tone = Literal["good", "bad", "plain"]
 COLOURS: dict[Tone, tuple[str, str]] = {  # line, ground
     "good": ("#1a7f37", "#eefaf0"),
@@ -155,16 +157,16 @@ def to_html(title: str, sections: Iterable[Section]) -> str:
 def _html(block: Block) -> str:
     match block:
         case Paragraph(text):
-            return f'<p style="margin:0 0 10px">{escape(text)}</p>'
+            return f'<p style="margin:0 0 10px">{marked(text)}</p>'
         case Box(tone, text, items):
             line, ground = COLOURS[tone]
             more = _html(Bullets(items)) if items else ""
             return (
                 f'<div style="border-left:4px solid {line};background:{ground};padding:10px 14px;margin:0 0 12px">'
-                f'<strong style="color:{line}">{escape(text)}</strong>{more}</div>'
+                f'<strong style="color:{line}">{marked(text)}</strong>{more}</div>'
             )
         case Bullets(items):
-            lines = "".join(f'<li style="margin:2px 0">{escape(each)}</li>' for each in items)
+            lines = "".join(f'<li style="margin:2px 0">{marked(each)}</li>' for each in items)
             return f'<ul style="margin:6px 0 10px;padding-left:20px">{lines}</ul>'
         case Code(text):
             return (
@@ -189,12 +191,17 @@ def _html_table(table: Table) -> str:
             style = (
                 f"text-align:{side};vertical-align:top;padding:4px 14px 4px 0;border-bottom:1px solid #d8dee4{extra}"
             )
-            written.append(f'<{tag} style="{style}">{escape(cell)}</{tag}>')
+            written.append(f'<{tag} style="{style}">{marked(cell)}</{tag}>')
         return "<tr>" + "".join(written) + "</tr>"
 
     head = row(table.head, "th", ";font-weight:600;color:#57606a")
     rows = "".join(row(each, "td", "") for each in table.rows)
     return f'<table style="border-collapse:collapse;margin:0 0 12px;font-size:13px">{head}{rows}</table>'
+
+
+def marked(text: str, limit: int = 500) -> str:
+    """`escape`, with the words between back-ticks as code."""
+    return CODE.sub(r"<code>\1</code>", escape(text, limit))
 
 
 def escape(text: str, limit: int = 500) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from versions import release_draft
 
-from registry.undo import good_before, has_failed, live_before
+from registry.undo import good_before, has_failed, left_behind, live_before
 
 KINDS = {"P": "promotion", "B": "rollback", "R": "revert", "W": "withdrawal"}
 
@@ -65,3 +65,23 @@ def test_a_history_without_releases_has_nothing_to_go_back_to():
     for search in (live_before, good_before):
         with pytest.raises(ValueError, match="an empty history has no last release"):
             search([])
+
+
+@pytest.mark.parametrize(
+    ("releases", "back"),
+    [
+        ("P1 P2", None),
+        ("P2", None),
+        ("P1 P2 P3", None),
+        ("P2 P1", None),
+        ("P1 P2 B1", 3),
+        ("P1 P2 P3 B1", 4),
+        ("P1 P2 R1 B1 P3", 3),
+        ("P1 P2 B1 P2", None),
+        ("P1 P2 B1 P3", 3),
+        ("P2 W", 2),
+        ("P1", None),
+    ],
+)
+def test_a_version_is_left_behind_by_the_first_release_that_goes_back_from_it(releases, back):
+    assert number(left_behind(history(releases), 2)) == back

@@ -183,3 +183,39 @@ def test_not_more_people_must_approve_than_are_listed(listed, needed, enough):
     policy = ApprovalPolicy(approvers=("ada", "ben", "eve")[:listed], needed=needed)
     said = f"approval.needed: {needed} people, but approval.approvers lists {listed}"
     assert problems(approval=policy) == ([] if enough else [said])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a@x, b@x",
+        "a@x,b@x",
+        "a@x;b@x",
+        "a@x b@x",
+        "ada",
+        "ada@",
+        "@x",
+        "",
+        "<a@x>",
+        "jürgen@b.example",
+        "a..b@x",
+        "a@b\n",
+    ],
+)
+def test_what_is_not_one_mail_address_is_reported_before_a_mail_is_to_be_written(text):
+    (said,) = problems(mail=Mail(to=(text,)))
+    assert said.startswith(f"mail.to: {text!r} is not a mail address")
+    assert 'as a list: ["ada@…", "bo@…"]' in said
+    (said,) = problems(mail=Mail(sender=text))
+    assert said.startswith("mail.sender: ")
+
+
+def test_a_mail_without_a_recipient_is_reported():
+    assert problems(mail=Mail(to=())) == ["mail.to: empty: nobody would be asked to approve"]
+
+
+@pytest.mark.parametrize(
+    "text", ["ada@company.example", "a@localhost", "Ada <a@x>", '"Ada, L." <a@x>', "Jürgen <j+ci@b.example>"]
+)
+def test_addresses_with_and_without_a_name_are_taken(text):
+    assert not problems(mail=Mail(to=(text, "b@x"), sender=text))

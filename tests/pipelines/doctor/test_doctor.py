@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+from registry_parts import promote as promote_records
+from versions import acceptance_draft, candidate, digests
 
 from pipelines.__main__ import main
 from pipelines.approvals.tokens import SECRET_FILE, approval_secret
@@ -24,6 +26,8 @@ from pipelines.deploy import api_folder
 from pipelines.deploy.serve_job import serve_job
 from pipelines.doctor import docker, machine, services
 from pipelines.doctor.finding import GIB, Finding, disk_space
+from pipelines.trust import open_registry
+from registry import candidates
 from registry.errors import ConfigError, TryAgain
 from serving.server import control
 
@@ -469,6 +473,42 @@ print(*{{name.partition(".")[0] for name in sys.modules}})
 """
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437"])
+def test_a_terminal_of_another_alphabet_shows_what_it_can(place, encoding):
+    command = [sys.executable, "-P", "-m", "pipelines", "doctor", "--config", str(place / "trainyard.toml")]
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(services.__file__).parents[2])}
+    write(place, branch="release")  # what fails has a next action, behind an arrow
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert b"? " in done.stdout
+    assert b"Traceback" not in done.stderr
+
+
+def test_the_version_that_waits_for_a_person_is_named(ask, place):
+    assert ask()[1]["versions"][1] == "no version yet: the first push makes one"
+    store = open_registry(load_config(place / "trainyard.toml", {}))
+    source = place / "made"
+    source.mkdir()
+    (source / "model.tflite").write_bytes(b"a model")
+    for number, run in enumerate(("r1", "r2"), 1):
+        candidates.publish(
+            store, candidate("digits", candidates.claim(store, "digits", run), run, digests(source)), source
+        )
+        assert ask()[1]["versions"][1].endswith(f"version {number} has had no acceptance test yet")
+        digest = candidates.manifest_digest(store, "digits", number)
+        candidates.append_acceptance(store, acceptance_draft("digits", number, digest, ("too slow",)))
+        assert ask()[1]["versions"][1].endswith(f"version {number} failed its acceptance tests")
+        candidates.append_acceptance(store, acceptance_draft("digits", number, digest))
+        state, what, next_action = ask()[1]["versions"]
+        assert (state, what) == (
+            "ok",
+            f"{'version 1' if number == 2 else 'nothing'} is live; version {number} waits for an approval",
+        )
+        assert f"the mail about run {run} has the command" in next_action
+        promote_records(store, number, f"token {number}")
+        assert ask()[1]["versions"][1] == f"version {number} is live, no version waits for an approval"
 
 
 def test_our_own_api_at_the_port_passes(ask, place):

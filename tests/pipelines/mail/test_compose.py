@@ -36,6 +36,8 @@ RUN = Run(
 COMMAND = "trainyard promote digits 3 --approval .eJyrVspMUbJS." + "x" * 140 + " --config /srv/digits/trainyard.toml"
 PLOT = PNG + b"plot"
 
+ROLLBACK = "trainyard rollback digits --config /srv/digits/trainyard.toml"
+
 
 def metrics(accuracy, **more):
     return Metrics("classification", 359, {"loss": 0.08, "accuracy": accuracy, **more})
@@ -68,6 +70,7 @@ def facts(**changes):
         changes=(Changes("dataset", (Commit("b" * 40, "Ada Lovelace", "Add the second half"),), more=4),),
         seconds=(("fetch", 0.4), ("retrain", 74.0)),
         command=COMMAND,
+        rollback=ROLLBACK,
         expires_at="2026-11-28T01:03:00Z",
         places=(("run folder", "/srv/digits/.trainyard/runs/3f2a9c1b77de"),),
     )
@@ -108,15 +111,14 @@ def test_an_accepted_candidate_says_whether_it_is_better_by_how_much_and_what_to
             "Version 3 of digits was accepted and waits for your approval",
             "Started by a push to the data. It was fine-tuned from version 2.",
             "gives the right answer for 98.1 %; version 2, which is live now, for 97.2 % of the same samples",
-            "better by 0.009, and more than chance explains (between +0.002 and +0.016 with 95 % confidence)",
+            "better by 0.009, and more than chance explains (between 0.002 better and 0.016 better, with 95 % confidence)",
             "before 28 November 2026, 01:03 UTC:",
             COMMAND,
             "Version 2 keeps answering requests.",
             "1 passed, 0 failed, 1 skipped; under load it answered 406 requests/s, 95 % of them within 6.13 ms",
-            "new in dataset subject author bbbbbbbb Add the second half Ada Lovelace",
-            "and 4 more commits in dataset",
-            "retrain 1 min 14 s",
-            "total 1 min 14 s",
+            "new in commit subject author dataset bbbbbbbb Add the second half Ada Lovelace",
+            "and 4 more in dataset",
+            "1 min 14 s in all: retrain 1 min 14 s.",
             "run folder /srv/digits/.trainyard/runs/3f2a9c1b77de",
         ):
             assert said in body
@@ -228,7 +230,7 @@ def test_a_live_release_that_fails_the_new_tests_comes_first():
         alarm = body.index("ALARM: version 2, which answers requests right now, fails the newest tests.")
         assert alarm < 200
         assert alarm < body.index("test_dark: assert 0.4 > 0.9") < body.index("What to do now")
-        assert "trainyard rollback digits` returns to version 1" in body.replace("“", "`")
+        assert f"To return to version 1 within seconds: {ROLLBACK}" in body
         assert COMMAND in body  # version 3 passes, and may replace it
 
 
@@ -286,6 +288,24 @@ def test_what_is_not_an_address_is_refused_with_its_setting(address):
         compose(facts(sender=address))
 
 
+def test_a_command_within_a_sentence_is_set_as_code_in_html():
+    _, text, page = read(
+        compose(facts(status="failed", failed_step="train", error="no `model.py`", hint="run `a <b>`"))
+    )
+    assert "`" not in page
+    assert "no <code>model.py</code>" in page
+    assert "run <code>a &lt;b&gt;</code>" in page
+    assert "no `model.py`" in text
+
+
+def test_a_failure_says_to_authors_that_it_is_for_them_and_to_others_that_nothing_is():
+    failed = facts(status="failed", failed_step="train", error="no model.py", command="")
+    assert "Nothing from you." in read(compose(failed))[1]
+    text = words(read(compose(dataclasses.replace(failed, to_authors=True)))[1])
+    assert "Commits of yours are new in this run, so this is for you" in text
+    assert "Nothing from you." not in text
+
+
 NASTY = "<script>alert('x')</script>\r\nBcc: all@company.example\x1b[31m\u202egnp.exe \udcff&amp;"
 
 
@@ -300,7 +320,7 @@ def test_foreign_text_can_neither_add_a_header_nor_markup_nor_move_the_cursor():
     message = message_from_bytes(bytes(compose(mail)), policy=policy.default)
     assert message["Bcc"] is None
     subject, text, page = read(message)
-    ours = re.compile("html|head|meta|title|body|div|h[12]|p|[uo]l|li|table|t[rhd]|pre|img|strong")
+    ours = re.compile("html|head|meta|title|body|div|h[12]|p|[uo]l|li|table|t[rhd]|pre|img|strong|code")
     assert all(ours.fullmatch(tag) for tag, _ in Tags(page).tags)
     assert not [name for _, attrs in Tags(page).tags for name in attrs if name.startswith("on")]
     for said in (subject, text, page):
@@ -330,7 +350,7 @@ def test_ten_thousand_commits_and_reasons_make_a_short_mail():
         )
     )
     assert len(data) < 200_000
-    assert b"9970 more commits in code" in data
+    assert b"9970 more in code" in data
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ def test_the_mail_says_what_the_gate_had_against_it_and_why_it_was_released(conf
     mail = compose(config, RELEASE)
     assert mail["Subject"] == f"[thirds] version 3 released although: {WORSE}"
     text, html = (mail.get_body((kind,)).get_content() for kind in ("plain", "html"))
-    for part in (WORSE, "ada@company.example gave this reason: the old one <leaks>", "trainyard rollback thirds",
-                 "-0.0500 accuracy against version 2, 500 samples", "4, 3"):  # fmt: skip
+    for part in (WORSE, "ada@company.example gave this reason: the old one <leaks>", f"trainyard rollback thirds --config {config.file}",
+                 "accuracy 0.05 worse (95 % interval: 0.08 worse to 0.02 worse) than version 2, 500 samples", "4, 3"):  # fmt: skip
         assert part in " ".join(text.split())
     assert "the old one &lt;leaks&gt;" in html
 

@@ -50,7 +50,10 @@ def test_one_that_is_as_good_passes_and_the_comparison_is_kept(compared_with):
 
 @pytest.mark.parametrize(
     ("compared_with", "said"),
-    [(1, "digits version 3 was compared with version 1"), (None, "digits version 3 was compared with no live version")],
+    [
+        (1, "digits version 3 was compared with version 1"),
+        (None, "digits version 3 was compared with no live version (nothing was live)"),
+    ],
 )
 def test_one_that_is_worse_is_rejected_with_the_numbers(compared_with, said):
     subject = made(compared_with)

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from registry_parts import promote, release
 from versions import acceptance_draft, candidate, digests
 
 from pipelines import flows
@@ -56,7 +57,7 @@ def ended(context: Context, run: Run) -> RunFolder:
 def publish(context: Context, run: Run) -> None:
     """Version 1, made by the run."""
     source = Path(context.config.home) / "made"
-    source.mkdir()
+    source.mkdir(exist_ok=True)
     model = source / "model.tflite"
     model.write_bytes(b"a model")
     version = candidates.claim(context.store, "digits", run.id)
@@ -183,6 +184,23 @@ def test_the_files_of_the_live_release_can_make_nothing_better(context, trigger)
     assert not known_already(context, run_folder(context, later(trigger="tests", parent=1)), FILES)
     accept(context, TESTED, accepted=False)
     assert not known_already(context, run_folder(context, later(trigger=trigger, parent=1)), FILES)
+
+
+@pytest.mark.parametrize("trigger", ["code", "dataset"])
+def test_nobody_is_asked_again_about_what_was_taken_back(context, trigger):
+    again = later(trigger=trigger, parent=2)
+    assert not known_already(context, run_folder(context, again), FILES)
+    publish(context, dataclasses.replace(RUN, id="other0000000"))
+    promote(context.store, 1, "token 1")
+    promote(context.store, 2, "token 2")
+    assert not known_already(context, run_folder(context, again), FILES)
+    release(context.store, 2, kind="rollback")
+    said = known_already(context, run_folder(context, again), FILES)
+    assert said == (
+        "version 1 was made of the same files, and was taken back by release 3; "
+        f"`trainyard run {trigger} --force` makes another version of them"
+    )
+    assert not known_already(context, run_folder(context, later(trigger="tests", parent=2)), FILES)
 
 
 TESTED = dataclasses.replace(RUN, id="tested000000", trigger="tests", candidate=1)

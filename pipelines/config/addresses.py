@@ -1,0 +1,17 @@
+"""What a mail address is."""
+
+from __future__ import annotations
+
+import re
+
+# With or without a name before it: of words, or in quotes.
+ADDRESS = re.compile(r"""(?:(?:[\w'-]+(?: [\w'-]+)*|"[^"\\\r\n]*[^"\\\s]") <(?P<named>\S+)>|(?P<bare>\S+))""")
+ADDR_SPEC = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
+)
+
+
+def is_address(text: str) -> bool:
+    """Whether this is one mail address, `ada@company.example` or `Ada <ada@company.example>`."""
+    found = ADDRESS.fullmatch(text)
+    return bool(found and ADDR_SPEC.fullmatch(found["named"] or found["bare"]))
