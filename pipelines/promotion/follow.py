@@ -108,7 +108,6 @@ def _what_answers(back: Release) -> str:
 
 def _append_revert(store: Store, failed: Release, reason: str) -> Release:
     """Append a release of what was live and good before `failed`; a withdrawal when nothing was."""
-    history = releases.releases(store, failed.model)
-    good = good_before([each for each in history if each.number <= failed.number])
+    good = good_before(releases.releases(store, failed.model))  # with a later release the race is lost, whatever it is
     draft = back_to(good, failed.model, kind="revert" if good else "withdrawal", by=OURSELVES, reason=reason)
     return releases.append_release(store, draft, failed.number)

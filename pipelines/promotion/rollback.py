@@ -25,8 +25,8 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
     if not history:
         raise ConfigError(f"no version of {model} was released yet", hint="`trainyard promote` releases a candidate")
     current = history[-1]
-    target = release_before(history) if to is None else _released(history, to)
-    _must_be_approved(known, history, target)
+    target = release_before(history) if to is None else _released(known, to)
+    _must_be_approved(known, target)
     if (current.version, current.card) == (target.version, target.card):
         return check_again(store, config, current)
     assert target.version is not None
@@ -50,31 +50,30 @@ def release_before(history: list[Release]) -> Release:
     )
 
 
-def _must_be_approved(known: History, history: list[Release], target: Release) -> None:
+def _must_be_approved(known: History, target: Release) -> None:
     """A rollback needs no new approval: it goes to what people have approved before, and nowhere else."""
-    approvals = {each.number: (each.version, each.card) for each in known.approvals}
+    given = {each.number: (each.version, each.card) for each in known.approvals}
     approved = {
-        (each.version, each.card)
-        for each in history
-        if each.approvals and all(approvals.get(number) == (each.version, each.card) for number in each.approvals)
+        given[each.approval]
+        for each in known.releases
+        if each.approval is not None and {given.get(number) for number in each.approvals} == {(each.version, each.card)}
     }
     if (target.version, target.card) in approved:
         return
-    versions = sorted({version for version, _ in approved if version is not None})
+    versions = sorted({version for version, _ in approved})
     raise Rejected(
         f"{known.model} version {target.version} was never approved, so it cannot be rolled back to",
         hint=f"approved and released were {_list(versions)}; a new version needs `trainyard promote` and an approval",
     )
 
 
-def _released(history: list[Release], version: int) -> Release:
-    for release in reversed(history):
-        if release.version == version:
-            return release
-    model, known = history[0].model, sorted({each.version for each in history if each.version is not None})
+def _released(known: History, version: int) -> Release:
+    if found := known.releases.having("version", version):
+        return found[-1]
+    versions = sorted({each.version for each in known.releases if each.version is not None})
     raise Rejected(
-        f"{model} version {version} was never released, so it cannot be rolled back to",
-        hint=f"released were {_list(known)}; a new version needs `trainyard promote` and an approval",
+        f"{known.model} version {version} was never released, so it cannot be rolled back to",
+        hint=f"released were {_list(versions)}; a new version needs `trainyard promote` and an approval",
     )
 
 

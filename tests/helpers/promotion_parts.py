@@ -135,8 +135,8 @@ class Project:
         request = Request(MODEL, version, token or self.token(version), by, **{"seen": f"{by}@machine"} | fields)
         return promote(store or self.store, self.config, request, measure)
 
-    def rollback(self, to=None, by="grace"):
-        return rollback(self.store, self.config, MODEL, to, by, "a test")
+    def rollback(self, to=None, by="grace", reason="a test"):
+        return rollback(self.store, self.config, MODEL, to, by, reason)
 
     @property
     def home(self):

@@ -14,7 +14,8 @@ import pytest
 from attested import REPOSITORIES, attested, run_folder
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from google.protobuf import json_format
 from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
 from in_toto_attestation.v1 import statement_pb2
@@ -77,6 +78,8 @@ def test_a_bundle_has_the_form_that_public_tools_read(version):
     assert files == everything(version)
     raw = b"".join(bytes.fromhex(files[name]) for name in sorted(files))
     assert statement["subject"] == [{"name": "digits-1", "digest": {"sha256": sha256(raw).hexdigest()}}]
+    how = {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": []}
+    assert statement["predicate"]["serialization"] == how
 
 
 def test_the_provenance_is_a_statement_of_in_toto_with_that_of_slsa(version):
@@ -238,3 +241,122 @@ def opened(envelope, pem):
     signature = base64.b64decode(envelope["signatures"][0]["sig"])
     load_pem_public_key(pem).verify(signature, signed, ec.ECDSA(hashes.SHA256()))
     return payload
+
+
+# --- what somebody signs who has the key for public tools, and not the registry's ----------------------------------------
+
+
+def signed(payload, key):
+    """An envelope around these bytes, as the specification of DSSE says."""
+    kind = "application/vnd.in-toto+json"
+    parts = (b"DSSEv1", str(len(kind)).encode(), kind.encode(), str(len(payload)).encode(), payload)
+    signature = key.sign(b" ".join(parts), ec.ECDSA(hashes.SHA256()))
+    signatures = [{"sig": base64.b64encode(signature).decode(), "keyid": ""}]
+    return {"payload": base64.b64encode(payload).decode(), "payloadType": kind, "signatures": signatures}
+
+
+@pytest.fixture
+def key(version, tmp_path):
+    """The key that has signed the version."""
+    return load_pem_private_key((tmp_path / "home/keys/model-signing.pem").read_bytes(), None)
+
+
+def replace(store, name, data):
+    path = store.path(f"{PLACE}/{name}")
+    path.unlink()
+    path.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
+
+
+def refused(store, said, name="model.sig"):
+    with pytest.raises(Corrupt, match=f"^{PLACE}/{name}: {said}"):
+        attestations.check(store, "digits", 1, everything(store))
+
+
+def test_what_was_attested_is_given_back(version):
+    predicate = attestations.check(version, "digits", 1, everything(version))
+    assert predicate["runDetails"]["metadata"]["invocationId"] == "run"
+
+
+@pytest.mark.parametrize(
+    "subject", [[], {}, None, "text", 7, ["text"], [None], [{"name": "digits-1", "digest": {"sha256": "0" * 64}}]]
+)
+def test_a_model_signature_about_something_else_is_refused_whatever_it_is_about(version, key, subject):
+    bundle = json.loads(version.get(f"{PLACE}/model.sig"))
+    statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    whole = bundle | {"dsseEnvelope": signed(json.dumps(statement).encode(), key)}
+    replace(version, "model.sig", whole)
+    refused(version, "is not the one that attestation.json names")  # signed anew, and not recorded
+    other = statement | {"subject": subject}
+    replace(version, "model.sig", bundle | {"dsseEnvelope": signed(json.dumps(other).encode(), key)})
+    refused(version, "is about other files than the manifest")
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"7", b"null", b"{}"])
+@pytest.mark.parametrize("name", ["model.sig", "provenance.intoto.json"])
+def test_a_signed_statement_that_is_none_is_refused(version, key, name, payload):
+    envelope = signed(payload, key)
+    replace(version, name, {"dsseEnvelope": envelope} if name == "model.sig" else envelope)
+    refused(version, "is about other files than the manifest", name)
+
+
+@pytest.mark.parametrize("predicate", [[], [["a", 1]], None, "text"])
+def test_a_provenance_whose_predicate_is_not_an_object_is_refused(version, key, predicate):
+    envelope = json.loads(version.get(f"{PLACE}/provenance.intoto.json"))
+    statement = json.loads(base64.b64decode(envelope["payload"])) | {"predicate": predicate}
+    replace(version, "provenance.intoto.json", signed(json.dumps(statement).encode(), key))
+    refused(version, "is about other files than the manifest", "provenance.intoto.json")
+
+
+@pytest.mark.parametrize("part", ["payload", "sig"])
+def test_letters_that_base64_does_not_have_are_refused_and_not_passed_over(version, part):
+    bundle = json.loads(version.get(f"{PLACE}/model.sig"))
+    where = bundle["dsseEnvelope"] if part == "payload" else bundle["dsseEnvelope"]["signatures"][0]
+    where[part] = where[part][:8] + "!" + where[part][8:]
+    replace(version, "model.sig", bundle)
+    refused(version, "its signature is not by signer.pem")
+
+
+@pytest.mark.parametrize("kind", [lambda: ec.generate_private_key(ec.SECP384R1()), Ed25519PrivateKey.generate])
+def test_a_key_of_another_kind_is_refused(version, kind):
+    replace(version, "signer.pem", attestations.public_pem(kind()))
+    refused(version, r"is not a public key \(P-256, PEM\)", "signer.pem")
+
+
+def test_a_record_without_a_checksum_is_refused(version):
+    data = version.get(f"{PLACE}/attestation.json")
+    record = codec.from_json(Attestation, data, "it", checksum_required=True)
+    replace(version, "attestation.json", codec.to_json(record))
+    refused(version, "it has no checksum", "attestation.json")
+
+
+@pytest.mark.parametrize(
+    "other", [{"model": "flowers"}, {"version": 2}, {"card": "0" * 64}], ids=lambda each: next(iter(each))
+)
+def test_a_record_about_another_manifest_is_refused(version, other):
+    record = codec.from_json(Attestation, version.get(f"{PLACE}/attestation.json"), "it")
+    replace(version, "attestation.json", codec.with_checksum(dataclasses.replace(record, **other)))
+    refused(version, "is about another manifest", "attestation.json")
+
+
+def test_nothing_is_vouched_for_that_another_key_has_signed_or_that_is_about_other_files(version):
+    files, pem = everything(version), version.get(f"{PLACE}/signer.pem")
+    version.path(f"{PLACE}/attestation.json").unlink()
+    with pytest.raises(Corrupt, match="signer.pem: is not this controller's key"):
+        attestations.record(version, "digits", 1, files, pem + b"\n")
+    with pytest.raises(Corrupt, match="other files"):
+        attestations.record(version, "digits", 1, files | {"model.keras": "0" * 64}, pem)
+    assert attestations.record_digest(version, "digits", 1) == ""
+    attestations.record(version, "digits", 1, files, pem)
+    attestations.record(version, "digits", 1, files, pem)  # again
+    assert attestations.record_digest(version, "digits", 1) == sha256(
+        version.get(f"{PLACE}/attestation.json")
+    ).hexdigest()
+
+
+def test_the_signer_of_a_version_is_named_with_the_file_of_its_key(version):
+    pem = version.get(f"{PLACE}/signer.pem")
+    assert attestations.signer(version, "digits", 1) == (
+        attestations.key_id(pem),
+        version.path(f"{PLACE}/signer.pem"),
+    )
+    assert attestations.signer(version, "digits", 2) is None

@@ -290,3 +290,19 @@ def test_who_knows_an_older_acceptance_test_is_not_appended_after(store, tmp_pat
     with pytest.raises(LostRace):
         candidates.append_acceptance(store, acceptance(store, 1), after=0)
     assert candidates.append_acceptance(store, acceptance(store, 1), after=1).number == 2
+
+
+@pytest.mark.parametrize("claim", [Claim("flowers", 1, "run"), Claim("digits", 2, "run")], ids=["model", "version"])
+def test_a_claim_that_is_about_another_version_claims_nothing(store, claim):
+    store.create("test/digits/1/claim.json", codec.with_checksum(claim))
+    with pytest.raises(Corrupt, match=rf"test/digits/1/claim\.json: is about {claim.model} {claim.version}"):
+        candidates.claimed_by(store, "digits", 1)
+
+
+def test_a_link_in_the_place_of_a_file_is_a_problem_and_not_an_end(folder_store, tmp_path):
+    (tmp_path / "outside").write_bytes(b"1")
+    folder_store.create("test/digits/1/b", b"1")
+    (tmp_path / "registry/test/digits/1/a").symlink_to(tmp_path / "outside")
+    digest = sha256_bytes(b"1")
+    (problem,) = candidates.altered(folder_store, {"test/digits/1/a": digest, "test/digits/1/b": digest})
+    assert problem.startswith("test/digits/1/a: ")

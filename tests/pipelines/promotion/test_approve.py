@@ -7,11 +7,13 @@ from promotion_parts import MODEL, Project
 from versions import append_release
 
 from pipelines.approvals import signed
+from pipelines.approvals.people import approvers
 from pipelines.config.schema import ApprovalPolicy
 from pipelines.promotion.approve import must_be_approved, must_be_unused, read_approval
 from pipelines.promotion.request import Request
 from registry import candidates, releases
 from registry.errors import Rejected
+from registry.records import Approval
 from registry.signatures import make_key
 
 ADA, GRACE = make_key(), make_key()
@@ -75,9 +77,11 @@ def test_two_people_approve_and_the_second_one_makes_the_release(team):
         team.approve(1, token, "ada@laptop")
     assert no.value.exit_code == 3
     assert "by another login, or a key" in no.value.hint
-    for again in (token, team.token(1)):  # the same person, by the same token and by another one
-        with pytest.raises(Rejected, match=r"ada@laptop has approved before; 1 more person must approve"):
-            team.approve(1, again, "ada@laptop")
+    with pytest.raises(Rejected, match=r"^ada@laptop has approved before; 1 more person must approve thirds version 1$"):
+        team.approve(1, token, "ada@laptop")
+    twice = r"must approve thirds version 1 \(ada@laptop is the same person as ada@laptop, and counts once\)$"
+    with pytest.raises(Rejected, match=twice):
+        team.approve(1, team.token(1), "ada@laptop")  # by another token
     with pytest.raises(Rejected, match="1 more person"):
         team.approve(1, seen="ADA@server")
     assert [each.number for each in team.approvals] == [1]
@@ -144,8 +148,9 @@ def test_a_record_that_claims_a_signature_it_does_not_have_does_not_count(team):
         team.approve(1, text)
     (real,) = team.approvals
     other = team.sign(GRACE, 1, by="Grace")
-    for forged in (replace(real, token="another"), replace(real, signed=other), replace(real, signed="")):
-        releases.append_approval(team.store, replace(forged, token=f"{forged.token}!", seen=GRACE.public.id))
+    for number, forged in enumerate((real, replace(real, signed=other), replace(real, signed=""))):
+        releases.append_approval(team.store, replace(forged, token=f"token {number}", seen=GRACE.public.id))
+    assert len(team.approvals) == 4
     with pytest.raises(Rejected, match="1 more person"):
         team.approve(1, text)
     assert team.approve(1, other)[1:] == (1,)
@@ -157,6 +162,17 @@ def test_a_signed_approval_that_has_expired_does_not_count_any_more(team):
     with pytest.raises(Rejected, match="expired at"):
         team.approve(1, old)
     assert team.approvals == []
+
+
+def test_a_signed_approval_that_was_recorded_and_has_expired_since_does_not_count(team):
+    team.rule(f"{ADA.public.text} ada", f"{GRACE.public.text} grace", needed=2)
+    digest = candidates.manifest_digest(team.store, MODEL, 1)
+    text = team.sign(ADA, 1, days=-0.1)
+    said, key = signed.check(text, approvers(team.config.approval.approvers), MODEL, 1, digest)
+    old = Approval(0, MODEL, 1, digest, said.id, said.by, said.at, "", "key", seen=key.id, signed=text)
+    releases.append_approval(team.store, old)
+    with pytest.raises(Rejected, match="recorded as number 2; 1 more person must approve"):
+        team.approve(1, team.sign(GRACE, 1))
 
 
 def test_the_caller_comes_first_also_when_others_have_approved_before(team):

@@ -1,5 +1,6 @@
 """Requests a second per client."""
 
+import fcntl
 import os
 import signal
 import threading
@@ -65,6 +66,61 @@ def test_a_million_clients_make_the_table_no_larger_and_the_newest_are_limited(c
         assert limit.wait(f"client {number}") == 0
     assert limit.wait("client 1999") > 0
     assert len(limit._memory) == 4 * rate.WIDTH
+
+
+def test_the_table_takes_128_kib(clock):
+    assert len(RateLimit(1, clock)._memory) == 128 * 1024
+
+
+def test_of_more_clients_than_a_set_holds_the_one_that_asked_least_lately_is_forgotten(clock, monkeypatch):
+    monkeypatch.setattr(rate, "SETS", 1)
+    limit = RateLimit(0.001, clock)
+    for number in range(rate.WAYS):
+        clock.now += 1
+        assert limit.wait(f"client {number}") == 0
+    assert all(limit.wait(f"client {number}") > 0 for number in range(rate.WAYS))
+    clock.now += 1
+    assert limit.wait("one more") == 0  # in the place of client 0
+    assert all(limit.wait(f"client {number}") > 0 for number in range(1, rate.WAYS))
+    assert limit.wait("client 0") == 0  # in that of client 1
+    assert limit.wait("client 1") == 0
+
+
+def locked(limit, how=fcntl.LOCK_EX):
+    """The lock of a client's part of the table, taken as another process does."""
+    fcntl.lockf(limit._file, how, rate.WIDTH, limit._place("a")[1])
+
+
+def test_while_another_process_counts_a_client_this_one_waits(clock):
+    limit = RateLimit(10, clock)
+    (ready, is_locked), (over, end) = os.pipe(), os.pipe()
+    if (child := os.fork()) == 0:
+        locked(limit)
+        os.write(is_locked, b".")
+        os.read(over, 1)
+        os._exit(0)
+    os.read(ready, 1)
+    answer = []
+    asking = threading.Thread(target=lambda: answer.append(limit.wait("a")))
+    asking.start()
+    asking.join(0.3)
+    assert answer == []
+    os.write(end, b".")
+    asking.join(30)
+    assert answer == [0]
+    os.waitpid(child, 0)
+
+
+def test_what_was_counted_is_free_for_other_processes_at_once(clock):
+    limit = RateLimit(10, clock)
+    limit.wait("a")
+    if (child := os.fork()) == 0:
+        try:
+            locked(limit, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_processes_and_threads_count_together_and_one_that_is_killed_blocks_nobody():
