@@ -57,15 +57,13 @@ def back_to(target: Release | None, model: str, *, kind: ReleaseKind, by: str, r
 def _not_yet(release: Release, why: TryAgain) -> TryAgain:
     """The release stays: that it is late does not mean that it cannot be served."""
     model, version = release.model, release.version
-    if version is None:
-        again = f"`trainyard serve {model} --status` shows when they have followed"
-    elif release.kind == "promotion":
+    if release.kind == "promotion":
         again = "the same command checks it again"
     else:  # the same command without --to would go one version further back
         again = f"`trainyard rollback {model} --to {version}` checks it again"
     return TryAgain(
-        f"release {release.number} of {model} {f'(version {version}) ' if version else ''}stays, but the API does not "
-        f"serve it everywhere yet: {why}",
+        f"release {release.number} of {model} (version {version}) stays, but the API does not serve it everywhere yet: "
+        f"{why}",
         hint=f"{again}, and changes nothing else; nothing was reverted, because nothing has failed",
     )
 

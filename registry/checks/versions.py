@@ -176,7 +176,7 @@ class Versions:
                     attestations.check(self.store, self.model, version, files)
                 except FileNotFoundError:
                     where = attestations.folder(self.model, version)
-                    there = {*self.findings.names(self.store, where)} if version in attested else set()
+                    there = {*self.findings.names(self.store, where)}
                     later = version in self.accepted and min(attested, default=version) < version
                     if attestations.RECORD in there or (later and not signed):  # the record is written last
                         for name in sorted({*attestations.NAMES} - there):

@@ -200,5 +200,16 @@ def test_an_approval_of_another_manifest_approves_no_rollback(project):
     refused(project, Rejected, version, "version 3 was never approved")
 
 
+def test_an_approval_that_a_release_of_another_version_has_used_approves_no_rollback(project):
+    version = project.publish()
+    releases.copy_to_production(project.store, MODEL, version)
+    card, other = (candidates.manifest_digest(project.store, MODEL, each) for each in (version, 2))
+    approval = releases.append_approval(project.store, approval_draft(MODEL, version, card, "token"))
+    releases.release_chain(project.store, MODEL).append(release_draft(MODEL, 2, other, approval=approval.number), 2)
+    append_release(project.store, MODEL, version)
+    append_release(project.store, MODEL, 1)
+    refused(project, Rejected, version, "version 3 was never approved")
+
+
 def test_a_model_that_was_never_released_has_no_way_back(tmp_path):
     refused(Project(tmp_path), ConfigError, None, "no version of thirds was released yet")
