@@ -1,15 +1,17 @@
 """What a head says of a model's part of the registry, and what shows that it is not there any more."""
 
+import re
 from dataclasses import replace
 
 import pytest
+from attested import attested
 from registry_parts import MemoryStore, OneKey, acceptance, promote, publish
 from versions import approval_draft
 
-from registry import candidates, heads, releases
+from registry import attestations, candidates, codec, heads, releases
 from registry.errors import ConfigError, Corrupt
 from registry.heads import GONE, LINE, check_seen, find_line, missing_since, must_be_whole, newest, write_head
-from registry.records import Mark
+from registry.records import Head, Mark
 from registry.signed_store import SignedStore
 
 
@@ -139,6 +141,43 @@ def test_no_head_is_written_over_a_version_or_a_test_that_is_gone(store, release
         write_head(store, "digits")
 
 
+def test_what_is_attested_of_a_version_is_in_the_next_head_and_missed_when_it_is_gone(store, released, tmp_path):
+    assert records(store)[0].versions["1"].attestation == ""
+    attested(store, tmp_path, "run", 1)
+    second = write_head(store, "digits")
+    assert records(store)[1].versions["1"].attestation == attestations.record_digest(store, "digits", 1) != ""
+    candidates.append_acceptance(store, acceptance(store, 1))
+    write_head(store, "digits")
+    assert records(store)[2].versions["1"].attestation == records(store)[1].versions["1"].attestation
+    assert list(missing_since(store, "digits", records(store))) == []
+    name = f"{attestations.folder('digits', 1)}/{attestations.RECORD}"
+    forget(store, name)
+    assert list(missing_since(store, "digits", records(store))) == [f"{name}: {GONE}"]
+    assert write_head(store, "digits").number == second.number + 1  # none that makes the removal good
+
+
+def test_a_version_that_was_not_tested_has_nothing_but_its_manifest_in_a_head(store, released, tmp_path):
+    version = publish(store, tmp_path, "other")
+    write_head(store, "digits")
+    mark = records(store)[1].versions[str(version)]
+    assert (mark.acceptances, mark.last, mark.attestation) == (0, "", "")
+    assert list(missing_since(store, "digits", records(store))) == []
+    candidates.append_acceptance(store, acceptance(store, version))
+    write_head(store, "digits")
+    assert records(store)[2].versions[str(version)].acceptances == 1
+
+
+def test_an_altered_acceptance_test_is_not_made_good_by_a_new_head(store, released):
+    spoil(store, "test/digits/1/acceptances/000001.json")
+    assert write_head(store, "digits") == released
+    assert len(list(missing_since(store, "digits", records(store)))) == 1
+
+
+def test_where_nothing_is_signed_any_more_heads_of_before_say_nothing(store, released):
+    assert newest(store, "digits") == released
+    assert newest(store.unsigned, "digits") is None
+
+
 def test_heads_that_disagree_are_a_problem(store, released):
     (head,) = records(store)
     other = replace(head, releases=Mark(1, "0" * 64))
@@ -158,6 +197,19 @@ def test_a_head_that_was_seen_is_still_there(store, released):
     for act in (must_be_whole, write_head):
         with pytest.raises(Corrupt, match=rf"{name}: is missing, though it was seen"):
             act(store, "digits")
+
+
+def test_a_head_that_was_seen_is_still_there_with_its_checksum_and_its_signature(store, released):
+    name = "production/digits/heads/000001.json"
+    whole = store.get(name)
+    (checksum,) = re.findall(rb'"seal": "([0-9a-f]{64})"', whole)
+    store.unsigned._kept[name] = whole.replace(checksum, b"0" * 64)
+    with pytest.raises(Corrupt, match=f"{name}: checksum mismatch"):
+        check_seen(store, released)
+    del store.unsigned._kept[name]
+    store.unsigned.create(name, codec.with_checksum(codec.from_json(Head, whole, name)))
+    with pytest.raises(Corrupt, match=f"{name}: is not the head that was seen"):
+        check_seen(store.unsigned, released)
 
 
 def test_a_writer_that_lost_the_race_takes_what_the_other_one_has_written(store, released, monkeypatch):

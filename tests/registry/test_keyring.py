@@ -13,10 +13,10 @@ from registry import candidates, codec, heads, releases
 from registry.chain import LostRace
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes
-from registry.keyring import append_key, draft_key, read_keyring, sign_record
+from registry.keyring import append_key, draft_key, key_chain, read_keyring, sign_record
 from registry.marks import everything
-from registry.records import KeyRecord
-from registry.signatures import make_key
+from registry.records import KeyRecord, Mark
+from registry.signatures import PublicKey, make_key
 from registry.signed_store import SignedStore
 from registry.trusted import Anchor, Memory, Trusted
 from registry.verify import verify
@@ -292,6 +292,142 @@ def test_two_first_keys_at_once_are_one(registry):
         append_key(registry.below, draft_key("made", make_key().public, {}, by="", at=AT, reason=""), make_key(), 0)
 
 
+def test_the_keys_that_count_are_given_the_newest_first(registry):
+    first = registry.keys[0].public
+    assert registry.ring.valid == [first]
+    registry.add()
+    registry.add()
+    second, third = (each.public for each in registry.keys[1:])
+    assert registry.ring.valid == [third, second, first]
+    registry.revoke(1)
+    assert registry.ring.valid == [third, first]
+    assert registry.ring.first == first
+    assert registry.ring.mark.count == len(registry.ring.records) == 4
+
+
+@pytest.mark.parametrize("kind", ["added", "rotated", "revoked"])
+def test_a_registry_begins_with_a_key_that_was_made_or_adopted_it(tmp_path, kind):
+    store, key = MemoryStore(tmp_path / "local"), make_key()
+    append_key(store, draft_key(kind, key.public, {}, by="ada", at=AT, reason=""), key, 0)
+    with pytest.raises(Corrupt, match=rf"keys/000001\.json: a key record of kind {kind} cannot be here"):
+        read_keyring(store)
+
+
+@pytest.mark.parametrize("kind", ["made", "adopted"])
+def test_a_first_key_signs_its_own_record(tmp_path, kind):
+    store = MemoryStore(tmp_path / "local")
+    append_key(store, draft_key(kind, make_key().public, {}, by="ada", at=AT, reason=""), make_key(), 0)
+    with pytest.raises(Corrupt, match=r"keys/000001\.json: it is not signed by a key that counted before it"):
+        read_keyring(store)
+
+
+@pytest.mark.parametrize("kind", ["made", "adopted"])
+def test_a_first_key_record_brings_a_key(tmp_path, kind):
+    store, key = MemoryStore(tmp_path / "local"), make_key()
+    append_key(store, draft_key(kind, None, {}, by="ada", at=AT, reason=""), key, 0)
+    with pytest.raises(Corrupt, match=rf"keys/000001\.json: a key record of kind {kind} cannot be here"):
+        read_keyring(store)
+
+
+@pytest.mark.parametrize(
+    ("kind", "new"), [("made", True), ("adopted", True), ("revoked", True), ("added", False), ("rotated", False)]
+)
+def test_a_later_key_record_brings_a_key_only_when_it_says_so(registry, kind, new):
+    registry.key(kind, make_key().public if new else None, signer=registry.keys[0])
+    with pytest.raises(Corrupt, match=rf"keys/000002\.json: a key record of kind {kind} cannot be here"):
+        read_keyring(registry.below)
+
+
+def test_a_key_record_that_nobody_has_signed_is_refused(registry):
+    draft = draft_key("added", make_key().public, {}, by="ada", at=AT, reason="")
+    key_chain(registry.below).append(draft, 1)
+    with pytest.raises(Corrupt, match=r"keys/000002\.json: it is not signed by a key that counted before it"):
+        read_keyring(registry.below)
+
+
+def test_a_first_key_record_that_nobody_has_signed_is_refused(tmp_path):
+    store = MemoryStore(tmp_path / "local")
+    key_chain(store).append(draft_key("made", make_key().public, {}, by="ada", at=AT, reason=""), 0)
+    with pytest.raises(Corrupt, match=r"keys/000001\.json: it is not signed by a key that counted before it"):
+        read_keyring(store)
+
+
+def test_the_signature_of_a_record_is_none_of_a_key_record(registry):
+    """Who has a signature of some record cannot make a key record of it."""
+    draft = draft_key("added", make_key().public, {}, by="ada", at=AT, reason="")
+    sign = functools.partial(sign_record, registry.keys[0], registry.ring.registry, "keys/000002.json")
+    key_chain(registry.below).append(draft, 1, sign)
+    with pytest.raises(Corrupt, match=r"keys/000002\.json: its signature does not match"):
+        read_keyring(registry.below)
+
+
+@pytest.mark.parametrize("change", [lambda text: f"{text[:8]}!{text[8:]}", lambda _text: "AAAA", lambda text: text[:-4]])
+def test_a_public_key_is_written_in_base64_and_is_the_one_with_its_id(registry, change):
+    new = make_key()
+    draft = draft_key("added", new.public, {}, by="ada", at=AT, reason="")
+    append_key(registry.below, dataclasses.replace(draft, public=change(draft.public)), registry.keys[0], 1)
+    with pytest.raises(Corrupt, match=r"keys/000002\.json: its public key is not a new one with the id"):
+        read_keyring(registry.below)
+
+
+def test_a_public_key_with_the_id_of_its_bytes_has_32_of_them(registry):
+    raw = b"1" * 31
+    draft = draft_key("added", PublicKey(raw), {}, by="ada", at=AT, reason="")
+    append_key(registry.below, draft, registry.keys[0], 1)
+    with pytest.raises(Corrupt, match="is not a new one"):
+        read_keyring(registry.below)
+
+
+def test_a_missing_or_replaced_key_record_is_found_by_the_ones_after_it(registry):
+    registry.add()
+    first = registry.below.get("keys/000001.json")
+    del registry.below._kept["keys/000001.json"]
+    with pytest.raises(Corrupt, match=r"keys/000001\.json: is missing, though later ones are there"):
+        read_keyring(registry.below)
+    second = registry.below._kept.pop("keys/000002.json")
+    registry.key("made", registry.keys[0].public, signer=registry.keys[0], marks={"a": Mark(1, "b")})
+    assert registry.below.get("keys/000001.json") != first
+    registry.replace("keys/000002.json", second)
+    with pytest.raises(Corrupt, match=r"keys/000002\.json: does not follow the record before it"):
+        read_keyring(registry.below)
+
+
+def test_a_registry_without_keys_has_none(tmp_path):
+    assert read_keyring(MemoryStore(tmp_path / "local")) is None
+
+
+def test_a_record_of_an_unknown_key_is_refused(registry):
+    registry.publish("one")
+    stranger = make_key()
+    registry.sign_again(CARD, stranger)
+    with pytest.raises(Corrupt, match=f"{CARD}: it is signed by key {stranger.public.short}, which this registry does not"):
+        candidates.manifest(registry.controller(), "digits", 1)
+
+
+def test_why_a_record_of_an_ended_key_does_not_count_says_how_and_by_which_record_it_ended(registry):
+    registry.rotate()
+    registry.publish("late", 0)
+    said = f"{CARD}: it is signed by key {registry.keys[0].public.short}, and was not there when that was"
+    with pytest.raises(Corrupt, match=rf"^{said} replaced \(keys/000002\.json\)$"):
+        registry.ring.check(CARD, registry.below.get(CARD))
+    registry.revoke()
+    with pytest.raises(Corrupt, match=rf"^{said} revoked \(keys/000003\.json\)$"):
+        registry.ring.check(CARD, registry.below.get(CARD))
+
+
+def test_a_manifest_in_production_is_signed_under_its_name_in_test(registry):
+    registry.publish("one")
+    store = registry.controller()
+    promote(store, 1, "token")
+    ring, data = registry.ring, registry.below.get(CARD)
+    ring.check("production/digits/1/card.json", data)
+    for name in ("production/digits/2/card.json", "production/digits/1/notes.json", "other/digits/1/card.json"):
+        with pytest.raises(Corrupt, match=f"{name}: its signature does not match"):
+            ring.check(name, data)
+    name = "production/digits/releases/000001.json"
+    ring.check(name, registry.below.get(name))
+
+
 # --- adopted -----------------------------------------------------------------------------------------------------------
 
 
@@ -331,6 +467,37 @@ def test_what_comes_after_an_adoption_is_signed(adopted):
         candidates.manifest(adopted.controller(), "digits", 3)
     adopted.key("adopted", signer=adopted.keys[0], marks=everything(adopted.below))
     assert candidates.manifest(adopted.controller(), "digits", 3).run == "three"
+
+
+@pytest.mark.parametrize("gone", ["000001.json", "000002.json"])
+def test_of_an_adopted_chain_that_lacks_a_record_no_earlier_one_counts(adopted, gone):
+    release(adopted.controller(), 1)
+    name = "production/digits/releases/000001.json"
+    data = adopted.below.get(name)
+    adopted.ring.check(name, data)
+    del adopted.below._kept[f"production/digits/releases/{gone}"]
+    if gone == "000001.json":
+        adopted.ring.check(name, data)  # its bytes are those that the next one names
+    else:
+        with pytest.raises(Corrupt, match=f"{name}: it is not signed"):
+            adopted.ring.check(name, data)
+
+
+def test_of_an_adopted_chain_with_an_altered_record_no_earlier_one_counts(adopted):
+    name, later = (f"production/digits/releases/00000{number}.json" for number in (1, 2))
+    data = adopted.below.get(name)
+    adopted.replace(later, re.sub(rb'"previous": "[0-9a-f]', b'"previous": "x', adopted.below.get(later)))
+    with pytest.raises(Corrupt, match=f"{name}: it is not signed"):
+        adopted.ring.check(name, data)
+
+
+def test_an_adopted_record_counts_under_its_own_name_only(adopted):
+    data = adopted.below.get(CARD)
+    adopted.ring.check(CARD, data)
+    for name in ("test/digits/2/card.json", "test/digits/3/card.json", "production/letters/releases/000001.json",
+                 "production/digits/releases/000003.json"):  # fmt: skip
+        with pytest.raises(Corrupt, match=f"{name}: it is not signed"):
+            adopted.ring.check(name, data)
 
 
 # --- what a machine knows ----------------------------------------------------------------------------------------------

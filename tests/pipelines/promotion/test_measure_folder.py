@@ -39,6 +39,7 @@ class Played:
         self.runs.append(codec.read(Run, root / "run.json"))
         self.there.append({str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()})
         if job.name == "validate":
+            assert (job.inputs["dataset"] / "d.csv").read_text() == "1"
             (job.folder / "outputs/data/holdout").mkdir(parents=True)
             (job.folder / "outputs/data/holdout/data.npz").write_bytes(b"samples")
             result = Validation(True, "dataset", "npz", {"holdout": 100})
