@@ -341,16 +341,16 @@ def test_a_record_about_another_manifest_is_refused(version, other):
 def test_nothing_is_vouched_for_that_another_key_has_signed_or_that_is_about_other_files(version):
     files, pem = everything(version), version.get(f"{PLACE}/signer.pem")
     version.path(f"{PLACE}/attestation.json").unlink()
-    with pytest.raises(Corrupt, match="signer.pem: is not this controller's key"):
+    with pytest.raises(Corrupt, match=r"signer\.pem: is not this controller's key"):
         attestations.record(version, "digits", 1, files, pem + b"\n")
     with pytest.raises(Corrupt, match="other files"):
         attestations.record(version, "digits", 1, files | {"model.keras": "0" * 64}, pem)
     assert attestations.record_digest(version, "digits", 1) == ""
     attestations.record(version, "digits", 1, files, pem)
     attestations.record(version, "digits", 1, files, pem)  # again
-    assert attestations.record_digest(version, "digits", 1) == sha256(
-        version.get(f"{PLACE}/attestation.json")
-    ).hexdigest()
+    assert (
+        attestations.record_digest(version, "digits", 1) == sha256(version.get(f"{PLACE}/attestation.json")).hexdigest()
+    )
 
 
 def test_the_signer_of_a_version_is_named_with_the_file_of_its_key(version):

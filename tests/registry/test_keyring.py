@@ -361,7 +361,9 @@ def test_the_signature_of_a_record_is_none_of_a_key_record(registry):
         read_keyring(registry.below)
 
 
-@pytest.mark.parametrize("change", [lambda text: f"{text[:8]}!{text[8:]}", lambda _text: "AAAA", lambda text: text[:-4]])
+@pytest.mark.parametrize(
+    "change", [lambda text: f"{text[:8]}!{text[8:]}", lambda _text: "AAAA", lambda text: text[:-4]]
+)
 def test_a_public_key_is_written_in_base64_and_is_the_one_with_its_id(registry, change):
     new = make_key()
     draft = draft_key("added", new.public, {}, by="ada", at=AT, reason="")
@@ -400,7 +402,9 @@ def test_a_record_of_an_unknown_key_is_refused(registry):
     registry.publish("one")
     stranger = make_key()
     registry.sign_again(CARD, stranger)
-    with pytest.raises(Corrupt, match=f"{CARD}: it is signed by key {stranger.public.short}, which this registry does not"):
+    with pytest.raises(
+        Corrupt, match=f"{CARD}: it is signed by key {stranger.public.short}, which this registry does not"
+    ):
         candidates.manifest(registry.controller(), "digits", 1)
 
 

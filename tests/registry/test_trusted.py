@@ -91,16 +91,20 @@ def test_a_registry_that_begins_with_another_key_than_before_is_another_one(tmp_
     trusted(store, memory).verify_keys()
     other = MemoryStore(tmp_path / "other")
     add(other, "made", SECOND, SECOND)
-    with pytest.raises(Corrupt, match=f"begins with key {SECOND.public.short}, and not with {FIRST.public.short}") as no:
+    with pytest.raises(
+        Corrupt, match=f"begins with key {SECOND.public.short}, and not with {FIRST.public.short}"
+    ) as no:
         Trusted(other, memory, (SECOND.public.id,)).verify_keys()
     assert str(memory.path) in no.value.hint
 
 
 def test_keys_that_are_all_gone_are_missed(tmp_path, store, memory):
-    with pytest.raises(Corrupt, match="^keys: the registry has no keys$"):
+    with pytest.raises(Corrupt, match=r"^keys: the registry has no keys$"):
         trusted(MemoryStore(tmp_path / "empty"), memory).verify_keys()
     trusted(store, memory).verify_keys()
-    with pytest.raises(Corrupt, match=f"^keys: the registry has no keys, though it began with key {FIRST.public.short}$"):
+    with pytest.raises(
+        Corrupt, match=f"^keys: the registry has no keys, though it began with key {FIRST.public.short}$"
+    ):
         trusted(MemoryStore(tmp_path / "empty"), memory).verify_keys()
 
 

@@ -77,7 +77,9 @@ def test_two_people_approve_and_the_second_one_makes_the_release(team):
         team.approve(1, token, "ada@laptop")
     assert no.value.exit_code == 3
     assert "by another login, or a key" in no.value.hint
-    with pytest.raises(Rejected, match=r"^ada@laptop has approved before; 1 more person must approve thirds version 1$"):
+    with pytest.raises(
+        Rejected, match=r"^ada@laptop has approved before; 1 more person must approve thirds version 1$"
+    ):
         team.approve(1, token, "ada@laptop")
     twice = r"must approve thirds version 1 \(ada@laptop is the same person as ada@laptop, and counts once\)$"
     with pytest.raises(Rejected, match=twice):

@@ -171,7 +171,9 @@ def test_what_a_concurrent_writer_has_released_or_withdrawn_is_not_reverted(proj
     promoted(project, 1)
     project.publish(), project.publish()
     project.api.fails[2] = BROKEN
-    project.api.meanwhile[2] = lambda: project.release_by_hand(3) if other else append_release(project.store, MODEL, None)
+    project.api.meanwhile[2] = lambda: (
+        project.release_by_hand(3) if other else append_release(project.store, MODEL, None)
+    )
     error = failed(WorkerFailed, project.promote, 2)
     assert str(error).endswith("not a flatbuffer; a concurrent writer has released another version")
     assert project.history == [1, 2, other]
@@ -272,9 +274,7 @@ def test_settings_that_do_not_work_revert_nothing_and_name_what_is_live(project)
     project.api.fails["update"] = WorkerFailed("no such user")
     for _ in range(2):  # a new release, and what is live already
         kept = failed(WorkerFailed, project.promote, project.publish() if not project.history else 1)
-        assert str(kept) == (
-            "version 1 of thirds is live as release 1, but the API keeps its settings: no such user"
-        )
+        assert str(kept) == ("version 1 of thirds is live as release 1, but the API keeps its settings: no such user")
     assert project.history == [1]
     project.api.fails["update"] = TryAgain("the engine is away")
     assert failed(TryAgain, project.promote, 1)

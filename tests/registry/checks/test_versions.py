@@ -158,7 +158,10 @@ def test_the_files_of_a_version_are_those_of_its_manifest(store):
     store.create("test/digits/2/saved_model/extra", b"1")
     store.create("production/digits/1/claim.json", b"1")
     assert said(store) == (
-        ["production/digits/1/claim.json: is not in the manifest", "test/digits/2/saved_model/extra: is not in the manifest"],
+        [
+            "production/digits/1/claim.json: is not in the manifest",
+            "test/digits/2/saved_model/extra: is not in the manifest",
+        ],
         [],
     )
 
@@ -341,7 +344,8 @@ def test_what_is_not_a_wish_does_not_belong(store):
         store.create(f"test/digits/runs/{name}", b"1")
     problems, _ = said(store)
     assert problems == [
-        f"test/digits/runs/{name}: does not belong here" for name in ("one/0.json", "one/1.txt", "one/two/1.json", "readme")
+        f"test/digits/runs/{name}: does not belong here"
+        for name in ("one/0.json", "one/1.txt", "one/two/1.json", "readme")
     ]
 
 
