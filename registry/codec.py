@@ -137,7 +137,7 @@ def _decode(kind: type[T], raw: Mapping[str, Any], where: str) -> T:
 
 
 def _dump(body: dict[str, Any]) -> bytes:
-    text = json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
     return text.encode(errors="backslashreplace")  # half a surrogate pair becomes its JSON escape
 
 
@@ -173,7 +173,7 @@ def _fits(kind: type, names: tuple[str, ...], types: tuple[type, ...]) -> tuple[
     fields that are declared as a Literal, with the words that each may hold."""
     hints = _hints(kind)
     fields = {name: set(_choices(hint)) for name, hint in hints.items()}
-    if fields.keys() != set(names) or not set().union(*fields.values()) <= {str, int, bool, type(None)}:
+    if fields.keys() != set(names) or not set().union(*fields.values()) <= {str, int}:
         return None
     if not all(each in fields[name] for name, each in zip(names, types, strict=True)):
         return None
@@ -184,9 +184,7 @@ def _fits(kind: type, names: tuple[str, ...], types: tuple[type, ...]) -> tuple[
 def _choices(kind: Any) -> tuple[Any, ...]:
     """The types that a value of this kind may have."""
     _, origin, arguments = _parts(kind)
-    if origin is typing.Literal:
-        return tuple(map(type, arguments))
-    return arguments if origin in UNIONS else (kind,)
+    return tuple(map(type, arguments)) if origin is typing.Literal else (kind,)
 
 
 @functools.cache

@@ -50,6 +50,7 @@ OPTIONS = (
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # hypothesis is imported before the forks
 )
 LOADED = "loaded-by-tests"
+ROOM = 1 << 30  # bytes
 SPARE = 5.0  # seconds over thrice the time of the unchanged module: after that the change has made a loop
 
 
@@ -201,6 +202,12 @@ def report(module: Module, tried: int, alive: dict[str, Mutation], seconds: floa
     return score
 
 
+def _in_memory() -> Path | None:
+    """A folder in memory, if there is room: on a disk, most of the time is spent on syncing what the tests write."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > ROOM else None
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", help="paths; default: all of modules.toml")
@@ -211,7 +218,8 @@ if __name__ == "__main__":
     import pytest  # noqa: F401
 
     low = False
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=_in_memory()) as scratch:
+        os.environ["TMPDIR"] = tempfile.tempdir = scratch  # also of the tests
         trees: SimpleQueue[Path] = SimpleQueue()
         for number in range(args.jobs):
             trees.put(copy_of_project(Path(scratch) / str(number)))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import sys
 import typing
 
 import pytest
@@ -201,6 +202,50 @@ def test_a_message_names_the_field_what_is_there_and_what_belongs_there():
     assert str(error.value) == "x.json.name: ['x'] is not str"
 
 
+@pytest.mark.parametrize("number", [int(sys.float_info.max), -int(sys.float_info.max)])
+def test_a_whole_number_is_a_float_as_far_as_floats_reach(number):
+    data = codec.to_json(records.Metrics("classification", 1, {"accuracy": 0.5}))
+    read = codec.from_json(records.Metrics, data.replace(b"0.5", str(number).encode()), "x.json")
+    assert read.values["accuracy"] == float(number)
+    more = number + (1 if number > 0 else -1)
+    with pytest.raises(Corrupt, match=r"x\.json\.values\.accuracy: .* is not a number"):
+        codec.from_json(records.Metrics, data.replace(b"0.5", str(more).encode()), "x.json")
+
+
+Pair = dataclasses.make_dataclass("Pair", [("size", tuple[int, int])])
+Either = dataclasses.make_dataclass("Either", [("size", type(None) | tuple[int, ...])])
+
+
+@pytest.mark.parametrize("size", [[], [1], [1, 2, 3]], ids=len)
+def test_a_list_of_two_has_two(size):
+    assert codec.from_json(Pair, codec.to_json(Pair((1, 2))), "x.json") == Pair((1, 2))
+    with pytest.raises(Corrupt, match=r"^x\.json\.size: .* is not a list of 2$"):
+        codec.from_json(Pair, codec.to_json(Pair(size)), "x.json")
+
+
+def test_what_may_be_missing_is_read_whichever_of_the_two_is_named_first():
+    for record in (Either(None), Either((1, 2, 3))):
+        assert codec.from_json(Either, codec.to_json(record), "x.json") == record
+    with pytest.raises(Corrupt, match=r"^x\.json\.size: 7 is not a list$"):
+        codec.from_json(Either, codec.to_json(Either(7)), "x.json")
+
+
+def test_a_word_that_a_field_may_not_hold_is_refused():
+    raw = json.loads(codec.to_json(sample(records.Approval)))
+    assert codec.from_json(records.Approval, json.dumps(raw | {"way": "key"}).encode(), "x.json").way == "key"
+    with pytest.raises(Corrupt, match=r"^x\.json\.way: 'fax' is not 'unknown' or 'token' or 'jenkins' or 'key'$"):
+        codec.from_json(records.Approval, json.dumps(raw | {"way": "fax"}).encode(), "x.json")
+
+
+@pytest.mark.parametrize("value", ["größe", 'a "word"', "line\nfeed", "half \ud83d"])
+def test_a_fields_line_is_found_in_the_bytes_of_records_that_have_it_and_in_no_others(value):
+    line = codec.line("by", value)
+    approval = sample(records.Approval)
+    assert line in codec.with_checksum(dataclasses.replace(approval, by=value))
+    assert line not in codec.with_checksum(dataclasses.replace(approval, by="text", token=value, signed=line.decode()))
+    assert codec.line("number", 7) in codec.with_checksum(dataclasses.replace(approval, number=7))
+
+
 KEY, SIGNATURE = "a" * 64, "A" * 86 + "=="
 
 
@@ -218,6 +263,7 @@ def test_a_signature_is_over_the_bytes_without_checksum_and_signature_and_is_fou
     assert codec.from_vouched(records.Sources, data, "x.json") == sources
     assert codec.from_vouched(records.Sources, codec.with_checksum(sources), "x.json") == sources
     assert codec.signature_in(codec.with_checksum(sources)) is None
+    assert b"signed_by" not in codec.with_checksum(sources)
 
 
 def test_bytes_are_sorted_by_name_and_letters_are_kept():

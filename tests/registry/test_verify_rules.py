@@ -1,9 +1,10 @@
 """What verify makes of empty folders, of spare bytes, and of keys that cannot be used."""
 
 import pytest
-from registry_parts import OneKey, acceptance, promote, publish
+from registry_parts import OneKey, acceptance, promote, publish, release
+from versions import approval_draft
 
-from registry import candidates
+from registry import candidates, releases
 from registry.errors import Corrupt
 from registry.files import sha256_bytes
 from registry.records import SeenHead
@@ -21,12 +22,13 @@ def root(tmp_path):
 
 @pytest.fixture
 def store(root, tmp_path):
-    """Of `digits` version 1 is released and version 2 begun; of `alone` version 1 is begun."""
+    """Of `digits` version 1 is released, version 2 begun and version 3 registered; of `alone` version 1 is begun."""
     store = open_store(f"file://{root}")
     publish(store, tmp_path, "run")
     candidates.append_acceptance(store, acceptance(store, 1))
     promote(store, 1, "token")
     candidates.claim(store, "digits", "second")
+    publish(store, tmp_path, "registered")
     candidates.claim(store, "alone", "run")
     return store
 
@@ -37,10 +39,12 @@ def store(root, tmp_path):
         ("test/digits/1/more", True),
         ("test/digits/1/more/below", True),
         ("test/digits/2/more", False),
-        ("test/digits/3", False),
+        ("test/digits/3/more", True),
+        ("test/digits/4", False),
         ("test/alone/1/more", False),
         ("production/digits/1/more", True),
         ("production/digits/2", False),
+        ("production/digits/3/more", False),
         ("test/digits/runs/third", False),
         ("test/digits/runs/third/more", True),
         ("test/digits/more/third", False),
@@ -69,6 +73,8 @@ def test_empty_acceptances_and_areas_are_notes(tmp_path, root):
 
 def test_one_model_is_inspected_alone(store, root):
     (root / "test/digits/1/more").mkdir()
+    (root / "test/letters").mkdir()
+    (root / "test/letters/.hidden").touch()
     assert inspect(store, "digits").problems == (f"test/digits/1/more: {FOREIGN}",)
     assert inspect(store, "alone").problems == ()
 
@@ -84,6 +90,19 @@ def test_bytes_that_no_version_has_are_a_note(store, root):
 def test_what_the_store_notes_of_its_folders_is_passed_on(store, root):
     (root / "test").chmod(0o775)
     assert any(each.startswith("test: its group may add and remove files there") for each in inspect(store).notes)
+
+
+def test_a_release_that_is_older_than_its_approval_is_a_note(store, tmp_path):
+    """The clocks of two machines may differ; nothing is decided by them."""
+    digest = candidates.manifest_digest(store, "digits", 3)
+    releases.copy_to_production(store, "digits", 3)
+    candidates.append_acceptance(store, acceptance(store, 3))
+    given = releases.append_approval(store, approval_draft("digits", 3, digest, "late", at="2026-11-25T00:00:00Z"))
+    made = release(store, 3, approval=given.number)
+    found = inspect(store)
+    assert found.problems == ()
+    said = f"was made 4 days, 0:00:00 before its approval {given.number}, by their clocks"
+    assert f"production/digits/releases/{made.number:06d}.json: {said}" in found.notes
 
 
 class Keys(OneKey):
