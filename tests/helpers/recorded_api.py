@@ -1,4 +1,4 @@
-"""An API that keeps what it is asked for, and fails where it is told to; no process runs.
+"""An API that keeps what it is asked for, and fails where a test wants it to; no process runs.
 
 A deployment as any other, by a row in the table of deployments: see `recorded_api`.
 """

@@ -301,6 +301,7 @@ def test_the_keys_that_count_are_given_the_newest_first(registry):
     assert registry.ring.valid == [third, second, first]
     registry.revoke(1)
     assert registry.ring.valid == [third, first]
+    assert [each.revoked for each in registry.ring.keys.values()] == [False, True, False]
     assert registry.ring.first == first
     assert registry.ring.mark.count == len(registry.ring.records) == 4
 
