@@ -16,6 +16,7 @@ from registry.undo import good_before
 from serving.job import ServeJob
 from serving.known_good import Live
 from serving.model import Model, load
+from serving.registry_folder import check_reach
 from serving.version_files import check_folder
 
 
@@ -23,7 +24,10 @@ class Source(Protocol):
     """What serving.model_swap follows."""
 
     def newest(self) -> int:
-        """The number of the newest release by its file name alone, which is cheap; 0: there is none."""
+        """The number of the newest release by its file name alone, which is cheap; 0: there is none.
+
+        Raises OutOfReach when only a new start of the API can read it again.
+        """
 
     def find(self, number: int) -> Live | None:
         """What is live, by at least release `number`; None when nothing is. Raises what is wrong with the registry."""
@@ -38,13 +42,16 @@ class Source(Protocol):
 class Releases:
     """Follows the releases of one model in a registry."""
 
-    def __init__(self, store: Store, model: str, threads: int, copies: Path) -> None:
-        self._store, self._model, self._threads, self._copies = store, model, threads, copies
+    def __init__(self, store: Store, model: str, threads: int, copies: Path, folder: Path | None = None) -> None:
+        """`folder`: where the store is, if it is in one."""
+        self._store, self._model, self._threads, self._copies, self._folder = store, model, threads, copies, folder
         self._chain = releases.release_chain(store, model)
         self._seen = 0
 
     def newest(self) -> int:
         """Checks for the release after the last one that it has seen; lists them all when that one is missing."""
+        if self._folder:
+            check_reach(self._folder)
         if not self._seen or not self._exists(self._seen):
             self._seen = self._chain.last()
         while self._exists(self._seen + 1):
@@ -119,4 +126,5 @@ def open_source(job: ServeJob, copies: Path) -> Source:
     if job.first_key:
         memory = Memory(copies.with_name("registry.json"))  # beside the copies: it stays when the API is started again
         store = SignedStore(store, Trusted(store, memory, (job.first_key,)))
-    return Releases(store, job.model, job.threads, copies)
+    folder = Path(job.registry.removeprefix("file://")) if job.registry.startswith("file://") else None
+    return Releases(store, job.model, job.threads, copies, folder)

@@ -22,6 +22,7 @@ from serving.known_good import KnownGood, Live
 from serving.model_source import Source
 from serving.predictor import Predictor, predictor_for
 from serving.preflights import Preflights, Result
+from serving.registry_folder import OutOfReach
 from serving.version_files import remove_copies
 
 POLL = 0.1  # seconds between two checks of the registry: whoever promotes waits for it, and a check is a few stat calls
@@ -40,6 +41,10 @@ class PreflightFailed(Exception):
 
 class Superseded(Exception):
     """There is a newer release by now."""
+
+
+class Unread(Exception):
+    """The registry cannot be read at the moment."""
 
 
 class ModelSwap:
@@ -64,6 +69,9 @@ class ModelSwap:
         self._failures = 0
         self._retry_at = 0.0
         self._error = ""
+        self._unread = ""
+        """The last error for which the registry could not be read."""
+        self._cut_off = False
         self._state: worker_status.State = "loading"
         self._loading = ""
         self._written: worker_status.Status | None = None
@@ -87,9 +95,9 @@ class ModelSwap:
                 raise Corrupt(f"release {self._wanted} is gone; the newest in the registry is {newest}")
         except (PipelineError, OSError) as error:
             # The registry cannot be read: what was live still is, as far as anyone knows, so it is served on.
-            self._error = str(error)
-            self._publish("failed" if self.current is None else "ready")
+            self._cannot_read(error, "failed" if self.current is None else "ready")
             return
+        self._cut_off = False
         if newest != self._wanted:
             self._failures = 0
             self._wanted = newest
@@ -100,7 +108,7 @@ class ModelSwap:
         elif self.current and self._failed_preflight(self.current.model.digest):  # it has ended other workers
             self._load(newest)
         elif self._error:  # the registry can be read again
-            self._error = ""
+            self._error = self._unread = ""
             self._publish("ready" if self.current else "withdrawn")
 
     def _load(self, number: int) -> None:
@@ -109,24 +117,60 @@ class ModelSwap:
             self._publish("loading")
         live = None
         try:
-            if live := self._source.find(number):
+            live = self._find(number)
+            if live:
                 self._must_come_through(live, number)
             predictor = self._loaded(live) if live else None
+        except Unread as error:
+            self._settled, self._retry_at = False, time.monotonic() + RETRY
+            if self.current is None:
+                self._fall_back(None, number)
+            self._cannot_read(error, "loading")
+            return
         except Superseded:
             self._settled, self._retry_at = False, 0.0
             return
         except Exception as error:  # noqa: BLE001  (whatever is wrong with a new release, the old one is served)
-            self._not_served(live, number, error)
+            if not self._out_of_reach():
+                self._not_served(live, number, error)
             return
         withdrawn = self.current is not None or number > 0
         self._take(predictor, live)
         self._wanted = max(number, live.release or 0) if live else number
-        self._settled, self._failures, self._error = True, 0, ""
+        self._settled, self._failures, self._error, self._unread = True, 0, "", ""
         self._publish("ready" if live else "withdrawn")
         if predictor and live:
             log.info("serving release %s, version %s of %s", live.release, live.version, predictor.model.manifest.model)
         elif withdrawn:
             log.warning("nothing is live: release %s withdrew the model", number)
+
+    def _find(self, number: int) -> Live | None:
+        """Raises Unread when the registry cannot be read, which says nothing about the release: nobody shall revert it."""
+        try:
+            return self._source.find(number)
+        except Corrupt:
+            raise
+        except (PipelineError, OSError) as error:
+            raise Unread(str(error)) from None
+
+    def _out_of_reach(self) -> bool:
+        """Whether the registry has gone while a release was loaded: that is why it failed."""
+        try:
+            self._source.newest()
+        except OutOfReach as error:
+            self._settled, self._retry_at = False, 0.0
+            self._cannot_read(error, "loading")
+            return True
+        except (PipelineError, OSError):
+            pass
+        return False
+
+    def _cannot_read(self, error: Exception, state: worker_status.State) -> None:
+        if str(error) != self._unread:
+            self._unread = str(error)
+            log.error("the registry cannot be read: %s", error)
+        self._error, self._cut_off = str(error), isinstance(error, OutOfReach)
+        self._publish(state)
 
     def _must_come_through(self, live: Live, number: int) -> None:
         """Raise PreflightFailed unless the version has served on this machine, or comes through in a process of its own."""
@@ -241,6 +285,7 @@ class ModelSwap:
             self._error,
             self._taking(),
             self._loading,
+            self._cut_off,
         )
         if status == self._written:
             return

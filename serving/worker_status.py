@@ -36,6 +36,8 @@ class Status:
     """Whether clients connect to it: not while it starts, and in a container not before it has the listening socket."""
     loading: str = ""
     """As `card`, of the version that it is loading at this moment; if it ends now, that one has ended it."""
+    cut_off: bool = False
+    """Whether it can follow no release any more before the API is started again; `error` says why."""
 
 
 def write(folder: Path, status: Status) -> None:

@@ -9,10 +9,12 @@ from pipelines.deploy.serve_job import image_of, serve_job
 from pipelines.text.clean import clean
 from registry import heads, releases
 from registry.chain import LostRace
-from registry.errors import PipelineError, TryAgain, WorkerFailed
+from registry.errors import ConfigError, PipelineError, TryAgain, WorkerFailed
 from registry.records import Release, ReleaseKind, utc_now
 from registry.stores import Store
 from registry.undo import good_before
+from serving.registry_folder import OutOfReach
+from serving.server.control import start_again
 
 OURSELVES = "trainyard"  # whom an automatic revert names as its author; its `kind` says what it is
 
@@ -20,12 +22,12 @@ OURSELVES = "trainyard"  # whom an automatic revert names as its author; its `ki
 def deploy(store: Store, config: Config, api: Deployment, release: Release, image: ImageKind) -> Release:
     """Wait until every worker answers with a new release. One that cannot load it reverts it, and WorkerFailed reports both.
 
-    A wait that takes too long proves nothing about the release: it stays, and TryAgain says so. Nor does an interrupt
-    undo anything: the same command resumes here.
+    A wait that takes too long proves nothing about the release: it stays, and TryAgain says so, or ConfigError when only a
+    new start of the API helps. Nor does an interrupt undo anything: the same command resumes here.
     """
     try:
         api.follow(serve_job(config), image, release.number)
-    except TryAgain as error:
+    except (TryAgain, OutOfReach) as error:
         raise _not_yet(release, error) from None
     except PipelineError as error:
         raise _reverted(store, config, api, release, error) from None
@@ -40,7 +42,7 @@ def check_again(store: Store, config: Config, live: Release, seconds: float = DE
     api.start(serve_job(config), image)
     try:
         api.follow(serve_job(config), image, live.number, seconds)
-    except TryAgain as error:
+    except (TryAgain, OutOfReach) as error:
         raise _not_yet(live, error) from None
     except WorkerFailed as error:  # a worker says that it cannot load it
         raise _reverted(store, config, api, live, error) from None
@@ -54,9 +56,12 @@ def back_to(target: Release | None, model: str, *, kind: ReleaseKind, by: str, r
     return Release(0, model, kind, version, card, by, at=utc_now(), reason=reason, approval=None, previous="")
 
 
-def _not_yet(release: Release, why: TryAgain) -> TryAgain:
+def _not_yet(release: Release, why: TryAgain | OutOfReach) -> TryAgain | ConfigError:
     """The release stays: that it is late does not mean that it cannot be served."""
     model, version = release.model, release.version
+    if isinstance(why, OutOfReach):
+        said = f"release {release.number} of {model} stays, but the API cannot serve it: {why}"
+        return ConfigError(said, hint=f"{start_again(model)}; nothing was reverted")
     if release.kind == "promotion":
         again = "the same command checks it again"
     else:  # the same command without --to would go one version further back

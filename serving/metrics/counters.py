@@ -16,6 +16,14 @@ from typing import Any
 
 ROUTES = ("/predict", "/", "/example", "/version", "/health/live", "/health/ready", "other")
 STATUSES = ("200", "400", "401", "403", "404", "405", "413", "415", "421", "429", "500", "503", "other")
+REFUSALS = (
+    ("400", "malformed"), ("400", "ended_early"), ("408", "slow_head"), ("408", "slow_body"), ("414", "request_line"),
+    ("417", "expectation"), ("429", "connections_of_address"), ("431", "head_too_large"), ("500", "error"),
+    ("501", "transfer_coding"), ("503", "connections"), ("503", "memory"),
+)  # fmt: skip
+"""Statuses and reasons of answers to requests that the app has not answered: serving.server.refusals."""
+CLOSED = ("connections", "connections_of_address", "memory", "silent", "slow_handshake", "no_tls", "slow_to_receive")
+"""Why a connection was closed without an answer."""
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)
 INSTANCES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -24,6 +32,7 @@ CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.9
 
 _ROUTE = {name: i for i, name in enumerate(ROUTES)}
 _STATUS = {name: i for i, name in enumerate(STATUSES)}
+_REFUSAL = {pair: i for i, pair in enumerate(REFUSALS)}
 _STEP = len(SECONDS) + 2  # a histogram is a count per bucket, one beyond the last, and the sum of the values
 _REQUESTS = 1  # the number of requests in flight comes first
 _SECONDS = _REQUESTS + len(ROUTES) * len(STATUSES)
@@ -31,7 +40,9 @@ _BYTES = _SECONDS + len(ROUTES) * _STEP
 _INSTANCES = _BYTES + len(BYTES) + 2
 _CONFIDENCE = _INSTANCES + len(INSTANCES) + 2
 _LOG = _CONFIDENCE + len(CONFIDENCE) + 2
-WIDTH = _LOG + 1
+_REFUSED = _LOG + 1
+_CLOSED = _REFUSED + len(REFUSALS)
+WIDTH = _CLOSED + len(CLOSED)
 
 Histogram = tuple[list[float], float]
 """The count in each bucket, the last one without a bound, and the sum of all values."""
@@ -88,8 +99,19 @@ class WorkerCounters:
 
     def log_line_dropped(self) -> None:
         """Count a line that could not be written."""
+        self._add_one(_LOG)
+
+    def refused(self, status: int, reason: str) -> None:
+        """Count a request that the app has not answered, by one of REFUSALS."""
+        self._add_one(_REFUSED + _REFUSAL[str(status), reason])
+
+    def closed(self, reason: str) -> None:
+        """Count a connection that was closed without an answer, by one of CLOSED."""
+        self._add_one(_CLOSED + CLOSED.index(reason))
+
+    def _add_one(self, cell: int) -> None:
         with self._lock:
-            self._row[_LOG] += 1
+            self._row[cell] += 1
 
     def finish(self, request: CountedRequest) -> None:
         """Count it as answered."""
@@ -126,6 +148,14 @@ class Totals:
         self.bytes = self._histogram(_BYTES, len(BYTES))
         self.instances = self._histogram(_INSTANCES, len(INSTANCES))
         self.confidence = self._histogram(_CONFIDENCE, len(CONFIDENCE))
+
+    def refused(self) -> dict[tuple[str, str], float]:
+        """How many requests the app has not answered, by status and reason."""
+        return dict(zip(REFUSALS, self._numbers[_REFUSED:_CLOSED], strict=True))
+
+    def closed(self) -> dict[str, float]:
+        """How many connections were closed without an answer, by reason."""
+        return dict(zip(CLOSED, self._numbers[_CLOSED:], strict=True))
 
     def requests(self) -> dict[tuple[str, str], float]:
         """How many requests there were, by route and status."""

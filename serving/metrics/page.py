@@ -1,4 +1,4 @@
-"""`GET /metrics`: what the workers have counted, and what they serve, for Prometheus."""
+"""`GET /metrics`: what the server processes have counted, and what they serve, for Prometheus."""
 
 from __future__ import annotations
 
@@ -37,13 +37,27 @@ class MetricsPage(Collector):
         yield requests
         seconds = HistogramMetricFamily(
             "trainyard_request_seconds",
-            "Time inside a worker, from the request's head to the answer.",
+            "Time inside a server process, from the request's head to the answer.",
             labels=["route"],
         )
         for route, found in totals.seconds().items():
             if sum(found[0]) or route == "/predict":
                 seconds.add_metric([route], *_buckets(SECONDS, found))
         yield seconds
+        refused = CounterMetricFamily(
+            "trainyard_requests_refused",
+            "Requests that were refused before the app saw them.",
+            labels=["status", "reason"],
+        )
+        for labels, count in totals.refused().items():
+            refused.add_metric(labels, count)
+        yield refused
+        closed = CounterMetricFamily(
+            "trainyard_connections_closed", "Connections that were closed without an answer.", labels=["reason"]
+        )
+        for reason, count in totals.closed().items():
+            closed.add_metric([reason], count)
+        yield closed
         yield CounterMetricFamily(
             "trainyard_log_lines_dropped", "Lines of the log that could not be written.", totals.log_lines_dropped
         )
@@ -58,11 +72,11 @@ class MetricsPage(Collector):
         yield from self._served()
 
     def _served(self) -> Iterable[Metric]:
-        """From the workers' status files. A candidate in an acceptance test has no release."""
+        """From the status files of the server processes. A candidate in an acceptance test has no release."""
         status = self._workers()
         model = GaugeMetricFamily(
             "trainyard_model_info",
-            "Workers that answer with this version.",
+            "Server processes that answer with this version.",
             labels=["model", "version", "release"],
         )
         served = Counter(
@@ -72,11 +86,13 @@ class MetricsPage(Collector):
         )
         for labels, count in served.items():
             model.add_metric([self._name, *labels], count)
-        workers = GaugeMetricFamily("trainyard_workers", "Worker processes.", labels=["state"])
+        workers = GaugeMetricFamily("trainyard_workers", "Server processes.", labels=["state"])
         states = Counter(each["state"] for each in status["workers"])
         for state in ("loading", "ready", "withdrawn", "failed"):
             workers.add_metric([state], states[state])
-        expected = GaugeMetricFamily("trainyard_workers_expected", "Workers that there shall be.", status["expected"])
+        expected = GaugeMetricFamily(
+            "trainyard_workers_expected", "Server processes that there shall be.", status["expected"]
+        )
         return model, workers, expected
 
 

@@ -25,7 +25,6 @@ class Connection:
         "address",
         "client",
         "complete",
-        "counted",
         "drained",
         "ended",
         "held",
@@ -68,8 +67,6 @@ class Connection:
         """When it is closed although the client still sends."""
         self.held = 0
         """Bytes by which it counts as buffered."""
-        self.counted = False
-        """Whether it counts as load of this server process."""
         self.watched = 0
         """The events of the selector that it waits for."""
 

@@ -18,6 +18,7 @@ from registry import codec
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 from serving import worker_status
 from serving.job import ServeJob
+from serving.registry_folder import REPLACED, OutOfReach
 from serving.server import lockfile
 from serving.server.fence import UNFENCED, api_fence
 from training.environment import allowed
@@ -50,8 +51,10 @@ def start(job: ServeJob, folder: Path) -> str:
     if not found.reads_kinds:
         raise ConfigError(
             f"the API that runs at {found.url} was started by an earlier version of Trainyard, and cannot read new releases",
-            hint=f"`trainyard serve {job.model} --stop`, then `trainyard serve {job.model} --background`, then retry",
+            hint=f"{start_again(job.model)}, then retry",
         )
+    if is_cut_off(status(folder)):
+        raise ConfigError(f"the API that runs at {found.url}: {REPLACED}", hint=f"{start_again(job.model)}, then retry")
     return found.url
 
 
@@ -147,7 +150,8 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
     """Wait until every worker of the API answers with release `number` or a later one (or has withdrawn the model by it).
 
     `ask` returns what `status` does; its TryAgain means that the API is not there yet. Raises WorkerFailed with the
-    reasons when a worker cannot load the release, TryAgain when it takes longer than `seconds`.
+    reasons when a worker cannot load the release, OutOfReach when none will before the API is started again, TryAgain when
+    it takes longer than `seconds`.
     """
     deadline, pause = time.monotonic() + seconds, 0.02
     while True:
@@ -156,6 +160,9 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
             workers, expected, missing = answer["workers"], answer["expected"], behind(answer, number)
         except TryAgain as error:
             workers, expected, missing = [], 1, [str(error)]
+        else:
+            if is_cut_off(answer):
+                raise OutOfReach
         if failed := [f"{each['error']}" for each in workers if each["state"] == "failed" and each["wanted"] == number]:
             answering = any(each["release"] for each in workers)
             raise WorkerFailed(
@@ -169,6 +176,16 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
             raise TryAgain(f"release {number} is not served by all server processes after {seconds:.0f} s: {reasons}")
         time.sleep(pause)
         pause = min(1.5 * pause, 0.2)  # small models load at once
+
+
+def is_cut_off(answer: dict[str, Any]) -> bool:
+    """Whether, by what `status` gave, the API can follow no release before it is started again."""
+    return any(each.get("cut_off") for each in answer["workers"])  # an older API does not say
+
+
+def start_again(model: str) -> str:
+    """The commands, for people."""
+    return f"`trainyard serve {model} --stop`, then `trainyard serve {model} --background`"
 
 
 def behind(answer: dict[str, Any], number: int) -> list[str]:

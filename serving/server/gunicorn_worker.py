@@ -17,8 +17,9 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import ThreadWorker
 
+from serving.metrics.counters import WorkerCounters
 from serving.request_ids import RequestIds
-from serving.server import logs
+from serving.server import logs, refusals
 from serving.server.connection import Connection
 from serving.server.connection_balance import NOT_ACCEPTING, WorkerConnections
 from serving.server.limits import Limits
@@ -49,8 +50,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """
 
     connections: WorkerConnections
-    """Set in the master, before the fork, as is `limits`."""
+    """Set in the master, before the fork, as are `limits` and `counters`."""
     limits: Limits
+    counters: WorkerCounters
     on_tick: Callable[[], None] | None = None
     """Called at least every second, unless the worker is stopping."""
     receiver: Receiver | None = None
@@ -66,7 +68,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def run(self) -> None:
         """Called by gunicorn."""
-        self.receiver = Receiver(self.poller, self.limits, self.enqueue_req, self.refuse)
+        self.receiver = Receiver(self.poller, self.limits, self.enqueue_req, self.refuse, self.counters.closed)
         # The receiver closes one connection for another; gunicorn stops accepting when all are being answered.
         self.worker_connections = self.limits.connections + BEYOND
         super().run()
@@ -175,6 +177,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return self._log_refusal(refusal, self._ids.choose(""), conn.client, {})
 
     def _log_refusal(self, refusal: Refusal, request_id: str, client: Any, environ: dict[str, Any]) -> bytes:
+        self.counters.refused(refusal.status, refusal.reason)
         answer = refusal.answer(request_id)
         remote = str(client[0]) if isinstance(client, tuple) else ""
         environ |= {REQUEST_ID: request_id, "REMOTE_ADDR": remote}
@@ -220,15 +223,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 def refusal_for(error: Exception) -> Refusal:
     """The answer to a request that did not get to the app, or that the app left without an answer."""
     if isinstance(error, errors.LimitRequestLine):
-        return Refusal(414, "the first line of the request is too long", "send data in the body")
+        return Refusal(414, "request_line", "the first line of the request is too long", "send data in the body")
     if isinstance(error, errors.LimitRequestHeaders):
-        return Refusal(431, "the header section is too large", "send fewer or shorter header fields")
+        return refusals.HEAD_TOO_LARGE
     if isinstance(error, errors.ExpectationFailed):
-        return Refusal(417, str(error)[:200], "the only one is 100-continue")
+        return Refusal(417, "expectation", str(error)[:200], "the only one is 100-continue")
     if isinstance(error, errors.UnsupportedTransferCoding):
-        return Refusal(501, "Transfer-Encoding: a coding that is not supported", "the only one is chunked")
+        text = "Transfer-Encoding: a coding that is not supported"
+        return Refusal(501, "transfer_coding", text, "the only one is chunked")
     if isinstance(error, errors.NoMoreData):
-        return Refusal(400, "the request ended early")
+        return Refusal(400, "ended_early", "the request ended early")
     if isinstance(error, errors.ParseException):
-        return Refusal(400, f"the request is not valid HTTP: {str(error)[:200]}")
-    return Refusal(500, "an error inside the server; it was logged under the request id")
+        return Refusal(400, "malformed", f"the request is not valid HTTP: {str(error)[:200]}")
+    return Refusal(500, "error", "an error inside the server; it was logged under the request id")

@@ -171,6 +171,7 @@ class Server(GunicornServer):
         """The worker inherits its slot."""
         worker.connections = self._connections = self._balance.add_worker()
         worker.limits = self._limits
+        worker.counters = self._worker_counters = self._counters.counters(self._connections.slot)
 
     def load(self) -> Flask:
         """The app with its model, which a thread loads."""
@@ -183,7 +184,7 @@ class Server(GunicornServer):
 
         give_back_what_is_freed()
         self._log_file.start()
-        logs.call_when_dropped(self._counters.counters(self._connections.slot).log_line_dropped)
+        logs.call_when_dropped(self._worker_counters.log_line_dropped)
         # Each worker's TensorFlow, where it is needed, gets its share of the cores.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // self._job.workers)))
         source = open_source(self._job, self._folder / "models")
@@ -194,7 +195,7 @@ class Server(GunicornServer):
             self._model_swap,
             self._job.model,
             Limits(self._job.max_body_mb << 20, self._job.max_instances),
-            self._counters.counters(self._connections.slot),
+            self._worker_counters,
             trusted_proxies=self._job.trusted_proxies,
             access=for_clients(self._job, self._rate),
         )

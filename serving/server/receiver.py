@@ -2,7 +2,8 @@
 
 A connection gets to a thread when a request is complete, and comes back with its answer. Meanwhile it waits here, where
 it costs a little memory and no thread: silent clients, slow ones and those that do not read their answers are in nobody's
-way. Each has a deadline (serving.server.limits), and when there are too many the oldest silent one has to go.
+way. Each has a deadline (serving.server.limits), and when there are too many the oldest silent one has to go
+(serving.server.connection_table).
 """
 
 from __future__ import annotations
@@ -17,26 +18,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from serving.server import refusals
 from serving.server.connection import Connection
+from serving.server.connection_table import ConnectionTable
 from serving.server.heads import Progress
-from serving.server.limits import SILENT, Limits, Stage
+from serving.server.limits import Limits, Stage
 from serving.server.refusals import Refusal
 
 log = logging.getLogger(__name__)
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 SWEEP = 0.25
 """Seconds between two sweeps for connections whose time is over."""
-AT_ONCE, SOON = 8, 0.01
-"""Connections that one sweep closes, and seconds until the next one when there are more: requests come in between."""
-QUIET = 1.0
-"""Seconds after which a connection that asks nothing does not count as load."""
+SPREAD, SOON = 250, 0.01
+"""Of many that are overdue, one in SPREAD is closed, the next after SOON seconds: requests come in between, and clients that
+come back do not come at once. (Each step of a connection may have to wait for a thread that computes.)"""
+REPORT = 5.0
+"""Seconds between two lines of the log about connections that were closed."""
+OVERDUE = {Stage.HANDSHAKE: "slow_handshake", Stage.NEW: "silent", Stage.SENDING: "slow_to_receive"}
+"""What is counted of those that are closed without a word; a kept connection that ends is nothing special."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-HEAD_TOO_LARGE = Refusal(431, "the header section is too large", "send fewer or shorter header fields")
-HEAD_TOO_SLOW = Refusal(408, "the header section did not come in time")
-BODY_TOO_SLOW = Refusal(408, "the body did not come in time", "send it faster, or in several requests")
-TOO_MANY = Refusal(503, "too many connections; this one had been incomplete for longest", "retry soon")
-TOO_MANY_OF_ADDRESS = Refusal(429, "too many connections from this address", "use fewer, or keep them open")
-TOO_MUCH = Refusal(503, "too many large requests are being received", "retry soon")
 
 
 class Receiver:
@@ -48,23 +48,29 @@ class Receiver:
         limits: Limits,
         answer: Callable[[Connection], None],
         refuse: Callable[[Connection, Refusal], bytes],
+        closed: Callable[[str], None] = lambda _why: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`answer` hands a connection with a whole request to a thread; `answered` is to be called after it.
 
-        `refuse` logs a refusal and returns its answer.
+        `refuse` logs and counts a refusal and returns its answer; `closed` counts a connection that was closed without a
+        word, by one of CLOSED in serving.metrics.counters.
         """
         self._selector, self._limits, self._clock = selector, limits, clock
-        self._answer, self._refuse = answer, refuse
-        self._waiting: dict[Stage, dict[Connection, None]] = {stage: {} for stage in Stage}
-        """The longest waiting first."""
-        self._by_address: dict[str, dict[Connection, None]] = {}
-        self.count = 0
-        self.load = 0
-        """Connections that ask something, or have just come; silent ones do not count."""
-        self._buffered = 0
-        self._swept = 0.0
+        self._answer, self._refuse, self._count_closed = answer, refuse, closed
+        self._table = ConnectionTable(limits, clock)
+        self._sweep_at = self._report_at = 0.0
         self._closed: Counter[str] = Counter()
+
+    @property
+    def count(self) -> int:
+        """The connections that are open."""
+        return self._table.count
+
+    @property
+    def load(self) -> int:
+        """Those that ask something, or have just come."""
+        return self._table.load
 
     # A connection comes and goes
 
@@ -75,36 +81,29 @@ class Receiver:
         except OSError:  # it has gone already
             sock.close()
             return
-        while self.count >= self._limits.connections and self.close_oldest():
+        while self._table.is_full and self.close_oldest():
             pass
-        self.count += 1
-        self._count_load(conn)
-        others = self._by_address.setdefault(conn.address, {})
-        others[conn] = None
-        self._begin(conn, conn.stage)
+        self._table.add(conn)
         self._watch(conn, READ)
-        if conn.address and len(others) > self._limits.per_address and conn.address not in self._limits.exempt:
-            self._close_oldest_of(conn, others)
+        if self._table.too_many_of(conn):
+            self._close_one_of_its_address(conn)
         self._event(conn)  # mostly its request has come by now
 
     def close_oldest(self) -> bool:
         """Close the connection that has been incomplete for longest, or else idle. False: all are being answered."""
-        oldest = [next(iter(self._waiting[stage]), None) for stage in Stage if stage is not Stage.ANSWERING]
-        silent = min(filter(None, oldest[: len(SILENT)]), key=lambda conn: conn.since, default=None)
-        conn = silent or next(filter(None, oldest[len(SILENT) :]), None)
+        conn = self._table.oldest()
         if conn:
-            self._give_up(conn, TOO_MANY)
+            self._give_up(conn, refusals.TOO_MANY)
         return conn is not None
 
-    def _close_oldest_of(self, conn: Connection, others: dict[Connection, None]) -> None:
-        old = next((each for each in others if each.stage is not Stage.ANSWERING and each is not conn), None)
-        if old:
-            self._give_up(old, TOO_MANY_OF_ADDRESS)
+    def _close_one_of_its_address(self, conn: Connection) -> None:
+        if old := self._table.older_of(conn):
+            self._give_up(old, refusals.TOO_MANY_OF_ADDRESS)
         elif conn.stage is Stage.NEW:
             self._closed["in favour of new ones"] += 1
-            self._refuse_and_linger(conn, TOO_MANY_OF_ADDRESS)
+            self._refuse_and_linger(conn, refusals.TOO_MANY_OF_ADDRESS)
         else:
-            self._close(conn)
+            self._give_up(conn, refusals.TOO_MANY_OF_ADDRESS)
 
     def _give_up(self, conn: Connection, refusal: Refusal) -> None:
         """Close it now, with an answer if a request of it has begun."""
@@ -112,24 +111,15 @@ class Receiver:
         if conn.stage in {Stage.HEAD, Stage.BODY}:
             conn.output += self._refuse(conn, refusal)
             conn.flush()
+        else:
+            self._count_closed(refusal.reason)
         self._close(conn)
 
     def _close(self, conn: Connection) -> None:
         if conn.socket.fileno() < 0:
             return
         self._watch(conn, 0)
-        self._waiting[conn.stage].pop(conn, None)
-        others = self._by_address[conn.address]
-        others.pop(conn, None)
-        if not others:
-            del self._by_address[conn.address]
-        if conn.counted:
-            conn.counted = False
-            self.load -= 1
-        self.count -= 1
-        conn.input.clear()
-        conn.output.clear()
-        self._account(conn)
+        self._table.remove(conn)
         conn.socket.close()
 
     # Requests
@@ -159,7 +149,7 @@ class Receiver:
             received = conn.receive()
             conn.progress += received
             if received or conn.ended:
-                self._account(conn)
+                self._table.account(conn)
                 self._look(conn)
 
     def _shake_hands(self, conn: Connection) -> None:
@@ -168,9 +158,10 @@ class Receiver:
                 return
         except OSError as error:
             log.debug("%s: no TLS: %s", conn.client, error)
+            self._count_closed("no_tls")
             self._close(conn)
             return
-        self._begin(conn, Stage.NEW)
+        self._table.begin(conn, Stage.NEW)
         self._readable(conn)
 
     def _look(self, conn: Connection) -> None:
@@ -181,48 +172,45 @@ class Receiver:
             return
         progress = conn.look()
         if progress is Progress.HEAD_TOO_LARGE:
-            self._refuse_and_linger(conn, HEAD_TOO_LARGE)
+            self._refuse_and_linger(conn, refusals.HEAD_TOO_LARGE)
         elif progress is Progress.HEAD:
             if conn.ended:
                 self._close(conn)
             elif conn.stage is not Stage.HEAD:
-                self._begin(conn, Stage.HEAD)
+                self._table.begin(conn, Stage.HEAD)
         elif progress is Progress.BODY and not conn.ended:
             self._await_body(conn)
         else:
             conn.complete = progress is Progress.WHOLE
-            self._count_load(conn)
-            self._begin(conn, Stage.ANSWERING)
+            self._table.asks(conn)
+            self._table.begin(conn, Stage.ANSWERING)
             self._answer(conn)
 
     def _await_body(self, conn: Connection) -> None:
         if conn.stage is not Stage.BODY:
-            self._begin(conn, Stage.BODY)
+            self._table.begin(conn, Stage.BODY)
             if conn.scan.expects_continue:
                 conn.output += CONTINUE
                 conn.flush()
-        while self._buffered > self._limits.buffered:
-            old = next(iter(self._waiting[Stage.BODY]))
-            self._give_up(old, TOO_MUCH)
-            if old is conn:
-                return
+        while old := self._table.body_too_many():
+            self._give_up(old, refusals.TOO_MUCH)
 
     def answered(self, conn: Connection, *, keep: bool) -> None:
         """A thread has answered the request, with `conn.output` as far as the client has not taken it yet."""
         conn.keep = keep and conn.keep
-        self._begin(conn, Stage.SENDING)
-        self._account(conn)
+        self._table.begin(conn, Stage.SENDING)
+        self._table.account(conn)
         self._safely(self._send, conn)
 
     def _send(self, conn: Connection) -> None:
         if not conn.flush():
             self._watch(conn, WRITE)
             return
-        self._account(conn)
+        self._table.account(conn)
         if not conn.keep:
             self._linger(conn)
             return
-        self._begin(conn, Stage.IDLE)
+        self._table.begin(conn, Stage.IDLE)
         self._watch(conn, READ)
         self._look(conn)  # the next request may be there
 
@@ -241,14 +229,14 @@ class Receiver:
             self._close(conn)
             return
         conn.input.clear()
-        self._account(conn)
-        self._begin(conn, Stage.LINGERING)
+        self._table.account(conn)
+        self._table.begin(conn, Stage.LINGERING)
         conn.until = conn.since + self._limits.seconds
         self._watch(conn, READ)
 
     def _drain(self, conn: Connection) -> None:
         if conn.drain():
-            self._begin(conn, Stage.LINGERING)
+            self._table.begin(conn, Stage.LINGERING)
         if conn.ended or conn.drained > self._limits.drained or self._clock() > conn.until:
             self._close(conn)
 
@@ -257,51 +245,31 @@ class Receiver:
     def sweep(self, *, stopping: bool = False) -> float:
         """Close what has taken too long. Returns the seconds after which to come again."""
         now = self._clock()
-        if (left := self._swept + SWEEP - now) > 0:
+        if (left := self._sweep_at - now) > 0:
             return left
-        self._swept, overdue = now, []
-        for stage, waiting in self._waiting.items():
-            for conn in waiting:
-                if conn.counted and stage is not Stage.ANSWERING and now - conn.since > QUIET:
-                    conn.counted = False
-                    self.load -= 1
-                if now >= self._limits.deadline(stage, conn.since, conn.progress, stopping=stopping):
-                    overdue.append(conn)
-        for conn in overdue[:AT_ONCE]:
+        overdue = self._table.overdue(stopping=stopping)
+        some = overdue if stopping else overdue[: -(-len(overdue) // SPREAD)]
+        for conn in some:
             self._safely(self._time_is_over, conn)
-        if len(overdue) > AT_ONCE:
-            self._swept = now - SWEEP + SOON
-            return SOON
-        if self._closed:
+        if self._closed and now >= self._report_at:
             log.warning("closed connections: %s", ", ".join(f"{n} {why}" for why, n in self._closed.items()))
             self._closed.clear()
-        return SWEEP if self.count else 1.0
+            self._report_at = now + REPORT
+        left = SOON if len(some) < len(overdue) else SWEEP if self.count else 1.0
+        self._sweep_at = now + min(left, SWEEP)
+        return left
 
     def _time_is_over(self, conn: Connection) -> None:
         if conn.stage in {Stage.HEAD, Stage.BODY}:
             self._closed["too slow to send"] += 1
-            self._refuse_and_linger(conn, HEAD_TOO_SLOW if conn.stage is Stage.HEAD else BODY_TOO_SLOW)
+            slow = refusals.HEAD_TOO_SLOW if conn.stage is Stage.HEAD else refusals.BODY_TOO_SLOW
+            self._refuse_and_linger(conn, slow)
             return
         if conn.stage is Stage.SENDING:
             self._closed["too slow to receive"] += 1
+        if conn.stage in OVERDUE:
+            self._count_closed(OVERDUE[conn.stage])
         self._close(conn)
-
-    # What is kept about a connection
-
-    def _begin(self, conn: Connection, stage: Stage) -> None:
-        self._waiting[conn.stage].pop(conn, None)
-        conn.stage, conn.since, conn.progress = stage, self._clock(), 0
-        self._waiting[stage][conn] = None
-
-    def _count_load(self, conn: Connection) -> None:
-        if not conn.counted:
-            conn.counted = True
-            self.load += 1
-
-    def _account(self, conn: Connection) -> None:
-        held = len(conn.input) + len(conn.output)
-        self._buffered += held - conn.held
-        conn.held = held
 
     def _watch(self, conn: Connection, events: int) -> None:
         """Wait for READ, WRITE or, with 0, for nothing."""

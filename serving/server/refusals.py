@@ -16,6 +16,8 @@ class Refusal:
     """Why a request gets no further."""
 
     status: int
+    reason: str
+    """Under which it is counted; the pairs of status and reason are REFUSALS in serving.metrics.counters."""
     message: str
     hint: str = ""
 
@@ -34,3 +36,15 @@ class Refusal:
         if self.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
             headers.append("Retry-After: 1")
         return "\r\n".join([*headers, "", ""]).encode() + content
+
+
+HEAD_TOO_LARGE = Refusal(
+    431, "head_too_large", "the header section is too large", "send fewer or shorter header fields"
+)
+HEAD_TOO_SLOW = Refusal(408, "slow_head", "the header section did not come in time")
+BODY_TOO_SLOW = Refusal(408, "slow_body", "the body did not come in time", "send it faster, or in several requests")
+TOO_MANY = Refusal(503, "connections", "too many connections; this one had been incomplete for longest", "retry soon")
+TOO_MANY_OF_ADDRESS = Refusal(
+    429, "connections_of_address", "too many connections from this address", "use fewer, or keep them open"
+)
+TOO_MUCH = Refusal(503, "memory", "too many large requests are being received", "retry soon")

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from registry.errors import TryAgain
 from serving import model_swap, worker_status
 from serving.known_good import KnownGood, Live
 from serving.model_swap import ModelSwap
 from serving.preflights import Result
+from serving.registry_folder import OutOfReach
 
 GOOD, NEW = Live(1, 1, "good"), Live(2, 2, "new")
 
@@ -161,6 +163,40 @@ def test_a_newer_release_during_a_preflight_is_followed_at_once(swap):
     swap.poll()
     assert status(swap) == ("ready", 3, 3, "")
     assert "new" not in swap.source.loaded
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), TryAgain("stale file handle")])
+def test_a_registry_that_cannot_be_read_says_nothing_about_a_release(swap, monkeypatch, error):
+    swap.poll()
+    swap.source.releases.append(NEW)
+
+    def unread(_number):
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(swap.source, "find", unread)
+        swap.poll()
+        assert status(swap) == ("loading", 2, 1, str(error))
+    swap._retry_at = 0.0
+    swap.poll()
+    assert status(swap)[:3] == ("ready", 2, 2)
+
+
+def test_a_registry_that_goes_out_of_reach_while_a_release_is_loaded_says_nothing_about_it(swap, monkeypatch):
+    swap.poll()
+    swap.source.releases.append(NEW)
+
+    def load(_live):
+        monkeypatch.setattr(swap.source, "newest", gone)
+        raise PermissionError(13, "Permission denied")
+
+    def gone():
+        raise OutOfReach
+
+    monkeypatch.setattr(swap.source, "load", load)
+    swap.poll()
+    assert status(swap)[:3] == ("loading", 2, 1)
+    assert "start it again" in status(swap)[3]
 
 
 def test_a_status_file_that_could_not_be_written_is_written_later(swap, monkeypatch):

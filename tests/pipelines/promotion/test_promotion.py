@@ -1,6 +1,7 @@
 """From a token to a release that answers, with a real API; and the way back when it does not."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,12 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from faults_parts import wait_for
 from promotion_parts import LEFT, MODEL, RIGHT, Interrupted, Project, ask, clients, frozen
 
-from pipelines.deploy import process
-from pipelines.promotion.follow import check_again
+from pipelines.deploy import api_folder, process
+from pipelines.promotion.follow import back_to, check_again, deploy
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected, TryAgain, WorkerFailed
+from serving.registry_folder import OutOfReach
+from serving.server import control
+from training.fence import confine
 
 pytestmark = pytest.mark.tensorflow
 
@@ -174,6 +179,39 @@ def test_a_rollback_that_takes_too_long_says_how_it_is_checked_again(project, mo
     monkeypatch.undo()
     assert project.rollback(to=1).number == 3
     assert project.ask()[1]["release"] == 3
+
+
+@pytest.mark.skipif(not confine.abi(), reason="needs Landlock")
+def test_an_api_that_cannot_reach_a_registry_made_anew_is_to_be_started_again_and_nothing_is_released(project):
+    project.publish("dull")
+    token = project.token(project.publish("thirds"))
+    project.promote(1)
+    folder = project.folder / "registry"
+    shutil.copytree(folder, project.folder / "copy", symlinks=True)
+    shutil.rmtree(folder)
+    (project.folder / "copy").rename(folder)
+    wait_for(lambda: control.is_cut_off(control.status(api_folder(project.config))))
+    for act in (lambda: project.promote(2, token), lambda: project.promote(1)):
+        with pytest.raises(ConfigError, match="cannot reach the new one") as refused:
+            act()
+        assert "`trainyard serve thirds --stop`, then `trainyard serve thirds --background`" in refused.value.hint
+    assert (project.history, project.ask()[1]["release"]) == ([1], 1)
+    project.stop()
+    assert project.promote(2, token).number == 2
+    assert project.ask()[1]["release"] == 2
+
+
+def test_a_release_that_an_api_cannot_reach_stays(project):
+    release = back_to(None, MODEL, kind="withdrawal", by="ada", reason="a test")
+
+    class Api:
+        def follow(self, *_):
+            raise OutOfReach
+
+    with pytest.raises(ConfigError, match="stays, but the API cannot serve it") as refused:
+        deploy(project.store, project.config, Api(), release, "serve")
+    assert refused.value.hint.endswith("nothing was reverted")
+    assert project.history == []
 
 
 def test_an_api_that_cannot_be_started_does_not_revert_what_is_live(project):

@@ -127,5 +127,5 @@ def test_a_broken_body_is_answered_and_the_answer_says_that_the_connection_ends(
 
 def test_an_answer_that_says_try_again_says_when():
     for status in (429, 503):
-        assert b"\r\nRetry-After: 1\r\n" in Refusal(status, "too many").answer("id")
-    assert b"Retry-After" not in Refusal(408, "too slow").answer("id")
+        assert b"\r\nRetry-After: 1\r\n" in Refusal(status, "connections", "too many").answer("id")
+    assert b"Retry-After" not in Refusal(408, "slow_head", "too slow").answer("id")

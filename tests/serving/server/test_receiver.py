@@ -7,15 +7,17 @@ import json
 import selectors
 import socket
 import ssl
-from itertools import chain
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from serving.metrics.counters import CLOSED, REFUSALS
+from serving.server import refusals
+from serving.server.connection_table import QUIET
 from serving.server.limits import Limits, Stage
-from serving.server.receiver import AT_ONCE, CONTINUE, QUIET, SOON, SWEEP, Receiver
+from serving.server.receiver import CONTINUE, OVERDUE, SOON, SPREAD, SWEEP, Receiver
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n"
@@ -34,11 +36,14 @@ class World:
 
     def __init__(self, limits=LIMITS):
         self.clock, self.selector = Clock(), selectors.DefaultSelector()
-        self.handed, self.refused = [], []
-        self.receiver = Receiver(self.selector, limits, self.handed.append, self._refuse, self.clock)
+        self.handed, self.refused, self.closed = [], [], []
+        self.receiver = Receiver(
+            self.selector, limits, self.handed.append, self._refuse, self.closed.append, clock=self.clock
+        )
         self.clients = []
 
     def _refuse(self, _conn, refusal):
+        assert (str(refusal.status), refusal.reason) in REFUSALS
         self.refused.append(refusal.status)
         return refusal.answer("id")
 
@@ -54,7 +59,7 @@ class World:
         return theirs, next(iter(set(self.open()) - before), None)
 
     def open(self):
-        return list(chain.from_iterable(self.receiver._waiting.values()))
+        return self.receiver._table.all()
 
     def turn(self, seconds=0.0, *, stopping=False):
         """What the main loop does."""
@@ -145,7 +150,7 @@ def test_who_is_too_slow_to_send_is_refused_if_a_request_has_begun(world, said, 
         client.shutdown(socket.SHUT_WR)
         world.turn()
     answer = ended(client)
-    assert world.refused == ([status] if status else [])
+    assert (world.refused, world.closed) == (([status], []) if status else ([], ["silent"]))
     assert answer.startswith(b"HTTP/1.1 408 ") if status else answer == b""
     world.turn()
     assert world.receiver.count == 0
@@ -183,6 +188,7 @@ def test_a_kept_connection_may_idle_and_then_ends_without_a_word(world):
     world.answer(conn)
     world.turn(15.1)
     assert ended(client) == b"answeranswer"
+    assert world.closed == []
 
 
 def test_an_answer_that_is_not_read_occupies_no_thread_and_ends(world):
@@ -196,7 +202,7 @@ def test_an_answer_that_is_not_read_occupies_no_thread_and_ends(world):
     assert conn.stage is Stage.SENDING
     for _ in range(100):
         world.turn(10)
-    assert world.receiver.count == 0
+    assert (world.receiver.count, world.closed) == (0, ["slow_to_receive"])
 
 
 def test_a_large_answer_arrives_whole_and_the_next_request_is_read_after_it(world):
@@ -282,7 +288,7 @@ def test_a_client_that_goes_in_the_middle_leaves_nothing_behind(world, said):
     world.turn()
     for conn in world.handed:
         world.answer(conn, keep=False)
-    assert (world.receiver.count, world.receiver.load, world.receiver._buffered) == (0, 0, 0)
+    assert (world.receiver.count, world.receiver.load, world.receiver._table.buffered) == (0, 0, 0)
 
 
 def test_a_connection_that_is_closed_in_the_turn_in_which_it_says_something_is_let_be(world):
@@ -316,19 +322,35 @@ def test_an_end_that_the_parser_sees_elsewhere_ends_the_connection(world):
     assert not conn.finish_request(3)
 
 
-def test_many_whose_time_is_over_at_once_are_closed_a_few_at_a_time(world):
-    world = world(connections=100)
-    for _ in range(3 * AT_ONCE):
+def test_many_whose_time_is_over_at_once_are_closed_over_a_while(world):
+    world = world(connections=3 * SPREAD)
+    for _ in range(2 * SPREAD):
         world.connect(said=GET[:5])
     world.turn(10.5)
-    assert len(world.refused) == AT_ONCE
+    assert len(world.refused) == 2
     client, _ = world.connect(said=GET)
     assert len(world.handed) == 1
-    for count in (2, 3, 3):
+    world.turn(SOON + 0.001)
+    assert len(world.refused) == 4
+    turns = 2
+    while len(world.refused) < 2 * SPREAD:
         world.turn(SOON + 0.001)
-        assert len(world.refused) == count * AT_ONCE
+        turns += 1
+    assert SPREAD < turns < 2 * SPREAD
     world.answer(world.handed[0])
     assert client.recv(10) == b"answer"
+
+
+def test_a_sweep_looks_only_at_those_whose_time_may_be_over(world, monkeypatch):
+    world = world(connections=1000)
+    for said in (b"", GET[:5], POST):
+        for _ in range(200):
+            world.connect(said=said)
+    asked = []
+    deadline = Limits.deadline
+    monkeypatch.setattr(Limits, "deadline", lambda *args, **more: (asked.append(1), deadline(*args, **more))[1])
+    world.turn(5)
+    assert len(asked) == 3, "one of each stage"
 
 
 class TestRoom:
@@ -352,6 +374,7 @@ class TestRoom:
             assert world.receiver.count == 6
         assert gone == [0, 2, 4, 3, 1, 5]
         assert world.refused == [503, 503]
+        assert world.closed == ["connections"] * 4
         assert ended(clients[2][0]).startswith(b"HTTP/1.1 503 ")
 
     def test_nobody_who_is_being_answered_has_to_go(self, world):
@@ -396,7 +419,7 @@ class TestRoom:
                 if conn.socket.fileno() >= 0:
                     client.sendall(piece)
             world.turn()
-            assert world.receiver._buffered <= 160 << 20
+            assert world.receiver._table.buffered <= 160 << 20
         assert world.refused == [503, 503]
         assert [conn.socket.fileno() < 0 for _, conn in clients] == [True, True, False, False, False, False]
 
@@ -461,6 +484,12 @@ def contexts(tmp_path_factory):
     return server, client
 
 
+def test_every_reason_for_closing_one_is_counted_under_a_name_of_its_own():
+    for refusal in (refusals.TOO_MANY, refusals.TOO_MANY_OF_ADDRESS, refusals.TOO_MUCH):
+        assert refusal.reason in CLOSED
+    assert set(OVERDUE.values()) | {"no_tls"} <= set(CLOSED)
+
+
 class TestTls:
     def secured(self, world, raw, context):
         """The client's side, after the handshake."""
@@ -510,3 +539,4 @@ class TestTls:
         world.connect(tls=contexts[0], said=said)
         world.turn(10.5)
         assert (world.receiver.count, world.handed, world.refused) == (0, [], [])
+        assert world.closed == ["no_tls" if said == GET else "slow_handshake"]

@@ -1,0 +1,87 @@
+"""A registry whose folder was removed and made anew under the fence of a running API: it says so, and no release is blamed."""
+
+import shutil
+import time
+
+import pytest
+
+from registry.errors import ConfigError, TryAgain
+from serving.job import ServeJob
+from serving.registry_folder import REPLACED, OutOfReach, check_reach
+from serving.server import control
+from training.fence import confine
+
+AGAIN = "`trainyard serve m --stop`, then `trainyard serve m --background`"
+
+
+def make_anew(registry):
+    """As from a backup: the same files in another folder. Gives the one before, which is kept."""
+    folder, old = registry.root / "registry", registry.root / "old"
+    folder.rename(old)
+    shutil.copytree(old, folder, symlinks=True)
+    return old
+
+
+@pytest.mark.skipif(not confine.abi(), reason="needs Landlock")
+class TestAnApi:
+    def test_reports_it_serves_on_and_is_not_asked_to_follow(self, registry, start, until):
+        registry.release(registry.put("price"))
+        _, folder = start(registry)
+        control.await_release(folder, 1, 20)
+        old = make_anew(registry)
+        until(lambda: control.is_cut_off(control.status(folder)))
+        release = registry.release(registry.put("price"))
+        time.sleep(1)
+        workers = control.status(folder)["workers"]
+        assert {(each["state"], each["release"], each["error"]) for each in workers} == {
+            ("ready", 1, f"{REPLACED}: start it again")
+        }
+        with pytest.raises(OutOfReach):
+            control.await_release(folder, release, 60)
+        with pytest.raises(ConfigError, match="cannot reach the new one") as refused:
+            control.start(ServeJob("m", registry=registry.url, port=0, threads=2), folder)
+        assert refused.value.hint == f"{AGAIN}, then retry"
+        assert f"the registry cannot be read: {REPLACED}" in (folder / "api.log").read_text()
+        shutil.rmtree(registry.root / "registry")
+        old.rename(registry.root / "registry")
+        until(lambda: not control.is_cut_off(control.status(folder)))
+        control.await_release(folder, registry.release(registry.put("price")), 20)
+
+    def test_started_again_follows_the_new_folder(self, registry, start, until):
+        registry.release(registry.put("price"))
+        _, folder = start(registry)
+        control.await_release(folder, 1, 20)
+        make_anew(registry)
+        until(lambda: control.is_cut_off(control.status(folder)))
+        control.stop(folder)
+        control.start(ServeJob("m", registry=registry.url, port=0, threads=2), folder)
+        control.await_release(folder, registry.release(registry.put("price")), 20)
+
+
+class TestTheFolder:
+    def test_that_can_be_read_or_is_not_there_is_in_reach(self, tmp_path):
+        check_reach(tmp_path)
+        check_reach(tmp_path / "none")
+
+    def test_that_was_removed_under_its_mount_is_not(self, tmp_path):
+        (tmp_path / "registry").mkdir()
+        before = open_folder(tmp_path / "registry")
+        (tmp_path / "registry").rmdir()
+        with pytest.raises(OutOfReach):
+            check_reach(before)
+
+
+def open_folder(path):
+    """A path that leads to what is there now, as a mount does, whatever becomes of its name."""
+    import os
+    from pathlib import Path
+
+    return Path(f"/proc/self/fd/{os.open(path, os.O_RDONLY)}")
+
+
+def test_that_its_answer_is_awaited_no_longer_when_a_new_start_is_needed():
+    worker = {"pid": 1, "state": "ready", "wanted": 1, "release": 1, "error": REPLACED, "cut_off": True}
+    with pytest.raises(OutOfReach):
+        control.await_workers(lambda: {"workers": [worker], "expected": 1}, 2, 60)
+    with pytest.raises(TryAgain):
+        control.await_workers(lambda: {"workers": [worker | {"cut_off": False}], "expected": 1}, 2, 0)
