@@ -34,7 +34,7 @@ def _words(found: dict[str, Any]) -> str:
     if found["version"] is not None:
         return f"ready: version {found['version']}, release {found['release']}"
     words = {"loading": "it is loading", "withdrawn": "nothing is live"}
-    said = dict.fromkeys(each["error"] or words.get(each["state"]) for each in found["workers"])
+    said = dict.fromkeys(str(each["error"] or words.get(each["state"])) for each in found["workers"])
     return f"no model to answer with: {'; '.join(said) or 'no server process is up'}"
 
 
