@@ -16,7 +16,7 @@ from registry.undo import good_before
 from serving.job import ServeJob
 from serving.known_good import Live
 from serving.model import Model, load
-from serving.registry_folder import check_reach
+from serving.reach import OutOfReach, is_out_of_reach
 from serving.version_files import check_folder
 
 
@@ -50,8 +50,8 @@ class Releases:
 
     def newest(self) -> int:
         """Checks for the release after the last one that it has seen; lists them all when that one is missing."""
-        if self._folder:
-            check_reach(self._folder)
+        if self._folder and is_out_of_reach(self._folder):
+            raise OutOfReach
         if not self._seen or not self._exists(self._seen):
             self._seen = self._chain.last()
         while self._exists(self._seen + 1):

@@ -22,7 +22,7 @@ from serving.known_good import KnownGood, Live
 from serving.model_source import Source
 from serving.predictor import Predictor, predictor_for
 from serving.preflights import Preflights, Result
-from serving.registry_folder import OutOfReach
+from serving.reach import OutOfReach
 from serving.version_files import remove_copies
 
 POLL = 0.1  # seconds between two checks of the registry: whoever promotes waits for it, and a check is a few stat calls

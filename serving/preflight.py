@@ -1,7 +1,8 @@
 """`python -P -m serving.preflight`: loads and warms one release as a worker would, in a process that nobody will miss.
 
 A damaged file can end the process that loads it, and a large one can take all memory: what happens here does not happen
-to a worker. stdin is a Preflight as JSON. Exit code 0: it has answered. 3: it has not, and stdout is a Refusal as JSON.
+to a worker. stdin is a Preflight as JSON. Exit code 0: it has answered, and stdout has the memory that it took as JSON.
+3: it has not, and stdout is a Refusal as JSON.
 Whatever else ends the process, a signal above all, is for `serving.preflights` to put into words.
 """
 
@@ -24,6 +25,7 @@ from serving.job import ServeJob
 from serving.known_good import Live
 from serving.model_source import open_source
 from serving.predictor import predictor_for
+from training.heavy import import_tensorflow
 
 REFUSED = 3
 PR_SET_PDEATHSIG = 1
@@ -39,9 +41,14 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if limit_mb := asked["memory_mb"]:
         _limit_memory(limit_mb * MB)
+    if asked["has_tensorflow"]:  # so does the worker, which needs it once
+        import_tensorflow()
     try:
+        before = private_mb()
         job = codec.from_json(ServeJob, asked["job"].encode(), "job")
-        predictor_for(open_source(job, Path(asked["copies"])).load(Live(**asked["live"])))
+        predictor = predictor_for(open_source(job, Path(asked["copies"])).load(Live(**asked["live"])))
+        _answer(answer, {"memory_mb": max(0, private_mb() - before)})
+        del predictor
     except Exception as error:  # whatever is wrong with it, the worker reports it
         known = isinstance(error, (PipelineError, OSError))
         if not known:
@@ -72,8 +79,17 @@ def _go_first() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _answer(fd: int, refusal: dict[str, Any]) -> None:
-    os.write(fd, json.dumps(refusal).encode()[: 32 << 10])
+def private_mb() -> int:
+    """Memory of this process that it shares with no other and that no file holds, in MB; 0: unknown."""
+    try:
+        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(text.partition("RssAnon:")[2].split()[0]) >> 10
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _answer(fd: int, said: dict[str, Any]) -> None:
+    os.write(fd, json.dumps(said).encode()[: 32 << 10])
 
 
 if __name__ == "__main__":

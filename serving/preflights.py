@@ -48,6 +48,8 @@ class Result:
     """In words, unless it was loaded."""
     final: bool = False
     """Whether another try would end the same way."""
+    memory_mb: int = 0
+    """What a process needs for it besides; 0: unknown."""
     at: float = 0.0
     """When it ended, by the clock that all processes of a machine share and nobody sets."""
 
@@ -83,6 +85,7 @@ class Preflights:
                 # A library that gets no memory may use it all the same, and crash: then the limit was the reason.
                 result = self._try(live, 0, superseded)
             if result:
+                result = for_all(result, self._job.workers, free_mb())
                 with contextlib.suppress(OSError):  # a full disk: each worker makes its own preflight
                     self.note(live.card, result)
             return result
@@ -105,6 +108,7 @@ class Preflights:
             "copies": str(self._folder / "models"),
             "live": asdict(live),
             "memory_mb": memory_mb,
+            "has_tensorflow": "tensorflow" in sys.modules,
         }
         deadline = time.monotonic() + self._seconds
         with subprocess.Popen(
@@ -130,7 +134,7 @@ class Preflights:
 def result_of(code: int, said: bytes) -> Result:
     """How a preflight ended, by the exit code of its process (minus the signal) and what it wrote."""
     if code == 0:
-        return Result("loaded", at=_now())
+        return Result("loaded", memory_mb=json.loads(said)["memory_mb"] if said else 0, at=_now())
     if code == REFUSED and said:
         answer = json.loads(said)
         return Result("out of memory" if answer["memory"] else "refused", answer["reason"], at=_now())
@@ -142,6 +146,20 @@ def result_of(code: int, said: bytes) -> Result:
             "crashed", f"it crashed the process that loaded it ({name})", final=-code in SAME_AGAIN, at=_now()
         )
     return Result("refused", f"its preflight ended with {code}; the API's log has the reason", at=_now())
+
+
+def for_all(result: Result, workers: int, free: int) -> Result:
+    """The result, if there is memory for it in each of so many server processes, which load it beside the version before.
+
+    `free` in MB; 0: unknown. Better no process takes a release than the kernel ends one of them.
+    """
+    needed = workers * result.memory_mb
+    if result.outcome != "loaded" or not free or needed <= free:
+        return result
+    reason = (
+        f"{workers} server processes need {needed} MB of memory for it beside what they serve, and {free} MB are free"
+    )
+    return Result("out of memory", f"{reason}: set [serving] workers to fewer, or give it more", at=_now())
 
 
 def _try_lock(fd: int) -> bool:

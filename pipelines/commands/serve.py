@@ -8,6 +8,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipelines.commands.promote import add_here, check_model, placed, try_line, warn_of_settings
 from pipelines.config.schema import Config
@@ -22,6 +23,10 @@ from registry.stores import Store
 from serving.access.checks import check
 from serving.job import ServeJob
 from serving.server import control, lockfile
+from serving.server.control import start_again
+
+NOT_RUNNING = 3
+"""The exit code of `--status` when no API runs, as `systemctl status` has it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--background", action="store_true", help="start it and come back when it is ready")
     what.add_argument("--stop", action="store_true", help="stop it; requests in flight are answered")
-    what.add_argument("--status", action="store_true", help="where it runs and what each server process serves")
+    what.add_argument(
+        "--status",
+        action="store_true",
+        help="where it runs and what each server process serves; exit code 3: it does not run",
+    )
     add_here(parser)
 
 
@@ -104,30 +113,57 @@ def live_release(store: Store, model: str) -> Release:
 
 
 def _status(args: argparse.Namespace, config: Config, api: Deployment) -> int:
-    url = api.running()
+    facts = _facts(config, api)
+    _print(args, facts, "\n".join(_in_words(args.model, facts)))
+    if facts["changed"]:
+        warn_of_settings(serve_job(config), api)
+    return 0 if facts["url"] else NOT_RUNNING
+
+
+def _facts(config: Config, api: Deployment) -> dict[str, Any]:
+    """What there is to say about the API, for both forms: the words show nothing else."""
+    url, parts = api.running(), api.parts()
     if url is None:
-        rest = [f"  {each}" for each in api.parts() if each.startswith("container")]  # stopped by hand, or broken
-        _print(args, {"url": None}, "\n".join([f"{args.model}: no API is running", *rest]))
-        return 0
-    warn_of_settings(serve_job(config), api)
-    found, parts = api.version(), api.parts()
-    lines = [f"{args.model}: {url}, release {found['release']}, version {found['version']}; {parts[-1]}"]
-    if admin := api.admin():
+        rest = [each for each in parts if each.startswith("container")]  # stopped by hand, or broken
+        return {"url": None, "parts": rest, "changed": {}}
+    found = api.version()
+    newest = releases.latest(open_registry(config, only_look=True), config.model)
+    return {
+        "url": url,
+        "admin": api.admin(),
+        **found,
+        "newest": newest.number if newest else None,
+        "newest_version": newest.version if newest else None,
+        "behind": control.behind(found, newest.number) if newest else [],
+        "cut_off": control.is_cut_off(found),
+        "changed": api.changed(serve_job(config)),
+        "unfenced": api.unfenced(),
+        "parts": parts,
+    }
+
+
+def _in_words(model: str, facts: dict[str, Any]) -> list[str]:
+    parts = facts["parts"]
+    if facts["url"] is None:
+        return [f"{model}: no API is running", *(f"  {each}" for each in parts)]
+    lines = [f"{model}: {facts['url']}, release {facts['release']}, version {facts['version']}; {parts[-1]}"]
+    if admin := facts["admin"]:
         lines.append(f"  for operators: {admin}/status, {admin}/metrics")
     lines += [f"  {each}" for each in parts[:-1]]
-    for worker in found["workers"]:
+    for worker in facts["workers"]:
         error = f": {worker['error']}" if worker["error"] else ""
         lines.append(f"  server process {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
-    newest = releases.latest(open_registry(config, only_look=True), args.model)
-    behind = control.behind(found, newest.number) if newest else []
-    if newest and behind:
-        what = f"makes version {newest.version} live" if newest.version else "withdraws the model"
+    if len(facts["workers"]) < facts["expected"]:
+        lines.append(f"  {len(facts['workers'])} of {facts['expected']} server processes are up")
+    if facts["cut_off"]:
+        lines.append(f"  {start_again(model)}: until then it follows no release")
+    elif behind := facts["behind"]:
+        version = facts["newest_version"]
+        what = f"makes version {version} live" if version else "withdraws the model"
         lines.append(
-            f"  but release {newest.number} {what}: {len(behind)} of {len(found['workers'])} server processes do not follow"
+            f"  but release {facts['newest']} {what}: {len(behind)} of {len(facts['workers'])} server processes do not follow"
         )
-    facts = {"url": url, "admin": admin, **found, "newest": newest.number if newest else None, "behind": behind}
-    _print(args, facts, "\n".join(lines))
-    return 0
+    return lines
 
 
 def _become_the_server(job: ServeJob, folder: Path) -> None:

@@ -70,6 +70,9 @@ class Deployment(Protocol):
         Never asked through the port of the prediction clients: they can fill it.
         """
 
+    def unfenced(self) -> tuple[str, ...]:
+        """What the kernel cannot keep the API from, where it is fenced by the kernel; empty: everything is kept from it."""
+
     def parts(self) -> list[str]:
         """What the API consists of, for people: where its log is; which containers there are, and how they are."""
 

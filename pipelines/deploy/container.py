@@ -121,6 +121,9 @@ class ContainerDeployment:
                 raise TryAgain("no API is running")
             return _ask(current)
 
+    def unfenced(self) -> tuple[str, ...]:
+        return ()
+
     def parts(self) -> list[str]:
         with engine_errors(WHAT):
             found = [*self._containers.all("listener"), *self._containers.all("api")]

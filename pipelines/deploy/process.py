@@ -51,8 +51,12 @@ class ProcessDeployment:
     def version(self) -> dict[str, Any]:
         return control.status(self._folder)
 
+    def unfenced(self) -> tuple[str, ...]:
+        return lacks()
+
     def parts(self) -> list[str]:
-        unfenced = [f"not fenced: this kernel cannot keep the API from {', '.join(lacks())}"] if lacks() else []
+        missing = ", ".join(self.unfenced())
+        unfenced = [f"not fenced: this kernel cannot keep the API from {missing}"] if missing else []
         return [*unfenced, f"log: {self._folder / 'api.log'}"]
 
 

@@ -13,7 +13,7 @@ from registry.errors import ConfigError, PipelineError, TryAgain, WorkerFailed
 from registry.records import Release, ReleaseKind, utc_now
 from registry.stores import Store
 from registry.undo import good_before
-from serving.registry_folder import OutOfReach
+from serving.reach import OutOfReach
 from serving.server.control import start_again
 
 OURSELVES = "trainyard"  # whom an automatic revert names as its author; its `kind` says what it is

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from registry.errors import ConfigError
+from serving.reach import is_out_of_reach
 
 CHECK = 1.0  # seconds between two checks whether the files have changed
 SOON = timedelta(days=14)
@@ -43,7 +44,11 @@ class TlsContext:
         try:
             self._context = load(self._certfile, self._keyfile)
         except ConfigError as error:  # one of the two is still the old one, perhaps: the next check looks again
-            log.warning("TLS keeps the certificate that was read before: %s", error)
+            lost = any(is_out_of_reach(Path(each).parent) for each in (self._certfile, self._keyfile))
+            why = (
+                "their folder was replaced after this API had started, which has to be started again" if lost else error
+            )
+            log.warning("TLS keeps the certificate that was read before: %s", why)
             return
         self._seen = seen
         log.info("TLS: %s was read again", self._certfile)

@@ -23,6 +23,7 @@ from typing import Literal, get_args
 from registry import codec
 from registry.errors import ConfigError, PipelineError
 from registry.records import utc_now
+from serving.reach import is_out_of_reach
 
 Role = Literal["predict", "feedback", "operate"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -33,6 +34,7 @@ PREFIX = "tyd_"
 """So that programs that look for secrets in repositories find one."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 CHECK = 1.0  # seconds between two checks whether the file has changed
+REPLACED = "its folder was replaced after this API had started, which has to be started again"
 log = logging.getLogger(__name__)
 
 
@@ -140,7 +142,9 @@ class TokenFile:
         try:
             self._tokens = codec.read(Tokens, self._path)
         except (OSError, PipelineError) as error:
-            log.warning("%s cannot be read: %s; the tokens that were read before still hold", self._path, error)
+            why = REPLACED if is_out_of_reach(self._path.parent) else str(error)
+            hold = "the tokens that were read before still hold" if self._tokens.tokens else "no token holds"
+            log.warning("%s cannot be read: %s; %s", self._path, why, hold)
         else:
             log.info("%s: %s tokens hold", self._path, len(self._tokens.tokens))
 

@@ -17,7 +17,7 @@ from typing import Any
 ROUTES = ("/predict", "/", "/example", "/version", "/health/live", "/health/ready", "other")
 STATUSES = ("200", "400", "401", "403", "404", "405", "413", "415", "421", "429", "500", "503", "other")
 REFUSALS = (
-    ("400", "malformed"), ("400", "ended_early"), ("408", "slow_head"), ("408", "slow_body"), ("414", "request_line"),
+    ("400", "malformed"), ("400", "ended_early"), ("408", "slow_head"), ("408", "slow_body"), ("413", "chunks"), ("414", "request_line"),
     ("417", "expectation"), ("429", "connections_of_address"), ("431", "head_too_large"), ("500", "error"),
     ("501", "transfer_coding"), ("503", "connections"), ("503", "memory"),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import select
+import selectors
 import socket
 import sys
 import threading
@@ -94,14 +94,16 @@ class AdminServer(ThreadingMixIn, WSGIServer):
 
     def serve(self) -> None:
         """Answer until the channel ends."""
-        watched = [self.socket, *([self._channel] if self._channel else [])]
-        while True:
-            ready, _, _ = select.select(watched, [], [], TICK)
-            if self._channel in ready:  # nothing is ever sent: its other side has gone
-                return
-            if ready:
-                self.handle_request()
-            self._close_overdue()
+        with selectors.DefaultSelector() as selector:  # select() knows 1024 descriptors, and clients may have more
+            for each in filter(None, (self.socket, self._channel)):
+                selector.register(each, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in selector.select(TICK)}
+                if self._channel in ready:  # nothing is ever sent: its other side has gone
+                    return
+                if ready:
+                    self.handle_request()
+                self._close_overdue()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Called by socketserver when a client connects; an OSError is taken for no client."""

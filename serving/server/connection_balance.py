@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 SLOTS = 64
 NOT_ACCEPTING = -1
+ROUGHLY = 16
+"""Of so many connections, one more than another worker has does not matter: hundreds come faster than two can take turns."""
 PATIENCE = 0.05
 """Seconds after which a connection that no worker with fewer has accepted is accepted after all."""
 GAP = 0.02
@@ -66,7 +68,7 @@ class WorkerConnections:
     def should_wait(self, mine: int) -> bool:
         """Whether to leave a waiting connection to a worker with fewer; for `PATIENCE`, and while such workers react."""
         now, least = self._clock(), self._least()
-        if least is None or mine <= least or now < self._ignored_until:
+        if least is None or mine <= least + mine // ROUGHLY or now < self._ignored_until:
             return False
         since, checked, before = self._waits
         if now - checked > GAP or least != before:

@@ -23,7 +23,7 @@ class ConnectionTable:
         self._asking: dict[Connection, None] = {}
         self.count = 0
         self.buffered = 0
-        """Bytes of bodies and answers in memory."""
+        """Bytes of requests and answers in memory."""
 
     @property
     def load(self) -> int:
@@ -94,11 +94,12 @@ class ConnectionTable:
         others = self._by_address[conn.address]
         return next((each for each in others if each.stage is not Stage.ANSWERING and each is not conn), None)
 
-    def body_too_many(self) -> Connection | None:
-        """The body that began first, when those in memory are too many."""
+    def one_too_much(self) -> Connection | None:
+        """The incomplete request that began first, when there are too many bytes in memory."""
         if self.buffered <= self._limits.buffered:
             return None
-        return next(iter(self._waiting[Stage.BODY]), None)
+        first = [next(iter(self._waiting[stage]), None) for stage in (Stage.HEAD, Stage.BODY)]
+        return min(filter(None, first), key=lambda conn: conn.since, default=None)
 
     def overdue(self, *, stopping: bool) -> list[Connection]:
         """Those whose time is over. Of each stage, only those are looked at that would be overdue if nothing had come."""

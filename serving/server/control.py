@@ -18,7 +18,7 @@ from registry import codec
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 from serving import worker_status
 from serving.job import ServeJob
-from serving.registry_folder import REPLACED, OutOfReach
+from serving.reach import REPLACED, OutOfReach
 from serving.server import lockfile
 from serving.server.fence import UNFENCED, api_fence
 from training.environment import allowed

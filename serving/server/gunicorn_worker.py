@@ -6,6 +6,7 @@ import contextlib
 import errno
 import selectors
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -31,6 +32,8 @@ NAP = 0.001
 """Seconds for which a waiting connection is left to other workers before the next check."""
 TICK = 0.5
 """Seconds between two signs of life."""
+AT_ONCE = 16
+"""Connections that are accepted in one turn of the main loop."""
 BEYOND = 64
 """Connections that are accepted although all others are being answered."""
 SKIPPED = 1 << 20
@@ -87,21 +90,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return self.receiver.load if self.receiver else 0
 
     def accept(self, listener: Any) -> None:
-        """Called by gunicorn when a client connects."""
+        """Called by gunicorn when a client connects. Many may have: one per turn of the main loop would keep the last waiting."""
+        name = listener.getsockname()
+        tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
+        for _ in range(AT_ONCE):
+            if not self._accept_one(listener, name, tls):
+                return
+
+    def _accept_one(self, listener: Any, name: Any, tls: ssl.SSLContext | None) -> bool:
+        """Whether there may be another one for this worker."""
         assert self.receiver
+        if self.nr_conns >= self.worker_connections:
+            return False
         if self.connections.should_wait(self._load):
             self._nap()
-            return
+            return False
         try:
             client, address = listener.accept()
-        except OSError as error:  # mostly another worker was quicker, or the client has gone
+        except OSError as error:  # mostly there is none, as another worker was quicker, or the client has gone
             if error.errno in NO_FILES:
                 self.receiver.close_oldest()
                 self._nap()
             elif error.errno in NO_LISTENER:
                 raise
-            return
-        self.receiver.add(client, address, listener.getsockname(), ssl_context(self.cfg) if self.cfg.is_ssl else None)
+            return False
+        self.receiver.add(client, address, name, tls)
+        self.connections.publish(self._load)
+        return True
 
     def _nap(self) -> None:
         super().set_accept_enabled(False)

@@ -14,6 +14,9 @@ MAX_HEAD = 64 << 10
 MAX_LINE = 8190
 """Of the request line and of a chunk's first line. gunicorn refuses longer ones, and need not wait for their ends."""
 FIELDS = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+FREE_CHUNKS, CHUNK = 16384, 256
+"""Chunks that a body may have whatever their size, and the bytes for each of which it may have one more. A client that sends
+less in each, on purpose mostly, would cost a hundred times the work per byte, here and in the parser."""
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?", re.DOTALL)
 
 
@@ -28,6 +31,7 @@ class Progress(Enum):
     HEAD_TOO_LARGE = auto()
     BODY_TOO_LARGE = auto()
     """It will be refused by its size; the rest need not be awaited."""
+    TOO_MANY_CHUNKS = auto()
     BROKEN = auto()
     """It will be refused by the parser."""
 
@@ -80,7 +84,8 @@ class RequestScan:
         fields = [(name.lower(), value.strip(b" \t")) for name, value in FIELDS.findall(data, start, end)]
         lengths = [value for name, value in fields if name == b"content-length"]
         codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
-        self.expects_continue = (b"expect", b"100-continue") in [(name, value.lower()) for name, value in fields]
+        expected = (b"expect", b"100-continue") in [(name, value.lower()) for name, value in fields]
+        self.expects_continue = expected and not data[: data.find(b"\r\n", start)].endswith(b" HTTP/1.0")
         if codings:
             self._broken = bool(lengths) or codings != [b"chunked"]
             self._chunks = ChunkScan(self._body, self._max_body)
@@ -102,6 +107,7 @@ class ChunkScan:
         """Bytes of the body in the chunks before that."""
         self._chunk = 0
         """Bytes in the chunk that has begun; 0: none has."""
+        self._count = 0
 
     def look(self, data: bytearray) -> Progress:
         """What there is of the body by now."""
@@ -113,6 +119,9 @@ class ChunkScan:
                     return Progress.BROKEN
                 self._received += self._chunk
                 self._chunk = 0
+                self._count += 1
+                if self._count > FREE_CHUNKS + self._received // CHUNK:
+                    return Progress.TOO_MANY_CHUNKS
             end = data.find(b"\r\n", self._line, self._line + MAX_LINE)
             if end < 0:
                 if len(data) - self._line > MAX_LINE:

@@ -67,7 +67,7 @@ class Limits:
 
     @property
     def buffered(self) -> int:
-        """Bytes of bodies and answers in memory."""
+        """Bytes of requests and answers in memory."""
         return max(64 << 20, 4 * self.max_body)
 
     @property

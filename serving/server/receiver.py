@@ -173,11 +173,15 @@ class Receiver:
         progress = conn.look()
         if progress is Progress.HEAD_TOO_LARGE:
             self._refuse_and_linger(conn, refusals.HEAD_TOO_LARGE)
+        elif progress is Progress.TOO_MANY_CHUNKS:
+            self._refuse_and_linger(conn, refusals.TOO_MANY_CHUNKS)
         elif progress is Progress.HEAD:
             if conn.ended:
                 self._close(conn)
-            elif conn.stage is not Stage.HEAD:
-                self._table.begin(conn, Stage.HEAD)
+            else:
+                if conn.stage is not Stage.HEAD:
+                    self._table.begin(conn, Stage.HEAD)
+                self._make_room()
         elif progress is Progress.BODY and not conn.ended:
             self._await_body(conn)
         else:
@@ -192,7 +196,10 @@ class Receiver:
             if conn.scan.expects_continue:
                 conn.output += CONTINUE
                 conn.flush()
-        while old := self._table.body_too_many():
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while old := self._table.one_too_much():
             self._give_up(old, refusals.TOO_MUCH)
 
     def answered(self, conn: Connection, *, keep: bool) -> None:

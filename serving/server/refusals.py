@@ -48,3 +48,4 @@ TOO_MANY_OF_ADDRESS = Refusal(
     429, "connections_of_address", "too many connections from this address", "use fewer, or keep them open"
 )
 TOO_MUCH = Refusal(503, "memory", "too many large requests are being received", "retry soon")
+TOO_MANY_CHUNKS = Refusal(413, "chunks", "the body has too many chunks", "send larger ones, or Content-Length")

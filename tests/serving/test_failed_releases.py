@@ -9,7 +9,7 @@ from serving import model_swap, worker_status
 from serving.known_good import KnownGood, Live
 from serving.model_swap import ModelSwap
 from serving.preflights import Result
-from serving.registry_folder import OutOfReach
+from serving.reach import OutOfReach
 
 GOOD, NEW = Live(1, 1, "good"), Live(2, 2, "new")
 

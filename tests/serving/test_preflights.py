@@ -10,9 +10,10 @@ import time
 
 import pytest
 
+from registry import candidates
 from serving.job import ServeJob
 from serving.known_good import Live
-from serving.preflights import Preflights, result_of
+from serving.preflights import Preflights, Result, for_all, result_of
 
 LIVE = Live(2, 5, "c" * 64)
 
@@ -95,6 +96,36 @@ def test_a_refusal_has_its_reason_and_counts_for_all_who_ask_at_the_same_time(pr
     time.sleep(1.1)
     ours.of(LIVE, never)
     assert starts(tmp_path) == 2, "later it is tried again"
+
+
+def test_a_release_for_which_not_all_server_processes_have_memory_is_loaded_by_none(preflights, monkeypatch):
+    monkeypatch.setattr("serving.preflights.free_mb", lambda: 1000)
+    ours = preflights("print('{\"memory_mb\": 501}')")  # and there are two
+    result = ours.of(LIVE, never)
+    assert (result.outcome, result.final) == ("out of memory", False)
+    assert result.reason == (
+        "2 server processes need 1002 MB of memory for it beside what they serve, and 1000 MB are free: "
+        "set [serving] workers to fewer, or give it more"
+    )
+    monkeypatch.setattr("serving.preflights.free_mb", lambda: 1002)
+    time.sleep(1.1)
+    assert ours.of(LIVE, never).outcome == "loaded", "later it is tried again"
+
+
+@pytest.mark.parametrize(("memory", "free"), [(0, 10), (500, 0), (5, 10)])
+def test_what_fits_or_is_not_known_is_no_reason(memory, free):
+    result = Result("loaded", memory_mb=memory)
+    assert for_all(result, 2, free) is result
+
+
+def test_the_memory_that_a_model_takes_is_measured(registry, tmp_path):
+    version = registry.put("digits")
+    number = registry.release(version)
+    card = candidates.manifest_digest(registry.store, "m", version, "production")
+    ours = Preflights(ServeJob("m", registry=registry.url), tmp_path)
+    result = ours.of(Live(number, version, card), never)
+    assert result.outcome == "loaded"
+    assert 0 < result.memory_mb < 500
 
 
 def test_a_preflight_that_hangs_is_ended(preflights):

@@ -12,6 +12,7 @@ from plain_container import in_plain_container
 from serving_parts import ask
 from versions import append_release
 
+from pipelines.commands import serve
 from registry import releases
 from registry.errors import WorkerFailed
 from serving.server import control
@@ -60,8 +61,12 @@ def test_background_status_and_stop(trainyard, registry):
     found = json.loads(trainyard("m", "--status", "--json").stdout)
     assert (found["release"], [each["state"] for each in found["workers"]]) == (1, ["ready"])
     assert trainyard("m", "--stop").stdout == "m: stopped\n"
-    assert trainyard("m", "--status").stdout == "m: no API is running\n"
-    assert trainyard("m", "--stop").stdout == "m: no API is running\n"
+    stopped = trainyard("m", "--status")
+    assert (stopped.returncode, stopped.stdout) == (3, "m: no API is running\n"), "as systemctl status"
+    stopped = trainyard("m", "--status", "--json")
+    assert (stopped.returncode, json.loads(stopped.stdout)) == (3, {"url": None, "parts": [], "changed": {}})
+    again = trainyard("m", "--stop")
+    assert (again.returncode, again.stdout) == (0, "m: no API is running\n"), "it is as was asked for"
 
 
 def test_other_settings_than_the_running_ones_are_reported_and_it_keeps_running(trainyard, registry, tmp_path):
@@ -74,6 +79,9 @@ def test_other_settings_than_the_running_ones_are_reported_and_it_keeps_running(
         "the API runs with other settings (workers 1, not 2): `trainyard serve m --stop`, then start it again\n"
     )
     assert "workers" not in trainyard("m", "--status").stderr
+    found = trainyard("m", "--status", "--json", "--set", "serving.threads=3")
+    assert json.loads(found.stdout)["changed"] == {"threads": "threads 2, not 3"}
+    assert "the API runs with other settings (threads 2, not 3)" in found.stderr
 
 
 def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, registry, tmp_path):
@@ -92,6 +100,39 @@ def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, regist
     found = json.loads(trainyard("m", "--status", "--json").stdout)
     assert (found["release"], found["newest"]) == (1, 2)
     assert "answers with release 1" in found["behind"][0]
+
+
+FACTS = {
+    "url": "http://127.0.0.1:8500",
+    "admin": "http://127.0.0.1:9500",
+    "model": "m",
+    "release": 3,
+    "version": 2,
+    "card": "c" * 64,
+    "expected": 2,
+    "workers": [{"pid": 17, "state": "ready", "wanted": 4, "release": 3, "error": "the disk is away"}],
+    "newest": 4,
+    "newest_version": 5,
+    "behind": ["server process 17 is ready, answers with release 3"],
+    "cut_off": False,
+    "changed": {"threads": "threads 2, not 3"},
+    "unfenced": ("modes of files",),
+    "parts": ["not fenced: this kernel cannot keep the API from modes of files", "log: /home/serving/m/api.log"],
+}
+
+
+def test_the_words_of_the_status_say_what_its_json_says():
+    text = "\n".join(serve._in_words("m", FACTS))
+    assert text == (
+        "m: http://127.0.0.1:8500, release 3, version 2; log: /home/serving/m/api.log\n"
+        "  for operators: http://127.0.0.1:9500/status, http://127.0.0.1:9500/metrics\n"
+        "  not fenced: this kernel cannot keep the API from modes of files\n"
+        "  server process 17: ready, release 3: the disk is away\n"
+        "  1 of 2 server processes are up\n"
+        "  but release 4 makes version 5 live: 1 of 1 server processes do not follow"
+    )
+    cut_off = serve._in_words("m", FACTS | {"cut_off": True})[-1]
+    assert cut_off.startswith("  `trainyard serve m --stop`, then `trainyard serve m --background`")
 
 
 def test_foreground_runs_until_ctrl_c(trainyard, registry, tmp_path, until):
@@ -168,6 +209,8 @@ class TestWhereTheKernelCannotFenceItInEveryRespect:
         registry.release(registry.put("price"))
         assert in_plain_container(trainyard, "m", "--background").returncode == 0
         assert in_plain_container(trainyard, "m", "--status").stdout.count(self.WHAT) == 1
+        found = json.loads(in_plain_container(trainyard, "m", "--status", "--json").stdout)
+        assert "modes of files" in found["unfenced"]
         log = (tmp_path / ".trainyard" / "serving" / "m" / "api.log").read_text()
         assert log.count(self.WHAT) == 1
 

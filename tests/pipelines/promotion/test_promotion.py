@@ -19,7 +19,7 @@ from pipelines.deploy import api_folder, process
 from pipelines.promotion.follow import back_to, check_again, deploy
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected, TryAgain, WorkerFailed
-from serving.registry_folder import OutOfReach
+from serving.reach import OutOfReach
 from serving.server import control
 from training.fence import confine
 

@@ -1,6 +1,8 @@
 """The operator's port: apart from the port of the clients, whatever they do to that one."""
 
+import fcntl
 import os
+import resource
 import signal
 import socket
 import threading
@@ -127,6 +129,24 @@ class TestLimits:
                 assert three.recv(1) == b""
             assert one.recv(1) == two.recv(1) == b""  # after SECONDS
         until(lambda: _answers(port))
+
+    def test_it_listens_at_a_high_descriptor_too_as_clients_may_have_the_others(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+        try:
+            with admin_listener.listen("127.0.0.1", 0) as low:
+                listener = socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD_CLOEXEC, 2000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        (channel, other), ended = socket.socketpair(), []
+        server = admin_listener.AdminServer(listener, lambda *_: [], channel)
+        thread = threading.Thread(target=lambda: ended.append(server.serve()))
+        other.close()  # the next look ends it
+        thread.start()
+        thread.join(10)
+        assert ended == [None]
+        channel.close()
+        listener.close()
 
     def test_a_client_that_sends_byte_by_byte_is_closed_all_the_same(self, port):
         with connected(port) as slow, pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012  (any of them may fail)

@@ -1,5 +1,6 @@
 """Connections are balanced among the workers; one that holds too many gives some up."""
 
+import errno
 import json
 import os
 import signal
@@ -7,12 +8,14 @@ import threading
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from serving_parts import Client
 
 from serving.server import control
 from serving.server.connection_balance import IGNORED, NOT_ACCEPTING, PATIENCE, PAUSE, ConnectionBalance
+from serving.server.gunicorn_worker import AT_ONCE, Worker
 
 ROUNDS, CLIENTS = 20, 16
 BODY = json.dumps({"instances": [[[0] * 8] * 8]})
@@ -98,6 +101,50 @@ def once_more(clients):
     return found
 
 
+class TestAccept:
+    """Of one worker, without a server."""
+
+    class Listener:
+        def __init__(self, waiting):
+            self.waiting = waiting
+
+        def getsockname(self):
+            return "127.0.0.1", 80
+
+        def accept(self):
+            if not self.waiting:
+                raise BlockingIOError(errno.EAGAIN, "none")
+            self.waiting -= 1
+            return object(), ("127.0.0.1", 1)
+
+    class Receiver:
+        count = load = 0
+
+        def add(self, *_):
+            self.count += 1
+            self.load += 1
+
+    @pytest.fixture
+    def worker(self):
+        worker = object.__new__(Worker)
+        worker.cfg, worker.worker_connections = SimpleNamespace(is_ssl=False), 100
+        worker.connections = ConnectionBalance().add_worker()
+        worker.receiver = self.Receiver()
+        return worker
+
+    def test_who_has_connected_is_accepted_without_a_turn_of_the_loop_for_each(self, worker):
+        listener = self.Listener(AT_ONCE + 3)
+        worker.accept(listener)
+        assert (worker.nr_conns, listener.waiting) == (AT_ONCE, 3)
+        worker.accept(listener)
+        assert (worker.nr_conns, listener.waiting) == (AT_ONCE + 3, 0)
+
+    def test_no_more_are_than_a_worker_may_have(self, worker):
+        worker.worker_connections = 5
+        worker.accept(self.Listener(9))
+        assert worker.nr_conns == 5
+
+
 class Clock:
     now = 100.0
 
@@ -119,6 +166,12 @@ class TestConnectionBalance:
         two.publish(3)
         assert one.should_wait(4)
         assert not one.should_wait(3)
+
+    def test_of_many_a_few_more_do_not_matter(self, balance):
+        one, two = balance.add_worker(), balance.add_worker()
+        two.publish(300)
+        assert not one.should_wait(320)
+        assert one.should_wait(330)
 
     def test_no_connection_waits_for_a_worker_that_accepts_none_or_has_ended(self, balance):
         one, two = balance.add_worker(), balance.add_worker()

@@ -6,7 +6,7 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.server.heads import MAX_HEAD, MAX_LINE, Progress, RequestScan
+from serving.server.heads import CHUNK, FREE_CHUNKS, MAX_HEAD, MAX_LINE, Progress, RequestScan
 
 MAX_BODY = 1000
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
@@ -136,6 +136,23 @@ def test_a_body_in_tiny_chunks_does_not_fill_the_memory_with_their_lengths():
     coded = b"1;" + b"a" * 500 + b"\r\nx\r\n"
     found, _ = scan(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + coded * (MAX_HEAD // 500 + 10))
     assert found == [Progress.BODY_TOO_LARGE]
+
+
+def test_a_body_of_very_many_chunks_is_refused_as_each_costs_more_than_its_bytes():
+    def found(count, size):
+        request = RequestScan(64 << 20)
+        coded = b"%x\r\n%s\r\n" % (size, b"x" * size) * count
+        return request.look(bytearray(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + coded + b"0\r\n\r\n"))
+
+    assert found(FREE_CHUNKS, 1) is Progress.WHOLE
+    assert found(FREE_CHUNKS + FREE_CHUNKS // CHUNK + 1, 1) is Progress.TOO_MANY_CHUNKS
+    assert found(3 * FREE_CHUNKS, CHUNK) is Progress.WHOLE
+
+
+def test_who_speaks_an_older_http_waits_for_no_word():
+    request = RequestScan(MAX_BODY)
+    request.look(bytearray(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"))
+    assert not request.expects_continue
 
 
 @pytest.mark.parametrize(("value", "expects"), [(b"100-continue", True), (b"100-Continue", True), (b"miracles", False)])

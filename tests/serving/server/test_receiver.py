@@ -423,6 +423,23 @@ class TestRoom:
         assert world.refused == [503, 503]
         assert [conn.socket.fileno() < 0 for _, conn in clients] == [True, True, False, False, False, False]
 
+    def test_heads_have_the_same_memory(self, world, monkeypatch):
+        monkeypatch.setattr(Limits, "buffered", property(lambda _: 10_000))
+        world = world(connections=100)
+        clients = [world.connect(said=GET[:-2] + b"x" * 2_000) for _ in range(7)]
+        assert world.receiver._table.buffered <= 10_000
+        assert [conn.socket.fileno() < 0 for _, conn in clients] == [True, True, True, False, False, False, False]
+        assert set(world.refused) == {503}
+
+    def test_a_body_of_too_many_chunks_is_answered(self, world):
+        world = world(max_body=1 << 20)
+        client, _ = world.connect(said=b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                client.sendall(b"1\r\nx\r\n" * 100)
+                world.turn()
+        assert world.refused == [413]
+
 
 class TestLoad:
     def test_silent_connections_are_no_load(self, world):

@@ -1,13 +1,17 @@
 """A registry whose folder was removed and made anew under the fence of a running API: it says so, and no release is blamed."""
 
+import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
+from serving_parts import ask
 
 from registry.errors import ConfigError, TryAgain
+from serving.access import tokens
 from serving.job import ServeJob
-from serving.registry_folder import REPLACED, OutOfReach, check_reach
+from serving.reach import REPLACED, OutOfReach, is_out_of_reach
 from serving.server import control
 from training.fence import confine
 
@@ -57,25 +61,42 @@ class TestAnApi:
         control.start(ServeJob("m", registry=registry.url, port=0, threads=2), folder)
         control.await_release(folder, registry.release(registry.put("price")), 20)
 
+    def test_says_in_its_log_that_a_revoked_token_holds_because_it_cannot_be_read(
+        self, registry, start, until, tmp_path
+    ):
+        registry.release(registry.put("price"))
+        file = tmp_path / "access" / "tokens.json"
+        given = {"Authorization": f"Bearer {tokens.make(file, 'shop', ['predict'])}"}
+        url, folder = start(registry, auth="tokens", tokens=str(file), workers=1)
+        control.await_release(folder, 1, 20)
+        assert ask(url, "GET", "/version", headers=given)[0] == 200
+        file.parent.rename(tmp_path / "old")
+        tokens.make(file, "another", ["predict"])
+
+        def logged():
+            assert ask(url, "GET", "/version", headers=given)[0] == 200
+            return (
+                "has to be started again; the tokens that were read before still hold"
+                in (folder / "api.log").read_text()
+            )
+
+        until(logged)
+
 
 class TestTheFolder:
     def test_that_can_be_read_or_is_not_there_is_in_reach(self, tmp_path):
-        check_reach(tmp_path)
-        check_reach(tmp_path / "none")
+        assert not is_out_of_reach(tmp_path)
+        assert not is_out_of_reach(tmp_path / "none")
 
     def test_that_was_removed_under_its_mount_is_not(self, tmp_path):
         (tmp_path / "registry").mkdir()
         before = open_folder(tmp_path / "registry")
         (tmp_path / "registry").rmdir()
-        with pytest.raises(OutOfReach):
-            check_reach(before)
+        assert is_out_of_reach(before)
 
 
 def open_folder(path):
     """A path that leads to what is there now, as a mount does, whatever becomes of its name."""
-    import os
-    from pathlib import Path
-
     return Path(f"/proc/self/fd/{os.open(path, os.O_RDONLY)}")
 
 
