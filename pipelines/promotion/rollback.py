@@ -63,7 +63,7 @@ def _must_be_approved(known: History, target: Release) -> None:
     versions = sorted({version for version, _ in approved})
     raise Rejected(
         f"{known.model} version {target.version} was never approved, so it cannot be rolled back to",
-        hint=f"approved and released were {_list(versions)}; a new version needs `trainyard promote` and an approval",
+        hint=f"approved and released: {_list(versions)}; a new version needs `trainyard promote` and an approval",
     )
 
 
@@ -73,7 +73,7 @@ def _released(known: History, version: int) -> Release:
     versions = sorted({each.version for each in known.releases if each.version is not None})
     raise Rejected(
         f"{known.model} version {version} was never released, so it cannot be rolled back to",
-        hint=f"released were {_list(versions)}; a new version needs `trainyard promote` and an approval",
+        hint=f"released: {_list(versions)}; a new version needs `trainyard promote` and an approval",
     )
 
 

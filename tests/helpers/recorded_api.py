@@ -1,7 +1,9 @@
 """An API that keeps what it is asked for, and fails where a test wants it to; no process runs.
 
-A deployment as any other, by a row in the table of deployments: see `recorded_api`.
+A deployment as any other, by a row in the table of deployments. What the real ones do is held by `deploy_contract`.
 """
+
+from dataclasses import replace
 
 from promotion_parts import MODEL, Project
 
@@ -48,8 +50,6 @@ def open_recorded(_config, folder):
 
 def project_with_recorded_api(folder, monkeypatch):
     """A team whose API is a recorded one, its `api`."""
-    from dataclasses import replace
-
     monkeypatch.setitem(DEPLOYMENTS, "recorded", "recorded_api:open_recorded")
     made = Project(folder)
     made.config = replace(made.config, serving=replace(made.config.serving, deploy="recorded"))

@@ -346,11 +346,11 @@ def test_where_nothing_was_released_with_an_approval_none_is_named(project):
     releases.copy_to_production(project.store, MODEL, version)
     append_release(project.store, MODEL, version)
     error = failed(Rejected, project.rollback, version)
-    assert "approved and released were none;" in error.hint
+    assert "approved and released: none;" in error.hint
 
 
 def test_after_a_single_release_the_version_that_was_never_released_is_named(project):
     promoted(project, 1)
     error = failed(Rejected, project.rollback, 7)
     assert str(error) == "thirds version 7 was never released, so it cannot be rolled back to"
-    assert "released were 1;" in error.hint
+    assert "released: 1;" in error.hint

@@ -163,12 +163,12 @@ def test_a_version_that_was_never_released_needs_an_approval(project):
     project.publish()
     error = refused(project, Rejected, 3, "version 3 was never released")
     assert error.exit_code == 3
-    assert "released were 1, 2" in error.hint
+    assert "released: 1, 2" in error.hint
 
 
 def test_after_a_withdrawal_the_versions_that_were_released_are_named(project):
     append_release(project.store, MODEL, None)
-    assert "released were 1, 2;" in refused(project, Rejected, 3, "version 3 was never released").hint
+    assert "released: 1, 2;" in refused(project, Rejected, 3, "version 3 was never released").hint
 
 
 def test_a_version_that_was_released_without_an_approval_is_no_way_back(project):
@@ -179,7 +179,7 @@ def test_a_version_that_was_released_without_an_approval_is_no_way_back(project)
     append_release(project.store, MODEL, 2)
     error = refused(project, Rejected, version, "thirds version 3 was never approved, so it cannot be rolled back to")
     assert error.exit_code == 3
-    assert "approved and released were 1, 2;" in error.hint
+    assert "approved and released: 1, 2;" in error.hint
 
 
 def test_without_to_it_goes_to_no_version_that_nobody_approved_either(project):
