@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from registry.formats import formats
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +56,14 @@ class ServeJob:
     """Per process; 0: 4096, or what the limit of open files leaves."""
     max_connections_per_address: int = 0
     """Per process; 0: half of all. This machine and trusted proxies are exempt."""
+
+
+def differences(runs: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, str]:
+    """How an API that runs with the settings in `runs` differs from what is wanted, in words, by setting. Its `formats`
+    are among them: what it reads depends on who has started it."""
+    found = {name: f"{name} {runs.get(name)}, not {wanted[name]}" for name in wanted if runs.get(name) != wanted[name]}
+    if "first_key" in found:  # not a setting that anybody has written
+        found["first_key"] = "it does not verify signatures with the key with which the registry begins"
+    if runs["formats"] != formats():
+        found["formats"] = "started by another version of Trainyard, and may not be able to read new releases"
+    return found

@@ -22,6 +22,7 @@ from pipelines.docker_engine import LABEL, labels, security
 from pipelines.runners.docker import limits
 from registry import codec
 from registry.errors import ConfigError, TryAgain
+from registry.formats import formats
 from serving.job import ServeJob
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class ApiContainers:
             image=image,
             command=["python", "-P", "-m", "serving"],
             labels=self._own_labels
-            | labels(role="api", number=number, kind=kind, job=self.digest(job, image), settings=_settings(job)),
+            | labels(role="api", number=number, kind=kind, job=self.digest(job, image), settings=_settings(job))
+            | labels(formats=formats()),
             environment={
                 "TRAINYARD_JOB": _settings(inner),
                 "TRAINYARD_LISTENER": f"{HANDOFF}/listener.sock",

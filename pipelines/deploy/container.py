@@ -20,9 +20,9 @@ from pipelines.deploy.container_facts import (
     ADMIN_PORT,
     changes,
     health_check,
+    is_of_this_version,
     label,
     no_port,
-    reads_kinds,
     restarts_always,
     settings_of,
     url_of,
@@ -59,14 +59,19 @@ class ContainerDeployment:
             current, listener = self._settle(), self._listener()
             if current:
                 self._check_registry(job, current)
-                if listener and (url := url_of(listener)) and self._can_load(current, image) and reads_kinds(current):
+                if (
+                    listener
+                    and (url := url_of(listener))
+                    and self._can_load(current, image)
+                    and is_of_this_version(current)
+                ):
                     return url  # whatever images there are by now: a rollback must not wait for one
             wanted = self._image(image)
             try:
                 url = self._listen(job, wanted)
                 if current is None:
                     self._start_new(job, wanted, image, None, DEPLOY_SECONDS)
-                elif not reads_kinds(current):  # before a release that it could not read
+                elif not is_of_this_version(current):  # before a release that it could not read
                     larger: ImageKind = "train" if label(current, "kind") == "train" else image
                     self._replace(current, job, self._image(larger), larger, self._last_release(), DEPLOY_SECONDS)
             except BaseException:

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from pipelines.docker_engine import LABEL, address
 from registry import codec
 from registry.errors import ConfigError
+from registry.formats import formats
 from serving.access.exposure import is_loopback
-from serving.job import ServeJob
+from serving.job import ServeJob, differences
 from serving.server import lockfile
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ RESTART_ALWAYS = {"Name": "always"}
 wish."""
 
 HEALTH_CHECK = ["python", "-P", "-m", "serving.server.health"]
-OLD_HEALTH_CHECK = ["python", "-P", "-m", "serving.health"]
 
 
 def label(container: Container, name: str) -> str:
@@ -41,9 +41,9 @@ def health_check(container: Container) -> list[str]:
     return list(container.attrs["Config"]["Healthcheck"]["Test"][1:])
 
 
-def reads_kinds(container: Container) -> bool:
-    """Whether it reads releases that have a kind; an API that an earlier version of Trainyard started does not."""
-    return health_check(container) != OLD_HEALTH_CHECK
+def is_of_this_version(container: Container) -> bool:
+    """Whether it reads the releases of this version of Trainyard; an API that another one started may not."""
+    return label(container, "formats") == formats()
 
 
 def settings_of(container: Container) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def changes(job: ServeJob, container: Container, listener: Container) -> dict[st
     wanted = dict(json.loads(codec.to_json(job))) | {
         name: runs[name] for name in ("port", "admin_port") if not getattr(job, name)
     }  # 0: any
-    return {name: f"{name} {runs.get(name)}, not {wanted[name]}" for name in wanted if runs.get(name) != wanted[name]}
+    return differences(runs | {"formats": label(container, "formats")}, wanted)
 
 
 def no_port(job: ServeJob, said: str) -> ConfigError | None:

@@ -139,8 +139,10 @@ def serving(config: Config) -> Finding:
     host, port = config.serving.host, config.serving.port
     api = open_deployment(config)
     if url := api.running():
-        release = api.version().get("release")
-        return Finding("ok", f"the API runs at {url}, release {release or 'none yet'}")
+        what = f"the API runs at {url}, release {api.version().get('release') or 'none yet'}"
+        if others := api.changed(serve_job(config)):
+            return Finding("warn", f"{what}, but with other settings ({'; '.join(others.values())})", api.remedy)
+        return Finding("ok", what)
     if config.serving.deploy == "docker" and not docker_engine.address().startswith("unix://"):
         where = docker_engine.address()
         return Finding("ok", f"no API is running; {host}:{port} belongs to the engine at {where} and is not checked")

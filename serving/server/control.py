@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from registry import codec
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 from serving import worker_status
-from serving.job import ServeJob
+from serving.job import ServeJob, differences
 from serving.reach import REPLACED, OutOfReach
 from serving.server import lockfile
 from serving.server.fence import UNFENCED, api_fence
@@ -33,7 +33,7 @@ _started: dict[int, subprocess.Popen[bytes]] = {}  # by pid: kept, so that they 
 def start(job: ServeJob, folder: Path) -> str:
     """Start the API in `folder`, in a session of its own, and wait until it answers; its URL. No-op when it runs.
 
-    Its output goes to `folder/api.log`. Raises ConfigError (port in use, it runs on another registry, or an earlier
+    Its output goes to `folder/api.log`. Raises ConfigError (port in use, it runs on another registry, or another
     version of Trainyard started it, …), WorkerFailed when it ends, TryAgain when it does not answer in time. Of other
     settings that differ see `changed`.
     """
@@ -48,9 +48,9 @@ def start(job: ServeJob, folder: Path) -> str:
             f"the API that runs at {found.url} is another one: {'; '.join(wrong)}",
             hint=f"stop it with `trainyard serve {job.model} --stop`, then retry",
         )
-    if not found.reads_kinds:
+    if "formats" in others:
         raise ConfigError(
-            f"the API that runs at {found.url} was started by an earlier version of Trainyard, and cannot read new releases",
+            f"the API that runs at {found.url} was {others['formats']}",
             hint=f"{start_again(job.model)}, then retry",
         )
     if is_cut_off(status(folder)):
@@ -127,7 +127,7 @@ def changed(job: ServeJob, folder: Path) -> dict[str, str]:
     ports = {"port": urlsplit(found.url).port, "admin_port": urlsplit(found.admin).port}
     runs = asdict(codec.read(ServeJob, folder / "job.json")) | ports
     wanted = asdict(job) | {name: runs[name] for name in ports if not getattr(job, name)}  # 0: any
-    return {name: f"{name} {runs[name]}, not {wanted[name]}" for name in wanted if runs[name] != wanted[name]}
+    return differences(runs | {"formats": found.formats}, wanted)
 
 
 def status(folder: Path) -> dict[str, Any]:

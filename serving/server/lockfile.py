@@ -11,12 +11,14 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from registry import codec
 from registry.errors import ConfigError
+from registry.formats import formats
 from registry.records import utc_now
 
 ADDRESS_FILE = "api.json"
@@ -36,12 +38,17 @@ class RunningApi:
     """`unix:///…` in a container that gets its connections from serving.server.listener."""
     model: str
     since: str
-    reads_kinds: bool = False
-    """Whether it reads releases that have a kind; one that an earlier version of Trainyard started does not."""
+    formats: str = ""
+    """The `registry.formats` that it reads; empty: an earlier version of Trainyard started it, and does not say."""
     workers: int = 0
     """Server processes that there shall be; 0: an earlier version of Trainyard started it, and does not say."""
     admin: str = ""
     """The URL of the operator's port; empty in a container that gets it from serving.server.listener."""
+
+    @staticmethod
+    def upgrade(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Without what another version of Trainyard says of its API; see `registry.codec`."""
+        return {name: raw[name] for name in raw if name in RunningApi.__slots__}
 
 
 @contextlib.contextmanager
@@ -100,7 +107,7 @@ def holder(folder: Path) -> int | None:
 def write(folder: Path, url: str, admin: str, model: str, workers: int) -> None:
     """Publish that this process, which has the lock, listens at `url`, and for operators at `admin`."""
     pid = os.getpid()
-    found = RunningApi(pid, _start_time(pid), url, model, utc_now(), reads_kinds=True, workers=workers, admin=admin)
+    found = RunningApi(pid, _start_time(pid), url, model, utc_now(), formats(), workers, admin)
     codec.save(found, folder / ADDRESS_FILE)
 
 

@@ -21,6 +21,7 @@ from pipelines.deploy import api_containers, container_facts, open_deployment
 from pipelines.deploy.serve_job import serve_job
 from pipelines.docker_engine import labels
 from registry.errors import ConfigError, PipelineError, WorkerFailed
+from serving import job as serving_job
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.docker]
 
@@ -360,14 +361,16 @@ url = "{project.config.registry.url}"
     assert parts(engine, "api") + parts(engine, "listener") == []
 
 
-def test_an_api_of_an_earlier_version_is_replaced_before_it_gets_a_release_that_it_cannot_read(
+def test_an_api_of_another_version_is_replaced_before_it_gets_a_release_that_it_may_not_be_able_to_read(
     project, engine, derive, serve_image, monkeypatch
 ):
     old_module = "from serving.server.health import *; sys.exit(main(sys.argv[1:]))"
     old_file = f"USER 0\nRUN echo '{old_module}' >/opt/trainyard/code/serving/health.py\nUSER 65532"
     use(project, image=derive(old_file))
-    with monkeypatch.context() as patch:
-        patch.setattr(api_containers, "HEALTH_CHECK", container_facts.OLD_HEALTH_CHECK)
+    with monkeypatch.context() as patch:  # its command has another name, too
+        patch.setattr(api_containers, "HEALTH_CHECK", ["python", "-P", "-m", "serving.health"])
+        for module in (api_containers, container_facts, serving_job):
+            patch.setattr(module, "formats", lambda: "of another version")
         project.promote(1)
     (before,) = parts(engine, "api")
     use(project, image=serve_image)

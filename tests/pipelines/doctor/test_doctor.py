@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -217,6 +218,21 @@ class TestServing:
         write(place, serving={"host": "192.0.2.1"})
         _, found = ask()
         assert found["serving"][0] == "fail"
+
+    def test_an_api_that_would_be_started_otherwise_now_and_what_to_do(self, ask, place, monkeypatch):
+        runs = SimpleNamespace(
+            running=lambda: "http://127.0.0.1:1",
+            version=lambda: {"release": 3},
+            changed=lambda job: {"formats": f"started by another version of Trainyard ({job.model})"},
+            remedy="start it again",
+        )
+        monkeypatch.setattr(services, "open_deployment", lambda _: runs)
+        state, what, then = ask()[1]["serving"]
+        assert (state, then) == ("warn", "start it again")
+        assert "release 3" in what
+        assert "started by another version of Trainyard (digits)" in what
+        runs.changed = lambda _: {}
+        assert ask()[1]["serving"][0] == "ok"
 
 
 class TestFence:

@@ -13,6 +13,7 @@ from serving_parts import ask
 
 from registry import codec
 from registry.errors import ConfigError, TryAgain, WorkerFailed
+from registry.formats import formats
 from serving import worker_status
 from serving.job import ServeJob
 from serving.server import control, lockfile
@@ -127,15 +128,21 @@ def test_a_link_in_its_folder_is_not_written_through(job, folder, name):
     (folder / name).unlink()
 
 
-def test_an_api_of_an_earlier_version_gets_no_release_that_it_cannot_read(job, folder):
+@pytest.mark.parametrize(
+    "says",
+    [{}, {"reads_kinds": True}, {"formats": "0123456789abcdef", "what_comes_later": 1}],
+    ids=lambda each: str(len(each)),
+)
+def test_an_api_of_another_version_gets_no_release_that_it_may_not_be_able_to_read(job, folder, says):
     control.start(job, folder)
     address = folder / "api.json"
     running = json.loads(address.read_bytes())
-    assert running.pop("reads_kinds") is True
-    address.write_text(json.dumps(running), encoding="utf-8")
-    with pytest.raises(ConfigError, match="earlier version of Trainyard") as refused:
+    assert running.pop("formats") == formats()
+    address.write_text(json.dumps(running | says), encoding="utf-8")
+    with pytest.raises(ConfigError, match="started by another version of Trainyard") as refused:
         control.start(job, folder)
     assert "`trainyard serve m --stop`" in refused.value.hint
+    assert "started by another version of Trainyard" in control.changed(job, folder)["formats"]
     assert control.stop(folder)
 
 
