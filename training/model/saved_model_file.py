@@ -1,7 +1,8 @@
 """Looks into a TensorFlow SavedModel, without TensorFlow, before anything in it runs.
 
 A SavedModel is a program: its operators can read and write files, and run Python that the process happens to have. So
-operators are on an allow-list: those that compute, look up, loop and call functions of the same file. Only what the
+operators are on an allow-list: those that compute, look up, loop and call functions of the same file, whose names are
+no operators: else a function called WriteFile would allow the operator. Only what the
 checkpoint's saver needs may name files, in functions that nothing but the saver reaches; TensorFlow 2 restores variables by
 itself and never calls them.
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def check_saved_model(folder: Path) -> None:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             content = data[:] if len(data) <= MAX_READ else data
             _check(_Message(content, 0, len(content)), path)
-    except (_Damaged, UnicodeDecodeError) as error:
+    except (_Damaged, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"{path}: damaged: {error}", hint=HINT) from None
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise Corrupt(f"{path}: cannot be read: {error}", hint=HINT) from None
@@ -73,16 +74,16 @@ def _check(model: _Message, path: Path) -> None:
         elif field == 3:
             saver |= {each.text(number).partition(":")[0] for number in (2, 3)}
         elif field == 7:
-            callable_ |= {function.text(1) for number, function in each.messages() if number == 2}
+            callable_ |= set(_object_functions(each))
     only_saver = _only_saver(main, functions, saver, callable_)
-    _check_operators(main, ALLOWED | functions.keys(), path)
+    _check_operators(main, ALLOWED, path)
     for name, nodes in functions.items():
-        _check_operators(nodes, ALLOWED | functions.keys() | (SAVER if name in only_saver else set()), path)
+        _check_operators(nodes, ALLOWED | SAVER if name in only_saver else ALLOWED, path)
 
 
 def _only_saver(main: list[Node], functions: dict[str, list[Node]], saver: set[str], callable_: set[str]) -> set[str]:
     """The functions that nothing but the saver reaches. `saver` names the main graph's nodes that save and restore,
-    `callable_` the functions that the model's objects have."""
+    `callable_` the functions of the model's objects."""
     found = _reached(functions, _names(each for each in main if each.name in saver))
     others = (functions.keys() - found) | callable_
     return found - _reached(functions, others | _names(each for each in main if each.name not in saver))
@@ -128,8 +129,26 @@ def _read_graph(graph: _Message, main: list[Node], functions: dict[str, list[Nod
             for number, function in each.messages():
                 if number == 1:
                     nodes = [_node(part) for kind, part in function.messages() if kind == 3]
-                    names = [part.text(1) for kind, part in function.messages() if kind == 1]
-                    functions.setdefault(names[0] if names else "", []).extend(nodes)
+                    functions[_function_name(function, functions)] = nodes
+
+
+def _function_name(function: _Message, others: Container[str]) -> str:
+    """Raises when TensorFlow could take it for another one: of two names it takes the last."""
+    signatures = [part for kind, part in function.messages() if kind == 1]
+    names = [name.content() for each in signatures for kind, name in each.messages() if kind == 1]
+    if len(signatures) != 1 or len(names) != 1 or not names[0] or names[0] in others:
+        raise _Damaged(f"a function must have a name of its own, not {names[:3]!r:.200}")
+    return names[0]
+
+
+def _object_functions(graph: _Message) -> Iterator[str]:
+    """The functions that the model's objects have, by all that names them in a SavedObjectGraph."""
+    for field, each in graph.messages():
+        if field == 2:  # concrete_functions, a map by name
+            yield each.text(1)
+        elif field == 1:  # an object: perhaps a function, or one of a single signature
+            named = (part for number, part in each.messages() if number in {6, 8})
+            yield from (name.content() for part in named for number, name in part.messages() if number == 1)
 
 
 def _node(message: _Message) -> Node:
@@ -144,18 +163,27 @@ def _node(message: _Message) -> Node:
             for number, value in each.messages():
                 if number == 2:
                     runs |= set(_functions(value))
-    return Node(
-        name, operator, (operator, *sorted(runs))
-    )  # a function can be called by its name, as if it were an operator
+    return Node(name, operator, tuple(sorted(runs)))
 
 
 def _functions(value: _Message) -> Iterator[str]:
-    """The functions that the value of an attribute names: one, or a list."""
+    """The functions that the value of an attribute names: one, or a list, and those that their own attributes name."""
     for field, each in value.messages():
         if field == 10:
-            yield each.text(1)
+            yield from _named(each)
         elif field == 1:
-            yield from (function.text(1) for number, function in each.messages() if number == 9)
+            for number, function in each.messages():
+                if number == 9:
+                    yield from _named(function)
+
+
+def _named(function: _Message) -> Iterator[str]:
+    yield function.text(1)
+    for field, attribute in function.messages():
+        if field == 2:
+            for number, value in attribute.messages():
+                if number == 2:
+                    yield from _functions(value)
 
 
 class _Damaged(ValueError):

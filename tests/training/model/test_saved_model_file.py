@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from saved_models import function, node, saved_model
+from saved_models import field, function, function_of_names, node, saved_model
 
 from registry.errors import ConfigError, Corrupt
 from training.model.operators import ALLOWED, SAVER
@@ -70,7 +70,14 @@ SAVING = {
     "called by the answer": model(
         functions=(function("answer", node("x", "PartitionedCall", ["save"])), SAVE, RESTORE)
     ),
-    "called by its name": model(functions=(function("answer", node("x", "save")), SAVE, RESTORE)),
+    "called by a function that it is given to": model(
+        functions=(
+            function("answer", node("x", "PartitionedCall", ["other"], given=["save"])),
+            function("other"),
+            SAVE,
+            RESTORE,
+        )
+    ),
     "called by one of many": model(
         functions=(function("answer", node("x", "Case", (), ["answer", "save"])), SAVE, RESTORE)
     ),
@@ -83,6 +90,8 @@ SAVING = {
         )
     ),
     "called by an object": model(objects=("answer", "save")),
+    "an object that no list names": model(own=("answer", "save")),
+    "an object of one signature that no list names": model(bare=("restore",)),
     "called by another node": model(node("init", "StatefulPartitionedCall", ["save"])),
     "called by a function that nothing calls": model(
         functions=(ANSWER, SAVE, RESTORE, function("unused", node("x", "PartitionedCall", ["save"])))
@@ -96,6 +105,38 @@ SAVING = {
 @pytest.mark.parametrize("data", SAVING.values(), ids=SAVING)
 def test_what_the_saver_may_only_the_saver_may(refused, data):
     assert "V2 is not allowed in a model" in refused(data)
+
+
+@pytest.mark.parametrize("called", ["save", "WriteFile", "answer"])
+def test_a_function_cannot_be_called_as_if_it_were_an_operator(refused, called):
+    # TensorFlow gives functions other names when it loads them, and what was called is the operator.
+    evil = function("evil", node("x", called, ["answer"]))
+    assert f"operator {called} is not allowed" in refused(
+        model(functions=(ANSWER, SAVE, RESTORE, function("WriteFile"), evil))
+    )
+
+
+@pytest.mark.parametrize(
+    "two",
+    [
+        function_of_names("WriteFile", "harmless"),
+        function_of_names("harmless", "WriteFile", signatures=2),
+        function_of_names("answer"),
+        function_of_names(""),
+        function_of_names(),
+    ],
+)
+def test_a_function_has_one_name_of_its_own(refused, two):
+    # Of two names TensorFlow takes the last: one was checked, and another one called.
+    assert "a function must have a name of its own" in refused(model(functions=(ANSWER, SAVE, RESTORE, two)), Corrupt)
+
+
+def test_functions_within_functions_without_end_are_damaged(refused):
+    inner = field(1, "answer")
+    for _ in range(2000):
+        inner = field(1, "answer") + field(2, field(2, field(10, inner)))
+    deep = field(1, "x") + field(2, "PartitionedCall") + field(5, field(2, field(10, inner)))
+    assert "damaged" in refused(model(deep), Corrupt)
 
 
 def test_the_saver_may_save_only(refused):
