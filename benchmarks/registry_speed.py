@@ -5,8 +5,8 @@ folder is on the disk at the end. Against a SHA-256 of the same files by as many
 nothing. What a round has written stays until the end: a disk is slower just after files were deleted.
 
 A long history: `trainyard registry list`, `promote` and `rollback` as a person types them, each a process of its own, with
-the API running and taking the release up, in a registry of 5,000 versions that were all released. Against the same
-commands in a registry of 10. The versions are copies of the playground's.
+the API running and taking the release up, in a signed registry of 5,000 versions that were all attested and released, each
+with its head. Against the same commands in a registry of 10. The versions are copies of the playground's.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench_run import BenchRun, Cost, cost, done, in_turns, median, raw
+from cryptography.hazmat.primitives.asymmetric import ec
 from rows import Row
 
 from pipelines.approvals.tokens import approval_secret, make_token
-from registry import candidates, codec, releases
+from pipelines.config.load import load_config
+from pipelines.trust import open_registry
+from registry import attestations, candidates, codec, heads, releases
+from registry.chain import signed_bytes
 from registry.files import sha256_bytes, sha256_file
-from registry.records import Acceptance, Approval, Candidate, Claim, Comparison, Release
+from registry.marks import mark_of
+from registry.records import Acceptance, Approval, Candidate, Claim, Comparison, Head, Mark, Release, VersionMark
 from registry.stores import Store, open_store
 
 ROUNDS = 5
@@ -110,7 +115,7 @@ class Town:
         text = f'model = "{MODEL}"\n[repositories]\n{names}{serving}'
         (folder / "trainyard.toml").write_text(text, encoding="utf-8")
         self.home = folder / ".trainyard"
-        self.store = open_store(f"file://{self.home / 'registry'}")
+        self.store = open_registry(load_config(folder / "trainyard.toml", {}))
         with _without_waiting():
             _fill(self.store, template, count)
 
@@ -140,8 +145,9 @@ class Town:
 
 
 def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
-    """Versions 1 to `count`, each tried; all but the newest released, one after the other."""
-    approval = release = ""
+    """Versions 1 to `count`, each tried and attested; all but the newest released, one after the other, each with its head."""
+    approval = release = head = ""
+    key, keys = ec.generate_private_key(ec.SECP256R1()), Mark(0, "")
     for version in range(1, count + 1):
         before = Comparison(version - 1, "accuracy", 0.0, -0.01, 0.01, 500) if version > 1 else None
         measured = replace(template[0].evaluation, comparison=before)
@@ -155,18 +161,39 @@ def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
         digest = candidates.manifest_digest(store, MODEL, version)
         acceptance = Acceptance(MODEL, version, 0, digest, "e" * 40, card.run, "process", True, (), (), None, AT, "")
         candidates.append_acceptance(store, acceptance)
+        _attest(store, version, {**card.files, "card.json": digest}, key)
         if version == count:
             return
         releases.copy_to_production(store, MODEL, version)
-        # As `append_approval` and `append_release` write them, without reading the whole history each time.
-        given = codec.with_checksum(
-            Approval(version, MODEL, version, digest, f"token-{version}", "bench", AT, approval)
-        )
-        store.create(releases.approval_chain(store, MODEL).name(version), given)
+        # As `append_approval`, `append_release` and `write_head` write them, without reading the whole history each time.
+        given = Approval(version, MODEL, version, digest, f"token-{version}", "bench", AT, approval)
+        approval = _create(store, releases.approval_chain(store, MODEL).name(version), given)
         draft = Release(version, MODEL, "promotion", version, digest, "bench", AT, "a benchmark", version, release)
-        made = codec.with_checksum(draft)
-        store.create(releases.release_chain(store, MODEL).name(version), made)
-        approval, release = sha256_bytes(given), sha256_bytes(made)
+        release = _create(store, releases.release_chain(store, MODEL).name(version), draft)
+        keys = mark_of(store, "keys") if version == 1 else keys
+        tested = mark_of(store, f"test/{MODEL}/{version}/acceptances")
+        mark = VersionMark(digest, tested.count, tested.digest, attestations.record_digest(store, MODEL, version))
+        marks = Mark(version, release), Mark(version, approval), keys
+        head = _create(
+            store,
+            heads.head_chain(store, MODEL).name(version),
+            Head(MODEL, version, *marks, AT, head, {f"{version}": mark}),
+        )
+
+
+def _create(store: Store, name: str, record: object) -> str:
+    """Create a record, signed; its SHA-256."""
+    data = signed_bytes(store, name, record)
+    store.create(name, data)
+    return sha256_bytes(data)
+
+
+def _attest(store: Store, version: int, files: dict[str, str], key: ec.EllipticCurvePrivateKey) -> None:
+    """What the step `register` leaves beside a version."""
+    where, made = attestations.folder(MODEL, version), attestations.make(key, f"{MODEL}-{version}", files, {})
+    for name, data in made.items():
+        store.create(f"{where}/{name}", data)
+    attestations.record(store, MODEL, version, files, made[attestations.PUBLIC_KEY])
 
 
 @contextmanager

@@ -211,7 +211,7 @@ def _payload(envelope: object, pem: bytes, where: str) -> dict[str, Any]:
         (signature,) = envelope["signatures"]  # type: ignore[index]
         key.verify(base64.b64decode(signature["sig"], validate=True), _pre_authentication(payload), ECDSA(SHA256()))
         statement = json.loads(payload)
-    except (InvalidSignature, binascii.Error, ValueError, TypeError, KeyError):
+    except (InvalidSignature, binascii.Error, ValueError, TypeError, KeyError, RecursionError):
         raise Corrupt(f"{where}: its signature is not by {PUBLIC_KEY}", hint=HINT) from None
     return statement if isinstance(statement, dict) else {}
 

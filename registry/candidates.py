@@ -137,7 +137,7 @@ def read_manifest(store: Store, model: str, version: int, area: Area = "test") -
 
 def newest_first(store: Store, model: str) -> Iterator[int]:
     """The versions, highest number first; each is looked up only when it is asked for."""
-    for number in reversed(_numbers(store, model)):
+    for number in reversed(numbers(store, model)):
         if "card.json" in store.names(version_folder("test", model, number)):
             yield number
 
@@ -276,13 +276,13 @@ def _wish(store: Store, model: str, run: str, attempt: int) -> Claim:
     name = _wish_name(model, run, attempt)
     with contextlib.suppress(FileNotFoundError):
         return _read(store, Claim, name)
-    free = max(_numbers(store, model), default=0) + 1
+    free = max(numbers(store, model), default=0) + 1
     with contextlib.suppress(FileExistsError):
         store.create(name, codec.with_checksum(Claim(model, free, run)))
     return _read(store, Claim, name)
 
 
-def _numbers(store: Store, model: str) -> list[int]:
+def numbers(store: Store, model: str) -> list[int]:
     """The numbers of all version folders, unfinished ones too, in order, by one listing."""
     return sorted(int(name[:-1]) for name in store.names(f"test/{model}") if is_version(name))
 

@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 from registry import codec
 from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
 from registry.files import sha256_bytes
-from registry.stores import Store, signatures_of
+from registry.stores import Store, get_all, signatures_of
 
 NAME = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.json")
+PREVIOUS_LINE = re.compile(rb'\n "previous": "([0-9a-f]{64})"')  # one space: only at the top level
 
 
 def signed_bytes(store: Store, name: str, record: object) -> bytes:
@@ -83,19 +84,42 @@ class Chain(Generic[R]):
         The last one's checksum, and signature, vouches for its bytes, and each one's `previous` for the bytes of the one before it: so
         an altered byte shows, wherever it is, without decoding thousands.
         """
-        numbers = range(1, self.last() + 1)
+        return Records(self, self._bytes_after(0, self.first))
+
+    def records_after(self, number: int, digest: str) -> list[R]:
+        """As `records`, of those after `number`, which was checked before and has bytes with this SHA-256."""
+        found = self._bytes_after(number, digest)
+        return [self.decode(each, data, vouched=True) for each, data in enumerate(found, number + 1)]
+
+    def before(self, number: int, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Number and bytes of the records before `number`, which has these bytes, the newest first.
+
+        Each one's `previous` vouches for the bytes of the one before it. Raises Corrupt at the first that it does not vouch for.
+        """
+        for each in range(number - 1, 0, -1):
+            previous = PREVIOUS_LINE.search(data)
+            try:
+                data = self.store.get(self.name(each))
+            except FileNotFoundError:
+                raise self._broken() from None
+            if previous is None or previous[1].decode() != sha256_bytes(data):
+                raise self._broken()
+            yield each, data
+
+    def _bytes_after(self, number: int, previous: str) -> list[bytes]:
+        numbers = range(number + 1, self.last() + 1)
         try:
-            found = [self.store.get(self.name(number)) for number in numbers]
+            found = get_all(self.store, map(self.name, numbers))
         except FileNotFoundError:
             raise self._broken() from None
         if found:
             self.decode(numbers[-1], found[-1])
-        start, previous = codec.line("previous", "").removesuffix(b'"'), self.first
+        start = codec.line("previous", "").removesuffix(b'"')
         for each in found:
             if start + previous.encode() + b'"' not in each:
                 raise self._broken()
             previous = sha256_bytes(each)
-        return Records(self, found)
+        return found
 
     def append(self, draft: R, after: int, sign: Callable[[str], str] | None = None) -> R:
         """Append `draft` with its number, `after` + 1, and `previous` filled in; `after` is what `last` has said.
@@ -142,6 +166,8 @@ class Chain(Generic[R]):
                 previous = ""
             else:
                 records.append(record)
+                if not codec.is_canonical(data):
+                    problems.append(f"{self.name(number)}: {codec.OTHERWISE}")
                 if previous != record.previous and (previous or number == 1):
                     problems.append(f"{self.name(number)}: does not follow the record before it: one was altered")
                 previous = sha256_bytes(data)

@@ -20,6 +20,7 @@ from registry.files import sha256_bytes, write_new, write_whole
 SCHEMA = 1
 CHECKSUM = "seal"  # the field's name on disk: registries of earlier versions of Trainyard stay valid
 HINT = "it was altered or corrupted, or written by another version of Trainyard: restore it, or repeat the step that wrote it"
+OTHERWISE = "has the content of a record, but is not written as Trainyard writes one"
 SIGNATURE = "signed_by"  # beside the checksum; a version's own `signature` says what goes into the model
 SIGNED_LINE = re.compile(rb'\n "signed_by": "([0-9a-f]{64}):([A-Za-z0-9+/]{86}==)"')  # one space: only at the top level
 CHECKSUM_LINE = re.compile(rb'\n "seal": "[0-9a-f]{64}"')
@@ -62,6 +63,16 @@ def signature_in(data: bytes) -> SignedBytes | None:
         return None
     bare = CHECKSUM_LINE.sub(_line(CHECKSUM, ""), data.replace(found[0], _line(SIGNATURE, "")))
     return SignedBytes(found[1].decode(), found[2].decode(), sha256_bytes(bare))
+
+
+def is_canonical(data: bytes) -> bool:
+    """Whether these bytes are how a record with their content is written: no key twice, nothing before or after, no other
+    order, encoding or spelling. What a reader overlooks could be what another one finds."""
+    try:
+        raw = _DECODER.decode(data.decode())
+        return _dump(raw) == data
+    except (ValueError, RecursionError, TypeError):
+        return False
 
 
 def from_json(kind: type[T], data: bytes, where: str, *, checksum_required: bool = False) -> T:

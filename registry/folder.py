@@ -16,7 +16,7 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from registry import folder_reads
@@ -75,6 +75,16 @@ class FolderStore:
         except FileNotFoundError:
             return []
         return sorted([name + "/" * is_folder for name, is_folder in found if name[0] != "."])
+
+    def get_all(self, names: Iterable[str]) -> list[bytes]:
+        with self._typed_errors():
+            found = list(folder_reads.read_records(self._root, map(check_name, names)))
+        self._used = self._used or bool(found)
+        return found
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        with self._typed_errors():
+            return folder_reads.present(self._root, map(check_name, names))
 
     def create(self, name: str, data: bytes | Path, sha256: str = "") -> None:
         target = self._file(name)

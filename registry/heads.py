@@ -10,21 +10,21 @@ from __future__ import annotations
 import quopri
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from registry import attestations, candidates, codec
-from registry.candidates import version_folder
-from registry.chain import NAME, Chain, LostRace
+from registry.chain import Chain, LostRace
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes
 from registry.keyring import FOLDER as KEYS
 from registry.keyring import VERIFY
 from registry.marks import mark_of
-from registry.records import Head, Mark, SeenHead, VersionMark, utc_now
+from registry.records import Head, HeadFold, Mark, SeenHead, VersionMark, utc_now
 from registry.signatures import SHOWN
-from registry.stores import Store, signatures_of
+from registry.stores import Signatures, Store, present, signatures_of
 
 WORD = SeenHead.WORD
+FOLD_AFTER = 64
+"""So many heads are read again at most, for each that is written."""
 GONE = "is missing, though a head says that it was there"
 LINE = re.compile(
     WORD + r":1:(?P<model>[A-Za-z0-9_-]{1,64}):(?P<number>[0-9]{1,9}):(?P<release>[0-9]{1,9}):(?P<digest>[0-9a-f]{64})"
@@ -45,19 +45,41 @@ def write_head(store: Store, model: str) -> SeenHead | None:
     must_be_whole(store, model)  # a new head must not make good what was removed since
     while True:
         chain = head_chain(store, model)
-        known = chain.records()
-        draft = _draft(store, model, len(known), dict(versions_in(known)))
-        last = known[-1] if known else None
-        if last and not draft.versions and _marks(draft) == _marks(last):
-            found = seen(last, known.bytes[-1])
+        number, known = _known(store, model, signatures)
+        draft = _draft(store, model, known)
+        last = _read(chain, number) if number else None
+        if last and not draft.versions and _marks(draft) == _marks(last[0]):
+            found = seen(*last)
         else:
             try:
-                number = chain.append(draft, len(known)).number
+                chain.append(draft, number)
             except LostRace:
                 continue  # that one may say all that is there
-            found = seen(*_read(chain, number))
+            found = seen(*_read(chain, number + 1))
         signatures.saw(found)
         return found
+
+
+def _known(store: Store, model: str, signatures: Signatures) -> tuple[int, dict[str, VersionMark]]:
+    """The last head's number, and what all heads say of each version.
+
+    Heads that this machine has read before are not read again: the last of them is as it was, and names those before it.
+    """
+    chain, kept = head_chain(store, model), signatures.folded(model)
+    if kept is None or not _is_head(store, chain.name(kept.number), kept.digest):
+        kept = HeadFold(0, chain.first, {})
+    later = chain.records_after(kept.number, kept.digest)
+    number, versions = kept.number + len(later), kept.versions | dict(versions_in(later))
+    if len(later) >= FOLD_AFTER:
+        signatures.fold(model, HeadFold(number, sha256_bytes(store.get(chain.name(number))), versions))
+    return number, versions
+
+
+def _is_head(store: Store, name: str, digest: str) -> bool:
+    try:
+        return sha256_bytes(store.get(name)) == digest
+    except FileNotFoundError:
+        return False
 
 
 def must_be_whole(store: Store, model: str) -> None:
@@ -99,13 +121,22 @@ def seen(head: Head, data: bytes) -> SeenHead:
     return SeenHead(head.model, head.number, head.releases.count, signed.digest, signed.key[:SHOWN], signed.signature)
 
 
-def find_line(text: str, where: str) -> SeenHead:
-    """The head in a text: a line, or a whole mail that has it; raises ConfigError, naming `where`, when there is none."""
+def find_lines(text: str, where: str) -> list[SeenHead]:
+    """The heads in a text: a line, or a whole mail that has one; raises ConfigError, naming `where`, when there is none.
+
+    All of them: a mail quotes what others have written, who may have put an older one before its own.
+    """
     decoded = quopri.decodestring(text.encode()).decode(errors="replace")  # as mails in quoted-printable need it
-    for each in (text, decoded):
-        if found := LINE.search(each) or LINE.search(re.sub(r"\s+", "", each)):  # a header may be folded
-            number, release = int(found["number"]), int(found["release"])
-            return SeenHead(found["model"], number, release, found["digest"], found["key"], found["signature"])
+    texts = [again for each in (text, decoded) for again in (each, re.sub(r"\s+", "", each))]  # a header may be folded
+    found = {
+        SeenHead(
+            each["model"], int(each["number"]), int(each["release"]), each["digest"], each["key"], each["signature"]
+        )
+        for words in texts
+        for each in LINE.finditer(words)
+    }
+    if found:
+        return sorted(found, key=lambda each: (each.model, each.number))
     raise ConfigError(
         f"{where}: there is no head in it",
         hint=f"a head is one line that begins with {WORD}; mails have it under 'For the record'",
@@ -150,9 +181,9 @@ def check_seen(store: Store, head: SeenHead) -> None:
         raise Corrupt(
             f"{name}: is missing, though it was seen: release {head.release} was the newest", hint=since
         ) from None
-    chain.decode(head.number, data)
+    kept = chain.decode(head.number, data)
     found = codec.signature_in(data)
-    if found is None or found.digest != head.digest:
+    if found is None or found.digest != head.digest or kept.releases.count != head.release:
         raise Corrupt(f"{name}: is not the head that was seen", hint="the registry was written anew since then")
 
 
@@ -166,34 +197,47 @@ def _compared(store: Store, name: str, digest: str) -> Iterator[str]:
         yield f"{name}: is not what it was when a head was written"
 
 
-def _draft(store: Store, model: str, number: int, known: Mapping[str, VersionMark]) -> Head:
+def _draft(store: Store, model: str, known: Mapping[str, VersionMark]) -> Head:
     """A head of all that is there, with the versions that `known` does not have as they are."""
     production = f"production/{model}"
     released, approved, keys = (
         mark_of(store, each) for each in (f"{production}/releases", f"{production}/approvals", KEYS)
     )
-    there = {str(version) for version in candidates.versions(store, model)}
-    if gone := known.keys() - there:
-        raise Corrupt(f"{version_folder('test', model, int(min(gone)))}/card.json: {GONE}", hint=VERIFY)
-    found = {version: _version_mark(store, model, version, known.get(version)) for version in there}
-    new = {version: mark for version, mark in sorted(found.items()) if mark != known.get(version)}
-    return Head(model, number, released, approved, keys, at=utc_now(), previous="", versions=new)
+    changed = _changed(store, model, known)
+    new = {version: _version_mark(store, model, version, known.get(version)) for version in changed}
+    return Head(model, 0, released, approved, keys, at=utc_now(), previous="", versions=new)
+
+
+def _changed(store: Store, model: str, known: Mapping[str, VersionMark]) -> list[str]:
+    """The versions that are not as `known` says; raises Corrupt when something of one is gone. Only names are looked for."""
+    must: dict[str, list[str]] = {}
+    may: dict[str, list[str]] = {}
+    for version, mark in known.items():
+        folder = f"test/{model}/{version}"
+        tested = f"{folder}/acceptances"
+        must[version] = [f"{folder}/card.json"]
+        if mark.acceptances:
+            must[version].append(f"{tested}/{mark.acceptances:06d}.json")
+        may[version] = [f"{tested}/{mark.acceptances + 1:06d}.json"]
+        if not mark.attestation:
+            may[version].append(f"{attestations.folder(model, int(version))}/{attestations.RECORD}")
+    for number in candidates.numbers(store, model):
+        if str(number) not in known:
+            may[str(number)] = [f"test/{model}/{number}/card.json"]
+    found = present(store, [name for names in (*must.values(), *may.values()) for name in names])
+    for names in must.values():
+        for name in names:
+            if name not in found:
+                raise Corrupt(f"{name}: {GONE}", hint=VERIFY)
+    return sorted(version for version, names in may.items() if not found.isdisjoint(names))
 
 
 def _version_mark(store: Store, model: str, version: str, known: VersionMark | None) -> VersionMark:
-    """What is there of a version; nothing that is known already is read again."""
-    folder, number = f"test/{model}/{version}", int(version)
-    attested = known.attestation if known else ""
-    attested = attested or attestations.record_digest(store, model, number)
-    if known is None:
-        tested = mark_of(store, f"{folder}/acceptances")
-        return VersionMark(candidates.manifest_digest(store, model, number), tested.count, tested.digest, attested)
-    count = sum(NAME.fullmatch(each) is not None for each in store.names(f"{folder}/acceptances"))
-    if count < known.acceptances:
-        raise Corrupt(f"{folder}/acceptances/{known.acceptances:06d}.json: {GONE}", hint=VERIFY)
-    if count == known.acceptances:
-        return replace(known, attestation=attested)
-    return VersionMark(known.card, count, mark_of(store, f"{folder}/acceptances").digest, attested)
+    """What is there of a version; its manifest is read once only."""
+    number, tested = int(version), mark_of(store, f"test/{model}/{version}/acceptances")
+    card = known.card if known else candidates.manifest_digest(store, model, number)
+    attested = (known.attestation if known else "") or attestations.record_digest(store, model, number)
+    return VersionMark(card, tested.count, tested.digest, attested)
 
 
 def _marks(head: Head) -> tuple[Mark, Mark, Mark]:

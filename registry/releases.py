@@ -9,10 +9,11 @@ Each record is checked when it is read, and the whole history before a new appro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry import candidates, heads
+from registry import candidates, codec, heads
 from registry.chain import Chain, LostRace, Records
 from registry.errors import Corrupt, Rejected
 from registry.records import Approval, Release
@@ -151,10 +152,7 @@ def append_release(store: Store, draft: Release, after: int, history: History | 
 def must_be_approved(store: Store, release: Release) -> None:
     """Raise Corrupt unless a person has approved what this release makes live: with it, or with an earlier one of the same
     manifest."""
-    made = [release]
-    if release.approval is None:
-        alike = release_chain(store, release.model).records().having("card", release.card)
-        made = [each for each in alike if each.approval is not None and each.number < release.number]
+    made = [release] if release.approval is not None else _promotions_before(store, release)
     chain, wanted = approval_chain(store, release.model), (release.version, release.card)
     for each in made:
         given = [chain.read(number) for number in each.approvals]
@@ -164,6 +162,17 @@ def must_be_approved(store: Store, release: Release) -> None:
     raise Corrupt(
         f"{name}: nobody has approved version {release.version}", hint="`trainyard registry verify` lists every problem"
     )
+
+
+def _promotions_before(store: Store, release: Release) -> Iterator[Release]:
+    """The earlier releases of the same manifest that were made with an approval, the newest first: it is seldom far back."""
+    chain = release_chain(store, release.model)
+    line = codec.line("card", release.card)
+    data = store.get(chain.name(release.number))
+    chain.decode(release.number, data)
+    for number, each in chain.before(release.number, data):
+        if line in each and (found := chain.decode(number, each, vouched=True)).approval is not None:
+            yield found
 
 
 def _check_approval(store: Store, history: History, number: int, draft: Release) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes, sha256_file
-from registry.records import SeenHead
+from registry.records import HeadFold, SeenHead
 
 PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{,199}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{,199})*")
 """Most names: they are in order without a closer look."""
@@ -76,6 +77,17 @@ class HasStructure(Protocol):
         """Check all of it, or only what is in some of its folders."""
 
 
+@runtime_checkable
+class TakesMany(Protocol):
+    """A store to which thousands of names can be given at once, which is much faster than one by one."""
+
+    def get_all(self, names: Iterable[str]) -> list[bytes]:
+        """As `get`, of each."""
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Which of these names have bytes."""
+
+
 class Signatures(Protocol):
     """Signs and verifies the records of a store; see `registry.keyring`."""
 
@@ -96,6 +108,12 @@ class Signatures(Protocol):
 
     def saw(self, head: SeenHead) -> None:
         """Remember a head that is in the registry, unless a newer one is known."""
+
+    def folded(self, model: str) -> HeadFold | None:
+        """What this machine has made of a model's first heads, if it has."""
+
+    def fold(self, model: str, fold: HeadFold) -> None:
+        """Keep it, so that the next head need not read them again."""
 
 
 def signatures_of(store: Store) -> Signatures | None:
@@ -132,6 +150,25 @@ def is_part(part: str) -> bool:
     """Whether `part` can be one of the parts of a name; see `check_name`."""
     plain = part and not part.startswith(".") and part.isprintable() and "\\" not in part
     return bool(plain) and len(part.encode()) <= LONGEST
+
+
+def get_all(store: Store, names: Iterable[str]) -> list[bytes]:
+    """The bytes under each of these names; raises FileNotFoundError."""
+    below = getattr(store, "unsigned", store)
+    return below.get_all(names) if isinstance(below, TakesMany) else [store.get(name) for name in names]
+
+
+def present(store: Store, names: Sequence[str]) -> set[str]:
+    """Which of these names have bytes."""
+    below = getattr(store, "unsigned", store)
+    if isinstance(below, TakesMany):
+        return below.present(names)
+    found = set()
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            store.path(name)
+            found.add(name)
+    return found
 
 
 def create_or_same(store: Store, name: str, data: bytes | Path, sha256: str = "") -> bool:

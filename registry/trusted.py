@@ -6,16 +6,19 @@ anchor: the id of the first key, and the newest key record and heads that it kno
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry import codec
 from registry.errors import ConfigError, Corrupt
-from registry.files import write_whole
+from registry.files import sha256_bytes, write_whole
 from registry.keyring import FOLDER, Keyring, key_chain, read_keyring
-from registry.records import SeenHead
+from registry.records import HeadFold, SeenHead, VersionMark
+from registry.signatures import SHOWN
 from registry.stores import Store
 
+UNSIGNED = "not verified: the registry is not signed"
 LOST = "restore it from a backup; if the registry was removed on purpose, delete {path} and it can begin anew"
 
 
@@ -49,6 +52,34 @@ class Memory:
     def write(self, anchor: Anchor) -> None:
         write_whole(self.path, codec.to_json(anchor))
 
+    def fold(self, model: str) -> HeadFold | None:
+        """What was made of a model's first heads; None when it was not, or cannot be read: it only saves time."""
+        try:
+            raw = json.loads(_checked(self._fold(model).read_bytes()))
+            versions = {version: VersionMark(*mark) for version, mark in raw["versions"].items()}
+            return HeadFold(raw["number"], raw["digest"], versions)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def write_fold(self, model: str, fold: HeadFold) -> None:
+        """Keep it, in a file of its own: it is large, and every command reads the anchor."""
+        versions = {
+            name: (each.card, each.acceptances, each.last, each.attestation) for name, each in fold.versions.items()
+        }
+        data = json.dumps({"number": fold.number, "digest": fold.digest, "versions": versions}).encode()
+        write_whole(self._fold(model), f"{sha256_bytes(data)}\n".encode() + data)
+
+    def _fold(self, model: str) -> Path:
+        return self.path.with_suffix("") / f"{model}.heads"
+
+
+def _checked(data: bytes) -> bytes:
+    """What follows the first line, which is its SHA-256; raises ValueError."""
+    digest, _, rest = data.partition(b"\n")
+    if sha256_bytes(rest).encode() != digest:
+        raise ValueError("checksum mismatch")
+    return rest
+
 
 class Trusted:
     """See `registry.stores.Signatures`: verifies, and does not sign."""
@@ -80,6 +111,12 @@ class Trusted:
             heads = {**(anchor.heads if anchor else {}), head.model: head}
             self._memory.write(Anchor(self.ring.first.id, mark.count, mark.digest, heads))
 
+    def folded(self, model: str) -> HeadFold | None:
+        return self._memory.fold(model)
+
+    def fold(self, model: str, fold: HeadFold) -> None:
+        self._memory.write_fold(model, fold)
+
     def verify_keys(self) -> None:
         self._keys = self._load()
 
@@ -89,6 +126,16 @@ class Trusted:
     def sign(self, name: str, digest: str) -> str:
         del digest
         raise ConfigError(f"{name}: only the controller signs")
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything is verified."""
+        return True
+
+    @property
+    def basis(self) -> str:
+        """By what it is verified, for people."""
+        return f"verified from key {self._first[0]:.{SHOWN}} on" if self._first else "verified"
 
     def _load(self) -> Keyring:
         anchor = self._memory.read()
@@ -123,3 +170,35 @@ class Trusted:
 
     def _may_begin_with(self, first: str) -> bool:
         return first in self._first
+
+
+class FirstUse(Trusted):
+    """As `Trusted`, for who was not told with which key the registry began: the one that it begins with when keys are first
+    seen counts from then on. Until then it is not signed, and nothing is verified."""
+
+    def __init__(self, store: Store, memory: Memory) -> None:
+        super().__init__(store, memory)
+        self._begun = False
+
+    @property
+    def begun(self) -> bool:
+        self._begun = self._begun or self._memory.read() is not None or bool(key_chain(self._store).last())
+        return self._begun
+
+    @property
+    def basis(self) -> str:
+        if not self.begun:
+            return UNSIGNED
+        return f"verified from key {self.ring.first.short} on, which was there when the registry was first seen"
+
+    def check(self, name: str, data: bytes) -> None:
+        if self.begun:
+            super().check(name, data)
+
+    def verify_keys(self) -> None:
+        if self.begun:
+            super().verify_keys()
+
+    def _may_begin_with(self, first: str) -> bool:
+        del first
+        return True

@@ -16,6 +16,7 @@ from registry.checks.versions import Versions
 from registry.keyring import FOLDER as KEYS
 from registry.keyring import unsigned
 from registry.stores import HasStructure, KeepsOnce, Store, signatures_of
+from registry.text import printable
 
 AREAS = ("production", "test")
 EMPTY = "is empty: a writer was killed before its first file there, or somebody has emptied it"
@@ -58,7 +59,12 @@ def inspect(store: Store, model: str | None = None) -> Report:
         findings.notes += structure.notes
         for name in structure.empty:
             _check_empty(store, name, versions, findings)
-    return Report(tuple(dict.fromkeys(findings.problems)), tuple(dict.fromkeys(findings.notes)))
+    return Report(_lines(findings.problems), _lines(findings.notes))
+
+
+def _lines(found: list[str]) -> tuple[str, ...]:
+    """Each once, and on one line, whatever names and words somebody has put there to rewrite a terminal or stop it."""
+    return tuple(dict.fromkeys(printable(each, instead="?") for each in found))
 
 
 def _models(store: Store, findings: Findings) -> list[str]:

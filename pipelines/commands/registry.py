@@ -243,14 +243,15 @@ def _since(store: Store, file: str) -> tuple[str, ...]:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}", hint="name a mail, or a file with the head in it") from None
-    seen, ring = heads.find_line(text, file), keyring(store)
+    found, ring = heads.find_lines(text, file), keyring(store)
     if ring is None:
         raise ConfigError("the registry is not signed: it has no heads", hint="is it the right one?")
-    if not ring.has_signed(heads.head_chain(store, seen.model).name(seen.number), seen):
+    seen = [each for each in found if ring.has_signed(heads.head_chain(store, each.model).name(each.number), each)]
+    if not seen:
         raise ConfigError(
             f"{file}: no key of this registry has signed this head", hint="it is from another registry, or was altered"
         )
-    return tuple(problems_since(store, seen))
+    return tuple(problem for each in seen for problem in problems_since(store, each))
 
 
 def _adopt(args: argparse.Namespace, config: Config) -> int:

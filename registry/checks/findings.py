@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from registry import codec
 from registry.chain import Chain, R
 from registry.errors import ConfigError, Corrupt
 from registry.stores import Store, is_part, shown, walk
@@ -54,6 +55,12 @@ class Findings:
         with self.collecting():
             return walk(store, folder, self.wrong)
         return []
+
+    def spelling(self, store: Store, name: str) -> None:
+        """A record that is not in a chain must be written as Trainyard writes it; one that is missing is another matter."""
+        with self.collecting(), contextlib.suppress(FileNotFoundError):
+            if not codec.is_canonical(store.get(name)):
+                self.wrong(name, codec.OTHERWISE)
 
     def records(self, chain: Chain[R]) -> list[R]:
         """The readable records of a chain."""

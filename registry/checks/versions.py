@@ -123,6 +123,7 @@ class Versions:
             for each in there:
                 if each not in manifest.files and each.split("/")[0] not in own:
                     self.findings.wrong(f"{where}/{each}", "is not in the manifest")
+            self.findings.spelling(self.store, f"{where}/card.json")
             self.files |= {f"{where}/{each}": sha256 for each, sha256 in manifest.files.items()}
             return manifest, digest
         return None
@@ -131,7 +132,9 @@ class Versions:
         """The run that has the number, "" when that cannot be read."""
         with self.findings.collecting():
             try:
-                return candidates.claimed_by(self.store, self.model, version)
+                run = candidates.claimed_by(self.store, self.model, version)
+                self.findings.spelling(self.store, f"{version_folder('test', self.model, version)}/claim.json")
+                return run
             except FileNotFoundError:
                 if published:
                     self._wrong("test", version, "claim.json", "is missing")
@@ -174,6 +177,9 @@ class Versions:
             with self.findings.collecting():
                 try:
                     attestations.check(self.store, self.model, version, files)
+                    self.findings.spelling(
+                        self.store, f"{attestations.folder(self.model, version)}/{attestations.RECORD}"
+                    )
                 except FileNotFoundError:
                     where = attestations.folder(self.model, version)
                     there = {*self.findings.names(self.store, where)}
@@ -202,6 +208,7 @@ class Versions:
             with self.findings.collecting():
                 data = self.store.get(f"{where}/{name}")
                 wish = codec.from_json(Claim, data, f"{where}/{name}", checksum_required=True)
+                self.findings.spelling(self.store, f"{where}/{name}")
                 if (wish.model, wish.run) != (self.model, parts[1]):
                     self.findings.wrong(f"{where}/{name}", f"is about run {wish.run} of {wish.model}")
                 found.setdefault(parts[1], set()).add(wish.version)

@@ -5,7 +5,7 @@ from registry.records.evaluation import DIRECTION, ClassMetrics, Comparison, Eva
 from registry.records.release import Approval, ApprovalWay, Release, ReleaseKind
 from registry.records.run import Run, Sources, Trigger, utc_now
 from registry.records.training import Served, TrainJob, TrainResult
-from registry.records.trust import Attestation, Head, KeyKind, KeyRecord, Mark, SeenHead, VersionMark
+from registry.records.trust import Attestation, Head, HeadFold, KeyKind, KeyRecord, Mark, SeenHead, VersionMark
 from registry.records.version import Acceptance, Candidate, Claim, LoadReport, Outcome, TestCase, TestReport
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Head",
+    "HeadFold",
     "KeyKind",
     "KeyRecord",
     "LoadReport",

@@ -82,6 +82,17 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadFold:
+    """What the first heads of a model say of its versions, all in all; the private state of a machine that writes heads."""
+
+    number: int
+    """How many heads."""
+    digest: str
+    """SHA-256 of the last of them."""
+    versions: dict[str, VersionMark]
+
+
+@dataclass(frozen=True, slots=True)
 class SeenHead:
     """A head as a line in a mail: which one it was, what its bytes were, and who signed them."""
 

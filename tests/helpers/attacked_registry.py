@@ -12,6 +12,7 @@ import re
 import subprocess
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 from attested import attested
 from registry_parts import FILES, acceptance, promote, publish, release
@@ -20,6 +21,31 @@ from versions import approval_draft
 from registry import candidates, codec, releases
 from registry.stores import Store, open_store
 from registry.verify import inspect
+
+
+class Attacks(dict):
+    """A table of attacks: name → what is done, the pattern of a line that verify must then say, and whatever else a test needs
+    to know. As a decorator it adds a row: the function's name says what is done."""
+
+    def __init__(self, before=""):
+        """`before`: a pattern that comes before each row's own."""
+        super().__init__()
+        self._before = before
+
+    def __call__(self, says, **more):
+        def add(act):
+            assert act.__name__ not in self
+            self[act.__name__] = SimpleNamespace(act=act, says=f"{self._before}{says}", **more)
+            return act
+
+        return add
+
+    def must_find(self, name, registry):
+        """Do it, and have verify say so."""
+        self[name].act(registry)
+        problems = registry.inspect().problems
+        assert any(re.match(self[name].says, each) for each in problems), problems
+
 
 EMPTY = f'\n "{codec.CHECKSUM}": ""'.encode()
 
@@ -110,6 +136,14 @@ class Attacked:
         os.rename(path, target)
         path.symlink_to(target)
         return target
+
+
+def claims(registry, text: str, encoding="utf-8") -> None:
+    """Have the claim of version 2 hold this text, with the right checksum: nothing signs a claim."""
+    data = text.encode(encoding, "surrogatepass")
+    assert EMPTY.decode().encode(encoding) in data
+    digest = f'\n "{codec.CHECKSUM}": "{sha256(data).hexdigest()}"'
+    registry.write("test/digits/2/claim.json", data.replace(EMPTY.decode().encode(encoding), digest.encode(encoding)))
 
 
 def with_new_checksum(data: bytes) -> bytes:

@@ -40,7 +40,7 @@ class OneKey:
     """Signatures that only look like ones, and the heads that this machine has seen."""
 
     def __init__(self):
-        self.heads = {}
+        self.heads, self.folds = {}, {}
 
     def sign(self, name, digest):
         signature = hashlib.sha512(f"{name} {digest}".encode()).digest()
@@ -55,6 +55,12 @@ class OneKey:
 
     def saw(self, head):
         self.heads[head.model] = head
+
+    def folded(self, model):
+        return self.folds.get(model)
+
+    def fold(self, model, fold):
+        self.folds[model] = fold
 
 
 class MemoryStore:

@@ -11,8 +11,10 @@ from attacked_registry import Attacked, with_new_checksum
 from pipelines.config.schema import Config, Registry, Repositories
 from pipelines.key_changes import signing
 from pipelines.trust import open_registry
+from registry import codec
 from registry.files import sha256_bytes
-from registry.keyring import sign_record
+from registry.keyring import append_key, draft_key, sign_record
+from registry.signatures import make_key
 from registry.verify import inspect
 
 
@@ -57,8 +59,8 @@ class AttackedSigned(Attacked):
 
     def sign_with(self, signer, name: str) -> None:
         """Sign a record (anew), with a key that need not count."""
-        data = re.sub(rb'\n "signed_by": "[^"]*",', b"", (self.root / name).read_bytes())
-        bare = re.sub(rb'(\n "seal": )"[^"]*",', rb'\1"",\n "signed_by": "",', data)
+        data = re.sub(rb',\n "signed_by": "[^"]*"', b"", (self.root / name).read_bytes())  # the checksum is before it
+        bare = re.sub(rb'(\n "seal": )"[^"]*"', rb'\1"",\n "signed_by": ""', data)
         registry = sha256_bytes((self.root / "keys/000001.json").read_bytes())
         new = sign_record(signer, registry, name, sha256_bytes(bare)).encode()
         self.write(name, with_new_checksum(bare.replace(b'"signed_by": ""', b'"signed_by": "%b"' % new)))
@@ -73,3 +75,14 @@ def signing_memory(config: Config):
     from pipelines.key_folder import KeyFolder
 
     return KeyFolder(Path(config.home)).memory(config.registry.url)
+
+
+def all_signed_anew(registry: AttackedSigned) -> None:
+    """Replace the registry's keys by one of the attacker's own, and sign everything with it."""
+    mine = make_key()
+    shutil.rmtree(registry / "keys")
+    draft = draft_key("made", mine.public, {}, by="trainyard", at="2026-11-21T00:00:00Z", reason="the registry begins")
+    append_key(registry.store, draft, mine, 0)
+    for path in registry.root.rglob("*.json"):
+        if codec.signature_in(path.read_bytes()) and "keys" not in path.parts:
+            registry.sign_with(mine, str(path.relative_to(registry.root)))

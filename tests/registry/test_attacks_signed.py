@@ -4,38 +4,33 @@ Each attack is a function that alters a copy, with a pattern that one of the pro
 show without any head that this machine has seen: by signatures, or by the heads in the registry itself.
 """
 
+import dataclasses
 import re
 import shutil
-from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
-from attacked_registry import with_new_checksum
+from attacked_registry import Attacks, with_new_checksum
 from cryptography.hazmat.primitives.asymmetric import ec
 from registry_parts import acceptance
-from signed_registry import AttackedSigned, build
+from signed_registry import AttackedSigned, all_signed_anew, build
 from versions import approval_draft, release_draft
 
+from pipelines import key_changes
+from pipelines.key_changes import signing
 from registry import attestations, candidates, codec
 from registry.errors import PipelineError
 from registry.keyring import append_key, draft_key
+from registry.records import Head
 from registry.signatures import make_key
 from registry.stores import open_store
 from registry.verify import inspect
 
-ATTACKS: dict[str, tuple[Callable[[AttackedSigned], object], str, bool]] = {}
 DIGITS = "production/digits"
 
 
-def attack(says: str, *, unseen: bool = True):
-    """A row of the table: the function's name says what is done, `says` is a pattern of what verify must say."""
-
-    def add(act):
-        assert act.__name__ not in ATTACKS
-        ATTACKS[act.__name__] = (act, says, unseen)
-        return act
-
-    return add
+attack = Attacks(before=".*")
+SEEN_ONLY = {"unseen": False}  # it shows against a head, or a key record, that this machine has seen
 
 
 @pytest.fixture(scope="session")
@@ -254,13 +249,7 @@ def a_key_of_ones_own_is_added(registry):
 
 @attack(r"keys/000001\.json: the registry begins with key [0-9a-f]{16}, and not with")
 def all_is_signed_anew_with_a_key_of_ones_own(registry):
-    mine = make_key()
-    shutil.rmtree(registry / "keys")
-    draft = draft_key("made", mine.public, {}, by="trainyard", at="2026-11-21T00:00:00Z", reason="the registry begins")
-    append_key(registry.store, draft, mine, 0)
-    for path in registry.root.rglob("*.json"):
-        if codec.signature_in(path.read_bytes()) and "keys" not in path.parts:
-            registry.sign_with(mine, str(path.relative_to(registry.root)))
+    all_signed_anew(registry)
 
 
 @attack(r"keys/notes\.txt: does not belong here")
@@ -271,40 +260,139 @@ def a_file_is_put_beside_the_keys(registry):
 @attack(r"production/digits/heads/000006\.json: it is not signed")
 def a_head_is_forged(registry):
     data = (registry / f"{DIGITS}/heads/000005.json").read_bytes()
-    head = codec.from_json(codec_head(), data, "the last head")
+    head = codec.from_json(Head, data, "the last head")
     registry.append(f"{DIGITS}/heads", head)
 
 
-def codec_head():
-    from registry.records import Head
+@attack(r"digits/releases/000006\.json: its signature does not match")
+def an_old_release_is_repeated_as_the_newest(registry):
+    shutil.copy(registry / f"{DIGITS}/releases/000003.json", registry / f"{DIGITS}/releases/000006.json")
 
-    return Head
+
+@attack(r"digits/releases/000006\.json: its signature does not match")
+def an_old_release_is_repeated_with_the_number_of_the_newest(registry):
+    data = (registry / f"{DIGITS}/releases/000003.json").read_bytes().replace(b'"number": 3', b'"number": 6')
+    registry.write(f"{DIGITS}/releases/000006.json", with_new_checksum(data))
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@attack(r"digits/approvals/000005\.json: its signature does not match")
+def an_approval_of_another_model_is_repeated(registry):
+    data = (registry / "production/flowers/approvals/000001.json").read_bytes()
+    last = sha256((registry / f"{DIGITS}/approvals/000004.json").read_bytes()).hexdigest()
+    data = data.replace(b'"number": 1', b'"number": 5').replace(b'"previous": ""', b'"previous": "%b"' % last.encode())
+    registry.write(f"{DIGITS}/approvals/000005.json", with_new_checksum(data.replace(b'"flowers"', b'"digits"')))
+
+
+@attack(r"production/digits/approvals/000001\.json: its signature does not match")
+def two_models_are_exchanged(registry):
+    for area in ("test", "production"):
+        (registry / f"{area}/digits").rename(registry.outside / area)
+        (registry / f"{area}/flowers").rename(registry / f"{area}/digits")
+        (registry.outside / area).rename(registry / f"{area}/flowers")
+
+
+@attack(r"production/Digits/releases/000001\.json: its signature does not match")
+def a_model_is_there_again_in_other_letters(registry):
+    for area in ("test", "production"):
+        shutil.copytree(registry / f"{area}/digits", registry / f"{area}/Digits")
+
+
+@attack(r"digits/heads/000005\.json: its signature does not match")
+def a_record_has_the_signature_of_one_of_another_type(registry):
+    line = re.search(rb'\n "signed_by": "[^"]*"', (registry / f"{DIGITS}/releases/000005.json").read_bytes())[0]
+    data = re.sub(rb'\n "signed_by": "[^"]*"', line, (registry / f"{DIGITS}/heads/000005.json").read_bytes())
+    registry.write(f"{DIGITS}/heads/000005.json", with_new_checksum(data))
+
+
+@attack(r"keys/000002\.json: its signature does not match")
+def a_key_is_added_in_a_record_that_is_signed_as_one_of_the_registry(registry):
+    """The controller signs records of the registry, not of keys, at every release."""
+    signer, mine = signing(registry.config).signer(), make_key()
+    draft = draft_key("added", mine.public, {}, by="eve", at="2026-11-21T00:00:00Z", reason="")
+    registry.append("keys", draft)
+    registry.sign_with(signer, "keys/000002.json")
+
+
+@attack(r"digits/heads/000005\.json: (is not the head that was seen|its signature does not match)", **SEEN_ONLY)
+def a_head_is_replaced_by_another_one_of_its_number_that_the_controller_has_signed(registry):
+    """As when a backup was restored, and another version was released since."""
+    (registry / f"{DIGITS}/releases/000005.json").unlink()
+    name = f"{DIGITS}/heads/000005.json"
+    data = (registry / f"{DIGITS}/heads/000004.json").read_bytes()
+    last = sha256(data).hexdigest()
+    head = dataclasses.replace(codec.from_json(Head, data, name), number=5, previous=last, versions={})
+    registry.write(name, codec.with_checksum(head))
+    registry.sign_with_the_controllers_key(name)
+
+
+@attack(
+    r"production/digits/releases/000006\.json: it is signed by key [0-9a-f]{16}, and was not there when that was replaced"
+)
+def a_release_is_signed_with_a_key_that_was_replaced(registry):
+    old = signing(registry.config).signer()
+    key_changes.rotate(registry.config, "ada", "")
+    registry.append(f"{DIGITS}/releases", release_draft("digits", None, "", kind="withdrawal"))
+    registry.sign_with(old, f"{DIGITS}/releases/000006.json")
+
+
+@attack(r"digits/releases/000002\.json: it is signed by key [0-9a-f]{16}, and was not there when that was revoked")
+def a_release_in_the_middle_is_written_anew_with_a_key_that_was_revoked(registry):
+    old = signing(registry.config).signer()
+    key_changes.rotate(registry.config, "ada", "")
+    key_changes.revoke(registry.config, old.public.id, "ada", "stolen")
+    registry.edit(f"{DIGITS}/releases/000002.json", '"by": "ada"', '"by": "eve"')
+    registry.sign_with(old, f"{DIGITS}/releases/000002.json")
+
+
+@attack(r"keys/000002\.json: is missing, or not what it was", **SEEN_ONLY)
+def the_record_that_ended_a_key_is_removed(registry):
+    key_changes.rotate(registry.config, "ada", "")
+    signing(registry.config).verify_keys()
+    (registry / "keys/000002.json").unlink()
+
+
+@attack(r"keys/000003\.json: it is not signed by a key that counted before it")
+def a_key_that_was_replaced_brings_another_one(registry):
+    old, mine = signing(registry.config).signer(), make_key()
+    key_changes.rotate(registry.config, "ada", "")
+    draft = draft_key("added", mine.public, {}, by="eve", at="2026-11-21T00:00:00Z", reason="")
+    append_key(registry.store, draft, old, 2)
+
+
+@attack(r"keys/000001\.json: is missing, or not what it was when it was seen last", **SEEN_ONLY)
+def another_registry_of_the_same_controller_is_put_in_its_place(registry):
+    """It begins with the same key."""
+    signer = signing(registry.config).signer()
+    shutil.rmtree(registry.root)
+    draft = draft_key(
+        "made", signer.public, {}, by="trainyard", at="2026-11-22T00:00:00Z", reason="the registry begins"
+    )
+    append_key(registry.store, draft, signer, 0)
+
+
+@attack(r"test/digits/attestations/1/attestation\.json: its signature does not match")
+def an_attestation_has_its_version_twice(registry):
+    registry.edit("test/digits/attestations/1/attestation.json", '"version": 1', '"version": 2,\n "version": 1')
+
+
+@pytest.mark.parametrize("name", attack)
 def test_verify_finds(signed, tmp_path, name):
-    act, says, _ = ATTACKS[name]
-    registry = AttackedSigned(signed, tmp_path)
-    act(registry)
-    assert any(re.match(f".*{says}", each) for each in registry.inspect().problems), registry.inspect().problems
+    attack.must_find(name, AttackedSigned(signed, tmp_path))
 
 
-@pytest.mark.parametrize("name", [name for name, (*_, unseen) in ATTACKS.items() if unseen])
+@pytest.mark.parametrize("name", [name for name, row in attack.items() if getattr(row, "unseen", True)])
 def test_a_machine_that_has_seen_no_head_finds_too(signed, tmp_path, name):
-    act, says, _ = ATTACKS[name]
-    registry = AttackedSigned(signed, tmp_path, remembers=False)
-    act(registry)
-    assert any(re.match(f".*{says}", each) for each in registry.inspect().problems), registry.inspect().problems
+    attack.must_find(name, AttackedSigned(signed, tmp_path, remembers=False))
 
 
 def test_checksums_alone_would_have_found_few_of_them(signed, tmp_path):
     """Else this table tested what is tested without signatures."""
     missed = []
-    for name, (act, _, _) in ATTACKS.items():
+    for name, row in attack.items():
         folder = tmp_path / name
         folder.mkdir()
         registry = AttackedSigned(signed, folder)
-        act(registry)
+        row.act(registry)
         shutil.rmtree(registry / "keys", ignore_errors=True)
         for heads in registry.root.glob("production/*/heads"):
             shutil.rmtree(heads)
@@ -323,7 +411,7 @@ def test_nothing_is_wrong_before(signed, tmp_path):
 @pytest.mark.parametrize("name", ["the_last_release_is_removed", "the_last_release_is_removed_with_its_head"])
 def test_no_release_and_no_head_is_written_over_a_truncation(signed, tmp_path, name):
     registry = AttackedSigned(signed, tmp_path)
-    ATTACKS[name][0](registry)
+    attack[name].act(registry)
     from versions import append_release
 
     from registry import heads

@@ -8,6 +8,7 @@ from versions import approval_draft, release_draft
 
 from registry import codec
 from registry.errors import Corrupt, TryAgain
+from registry.files import sha256_bytes
 from registry.records import Release
 from registry.releases import History, approval_chain, release_chain
 from registry.signed_store import SignedStore
@@ -32,6 +33,40 @@ def test_records_are_those_that_were_appended(chain):
     assert (len(records), records[-1].number, records[0].number, records[2:4]) == (12, 12, 1, checked[2:4])
     with pytest.raises(IndexError):
         records[12]
+
+
+def test_the_records_before_one_are_read_back_from_it_and_no_further_than_somebody_asks(store, chain, monkeypatch):
+    numbers, get = [], store.get
+    monkeypatch.setattr(store, "get", lambda name: numbers.append(name) or get(name))
+    back = chain.before(12, get(chain.name(12)))
+    assert [next(back)[0], next(back)[0]] == [11, 10]
+    assert numbers == [chain.name(11), chain.name(10)]
+    assert [number for number, _ in back] == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("how", ["altered", "removed"])
+def test_reading_back_ends_at_a_record_that_the_one_after_it_does_not_name(folder_store, tmp_path, how):
+    chain = release_chain(folder_store, "digits")
+    for number in range(4):
+        chain.append(release_draft("digits", 1, "c", approval=number + 1), number)
+    path = tmp_path / "registry" / chain.name(2)
+    if how == "removed":
+        path.unlink()
+    else:
+        path.chmod(0o644)
+        path.write_bytes(codec.with_checksum(replace(chain.read(2), by="eve")))
+    back = chain.before(4, folder_store.get(chain.name(4)))
+    assert next(back)[0] == 3
+    with pytest.raises(Corrupt, match=r"releases/00000[23]\.json: "):
+        next(back)
+
+
+def test_only_what_comes_after_a_known_record_is_read(store, chain, monkeypatch):
+    known = sha256_bytes(store.get(chain.name(9)))
+    assert [each.number for each in chain.records_after(9, known)] == [10, 11, 12]
+    assert chain.records_after(12, sha256_bytes(store.get(chain.name(12)))) == []
+    with pytest.raises(TryAgain):  # the chain itself is whole
+        chain.records_after(8, known)
 
 
 def test_what_was_made_with_an_approval_is_found(store, chain):

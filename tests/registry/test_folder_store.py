@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import ConfigError, TryAgain
+from registry.errors import ConfigError, Corrupt, TryAgain
 from registry.files import CHUNK, copy_hashed
 from registry.folder import ABANDONED
-from registry.stores import open_store
+from registry.stores import get_all, open_store, present
 
 ONE = sha256(b"1").hexdigest()
 
@@ -291,3 +291,15 @@ def _alter(path, data):
     path.chmod(0o644)
     path.write_bytes(data)
     path.chmod(0o444)
+
+
+@pytest.mark.parametrize("name", ["linked/b", "a/linked"])
+def test_no_link_is_followed_when_many_are_read_or_looked_for_at_once(store, root, tmp_path, name):
+    store.create("a/b", b"1")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "b").write_bytes(b"not ours")
+    (root / "linked").symlink_to(tmp_path / "outside")
+    (root / "a" / "linked").symlink_to(tmp_path / "outside" / "b")
+    for act in (get_all, present):
+        with pytest.raises(Corrupt, match="linked: is a symbolic link"):
+            act(store, ["a/b", name])

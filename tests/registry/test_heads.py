@@ -10,7 +10,17 @@ from versions import approval_draft
 
 from registry import attestations, candidates, codec, heads, releases
 from registry.errors import ConfigError, Corrupt
-from registry.heads import GONE, LINE, check_seen, find_line, missing_since, must_be_whole, newest, write_head
+from registry.heads import (
+    FOLD_AFTER,
+    GONE,
+    LINE,
+    check_seen,
+    find_lines,
+    missing_since,
+    must_be_whole,
+    newest,
+    write_head,
+)
 from registry.records import Head, Mark
 from registry.signed_store import SignedStore
 
@@ -232,7 +242,66 @@ def test_the_line_of_a_head_is_found_in_a_mail(released):
     folded = f"For the record: {line[:60]}\n {line[60:]}\n"
     quoted = "Text =C3=BC\n" + line.replace("=", "=3D")[:70] + "=\n" + line.replace("=", "=3D")[70:]
     for text in (line, f"before {line} after", folded, quoted):
-        assert find_line(text, "here") == released
+        assert find_lines(text, "here") == [released]
     for text in ("", "nothing", line[:-3]):
         with pytest.raises(ConfigError, match="here: there is no head in it"):
-            find_line(text, "here")
+            find_lines(text, "here")
+
+
+def many(store, count):
+    """That many heads, each about another acceptance test."""
+    for _ in range(count):
+        candidates.append_acceptance(store, acceptance(store, 1))
+        write_head(store, "digits")
+
+
+def read_by(store, act):
+    """The heads that are read meanwhile."""
+    names, get = [], store.unsigned.get
+
+    def counting(name):
+        names.append(name)
+        return get(name)
+
+    store.unsigned.get = store.get = counting
+    act()
+    store.unsigned.get = store.get = get
+    return {name for name in names if "/heads/" in name}
+
+
+def test_what_a_head_costs_does_not_grow_with_the_history(store, released):
+    many(store, 2 * FOLD_AFTER)
+    candidates.append_acceptance(store, acceptance(store, 1))
+    assert len(read_by(store, lambda: write_head(store, "digits"))) <= FOLD_AFTER + 2
+    store.signatures.folds.clear()
+    assert len(read_by(store, lambda: write_head(store, "digits"))) > 2 * FOLD_AFTER
+    assert records(store)[-1].versions["1"].acceptances == 2 * FOLD_AFTER + 2
+
+
+def test_what_was_made_of_heads_counts_only_as_long_as_the_last_of_them_is_there_as_it_was(store, released):
+    many(store, FOLD_AFTER)
+    kept = store.signatures.folded("digits")
+    assert (kept.number, kept.versions["1"].acceptances) == (FOLD_AFTER, FOLD_AFTER)
+    store.signatures.folds["digits"] = replace(kept, digest="0" * 64)
+    candidates.append_acceptance(store, acceptance(store, 1))
+    assert len(read_by(store, lambda: write_head(store, "digits"))) > FOLD_AFTER
+    candidates.append_acceptance(store, acceptance(store, 1))
+    write_head(store, "digits")
+    candidates.append_acceptance(store, acceptance(store, 1))
+    spoil(store, f"production/digits/heads/{store.signatures.folded('digits').number:06d}.json")
+    with pytest.raises(Corrupt, match=r"heads/.*: "):
+        write_head(store, "digits")
+
+
+def test_a_head_after_a_fold_says_only_what_is_new(store, released, tmp_path):
+    many(store, FOLD_AFTER)
+    publish(store, tmp_path, "other")
+    write_head(store, "digits")
+    assert records(store)[-1].versions.keys() == {"2"}
+    number = write_head(store, "digits").number
+    assert write_head(store, "digits").number == number
+
+
+def test_a_line_whose_count_of_releases_was_altered_is_not_the_head(store, released):
+    with pytest.raises(Corrupt, match="is not the head that was seen"):
+        check_seen(store, replace(released, release=9))

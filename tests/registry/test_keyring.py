@@ -574,13 +574,13 @@ def test_a_head_is_found_in_a_mail_that_was_folded_or_encoded(registry):
     quoted = quopri.encodestring(f"a long line {head.line} and more".encode()).decode()
     folded = "X-Trainyard-Head: " + "\r\n ".join(head.line[at : at + 70] for at in range(0, len(head.line), 70))
     for text in (head.line, f"before {head.line}\r\nafter", quoted, folded):
-        assert heads.find_line(text, "mail") == head
+        assert heads.find_lines(text, "mail") == [head]
 
 
 @pytest.mark.parametrize("text", ["", "trainyard-head", "trainyard-head:1:digits:1:1:ab:cd:ef"])
 def test_a_text_without_a_head_is_refused(text):
     with pytest.raises(ConfigError, match=r"mail\.eml: there is no head in it"):
-        heads.find_line(text, "mail.eml")
+        heads.find_lines(text, "mail.eml")
 
 
 def test_a_head_of_another_key_is_not_one_of_this_registry(registry):

@@ -11,7 +11,7 @@ from registry_parts import MemoryStore
 
 from registry.errors import ConfigError, Corrupt
 from registry.folder import FolderStore
-from registry.stores import check_name, create_or_same, open_store, walk
+from registry.stores import check_name, create_or_same, get_all, open_store, present, walk
 
 BAD_NAMES = [
     "",
@@ -37,6 +37,18 @@ class StoreContract:
         store.create("a/b", b"1")
         assert store.get("a/b") == b"1"
         assert store.path("a/b").read_bytes() == b"1"
+
+    def test_many_are_read_and_looked_for_at_once(self, store):
+        names = ["a/b", "a/c/d", "e"]
+        for name in names:
+            store.create(name, name.encode())
+        assert get_all(store, ["e", "a/b"]) == [b"e", b"a/b"]
+        assert present(store, [*names, "a", "a/c", "a/c/e", "f/g", "e/h"]) == set(names)
+        with pytest.raises(FileNotFoundError):
+            get_all(store, ["a/b", "a/x"])
+        for act in (get_all, present):
+            with pytest.raises(ConfigError, match="cannot be a name"):
+                act(store, ["../a"])
 
     def test_create_refuses_a_taken_name(self, store):
         store.create("a/b", b"1")
