@@ -25,8 +25,9 @@ from registry import candidates, codec, heads
 from registry.errors import ConfigError, PipelineError
 from registry.files import write_whole
 from registry.records import Evaluation
+from registry.stores import Store
 
-MAX_DESCRIPTION = 500  # characters
+MAX_DESCRIPTION = 500  # characters, beside the head
 BUILD_URL = "build.txt"
 """In the run's folder: the address of the build that has published its report."""
 STATUS_FILES = ("run", "run.txt", "name.txt", "description.txt", "decided", "report")
@@ -92,7 +93,7 @@ class BuildFolder:
         """Write name, description and `decided` of the run as it is now, however the step ended."""
         folder = self.run
         name, lines = _status(context, folder)
-        write_status(self.root, name, lines, last=_head(context))
+        write_status(self.root, name, lines, head_line(context.store, context.config.model))
         if folder.decided():
             write_whole(self.root / "decided", b"")
 
@@ -109,14 +110,22 @@ class BuildFolder:
             shutil.copytree(made, kept, copy_function=shutil.copyfile)
 
 
-def write_status(root: Path, name: str, lines: Iterable[str], last: str = "") -> None:
-    """Write name and description of a build into its folder; `last` is never cut off."""
+def write_status(root: Path, name: str, lines: Iterable[str], head: str = "") -> None:
+    """Write name and description of a build into its folder; `head` is its last line, and never cut off."""
     root.mkdir(parents=True, exist_ok=True)
     write_whole(root / "name.txt", f"{_one_line(name)}\n".encode())
     text = "\n".join(_one_line(each) for each in lines)
-    longest = MAX_DESCRIPTION - len(last)
-    text = (text if len(text) <= longest else text[: longest - 1] + "…") + last
-    write_whole(root / "description.txt", f"{text}\n".encode())
+    text = text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
+    write_whole(root / "description.txt", "".join(f"{each}\n" for each in (text, head) if each).encode())
+
+
+def head_line(store: Store, model: str) -> str:
+    """The registry's newest head as a line; empty in a registry that is not signed, or when it cannot be verified."""
+    try:
+        found = heads.newest(store, model)
+    except PipelineError:  # whatever meets the damage reports it
+        return ""
+    return found.line if found else ""
 
 
 def page_of_run(folder: Path) -> Iterator[tuple[str, str]]:
@@ -151,15 +160,6 @@ def _status(context: Context, folder: RunFolder) -> tuple[str, list[str]]:
     last = [f"{records[-1].step}: {records[-1].note}"] if records else []
     reason = [f"reason: {run.reason}"] if run.reason else []
     return " ".join(name), [", ".join(about), commits, *last, *reason]
-
-
-def _head(context: Context) -> str:
-    """The registry's newest head as a last line, if it can be verified."""
-    try:
-        found = heads.newest(context.store, context.config.model)
-    except PipelineError:  # the step that meets the damage reports it
-        return ""
-    return f"\n{found.line}" if found else ""
 
 
 def _version(context: Context, folder: RunFolder) -> int | None:

@@ -97,6 +97,7 @@ def _export(args: argparse.Namespace, config: Config) -> int:
 def _status(args: argparse.Namespace, config: Config) -> int:
     from pipelines.jenkins_server.client import open_jenkins
     from pipelines.jenkins_server.status import status
+    from pipelines.jenkins_server.terminal import without_head
 
     jobs = status(config, open_jenkins(config), args.count)
     if args.json:
@@ -108,7 +109,7 @@ def _status(args: argparse.Namespace, config: Config) -> int:
         if state or not job.builds:
             rows.append((job.job, "", state or "no build yet", "", "", ""))
         rows += [
-            (job.job, each.name, each.result, each.at[:16].replace("T", " "), _took(each.seconds), each.description)
+            (job.job, each.name, each.result, _minute(each.at), _took(each.seconds), without_head(each.description))
             for each in job.builds
         ]
     rows = [tuple(one_line(cell) for cell in row) for row in rows]
@@ -116,6 +117,10 @@ def _status(args: argparse.Namespace, config: Config) -> int:
     for row in rows:
         print("  ".join([f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)] + [row[-1]]).rstrip())
     return 0
+
+
+def _minute(at: str) -> str:
+    return at[:16].replace("T", " ")
 
 
 def one_line(text: str) -> str:

@@ -10,6 +10,7 @@ from pipelines.jenkins_server.builds import TRY_AGAIN, BuildFollower, FinishedBu
 from pipelines.jenkins_server.client import open_jenkins
 from pipelines.signals import Terminated
 from pipelines.text.clean import clean
+from registry.records import SeenHead
 
 
 def follow(config: Config, queued: Queued, seconds: float) -> FinishedBuild:
@@ -31,9 +32,15 @@ def how(queued: Queued) -> str:
 
 def summary(build: FinishedBuild) -> str:
     """How a build has ended, in one line, and its page."""
-    why = f": {clean(build.description, 500)}" if build.description else ""
+    said = clean(without_head(build.description), 500)
+    why = f": {said}" if said else ""
     again = "; the same command starts it again" if build.exit_code == TRY_AGAIN else ""
     return f"{build.result}: build {build.number}{why}{again}\n  {build.url}"
+
+
+def without_head(description: str) -> str:
+    """A build's description without the registry's head, which is for who keeps the build and not for who reads along."""
+    return "\n".join(each for each in description.splitlines() if not each.startswith(f"{SeenHead.WORD}:"))
 
 
 def say(line: str) -> None:

@@ -1,6 +1,7 @@
 """What a CI server shows of a promotion or a rollback: `name.txt` and `description.txt` in the folder of its build.
 
-Before it, what there is to decide about; after it, what became of it, with the reasons when it was rejected.
+Before it, what there is to decide about; after it, what became of it, with the reasons when it was rejected. The last line
+is the registry's newest head, by which a later truncation shows.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipelines.build_status import page_of_run, write_status
+from pipelines.build_status import head_line, page_of_run, write_status
 from pipelines.config.schema import Config
 from pipelines.text import metrics
 from pipelines.text.clean import clean
@@ -27,12 +28,13 @@ def shown(build: Path | None, config: Config, kind: str, version: int | None, ac
         code = act()
     except PipelineError as error:
         how = "rejected: " if isinstance(error, Rejected) else ""
-        write_status(build, name, [f"{name}: {how}{clean(str(error), 350)}"])
+        write_status(build, name, [f"{name}: {how}{clean(str(error), 350)}"], _head(config))
         raise
-    release = releases.live(open_registry(config, only_look=True), config.model)
-    if release:
+    store = open_registry(config, only_look=True)
+    if release := releases.live(store, config.model):
         name = _name(kind, config.model, release.version)
-        write_status(build, name, [f"{name}: live as release {release.number}, by {release.by}", release.reason])
+        lines = [f"{name}: live as release {release.number}, by {release.by}", release.reason]
+        write_status(build, name, lines, head_line(store, config.model))
     return code
 
 
@@ -44,8 +46,15 @@ def ask(build: Path | None, config: Config, version: int) -> list[str]:
     lines = list(_facts(open_registry(config, only_look=True), config, version))
     if build:
         name = _name("promotion", config.model, version)
-        write_status(build, name, [f"{name}: waits for an approval", *lines])
+        write_status(build, name, [f"{name}: waits for an approval", *lines], _head(config))
     return lines
+
+
+def _head(config: Config) -> str:
+    try:
+        return head_line(open_registry(config, only_look=True), config.model)
+    except PipelineError:  # the registry itself may be what has failed
+        return ""
 
 
 def _name(kind: str, model: str, version: int | None) -> str:

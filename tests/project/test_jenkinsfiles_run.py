@@ -13,11 +13,13 @@ from groovy_runs import FILES, simulate
 
 from pipelines.flows import FLOWS, names
 
+HEAD = "trainyard-head:1:digits:2:2:0123:4567:89ab=="
 KNOWN = {
     "script": "--dry-run",
     "files": {
         "build/name.txt": "promotion digits 3\n",
-        "build/description.txt": "promotion digits 3: waits for an approval\naccuracy 0.98\nreport: http://jenkins/job/code/4/x\n",
+        "build/description.txt": "promotion digits 3: waits for an approval\naccuracy 0.98\nreport: http://jenkins/job/code/4/x\n"
+        f"{HEAD}\n",
     },
 }
 RELEASED = {"script": "--approved-by", "files": {"build/description.txt": "promotion digits 3: live as release 2\n"}}
@@ -340,7 +342,7 @@ def test_what_there_is_to_decide_about_is_shown_before_the_question(builds):
     assert steps.index("echo") < steps.index("input")
     assert build.name == "#7 promotion digits 3"
     assert (build.result, build.started) == ("ABORTED", ["describe", "approve"])
-    assert build.description == "promotion digits 3: Timeout has been exceeded"
+    assert build.description == f"promotion digits 3: Timeout has been exceeded\n{HEAD}"
 
 
 def test_nobody_is_asked_about_a_version_that_does_not_exist(builds):
@@ -353,8 +355,8 @@ def test_nobody_is_asked_about_a_version_that_does_not_exist(builds):
 def test_a_no_is_a_rejection_and_says_by_whom(builds):
     build = builds["answered with no"]
     assert (build.result, build.started) == ("UNSTABLE", ["describe", "approve"])
-    assert build.description == "promotion digits 3: Rejected by Alice Smith"
-    assert build.of("unstable")[0]["message"] == build.description
+    assert build.description.splitlines() == ["promotion digits 3: Rejected by Alice Smith", HEAD]
+    assert build.of("unstable")[0]["message"] == "promotion digits 3: Rejected by Alice Smith"
     assert not [
         each for each in build.of("sh") if "--dry-run" not in each["script"] and "prepare" not in each["script"]
     ]
@@ -363,7 +365,7 @@ def test_a_no_is_a_rejection_and_says_by_whom(builds):
 def test_an_abort_while_it_asks_is_not_an_answer(builds):
     build = builds["aborted while it asks"]
     assert (build.result, build.started) == ("ABORTED", ["describe", "approve"])
-    assert build.description == "promotion digits 3: Aborted by Rejected Alice"
+    assert build.description == f"promotion digits 3: Aborted by Rejected Alice\n{HEAD}"
 
 
 def test_a_refused_approval_is_unstable_and_its_description_has_the_reason(builds):

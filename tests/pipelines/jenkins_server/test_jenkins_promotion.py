@@ -110,6 +110,25 @@ def test_a_no_in_jenkins_is_a_rejection_and_says_by_whom(project, jenkins):
     assert "\n[Pipeline] input\n" in done.stderr, "without the notes of Jenkins' console"
 
 
+def test_the_head_in_a_description_is_not_read_out_at_the_end_of_a_build(project, jenkins):
+    job(jenkins, result="UNSTABLE")
+    start = jenkins.state.start_build
+
+    def answered(*arguments):
+        build = start(*arguments)
+        build.description = "promotion thirds 1: rejected: too old\ntrainyard-head:1:thirds:2:2:0123"
+        return build
+
+    jenkins.state.start_build = answered
+    token = project.token(project.publish())
+    done = trainyard(project, "promote", "thirds", "1", "--approval", token, "--json", url=jenkins.url)
+    assert done.returncode == 3, done.stderr
+    assert "UNSTABLE: build 1: promotion thirds 1: rejected: too old\n" in done.stderr
+    assert json.loads(done.stdout)["description"].endswith("\ntrainyard-head:1:thirds:2:2:0123"), (
+        "for programs it is there"
+    )
+
+
 def test_a_rollback_is_done_by_the_job(project, jenkins):
     asked = job(jenkins)
     project.publish()

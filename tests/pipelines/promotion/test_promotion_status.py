@@ -9,7 +9,8 @@ from versions import append_release
 from pipelines.build_status import BUILD_URL
 from pipelines.commands import promote as command
 from pipelines.promotion import status
-from registry import releases
+from registry import heads, releases
+from registry.checks.signatures import problems_since
 from registry.errors import ConfigError, Rejected, TryAgain
 
 BUILD = "http://jenkins/job/digits/job/code/7/"
@@ -24,6 +25,12 @@ def texts(folder):
     return [(folder / name).read_text(encoding="utf-8") for name in ("name.txt", "description.txt")]
 
 
+def release_by_alice(project):
+    project.publish()
+    releases.copy_to_production(project.store, MODEL, 1)
+    append_release(project.store, MODEL, 1, by="alice", reason="too many mistakes")
+
+
 def test_before_the_question_it_shows_metric_live_version_tests_and_links(project, tmp_path):
     project.publish()
     run = project.config.runs / "run1"
@@ -33,7 +40,7 @@ def test_before_the_question_it_shows_metric_live_version_tests_and_links(projec
     name, description = texts(tmp_path / "build")
     assert name == f"promotion {MODEL} 1\n"
     assert description.splitlines() == [f"promotion {MODEL} 1: waits for an approval", *lines]
-    measured, report, tests, passed, commits = lines
+    measured, report, tests, passed, commits = lines  # nothing is released: there is no head yet
     assert measured.startswith("version 1: accuracy 0.")
     assert measured.endswith("; nothing is live yet")
     assert report == f"report: {BUILD}artifact/build/report/index.html"
@@ -89,15 +96,57 @@ def test_a_promotion_that_fails_leaves_its_reason_and_the_error_continues(projec
 
 def test_a_release_is_named_with_who_made_it(project, tmp_path):
     def act():
-        project.publish()
-        releases.copy_to_production(project.store, MODEL, 1)
-        append_release(project.store, MODEL, 1, by="alice", reason="too many mistakes")
+        release_by_alice(project)
         return 0
 
     assert status.shown(tmp_path / "build", project.config, "rollback", None, act) == 0
     name, description = texts(tmp_path / "build")
     assert name == "rollback thirds 1\n"
-    assert description == "rollback thirds 1: live as release 1, by alice\ntoo many mistakes\n"
+    live, reason, head = description.splitlines()
+    assert (live, reason) == ("rollback thirds 1: live as release 1, by alice", "too many mistakes")
+    assert head == heads.newest(project.store, MODEL).line
+
+
+@pytest.mark.parametrize("kind", ["promotion", "rollback"])
+def test_what_jenkins_keeps_of_a_release_shows_when_the_registry_is_truncated(project, tmp_path, kind):
+    def act():
+        release_by_alice(project)
+        return 0
+
+    status.shown(tmp_path / "build", project.config, kind, None, act)
+    (seen,) = heads.find_lines(texts(tmp_path / "build")[1], "the description")
+    assert seen.release == 1
+    assert problems_since(project.store, seen) == []
+    (project.folder / "registry/production/thirds/heads/000001.json").unlink()
+    assert "heads/000001.json: is missing, though it was seen" in problems_since(project.store, seen)[0]
+
+
+def test_the_question_and_a_rejection_have_the_head_whole_whatever_else_is_said(project, tmp_path):
+    release_by_alice(project)
+    head = heads.newest(project.store, MODEL).line
+    status.ask(tmp_path / "asked", project.config, 1)
+
+    def act():
+        raise Rejected("no, " * 200)
+
+    with pytest.raises(Rejected):
+        status.shown(tmp_path / "refused", project.config, "promotion", 1, act)
+    for name in ("asked", "refused"):
+        first, *_, last = texts(tmp_path / name)[1].splitlines()
+        assert first.startswith("promotion thirds 1: ")
+        assert last == head
+
+
+def test_a_registry_that_cannot_be_read_does_not_hide_why_a_promotion_failed(project, tmp_path):
+    release_by_alice(project)
+    (project.folder / "registry/keys/000001.json").unlink()
+
+    def act():
+        raise Rejected("no")
+
+    with pytest.raises(Rejected):
+        status.shown(tmp_path / "build", project.config, "promotion", 1, act)
+    assert texts(tmp_path / "build")[1] == "promotion thirds 1: rejected: no\n"
 
 
 def test_without_a_build_nothing_is_written(project, tmp_path, monkeypatch):
