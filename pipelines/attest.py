@@ -51,11 +51,11 @@ def attest(store: Store, folder: RunFolder, version: int, home: Path, repositori
     attestations.check(store, manifest.model, version, files)
 
 
-def own_key(home: Path) -> str:
-    """The id of the key that this machine attests with; empty when it has none yet. Raises ConfigError."""
+def own_key(home: Path) -> bytes | None:
+    """The public half, as PEM, of the key that this machine attests with; None when it has none yet. Raises ConfigError."""
     with contextlib.suppress(FileNotFoundError):
-        return attestations.key_id(attestations.public_pem(_load(home / "keys" / KEY)))
-    return ""
+        return attestations.public_pem(_load(home / "keys" / KEY))
+    return None
 
 
 def _provenance(

@@ -16,12 +16,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.config.load import load_config
 from pipelines.config.schema import RENAMED
+from pipelines.trust import open_registry
+from registry import candidates, heads, releases
 from registry.errors import ConfigError, PipelineError
+from registry.records import Candidate
+from registry.stores import Store
 
 NEEDS_CONFIG = False
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLE = CHECKOUT / "examples" / "digits"
+MODEL = "digits"
 MARK = ".trainyard-demo"  # only a folder that holds this is ever deleted
 NAMES = ("code", "dataset", "tests")
 WHERE = {"process": "process", "docker": "container"}
@@ -102,6 +108,7 @@ class Demo:
             "registers the model as a candidate, tests it in a staging instance, and writes to the product owner.",
         )
         self._push("code", "A small convolutional network")
+        print(f"\n{fenced(candidates.manifest(self._registry(), MODEL, 1))}")
 
     def approve(self) -> None:
         """The product owner reads the mail and runs its command; the API answers."""
@@ -113,6 +120,8 @@ class Demo:
         self._promote_from_mail(show=True)
         print()
         self._predict("an image of a 3", self._image("3", 0))
+        print(f"\n{signed(self._registry(), MODEL)}")
+        self._trainyard("registry", "verify")
 
     def more_data(self) -> None:
         """New data that look different: retrained, approved, swapped in."""
@@ -231,6 +240,9 @@ class Demo:
     def _image(self, label: str, index: int) -> Path:
         return sorted((self.work / "dataset" / "pictures" / label).glob("*.png"))[index]
 
+    def _registry(self) -> Store:
+        return open_registry(load_config(self.config, os.environ), only_look=True)
+
     def _trainyard(self, *arguments: str, quiet: bool = False) -> None:
         command = [sys.executable, "-P", "-m", "pipelines", *arguments, "--config", str(self.config)]
         if quiet:
@@ -248,6 +260,29 @@ class Demo:
     def _say(self, title: str, *lines: str) -> None:
         self.scene += 1
         print(f"\n━━━ {self.scene}. {title}", *lines, "", sep="\n", flush=True)
+
+
+def fenced(manifest: Candidate) -> str:
+    """What the code that has trained a version could not reach, in a sentence."""
+    what = f"Version {manifest.version} was trained"
+    if manifest.image:
+        return f"{what} in a container without network, which sees its inputs and nothing else of this machine."
+    if manifest.unfenced is None:
+        return f"{what} without a fence: its code could reach what its user can."
+    if manifest.unfenced:
+        return f"{what} in a fence with gaps: this kernel could not keep its code from {', '.join(manifest.unfenced)}."
+    return f"{what} in a fence: its code could not reach the network, the registry, secrets or other processes."
+
+
+def signed(store: Store, model: str) -> str:
+    """What proves the newest release, in a sentence. Raises Corrupt when its signature does not match."""
+    release, head = releases.latest(store, model), heads.newest(store, model)
+    if release is None or head is None:
+        return "Nothing is signed here: who can write the registry can replace what is in it."
+    return (
+        f"Release {release.number} is signed with key {head.key}; the registry's head, which every mail has, is now\n"
+        f"  {head.line}"
+    )
 
 
 def _free_port(wanted: int) -> int:

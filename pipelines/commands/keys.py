@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipelines import key_changes
 from pipelines.attest import KEY as ATTESTING
@@ -14,6 +16,7 @@ from pipelines.commands.promote import add_who, who
 from pipelines.config.schema import Config
 from pipelines.text.markup import Section, Table, to_text
 from pipelines.trust import Signing
+from registry import attestations
 from registry.errors import ConfigError
 from registry.keyring import Key
 from registry.signatures import ID, PublicKey, read_public_key
@@ -26,6 +29,10 @@ ACTIONS = {
     "rotate": "replace the key of this machine by a new one",
     "revoke": "KEY counts for nothing that is written from now on",
 }
+VERIFY = (
+    f"model_signing verify key --public_key {attestations.PUBLIC_KEY} --signature {attestations.MODEL_SIGNATURE} FOLDER"
+)
+"""FOLDER: a copy of the version from production; see docs/how-to/verify-a-model.md."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,26 +63,52 @@ def main(args: argparse.Namespace, config: Config) -> int:
 
 
 def _list(own: Signing, *, as_json: bool) -> None:
-    if not own.has_begun():
-        print(
-            json.dumps([]) if as_json else "the registry is new: its first run, or `trainyard keys make`, makes its key"
-        )
-        return
-    rows = [_row(own, each) for each in own.ring.keys.values()]
+    """The same facts as text and as JSON."""
+    ring = own.ring if own.has_begun() else None
+    facts: dict[str, Any] = {
+        "keys": [_row(own, each) for each in ring.keys.values()] if ring else [],
+        "adopted": [
+            {"by": each.by, "at": each.at, "count": len(each.marks)} for each in ring.records if each.kind == "adopted"
+        ]
+        if ring
+        else [],
+        "model signing": _attesting(own),
+    }
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False, indent=1))
-        return
-    names = ("key", "state", "since", "by", "reason", "private key")
-    table = Table(names, tuple(tuple(str(row[name]) for name in names) for row in rows))
-    adopted = [each for each in own.ring.records if each.kind == "adopted"]
-    print(to_text("keys of the registry, the oldest first", [Section("", (table,))]), end="")
-    for each in adopted:
-        print(f"adopted by {each.by} at {each.at}: {len(each.marks)} manifests and chains, as they were")
+        print(json.dumps(facts, ensure_ascii=False, indent=1))
+    else:
+        print("\n".join(_lines(facts)))
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    rows = facts["keys"]
+    if rows:
+        names = ("key", "state", "since", "by", "reason", "private key")
+        table = Table(names, tuple(tuple(str(row[name]) for name in names) for row in rows))
+        yield to_text("keys of the registry, the oldest first", [Section("", (table,))]).rstrip("\n")
+    else:
+        yield "the registry is new: its first run, or `trainyard keys make`, makes its key"
+    for each in facts["adopted"]:
+        yield f"adopted by {each['by']} at {each['at']}: {each['count']} manifests and chains, as they were"
     for row in rows:
-        print(f"{row['key']}  {row['public']}")
-    if attesting := own_key(own.folder.root.parent):
-        print(f"versions are attested for public tools with key {attesting} (P-256), {own.folder.root / ATTESTING}")
-        print("  its public half: signer.pem in test/<model>/attestations/<version>/; `registry show` names the file")
+        yield f"{row['key']}  {row['public']}"
+    if attesting := facts["model signing"]:
+        yield f"versions are attested for public tools with key {attesting['key']} (P-256), {attesting['private key']}"
+        yield f"  {attesting['verify']}, with this as {attestations.PUBLIC_KEY}:"
+        yield attesting["public"].rstrip("\n")
+
+
+def _attesting(own: Signing) -> dict[str, str] | None:
+    """The key for public tools, and how these verify with it; None as long as there is none."""
+    home = own.folder.root.parent
+    if (pem := own_key(home)) is None:
+        return None
+    return {
+        "key": attestations.key_id(pem),
+        "private key": str(home / "keys" / ATTESTING),
+        "public": pem.decode(),
+        "verify": VERIFY,
+    }
 
 
 def _row(own: Signing, key: Key) -> dict[str, object]:

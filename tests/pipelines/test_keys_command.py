@@ -43,7 +43,7 @@ def ask(folder, capsys):
 
 
 def states(rows):
-    return [row["state"].partition(" at ")[0] for row in rows]
+    return [row["state"].partition(" at ")[0] for row in rows["keys"]]
 
 
 # --- a new registry ----------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def states(rows):
 def test_a_new_registry_gets_its_key_with_its_first_record(folder, ask):
     store = open_registry(config_of(folder))
     publish(store, folder, "one")
-    (row,) = ask(keys, "list", "--json")
+    (row,) = ask(keys, "list", "--json")["keys"]
     assert row["state"] == "counts"
     assert row["key"] == first_key(config_of(folder))
     assert stat.S_IMODE(os.stat(row["private key"]).st_mode) == 0o600
@@ -67,8 +67,8 @@ def test_looking_at_a_new_registry_makes_nothing(folder, ask):
 
 
 def test_keys_make_begins_the_registry_once(ask):
-    (made,) = ask(keys, "make", "--json")
-    assert ask(keys, "make", "--json") == [made]
+    (made,) = ask(keys, "make", "--json")["keys"]
+    assert ask(keys, "make", "--json")["keys"] == [made]
 
 
 def test_the_key_for_public_tools_is_not_taken_for_one_of_the_registry(folder):
@@ -81,10 +81,31 @@ def test_the_key_for_public_tools_is_named_beside_those_of_the_registry(folder, 
     publish(open_registry(config_of(folder)), folder, "run")
     assert "P-256" not in ask(keys, "list")
     attested(open_registry(config_of(folder)), folder, "run", 1)
-    public = folder / "registry/test/digits/attestations/1/signer.pem"
+    public = (folder / "registry/test/digits/attestations/1/signer.pem").read_bytes()
     said = ask(keys, "list")
-    assert f"key {sha256_bytes(public.read_bytes())} (P-256), {folder / 'home/keys/model-signing.pem'}" in said
-    assert len(ask(keys, "list", "--json")) == 1  # those of the registry
+    assert f"key {sha256_bytes(public)} (P-256), {folder / 'home/keys/model-signing.pem'}" in said
+    assert public.decode() in said
+    found = ask(keys, "list", "--json")
+    assert len(found["keys"]) == 1
+    assert found["model signing"] == {
+        "key": sha256_bytes(public),
+        "private key": str(folder / "home/keys/model-signing.pem"),
+        "public": public.decode(),
+        "verify": "model_signing verify key --public_key signer.pem --signature model.sig FOLDER",
+    }
+    assert found["model signing"]["verify"] in said
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_text_and_json_of_the_keys_have_the_same_facts(folder, ask, begun):
+    if begun:
+        attacked_registry.build(folder, open_store(f"file://{folder / 'registry'}"))
+        ask(registry, "adopt", "--yes")
+    said, found = ask(keys, "list"), ask(keys, "list", "--json")
+    assert [len(found[name]) for name in ("keys", "adopted")] == [begun, begun]
+    assert (found["model signing"] is not None) == begun
+    listed = [*found["keys"], *found["adopted"], found["model signing"] or {}]
+    assert all(str(value).strip() in said for each in listed for value in each.values())
 
 
 def test_a_claim_alone_does_not_make_a_registry_old(folder):
@@ -96,7 +117,7 @@ def test_the_key_of_the_environment_is_used_and_not_stored(folder, ask, monkeypa
     signer = make_key()
     monkeypatch.setenv("TRAINYARD_SIGNING_KEY", signer.pem().decode())
     publish(open_registry(config_of(folder)), folder, "one")
-    assert [row["key"] for row in ask(keys, "list", "--json")] == [signer.public.id]
+    assert [row["key"] for row in ask(keys, "list", "--json")["keys"]] == [signer.public.id]
     assert not list((folder / "home").rglob("*.pem"))
     save_key(signer, folder / "key.pem")
     monkeypatch.delenv("TRAINYARD_SIGNING_KEY")
@@ -109,7 +130,7 @@ def test_the_key_of_the_environment_is_used_and_not_stored(folder, ask, monkeypa
 
 def test_rotate_then_revoke(folder, ask):
     build(folder)
-    (first,) = ask(keys, "list", "--json")
+    (first,) = ask(keys, "list", "--json")["keys"]
     assert states(ask(keys, "rotate", "--json")) == ["replaced", "counts"]
     release(open_registry(config_of(folder)), 2)
     assert states(ask(keys, "revoke", first["key"][:16], "--json")) == ["revoked", "counts"]
@@ -120,7 +141,7 @@ def test_rotate_then_revoke(folder, ask):
 
 def test_a_key_cannot_revoke_itself(folder, ask):
     build(folder)
-    (row,) = ask(keys, "list", "--json")
+    (row,) = ask(keys, "list", "--json")["keys"]
     with pytest.raises(Rejected, match="it cannot end itself") as refused:
         ask(keys, "revoke", row["key"])
     assert "keys rotate" in refused.value.hint
@@ -265,6 +286,24 @@ def test_a_head_that_was_kept_shows_a_truncation(folder, tmp_path, ask, monkeypa
     monkeypatch.setattr("sys.stdin", io.StringIO(mail.read_text()))
     found = ask(registry, "verify", "--head", "-", "--json", code=2, config=second)["problems"]
     assert found == ["production/digits/heads/000005.json: is missing, though it was seen: release 5 was the newest"]
+
+
+def test_an_older_head_that_somebody_has_put_before_the_mails_own_hides_nothing(folder, tmp_path, ask):
+    """As in the subject of a commit, which the mail quotes."""
+    build(folder)
+    store = open_registry(config_of(folder))
+    chain, signer = heads.head_chain(store, "digits"), signatures_of(store)
+    older, newest = (heads.seen(chain.read(number), store.get(chain.name(number))).line for number in (4, 5))
+    mail = tmp_path / "mail.eml"
+    mail.write_text(f"Subject: x\n\n  fix it {older}\n  {older.replace(':4:4:', ':4:9:')}\n  {newest}\n")
+    assert signer.seen("digits").line == newest
+    second = config_of(folder, tmp_path / "second")
+    ask(keys, "trust", first_key(config_of(folder)), config=second)
+    for each in ("releases", "heads"):
+        (folder / "registry/production/digits" / each / "000005.json").unlink()
+    found = ask(registry, "verify", "--head", str(mail), "--json", code=2, config=second)["problems"]
+    assert "production/digits/heads/000005.json: is missing, though it was seen: release 5 was the newest" in found
+    assert "production/digits/heads/000004.json: is not the head that was seen" in found, "its line was altered"
 
 
 def test_a_head_of_another_registry_is_refused(folder, tmp_path, ask):
