@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
 from pipelines.key_folder import KeyFolder
-from registry import candidates
+from registry import candidates, codec
 from registry.chain import LostRace
 from registry.errors import ConfigError
 from registry.keyring import Keyring, append_key, draft_key, key_chain, sign_record
@@ -120,6 +120,14 @@ def first_key(config: Config) -> str:
     if not isinstance(signatures, Signing) or not key_chain(open_store(config.registry.url)).last():
         return ""
     return signatures.ring.first.id
+
+
+def anchor_of(config: Config) -> bytes | None:
+    """What this machine knows of the registry, as another machine's memory reads it; None when it knows nothing."""
+    if not first_key(config):
+        return None
+    known = KeyFolder(Path(config.home)).memory(config.registry.url).read()
+    return codec.to_json(known) if known else None
 
 
 def keyring(store: Store) -> Keyring | None:

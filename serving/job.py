@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from registry.formats import formats
@@ -19,7 +20,9 @@ class ServeJob:
     folder: str = ""
     """A version folder with its `card.json`; empty: follow the registry's releases."""
     first_key: str = ""
-    """The id of the key that the registry began with; empty: it is not signed, and nothing is verified."""
+    """The id of the key that the registry began with; empty: the one with which it begins when it is first seen."""
+    state: str = ""
+    """A folder for what the API remembers of registry and releases, where its own does not outlive it, as in a container."""
     host: str = "127.0.0.1"
     port: int = 8500
     """0: any free port."""
@@ -57,13 +60,19 @@ class ServeJob:
     max_connections_per_address: int = 0
     """Per process; 0: half of all. This machine and trusted proxies are exempt."""
 
+    def state_folder(self, folder: Path) -> Path:
+        """Where the API in `folder` keeps what it must remember when it is started again."""
+        return Path(self.state) if self.state else folder
+
 
 def differences(runs: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, str]:
     """How an API that runs with the settings in `runs` differs from what is wanted, in words, by setting. Its `formats`
     are among them: what it reads depends on who has started it."""
     found = {name: f"{name} {runs.get(name)}, not {wanted[name]}" for name in wanted if runs.get(name) != wanted[name]}
     if "first_key" in found:  # not a setting that anybody has written
-        found["first_key"] = "it does not verify signatures with the key with which the registry begins"
+        found["first_key"] = (
+            "it was not told with which key the registry begins, and believes the one that it saw first"
+        )
     if runs["formats"] != formats():
         found["formats"] = "started by another version of Trainyard, and may not be able to read new releases"
     return found

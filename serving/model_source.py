@@ -11,7 +11,7 @@ from registry.files import sha256_file
 from registry.records import Candidate
 from registry.signed_store import SignedStore
 from registry.stores import Store, open_store, signatures_of
-from registry.trusted import Memory, Trusted
+from registry.trusted import UNSIGNED, FirstUse, Memory, Trusted
 from registry.undo import good_before
 from serving.job import ServeJob
 from serving.known_good import Live
@@ -38,6 +38,9 @@ class Source(Protocol):
     def before(self, number: int) -> Live | None:
         """What was live and good before release `number`, for when that one fails."""
 
+    def verified(self) -> str:
+        """By what the registry's records are verified, in words; empty when there is no registry."""
+
 
 class Releases:
     """Follows the releases of one model in a registry."""
@@ -45,6 +48,8 @@ class Releases:
     def __init__(self, store: Store, model: str, threads: int, copies: Path, folder: Path | None = None) -> None:
         """`folder`: where the store is, if it is in one."""
         self._store, self._model, self._threads, self._copies, self._folder = store, model, threads, copies, folder
+        signatures = signatures_of(store)
+        self._trusted = signatures if isinstance(signatures, Trusted) else None
         self._chain = releases.release_chain(store, model)
         self._seen = 0
 
@@ -79,7 +84,7 @@ class Releases:
         release = self._chain.read(live.release)
         if release.version is None or (release.version, release.card) != (live.version, live.card):
             raise Corrupt(f"{self._chain.name(live.release)}: it does not make version {live.version} live")
-        if signatures_of(self._store):
+        if self._trusted and self._trusted.begun:
             releases.must_be_approved(self._store, release)
         folder = candidates.local_folder(self._store, "production", self._model, release.version, release.card)
         return load(folder, release.number, self._threads, self._copies)
@@ -88,6 +93,9 @@ class Releases:
         history = [each for each in releases.releases(self._store, self._model) if each.number <= number]
         release = good_before(history) if history else None
         return Live(release.number, release.version, release.card) if release and release.version is not None else None
+
+    def verified(self) -> str:
+        return self._trusted.basis if self._trusted else UNSIGNED
 
 
 class Folder:
@@ -115,6 +123,9 @@ class Folder:
     def before(self, number: int) -> None:
         del number
 
+    def verified(self) -> str:
+        return ""
+
 
 def open_source(job: ServeJob, copies: Path) -> Source:
     """The source that the job names; raises ConfigError."""
@@ -122,9 +133,7 @@ def open_source(job: ServeJob, copies: Path) -> Source:
         return Folder(Path(job.folder), job.threads, copies)
     if not job.registry:
         raise ConfigError("job.json: it names neither registry nor folder", hint="set one of them")
-    store = open_store(job.registry)
-    if job.first_key:
-        memory = Memory(copies.with_name("registry.json"))  # beside the copies: it stays when the API is started again
-        store = SignedStore(store, Trusted(store, memory, (job.first_key,)))
+    store, memory = open_store(job.registry), Memory(job.state_folder(copies.parent) / "registry.json")
+    trusted = Trusted(store, memory, (job.first_key,)) if job.first_key else FirstUse(store, memory)
     folder = Path(job.registry.removeprefix("file://")) if job.registry.startswith("file://") else None
-    return Releases(store, job.model, job.threads, copies, folder)
+    return Releases(SignedStore(store, trusted), job.model, job.threads, copies, folder)

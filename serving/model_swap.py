@@ -73,7 +73,7 @@ class ModelSwap:
         """The last error for which the registry could not be read."""
         self._cut_off = False
         self._state: worker_status.State = "loading"
-        self._loading = ""
+        self._loading = self._verified = ""
         self._written: worker_status.Status | None = None
         self._write_failed = False
 
@@ -138,6 +138,8 @@ class ModelSwap:
         self._take(predictor, live)
         self._wanted = max(number, live.release or 0) if live else number
         self._settled, self._failures, self._error, self._unread = True, 0, "", ""
+        if live:
+            self._note_verified()
         self._publish("ready" if live else "withdrawn")
         if predictor and live:
             log.info("serving release %s, version %s of %s", live.release, live.version, predictor.model.manifest.model)
@@ -190,6 +192,13 @@ class ModelSwap:
         if result.outcome != "loaded":
             raise PreflightFailed(result)
 
+    def _note_verified(self) -> None:
+        """That nothing is verified must not stay unseen."""
+        now = self._source.verified()
+        if now != self._verified:
+            log.log(logging.WARNING if now.startswith("not ") else logging.INFO, "the registry's records are %s", now)
+        self._verified = now
+
     def _superseded(self, number: int) -> bool:
         try:
             return self._source.newest() != number
@@ -217,8 +226,12 @@ class ModelSwap:
         self._publish("failed")
 
     def _fall_back(self, live: Live | None, number: int) -> None:
-        """Serve the last release that has answered on this machine and is not `live`'s version, if there is one."""
-        for each in self._known_good.all():
+        """Serve the last release that has answered on this machine and is not `live`'s version, if there is one.
+
+        Without `live` the registry is not believed: then no release is served that is older than the last one, or who shortens a
+        registry could bring an older one back.
+        """
+        for each in self._known_good.all()[: None if live else 1]:
             if (
                 not (live and each.card == live.card)
                 and not self._failed_preflight(each.card)
@@ -284,6 +297,7 @@ class ModelSwap:
             model.digest if model else "",
             self._error,
             self._taking(),
+            self._verified,
             self._loading,
             self._cut_off,
         )

@@ -34,6 +34,8 @@ class Status:
     error: str = ""
     taking: bool = True
     """Whether clients connect to it: not while it starts, and in a container not before it has the listening socket."""
+    verified: str = ""
+    """By what the registry's records are verified, in words."""
     loading: str = ""
     """As `card`, of the version that it is loading at this moment; if it ends now, that one has ended it."""
     cut_off: bool = False

@@ -150,6 +150,7 @@ def _in_words(model: str, facts: dict[str, Any]) -> list[str]:
     if admin := facts["admin"]:
         lines.append(f"  for operators: {admin}/status, {admin}/metrics")
     lines += [f"  {each}" for each in parts[:-1]]
+    lines += [f"  the registry's records are {each}" for each in _verified(facts["workers"])]
     for worker in facts["workers"]:
         error = f": {worker['error']}" if worker["error"] else ""
         lines.append(f"  server process {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
@@ -164,6 +165,11 @@ def _in_words(model: str, facts: dict[str, Any]) -> list[str]:
             f"  but release {facts['newest']} {what}: {len(behind)} of {len(facts['workers'])} server processes do not follow"
         )
     return lines
+
+
+def _verified(workers: list[dict[str, Any]]) -> list[str]:
+    """By what the API verifies the registry, each once; an API of an earlier version of Trainyard does not say."""
+    return sorted({each["verified"] for each in workers if each.get("verified")})
 
 
 def _become_the_server(job: ServeJob, folder: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pipelines.commands.promote import add_here, placed
 from pipelines.config.schema import Config
-from pipelines.deploy.serve_job import token_file
-from registry.errors import ConfigError
+from pipelines.deploy import open_deployment
+from pipelines.deploy.serve_job import serve_job, token_file
+from registry.errors import ConfigError, PipelineError
 from registry.records import utc_now
 from serving.access import tokens
 
@@ -53,7 +54,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     if args.action == "make":
         _make(args, config, path)
     elif args.action == "revoke":
-        _revoke(args, path)
+        _revoke(args, config, path)
     else:
         _list(args, config, path)
     return 0
@@ -66,16 +67,31 @@ def _make(args: argparse.Namespace, config: Config, path: Path) -> None:
     if not roles:
         raise ConfigError("--role: none is given", hint=f"one of {', '.join(tokens.ROLES)}, or several")
     token = tokens.make(path, args.name, roles, args.days)
-    print(json.dumps({"name": args.name, "roles": roles, "token": token}) if args.json else token)
+    print(json.dumps({"name": args.name, "roles": roles, "token": token}) if args.json else token, flush=True)
+    _pass_on(config)
     _note(config)
 
 
-def _revoke(args: argparse.Namespace, path: Path) -> None:
+def _revoke(args: argparse.Namespace, config: Config, path: Path) -> None:
     count = tokens.revoke(path, args.name)
     if not count:
         raise ConfigError(f"{args.name} has no token", hint="`trainyard token list` shows who has")
+    _pass_on(config)
     said = f"{args.name}: {count} {'token' if count == 1 else 'tokens'} revoked; a running API follows within a second or two"
     print(json.dumps({"name": args.name, "revoked": count}) if args.json else said)
+
+
+def _pass_on(config: Config) -> None:
+    """An API that has a copy of the file gets the new one."""
+    if config.serving.deploy != "docker" or not config.serving.registry_volume:
+        return
+    try:
+        open_deployment(config).refresh(serve_job(config))
+    except PipelineError as error:
+        raise type(error)(
+            f"the file of tokens is changed, but the API still has the old one: {error}",
+            hint=f"`trainyard serve {config.model} --background` gives it the new one",
+        ) from error
 
 
 def _list(args: argparse.Namespace, config: Config, path: Path) -> None:

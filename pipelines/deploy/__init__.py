@@ -52,6 +52,9 @@ class Deployment(Protocol):
         Raises WorkerFailed or TryAgain; then the API keeps running as it was.
         """
 
+    def refresh(self, job: ServeJob) -> None:
+        """Have the running API see tokens, certificate and key as they are now, where it has copies of them."""
+
     def stop(self) -> bool:
         """Stop it: requests in flight are answered, then whatever is left is killed. False: none ran."""
 

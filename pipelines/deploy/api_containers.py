@@ -18,6 +18,7 @@ from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
 from pipelines.deploy.container_facts import ADMIN_PORT, HEALTH_CHECK, PORT, RESTART_ALWAYS, label
 from pipelines.deploy.mounts import access_mounts, registry_mount
+from pipelines.deploy.volumes import HANDOFF, STATE, ApiVolumes, taken_name
 from pipelines.docker_engine import LABEL, labels, security
 from pipelines.runners.docker import limits
 from registry import codec
@@ -30,15 +31,10 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-HANDOFF = "/run/trainyard"
-"""Where listener and workers meet, inside."""
 FOLDER = "/work"
 LOGS = {"mode": "non-blocking", "max-buffer-size": "4m"}
 """An engine that is slow to take the log must not keep requests waiting: it loses lines instead."""
 RESTART_NEVER = {"Name": "no"}
-HANDOFF_ROLE, OLD_HANDOFF_ROLE = "handoff", "door"
-"""The role of the volume behind HANDOFF, and the end of its name. An API that an older version of Trainyard has started
-keeps its volume under the old role until it is stopped: its listener and its next containers have to meet."""
 HEALTH_SECONDS = 30
 LISTENER_MB, LISTENER_PIDS = 128, 16
 
@@ -55,6 +51,7 @@ class ApiContainers:
         name = re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"x{ord(found[0]):x}", config.model)
         self._name = f"trainyard-{name}-{sha256(config.home.encode()).hexdigest()[:8]}"
         self._own_labels = labels(model=config.model, home=config.home)
+        self.volumes = ApiVolumes(config, engine, self._name)
 
     def all(self, role: str) -> list[Container]:
         """Those of this project, `listener`, `api` or `probe`, in whatever state; the newest last."""
@@ -64,7 +61,7 @@ class ApiContainers:
 
     def create_listener(self, job: ServeJob, image: str) -> Container:
         """A listener that publishes the job's hosts and ports, not started yet; raises ConfigError when its name is taken."""
-        self._make_handoff()
+        self.volumes.make_handoff()
         return self._create(
             "listener",
             image=image,
@@ -82,7 +79,7 @@ class ApiContainers:
                 f"{PORT}/tcp": (_ip(job.host), job.port or None),
                 f"{ADMIN_PORT}/tcp": (_ip(job.admin_host), job.admin_port or None),
             },
-            mounts=[self._handoff_mount()],
+            mounts=[self.volumes.handoff()],
             healthcheck={"test": ["NONE"]},
             restart_policy=RESTART_ALWAYS,
             **self._confined(LISTENER_MB, LISTENER_PIDS),
@@ -96,7 +93,12 @@ class ApiContainers:
         # An engine with a user namespace maps these numbers to users that do not exist here.
         reader = (-1, -1) if "userns" in self._security else self._user
         mount, registry = registry_mount(self._engine, self._config, image, reader)
-        given, inner = access_mounts(self._config, replace(job, registry=registry), reader)
+        inside = replace(job, registry=registry, state=STATE)
+        if self._config.serving.registry_volume:
+            given, inner = self.volumes.access(inside, image, self._user)
+        else:
+            given, inner = access_mounts(inside, reader)
+        given.append(self.volumes.state(image, self._user))
         memory_mb = self._config.runner.memory_mb
         confined, (uid, gid) = self._confined(memory_mb, self._config.runner.pids), self._user
         confined["tmpfs"] |= {FOLDER: f"mode=0700,uid={uid},gid={gid}" + (f",size={memory_mb}m" if memory_mb else "")}
@@ -114,7 +116,7 @@ class ApiContainers:
                 "PYTHONUNBUFFERED": "1",
             },
             network_mode="none",
-            mounts=[self._handoff_mount(), mount, *given],
+            mounts=[self.volumes.handoff(), mount, *given],
             working_dir=FOLDER,
             healthcheck={
                 "test": ["CMD", *HEALTH_CHECK],
@@ -132,10 +134,9 @@ class ApiContainers:
         settings = _settings(replace(job, host="", port=0, admin_host="", admin_port=0))
         return sha256(repr((settings, image, bounds, self._user)).encode()).hexdigest()
 
-    def remove_handoff(self) -> None:
-        """Remove the volume in which listener and workers meet, unless it is in use or does not belong to Trainyard."""
-        for role in (HANDOFF_ROLE, OLD_HANDOFF_ROLE):
-            self._remove_volume(role)
+    def refresh_access(self, job: ServeJob, image: str) -> None:
+        """Have the API see tokens and certificates as they are now; mounted folders it sees anyway."""
+        self.volumes.refresh_access(job, image, self._user)
 
     @functools.cached_property
     def _security(self) -> frozenset[str]:
@@ -177,60 +178,7 @@ class ApiContainers:
             owner = self._config.home
         if owner == self._config.home:
             return TryAgain(f"{name} is being started by another process", hint="check `docker ps -a`, then retry")
-        return _taken_name(f"container {name}", owner, f"docker rm -f {name}")
-
-    def _make_handoff(self) -> None:
-        """Make the volume in which listener and workers meet, in memory, so that no socket is left after a reboot.
-
-        Raises ConfigError when one of this name belongs to another project, or to nobody.
-        """
-        role = self._handoff_role()
-        owner = self._make_volume(role)
-        if owner and owner != self._config.home and self._remove_volume(role):  # left by a project that is gone
-            owner = self._make_volume(role)
-        if owner != self._config.home:
-            name = self._volume_name(role)
-            raise _taken_name(f"volume {name}", owner, f"docker volume rm {name}")
-
-    def _make_volume(self, role: str) -> str:
-        """The home to which the volume belongs: this one, when there was none."""
-        # Not 1777: the next listener may be another user's, and must be able to replace this one's socket.
-        options = {"type": "tmpfs", "device": "tmpfs", "o": "mode=0777,size=1m"}
-        found = self._engine.volumes.create(
-            self._volume_name(role), driver="local", driver_opts=options, labels=self._own_labels | labels(role=role)
-        )
-        return str((found.attrs.get("Labels") or {}).get(f"{LABEL}.home", ""))
-
-    def _remove_volume(self, role: str) -> bool:
-        """Whether it is gone; False: it is in use, or was not made by Trainyard."""
-        from docker import errors
-
-        try:
-            volume = self._engine.volumes.get(self._volume_name(role))
-            if (volume.attrs.get("Labels") or {}).get(f"{LABEL}.role") != role:
-                return False
-            volume.remove()
-        except errors.NotFound:
-            return True
-        except errors.APIError as error:
-            if error.status_code != 409:
-                raise
-            return False
-        return True
-
-    def _handoff_role(self) -> str:
-        """The old one as long as this project has a volume under it."""
-        old = self._own_labels | labels(role=OLD_HANDOFF_ROLE)
-        wanted = [f"{name}={value}" for name, value in old.items()]
-        return OLD_HANDOFF_ROLE if self._engine.volumes.list(filters={"label": wanted}) else HANDOFF_ROLE
-
-    def _volume_name(self, role: str) -> str:
-        return f"{self._name}-{role}"
-
-    def _handoff_mount(self) -> Any:
-        from docker.types import Mount
-
-        return Mount(HANDOFF, self._volume_name(self._handoff_role()), type="volume", no_copy=True)
+        return taken_name(f"container {name}", owner, f"docker rm -f {name}")
 
     def _log_config(self) -> Any:
         """The engine's own choice; its default alone would grow without end."""
@@ -254,14 +202,6 @@ def restart_never(container: Container) -> None:
 
 def _settings(job: ServeJob) -> str:
     return codec.to_json(job).decode().replace("\n", "")  # one line for those who look at labels
-
-
-def _taken_name(what: str, owner: str, remove: str) -> ConfigError:
-    whose = f"belongs to the project at {owner}" if owner else "does not belong to Trainyard"
-    return ConfigError(
-        f"{what} exists on this engine, and {whose}",
-        hint=f"if nobody needs it: {remove}",
-    )
 
 
 def _ip(host: str) -> str:

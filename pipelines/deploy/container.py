@@ -59,6 +59,7 @@ class ContainerDeployment:
             current, listener = self._settle(), self._listener()
             if current:
                 self._check_registry(job, current)
+                self._containers.refresh_access(job, current.attrs["Image"])
                 if (
                     listener
                     and (url := url_of(listener))
@@ -92,9 +93,16 @@ class ContainerDeployment:
     def update(self, job: ServeJob, image: ImageKind) -> None:
         with engine_errors(WHAT), self._alone():
             current, wanted = self._settle(), self._image(image)
+            if current:
+                self._containers.refresh_access(job, current.attrs["Image"])
             if current is None or label(current, "job") in self._acceptable(job, image, wanted):
                 return
             self._replace(current, job, wanted, image, self._last_release(), DEPLOY_SECONDS)
+
+    def refresh(self, job: ServeJob) -> None:
+        with engine_errors(WHAT), self._alone():
+            if current := self._current():
+                self._containers.refresh_access(job, current.attrs["Image"])
 
     def stop(self) -> bool:
         with engine_errors(WHAT), self._alone():
@@ -191,7 +199,7 @@ class ContainerDeployment:
         """Remove all but APIs."""
         for each in [*self._containers.all("listener"), *self._containers.all("probe")]:
             each.remove(force=True, v=True)
-        self._containers.remove_handoff()
+        self._containers.volumes.remove()
 
     def _check_registry(self, job: ServeJob, current: Container) -> None:
         found = settings_of(current)["registry"]

@@ -60,11 +60,11 @@ def _must_be_readable(folder: Path, user: tuple[int, int]) -> None:
             )
 
 
-def access_mounts(config: Config, job: ServeJob, user: tuple[int, int]) -> tuple[list[Any], ServeJob]:
+def access_mounts(job: ServeJob, user: tuple[int, int]) -> tuple[list[Any], ServeJob]:
     """Mounts with the tokens, the certificate and its key, and the job with the paths that these have inside.
 
     Their folders are mounted, not the files: a file that is replaced would stay the old one inside. Raises ConfigError
-    when the engine does not see them, or `user` may not read them.
+    when `user` may not read them.
     """
     from docker.types import Mount
 
@@ -73,11 +73,6 @@ def access_mounts(config: Config, job: ServeJob, user: tuple[int, int]) -> tuple
         if not (given := getattr(job, name)):
             continue
         path = Path(given)
-        if config.serving.registry_volume:
-            raise ConfigError(
-                f"[serving] {'auth' if name == 'tokens' else name}: the Docker engine does not see the files of this machine",
-                hint="let a proxy in front of the API do it; trusted_proxies names the proxy",
-            )
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.resolve().parent != path.parent.resolve():
             raise ConfigError(

@@ -36,6 +36,9 @@ class ProcessDeployment:
     def update(self, job: ServeJob, image: ImageKind) -> None:
         """Nothing: a process cannot be replaced without a stop."""
 
+    def refresh(self, job: ServeJob) -> None:
+        """Nothing: the API reads the files themselves."""
+
     def stop(self) -> bool:
         return control.stop(self._folder)
 

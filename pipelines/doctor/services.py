@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipelines import docker_engine
 from pipelines.approvals.policy import in_words
@@ -20,6 +22,7 @@ from pipelines.repositories import git
 from pipelines.trust import Signing, open_registry
 from registry import candidates, releases
 from registry.stores import open_store, signatures_of
+from registry.trusted import UNSIGNED
 from serving.access.checks import check
 from serving.access.exposure import refuse_exposed
 
@@ -128,6 +131,17 @@ def access(config: Config) -> Finding:
     return Finding("ok", f"{who}; {'TLS' if serving.certfile else 'no TLS'}")
 
 
+def api_that_runs(url: str, served: dict[str, Any], others: Mapping[str, str], remedy: str) -> Finding:
+    """What an API at `url` that answers `served`, as `worker_status.of_all`, is worth; `others` are settings that differ."""
+    what = f"the API runs at {url}, release {served.get('release') or 'none yet'}"
+    if others:
+        return Finding("warn", f"{what}, but with other settings ({'; '.join(others.values())})", remedy)
+    if any(each.get("verified") == UNSIGNED for each in served["workers"]):
+        adopt = "`trainyard registry adopt` signs what is there; a running API follows by itself"
+        return Finding("warn", f"{what}; it verifies nothing: the registry is not signed", adopt)
+    return Finding("ok", what)
+
+
 def serving(config: Config) -> Finding:
     """The API answers at its port, or the port is free."""
     if config.serving.deploy == "jenkins":
@@ -139,10 +153,7 @@ def serving(config: Config) -> Finding:
     host, port = config.serving.host, config.serving.port
     api = open_deployment(config)
     if url := api.running():
-        what = f"the API runs at {url}, release {api.version().get('release') or 'none yet'}"
-        if others := api.changed(serve_job(config)):
-            return Finding("warn", f"{what}, but with other settings ({'; '.join(others.values())})", api.remedy)
-        return Finding("ok", what)
+        return api_that_runs(url, api.version(), api.changed(serve_job(config)), api.remedy)
     if config.serving.deploy == "docker" and not docker_engine.address().startswith("unix://"):
         where = docker_engine.address()
         return Finding("ok", f"no API is running; {host}:{port} belongs to the engine at {where} and is not checked")

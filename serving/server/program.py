@@ -154,7 +154,7 @@ class Server(GunicornServer):
         self._rate = RateLimit(job.requests_per_second) if job.requests_per_second else None
         self._log_file = LogFile(folder / "api.log", job.log_mb << 20, job.log_files)
         logs.call_before_message(self._log_file.look)
-        self._preflights, self._known_good = Preflights(job, folder), KnownGood(folder)
+        self._preflights, self._known_good = Preflights(job, folder), KnownGood(job.state_folder(folder))
         self._crashes = WorkerCrashes(self._preflights, self._known_good, folder / "workers")
         self._limits = limits_for(job, KEEPALIVE)
         self._handoff: SocketHandoff | None = None

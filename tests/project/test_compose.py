@@ -93,13 +93,22 @@ def test_nobody_is_root_or_can_write_but_where_it_must(services, name):
     writable += [
         each.split(":")[1] for each in service["volumes"] if isinstance(each, str) and not each.endswith(":ro")
     ]
-    assert writable == ([] if name == "api" else ["/prometheus"])
+    assert writable == (["/state"] if name == "api" else ["/prometheus"])
 
 
 def test_the_api_is_given_a_job_that_it_understands(services):
     job = codec.from_json(ServeJob, services["api"]["environment"]["TRAINYARD_JOB"].encode(), "compose.yaml")
-    assert job == ServeJob("digits", registry="file:///registry", admin_host="0.0.0.0", admin_port=8501, open=True)
+    given = {"registry": "file:///registry", "state": "/state"}
+    assert job == ServeJob("digits", **given, admin_host="0.0.0.0", admin_port=8501, open=True)
     assert services["api"]["healthcheck"]["test"][-1] == "serving.server.health"
+
+
+def test_the_api_verifies_the_registry_from_a_key_that_it_is_told_or_sees_first_and_remembers_it(compose):
+    found, volumes = read(compose, **SETTINGS, TRAINYARD_FIRST_KEY="a" * 64)
+    job = json.loads(found["api"]["environment"]["TRAINYARD_JOB"])
+    assert job["first_key"] == "a" * 64
+    assert mounts(found["api"])["state"] == (job["state"], False)
+    assert "state" in volumes
 
 
 def test_jenkins_is_started_when_its_profile_is_asked_for(services, installation):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from registry.errors import TryAgain
+from registry.errors import Corrupt, TryAgain
+from registry.trusted import UNSIGNED
 from serving import model_swap, worker_status
 from serving.known_good import KnownGood, Live
 from serving.model_swap import ModelSwap
@@ -19,16 +20,22 @@ class Source:
 
     def __init__(self, *releases):
         self.releases, self.loaded, self.broken = list(releases), [], {}
+        self.altered, self.words = "", "verified"
 
     def newest(self):
         return len(self.releases)
 
     def find(self, number):
+        if self.altered:
+            raise Corrupt(self.altered)
         assert number == len(self.releases)
         return self.releases[-1] if self.releases else None
 
     def before(self, number):
         return self.releases[number - 2] if number > 1 else None
+
+    def verified(self):
+        return self.words
 
     def load(self, live):
         self.loaded.append(live.card)
@@ -136,6 +143,38 @@ def test_a_new_worker_on_a_new_machine_serves_what_was_live_before_when_the_newe
     swap.poll()
     assert status(swap) == ("failed", 2, 1, CRASHED.reason)
     assert swap.preflights.tried == ["new", "good"]
+
+
+def test_a_registry_that_is_not_believed_brings_no_older_release_back(swap):
+    """As when its last release was removed: what was good before that one is older than what was seen."""
+    for each in (GOOD, NEW):
+        KnownGood(swap.folder).add(each)
+    swap.source.altered = "heads/000002.json: is missing, though it was seen"
+    swap.source.broken["new"] = Corrupt("releases/000002.json: is missing")
+    swap.poll()
+    assert status(swap) == ("failed", 1, None, swap.source.altered)
+    assert swap.source.loaded == ["new"]
+
+
+def test_a_registry_that_is_not_believed_leaves_the_newest_that_has_answered(swap):
+    for each in (GOOD, NEW):
+        KnownGood(swap.folder).add(each)
+    swap.source.altered = "releases/000002.json: checksum mismatch"
+    swap.poll()
+    assert status(swap) == ("failed", 1, 2, swap.source.altered)
+
+
+@pytest.mark.parametrize(("words", "level"), [(UNSIGNED, "WARNING"), ("verified from key 01 on", "INFO")])
+def test_by_what_releases_are_verified_is_in_the_log_and_in_the_status(swap, caplog, words, level):
+    caplog.set_level("INFO")
+    swap.source.words = words
+    swap.poll()
+    swap.source.releases.append(Live(2, 1, "good"))
+    swap.poll()
+    said = [each.levelname for each in caplog.records if each.message == f"the registry's records are {words}"]
+    assert said == [level], "once"
+    (file,) = (swap.folder / "workers").glob("*.json")
+    assert json.loads(file.read_bytes())["verified"] == words
 
 
 def test_a_release_that_ends_other_workers_is_left(swap):

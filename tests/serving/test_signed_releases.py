@@ -1,11 +1,14 @@
 """The API verifies what it is about to load: signature, approval, and that nothing which it has seen was removed."""
 
 import shutil
+from types import SimpleNamespace
 
+import attacked_registry
 import pytest
-from signed_registry import AttackedSigned, build
+from signed_registry import AttackedSigned, all_signed_anew, build, config_of
 from versions import release_draft
 
+from pipelines import key_changes
 from pipelines.trust import first_key
 from registry import candidates
 from registry.errors import ConfigError, Corrupt
@@ -39,8 +42,8 @@ def source(registry, monkeypatch):
 class Source:
     """A source, and the number of the release that it has loaded."""
 
-    def __init__(self, registry, first):
-        job = ServeJob("digits", registry=f"file://{registry.root}", first_key=first)
+    def __init__(self, registry, first, state=""):
+        job = ServeJob("digits", registry=f"file://{registry.root}", first_key=first, state=state)
         self.source = model_source.open_source(job, registry.root.parent / "api" / "models")
         self.newest = self.source.newest
 
@@ -106,6 +109,48 @@ def test_a_registry_that_is_older_than_what_was_served_is_refused(registry, sour
         api.load(api.newest())
 
 
-def test_without_a_first_key_nothing_is_verified(registry, source):
-    registry.edit(f"{RELEASES}/000005.json", '"trainyard"', '"mallory"')
+@pytest.mark.usefixtures("source")
+def test_without_a_first_key_the_one_that_is_there_first_counts_from_then_on(registry):
     assert Source(registry, first="").load(5) == 5
+    registry.edit(f"{RELEASES}/000005.json", '"trainyard"', '"mallory"')
+    with pytest.raises(Corrupt, match=r"releases/000005\.json: "):
+        Source(registry, first="").load(5)
+
+
+@pytest.mark.usefixtures("source")
+def test_all_signed_anew_with_a_key_of_ones_own_is_refused_by_who_has_seen_the_registry(registry):
+    api = Source(registry, first="")
+    assert api.load(5) == 5
+    assert "verified from key " in api.source.verified()
+    all_signed_anew(registry)
+    with pytest.raises(Corrupt, match="the registry begins with key"):
+        Source(registry, first="").load(5)
+    shutil.rmtree(registry / "keys")
+    with pytest.raises(Corrupt, match="no keys"):
+        Source(registry, first="").load(5)
+
+
+@pytest.mark.usefixtures("source")
+def test_a_registry_that_is_not_signed_is_served_and_said_not_to_be_verified_until_it_is_adopted(tmp_path):
+    folder = tmp_path / "old"
+    old = SimpleNamespace(root=attacked_registry.build(folder))
+    api = Source(old, first="")
+    assert api.load(5) == 5
+    assert api.source.verified() == "not verified: the registry is not signed"
+    config = config_of(folder)
+    key_changes.adopt(config, key_changes.vouched_for(config), "ada", "")
+    assert api.load(5) == 5
+    assert api.source.verified().startswith(f"verified from key {first_key(config):.16} on")
+    last = old.root / RELEASES / "000005.json"
+    last.chmod(0o644)
+    last.write_bytes(last.read_bytes().replace(b'"trainyard"', b'"mallory"'))
+    with pytest.raises(Corrupt, match=r"releases/000005\.json: "):
+        api.load(5)
+
+
+@pytest.mark.usefixtures("source")
+def test_what_is_remembered_is_where_the_job_says(registry, tmp_path):
+    folder = tmp_path / "state"
+    assert Source(registry, first="", state=str(folder)).load(5) == 5
+    assert (folder / "registry.json").is_file()
+    assert not (registry.root.parent / "api" / "registry.json").exists()

@@ -1,16 +1,24 @@
 """Tokens, certificate and key in the API's container, and what the engine says about its ports. Without an engine."""
 
+import io
 import json
 import os
+import tarfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from registry_parts import promote, publish
+from signed_registry import config_of
 
-from pipelines.config.schema import Config, Repositories, Serving
+from pipelines.config.schema import Config, Repositories
 from pipelines.deploy.container_facts import ADMIN_PORT, changes, url_of
 from pipelines.deploy.mounts import access_mounts
+from pipelines.deploy.volumes import ApiVolumes
+from pipelines.trust import first_key, open_registry
 from registry import codec
 from registry.errors import ConfigError
+from registry.trusted import Anchor
 from serving.job import ServeJob
 
 ME = (os.geteuid(), os.getegid())
@@ -38,7 +46,7 @@ def job(tmp_path):
 
 
 def test_folders_are_mounted_read_only_so_that_replaced_files_are_seen(config, job, tmp_path):
-    mounts, inside = access_mounts(config, job, ME)
+    mounts, inside = access_mounts(job, ME)
     assert [(each["Source"], each["Target"], each["ReadOnly"]) for each in mounts] == [
         (str(tmp_path / "tokens"), "/access/tokens", True),
         (str(tmp_path / "cert"), "/access/certfile", True),
@@ -49,12 +57,12 @@ def test_folders_are_mounted_read_only_so_that_replaced_files_are_seen(config, j
 
 
 def test_without_tokens_and_tls_there_is_nothing_to_mount(config):
-    assert access_mounts(config, ServeJob("m"), ME) == ([], ServeJob("m"))
+    assert access_mounts(ServeJob("m"), ME) == ([], ServeJob("m"))
 
 
 def test_the_first_token_may_be_made_later(config, tmp_path):
     job = ServeJob("m", auth="tokens", tokens=str(tmp_path / "later" / "tokens.json"))
-    mounts, _ = access_mounts(config, job, ME)
+    mounts, _ = access_mounts(job, ME)
     assert len(mounts) == 1
     assert (tmp_path / "later").is_dir()
 
@@ -64,7 +72,7 @@ def test_a_file_that_the_containers_user_may_not_read_is_named(config, job, tmp_
     with pytest.raises(
         ConfigError, match=r"tokens.json: the API's container runs as user 65532 and may not read it"
     ) as no:
-        access_mounts(config, job, STRANGER)
+        access_mounts(job, STRANGER)
     assert "setfacl" in no.value.hint
 
 
@@ -72,14 +80,89 @@ def test_a_link_into_another_folder_is_named_with_the_file_itself(config, job, t
     link = tmp_path / "cert" / "live.pem"
     link.symlink_to(tmp_path / "key" / "key.pem")
     with pytest.raises(ConfigError, match="a link into another folder") as no:
-        access_mounts(config, replace(job, certfile=str(link)), ME)
+        access_mounts(replace(job, certfile=str(link)), ME)
     assert str(tmp_path / "key" / "key.pem") in no.value.hint
 
 
-def test_an_engine_that_sees_no_files_of_ours_is_refused(config, job):
-    elsewhere = replace(config, serving=Serving(registry_volume="registry"))
-    with pytest.raises(ConfigError, match="does not see the files of this machine"):
-        access_mounts(elsewhere, job, ME)
+class Engine:
+    """Keeps what is put into volumes: name → owner, mode and bytes."""
+
+    def __init__(self):
+        self.labels, self.files, self.api, self.volumes, self.containers = {}, {}, self, self, 0
+
+    def create(self, name, labels, **_more):
+        self.labels.setdefault(name, labels)
+        return SimpleNamespace(attrs={"Labels": self.labels[name]})
+
+    def list(self, filters):
+        wanted = set(filters["label"])
+        return [name for name, known in self.labels.items() if wanted <= {f"{key}={known[key]}" for key in known}]
+
+    def create_host_config(self, mounts, **_more):
+        self.mounted = {each["Target"]: each["Source"] for each in mounts}
+
+    def create_container(self, *_arguments, **_more):
+        self.containers += 1
+        return {"Id": "1"}
+
+    def put_archive(self, _container, path, data):
+        assert path == "/"
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            for each in tar:
+                folder, _, name = each.name.partition("/")
+                content = tar.extractfile(each).read() if each.isfile() else None
+                assert each.mtime > 1e9, "whoever reads it looks at the time for changes"
+                self.files[self.mounted[f"/{folder}"], name] = (each.uid, each.mode, content)
+
+    def remove_container(self, *_arguments, **_more):
+        self.containers -= 1
+
+
+def test_an_engine_that_sees_no_files_of_ours_gets_copies_that_only_the_apis_user_may_read(config, job):
+    engine = Engine()
+    (mount,), inside = ApiVolumes(config, engine, "m").access(job, "image", STRANGER)
+    assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == ("m-access", "/access", True)
+    assert (inside.tokens, inside.certfile, inside.keyfile) == ("/access/tokens", "/access/certfile", "/access/keyfile")
+    assert engine.files == {
+        ("m-access", ""): (65532, 0o700, None),
+        **{("m-access", name): (65532, 0o600, b"x") for name in ("tokens", "certfile", "keyfile")},
+    }
+    assert engine.containers == 0
+
+
+def test_copies_follow_the_files_and_a_first_token_may_be_made_later(config, job, tmp_path):
+    engine = Engine()
+    volumes = ApiVolumes(config, engine, "m")
+    (tmp_path / "tokens" / "tokens.json").unlink()
+    volumes.refresh_access(job, "image", ME)
+    assert engine.files == {}, "it was given nothing before"
+    volumes.access(job, "image", ME)
+    assert ("m-access", "tokens") not in engine.files
+    (tmp_path / "tokens" / "tokens.json").write_text("made")
+    volumes.refresh_access(job, "image", ME)
+    assert engine.files["m-access", "tokens"][2] == b"made"
+
+
+def test_an_api_begins_with_what_this_machine_knows_of_the_registry_and_keeps_what_it_has_seen_since(tmp_path):
+    config, engine = config_of(tmp_path), Engine()
+    store = open_registry(config)
+    publish(store, tmp_path, "one")
+    promote(store, 1, "token-1")
+    volumes = ApiVolumes(config, engine, "m")
+    mount = volumes.state("image", ME)
+    assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == ("m-state", "/state", False)
+    known = codec.from_json(Anchor, engine.files["m-state", "registry.json"][2], "what it was given")
+    assert known.first == first_key(config)
+    assert known.heads["digits"].release == 1
+    engine.files.clear()
+    volumes.state("image", ME)
+    assert engine.files == {}
+
+
+def test_an_api_of_a_registry_that_is_not_signed_begins_with_nothing(tmp_path):
+    engine = Engine()
+    ApiVolumes(config_of(tmp_path), engine, "m").state("image", ME)
+    assert engine.files == {("m-state", ""): (ME[0], 0o700, None)}
 
 
 class Container:

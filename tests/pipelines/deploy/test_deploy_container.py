@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,14 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from certificates import write_certificate
+from cryptography import x509
 from deploy_contract import Crowd, DeploymentContract
 from promotion_parts import MODEL, Project, ask
 
 from pipelines.deploy import api_containers, container_facts, open_deployment
-from pipelines.deploy.serve_job import serve_job
+from pipelines.deploy.serve_job import serve_job, token_file
 from pipelines.docker_engine import labels
 from registry.errors import ConfigError, PipelineError, WorkerFailed
 from serving import job as serving_job
+from serving.access import tokens
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.docker]
 
@@ -303,6 +307,93 @@ class TestContainer(DeploymentContract):
         finally:
             project.stop()
             volume.remove(force=True)
+
+    @pytest.mark.parametrize("how", ["restarted", "replaced", "stopped and started"])
+    def test_a_release_from_before_the_newest_head_is_refused_by_a_new_container_too(self, project, engine, how):
+        project.promote(1)
+        project.promote(2)
+        (api,) = parts(engine, "api")
+        production = project.folder / "registry" / "production" / MODEL
+        for chain in ("releases", "heads"):
+            max((production / chain).iterdir()).unlink()
+        deployment = open_deployment(project.config)
+        if how == "restarted":
+            api.restart()
+        elif how == "replaced":
+            api.remove(force=True)
+            deployment.start(serve_job(project.config), "serve")
+        else:
+            deployment.stop()
+            deployment.start(serve_job(project.config), "serve")
+        (worker,) = until(lambda: refused(deployment))
+        assert "heads/000002.json: is missing, though it was seen: release 2 was the newest" in worker["error"]
+        assert worker["version"] is None
+
+    def test_tokens_and_certificates_reach_an_engine_that_does_not_see_our_files(self, project, engine, serve_image):
+        name = f"trainyard-test-registry-{os.getpid()}"
+        project.promote(1)
+        project.stop()
+        volume = engine.volumes.create(name)
+        tls = project.folder / "tls"
+        try:
+            copy_into(engine, serve_image, name, project.folder / "registry")
+            first = write_certificate(tls)
+            certificates = {"certfile": str(tls / "cert.pem"), "keyfile": str(tls / "key.pem")}
+            use(project, registry_volume=name, auth="tokens", **certificates)
+            path, job, deployment = (
+                token_file(project.config),
+                serve_job(project.config),
+                open_deployment(project.config),
+            )
+            shop = tokens.make(path, "shop", ["predict"])
+            deployment.follow(job, "serve", 1, 60)
+            assert (status_of(project, shop), status_of(project, "other")) == (200, 401)
+            assert served_serial(project) == first
+
+            clerk = tokens.make(path, "clerk", ["predict"])
+            tokens.revoke(path, "shop")
+            second = write_certificate(tls)
+            deployment.refresh(job)
+            assert until(lambda: status_of(project, clerk) == 200 and status_of(project, shop) == 401)
+            assert until(lambda: served_serial(project) == second)
+
+            (api,) = parts(engine, "api")
+            assert not any(secret in str(api.attrs) for secret in (shop, clerk, tokens.digest_of(clerk), "PRIVATE KEY"))
+            code, listed = api.exec_run(["ls", "-ln", "/access"])
+            assert (code, listed.count(b"-rw-------")) == (0, 3), listed
+            assert parts(engine, "probe") == []
+        finally:
+            project.stop()
+            volume.remove(force=True)
+        assert not [
+            each.name for each in engine.volumes.list() if each.name.startswith(api.name.rpartition("-api-")[0])
+        ]
+
+
+def refused(deployment):
+    """The server processes, once they say what is wrong."""
+    with contextlib.suppress(PipelineError):
+        found = deployment.version()["workers"]
+        return found if found and all(each["state"] == "failed" for each in found) else None
+
+
+def https(project):
+    """A connection that checks nothing: whose certificate it is, is looked at."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection("127.0.0.1", project.config.serving.port, timeout=10, context=context)
+
+
+def status_of(project, token):
+    with contextlib.closing(https(project)) as client:
+        client.request("GET", "/example", headers={"Authorization": f"Bearer {token}"})
+        return client.getresponse().status
+
+
+def served_serial(project):
+    with contextlib.closing(https(project)) as client:
+        client.connect()
+        return x509.load_der_x509_certificate(client.sock.getpeercert(binary_form=True)).serial_number
 
 
 def test_the_serve_command_starts_shows_and_stops_containers(project, engine):

@@ -527,6 +527,19 @@ def test_the_version_that_waits_for_a_person_is_named(ask, place):
         assert ask()[1]["versions"][1] == f"version {number} is live, no version waits for an approval"
 
 
+@pytest.mark.parametrize(
+    ("verified", "state"),
+    [("verified from key 01 on", "ok"), ("", "ok"), ("not verified: the registry is not signed", "warn")],
+)
+def test_an_api_that_verifies_nothing_is_a_warning(verified, state):
+    found = services.api_that_runs(
+        "http://here", {"release": 3, "workers": [{"verified": verified}, {"pid": 1}]}, {}, ""
+    )
+    assert found.state == state
+    assert ("it verifies nothing" in found.what) == (state == "warn")
+    assert found.what.startswith("the API runs at http://here, release 3")
+
+
 def test_our_own_api_at_the_port_passes(ask, place):
     config = load_config(place / "trainyard.toml", {})
     url = control.start(serve_job(config), api_folder(config))
