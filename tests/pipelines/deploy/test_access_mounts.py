@@ -18,6 +18,7 @@ from pipelines.deploy.volumes import ApiVolumes
 from pipelines.trust import first_key, open_registry
 from registry import codec
 from registry.errors import ConfigError
+from registry.formats import formats
 from registry.trusted import Anchor
 from serving.job import ServeJob
 
@@ -168,7 +169,7 @@ def test_an_api_of_a_registry_that_is_not_signed_begins_with_nothing(tmp_path):
 class Container:
     def __init__(self, job, ports):
         text = codec.to_json(job).decode()
-        self.labels = {"org.trainyard.settings": text}
+        self.labels = {"org.trainyard.settings": text, "org.trainyard.formats": formats()}
         listed = {f"{inside}/tcp": [{"HostIp": host, "HostPort": str(port)}] for inside, (host, port) in ports.items()}
         self.attrs = {"NetworkSettings": {"Ports": listed}}
 
