@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-import shlex
-from importlib import import_module
 
 import pytest
 from groovy_runs import FILES, ROOT, SHARED
 
-from pipelines.__main__ import COMMANDS
 from pipelines.build_status import STATUS_FILES
 from pipelines.config.schema import Config, Repositories
 from pipelines.flows import names
@@ -21,7 +17,6 @@ DOCS = ROOT / "docs"
 REFERENCE = (DOCS / "reference" / "jenkins.md").read_text(encoding="utf-8")
 HOW_TO = (DOCS / "how-to" / "jenkins.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if "jenkins" in path.name)]
-PLACEHOLDERS = {"NAME": "fetch", "MINUTES": "5", "VERSION": "1", "N": "2", "COMMAND": "run"}
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 
 
@@ -118,54 +113,7 @@ def test_waits_limits_and_files_are_as_they_are_written():
     assert all(f"| `{name}` |" in REFERENCE for name in used)
 
 
-def commands(page):
-    """The `trainyard` commands on a page: in its shell blocks, and in its sentences."""
-    text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    sentences = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    lines = [part.strip() for line in lines for part in re.split(r" #|&&|\||;", line)]
-    typed = [shlex.split(line)[1:] for line in lines if line.startswith("trainyard ")]
-    inline = re.findall(r"`trainyard ([a-z][^`]*)`", sentences.replace("\\|", "|"))
-    said = [shlex.split(line.replace("…", "")) for each in inline for line in alternatives(each)]
-    return typed, said
-
-
-def alternatives(line):
-    """`registry list|show` are two commands."""
-    first, *more = next(([word, *word.split("|")] for word in line.split() if "|" in word), [line])
-    return [line.replace(first, each) for each in more] or [line]
-
-
-def parsed(words):
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    for flag in ("--config", "--set"):
-        parser.add_argument(flag)
-    parser.add_argument("--json", action="store_true")
-    import_module(f"pipelines.commands.{words[0]}").add_arguments(parser)
-    return parser.parse_args([PLACEHOLDERS.get(word, word) for word in words[1:]])
-
-
-@each_page
-def test_the_command_line_takes_every_command_on_the_page(page):
-    typed, said = commands(page)
-    for words in [*typed, *(each for each in said if len(each) > 1)]:
-        if "--help" in words:
-            continue
-        try:
-            parsed(words)
-        except (SystemExit, argparse.ArgumentError) as error:
-            pytest.fail(f"trainyard {shlex.join(words)}: {error}")
-    assert {words[0] for words in said} <= COMMANDS.keys()
-
-
 @each_page
 def test_make_knows_every_target_on_the_page(page):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)) <= targets
-
-
-def test_the_pages_have_commands_at_all():
-    typed, said = commands(DOCS / "tutorial" / "first-model-on-jenkins.md")
-    assert len(typed) >= 10
-    assert ["jenkins", "apply"] in said
