@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="your private Ed25519 key, e.g. ~/.ssh/id_ed25519 (OpenSSH's format or PEM, without a passphrase)",
     )
-    parser.add_argument("--by", metavar="NAME", default="", help="who approves, for the record; default: you")
+    parser.add_argument(
+        "--by",
+        metavar="NAME",
+        default="",
+        help="who approves, for the record; default: as [approval] approvers calls the owner of the key, else you",
+    )
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
@@ -44,7 +49,8 @@ def main(args: argparse.Namespace, config: Config) -> int:
             f"{path}: there is no such key", hint="`ssh-keygen -t ed25519` makes one, or name another with --key"
         ) from None
     manifest, digest = candidates.read_manifest(open_registry(config), args.model, args.version)
-    by = clean(args.by, 100) or who()
+    listed = [each for each in approvers(config.approval.approvers) if each.key == signer.public.text]
+    by = clean(args.by, 100) or next((each.name for each in listed if each.name), "") or who()
     text = signed.sign(signer, args.model, args.version, digest, by, config.approval.valid_days)
     if args.json:
         facts = {"approval": text, "model": args.model, "version": args.version, "card": digest, "by": by}
@@ -55,7 +61,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     measured = metrics.short(manifest.evaluation, policy.metric)
     print(f"{by} approves {args.model} version {args.version} ({measured}), manifest {digest:.12}…", file=sys.stderr)
     print(f"  promote with   trainyard promote {args.model} {args.version} --approval TEXT", file=sys.stderr)
-    if all(each.key != signer.public.text for each in approvers(config.approval.approvers)):
+    if not listed:
         print(
             f'  note           [approval] approvers of {config.file} does not list this key: "{signer.public.text}"',
             file=sys.stderr,

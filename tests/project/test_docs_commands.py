@@ -1,4 +1,4 @@
-"""What the pages of the documentation tell people to type and to set is taken: by the command line, and by the settings."""
+"""The commands and settings that the pages of the documentation show are taken by the command line and the config."""
 
 from __future__ import annotations
 

@@ -72,6 +72,17 @@ def test_it_prints_the_signed_text_alone_and_changes_nothing(project):
     assert (project.folder / "id_ed25519").read_text().splitlines()[1] not in done.stdout + done.stderr + said.stdout
 
 
+def test_whoever_types_it_the_record_names_the_owner_of_the_key(project):
+    public, path = key(project)
+    project.publish()
+    settings(project, approvers=["ada", f"{public.text} edith@company.example"])
+    said = json.loads(trainyard(project, "approve", "thirds", "1", "--key", path, "--json").stdout)
+    assert said["by"] == "edith@company.example"
+    settings(project, approvers=["ada", public.text])
+    said = json.loads(trainyard(project, "approve", "thirds", "1", "--key", path, "--json").stdout)
+    assert said["by"] == "ada@company.example"
+
+
 def test_a_key_that_is_not_listed_is_said_before_it_is_refused(project):
     public, path = key(project)
     project.publish()
