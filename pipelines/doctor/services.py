@@ -136,7 +136,7 @@ def api_that_runs(url: str, served: dict[str, Any], others: Mapping[str, str], r
     what = f"the API runs at {url}, release {served.get('release') or 'none yet'}"
     if others:
         return Finding("warn", f"{what}, but with other settings ({'; '.join(others.values())})", remedy)
-    if any(each.get("verified") == UNSIGNED for each in served["workers"]):
+    if any(each.get("verified") == UNSIGNED for each in served.get("workers", ())):
         adopt = "`trainyard registry adopt` signs what is there; a running API follows by itself"
         return Finding("warn", f"{what}; it verifies nothing: the registry is not signed", adopt)
     return Finding("ok", what)
