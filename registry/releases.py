@@ -40,6 +40,12 @@ class History:
         alike = self.releases.having("card", known[0].card) if known else self.releases.having("approval", approval)
         return next((each for each in alike if approval in each.approvals and not self._has_failed(each)), None)
 
+    def was_approved(self, made: Release) -> bool:
+        """Whether a release was made with approvals, each of just its version."""
+        given = [each for number in made.approvals for each in self.approvals[number - 1 : number]]
+        alike = [each for each in given if (each.version, each.card) == (made.version, made.card)]
+        return bool(alike) and len(alike) == len(made.approvals)
+
     def unused(self, card: str) -> list[Approval]:
         """The approvals of this manifest that are not used up, the oldest first."""
         made = [each for each in self.releases.having("card", card) if not self._has_failed(each)]

@@ -52,14 +52,18 @@ def release_before(history: list[Release]) -> Release:
 
 def _must_be_approved(known: History, target: Release) -> None:
     """A rollback needs no new approval: it goes to what people have approved before, and nowhere else."""
+    if any(
+        known.was_approved(each)
+        for each in known.releases.having("card", target.card)
+        if each.version == target.version
+    ):
+        return
     given = {each.number: (each.version, each.card) for each in known.approvals}
     approved = {
         given[each.approval]
         for each in known.releases
         if each.approval is not None and {given.get(number) for number in each.approvals} == {(each.version, each.card)}
     }
-    if (target.version, target.card) in approved:
-        return
     versions = sorted({version for version, _ in approved})
     raise Rejected(
         f"{known.model} version {target.version} was never approved, so it cannot be rolled back to",

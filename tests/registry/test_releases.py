@@ -1,5 +1,7 @@
 """The highest release is live; records are only appended, each after the one that its writer saw."""
 
+from dataclasses import replace
+
 import pytest
 from registry_parts import FILES, MemoryStore, OneKey, promote, publish, release
 from versions import approval_draft, release_draft
@@ -337,3 +339,16 @@ class TestOnASignedStore:
         with pytest.raises(Corrupt, match="releases"):
             release(store, version, after=1)
         assert releases.release_chain(store, "digits").last() == 1
+
+
+def test_only_a_release_with_approvals_of_just_its_version_was_approved(store, version, tmp_path):
+    promote(store, version, "one")
+    second = publish(store, tmp_path, "second")
+    made = promote(store, second, "two")
+    back = release(store, version)
+    known = releases.read_history(store, "digits")
+    assert [known.was_approved(each) for each in known.releases] == [True, True, False]
+    assert known.was_approved(replace(made, also_approved=(2,)))
+    assert not known.was_approved(replace(made, also_approved=(1,))), "one of them is of another version"
+    assert not known.was_approved(replace(made, also_approved=(9,))), "one of them is not there"
+    assert not known.was_approved(replace(back, approval=2))
