@@ -34,6 +34,15 @@ REFUSED = {
 CLONE, CLONE3, IOCTL, PRLIMIT = (56, 220), (435, 435), (16, 29), (302, 261)
 SOCKET, SOCKETPAIR, SENDTO, SENDMSG, SENDMMSG = (41, 198), (53, 199), (44, 206), (46, 211), (307, 269)
 
+MODES = {
+    "chmod": (90, None, 1), "fchmod": (91, 52, 1), "fchmodat": (268, 53, 2), "fchmodat2": (452, 452, 2),
+    "open": (2, None, 2), "openat": (257, 56, 3), "creat": (85, None, 1),
+    "mknod": (133, None, 1), "mknodat": (259, 33, 2),
+}  # fmt: skip
+"""Calls that give a file its mode, and which of their arguments that is; None: the machine has no such call."""
+OPENAT2 = (437, 437)
+SET_USER_ID = 0o4000
+"""The set-group-ID bit is not refused: folders that a group shares have it, and copies of them get it."""
 NEW_NAMESPACES = 0x7E02_0000  # CLONE_NEW…
 TYPING = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: what is put into a terminal's input, its shell runs
 AF_INET, AF_INET6, SOCK_STREAM, SOCK_SEQPACKET, IPPROTO_TCP = 2, 10, 1, 5, 6
@@ -86,8 +95,12 @@ def instructions(column: int, architecture: int, *, sockets: bool) -> Iterator[I
     yield RETURN, 0, 0, ERRNO | ENOSYS
     for numbers in REFUSED.values():
         yield from _of(numbers[column], [(RETURN, 0, 0, ERRNO | EPERM)])
-    # its flags are in memory, where a filter cannot look; without it libc takes `clone`
-    yield from _of(CLONE3[column], [(RETURN, 0, 0, ERRNO | ENOSYS)])
+    # their flags and modes are in memory, where a filter cannot look; without them libraries take `clone` and `openat`
+    for numbers in (CLONE3, OPENAT2):
+        yield from _of(numbers[column], [(RETURN, 0, 0, ERRNO | ENOSYS)])
+    for *each, mode in MODES.values():
+        if (number := each[column]) is not None:  # who runs such a file has this user's rights, outside of the fence
+            yield from _of(number, _refuse_bits(mode, SET_USER_ID))
     yield from _of(CLONE[column], _refuse_bits(0, NEW_NAMESPACES))
     yield from _of(IOCTL[column], _refuse_values(1, TYPING))
     yield from _of(PRLIMIT[column], _demand(0, (0,)))  # of no other process

@@ -74,6 +74,17 @@ class TestFiles:
         )
         assert found == ["1", "None", "None", "None", "None", "None", "None", "None"]
 
+    def test_it_leaves_no_program_that_lends_this_users_rights_to_others(self, tried, own):
+        (own / "shell").write_bytes(b"#!")
+        found = tried(
+            "tried(os.chmod, 'shell', 0o4755)",
+            "tried(os.open, 'new', os.O_CREAT | os.O_WRONLY, 0o4755)",
+            "tried(os.mknod, 'node', 0o104755)",
+            "tried(os.chmod, 'shell', 0o755)",
+        )
+        assert found == ["Operation not permitted"] * 3 + ["None"]
+        assert not [path for path in own.iterdir() if path.stat().st_mode & 0o4000]
+
     def test_others_cannot_be_read_listed_or_changed(self, tried, tmp_path):
         secret = tmp_path / "secret"
         secret.write_text("s3cret")

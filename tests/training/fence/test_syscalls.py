@@ -51,6 +51,23 @@ def test_everything_else_is_allowed(call, numbers):
     assert call(numbers) == ALLOW
 
 
+@pytest.mark.parametrize("name", syscalls.MODES)
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_no_file_gets_the_set_user_id_bit(name, machine):
+    *numbers, at = syscalls.MODES[name]
+    number = numbers[ARCHITECTURES[machine][0]]
+    if number is None:
+        return
+    given = [0, 0, 0, 0]
+    for mode, wanted in ((0o755, ALLOW), (0o2755, ALLOW), (0o4755, REFUSE), (0o6777, REFUSE), (0o104644, REFUSE)):
+        given[at] = mode
+        assert decision(number, *given, machine=machine) == wanted
+
+
+def test_a_mode_in_memory_which_the_filter_cannot_see_is_not_taken(call):
+    assert call(syscalls.OPENAT2) == ERRNO | ENOSYS
+
+
 def test_another_architecture_of_the_same_machine_gets_nothing():
     assert decision(20, architecture=0x4000_0003) == REFUSE  # getpid of i386
     assert decision(0x4000_0000 | 39) == ERRNO | ENOSYS  # getpid of x32
