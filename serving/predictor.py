@@ -36,7 +36,7 @@ class Predictor:
 
 def predictor_for(model: Model) -> Predictor:
     """The model with its protocol; raises Corrupt for a signature that requests cannot carry."""
-    return Predictor(model, InstancesProtocol(model.signature, model.warm_outputs))
+    return Predictor(model, InstancesProtocol(model.signature, model.warm_outputs, model.data))
 
 
 class Holder(Protocol):

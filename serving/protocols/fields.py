@@ -8,8 +8,8 @@ error is; good requests do not pay for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from registry.errors import Corrupt
 from registry.records import TensorSpec
+from registry.spelling import by_spelling, spelling
 from serving.engines.base import Array, shape_text
 from serving.protocols.errors import bad_request, show
 
@@ -37,6 +38,8 @@ class Field:
     dtype: str
     low: float
     high: float
+    known: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of a column with categories: each value, and each spelling of it → the value as the model knows it."""
 
     def read(self, values: list[Any], where: Where, *, plain: bool) -> Array:
         """The array (len(values), *shape) of the field's dtype; raises Refused, naming the path.
@@ -83,9 +86,17 @@ class Field:
             raise bad_request(f"{self._path(index, where)}: {array[tuple(index)].item()!r} is not a whole number")
 
     def _texts(self, values: list[Any], where: Where) -> Array:
+        if self.known:
+            values = [self._as_known(each) for each in values]
         if self.shape or not all(type(each) is str and len(each) <= MAX_TEXT for each in values):
             self._walk_all(values, where)
         return self._shaped(np.asarray(values, dtype=object), values, where)
+
+    def _as_known(self, value: Any) -> Any:
+        """A category as the file has it, for what JSON makes of it: true for `True`, 1 for `1.0`, `yes ` for `yes`."""
+        if type(value) is str and (value in self.known or len(value) > MAX_TEXT):
+            return self.known.get(value, value)
+        return self.known.get(spelling(value), value) if type(value) in {str, bool, int, float} else value
 
     def _shaped(self, array: Array, values: list[Any], where: Where) -> Array:
         """The array, if it has the field's shape."""
@@ -122,10 +133,13 @@ class Field:
     def _leaf(self, value: Any) -> str:
         if self.dtype == "string":
             if type(value) is not str:
-                return f"{show(value)} is not a string"
+                known = ", nor a value that the model knows in this column" if self.known else ""
+                return f"{show(value)} is not a string{known}"
             return "" if len(value) <= MAX_TEXT else f"{len(value)} characters, {MAX_TEXT} are allowed"
         if self.dtype == "bool":
             return "" if type(value) is bool else f"{show(value)} is not true or false"
+        if type(value) is bool and (self.low, self.high) == (0, 1):  # the dataset has truth values there
+            return ""
         if type(value) not in {int, float}:
             return f"{show(value)} is not a number"
         if not self.low <= value <= self.high:
@@ -156,14 +170,15 @@ def _octets(values: list[Any], shape: tuple[int | None, ...]) -> Array | None:
         return None
 
 
-def field_of(spec: TensorSpec, shape: tuple[int | None, ...] | None = None) -> Field:
+def field_of(spec: TensorSpec, shape: tuple[int | None, ...] | None = None, vocabulary: Sequence[str] = ()) -> Field:
     """The field of an input, its bounds filled in: those of the dtype where the signature has none.
 
-    `shape`: how one sample is written, when not as the model has it. Raises Corrupt for a dtype that requests cannot carry.
+    `shape`: how one sample is written, when not as the model has it; `vocabulary`: the categories that it knows. Raises Corrupt for a dtype that requests cannot carry.
     """
     shape = spec.shape[1:] if shape is None else shape
     if spec.dtype in {"string", "bool"}:
-        return Field(spec.name, shape, spec.dtype, -math.inf, math.inf)
+        known = by_spelling(vocabulary) | {each: each for each in vocabulary}
+        return Field(spec.name, shape, spec.dtype, -math.inf, math.inf, known)
     try:
         dtype = np.dtype(spec.dtype)
         limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 
 class InstancesProtocol:
-    """A PredictionProtocol; `warm_outputs` are the model's outputs by name for rows that are known to be good.
+    """A PredictionProtocol; `warm_outputs` are the model's outputs by name for rows that are known to be good, `data`
+    describes the dataset that it learned from.
 
     Raises Corrupt for a signature whose inputs cannot be sent in a request.
     """
 
-    def __init__(self, signature: Signature, warm_outputs: Arrays) -> None:
-        self._reader = Reader(signature)
+    def __init__(self, signature: Signature, warm_outputs: Arrays, data: DataSpec | None = None) -> None:
+        self._reader = Reader(signature, data)
         self._writer = Writer(signature, warm_outputs)
 
     def read(self, environ: WSGIEnvironment, limits: Limits) -> tuple[dict[str, Array], int]:

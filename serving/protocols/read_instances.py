@@ -18,10 +18,12 @@ import numpy as np
 import orjson
 
 from registry.records import Signature, TensorSpec
+from registry.spelling import name_spelling
 from serving.engines.base import Array
 from serving.protocols.errors import Refused, bad_request, did_you_mean, show
 from serving.protocols.fields import Field, field_of
 from training.data.decode import JPEG, PNG, Unreadable, decode, scans
+from training.data.spec import DataSpec
 
 INSTANCES = b'"instances"'
 LARGE = 1 << 20
@@ -38,12 +40,18 @@ LARGE_PIXELS = 1 << 20
 class Reader:
     """Makes inputs from bodies, for one signature. All methods raise Refused, naming the error and its path."""
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: Signature, data: DataSpec | None = None) -> None:
+        """`data` describes the dataset of the model: the categories of its columns."""
         if signature.kind == "image":
             signature = replace(signature, inputs=tuple(_pixels(each) for each in signature.inputs))
         self.signature = signature
         # A column, and anything else with one value per sample, is written as that value.
-        self.fields = tuple(field_of(each, shape=() if each.shape[1:] == (1,) else None) for each in signature.inputs)
+        columns = data.columns if data and signature.kind == "table" else ()
+        vocabulary = {each.name: each.vocabulary for each in columns if each.kind == "categorical"}
+        self.fields = tuple(
+            field_of(each, () if each.shape[1:] == (1,) else None, vocabulary.get(each.name, ()))
+            for each in signature.inputs
+        )
         self.named = signature.kind == "table" or len(self.fields) > 1
         self._one_large = threading.Lock()
         self._texts = any(each.dtype in {"string", "bool"} for each in self.fields)
@@ -116,19 +124,37 @@ class Reader:
         return body.count(b'"') == 2 + 2 * rows * len(self.fields)
 
     def _named(self, rows: list[Any], *, plain: bool) -> dict[str, Array]:
-        arrays = {}
-        for field in self.fields:
-            try:
-                values = [row[field.name] for row in rows]
-            except (KeyError, TypeError):
-                raise self._misnamed(rows) from None
-            arrays[field.name] = field.read(values, _column(field.name), plain=plain)
-        if any(len(row) != len(self.fields) for row in rows):
-            raise self._misnamed(rows)
+        try:
+            columns = [[row[field.name] for row in rows] for field in self.fields]
+            fits = all(len(row) == len(self.fields) for row in rows)
+        except (KeyError, TypeError):
+            fits = False
+        if not fits:
+            rows = self._renamed(rows)
+            columns = [[row[field.name] for row in rows] for field in self.fields]
+        arrays = [
+            field.read(values, _column(field.name), plain=plain)
+            for field, values in zip(self.fields, columns, strict=True)
+        ]
         return {
             spec.name: array.reshape(len(rows), 1) if spec.shape[1:] == (1,) else array
-            for spec, array in zip(self.signature.inputs, arrays.values(), strict=True)
+            for spec, array in zip(self.signature.inputs, arrays, strict=True)
         }
+
+    def _renamed(self, rows: list[Any]) -> list[dict[str, Any]]:
+        """Rows whose names are spelled otherwise (in Unicode's other form, with a blank), under the dataset's names; raises
+        Refused for rows that have other names."""
+        names = {field.name for field in self.fields}
+        by_spelling = {name_spelling(each): each for each in names}
+        renamed: list[dict[str, Any]] = []
+        for row in rows:
+            if not isinstance(row, dict) or len(row) != len(names):
+                raise self._misnamed(rows)
+            ours = {each: each if each in names else by_spelling.get(name_spelling(each), "") for each in map(str, row)}
+            if set(ours.values()) != names:
+                raise self._misnamed(rows)
+            renamed.append({ours[each]: value for each, value in row.items()})
+        return renamed
 
     def _misnamed(self, rows: list[Any]) -> Refused:
         """Which row has which wrong or missing name."""
@@ -149,7 +175,7 @@ class Reader:
                     return bad_request(
                         f"instances[{i}].{name}: this {what} is missing", hint=f"{what}s: {', '.join(known)}"
                     )
-        raise AssertionError
+        return bad_request(f"instances: a {what} is there twice, in two spellings", hint=f"{what}s: {', '.join(known)}")
 
     def _lenient(self, field: Field, first: Any) -> Field:
         """A grey image may be height x width, and [3] is accepted for 3."""

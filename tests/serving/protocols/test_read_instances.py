@@ -12,6 +12,7 @@ from PIL import Image
 from registry.records import Signature, TensorSpec
 from serving.protocols.errors import Refused, did_you_mean
 from serving.protocols.read_instances import MAX_PIXELS, Reader
+from training.data.spec import Column, DataSpec
 
 OUTPUT = TensorSpec("y", (None, 1), "float32")
 
@@ -114,3 +115,64 @@ def test_a_pixel_is_the_same_however_it_is_written(pixels, size):
 
 def test_of_an_endless_name_only_the_start_is_compared():
     assert did_you_mean("a" * 200, ["a" * 80]) == f"did you mean '{'a' * 80}'?"
+
+
+def member(*values, name="member"):
+    """A table with a number and a category that has these values."""
+    inputs = (TensorSpec("a", (None, 1), "float32"), TensorSpec(name, (None, 1), "string"))
+    columns = (Column("a", "numeric"), Column(name, "categorical", vocabulary=values))
+    data = DataSpec("table", "regression", inputs, (), columns)
+    return Reader(Signature("regression", "table", inputs, (OUTPUT,)), data)
+
+
+def sent(given, value, name="member"):
+    body = json.dumps({"instances": [{"a": 0, name: value}]}).encode()
+    return given.instances(body, 8)[0]
+
+
+@pytest.mark.parametrize("value", [True, "true", "True", "TRUE", " true"])
+@pytest.mark.parametrize("known", [("false", "true"), ("False", "True")])
+def test_a_truth_value_is_taken_as_json_has_it_and_as_the_file_has_it(value, known):
+    assert sent(member(*known), value)["member"].tolist() == [[known[1]]]
+
+
+@pytest.mark.parametrize("value", [1, 1.0, "1", "1.0", "01"])
+@pytest.mark.parametrize("known", [("1", "2"), ("1.0", "2.0"), ("01", "02")])
+def test_a_number_that_is_a_category_is_taken_in_any_spelling(value, known):
+    assert sent(member(*known), value)["member"].tolist() == [[known[0]]]
+
+
+def test_a_category_is_taken_in_another_unicode_form_and_with_a_blank():
+    assert sent(member("caf\u00e9", "bar"), "cafe\u0301 ")["member"].tolist() == [["caf\u00e9"]]
+
+
+def test_a_spelling_that_two_categories_share_is_taken_as_it_is():
+    both = member("1", "01")
+    assert [sent(both, each)["member"].tolist()[0][0] for each in ("1", "01", "1.0")] == ["1", "01", "1.0"]
+    with pytest.raises(Refused, match="1 is not a string, nor a value that the model knows in this column"):
+        sent(both, 1)
+
+
+def test_a_category_that_the_model_does_not_know_stays_what_it_is():
+    assert sent(member("red", "blue"), "Green ")["member"].tolist() == [["Green "]]
+    with pytest.raises(Refused, match=r"instances\[0\].member: true is not a string, nor a value"):
+        sent(member("red", "blue"), True)
+    with pytest.raises(Refused, match="null is not a string"):
+        sent(member("red", "blue"), None)
+
+
+def test_a_column_is_known_by_its_name_in_either_unicode_form():
+    cafe = member("x", "y", name="caf\u00e9")
+    assert sent(cafe, "x", "cafe\u0301").keys() == {"a", "caf\u00e9"}
+    with pytest.raises(Refused, match="no such column"):
+        sent(cafe, "x", "coffee")
+    body = json.dumps({"instances": [{"a": 0, "caf\u00e9": "x", "cafe\u0301": "y"}]}).encode()
+    with pytest.raises(Refused, match="no such column"):
+        cafe.instances(body, 8)
+
+
+def test_an_array_of_truth_values_takes_true_and_false():
+    flags = reader("array", TensorSpec("x", (None, 2), "uint8", 0, 1))
+    assert flags.instances(b'{"instances": [[true, false], [0, 1]]}', 8)[0]["x"].tolist() == [[1, 0], [0, 1]]
+    with pytest.raises(Refused, match="true is not a number"):
+        reader("array", TensorSpec("x", (None, 2), "uint8")).instances(b'{"instances": [[true, false]]}', 8)
