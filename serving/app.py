@@ -77,7 +77,8 @@ class Pages:
         predictor = current_predictor(self._holder, self._name)
         model = predictor.model
         identity = model.identity() | {"engine": model.manifest.served.engine}
-        page = predictor.protocol.describe(identity, model.data, request.url_root.rstrip("/"), self._limits)
+        sample, url = example(model.signature, model.data), request.url_root.rstrip("/")
+        page = predictor.protocol.describe(identity, model.data, sample, url, self._limits)
         if request.accept_mimetypes.best_match([JSON, "text/html"], JSON) == "text/html":
             return html_response(page.html)
         return json_response(page.facts)

@@ -12,6 +12,7 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from serving.protocols.errors import Refused
+from serving.protocols.page_html import POLICY
 from serving.wsgi_keys import ERROR, REQUEST_ID
 
 JSON = "application/json"
@@ -32,7 +33,7 @@ def json_response(body: dict[str, Any], status: int = 200) -> Response:
 def html_response(html: str) -> Response:
     """A page that may load nothing and be framed by nobody."""
     response = Response(html, content_type="text/html; charset=utf-8")
-    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    response.headers["Content-Security-Policy"] = POLICY
     return response
 
 

@@ -27,9 +27,9 @@ def warm_up_inputs(folder: Path, signature: Signature, data: DataSpec | None) ->
 
 
 def example(signature: Signature, data: DataSpec | None) -> dict[str, Array]:
-    """One made-up sample, shape (1, …) per input: means and known categories of the train split, else zeros.
+    """One made-up sample, shape (1, …) per input: means and common categories of the train split, else zeros and empty texts.
 
-    It holds no real data: anyone may ask the API for an example.
+    It holds no real data, and nothing that only a few samples have: anyone may ask the API for an example.
     """
     columns = {each.name: each for each in data.columns} if data else {}
     arrays: dict[str, Array] = {}
@@ -37,7 +37,7 @@ def example(signature: Signature, data: DataSpec | None) -> dict[str, Array]:
         shape = (1, *(OPEN_SIZE if each is None else each for each in spec.shape[1:]))
         column = columns.get(spec.name)
         if spec.dtype == "string":
-            arrays[spec.name] = np.full(shape, column.vocabulary[0] if column and column.vocabulary else "", object)
+            arrays[spec.name] = np.full(shape, column.common[0] if column and column.common else "", object)
         else:
             value = np.nan_to_num(round(column.mean, 3) if column else 0.0)
             low = -math.inf if spec.low is None else spec.low

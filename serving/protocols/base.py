@@ -50,10 +50,12 @@ class PredictionProtocol(Protocol):
     def refuse_row(self, row: int, reason: str) -> Refused:
         """What the client gets when the model has no prediction for row `row`, counted from 0."""
 
-    def describe(self, identity: Mapping[str, Any], data: DataSpec | None, url: str, limits: Limits) -> Page:
+    def describe(
+        self, identity: Mapping[str, Any], data: DataSpec | None, sample: Arrays, url: str, limits: Limits
+    ) -> Page:
         """What the model is (`identity`: name, version, release, …), takes and returns, with commands that work.
 
-        `data`: the dataset that it was trained on. `url`: the API's own.
+        `data`: the dataset that it was trained on. `sample`: one made-up row. `url`: the API's own.
         """
 
     def example(self, sample: Arrays) -> tuple[bytes, str]:

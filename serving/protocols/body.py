@@ -33,10 +33,8 @@ def read_inputs(environ: WSGIEnvironment, reader: Reader, limits: Limits) -> tup
     if environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
         raise Refused(415, "Content-Encoding: compressed bodies are not taken", hint="send the body as it is")
     if kind == "multipart/form-data":
-        files = _received(lambda: _files(environ, limits))
-        if not files:
-            raise bad_request("the form holds no file", hint="curl -F image=@digit.png …")
-        return reader.images(files, limits.instances)
+        files, texts = _received(lambda: _form(environ, limits))
+        return reader.images(files, limits.instances) if files else reader.form(texts)
     body = _received(lambda: _body(environ, limits))
     if not body:
         raise bad_request("the body is empty", hint=SEND)
@@ -65,9 +63,11 @@ def _body(environ: WSGIEnvironment, limits: Limits) -> bytes:
     return body
 
 
-def _files(environ: WSGIEnvironment, limits: Limits) -> list[bytes]:
+def _form(environ: WSGIEnvironment, limits: Limits) -> tuple[list[bytes], dict[str, str]]:
+    """The files of a form, and its texts by name."""
     with _request(environ, limits) as request:  # closes the files as well
-        return [each.read() for _, each in request.files.items(multi=True)]
+        texts = dict(request.form.items())
+        return [each.read() for _, each in request.files.items(multi=True)], texts
 
 
 def _request(environ: WSGIEnvironment, limits: Limits) -> Request:

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import orjson
 
 from registry.errors import Corrupt
 from registry.records import TensorSpec
@@ -54,6 +55,15 @@ class Field:
         if not plain:
             self._walk_all(values, where)
         return self.bounded(self._numbers(values, where), where)
+
+    def from_text(self, text: str) -> Any:
+        """What a person has written into a form, as JSON would have it: a number where one is wanted and can be read."""
+        if self.dtype == "string":
+            return text
+        try:
+            return orjson.loads(text.strip())
+        except orjson.JSONDecodeError:
+            return text
 
     def bounded(self, array: Array, where: Where) -> Array:
         """The float64 `array` in the field's dtype, when every number is within bounds and, for integers, whole."""
@@ -149,7 +159,20 @@ class Field:
     def _out_of_range(self, value: float) -> str:
         whole = abs(value) < EXACT and float(value).is_integer()
         shown = int(value) if whole else value
-        return f"{shown!r} is out of range, {number_text(self.low)} to {number_text(self.high)} is allowed"
+        low, high = self.bounds() if self.dtype.startswith("float") else (self.low, self.high)
+        said = range_text(low, high)
+        return (
+            f"{shown!r} is out of range, {said} is allowed" if said else f"{shown!r} is more than {self.dtype} can hold"
+        )
+
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The bounds that mean something; None where there is only what the dtype can hold."""
+        if self.dtype in {"string", "bool"}:
+            return None, None
+        lowest, highest = _holds(np.dtype(self.dtype))
+        if self.dtype in {"int8", "uint8"}:  # pixels and the like
+            return self.low, self.high
+        return None if self.low == lowest else self.low, None if self.high == highest else self.high
 
     def _path(self, index: Array, where: Where) -> str:
         return where(int(index[0])) + "".join(f"[{i}]" for i in index[1:])
@@ -180,16 +203,27 @@ def field_of(spec: TensorSpec, shape: tuple[int | None, ...] | None = None, voca
         known = by_spelling(vocabulary) | {each: each for each in vocabulary}
         return Field(spec.name, shape, spec.dtype, -math.inf, math.inf, known)
     try:
-        dtype = np.dtype(spec.dtype)
-        limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+        lowest, highest = _holds(np.dtype(spec.dtype))
     except (TypeError, ValueError):
         raise Corrupt(f"input {spec.name}: dtype {spec.dtype!r} cannot be sent in a request") from None
-    lowest, highest = limits.min, limits.max
-    if dtype.kind == "f":
-        lowest, highest = float(lowest), float(highest)
     low = lowest if spec.low is None else max(lowest, spec.low)
     high = highest if spec.high is None else min(highest, spec.high)
     return Field(spec.name, shape, spec.dtype, low, high)
+
+
+def _holds(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The smallest and the largest number of a dtype."""
+    limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return (float(limits.min), float(limits.max)) if dtype.kind == "f" else (limits.min, limits.max)
+
+
+def range_text(low: float | None, high: float | None) -> str:
+    """`0 to 255`, `at least 0`; empty without a bound."""
+    if low is not None and high is not None:
+        return f"{number_text(low)} to {number_text(high)}"
+    if low is not None:
+        return f"at least {number_text(low)}"
+    return f"at most {number_text(high)}" if high is not None else ""
 
 
 def number_text(number: float) -> str:

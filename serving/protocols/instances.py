@@ -42,9 +42,11 @@ class InstancesProtocol:
         """400, with the path of the row."""
         return bad_request(f"instances[{row}]: {reason}")
 
-    def describe(self, identity: Mapping[str, Any], data: DataSpec | None, url: str, limits: Limits) -> Page:
+    def describe(
+        self, identity: Mapping[str, Any], data: DataSpec | None, sample: Arrays, url: str, limits: Limits
+    ) -> Page:
         """The page of `GET /`."""
-        return pages.describe(identity, self._reader, data, url, limits)
+        return pages.describe(identity, self._reader, data, sample, url, limits)
 
     def example(self, sample: Arrays) -> tuple[bytes, str]:
         """The body of `GET /example`: a PNG file for an image model, else JSON."""

@@ -1,10 +1,10 @@
-"""What `GET /` says about a model with this protocol, as JSON and as a small page without script; the body of `GET /example`."""
+"""What `GET /` says about a model with this protocol; the body of `GET /example`."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from html import escape
 from io import BytesIO
 from typing import Any
 
@@ -14,23 +14,34 @@ import orjson
 from registry.records import TensorSpec
 from serving.engines.base import Array, Arrays
 from serving.protocols.base import Limits, Page
-from serving.protocols.fields import Field, number_text
+from serving.protocols.fields import Field
+from serving.protocols.page_html import Form, page
 from serving.protocols.read_instances import Reader
 from training.data.spec import DataSpec
 
+MOST_VALUES = 100
+"""Known values of one column."""
+MOST_FIELDS = 40
+"""Fields of a form; a row of more columns is written as JSON."""
+MOST_TEXT = 20_000
+"""Characters of JSON in the form."""
 URL = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+(/[A-Za-z0-9._~\-/]*)?")
 """All of a Host header, and of a proxy's path prefix, that is safe to show in a command for a shell."""
 
 
-def describe(identity: Mapping[str, Any], reader: Reader, data: DataSpec | None, url: str, limits: Limits) -> Page:
-    """What the model is (`identity`: name, version, release, …), takes and returns, with curl commands that work.
+def describe(
+    identity: Mapping[str, Any], reader: Reader, data: DataSpec | None, sample: Arrays, url: str, limits: Limits
+) -> Page:
+    """What the model is (`identity`: name, version, release, …), takes and returns, with commands that work.
 
-    `data`: the dataset that it was trained on, for the known values of categorical columns. `url`: the API's own.
+    `data`: the dataset that it was trained on, for typical values. `sample`: one made-up row. `url`: the API's own.
     """
     signature = reader.signature
     url = url if URL.fullmatch(url) else "http://127.0.0.1"
     curl = [f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"]
-    if signature.kind == "image":
+    python = f"requests.post('{url}/predict', json=requests.get('{url}/example').json()).json()"
+    if takes_files(reader):
+        python = f"requests.post('{url}/predict', data=open('image.png', 'rb')).json()"
         curl.append(f"curl -s --data-binary @image.png {url}/predict")
     facts = {
         **identity,
@@ -42,6 +53,7 @@ def describe(identity: Mapping[str, Any], reader: Reader, data: DataSpec | None,
         "target": signature.target,
         "send": _send(reader),
         "curl": curl,
+        "python": f"import requests\nprint({python})",
         "limits": {"body_bytes": limits.body, "instances": limits.instances},
         "pages": [
             "POST /predict",
@@ -51,13 +63,30 @@ def describe(identity: Mapping[str, Any], reader: Reader, data: DataSpec | None,
             "GET /health/ready",
         ],
     }
-    return Page(facts, _html(facts))
+    return Page(facts, page(facts, _tried(reader, facts["inputs"], sample)))
+
+
+def takes_files(reader: Reader) -> bool:
+    """Whether image files can be sent."""
+    return reader.signature.kind == "image" and not reader.named
+
+
+def _tried(reader: Reader, inputs: list[dict[str, Any]], sample: Arrays) -> Form:
+    """The form of the page, filled with the sample."""
+    if takes_files(reader):
+        return Form(image=reader.image_text())
+    body, _ = example_body(reader, sample)
+    if not reader.named or len(inputs) > MOST_FIELDS or any(each["shape"] for each in inputs):
+        text = body.decode()
+        return Form(json=text if len(text) <= MOST_TEXT else "")
+    row = orjson.loads(body)["instances"][0]
+    return Form(fields=tuple((each, row[each["name"]]) for each in inputs))
 
 
 def example_body(reader: Reader, sample: Arrays) -> tuple[bytes, str]:
     """A body for `/predict` with the one row of `sample`, and its content type: a PNG file, or JSON."""
     signature = reader.signature
-    if signature.kind == "image" and not reader.named:
+    if takes_files(reader):
         return _png(sample[signature.inputs[0].name][0], reader.image_mode()), "image/png"
     rows = {spec.name: _plain(spec, sample[spec.name]) for spec in signature.inputs}
     row = rows if reader.named else next(iter(rows.values()))
@@ -82,51 +111,24 @@ def _input(field: Field, data: DataSpec | None) -> dict[str, Any]:
     column = next((each for each in (data.columns if data else ()) if each.name == field.name), None)
     facts: dict[str, Any] = {"name": field.name, "shape": field.shape, "dtype": field.dtype}
     if field.dtype not in {"string", "bool"}:
-        facts |= {"low": field.low, "high": field.high}
+        facts |= dict(zip(("low", "high"), field.bounds(), strict=True))
     if column and column.kind == "categorical":
-        facts["known_values"] = column.vocabulary[:100]
+        facts["known_values"] = column.common[:MOST_VALUES]
+    elif column:
+        facts["typical"] = _typical(column.mean, math.sqrt(column.variance))
     return facts
+
+
+def _typical(mean: float, deviation: float) -> tuple[float, float]:
+    """Where 95 of 100 values of a bell curve are, rounded: no sample can be seen in it."""
+    digits = 1 - math.floor(math.log10(deviation)) if deviation > 0 else 3
+    return round(mean - 2 * deviation, digits), round(mean + 2 * deviation, digits)
 
 
 def _send(reader: Reader) -> str:
     names = ", ".join(f'"{field.name}": …' for field in reader.fields)
-    if reader.signature.kind == "image" and not reader.named:
+    if takes_files(reader):
         return f'{reader.image_text()} as the body or in a form; or JSON {{"instances": [rows of pixels 0-255]}}'
     if reader.named:
         return f'JSON {{"instances": [{{{names}}}]}}'
     return 'JSON {"instances": [[…], …]}'
-
-
-def _html(facts: dict[str, Any]) -> str:
-    title = escape(f"{facts['model']}, version {facts['version']}")
-    release = "a candidate in an acceptance test" if facts["release"] is None else f"release {facts['release']}"
-    inputs = "".join(
-        f"<tr><td>{escape(each['name'])}</td><td>{escape(each['dtype'])}</td><td>{_shape(each['shape'])}</td>"
-        f"<td>{escape(_range(each))}</td></tr>"
-        for each in facts["inputs"]
-    )
-    classes = f"<p>Classes: {escape(', '.join(facts['classes']))}</p>" if facts["classes"] else ""
-    lines = "".join(f"<pre>{escape(line)}</pre>" for line in facts["curl"])
-    pages = "".join(f"<li>{_page(each)}</li>" for each in facts["pages"])
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><h1>{title}</h1>'
-        f"<p>{escape(facts['task'])}, {release}, engine {escape(facts['engine'])}</p>"
-        f"<h2>Try it</h2>{lines}<p>Send {escape(facts['send'])}</p>"
-        f"<h2>Inputs</h2><table><tr><th>name<th>dtype<th>shape<th>values</tr>{inputs}</table>{classes}"
-        f"<h2>Pages</h2><ul>{pages}</ul></html>\n"
-    )
-
-
-def _page(text: str) -> str:
-    verb, _, path = text.partition(" ")
-    return f'GET <a href="{path}">{path}</a>' if verb == "GET" else escape(text)
-
-
-def _shape(shape: tuple[int | None, ...]) -> str:
-    return " x ".join("any" if each is None else str(each) for each in shape) or "one value"
-
-
-def _range(facts: dict[str, Any]) -> str:
-    if "known_values" in facts:
-        return ", ".join(facts["known_values"])
-    return f"{number_text(facts['low'])} to {number_text(facts['high'])}" if "low" in facts else ""

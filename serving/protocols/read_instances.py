@@ -26,6 +26,8 @@ from training.data.decode import JPEG, PNG, Unreadable, decode, scans
 from training.data.spec import DataSpec
 
 INSTANCES = b'"instances"'
+FORM_JSON = "json"
+"""The field of a form that holds JSON, for what is no list of fields."""
 LARGE = 1 << 20
 """Bytes of JSON. Parsed, they can take 30 times the memory, so of larger bodies one is read at a time; the parser holds
 the GIL, so nobody waits longer for that."""
@@ -99,6 +101,21 @@ class Reader:
         with self._one_large if pixels > LARGE_PIXELS else nullcontext():
             arrays = [self._image(data, *sizes[0], prefix) for data, prefix in zip(files, prefixes, strict=True)]
             return {field.name: field.bounded(np.stack(arrays), _row)}, len(files)
+
+    def form(self, texts: dict[str, str]) -> tuple[dict[str, Array], int]:
+        """Inputs by name, and 1: one row, with a field per input; or JSON in the field `json`."""
+        if texts.keys() == {FORM_JSON} and FORM_JSON not in {each.name for each in self.fields}:
+            return self.instances(texts[FORM_JSON].encode(), 1)
+        if self.signature.kind == "image" and not self.named:
+            raise bad_request("the form holds no file", hint="curl -F image=@digit.png …")
+        if not self.named:
+            hint = f'a form can hold JSON in the field {FORM_JSON}: {{"instances": [...]}}'
+            raise bad_request("this model takes one input without a name, and no fields", hint=hint)
+        if not texts:
+            raise bad_request("the form holds no field", hint=f"fields: {', '.join(each.name for each in self.fields)}")
+        fields = {each.name: each for each in self.fields}
+        row = {name: fields[name].from_text(text) if name in fields else text for name, text in texts.items()}
+        return self._named([row], plain=False), 1
 
     def _rows(self, found: Any, limit: int) -> list[Any]:
         if not isinstance(found, dict):

@@ -1,12 +1,21 @@
 """What the API answers for each kind of model, against Keras; without gunicorn, which other tests start."""
 
+import base64
+import hashlib
+import html.parser
 import io
 import json
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from serving_parts import samples
+
+from serving.app import create_app
+from serving.predictor import Predictor, predictor_for
+from serving.protocols.base import Limits
+from training.data.spec import Column, DataSpec
 
 KINDS = ("digits", "table", "recurrent", "lookup", "price", "pair")
 
@@ -135,6 +144,9 @@ def test_a_browser_gets_a_page_without_script(clients):
     assert response.content_type == "text/html; charset=utf-8"
     assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert "<script" not in response.text
+    style = response.text.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in response.headers["Content-Security-Policy"]
     assert "0 to 120" in response.text
 
 
@@ -155,3 +167,104 @@ def test_a_clients_request_id_is_kept_when_it_is_one(clients):
 def test_request_ids_differ(clients):
     client = clients("digits")
     assert len({client.get("/health/live").headers["X-Request-Id"] for _ in range(50)}) == 50
+
+
+class Form(html.parser.HTMLParser):
+    """The fields of a page's form as a browser sends them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.fields, self.target, self.files, self._open = {}, "", [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "form":
+            self.target = attrs["action"]
+            assert (attrs["method"], attrs["enctype"]) == ("post", "multipart/form-data")
+        elif tag == "input" and attrs.get("type") == "file":
+            self.files.append(attrs["name"])
+        elif tag == "input":
+            self.fields[attrs["name"]] = attrs["value"]
+        elif tag == "textarea":
+            self._open, self.fields[attrs["name"]] = attrs["name"], ""
+        elif tag == "option" and "selected" in attrs:
+            self._open = self._select
+            self.fields[self._select] = ""
+        if tag == "select":
+            self._select = attrs["name"]
+
+    def handle_data(self, data):
+        if self._open:
+            self.fields[self._open] += data
+
+    def handle_endtag(self, tag):
+        if tag in {"textarea", "option"}:
+            self._open = ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_form_of_the_first_page_can_be_sent_as_it_is(clients, served_models, kind):
+    client = clients(kind)
+    form = Form(client.get("/", headers={"Accept": "text/html"}).text)
+    data = dict(form.fields)
+    for name in form.files:
+        data[name] = (io.BytesIO(client.get("/example").data), "example.png")
+    response = client.post(f"/{form.target}", data=data, content_type="multipart/form-data")
+    assert response.status_code == 200, response.text
+    assert len(response.json["predictions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"age": "12,5", "city": "Bern"}, "instances[0].age: '12,5' is not a number"),
+        ({"age": "", "city": "Bern"}, "instances[0].age: '' is not a number"),
+        ({"age": "[1]", "city": "Bern"}, "instances[0].age: a list is not a number"),
+        ({"age": "1"}, "instances[0].city: this column is missing"),
+        ({"age": "1", "city": "Bern", "colour": "red"}, "instances[0].colour: no such column"),
+        ({"json": "{"}, "the body is not JSON"),
+        ({}, "the form holds no field"),
+    ],
+)
+def test_a_form_that_does_not_fit_is_refused_with_the_field(clients, fields, said):
+    boundary = '--q\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = "".join(boundary % each for each in fields.items()) + "--q--\r\n"
+    response = clients("table").post("/predict", data=body, content_type="multipart/form-data; boundary=q")
+    assert response.status_code == 400
+    assert response.json["error"].startswith(said)
+
+
+@dataclass
+class Held:
+    """A model that nobody swaps."""
+
+    current: Predictor
+    error: str = ""
+
+
+def test_no_value_that_few_samples_share_is_shown_to_a_stranger(loaded, clients):
+    rare, common = "Ada called about invoice 4711", "Bern"
+    model = loaded("table")
+    columns = (Column("age", "numeric", 40.0, 100.0), Column("city", "categorical", 0, 1, (rare, common), (common,)))
+    data = replace(model.data, columns=columns) if model.data else DataSpec("table", "classification", (), (), columns)
+    app = create_app(Held(predictor_for(replace(model, data=data))), "m", Limits(1 << 20, 100))
+    client = app.test_client()
+    said = client.get("/").text + client.get("/", headers={"Accept": "text/html"}).text + client.get("/example").text
+    assert rare not in said
+    assert client.get("/example").json["instances"] == [{"age": 40.0, "city": common}]
+    facts = {each["name"]: each for each in client.get("/").json["inputs"]}
+    assert facts["age"]["typical"] == [20.0, 60.0]
+    assert facts["city"]["known_values"] == [common]
+
+
+def test_the_smallest_number_of_a_dtype_is_not_shown_as_a_bound(clients):
+    client = clients("price")
+    said = client.get("/").text + client.get("/", headers={"Accept": "text/html"}).text
+    assert "e+38" not in said
+    name = client.get("/").json["inputs"][0]["name"]
+    row = client.get("/example").json["instances"][0] | {name: 1e300}
+    assert (
+        client.post("/predict", json={"instances": [row]}).json["error"]
+        == f"instances[0].{name}: 1e+300 is more than float32 can hold"
+    )

@@ -78,6 +78,8 @@ class Column:
     variance: float = 1.0
     vocabulary: tuple[str, ...] = ()
     """The values of a categorical column in the train split, sorted."""
+    common: tuple[str, ...] = ()
+    """Those of them that a handful of the train split's samples share: no other is ever shown to anybody."""
 
     @property
     def input_name(self) -> str:

@@ -191,7 +191,7 @@ def test_a_limit_is_shown_as_people_write_it(number, text):
 
 def test_a_number_out_of_range_is_shown_as_it_was_sent():
     assert "256 is out of range" in refused(field("uint8"), [256.0])
-    assert "1e+300 is out of range" in refused(field("float32"), [1e300])
+    assert "1e+300 is more than float32 can hold" in refused(field("float32"), [1e300])
     assert f"{float(2**53)!r} is out of range" in refused(field("int32"), [float(2**53)])
     assert math.isinf(field("string").high)
 

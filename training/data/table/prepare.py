@@ -14,7 +14,16 @@ import numpy as np
 from registry.records import TensorSpec
 from registry.spelling import canonical, spellings
 from training.data.arrays import write_description, write_labels
-from training.data.checks import Checks, SampleList, TwinHints, check_classes, check_samples, check_spellings, in_order
+from training.data.checks import (
+    HANDFUL,
+    Checks,
+    SampleList,
+    TwinHints,
+    check_classes,
+    check_samples,
+    check_spellings,
+    in_order,
+)
 from training.data.dataset_toml import DatasetFile, Table
 from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
 from training.data.split import apart, shuffled, split_of, split_rule
@@ -211,7 +220,9 @@ def _spec(
             seen = values.astype(np.float32).astype(np.float64)  # what the model gets
             columns.append(Column(feature.name, "numeric", float(seen.mean()), float(seen.var())))
         else:
-            columns.append(Column(feature.name, "categorical", vocabulary=tuple(sorted(set(values)))))
+            counts = Counter(values.tolist())
+            common = tuple(sorted(each for each, count in counts.items() if count >= HANDFUL))
+            columns.append(Column(feature.name, "categorical", vocabulary=tuple(sorted(counts)), common=common))
         inputs.append(TensorSpec(feature.name, (None, 1), "float32" if feature.kind == "numeric" else "string"))
     return DataSpec(
         "table",
@@ -255,7 +266,8 @@ def _note_oddities(
         if _is_free_text(len(known), spec.train_samples):
             checks.note(f"column {column.name!r} has {len(known)} values in {spec.train_samples} rows: is it a name?")
             continue
-        elsewhere = set(feature.values[members["validation"] + members["holdout"]]) - known
-        if elsewhere:
-            shown = ", ".join(sorted(elsewhere)[:5])
-            checks.note(f"column {column.name!r}: {len(elsewhere)} values are not in the train split ({shown})")
+        elsewhere = Counter(feature.values[members["validation"] + members["holdout"]].tolist())
+        if new := {each: count for each, count in elsewhere.items() if each not in known}:
+            common = sorted(each for each, count in new.items() if count >= HANDFUL)[:5]
+            some = f" ({', '.join(common)})" if common else ""
+            checks.note(f"column {column.name!r}: {len(new)} values are not in the train split{some}")
