@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from registry.records import Signature, Verdict
+from registry.spelling import same_but_for_spelling, shown
 from training.data.spec import DataSpec
 
 RESPLIT = "the rule of the split has changed, so it may have learned from what is the holdout now"
@@ -75,6 +76,17 @@ def obstacle(old: Signature, split: str, spec: DataSpec, inputs: Collection[str]
     if difference := _difference([each.name for each in old.inputs], inputs):
         return f"the inputs have changed ({difference})"
     return ""
+
+
+def other_classes(had: Collection[str], have: Collection[str]) -> str:
+    """Why the metrics of a model with the classes `had` say nothing on data with the classes `have`; empty when they do,
+    and where one side has none."""
+    if not had or not have or set(had) == set(have):
+        return ""
+    if pairs := same_but_for_spelling(had, have):
+        changed = ", ".join(f"{' is now '.join(shown(*pair))}" for pair in pairs.items() if len(set(pair)) > 1)
+        return f"not comparable: its classes are spelled otherwise ({changed})"
+    return f"not comparable: it has other classes than the data ({_difference(had, have)})"
 
 
 def _difference(had: Collection[str], have: Collection[str]) -> str:

@@ -40,7 +40,7 @@ def _accepted(facts: MailFacts) -> Statement:
     return Statement(
         f"{facts.candidate} accepted{_measured(facts)} - waiting for your approval",
         f"{_name(facts)} was accepted and waits for your approval",
-        Box("good", f"Accepted: {facts.candidate} passed every check."),
+        Box("good", f"Accepted: {facts.candidate} passed every check.", _not_compared(facts)),
     )
 
 
@@ -127,6 +127,12 @@ def some(items: tuple[str, ...]) -> tuple[str, ...]:
 def _name(facts: MailFacts) -> str:
     model = facts.run.model
     return f"{upper(facts.candidate)} of {model}" if facts.version is not None else f"The new model for {model}"
+
+
+def _not_compared(facts: MailFacts) -> tuple[str, ...]:
+    """What the approver must know: there is a live version, and nobody knows whether this one is better."""
+    note = facts.evaluation.live_note if facts.evaluation else ""
+    return (f"{upper(note)}.",) if note else ()
 
 
 def _measured(facts: MailFacts) -> str:

@@ -23,4 +23,7 @@ def main(context: Context, folder: RunFolder) -> str:
             "; ".join(verdict.reasons),
             hint="nothing was registered: the report shows what is missing; improve the model or its data, then push",
         )
-    return f"accepted: {policy.metric} {evaluation.candidate.values[policy.metric]:.4f} on {evaluation.candidate.samples} samples"
+    measured = (
+        f"{policy.metric} {evaluation.candidate.values[policy.metric]:.4f} on {evaluation.candidate.samples} samples"
+    )
+    return f"accepted: {measured}" + (f"; {evaluation.live_note}" if evaluation.live_note else "")

@@ -24,7 +24,7 @@ from registry import codec
 from registry.errors import ConfigError, Corrupt, WorkerFailed
 from registry.files import sha256_file
 from registry.records import DIRECTION, Evaluation, Metrics, Signature
-from retraining.policy import RESPLIT
+from retraining.policy import RESPLIT, other_classes
 from serving.engines.base import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
 from training.data.spec import DataSpec, load_split
 from training.metrics import Answers, Estimates, classification, grade, join, regression
@@ -98,7 +98,8 @@ def _with_live(
     if job.live is None:
         return Evaluation(found)
     if why := not_comparable(job.live, inputs, "live"):
-        return Evaluation(found, live_note=f"live version {job.live.version} was not measured: {why}")
+        alone = "; the gate decides by the thresholds alone"
+        return Evaluation(found, live_note=f"live version {job.live.version} was not measured: {why}{alone}")
     try:
         old = predict(open_model(job.live, inputs / "live", holdout), holdout)
     except (Mismatch, BadInput, EngineError) as error:
@@ -118,6 +119,8 @@ def not_comparable(measured: MeasuredModel, inputs: Path, name: str) -> str:
     then, now = (codec.read(DataSpec, inputs / each / "data.json") for each in (name, "holdout"))
     if then.split != now.split:
         return RESPLIT
+    if why := other_classes(measured.signature.classes, now.classes):
+        return why
     if measured.other_code and (_has_load_data(inputs) or (measured.signature.kind == "array" and now.format != "npz")):
         return "it was made for another load_data"
     return ""

@@ -57,6 +57,11 @@ class Table:
     spellings: Literal["refuse", "distinct"] = "refuse"
     """`distinct`: `1` and `01`, `yes` and `yes `, are different values."""
 
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns that are named here for what they mean."""
+        return frozenset({self.target, self.key, self.group, *self.numeric, *self.categorical} - {""})
+
 
 @dataclass(frozen=True, slots=True)
 class Npz:

@@ -3,6 +3,7 @@
 from datetime import date
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from data_makers import job_folder, messages, outputs, packages_loaded, run
@@ -458,6 +459,54 @@ def test_equal_rows_that_are_allowed_keep_their_splits_when_rows_are_added_and_m
     assert sum(len(set(before[name]) ^ set(after[name])) for name in SPLITS) == 0
     assert sum(len(after[name]) - len(before[name]) for name in SPLITS) == 1
     assert all(0 <= len(after[name]) - len(before[name]) <= 1 for name in SPLITS)
+
+
+def index_notes(found):
+    return [note for note in found.notes if "is the index of a pandas DataFrame, and no input" in note]
+
+
+def test_the_index_of_a_dataframe_in_parquet_is_no_input(tmp_path):
+    folder = job_folder(tmp_path)
+    (folder / "dataset.toml").write_text(HEAD.replace("data.csv", "*.parquet"))
+    frame = pd.DataFrame(rows(300, 0))
+    frame.sort_values("kind").iloc[:200].to_parquet(folder / "a.parquet")  # __index_level_0__
+    frame.iloc[200:].reset_index(drop=True).to_parquet(folder / "b.parquet")
+    found = run(folder)
+    assert found.ok
+    assert set(prepared(folder)["train"].x) == {"mass", "legs", "colour", "tame"}
+    (note,) = index_notes(found)
+    assert note.startswith("column '__index_level_0__' is")
+    (folder / "b.parquet").unlink()
+    frame.set_index("mass").to_parquet(folder / "a.parquet")
+    assert run(folder).ok
+    assert "mass" not in prepared(folder)["train"].x
+    (folder / "dataset.toml").write_text(HEAD.replace("data.csv", "*.parquet") + 'numeric = ["mass"]\n')
+    found = run(folder)
+    assert found.ok
+    assert index_notes(found) == []
+    assert "mass" in prepared(folder)["train"].x
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_the_index_of_a_dataframe_in_csv_is_no_input(dataset, name):
+    pd.DataFrame(rows()).to_csv(dataset / "data.csv", index_label=name)
+    found = run(dataset)
+    assert found.ok
+    assert set(prepared(dataset)["train"].x) == {"mass", "legs", "colour", "tame"}
+    assert len(index_notes(found)) == 1
+
+
+def test_a_column_without_a_name_that_does_not_number_the_rows_is_refused_without_harm(dataset):
+    pd.DataFrame(rows()).set_index("colour").to_csv(dataset / "data.csv", index_label="")
+    (failed,) = run(dataset).faults
+    assert failed.messages == ("data.csv: a column has no name",)
+    assert failed.hint.startswith("delete it if it numbers the rows")
+
+
+def test_a_column_that_numbers_the_rows_is_noted(dataset):
+    write(dataset / "data.csv", rows() | {"id": list(range(1, 121))})
+    found = run(dataset)
+    assert [note for note in found.notes if note.startswith("column 'id' holds consecutive whole numbers, each once")]
 
 
 def test_parquet_of_many_types(tmp_path):

@@ -69,7 +69,11 @@ class ColumnReader:
     def features(self) -> list[Feature]:
         """All input columns in the order of the first file; those that cannot be used are reported and left out."""
         self._checks.make(USABLE)
-        others = {self._table.target, self._table.key, self._table.group, *self._table.ignore}
+        others = {self._table.target, self._table.key, self._table.group, *self._table.ignore, *self._rows.index}
+        for name in self._rows.index:
+            called = f"column {name!r}" if name else "the first column, which has no name,"
+            use = "; to use it all the same, list it under [table] numeric or categorical" if name else ""
+            self._checks.note(f"{called} is the index of a pandas DataFrame, and no input{use}")
         names = [name for name in dict.fromkeys(self._rows.columns) if name not in others]
         if not names:
             self._checks.fail(USABLE, "no column is left as an input", "take some out of [table] ignore")

@@ -249,6 +249,10 @@ def _write_arrays(folder: Path, spec: DataSpec, content: Content, rows: Sequence
     write_description(folder, spec, [content.names[row] for row in rows])
 
 
+def _numbers_rows(values: Any) -> bool:
+    return len(np.unique(values)) == len(values) == np.ptp(values) + 1 and bool((values == np.floor(values)).all())
+
+
 def _note_oddities(
     spec: DataSpec, features: Sequence[Feature], members: dict[SplitName, list[int]], checks: Checks
 ) -> None:
@@ -256,6 +260,11 @@ def _note_oddities(
         if column.kind == "numeric":
             if not column.variance:
                 checks.note(f"column {column.name!r} is {column.mean:g} in every row of the train split")
+            if _numbers_rows(feature.values[[row for rows in members.values() for row in rows]]):
+                checks.note(
+                    f"column {column.name!r} holds consecutive whole numbers, each once: if it numbers the rows, list it under "
+                    "[table] ignore, as rows that are sorted by label are numbered by it"
+                )
             values = feature.values[members["train"]]
             if np.abs(values).max() > FLOAT32_WHOLE and (values == np.floor(values)).all():
                 checks.note(

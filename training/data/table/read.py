@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -22,9 +22,11 @@ from registry.spelling import difference, name_spelling, shown
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
 from training.data.files import CORRECT, FILES, find_files
+from training.data.table.index import index_columns
 
 PARQUET = (".parquet", ".pq")
 COLUMNS = "every file has the same columns"
+UNNAMED = "delete it if it numbers the rows (DataFrame.to_csv(index=False) writes none); else name it"
 
 
 class MixedTypes(ValueError):
@@ -47,11 +49,11 @@ class Part:
 class Rows:
     """All rows of a table's files, numbered from 0 through all files."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Sequence[Part], index: Collection[str] = ()) -> None:
+        self._parts, self.index = parts, index
         self._starts: list[int] = [0, *accumulate(part.rows.num_rows for part in parts)]
         self.columns: list[str] = parts[0].rows.column_names
-        """In the order of the first file."""
+        """In the order of the first file; those in `index` are the index of a pandas DataFrame."""
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -110,9 +112,10 @@ def read_rows(repository: Path, table: Table, checks: Checks) -> Rows | None:
             checks.fail(FILES, f"{name} has no rows", "add rows, or delete the file")
         else:
             parts.append(Part(name, rows))
+    index = {name for part in parts for name in index_columns(part.rows)} - table.used
     if parts:
-        _check_columns(parts, table, checks)
-    return None if checks.failed or not parts else Rows(parts)
+        _check_columns(parts, table, index, checks)
+    return None if checks.failed or not parts else Rows(parts, index)
 
 
 def _read(path: Path, table: Table) -> Any:
@@ -139,11 +142,12 @@ def _read_csv(path: Path, table: Table) -> Any:
     return rows
 
 
-def _check_columns(parts: Sequence[Part], table: Table, checks: Checks) -> None:
+def _check_columns(parts: Sequence[Part], table: Table, index: Collection[str], checks: Checks) -> None:
+    """The index of a pandas DataFrame may be in some files only."""
     checks.make(COLUMNS)
-    first = parts[0].rows.column_names
+    first = [name for name in parts[0].rows.column_names if name not in index]
     for part in parts:
-        names = part.rows.column_names
+        names = [name for name in part.rows.column_names if name not in index]
         if len(names) == 1 and names[0].count(";") + names[0].count("\t") and table.target not in names:
             checks.fail(
                 COLUMNS, f"{part.name}: {names[0]!r:.80} is one column", "save the file with commas between columns"
@@ -152,7 +156,7 @@ def _check_columns(parts: Sequence[Part], table: Table, checks: Checks) -> None:
             if times > 1:
                 checks.fail(COLUMNS, f"{part.name}: column {name!r} appears {times} times", "rename or delete one")
             elif not name.strip():
-                checks.fail(COLUMNS, f"{part.name}: a column has no name", "name it, or delete it")
+                checks.fail(COLUMNS, f"{part.name}: a column has no name", UNNAMED)
             elif "\0" in name:
                 checks.fail(COLUMNS, f"{part.name}: column {name!r:.80} holds a NUL character", "rename the column")
         _check_names(part, checks)
