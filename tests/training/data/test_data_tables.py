@@ -468,12 +468,12 @@ def index_notes(found):
 def test_the_index_of_a_dataframe_in_parquet_is_no_input(tmp_path):
     folder = job_folder(tmp_path)
     (folder / "dataset.toml").write_text(HEAD.replace("data.csv", "*.parquet"))
-    frame = pd.DataFrame(rows(300, 0))
+    frame = pd.DataFrame(rows(300)).assign(depth=[i / 4 for i in range(300)])
     frame.sort_values("kind").iloc[:200].to_parquet(folder / "a.parquet")  # __index_level_0__
     frame.iloc[200:].reset_index(drop=True).to_parquet(folder / "b.parquet")
     found = run(folder)
     assert found.ok
-    assert set(prepared(folder)["train"].x) == {"mass", "legs", "colour", "tame"}
+    assert set(prepared(folder)["train"].x) == {"mass", "legs", "colour", "tame", "depth"}
     (note,) = index_notes(found)
     assert note.startswith("column '__index_level_0__' is")
     (folder / "b.parquet").unlink()
