@@ -101,12 +101,17 @@ def _refused(error: Refused) -> Response:
     return response
 
 
+def _path() -> str:
+    """As it was asked for: Flask's has one slash where there were more, and would name a page that there is."""
+    return str(request.environ["PATH_INFO"]).encode("latin-1").decode("utf-8", "replace")
+
+
 def _http_error(error: HTTPException) -> Response:
     """Raised by Flask and Werkzeug."""
     status = error.code or 500
     texts = {
         400: ("the request is malformed, or its body ended early", ""),
-        404: (f"{request.path[:200]}: there is no such page", f"pages: {', '.join(_pages())}"),
+        404: (f"{_path()[:200]}: there is no such page", f"pages: {', '.join(_pages())}"),
         405: (f"{request.method} is not possible here", f"allowed: {', '.join(_allowed(error))}"),
         413: (f"the body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes", "send fewer instances"),
     }

@@ -73,6 +73,7 @@ def test_a_path_that_is_not_exactly_a_page_is_404_for_every_method(url, path):
         url, method + b" %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n" % path.encode()
     )
     assert (found, body["request_id"]) == (404, headers["X-Request-Id"])
+    assert body["error"] == f"{path}: there is no such page"
 
 
 @pytest.mark.parametrize("name", ["SCRIPT_NAME", "Script-Name", "PATH_INFO", "X-Forwarded-Prefix", "HTTP_SCRIPT_NAME"])
