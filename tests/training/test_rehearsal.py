@@ -1,0 +1,134 @@
+"""A script is rehearsed on a single batch: its errors show before its training, and what that cannot tell stops nothing."""
+
+import pytest
+from training_parts import make_job, run_jobs
+
+from registry.errors import ConfigError, WorkerFailed
+
+# Quick to read, and slow to train if a rehearsal were a training: each epoch leaves a line.
+HEAD = """
+import os
+import keras
+import numpy as np
+
+class Count(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        with open(os.environ["TRAINYARD_COUNT"], "a") as file:
+            file.write(os.environ.get("TRAINYARD_REHEARSAL", "0"))
+
+x = np.random.default_rng(1).uniform(0, 255, (64, 6, 6, 1)).astype("float32")
+y = np.arange(64) % 3
+"""
+MODEL = """
+model = keras.Sequential([
+    keras.Input((6, 6, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax"),
+])
+model.compile(loss="sparse_categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
+"""
+FIT = """
+H = model.fit(x, y, validation_split=0.25, epochs=5, batch_size=8, verbose=0, callbacks=[Count()])
+assert len(H.history["loss"]) == len(H.epoch) == 5
+"""
+SAVE = """
+model.save(os.path.join(os.environ["TRAINYARD_OUTPUT"], "model.keras"))
+"""
+GOOD = HEAD + MODEL + FIT + SAVE
+OWN = MODEL.replace("model = ", "from scaled import Scale\nmodel = ").replace("keras.layers.Flatten()", "Scale(), keras.layers.Flatten()")
+SCALE = """
+import keras
+@keras.saving.register_keras_serializable(package="Own")
+class Scale(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+"""
+RIGHT = {
+    # name: the script, more files of the code repository
+    "good": (GOOD, {}),
+    "own_layer": (HEAD + OWN + FIT + SAVE, {"scaled.py": SCALE, "model.py": "from scaled import Scale\n"}),
+    "wants_a_trained_model": (HEAD + MODEL + FIT + "if 'TRAINYARD_REHEARSAL' in os.environ: assert H.history['accuracy'][-1] > 2\n" + SAVE, {}),
+    "never_ends": ("import os, time\nif 'TRAINYARD_REHEARSAL' in os.environ: time.sleep(999)\n" + GOOD, {}),
+}  # fmt: skip
+WRONG = {
+    # name: what the script is, the error, what its message says, what its hint says
+    "own_layer_unknown": (
+        HEAD + OWN + FIT + SAVE, ConfigError, ["Own>Scale", "not registered by model.py"], "a module that model.py imports",
+    ),
+    "old_name": (HEAD + MODEL + FIT + "H.history['acc']\n" + SAVE, WorkerFailed, ["KeyError: 'acc', in train.py, line"], "by hand"),
+    "hdf5": (HEAD + MODEL + FIT + "model.save('digits.h5')\n", WorkerFailed, ["left no model.keras", "digits.h5"], "TRAINYARD_OUTPUT"),
+    "other_shape": (
+        HEAD + MODEL.replace("(6, 6, 1)", "(8, 8, 1)") + FIT.replace("model.fit(x", "model.fit(np.zeros((64, 8, 8, 1))") + SAVE,
+        ConfigError, ["the model of python train.py", "[None, 8, 8, 1]"], "TRAINYARD_DATA",
+    ),
+    "logits": (HEAD + MODEL.replace(', activation="softmax"', "") + FIT + SAVE, ConfigError, ["not probabilities"], "softmax"),
+    "no_package": ("import cv2_is_not_here\n", WorkerFailed, ["No module named 'cv2_is_not_here'"], "requirements.txt"),
+    "arguments": (
+        "import argparse\nap = argparse.ArgumentParser()\nap.add_argument('-d', '--dataset', required=True)\nap.parse_args()\n",
+        WorkerFailed, ["arguments are required: -d/--dataset"], "[training] command",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rehearsed(tmp_path_factory):
+    at, jobs = tmp_path_factory.mktemp("rehearsals"), []
+    scripts = {name: (script, {}) for name, (script, *_) in WRONG.items()} | RIGHT
+    scripts["own_layer_unknown"] = (scripts["own_layer_unknown"][0], {"scaled.py": SCALE})
+    for name, (script, more) in scripts.items():
+        script = f"import os\nos.environ['TRAINYARD_COUNT'] = {str(at / name)!r} + '.steps'\n" + script
+        files = {"train.py": script} | more
+        seconds = 3.0 if name == "never_ends" else 200.0
+        jobs.append(
+            make_job(
+                at / name, code=None, files=files, samples=12, command=("python", "train.py"), rehearsal_seconds=seconds
+            )
+        )
+    return run_jobs(jobs)
+
+
+def steps(outcome):
+    """For every batch that was trained 1 when it was in a rehearsal, else 0."""
+    file = outcome.folder.with_name(f"{outcome.folder.name}.steps")
+    return file.read_text() if file.exists() else ""
+
+
+def notes(outcome):
+    return " | ".join(event["text"] for event in outcome.events("note"))
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRONG)
+def test_an_error_is_found_before_the_training(rehearsed, name):
+    _, kind, words, hint = WRONG[name]
+    rehearsed[name].must_have_failed(kind, ["before its training", *words], hint)
+    assert steps(rehearsed[name]) in {"", "1"}
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+def test_the_hint_of_an_early_error_names_the_way_out(rehearsed):
+    assert "[training] rehearsal_seconds = 0" in rehearsed["old_name"].failure.hint
+    assert "rehearsal_seconds" not in rehearsed["no_package"].failure.hint, "no batch was trained"
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_script_that_is_right_trains_after_one_batch_of_rehearsal(rehearsed, name):
+    outcome = rehearsed[name]
+    assert outcome.result.how == "command"
+    assert steps(outcome) == ("0" * 30 if name == "never_ends" else "1" + "0" * 30)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+def test_what_a_rehearsal_found_is_said(rehearsed):
+    assert "fits the dataset" in notes(rehearsed["good"])
+    assert "wants a trained model" in notes(rehearsed["wants_a_trained_model"])
+    assert "was ended after 3 s" in notes(rehearsed["never_ends"])
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+def test_nothing_of_a_rehearsal_is_left(rehearsed):
+    assert not list(rehearsed["good"].folder.rglob("rehearsal"))
