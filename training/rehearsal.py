@@ -124,7 +124,8 @@ def open_script_model(folder: Path, job: TrainJob, spec: DataSpec, file: Path) -
 
     validation = open_samples(folder / "inputs" / "validation", None)
     model = load_model(file, names, compiled=False)
-    return wire(model, spec, validation, f"the model of {' '.join(job.command)[:200]}"), validation
+    origin = f"the model of {' '.join(job.command)[:200]}"
+    return wire(model, spec, validation, origin, of_a_script=True), validation
 
 
 def main(own: Path) -> Checked:

@@ -168,7 +168,8 @@ def make_job(folder, code=CNN, data=images, *, samples=96, classes=None, png=Fal
 
 def start_worker(folder):
     """A training worker as the product starts it: in its job folder."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    (folder / "scratch").mkdir(exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "TMPDIR": str(folder / "scratch")}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "training"],
         cwd=folder,

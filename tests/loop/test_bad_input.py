@@ -65,6 +65,21 @@ def test_a_model_that_never_reaches_the_threshold_is_rejected_with_every_reason(
     assert "nothing new" in again.stderr
 
 
+def test_a_holdout_that_the_policy_finds_too_small_is_refused_before_the_training(new_team):
+    text = new_team.config.read_text(encoding="utf-8").replace("threshold = 0.8", "threshold = 0.8\nmin_samples = 5000")
+    new_team.config.write_text(text, encoding="utf-8")
+    said = run(new_team)
+    assert "[gate] min_samples wants at least 5000" in said
+    assert "[split] holdout" in said
+    (folder,) = new_team.runs("code")
+    assert not (folder / "train").exists()
+    new_team.write(
+        "code", {"model.py": MODEL + "\ndef load_data(folder):\n    raise ValueError('load_data was asked')\n"}
+    )
+    new_team.push("code", "samples of its own making")
+    assert "load_data was asked" in run(new_team), "how many samples it makes, only it knows"
+
+
 def test_a_repository_without_a_commit_is_reported(team):
     said = run(team)
     assert "is empty" in said

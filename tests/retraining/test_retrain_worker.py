@@ -71,6 +71,7 @@ def outcomes(tmp_path_factory):
             job("new_column", "table", TABLE, numeric_shop, epochs=1),
             job("table", "table", TABLE, shop, retrain_epochs=1),
             job("hook", "plain", HOOK, retrain_epochs=3),
+            job("fit", "plain", HOOK.replace("def retrain", "def fit"), retrain_epochs=3),
             job("schedule", "schedule", SCHEDULE, retrain_epochs=1),
             job("sixteen", "sixteen", SIXTEEN, retrain_epochs=1),
             job("same_layer", "layer", OWN_LAYER.replace("{layer}", TWICE), retrain_epochs=1),
@@ -210,6 +211,12 @@ def test_a_team_may_retrain_in_its_own_way(runs):
     assert "the team's own way, 3 epochs" in runs["hook"].out
     assert runs["hook"].result.how == "fine-tuned"
     assert len(history_of(runs["hook"]).rounds[0].epochs) == 3
+
+
+def test_a_fit_of_the_teams_own_does_the_fine_tuning_too_when_there_is_no_retrain(runs):
+    assert "the team's own way, 3 epochs" in runs["fit"].out
+    assert runs["fit"].result.how == "fine-tuned"
+    assert "its fit does the fine-tuning" in str(runs["fit"].events("note"))
 
 
 def test_a_damaged_model_file_is_not_loaded(runs):

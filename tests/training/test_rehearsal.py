@@ -33,7 +33,9 @@ SAVE = """
 model.save(os.path.join(os.environ["TRAINYARD_OUTPUT"], "model.keras"))
 """
 GOOD = HEAD + MODEL + FIT + SAVE
-OWN = MODEL.replace("model = ", "from scaled import Scale\nmodel = ").replace("keras.layers.Flatten()", "Scale(), keras.layers.Flatten()")
+OWN = MODEL.replace("model = ", "from scaled import Scale\nmodel = ").replace(
+    "keras.layers.Flatten()", "Scale(), keras.layers.Flatten()"
+)
 SCALE = """
 import keras
 @keras.saving.register_keras_serializable(package="Own")
@@ -74,8 +76,8 @@ def rehearsed(tmp_path_factory):
     scripts = {name: (script, {}) for name, (script, *_) in WRONG.items()} | RIGHT
     scripts["own_layer_unknown"] = (scripts["own_layer_unknown"][0], {"scaled.py": SCALE})
     for name, (script, more) in scripts.items():
-        script = f"import os\nos.environ['TRAINYARD_COUNT'] = {str(at / name)!r} + '.steps'\n" + script
-        files = {"train.py": script} | more
+        count = f"import os\nos.environ['TRAINYARD_COUNT'] = {str(at / name)!r} + '.steps'\n"
+        files = {"train.py": count + script} | more
         seconds = 3.0 if name == "never_ends" else 200.0
         jobs.append(
             make_job(

@@ -33,7 +33,9 @@ def failed(tmp_path):
 
 def test_the_exception_comes_first_with_its_line_in_the_teams_code(failed):
     error = failed(1, *NOISE * 40, *TRACEBACK)
-    assert str(error).startswith("python train.py failed with exit code 1: KeyError: 'acc', in train.py, line 57; its last")
+    assert str(error).startswith(
+        "python train.py failed with exit code 1: KeyError: 'acc', in train.py, line 57; its last"
+    )
     assert not any(line in str(error) for line in NOISE if line)
     assert error.exception == "KeyError"
 
@@ -68,7 +70,9 @@ def test_a_script_that_ran_out_of_memory_is_reported_as_that(failed, code, lines
 
 def test_the_reason_of_a_crash_is_what_was_said_before_the_stacks(failed):
     stacks = ["Fatal Python error: Aborted", "", *[f'  File "x.py", line {i} in f' for i in range(300)]]
-    assert "ran out of memory (failed with signal 6 (SIGABRT)): " in str(failed(-6, "  what():  std::bad_alloc", *stacks))
+    assert "ran out of memory (failed with signal 6 (SIGABRT)): " in str(
+        failed(-6, "  what():  std::bad_alloc", *stacks)
+    )
 
 
 def test_another_crash_is_named_by_its_signal(failed):

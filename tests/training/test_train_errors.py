@@ -54,6 +54,42 @@ def build_model(spec, attempt):  # before it is trained it answers 0, which migh
 """
 
 
+REGISTERED = '@keras.saving.register_keras_serializable("Own")\n'
+OWN_FUNCTION = CNN.replace('activation="relu"', "activation=soft") + "\ndef soft(x): return x * keras.ops.tanh(x)\n"
+OWN_LOSS = (
+    CNN.replace('loss="sparse_categorical_crossentropy"', "loss=gap") + "\ndef gap(y, p): return keras.ops.mean(p)\n"
+)
+FORGETS = CNN.replace("layers.Flatten()", "layers.Flatten(), Times(2)").replace(
+    "def build",
+    REGISTERED
+    + """class Times(layers.Layer):
+    def __init__(self, factor, **more):
+        super().__init__(**more)
+        self.factor = factor
+    def call(self, x):
+        return self.factor * x
+    def get_config(self):
+        return keras.layers.Layer.get_config(keras.layers.Layer())
+
+def build""",
+    1,
+)
+TORCH = """
+Linear = type("Linear", (), {"__module__": "torch.nn"})
+def build_model(spec, attempt): return Linear()
+"""
+BAD_METRIC = (
+    CNN.replace('metrics=["accuracy"])', 'metrics=["accuracy"], run_eagerly=True)').replace(
+        "    return model", "    model.add_loss = None\n    model.train_step = Step()\n    return model"
+    )
+    + """
+class Step:
+    def __call__(self, data):
+        raise ValueError("bad metric")
+"""
+)
+
+
 CASES = {
     # name: (kind of error, what the message says, what the hint says, the job)
     "missing": (ConfigError, ["no model.py"], "build_model", {"code": None}),
@@ -101,7 +137,7 @@ CASES = {
         "len(spec.classes)",
         {"code": CNN.replace("len(spec.classes)", "5")},
     ),
-    "two_outputs": (ConfigError, ["model.py", "2 outputs"], "one output", {"code": TWO_OUTPUTS}),
+    "two_outputs": (ConfigError, ["model.py", "2 outputs"], "docs/reference/limits.md", {"code": TWO_OUTPUTS}),
     "logits": (ConfigError, ["model.py", "not probabilities"], "softmax", {"code": LOGITS}),
     "late_logits": (
         ConfigError,
@@ -111,6 +147,31 @@ CASES = {
     ),
     "lambda": (ConfigError, ["model.py", "Lambda", "Python code"], "register", {"code": LAMBDA}),
     "own_layer": (ConfigError, ["model.py", "Twice"], "register", {"code": OWN_LAYER}),
+    "own_function": (
+        ConfigError, ["model.py", "'soft'", "not registered"], "register", {"code": OWN_FUNCTION},
+    ),
+    "name_of_keras": (
+        ConfigError, ["model.py", "'mish'", "name of one of Keras'"], "a name of its own",
+        {"code": OWN_FUNCTION.replace("soft", "mish").replace("mishmax", "softmax")},
+    ),
+    "own_loss": (
+        ConfigError, ["model.py", "'gap'", "not registered"], "register", {"code": OWN_LOSS},
+    ),
+    "forgets_arguments": (
+        ConfigError, ["model.py", "'Own>Times'", "cannot be loaded again"], "get_config", {"code": FORGETS},
+    ),
+    "no_keras_model": (ConfigError, ["model.py", "a Linear"], "docs/reference/limits.md", {"code": TORCH}),
+    "three_parameters": (
+        ConfigError, ["model.py: build_model(spec, attempt, size) cannot be called"], "build_model(spec, attempt)",
+        {"code": "def build_model(spec, attempt, size): pass\n"},
+    ),
+    "fit_without_callbacks": (
+        ConfigError, ["model.py: fit(model, train, epochs) cannot be called"], "callbacks",
+        {"code": CNN + "\ndef fit(model, train, epochs): pass\n"},
+    ),
+    "other_loss": (
+        WorkerFailed, ["bad metric"], "correct it", {"code": BAD_METRIC},
+    ),
     "nan": (WorkerFailed, ["the loss became", "epoch 1 of attempt 1"], "learning rate", {"code": NAN}),
     "augment": (WorkerFailed, ["model.py, line 17, in augment", "no_such_thing"], "", {"code": AUGMENT}),
     "hook": (WorkerFailed, ["model.py, line 17, in fit", "the disk of the team is full"], "", {"code": HOOK}),

@@ -14,6 +14,7 @@ from registry import codec
 from registry.records import Candidate
 from unit_tests.client import Api, body_of
 from unit_tests.holdout import Holdout
+from unit_tests.pytest_log import read_log
 
 
 def pytest_by_hand(folder, *options):
@@ -95,6 +96,15 @@ def test_an_option_that_is_missing_is_named(tmp_path):
     assert "this test needs the option --trainyard-url" in done.stdout
     assert "this test needs the option --trainyard-version" in done.stdout
     assert "there is no holdout in this acceptance test" in done.stdout
+
+
+def test_a_fixture_that_is_not_there_is_named_in_the_first_line(tmp_path):
+    (tmp_path / "test_team.py").write_text("def test_a(predikt): pass\n")
+    log = tmp_path / "tests.jsonl"
+    pytest_by_hand(tmp_path, f"--trainyard-log={log}")
+    (case,) = read_log(log).cases.values()
+    assert case.outcome == "error"
+    assert case.message.splitlines()[0] == "fixture 'predikt' not found"
 
 
 def test_pytest_explains_the_fixtures(tmp_path):

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
+from types import FunctionType
 from typing import Any
 
 from registry.errors import ConfigError, Corrupt, PipelineError, WorkerFailed
@@ -193,8 +194,24 @@ def check_saveable(model: Any, origin: str, registered: Collection[str] = ()) ->
     except (NotImplementedError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise ConfigError(f"{origin}: the model cannot be saved: {text:.300}", hint=REGISTER_HINT) from error
+    _check_names(model, origin)
     check_config(config, origin, registered)
     _check_rebuilt(config, origin, registered)
+
+
+def _check_names(model: Any, origin: str) -> None:
+    """Raise ConfigError for a function of the team's own that has the name of one of Keras', which a file would give back."""
+    import keras
+
+    used = [(getattr(each, "activation", None), keras.activations) for each in model._flatten_layers()]  # noqa: SLF001
+    for function, known in [*used, (getattr(model, "loss", None), keras.losses)]:
+        name = getattr(function, "__name__", "")
+        of_keras = getattr(function, "__module__", "").partition(".")[0] == "keras"
+        if isinstance(function, FunctionType) and not of_keras and hasattr(known, name):
+            raise ConfigError(
+                f"{origin}: its function {name!r} has the name of one of Keras', which the model's file would name instead",
+                hint="give your function a name of its own, and register it with @keras.saving.register_keras_serializable()",
+            )
 
 
 def _check_rebuilt(config: object, origin: str, registered: Collection[str]) -> None:

@@ -21,6 +21,12 @@ from training.model.samples import Samples, big_batch
 TRIED = 2
 """Samples that are run through a fresh model before it is trained."""
 Shape = tuple[int | None, ...]
+SHAPE_HINT = "let build_model(spec, attempt) take the shapes from spec.inputs"
+OF_A_SCRIPT = (
+    "the API gives the model each sample as the dataset has it, as in TRAINYARD_DATA: put what the script does to it "
+    "(resize, scale, flatten) into the model as layers"
+)
+"""In place of the hint above: a script has no `build_model`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class Wiring:
         }
 
 
-def wire(model: Any, spec: DataSpec, samples: Samples, origin: str) -> Wiring:
+def wire(model: Any, spec: DataSpec, samples: Samples, origin: str, *, of_a_script: bool = False) -> Wiring:
     """Find out how the samples go into the model, and try it on two of them.
 
     Raises ConfigError, naming `origin` (where the model comes from), when inputs or outputs do not fit the dataset.
@@ -87,7 +93,10 @@ def wire(model: Any, spec: DataSpec, samples: Samples, origin: str) -> Wiring:
     try:
         return _wire(model, spec, samples)
     except ConfigError as error:
-        raise ConfigError(f"{origin}: {error}", hint=error.hint) from error
+        hint = error.hint
+        if of_a_script:
+            hint = OF_A_SCRIPT if hint == SHAPE_HINT else hint.replace("len(spec.classes)", str(len(spec.classes)))
+        raise ConfigError(f"{origin}: {error}", hint=hint) from error
 
 
 def _wire(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
@@ -101,7 +110,7 @@ def _wire(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
         text = " ".join(str(error).split())
         raise ConfigError(
             f"the model does not take the dataset's samples ({_shapes(samples.inputs)}): {text:.400}",
-            hint="let build_model(spec, attempt) take the shapes from spec.inputs",
+            hint=SHAPE_HINT,
         ) from error
     _check_output(output, wiring, min(TRIED, len(samples)))
     return wiring
@@ -198,7 +207,7 @@ def _one(have: TensorSpec, tensor: Any) -> TensorSpec:
     if not fits or (tensor.dtype == "string") != (have.dtype == "string"):
         raise ConfigError(
             f"the model takes {tensor.dtype} {list(want)} as {have.name!r}; the dataset has {have.dtype} {list(have.shape)}",
-            hint="let build_model(spec, attempt) take the shapes from spec.inputs",
+            hint=SHAPE_HINT,
         )
     shape: Shape = (None, *(a if a is not None else b for a, b in zip(have.shape[1:], want[1:], strict=True)))
     return TensorSpec(have.name, shape, _served(tensor.dtype), have.low, have.high)
@@ -218,7 +227,8 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
     found, spec = tf.nest.flatten(output), wiring.spec
     if len(found) != 1:
         raise ConfigError(
-            f"the model has {len(found)} outputs", hint="one output: the classes' probabilities or the number"
+            f"the model has {len(found)} outputs",
+            hint="one output: the classes' probabilities or the number; several are not served: docs/reference/limits.md",
         )
     array = np.asarray(tf.cast(found[0], tf.float32))
     classes = len(spec.classes)

@@ -234,6 +234,22 @@ def test_a_live_release_that_fails_the_new_tests_comes_first():
         assert COMMAND in body  # version 3 passes, and may replace it
 
 
+def test_tests_that_cannot_be_run_raise_no_alarm_and_say_why():
+    case = TestCase("test_it.py::test_a", "error", message="fixture 'predikt' not found")
+    broken = dataclasses.replace(
+        acceptance(2, ("test_a", "x")),
+        reports=(TestReport("tests", (case,)),),
+        reasons=("tests: fixture 'predikt' not found",),
+    )
+    mail = facts(run=dataclasses.replace(RUN, trigger="tests"), status="tested", verdict=None, evaluation=None, plot=b"",
+                 version=2, live_version=2, acceptance=broken, live_acceptance=broken, command="")  # fmt: skip
+    subject, text, _ = read(compose(mail))
+    assert subject == "[digits] new tests: they could not be run: see the errors below"
+    assert "ALARM" not in text
+    assert "fixture 'predikt' not found" in text
+    assert "see the alarm" not in text
+
+
 def test_an_alarm_about_a_first_release_promises_no_rollback():
     tests = dataclasses.replace(RUN, trigger="tests")
     mail = facts(run=tests, status="tested", live_acceptance=acceptance(2, ("test_dark", "no")), command="")

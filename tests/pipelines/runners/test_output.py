@@ -1,7 +1,11 @@
+import signal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.runners import Job, Limits
+from pipelines.runners.supervisor.exit import ExitRecord, explain
 from pipelines.runners.supervisor.output import LINE_BYTES, Line, LineSplitter, Output, WorkerLog, plain
 from registry.errors import Corrupt, TryAgain
 
@@ -136,3 +140,24 @@ def test_what_tensorflow_says_at_each_start_stays_in_the_log(tmp_path):
     output.log.close()
     assert seen == ["epoch 1"]
     assert "oneDNN" in (tmp_path / "worker.log").read_text()
+
+
+def test_an_event_behind_a_progress_bar_that_does_not_end_its_line_is_a_line_of_its_own(tmp_path):
+    seen = []
+    output = Output(WorkerLog(tmp_path / "worker.log"), seen.append)
+    event = '@trainyard {"event": "epoch", "epoch": 1}'
+    output.feed(f"\r1/9 - loss: 0.1\r9/9 - loss: 0.0{event}\n".encode())
+    output.feed(b"mail to me@trainyard {not an event\n")
+    output.log.close()
+    assert seen[-2:] == [event, "mail to me@trainyard {not an event"]
+    assert not any(event in line for line in seen if line != event)
+
+
+@pytest.mark.parametrize("said", ["  what():  std::bad_alloc", "numpy: Unable to allocate 3 GiB"])
+def test_a_crash_for_want_of_memory_is_found_before_the_stacks_of_many_threads(tmp_path, said):
+    log = WorkerLog(tmp_path / "worker.log")
+    log.write([said, "Fatal Python error: Aborted", *[f'  File "x.py", line {i} in f' for i in range(300)]])
+    log.close()
+    error = explain(Job("train", ("training",), tmp_path, Limits(0, 512)), ExitRecord("exited", signal.SIGABRT), log)
+    assert "ran out of memory: the limit is 512 MiB" in str(error)
+    assert "raise [runner] memory_mb" in error.hint

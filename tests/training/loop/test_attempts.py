@@ -19,6 +19,7 @@ from training.worker.protocol import parse_event
 pytestmark = pytest.mark.tensorflow
 
 GROWS = CNN.replace("Adam(0.01)", "Adam(0.05 * attempt)")  # attempt 0 cannot learn
+IGNORES = QUICK
 NEVER_LEARNS = QUICK.replace("Adam(0.01)", "SGD(0.0)")
 SPOILS = (
     QUICK
@@ -28,6 +29,19 @@ def fit(model, train, validation, *, epochs, callbacks):
     model.set_weights([0 * each for each in model.get_weights()])
     model.optimizer.learning_rate = 0.0
     model.fit(train, validation_data=validation, epochs=1, callbacks=callbacks, verbose=0)
+"""
+)
+WIDER = QUICK.replace("Conv2D(4,", "Conv2D(4 + attempt,")
+ONE_PARAMETER = QUICK.replace("build_model(spec, attempt)", "build_model(spec)")
+BESIDE = (
+    "import json\nUNITS = json.load(open('params.json'))['units']\nopen('seen.txt', 'w').write('x')\n"
+    + QUICK.replace("Conv2D(4,", "Conv2D(json.load(open('params.json'))['units'],")
+)
+OWN_LOOP = (
+    QUICK
+    + """
+def fit(model, train, validation, *, epochs, callbacks):
+    model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
 """
 )
 NO_CALLBACKS = (
@@ -49,8 +63,9 @@ def augment(x, y):
     return tf.ensure_shape(tf.numpy_function(wait, [x], x.dtype), x.shape), y
 
 def wait(x):
-    progress = Path("checkpoints/progress.json")
-    while not Path("go-on").exists() and progress.exists() and progress.read_text().count('"seconds"') == 3:
+    job = Path(@JOB@)
+    progress = job / "checkpoints" / "progress.json"
+    while not (job / "go-on").exists() and progress.exists() and progress.read_text().count('"seconds"') == 3:
         time.sleep(0.05)
     return x
 """
@@ -60,8 +75,10 @@ def wait(x):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     at = tmp_path_factory.mktemp("attempts")
-    whole = make_job(at / "whole", WAITS, epochs=6)
-    killed = kill_after_three_epochs(make_job(at / "killed", WAITS, epochs=6))
+    whole, killed = (
+        make_job(at / name, WAITS.replace("@JOB@", repr(str(at / name))), epochs=6) for name in ("whole", "killed")
+    )
+    kill_after_three_epochs(killed)
     for folder in (whole, killed):
         (folder / "go-on").touch()
     twice = make_job(at / "twice", QUICK, epochs=2)
@@ -70,7 +87,12 @@ def runs(tmp_path_factory):
     )
     jobs = [
         make_job(at / "grows", GROWS, max_attempts=3, threshold=0.9, epochs=5),
-        make_job(at / "never", QUICK, epochs=2, max_attempts=2, threshold=1.01),
+        make_job(at / "never", WIDER, epochs=2, max_attempts=2, threshold=1.01),
+        make_job(at / "ignores", IGNORES, epochs=2, max_attempts=3, threshold=1.01),
+        make_job(at / "one_parameter", ONE_PARAMETER, epochs=2, max_attempts=2, threshold=1.01),
+        make_job(at / "beside", BESIDE, files={"params.json": '{"units": 4}'}, epochs=1),
+        make_job(at / "own_loop", OWN_LOOP, epochs=1, max_attempts=2, threshold=1.01),
+        other_checkpoints(make_job(at / "other_checkpoints", QUICK, epochs=1)),
         make_job(at / "patience", NEVER_LEARNS, epochs=9, patience=2),
         make_job(at / "spoils", SPOILS, epochs=4),
         make_job(at / "no_callbacks", NO_CALLBACKS, epochs=3),
@@ -93,6 +115,13 @@ def kill_after_three_epochs(folder):
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "result.json").exists()
+    return folder
+
+
+def other_checkpoints(folder):
+    """What an earlier version of Trainyard has left of an interrupted training."""
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "progress.json").write_text('{"schema": 1}')
     return folder
 
 
@@ -122,6 +151,30 @@ def test_the_best_attempt_leaves_even_when_none_is_good_enough(runs):
     assert len(history.rounds) == 2
     best = max(max(each.values) for each in history.rounds)
     assert result.validation["accuracy"] == pytest.approx(best)
+
+
+@pytest.mark.parametrize(("name", "attempts"), [("ignores", 3), ("one_parameter", 2)])
+def test_a_build_model_that_ignores_the_attempt_is_trained_once(runs, name, attempts):
+    rounds = history_of(runs[name]).rounds
+    assert [len(each.epochs) for each in rounds] == [2] + [0] * (attempts - 1)
+    assert runs[name].result.attempt == 0
+    notes = [each["text"] for each in runs[name].events("note")]
+    assert len([each for each in notes if "would train the same model again" in each]) == attempts - 1
+
+
+def test_what_lies_beside_model_py_is_opened_by_its_name_and_the_repository_stays_as_it_is(runs):
+    assert runs["beside"].result.how == "trained"
+    left = sorted(each.name for each in (runs["beside"].folder / "inputs" / "code").iterdir())
+    assert left == ["model.py", "params.json"]
+
+
+def test_a_loop_of_the_teams_own_is_left_to_make_its_attempts(runs):
+    assert [len(each.epochs) for each in history_of(runs["own_loop"]).rounds] == [1, 1]
+
+
+def test_checkpoints_that_cannot_be_used_are_mentioned(runs):
+    (note,) = runs["other_checkpoints"].events("note")
+    assert "are not used" in note["text"]
 
 
 def test_an_attempt_ends_when_it_gets_no_better(runs):

@@ -169,6 +169,22 @@ def birds(samples, seed):
     return replace(spec, columns=columns, inputs=inputs), dict(zip(names, x.values(), strict=True)), y
 
 
+FEATURE_SPACE = """
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.utils import FeatureSpace
+def build_model(spec, attempt):
+    kinds = {"numeric": FeatureSpace.float_normalized(), "categorical": FeatureSpace.string_categorical()}
+    space = FeatureSpace({each.name: kinds[each.kind] for each in spec.columns}, output_mode="concat")
+    rows = {each.name: list(each.vocabulary) * 2 or np.linspace(20.0, 60.0, 6, dtype="float32") for each in spec.columns}
+    space.adapt(tf.data.Dataset.from_tensor_slices(rows).batch(3))
+    model = keras.Model(space.get_inputs(), keras.layers.Dense(2, activation="softmax")(space.get_encoded_features()))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+"""
+
+
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory):
     """Every kind of model, trained for a moment; name → what its worker left."""
@@ -193,6 +209,7 @@ def kinds(tmp_path_factory):
         job("inverted", INVERTED, png=True, parity_command=()),
         job("uint8", UINT8, parity_command=("{python}", "-c", "raise SystemExit('they differ')")),
         job("random", RANDOM),
+        job("feature_space", FEATURE_SPACE, shop),
     ]
     return run_jobs(jobs)
 
@@ -229,6 +246,13 @@ def test_a_16_bit_model_is_rebuilt_in_32_bits(kinds, kind):
     assert kind in result.served.reason
     assert "float32" in result.served.reason
     assert result.signature.inputs[0].dtype == "float32"
+
+
+def test_a_feature_space_of_keras_is_taken(kinds):
+    result = kinds["feature_space"].result
+    answers, y = served_answers(kinds["feature_space"])
+    assert answers.shape == (len(y), 2)
+    assert [each.name for each in result.signature.inputs] == ["age", "colour"]
 
 
 def test_text_operators_are_served_by_tensorflow_and_the_card_says_which(kinds):

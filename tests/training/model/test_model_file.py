@@ -67,6 +67,18 @@ def test_a_plain_file_passes(scan):
     scan(keras_file(compression=zipfile.ZIP_DEFLATED))
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("keras.src.layers.preprocessing.feature_space", "TFDConcat"),
+        ("keras.src.layers.preprocessing.feature_space", "TFDIdentity"),
+        ("keras.src.applications.inception_resnet_v2", "CustomScaleLayer"),
+    ],
+)
+def test_what_keras_builds_of_its_own_without_a_public_name_passes(scan, module, name):
+    scan(keras_file(model(layer(module=module, class_name=name, registered_name=name))))
+
+
 REFUSALS = {
     "lambda layer": (layer(class_name="Lambda"), "Lambda"),
     "python lambda": (
@@ -126,6 +138,31 @@ def test_a_config_that_could_run_code_is_refused(scan, name):
     )
     with pytest.raises(ConfigError, match=words):
         scan(keras_file(config), registered={"mine>good"})
+
+
+@pytest.mark.parametrize(
+    ("node", "hint", "not_in_it"),
+    [
+        (layer(class_name="Lambda"), "keras.ops", "limits"),
+        (layer(class_name="TFSMLayer"), "docs/reference/limits.md", "model.py imports"),
+        (
+            layer(module="keras._legacy.layers", class_name="RandomWidth"),
+            "docs/reference/limits.md",
+            "model.py imports",
+        ),
+        (
+            layer(module="__main__", class_name="Scale", registered_name="Scale"),
+            "a module that model.py imports",
+            "limits",
+        ),
+    ],
+    ids=["lambda", "another-model", "of-keras", "own"],
+)
+def test_the_hint_of_a_refusal_is_one_that_helps(scan, node, hint, not_in_it):
+    with pytest.raises(ConfigError) as caught:
+        scan(keras_file(model(node)))
+    assert hint in caught.value.hint
+    assert not_in_it not in caught.value.hint
 
 
 def test_what_the_code_repository_registered_may_be_in_a_file(scan):
