@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,3 +56,38 @@ def test_a_script_in_the_style_of_an_old_tutorial_is_accepted(project):
     assert "trained by python train.py --batch-size 16" in json.loads((steps / "train.json").read_bytes())["note"]
     assert "accepted" in json.loads((steps / "gate.json").read_bytes())["note"]
     assert list(project.glob(".trainyard/outbox/pending/*.eml"))
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_commands_of_the_page_about_scripts_find_the_errors_before_the_training(tmp_path):
+    set_up, as_it_was, as_it_has_to_be = blocks("docs/tutorial/your-own-script.md")
+    (tmp_path / ".gitconfig").write_text("[user]\nname = New\nemail = new@example.org\n", encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRAINYARD_", "GIT_"))}
+    environment |= {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def run(block: str, folder: Path) -> str:
+        script = f'set -euo pipefail\nexport CHECKOUT="{ROOT}"\n{block}'
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    run(set_up, ROOT)
+    home = tmp_path / "script"
+    said = run(as_it_was, home)
+    assert "exit code 2" in said
+    page = (ROOT / "docs" / "tutorial" / "your-own-script.md").read_text(encoding="utf-8")
+    (quoted,) = re.findall(r"`before its training, in a rehearsal: … (.*?)`", page)
+    assert "before its training, in a rehearsal: " in said
+    assert quoted in said
+    assert "Epoch 2/12" not in said
+    said = run(as_it_has_to_be, home)
+    assert "fits the dataset" in said
+    assert "ACCEPTED: push to code" in said

@@ -1,16 +1,22 @@
 # USAGE
 # python train.py --dataset /path/with/train/and/validation --model model.keras
 #
-# A training script in the style of many an old tutorial, which knows nothing of Trainyard's model.py. Three changes
-# made it fit: the paths come from the environment when Trainyard calls it, the classes are sorted (as Trainyard
-# sorts them), and the division by 255 became a layer, because the API sends raw pixels to the model.
+# A training script in the style of many an old tutorial; ../before/train.py is how it was. What made it fit: the paths
+# come from the environment when Trainyard calls it, the classes are sorted (as Trainyard sorts them), the scaling became
+# a part of the model (the API sends raw pixels), our own layer is in a module that model.py imports, Keras calls
+# `acc` `accuracy` now, and the model is saved as model.keras.
 
 import argparse
 import os
 import random
 
 import keras
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
 import numpy as np
+from contrast import Contrast
 from keras import layers
 from PIL import Image
 
@@ -61,7 +67,7 @@ else:
     model = keras.Sequential(
         [
             keras.Input(train_x.shape[1:]),
-            layers.Rescaling(1 / 255),
+            Contrast(),
             layers.Conv2D(20, (3, 3), padding="same", activation="relu"),
             layers.MaxPooling2D(),
             layers.Conv2D(50, (3, 3), padding="same", activation="relu"),
@@ -73,9 +79,15 @@ else:
 model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 
 print("[INFO] training network...")
-model.fit(
+history = model.fit(
     train_x, train_y, validation_data=(test_x, test_y), batch_size=args["batch_size"], epochs=args["epochs"], verbose=2
 )
 
 print("[INFO] serializing network...")
 model.save(args["model"])
+
+print("[INFO] plotting...")
+plt.plot(history.history["accuracy"], label="train")
+plt.plot(history.history["val_accuracy"], label="validation")
+plt.legend()
+plt.savefig(os.path.join(os.path.dirname(args["model"]), "plot.png"))
