@@ -1,4 +1,4 @@
-"""A script is rehearsed on a single batch: its errors show before its training, and what that cannot tell stops nothing."""
+"""A script is rehearsed on a single batch: its errors show before its training, and what one batch cannot show stops nothing."""
 
 import pytest
 from training_parts import make_job, run_jobs
