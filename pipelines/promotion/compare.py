@@ -43,7 +43,7 @@ def compare_with_live(candidate: Candidate, live: Release | None, measure: Measu
     except (ConfigError, WorkerFailed) as error:
         return Compared(failed=(_not_measured(error),))
     failed = gate.worse_than_live(found, candidate.verdict.policy)
-    return Compared(found.comparison, failed, "" if found.live else found.live_note)
+    return Compared(found.comparison, failed, found.live_note)
 
 
 def must_hold(candidate: Candidate, live: Release | None, found: Compared, although: str) -> None:

@@ -8,9 +8,9 @@ from registry_parts import MemoryStore
 from registry import codec
 from registry.errors import ConfigError, Corrupt
 from registry.keyring import append_key, draft_key, read_keyring, sign_record
-from registry.records import SeenHead
+from registry.records import HeadFold, SeenHead, VersionMark
 from registry.signatures import make_key
-from registry.trusted import Anchor, Memory, Trusted
+from registry.trusted import UNSIGNED, Anchor, FirstUse, Memory, Trusted
 
 FIRST, SECOND = make_key(), make_key()
 AT = "2026-11-21T00:00:00Z"
@@ -181,3 +181,66 @@ def test_a_record_is_checked_by_the_keys_and_never_signed(store, memory):
         known.check("a/c.json", data)
     with pytest.raises(ConfigError, match=r"a/b\.json: only the controller signs"):
         known.sign("a/b.json", "0" * 64)
+
+
+# --- who does not know with which key the registry began ----------------------------------------------------------------
+
+
+@pytest.fixture
+def empty(tmp_path):
+    return MemoryStore(tmp_path / "empty")
+
+
+def test_before_there_are_keys_nothing_is_verified(empty, memory):
+    first = FirstUse(empty, memory)
+    assert (first.begun, first.basis) == (False, UNSIGNED)
+    first.verify_keys()
+    first.check("a/b.json", b"unsigned")
+    assert memory.read() is None
+
+
+def test_the_key_that_is_there_when_keys_are_first_seen_counts_from_then_on(tmp_path, empty, memory):
+    first = FirstUse(empty, memory)
+    assert not first.begun
+    add(empty, "made", FIRST)
+    assert first.begun
+    assert first.basis == f"verified from key {FIRST.public.short} on, which was there when the registry was first seen"
+    with pytest.raises(Corrupt, match=r"a/b\.json: it is not signed"):
+        first.check("a/b.json", b"unsigned")
+    first.verify_keys()
+    assert memory.read().first == FIRST.public.id
+    other = MemoryStore(tmp_path / "other")
+    add(other, "made", SECOND, SECOND)
+    with pytest.raises(Corrupt, match="begins with key"):
+        FirstUse(other, memory).verify_keys()
+
+
+def test_keys_that_were_seen_once_are_missed_when_they_are_gone(empty, store, memory):
+    """Whoever removes the keys does not make the registry an unsigned one."""
+    began = FirstUse(store, memory)
+    began.verify_keys()
+    gone = FirstUse(empty, memory)
+    assert gone.begun
+    for act in (gone.verify_keys, lambda: gone.check("a/b.json", b"unsigned")):
+        with pytest.raises(Corrupt, match="the registry has no keys, though it began with key"):
+            act()
+    store._kept.clear()
+    memory.path.unlink()
+    assert began.begun  # what has begun in this process stays so
+
+
+def test_what_something_is_verified_by_is_said(store, memory):
+    assert trusted(store, memory).basis == f"verified from key {FIRST.public.short} on"
+    assert Trusted(store, memory).basis == "verified"
+    assert trusted(store, memory).begun
+
+
+def test_what_was_made_of_the_first_heads_is_kept_beside_the_anchor(store, memory):
+    fold = HeadFold(
+        64, "d" * 64, {"1": VersionMark("c" * 64, 2, "a" * 64, "b" * 64), "12": VersionMark("e" * 64, 0, "", "")}
+    )
+    known = trusted(store, memory)
+    assert known.folded("digits") is None
+    known.fold("digits", fold)
+    assert trusted(store, memory).folded("digits") == fold
+    assert known.folded("flowers") is None

@@ -11,6 +11,7 @@ from registry import candidates, heads, releases
 from registry.errors import ConfigError, Corrupt, Rejected, TryAgain, WorkerFailed
 from registry.records import Comparison
 from registry.stores import signatures_of
+from serving.reach import OutOfReach
 
 BROKEN = WorkerFailed("the worker says: not a flatbuffer")
 SLOW = TryAgain("0 of 2 server processes are up")
@@ -240,6 +241,18 @@ def test_a_promotion_that_is_late_stays_and_the_same_command_checks_it_again(pro
     assert ("update", "serve") not in project.api.asked
     project.api.fails.clear()
     assert project.promote(2, token).number == 2
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["new", "live already"])
+def test_a_release_that_an_api_cannot_reach_stays_and_the_api_is_to_be_started_again(project, again):
+    promoted(project, 2 if again else 1)
+    token = project.token(2 if again else project.publish())
+    project.api.fails[2] = OutOfReach()
+    error = failed(ConfigError, project.promote, 2, token)
+    assert str(error).startswith("release 2 of thirds stays, but the API cannot serve it: ")
+    assert "trainyard serve thirds --stop" in error.hint
+    assert "nothing was reverted" in error.hint
+    assert project.history == [1, 2]
 
 
 def test_a_rollback_that_is_late_says_how_it_is_checked_again(project):

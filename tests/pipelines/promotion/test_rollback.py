@@ -208,6 +208,19 @@ def test_an_approval_that_a_release_of_another_version_has_used_approves_no_roll
     releases.release_chain(project.store, MODEL).append(release_draft(MODEL, 2, other, approval=approval.number), 2)
     append_release(project.store, MODEL, version)
     append_release(project.store, MODEL, 1)
+    error = refused(project, Rejected, version, "version 3 was never approved")
+    assert "approved and released: 1, 2;" in error.hint
+
+
+def test_an_approval_of_another_version_with_this_manifest_approves_no_rollback(project):
+    """Nobody can have seen such a version: a manifest says which one it is."""
+    version = project.publish()
+    releases.copy_to_production(project.store, MODEL, version)
+    card = candidates.manifest_digest(project.store, MODEL, version)
+    approval = releases.append_approval(project.store, approval_draft(MODEL, 2, card, "token"))
+    releases.release_chain(project.store, MODEL).append(release_draft(MODEL, 2, card, approval=approval.number), 2)
+    append_release(project.store, MODEL, version)
+    append_release(project.store, MODEL, 1)
     refused(project, Rejected, version, "version 3 was never approved")
 
 
