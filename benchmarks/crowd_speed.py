@@ -25,7 +25,7 @@ from servers import CLIENTS, Load, Server, api, measure_load
 
 from serving.server.limits import HEAD_SECONDS
 
-ROUNDS = 4
+ROUNDS = 3
 ALONE = 5.0
 BESIDE = HEAD_SECONDS + 3.0
 BEHIND = 5

@@ -72,7 +72,7 @@ def remove_copies(copies: Path, keep: Candidate | None) -> None:
                 if path.name not in wanted:
                     path.unlink(missing_ok=True)
     except BlockingIOError:
-        log.debug("%s: another worker is loading, it cleans up", copies)
+        log.debug("%s: another server process is loading, it cleans up", copies)
 
 
 @contextmanager

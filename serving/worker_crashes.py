@@ -46,7 +46,9 @@ class WorkerCrashes:
             return
         others = [each for each in self._known_good.all() if each.card != card and not self._failed(each.card)]
         if not others:  # better a version that crashes now and then than none
-            log.error("the live version has ended %s workers within %.0f s; no other has answered", CRASHES, SECONDS)
+            log.error(
+                "the live version has ended %s server processes within %.0f s; no other has answered", CRASHES, SECONDS
+            )
             return
         reason = f"it has ended {CRASHES} server processes within {times[-1] - times[0]:.1f} s"
         log.error("the live version is taken out of service: %s; release %s is served", reason, others[0].release)

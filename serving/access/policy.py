@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from serving.access.addresses import client_network
 from serving.access.tokens import Role, Token
 from serving.protocols.errors import Refused
 
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^][:/@?#,\s]+))(?::[0-9]*)?")
+"""What comes after the name is shown in addresses: `localhost:x@elsewhere` leads elsewhere."""
 OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
 """For whoever watches the API: a load balancer has no token, and calls it by its address."""
 PREFLIGHT_SECONDS = 600
@@ -60,7 +64,7 @@ def decide(asked: Asked, rules: Rules, find: Callable[[str], Token | None]) -> D
     """The decision about one request; `find` gives the record of a token that holds now."""
     if asked.path in OPEN_PATHS:
         return Decision()
-    by_address = f"address {asked.address}"
+    by_address = f"address {client_network(asked.address)}"
     if rules.hosts is not None and host_name(asked.host) not in rules.hosts:
         return Decision(_wrong_host(asked.host), counts_as=by_address)
     headers = _cors(asked, rules)
@@ -89,11 +93,9 @@ def too_many(seconds: float) -> Refused:
 
 @functools.lru_cache(256)
 def host_name(header: str) -> str:
-    """The name in a Host header, without port and brackets, in lower case."""
-    name = header.strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.partition(":")[0].removesuffix(".")
+    """The name in a Host header, without port and brackets, in lower case; empty for what is not a name and a port."""
+    found = HOST.fullmatch(header.strip().lower())
+    return (found[1] or found[2].removesuffix(".")) if found else ""
 
 
 def _cors(asked: Asked, rules: Rules) -> tuple[tuple[str, str], ...]:
@@ -109,7 +111,7 @@ def _cors(asked: Asked, rules: Rules) -> tuple[tuple[str, str], ...]:
 
 
 def _preflight(asked: Asked, rules: Rules, headers: tuple[tuple[str, str], ...]) -> Decision:
-    counts_as = f"address {asked.address}"
+    counts_as = f"address {client_network(asked.address)}"
     if asked.origin not in rules.origins:
         refused = Refused(403, "a web page of this origin may not ask the API", hint="add it to [serving] cors_origins")
         return Decision(refused, headers, counts_as=counts_as)
@@ -122,7 +124,7 @@ def _preflight(asked: Asked, rules: Rules, headers: tuple[tuple[str, str], ...])
 
 
 def _wrong_host(header: str) -> Refused:
-    shown = host_name(header)[:100]
+    shown = (host_name(header) or header.strip())[:100]
     return Refused(
         421,
         f"Host: {shown!r} is not a name of this API",

@@ -19,7 +19,7 @@ def refuse_unsupported(effective: Effective, bind: str) -> None:
     """Raise ConfigError for settings of GUNICORN_CMD_ARGS that would break the API."""
     if effective.preload:
         raise ConfigError(
-            "GUNICORN_CMD_ARGS: --preload would load the model before the workers are forked",
+            "GUNICORN_CMD_ARGS: --preload would load the model before the server processes are forked",
             hint="remove --preload: neither TensorFlow nor LiteRT works in a process that was forked after its import",
         )
     if effective.worker_class != WORKER_CLASS:

@@ -6,8 +6,8 @@ import resource
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
-from ipaddress import IPv6Address, ip_address
 
+from serving.access.addresses import client_network
 from serving.job import ServeJob
 from serving.proxies import Networks
 
@@ -90,19 +90,8 @@ class Limits:
 
 
 def address_key(client: object) -> str:
-    """Under what a client is counted: its IPv4 address, the network of its IPv6 address (one site has a /64), or nothing."""
-    if not isinstance(client, tuple):
-        return ""  # a Unix socket
-    try:
-        found = ip_address(str(client[0]).partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
-        if not found.is_loopback:
-            return f"{IPv6Address(int(found) >> 64 << 64)}"
-    return str(found)
+    """Under what a client's connections are counted; empty: not by address, as for a Unix socket."""
+    return client_network(str(client[0])) if isinstance(client, tuple) else ""
 
 
 def connection_limits(wanted: int, wanted_per_address: int, files: int) -> tuple[int, int]:

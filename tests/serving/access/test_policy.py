@@ -97,6 +97,15 @@ class TestHosts:
     def test_other_names_are_not(self, host):
         assert status(decide(asked(host=host), Rules(HOSTS), TOKENS.get)) == 421
 
+    @pytest.mark.parametrize(
+        "host",
+        ["localhost:x@evil.example", "localhost/evil", "localhost:80:80", "x@localhost", "[::1]x", "[localhost]"],
+    )
+    def test_what_is_not_a_name_and_a_port_is_none_of_them(self, host):
+        refused = decide(asked(host=host), Rules(HOSTS), TOKENS.get).refused
+        assert refused.status == 421
+        assert repr(host) in str(refused)
+
     def test_of_a_long_name_the_beginning_is_shown(self):
         refused = decide(asked(host="a" * 50 + "b" * 51), Rules(HOSTS), TOKENS.get).refused
         assert str(refused) == f"Host: {'a' * 50 + 'b' * 50!r} is not a name of this API"
@@ -152,6 +161,18 @@ class TestWhoseRequestItIs:
         assert decide(asked(authorization="Bearer good"), rules, TOKENS.get).counts_as == f"token {'1' * 64}"
         assert decide(asked(authorization="Bearer wrong"), rules, TOKENS.get).counts_as == "address 10.1.1.1"
         assert decide(asked(authorization="Bearer good"), Rules(), TOKENS.get).counts_as == "address 10.1.1.1"
+
+    @pytest.mark.parametrize(
+        ("addresses", "counts_as"),
+        [
+            (("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"), "address 2001:db8:1:2::"),
+            (("10.1.1.1", "::ffff:10.1.1.1"), "address 10.1.1.1"),
+            (("::1",), "address ::1"),
+            (("unknown",), "address unknown"),
+        ],
+    )
+    def test_a_site_is_one_client_however_many_addresses_of_its_network_it_has(self, addresses, counts_as):
+        assert {decide(asked(address=each), Rules(), TOKENS.get).counts_as for each in addresses} == {counts_as}
 
     @given(st.floats(0.001, 10_000))
     def test_retry_after_is_never_too_early(self, seconds):

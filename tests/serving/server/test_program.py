@@ -100,7 +100,7 @@ def test_an_address_of_another_machine_is_reported(live, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--preload", "would load the model before the workers are forked"),
+        ("--preload", "would load the model before the server processes are forked"),
         ("--worker-class asgi", "the API needs its own"),
         ("--certfile cert.pem --keyfile key.pem", "[serving] certfile and keyfile"),
         ("--bind 127.0.0.1:1", "[serving] host and port say where"),
