@@ -16,7 +16,7 @@ from registry.undo import good_before
 from serving.job import ServeJob
 from serving.known_good import Live
 from serving.model import Model, load
-from serving.reach import OutOfReach, is_out_of_reach
+from serving.reach import OutOfReach, folder_of, is_out_of_reach
 from serving.version_files import check_folder
 
 
@@ -46,7 +46,7 @@ class Releases:
     """Follows the releases of one model in a registry."""
 
     def __init__(self, store: Store, model: str, threads: int, copies: Path, folder: Path | None = None) -> None:
-        """`folder`: where the store is, if it is in one."""
+        """`folder`: where the store is, if it was in reach when the API started."""
         self._store, self._model, self._threads, self._copies, self._folder = store, model, threads, copies, folder
         signatures = signatures_of(store)
         self._trusted = signatures if isinstance(signatures, Trusted) else None
@@ -127,13 +127,13 @@ class Folder:
         return ""
 
 
-def open_source(job: ServeJob, copies: Path) -> Source:
-    """The source that the job names; raises ConfigError."""
+def open_source(job: ServeJob, copies: Path, *, in_reach: bool = False) -> Source:
+    """The source that the job names; raises ConfigError. `in_reach`: whether the registry was when the API started."""
     if job.folder:
         return Folder(Path(job.folder), job.threads, copies)
     if not job.registry:
         raise ConfigError("job.json: it names neither registry nor folder", hint="set one of them")
     store, memory = open_store(job.registry), Memory(job.state_folder(copies.parent) / "registry.json")
     trusted = Trusted(store, memory, (job.first_key,)) if job.first_key else FirstUse(store, memory)
-    folder = Path(job.registry.removeprefix("file://")) if job.registry.startswith("file://") else None
+    folder = folder_of(job.registry) if in_reach else None
     return Releases(SignedStore(store, trusted), job.model, job.threads, copies, folder)

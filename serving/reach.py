@@ -21,8 +21,16 @@ class OutOfReach(ConfigError):
         super().__init__(f"{REPLACED}: start it again")
 
 
+def folder_of(url: str) -> Path | None:
+    """The folder of a registry, if it is in one."""
+    return Path(url.removeprefix("file://")) if url.startswith("file://") else None
+
+
 def is_out_of_reach(folder: Path) -> bool:
-    """Whether the folder was removed, or moved away, and made anew. What is not there, or refused by its mode, is not."""
+    """Whether the folder was removed, or moved away, and made anew. What is not there, or refused by its mode, is not.
+
+    Something else than the fence may refuse it, too: whether it was in reach before, whoever asks has to know.
+    """
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError:

@@ -117,6 +117,8 @@ class TokenFile:
         self._path = path
         self._tokens = Tokens()
         self._seen: tuple[int, ...] = ()
+        self._reported: tuple[int, ...] | None = None
+        """What could not be read, and was logged."""
         self._check_at = 0.0
 
     def find(self, token: str) -> Token | None:
@@ -138,14 +140,21 @@ class TokenFile:
             return
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             self._tokens = codec.read(Tokens, self._path)
-        except (OSError, PipelineError) as error:
-            why = REPLACED if is_out_of_reach(self._path.parent) else str(error)
-            hold = "the tokens that were read before still hold" if self._tokens.tokens else "no token holds"
+        except (
+            OSError,
+            PipelineError,
+        ) as error:  # the next check reads it again: it may not have been the file's fault
+            if seen == self._reported:
+                return
+            self._reported = seen
+            was_read = bool(self._tokens.tokens)
+            why = REPLACED if was_read and is_out_of_reach(self._path.parent) else str(error)
+            hold = "the tokens that were read before still hold" if was_read else "no token holds"
             log.warning("%s cannot be read: %s; %s", self._path, why, hold)
         else:
+            self._seen, self._reported = seen, None
             log.info("%s: %s tokens hold", self._path, len(self._tokens.tokens))
 
 

@@ -31,6 +31,7 @@ from serving.job import ServeJob
 from serving.known_good import KnownGood
 from serving.metrics.counters import CounterTable
 from serving.preflights import Preflights
+from serving.reach import folder_of, is_out_of_reach
 from serving.server import admin_listener, lockfile, logs, socket_handoff
 from serving.server.connection_balance import SLOTS, ConnectionBalance
 from serving.server.fence import UNFENCED
@@ -158,6 +159,8 @@ class Server(GunicornServer):
         self._crashes = WorkerCrashes(self._preflights, self._known_good, folder / "workers")
         self._limits = limits_for(job, KEEPALIVE)
         self._handoff: SocketHandoff | None = None
+        registry = folder_of(job.registry)
+        self._in_reach = registry is not None and not is_out_of_reach(registry)
         self._started = False
         """Whether this worker has come so far that it accepts connections."""
         more = tls_settings(self._tls, job) if self._tls else {}
@@ -187,7 +190,7 @@ class Server(GunicornServer):
         logs.call_when_dropped(self._worker_counters.log_line_dropped)
         # Each worker's TensorFlow, where it is needed, gets its share of the cores.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // self._job.workers)))
-        source = open_source(self._job, self._folder / "models")
+        source = open_source(self._job, self._folder / "models", in_reach=self._in_reach)
         self._model_swap = ModelSwap(source, self._preflights, self._known_good, self._folder, self._is_taking)
         self._model_swap.start()
         self._serve_operators()

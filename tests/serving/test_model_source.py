@@ -9,7 +9,9 @@ from versions import release_draft
 from registry import codec, releases
 from registry.errors import TryAgain
 from registry.stores import open_store
-from serving.model_source import Releases
+from serving.job import ServeJob
+from serving.model_source import Releases, open_source
+from serving.reach import OutOfReach
 
 
 @pytest.fixture
@@ -69,3 +71,12 @@ def test_a_registry_that_has_gone_is_out_of_reach_and_back_again(release, root, 
         source.newest()
     shutil.move(tmp_path / "away", root)
     assert source.newest() == 1
+
+
+def test_a_registry_that_something_else_refuses_is_not_said_to_be_replaced(root, tmp_path, monkeypatch):
+    """Only one that was in reach when the API started, and is not any more."""
+    monkeypatch.setattr("serving.model_source.is_out_of_reach", lambda _folder: True)
+    job = ServeJob("digits", registry=f"file://{root}")
+    assert open_source(job, tmp_path / "copies").newest() == 0
+    with pytest.raises(OutOfReach):
+        open_source(job, tmp_path / "copies", in_reach=True).newest()

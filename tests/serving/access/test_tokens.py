@@ -169,3 +169,18 @@ class TestWhileTheApiRuns:
         path.unlink()
         assert api.find(token)
         assert "still hold" in caplog.text
+
+    def test_a_revocation_that_could_not_be_read_at_first_counts_all_the_same(self, path, monkeypatch):
+        """As when clients hold every file descriptor for a moment."""
+        api = TokenFile(path)
+        token = make(path, "shop", ["predict"])
+        assert api.find(token)
+        revoke(path, "shop")
+
+        def full(*_):
+            raise OSError(24, "Too many open files")
+
+        with monkeypatch.context() as now:
+            now.setattr(tokens.codec, "read", full)
+            assert api.find(token)
+        assert api.find(token) is None
