@@ -147,7 +147,7 @@ class ModelSwap:
             log.warning("nothing is live: release %s withdrew the model", number)
 
     def _find(self, number: int) -> Live | None:
-        """Raises Unread when the registry cannot be read, which says nothing about the release: nobody shall revert it."""
+        """Raises Unread when the registry cannot be read: that is not the release's doing, so nobody shall revert it."""
         try:
             return self._source.find(number)
         except Corrupt:

@@ -145,7 +145,7 @@ class TokenFile:
         except (
             OSError,
             PipelineError,
-        ) as error:  # the next check reads it again: it may not have been the file's fault
+        ) as error:  # the next check reads it again: the file may be good
             if seen == self._reported:
                 return
             self._reported = seen

@@ -181,7 +181,7 @@ class Receiver:
             else:
                 if conn.stage is not Stage.HEAD:
                     self._table.begin(conn, Stage.HEAD)
-                self._make_room()
+                self._keep_memory_bounded()
         elif progress is Progress.BODY and not conn.ended:
             self._await_body(conn)
         else:
@@ -196,9 +196,9 @@ class Receiver:
             if conn.scan.expects_continue:
                 conn.output += CONTINUE
                 conn.flush()
-        self._make_room()
+        self._keep_memory_bounded()
 
-    def _make_room(self) -> None:
+    def _keep_memory_bounded(self) -> None:
         while old := self._table.one_too_much():
             self._give_up(old, refusals.TOO_MUCH)
 

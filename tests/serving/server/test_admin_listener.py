@@ -141,7 +141,7 @@ class TestLimits:
         (channel, other), ended = socket.socketpair(), []
         server = admin_listener.AdminServer(listener, lambda *_: [], channel)
         thread = threading.Thread(target=lambda: ended.append(server.serve()))
-        other.close()  # the next look ends it
+        other.close()  # the next poll ends it
         thread.start()
         thread.join(10)
         assert ended == [None]
