@@ -27,7 +27,7 @@ from training.heavy import import_tensorflow
 from training.model.contract import register_own
 from training.model.model_file import load_model, scan_model_file
 from training.script_output import ScriptFailed
-from training.worker.protocol import load_failure, report_event, work
+from training.worker.protocol import OUT_OF_MEMORY, load_failure, report_event, work
 
 if TYPE_CHECKING:
     from training.model.samples import Samples
@@ -37,7 +37,7 @@ DONE = "rehearsed"
 """A file in `command/`: a run that resumes does not rehearse again."""
 UNTRAINED = frozenset({"", "AssertionError", "SystemExit"})
 """Exceptions that may only mean that a model which has seen one batch is not good enough for the script."""
-LEAVE_OUT = "; if it fails only because it has seen a single batch: [training] rehearsal_seconds = 0"
+LEAVE_OUT = "if it fails only because it has seen a single batch: [training] rehearsal_seconds = 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def rehearse(job: TrainJob, folder: Path, model: Path | None = None) -> None:
     Raises what `run_command` raises, and what the check of the model finds. What cannot be known from one batch, or not
     in `job.rehearsal_seconds`, is a note.
     """
-    done, own = folder / "command" / DONE, folder / "command" / "rehearsal"
+    done, own = folder / "command" / DONE, folder / "rehearsal"  # as deep as `command`: relative paths are the same
     if done.exists() or not job.rehearsal_seconds:
         return
     shutil.rmtree(own, ignore_errors=True)
@@ -85,6 +85,7 @@ def rehearse(job: TrainJob, folder: Path, model: Path | None = None) -> None:
     else:
         _note(f"took {time.monotonic() - began:.0f} s: the script's model fits the dataset and can be saved and loaded")
     shutil.rmtree(own, ignore_errors=True)
+    done.parent.mkdir(exist_ok=True)
     done.touch()
 
 
@@ -95,7 +96,9 @@ def _note(text: str) -> None:
 def _before_training(error: PipelineError, mark: Path) -> PipelineError:
     """The same error, saying when it was found, and the way out when it may have been too early."""
     kind = WorkerFailed if isinstance(error, ScriptFailed) else type(error)
-    return kind(f"before its training, in a rehearsal: {error}", hint=error.hint + (LEAVE_OUT if mark.exists() else ""))
+    early = mark.exists() and not OUT_OF_MEMORY.search(str(error))
+    hint = "; ".join(filter(None, [error.hint, LEAVE_OUT if early else ""]))
+    return kind(f"before its training, in a rehearsal: {error}", hint=hint)
 
 
 def _check(own: Path) -> None:
@@ -129,8 +132,8 @@ def open_script_model(folder: Path, job: TrainJob, spec: DataSpec, file: Path) -
 
 
 def main(own: Path) -> Checked:
-    """Check the model in `own`, a folder `command/rehearsal` of a job."""
-    folder = own.parents[1]
+    """Check the model in `own`, the folder `rehearsal` of a job."""
+    folder = own.parent
     job, spec = (
         codec.read(TrainJob, folder / "job.json"),
         codec.read(DataSpec, folder / "inputs" / "train" / "data.json"),

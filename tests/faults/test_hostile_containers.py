@@ -37,7 +37,7 @@ def met(host, port):
 
 HIDDEN = {"holdout", "registry", "outbox", "card.json", "secret", "docker.sock", "SECRET_NAME", ".trainyard", "run.json", "evaluate"}
 found = {
-    "inputs": sorted(os.listdir("inputs")),
+    "inputs": sorted(os.listdir("../../inputs")),
     "hidden": [
         os.path.join(root, name)
         for root, folders, files in os.walk("/")
@@ -54,8 +54,8 @@ found = {
     "name": tried(socket.getaddrinfo, "company.example", 80),
     "root": tried(wrote, "/owned"),
     "usr": tried(wrote, "/usr/owned"),
-    "input": tried(wrote, "inputs/train/owned"),
-    "code": tried(wrote, "inputs/code/owned"),
+    "input": tried(wrote, "../../inputs/train/owned"),
+    "code": tried(wrote, "../../inputs/code/owned"),
     "user": os.getuid(),
     "become root": tried(os.setuid, 0),
     "mount": ctypes.CDLL(None).mount(b"none", b"/tmp", b"tmpfs", 0, None),

@@ -139,7 +139,7 @@ class TestSecrets:
     def test_the_environment_holds_none_and_the_inputs_no_holdout(self, train, monkeypatch, tmp_path, script):
         for name in ("TRAINYARD_SMTP_PASSWORD", "TRAINYARD_APPROVAL_SECRET", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN"):
             monkeypatch.setenv(name, SECRET)
-        inputs = "../../inputs" if script else "inputs"
+        inputs = "../../inputs"
         look = "print(dict(os.environ))\n"
         with pytest.raises(WorkerFailed, match=r"\['code', 'train', 'validation'\]"):
             train(f"{look}sys.exit(str(sorted(os.listdir({inputs!r}))))", script)

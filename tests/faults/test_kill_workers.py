@@ -160,7 +160,8 @@ def test_a_script_of_the_team_finds_what_it_had_written(team):
     noted = team.folder / "epochs.txt"
     team.write("code", {"train.py": SCRIPT.format(model=str(model), noted=str(noted)), "model.py": None})
     team.push("code")
-    change_settings(team, {"[training]": '[training]\ncommand = ["python", "train.py"]'})
+    command = 'command = ["python", "train.py"]\nrehearsal_seconds = 0'  # a rehearsal would be killed, too, each time
+    change_settings(team, {"[training]": f"[training]\n{command}"})
     team.trainyard("run", "code", code=2)
     assert not noted.exists()
     team.trainyard("run", "code", code=3)  # the data have changed since: the gate rejects

@@ -16,7 +16,7 @@ try:
     socket.create_connection(("192.0.2.1", 80), timeout=2)
 except OSError as error:
     print("network:", error.strerror)
-print("user:", os.getuid(), "inputs:", sorted(os.listdir("inputs")))
+print("user:", os.getuid(), "inputs:", sorted(os.listdir("../../inputs")))
 """
 
 

@@ -18,7 +18,7 @@ from pipelines.runners import Job, OnLine
 from registry.errors import FREE_SPACE, Corrupt, TryAgain
 from registry.records import utc_now
 from registry.text import printable
-from training.worker.protocol import EVENT, parse_event
+from training.worker.protocol import EVENT
 
 LINE_BYTES = 8 << 10
 LOG_BYTES = 63 << 20  # of one worker.log; what comes later is kept in memory only, and its end is appended
@@ -95,9 +95,9 @@ def plain(data: bytes) -> str:
 
 
 def _events_apart(line: Line) -> Iterator[Line]:
-    """A progress bar that does not end its line, and the event that was written behind it, are two lines."""
+    """A progress bar that does not end its line, and the event behind it, also one that was cut off, are two lines."""
     text, _, event = line.text.partition(EVENT)
-    if text and parse_event(EVENT + event):
+    if text and event.startswith('{"event"'):
         yield Line(text, redraw=True)
         yield Line(EVENT + event, line.redraw)
     else:

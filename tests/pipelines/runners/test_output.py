@@ -147,10 +147,12 @@ def test_an_event_behind_a_progress_bar_that_does_not_end_its_line_is_a_line_of_
     output = Output(WorkerLog(tmp_path / "worker.log"), seen.append)
     event = '@trainyard {"event": "epoch", "epoch": 1}'
     output.feed(f"\r1/9 - loss: 0.1\r9/9 - loss: 0.0{event}\n".encode())
+    output.feed(b'3/9@trainyard {"event": "epo\n')
     output.feed(b"mail to me@trainyard {not an event\n")
     output.log.close()
-    assert seen[-2:] == [event, "mail to me@trainyard {not an event"]
-    assert not any(event in line for line in seen if line != event)
+    assert seen[-1:] == ["mail to me@trainyard {not an event"]
+    assert event in seen
+    assert not any('@trainyard {"event"' in line for line in seen if not line.startswith("@trainyard"))
 
 
 @pytest.mark.parametrize("said", ["  what():  std::bad_alloc", "numpy: Unable to allocate 3 GiB"])
