@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.config.schema import Config
 from pipelines.progress.view import Progress
 from pipelines.repositories.git_cache import GitCache
+from pipelines.repositories.tree import Extras
 from pipelines.runners import Job, Limits, Runner, open_runner
 from pipelines.trust import open_registry
 from registry.stores import Store
@@ -44,7 +45,9 @@ class Context:
     @functools.cached_property
     def git(self) -> GitCache:
         """Clones of the three repositories."""
-        return GitCache(self.home / "git")
+        chosen = self.config.repositories
+        extras = Extras(chosen.lfs, chosen.submodules, chosen.lfs_mb << 20, chosen.trusted, chosen.unimportant)
+        return GitCache(self.home / "git", extras)
 
     def url(self, repository: str) -> str:
         """Where `code`, `dataset` or `tests` is."""

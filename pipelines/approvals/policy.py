@@ -17,7 +17,8 @@ MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 LISTED = "it lists who may: logins as this machine or Jenkins knows them, or public keys"
 ANOTHER = "somebody who has no part in it must approve; [approval] author_may_approve = true lets authors, too"
 UNKNOWN = (
-    "`trainyard run code --force` registers it anew, with its authors; or set [approval] author_may_approve = true"
+    "`trainyard run code --force` registers it anew, with its authors, unless a repository is shallow (then first "
+    "`git fetch --unshallow` in it) or they are more than 2000; or set [approval] author_may_approve = true"
 )
 NAMELESS = "write the name or the address of its owner behind the key"
 

@@ -23,6 +23,7 @@ from pipelines.config.schema import (
     Between,
     Config,
     Mail,
+    Repositories,
     Serving,
 )
 from registry.records import DIRECTION, Policy
@@ -31,6 +32,7 @@ from registry.records import DIRECTION, Policy
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
 LOCAL = {"", "localhost", "127.0.0.1", "::1"}
 ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+TRUSTED = re.compile(r"/[^\x00-\x1f]+|[A-Za-z0-9][A-Za-z0-9.\-]*(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?")
 HOST = re.compile(r"[A-Za-z0-9.\-]+|(?=.*:.*:)[0-9A-Fa-f:]+")  # two colons: `cafe:8500` has a port
 POSSIBLE = dict.fromkeys(("accuracy", "macro_f1", "ece"), Between(0, 1)) | {
     "brier": Between(0, 2),
@@ -124,16 +126,8 @@ def disagreements(config: Config) -> Iterator[str]:
     plain = config.model.replace("-", "").replace("_", "")
     if not plain.isalnum() or not config.model[:1].isalnum() or len(config.model) > 64:
         yield f"model: {config.model!r} may hold letters, digits, - and _ only, at most 64, and starts with a letter or a digit"
-    for name in ("code", "dataset", "tests", "branch"):
-        if not getattr(config.repositories, name):
-            yield f"repositories.{name}: empty"
+    yield from _repositories(config.repositories)
     yield from _gate(config.gate)
-    for name in ("code", "dataset", "tests"):
-        if SECRET_IN_URL.search(getattr(config.repositories, name)):
-            yield (
-                f"repositories.{name}: holds a user name or a password; git's credential helper or a deploy key keeps "
-                "it out of logs (an @ that belongs to the path is written %40)"
-            )
     for name in ("url", "repository"):
         if SECRET_IN_URL.search(getattr(config.jenkins, name)):
             yield (
@@ -173,6 +167,22 @@ def _mail(mail: Mail) -> Iterator[str]:
                 yield f'mail.{name}: {each!r:.200} is not a mail address; write "name@company.example", in ASCII{several}'
     if not mail.to:
         yield "mail.to: empty: nobody would be asked to approve"
+
+
+def _repositories(repositories: Repositories) -> Iterator[str]:
+    for name in ("code", "dataset", "tests", "branch"):
+        if not getattr(repositories, name):
+            yield f"repositories.{name}: empty"
+    for name in ("code", "dataset", "tests"):
+        if SECRET_IN_URL.search(getattr(repositories, name)):
+            yield (
+                f"repositories.{name}: holds a user name or a password; git's credential helper or a deploy key keeps "
+                "it out of logs (an @ that belongs to the path is written %40)"
+            )
+    for each in repositories.trusted:
+        if not TRUSTED.fullmatch(each):
+            example = '"git.example.org", "git.example.org:8443"'
+            yield f"repositories.trusted: {each!r} is neither a host (e.g. {example}) nor an absolute folder"
 
 
 def _access(serving: Serving) -> Iterator[str]:

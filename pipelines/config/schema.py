@@ -37,7 +37,16 @@ class Repositories:
     tests: str
     branch: str = "main"
     unimportant: tuple[str, ...] = ("*.md", "LICENSE", ".gitignore", ".github/*")
-    """Files that change no model, by name or, with a `/`, by path. A push of nothing else has nothing to find out."""
+    """Files that change no model, by name or, with a `/`, by path. A push of nothing else has nothing to find out, and
+    they may be missing: in Git LFS, in a submodule, links."""
+    lfs: bool = False
+    """Fetch the files that Git LFS keeps elsewhere."""
+    lfs_mb: Annotated[int, Between(1, 10**8)] = 20_480
+    """What the LFS files of one commit may come to; so much is kept on this machine."""
+    submodules: bool = False
+    """Fetch submodules, each at the commit that the repository names."""
+    trusted: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
+    """Hosts and folders, beside each repository's own, from which its submodules and LFS files may be fetched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,4 +33,5 @@ class Fetched:
     files: str = ""
     """A digest of all files that matter, see `pipelines.reuse.up_to_date`."""
     authors: tuple[str, ...] | None = None
-    """Authors and committers of what is new in all three since the version that is live; None when there are too many."""
+    """Authors and committers of what is new in all three since the version that is live; None when there are too
+    many, or a shallow repository does not say."""

@@ -27,6 +27,8 @@ TRANSIENT = re.compile(
     r"|the remote end hung.up|temporarily|couldn't connect|rpc failed|no route to host",
     re.IGNORECASE,
 )
+# What git also calls "unable to access", and waiting does not mend.
+LASTING = re.compile(r"returned error: (3\d\d|4(?!08|29)\d\d)|certificate|unsupported protocol", re.IGNORECASE)
 # What git sets for hooks (`git rev-parse --local-env-vars`, and for a push) would turn our commands to the hook's repository.
 # GIT_CONFIG_COUNT of that list stays: git does not set it, people do, to log in.
 HOOK_VARIABLES = {
@@ -36,11 +38,13 @@ HOOK_VARIABLES = {
     "GIT_QUARANTINE_PATH", "GIT_NAMESPACE", "GIT_PROTOCOL",
 }  # fmt: skip
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"  # fails instead of asking a question that nobody answers
-_running: set[subprocess.Popen[str]] = set()
+_running: set[subprocess.Popen[bytes]] = set()
 _stopping = threading.Event()
 K = TypeVar("K")
 T = TypeVar("T")
 LITTLE_SPACE = 1 << 20  # bytes
+SUBMODULE = ", submodule "
+"""Between the names of a repository and of the submodule of it, in what errors call it."""
 # Messages of git when it cannot write on this machine.
 DISK_FULL = re.compile(r"no space left|out of diskspace|disk quota|couldn't write|write error", re.IGNORECASE)
 HINTS = {
@@ -48,6 +52,19 @@ HINTS = {
     "authentication failed": "set up a git credential helper or a deploy key for this user",
     "could not read username": "set up a git credential helper or a deploy key for this user",
     "permission denied": "give this user read access to the repository",
+    "returned error: 3": "the server redirects git elsewhere: write the address that it redirects to",
+    "returned error: 401": "set up a git credential helper or a deploy key for this user",
+    "returned error: 403": "give this user read access to the repository",
+    "certificate": "have git trust the server's certificate: git config --global http.sslCAInfo FILE",
+    "missing necessary objects": "it is a partial clone or damaged: name the repository that it was cloned from",
+    "lazy fetching disabled": "it is a partial clone: name the repository that it was cloned from",
+}
+# Messages of git about a commit's files, once it is certain that nothing of the clone is missing or damaged.
+TREE_HINTS = {
+    "invalid path": "rename that file: git does not write such a name",
+    "file name too long": "shorten that name: no file of this machine's disk may have it",
+    "permission denied": "`trainyard doctor` shows what this user may write",
+    "bad config": "correct that file in the repository",
 }
 
 
@@ -131,11 +148,15 @@ def _ssh(url: str, cwd: Path | None) -> list[str]:
     """Options that set our ssh, unless the user has chosen one."""
     if os.path.isdir(url) or {"GIT_SSH_COMMAND", "GIT_SSH"} & os.environ.keys():
         return []  # a local folder needs none
+    return [] if setting("core.sshCommand", cwd=cwd) else ["-c", f"core.sshCommand={SSH}"]
+
+
+def setting(name: str, url: str = "", *, cwd: Path | None = None) -> str:
+    """What this user or machine has set git to, for `url` when one is given; "" when nothing."""
     try:
-        run(["config", "--get", "core.sshCommand"], cwd=cwd)
+        return run(["config", *(["--get-urlmatch", name, url] if url else ["--get", name])], cwd=cwd).rstrip("\n")
     except GitFailed:
-        return ["-c", f"core.sshCommand={SSH}"]
-    return []
+        return ""
 
 
 def redact(url: str) -> str:
@@ -144,22 +165,43 @@ def redact(url: str) -> str:
     return clean(re.sub(r"(?<=://)([^\s/@:]*:\S*|(?<!ssh://)\S*)@", "", url), 1000)
 
 
-def run_remote(arguments: list[str], what: str, url: str, timeout: float = TIMEOUT, cwd: Path | None = None) -> str:
-    """Run a git command that talks to the repository `what` at `url`; returns its output.
+def run_remote(
+    arguments: list[str], what: str, url: str, timeout: float = TIMEOUT, cwd: Path | None = None, *, login: bool = True
+) -> str:
+    """Run a git command that talks to the repository `what` (code, or one of its submodules) at `url`; returns its output.
+
+    Without `login` it is not given what this user, or Jenkins, would answer to whatever server asks.
 
     Raises TryAgain when it is out of reach, ConfigError with git's last lines for anything else.
     """
     try:
-        return run(["-c", "protocol.ext.allow=never", *_ssh(url, cwd), *arguments], timeout=timeout, cwd=cwd)
+        own = [] if login else ["-c", "http.extraHeader="]
+        extra = {} if login else {"GIT_ASKPASS": "", "SSH_ASKPASS": ""}
+        words = ["-c", "protocol.ext.allow=never", *own, *_ssh(url, cwd), *arguments]
+        return run(words, timeout=timeout, cwd=cwd, extra=extra)
     except TimedOut:
         raise TryAgain(f"[repositories] {what}: {redact(url)} did not answer in {timeout:.0f} s") from None
     except GitFailed as error:
         reason = str(error)
         message = f"[repositories] {what}: cannot read {redact(url)}: {reason}"
-        if TRANSIENT.search(reason):
+        if TRANSIENT.search(reason) and not LASTING.search(reason):
             raise TryAgain(message, hint="the network or the git server is down: retry later") from None
-        hint = next((hint for part, hint in HINTS.items() if part in reason.lower()), f"check [repositories] {what}")
-        raise ConfigError(message, hint=hint) from None
+        raise ConfigError(message, hint=_hint(reason, HINTS, f"check its address: {named_in(what)}")) from None
+
+
+def named_in(what: str) -> str:
+    """Where the address of a repository, or of the submodule of one, is written."""
+    return ".gitmodules" if SUBMODULE in what else f"[repositories] {what}"
+
+
+def about_commit(error: GitFailed, url: str, commit: str, what: str) -> GitFailed:
+    """The error with the name of the repository, and what to do: its clone is intact, so it is the commit that git cannot use."""
+    message = f"[repositories] {what}: git cannot use commit {commit[:12]} of {redact(url)}: {error}"
+    return GitFailed(message, hint=_hint(str(error), TREE_HINTS, "correct that in the repository, and push again"))
+
+
+def _hint(reason: str, hints: dict[str, str], otherwise: str) -> str:
+    return next((hint for part, hint in hints.items() if part in reason.lower()), otherwise)
 
 
 def fenced(repository: Path, into: Path) -> tuple[list[str], dict[str, str]]:
@@ -193,14 +235,43 @@ def run(
 
     Raises GitFailed with its last lines, TimedOut after `timeout` seconds, TryAgain when the disk is full or we stop.
     """
+    out = run_bytes(arguments, timeout=timeout, extra=extra, cwd=cwd, fence=fence)
+    return out.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def run_bytes(
+    arguments: list[str],
+    *,
+    timeout: float = TIMEOUT,
+    extra: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    fence: Sequence[str] = (),
+    given: bytes = b"",
+) -> bytes:
+    """As `run`, with `given` on its stdin; the output as git wrote it."""
+    code, out, err = run_program(
+        [*fence, "git", *arguments], timeout=timeout, env=clean_environment() | (extra or {}), cwd=cwd, given=given
+    )
+    if code:
+        raise _failure(err.decode("utf-8", "replace"), code, cwd)
+    return out
+
+
+def run_program(
+    words: Sequence[str], *, env: dict[str, str], timeout: float = TIMEOUT, cwd: Path | None = None, given: bytes = b""
+) -> tuple[int, bytes, bytes]:
+    """Run a program that ends when we are asked to stop; gives its exit code, stdout and stderr.
+
+    Raises TimedOut after `timeout` seconds, TryAgain when we are being stopped.
+    """
     with subprocess.Popen(
-        [*_dies_with_us(), *fence, "git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+        [*_dies_with_us(), *words], env=env, cwd=cwd, start_new_session=True,
+        stdin=subprocess.PIPE if given else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         try:
             _running.add(process)
             raise_if_stopping()
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(given or None, timeout=timeout)
         except subprocess.TimeoutExpired:
             _end(process)
             raise TimedOut(
@@ -211,9 +282,7 @@ def run(
             raise
         finally:
             _running.discard(process)
-    if process.returncode:
-        raise _failure(err, process.returncode, cwd)
-    return out
+    return process.returncode, out, err
 
 
 def _failure(err: str, code: int, cwd: Path | None) -> PipelineError:
@@ -235,7 +304,7 @@ def _disk_is_full(folder: Path) -> bool:
     return state.f_bavail * state.f_frsize < LITTLE_SPACE or 0 == state.f_favail < state.f_files
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     _signal(process, signal.SIGTERM)  # upon which git removes its lock files
     try:
         process.wait(5)
@@ -243,6 +312,6 @@ def _end(process: subprocess.Popen[str]) -> None:
         _signal(process, signal.SIGKILL)
 
 
-def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)

@@ -35,7 +35,7 @@ def check_out(context: Context, folder: RunFolder) -> None:
     if target.is_dir():
         return
     if cache.shares_disk_with(folder.root):
-        key = _digest(commit, *AS_COMMITTED)
+        key = _digest(commit, *AS_COMMITTED, context.git.extras.chosen)
         content = cache.get(key, folder.root) or cache.add(
             key, folder.root, lambda into: context.git.fetch_and_checkout(url, commit, "dataset", into / "files")
         )

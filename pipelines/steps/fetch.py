@@ -42,14 +42,18 @@ def main(context: Context, folder: RunFolder) -> str:
 
 
 def _authors(context: Context, folder: RunFolder) -> tuple[str, ...] | None:
-    """Who made the commits that a release of this run's candidate would bring; None when they are too many to list."""
+    """Who made the commits that a release of this run's candidate would bring; None when they are too many to list, or
+    not known, as a repository is shallow."""
     run = folder.run
     live = candidates.manifest(context.store, run.model, run.parent).sources if run.parent else None
     found: set[str] = set()
     for name in REPOSITORIES:
         url, commit = context.url(name), getattr(run.sources, name)
         old = getattr(live, name) if live else None
-        found |= context.git.read(url, commit, name, partial(context.git.authors, url, old, commit))
+        authors = context.git.read(url, commit, name, partial(context.git.authors, url, old, commit))
+        if authors is None:
+            return None
+        found |= authors
     return tuple(sorted(found)) if len(found) <= MAX_AUTHORS else None
 
 

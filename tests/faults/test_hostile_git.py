@@ -21,7 +21,7 @@ def run(*arguments, cwd, given=""):
     return subprocess.run(
         ["git", *arguments],
         cwd=cwd,
-        env=clean_environment() | PERSON,
+        env=clean_environment() | PERSON | {"GIT_CONFIG_NOSYSTEM": "1"},  # git-lfs, once installed, is set there
         input=given,
         capture_output=True,
         text=True,

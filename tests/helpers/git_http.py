@@ -16,8 +16,8 @@ PASSED = {"Content-Type": "CONTENT_TYPE", "Content-Encoding": "HTTP_CONTENT_ENCO
 class GitServer:
     """Serves what is below `folder` to who fetches; nobody pushes over HTTP. Use as a context manager."""
 
-    def __init__(self, folder: Path) -> None:
-        handler = type("Handler", (_Handler,), {"folder": folder})
+    def __init__(self, folder: Path, handler: type[GitHandler] | None = None) -> None:
+        handler = type("Handler", (handler or GitHandler,), {"folder": folder, "owner": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -32,8 +32,9 @@ class GitServer:
         self._server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class GitHandler(BaseHTTPRequestHandler):
     folder: Path
+    owner: GitServer
     protocol_version = "HTTP/1.0"  # the end of an answer is the end of the connection
 
     def do_GET(self) -> None:

@@ -235,7 +235,10 @@ def _check_png_type(bits: int, colour: int) -> None:
 
 def _explain(data: bytes) -> Unreadable:
     if data.startswith(POINTER):
-        return Unreadable("is a Git LFS pointer, not the image", "run `git lfs pull`, or keep the images in git itself")
+        return Unreadable(
+            "is a Git LFS pointer, not the image",
+            "set [repositories] lfs = true and do not list it as unimportant, or keep the images in git itself",
+        )
     for start, kind in OTHER_FORMATS.items():
         if data.startswith(start):
             return Unreadable(f"is {kind}, not PNG or JPEG", "save it as PNG")

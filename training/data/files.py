@@ -38,7 +38,9 @@ def _is_whole(repository: Path, name: str, checks: Checks) -> bool:
         checks.fail(FILES, f"{name} is empty (0 bytes)", CORRECT)
     elif start.startswith(POINTER):
         checks.fail(
-            FILES, f"{name} is a Git LFS pointer, not the data", "run `git lfs pull`, or keep the file in git itself"
+            FILES,
+            f"{name} is a Git LFS pointer, not the data",
+            "set [repositories] lfs = true and do not list it as unimportant, or keep the file in git itself",
         )
     else:
         return True

@@ -1,0 +1,84 @@
+"""The objects of Git LFS that were fetched, by their SHA-256: `<home>/lfs/<2 digits>/<64 digits>`.
+
+They are linked into a commit's files, read-only, so that none is on the disk twice. A link changes the time at which the
+kernel has last seen a change of the inode, and no other: by that the store knows what was used last.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from pipelines.repositories.tree import Pointer
+from registry.files import TMP, sha256_file
+
+
+class ObjectStore:
+    """Objects of Git LFS, as many as fit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def place(self, pointer: Pointer, target: Path) -> bool:
+        """Put the object in the place of the file `target`; whether it is here. One that was damaged is removed.
+
+        Its bytes are read, and compared with the pointer, each time."""
+        path, new = self._path(pointer), target.with_name(f"{TMP}{target.name}"[:200])
+        try:
+            mode = stat.S_IMODE(target.stat().st_mode)
+            self._link(path, new, executable=bool(mode & 0o111))
+        except FileNotFoundError:
+            return False
+        if new.stat().st_size != pointer.size or sha256_file(new) != pointer.oid:
+            new.unlink()
+            path.unlink(missing_ok=True)
+            return False
+        new.replace(target)
+        return True
+
+    def add(self, pointer: Pointer, file: Path) -> None:
+        """Keep the file under this name; whether it is the right one shows when it is placed."""
+        path = self._path(pointer)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file.chmod(0o444)
+        if path.parent.stat().st_dev == file.stat().st_dev:
+            file.replace(path)
+            return
+        new = path.with_name(f"{TMP}{os.getpid()}-{path.name}")  # the run's folder is on another disk
+        shutil.copyfile(file, new)
+        new.chmod(0o444)
+        new.replace(path)
+
+    def evict(self, most: int) -> None:
+        """Remove what was not used for longest, until `most` bytes are left. What commits' files are linked to stays there."""
+        found = []
+        for path in self.folder.glob("*/*"):
+            try:
+                found.append((path.stat().st_ctime_ns, path.stat().st_size, path))
+            except FileNotFoundError:  # evicted by another process
+                continue
+        kept = 0
+        for _used, size, path in sorted(found, reverse=True):
+            kept += size
+            if kept > most:
+                path.unlink(missing_ok=True)
+
+    def _path(self, pointer: Pointer) -> Path:
+        return self.folder / pointer.oid[:2] / pointer.oid
+
+    def _link(self, path: Path, new: Path, *, executable: bool) -> None:
+        new.unlink(missing_ok=True)
+        if not executable:
+            try:
+                os.link(path, new, follow_symlinks=False)
+            except FileNotFoundError:
+                raise
+            except OSError:  # another disk, or one without links
+                pass
+            else:
+                return
+        shutil.copyfile(path, new)
+        new.chmod(0o555 if executable else 0o444)
+        path.chmod(0o444)  # as a link would: it is in use
