@@ -34,6 +34,8 @@ SPREAD, SOON = 250, 0.01
 come back do not come at once. (Each step of a connection may have to wait for a thread that computes.)"""
 REPORT = 5.0
 """Seconds between two lines of the log about connections that were closed."""
+GONE = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""The client has ended the connection, as one does that only looks whether the port is open."""
 OVERDUE = {Stage.HANDSHAKE: "slow_handshake", Stage.NEW: "silent", Stage.SENDING: "slow_to_receive"}
 """What is counted of those that are closed without a word; a kept connection that ends is nothing special."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -158,7 +160,8 @@ class Receiver:
                 return
         except OSError as error:
             log.debug("%s: no TLS: %s", conn.client, error)
-            self._count_closed("no_tls")
+            if isinstance(error, ssl.SSLError) and not isinstance(error, GONE):
+                self._count_closed("no_tls")
             self._close(conn)
             return
         self._table.begin(conn, Stage.NEW)

@@ -550,6 +550,14 @@ class TestTls:
         assert self.read(world, secure, 3_000_000) == b"y" * 3_000_000
         assert conn.stage is Stage.IDLE
 
+    @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01"])
+    def test_a_client_that_goes_before_the_handshake_is_not_counted_as_closed(self, world, contexts, said):
+        world = world()
+        client, _ = world.connect(tls=contexts[0], said=said)
+        client.close()
+        world.turn()
+        assert (world.receiver.count, world.closed) == (0, [])
+
     @pytest.mark.parametrize("said", [b"", GET, b"\x16\x03\x01"])
     def test_a_handshake_that_does_not_come_is_given_up_without_a_thread(self, world, contexts, said):
         world = world()
