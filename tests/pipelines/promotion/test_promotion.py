@@ -16,10 +16,9 @@ from faults_parts import wait_for
 from promotion_parts import LEFT, MODEL, RIGHT, Interrupted, Project, ask, clients, frozen
 
 from pipelines.deploy import api_folder, process
-from pipelines.promotion.follow import back_to, check_again, deploy
+from pipelines.promotion.follow import check_again
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected, TryAgain, WorkerFailed
-from serving.reach import OutOfReach
 from serving.server import control
 from training.fence import confine
 
@@ -199,19 +198,6 @@ def test_an_api_that_cannot_reach_a_registry_made_anew_is_to_be_started_again_an
     project.stop()
     assert project.promote(2, token).number == 2
     assert project.ask()[1]["release"] == 2
-
-
-def test_a_release_that_an_api_cannot_reach_stays(project):
-    release = back_to(None, MODEL, kind="withdrawal", by="ada", reason="a test")
-
-    class Api:
-        def follow(self, *_):
-            raise OutOfReach
-
-    with pytest.raises(ConfigError, match="stays, but the API cannot serve it") as refused:
-        deploy(project.store, project.config, Api(), release, "serve")
-    assert refused.value.hint.endswith("nothing was reverted")
-    assert project.history == []
 
 
 def test_an_api_that_cannot_be_started_does_not_revert_what_is_live(project):
