@@ -1,4 +1,4 @@
-"""One value in two spellings: which texts mean the same, in labels, categories, keys, groups, names and requests alike.
+"""One value in two spellings: which texts mean the same, in labels, categories, keys, groups, names and requests.
 
 `1`, `1.0` and `01`; `True` and `true`; `yes` and `yes `; é as one character and as two; with and without characters that
 nobody sees. Upper and lower case apart from `true` and `false` are different values, and so are `1` and `one`.

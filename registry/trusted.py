@@ -173,7 +173,7 @@ class Trusted:
 
 
 class FirstUse(Trusted):
-    """As `Trusted`, for who was not told with which key the registry began: the one that it begins with when keys are first
+    """As `Trusted`, for who does not know with which key the registry began: the one that it begins with when keys are first
     seen counts from then on. Until then it is not signed, and nothing is verified."""
 
     def __init__(self, store: Store, memory: Memory) -> None:

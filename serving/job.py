@@ -71,7 +71,7 @@ def differences(runs: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
     found = {name: f"{name} {runs.get(name)}, not {wanted[name]}" for name in wanted if runs.get(name) != wanted[name]}
     if "first_key" in found:  # not a setting that anybody has written
         found["first_key"] = (
-            "it was not told with which key the registry begins, and believes the one that it saw first"
+            "it does not know with which key the registry begins, and believes the one that it saw first"
         )
     if runs["formats"] != formats():
         found["formats"] = "started by another version of Trainyard, and may not be able to read new releases"

@@ -152,7 +152,7 @@ class ApiVolumes:
 
 
 def taken_name(what: str, owner: str, remove_it: str) -> ConfigError:
-    """A container or volume of ours cannot have its name."""
+    """A container or volume of this project cannot have its name."""
     whose = f"belongs to the project at {owner}" if owner else "does not belong to Trainyard"
     return ConfigError(f"{what} exists on this engine, and {whose}", hint=f"if nobody needs it: {remove_it}")
 
@@ -179,6 +179,6 @@ def _tar(folder: str, files: Mapping[str, bytes], user: tuple[int, int]) -> byte
             entry = tarfile.TarInfo(f"{folder}/{name}".rstrip("/"))
             entry.uid, entry.gid = user
             entry.type, entry.mode = (tarfile.REGTYPE, 0o600) if name else (tarfile.DIRTYPE, 0o700)
-            entry.size, entry.mtime = len(data), time.time()  # whoever reads it looks at the time for changes
+            entry.size, entry.mtime = len(data), time.time()  # its time says to who reads it that it has changed
             tar.addfile(entry, io.BytesIO(data))
     return stream.getvalue()

@@ -27,7 +27,7 @@ from training.data.spec import DataSpec
 
 INSTANCES = b'"instances"'
 FORM_JSON = "json"
-"""The field of a form that holds JSON, for what is no list of fields."""
+"""The field of a form that holds JSON, for what is not a list of fields."""
 LARGE = 1 << 20
 """Bytes of JSON. Parsed, they can take 30 times the memory, so of larger bodies one is read at a time; the parser holds
 the GIL, so nobody waits longer for that."""

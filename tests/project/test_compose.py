@@ -103,7 +103,7 @@ def test_the_api_is_given_a_job_that_it_understands(services):
     assert services["api"]["healthcheck"]["test"][-1] == "serving.server.health"
 
 
-def test_the_api_verifies_the_registry_from_a_key_that_it_is_told_or_sees_first_and_remembers_it(compose):
+def test_the_api_verifies_the_registry_from_a_key_that_it_gets_or_sees_first_and_remembers_it(compose):
     found, volumes = read(compose, **SETTINGS, TRAINYARD_FIRST_KEY="a" * 64)
     job = json.loads(found["api"]["environment"]["TRAINYARD_JOB"])
     assert job["first_key"] == "a" * 64

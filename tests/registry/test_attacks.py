@@ -478,7 +478,7 @@ def a_record_has_no_end(registry):
 
 # --- records that one reader reads and another one does not, or that are to stop a reader ----------------------------------
 
-CLAIM = '{\n "model": "digits",\n "run": "run-2",\n "schema": 1,\n "seal": "",\n "version": 2\n}\n'
+CLAIM = '{\n "model": "digits",\n "run": "run-2",\n "schema": 1,\n "' + codec.CHECKSUM + '": "",\n "version": 2\n}\n'
 OTHERWISE = "has the content of a record, but is not written as Trainyard writes one"
 CLAIM_2 = r"test/digits/2/claim\.json: "
 

@@ -56,7 +56,7 @@ def test_a_spelling_is_a_spelling_of_itself(text):
     assert name_spelling(name_spelling(text)) == name_spelling(text)
 
 
-def test_a_spelling_that_two_texts_share_stands_for_neither():
+def test_a_spelling_that_two_texts_share_means_neither():
     assert spellings(["1", "01", "a"]) == {"1.0": ["1", "01"], "a": ["a"]}
     assert by_spelling(["1", "01", "a"]) == {"a": "a"}
 

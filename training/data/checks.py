@@ -19,7 +19,7 @@ CLASSES = "every class is there"
 FILLED = "every split has samples of every class"
 SPELLINGS = "every value is written in one way"
 HANDFUL = 5
-"""A value that fewer rows share may say who they are: only its places are shown. Class names are no secret."""
+"""A value that fewer rows share may say who they are: only its places are shown. Class names are not secret."""
 
 
 @dataclass(slots=True)

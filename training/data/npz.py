@@ -29,7 +29,7 @@ FINITE = "every number is finite"
 ALLOW = 'if they are different things that look the same, set [npz] duplicates = "allow"'
 TWINS = TwinHints(
     splits=f"{ALLOW}; if they are the same thing, keep them in one split with [npz] group, or keep one of them",
-    labels=f"{ALLOW}, or add an array that tells them apart; if they are the same thing, correct its label",
+    labels=f"{ALLOW}, or add an array that distinguishes them; if they are the same thing, correct its label",
     allow=ALLOW,
 )
 LARGE = "split the file into smaller ones, or raise [runner] memory_mb"

@@ -112,7 +112,7 @@ class Engine:
             for each in tar:
                 folder, _, name = each.name.partition("/")
                 content = tar.extractfile(each).read() if each.isfile() else None
-                assert each.mtime > 1e9, "whoever reads it looks at the time for changes"
+                assert each.mtime > 1e9, "its time says to who reads it that it has changed"
                 self.files[self.mounted[f"/{folder}"], name] = (each.uid, each.mode, content)
 
     def remove_container(self, *_arguments, **_more):

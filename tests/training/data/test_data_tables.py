@@ -263,7 +263,7 @@ BAD = {
         "data.xlsx is neither .csv nor .parquet",
     ),
     "column twice": (raw(b"a,a,kind\n1,2,x\n2,3,y\n"), "data.csv: column 'a' appears 2 times"),
-    "column names that look alike": (
+    "column names that look the same": (
         raw("mass,caf\u00e9,cafe\u0301,kind\n1,2,3,x\n2,3,4,y\n".encode()),
         "columns 'caf\\\\xe9' and 'cafe\\\\u0301' differ only in the Unicode form of their letters",
     ),
@@ -419,7 +419,7 @@ def test_what_differs_in_case_alone_and_free_text_in_two_spellings_are_noted(dat
 
 
 def coarse(labels):
-    """Columns that tell six kinds of things apart, each with both labels."""
+    """Columns that distinguish six kinds of things, each with both labels."""
     count = len(labels)
     return {"class": [i % 3 for i in range(count)], "sex": ["fm"[i // 3 % 2] for i in range(count)], "kind": labels}
 

@@ -38,7 +38,7 @@ ONE_SPELLING = 'write it the same way in every row; if these are different thing
 ALLOW = 'if they are different things that look the same, set [table] duplicates = "allow"'
 TWINS = TwinHints(
     splits=f"{ALLOW}; if they are the same thing, keep them in one split with [table] group, or keep one of them",
-    labels=f"{ALLOW}, or add a column that tells them apart; if they are the same thing, correct its label",
+    labels=f"{ALLOW}, or add a column that distinguishes them; if they are the same thing, correct its label",
     allow=ALLOW,
 )
 FLOAT32_WHOLE = 1 << 24  # from here on float32 does not hold every whole number
