@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from attacked_registry import with_new_checksum
 from registry_parts import Keys
 from versions import approval_draft, release_draft
 
@@ -67,6 +68,17 @@ def test_only_what_comes_after_a_known_record_is_read(store, chain, monkeypatch)
     assert chain.records_after(12, sha256_bytes(store.get(chain.name(12)))) == []
     with pytest.raises(TryAgain):  # the chain itself is whole
         chain.records_after(8, known)
+
+
+def test_of_what_comes_after_a_known_record_only_the_last_one_is_verified(store):
+    signed = SignedStore(store, Keys())
+    chain = release_chain(signed, "digits")
+    for number in range(4):
+        chain.append(release_draft("digits", 1, "c"), number)
+    signed.signatures.checked.clear()
+    later = chain.records_after(1, sha256_bytes(signed.get(chain.name(1))))
+    assert [each.number for each in later] == [2, 3, 4]
+    assert signed.signatures.checked == [chain.name(4)]
 
 
 def test_what_was_made_with_an_approval_is_found(store, chain):
@@ -165,6 +177,15 @@ def test_the_first_record_follows_what_the_chain_begins_with(store, first):
     assert chain.check()[1] == [f"{chain.name(1)}: does not follow the record before it: one was altered"]
     with pytest.raises(Corrupt, match="does not follow"):
         chain.records()
+
+
+def test_a_record_that_is_written_otherwise_is_a_problem_and_read(store):
+    chain = release_chain(store, "digits")
+    made = chain.append(release_draft("digits", 1, "c"), 0)
+    other = release_chain(store, "flowers")
+    store.create(other.name(1), with_new_checksum(store.get(chain.name(1)) + b"\n"))
+    assert chain.check() == ([made], [])
+    assert other.check() == ([made], [f"{other.name(1)}: {codec.OTHERWISE}"])
 
 
 def test_a_gap_is_one_problem(folder_store, tmp_path):

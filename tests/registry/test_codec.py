@@ -246,6 +246,26 @@ def test_a_fields_line_is_found_in_the_bytes_of_records_that_have_it_and_in_no_o
     assert codec.line("number", 7) in codec.with_checksum(dataclasses.replace(approval, number=7))
 
 
+def test_only_the_bytes_that_are_written_are_how_a_record_is_written():
+    for record in (sample(records.Approval), sample(records.Metrics)):
+        assert codec.is_canonical(codec.to_json(record))
+        assert codec.is_canonical(codec.with_checksum(record))
+    data = codec.to_json(records.Sources("größe", "b", "c"))
+    others = (
+        data + b"\n",
+        b"\n" + data,
+        data.replace(b'"code"', b'"code": "x",\n "code"'),
+        data.replace("ö".encode(), b"\\u00f6"),
+        json.dumps(json.loads(data), indent=1, ensure_ascii=False)[::-1].encode(),
+        json.dumps(dict(reversed(json.loads(data).items())), indent=1, ensure_ascii=False).encode() + b"\n",
+        data.decode().encode("utf-16"),
+        b"\xff",
+        b"[" * 100_000,
+        b"",
+    )
+    assert [other for other in others if codec.is_canonical(other)] == []
+
+
 KEY, SIGNATURE = "a" * 64, "A" * 86 + "=="
 
 

@@ -8,6 +8,7 @@ from versions import release_draft
 
 from registry import releases
 from registry.checks.findings import SKEW, Findings
+from registry.codec import OTHERWISE
 from registry.errors import ConfigError, Corrupt, TryAgain
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -108,6 +109,15 @@ def test_what_is_no_record_of_a_chain_does_not_belong_there(findings, store):
 def test_a_chain_that_cannot_be_listed_is_a_problem_and_has_no_records(findings):
     assert findings.records(releases.release_chain(Broken(Corrupt("it: is a link")), "digits")) == []
     assert findings.problems == ["it: is a link"] * 2
+
+
+def test_a_record_is_written_as_trainyard_writes_one_and_one_that_is_missing_is_another_matter(findings, store):
+    findings.spelling(store, f"{FOLDER}/000001.json")
+    findings.spelling(store, f"{FOLDER}/000009.json")
+    assert findings.problems == []
+    store._kept[f"{FOLDER}/000001.json"] += b"\n"
+    findings.spelling(store, f"{FOLDER}/000001.json")
+    assert findings.problems == [f"{FOLDER}/000001.json: {OTHERWISE}"]
 
 
 @pytest.mark.parametrize("at", ["", "noon", "2026-11-29T12:00:00"], ids=["nothing", "no time", "without a zone"])

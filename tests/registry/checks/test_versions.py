@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from attacked_registry import with_new_checksum
 from attested import attested
 from registry_parts import FILES, MemoryStore, OneKey, acceptance, make_card, publish, write_files
 from versions import acceptance_draft, candidate
@@ -357,3 +358,21 @@ def test_a_wish_without_a_checksum_is_a_problem(store):
 def test_a_second_try_for_a_number_is_one_of_the_runs_wishes(store):
     store.create("test/digits/runs/two/2.json", codec.with_checksum(Claim("digits", 9, "two")))
     assert said(store) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test/digits/2/card.json",
+        "test/digits/2/claim.json",
+        "production/digits/1/card.json",
+        "test/digits/runs/two/1.json",
+        "test/digits/attestations/2/attestation.json",
+    ],
+)
+def test_every_record_is_written_as_trainyard_writes_one(store, tmp_path, name):
+    for version, run in ((1, "one"), (2, "two")):
+        attested(store, tmp_path, run, version)
+    assert look(store).findings.problems == []
+    store.replace(name, with_new_checksum(store.get(name) + b"\n"))
+    assert f"{name}: {codec.OTHERWISE}" in look(store).findings.problems
