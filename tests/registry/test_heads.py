@@ -21,7 +21,7 @@ from registry.heads import (
     newest,
     write_head,
 )
-from registry.records import Head, Mark
+from registry.records import Head, HeadFold, Mark
 from registry.signed_store import SignedStore
 
 
@@ -156,6 +156,7 @@ def test_what_is_attested_of_a_version_is_in_the_next_head_and_missed_when_it_is
     attested(store, tmp_path, "run", 1)
     second = write_head(store, "digits")
     assert records(store)[1].versions["1"].attestation == attestations.record_digest(store, "digits", 1) != ""
+    assert write_head(store, "digits") == second  # nothing is new
     candidates.append_acceptance(store, acceptance(store, 1))
     write_head(store, "digits")
     assert records(store)[2].versions["1"].attestation == records(store)[1].versions["1"].attestation
@@ -164,6 +165,9 @@ def test_what_is_attested_of_a_version_is_in_the_next_head_and_missed_when_it_is
     forget(store, name)
     assert list(missing_since(store, "digits", records(store))) == [f"{name}: {GONE}"]
     assert write_head(store, "digits").number == second.number + 1  # none that makes the removal good
+    candidates.append_acceptance(store, acceptance(store, 1))
+    write_head(store, "digits")
+    assert list(missing_since(store, "digits", records(store))) == [f"{name}: {GONE}"]
 
 
 def test_a_version_that_was_not_tested_has_nothing_but_its_manifest_in_a_head(store, released, tmp_path):
@@ -181,6 +185,21 @@ def test_an_altered_acceptance_test_is_not_made_good_by_a_new_head(store, releas
     spoil(store, "test/digits/1/acceptances/000001.json")
     assert write_head(store, "digits") == released
     assert len(list(missing_since(store, "digits", records(store)))) == 1
+
+
+def test_an_altered_manifest_is_not_made_good_by_a_new_head(store, released):
+    candidates.append_acceptance(store, acceptance(store, 1))
+    spoil(store, "test/digits/1/card.json")
+    assert write_head(store, "digits").number == 2
+    said = ["test/digits/1/card.json: is not what it was when a head was written"]
+    assert list(missing_since(store, "digits", records(store))) == said
+
+
+def test_what_this_machine_made_of_heads_that_are_not_there_counts_for_nothing(store, released):
+    candidates.append_acceptance(store, acceptance(store, 1))
+    store.signatures.fold("digits", HeadFold(5, "d" * 64, {}))
+    assert write_head(store, "digits").number == 2
+    assert records(store)[1].versions.keys() == {"1"}
 
 
 def test_where_nothing_is_signed_any_more_heads_of_before_say_nothing(store, released):
@@ -234,6 +253,21 @@ def test_a_writer_that_lost_the_race_takes_what_the_other_one_has_written(store,
     monkeypatch.setattr(heads.Chain, "append", late)
     assert write_head(store, "digits").number == 2
     assert len(records(store)) == 2
+
+
+def test_a_writer_that_lost_the_race_to_one_that_saw_less_writes_what_is_new(store, released, monkeypatch):
+    candidates.append_acceptance(store, acceptance(store, 1))
+    append, other = heads.Chain.append, []
+
+    def late(chain, draft, after):
+        if not other:
+            other.append(append(chain, replace(draft, versions={}), after))
+        return append(chain, draft, after)
+
+    monkeypatch.setattr(heads.Chain, "append", late)
+    assert write_head(store, "digits").number == 3
+    assert records(store)[1].versions == {}
+    assert records(store)[2].versions["1"].acceptances == 2
 
 
 def test_the_line_of_a_head_is_found_in_a_mail(released):
