@@ -112,3 +112,24 @@ def test_the_staging_instance_asks_nobody_for_anything(trainyard, tmp_path):
     assert (staging.host, staging.admin_host) == ("127.0.0.1", "127.0.0.1")
     same = ("workers", "threads", "max_body_mb", "max_instances", "timeout_seconds")
     assert all(getattr(production, name) == getattr(staging, name) for name in same)
+
+
+@pytest.fixture
+def elsewhere(trainyard, tmp_path, monkeypatch):
+    """As `trainyard`, where the API has copies of the files, on an engine that is away."""
+    (tmp_path / "trainyard.toml").write_text(f'{CONFIG}deploy = "docker"\nregistry_volume = "registry"\n')
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'no.sock'}")
+    return trainyard
+
+
+def test_an_api_that_cannot_be_given_the_new_tokens_is_reported_and_the_token_is_not_lost(elsewhere, tmp_path):
+    made = elsewhere("make", "shop")
+    assert made.returncode == 75, made.stderr
+    assert known(tmp_path).find(made.stdout.strip()).name == "shop"
+    revoked = elsewhere("revoke", "shop")
+    assert (revoked.returncode, revoked.stdout) == (75, ""), "it is not said to be revoked as long as it holds"
+    for done in (made, revoked):
+        assert "the file of tokens is changed, but the API still has the old one" in done.stderr
+        assert "`trainyard serve m --background` gives it the new one" in done.stderr
+    assert known(tmp_path).tokens == ()
+    assert elsewhere("list").returncode == 0
