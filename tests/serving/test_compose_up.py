@@ -71,6 +71,7 @@ def running(compose, needed, registry, tmp_path):
 
     try:
         run("up", "-d")
+        run("exec", "-T", "api", "touch", "/state/by-its-user")  # what it remembers must be writable, whoever it is
         yield f"http://127.0.0.1:{api}", f"http://127.0.0.1:{prometheus}"
     finally:
         run("down", "-v", "-t", "2")
