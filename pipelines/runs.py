@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +18,8 @@ from registry.errors import ConfigError, TryAgain
 from registry.files import TMP, sweep, try_lock, write_whole
 from registry.records import Run
 
+GLANCE = 0.3
+"""Seconds for which somebody who only looks whether a run is at work may hold its lock."""
 ORDER = ("resolve", "fetch", "validate", "train", "retrain", "evaluate", "gate", "register", "accept")
 """The steps that can decide a run, in the order that all flows keep; `pipelines.flows` says which run has which."""
 
@@ -160,13 +164,28 @@ class RunFolder:
         its holder dies."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w", encoding="utf-8") as lock:
-            until = time.monotonic() + patience
+            until = time.monotonic() + max(patience, GLANCE)
             while not try_lock(lock):
                 if time.monotonic() >= until:
                     raise TryAgain(f"run {self.root.name} is in use by another process", hint="let it finish")
                 time.sleep(0.1)
             self._sweep()
             yield
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a process has the run's lock."""
+        try:
+            lock = os.open(self.root / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
 
     def _sweep(self) -> None:
         """Remove what a killed controller was writing; we have the lock."""

@@ -11,6 +11,7 @@ from pipelines import execute
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
 from pipelines.context import Context
+from pipelines.old_runs import tidy
 from pipelines.progress.view import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.resolve import Request, resolve
@@ -51,6 +52,7 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
         )
     else:
         record = execute.run_flow(context, folder)
+        tidy(config.runs, config.keep)
         say(verdict(request.trigger, record))
     if record.hint:
         say(f"  hint: {record.hint}")

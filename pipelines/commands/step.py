@@ -11,6 +11,7 @@ from pipelines import execute, flows
 from pipelines.build_status import BuildFolder, check_home
 from pipelines.config.schema import Config
 from pipelines.context import Context
+from pipelines.old_runs import tidy
 from pipelines.progress.view import open_progress
 from pipelines.runs import RunFolder, StepRecord
 from registry import codec
@@ -88,6 +89,8 @@ def _perform(
     finally:
         if build:
             _write_status(context, build, report=args.name == "notify")
+        if args.name == "notify":
+            tidy(context.config.runs, context.config.keep)
 
 
 def _write_status(context: Context, build: BuildFolder, *, report: bool = False) -> None:

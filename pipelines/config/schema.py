@@ -197,6 +197,18 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """What stays on the disk of what earlier runs have left; `trainyard clean` and the end of each run remove the rest."""
+
+    runs: Annotated[int, Between(0, 1_000_000)] = 200
+    """Runs with their records, logs and reports; 0: all."""
+    full_runs: Annotated[int, Between(0, 1_000_000)] = 5
+    """The newest of them also keep their checkouts, data and weights."""
+    mail_days: Annotated[int, Between(1, 36_500)] = 90
+    """Mails that were sent, in `<home>/outbox/sent`."""
+
+
+@dataclass(frozen=True, slots=True)
 class JenkinsServer:
     """The Jenkins that runs the pipelines. Its token comes from the environment: `TRAINYARD_JENKINS_TOKEN`, or `…_FILE`."""
 
@@ -248,6 +260,7 @@ class Config:
     serving: Serving = field(default_factory=Serving)
     runner: RunnerConfig = field(default_factory=RunnerConfig)
     registry: Registry = field(default_factory=Registry)
+    keep: Keep = field(default_factory=Keep)
     jenkins: JenkinsServer = field(default_factory=JenkinsServer)
     home: str = ".trainyard"
     """Runs, caches, outbox, logs and the registry's default place; relative to the file."""

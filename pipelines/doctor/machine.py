@@ -131,7 +131,11 @@ def disk(home: Path, registry_url: str) -> Finding:
     if registry_url.startswith("file://"):
         folders.append(Path(registry_url.removeprefix("file://")))
     free, folder = min((shutil.disk_usage(existing(each)).free, existing(each)) for each in folders)
-    return disk_space(free, folder, "remove old runs, or move `home` or the registry")
+    return disk_space(
+        free,
+        folder,
+        "`trainyard clean` removes what old runs have left, as far as [keep] allows; or move `home` or the registry",
+    )
 
 
 def memory(limit_mb: int, meminfo: Path = Path("/proc/meminfo")) -> Finding:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pipelines.reuse.fingerprint import fingerprint
+from pipelines.runs import RunFolder
 from registry.files import try_lock
 
 KEPT_UNUSED = 3
@@ -92,7 +93,7 @@ class DatasetCache:
             entries = sorted(_folders(self.folder.glob("[!.]*")), key=_last_use, reverse=True)
             in_use = [each for each in entries if self._in_use(each)]
             unused = [each for each in entries if each not in in_use]
-            old = [each for each in in_use[KEPT_IN_USE:] if not any(map(_has_process, _runs(each)))]
+            old = [each for each in in_use[KEPT_IN_USE:] if not any(RunFolder(run).at_work for run in _runs(each))]
             for entry in old + unused[KEPT_UNUSED:]:
                 self._set_aside(entry)
             self._set_abandoned_aside()
@@ -169,21 +170,6 @@ def _release(entry: Path, run: Path) -> None:
 
 def _user(entry: Path, run: Path) -> Path:
     return entry / "users" / hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
-
-
-def _has_process(run: Path) -> bool:
-    """Whether a process has the run's lock, see `RunFolder.locked`."""
-    try:
-        lock = os.open(run / ".lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 def _is_abandoned(unfinished: Path) -> bool:

@@ -1,0 +1,59 @@
+"""`trainyard clean`: remove what `[keep]` does not keep, of every kind: runs, and mails that were sent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.config.schema import Config
+from pipelines.old_runs import removals, remove
+from pipelines.text.markup import Section, Table, to_text
+from pipelines.text.sizes import bytes_text
+
+DAY = 86_400
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be asked for."""
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be removed")
+
+
+def main(args: argparse.Namespace, config: Config) -> int:
+    """Print what was removed of each kind, or would be."""
+    rows = [_runs(config, dry_run=args.dry_run), _mails(config, dry_run=args.dry_run)]
+    freed = sum(each[2] for each in rows)
+    if args.json:
+        kinds = [{"kind": kind, "count": count, "bytes": each} for kind, count, each in rows]
+        print(json.dumps({"dry_run": args.dry_run, "bytes": freed, "kinds": kinds}))
+        return 0
+    lines = tuple((kind, str(count), bytes_text(each)) for kind, count, each in rows)
+    title = "would be removed" if args.dry_run else "removed"
+    print(to_text(title, [Section("", (Table(("what", "how many", "size"), lines, numbers=True),))]), end="")
+    print(
+        f"{'would free' if args.dry_run else 'freed'} {bytes_text(freed)}; container images: `trainyard images prune`"
+    )
+    return 0
+
+
+def _runs(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
+    found = list(removals(config.runs, config.keep))
+    for each in () if dry_run else found:
+        remove(each)
+    return "runs, or their data and weights", len(found), sum(each.bytes for each in found)
+
+
+def _mails(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
+    found = list(_old_mails(Path(config.home) / "outbox" / "sent", config.keep.mail_days))
+    total = sum(each.stat().st_size for each in found)
+    for each in () if dry_run else found:
+        each.unlink(missing_ok=True)
+    return "mails that were sent", len(found), total
+
+
+def _old_mails(folder: Path, days: int) -> Iterator[Path]:
+    for each in folder.glob("*.eml"):
+        if each.stat().st_mtime < time.time() - days * DAY:
+            yield each

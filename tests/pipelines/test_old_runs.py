@@ -1,0 +1,202 @@
+"""What earlier runs leave on the disk, and what of it goes."""
+
+import itertools
+import json
+
+import pytest
+
+from pipelines import flows
+from pipelines.__main__ import main
+from pipelines.config.schema import Keep
+from pipelines.old_runs import GONE, known, plan, removals, remove, tidy
+from pipelines.runs import RunFolder, StepRecord
+from registry import codec
+from registry.files import write_whole
+from registry.records import Run, Sources
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "trainyard.toml").write_text(
+        'model = "m"\nhome = "home"\n[repositories]\ncode = "c"\ndataset = "d"\ntests = "t"\n[keep]\nruns = 3\nfull_runs = 2\n'
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def runs(project):
+    return project / "home" / "runs"
+
+
+COUNT = itertools.count()
+
+
+def run(runs, name, trigger="code", steps=None, outcome="done"):
+    """A run with a file of each kind; `steps`: those that have ended, all by default."""
+    folder = RunFolder(runs / name)
+    at = f"2026-11-29T00:{next(COUNT) % 60:02d}:00Z"
+    codec.save(
+        Run(name, "m", trigger, Sources("a" * 40, "b" * 40, "c" * 40), "", None, None, at, False, ""),
+        folder.root / "run.json",
+    )
+    for path in ("sources/code/model.py", "validate/outputs/data/x.npy", "train/outputs/model.keras", "train/outputs/history.json",
+                 "train/worker.log", "report/index.html", "fetched.json"):  # fmt: skip
+        write_whole(folder.root / path, b"x" * 5000)
+    for step in flows.names(trigger) if steps is None else steps:
+        folder.keep(StepRecord(step, outcome, f"{step} note", at, 1.0))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _minutes():
+    global COUNT  # noqa: PLW0603
+    COUNT = itertools.count()
+
+
+def names(found):
+    return [each.run.id for each in found]
+
+
+def test_the_oldest_go_and_the_newest_keep_all_but_weights_that_the_registry_has(runs):
+    for name in "abcde":
+        run(runs, name)
+    tidy(runs, Keep(runs=3, full_runs=2))
+    assert names(known(runs)) == ["e", "d", "c"]
+    for name, files in {
+        "e": {"model.py", "x.npy", "history.json"},
+        "d": {"model.py", "x.npy", "history.json"},
+        "c": set(),
+    }.items():
+        left = {path.name for path in (runs / name).rglob("*") if path.is_file() and "steps" not in path.parts}
+        assert left - {".lock"} == files | {"run.json", "worker.log", "index.html", "fetched.json"}
+    assert not list(runs.glob(f"{GONE}*"))
+    assert not list(removals(runs, Keep(runs=3, full_runs=2)))
+
+
+def test_a_run_that_was_not_registered_keeps_its_weights_until_it_is_old(runs):
+    run(runs, "rejected", steps=("resolve", "gate"), outcome="rejected").keep(
+        StepRecord("notify", "done", "", "2026", 1.0)
+    )
+    tidy(runs, Keep())
+    assert (runs / "rejected/train/outputs/model.keras").exists()
+
+
+def test_the_newest_of_each_repository_stays_whole_whatever_the_bounds(runs):
+    for number, trigger in enumerate(("dataset", "tests", "code", "code", "code")):
+        run(runs, f"r{number}", trigger)
+    removed, lighter = plan(known(runs), Keep(runs=1, full_runs=0))
+    assert (names(removed), names(lighter)) == (["r3", "r2"], [])
+
+
+def test_what_has_not_ended_is_not_made_lighter_but_goes_with_the_oldest(runs):
+    run(runs, "stopped", steps=("resolve", "fetch"))
+    for name in "ab":
+        run(runs, name)
+    assert plan(known(runs), Keep(runs=5, full_runs=0))[1] != []
+    assert names(plan(known(runs), Keep(runs=5, full_runs=0))[1]) == ["a"]
+    assert names(plan(known(runs), Keep(runs=2, full_runs=0))[0]) == ["stopped"]
+
+
+def test_a_run_at_work_stays(runs):
+    for name in "abc":
+        run(runs, name)
+    with RunFolder(runs / "a").locked():
+        assert [each.state for each in known(runs)] == ["accepted", "accepted", "at work"]
+        tidy(runs, Keep(runs=1, full_runs=0))
+        assert (runs / "a/train/outputs/model.keras").exists()
+    assert names(known(runs)) == ["c", "a"]
+
+
+def test_a_run_that_is_taken_between_the_plan_and_the_removal_stays(runs):
+    for name in "ab":
+        run(runs, name)
+    (planned, *_) = removals(runs, Keep(runs=1))
+    with RunFolder(runs / "a").locked():
+        remove(planned)
+    assert (runs / "a/run.json").exists()
+
+
+def test_what_a_killed_process_was_removing_goes_with_the_next(runs):
+    run(runs, "a")
+    (runs / f"{GONE}b-outputs" / "data").mkdir(parents=True)
+    tidy(runs, Keep())
+    assert not list(runs.glob(f"{GONE}*"))
+
+
+def test_shared_data_behind_a_link_stays(runs, tmp_path):
+    for name in "ab":
+        folder = run(runs, name)
+    shared = tmp_path / "cache"
+    shared.mkdir()
+    (shared / "x.npy").touch()
+    folder = RunFolder(runs / "a")
+    (folder.root / "sources/dataset").symlink_to(shared)
+    tidy(runs, Keep(runs=0, full_runs=0))
+    assert not (folder.root / "sources").exists()
+    assert (shared / "x.npy").exists()
+
+
+@pytest.mark.parametrize("damage", ["{", ""])
+def test_a_damaged_run_is_passed_over(runs, damage):
+    run(runs, "a")
+    (runs / "bad").mkdir()
+    (runs / "bad/run.json").write_text(damage)
+    assert names(known(runs)) == ["a"]
+
+
+def said(project, capsys, *words):
+    code = main([*words, "--config", str(project / "trainyard.toml")])
+    return code, *capsys.readouterr()
+
+
+def test_the_command_lists_shows_and_prints_a_log(project, runs, capsys):
+    run(runs, "abc1")
+    run(runs, "abd2", steps=("resolve", "fetch", "validate"), outcome="failed")
+    code, out, _ = said(project, capsys, "runs", "list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[-2:]] == ["abd2", "abc1"]
+    assert "failed" in out
+    listed = json.loads(said(project, capsys, "runs", "list", "--json")[1])
+    assert [each["state"] for each in listed] == ["failed", "accepted"]
+    assert "validate note" in said(project, capsys, "runs", "show", "abd")[1]
+    assert said(project, capsys, "runs", "log", "abc1", "train")[1] == "x" * 5000 + "\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("show", "zzz"), "there is no run 'zzz'", "runs list --all"),
+        (("show", "ab"), "'ab' begins 2 runs: abd2, abc1", "write more of it"),
+        (("log", "abc1", "gate"), "run abc1 has no log of 'gate'", "it has: train"),
+    ],
+)
+def test_a_run_that_cannot_be_found_is_refused_with_what_to_do(project, runs, capsys, words, message, hint):
+    run(runs, "abc1")
+    run(runs, "abd2")
+    code, _, err = said(project, capsys, "runs", *words)
+    assert code == 2
+    assert message in err
+    assert hint in err
+
+
+def test_clean_and_prune_say_what_they_would_remove_and_then_do(project, runs, capsys):
+    for name in "abcde":
+        run(runs, name)
+    mail = project / "home/outbox/sent/old.eml"
+    write_whole(mail, b"x")
+    import os
+
+    os.utime(mail, (0, 0))
+    write_whole(mail.with_name("new.eml"), b"x")
+    would = json.loads(said(project, capsys, "clean", "--dry-run", "--json")[1])
+    assert [each["count"] for each in would["kinds"]] == [5, 1]
+    assert names(known(runs)) == ["e", "d", "c", "b", "a"]
+    assert json.loads(said(project, capsys, "clean", "--json")[1])["bytes"] == would["bytes"] > 0
+    assert names(known(runs)) == ["e", "d", "c"]
+    assert sorted(path.name for path in mail.parent.iterdir()) == ["new.eml"]
+    assert "freed 0 B" in said(project, capsys, "runs", "prune")[1]
+
+
+def test_a_log_cannot_move_the_cursor(project, runs, capsys):
+    write_whole(run(runs, "a").root / "train/worker.log", b"one\x1b[2Jtwo\r\nthree\xff\n")
+    assert said(project, capsys, "runs", "log")[1] == "one[2Jtwo\nthree\ufffd\n"
