@@ -74,6 +74,19 @@ FORGETS = CNN.replace("layers.Flatten()", "layers.Flatten(), Times(2)").replace(
 def build""",
     1,
 )
+KEEPS_A_SET = CNN.replace("layers.Flatten()", "layers.Flatten(), Times({2})").replace(
+    "def build",
+    REGISTERED
+    + """class Times(layers.Layer):
+    def __init__(self, factors, **more):
+        super().__init__(**more)
+        self.factors = factors
+    def call(self, x):
+        return max(self.factors) * x
+
+def build""",
+    1,
+)
 TORCH = """
 Linear = type("Linear", (), {"__module__": "torch.nn"})
 def build_model(spec, attempt): return Linear()
@@ -136,6 +149,13 @@ CASES = {
         ["model.py", "[2, 5]", "3 probabilities"],
         "len(spec.classes)",
         {"code": CNN.replace("len(spec.classes)", "5")},
+    ),
+    "answer_per_pixel": (
+        ConfigError, ["model.py", "[2, 4, 4, 3]"], "docs/reference/limits.md",
+        {"code": CNN.replace("        layers.Flatten(),\n", "")},
+    ),
+    "argument_that_no_file_holds": (
+        ConfigError, ["model.py", "cannot be saved"], "get_config", {"code": KEEPS_A_SET},
     ),
     "two_outputs": (ConfigError, ["model.py", "2 outputs"], "docs/reference/limits.md", {"code": TWO_OUTPUTS}),
     "logits": (ConfigError, ["model.py", "not probabilities"], "softmax", {"code": LOGITS}),

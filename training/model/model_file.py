@@ -193,7 +193,7 @@ def check_saveable(model: Any, origin: str, registered: Collection[str] = ()) ->
         config = keras.saving.serialize_keras_object(model)
     except (NotImplementedError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
-        raise ConfigError(f"{origin}: the model cannot be saved: {text:.300}", hint=REGISTER_HINT) from error
+        raise ConfigError(f"{origin}: the model cannot be saved: {text:.300}", hint=CONFIG_HINT) from error
     _check_names(model, origin)
     check_config(config, origin, registered)
     _check_rebuilt(config, origin, registered)

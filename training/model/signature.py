@@ -22,6 +22,8 @@ TRIED = 2
 """Samples that are run through a fresh model before it is trained."""
 Shape = tuple[int | None, ...]
 SHAPE_HINT = "let build_model(spec, attempt) take the shapes from spec.inputs"
+FLAT = 2
+"""Dimensions of an output with one row per sample."""
 OF_A_SCRIPT = (
     "the API gives the model each sample as the dataset has it, as in TRAINYARD_DATA: put what the script does to it "
     "(resize, scale, flatten) into the model as layers"
@@ -96,6 +98,7 @@ def wire(model: Any, spec: DataSpec, samples: Samples, origin: str, *, of_a_scri
         hint = error.hint
         if of_a_script:
             hint = OF_A_SCRIPT if hint == SHAPE_HINT else hint.replace("len(spec.classes)", str(len(spec.classes)))
+            hint = hint.replace("name=column.input_name", "name=…")
         raise ConfigError(f"{origin}: {error}", hint=hint) from error
 
 
@@ -237,7 +240,7 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
         wanted = f"{classes} probabilities, one per class" if classes else "one number"
         raise ConfigError(
             f"the model answers with shape {list(array.shape)} for {rows} samples; wanted: {wanted} per sample",
-            hint="end with Dense(len(spec.classes), activation='softmax')" if classes else "end with Dense(1)",
+            hint=_output_hint(array.ndim, classes),
         )
     if not classes:
         return
@@ -248,6 +251,13 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
             "the model's answers are not probabilities: they do not add up to 1",
             hint="end with a softmax (or one sigmoid for two classes), and compile with from_logits=False",
         )
+
+
+def _output_hint(dimensions: int, classes: int) -> str:
+    end = "Dense(len(spec.classes), activation='softmax')" if classes else "Dense(1)"
+    if dimensions <= FLAT:
+        return f"end with {end}"
+    return f"end with a Flatten or a global pooling and {end}; an answer per pixel or step is not served: docs/reference/limits.md"
 
 
 def _served(dtype: Any) -> str:
