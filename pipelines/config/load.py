@@ -7,7 +7,6 @@ import difflib
 import functools
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from pipelines.config.check import Setting, disagreements, sections, settings, unknown
 from pipelines.config.held import TAKEN, environment_with_held
 from pipelines.config.schema import RENAMED, Config, Registry
+from registry import toml
 from registry.errors import ConfigError
 
 NAME = "trainyard.toml"
@@ -93,17 +93,17 @@ def secret_source(name: str) -> str | None:
 @functools.cache
 def _content(file: str) -> str:
     """Read once: what somebody puts there later is not the secret that this process works with."""
-    return Path(file).read_text(encoding="utf-8").strip()
+    return Path(file).read_text(encoding="utf-8-sig").strip()
 
 
 def _from_file(path: Path, given: dict[str, Any]) -> Iterator[str]:
     """Put the file's values into `given`, by their full names; yields what is wrong."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = toml.read(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="name the file with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}", hint="text values need quotes") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not TOML: {error}", hint="correct the file; texts need quotes") from None
     for key, value in raw.items():
         if key not in sections():
             given[key] = value

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipelines.config.schema import Config
 from pipelines.jenkins_server.jobs import WATCHED, folder_of
+from registry import toml
 from registry.errors import ConfigError
 
 UNSAFE_IN_A_NAME = set('?*\\%!@#$^&|<>[]:;"')  # Jenkins refuses them, apart from the quote; / is between folders
@@ -67,7 +67,7 @@ def _unprintable(config: Config) -> list[str]:
 def _inside_a_checkout(config: Config, environment: Mapping[str, str]) -> list[str]:
     """Each Jenkins job on each agent has its own checkout of the pipeline's repository: what they share must be outside."""
     file = Path(config.file)
-    raw = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    raw = toml.read(file) if file.is_file() else {}
     home = environment.get("TRAINYARD_HOME") or raw.get("home", "")
     url = environment.get("TRAINYARD_REGISTRY_URL") or raw.get("registry", {}).get("url", "")
     problems = []

@@ -58,6 +58,8 @@ class Checks:
     def __init__(self) -> None:
         self._made: dict[str, tuple[list[str], list[int], list[str]]] = {}
         self.notes: list[str] = []
+        self.read_as: list[str] = []
+        """How files were read, where there is more than one way to read them."""
 
     def make(self, *names: str) -> None:
         """These checks are about to be made: unless they fail they will have passed."""

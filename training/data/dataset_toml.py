@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from registry import toml
 from registry.errors import ConfigError, Corrupt
 from registry.records import Task
 from training.worker.protocol import read_foreign
@@ -56,6 +57,21 @@ class Table:
     """`allow`: rows with equal features are different things that happen to look the same."""
     spellings: Literal["refuse", "distinct"] = "refuse"
     """`distinct`: `1` and `01`, `yes` and `yes `, are different values."""
+    delimiter: str = ""
+    """Between the columns of a text file; empty: a comma, in a `.tsv` a tab."""
+    decimal: Literal[".", ","] = "."
+    thousands: str = ""
+    """Between groups of digits; empty: numbers have none. A blank stands for every kind of blank."""
+    encoding: str = ""
+    """A codec's name in Python; empty: UTF-8, or what a byte order mark says."""
+    na: tuple[str, ...] | None = None
+    """The texts that mean missing, beside the empty field; null: see `MARKS`, and only where a column is not declared."""
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """The columns that are declared to be text, so that `007` and `NA` are values."""
+        target = self.target if self.task == "classification" else ""
+        return frozenset({target, self.key, self.group, *self.ignore, *self.categorical} - {""})
 
     @property
     def used(self) -> frozenset[str]:
@@ -96,13 +112,13 @@ Check = Callable[[Any], Any]
 def load_dataset_file(repository: Path) -> DatasetFile:
     """Read `dataset.toml` of the dataset repository's files in `repository`; raises ConfigError with every error."""
     try:
-        raw = tomllib.loads(read_foreign(repository / NAME, MAX_BYTES).decode())
+        raw = toml.parse(read_foreign(repository / NAME, MAX_BYTES))
     except FileNotFoundError:
         hint = f'add {NAME} with at least: format = "images" (or "table", "npz")'
         raise ConfigError(f"{NAME} is missing in the dataset repository", hint=hint) from None
     except Corrupt as error:
         raise ConfigError(str(error), hint=f"{NAME} is a text file of at most {MAX_BYTES >> 20} MiB") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"{NAME}: not TOML: {error!s:.500}", hint="correct the file, commit and push") from None
     errors: list[str] = []
     parsed = _parse(raw, errors)
@@ -135,6 +151,8 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
         errors.append('classes: a task of "regression" has none')
     if kind == "table":
         errors += _roles(sections)
+        if sections.get("thousands") == sections.get("decimal", "."):
+            errors.append(f"[table] thousands: {sections['thousands']!r} is [table] decimal, too")
     return None if errors else DatasetFile(kind, KINDS[kind][0](**sections), classes, both)
 
 
@@ -227,6 +245,32 @@ def _regex(value: Any) -> str:
     return str(value)
 
 
+def _delimiter(value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in '"\r\n\0':
+        raise _Wrong('one character, such as ";", "|" or "\\t" (in double quotes)')
+    return value
+
+
+def _thousands(value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1 or value.isalnum() or value in '+-"\r\n\0':
+        raise _Wrong('one character between groups of digits, such as ".", "," or " "')
+    return value
+
+
+def _encoding(value: Any) -> str:
+    try:
+        "a".encode(_text(value))
+        return codecs.lookup(value).name
+    except (LookupError, ValueError):
+        raise _Wrong('an encoding, such as "utf-8", "cp1252" or "utf-16"') from None
+
+
+def _marks(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise _Wrong('a list of the texts that mean missing, such as ["?", "-"]')
+    return tuple(dict.fromkeys(each.strip() for each in value))
+
+
 def _fraction(value: Any) -> float:
     if type(value) is not float or not 0 < value < 1:
         raise _Wrong("a fraction between 0 and 1")
@@ -262,6 +306,11 @@ TABLE: dict[str, Check] = {
     "missing": _one_of("refuse", "drop"),
     "duplicates": _one_of("refuse", "allow"),
     "spellings": _one_of("refuse", "distinct"),
+    "delimiter": _delimiter,
+    "decimal": _one_of(".", ","),
+    "thousands": _thousands,
+    "encoding": _encoding,
+    "na": _marks,
 }
 NPZ: dict[str, Check] = {
     "files": _paths,

@@ -47,6 +47,7 @@ def main(folder: Path) -> Validation:
         classes=samples.per_class(),
         faults=checks.failed,
         notes=tuple(checks.notes),
+        read_as=tuple(checks.read_as),
     )
     write_junit(outputs / "junit.xml", [checks.report()])
     codec.save(validation, outputs / "validation.json")

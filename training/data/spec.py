@@ -63,6 +63,8 @@ class Validation:
     """The checks that failed; the name is the one that files of older versions have."""
     notes: tuple[str, ...] = ()
     """Worth knowing, no reason to stop."""
+    read_as: tuple[str, ...] = ()
+    """How the text files of a table were read: delimiter, decimal mark, encoding."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,14 +246,14 @@ BAD = {
     "empty file": (raw(b""), "data.csv is empty (0 bytes)"),
     "header only": (raw(b"mass,kind\n"), "data.csv has no rows"),
     "lfs pointer": (raw(b"version https://git-lfs.github.com/spec/v1\noid x"), "data.csv is a Git LFS pointer"),
-    "short row": (raw(b"mass,kind\n1,cat\n2\n3,dog\n"), "Row #3: Expected 2 columns, got 1"),
-    "semicolons": (raw(b"mass;kind\n1;cat\n2;dog\n"), "save the file with commas between columns"),
+    "short row": (raw(b"mass,kind\n1,cat\n2\n3,dog\n"), "data.csv has 1 field in row 2, but its first line names 2 columns"),
+    "semicolons": (raw(b"mass;kind\n1;cat\n2;dog\n"), 'write delimiter = ";" under [table] in dataset.toml'),
     "latin-1 header": (
         raw("mass,gr\xf6\xdfe,kind\n1,2,x\n".encode("latin-1")),
-        "data.csv cannot be read: a column's name is not UTF-8",
+        "data.csv is not UTF-8 in line 1",
     ),
-    "latin-1 label": (raw("mass,kind\n1,caf\xe9\n".encode("latin-1")), "invalid UTF8 data"),
-    "latin-1 feature": (raw("mass,a,kind\n1,caf\xe9,x\n".encode("latin-1")), "column 'a' holds text that is not UTF-8"),
+    "latin-1 label": (raw("mass,kind\n1,caf\xe9\n".encode("latin-1")), "data.csv is not UTF-8 in line 2"),
+    "latin-1 feature": (raw("mass,a,kind\n1,caf\xe9,x\n".encode("latin-1")), 'write encoding = "cp1252" under [table] in dataset.toml'),
     "not parquet": (
         settle(HEAD.replace(".csv", ".parquet"), lambda f: (f / "data.parquet").write_bytes(b"PAR1 no")),
         "data.parquet cannot be read",
@@ -281,15 +281,15 @@ BAD = {
     "no labels": (changed(kind=[None] * 120), "has no 'kind'"),
     "infinite": (at(5, float("inf"), "mass"), "column 'mass' holds inf in data.csv row 6"),
     "too large": (at(5, 1e300, "mass"), "holds 1e+300 in data.csv row 6, which float32 cannot hold"),
-    "dates": (changed(born=[date(2026, 1, 1)] * 120), "column 'born' holds dates or times (date32[day])"),
+    "dates": (changed(born=[date(2026, 1, 1)] * 120), "column 'born' holds dates or times (like '9999-99-99', in data.csv row 1)"),
     "empty column": (changed(note=[None] * 120), "column 'note' is empty in every row"),
     "slip in a number": (
         changed(mass=[*map(str, rows()["mass"][:11]), "12,5", *map(str, rows()["mass"][12:])]),
-        "column 'mass' holds numbers, but data.csv row 12 holds '12,5'",
+        "column 'mass' holds numbers in 119 of 120 rows, but holds text like '99,9' in 1 row (the first: data.csv row 12)",
     ),
     "text in a numeric column": (
         settle(HEAD + 'numeric = ["colour"]'),
-        "column 'colour' is listed as numeric, but data.csv row 1 holds 'red'",
+        "column 'colour' is listed as numeric, but holds 'red' in 40 rows (the first: data.csv row 1)",
     ),
     "no inputs": (
         settle(HEAD + 'ignore = ["mass", "legs", "colour", "tame"]'),
@@ -302,7 +302,7 @@ BAD = {
     ),
     "text to regress": (
         settle(HEAD + 'task = "regression"'),
-        "target 'kind': data.csv row 1 holds 'cat', which is not a number",
+        "target 'kind' is predicted as a number, but holds 'cat' in 60 rows (the first: data.csv row 1)",
     ),
     "key twice": (
         settle(HEAD + 'key = "id"', changed(id=[0, *range(119)])),

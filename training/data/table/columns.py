@@ -10,15 +10,17 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from registry.spelling import NUMBER, difference, name_spelling, shown
+from registry.spelling import difference, name_spelling, shown
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
+from training.data.table.dialect import quoted
 from training.data.table.read import MixedTypes, Rows
+from training.data.table.slips import doubtful, slip_in
+from training.data.table.typed import typed
 
 THERE = "every column that dataset.toml names is there"
 USABLE = "every column has a type that a model can use"
 LABELS = "every row has a label"
-MOSTLY = 0.9  # a text column with more numbers than this is a numeric column with a slip
 LONGEST = 10_000  # characters; NumPy gives every row as much room as the longest text
 IGNORE = "list it under [table] ignore"
 
@@ -136,21 +138,23 @@ class ColumnReader:
             self._checks.fail(USABLE, f"column {name!r} holds {_called(kind)}", f"{IGNORE}, or store a number")
             return None
         categorical, numeric = name in self._table.categorical, name in self._table.numeric
-        if pa.types.is_string(kind) and not categorical and self._holds_a_slip(name, column, numeric=numeric):
-            return None
+        if pa.types.is_string(kind) and not categorical:
+            if slip := slip_in(name, column, self._rows, self._table, numeric=numeric):
+                self._checks.fail(USABLE, slip.message, slip.hint, slip.count)
+                return None
+            self._note_doubts(name, column)
         if numeric or (_is_number(kind) and not categorical):
             return Feature(name, "numeric", _numbers(column))
         return self._category(name, column)
 
-    def _holds_a_slip(self, name: str, column: Any, *, numeric: bool) -> bool:
-        """Whether a column of texts should be numbers, and some row is not one."""
-        odd = _not_numbers(column)
-        if not odd or not (numeric or len(odd) < (1 - MOSTLY) * (len(column) - column.null_count)):
-            return False
-        holds = f"{self._rows.where(odd[0])} holds {column[odd[0]].as_py()!r:.80}"
-        message = f"column {name!r} {'is listed as numeric' if numeric else 'holds numbers'}, but {holds}"
-        self._checks.fail(USABLE, message, "correct the value, or list the column under categorical", len(odd))
-        return True
+    def _note_doubts(self, name: str, column: Any) -> None:
+        """How the texts of a column that is not declared were read, where that may be wrong."""
+        for note in doubtful(name, column, self._table):
+            self._checks.note(note)
+        if marks := self._rows.marks(name):
+            said = ", ".join(f"{mark!r} in {count:,} rows" for mark, count in marks.items())
+            declare = f"categorical = [{quoted(name)}] takes them as values"
+            self._checks.note(f"column {name!r}: {said} are read as missing; {declare}")
 
     def _category(self, name: str, column: Any) -> Feature | None:
         values = np.array(_text(column).to_pylist(), dtype=object)
@@ -162,13 +166,21 @@ class ColumnReader:
         return Feature(name, "categorical", values)
 
     def _numbers_to_predict(self, column: Any) -> Any:
-        texts = bool(pa.types.is_string(column.type))
-        odd = _not_numbers(column) if texts else [0]
-        if _is_number(column.type) or not odd:
+        if _is_number(column.type):
             return _numbers(column)
-        holds = f"{self._rows.where(odd[0])} holds {column[odd[0]].as_py()!r:.80}, which is not a number"
-        hint = 'correct it, or set [table] task = "classification"'
-        self._checks.fail(USABLE, f"target {self._table.target!r}: {holds}", hint)
+        target = self._table.target
+        slip = (
+            slip_in(target, column, self._rows, self._table, numeric=True, what="target")
+            if pa.types.is_string(column.type)
+            else None
+        )
+        hint = 'for classes, set [table] task = "classification"'
+        self._checks.fail(
+            USABLE,
+            slip.message if slip else f"target {target!r} holds {_called(column.type)}, not numbers",
+            f"{slip.hint}; {hint}" if slip else hint,
+            slip.count if slip else len(column),
+        )
         return None
 
     def _classes(self, column: Any) -> Any:
@@ -176,7 +188,7 @@ class ColumnReader:
         if not _is_simple(column.type):
             self._checks.fail(USABLE, f"{target} holds {_called(column.type)}", "store a class name or a number")
             return None
-        if _holds_decimals(column):
+        if _holds_decimals(typed(column, self._table) if pa.types.is_string(column.type) else column):
             hint = 'set [table] task = "regression", or store class names'
             self._checks.fail(USABLE, f"{target} holds decimal numbers, not classes", hint)
             return None
@@ -214,17 +226,8 @@ def _buffer(column: Any, dtype: type) -> Any:
     return np.frombuffer(whole.buffers()[1], dtype, len(whole), whole.offset * size)
 
 
-def _not_numbers(column: Any) -> list[int]:
-    """The rows whose text is not a number."""
-    odd = compute.invert(compute.match_substring_regex(column, NUMBER))
-    return [int(row) for row in compute.indices_nonzero(odd).to_pylist()]
-
-
 def _holds_decimals(column: Any) -> bool:
-    if pa.types.is_string(column.type):
-        if column.null_count == len(column) or _not_numbers(column):
-            return False
-    elif not pa.types.is_floating(column.type):
+    if not pa.types.is_floating(column.type):
         return False
     numbers = _numbers(column)
     numbers = numbers[~np.isnan(numbers)]

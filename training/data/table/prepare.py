@@ -28,6 +28,7 @@ from training.data.dataset_toml import DatasetFile, Table
 from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
 from training.data.split import apart, shuffled, split_of, split_rule
 from training.data.table.columns import ColumnReader, Feature
+from training.data.table.dialect import quoted
 from training.data.table.read import Rows, read_rows
 
 MISSING = "no value is missing"
@@ -137,8 +138,15 @@ def _complete(rows: Rows, features: Sequence[Feature], table: Table, checks: Che
             incomplete[missing] = True
             gaps.append(f"{feature.name!r} ({len(missing)})")
             if table.missing == "refuse":
-                where = f"{len(missing)} rows, the first: {rows.where(missing[0])}"
+                marks = (
+                    ", ".join(f"{mark!r} in {count}" for mark, count in rows.marks(feature.name).items())
+                    if feature.kind == "categorical"
+                    else ""
+                )
+                where = f"{len(missing)} rows{f' ({marks})' if marks else ''}, the first: {rows.where(missing[0])}"
                 hint = 'fill the values in, or set [table] missing = "drop" to leave such rows out'
+                if marks and table.na is None:
+                    hint += f"; where {marks.split(' in ')[0]} is a value: categorical = [{quoted(feature.name)}]"
                 checks.fail(MISSING, f"column {feature.name!r} is missing in {where}", hint, len(missing))
     if gaps and table.missing == "drop":
         total = len(incomplete)

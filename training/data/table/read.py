@@ -1,4 +1,4 @@
-"""Reads and writes the files of a table through pyarrow. Text stays text, so that `007` keeps its zeros.
+"""Reads and writes the files of a table through pyarrow: the one reader for training, checks and Great Expectations.
 
 Python values are not handed to pyarrow (`pa.array(list)`, `pa.scalar(…)`): it would import pandas, which takes longer
 than all the rest, only to ask whether they are pandas' own.
@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import compute, csv, parquet
+from pyarrow import compute, parquet
 
 from registry.spelling import difference, name_spelling, shown
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
 from training.data.files import CORRECT, FILES, find_files
+from training.data.table import csv_file, suspect, typed
+from training.data.table.content import known_kind
+from training.data.table.dialect import Dialect
 from training.data.table.index import index_columns
+from training.data.table.suspect import Unreadable
 
 PARQUET = (".parquet", ".pq")
 COLUMNS = "every file has the same columns"
@@ -43,14 +47,16 @@ class Part:
 
     name: str
     rows: Any
-    """pyarrow.Table, with the columns as the file has them."""
+    """pyarrow.Table, with the columns as the file has them; those of a text file are strings."""
+    dialect: Dialect | None = None
+    """How a text file was read."""
 
 
 class Rows:
     """All rows of a table's files, numbered from 0 through all files."""
 
-    def __init__(self, parts: Sequence[Part], index: Collection[str] = ()) -> None:
-        self._parts, self.index = parts, index
+    def __init__(self, parts: Sequence[Part], table: Table, index: Collection[str] = ()) -> None:
+        self._parts, self._table, self.index = parts, table, index
         self._starts: list[int] = [0, *accumulate(part.rows.num_rows for part in parts)]
         self.columns: list[str] = parts[0].rows.column_names
         """In the order of the first file; those in `index` are the index of a pandas DataFrame."""
@@ -64,19 +70,60 @@ class Rows:
         return f"{self._parts[part].name} row {inside + 1}"
 
     def column(self, name: str) -> Any:
-        """One column of all files, as one pyarrow.ChunkedArray; raises MixedTypes."""
-        columns = [_plain(part.rows.column(name)) for part in self._parts]
+        """One column of all files by what it holds, as one pyarrow.ChunkedArray: numbers, truth values, or texts, which
+        declared columns of text files always are. Null where a value is missing. Raises MixedTypes."""
+        table, written = self._table, [part for part in self._parts if part.dialect]
+        columns = [(part, _plain(part.rows.column(name))) for part in self._parts if not part.dialect]
+        if written:
+            joined = pa.chunked_array(
+                [chunk for part in written for chunk in part.rows.column(name).chunks], pa.string()
+            )
+            columns.insert(0, (written[0], joined if name in table.texts else typed.typed(joined, table)))
+            if len(written) > 1 and pa.types.is_string(columns[0][1].type) and name not in table.texts:
+                self._check_mixture(name, written)
+        if name in table.numeric or (name == table.target and table.task == "regression"):
+            columns = [(p, typed.typed(c, table) if pa.types.is_string(c.type) else c) for p, c in columns]
         try:
-            tables = [pa.table({name: column}) for column in columns]
+            tables = [pa.table({name: column}) for _, column in columns]
             joined = pa.concat_tables(tables, promote_options="permissive").column(0)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
             kinds: dict[Any, str] = {}
-            for part in self._parts:
-                kinds.setdefault(part.rows.schema.field(name).type, part.name)
+            for part, column in columns:
+                kinds.setdefault(column.type, part.name)
             raise MixedTypes(kinds) from None
-        if pa.types.is_string(joined.type):  # an empty text is a missing one
-            return compute.if_else(compute.match_substring_regex(joined, "^$"), pa.nulls(1, pa.string())[0], joined)
-        return joined
+        if not pa.types.is_string(joined.type):
+            return joined
+        return typed.text(joined, table, name) if written else typed.without(joined, table.na or ())
+
+    def as_written(self, name: str) -> Any:
+        """One column of all files as text: that of the text files, or what Parquet holds in words."""
+        chunks = [part.rows.column(name).cast(pa.string()) for part in self._parts]
+        return pa.chunked_array([chunk for column in chunks for chunk in column.chunks], pa.string())
+
+    def holds(self, name: str, marks: Sequence[str]) -> bool:
+        """Whether some text of a column is one of these."""
+        columns = [
+            column for part in self._parts if pa.types.is_string((column := _plain(part.rows.column(name))).type)
+        ]
+        return any(
+            typed.without(column, tuple(marks)).null_count > typed.without(column, ()).null_count for column in columns
+        )
+
+    def marks(self, name: str) -> dict[str, int]:
+        """The texts of a column that are read as missing, and how often each appears; without the empty field."""
+        column = self.as_written(name)
+        found = compute.value_counts(column.filter(compute.is_null(self.column(name))).drop_null())
+        pairs = zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True)
+        return {text.strip(): count for text, count in pairs if text.strip()}
+
+    def _check_mixture(self, name: str, parts: Sequence[Part]) -> None:
+        """Raise MixedTypes when one file has numbers only, and another hardly any."""
+        kinds: dict[Any, str] = {}
+        for part in parts:
+            kinds.setdefault(typed.kind(part.rows.column(name), self._table), part.name)
+        kinds = {kind: file for kind, file in kinds.items() if kind and not pa.types.is_null(kind)}
+        if len(kinds) > 1:
+            raise MixedTypes(kinds)
 
     def write(self, rows: Sequence[int], folder: Path) -> None:
         """Write some rows of each file under its own name, in its own format and order."""
@@ -98,60 +145,61 @@ def read_rows(repository: Path, table: Table, checks: Checks) -> Rows | None:
     parts = []
     for name in find_files(repository, table.file, "[table] file", checks):
         try:
-            rows = _read(repository / name, table)
-        except UnicodeDecodeError:
-            checks.fail(FILES, f"{name} cannot be read: a column's name is not UTF-8", "save it as UTF-8")
+            part = _read(repository / name, name, table, checks)
+        except Unreadable as error:
+            checks.fail(FILES, f"{name} {error}", error.hint)
             continue
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             said = str(error).strip().partition("\n")[0]
             checks.fail(FILES, f"{name} cannot be read: {said:.300}", CORRECT)
             continue
-        if rows is None:
-            checks.fail(FILES, f"{name} is neither .csv nor .parquet", CORRECT)
-        elif not rows.num_rows:
+        if not part.rows.num_rows:
             checks.fail(FILES, f"{name} has no rows", "add rows, or delete the file")
         else:
-            parts.append(Part(name, rows))
+            parts.append(part)
     index = {name for part in parts for name in index_columns(part.rows)} - table.used
     if parts:
-        _check_columns(parts, table, index, checks)
-    return None if checks.failed or not parts else Rows(parts, index)
+        _check_columns(parts, index, checks)
+        checks.read_as += _read_as(parts, table)
+    return None if checks.failed or not parts else Rows(parts, table, index)
 
 
-def _read(path: Path, table: Table) -> Any:
-    if path.suffix.lower() in PARQUET:
-        return parquet.read_table(path, partitioning=None)
-    if path.suffix.lower() == ".csv":
-        return _read_csv(path, table)
-    return None
+def _read(path: Path, name: str, table: Table, checks: Checks) -> Part:
+    ending = path.suffix.lower()
+    if ending in PARQUET:
+        with path.open("rb") as file:
+            start = file.read(csv_file.START)
+        if not start.startswith(b"PAR1"):
+            kind, hint = known_kind(start) or ("something else", "give it the ending that says what it is, e.g. .csv")
+            raise Unreadable(f"is {kind}, not a Parquet file", hint)
+        return Part(name, parquet.read_table(path, partitioning=None))
+    if ending not in csv_file.ENDINGS:
+        with path.open("rb") as file:
+            kind, hint = known_kind(file.read(csv_file.START)) or ("", CORRECT)
+        raise Unreadable(f"is neither .csv nor .parquet{f', but {kind}' if kind else ''}", hint)
+    found = csv_file.read(path, table)
+    for note in found.notes:
+        checks.note(f"{name} {note}")
+    if (row := suspect.repeated_header(found.rows)) is not None:
+        checks.fail(FILES, f"{name} repeats its first line in row {row + 1}", "delete that line")
+    return Part(name, found.rows, found.dialect)
 
 
-def _read_csv(path: Path, table: Table) -> Any:
-    text = {table.key, table.group, *table.ignore, *table.categorical}
-    if table.task == "classification":
-        text.add(table.target)
-    convert = csv.ConvertOptions(
-        column_types=dict.fromkeys(text - {""}, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True
-    )
-    parse = csv.ParseOptions(newlines_in_values=True)
-    try:
-        rows = csv.read_csv(path, parse_options=parse, convert_options=convert)
-    except pa.ArrowInvalid:  # without threads the message names the row
-        rows = csv.read_csv(path, csv.ReadOptions(use_threads=False), parse, convert)
-    rows.column_names  # noqa: B018  (decodes them: raises UnicodeDecodeError)
-    return rows
+def _read_as(parts: Sequence[Part], table: Table) -> list[str]:
+    """How the text files were read: one line for all that were read alike."""
+    alike: dict[str, list[str]] = {}
+    for part in parts:
+        if part.dialect:
+            alike.setdefault(part.dialect.in_words(typed.numbers_of(table)), []).append(part.name)
+    return [f"{files[0] if len(files) == 1 else f'{len(files)} files'}: {words}" for words, files in alike.items()]
 
 
-def _check_columns(parts: Sequence[Part], table: Table, index: Collection[str], checks: Checks) -> None:
+def _check_columns(parts: Sequence[Part], index: Collection[str], checks: Checks) -> None:
     """The index of a pandas DataFrame may be in some files only."""
     checks.make(COLUMNS)
     first = [name for name in parts[0].rows.column_names if name not in index]
     for part in parts:
         names = [name for name in part.rows.column_names if name not in index]
-        if len(names) == 1 and names[0].count(";") + names[0].count("\t") and table.target not in names:
-            checks.fail(
-                COLUMNS, f"{part.name}: {names[0]!r:.80} is one column", "save the file with commas between columns"
-            )
         for name, times in Counter(names).items():
             if times > 1:
                 checks.fail(COLUMNS, f"{part.name}: column {name!r} appears {times} times", "rename or delete one")
@@ -196,5 +244,5 @@ def _write_part(part: Part, rows: list[int], folder: Path) -> None:
     chosen = part.rows.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, wanted]))
     if path.suffix.lower() in PARQUET:
         parquet.write_table(chosen, path)
-    else:
-        csv.write_csv(chosen, path)
+    elif part.dialect:
+        csv_file.write(chosen, part.dialect, path)

@@ -1,0 +1,177 @@
+"""Reads a text file of columns through pyarrow, every field as the text that it is; writes rows as the file has them."""
+
+from __future__ import annotations
+
+import codecs
+import csv as python_csv
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv
+
+from training.data.dataset_toml import Table
+from training.data.table import suspect
+from training.data.table.content import known_kind
+from training.data.table.dialect import Dialect, quoted
+from training.data.table.suspect import Unreadable
+
+ENDINGS = {".csv": ",", ".tsv": "\t", ".txt": ","}
+"""The endings of text files, and what is between their columns unless `delimiter` is declared."""
+BOMS = (  # UTF-32 first: its mark begins like that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+UTF_8 = ("utf-8", "utf-8-sig", "ascii")
+LONGEST_HEADER = 1 << 20  # bytes
+START = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """What a text file holds."""
+
+    rows: Any
+    """pyarrow.Table of strings, without null: a field that is empty is the empty text."""
+    dialect: Dialect
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path, table: Table) -> CsvFile:
+    """Read the file; raises Unreadable, pa.ArrowInvalid or OSError when it cannot be."""
+    whole = pa.memory_map(str(path)).read_buffer()
+    start = bytes(memoryview(whole)[:START])
+    if kind := known_kind(start):
+        raise Unreadable(f"is {kind[0]}, not a text of columns", kind[1])
+    text, encoding, notes = _decoded(whole, start, table.encoding)
+    first_line, delimiter, begin = _declared_inside(text, table, ENDINGS[path.suffix.lower()])
+    header, end = _header(text, begin)
+    dialect = Dialect(delimiter, encoding, first_line)
+    names = next(python_csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
+    if not names:
+        raise Unreadable("has no line with the names of columns", "add one")
+    sample = suspect.Sample(
+        bytes(memoryview(text)[begin : begin + suspect.SAMPLE]).decode(errors="replace"), table.target
+    )
+    sample.check_delimiter(delimiter, names)
+    rows = _rows(text, end, names, dialect, sample)
+    rows, more = suspect.without_empty(rows)
+    return CsvFile(rows, dialect, (*notes, *more, *suspect.footer(rows)))
+
+
+def write(rows: Any, dialect: Dialect, path: Path) -> None:
+    """Write rows that `read` has read, with the same delimiter, in the same encoding; fields in quotes only where needed."""
+    head, body = io.StringIO(newline=""), pa.BufferOutputStream()
+    python_csv.writer(head, delimiter=dialect.delimiter, lineterminator="\n").writerow(rows.column_names)
+    try:
+        options = csv.WriteOptions(include_header=False, delimiter=dialect.delimiter, quoting_style="none")
+        csv.write_csv(rows, body, options)
+        text = body.getvalue().to_pybytes().decode()
+    except pa.ArrowInvalid:  # some field needs quotes
+        quoting = io.StringIO(newline="")
+        writer = python_csv.writer(quoting, delimiter=dialect.delimiter, lineterminator="\n")
+        writer.writerows(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+        text = quoting.getvalue()
+    path.write_bytes((dialect.first_line + head.getvalue() + text).encode(dialect.encoding))
+
+
+def _decoded(whole: Any, start: bytes, declared: str) -> tuple[Any, str, list[str]]:
+    """The text as a buffer of UTF-8 without a byte order mark, its encoding, and notes."""
+    mark, marked = next(((mark, name) for mark, name in BOMS if start.startswith(mark)), (b"", ""))
+    wide = marked.startswith(("utf-16", "utf-32"))
+    if wide and declared and not declared.startswith(marked):
+        hint = f"write encoding = {quoted(marked)} under [table] in dataset.toml"
+        raise Unreadable(f"begins with the byte order mark of {marked.upper()}, but {declared} is declared", hint)
+    encoding = declared or marked or "utf-8"
+    if encoding in UTF_8:
+        text = whole.slice(len(mark)) if marked == "utf-8-sig" else whole
+        suspect.check_zeros(text, start)
+        return text, marked or encoding, []
+    if encoding.startswith(("utf-16", "utf-32")) and not wide and b"\0" not in start:
+        raise Unreadable(f"is not encoded as {encoding}, which is declared", "correct [table] encoding")
+    notes = []
+    if not wide and suspect.is_utf_8(whole):
+        notes.append(f"is read as {encoding}, as declared, though it is valid UTF-8: are its letters right?")
+    try:
+        decoded = bytes(memoryview(whole)).decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = bytes(memoryview(whole)[: error.start]).decode(encoding, "replace").count("\n") + 1
+        raise Unreadable(
+            f"is not encoded as {encoding}: line {line} cannot be read", "correct [table] encoding"
+        ) from None
+    text = pa.py_buffer(decoded.encode("utf-8", "replace"))
+    suspect.check_zeros(text, start)
+    return text, encoding, notes
+
+
+def _declared_inside(text: Any, table: Table, default: str) -> tuple[str, str, int]:
+    """The line `sep=;` that Excel reads, what is between columns, and where the file goes on after that line."""
+    found = re.match(rb'"?sep=(.)"?(?:\r\n|\n|\r)', bytes(memoryview(text)[:20]), re.IGNORECASE)
+    if not found:
+        return "", table.delimiter or default, 0
+    inside = found[1].decode(errors="replace")
+    if table.delimiter not in {"", inside}:
+        hint = f"write delimiter = {quoted(inside)} under [table] in dataset.toml, or correct the file's first line"
+        raise Unreadable(
+            f"says {found[0].decode().strip()!r} in its first line, but {table.delimiter!r} is declared", hint
+        )
+    return found[0].decode(), inside, found.end()
+
+
+def _header(text: Any, begin: int) -> tuple[str, int]:
+    """The record with the names of the columns, and where the next one begins; empty lines before it are passed over."""
+    start = bytes(memoryview(text)[begin : begin + LONGEST_HEADER])
+    at = len(start) - len(start.lstrip(b"\r\n"))
+    for line in re.finditer(rb"\r\n|\n|\r", start[at:]):
+        record = start[at : at + line.start()]
+        if record.count(b'"') % 2 == 0:
+            break
+    else:
+        if len(start) == LONGEST_HEADER:
+            raise Unreadable("has a first line that does not end: is a quotation mark missing?", "correct the file")
+        record, line = start[at:], None
+    try:
+        return record.decode(), begin + at + (line.end() if line else len(record))
+    except UnicodeDecodeError:
+        raise suspect.not_utf_8(text) from None
+
+
+def _rows(text: Any, begin: int, names: list[str], dialect: Dialect, sample: suspect.Sample) -> Any:
+    """The records from `begin` as a pyarrow.Table of strings; raises Unreadable for those with more or fewer fields than names."""
+    odd: list[Any] = []
+
+    def parse(block: int | None = None, *, slow: bool = False) -> Any:
+        def keep(row: Any) -> str:
+            odd.append(row)
+            return "skip"
+
+        return csv.read_csv(
+            pa.BufferReader(text.slice(begin)),
+            csv.ReadOptions(column_names=names, use_threads=not slow, block_size=block),
+            csv.ParseOptions(
+                delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=keep if slow else None
+            ),
+            csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+        )
+
+    if not bytes(memoryview(text)[begin:]).strip(b"\r\n"):
+        return pa.table([pa.nulls(0, pa.string()) for _ in names], names)
+    try:
+        return parse()
+    except pa.ArrowInvalid as error:
+        if "UTF8" in str(error):
+            raise suspect.not_utf_8(text) from None
+        block = min(text.size + 1, (1 << 31) - 1) if "straddling" in str(error) else None  # one field of megabytes
+    try:
+        rows = parse(block, slow=True)
+    except pa.ArrowInvalid as error:
+        raise (suspect.not_utf_8(text) if "UTF8" in str(error) else error) from None
+    if odd:
+        raise sample.ragged(odd, rows.num_rows + len(odd), dialect.delimiter)
+    return rows

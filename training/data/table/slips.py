@@ -1,0 +1,186 @@
+"""A column that should hold numbers and does not, or dates: what is in it, where, and what to write into `dataset.toml`.
+
+Nothing becomes hundreds of categories silently: a column in which more than half of the values are numbers, or all but
+those that often mean missing, is a column of numbers unless it is declared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyarrow import compute
+
+from training.data.dataset_toml import Table
+from training.data.table.dialect import SUSPICIOUS, Numbers, form, quoted
+from training.data.table.read import Rows
+from training.data.table.suspect import texts
+from training.data.table.typed import numbers_of
+
+SHOWN = 5  # different values in a message
+SHARED = 5  # rows; a value of fewer is somebody's own and only shown in its form
+EXAMINED = 5_000  # different values, of each column
+MOSTLY = 0.5
+OTHER_NUMBERS = (
+    Numbers(","), Numbers(",", "."), Numbers(",", " "), Numbers(",", "'"),
+    Numbers(".", ","), Numbers(".", " "), Numbers(".", "'"), Numbers(".", "\u2019"),
+)  # fmt: skip
+DATE = re.compile(
+    r"""(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{4}|\d{2})|\d{1,2}[\s.-]{1,2}MONTH[\s.,-]{1,2}\d{2,4}
+    |MONTH\s\d{1,2},?\s\d{4})(?:[T\s]+TIME)?|TIME""".replace(
+        "MONTH", r"(?:jan|feb|m[aä]r|apr|ma[yi]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-zé]*\.?"
+    ).replace("TIME", r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s?(?:Z|[ap]m|[-+]\d{2}:?\d{2}|UTC)?"),
+    re.IGNORECASE | re.VERBOSE | re.ASCII,
+)
+DAY_FIRST = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.]\d", re.ASCII)
+WRITTEN_ODDLY = (
+    ("a percent sign", re.compile(r"[-+]?[\d.,]+\s?%", re.ASCII), "store the number without the sign"),
+    ("a currency sign", re.compile(r"(?:[$€£¥]|[A-Z]{3}\s?)\s?[-+]?[\d.,' ]+|[-+]?[\d.,' ]+\s?(?:[$€£¥]|[A-Z]{3})"),
+     "store the number without the sign"),
+    ("another minus sign", re.compile("[\u2212\u2013]\\s?[\\d.,]+|[\\d.,]+-|\\([\\d.,]+\\)", re.ASCII),
+     "write negative numbers as -1"),
+    ("hexadecimal digits", re.compile(r"0[xX][\da-fA-F]+", re.ASCII), "write the number in decimal digits"),
+    ("underscores between digits", re.compile(r"[-+]?\d[\d_]*_[\d_.]+", re.ASCII), "delete the underscores"),
+    ("a unit", re.compile(r"[-+]?[\d.,]+\s?[A-Za-zµ°/²³]{1,5}", re.ASCII), "store the number without its unit"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """Why a column cannot be used as it is."""
+
+    message: str
+    hint: str
+    count: int
+
+
+class Counted:
+    """The different texts of a column, most frequent first, with how often each appears."""
+
+    def __init__(self, column: Any, numbers: Numbers) -> None:
+        self.column = column
+        found = compute.value_counts(column.drop_null())
+        values, counts = found.field(0), found.field(1)
+        self.total: int = compute.sum(counts).as_py() or 0
+        is_number = compute.match_substring_regex(compute.utf8_trim_whitespace(values), numbers.pattern)
+        odd = compute.invert(is_number)
+        odd_values, odd_counts = values.filter(odd), counts.filter(odd)
+        self.numbers: int = self.total - (compute.sum(odd_counts).as_py() or 0)
+        order = compute.array_sort_indices(odd_counts, order="descending").slice(0, EXAMINED)
+        self.odd = dict(zip(odd_values.take(order).to_pylist(), odd_counts.take(order).to_pylist(), strict=True))
+        self.some_numbers: list[str] = values.filter(is_number).slice(0, EXAMINED).to_pylist()
+        self.scale = (self.total - self.numbers) / (sum(self.odd.values()) or 1)
+
+    def share(self, chosen: Sequence[str]) -> float:
+        """How much of the column these of the odd texts are."""
+        return float(sum(self.odd[text] for text in chosen) * self.scale / (self.total or 1))
+
+    def shown(self, texts: Sequence[str], rows: Rows) -> str:
+        """Texts with how often and where they are; those of few rows only in their form."""
+        parts = []
+        for text in texts[:SHOWN]:
+            count = self.odd[text]
+            often = text.strip().casefold() in SUSPICIOUS or count >= SHARED
+            what = f"{text!r:.80}" if often else f"text like {form(text)!r}"
+            first = compute.index(self.column, _scalar(self.column, text)).as_py()
+            parts.append(f"{what} in {count:,} {'row' if count == 1 else 'rows'} (the first: {rows.where(first)})")
+        more = len(texts) - SHOWN
+        return ", ".join(parts) + (f" and {more:,} more" if more > 0 else "")
+
+
+def slip_in(
+    name: str, column: Any, rows: Rows, table: Table, *, numeric: bool = False, what: str = "column"
+) -> Slip | None:
+    """What is wrong with a column of texts that is not declared as text; None: it is a column of categories.
+
+    `numeric`: the column is declared to hold numbers.
+    """
+    numbers = numbers_of(table)
+    found = Counted(column, numbers)
+    if not found.odd:
+        return None
+    dates = [text for text in found.odd if DATE.fullmatch(text.strip())]
+    if not numeric and found.share(dates) > MOSTLY:
+        return _dates(name, dates, found, rows)
+    missing = [text for text in found.odd if text.strip().casefold() in SUSPICIOUS]
+    rest = [text for text in found.odd if text not in set(missing)]
+    others = fitting(found, rest, numbers)
+    oddly = [(called, hint, [t for t in rest if form_.fullmatch(t.strip())]) for called, form_, hint in WRITTEN_ODDLY]
+    called, advice, like = max(oddly, key=lambda each: found.share(each[2]))
+    as_numbers = found.numbers / found.total + (found.share(rest) if others else found.share(like))
+    if not numeric and as_numbers <= MOSTLY and not (as_numbers and as_numbers + found.share(missing) >= 1):
+        return None
+    count = found.total - found.numbers
+    said = f"holds numbers in {found.numbers:,} of {found.total:,} rows"
+    if numeric:
+        said = "is listed as numeric" if what == "column" else "is predicted as a number"
+    shown = [*rest, *missing] if others or like else list(found.odd)
+    message = f"{what} {name!r} {said}, but holds {found.shown(shown, rows)}"
+    declare = f"or list it: categorical = [{quoted(name)}]" if what == "column" else "or delete these rows"
+    marks = [
+        text for text in found.odd if text in missing or (found.odd[text] >= SHARED and not re.search(r"\d", text))
+    ]
+    if others:
+        lines = " or ".join(dict.fromkeys(each.lines() for each in others))
+        many = " (which of them depends on what the mark means)" if len(others) > 1 else ""
+        return Slip(message, f"write {lines} under [table] in dataset.toml{many}, {declare}", count)
+    if like and found.share(like) >= found.share(rest) * MOSTLY:
+        return Slip(f"{message}: with {called}", f"{advice}, {declare}", count)
+    if marks and len(marks) == len(found.odd) <= 2 * SHOWN and (as_numbers > MOSTLY or len(missing) == len(marks)):
+        return Slip(message, f"{_as_missing(marks, name, rows, table)}; else correct them, {declare}", count)
+    return Slip(message, f"correct the values, {declare}", count)
+
+
+def fitting(found: Counted, odd: Sequence[str], declared: Numbers) -> list[Numbers]:
+    """The ways to write numbers in which all texts of a column are numbers, when `declared` is none of them."""
+    if not odd:
+        return []
+    texts = [text.strip() for text in (*odd, *found.some_numbers)]
+    ways: list[Numbers] = []
+    for way in OTHER_NUMBERS:
+        pattern = re.compile(way.pattern, re.ASCII)
+        simpler = any(each.decimal == way.decimal and not each.thousands for each in ways)
+        if way != declared and not simpler and all(map(pattern.match, texts)):
+            ways.append(way)
+    return ways
+
+
+def doubtful(name: str, column: Any, table: Table) -> list[str]:
+    """Texts of a column of categories that often mean missing, as a note."""
+    found = Counted(column, numbers_of(table))
+    texts = [text for text in found.odd if text.strip().casefold() in SUSPICIOUS]
+    if not texts or table.na is not None:
+        return []
+    said = ", ".join(f"{text!r} in {found.odd[text]:,} rows" for text in texts[:SHOWN])
+    lines = ", ".join(map(quoted, texts[:SHOWN]))
+    return [f"column {name!r} holds {said}, as values of their own; where they mean missing, write na = [{lines}]"]
+
+
+def _as_missing(texts: list[str], name: str, rows: Rows, table: Table) -> str:
+    """The line that makes texts of one column missing, and which other columns it concerns."""
+    marks = list(dict.fromkeys([*(table.na or ()), *(text.strip() for text in texts)]))
+    hint = f"if they mean missing, write na = [{', '.join(map(quoted, marks))}] under [table] in dataset.toml"
+    concerned = [other for other in rows.columns if other != name and rows.holds(other, marks)]
+    return f"{hint} (also in {', '.join(map(repr, concerned[:SHOWN]))})" if concerned else hint
+
+
+def _dates(name: str, dates: Sequence[str], found: Counted, rows: Rows) -> Slip:
+    pairs = [(int(each[1]), int(each[2])) for each in map(DAY_FIRST.match, dates) if each]
+    order = ""
+    if pairs:
+        day_first, month_first = any(a > 12 for a, _ in pairs), any(b > 12 for _, b in pairs)
+        order = {(True, False): ", day first", (False, True): ", month first"}.get((day_first, month_first), "")
+    first = rows.where(compute.index(found.column, _scalar(found.column, dates[0])).as_py())
+    message = f"column {name!r} holds dates or times{order} (like {form(dates[0])!r}, in {first})"
+    return Slip(
+        message,
+        "dates are not taken as features: store a number, such as days since a day or the month, or list the column under "
+        f"[table] ignore; categorical = [{quoted(name)}] takes each date as a category",
+        round(found.share(dates) * found.total),
+    )
+
+
+def _scalar(column: Any, text: str) -> Any:
+    return texts(text)[0].cast(column.type)

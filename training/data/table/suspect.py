@@ -1,0 +1,227 @@
+"""Says what is wrong with a text file that cannot be read as a table, and what to write into `dataset.toml`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import compute
+
+from training.data.table.dialect import Numbers, quoted
+
+DELIMITERS = (";", "\t", ",", "|")
+CALLED = {"\t": "a tab"}
+SAMPLE = 1 << 16  # bytes from which other delimiters are tried
+REGULAR = 0.9  # of the lines have as many fields as the first
+COMMENTS = ("#", "%", "//", "--", "!", "*")
+FOOTER = re.compile(
+    r"(grand |sub)?(total|totals|sum|summe|gesamt|gesamtsumme|totale|totaal|suma|somme|soma|razem|average|mean|mittelwert)\b",
+    re.IGNORECASE,
+)
+SAVE = "save it as UTF-8"
+
+
+class Unreadable(ValueError):
+    """The file is not a table as declared; the message continues the sentence that begins with its name."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The beginning of a file, as text, and the column that a table must have."""
+
+    text: str
+    target: str
+
+    def check_delimiter(self, delimiter: str, names: Sequence[str]) -> None:
+        """Raise Unreadable when another delimiter obviously divides the columns."""
+        if self.target in names and self._regular(delimiter):
+            return
+        found = [each for each in DELIMITERS if each != delimiter and self._regular(each)]
+        found = [each for each in found if self.target in self._records(each)[0]] or (found if len(names) == 1 else [])
+        if not found:
+            return
+        better = max(found, key=lambda each: len(self._records(each)[0]))
+        columns = len(self._records(better)[0])
+        lines = f"delimiter = {quoted(better)}"
+        if numbers := self._numbers(better).lines():
+            lines += f" and {numbers}"
+        raise Unreadable(
+            f"has {called(better)} between its columns: its first line, {self.text.lstrip().splitlines()[0]!r:.120}, is "
+            f"{columns} columns with {called(better)}, and {len(names)} with {called(delimiter)}",
+            f"write {lines} under [table] in dataset.toml",
+        )
+
+    def ragged(self, odd: Sequence[Any], records: int, delimiter: str) -> Unreadable:
+        """Why records have more or fewer fields than the first line; `odd` are pyarrow's InvalidRows."""
+        first, expected = odd[0], odd[0].expected_columns
+        fields = f"{first.actual_columns} {'field' if first.actual_columns == 1 else 'fields'}"
+        message = f"has {fields} in row {first.number}, but its first line names {expected} columns"
+        if len(odd) > 1:
+            message += f" (the first of {len(odd):,} such rows)"
+        if len(odd) > records / 2 and (before := self._before_header(delimiter)):
+            line, text = before
+            return Unreadable(
+                f"begins with {text!r:.80}, which is no line of {expected} column names: these seem to be in line {line}",
+                "delete the lines before it",
+            )
+        if all(each.actual_columns == expected + 1 and each.text.rstrip().endswith(delimiter) for each in odd):
+            return Unreadable(
+                message, f"rows end in one {delimiter!r} more than the first line: delete it, or add one there"
+            )
+        if all(each.text.lstrip().startswith(COMMENTS) for each in odd):
+            return Unreadable(f"{message}: it looks like a comment", "delete the comments")
+        if first.number == records - len(odd) + 1 and len(odd) <= 5:
+            return Unreadable(f"{message}: the last lines look like a footer", "delete the lines below the table")
+        if delimiter == "," and first.actual_columns > expected:
+            return Unreadable(
+                message, "put a text with a comma, or a number with a decimal comma, into quotation marks"
+            )
+        return Unreadable(message, "correct the row: a delimiter or a quotation mark is missing, or one too many")
+
+    def _records(self, delimiter: str) -> list[list[str]]:
+        """The records of the sample, at most 200, without the last, which may be cut off."""
+        try:
+            found = [record for record in csv.reader(io.StringIO(self.text, newline=""), delimiter=delimiter) if record]
+        except csv.Error:  # a field without an end
+            return [[]]
+        return (found[:-1] if len(self.text) >= SAMPLE / 4 else found)[:200] or [[]]
+
+    def _regular(self, delimiter: str) -> bool:
+        """Whether this delimiter gives columns: more than one, and the same number in nearly all lines."""
+        names, *rows = self._records(delimiter)
+        return len(names) > 1 and sum(len(row) == len(names) for row in rows) >= REGULAR * len(rows)
+
+    def _before_header(self, delimiter: str) -> tuple[int, str] | None:
+        """The line in which the table seems to begin, from 1, and what is in the first line instead."""
+        records = self._records(delimiter)
+        usual = Counter(map(len, records)).most_common(1)[0][0]
+        line = next(i for i, record in enumerate(records) if len(record) == usual)
+        first = next((each for each in self.text.splitlines() if each.strip()), "")
+        return (line + 1, first) if line else None
+
+    def _numbers(self, delimiter: str) -> Numbers:
+        """How numbers are written, where some column shows it beyond doubt; else the default."""
+        _, *rows = self._records(delimiter)
+        commas = Numbers(","), Numbers(",", ".")
+        for column in zip(*rows, strict=False):
+            texts = [text.strip() for text in column if text.strip()]
+            for numbers in commas:
+                fitting = [text for text in texts if re.match(numbers.pattern, text)]
+                if len(fitting) > len(texts) / 2 and any("," in text for text in fitting):
+                    dotted = any(
+                        re.match(commas[1].pattern, t) and "." in t for c in zip(*rows, strict=False) for t in c
+                    )
+                    return commas[1] if dotted else commas[0]
+        return Numbers()
+
+
+def called(delimiter: str) -> str:
+    """A delimiter in words."""
+    return CALLED.get(delimiter, repr(delimiter))
+
+
+def check_zeros(text: Any, start: bytes) -> None:
+    """Raise Unreadable when there is a zero byte, which no text has."""
+    if not (found := re.search(rb"\0", memoryview(text))):
+        return
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if max(even, odd) > len(start) / 5:
+        encoding = "utf-16-le" if odd > even else "utf-16-be"
+        raise Unreadable(
+            "looks like UTF-16 without a byte order mark",
+            f'write encoding = "{encoding}" under [table] in dataset.toml',
+        )
+    line = bytes(memoryview(text)[: found.start()]).count(b"\n") + 1
+    raise Unreadable(f"holds a zero byte in line {line}: it is damaged, or not a text", "write the file again")
+
+
+def is_utf_8(whole: Any) -> bool:
+    """Whether bytes are UTF-8 and not ASCII alone."""
+    data = bytes(memoryview(whole))
+    try:
+        return not data.isascii() and bool(data.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def not_utf_8(text: Any) -> Unreadable:
+    """What to say of bytes that are not UTF-8: in which encoding they may be."""
+    utf_8, others = [], []
+    for number, line in enumerate(bytes(memoryview(text)).split(b"\n"), 1):
+        if not line.isascii():
+            try:
+                line.decode()
+                utf_8.append(number)
+            except UnicodeDecodeError:
+                others.append((number, line))
+    number, _ = others[0] if others else (1, b"")
+    if utf_8:
+        return Unreadable(
+            f"mixes encodings: {len(utf_8):,} lines (e.g. line {utf_8[0]}) are UTF-8, {len(others):,} (e.g. line {number}) "
+            "are not",
+            "write the whole file in one encoding, best in UTF-8: with another [table] encoding the others are garbled",
+        )
+    return Unreadable(
+        f"is not UTF-8 in line {number}",
+        'write encoding = "cp1252" under [table] in dataset.toml if it comes from Windows or Excel in Western Europe '
+        f'("cp1250": Central Europe, "cp1251": Cyrillic), or {SAVE}',
+    )
+
+
+def without_empty(rows: Any) -> tuple[Any, list[str]]:
+    """The rows without columns that have neither name nor values, and without empty rows at the end, as spreadsheets
+    write them; and what was left out."""
+    notes = []
+    empty = [i for i, name in enumerate(rows.column_names) if not name.strip() and not _holds_anything(rows.column(i))]
+    if empty and len(empty) < rows.num_columns:
+        notes.append(f"has {len(empty)} columns without a name and without values, which are left out")
+        rows = rows.select([i for i in range(rows.num_columns) if i not in set(empty)])
+    last = rows.num_rows
+    while last and not any(column[last - 1].as_py().strip() for column in rows.columns):
+        last -= 1
+    if last < rows.num_rows:
+        notes.append(f"ends in {rows.num_rows - last:,} empty rows, which are left out")
+    return rows.slice(0, last), notes
+
+
+def repeated_header(rows: Any) -> int | None:
+    """The first row, from 0, that is the line of names once more."""
+    same = None
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        equal = compute.equal(column, texts(name)[0])
+        same = equal if same is None else compute.and_(same, equal)
+        if not compute.any(same).as_py():
+            return None
+    return compute.index(same, compute.equal(texts(""), texts(""))[0]).as_py() if same is not None else None
+
+
+def footer(rows: Any) -> Iterator[str]:
+    """A note when the last row seems to sum up the others."""
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        if rows.num_rows and FOOTER.match(column[rows.num_rows - 1].as_py().strip()):
+            last = column[rows.num_rows - 1]
+            if compute.sum(compute.equal(column, last)).as_py() == 1:
+                yield f"ends in a row with {last.as_py()!r:.40} in {name!r}: if it sums up the others, delete it"
+
+
+def texts(*values: str) -> Any:
+    """A pyarrow array of strings, without pandas."""
+    raw = [each.encode() for each in values]
+    offsets = array("i", [0, *accumulate(map(len, raw))])
+    return pa.Array.from_buffers(pa.string(), len(raw), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(raw))])
+
+
+def _holds_anything(column: Any) -> bool:
+    return bool(compute.any(compute.match_substring_regex(column, r"\S")).as_py())

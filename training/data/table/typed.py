@@ -1,0 +1,87 @@
+"""Texts as numbers and truth values: the one place that decides what a column of texts holds."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import compute
+
+from training.data.dataset_toml import Table
+from training.data.table.dialect import BLANKS, MARKS, Numbers
+
+TRUTH = r"^(?:true|false|True|False|TRUE|FALSE)$"
+
+
+def numbers_of(table: Table) -> Numbers:
+    """How the table writes numbers."""
+    return Numbers(table.decimal, table.thousands)
+
+
+def text(column: Any, table: Table, name: str) -> Any:
+    """A column of texts that stays text; null where a value is missing.
+
+    A column that is declared knows the empty field alone, unless `na` says more; others know MARKS, too.
+    """
+    if table.na is not None:
+        return without(column, table.na)
+    return without(column, () if name in table.texts - {table.target} else MARKS)
+
+
+def typed(column: Any, table: Table) -> Any:
+    """A column of texts by what all of them are: int64, float64 or bool, with null where a value is missing; else
+    the texts as they were."""
+    numbers = numbers_of(table)
+    if numbers == Numbers() and not table.na and (found := _cast(column)) is not None:
+        return found
+    present = without(compute.utf8_trim_whitespace(column), (*MARKS, *(table.na or ())))
+    if present.null_count == len(present):
+        return pa.chunked_array([pa.nulls(len(present))])
+    if numbers == Numbers():
+        found = _cast(present)
+    else:
+        found = _cast(plain(present, numbers)) if _all(present, numbers.pattern) else None
+    if found is not None:
+        return found
+    return present.cast(pa.bool_()) if _all(present, TRUTH) else column
+
+
+def plain(column: Any, numbers: Numbers) -> Any:
+    """Numbers as texts that follow `numbers`, written as computers write them."""
+    if numbers.thousands:
+        between = f"[{BLANKS}]" if numbers.thousands in BLANKS else re.escape(numbers.thousands)
+        column = compute.replace_substring_regex(column, between, "")
+    return compute.replace_substring(column, numbers.decimal, ".") if numbers.decimal != "." else column
+
+
+def without(column: Any, marks: tuple[str, ...]) -> Any:
+    """Texts, null where they are blank or one of the marks, with or without blanks around it."""
+    pattern = "|".join(re.escape(mark) for mark in sorted(marks))
+    missing = compute.match_substring_regex(column, rf"^\s*(?:{pattern})?\s*$")
+    return compute.if_else(missing, pa.nulls(1, pa.string())[0], column)
+
+
+def _cast(column: Any) -> Any:
+    """Texts as int64 or float64; None when some text is not a number. Only float64 refuses `0x10`, only int64 `1e5`."""
+    try:
+        found = column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return found
+
+
+def _all(column: Any, pattern: str) -> bool:
+    return bool(compute.all(compute.match_substring_regex(column, pattern), min_count=0).as_py())
+
+
+def kind(column: Any, table: Table) -> Any:
+    """What the texts of one file are: float64 (numbers), bool, string (hardly any number), null; None: a mixture."""
+    found = typed(column, table).type
+    if pa.types.is_string(found):
+        count = compute.sum(compute.match_substring_regex(column, numbers_of(table).pattern)).as_py() or 0
+        return found if count < len(column) / 2 else None
+    return found if pa.types.is_null(found) or pa.types.is_boolean(found) else pa.float64()
