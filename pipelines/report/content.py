@@ -48,9 +48,9 @@ def _records(context: Context, folder: RunFolder, known: ReportFacts, files: Col
 
         data = context.store.get(f"{candidates.version_folder('test', manifest.model, manifest.version)}/card.json")
         files.add("card.json", data, f"the manifest of version {manifest.version}, as the registry has it")
-        files.add(
-            "card.md", card_markdown(manifest, known.facts).encode(), f"the model card of version {manifest.version}"
-        )
+        checked = known.validation if manifest.sources.dataset == known.facts.run.sources.dataset else None
+        card = card_markdown(manifest, known.facts, checked.read_as if checked else ())
+        files.add("card.md", card.encode(), f"the model card of version {manifest.version}")
 
 
 def _drawings(known: ReportFacts, files: Collected) -> list[Html]:

@@ -19,13 +19,15 @@ HUB_TASK = {
 }
 
 
-def card_markdown(manifest: Candidate, facts: MailFacts) -> str:
-    """The model card of a version, from its manifest and from the run that reports it; of `facts` only what is about it."""
+def card_markdown(manifest: Candidate, facts: MailFacts, read_as: Sequence[str] = ()) -> str:
+    """The model card of a version, from its manifest and from the run that reports it; of `facts` only what is about it.
+
+    `read_as`: how the files of its dataset were read, where that is known."""
     parts = [_head(manifest), f"# {_text(manifest.model)}, version {manifest.version}"]
     for title, lines in (
         ("Model details", _details(manifest)),
         ("Intended use", _use()),
-        ("Training data", _data(manifest)),
+        ("Training data", _data(manifest, read_as)),
         ("Training procedure", _procedure(manifest)),
         ("Evaluation", _evaluation(manifest)),
         ("Metrics", _metrics(manifest)),
@@ -106,7 +108,7 @@ def _use() -> Iterator[str]:
     yield "Not stated here: what the model is meant for, and what it must not be used for, is the team's to say."
 
 
-def _data(manifest: Candidate) -> Iterator[str]:
+def _data(manifest: Candidate, read_as: Sequence[str]) -> Iterator[str]:
     yield f"Commit `{_code(manifest.sources.dataset)}` of the dataset repository. The model was trained on its train split;"
     yield "the validation split decided when to stop; the holdout was never in its reach."
     if manifest.signature.classes:
@@ -114,6 +116,9 @@ def _data(manifest: Candidate) -> Iterator[str]:
         more = len(manifest.signature.classes) - len(names)
         yield ""
         yield f"Classes: {', '.join(names)}{f' and {more} more' if more else ''}."
+    for each in read_as[:MAX_CLASSES]:
+        yield ""
+        yield f"Read as: {_text(each)}."
     if manifest.signature.target:
         yield ""
         yield f"Predicted column: {_text(manifest.signature.target)}."

@@ -97,6 +97,8 @@ def _data(known: ReportFacts) -> Iterator[Html]:
         yield table(("class", *splits), counts, numbers=True)
         if len(names) > MAX_ITEMS:
             yield written(Paragraph(f"... and {len(names) - MAX_ITEMS} more classes"))
+    if found.read_as:
+        yield written(Bullets(tuple(f"read as: {each}" for each in found.read_as[:MAX_ITEMS])))
     for failed in found.faults[:MAX_ITEMS]:
         helps = (f"What helps: {failed.hint}",) if failed.hint else ()
         yield written(Box("bad", f"{failed.check}: {failed.count:,} times", (*failed.messages[:MAX_ITEMS], *helps)))

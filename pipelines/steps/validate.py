@@ -12,7 +12,7 @@ from registry.records import Policy, TestReport
 from training.data.spec import PrepareJob, Validation
 from training.model.contract import FILE, offers
 
-SHOWN = 5  # problems in the message; validation.json has them all
+SHOWN = 5  # problems in the message, and notes; validation.json has them all
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -21,6 +21,8 @@ def main(context: Context, folder: RunFolder) -> str:
     _must_suffice(context.config.gate, found, folder)
     expectations = _expectations(context, folder)
     counts = ", ".join(f"{count} {split}" for split, count in found.samples.items())
+    for line in (*(f"read as: {each}" for each in found.read_as), *found.notes[:SHOWN]):
+        context.progress.note(line)
     return f"{counts} samples; {expectations}" if expectations else f"{counts} samples"
 
 

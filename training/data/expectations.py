@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from registry.errors import ConfigError
 from registry.records import TestCase, TestReport
@@ -25,7 +26,12 @@ from training.worker.protocol import work
 NAME = "expectations.json"
 CASE = "trainyard_case"  # Great Expectations gives the results back in an order of its own; `meta` identifies them
 OF_TYPE, IN_TYPE_LIST = "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"
+ABOUT_TEXT = re.compile("regex|value_lengths|like_pattern|strftime|dateutil|json")
+ABOUT_NUMBERS = re.compile("mean|median|stdev|sum|quantile|z_scores|kl_divergence|outliers")
 TEXT_TYPES = {"object", "str", "string", "StringDtype"}  # what texts were and are called in pandas
+
+
+View = Literal["table", "texts", "numbers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,8 @@ def main(folder: Path) -> TestReport:
     """Check the suite; raises ConfigError when it, or the data that it is about, cannot be read."""
     repository = folder / "inputs" / "dataset"
     expected = load_suite(repository / NAME)
-    frame = read_frame(repository, load_dataset_file(repository), folder / "inputs" / "index")
-    report = TestReport("expectations", tuple(check(frame, expected)))
+    frames = read_frames(repository, load_dataset_file(repository), folder / "inputs" / "index")
+    report = TestReport("expectations", tuple(check(frames, expected)))
     write_junit(folder / "outputs" / "junit.xml", [report])
     return report
 
@@ -88,8 +94,33 @@ def _expected(raw: Any, where: str, errors: list[str]) -> Expected:
     return Expected(str(kind), kwargs if isinstance(kwargs, dict) else {}, str(severity))
 
 
-def read_frame(repository: Path, settings: DatasetFile, index: Path) -> Any:
-    """The pandas.DataFrame that the suite is about: the table with all its columns, or the index of the images."""
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What a suite is about, as three pandas.DataFrames that differ in the types of their columns."""
+
+    table: Any
+    """As training gets it: numbers, truth values, and texts such as `00501` in columns that are declared."""
+    texts: Any
+    """Every value as text, as the file has it."""
+    numbers: Any
+    """Texts as numbers where all of a column are numbers."""
+
+    def asked_for(self, expected: Expected) -> View:
+        """The frame in which the column has the type that the expectation is about."""
+        column = expected.kwargs.get("column")
+        if not isinstance(column, str) or column not in self.table.columns or expected.type in {OF_TYPE, IN_TYPE_LIST}:
+            return "table"
+        is_text = str(self.table[column].dtype) in TEXT_TYPES
+        given = [expected.kwargs.get(name) for name in ("min_value", "max_value")]
+        given += each if isinstance(each := expected.kwargs.get("value_set"), list) else []
+        if ABOUT_TEXT.search(expected.type) or (not is_text and any(isinstance(each, str) for each in given)):
+            return "texts"
+        numbers = [each for each in given if isinstance(each, int | float) and not isinstance(each, bool)]
+        return "numbers" if is_text and (numbers or ABOUT_NUMBERS.search(expected.type)) else "table"
+
+
+def read_frames(repository: Path, settings: DatasetFile, index: Path) -> Frames:
+    """What the suite is about: the table with all its columns, or the index of the images."""
     import pandas as pd
 
     if settings.format == "npz":
@@ -100,39 +131,36 @@ def read_frame(repository: Path, settings: DatasetFile, index: Path) -> Any:
         path = index / "index.parquet" if index.is_dir() else index
         if not path.exists():
             raise ConfigError("inputs/index: the table of the images is missing", hint="run the prepare worker first")
-        return pd.read_parquet(path)
-    from training.data.files import find_files
+        frame = pd.read_parquet(path)
+        return Frames(frame, frame, frame)
+    from training.data.table.read import read_rows
 
     assert isinstance(settings.source, Table)
     checks = Checks()
-    files = find_files(repository, settings.source.file, "[table] file", checks)
-    if checks.failed:
+    rows = read_rows(repository, settings.source, checks)
+    if rows is None:
         raise ConfigError("; ".join(map(as_text, checks.failed)))
-    try:
-        frames = [
-            (pd.read_csv if name.lower().endswith(".csv") else pd.read_parquet)(repository / name) for name in files
-        ]
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's parsers raise subclasses of ValueError
-        raise ConfigError(f"[table] file: cannot be read: {str(error).partition(chr(10))[0]}") from None
-    return pd.concat(frames, ignore_index=True)
+    return Frames(*(pd.DataFrame({name: column.to_pandas() for name, column in each.items()}) for each in rows.views()))
 
 
-def check(frame: Any, expected: Sequence[Expected]) -> list[TestCase]:
-    """One case per expectation, in the suite's order. `frame` is a pandas.DataFrame."""
+def check(frames: Frames, expected: Sequence[Expected]) -> list[TestCase]:
+    """One case per expectation, in the suite's order."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
     from great_expectations.exceptions import GreatExpectationsError
 
     cases: dict[int, TestCase] = {}
-    built = []
+    built: dict[View, list[Any]] = {}
     for i, each in enumerate(expected):
+        asked = frames.asked_for(each)
         try:
-            built.append(_build(each, i, frame))
+            built.setdefault(asked, []).append(_build(each, i, getattr(frames, asked)))
         except (GreatExpectationsError, ValueError, TypeError) as error:  # unknown, or arguments it does not take
             cases[i] = TestCase(each.name, "error", message=f"could not be checked: {' '.join(str(error).split())}")
     try:
-        for result in _run(frame, built) if built else ():
-            i = result.expectation_config.meta[CASE]
-            cases[i] = _case(expected[i], result)
+        for asked, some in built.items():
+            for result in _run(getattr(frames, asked), some):
+                i = result.expectation_config.meta[CASE]
+                cases[i] = _case(expected[i], result)
     except GreatExpectationsError as error:  # one that cannot be run, for want of a $PARAMETER say, stops all of them
         failure = f"the suite could not be run: {' '.join(str(error).split())}"
         cases |= {i: TestCase(each.name, "error", message=failure) for i, each in enumerate(expected) if i not in cases}

@@ -246,14 +246,20 @@ BAD = {
     "empty file": (raw(b""), "data.csv is empty (0 bytes)"),
     "header only": (raw(b"mass,kind\n"), "data.csv has no rows"),
     "lfs pointer": (raw(b"version https://git-lfs.github.com/spec/v1\noid x"), "data.csv is a Git LFS pointer"),
-    "short row": (raw(b"mass,kind\n1,cat\n2\n3,dog\n"), "data.csv has 1 field in row 2, but its first line names 2 columns"),
+    "short row": (
+        raw(b"mass,kind\n1,cat\n2\n3,dog\n"),
+        "data.csv has 1 field in row 2, but its first line names 2 columns",
+    ),
     "semicolons": (raw(b"mass;kind\n1;cat\n2;dog\n"), 'write delimiter = ";" under [table] in dataset.toml'),
     "latin-1 header": (
         raw("mass,gr\xf6\xdfe,kind\n1,2,x\n".encode("latin-1")),
         "data.csv is not UTF-8 in line 1",
     ),
     "latin-1 label": (raw("mass,kind\n1,caf\xe9\n".encode("latin-1")), "data.csv is not UTF-8 in line 2"),
-    "latin-1 feature": (raw("mass,a,kind\n1,caf\xe9,x\n".encode("latin-1")), 'write encoding = "cp1252" under [table] in dataset.toml'),
+    "latin-1 feature": (
+        raw("mass,a,kind\n1,caf\xe9,x\n".encode("latin-1")),
+        'write encoding = "cp1252" under [table] in dataset.toml',
+    ),
     "not parquet": (
         settle(HEAD.replace(".csv", ".parquet"), lambda f: (f / "data.parquet").write_bytes(b"PAR1 no")),
         "data.parquet cannot be read",
@@ -281,7 +287,10 @@ BAD = {
     "no labels": (changed(kind=[None] * 120), "has no 'kind'"),
     "infinite": (at(5, float("inf"), "mass"), "column 'mass' holds inf in data.csv row 6"),
     "too large": (at(5, 1e300, "mass"), "holds 1e+300 in data.csv row 6, which float32 cannot hold"),
-    "dates": (changed(born=[date(2026, 1, 1)] * 120), "column 'born' holds dates or times (like '9999-99-99', in data.csv row 1)"),
+    "dates": (
+        changed(born=[date(2026, 1, 1)] * 120),
+        "column 'born' holds dates or times (like '9999-99-99', in data.csv row 1)",
+    ),
     "empty column": (changed(note=[None] * 120), "column 'note' is empty in every row"),
     "slip in a number": (
         changed(mass=[*map(str, rows()["mass"][:11]), "12,5", *map(str, rows()["mass"][12:])]),

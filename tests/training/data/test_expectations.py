@@ -14,7 +14,7 @@ from registry import codec
 from registry.errors import ConfigError
 from registry.records import TestReport
 from training.data.dataset_toml import load_dataset_file
-from training.data.expectations import load_suite, read_frame
+from training.data.expectations import load_suite, read_frames
 from training.worker.protocol import load_failure
 
 TABLE = 'format = "table"\n[table]\nfile = ["a.csv", "b.csv"]\ntarget = "kind"\nignore = ["seen"]\n'
@@ -185,11 +185,49 @@ def test_a_malformed_suite_ends_the_worker_before_great_expectations_is_loaded(t
 def test_data_that_no_suite_can_be_about(tmp_path, toml, message):
     (tmp_path / "dataset.toml").write_text(toml)
     with pytest.raises(ConfigError, match=message):
-        read_frame(tmp_path, load_dataset_file(tmp_path), Path(tmp_path / "index"))
+        read_frames(tmp_path, load_dataset_file(tmp_path), Path(tmp_path / "index"))
 
 
-def test_a_table_that_pandas_cannot_read(tmp_path):
+def test_a_table_that_cannot_be_read(tmp_path):
     (tmp_path / "dataset.toml").write_text(TABLE.replace('"a.csv", "b.csv"', '"a.csv"'))
     (tmp_path / "a.csv").write_text('a,b\n1,2,3\n"')
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_frame(tmp_path, load_dataset_file(tmp_path), tmp_path / "index")
+    with pytest.raises(ConfigError, match="a.csv has 3 fields in row 1, but its first line names 2 columns"):
+        read_frames(tmp_path, load_dataset_file(tmp_path), tmp_path / "index")
+
+
+ZIPS = 'format = "table"\n[table]\nfile = "a.csv"\ntarget = "good"\ncategorical = ["zip"]\nna = ["?"]\n'
+
+
+def column(kind, name="zip", **kwargs):
+    return {"type": f"expect_column_{kind}", "kwargs": {"column": name, **kwargs}}
+
+
+VIEWS = {
+    "leading zeros are kept": (column("value_lengths_to_equal", value=5), "passed"),
+    "a text is compared with texts": (column("values_to_be_in_set", value_set=["00001", "00002"]), "passed"),
+    "texts of digits are compared with numbers": (column("values_to_be_between", min_value=1, max_value=2), "passed"),
+    "classes of digits are compared with numbers": (column("values_to_be_in_set", "good", value_set=[0, 1]), "passed"),
+    "classes of digits are texts": (column("values_to_be_in_set", "good", value_set=["0", "1"]), "passed"),
+    "a declared text is of type str": (column("values_to_be_of_type", type_="str"), "passed"),
+    "a number is matched as it is written": (column("values_to_match_regex", "mass", regex=r"^\d\.\d0$"), "passed"),
+    "a number is a number": (column("values_to_be_of_type", "mass", type_="float64"), "passed"),
+    "what is declared as missing is missing": (column("values_to_not_be_null", "mass"), "failed"),
+    "two rows have the same zip": (column("values_to_be_unique"), "failed"),
+}
+
+
+@pytest.fixture(scope="module")
+def zip_job(tmp_path_factory):
+    dataset = job_folder(tmp_path_factory.mktemp("zips"))
+    (dataset / "dataset.toml").write_text(ZIPS)
+    (dataset / "a.csv").write_text("mass,zip,good\n1.50,00001,0\n2.50,00002,1\n?,00001,1\n")
+    (dataset / "expectations.json").write_text(json.dumps({"expectations": [suite for suite, _ in VIEWS.values()]}))
+    done = work(dataset.parent.parent)
+    assert done.returncode == 0, done.stderr
+    return dataset.parent.parent
+
+
+@pytest.mark.parametrize("which", VIEWS)
+def test_a_suite_is_about_the_table_that_training_reads(zip_job, which):
+    case = codec.read(TestReport, zip_job / "result.json").cases[list(VIEWS).index(which)]
+    assert case.outcome == VIEWS[which][1], case.message

@@ -100,6 +100,25 @@ class Rows:
         chunks = [part.rows.column(name).cast(pa.string()) for part in self._parts]
         return pa.chunked_array([chunk for column in chunks for chunk in column.chunks], pa.string())
 
+    def views(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Three times all columns by their names: as `column` has them, as text, and with texts as numbers where all of
+        a column are numbers. What has several types in several files is text. Names must differ."""
+        table, text, numbers = {}, {}, {}
+        for name in self.columns:
+            try:
+                table[name] = self.column(name)
+            except MixedTypes:
+                table[name] = typed.without(self.as_written(name), self._table.na or ())
+            try:
+                text[name] = compute.if_else(
+                    compute.is_null(table[name]), pa.nulls(1, pa.string())[0], self.as_written(name)
+                )
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a list, say, which has no text
+                text[name] = table[name]
+            is_text = pa.types.is_string(table[name].type)
+            numbers[name] = typed.typed(table[name], self._table) if is_text else table[name]
+        return table, text, numbers
+
     def holds(self, name: str, marks: Sequence[str]) -> bool:
         """Whether some text of a column is one of these."""
         columns = [
