@@ -294,11 +294,11 @@ BAD = {
     "empty column": (changed(note=[None] * 120), "column 'note' is empty in every row"),
     "slip in a number": (
         changed(mass=[*map(str, rows()["mass"][:11]), "12,5", *map(str, rows()["mass"][12:])]),
-        "column 'mass' holds numbers in 119 of 120 rows, but holds text like '99,9' in 1 row (the first: data.csv row 12)",
+        "column 'mass' holds numbers in 119 of 120 rows, but holds text like '99,9' in 1 row (e.g. data.csv row 12)",
     ),
     "text in a numeric column": (
         settle(HEAD + 'numeric = ["colour"]'),
-        "column 'colour' is listed as numeric, but holds 'red' in 40 rows (the first: data.csv row 1)",
+        "column 'colour' is listed as numeric, but holds 'red' in 40 rows (e.g. data.csv row 1)",
     ),
     "no inputs": (
         settle(HEAD + 'ignore = ["mass", "legs", "colour", "tame"]'),
@@ -311,7 +311,7 @@ BAD = {
     ),
     "text to regress": (
         settle(HEAD + 'task = "regression"'),
-        "target 'kind' is predicted as a number, but holds 'cat' in 60 rows (the first: data.csv row 1)",
+        "target 'kind' is predicted as a number, but holds 'cat' in 60 rows (e.g. data.csv row 1)",
     ),
     "key twice": (
         settle(HEAD + 'key = "id"', changed(id=[0, *range(119)])),

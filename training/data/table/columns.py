@@ -15,7 +15,7 @@ from training.data.checks import Checks
 from training.data.dataset_toml import Table
 from training.data.table.dialect import quoted
 from training.data.table.read import MixedTypes, Rows
-from training.data.table.slips import doubtful, slip_in
+from training.data.table.slips import doubtful, leading_zeros, slip_in
 from training.data.table.typed import typed
 
 THERE = "every column that dataset.toml names is there"
@@ -99,9 +99,15 @@ class ColumnReader:
         if values is None:
             return None
         missing = np.isnan(values) if self._table.task == "regression" else values == None  # noqa: E711
+        hint = "fill in the label, or delete the row"
+        if missing.any() and self._table.task == "classification" and (marks := self._rows.marks(target)):
+            said = ", ".join(f"{mark!r} in {count:,}" for mark, count in marks.items())
+            hint += (
+                f"; {said} rows is read as missing: where it is a class, write na = [] under [table] in dataset.toml"
+            )
         for row in np.flatnonzero(missing).tolist():
             message = f"{self._rows.where(row)} has no {target!r}"
-            self._checks.fail(LABELS, message, "fill in the label, or delete the row")
+            self._checks.fail(LABELS, message, hint)
         return values
 
     def texts(self, name: str, check: str) -> list[str]:
@@ -144,6 +150,8 @@ class ColumnReader:
                 return None
             self._note_doubts(name, column)
         if numeric or (_is_number(kind) and not categorical):
+            for note in leading_zeros(name, self._rows) if pa.types.is_integer(kind) and not numeric else ():
+                self._checks.note(note)
             return Feature(name, "numeric", _numbers(column))
         return self._category(name, column)
 

@@ -48,7 +48,7 @@ def read(path: Path, table: Table) -> CsvFile:
     whole = pa.memory_map(str(path)).read_buffer()
     start = bytes(memoryview(whole)[:START])
     if kind := known_kind(start):
-        raise Unreadable(f"is {kind[0]}, not a text of columns", kind[1])
+        raise Unreadable(f"is {kind[0]}, not a table in text", kind[1])
     text, encoding, notes = _decoded(whole, start, table.encoding)
     first_line, delimiter, begin = _declared_inside(text, table, ENDINGS[path.suffix.lower()])
     header, end = _header(text, begin)
@@ -60,7 +60,9 @@ def read(path: Path, table: Table) -> CsvFile:
         bytes(memoryview(text)[begin : begin + suspect.SAMPLE]).decode(errors="replace"), table.target
     )
     sample.check_delimiter(delimiter, names)
+    suspect.check_names(names, table.target)
     rows = _rows(text, end, names, dialect, sample)
+    suspect.check_quotes(text, rows)
     rows, more = suspect.without_empty(rows)
     return CsvFile(rows, dialect, (*notes, *more, *suspect.footer(rows)))
 

@@ -36,15 +36,14 @@ class Numbers:
         whole = "[0-9]+"
         if self.thousands:
             between = f"[{BLANKS}]" if self.thousands in BLANKS else "\\" + self.thousands
-            grouped = f"[0-9]{{1,3}}(?:(?:{between}[0-9]{{3}})+|(?:{between}[0-9]{{2}})+{between}[0-9]{{3}})"
+            grouped = f"[1-9][0-9]{{0,2}}(?:(?:{between}[0-9]{{3}})+|(?:{between}[0-9]{{2}})+{between}[0-9]{{3}})"
             whole = f"(?:{grouped}|{whole})"
         return f"^[-+]?(?:(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+){EXPONENT}|{INFINITE})$"
 
-    def lines(self) -> str:
-        """The lines of `dataset.toml` that declare it."""
-        decimal = [f"decimal = {quoted(self.decimal)}"] if self.decimal != "." else []
-        thousands = [f"thousands = {quoted(self.thousands)}"] if self.thousands else []
-        return " and ".join(decimal + thousands)
+    def changes(self, declared: Numbers) -> tuple[str, ...]:
+        """The lines of `dataset.toml` that say so, as far as they differ from what is declared."""
+        decimal = (f"decimal = {quoted(self.decimal)}",) if self.decimal != declared.decimal else ()
+        return decimal + ((f"thousands = {quoted(self.thousands)}",) if self.thousands != declared.thousands else ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,11 @@ class Rows:
             numbers[name] = typed.typed(table[name], self._table) if is_text else table[name]
         return table, text, numbers
 
+    def matches(self, name: str, pattern: str) -> int:
+        """How many texts of a column in text files match."""
+        found = [compute.match_substring_regex(part.rows.column(name), pattern) for part in self._parts if part.dialect]
+        return sum(compute.sum(each).as_py() or 0 for each in found)
+
     def holds(self, name: str, marks: Sequence[str]) -> bool:
         """Whether some text of a column is one of these."""
         columns = [

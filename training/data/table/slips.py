@@ -13,17 +13,18 @@ from typing import Any
 
 from pyarrow import compute
 
+from training.data.checks import HANDFUL
 from training.data.dataset_toml import Table
 from training.data.table.dialect import SUSPICIOUS, Numbers, form, quoted
 from training.data.table.read import Rows
-from training.data.table.suspect import texts
+from training.data.table.suspect import FOOTER, texts
 from training.data.table.typed import numbers_of
 
 SHOWN = 5  # different values in a message
-SHARED = 5  # rows; a value of fewer is somebody's own and only shown in its form
 EXAMINED = 5_000  # different values, of each column
 MOSTLY = 0.5
-OTHER_NUMBERS = (
+NUMBERS = (
+    Numbers(),
     Numbers(","), Numbers(",", "."), Numbers(",", " "), Numbers(",", "'"),
     Numbers(".", ","), Numbers(".", " "), Numbers(".", "'"), Numbers(".", "\u2019"),
 )  # fmt: skip
@@ -79,14 +80,17 @@ class Counted:
 
     def shown(self, texts: Sequence[str], rows: Rows) -> str:
         """Texts with how often and where they are; those of few rows only in their form."""
+        groups: dict[str, list[str]] = {}
+        for text in texts:
+            often = text.strip().casefold() in SUSPICIOUS or self.odd[text] >= HANDFUL or FOOTER.match(text)
+            groups.setdefault(f"{text!r:.80}" if often else f"text like {form(text)!r}", []).append(text)
+        counts = {what: sum(self.odd[text] for text in members) for what, members in groups.items()}
         parts = []
-        for text in texts[:SHOWN]:
-            count = self.odd[text]
-            often = text.strip().casefold() in SUSPICIOUS or count >= SHARED
-            what = f"{text!r:.80}" if often else f"text like {form(text)!r}"
-            first = compute.index(self.column, _scalar(self.column, text)).as_py()
-            parts.append(f"{what} in {count:,} {'row' if count == 1 else 'rows'} (the first: {rows.where(first)})")
-        more = len(texts) - SHOWN
+        for what in sorted(groups, key=lambda each: -counts[each])[:SHOWN]:
+            first = min(compute.index(self.column, _scalar(self.column, text)).as_py() for text in groups[what][:SHOWN])
+            several = "row" if counts[what] == 1 else "rows"
+            parts.append(f"{what} in {counts[what]:,} {several} (e.g. {rows.where(first)})")
+        more = len(groups) - SHOWN
         return ", ".join(parts) + (f" and {more:,} more" if more > 0 else "")
 
 
@@ -113,19 +117,22 @@ def slip_in(
     if not numeric and as_numbers <= MOSTLY and not (as_numbers and as_numbers + found.share(missing) >= 1):
         return None
     count = found.total - found.numbers
-    said = f"holds numbers in {found.numbers:,} of {found.total:,} rows"
+    said = f"holds numbers in {found.numbers:,} of {found.total:,} rows" if found.numbers else "looks like numbers"
     if numeric:
         said = "is listed as numeric" if what == "column" else "is predicted as a number"
     shown = [*rest, *missing] if others or like else list(found.odd)
     message = f"{what} {name!r} {said}, but holds {found.shown(shown, rows)}"
     declare = f"or list it: categorical = [{quoted(name)}]" if what == "column" else "or delete these rows"
+    declare = "or take it out of [table] numeric" if numeric and what == "column" else declare
     marks = [
-        text for text in found.odd if text in missing or (found.odd[text] >= SHARED and not re.search(r"\d", text))
+        text for text in found.odd if text in missing or (found.odd[text] >= HANDFUL and not re.search(r"\d", text))
     ]
     if others:
-        lines = " or ".join(dict.fromkeys(each.lines() for each in others))
-        many = " (which of them depends on what the mark means)" if len(others) > 1 else ""
-        return Slip(message, f"write {lines} under [table] in dataset.toml{many}, {declare}", count)
+        lines = ", or ".join(" and ".join(each.changes(numbers)) for each in others)
+        many = " (one or the other, as the mark means)" if len(others) > 1 else ""
+        return Slip(message, f"write {lines}{many} under [table] in dataset.toml, {declare}", count)
+    if all(FOOTER.match(text) for text in found.odd):
+        return Slip(message, f"delete the rows that sum up others, {declare}", count)
     if like and found.share(like) >= found.share(rest) * MOSTLY:
         return Slip(f"{message}: with {called}", f"{advice}, {declare}", count)
     if marks and len(marks) == len(found.odd) <= 2 * SHOWN and (as_numbers > MOSTLY or len(missing) == len(marks)):
@@ -138,13 +145,9 @@ def fitting(found: Counted, odd: Sequence[str], declared: Numbers) -> list[Numbe
     if not odd:
         return []
     texts = [text.strip() for text in (*odd, *found.some_numbers)]
-    ways: list[Numbers] = []
-    for way in OTHER_NUMBERS:
-        pattern = re.compile(way.pattern, re.ASCII)
-        simpler = any(each.decimal == way.decimal and not each.thousands for each in ways)
-        if way != declared and not simpler and all(map(pattern.match, texts)):
-            ways.append(way)
-    return ways
+    ways = [way for way in NUMBERS if way != declared and all(map(re.compile(way.pattern).match, texts))]
+    changes = {way: set(way.changes(declared)) for way in ways}
+    return [way for way in ways if not any(changes[other] < changes[way] for other in ways)]
 
 
 def doubtful(name: str, column: Any, table: Table) -> list[str]:
@@ -158,12 +161,20 @@ def doubtful(name: str, column: Any, table: Table) -> list[str]:
     return [f"column {name!r} holds {said}, as values of their own; where they mean missing, write na = [{lines}]"]
 
 
+def leading_zeros(name: str, rows: Rows) -> list[str]:
+    """A note when whole numbers are written like `007`: they may be names."""
+    if not (count := rows.matches(name, r"^\s*[-+]?0[0-9]")):
+        return []
+    declare = f"where it is a name, such as a postal code, write categorical = [{quoted(name)}]"
+    return [f"column {name!r} holds numbers with leading zeros in {count:,} rows, which are read as numbers; {declare}"]
+
+
 def _as_missing(texts: list[str], name: str, rows: Rows, table: Table) -> str:
     """The line that makes texts of one column missing, and which other columns it concerns."""
     marks = list(dict.fromkeys([*(table.na or ()), *(text.strip() for text in texts)]))
     hint = f"if they mean missing, write na = [{', '.join(map(quoted, marks))}] under [table] in dataset.toml"
     concerned = [other for other in rows.columns if other != name and rows.holds(other, marks)]
-    return f"{hint} (also in {', '.join(map(repr, concerned[:SHOWN]))})" if concerned else hint
+    return f"{hint} (then they are missing in {', '.join(map(repr, concerned[:SHOWN]))}, too)" if concerned else hint
 
 
 def _dates(name: str, dates: Sequence[str], found: Counted, rows: Rows) -> Slip:

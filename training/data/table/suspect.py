@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -54,12 +53,11 @@ class Sample:
             return
         better = max(found, key=lambda each: len(self._records(each)[0]))
         columns = len(self._records(better)[0])
-        lines = f"delimiter = {quoted(better)}"
-        if numbers := self._numbers(better).lines():
-            lines += f" and {numbers}"
+        first = f", {self.text.lstrip().splitlines()[0]!r:.120}," if self.target in self._records(better)[0] else ""
+        lines = " and ".join((f"delimiter = {quoted(better)}", *self._numbers(better).changes(Numbers())))
         raise Unreadable(
-            f"has {called(better)} between its columns: its first line, {self.text.lstrip().splitlines()[0]!r:.120}, is "
-            f"{columns} columns with {called(better)}, and {len(names)} with {called(delimiter)}",
+            f"has {called(better)} between its columns: its first line{first} is {columns} columns with {called(better)}, "
+            f"and {len(names)} with {called(delimiter)}",
             f"write {lines} under [table] in dataset.toml",
         )
 
@@ -70,12 +68,10 @@ class Sample:
         message = f"has {fields} in row {first.number}, but its first line names {expected} columns"
         if len(odd) > 1:
             message += f" (the first of {len(odd):,} such rows)"
-        if len(odd) > records / 2 and (before := self._before_header(delimiter)):
-            line, text = before
-            return Unreadable(
-                f"begins with {text!r:.80}, which is no line of {expected} column names: these seem to be in line {line}",
-                "delete the lines before it",
-            )
+        if line := self._line_of_names(delimiter):
+            first_line = next(each for each in self.text.splitlines() if each.strip())
+            message = f"begins with {first_line!r:.80}; the names of its columns seem to be in line {line}"
+            return Unreadable(message, "delete the lines before it")
         if all(each.actual_columns == expected + 1 and each.text.rstrip().endswith(delimiter) for each in odd):
             return Unreadable(
                 message, f"rows end in one {delimiter!r} more than the first line: delete it, or add one there"
@@ -86,7 +82,7 @@ class Sample:
             return Unreadable(f"{message}: the last lines look like a footer", "delete the lines below the table")
         if delimiter == "," and first.actual_columns > expected:
             return Unreadable(
-                message, "put a text with a comma, or a number with a decimal comma, into quotation marks"
+                message, "put texts with a comma into quotation marks; with decimal commas, write ';' between columns"
             )
         return Unreadable(message, "correct the row: a delimiter or a quotation mark is missing, or one too many")
 
@@ -103,13 +99,15 @@ class Sample:
         names, *rows = self._records(delimiter)
         return len(names) > 1 and sum(len(row) == len(names) for row in rows) >= REGULAR * len(rows)
 
-    def _before_header(self, delimiter: str) -> tuple[int, str] | None:
-        """The line in which the table seems to begin, from 1, and what is in the first line instead."""
-        records = self._records(delimiter)
-        usual = Counter(map(len, records)).most_common(1)[0][0]
-        line = next(i for i, record in enumerate(records) if len(record) == usual)
-        first = next((each for each in self.text.splitlines() if each.strip()), "")
-        return (line + 1, first) if line else None
+    def _line_of_names(self, delimiter: str) -> int:
+        """The line, from 1, in which the target's name is, unless that is the first one or there is none: 0."""
+        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=delimiter)
+        records = ((record, reader.line_num) for record in reader if record)
+        try:
+            found = next((i, line) for i, (record, line) in enumerate(records) if self.target in record)
+        except (StopIteration, csv.Error):
+            return 0
+        return found[1] if found[0] else 0
 
     def _numbers(self, delimiter: str) -> Numbers:
         """How numbers are written, where some column shows it beyond doubt; else the default."""
@@ -169,8 +167,7 @@ def not_utf_8(text: Any) -> Unreadable:
     number, _ = others[0] if others else (1, b"")
     if utf_8:
         return Unreadable(
-            f"mixes encodings: {len(utf_8):,} lines (e.g. line {utf_8[0]}) are UTF-8, {len(others):,} (e.g. line {number}) "
-            "are not",
+            f"mixes encodings: some lines (e.g. line {utf_8[0]}) are UTF-8, others (e.g. line {number}) are not",
             "write the whole file in one encoding, best in UTF-8: with another [table] encoding the others are garbled",
         )
     return Unreadable(
@@ -180,19 +177,35 @@ def not_utf_8(text: Any) -> Unreadable:
     )
 
 
+def check_names(names: Sequence[str], target: str) -> None:
+    """Raise Unreadable when the first line looks like a row."""
+    numbers = [name for name in names if re.match(Numbers().pattern, name.strip())]
+    if target not in names and len(numbers) >= len(names) / 2:
+        raise Unreadable("has no line with the names of its columns: the first one holds numbers", "add one")
+
+
+def check_quotes(text: Any, rows: Any) -> None:
+    """Raise Unreadable when a quotation mark is not closed, so that all that follows is one field."""
+    if not rows.num_rows or "\n" not in rows.column(rows.num_columns - 1)[rows.num_rows - 1].as_py():
+        return
+    if bytes(memoryview(text)).count(b'"') % 2:
+        raise Unreadable(f"has a quotation mark in row {rows.num_rows} that is not closed", "correct the row")
+
+
 def without_empty(rows: Any) -> tuple[Any, list[str]]:
     """The rows without columns that have neither name nor values, and without empty rows at the end, as spreadsheets
     write them; and what was left out."""
     notes = []
     empty = [i for i, name in enumerate(rows.column_names) if not name.strip() and not _holds_anything(rows.column(i))]
     if empty and len(empty) < rows.num_columns:
-        notes.append(f"has {len(empty)} columns without a name and without values, which are left out")
+        several = f"{len(empty)} columns" if len(empty) > 1 else "a column"
+        notes.append(f"has {several} without name and values: left out")
         rows = rows.select([i for i in range(rows.num_columns) if i not in set(empty)])
     last = rows.num_rows
     while last and not any(column[last - 1].as_py().strip() for column in rows.columns):
         last -= 1
     if last < rows.num_rows:
-        notes.append(f"ends in {rows.num_rows - last:,} empty rows, which are left out")
+        notes.append(f"ends in empty rows ({rows.num_rows - last:,}): left out")
     return rows.slice(0, last), notes
 
 
