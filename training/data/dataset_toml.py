@@ -61,7 +61,7 @@ class Table:
     """Between the columns of a text file; empty: a comma, in a `.tsv` a tab."""
     decimal: Literal[".", ","] = "."
     thousands: str = ""
-    """Between groups of digits; empty: numbers have none. A blank stands for every kind of blank."""
+    """Between groups of digits; empty: numbers have none. A blank means every kind of blank."""
     encoding: str = ""
     """A codec's name in Python; empty: UTF-8, or what a byte order mark says."""
     na: tuple[str, ...] | None = None

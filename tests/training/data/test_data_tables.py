@@ -273,7 +273,7 @@ BAD = {
         raw("mass,caf\u00e9,cafe\u0301,kind\n1,2,3,x\n2,3,4,y\n".encode()),
         "columns 'caf\\\\xe9' and 'cafe\\\\u0301' differ only in the Unicode form of their letters",
     ),
-    "column with a NUL": (raw(b"a\0,kind\n1,x\n2,y\n"), "holds a NUL character"),
+    "column with a NUL": (raw(b"a\0,kind\n1,x\n2,y\n"), "data.csv holds a zero byte in line 1"),
     "column without a name": (raw(b"a,,kind\n1,2,x\n2,3,y\n"), "data.csv: a column has no name"),
     "target is missing": (dropped("kind"), "[table] target: there is no column 'kind'"),
     "column in another spelling": (

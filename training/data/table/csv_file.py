@@ -113,7 +113,7 @@ def _decoded(whole: Any, start: bytes, declared: str) -> tuple[Any, str, list[st
 
 
 def _declared_inside(text: Any, table: Table, default: str) -> tuple[str, str, int]:
-    """The line `sep=;` that Excel reads, what is between columns, and where the file goes on after that line."""
+    """The line `sep=;` that Excel reads, what is between columns, and where the rest of the file begins."""
     found = re.match(rb'"?sep=(.)"?(?:\r\n|\n|\r)', bytes(memoryview(text)[:20]), re.IGNORECASE)
     if not found:
         return "", table.delimiter or default, 0

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 BLANKS = " \u00a0\u2007\u2009\u202f"
-"""What stands between groups of digits where `thousands` is a blank."""
+"""What may be between groups of digits where `thousands` is a blank."""
 MARKS = (
     "NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null",
     "1.#IND", "1.#QNAN", "-1.#IND", "-1.#QNAN",

@@ -210,7 +210,7 @@ def _read(path: Path, name: str, table: Table, checks: Checks) -> Part:
 
 
 def _read_as(parts: Sequence[Part], table: Table) -> list[str]:
-    """How the text files were read: one line for all that were read alike."""
+    """How the text files were read: one line for all that were read in the same way."""
     alike: dict[str, list[str]] = {}
     for part in parts:
         if part.dialect:

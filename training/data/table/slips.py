@@ -141,7 +141,7 @@ def slip_in(
 
 
 def fitting(found: Counted, odd: Sequence[str], declared: Numbers) -> list[Numbers]:
-    """The ways to write numbers in which all texts of a column are numbers, when `declared` is none of them."""
+    """The ways to write numbers in which all texts of a column are numbers, which are others than `declared`."""
     if not odd:
         return []
     texts = [text.strip() for text in (*odd, *found.some_numbers)]
