@@ -105,6 +105,8 @@ class Rows:
         a column are numbers. What has several types in several files is text. Names must differ."""
         table, text, numbers = {}, {}, {}
         for name in self.columns:
+            if any(name not in part.rows.column_names for part in self._parts):  # an index that few files have
+                continue
             try:
                 table[name] = self.column(name)
             except MixedTypes:
