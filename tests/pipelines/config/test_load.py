@@ -211,6 +211,14 @@ def test_a_file_that_is_not_utf_8_is_not_toml(tmp_path):
         load_config(path, {})
 
 
+def test_a_byte_order_mark_is_passed_over_in_settings_and_secrets(tmp_path):
+    path = tmp_path / "trainyard.toml"
+    path.write_text("\ufeff" + GOOD, encoding="utf-8")
+    assert load_config(path, {}).model == "digits"
+    (tmp_path / "password").write_text("\ufeffsecret\n", encoding="utf-8")
+    assert secret("X", {"TRAINYARD_X_FILE": str(tmp_path / "password")}) == "secret"
+
+
 def test_problems_are_reported_in_the_order_of_their_names(written):
     with pytest.raises(ConfigError) as error:
         load_config(written(GOOD + "[training]\nepochs = 0\n[gate]\nmin_samples = 0\n"), {}, ["zzz=1", "a.b=1"])

@@ -124,3 +124,46 @@ def test_a_missing_file_is_reported_with_what_to_write(tmp_path):
     with pytest.raises(ConfigError, match=r"dataset.toml is missing") as caught:
         load_dataset_file(tmp_path)
     assert 'format = "images"' in caught.value.hint
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    text = '\ufeffformat = "table"\n[table]\nfile = "a.csv"\ntarget = "x"\ndelimiter = ";"\nna = ["?", "-"]\n'
+    (tmp_path / "dataset.toml").write_text(text, encoding="utf-8")
+    table = load_dataset_file(tmp_path).source
+    assert (table.delimiter, table.na) == (";", ("?", "-"))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ('format = "images"'.encode("utf-16"), "it is encoded as UTF-16; save it as UTF-8"),
+        (b'format = "images"\n# caf\xe9', "line 2 is not UTF-8; save the file as UTF-8"),
+    ],
+    ids=["UTF-16", "latin-1"],
+)
+def test_another_encoding_is_named(tmp_path, data, message):
+    (tmp_path / "dataset.toml").write_bytes(data)
+    with pytest.raises(ConfigError, match=message):
+        load_dataset_file(tmp_path)
+
+
+DIALECT = {
+    'delimiter = ";;"': "[table] delimiter: ';;' is not one character",
+    "delimiter = '\\t'": "is not one character, such as",
+    'decimal = "·"': "[table] decimal: '·' is not one of '.', ','",
+    'thousands = "1"': "[table] thousands: '1' is not one character between groups of digits",
+    'decimal = ","\nthousands = ","': "[table] thousands: ',' is [table] decimal, too",
+    'encoding = "ansi-west"': "[table] encoding: 'ansi-west' is not an encoding",
+    'encoding = "rot13"': "[table] encoding: 'rot13' is not an encoding",
+    'na = "?"': "[table] na: '?' is not a list of the texts that mean missing",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), DIALECT.items(), ids=DIALECT)
+def test_how_a_text_file_is_written_is_checked_before_it_is_read(tmp_path, line, message):
+    (tmp_path / "dataset.toml").write_text(
+        f'format = "table"\n[table]\nfile = "a.csv"\ntarget = "x"\n{line}\n', "utf-8"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_dataset_file(tmp_path)
+    assert message in str(caught.value)
