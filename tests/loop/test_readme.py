@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import requests
-from team import ROOT, Team, clean_environment, free_port
+from newcomer import newcomer_in, token_in
+from team import ROOT, Team, clean_environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial" / "your-own-repositories.md").read_text(encoding="utf-8")
@@ -21,32 +20,11 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", TUTORIAL, flags=re.DOTALL)
 
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory):
-    """Runs a block as the next lines of one shell: folder and variables are kept from block to block."""
-    home = tmp_path_factory.mktemp("newcomer")
-    (home / ".gitconfig").write_text("[user]\nname = New\nemail = new@example.org\n", encoding="utf-8")
-    port = str(free_port())
-    state = home / "shell-state"
-    state.write_text(f"cd {ROOT}\n", encoding="utf-8")
-
-    def run(block: str) -> subprocess.CompletedProcess[str]:
-        script = f'. "{state}"\nset -euo pipefail\n{block.replace("8501", port)}\n{{ export -p; echo "cd $PWD"; }} > "{state}"\n'
-        environment = clean_environment() | {"HOME": str(home), "TRAINYARD_SERVING_PORT": port}
-        environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    run.folder = home / "penguins"
+    """See `newcomer_in`; the API is stopped at the end."""
+    run = newcomer_in(tmp_path_factory.mktemp("newcomer"), "penguins")
     yield run
     if (run.folder / "trainyard.toml").exists():
         run("trainyard serve penguins --stop")
-
-
-def token(folder: Path) -> str:
-    team = object.__new__(Team)  # the same way to read the mail
-    team.home = folder / ".trainyard"
-    texts = [mail.get_body(("plain",)).get_content() for mail in team.mails()]
-    return re.findall(r"--approval (\S+)", texts[-1])[0]
 
 
 def test_the_first_screen_names_the_two_commands():
@@ -108,12 +86,12 @@ def test_a_team_wires_its_own_three_repositories(newcomer):
     newcomer(data)
     pushed = newcomer(code)
     assert "ACCEPTED: push to code" in pushed.stderr
-    newcomer(f"export TOKEN={token(newcomer.folder)}")
+    newcomer(f"export TOKEN={token_in(newcomer.folder)}")
     answered = newcomer(approve)
     assert '"class":"Gentoo"' in answered.stdout
     again, promote, *rest = go_on.splitlines()
     newcomer(again)
-    newcomer(f"export TOKEN={token(newcomer.folder)}")
+    newcomer(f"export TOKEN={token_in(newcomer.folder)}")
     rolled = newcomer("\n".join((promote, *rest)))
     assert "version 1 is live: release 3" in rolled.stdout
 

@@ -166,9 +166,10 @@ class ColumnReader:
 
     def _category(self, name: str, column: Any) -> Feature | None:
         values = np.array(_text(column).to_pylist(), dtype=object)
-        longest = max(range(len(values)), key=lambda row: len(values[row] or ""))
-        if len(values[longest] or "") > LONGEST:
-            message = f"column {name!r} holds {len(values[longest]):,} characters in {self._rows.where(longest)}"
+        long = compute.utf8_length(_text(column))
+        if (most := compute.max(long).as_py() or 0) > LONGEST:
+            row = compute.index(long, compute.max(long)).as_py()
+            message = f"column {name!r} holds {most:,} characters in {self._rows.where(row)}"
             self._checks.fail(USABLE, message, f"shorten it to {LONGEST:,} characters, or {IGNORE}")
             return None
         return Feature(name, "categorical", values)

@@ -162,7 +162,7 @@ def _rows(text: Any, begin: int, names: list[str], dialect: Dialect, sample: sus
             csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
         )
 
-    if not bytes(memoryview(text)[begin:]).strip(b"\r\n"):
+    if text.size - begin < START and not bytes(memoryview(text)[begin:]).strip(b"\r\n"):
         return pa.table([pa.nulls(0, pa.string()) for _ in names], names)
     try:
         return parse()

@@ -137,10 +137,10 @@ class Rows:
 
     def marks(self, name: str) -> dict[str, int]:
         """The texts of a column that are read as missing, and how often each appears; without the empty field."""
-        column = self.as_written(name)
-        found = compute.value_counts(column.filter(compute.is_null(self.column(name))).drop_null())
-        pairs = zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True)
-        return {text.strip(): count for text, count in pairs if text.strip()}
+        found = compute.value_counts(self.as_written(name).drop_null())
+        missing = compute.is_null(typed.text(pa.chunked_array([found.field(0)]), self._table, name)).combine_chunks()
+        values, counts = (found.field(i).filter(missing).to_pylist() for i in (0, 1))
+        return {text.strip(): count for text, count in zip(values, counts, strict=True) if text.strip()}
 
     def _check_mixture(self, name: str, parts: Sequence[Part]) -> None:
         """Raise MixedTypes when one file has numbers only, and another hardly any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -32,9 +33,13 @@ def text(column: Any, table: Table, name: str) -> Any:
 def typed(column: Any, table: Table) -> Any:
     """A column of texts by what all of them are: int64, float64 or bool, with null where a value is missing; else
     the texts as they were."""
-    numbers = numbers_of(table)
-    if numbers == Numbers() and not table.na and (found := _cast(column)) is not None:
+    if numbers_of(table) == Numbers() and not table.na and (found := _cast(column)) is not None:
         return found
+    return by_value(column, lambda values: _typed(values, table))
+
+
+def _typed(column: Any, table: Table) -> Any:
+    numbers = numbers_of(table)
     present = without(compute.utf8_trim_whitespace(column), (*MARKS, *(table.na or ())))
     if present.null_count == len(present):
         return pa.chunked_array([pa.nulls(len(present))])
@@ -57,6 +62,19 @@ def plain(column: Any, numbers: Numbers) -> Any:
 
 def without(column: Any, marks: tuple[str, ...]) -> Any:
     """Texts, null where they are blank or one of the marks, with or without blanks around it."""
+    return by_value(column, lambda values: _without(values, marks))
+
+
+def by_value(column: Any, function: Callable[[Any], Any]) -> Any:
+    """What `function` makes of a column of texts, asked once about each different text."""
+    encoded = column.dictionary_encode().unify_dictionaries()
+    if not encoded.num_chunks:
+        return function(column)
+    values = function(pa.chunked_array([encoded.chunk(0).dictionary])).combine_chunks()
+    return pa.chunked_array([values.take(chunk.indices) for chunk in encoded.chunks], values.type)
+
+
+def _without(column: Any, marks: tuple[str, ...]) -> Any:
     pattern = "|".join(re.escape(mark) for mark in sorted(marks))
     missing = compute.match_substring_regex(column, rf"^\s*(?:{pattern})?\s*$")
     return compute.if_else(missing, pa.nulls(1, pa.string())[0], column)
