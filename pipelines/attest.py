@@ -103,9 +103,6 @@ def _key(folder: Path) -> EllipticCurvePrivateKey:
 
 
 def _load(path: Path) -> EllipticCurvePrivateKey:
-    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -119,6 +116,9 @@ def _load(path: Path) -> EllipticCurvePrivateKey:
             f"{path}: others may read or write this private key",
             hint=f"if nobody else has read it: chmod 600 {path}; else delete it: a new one is made",
         )
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         key = load_pem_private_key(data, None)
     except (ValueError, TypeError):
