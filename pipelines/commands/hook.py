@@ -20,11 +20,14 @@ from pipelines.steps.resolve import Request
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the hook passes."""
-    parser.add_argument("trigger", choices=("code", "dataset", "tests"))
+    parser.add_argument("trigger", nargs="+", choices=("code", "dataset", "tests"), help="what the repository is")
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
-    """Run for each update of the watched branch; the exit code is the run's (git only shows it)."""
+    """Run for each update of the watched branch; the exit code is the run's (git only shows it).
+
+    A repository with several roles starts one run, of the first of them, which takes the commit for all.
+    """
     watched = f"refs/heads/{config.repositories.branch}"
     updates = [line.split() for line in sys.stdin if line.strip()]
     commits = [new for _old, new, ref in updates if ref == watched and set(new) != {"0"}]
@@ -34,6 +37,9 @@ def main(args: argparse.Namespace, config: Config) -> int:
         os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir(Path(config.file).parent)  # not inside the bare repository
-    say(f"Trainyard runs the pipeline for {args.trigger}; it continues if you disconnect")
-    _folder, _record, code = run_pipeline(config, Request(args.trigger, {args.trigger: commits[-1]}, reason="git push"))
+    trigger = args.trigger[0]
+    others = f", with this commit as {' and '.join(args.trigger[1:])}" if args.trigger[1:] else ""
+    say(f"Trainyard runs the pipeline for {trigger}{others}; it continues if you disconnect")
+    commits_of = dict.fromkeys(args.trigger, commits[-1])
+    _folder, _record, code = run_pipeline(config, Request(trigger, commits_of, reason="git push"))
     return code

@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipelines.config.schema import Config
@@ -40,26 +41,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Install or remove the hooks; raises ConfigError for a hook that Trainyard has not written."""
-    hooks = {name: _hooks_folder(name, path) / "post-receive" for name, path in _paths(args, config).items()}
-    for name, hook in hooks.items():
+    hooks: dict[Path, list[str]] = {}
+    for name, path in _paths(args, config).items():
+        hooks.setdefault(_hooks_folder(name, path) / "post-receive", []).append(name)
+    for hook, names in hooks.items():
         if hook.exists() and MARK not in hook.read_text(encoding="utf-8", errors="replace"):
             call = (
-                "the script that would be installed otherwise" if args.jenkins is not None else _command(name, config)
+                "the script that would be installed otherwise" if args.jenkins is not None else _command(names, config)
             )
             raise ConfigError(
                 f"{hook} was not written by Trainyard",
                 hint=f"keep it, and call from it: {call}  (which reads `old new ref` lines on stdin)",
             )
+    for hook, names in hooks.items():
+        before = _roles(hook, config)
+        names[:] = [each for each in NAMES if each in before or (args.action == "install" and each in names)] or names
     if args.action == "remove":
         _remove(hooks)
     else:
         _install(hooks, config, jenkins=args.jenkins is not None)
     if args.json:
-        print(json.dumps({name: str(hook) for name, hook in hooks.items()}))
+        print(json.dumps({name: str(hook) for hook, names in hooks.items() for name in names}))
     else:
-        for name, hook in hooks.items():
-            print(f"{name}: {hook} {'removed' if args.action == 'remove' else 'installed'}")
+        for hook, names in hooks.items():
+            print(f"{', '.join(names)}: {hook} {'removed' if args.action == 'remove' else 'installed'}")
     return 0
+
+
+def _roles(hook: Path, config: Config) -> list[str]:
+    """For what the hook there, of this config, runs the pipeline: a repository may be code, dataset and tests at once."""
+    text = hook.read_text(encoding="utf-8", errors="replace") if hook.is_file() else ""
+    if f" --config {shlex.quote(config.file)}\n" not in text:
+        return []
+    return text.partition(" pipelines hook ")[2].partition(" --config ")[0].split()
 
 
 def _paths(args: argparse.Namespace, config: Config) -> dict[str, str]:
@@ -75,26 +89,27 @@ def _paths(args: argparse.Namespace, config: Config) -> dict[str, str]:
     return paths
 
 
-def _install(hooks: dict[str, Path], config: Config, *, jenkins: bool) -> None:
+def _install(hooks: dict[Path, list[str]], config: Config, *, jenkins: bool) -> None:
     if not jenkins:
-        scripts = {name: _script(name, config) for name in hooks}
+        scripts = {hook: _script(names, config) for hook, names in hooks.items()}
     else:
         from pipelines.jenkins_server import push_hook
 
         token = push_hook.notify_token()
-        scripts = {name: push_hook.script(config, name, MARK) for name in hooks}
-        for hook in hooks.values():
+        # one notice is enough for all jobs that poll the repository
+        scripts = {hook: push_hook.script(config, names[0], MARK) for hook, names in hooks.items()}
+        for hook in hooks:
             hook.parent.mkdir(exist_ok=True)
             push_hook.write_token(hook.parent, token)
-    for name, hook in hooks.items():
-        write_whole(hook, scripts[name].encode())
+    for hook, script in scripts.items():
+        write_whole(hook, script.encode())
         hook.chmod(0o755)
 
 
-def _remove(hooks: dict[str, Path]) -> None:
+def _remove(hooks: Iterable[Path]) -> None:
     from pipelines.jenkins_server.push_hook import TOKEN_FILE
 
-    for hook in hooks.values():
+    for hook in hooks:
         hook.unlink(missing_ok=True)
         (hook.parent / TOKEN_FILE).unlink(missing_ok=True)
 
@@ -117,14 +132,22 @@ def _hooks_folder(name: str, path: str) -> Path:
     )
 
 
-def _command(name: str, config: Config) -> str:
+def _command(names: Sequence[str], config: Config) -> str:
     # the interpreter by its full path: a hook's PATH is the git server's
-    return shlex.join([sys.executable, "-P", "-m", "pipelines", "hook", name, "--config", config.file])
+    return shlex.join([sys.executable, "-P", "-m", "pipelines", "hook", *names, "--config", config.file])
 
 
-def _script(name: str, config: Config) -> str:
+def _script(names: Sequence[str], config: Config) -> str:
+    python, file, chosen = shlex.quote(sys.executable), shlex.quote(config.file), " ".join(names)
     return f"""#!/bin/sh
 {MARK}
-# A push to this repository starts the pipeline for {name}. The push itself has succeeded by now, whatever happens here.
-exec {_command(name, config)}
+# A push to this repository starts the pipeline for {chosen}. The push itself has succeeded by now, whatever happens here.
+for needed in {python} {file}; do
+  [ -e "$needed" ] && continue
+  hook=$(cd "$(dirname "$0")" && pwd)/post-receive
+  echo "Trainyard: this push has started no run: $needed is gone, which its hook names ($hook)" >&2
+  echo "  hint: in the folder that has trainyard.toml now: trainyard hooks install {chosen}" >&2
+  exit 0
+done
+exec {_command(names, config)}
 """

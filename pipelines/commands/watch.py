@@ -98,10 +98,15 @@ class Watcher:
             say(f"FAILED: push to {trigger}: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
             code = error.exit_code
         if code != TryAgain.exit_code:
-            if trigger != "tests" and "tests" in seen:
+            if self._has_tests_of_its_own(trigger) and "tests" in seen:
                 heads["tests"] = seen["tests"]  # the live release must meet new tests, too: the next poll runs them
             write_whole(self.file, json.dumps({"schema": 1, "seen": seen | heads}).encode())
         return code
+
+    def _has_tests_of_its_own(self, trigger: str) -> bool:
+        """Whether the tests are in another repository; those of the same one are the commit that has just been run."""
+        urls = self.config.repositories
+        return trigger != "tests" and getattr(urls, trigger) != urls.tests
 
     def _heads(self) -> dict[str, str]:
         """The heads that can be read now; each problem is shown once, and again when it has changed."""

@@ -101,7 +101,8 @@ def _from_file(path: Path, given: dict[str, Any]) -> Iterator[str]:
     try:
         raw = toml.read(path)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name the file with --config") from None
+        hint = "name the file with --config; when a push shows this: `trainyard hooks install` in the folder that has it now"
+        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from None
     except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}", hint="correct the file; texts need quotes") from None
     for key, value in raw.items():

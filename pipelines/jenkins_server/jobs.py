@@ -79,6 +79,12 @@ def jobs_of(config: Config) -> tuple[JenkinsJob, ...]:
     )
 
 
+def _watched(job: str, config: Config) -> str:
+    """The URL of the job's repository; empty when an earlier job watches it: one push must not start several runs."""
+    urls = {name: str(getattr(config.repositories, name)) for name in WATCHED}
+    return urls[job] if next(name for name in WATCHED if urls[name] == urls[job]) == job else ""
+
+
 def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
     server = config.jenkins
     managed = [
@@ -98,7 +104,7 @@ def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
             Parameter("ALTHOUGH"),
         )
     watched = [
-        Parameter("WATCHED_URL", getattr(config.repositories, job), "the repository that is watched", managed=True),
+        Parameter("WATCHED_URL", _watched(job, config), "the repository that is watched; empty: none", managed=True),
         Parameter("WATCHED_BRANCH", config.repositories.branch, "its branch", managed=True),
     ]
     if job == "dataset":

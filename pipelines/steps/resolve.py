@@ -110,13 +110,17 @@ def _sources_of_candidate(context: Context, request: Request, newest: int | None
 
 
 def _heads(context: Context, given: Mapping[str, str]) -> dict[str, str]:
-    names = ("code", "dataset", "tests")
-    branch = context.config.repositories.branch
+    """The commit of each role. A repository that has several roles has one commit in a run."""
+    branch, roles = context.config.repositories.branch, dict[str, list[str]]()
+    for name in ("code", "dataset", "tests"):
+        roles.setdefault(context.url(name), []).append(name)
 
-    def head(name: str) -> str:
-        return given.get(name) or git.head(context.url(name), branch, name)
+    def head(url: str) -> str:
+        known = next((given[name] for name in roles[url] if given.get(name)), "")
+        return known or git.head(url, branch, roles[url][0])
 
-    return dict(zip(names, git.in_parallel(head, names), strict=True))
+    heads = dict(zip(roles, git.in_parallel(head, list(roles)), strict=True))
+    return {name: given.get(name) or heads[url] for url, names in roles.items() for name in names}
 
 
 def _next(context: Context, went_in: list[Any]) -> int:

@@ -73,3 +73,52 @@ def test_a_folder_for_many_repositories_is_left_alone(bare, where):
     subprocess.run(shlex.split(error.value.hint), check=True)
     trainyard_hooks("install", bare)
     assert (bare / "hooks" / "post-receive").exists()
+
+
+class TestOneRepositoryWithSeveralRoles:
+    @pytest.fixture
+    def config(self, bare):
+        return Config("digits", Repositories(*[str(bare)] * 3), file=str(bare.parent / "trainyard.toml"))
+
+    def call(self, action, config, *names):
+        return hooks.main(argparse.Namespace(action=action, repository=names, json=False, jenkins=None), config)
+
+    def test_has_one_hook_for_all_of_them(self, bare, config, capsys):
+        self.call("install", config)
+        script = (bare / "hooks/post-receive").read_text()
+        assert " hook code dataset tests --config " in script
+        assert capsys.readouterr().out == f"code, dataset, tests: {bare}/hooks/post-receive installed\n"
+
+    def test_keeps_those_that_it_had(self, bare, config):
+        self.call("install", config, "tests")
+        self.call("install", config, "code")
+        assert " hook code tests --config " in (bare / "hooks/post-receive").read_text()
+        self.call("remove", config)
+        assert not (bare / "hooks/post-receive").exists()
+
+    def test_of_another_config_gets_a_hook_of_its_own(self, bare, config):
+        self.call("install", config)
+        other = Config("other", Repositories(str(bare), "", ""), file=str(bare.parent / "other.toml"))
+        self.call("install", other, "code")
+        assert " hook code --config " in (bare / "hooks/post-receive").read_text()
+
+
+@pytest.mark.parametrize("gone", ["trainyard.toml", "python"])
+def test_a_hook_without_its_config_says_what_to_run(bare, monkeypatch, gone):
+    python = bare.parent / "python"
+    python.symlink_to("/bin/true")
+    monkeypatch.setattr(hooks.sys, "executable", str(python))
+    config = bare.parent / "trainyard.toml"
+    config.touch()
+    trainyard_hooks("install", bare)
+
+    def push():
+        hook = bare / "hooks/post-receive"
+        return subprocess.run([str(hook)], cwd=bare, input="", capture_output=True, text=True, check=True).stderr
+
+    assert push() == ""
+    (bare.parent / gone).unlink()
+    assert push().splitlines() == [
+        f"Trainyard: this push has started no run: {bare.parent / gone} is gone, which its hook names ({bare}/hooks/post-receive)",
+        "  hint: in the folder that has trainyard.toml now: trainyard hooks install code",
+    ]
