@@ -12,7 +12,7 @@ from pipelines.steps import resolve
 
 @pytest.fixture
 def heads(monkeypatch):
-    """The commits of a run, with these URLs and given commits; each look at a head finds a newer commit."""
+    """The commits of a run, with these URLs and given commits; each time a head is asked for it is a newer commit."""
 
     def heads(urls, given=None):
         newest = iter("123")
