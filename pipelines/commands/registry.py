@@ -24,6 +24,7 @@ from registry.records import Acceptance, Candidate, Release, TensorSpec
 from registry.stores import Store
 from registry.verify import inspect
 
+MOST_INPUTS = 12  # that `show` lists
 NEWEST = 20  # versions that `list` shows without --all
 KINDS = {"promotion": "promotion", "rollback": "rollback", "revert": "automatic revert", "withdrawal": "withdrawal"}
 TESTED = {"no": "no", "accepted": "accepted", "refused": "rejected"}
@@ -135,7 +136,9 @@ def _sections(
         lines = tuple(f"{each.at} with tests {each.tests[:7]}: {_outcome(each)}" for each in tests)
         yield Section("Acceptance tests", (Bullets(lines),))
     signature = manifest.signature
-    tensors = [("in", *_tensor(each)) for each in signature.inputs]
+    tensors = [("in", *_tensor(each)) for each in signature.inputs[:MOST_INPUTS]]
+    if more := len(signature.inputs) - len(tensors):
+        tensors.append(("", f"... and {more} more: --json has all", "", ""))
     tensors += [("out", *_tensor(each)) for each in signature.outputs]
     classes = [Paragraph("classes: " + ", ".join(signature.classes))] if signature.classes else []
     yield Section("Signature", (Table(("", "name", "shape", "dtype"), tuple(tensors)), *classes))

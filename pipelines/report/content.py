@@ -18,6 +18,8 @@ PLOTS = {
     "calibration.png": ("How often the model is right at each confidence, on the holdout.", "calibration"),
 }
 """What the evaluation draws: caption, and what the file is."""
+LOGS = {"retrain": "train"}
+"""Step → its job folder, when that has another name."""
 SHOWN = 0.75
 """CSS pixels per pixel of a plot: they are drawn for screens that have more."""
 BY_CASES = (200, 40, 5)
@@ -31,6 +33,8 @@ def build(context: Context, folder: RunFolder, facts: MailFacts) -> Collected:
     _records(context, folder, known, files)
     plots = [*_drawings(known, files), *_plots(folder, known, files)]
     _junit(folder, known, files)
+    if facts.failed_step:
+        files.tail(folder.root / LOGS.get(facts.failed_step, facts.failed_step))
     for most in BY_CASES:
         index = page(folder, known, files, plots, most)
         if len(index) <= MAX_FILE:

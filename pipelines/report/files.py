@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.parsers import expat
 
+from pipelines.text.clean import clean
 from registry.errors import Corrupt
 from registry.files import sync_folder
 from training.worker.protocol import read_foreign
@@ -17,6 +19,8 @@ from training.worker.protocol import read_foreign
 MAX_FILE = 2 << 20  # bytes
 MAX_ALL = 16 << 20  # bytes, with the page, for which there is always room
 MAX_PIXELS = 16_000_000  # of an image, which a browser unpacks
+LOG, LOG_LINES, LOG_BYTES, MAX_LINE = "worker.log", 40, 64 << 10, 300
+FOREIGN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MAX_DEPTH = 16  # elements within elements of a JUnit file; there are four or so
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -29,6 +33,8 @@ class Collected:
         self.about: dict[str, str] = {}
         """Name → what it is, for the links."""
         self.notes: list[str] = []
+        self.log = ""
+        """The last lines that the worker of a failed step has printed."""
 
     def add(self, name: str, data: bytes, about: str) -> bool:
         """Keep a file, unless it is too large."""
@@ -76,6 +82,13 @@ class Collected:
             self.notes.append(f"{name} was left out: {error}")
         return b""
 
+    def tail(self, folder: Path) -> None:
+        """Keep the last lines of a worker's log: of the newest one in the job folder, or in those below it."""
+        logs = [path for path in (folder / LOG, *folder.glob(f"*/{LOG}")) if path.is_file() and not path.is_symlink()]
+        if logs:
+            lines = _end_of(max(logs, key=lambda path: path.stat().st_mtime)).splitlines()
+            self.log = "\n".join(clean(each, MAX_LINE) for each in lines[-LOG_LINES:])
+
     def write(self, folder: Path) -> None:
         """Make the folder, whole or not at all; nothing bears its name. Raises OSError."""
         new = folder.with_name(f".tmp-{folder.name}-new")
@@ -92,6 +105,15 @@ class Collected:
             _remove(new)
             raise
         sync_folder(folder.parent)
+
+
+def _end_of(path: Path) -> str:
+    """The last part of a regular file; empty for anything else, whoever has put it there."""
+    with contextlib.suppress(OSError), open(os.open(path, FOREIGN), "rb") as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
+            return file.read(LOG_BYTES).decode("utf-8", "replace")
+    return ""
 
 
 def discard(folder: Path) -> None:

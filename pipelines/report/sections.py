@@ -14,7 +14,7 @@ from pipelines.runs import RunFolder
 from pipelines.text import metrics
 from pipelines.text.clean import clean
 from pipelines.text.duration import duration
-from pipelines.text.markup import Box, Bullets, Paragraph, Table
+from pipelines.text.markup import Box, Bullets, Code, Paragraph, Table
 
 SPLITS = ("train", "validation", "holdout")
 
@@ -23,6 +23,7 @@ def page(folder: RunFolder, known: ReportFacts, files: Collected, plots: list[Ht
     """`index.html`, with at most `most` checks per suite."""
     facts, run = known.facts, known.facts.run
     sections = [
+        ("log", f"Log of {facts.failed_step}", [written(Code(files.log))] if files.log else []),
         ("changes", "What changed", list(_changes(known))),
         ("metrics", "How good it is", list(_metrics(known, plots))),
         ("checks", "Checks", list(checks(known, most))),

@@ -54,6 +54,7 @@ td { overflow-wrap: anywhere; min-width: 4.5em; }
 .numbers td, .numbers thead th + th { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .wide { min-width: 20em; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 18px; align-items: start; margin: 14px 0; }
+.figures > figure:last-child:nth-child(odd) { grid-column: 1 / -1; justify-self: center; }
 figure { margin: 0; }
 figure img { display: block; max-width: 100%; height: auto; border: 1px solid #d9e0e6; border-radius: 8px; }
 figcaption { margin-top: 4px; }

@@ -23,6 +23,7 @@ from training.worker.protocol import one_line
 INK, SOFT, LINE, ACCENT, WARM = "#1f2933", "#616e7c", "#d9e0e6", "#2f6fb0", "#c8553d"
 mpl.rcParams["text.parse_math"] = False  # names of classes and columns are text, also between two dollars
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe0f1", "#6ba3d6", "#2f6fb0", "#173f6b"])
+WRONG_SHADES = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f6d9d1", "#e29a87", "#c8553d", "#7c2413"])
 DPI = 110
 NAMED_CLASSES = 40
 """With more classes than this, names and counts would be too small to read."""
@@ -30,13 +31,15 @@ DOTS = 4000  # of a scatter plot
 
 
 def draw_confusion(metrics: Metrics, path: Path) -> None:
-    """Truth against prediction: counts as text, the share of the row as colour."""
+    """Truth against prediction: counts as text, the share of the row as colour: another one for right than for wrong."""
     counts, names = np.array(metrics.confusion), [one_line(each) for each in metrics.classes]
     size = len(names)
     side = min(9.0, max(3.2, 0.42 * size + 0.8))
     figure, axes = _figure(side + 1.0, side + 0.9)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap=SHADES, vmin=0, vmax=1)
+    right_ones = np.eye(size, dtype=bool)
+    for shades, hidden in ((SHADES, ~right_ones), (WRONG_SHADES, right_ones)):
+        axes.imshow(np.ma.masked_array(share, hidden), cmap=shades, vmin=0, vmax=1)
     if size <= NAMED_CLASSES:
         _name_cells(axes, counts, share, names)
     else:

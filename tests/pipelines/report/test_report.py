@@ -179,6 +179,30 @@ def test_a_run_that_failed_in_any_step_has_a_report_that_says_so(team, trigger):
         assert "What helps: free some space" in page.words
 
 
+@pytest.mark.parametrize(("step", "job"), [("train", "train"), ("validate", "validate"), ("accept", "accept/api-1")])
+def test_of_a_step_that_failed_the_last_lines_of_its_log_are_shown(team, step, job):
+    folder = team.run()
+    (folder.root / job).mkdir(parents=True, exist_ok=True)
+    lines = [f"line {number} <b>" for number in range(100)] + ["Traceback\x1b[2J", "ValueError: no"]
+    (folder.root / job / "worker.log").write_text("\n".join(lines))
+    end(folder, step, "failed", "no", "")
+    _, page = report(team, folder)
+    assert f"Log of {step}" in page.words
+    assert "line 99 <b>" in page.text
+    assert "line 9 " not in page.text
+    assert "ValueError: no" in page.text
+    assert "\x1b" not in page.text
+
+
+def test_a_log_that_leads_elsewhere_is_not_shown(team, tmp_path):
+    folder = team.run()
+    (tmp_path / "secret").write_text("s3cret")
+    (folder.job("train") / "worker.log").symlink_to(tmp_path / "secret")
+    end(folder, "train", "failed", "no", "")
+    _, page = report(team, folder)
+    assert "s3cret" not in page.text
+
+
 def test_of_a_training_that_failed_the_curves_go_as_far_as_it_came(team):
     folder = team.run()
     prepared(folder)
