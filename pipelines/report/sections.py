@@ -102,7 +102,9 @@ def _data(known: ReportFacts) -> Iterator[Html]:
         yield written(Bullets(tuple(f"read as: {each}" for each in found.read_as[:MAX_ITEMS])))
     for failed in found.faults[:MAX_ITEMS]:
         helps = (f"What helps: {failed.hint}",) if failed.hint else ()
-        yield written(Box("bad", f"{failed.check}: {failed.count:,} times", (*failed.messages[:MAX_ITEMS], *helps)))
+        yield written(
+            Box("bad", f"Failed, {failed.count:,} times: {failed.check}", (*failed.messages[:MAX_ITEMS], *helps))
+        )
     if found.notes:
         yield written(Bullets(found.notes[:MAX_ITEMS]))
 

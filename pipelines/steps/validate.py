@@ -9,7 +9,7 @@ from pipelines.runs import RunFolder
 from registry import codec
 from registry.errors import ConfigError
 from registry.records import Policy, TestReport
-from training.data.spec import PrepareJob, Validation
+from training.data.spec import FailedCheck, PrepareJob, Validation
 from training.model.contract import FILE, offers
 
 SHOWN = 5  # problems in the message, and notes; validation.json has them all
@@ -64,19 +64,24 @@ def prepare(context: Context, folder: RunFolder) -> Validation:
     context.work(Job("validate", ("training.data.prepare",), job, context.limits(), inputs, run=folder.run.id))
     found = codec.read(Validation, job / "result.json")
     if not found.ok:
-        words = [f"{each.check}: {'; '.join(each.messages)}" for each in found.faults[:SHOWN]]
+        hints = list(dict.fromkeys(each.hint for each in found.faults if each.hint))
+        words = [_in_words(each, with_hint=len(hints) > 1) for each in found.faults[:SHOWN]]
         more = len(found.faults) - SHOWN
         raise ConfigError(
             f"dataset {folder.run.sources.dataset[:7]}: "
             + " | ".join(words)
             + (f" | and {more} more" if more > 0 else ""),
-            hint=next(
-                (each.hint for each in found.faults if each.hint),
-                f"see {folder.outputs('validate')}/validation.json",
-            ),
+            hint=hints[0] if len(hints) == 1 else f"all of them: {folder.outputs('validate')}/validation.json",
         )
     prepared_data.keep(context, folder, "validate", key)
     return found
+
+
+def _in_words(failed: FailedCheck, *, with_hint: bool) -> str:
+    """What a check has found; its name says what should be, and would read as if it were so."""
+    shown = failed.messages[:SHOWN]
+    more = f" (and more: {failed.count:,} in all)" if len(shown) < len(failed.messages) else ""
+    return "; ".join(shown) + more + (f" [what helps: {failed.hint}]" if with_hint and failed.hint else "")
 
 
 def _files_are_read(context: Context, folder: RunFolder) -> bool:

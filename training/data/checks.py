@@ -56,7 +56,8 @@ class Checks:
     """The checks that were made, in order, and what they found."""
 
     def __init__(self) -> None:
-        self._made: dict[str, tuple[list[str], list[int], list[str]]] = {}
+        self._made: dict[str, dict[str, tuple[list[str], list[int]]]] = {}
+        """Check → hint → what was found, and how often."""
         self.notes: list[str] = []
         self.read_as: list[str] = []
         """How files were read, where there is more than one way to read them."""
@@ -64,21 +65,19 @@ class Checks:
     def make(self, *names: str) -> None:
         """These checks are about to be made: unless they fail they will have passed."""
         for name in names:
-            self._made.setdefault(name, ([], [], []))
+            self._made.setdefault(name, {})
 
     def fail(self, check: str, message: str, hint: str = "", count: int = 1) -> None:
-        """A check has found something wrong, at `count` places; the first three different hints are kept."""
+        """A check has found something wrong, at `count` places; `hint` is what to do about this, and about nothing else."""
         self.make(check)
-        messages, counts, hints = self._made[check]
+        messages, counts = self._made[check].setdefault(hint, ([], []))
         counts.append(count)
         if len(messages) < SHOWN:
             messages.append(message)
-        if hint and hint not in hints:
-            hints.append(hint)
 
     def has_failed(self, check: str) -> bool:
         """Whether this check has found something wrong."""
-        return bool(self._made.get(check, ([], [], []))[1])
+        return bool(self._made.get(check))
 
     def note(self, message: str) -> None:
         """Worth knowing, no reason to stop."""
@@ -86,18 +85,20 @@ class Checks:
 
     @property
     def failed(self) -> tuple[FailedCheck, ...]:
-        """What is wrong, check by check."""
+        """What is wrong, check by check, and within a check by what to do about it."""
         return tuple(
-            FailedCheck(name, sum(counts), tuple(messages), "; ".join(hints[:3]))
-            for name, (messages, counts, hints) in self._made.items()
-            if counts
+            FailedCheck(name, sum(counts), tuple(messages), hint)
+            for name, by_hint in self._made.items()
+            for hint, (messages, counts) in by_hint.items()
         )
 
     def report(self) -> TestReport:
         """One case per check."""
-        bad = {each.check: each for each in self.failed}
+        texts: dict[str, list[str]] = {}
+        for each in self.failed:
+            texts.setdefault(each.check, []).append(as_text(each))
         cases = [
-            TestCase(name, "failed", message=as_text(bad[name])) if name in bad else TestCase(name, "passed")
+            TestCase(name, "failed", message="\n".join(texts[name])) if name in texts else TestCase(name, "passed")
             for name in self._made
         ]
         return TestReport("data", tuple(cases))
@@ -105,9 +106,12 @@ class Checks:
 
 def as_text(failed: FailedCheck) -> str:
     """A failed check as lines of text: how many errors, where, what to do."""
-    lines = [f"{failed.check}: {failed.count} {'error' if failed.count == 1 else 'errors'}", *failed.messages]
+    lines = [
+        f"failed: {failed.check} ({failed.count:,} {'error' if failed.count == 1 else 'errors'})",
+        *failed.messages,
+    ]
     if failed.count > len(failed.messages) >= SHOWN:
-        lines.append(f"… and more: {failed.count} in all")
+        lines.append(f"... and more: {failed.count:,} in all")
     return "\n".join(lines + ([f"hint: {failed.hint}"] if failed.hint else []))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,10 @@ import keras
 import numpy as np
 
 from registry.errors import WorkerFailed
-from registry.records import DIRECTION
 from training.loop.checkpoints import Checkpoints, restore, variables
 from training.loop.feed import Order
 from training.loop.fit import Attempt, Data, Diverged, Goal, Keeper, fit
-from training.loop.goal import best_index, reached
+from training.loop.goal import beats, best_index, reached
 from training.loop.history import AttemptHistory, Best, History, Progress
 from training.model.contract import Contract, blame, build, registered
 from training.model.model_file import check_saveable
@@ -158,7 +157,7 @@ class AttemptLoop:
         """The checkpoint after one epoch."""
         epoch = len(history.epochs)
         state = self.checkpoints.write(f"state-{i}-{epoch}.npz", [each.numpy() for each in variables(model)])
-        if self._beats(history.values[-1]):
+        if self._beats(i, history.epochs[-1]):
             self.weights = model.get_weights()
             file = self.checkpoints.write(f"best-{i}-{epoch}.npz", self.weights)
             self.progress = replace(self.progress, best=Best(i, epoch, history.values[-1], file))
@@ -169,9 +168,18 @@ class AttemptLoop:
         self.progress = replace(self.progress, history=replace(self.progress.history, rounds=attempts), state=state)
         self.checkpoints.save(self.progress)
 
-    def _beats(self, value: float) -> bool:
-        best, sign = self.progress.best, DIRECTION[self.goal.metric]
-        return not math.isnan(value) and (best is None or sign * value > sign * best.value)
+    def _beats(self, i: int, epoch: Mapping[str, float]) -> bool:
+        """Whether an epoch of attempt `i` is better than all before it; among attempts the first of equal ones counts, as it
+        is the smaller model."""
+        best = self.progress.best
+        if math.isnan(epoch["value"]) or best is None:
+            return not math.isnan(epoch["value"])
+        known = (
+            self.progress.history.rounds[best.round].epochs[best.epoch - 1]
+            if best.round == i
+            else {"value": best.value}
+        )
+        return beats(self.goal.metric, epoch, known)
 
     def _finished(self, i: int) -> bool:
         past = self.progress.history.rounds

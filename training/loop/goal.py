@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,15 @@ def best_index(metric: str, values: Sequence[float]) -> int:
         if DIRECTION[metric] * each > best:
             best, index = DIRECTION[metric] * each, i
     return index
+
+
+def beats(metric: str, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
+    """Whether one epoch of an attempt is better than another: by the metric, its `value`; where that is the same, as it often
+    is on a small validation split, by the loss there."""
+    sign = DIRECTION[metric]
+    if new["value"] == old["value"]:
+        return new.get("val_loss", math.nan) < old.get("val_loss", math.nan)
+    return sign * new["value"] > sign * old["value"]
 
 
 def from_logs(metric: str, logs: dict[str, Any]) -> float | None:

@@ -217,7 +217,7 @@ def test_bad_data_are_shown_as_the_checks_found_them(team):
     prepared(folder, FailedCheck("labels", 3, ("row 7: no label",), "fill them in"))
     end(folder, "validate", "failed", "dataset bbbbbbb: labels: row 7: no label")
     names, page = report(team, folder)
-    assert "labels: 3 times row 7: no label What helps: fill them in" in page.words
+    assert "Failed, 3 times: labels row 7: no label What helps: fill them in" in page.words
     assert "junit/data.xml" in names
 
 

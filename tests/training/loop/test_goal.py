@@ -10,7 +10,7 @@ from sklearn import metrics
 
 from registry.errors import ConfigError
 from registry.records import DIRECTION
-from training.loop.goal import best_index, check_metric, from_logs, measure, reached
+from training.loop.goal import beats, best_index, check_metric, from_logs, measure, reached
 
 
 @given(st.integers(2, 60), st.integers(2, 5), st.integers(0, 1000))
@@ -77,3 +77,18 @@ def test_what_keras_measured_is_not_measured_again():
 def test_a_metric_of_the_other_task_is_refused(metric, task):
     with pytest.raises(ConfigError, match=metric):
         check_metric(metric, task)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "better"),
+    [
+        ({"value": 0.9, "val_loss": 0.3}, {"value": 0.9, "val_loss": 0.5}, True),
+        ({"value": 0.9, "val_loss": 0.5}, {"value": 0.9, "val_loss": 0.5}, False),
+        ({"value": 0.9, "val_loss": math.nan}, {"value": 0.9, "val_loss": 0.5}, False),
+        ({"value": 0.9}, {"value": 0.9}, False),
+        ({"value": 0.91, "val_loss": 0.9}, {"value": 0.9, "val_loss": 0.5}, True),
+        ({"value": 0.89, "val_loss": 0.1}, {"value": 0.9, "val_loss": 0.5}, False),
+    ],
+)
+def test_of_epochs_with_the_same_metric_the_one_with_the_smaller_loss_is_better(new, old, better):
+    assert beats("accuracy", new, old) is better
