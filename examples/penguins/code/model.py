@@ -13,13 +13,13 @@ def build_model(spec, attempt):
     inputs, features = {}, []
     for column in spec.columns:
         if column.kind == "numeric":
-            inputs[column.name] = keras.Input((1,), name=column.name)
+            inputs[column.input_name] = keras.Input((1,), name=column.input_name)
             scale = layers.Normalization(axis=-1, mean=[column.mean], variance=[column.variance])
-            features.append(scale(inputs[column.name]))
+            features.append(scale(inputs[column.input_name]))
         else:
-            inputs[column.name] = keras.Input((1,), name=column.name, dtype="string")
+            inputs[column.input_name] = keras.Input((1,), name=column.input_name, dtype="string")
             lookup = layers.StringLookup(vocabulary=list(column.vocabulary), output_mode="one_hot")
-            features.append(lookup(inputs[column.name]))
+            features.append(lookup(inputs[column.input_name]))
     hidden = layers.Concatenate()(features)
     hidden = layers.Dense(16 * 2**attempt, activation="relu")(hidden)
     hidden = layers.Dropout(0.1)(hidden)
