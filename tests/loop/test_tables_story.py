@@ -10,8 +10,9 @@ from newcomer import newcomer_in, token_in
 from team import ROOT
 
 PAGE = (ROOT / "docs" / "how-to" / "tables.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
-SAID = [line for block in re.findall(r"```\n(.*?)```", PAGE, flags=re.DOTALL) for line in block.splitlines()]
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+BLOCKS = [block for kind, block in FENCED if kind == "sh"]
+SAID = [line for kind, block in FENCED if not kind for line in block.splitlines()]
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_a_table_from_a_european_spreadsheet(newcomer):
     accepted = newcomer(declare)
     seen = [line.strip() for line in (refused.stderr + accepted.stderr).splitlines()]
     for line in SAID:
-        assert any(line in each for each in seen), (line, seen)
+        assert any(line in each for each in seen), "\n".join((line, "is not in", *seen))
     newcomer(f"export TOKEN={token_in(newcomer.folder)}")
     asked = newcomer(ask)
     assert '"class":"Gentoo"' in asked.stdout
