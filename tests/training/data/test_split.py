@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from training.data.dataset_toml import DatasetFile, Fractions, Images, Npz, Table
 from training.data.spec import SPLITS
-from training.data.split import shuffled, split_of, split_rule
+from training.data.split import apart, shuffled, split_of, split_rule
 
 KEYS = st.lists(st.text(), unique=True, max_size=40)
 FRACTIONS = st.builds(Fractions, st.floats(0.01, 0.49), st.floats(0.01, 0.49))
@@ -89,6 +89,8 @@ RULES = [
     DatasetFile("npz", Npz(x=("a", "b"))),
     DatasetFile("npz", Npz(x=("b", "a"))),
     DatasetFile("npz", Npz(group="who")),
+    DatasetFile("table", Table(("a.csv",), "y", duplicates="allow")),
+    DatasetFile("npz", Npz(x=("a", "b"), duplicates="allow")),
 ]
 
 
@@ -104,3 +106,11 @@ def test_what_does_not_move_a_sample_does_not_change_the_text():
     assert split_rule(same) == split_rule(DatasetFile("table", Table(("a.csv",), "y", key="id")))
     grouped = DatasetFile("table", Table(("a.csv",), "y", key="id", group="house"))
     assert split_rule(grouped) == split_rule(DatasetFile("table", Table(("a.csv",), "y", group="house")))
+
+
+def test_equal_samples_that_are_different_things_have_keys_of_their_own_and_unequal_ones_keep_theirs():
+    digests, labels = [b"a", b"b", b"a", b"a", b"a"], ["no", "no", "yes", "no", "yes"]
+    keys = apart(digests, labels)
+    assert keys[:2] == [b"a", b"b"]
+    assert len(set(keys)) == 4  # the first of each label has the digest, the others a number
+    assert sorted(apart(digests[::-1], labels[::-1])) == sorted(keys)
