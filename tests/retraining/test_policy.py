@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.records import Policy, Signature, TensorSpec, Verdict
-from retraining.policy import RESPLIT, Base, choose_base, decide, obstacle
+from retraining.policy import RESPLIT, Base, choose_base, decide, obstacle, other_classes
 from training.data.spec import DataSpec
 
 LIVE = Base(3, "production")
@@ -70,3 +70,32 @@ def test_of_many_other_inputs_the_first_ten_are_named():
     many = [f"column{i:02}" for i in range(12)]
     named = ", ".join(many[:10])
     assert obstacle(OLD, "by key", NEW, ["mass", "size", *many]) == f"the inputs have changed (new: {named})"
+
+
+@pytest.mark.parametrize(
+    ("had", "have", "why"),
+    [
+        (("a", "b"), ("a", "b"), ""),
+        (("a", "b"), ("b", "a"), ""),
+        ((), ("a", "b"), ""),
+        (("a", "b"), (), ""),
+        ((), (), ""),
+        (("a", "b"), ("a", "b "), "not comparable: its classes are spelled otherwise ('b' is now 'b ')"),
+        (("1", "2"), ("1.0", "2"), "not comparable: its classes are spelled otherwise ('1' is now '1.0')"),
+        (("a", "b"), ("a", "c"), "not comparable: it has other classes than the data (new: c; gone: b)"),
+        (("a",), ("a", "b"), "not comparable: it has other classes than the data (new: b)"),
+    ],
+    ids=[
+        "the same",
+        "another order",
+        "it has none",
+        "the data have none",
+        "neither",
+        "a blank",
+        "a number",
+        "another",
+        "more",
+    ],
+)
+def test_metrics_of_a_model_with_other_classes_say_nothing_on_the_data(had, have, why):
+    assert other_classes(had, have) == why
