@@ -7,6 +7,7 @@ credentials. See docs/adr/lfs-and-submodules.md.
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import shlex
@@ -331,7 +332,12 @@ def _headers(given: Any) -> dict[str, str]:
 
 def _copy_file(source: Path, target: Path) -> None:
     """The bytes of a regular file; raises FileNotFoundError for anything else."""
-    fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link
+            raise FileNotFoundError(source) from None
+        raise
     with os.fdopen(fd, "rb") as file, target.open("wb") as copy:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise FileNotFoundError(source)

@@ -185,7 +185,7 @@ class TestFromAFolder:
         place.parent.mkdir(parents=True)
         place.symlink_to(tmp_path / "secret")
         commit = data.commit({"new.csv": pointer(secret)})
-        with pytest.raises(OSError, match="symbolic link"):
+        with pytest.raises(ConfigError, match="does not have the LFS object"):
             bring(data.url, commit, lfs=True)
 
 
