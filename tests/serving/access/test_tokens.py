@@ -153,6 +153,13 @@ class TestWhileTheApiRuns:
             assert TokenFile(path).find(token)
         assert f"{path}: 1 tokens hold" in caplog.text
 
+    def test_where_none_could_be_read_ever_no_token_holds_and_the_log_says_so(self, path, caplog):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"{")
+        assert TokenFile(path).find("anything") is None
+        assert "no token holds" in caplog.text
+        assert "not JSON" in caplog.text
+
     def test_a_disk_that_fails_ends_no_token(self, path, caplog):
         api = TokenFile(path)
         token = make(path, "shop", ["predict"])
