@@ -79,8 +79,11 @@ def test_the_settings_on_the_page_are_taken(page, tmp_path):
         written = re.sub(r"ssh-ed25519 AAAA\S*", lambda _: make_key().public.text, block)
         given = tomllib.loads(written)
         missing = [] if "model" in given else ['model = "digits"']
-        if "repositories" not in given:
-            missing.append(f"repositories = {{{', '.join(f'{name} = {url!r}' for name, url in REPOSITORIES.items())}}}")
+        urls = [f"{name} = {url!r}" for name, url in REPOSITORIES.items() if name not in given.get("repositories", {})]
+        if "repositories" in given:
+            written = written.replace("[repositories]", "\n".join(["[repositories]", *urls]))
+        else:
+            missing.append(f"repositories = {{{', '.join(urls)}}}")
         file = tmp_path / f"{number}.toml"
         file.write_text("\n".join([*missing, written]), encoding="utf-8")
         load_config(file, {})
