@@ -90,11 +90,13 @@ def example_body(reader: Reader, sample: Arrays) -> tuple[bytes, str]:
         return _png(sample[signature.inputs[0].name][0], reader.image_mode()), "image/png"
     rows = {spec.name: _plain(spec, sample[spec.name]) for spec in signature.inputs}
     row = rows if reader.named else next(iter(rows.values()))
-    return orjson.dumps({"instances": [row]}) + b"\n", "application/json"
+    return orjson.dumps({"instances": [row]}, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n", "application/json"
 
 
 def _plain(spec: TensorSpec, array: Array) -> Any:
-    return array[0].tolist()[0] if spec.shape[1:] == (1,) else array[0].tolist()
+    # NumPy's own numbers are written as short as their dtype allows: 0.1, not 0.10000000149
+    row = array[0] if array.dtype in {np.dtype("float32"), np.dtype("float64")} else array[0].tolist()
+    return row[0] if spec.shape[1:] == (1,) else row
 
 
 def _png(pixels: Array, mode: str) -> bytes:
