@@ -16,7 +16,7 @@ RECORD = 1 << 13  # bytes; most records are smaller
 LARGEST = 1 << 26  # bytes of a record; the manifest of 10,000 files has some MB
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 REFUSED = {errno.ELOOP, errno.ENXIO}  # how opening a symbolic link or a socket fails
-HINT = "delete it, and restore what belongs there from a backup; `trainyard registry verify` lists every problem"
+HINT = "move it away, and restore what belongs there from a backup; `trainyard registry verify` lists every problem"
 
 
 def read_record(root: Path, name: str) -> bytes:

@@ -200,7 +200,10 @@ def walk(store: Store, folder: str, refused: Callable[[str, str], None] | None =
             elif refused:
                 refused(shown(f"{folder}/{above}{name}".removesuffix("/")), wrong)
             else:
-                raise Corrupt(f"{shown(f'{folder}/{above}{name}')}: {wrong}", hint="delete it")
+                raise Corrupt(
+                    f"{shown(f'{folder}/{above}{name}')}: {wrong}",
+                    hint="Trainyard did not write it: move it out of the registry",
+                )
     return sorted(found)
 
 

@@ -24,7 +24,7 @@ MIN_SECRET = 32  # characters
 MAX_TOKEN = 2048  # characters
 SECRET_FILE = "approval.secret"  # noqa: S105  (a file's name)
 SHAPE = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")  # content.time.signature
-NEW_TOKEN = "`trainyard run tests --force` tests the version again and mails a new approval"  # noqa: S105
+NEW_TOKEN = "`trainyard run tests --force` tests the newest version again and mails a new approval of it"  # noqa: S105
 
 
 def make_token(secret: str, model: str, version: int, card: str, *, at: float | None = None) -> str:

@@ -65,7 +65,10 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TryAgain(f"another watcher is running ({path})", hint="stop it first") from None
+            raise TryAgain(
+                f"another watcher is running ({path})",
+                hint="one is enough; stop it first, if this one is to replace it",
+            ) from None
         yield
 
 

@@ -34,7 +34,7 @@ def registry_mount(engine: DockerClient, config: Config, image: str, user: tuple
     url = config.registry.url
     if not url.startswith("file://"):
         raise ConfigError(
-            f"[registry] url: {url}: an API in a container reads a folder only", hint='deploy = "process"'
+            f"[registry] url: {url}: an API in a container reads a folder only", hint='set [serving] deploy = "process"'
         )
     folder = Path(url.removeprefix("file://"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -99,10 +99,10 @@ def git_version() -> Finding:
     try:
         done = subprocess.run(["git", "--version"], capture_output=True, text=True, timeout=PATIENCE, check=False)
     except FileNotFoundError:
-        return Finding("fail", "git is missing", "apt install git")
+        return Finding("fail", "git is missing", "install git 2.30 or newer")
     numbers = re.search(r"(\d+)\.(\d+)[.\d]*", done.stdout)
     if not numbers:
-        return Finding("fail", f"`git --version` prints {done.stdout or done.stderr!r}", "apt install git")
+        return Finding("fail", f"`git --version` prints {done.stdout or done.stderr!r}", "install git 2.30 or newer")
     if (int(numbers[1]), int(numbers[2])) < OLDEST_GIT:
         return Finding("fail", f"{numbers[0]} is older than 2.30", "install a newer git")
     return Finding("ok", numbers[0])

@@ -73,7 +73,9 @@ def _must_be_accepted(store: Store, candidate: Candidate, digest: str) -> None:
         raise Rejected(f"the gate rejected {name}: {'; '.join(candidate.verdict.reasons)}")
     tested = [each for each in candidates.acceptances(store, model, version) if each.card == digest]
     if not tested:
-        raise Rejected(f"{name} has had no acceptance test yet", hint="`trainyard run tests` runs it")
+        raise Rejected(
+            f"{name} has had no acceptance test yet", hint="`trainyard run tests` runs it, for the newest version"
+        )
     if not tested[-1].accepted:
         raise Rejected(
             f"{name} failed its newest acceptance test (tests {tested[-1].tests:.8}): {'; '.join(tested[-1].reasons)}",

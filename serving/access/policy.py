@@ -144,7 +144,7 @@ def _unknown(asked: Asked) -> Refused:
     return Refused(
         401,
         "this token does not hold: it is unknown, revoked or expired",
-        hint="send `Authorization: Bearer TOKEN` with a token that `trainyard token list` shows",
+        hint="it is unknown, revoked or expired: whoever runs the API makes another one with `trainyard token make`",
         headers=(("WWW-Authenticate", 'Bearer realm="trainyard", error="invalid_token"'),),
     )
 

@@ -153,6 +153,6 @@ def sample_files(folder: Path) -> Path:
             f"the {folder.name} split was prepared without the dataset's files, as neither model.py nor trainyard.toml "
             "seemed to read them",
             hint="mention load_data in a .py file of the code repository; after a change of [training] command: "
-            "trainyard run --force",
+            "`trainyard run code --force`",
         )
     return files

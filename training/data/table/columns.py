@@ -78,7 +78,11 @@ class ColumnReader:
             self._checks.note(f"{called} is the index of a pandas DataFrame, and no input{use}")
         names = [name for name in dict.fromkeys(self._rows.columns) if name not in others]
         if not names:
-            self._checks.fail(USABLE, "no column is left as an input", "take some out of [table] ignore")
+            self._checks.fail(
+                USABLE,
+                "no column is left as an input",
+                "put a column beside the target; [table] ignore, key and group are no inputs",
+            )
         features = [self._feature(name) for name in names]
         return [feature for feature in features if feature]
 
