@@ -81,7 +81,7 @@ class ColumnReader:
             self._checks.fail(
                 USABLE,
                 "no column is left as an input",
-                "put a column beside the target; [table] ignore, key and group are no inputs",
+                "put a column beside the target; columns under [table] ignore, key and group are not inputs",
             )
         features = [self._feature(name) for name in names]
         return [feature for feature in features if feature]
