@@ -35,9 +35,16 @@ class SampleList:
     classes: tuple[str, ...] = ()
     """In the order of the model's outputs; empty for regression."""
 
+    place: Callable[[int], str] | None = None
+    """Where sample i is, in words, when its name is a value that nobody else may see: a key."""
+
+    def called(self, index: int) -> str:
+        """What messages call a sample."""
+        return self.place(index) if self.place else self.names[index]
+
     def first_of(self, label: str) -> str:
         """The first sample with this label."""
-        return self.names[self.labels.index(label)]
+        return self.called(self.labels.index(label))
 
     def per_split(self) -> dict[str, int]:
         """Split → samples."""
@@ -263,9 +270,9 @@ def _check_twins(checks: Checks, samples: SampleList, hints: TwinHints) -> None:
         if len(by_split) <= 1 and len(by_label) <= 1:
             harmless += members[1:]
     if harmless:
-        example = samples.names[harmless[0]]
+        example = samples.called(harmless[0])
         checks.note(f"{len(harmless)} samples repeat another one of the same split and label (e.g. {example})")
 
 
 def _places(samples: SampleList, indices: Iterable[int], what: Sequence[str]) -> str:
-    return ", ".join(f"{samples.names[index]} ({what[index]})" for index in sorted(indices))
+    return ", ".join(f"{samples.called(index)} ({what[index]})" for index in sorted(indices))

@@ -217,7 +217,7 @@ def _targets(file: str, y: Any, name: str, checks: Checks) -> Any:
     with np.errstate(over="ignore"):
         far = np.flatnonzero(np.isinf(y.astype(np.float32)) & np.isfinite(y))
     if len(far):
-        message = f"{file} row {far[0] + 1}: {name!r} is {y[far[0]]}, which float32 cannot hold"
+        message = f"{file} row {far[0] + 1}: {name!r} is a number that float32 cannot hold (beyond ±3.4e38)"
         checks.fail(FINITE, message, "correct the value, or scale the labels", len(far))
     return y
 

@@ -285,8 +285,8 @@ BAD = {
     "key is missing": (settle(HEAD + 'key = "id"'), "[table] key: there is no column 'id'"),
     "label is missing": (at(7, None, "kind"), "data.csv row 8 has no 'kind'"),
     "no labels": (changed(kind=[None] * 120), "has no 'kind'"),
-    "infinite": (at(5, float("inf"), "mass"), "column 'mass' holds inf in data.csv row 6"),
-    "too large": (at(5, 1e300, "mass"), "holds 1e+300 in data.csv row 6, which float32 cannot hold"),
+    "infinite": (at(5, float("inf"), "mass"), "column 'mass' holds infinity in data.csv row 6"),
+    "too large": (at(5, 1e300, "mass"), "holds a number that float32 cannot hold (beyond ±3.4e38) in data.csv row 6"),
     "dates": (
         changed(born=[date(2026, 1, 1)] * 120),
         "column 'born' holds dates or times (like '9999-99-99', in data.csv row 1)",
@@ -315,7 +315,7 @@ BAD = {
     ),
     "key twice": (
         settle(HEAD + 'key = "id"', changed(id=[0, *range(119)])),
-        "'id' is '0' in data.csv row 1 and in data.csv row 2",
+        "'id' is the same in data.csv row 1 and in data.csv row 2",
     ),
     "row without key": (settle(HEAD + 'key = "id"', changed(id=[None, *range(119)])), "data.csv row 1 has no 'id'"),
     "row without group": (settle(HEAD + 'group = "g"', changed(g=[None, *range(119)])), "data.csv row 1 has no 'g'"),
@@ -378,6 +378,22 @@ def test_bad_data_are_reported_with_their_place_and_nothing_is_prepared(dataset,
     assert message.replace('"', '\\"') in messages(found)
     assert all(each.hint for each in found.faults)
     assert not (outputs(dataset) / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (3, "'id' is the same in data.csv row 4 and in data.csv row 120"),
+        (119, "equal samples: data.csv row 1 (cat), data.csv row 120 (dog)"),
+    ],
+)
+def test_no_key_is_shown_to_those_who_read_what_is_wrong(dataset, last, said):
+    same = {name: [*values[:-1], values[0]] for name, values in rows().items() if name != "kind"}
+    keys = [f"patient {number}" for number in [*range(119), last]]
+    settle(HEAD + 'key = "id"', changed(**same, id=keys))(dataset)
+    found = messages(run(dataset))
+    assert said in found
+    assert "patient" not in found
 
 
 def test_a_second_file_with_other_columns_or_types(tmp_path):

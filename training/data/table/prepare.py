@@ -69,7 +69,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     kept = _complete(rows, content.features, table, checks)
     if checks.failed:
         return SampleList(classes=settings.classes)
-    samples, keys = _samples(content, kept, settings, checks)
+    samples, keys = _samples(rows, content, kept, settings, checks)
     check_samples(checks, samples, TWINS)
     if not checks.failed:
         order = shuffled(keys)
@@ -166,7 +166,8 @@ def _check_finite(rows: Rows, features: Sequence[Feature], labels: Any, table: T
             infinite = np.flatnonzero(np.isinf(values.astype(np.float32)))
         if len(infinite):
             first = infinite[0]
-            message = f"{called} holds {values[first]} in {rows.where(first)}, which float32 cannot hold"
+            what = "infinity" if np.isinf(values[first]) else "a number that float32 cannot hold (beyond ±3.4e38)"
+            message = f"{called} holds {what} in {rows.where(first)}"
             checks.fail(FINITE, message, "correct the value, or scale the column", len(infinite))
 
 
@@ -174,17 +175,18 @@ def _check_keys(rows: Rows, names: Sequence[str], table: Table, checks: Checks) 
     first: dict[str, int] = {}
     for row, name in enumerate(names):
         if name and first.setdefault(name, row) != row:
-            message = f"{table.key!r} is {name!r} in {rows.where(first[name])} and in {rows.where(row)}"
+            message = f"{table.key!r} is the same in {rows.where(first[name])} and in {rows.where(row)}"
             checks.fail(KEYS, message, "give each row a key of its own, or leave [table] key out")
 
 
 def _samples(
-    content: Content, kept: Sequence[int], settings: DatasetFile, checks: Checks
+    rows: Rows, content: Content, kept: Sequence[int], settings: DatasetFile, checks: Checks
 ) -> tuple[SampleList, Sequence[bytes | str]]:
     """The rows that are kept, as samples, and by which key each is put into a split and into order there."""
     table = settings.source
     assert isinstance(table, Table)
     samples = SampleList([content.names[row] for row in kept], digests=_digests(content.features, kept))
+    samples.place = lambda index: rows.where(kept[index])
     keys: Sequence[bytes | str] = samples.names if table.key else samples.digests
     if table.duplicates == "allow" and not table.key:
         keys = apart(samples.digests, [content.labels[row] for row in kept])
