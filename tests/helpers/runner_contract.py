@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -85,7 +86,7 @@ class RunnerContract:
 
     def test_a_worker_that_wanted_what_it_was_not_given_gets_a_hint(self, runner, job):
         with pytest.raises(WorkerFailed, match="exit code 1: ") as caught:
-            runner.run(job("want", "/outside/of/everything"), nothing)
+            runner.run(job("want", f"/outside-{uuid4()}/of/everything"), nothing)
         assert "put the files into a repository" in caught.value.hint
 
     def test_a_crash_names_the_signal(self, runner, job):
