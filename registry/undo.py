@@ -14,6 +14,10 @@ def live_before(history: Sequence[Release]) -> Release | None:
     1, 2, 3 → 2; after that rollback → 1, and not 3, from which somebody has just gone back. A release that could not be
     deployed does not count: 1, 2, 3, 1 (failed), 3 (revert) → 2.
     """
+    if len(history) > 1 and (last := history[-1]).kind == "promotion":  # mostly: no need to go through thousands
+        before = history[-2]
+        if before.version not in {None, last.version}:
+            return before
     stack, last = _fold(history)
     stack.push(last)
     return stack.newest_but(last.version)

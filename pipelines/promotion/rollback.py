@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines.config.schema import Config
 from pipelines.deploy import open_deployment
 from pipelines.deploy.serve_job import image_of, serve_job
@@ -21,7 +23,7 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
     were altered, each before anything is written; TryAgain and WorkerFailed as `promote` does.
     """
     known = releases.read_history(store, model)
-    history = list(known.releases)
+    history = known.releases
     if not history:
         raise ConfigError(f"no version of {model} was released yet", hint="`trainyard promote` releases a candidate")
     current = history[-1]
@@ -38,7 +40,7 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
     return deploy(store, config, api, release, image)
 
 
-def release_before(history: list[Release]) -> Release:
+def release_before(history: Sequence[Release]) -> Release:
     """What a rollback without a version goes back to; raises ConfigError when there is nothing. See `registry.undo`."""
     if release := live_before(history):
         return release

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from versions import release_draft
 
-from registry.undo import good_before, has_failed, left_behind, live_before
+from registry.undo import _fold, good_before, has_failed, left_behind, live_before
 
 KINDS = {"P": "promotion", "B": "rollback", "R": "revert", "W": "withdrawal"}
 
@@ -44,6 +46,16 @@ def number(found):
 )
 def test_undo_goes_back_through_what_was_live_and_not_through_what_was_undone(releases, before):
     assert number(live_before(history(releases))) == before
+
+
+@given(
+    st.lists(st.builds("{}{}".format, st.sampled_from("PBR"), st.integers(1, 4)) | st.just("W"), min_size=1, max_size=9)
+)
+def test_the_short_way_leads_where_going_through_all_of_history_does(releases):
+    made = history(" ".join(releases))
+    stack, last = _fold(made)
+    stack.push(last)
+    assert live_before(made) == stack.newest_but(last.version)
 
 
 @pytest.mark.parametrize(
