@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ STATE_ROLE, ACCESS_ROLE = "state", "access"
 GIVEN = ("tokens", "certfile", "keyfile")
 """The fields of a job that name files of this machine."""
 MOST = 1 << 20  # bytes of such a file
+MOST_STATE = 256 << 20  # bytes of all that an API remembers
 
 
 class ApiVolumes:
@@ -61,7 +63,9 @@ class ApiVolumes:
     def state(self, image: str, user: tuple[int, int]) -> Any:
         """The mount of what the API remembers. A new one begins with what this machine knows of the registry, so that a
         registry from before that is refused from the first start on."""
-        if not self._there(STATE_ROLE):
+        if self._there(STATE_ROLE):
+            self._hand_over(STATE_ROLE, image, user)
+        else:
             self._make(STATE_ROLE)
             known = anchor_of(self._config)
             self._fill(STATE_ROLE, image, user, {"registry.json": known} if known else {})
@@ -93,12 +97,25 @@ class ApiVolumes:
 
     def _fill(self, role: str, image: str, user: tuple[int, int], files: Mapping[str, bytes]) -> None:
         """Have the volume belong to `user`, with these files, which nobody else may read."""
+        with self._opened(role, image) as container:
+            self._engine.api.put_archive(container, "/", _tar(role, files, user))
+
+    def _hand_over(self, role: str, image: str, user: tuple[int, int]) -> None:
+        """Have what is in the volume belong to `user`, when the API ran as somebody else before."""
+        with self._opened(role, image) as container:
+            found, _ = self._engine.api.get_archive(container, f"/{role}")
+            if changed := _owned_by(user, found):
+                self._engine.api.put_archive(container, "/", changed)
+
+    @contextmanager
+    def _opened(self, role: str, image: str) -> Iterator[str]:
+        """A container that has the volume at `/<role>`, and never runs."""
         api = self._engine.api
         own = self._labels | labels(role="probe", number=0)  # what a killed process leaves goes with the next start
         mounts = [limits.volume(self._volume(role), f"/{role}", read_only=False)]
         container = transfer_container(api, image, mounts, own)
         try:
-            api.put_archive(container, "/", _tar(role, files, user))
+            yield container
         finally:
             remove(api, [container], [])
 
@@ -169,6 +186,24 @@ def _content(path: Path) -> bytes | None:
     if len(data) > MOST:
         raise ConfigError(f"{path}: has more than {MOST >> 20} MiB", hint="name the file itself")
     return data
+
+
+def _owned_by(user: tuple[int, int], archive: Iterable[bytes]) -> bytes:
+    """The files and folders of an archive as `user`'s; empty when they are, or when there is more than an API remembers."""
+    data = io.BytesIO()
+    for part in archive:
+        data.write(part)
+        if data.tell() > MOST_STATE:
+            return b""
+    data.seek(0)
+    stream, changed = io.BytesIO(), False
+    with tarfile.open(fileobj=data) as old, tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as new:
+        for entry in old:
+            if entry.isfile() or entry.isdir():
+                changed |= (entry.uid, entry.gid) != user
+                entry.uid, entry.gid = user
+                new.addfile(entry, old.extractfile(entry) if entry.isfile() else None)
+    return stream.getvalue() if changed else b""
 
 
 def _tar(folder: str, files: Mapping[str, bytes], user: tuple[int, int]) -> bytes:
