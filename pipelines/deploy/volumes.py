@@ -101,7 +101,7 @@ class ApiVolumes:
             self._engine.api.put_archive(container, "/", _tar(role, files, user))
 
     def _hand_over(self, role: str, image: str, user: tuple[int, int]) -> None:
-        """Have what is in the volume belong to `user`, when the API ran as somebody else before."""
+        """Have what is in the volume belong to `user`, when the API ran as another user before."""
         with self._opened(role, image) as container:
             found, _ = self._engine.api.get_archive(container, f"/{role}")
             if changed := _owned_by(user, found):
