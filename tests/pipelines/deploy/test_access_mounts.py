@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -90,6 +91,7 @@ class Engine:
 
     def __init__(self):
         self.labels, self.files, self.api, self.volumes, self.containers = {}, {}, self, self, 0
+        self.groups, self.written = {}, 0
 
     def create(self, name, labels, **_more):
         self.labels.setdefault(name, labels)
@@ -114,6 +116,19 @@ class Engine:
                 content = tar.extractfile(each).read() if each.isfile() else None
                 assert each.mtime > 1e9, "its time says to who reads it that it has changed"
                 self.files[self.mounted[f"/{folder}"], name] = (each.uid, each.mode, content)
+                self.groups[self.mounted[f"/{folder}"], name] = each.gid
+        self.written += 1
+
+    def get_archive(self, _container, path):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as tar:
+            for (volume, name), (uid, mode, content) in self.files.items():
+                if volume == self.mounted[path]:
+                    entry = tarfile.TarInfo(f"{path[1:]}/{name}".rstrip("/"))
+                    entry.uid, entry.gid, entry.mode, entry.mtime = uid, self.groups[volume, name], mode, time.time()
+                    entry.type, entry.size = tarfile.REGTYPE if name else tarfile.DIRTYPE, len(content or b"")
+                    tar.addfile(entry, io.BytesIO(content or b""))
+        return [stream.getvalue()], {}
 
     def remove_container(self, *_arguments, **_more):
         self.containers -= 1
@@ -155,9 +170,12 @@ def test_an_api_begins_with_what_this_machine_knows_of_the_registry_and_keeps_wh
     known = codec.from_json(Anchor, engine.files["m-state", "registry.json"][2], "what it was given")
     assert known.first == first_key(config)
     assert known.heads["digits"].release == 1
-    engine.files.clear()
+    before, written = dict(engine.files), engine.written
     volumes.state("image", ME)
-    assert engine.files == {}
+    assert (engine.files, engine.written) == (before, written)
+    volumes.state("image", STRANGER)
+    assert engine.files == {name: (STRANGER[0], mode, content) for name, (_, mode, content) in before.items()}
+    assert set(engine.groups.values()) == {STRANGER[1]}
 
 
 def test_an_api_of_a_registry_that_is_not_signed_begins_with_nothing(tmp_path):
