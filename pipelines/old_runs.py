@@ -21,8 +21,6 @@ from registry.records import Run
 GONE = ".gone-"
 HEAVY = ("sources", "*/inputs", "*/outputs", "*/scratch", "accept/*/inputs", "accept/*/outputs", "accept/*/scratch")
 """What of a run's folder goes first; records, logs and the report stay."""
-
-
 COPIES = ("train/outputs/model.*", "train/outputs/saved_model")
 """What the registry has, too."""
 
@@ -106,8 +104,8 @@ def removals(runs: Path, keep: Keep) -> Iterator[Removal]:
     removed, lighter = plan(found, keep)
     for each in removed:
         yield Removal(each.run.id, (each.folder.root,), size(each.folder.root), True, runs, each.folder)
-    for each in found:
-        patterns = HEAVY if each in lighter else COPIES if _has_copies(each) and each not in removed else ()
+    copies = [each for each in found if _has_copies(each) and each not in removed + lighter]
+    for each, patterns in [*((one, HEAVY) for one in lighter), *((one, COPIES) for one in copies)]:
         paths = tuple(path for pattern in patterns for path in each.folder.root.glob(pattern))
         if paths:
             yield Removal(each.run.id, paths, sum(map(size, paths)), False, runs, each.folder)
@@ -120,7 +118,9 @@ def _has_copies(one: Known) -> bool:
 
 
 def remove(removal: Removal) -> None:
-    """Carry it out, unless a process has taken the run meanwhile. Raises OSError."""
+    """Carry it out, unless a process has taken the run meanwhile, or removed it. Raises OSError."""
+    if removal.folder and not (removal.folder.root / "run.json").exists():
+        return  # its lock would make the folder anew
     try:
         with removal.folder.locked() if removal.folder else contextlib.nullcontext():
             for path in removal.paths:
@@ -165,8 +165,7 @@ def _infos(paths: Iterable[Path]) -> Iterator[os.stat_result]:
 
 def tidy(runs: Path, keep: Keep) -> None:
     """Keep the bounds, at the end of a run; what prevents it changes nothing else."""
-    for each in removals(runs, keep):
-        try:
-            remove(each)
-        except OSError:
-            continue
+    with contextlib.suppress(PipelineError, OSError):
+        for each in removals(runs, keep):
+            with contextlib.suppress(OSError):
+                remove(each)

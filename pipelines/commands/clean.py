@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -46,14 +47,16 @@ def _runs(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
 
 
 def _mails(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
-    found = list(_old_mails(Path(config.home) / "outbox" / "sent", config.keep.mail_days))
-    total = sum(each.stat().st_size for each in found)
+    found = dict(_old_mails(Path(config.home) / "outbox" / "sent", config.keep.mail_days))
     for each in () if dry_run else found:
         each.unlink(missing_ok=True)
-    return "mails that were sent", len(found), total
+    return "mails that were sent", len(found), sum(found.values())
 
 
-def _old_mails(folder: Path, days: int) -> Iterator[Path]:
+def _old_mails(folder: Path, days: int) -> Iterator[tuple[Path, int]]:
+    """Each with its size in bytes; one that another process has just removed is left out."""
     for each in folder.glob("*.eml"):
-        if each.stat().st_mtime < time.time() - days * DAY:
-            yield each
+        with contextlib.suppress(FileNotFoundError):
+            info = each.stat()
+            if info.st_mtime < time.time() - days * DAY:
+                yield each, info.st_size

@@ -152,7 +152,9 @@ def _show(one: Known, *, as_json: bool) -> None:
 def _log(one: Known, step: str) -> None:
     """The log as the worker wrote it, without what could move a terminal's cursor."""
     logs = {
-        str(path.parent.relative_to(one.folder.root)): path for path in one.folder.root.rglob(LOG) if path.is_file()
+        str(path.parent.relative_to(one.folder.root)): path
+        for path in one.folder.root.rglob(LOG)
+        if path.is_file() and not path.is_symlink()
     }
     if not logs:
         raise ConfigError(

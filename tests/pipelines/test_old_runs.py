@@ -116,6 +116,26 @@ def test_a_run_that_is_taken_between_the_plan_and_the_removal_stays(runs):
     assert (runs / "a/run.json").exists()
 
 
+def test_of_two_that_remove_the_same_run_the_second_makes_nothing_anew(runs):
+    for name in "ab":
+        run(runs, name)
+    (planned, *_) = removals(runs, Keep(runs=1))
+    remove(planned)
+    remove(planned)
+    assert {path.name for path in runs.iterdir()} == {"b"}
+
+
+def test_what_prevents_the_tidying_changes_nothing_else(runs, monkeypatch):
+    def broken(_path):
+        raise OSError("the disk is gone")
+
+    for name in "ab":
+        run(runs, name)
+    monkeypatch.setattr("pipelines.old_runs.size", broken)
+    tidy(runs, Keep(runs=1))
+    assert names(known(runs)) == ["b", "a"]
+
+
 def test_what_a_killed_process_was_removing_goes_with_the_next(runs):
     run(runs, "a")
     (runs / f"{GONE}b-outputs" / "data").mkdir(parents=True)
@@ -200,3 +220,13 @@ def test_clean_and_prune_say_what_they_would_remove_and_then_do(project, runs, c
 def test_a_log_cannot_move_the_cursor(project, runs, capsys):
     write_whole(run(runs, "a").root / "train/worker.log", b"one\x1b[2Jtwo\r\nthree\xff\n")
     assert said(project, capsys, "runs", "log")[1] == "one[2Jtwo\nthree\ufffd\n"
+
+
+def test_a_log_that_leads_elsewhere_is_not_shown(project, runs, capsys, tmp_path):
+    folder = run(runs, "a").root
+    (tmp_path / "secret").write_text("s3cret")
+    (folder / "train/outputs/worker.log").symlink_to(tmp_path / "secret")
+    (folder / "train/worker.log").unlink()
+    code, out, err = said(project, capsys, "runs", "log")
+    assert (code, out) == (2, "")
+    assert "has no log" in err
