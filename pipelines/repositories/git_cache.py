@@ -79,9 +79,11 @@ class GitCache:
         try:
             self.fetch(url, commit, what)
             return work()
-        except (ConfigError, GitFailed, FileNotFoundError):  # the last when another process is replacing the clone
+        except (ConfigError, GitFailed, FileNotFoundError) as error:  # the last when another process replaces the clone
             git.raise_if_stopping()  # which may be why git failed
             if clone in {0, _inode(self._repository(url, commit))} and self._intact(url, commit):
+                if isinstance(error, GitFailed):
+                    return work()  # what a killed process had git fetch may have come in the meantime
                 raise
         self._clone_again(url, commit, what, clone)
         return work()

@@ -29,6 +29,8 @@ SMALLEST, USUAL, LARGEST = (
     1024,
 )  # bytes of a file that may name another one; those of git-lfs have 130, or some extensions
 AT_ONCE = 20_000
+NOT_THERE = "BAD"
+"""What `git ls-tree` gives as the size of an object that is missing or damaged; it ends with 0 all the same."""
 SUBMODULE, LINK = "160000", "120000"
 SHOWN = 3
 IN_DVC = "data in DVC, which is not fetched"
@@ -95,7 +97,10 @@ class Tree:
 
 
 def look(repository: Path, commit: str, scratch: Path) -> Tree:
-    """What the commit's files name without having it; `scratch` is a folder for an index. Raises GitFailed."""
+    """What the commit's files name without having it; `scratch` is a folder for an index.
+
+    Raises GitFailed, also when a file of the commit is missing in the repository.
+    """
     listed = git.run_bytes(["ls-tree", "-r", "-l", "-z", "--full-tree", commit], cwd=repository)
     entries = [_entry(row) for row in listed.split(b"\0")[:-1]]
     tree, small, unusual, attributes = Tree(), list[Entry](), list[Entry](), set[str]()
@@ -128,6 +133,8 @@ def look(repository: Path, commit: str, scratch: Path) -> Tree:
 def _entry(row: bytes) -> Entry:
     head, _, name = row.partition(b"\t")
     mode, _, sha, size = head.decode("ascii").split()
+    if size == NOT_THERE:
+        raise git.GitFailed(f"object {sha} is missing")
     return Entry(mode, sha, int(size) if size != "-" else 0, os.fsdecode(name))
 
 

@@ -271,12 +271,34 @@ def test_a_name_that_was_half_written_keeps_nothing(tmp_path, bare, work):
     assert (copy / "refs" / "trainyard" / sha).read_text(encoding="ascii") == f"{sha}\n"
 
 
-def test_a_kept_commit_whose_files_were_lost_is_fetched_again(tmp_path, bare, work):
+@pytest.mark.parametrize("lost", ["{}", "{}^{{tree}}", "{}:a"], ids=["the commit", "its folder", "a file"])
+@pytest.mark.parametrize("left", [None, b""], ids=["gone", "empty"])
+def test_a_kept_commit_of_which_something_was_lost_is_fetched_again(tmp_path, bare, work, lost, left):
     cache = GitCache(tmp_path / "cache")
     sha = commit(work, "a", "1")
     cache.fetch(str(bare), sha, "code")
     (copy,) = (tmp_path / "cache").glob("*.git")
-    (copy / "objects" / sha[:2] / sha[2:]).unlink()
+    name = run_git("rev-parse", lost.format(sha), cwd=work)
+    (copy / "objects" / name[:2] / name[2:]).unlink()
+    if left is not None:  # as a power cut leaves it
+        (copy / "objects" / name[:2] / name[2:]).write_bytes(left)
+    cache.fetch_and_checkout(str(bare), sha, "code", tmp_path / "tree")
+    assert (tmp_path / "tree" / "a").read_text(encoding="utf-8") == "1"
+
+
+def test_what_was_still_on_its_way_when_it_was_read_is_read_again(tmp_path, bare, work, monkeypatch):
+    cache, sha = GitCache(tmp_path / "cache"), commit(work, "a", "1")
+    cache.fetch(str(bare), sha, "code")
+    (copy,) = (tmp_path / "cache").glob("*.git")
+    name = run_git("rev-parse", f"{sha}:a", cwd=work)
+    late, intact = copy / "objects" / name[:2] / name[2:], GitCache._intact
+    late.rename(tmp_path / "late")
+
+    def complete_by_then(*given):  # what git had started for a process that was killed writes on
+        (tmp_path / "late").rename(late)
+        return intact(*given)
+
+    monkeypatch.setattr(GitCache, "_intact", complete_by_then)
     cache.fetch_and_checkout(str(bare), sha, "code", tmp_path / "tree")
     assert (tmp_path / "tree" / "a").read_text(encoding="utf-8") == "1"
 
