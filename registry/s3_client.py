@@ -195,7 +195,7 @@ def _refused(answer: Mapping[str, Any], place: Place, key: str) -> Exception:
 
 
 def _not_answered(error: Exception) -> tuple[type[PipelineError], str]:
-    """What to do about an error on our side of the request, or on the way."""
+    """What to do about an error of the request itself, or of the way."""
     from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
 
@@ -217,5 +217,5 @@ def _not_answered(error: Exception) -> tuple[type[PipelineError], str]:
 
 
 def _one_line(text: object) -> str:
-    """What somebody else has written, short and without control characters."""
+    """A text from elsewhere, short and without control characters."""
     return "".join(each if each.isprintable() else " " for each in str(text))[:400]
