@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -96,7 +96,8 @@ def _expected(raw: Any, where: str, errors: list[str]) -> Expected:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """What a suite is about, as three pandas.DataFrames that differ in the types of their columns."""
+    """What a suite is about, as three pandas.DataFrames that differ in the types of their columns; their index is the
+    number of the row, from 0."""
 
     table: Any
     """As training gets it: numbers, truth values, and texts such as `00501` in columns that are declared."""
@@ -104,6 +105,8 @@ class Frames:
     """Every value as text, as the file has it."""
     numbers: Any
     """Texts as numbers where all of a column are numbers."""
+    where: Callable[[int], str]
+    """Row → its file and line, or the path of the image."""
 
     def asked_for(self, expected: Expected) -> View:
         """The frame in which the column has the type that the expectation is about."""
@@ -132,7 +135,7 @@ def read_frames(repository: Path, settings: DatasetFile, index: Path) -> Frames:
         if not path.exists():
             raise ConfigError("inputs/index: the table of the images is missing", hint="run the prepare worker first")
         frame = pd.read_parquet(path)
-        return Frames(frame, frame, frame)
+        return Frames(frame, frame, frame, lambda row: str(frame["path"][row]))
     from training.data.table.read import read_rows
 
     assert isinstance(settings.source, Table)
@@ -140,7 +143,8 @@ def read_frames(repository: Path, settings: DatasetFile, index: Path) -> Frames:
     rows = read_rows(repository, settings.source, checks)
     if rows is None:
         raise ConfigError("; ".join(map(as_text, checks.failed)))
-    return Frames(*(pd.DataFrame({name: column.to_pandas() for name, column in each.items()}) for each in rows.views()))
+    views = (pd.DataFrame({name: column.to_pandas() for name, column in each.items()}) for each in rows.views())
+    return Frames(*views, rows.where)
 
 
 def check(frames: Frames, expected: Sequence[Expected]) -> list[TestCase]:
@@ -160,7 +164,7 @@ def check(frames: Frames, expected: Sequence[Expected]) -> list[TestCase]:
         for asked, some in built.items():
             for result in _run(getattr(frames, asked), some):
                 i = result.expectation_config.meta[CASE]
-                cases[i] = _case(expected[i], result)
+                cases[i] = _case(expected[i], result, frames.where)
     except GreatExpectationsError as error:  # one that cannot be run, for want of a $PARAMETER say, stops all of them
         failure = f"the suite could not be run: {' '.join(str(error).split())}"
         cases |= {i: TestCase(each.name, "error", message=failure) for i, each in enumerate(expected) if i not in cases}
@@ -208,13 +212,13 @@ def _in_pandas_3(expected: Expected, frame: Any) -> tuple[str, dict[str, Any]]:
     return expected.type, kwargs
 
 
-def _case(expected: Expected, result: Any) -> TestCase:
+def _case(expected: Expected, result: Any, where: Callable[[int], str]) -> TestCase:
     raised = _raised(result.exception_info)
     if raised:
         return TestCase(expected.name, "error", message=f"could not be checked: {raised}")
     if result.success:
         return TestCase(expected.name, "passed")
-    found = _describe(result.result)
+    found = _describe(result.result, where)
     if expected.severity != "critical":
         return TestCase(expected.name, "skipped", message=f"not met, {expected.severity} only: {found}")
     return TestCase(expected.name, "failed", message=found)
@@ -228,11 +232,13 @@ def _raised(info: Mapping[str, Any] | None) -> str:
     return ""
 
 
-def _describe(result: Mapping[str, Any]) -> str:
+def _describe(result: Mapping[str, Any], where: Callable[[int], str]) -> str:
     if "unexpected_count" in result:
         some = ", ".join(map(str, result.get("partial_unexpected_list", [])[:10]))
         of = f"{result['unexpected_count']} of {result.get('element_count', '?')} values"
-        return f"{of} are unexpected: {some}"
+        places = [row for row in result.get("partial_unexpected_index_list") or [] if isinstance(row, int)]
+        first = f" (the first: {where(places[0])})" if places else ""
+        return f"{of} are unexpected{first}: {some}"
     details = f", {result['details']}" if result.get("details") else ""
     return f"observed {result.get('observed_value', 'something else')}{details}"
 

@@ -80,7 +80,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
 def _samples(archives: Sequence[Archive], settings: DatasetFile) -> SampleList:
     samples = SampleList()
     for each in archives:
-        samples.names += [f"{each.name} row {row + 1}" for row in range(len(each.digests))]
+        samples.names += [f"{each.name} row index {row}" for row in range(len(each.digests))]
         samples.digests += each.digests
     npz, labels = settings.source, [label for each in archives for label in each.labels.tolist()]
     assert isinstance(npz, Npz)
@@ -160,7 +160,7 @@ def _input(file: str, name: str, array: Any, checks: Checks) -> TensorSpec | Non
             bad = ~np.isfinite(array.astype(np.float32, copy=False)).reshape(len(array), -1).all(axis=1)
         if bad.any():
             message = (
-                f"{file}: {name!r} holds NaN or infinity in {bad.sum()} samples, the first: row {bad.argmax() + 1}"
+                f"{file}: {name!r} holds NaN or infinity in {bad.sum()} samples, the first: row index {bad.argmax()}"
             )
             checks.fail(FINITE, message, "replace such values, or delete the samples", int(bad.sum()))
         return TensorSpec(name, shape, "float32")
@@ -184,7 +184,7 @@ def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
     y = y.reshape(len(y))
     if y.dtype.kind == "f":
         for row in np.flatnonzero(np.isnan(y)).tolist():
-            checks.fail(LABELS, f"{file} row {row + 1} has no label (NaN)", "fill in the label, or delete the sample")
+            checks.fail(LABELS, f"{file} row index {row} has no label (NaN)", "fill in the label, or delete the sample")
         if np.isinf(y).any():
             checks.fail(FINITE, f"{file}: {npz.y!r} holds infinity", "correct it, or delete the sample")
     if npz.task == "regression":
@@ -201,7 +201,7 @@ def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
     if y.dtype.kind == "U":
         for row in np.flatnonzero(y == "").tolist():
             checks.fail(
-                LABELS, f"{file} row {row + 1} has no label (an empty text)", "fill it in, or delete the sample"
+                LABELS, f"{file} row index {row} has no label (an empty text)", "fill it in, or delete the sample"
             )
         return y
     if y.dtype.kind == "b":
@@ -217,7 +217,7 @@ def _targets(file: str, y: Any, name: str, checks: Checks) -> Any:
     with np.errstate(over="ignore"):
         far = np.flatnonzero(np.isinf(y.astype(np.float32)) & np.isfinite(y))
     if len(far):
-        message = f"{file} row {far[0] + 1}: {name!r} is a number that float32 cannot hold (beyond ±3.4e38)"
+        message = f"{file} row index {far[0]}: {name!r} is a number that float32 cannot hold (beyond ±3.4e38)"
         checks.fail(FINITE, message, "correct the value, or scale the labels", len(far))
     return y
 

@@ -43,7 +43,7 @@ def test_good_archives_give_three_splits_that_a_model_can_use(dataset):
         )
         assert split.x["x"].dtype == np.float32
         for name, x, y in zip(split.names, split.x["x"], split.y, strict=True):
-            file, row = name[0], int(name.rpartition(" ")[2]) - 1
+            file, row = name[0], int(name.rpartition(" ")[2])
             assert np.array_equal(x, source[file]["x"][row].astype(np.float32))
             assert y == source[file]["y"][row]
         files = [np.load(split.files / f"{name}.npz") for name in "ab"]
@@ -91,7 +91,7 @@ def test_class_names_are_the_names_of_the_numbers_in_y(dataset):
     assert train.spec.classes == ("shirt", "shoe", "bag")
     assert (
         train.y[0]
-        == {"a": arrays(120, 0), "b": arrays(80, 1)}[train.names[0][0]]["y"][int(train.names[0].rpartition(" ")[2]) - 1]
+        == {"a": arrays(120, 0), "b": arrays(80, 1)}[train.names[0][0]]["y"][int(train.names[0].rpartition(" ")[2])]
     )
 
 
@@ -145,24 +145,24 @@ BAD = {
     "lengths": (saved(y=np.zeros(7, int)), "the arrays hold different or no numbers of samples (x: 120, y: 7)"),
     "no samples": (saved(x=np.zeros((0, 2)), y=np.zeros(0, int)), "(x: 0, y: 0)"),
     "nothing in a sample": (saved(x=np.zeros((120, 0))), "a sample of 'x' has shape (0,): nothing"),
-    "nan": (saved(x=poke(4, np.nan)), "a.npz: 'x' holds NaN or infinity in 1 samples, the first: row 5"),
-    "infinity": (saved(x=poke(0, np.inf)), "'x' holds NaN or infinity in 1 samples, the first: row 1"),
-    "too large": (saved(x=poke(9, 1e300)), "'x' holds NaN or infinity in 1 samples, the first: row 10"),
+    "nan": (saved(x=poke(4, np.nan)), "a.npz: 'x' holds NaN or infinity in 1 samples, the first: row index 4"),
+    "infinity": (saved(x=poke(0, np.inf)), "'x' holds NaN or infinity in 1 samples, the first: row index 0"),
+    "too large": (saved(x=poke(9, 1e300)), "'x' holds NaN or infinity in 1 samples, the first: row index 9"),
     "complex": (saved(x=np.zeros((120, 2), complex)), "a.npz: 'x' has dtype complex128"),
     "one-hot": (saved(y=np.eye(3, dtype=int)[arrays()["y"]]), "'y' has shape (120, 3), one label per sample"),
-    "no label": (saved(y=np.where(np.arange(120) == 6, np.nan, 1.0)), "a.npz row 7 has no label (NaN)"),
-    "no text label": (saved(y=np.array(["a"] * 119 + [""])), "a.npz row 120 has no label (an empty text)"),
+    "no label": (saved(y=np.where(np.arange(120) == 6, np.nan, 1.0)), "a.npz row index 6 has no label (NaN)"),
+    "no text label": (saved(y=np.array(["a"] * 119 + [""])), "a.npz row index 119 has no label (an empty text)"),
     "far": (
         lambda folder: [
             (folder / "dataset.toml").write_text(HEAD + '[npz]\ntask = "regression"\n'),
             saved(y=np.where(np.arange(120) == 6, 1e300, 1.0))(folder),
         ],
-        "a.npz row 7: 'y' is a number that float32 cannot hold (beyond ±3.4e38)",
+        "a.npz row index 6: 'y' is a number that float32 cannot hold (beyond ±3.4e38)",
     ),
     "decimal classes": (saved(y=np.linspace(0, 1, 120)), "'y' has dtype float64 and holds no classes"),
     "label in two spellings": (
         saved(y=np.array(["cat", "dog", "cat ", "dog"] * 30)),
-        "array 'y' holds one value in 2 spellings: 'cat' (30 samples, the first: a.npz row 1) and 'cat '",
+        "array 'y' holds one value in 2 spellings: 'cat' (30 samples, the first: a.npz row index 0) and 'cat '",
     ),
     "one class": (
         lambda folder: [np.savez(folder / f"{n}.npz", **arrays() | {"y": np.zeros(120, int)}) for n in "ab"],
@@ -171,7 +171,7 @@ BAD = {
     "other shape": (saved(x=np.ones((120, 4))), "b.npz: a sample of 'x' is float32 (4, 3), in a.npz float32 (4,)"),
     "two labels": (
         saved(x=poke(1, 0) * 0 + np.arange(40).repeat(3)[:, None, None]),
-        "equal samples: a.npz row 1 (0)",
+        "equal samples: a.npz row index 0 (0)",
     ),
 }
 

@@ -68,8 +68,8 @@ def test_a_good_table_gives_three_splits_that_a_model_can_use(tmp_path, suffix):
     }
     every = rows()
     for i, name in enumerate(train.names):
-        row = int(name.rpartition(" ")[2]) - 1
-        assert name == f"data{suffix} row {row + 1}"
+        row = int(name.rpartition(" ")[2]) - (2 if suffix == ".csv" else 0)  # a line of the file, or a row's index
+        assert name == (f"data.csv line {row + 2}" if suffix == ".csv" else f"data.parquet row index {row}")
         assert train.x["mass"][i, 0] == every["mass"][row]
         assert train.x["tame"][i, 0] == str(every["tame"][row]).lower()
         assert train.spec.classes[train.y[i]] == every["kind"][row]
@@ -197,8 +197,8 @@ def test_missing_values_are_refused_or_dropped(dataset):
     assert not found.ok
     (failed,) = found.faults
     assert failed.messages == (
-        "column 'mass' is missing in 2 rows, the first: data.csv row 4",
-        "column 'colour' is missing in 2 rows, the first: data.csv row 4",
+        "column 'mass' is missing in 2 rows, the first: data.csv line 5",
+        "column 'colour' is missing in 2 rows, the first: data.csv line 5",
     )
     assert (failed.count, 'missing = "drop"' in failed.hint) == (4, True)
     (dataset / "dataset.toml").write_text(HEAD + 'missing = "drop"\n')
@@ -248,7 +248,7 @@ BAD = {
     "lfs pointer": (raw(b"version https://git-lfs.github.com/spec/v1\noid x"), "data.csv is a Git LFS pointer"),
     "short row": (
         raw(b"mass,kind\n1,cat\n2\n3,dog\n"),
-        "data.csv has 1 field in row 2, but its first line names 2 columns",
+        "data.csv has 1 field in line 3, but its first line names 2 columns",
     ),
     "semicolons": (raw(b"mass;kind\n1;cat\n2;dog\n"), 'write delimiter = ";" under [table] in dataset.toml'),
     "latin-1 header": (
@@ -283,42 +283,42 @@ BAD = {
     "numeric column is missing": (settle(HEAD + 'numeric = ["mas"]'), "no column 'mas', did you mean 'mass'?"),
     "ignored column is missing": (settle(HEAD + 'ignore = ["id"]'), "[table] ignore: there is no column 'id'"),
     "key is missing": (settle(HEAD + 'key = "id"'), "[table] key: there is no column 'id'"),
-    "label is missing": (at(7, None, "kind"), "data.csv row 8 has no 'kind'"),
+    "label is missing": (at(7, None, "kind"), "data.csv line 9 has no 'kind'"),
     "no labels": (changed(kind=[None] * 120), "has no 'kind'"),
-    "infinite": (at(5, float("inf"), "mass"), "column 'mass' holds infinity in data.csv row 6"),
-    "too large": (at(5, 1e300, "mass"), "holds a number that float32 cannot hold (beyond ±3.4e38) in data.csv row 6"),
+    "infinite": (at(5, float("inf"), "mass"), "column 'mass' holds infinity in data.csv line 7"),
+    "too large": (at(5, 1e300, "mass"), "holds a number that float32 cannot hold (beyond ±3.4e38) in data.csv line 7"),
     "dates": (
         changed(born=[date(2026, 1, 1)] * 120),
-        "column 'born' holds dates or times (like '9999-99-99', in data.csv row 1)",
+        "column 'born' holds dates or times (like '9999-99-99', in data.csv line 2)",
     ),
     "empty column": (changed(note=[None] * 120), "column 'note' is empty in every row"),
     "slip in a number": (
         changed(mass=[*map(str, rows()["mass"][:11]), "12,5", *map(str, rows()["mass"][12:])]),
-        "column 'mass' holds numbers in 119 of 120 rows, but holds text like '99,9' in 1 row (e.g. data.csv row 12)",
+        "column 'mass' holds numbers in 119 of 120 rows, but holds text like '99,9' in 1 row (e.g. data.csv line 13)",
     ),
     "text in a numeric column": (
         settle(HEAD + 'numeric = ["colour"]'),
-        "column 'colour' is listed as numeric, but holds 'red' in 40 rows (e.g. data.csv row 1)",
+        "column 'colour' is listed as numeric, but holds 'red' in 40 rows (e.g. data.csv line 2)",
     ),
     "no inputs": (
         settle(HEAD + 'ignore = ["mass", "legs", "colour", "tame"]'),
         "no column is left as an input",
     ),
-    "long text": (at(2, "x" * 10_001, "colour"), "column 'colour' holds 10,001 characters in data.csv row 3"),
+    "long text": (at(2, "x" * 10_001, "colour"), "column 'colour' holds 10,001 characters in data.csv line 4"),
     "decimal classes": (
         settle(HEAD.replace('"kind"', '"mass"')),
         "target 'mass' holds decimal numbers, not classes",
     ),
     "text to regress": (
         settle(HEAD + 'task = "regression"'),
-        "target 'kind' is predicted as a number, but holds 'cat' in 60 rows (e.g. data.csv row 1)",
+        "target 'kind' is predicted as a number, but holds 'cat' in 60 rows (e.g. data.csv line 2)",
     ),
     "key twice": (
         settle(HEAD + 'key = "id"', changed(id=[0, *range(119)])),
-        "'id' is the same in data.csv row 1 and in data.csv row 2",
+        "'id' is the same in data.csv line 2 and in data.csv line 3",
     ),
-    "row without key": (settle(HEAD + 'key = "id"', changed(id=[None, *range(119)])), "data.csv row 1 has no 'id'"),
-    "row without group": (settle(HEAD + 'group = "g"', changed(g=[None, *range(119)])), "data.csv row 1 has no 'g'"),
+    "row without key": (settle(HEAD + 'key = "id"', changed(id=[None, *range(119)])), "data.csv line 2 has no 'id'"),
+    "row without group": (settle(HEAD + 'group = "g"', changed(g=[None, *range(119)])), "data.csv line 2 has no 'g'"),
     "vanished class": (
         settle(HEAD.replace("[table]", 'classes = ["cat", "dog", "emu"]\n[table]')),
         "class 'emu' is listed in dataset.toml but has no samples",
@@ -334,38 +334,38 @@ BAD = {
     "label in two spellings": (
         changed(kind=[("cat", "dog", "cat ", "dog")[i % 4] for i in range(120)]),
         (
-            "target 'kind' holds one value in 2 spellings: 'cat' (30 samples, the first: data.csv row 1) and 'cat ' "
-            "(30 samples, the first: data.csv row 3); they differ in blanks"
+            "target 'kind' holds one value in 2 spellings: 'cat' (30 samples, the first: data.csv line 2) and 'cat ' "
+            "(30 samples, the first: data.csv line 4); they differ in blanks"
         ),
     ),
     "label as a whole number and as a decimal one": (
         changed(kind=[("0", "1", "0.0", "1.0")[i % 4] for i in range(120)]),
-        "'0' (30 samples, the first: data.csv row 1) and '0.0' (30 samples, the first: data.csv row 3)",
+        "'0' (30 samples, the first: data.csv line 2) and '0.0' (30 samples, the first: data.csv line 4)",
     ),
     "category in two spellings": (
         changed(colour=[("red", "blue", "red\u00a0", "green")[i % 4] for i in range(120)]),
-        "column 'colour' holds one value in 2 spellings: 'red' (30 samples, the first: data.csv row 1)",
+        "column 'colour' holds one value in 2 spellings: 'red' (30 samples, the first: data.csv line 2)",
     ),
     "rare category in two spellings": (
         at(0, "red ", "colour"),
         (
-            "column 'colour' holds one value in 2 spellings: one spelling (1 sample, the first: data.csv row 1) and "
-            "another one (39 samples, the first: data.csv row 4); they differ in blanks"
+            "column 'colour' holds one value in 2 spellings: one spelling (1 sample, the first: data.csv line 2) and "
+            "another one (39 samples, the first: data.csv line 5); they differ in blanks"
         ),
     ),
     "group in two spellings": (
         settle(HEAD + 'group = "g"', changed(g=[f"h{i % 40}" + " " * (i == 99) for i in range(120)])),
-        "column 'g' holds one value in 2 spellings: one spelling (2 samples, the first: data.csv row 20)",
+        "column 'g' holds one value in 2 spellings: one spelling (2 samples, the first: data.csv line 21)",
     ),
     "key in two spellings": (
         settle(HEAD + 'key = "id"', changed(id=[*map(str, range(119)), "07"])),
-        "column 'id' holds one value in 2 spellings: one spelling (1 sample, the first: data.csv row 8)",
+        "column 'id' holds one value in 2 spellings: one spelling (1 sample, the first: data.csv line 9)",
     ),
     "one class": (changed(kind=["cat"] * 120), "at least two classes, there is only 'cat'"),
     "rare class": (at(0, "emu", "kind"), "no sample of class 'emu' (samples of it in all: 1)"),
     "two labels": (
         changed(**{name: [*values[:-1], values[0]] for name, values in rows().items() if name != "kind"}),
-        "equal samples: data.csv row 1 (cat), data.csv row 120 (dog)",
+        "equal samples: data.csv line 2 (cat), data.csv line 121 (dog)",
     ),
 }
 
@@ -383,8 +383,8 @@ def test_bad_data_are_reported_with_their_place_and_nothing_is_prepared(dataset,
 @pytest.mark.parametrize(
     ("last", "said"),
     [
-        (3, "'id' is the same in data.csv row 4 and in data.csv row 120"),
-        (119, "equal samples: data.csv row 1 (cat), data.csv row 120 (dog)"),
+        (3, "'id' is the same in data.csv line 5 and in data.csv line 121"),
+        (119, "equal samples: data.csv line 2 (cat), data.csv line 121 (dog)"),
     ],
 )
 def test_no_key_is_shown_to_those_who_read_what_is_wrong(dataset, last, said):

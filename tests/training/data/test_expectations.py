@@ -45,7 +45,7 @@ SUITE = {
 }
 OUTCOMES = {
     "met": ("passed", ""),
-    "bad": ("failed", "1 of 4 values are unexpected: 1"),
+    "bad": ("failed", "1 of 4 values are unexpected (the first: a.csv line 2): 1"),
     "no column": ("error", 'could not be checked: Error: The column "weight" in BatchData does not exist.'),
     "unknown": ("error", "could not be checked: expect_the_unexpected not found"),
     "wrong argument": ("error", "could not be checked: "),
@@ -56,7 +56,7 @@ OUTCOMES = {
     "rows": ("failed", "observed 4"),
     "columns": ("failed", "observed ['kind', 'mass', 'name', 'seen'], {"),
     "warning": ("skipped", "not met, warning only: observed 4"),
-    "twice": ("failed", "1 of 4 values are unexpected: 1"),
+    "twice": ("failed", "1 of 4 values are unexpected (the first: a.csv line 2): 1"),
     "regex": ("error", "could not be checked: Invalid regular expression"),
 }
 
@@ -133,7 +133,7 @@ def test_for_images_it_is_about_the_index_that_prepare_writes(tmp_path):
     assert work(job).returncode == 0
     cases = codec.read(TestReport, job / "result.json").cases
     assert [case.outcome for case in cases] == ["passed", "failed", "passed"]
-    assert cases[1].message.startswith("60 of 60 values are unexpected: ")
+    assert cases[1].message.startswith("60 of 60 values are unexpected (the first: cat/000.png): ")
 
 
 MALFORMED = {
@@ -191,7 +191,7 @@ def test_data_that_no_suite_can_be_about(tmp_path, toml, message):
 def test_a_table_that_cannot_be_read(tmp_path):
     (tmp_path / "dataset.toml").write_text(TABLE.replace('"a.csv", "b.csv"', '"a.csv"'))
     (tmp_path / "a.csv").write_text('a,b\n1,2,3\n"')
-    with pytest.raises(ConfigError, match=r"a\.csv has 3 fields in row 1, but its first line names 2 columns"):
+    with pytest.raises(ConfigError, match=r"a\.csv has 3 fields in line 2, but its first line names 2 columns"):
         read_frames(tmp_path, load_dataset_file(tmp_path), tmp_path / "index")
 
 

@@ -140,23 +140,23 @@ REFUSED = {
         "names of its columns seem to be in line 3",
         "delete the lines",
     ),
-    "a comment in between": (PLAIN + "# end\n1,2,cat\n", f"in row {ROWS + 1}", "delete the comments"),
+    "a comment in between": (PLAIN + "# end\n1,2,cat\n", f"in line {ROWS + 2}", "delete the comments"),
     "a footer": (PLAIN + "Total: 60\n", "the last lines look like a footer", "delete the lines below the table"),
     "a footer with all columns": (
         PLAIN + "Total,100,cat\n",
-        f"but holds 'Total' in 1 row (e.g. data.csv row {ROWS + 1})",
+        f"but holds 'Total' in 1 row (e.g. data.csv line {ROWS + 2})",
         "delete the rows that sum up others",
     ),
-    "the names once more": (PLAIN + "a,b,kind\n", f"repeats its first line in row {ROWS + 1}", "delete that line"),
+    "the names once more": (PLAIN + "a,b,kind\n", f"repeats the names of its columns in line {ROWS + 2}", "delete that line"),
     "no names": (PLAIN.partition("\n")[2], "has no line with the names of its columns", "add one"),
     "an open quotation mark": (
         PLAIN.replace("cat", '"cat', 1),
-        "a quotation mark in row 1 that is not closed",
+        "a quotation mark in line 2 that is not closed",
         "correct",
     ),
     "decimal commas without quotation marks": (
         text(lambda i: european(i / 4), lambda i: european(i * 1.5)),
-        "data.csv has 5 fields in row 1, but its first line names 3 columns",
+        "data.csv has 5 fields in line 2, but its first line names 3 columns",
         "with decimal commas, write ';' between columns",
     ),
     "a zero byte": (PLAIN.replace("cat", "c\0t", 1), "holds a zero byte in line 2", "write the file again"),
@@ -186,7 +186,7 @@ def test_a_numeric_column_with_a_mark_for_missing_is_refused_until_that_is_decla
     found = prepare(dataset, text(sometimes(mark)), 'missing = "drop"\n')
     said = messages(found).replace('\\"', '"')
     assert not found.ok
-    assert f"column 'a' holds numbers in 50 of 60 rows, but holds {mark!r} in 10 rows (e.g. data.csv row 1)" in said
+    assert f"column 'a' holds numbers in 50 of 60 rows, but holds {mark!r} in 10 rows (e.g. data.csv line 2)" in said
     assert f'na = ["{mark}"]' in said
     assert prepare(dataset, text(sometimes(mark)), f'missing = "drop"\nna = ["{mark}"]').ok
     assert column(dataset, "a") == [i / 4 for i in range(ROWS) if i % 6]
@@ -247,7 +247,7 @@ def test_numbers_of_the_other_convention_are_no_numbers(dataset):
 
 def test_values_of_few_rows_are_shown_in_their_form_only(dataset):
     found = prepare(dataset, text(lambda i: "Ann B7" if i == 3 else f"{i}"))
-    assert "text like 'xxx x9' in 1 row (e.g. data.csv row 4)" in messages(found)
+    assert "text like 'xxx x9' in 1 row (e.g. data.csv line 5)" in messages(found)
     assert "Ann" not in messages(found)
 
 

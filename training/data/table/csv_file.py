@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from training.data.dataset_toml import Table
-from training.data.table import suspect
+from training.data.table import lines, suspect
 from training.data.table.content import known_kind
 from training.data.table.dialect import Dialect, quoted
 from training.data.table.suspect import Unreadable
@@ -39,6 +39,8 @@ class CsvFile:
 
     rows: Any
     """pyarrow.Table of strings, without null: a field that is empty is the empty text."""
+    lines: Any
+    """NumPy array: the line of the file on which each row begins, as an editor numbers it."""
     dialect: Dialect
     notes: tuple[str, ...] = ()
 
@@ -56,15 +58,15 @@ def read(path: Path, table: Table) -> CsvFile:
     names = next(python_csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
     if not names:
         raise Unreadable("has no line with the names of columns", "add one")
-    sample = suspect.Sample(
-        bytes(memoryview(text)[begin : begin + suspect.SAMPLE]).decode(errors="replace"), table.target
-    )
+    beginning = bytes(memoryview(text)[begin : begin + suspect.SAMPLE]).decode(errors="replace")
+    sample = suspect.Sample(beginning, table.target, lines.line_at(text, begin))
     sample.check_delimiter(delimiter, names)
     suspect.check_names(names, table.target)
     rows = _rows(text, end, names, dialect, sample)
-    suspect.check_quotes(text, rows)
+    begins = lines.of_records(text, end, rows)
+    suspect.check_quotes(text, begins, delimiter)
     rows, more = suspect.without_empty(rows)
-    return CsvFile(rows, dialect, (*notes, *more, *suspect.footer(rows)))
+    return CsvFile(rows, begins, dialect, (*notes, *more, *suspect.footer(rows)))
 
 
 def write(rows: Any, dialect: Dialect, path: Path) -> None:
@@ -103,7 +105,8 @@ def _decoded(whole: Any, start: bytes, declared: str) -> tuple[Any, str, list[st
     try:
         decoded = bytes(memoryview(whole)).decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        line = bytes(memoryview(whole)[: error.start]).decode(encoding, "replace").count("\n") + 1
+        before = bytes(memoryview(whole)[: error.start]).decode(encoding, "replace")
+        line = 1 + lines.breaks(before.encode("utf-8", "replace"))
         raise Unreadable(
             f"is not encoded as {encoding}: line {line} cannot be read", "correct [table] encoding"
         ) from None
@@ -175,5 +178,6 @@ def _rows(text: Any, begin: int, names: list[str], dialect: Dialect, sample: sus
     except pa.ArrowInvalid as error:
         raise (suspect.not_utf_8(text) if "UTF8" in str(error) else error) from None
     if odd:
-        raise sample.ragged(odd, rows.num_rows + len(odd), dialect.delimiter)
+        begins = lines.of_records(text, begin, rows, odd)
+        raise sample.ragged(odd, begins, dialect.delimiter)
     return rows

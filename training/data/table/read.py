@@ -50,6 +50,8 @@ class Part:
     """pyarrow.Table, with the columns as the file has them; those of a text file are strings."""
     dialect: Dialect | None = None
     """How a text file was read."""
+    lines: Any = None
+    """NumPy array: the line of a text file on which each row begins."""
 
 
 class Rows:
@@ -65,9 +67,11 @@ class Rows:
         return self._starts[-1]
 
     def where(self, row: int) -> str:
-        """The file and the row in it, from 1, not counting a header; e.g. `data.csv row 17`."""
-        part, inside = self._find(row)
-        return f"{self._parts[part].name} row {inside + 1}"
+        """The file and the place in it: `data.csv line 17`, as an editor numbers the line on which the row begins, or
+        `data.parquet row index 15`, as `DataFrame.iloc` counts, from 0."""
+        number, inside = self._find(row)
+        part = self._parts[number]
+        return f"{part.name} line {part.lines[inside]}" if part.dialect else f"{part.name} row index {inside}"
 
     def column(self, name: str) -> Any:
         """One column of all files by what it holds, as one pyarrow.ChunkedArray: numbers, truth values, or texts, which
@@ -207,8 +211,9 @@ def _read(path: Path, name: str, table: Table, checks: Checks) -> Part:
     for note in found.notes:
         checks.note(f"{name} {note}")
     if (row := suspect.repeated_header(found.rows)) is not None:
-        checks.fail(FILES, f"{name} repeats its first line in row {row + 1}", "delete that line")
-    return Part(name, found.rows, found.dialect)
+        message = f"{name} repeats the names of its columns in line {found.lines[row]}"
+        checks.fail(FILES, message, "delete that line")
+    return Part(name, found.rows, found.dialect, found.lines)
 
 
 def _read_as(parts: Sequence[Part], table: Table) -> list[str]:

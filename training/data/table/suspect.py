@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from training.data.table.dialect import Numbers, quoted
+from training.data.table.lines import line_at
 
 DELIMITERS = (";", "\t", ",", "|")
 CALLED = {"\t": "a tab"}
@@ -42,6 +43,8 @@ class Sample:
 
     text: str
     target: str
+    line: int = 1
+    """The line of the file in which it begins."""
 
     def check_delimiter(self, delimiter: str, names: Sequence[str]) -> None:
         """Raise Unreadable when another delimiter obviously divides the columns."""
@@ -61,13 +64,14 @@ class Sample:
             f"write {lines} under [table] in dataset.toml",
         )
 
-    def ragged(self, odd: Sequence[Any], records: int, delimiter: str) -> Unreadable:
-        """Why records have more or fewer fields than the first line; `odd` are pyarrow's InvalidRows."""
+    def ragged(self, odd: Sequence[Any], begins: Any, delimiter: str) -> Unreadable:
+        """Why records have more or fewer fields than the first line; `odd` are pyarrow's InvalidRows, and `begins` the
+        lines on which all records begin."""
         first, expected = odd[0], odd[0].expected_columns
         fields = f"{first.actual_columns} {'field' if first.actual_columns == 1 else 'fields'}"
-        message = f"has {fields} in row {first.number}, but its first line names {expected} columns"
+        message = f"has {fields} in line {begins[first.number - 1]}, but its first line names {expected} columns"
         if len(odd) > 1:
-            message += f" (the first of {len(odd):,} such rows)"
+            message += f" (the first of {len(odd):,} such lines)"
         if line := self._line_of_names(delimiter):
             first_line = next(each for each in self.text.splitlines() if each.strip())
             message = f"begins with {first_line!r:.80}; the names of its columns seem to be in line {line}"
@@ -78,7 +82,7 @@ class Sample:
             )
         if all(each.text.lstrip().startswith(COMMENTS) for each in odd):
             return Unreadable(f"{message}: it looks like a comment", "delete the comments")
-        if first.number == records - len(odd) + 1 and len(odd) <= 5:
+        if first.number == len(begins) - len(odd) + 1 and len(odd) <= 5:
             return Unreadable(f"{message}: the last lines look like a footer", "delete the lines below the table")
         if delimiter == "," and first.actual_columns > expected:
             return Unreadable(
@@ -100,14 +104,16 @@ class Sample:
         return len(names) > 1 and sum(len(row) == len(names) for row in rows) >= REGULAR * len(rows)
 
     def _line_of_names(self, delimiter: str) -> int:
-        """The line, from 1, in which the target's name is, unless that is the first one or there is none: 0."""
-        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=delimiter)
-        records = ((record, reader.line_num) for record in reader if record)
+        """The line of the file in which the target's name is, unless that is in the first record or in none: 0."""
+        reader, line, first = csv.reader(io.StringIO(self.text, newline=""), delimiter=delimiter), self.line, True
         try:
-            found = next((i, line) for i, (record, line) in enumerate(records) if self.target in record)
-        except (StopIteration, csv.Error):
-            return 0
-        return found[1] if found[0] else 0
+            for record in reader:
+                if self.target in record:
+                    return 0 if first else line
+                line, first = self.line + reader.line_num, first and not record
+        except csv.Error:
+            pass
+        return 0
 
     def _numbers(self, delimiter: str) -> Numbers:
         """How numbers are written, where some column shows it beyond doubt; else the default."""
@@ -141,7 +147,7 @@ def check_zeros(text: Any, start: bytes) -> None:
             "looks like UTF-16 without a byte order mark",
             f'write encoding = "{encoding}" under [table] in dataset.toml',
         )
-    line = bytes(memoryview(text)[: found.start()]).count(b"\n") + 1
+    line = line_at(text, found.start())
     raise Unreadable(f"holds a zero byte in line {line}: it is damaged, or not a text", "write the file again")
 
 
@@ -157,7 +163,7 @@ def is_utf_8(whole: Any) -> bool:
 def not_utf_8(text: Any) -> Unreadable:
     """What to say of bytes that are not UTF-8: in which encoding they may be."""
     utf_8, others = [], []
-    for number, line in enumerate(bytes(memoryview(text)).split(b"\n"), 1):
+    for number, line in enumerate(bytes(memoryview(text)).splitlines(), 1):
         if not line.isascii():
             try:
                 line.decode()
@@ -184,12 +190,18 @@ def check_names(names: Sequence[str], target: str) -> None:
         raise Unreadable("has no line with the names of its columns: the first one holds numbers", "add one")
 
 
-def check_quotes(text: Any, rows: Any) -> None:
-    """Raise Unreadable when a quotation mark is not closed, so that all that follows is one field."""
-    if not rows.num_rows or "\n" not in rows.column(rows.num_columns - 1)[rows.num_rows - 1].as_py():
+def check_quotes(text: Any, begins: Any, delimiter: str) -> None:
+    """Raise Unreadable when a quotation mark is not closed, so that all that follows is one field, or the file is cut off.
+
+    `begins`: the line on which each row begins."""
+    whole = bytes(memoryview(text))
+    if not len(begins) or whole.count(b'"') % 2 == 0:
         return
-    if bytes(memoryview(text)).count(b'"') % 2:
-        raise Unreadable(f"has a quotation mark in row {rows.num_rows} that is not closed", "correct the row")
+    other = rf"[^{re.escape(delimiter)}\r\n]".encode()
+    field = rb'(?:"(?:[^"]++|"")*+"%b*|(?!")%b+)?' % (other, other)
+    last = b"".join(whole.splitlines(keepends=True)[begins[-1] - 1 :])
+    if not re.fullmatch(rb"%b(?:%b%b)*+[\r\n]*" % (field, re.escape(delimiter).encode(), field), last):
+        raise Unreadable(f"has a quotation mark in line {begins[-1]} that is not closed", "correct the line")
 
 
 def without_empty(rows: Any) -> tuple[Any, list[str]]:
