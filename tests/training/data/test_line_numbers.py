@@ -64,17 +64,17 @@ def changed(**values):
 SPOILT = {
     "no label": (changed(kind=""), "data.csv {} has no 'kind'"),
     "no number": (changed(mass=""), "'mass' is missing in 1 rows, the first: data.csv {}\""),
-    "infinity": (changed(mass="inf"), "holds infinity in data.csv {}\""),
+    "infinity": (changed(mass="inf"), 'holds infinity in data.csv {}"'),
     "a word": (changed(mass="heavy"), "holds text like 'xxxxx' in 1 row (e.g. data.csv {})"),
-    "a long text": (changed(colour="x" * 10_001), "holds 10,001 characters in data.csv {}\""),
+    "a long text": (changed(colour="x" * 10_001), 'holds 10,001 characters in data.csv {}"'),
     "no key": (changed(id=""), "data.csv {} has no 'id'"),
-    "the same key": (changed(id="0"), "and in data.csv {}\""),
+    "the same key": (changed(id="0"), 'and in data.csv {}"'),
     "another spelling": (changed(colour="red "), "another one (1 sample, the first: data.csv {})"),
     "another class": (changed(kind="cat "), "'cat ' (1 sample, the first: data.csv {})"),
     "a field too many": (lambda row: [*row, "1"], "has 6 fields in {}, but"),
     "a field too few": (lambda row: row[:-1], "has 4 fields in {}, but"),
-    "names once more": (lambda _: NAMES, "repeats the names of its columns in {}\""),
-    "no UTF-8": (changed(id="\udcff"), "is not UTF-8 in {}\""),
+    "names once more": (lambda _: NAMES, 'repeats the names of its columns in {}"'),
+    "no UTF-8": (changed(id="\udcff"), 'is not UTF-8 in {}"'),
     "a zero byte": (changed(id="\0"), "holds a zero byte in {}:"),
 }
 

@@ -147,7 +147,11 @@ REFUSED = {
         f"but holds 'Total' in 1 row (e.g. data.csv line {ROWS + 2})",
         "delete the rows that sum up others",
     ),
-    "the names once more": (PLAIN + "a,b,kind\n", f"repeats the names of its columns in line {ROWS + 2}", "delete that line"),
+    "the names once more": (
+        PLAIN + "a,b,kind\n",
+        f"repeats the names of its columns in line {ROWS + 2}",
+        "delete that line",
+    ),
     "no names": (PLAIN.partition("\n")[2], "has no line with the names of its columns", "add one"),
     "an open quotation mark": (
         PLAIN.replace("cat", '"cat', 1),
