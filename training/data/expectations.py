@@ -143,8 +143,10 @@ def read_frames(repository: Path, settings: DatasetFile, index: Path) -> Frames:
     rows = read_rows(repository, settings.source, checks)
     if rows is None:
         raise ConfigError("; ".join(map(as_text, checks.failed)))
-    views = (pd.DataFrame({name: column.to_pandas() for name, column in each.items()}) for each in rows.views())
-    return Frames(*views, rows.where)
+    table, texts, numbers = (
+        pd.DataFrame({name: column.to_pandas() for name, column in each.items()}) for each in rows.views()
+    )
+    return Frames(table, texts, numbers, rows.where)
 
 
 def check(frames: Frames, expected: Sequence[Expected]) -> list[TestCase]:

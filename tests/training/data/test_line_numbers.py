@@ -43,7 +43,7 @@ def layouts(draw):
 
 
 def written(layout, spoil):
-    """The bytes of a table of which one row is spoilt, and the line on which an editor shows the row."""
+    """The bytes of a table with one malformed row, and the line on which an editor shows the row."""
     end, empty = layout["end"], layout["empty"]
     text = layout["first_line"] + end if layout["first_line"] else ""
     text += end * empty[-1] + ",".join(NAMES) + end * (1 + empty[-2])
@@ -61,7 +61,7 @@ def changed(**values):
     return lambda row: [values.get(name, value) for name, value in zip(NAMES, row, strict=True)]
 
 
-SPOILT = {
+MALFORMED = {
     "no label": (changed(kind=""), "data.csv {} has no 'kind'"),
     "no number": (changed(mass=""), "'mass' is missing in 1 rows, the first: data.csv {}\""),
     "infinity": (changed(mass="inf"), 'holds infinity in data.csv {}"'),
@@ -86,7 +86,7 @@ def dataset(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("spoil", "message"), SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize(("spoil", "message"), MALFORMED.values(), ids=MALFORMED)
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layout=layouts())
 def test_a_row_is_called_by_the_line_on_which_it_begins(dataset, spoil, message, layout):
