@@ -31,6 +31,7 @@ COMMANDS = {
     "serve": "start, stop or inspect the prediction API",
     "token": "make, list, revoke: who may ask the prediction API",
     "registry": "list, show, history, verify, adopt",
+    "lineage": "where a version comes from; which versions a file or a row of data went into",
     "keys": "make, list, trust, add, rotate, revoke: the keys that sign the registry's records",
     "jenkins": "apply, trigger, status, export: this model's jobs on your Jenkins",
     "images": "build, list, prune: the container images of workers and the API",

@@ -19,8 +19,10 @@ from training.data.spec import DataSpec
 from training.loop.attempts import BestAttempt
 from training.loop.goal import measure, reached
 from training.loop.history import HISTORY, History
+from training.machine import describe
 from training.model.contract import registered
 from training.model.export import export
+from training.model.keras_file import save_repeatably
 from training.model.model_file import scan_model_file
 from training.model.samples import Samples
 from training.model.signature import Wiring
@@ -76,6 +78,7 @@ def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -
         validation=values,
         reached=reached(job.metric, values[job.metric], job.threshold),
         packages=packages(),
+        machine=describe(),
     )
 
 
@@ -104,7 +107,7 @@ def _keep(trained: Trained, outputs: Path) -> Callable[[], None]:
         if trained.file:
             shutil.copyfile(trained.file, outputs / KERAS_FILE)
         else:
-            trained.wiring.model.save(outputs / KERAS_FILE)
+            save_repeatably(trained.wiring.model, outputs / KERAS_FILE)
             scan_model_file(outputs / KERAS_FILE, registered())
         codec.save(trained.history, outputs / HISTORY)
         if trained.history.rounds:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from registry import codec
 from registry.records import TrainJob, TrainResult
 from training.data.spec import DataSpec
+from training.machine import use_threads
 from training.model.contract import FILE, Contract
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
     from training.loop.goal import check_metric
 
     job = codec.read(TrainJob, folder / "job.json")
+    use_threads(job.threads)
     spec = codec.read(DataSpec, folder / "inputs" / "train" / "data.json")
     check_metric(job.metric, spec.task)
     return job, spec
@@ -46,20 +48,21 @@ def run_attempts(
     from training.loop.checkpoints import Checkpoints
     from training.loop.fit import Goal
 
-    be_repeatable(job.seed)
+    be_repeatable(job)
     goal = Goal(job.metric, job.threshold, job.patience, job.seed, job.batch_size)
     bound_to = (folder / "job.json").read_bytes() + (contract.code / FILE).read_bytes() + version("keras").encode()
     digest = hashlib.sha256(bound_to).hexdigest()
     return AttemptLoop(contract, data, goal, Checkpoints(folder / "checkpoints"), digest).run(attempts)
 
 
-def be_repeatable(seed: int) -> None:
-    """Same seed, same model. On a GPU operators without a deterministic twin would raise, so there it is the seed alone."""
+def be_repeatable(job: TrainJob) -> None:
+    """Same seed, same model. On a GPU operators without a deterministic twin would raise, so there, and where the job
+    does not want it, it is the seed alone."""
     import keras
     import tensorflow as tf
 
-    keras.utils.set_random_seed(seed)
-    if not tf.config.list_physical_devices("GPU"):
+    keras.utils.set_random_seed(job.seed)
+    if job.deterministic and not tf.config.list_physical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()
 
 
@@ -77,7 +80,7 @@ def train_by_command(
     from training.finish import Trained, finish
     from training.loop.history import History
 
-    be_repeatable(job.seed)
+    be_repeatable(job)
     note = f"trained by {' '.join(job.command)}" if model is None else f"retrained by {' '.join(job.command)}"
     history = History(job.metric, job.threshold, job.seed)
     trained = Trained(wiring, "command", note, 0, epochs, history, file)

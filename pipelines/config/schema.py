@@ -63,6 +63,8 @@ class Training:
     """A team's own script instead of `model.py`, e.g. ["python", "train.py", "--epochs", "5"]."""
     rehearsal_seconds: Annotated[float, Between(0, 86_400)] = 120.0
     """How long the script's rehearsal on a single batch may take before it trains; 0: none."""
+    deterministic: bool = True
+    """The same sources and settings give the same weights on the same kind of machine; false may be faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,14 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a version says about the data that it was made of."""
+
+    row_keys: Annotated[int, Between(0, 100_000_000)] = 1_000_000
+    """Up to how many samples a version lists their keys, as 8 bytes of a digest each; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """What stays on the disk of what earlier runs have left; `trainyard clean` and the end of each run remove the rest."""
 
@@ -260,6 +270,7 @@ class Config:
     serving: Serving = field(default_factory=Serving)
     runner: RunnerConfig = field(default_factory=RunnerConfig)
     registry: Registry = field(default_factory=Registry)
+    lineage: Lineage = field(default_factory=Lineage)
     keep: Keep = field(default_factory=Keep)
     jenkins: JenkinsServer = field(default_factory=JenkinsServer)
     home: str = ".trainyard"

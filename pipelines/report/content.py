@@ -11,6 +11,7 @@ from pipelines.report.sections import page
 from pipelines.report.style import CSS
 from pipelines.runs import RunFolder
 from registry import candidates, codec
+from registry.errors import PipelineError
 
 PLOTS = {
     "confusion.png": ("Confusion matrix of the holdout: truth by row, prediction by column.", "confusion matrix"),
@@ -32,11 +33,12 @@ def build(context: Context, folder: RunFolder, facts: MailFacts) -> Collected:
     known = gather(context, folder, facts, files)
     _records(context, folder, known, files)
     plots = [*_drawings(known, files), *_plots(folder, known, files)]
+    lineage = _lineage(context, known, files)
     _junit(folder, known, files)
     if facts.failed_step:
         files.tail(folder.root / LOGS.get(facts.failed_step, facts.failed_step))
     for most in BY_CASES:
-        index = page(folder, known, files, plots, most)
+        index = page(folder, known, files, {"plots": plots, "lineage": lineage}, most)
         if len(index) <= MAX_FILE:
             break
     files.files |= {"index.html": index, "report.css": CSS.encode()}
@@ -74,6 +76,22 @@ def _drawings(known: ReportFacts, files: Collected) -> list[Html]:
         about = "the training, epoch by epoch"
         found += _drawing(files, curves, "curves.svg", "Curves of loss and metric by epoch", about)
     return found
+
+
+def _lineage(context: Context, known: ReportFacts, files: Collected) -> list[Html]:
+    """`lineage.svg`, of the version that the run is about."""
+    if not (manifest := known.manifest):
+        return []
+    from pipelines.lineage import trace
+    from pipelines.report.lineage import draw_lineage
+
+    try:
+        found = trace(context.store, context.config, manifest.model, manifest.version)
+    except PipelineError as error:  # another version's record may be damaged: this report is not about it
+        files.notes.append(str(error))
+        return []
+    about = f"the lineage of version {manifest.version}, as it was when this report was written"
+    return _drawing(files, draw_lineage(found), "lineage.svg", "Sources, the version, and what became of it", about)
 
 
 def _drawing(files: Collected, drawing: bytes, name: str, alt: str, about: str) -> list[Html]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from pipelines.mail.compose import commits, summary
 from pipelines.mail.statements import MAX_ITEMS, started_by, statement
@@ -19,15 +19,16 @@ from pipelines.text.markup import Box, Bullets, Code, Paragraph, Table
 SPLITS = ("train", "validation", "holdout")
 
 
-def page(folder: RunFolder, known: ReportFacts, files: Collected, plots: list[Html], most: int) -> bytes:
-    """`index.html`, with at most `most` checks per suite."""
+def page(folder: RunFolder, known: ReportFacts, files: Collected, drawn: Mapping[str, list[Html]], most: int) -> bytes:
+    """`index.html`, with what was drawn (`plots`, `lineage`) and at most `most` checks per suite."""
     facts, run = known.facts, known.facts.run
     sections = [
         ("log", f"Log of {facts.failed_step}", [written(Code(files.log))] if files.log else []),
         ("changes", "What changed", list(_changes(known))),
-        ("metrics", "How good it is", list(_metrics(known, plots))),
+        ("metrics", "How good it is", list(_metrics(known, drawn["plots"]))),
         ("checks", "Checks", list(checks(known, most))),
         ("data", "Data", list(_data(known))),
+        ("lineage", "Where it comes from", [figures(drawn["lineage"])] if drawn["lineage"] else []),
         ("times", "How long it took", [_times(known)]),
         ("files", "Files and record", list(_files(folder, files))),
     ]

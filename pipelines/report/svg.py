@@ -51,6 +51,13 @@ class Drawing:
         paint = f'fill="#ffffff" stroke="{colour}" stroke-width="2"' if hollow else f'fill="{colour}"'
         self.parts.append(f'<circle cx="{_n(at[0])}" cy="{_n(at[1])}" r="{radius:g}" {paint}/>')
 
+    def box(self, at: tuple[float, float], size: tuple[float, float], colour: str) -> None:
+        """A white rectangle in a frame; `at` is its upper left corner."""
+        self.parts.append(
+            f'<rect x="{_n(at[0])}" y="{_n(at[1])}" width="{_n(size[0])}" height="{_n(size[1])}" rx="6" fill="#ffffff" '
+            f'stroke="{colour}" stroke-width="1.5"/>'
+        )
+
     def text(self, at: tuple[float, float], words: str, colour: str = SOFT, size: int = 12, **more: str) -> None:
         """One line of foreign or own words; `anchor` is `start`, `middle` or `end`, `weight` may be `bold`."""
         attributes = f' text-anchor="{more["anchor"]}"' if "anchor" in more else ""

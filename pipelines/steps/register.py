@@ -13,10 +13,12 @@ from pipelines.context import Context
 from pipelines.repositories.changes import Fetched
 from pipelines.repositories.git import redact
 from pipelines.runs import RunFolder
-from registry import candidates, codec
+from registry import candidates, codec, dataset_lists
 from registry.errors import Corrupt, Rejected
 from registry.files import sha256_file
-from registry.records import Candidate, Evaluation, TrainResult, Verdict, utc_now
+from registry.records import Candidate, Evaluation, TrainJob, TrainResult, Verdict, utc_now
+from retraining.policy import choose_base
+from training.data.spec import Validation
 from training.model.served_file import check_served
 
 MAX_FILES = 10_000  # of one version; TensorFlow's own format needs a handful
@@ -48,6 +50,8 @@ def _gather(folder: RunFolder) -> Path:
         (folder.root / "gate" / "verdict.json", Path("verdict.json")),
         (folder.split("train") / "data.json", Path("data.json")),
     ]
+    lists = (folder.outputs("validate") / name for name in (dataset_lists.FILES, dataset_lists.KEYS))
+    sources += [(each, Path(each.name)) for each in lists if each.is_file()]
     for path, name in sources:
         try:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +105,7 @@ def _manifest(folder: RunFolder, version: int, verdict: Verdict, files: Path) ->
     for name, digest in result.files.items():
         if digests.get(name) != digest:
             raise Corrupt(f"train/outputs/{name} is not what training left", hint="run the pipeline again with --force")
+    base = choose_base(run.parent, run.candidate) if run.trigger == "dataset" else None
     return Candidate(
         model=run.model,
         version=version,
@@ -110,7 +115,7 @@ def _manifest(folder: RunFolder, version: int, verdict: Verdict, files: Path) ->
         how=result.how,
         note=result.note,
         seed=result.seed,
-        parent=(run.parent or run.candidate) if result.how == "fine-tuned" else None,
+        parent=base.version if base and result.how == "fine-tuned" else None,
         image=folder.image,
         packages=result.packages,
         files=digests,
@@ -120,4 +125,8 @@ def _manifest(folder: RunFolder, version: int, verdict: Verdict, files: Path) ->
         verdict=verdict,
         unfenced=folder.unfenced,
         authors=codec.read(Fetched, folder.root / "fetched.json").authors,
+        dataset=codec.read(Validation, folder.root / "validate" / "result.json").tree,
+        training=codec.read(TrainJob, folder.root / "train" / "job.json"),
+        base=base.version if base else None,
+        machine=result.machine,
     )

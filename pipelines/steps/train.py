@@ -54,4 +54,5 @@ def _job(context: Context) -> TrainJob:
         parity_command=("{python}", "-P", "-m", "serving.engines.parity"),
         retrain_epochs=config.retraining.epochs,
         learning_rate=config.retraining.learning_rate,
+        deterministic=config.training.deterministic,
     )

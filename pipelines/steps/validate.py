@@ -55,7 +55,8 @@ def prepare(context: Context, folder: RunFolder) -> Validation:
     with the problems."""
     job = folder.job("validate")
     name = context.url("dataset").rstrip("/").rpartition("/")[2]
-    codec.save(PrepareJob(dataset=name, files=_files_are_read(context, folder)), job / "job.json")
+    files, row_keys = _files_are_read(context, folder), context.config.lineage.row_keys
+    codec.save(PrepareJob(dataset=name, files=files, row_keys=row_keys), job / "job.json")
     key = prepared_data.key_of(context, folder, "validate")
     if prepared_data.find(context, folder, "validate", key):
         context.progress.note("these data were prepared before, for another run")

@@ -1,6 +1,6 @@
 """What the steps share: frozen dataclasses, each one JSON file in a run folder or in the registry; see `registry.codec`."""
 
-from registry.records.data import Signature, Task, TensorSpec, with_tensor_names
+from registry.records.data import DatasetTree, Signature, Task, TensorSpec, with_tensor_names
 from registry.records.evaluation import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics, Policy, Verdict
 from registry.records.release import Approval, ApprovalWay, Release, ReleaseKind
 from registry.records.run import Run, Sources, Trigger, utc_now
@@ -18,6 +18,7 @@ __all__ = [
     "Claim",
     "ClassMetrics",
     "Comparison",
+    "DatasetTree",
     "Evaluation",
     "Head",
     "HeadFold",

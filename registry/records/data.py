@@ -59,3 +59,16 @@ class Signature:
     image_mode: Literal["", "L", "RGB"] = ""
     target: str = ""
     """The predicted column of a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetTree:
+    """Of what a dataset commit was made: its files, and the keys of its samples. The lists lie beside the manifest; see
+    `registry.dataset_lists`."""
+
+    digest: str
+    """SHA-256 of the list of files: the same for the same files, whatever the commit."""
+    files: int
+    bytes: int
+    keys: int | None = None
+    """Entries in the list of keys; null: it is not kept, as there are more than `[lineage] row_keys`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from registry.records.data import Signature
@@ -43,6 +43,11 @@ class TrainJob:
     retrain_epochs: int = 0
     learning_rate: float = 0.0
     """For fine-tuning; 0: a tenth of the rate that the model was compiled with."""
+    deterministic: bool = True
+    """The same job on the same machine gives the same weights, where TensorFlow can: see `training.job.be_repeatable`."""
+    threads: int = 0
+    """Threads of TensorFlow within one operator, which add up numbers in an order that depends on how many there are;
+    0: as many as there are cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +67,6 @@ class TrainResult:
     reached: bool
     """Whether the threshold was reached on the validation split."""
     packages: dict[str, str]
+    machine: dict[str, str] = field(default_factory=dict)
+    """What else the weights may depend on: processor, its vector instructions, threads, the code of Trainyard; see
+    `training.machine`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from registry.records.data import Signature
+from registry.records.data import DatasetTree, Signature
 from registry.records.evaluation import Evaluation, Verdict
 from registry.records.run import Sources
-from registry.records.training import Served
+from registry.records.training import Served, TrainJob
 
 Outcome = Literal["passed", "failed", "error", "skipped"]
 
@@ -41,6 +41,14 @@ class Candidate:
     authors: tuple[str, ...] | None = None
     """Authors and committers (`name <address>`) of the three repositories' commits since the version that was live; null
     when that is not known."""
+    dataset: DatasetTree | None = None
+    """Of which files and samples its dataset was made. None, as all below: made before versions kept this."""
+    training: TrainJob | None = None
+    """The settings that it was trained with."""
+    base: int | None = None
+    """The version that its retraining began with, also when a training from scratch came out better in the end."""
+    machine: dict[str, str] = field(default_factory=dict)
+    """See `TrainResult`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,10 @@ class SampleList:
     classes: tuple[str, ...] = ()
     """In the order of the model's outputs; empty for regression."""
 
+    groups: list[str] = field(default_factory=list)
+    """What belongs together: all samples of a group are in one split; empty without `group` in `dataset.toml`."""
+    files: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """SHA-256 and size of files of the dataset, as far as they were found on the way."""
     place: Callable[[int], str] | None = None
     """Where sample i is, in words, when its name is a value that nobody else may see: a key."""
 

@@ -94,6 +94,8 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         report_event("progress", done=len(images), of=len(samples.names), what="images read")
     _check_images(checks, source, samples.names, images)
     samples.digests = [image.digest or name.encode() for name, image in zip(samples.names, images, strict=True)]
+    read_here = zip(samples.names, images, strict=True)
+    samples.files = {f"{source.folder}/{name}": (each.digest.hex(), each.bytes) for name, each in read_here}
     check_samples(checks, samples, TWINS)
     if (repository / "expectations.json").exists():
         _write_index(output.parent / "index.parquet", samples, images)
@@ -179,6 +181,7 @@ def _samples(listing: Listing, settings: DatasetFile, checks: Checks) -> SampleL
                 checks.fail(GROUPS, f"{name} does not match", hint)
             else:
                 key = found[1]
+            samples.groups.append(key)
         samples.splits.append(split_of(key, settings.split))
     return samples
 

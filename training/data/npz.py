@@ -85,8 +85,8 @@ def _samples(archives: Sequence[Archive], settings: DatasetFile) -> SampleList:
     npz, labels = settings.source, [label for each in archives for label in each.labels.tolist()]
     assert isinstance(npz, Npz)
     keys = apart(samples.digests, labels) if npz.duplicates == "allow" else samples.digests
-    groups = [group for each in archives for group in each.groups]
-    samples.splits = [split_of(key, settings.split) for key in groups or keys]
+    samples.groups = [group for each in archives for group in each.groups]
+    samples.splits = [split_of(key, settings.split) for key in samples.groups or keys]
     return samples
 
 

@@ -1,8 +1,8 @@
 """The prepare worker (`python -P -m training.data.prepare`): finds what is wrong with a dataset and writes its splits.
 
 In its folder: `job.json` (PrepareJob) and `inputs/dataset`. It leaves `outputs/validation.json`, `outputs/junit.xml`,
-`outputs/data/{train,validation,holdout}` when all is well, and for images with an `expectations.json`
-`outputs/index.parquet`. Bad data are a result (`ok` is false), not a failure.
+`outputs/data/{train,validation,holdout}` and the lists of `registry.dataset_lists` when all is well, and for images with an
+`expectations.json` `outputs/index.parquet`. Bad data are a result (`ok` is false), not a failure.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import cast
 
 from registry import codec
+from registry import dataset_lists as lists
 from registry.errors import FREE_SPACE, TryAgain
+from registry.files import sha256_bytes, write_whole
+from registry.records import DatasetTree
 from training.data.checks import Checks, SampleList
 from training.data.dataset_toml import DatasetFile, load_dataset_file
-from training.data.spec import PrepareJob, Validation
+from training.data.spec import SPLITS, PrepareJob, Validation
 from training.junit import write_junit
 from training.worker.protocol import work
 
@@ -39,6 +42,9 @@ def main(folder: Path) -> Validation:
         samples = prepare(repository, settings, data, checks, job)
     if checks.failed:
         shutil.rmtree(outputs / "data")
+        tree = None
+    else:
+        tree = _write_lists(repository, samples, job.row_keys, outputs)
     validation = Validation(
         ok=not checks.failed,
         dataset=job.dataset,
@@ -48,10 +54,29 @@ def main(folder: Path) -> Validation:
         faults=checks.failed,
         notes=tuple(checks.notes),
         read_as=tuple(checks.read_as),
+        tree=tree,
     )
     write_junit(outputs / "junit.xml", [checks.report()])
     codec.save(validation, outputs / "validation.json")
     return validation
+
+
+def _write_lists(repository: Path, samples: SampleList, most: int, outputs: Path) -> DatasetTree:
+    """Write the lists of `registry.dataset_lists`: of the files, and of the keys of at most so many samples."""
+    files = lists.list_files(repository, samples.files)
+    text = lists.files_text(files)
+    digest, count = sha256_bytes(text), None
+    write_whole(outputs / lists.FILES, lists.pack(text))
+    (outputs / lists.KEYS).unlink(missing_ok=True)
+    if len(samples.names) <= most:
+        keys: dict[str, dict[lists.KeyKind, set[str]]] = {split: {"row": set(), "group": set()} for split in SPLITS}
+        given: dict[lists.KeyKind, list[str]] = {"row": samples.names, "group": samples.groups}
+        for kind, names in given.items():
+            for split, key in zip(samples.splits, names, strict=bool(names)):
+                keys[split][kind].add(key)
+        data, count = lists.keys_bytes(digest, keys)
+        write_whole(outputs / lists.KEYS, data)
+    return DatasetTree(digest, len(files), sum(each.bytes for each in files), count)
 
 
 @contextlib.contextmanager

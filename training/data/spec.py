@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from registry import codec
 from registry.errors import ConfigError
-from registry.records import Task, TensorSpec
+from registry.records import DatasetTree, Task, TensorSpec
 from registry.records.names import keras_name
 
 SplitName = Literal["train", "validation", "holdout"]
@@ -35,6 +35,8 @@ class PrepareJob:
     """Whether `files/` of the splits are read, so that they have to be written."""
     processes: int = 0
     """How many processes read images; 0: one per core."""
+    row_keys: int = 0
+    """Up to how many samples their keys are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Validation:
     """Worth knowing, no reason to stop."""
     read_as: tuple[str, ...] = ()
     """How the text files of a table were read: delimiter, decimal mark, encoding."""
+    tree: DatasetTree | None = None
+    """What the lists `dataset.files.gz` and `dataset.keys` beside this hold; None when checks have failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from training.data.spec import FailedCheck
 
 ALWAYS = {"index.html", "report.css", "run.json"}
 PLOTS = {"confusion.png", "calibration.png"}
-CARD = {"card.md", "card.json"}
+CARD = {"card.md", "card.json", "lineage.svg"}
 
 
 LIMIT = 200_000  # bytes; the mail of an accepted candidate has a twentieth of that

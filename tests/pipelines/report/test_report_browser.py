@@ -50,10 +50,10 @@ def test_every_image_loads_and_has_its_size(shown):
     browser, url, answered = shown
     browser.open(f"{url}/index.html")
     asked = dict(answered)
-    for name in ("comparison.svg", "curves.svg", "confusion.png", "calibration.png"):
+    for name in ("comparison.svg", "curves.svg", "confusion.png", "calibration.png", "lineage.svg"):
         assert asked[f"/{name}"] in {200, 304}
     images = browser.boxes("figure img")
-    assert len(images) == 4
+    assert len(images) == 5
     assert all(right - left > 200 and bottom - top > 200 for left, top, right, bottom in images)
     for one in images:
         for other in images:

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from report_parts import POLICY, evaluation, history, metrics
+from versions import acceptance_draft, approval_draft, candidate, release_draft
 
+from pipelines.lineage import Lineage
 from pipelines.report.comparison import draw_comparison
 from pipelines.report.curves import ATTEMPTS, POINTS, draw_curves
+from pipelines.report.lineage import draw_lineage
 from pipelines.report.svg import fit, ticks, width_of
-from registry.records import Comparison, Evaluation
+from registry.records import Comparison, DatasetTree, Evaluation
 from training.loop.history import AttemptHistory, History
 
 SPACE = "{http://www.w3.org/2000/svg}"
@@ -161,3 +164,29 @@ def test_ticks_are_few_and_within(low, high, most):
 @given(st.text(max_size=80), st.integers(12, 300))
 def test_what_was_cut_fits(words, pixels):
     assert width_of(fit(words, pixels, 12), 12) <= pixels
+
+
+def lineage(ancestors=(), children=(), releases=1, **fields):
+    card = candidate(**{"dataset": DatasetTree("a" * 64, 60_000, 10**10)} | fields)
+    return Lineage(
+        card, "b" * 64, ancestors, children, (acceptance_draft("digits", 1, "b" * 64),),
+        (approval_draft("digits", 1, "b" * 64, "t", by="a name that is longer than any box of a drawing"),),
+        (release_draft("digits", 1),) * releases, {"code": "https://git.example/" + "long/" * 40 + "code.git"},
+    )  # fmt: skip
+
+
+LINEAGES = {
+    "as usual": lineage(),
+    "before there were lists": lineage(dataset=None, releases=0),
+    "a long line": lineage(ancestors=tuple(range(40, 0, -1)), children=tuple(range(50, 90))),
+    "released again and again": lineage(releases=30, image="sha256:" + "f" * 64),
+}
+
+
+@pytest.mark.parametrize("known", LINEAGES.values(), ids=LINEAGES)
+def test_a_lineage_can_be_read(known):
+    data = draw_lineage(known)
+    check(data)
+    frames = [tuple(float(each.get(name)) for name in ("x", "y")) for each in elements(data, "rect")[1:]]
+    assert len(set(frames)) == len(frames) <= 4 + 5 + 5
+    assert f"version {known.card.version}" in {each.text for each in elements(data, "text")}

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from registry import codec
+from registry import codec, dataset_lists
 from registry.errors import TryAgain
+from registry.files import sha256_file
 from registry.records import TensorSpec
 from training.data.decode import Unreadable, decode
 from training.data.prepare import fresh_folder
@@ -423,3 +424,18 @@ def test_a_small_png_is_read_as_pillow_reads_it(width, height, mode, random):
 def test_the_rule_of_the_split_is_kept(dataset):
     assert run(dataset).ok
     assert load_split(outputs(dataset) / "data" / "train").spec.split == "holdout 0.15, validation 0.15, by file name"
+
+
+def test_images_are_listed_with_the_digests_that_were_found_on_the_way(tmp_path):
+    folder = job_folder(tmp_path, row_keys=1000)
+    images(folder)
+    (folder / "dataset.toml").write_text('format = "images"\n')
+    tree = run(folder).tree
+    listed = {each.path: each for each in dataset_lists.read_files(outputs(folder) / dataset_lists.FILES)}
+    files = [each for each in folder.rglob("*") if each.is_file()]
+    assert {name: (each.sha256, each.bytes) for name, each in listed.items()} == {
+        str(path.relative_to(folder)): (sha256_file(path), path.stat().st_size) for path in files
+    }
+    assert (tree.files, tree.bytes) == (len(files), sum(path.stat().st_size for path in files))
+    keys = outputs(folder) / dataset_lists.KEYS
+    assert [kind for _, kind in dataset_lists.splits_with(keys, tree.digest, "cat/000.png")] == ["row"]

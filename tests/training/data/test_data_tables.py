@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
+from registry import dataset_lists
 from registry.spelling import canonical
 from training.data.spec import SPLITS, load_split
 
@@ -601,3 +602,33 @@ def test_whole_numbers_above_what_float64_holds_are_rounded(dataset):
     found = run(dataset)
     assert found.ok
     assert any("'long' holds whole numbers that float32 rounds" in note for note in found.notes)
+
+
+def test_files_and_keys_of_a_table_are_listed_beside_its_splits(tmp_path):
+    folder = job_folder(tmp_path, row_keys=120)
+    (folder / "dataset.toml").write_text(HEAD + 'key = "name"\ngroup = "owner"\n')
+    columns = rows() | {"name": [f"pet-{i}" for i in range(120)], "owner": [f"owner-{i // 2}" for i in range(120)]}
+    write(folder / "data.csv", columns)
+    tree = run(folder).tree
+    assert (tree.files, tree.keys) == (2, 120 + 60)
+    assert {each.path for each in dataset_lists.read_files(outputs(folder) / dataset_lists.FILES)} == {
+        "data.csv",
+        "dataset.toml",
+    }
+    splits = prepared(folder)
+    for split, loaded in splits.items():
+        asked = loaded.names[0]
+        owner = f"owner-{int(asked.rpartition('-')[2]) // 2}"
+        for key, kind in ((asked, "row"), (owner, "group")):
+            found = dataset_lists.splits_with(outputs(folder) / dataset_lists.KEYS, tree.digest, key)
+            assert found == [(split, kind)]
+
+
+def test_no_keys_are_listed_of_more_rows_than_are_wanted(tmp_path):
+    folder = job_folder(tmp_path, row_keys=119)
+    (folder / "dataset.toml").write_text(HEAD)
+    write(folder / "data.csv", rows())
+    (outputs(folder) / dataset_lists.KEYS).parent.mkdir(exist_ok=True)
+    (outputs(folder) / dataset_lists.KEYS).write_bytes(b"of a killed worker")
+    assert run(folder).tree.keys is None
+    assert not (outputs(folder) / dataset_lists.KEYS).exists()

@@ -190,8 +190,8 @@ def _samples(
     keys: Sequence[bytes | str] = samples.names if table.key else samples.digests
     if table.duplicates == "allow" and not table.key:
         keys = apart(samples.digests, [content.labels[row] for row in kept])
-    split_keys = [content.groups[row] for row in kept] if content.groups else keys
-    samples.splits = [split_of(key, settings.split) for key in split_keys]
+    samples.groups = [content.groups[row] for row in kept] if content.groups else []
+    samples.splits = [split_of(key, settings.split) for key in samples.groups or keys]
     if table.task == "classification":
         samples.labels = [content.labels[row] for row in kept]
         counts = Counter(samples.labels)
