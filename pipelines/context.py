@@ -46,7 +46,15 @@ class Context:
     def git(self) -> GitCache:
         """Clones of the three repositories."""
         chosen = self.config.repositories
-        extras = Extras(chosen.lfs, chosen.submodules, chosen.lfs_mb << 20, chosen.trusted, chosen.unimportant)
+        extras = Extras(
+            lfs=chosen.lfs,
+            submodules=chosen.submodules,
+            lfs_bytes=chosen.lfs_mb << 20,
+            trusted=chosen.trusted,
+            unimportant=chosen.unimportant,
+            data_store=chosen.data_store,
+            data_bytes=chosen.data_mb << 20,
+        )
         return GitCache(self.home / "git", extras)
 
     def url(self, repository: str) -> str:

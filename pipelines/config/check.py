@@ -32,7 +32,10 @@ from registry.records import DIRECTION, Policy
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
 LOCAL = {"", "localhost", "127.0.0.1", "::1"}
 ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
-TRUSTED = re.compile(r"/[^\x00-\x1f]+|[A-Za-z0-9][A-Za-z0-9.\-]*(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?")
+TRUSTED = re.compile(
+    r"/[^\x00-\x1f]+|s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x1f]+)?|[A-Za-z0-9][A-Za-z0-9.\-]*(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?"
+)
+DATA_STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x1f]*)?|(file://)?(?!.*://)[^\x00-\x1f]+")
 HOST = re.compile(r"[A-Za-z0-9.\-]+|(?=.*:.*:)[0-9A-Fa-f:]+")  # two colons: `cafe:8500` has a port
 POSSIBLE = dict.fromkeys(("accuracy", "macro_f1", "ece"), Between(0, 1)) | {
     "brier": Between(0, 2),
@@ -182,7 +185,9 @@ def _repositories(repositories: Repositories) -> Iterator[str]:
     for each in repositories.trusted:
         if not TRUSTED.fullmatch(each):
             example = '"git.example.org", "git.example.org:8443"'
-            yield f"repositories.trusted: {each!r} is neither a host (e.g. {example}) nor an absolute folder"
+            yield f"repositories.trusted: {each!r} is neither a host (e.g. {example}) nor an absolute folder, nor s3://BUCKET"
+    if (store := repositories.data_store) and not DATA_STORE.fullmatch(store):
+        yield f"repositories.data_store: {store!r:.200} is neither s3://BUCKET/PREFIX nor file://FOLDER nor a folder"
 
 
 def _access(serving: Serving) -> Iterator[str]:

@@ -189,6 +189,8 @@ def _absolute(config: Config, path: Path) -> Config:
     found: dict[str, Any] = {
         name: each if _is_url(each) else str((path.parent / each).resolve()) for name, each in given.items()
     }
+    if store := sources.data_store.removeprefix("file://"):
+        found["data_store"] = store if "://" in store else absolute(store)
     mail, server, serving = config.mail, config.jenkins, config.serving
     if serving.certfile:  # not resolved: certbot replaces a link
         certfile, keyfile = (

@@ -46,7 +46,12 @@ class Repositories:
     submodules: bool = False
     """Fetch submodules, each at the commit that the repository names."""
     trusted: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
-    """Hosts and folders, beside each repository's own, from which its submodules and LFS files may be fetched."""
+    """Hosts, folders and buckets, beside each repository's own, from which its submodules, LFS files and data may be fetched."""
+    data_store: str = ""
+    """Where the dataset's files are that do not lie in git (`s3://bucket/prefix`, or a folder), in place of what its
+    repository says."""
+    data_mb: Annotated[int, Between(1, 10**8)] = 20_480
+    """What these files of one commit may come to; so much is kept on this machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,3 +35,5 @@ class Fetched:
     authors: tuple[str, ...] | None = None
     """Authors and committers of what is new in all three since the version that is live; None when there are too
     many, or a shallow repository does not say."""
+    manifest: str | None = None
+    """The SHA-256 of the dataset's manifest, of its files that do not lie in git; None: all of them do."""

@@ -1,4 +1,5 @@
-"""A commit's files, complete or refused: what Git LFS keeps elsewhere and the submodules are fetched when the settings say so."""
+"""A commit's files, complete or refused: what Git LFS keeps elsewhere and the submodules are fetched when the settings say so;
+of a dataset also what its manifest, or DVC, keeps outside git."""
 
 from __future__ import annotations
 
@@ -11,10 +12,14 @@ from pipelines.repositories import addresses, git
 from pipelines.repositories.addresses import Address
 from pipelines.repositories.lfs import Lfs
 from pipelines.repositories.lfs_store import ObjectStore
+from pipelines.repositories.outside.fetch import OutsideGit
+from pipelines.repositories.outside.manifest import Manifest
 from pipelines.repositories.tree import Extras, Tree, any_of, refuse_lacks
 from pipelines.text.clean import clean
 from registry.errors import ConfigError
 
+DATASET = "dataset"
+"""The only one of the three that may have files outside git: code and tests read no data of their own."""
 DEEPEST, MOST = 5, 50
 """Submodules of submodules, and of one commit altogether."""
 
@@ -39,6 +44,10 @@ class Bringer:
     clones: Clones
     extras: Extras
     store: ObjectStore
+    data: ObjectStore
+    """What does not lie in git, beside Git LFS."""
+    manifest: Manifest | None = None
+    """What of the dataset did not lie in git, once it was brought; None: all of it did."""
     _brought: int = 0
 
     def bring(self, url: str, commit: str, what: str, scratch: Path, depth: int = 0) -> Path:
@@ -56,6 +65,8 @@ class Bringer:
         if pointers and self.extras.lfs:
             (scratch / "objects").mkdir()
             Lfs(self.store, self.extras, what, url).bring(pointers, found.lfs, tree, scratch / "objects")
+        if what == DATASET:
+            self.manifest = OutsideGit(self.data, self.extras, what, url).bring(found, tree, scratch)
         if self.extras.submodules:
             for name, inside in found.submodules.items():
                 if not unimportant(name):

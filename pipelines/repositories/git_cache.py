@@ -19,7 +19,7 @@ from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.tree import Extras, Tree, any_of, index_in, look
 from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError
-from registry.files import TMP, try_lock
+from registry.files import TMP, try_lock, write_whole
 
 T = TypeVar("T")
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
@@ -44,6 +44,8 @@ class GitCache:
     def fetch_and_checkout(self, url: str, commit: str, what: str, target: Path) -> None:
         """`fetch`, then all that the commit's files name, as `target`; all or none. Repairs the clone as `read` does.
 
+        Beside it, as `manifest_of` says, is the manifest of what does not lie in git, when there is any.
+
         Raises ConfigError for a commit that names what is not there: see `Bringer.bring`.
         """
         if target.exists():
@@ -51,8 +53,12 @@ class GitCache:
         target.parent.mkdir(parents=True, exist_ok=True)
         tmp = Path(tempfile.mkdtemp(dir=target.parent, prefix=TMP))
         try:
-            store = ObjectStore(self.folder.parent / "lfs")
-            Bringer(self, self.extras, store).bring(url, commit, what, tmp).rename(target)
+            home = self.folder.parent
+            bringer = Bringer(self, self.extras, ObjectStore(home / "lfs"), ObjectStore(home / "data"))
+            tree = bringer.bring(url, commit, what, tmp)
+            if bringer.manifest:
+                write_whole(manifest_of(target), bringer.manifest.render())
+            tree.rename(target)
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
 
@@ -262,6 +268,11 @@ class GitCache:
                 for left in repository.glob(pattern):
                     left.unlink(missing_ok=True)
             yield repository
+
+
+def manifest_of(target: Path) -> Path:
+    """The manifest of what did not lie in git of the checkout `target`, or a link to it; it may not be there."""
+    return Path(f"{target.resolve()}.lock")
 
 
 def _init(folder: Path, commit: str) -> None:

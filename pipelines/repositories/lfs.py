@@ -7,12 +7,9 @@ credentials. See docs/adr/lfs-and-submodules.md.
 from __future__ import annotations
 
 import base64
-import errno
 import json
 import os
 import shlex
-import shutil
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +20,7 @@ from typing import Any
 from pipelines.repositories import addresses, git
 from pipelines.repositories.addresses import Address
 from pipelines.repositories.lfs_store import ObjectStore
+from pipelines.repositories.regular_file import copy_regular
 from pipelines.repositories.tree import Extras, Pointer
 from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
@@ -112,7 +110,7 @@ class Lfs:
             parts = Path("lfs", "objects", pointer.oid[:2], pointer.oid[2:4], pointer.oid)
             for folder in (repository, repository / ".git"):
                 with suppress(FileNotFoundError, NotADirectoryError):
-                    _copy_file(folder / parts, scratch / pointer.oid)
+                    copy_regular(folder / parts, scratch / pointer.oid)
                     self.store.add(pointer, scratch / pointer.oid)
                     break
             else:
@@ -328,17 +326,3 @@ def _headers(given: Any) -> dict[str, str]:
     """The headers that a server wants to be sent, without what would end one."""
     pairs = given.items() if isinstance(given, dict) else ()
     return {str(name): str(value) for name, value in pairs if f"{name}{value}".isprintable()}
-
-
-def _copy_file(source: Path, target: Path) -> None:
-    """The bytes of a regular file; raises FileNotFoundError for anything else."""
-    try:
-        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link
-            raise FileNotFoundError(source) from None
-        raise
-    with os.fdopen(fd, "rb") as file, target.open("wb") as copy:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise FileNotFoundError(source)
-        shutil.copyfileobj(file, copy, 1 << 20)

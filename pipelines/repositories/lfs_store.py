@@ -1,4 +1,5 @@
-"""The objects of Git LFS that were fetched, by their SHA-256: `<home>/lfs/<2 digits>/<64 digits>`.
+"""The objects that were fetched, by their hash: `<home>/lfs/<2 digits>/<64 digits>` for Git LFS, `<home>/data/…` for other
+data that do not lie in git.
 
 They are linked into a commit's files, read-only, so that none is on the disk twice. A link changes the time at which the
 kernel has last seen a change of the inode, and no other: by that the store knows what was used last.
@@ -6,32 +7,36 @@ kernel has last seen a change of the inode, and no other: by that the store know
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from pipelines.repositories.tree import Pointer
 from registry.files import TMP, sha256_file
 
+LEGACY_CHUNK = 1 << 20  # bytes that DVC 2 converts at once
+
 
 class ObjectStore:
-    """Objects of Git LFS, as many as fit."""
+    """Objects by their hash, as many as fit."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def place(self, pointer: Pointer, target: Path) -> bool:
-        """Put the object in the place of the file `target`; whether it is here. One that was damaged is removed.
+        """Put the object in the place of the file `target`, which may be there; whether it is here. One that was damaged is
+        removed.
 
         Its bytes are read, and compared with the pointer, each time."""
         path, new = self._path(pointer), target.with_name(f"{TMP}{target.name}"[:200])
         try:
-            mode = stat.S_IMODE(target.stat().st_mode)
-            self._link(path, new, executable=bool(mode & 0o111))
+            self._link(path, new, executable=_is_executable(target))
         except FileNotFoundError:
             return False
-        if new.stat().st_size != pointer.size or sha256_file(new) != pointer.oid:
+        if not is_named_by(new, pointer):
             new.unlink()
             path.unlink(missing_ok=True)
             return False
@@ -82,3 +87,35 @@ class ObjectStore:
         shutil.copyfile(path, new)
         new.chmod(0o555 if executable else 0o444)
         path.chmod(0o444)  # as a link would: it is in use
+
+
+def is_named_by(path: Path, pointer: Pointer) -> bool:
+    """Whether the file holds what the pointer names."""
+    if pointer.size >= 0 and path.stat().st_size != pointer.size:
+        return False
+    if pointer.algorithm == "sha256":
+        return sha256_file(path) == pointer.oid
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, _md5).hexdigest() == pointer.oid:
+            return True
+        return pointer.algorithm == "md5-dos2unix" and _of_dos_text(file) == pointer.oid
+
+
+def _of_dos_text(file: BinaryIO) -> str:
+    """The MD5 by which DVC 2 names a text file: of its lines with line feeds only."""
+    digest = _md5()
+    file.seek(0)
+    while chunk := file.read(LEGACY_CHUNK):
+        digest.update(chunk.replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
+
+
+def _md5() -> hashlib._Hash:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _is_executable(path: Path) -> bool:
+    try:
+        return bool(stat.S_IMODE(path.stat().st_mode) & 0o111)
+    except FileNotFoundError:
+        return False

@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from pipelines.repositories import git
 from pipelines.text.clean import clean
@@ -33,7 +33,7 @@ NOT_THERE = "BAD"
 """What `git ls-tree` gives as the size of an object that is missing or damaged; it ends with 0 all the same."""
 SUBMODULE, LINK = "160000", "120000"
 SHOWN = 3
-IN_DVC = "data in DVC, which is not fetched"
+DVC = (".dvc", "dvc.lock")
 LIMITS = "docs/reference/limits.md says what is not fetched"
 
 
@@ -49,6 +49,10 @@ class Extras:
     """Hosts and folders, beside the repository's own."""
     unimportant: tuple[str, ...] = ()
     """Patterns of files that change no model: they may be missing."""
+    data_store: str = ""
+    """Where the files of a dataset are that do not lie in git; empty: where its repository says."""
+    data_bytes: int = 1 << 30
+    """What these files of one commit may come to, and what is kept of them."""
 
     @property
     def chosen(self) -> str:
@@ -58,10 +62,11 @@ class Extras:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A file that Git LFS keeps elsewhere: its SHA-256 and its size in bytes."""
+    """A file that is kept elsewhere: the hash of its bytes and their number, -1 when it is not known."""
 
     oid: str
     size: int
+    algorithm: Literal["sha256", "md5", "md5-dos2unix"] = "sha256"
 
 
 class Entry(NamedTuple):
@@ -86,6 +91,10 @@ class Tree:
     """What `.lfsconfig` sets."""
     alike: list[tuple[str, str]] = field(default_factory=list)
     """Names that some disks take for one, as they differ in upper case or in their form of Unicode."""
+    names: list[str] = field(default_factory=list)
+    """All files, links and submodules."""
+    dvc: list[str] = field(default_factory=list)
+    """Files in which DVC names what it keeps."""
     lacks: dict[str, list[str]] = field(default_factory=dict)
     """What is wrong, in words → names of files."""
     hints: dict[str, str] = field(default_factory=dict)
@@ -108,25 +117,22 @@ def look(repository: Path, commit: str, scratch: Path) -> Tree:
         if entry.mode == SUBMODULE:
             tree.submodules[entry.name] = entry.sha
         elif entry.mode == LINK or SMALLEST <= entry.size <= LARGEST:
-            (small if entry.mode == LINK or entry.size <= USUAL or entry.name.endswith(".dvc") else unusual).append(
-                entry
-            )
+            (small if entry.mode == LINK or entry.size <= USUAL else unusual).append(entry)
         if entry.name.rpartition("/")[2] == ".gitattributes":
             attributes.add(entry.sha)
         elif entry.name == ".gitmodules":
             tree.modules = _modules(_settings(repository, entry.sha))
         elif entry.name == ".lfsconfig":
             tree.lfs = _settings(repository, entry.sha)
+        elif entry.name.endswith(DVC) and entry.mode not in {SUBMODULE, LINK}:
+            tree.dvc.append(entry.name)
+    tree.names = [entry.name for entry in entries]
     _check_names(tree, entries)
     rules = b"\n".join(content for _, content in _contents(repository, attributes))
     _read_small(tree, repository, small + unusual if b"lfs" in rules else small)
     if b"filter" in rules:
         git.run(["read-tree", commit], cwd=repository, extra=index_in(scratch))
         _filtered(tree, repository, scratch, [entry.name for entry in entries])
-    if pointers := tree.lacks.get(IN_DVC):  # of data that are there as well
-        names = {entry.name for entry in entries}
-        folders = {str(folder) for name in names for folder in PurePosixPath(name).parents}
-        tree.lacks[IN_DVC] = [each for each in pointers if each.removesuffix(".dvc") not in names | folders]
     return tree
 
 
@@ -159,8 +165,6 @@ def refuse_lacks(tree: Tree, extras: Extras, what: str, commit: str) -> None:
             tree.lack(name, "a submodule, another repository", hint)
     unimportant = any_of(extras.unimportant)
     found = {kind: [each for each in names if not unimportant(each)] for kind, names in tree.lacks.items()}
-    if what != "dataset":  # code and tests read no data of their own
-        found.pop(IN_DVC, None)
     words = [f"{_named(names)}: {kind}" for kind, names in found.items() if names]
     if words:
         hints = "; ".join(dict.fromkeys(tree.hints[kind] for kind, names in found.items() if names))
@@ -216,8 +220,6 @@ def _read_content(tree: Tree, name: str, content: bytes, *, is_link: bool) -> No
         tree.pointers[name] = Pointer(pointer[1].decode(), int(pointer[2]))
     elif content.startswith(POINTERS):
         tree.lack(name, "a Git LFS pointer that is damaged, or of a kind that is not supported", "add the file again")
-    elif name.endswith(".dvc") and content.lstrip().startswith((b"outs:", b"md5:", b"deps:", b"wdir:", b"frozen:")):
-        tree.lack(name, IN_DVC, "keep the data in git itself, or in Git LFS")
 
 
 def _contents(repository: Path, shas: Iterable[str]) -> Iterator[tuple[str, bytes]]:

@@ -8,9 +8,12 @@ from functools import partial
 from pipelines.context import Context
 from pipelines.repositories.changes import Changes, Fetched
 from pipelines.repositories.git import in_parallel
+from pipelines.repositories.git_cache import manifest_of
+from pipelines.repositories.outside.manifest import Manifest, parse
 from pipelines.reuse import prepared_data
 from pipelines.reuse.up_to_date import digest_of, known_already
 from pipelines.runs import NothingToDo, RunFolder
+from pipelines.text.sizes import bytes_text
 from registry import candidates, codec
 from registry.records import Sources
 
@@ -33,12 +36,22 @@ def main(context: Context, folder: RunFolder) -> str:
     contents = {each.repository: digest for each, digest in looks}
     contents["trainyard"] = " ".join(prepared_data.tools(context, prepared_data.PACKAGES))  # an upgrade asks anew
     files = digest_of(contents)
-    codec.save(Fetched(changes, files, _authors(context, folder)), folder.root / "fetched.json")
+    manifest = _manifest(folder)
+    codec.save(
+        Fetched(changes, files, _authors(context, folder), manifest.digest if manifest else None),
+        folder.root / "fetched.json",
+    )
     if known := known_already(context, folder, files):
         raise NothingToDo(f"nothing that matters is new; {known}")
-    return (
-        ", ".join(f"{each.repository} “{each.commits[0].subject}”" for each in changes if each.commits) or "no change"
-    )
+    new = [f"{each.repository} “{each.commits[0].subject}”" for each in changes if each.commits]
+    outside = f"; {len(manifest.files)} files outside git, {bytes_text(manifest.size)}" if manifest else ""
+    return (", ".join(new) or "no change") + outside
+
+
+def _manifest(folder: RunFolder) -> Manifest | None:
+    """What of the dataset's files does not lie in git."""
+    path = manifest_of(folder.sources / "dataset")
+    return parse(path.read_bytes(), str(path)) if path.exists() else None
 
 
 def _authors(context: Context, folder: RunFolder) -> tuple[str, ...] | None:

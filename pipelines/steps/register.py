@@ -101,6 +101,7 @@ def _check_kind(path: Path, mode: int, wanted: int) -> None:
 
 def _manifest(folder: RunFolder, version: int, verdict: Verdict, files: Path) -> Candidate:
     run, result = folder.run, codec.read(TrainResult, folder.root / "train" / "result.json")
+    fetched = codec.read(Fetched, folder.root / "fetched.json")
     digests = {str(path.relative_to(files)): sha256_file(path) for path in sorted(files.rglob("*")) if path.is_file()}
     for name, digest in result.files.items():
         if digests.get(name) != digest:
@@ -124,9 +125,10 @@ def _manifest(folder: RunFolder, version: int, verdict: Verdict, files: Path) ->
         evaluation=codec.read(Evaluation, folder.root / "evaluate" / "result.json"),
         verdict=verdict,
         unfenced=folder.unfenced,
-        authors=codec.read(Fetched, folder.root / "fetched.json").authors,
+        authors=fetched.authors,
         dataset=codec.read(Validation, folder.root / "validate" / "result.json").tree,
         training=codec.read(TrainJob, folder.root / "train" / "job.json"),
         base=base.version if base else None,
         machine=result.machine,
+        dataset_manifest=fetched.manifest,
     )

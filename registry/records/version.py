@@ -49,6 +49,9 @@ class Candidate:
     """The version that its retraining began with, also when a training from scratch came out better in the end."""
     machine: dict[str, str] = field(default_factory=dict)
     """See `TrainResult`."""
+    dataset_manifest: str | None = None
+    """SHA-256 of the dataset's manifest: path, size and SHA-256 of each file of the dataset commit that does not lie in git;
+    null: all of them do."""
 
 
 @dataclass(frozen=True, slots=True)

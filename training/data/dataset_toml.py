@@ -140,6 +140,7 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
             errors += [f"[{name}] {key}: missing" for key in required if key not in given]
         elif name in top:
             errors.append(f'[{name}]: is for format = "{name}", but format is "{kind}"')
+    _section(top.get("data", {}), DATA, "[data] ", errors)  # where its files are: the controller has fetched them
     fractions = _section(top.get("split", {}), SPLIT, "[split] ", errors)
     both = Fractions(**fractions)
     if not both.validation + both.holdout < 1:
@@ -320,6 +321,7 @@ NPZ: dict[str, Check] = {
     "group": _text,
     "duplicates": _one_of("refuse", "allow"),
 }
+DATA: dict[str, Check] = {"store": _text, "endpoint": _text, "region": _text, "profile": _text}
 SPLIT: dict[str, Check] = {"validation": _fraction, "holdout": _fraction}
 KINDS: dict[str, tuple[Any, dict[str, Check], tuple[str, ...]]] = {
     "images": (Images, IMAGES, ()),
@@ -329,5 +331,5 @@ KINDS: dict[str, tuple[Any, dict[str, Check], tuple[str, ...]]] = {
 TOP: dict[str, Check] = {
     "format": _one_of(*KINDS),
     "classes": _classes,
-    **dict.fromkeys((*KINDS, "split"), _subsection),
+    **dict.fromkeys((*KINDS, "split", "data"), _subsection),
 }

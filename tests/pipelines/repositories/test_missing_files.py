@@ -29,14 +29,13 @@ class TestRefused:
             ),
             ({"a.csv": POINTER[:70]}, "a.csv: a Git LFS pointer that is damaged", "add the file again"),
             ({"a.csv": b"/annex/objects/SHA256E-s12--0.csv\n"}, "a.csv: in git-annex", "or in Git LFS"),
-            ({"a.csv.dvc": b"outs:\n- md5: 0\n  path: a.csv\n"}, "a.csv.dvc: data in DVC", "or in Git LFS"),
             (
                 {".gitattributes": b"*.csv filter=git-crypt\n", "a.csv": b"\0GITCRYPT"},
                 "a.csv: kept as the filter 'git-crypt'",
                 "without a filter",
             ),
         ],
-        ids=["lfs", "lfs of old", "lfs of Windows", "lfs with extensions", "damaged lfs", "annex", "dvc", "filter"],
+        ids=["lfs", "lfs of old", "lfs of Windows", "lfs with extensions", "damaged lfs", "annex", "filter"],
     )
     def test_a_file_that_names_another_one(self, repository, bring, files, said, hint):
         data = repository("data")
