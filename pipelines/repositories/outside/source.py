@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from pipelines.repositories.outside.place import Place
+from registry.errors import ConfigError
 
-KINDS = {
-    "folder": "pipelines.repositories.outside.folder:FolderObjects",
-    "s3": "pipelines.repositories.outside.s3:S3Objects",
-}
+KINDS = {"folder": "pipelines.repositories.outside.folder:FolderObjects"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,5 +37,8 @@ class Objects(Protocol):
 
 def open_objects(place: Place, what: str) -> Objects:
     """The objects at a place; `what` begins the messages."""
-    module, _, name = KINDS["folder" if place.folder else "s3"].partition(":")
+    kind = "folder" if place.folder else "s3"
+    if kind not in KINDS:
+        raise ConfigError(f"{what}: {place}: buckets are not read by this version", hint="name a folder")
+    module, _, name = KINDS[kind].partition(":")
     return cast("Objects", getattr(import_module(module), name)(place, what))
