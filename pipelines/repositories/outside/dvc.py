@@ -25,7 +25,7 @@ LARGEST, LARGEST_LIST = 16 << 20, 256 << 20  # bytes of a pointer file; of the l
 MD5 = re.compile(r"([0-9a-f]{2})([0-9a-f]{30})(\.dir)?")
 WDIR = re.compile(rb"^\s+wdir\s*:", re.MULTILINE)
 IN_PLACE = "keep its data in git itself, or in a DVC output of its own (`dvc add`)"
-NOT_OURS = {"version_aware": "cloud versioning", "worktree": "a worktree remote"}
+UNREADABLE = {"version_aware": "cloud versioning", "worktree": "a worktree remote"}
 OPTIONS = {"endpoint": "endpointurl", "region": "region", "profile": "profile"}
 
 
@@ -154,7 +154,7 @@ class Remotes:
                 hint="commit its url (`dvc remote add`, without --local), or name the place in [repositories] data_store",
             )
         where = f"{self.where}: remote {clean(chosen, 60)!r}"
-        for key, what in NOT_OURS.items():
+        for key, what in UNREADABLE.items():
             if options.get(key, "").lower() == "true":
                 raise ConfigError(
                     f"{where} has {what} ({key})", hint="push to a remote without it, and name that as the default"

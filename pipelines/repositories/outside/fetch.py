@@ -212,7 +212,7 @@ class OutsideGit:
 
 
 def key_of(sha256: str) -> str:
-    """The name of an object in a store of ours."""
+    """The name of an object in a dataset store."""
     return f"sha256/{sha256[:2]}/{sha256}"
 
 
