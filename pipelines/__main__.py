@@ -30,6 +30,7 @@ COMMANDS = {
     "rollback": "go back to an earlier version",
     "serve": "start, stop or inspect the prediction API",
     "token": "make, list, revoke: who may ask the prediction API",
+    "export": "version: a version for somebody who has no Trainyard, with a script that checks it",
     "registry": "list, show, history, verify, adopt",
     "lineage": "where a version comes from; which versions a file or a row of data went into",
     "keys": "make, list, trust, add, rotate, revoke: the keys that sign the registry's records",

@@ -55,7 +55,9 @@ def _records(context: Context, folder: RunFolder, known: ReportFacts, files: Col
         data = context.store.get(f"{candidates.version_folder('test', manifest.model, manifest.version)}/card.json")
         files.add("card.json", data, f"the manifest of version {manifest.version}, as the registry has it")
         checked = known.validation if manifest.sources.dataset == known.facts.run.sources.dataset else None
-        card = card_markdown(manifest, known.facts, checked.read_as if checked else ())
+        tests = (known.facts.acceptance, known.facts.live_acceptance)
+        tested = next((each for each in tests if each and each.version == manifest.version), None)
+        card = card_markdown(manifest, tested, checked.read_as if checked else ())
         files.add("card.md", card.encode(), f"the model card of version {manifest.version}")
 
 

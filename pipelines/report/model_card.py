@@ -6,10 +6,9 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from pipelines.mail.facts import MailFacts
 from pipelines.text.clean import clean
 from pipelines.text.metrics import MAX_CLASSES, in_words, number, weakest_classes
-from registry.records import Candidate
+from registry.records import Acceptance, Candidate
 
 MARKS = {ord(each): f"\\{each}" for each in "\\`*_[]{}|#~&$@^"} | {ord("<"): "&lt;", ord(">"): "&gt;"}
 HUB_TASK = {
@@ -19,8 +18,8 @@ HUB_TASK = {
 }
 
 
-def card_markdown(manifest: Candidate, facts: MailFacts, read_as: Sequence[str] = ()) -> str:
-    """The model card of a version, from its manifest and from the run that reports it; of `facts` only what is about it.
+def card_markdown(manifest: Candidate, tested: Acceptance | None, read_as: Sequence[str] = ()) -> str:
+    """The model card of a version, from its manifest and an acceptance test of it, if there was one.
 
     `read_as`: how the files of its dataset were read, where that is known."""
     parts = [_head(manifest), f"# {_text(manifest.model)}, version {manifest.version}"]
@@ -31,7 +30,7 @@ def card_markdown(manifest: Candidate, facts: MailFacts, read_as: Sequence[str] 
         ("Training procedure", _procedure(manifest)),
         ("Evaluation", _evaluation(manifest)),
         ("Metrics", _metrics(manifest)),
-        ("Acceptance", _acceptance(manifest, facts)),
+        ("Acceptance", _acceptance(tested)),
         ("Limitations", _limitations(manifest)),
     ):
         body = list(lines)
@@ -157,14 +156,12 @@ def _metrics(manifest: Candidate) -> Iterator[str]:
         yield from _table(("class, weakest first", "precision", "recall", "F1", "samples"), found)
 
 
-def _acceptance(manifest: Candidate, facts: MailFacts) -> Iterator[str]:
-    for each in (facts.acceptance, facts.live_acceptance):
-        if each and each.version == manifest.version:
-            cases = [case for report in each.reports for case in report.cases]
-            passed = sum(case.outcome == "passed" for case in cases)
-            yield f"{'Accepted' if each.accepted else 'Rejected'} with tests commit `{_code(each.tests)}`: {passed} of"
-            yield f"{len(cases)} checks passed."
-            return
+def _acceptance(tested: Acceptance | None) -> Iterator[str]:
+    if tested:
+        cases = [case for report in tested.reports for case in report.cases]
+        passed = sum(case.outcome == "passed" for case in cases)
+        yield f"{'Accepted' if tested.accepted else 'Rejected'} with tests commit `{_code(tested.tests)}`: {passed} of"
+        yield f"{len(cases)} checks passed."
 
 
 def _limitations(manifest: Candidate) -> Iterator[str]:

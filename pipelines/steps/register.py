@@ -1,21 +1,25 @@
-"""register: the candidate and all that is known about it become a version in the test registry, signed
-for other tools by the controller."""
+"""register: the candidate and all that is known about it become a version in the test registry, with what other tools
+load and read, signed for them by the controller."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from pipelines.attest import attest
 from pipelines.context import Context
+from pipelines.exports import version_files
 from pipelines.repositories.changes import Fetched
 from pipelines.repositories.git import redact
 from pipelines.runs import RunFolder
 from registry import candidates, codec, dataset_lists
 from registry.errors import Corrupt, Rejected
-from registry.files import sha256_file
+from registry.files import sha256_bytes, sha256_file, write_whole
 from registry.records import Candidate, Evaluation, TrainJob, TrainResult, Verdict, utc_now
 from retraining.policy import choose_base
 from training.data.spec import Validation
@@ -34,16 +38,20 @@ def main(context: Context, folder: RunFolder) -> str:
     version_folder = _gather(folder)
     manifest = _manifest(folder, version, verdict, version_folder)
     check_served(version_folder, manifest.served)
-    candidates.publish(context.store, manifest, version_folder)
     repositories = {name: redact(context.url(name)) for name in ("code", "dataset", "tests")}
+    made = version_files.build(folder.run, manifest, repositories)
+    digests = _write(version_folder, made.files)
+    manifest = replace(manifest, files=dict(sorted({**manifest.files, **digests}.items())))
+    candidates.publish(context.store, manifest, version_folder)
     attest(context.store, folder, version, context.home, repositories)
-    return f"{manifest.model} version {version}"
+    return "; ".join((f"{manifest.model} version {version}", *made.notes))
 
 
 def _gather(folder: RunFolder) -> Path:
     """All files of the version in one folder, by hard links."""
     target = folder.job("register") / "version"
-    target.mkdir(exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)  # of a try that was stopped
+    target.mkdir()
     sources = [each for name in ("train", "evaluate") for each in _left_in(folder.outputs(name))]
     sources += [
         (folder.root / "evaluate" / "result.json", Path("metrics.json")),
@@ -62,6 +70,14 @@ def _gather(folder: RunFolder) -> Path:
                 f"{path}: a file and a folder have one name, {name}", hint="give them different names"
             ) from None
     return target
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Write more files into the version's folder; gives the SHA-256 of each."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_whole(folder / name, data)
+    return {name: sha256_bytes(data) for name, data in files.items()}
 
 
 def _left_in(outputs: Path) -> list[tuple[Path, Path]]:
