@@ -1,4 +1,4 @@
-"""The files by which MLflow loads a version: `MLmodel`, and in `pyfunc/` a small module of ours that MLflow executes.
+"""The files by which MLflow loads a version: `MLmodel`, and in `pyfunc/` a small module that MLflow executes.
 
 No MLflow is needed to write them. They say nothing that changes when a run is repeated: registering resumes.
 """

@@ -68,7 +68,9 @@ def gather(store: Store, model: str, version: int) -> Export:
         repositories = dict.fromkeys(("code", "dataset", "tests"), UNKNOWN)
         made[SBOM] = cyclonedx.bom(manifest, repositories, manifest.created_at)
     if "pyfunc/model.json" not in manifest.files:
-        notes.append("the version has no MLmodel of ours: MLflow cannot load it, or loads what the training has left")
+        notes.append(
+            "the version has no MLmodel by Trainyard: MLflow cannot load it, or loads what the training has left"
+        )
     signed = _attested(store, manifest, digests)
     if not signed:
         notes.append(

@@ -29,20 +29,14 @@ def build(run: Run, manifest: Candidate, repositories: Mapping[str, str]) -> Mad
         ("MLmodel", mlmodel.files(run, manifest.signature, manifest.served, manifest.packages)),
         ("bill of materials", {SBOM: cyclonedx.bom(manifest, repositories, run.created_at)}),
     ):
-        if taken := sorted(made.keys() & manifest.files.keys()) or _beside(made, manifest.files):
-            notes.append(f"no {what} of ours: the training has left {taken[0]}")
+        if taken := _in_the_way(made, manifest.files):
+            notes.append(f"no {what}: the training has left {taken[0]}")
         else:
             files |= made
     return Made(files, tuple(notes))
 
 
-def _beside(made: Mapping[str, bytes], there: Mapping[str, str]) -> list[str]:
-    """The names that would be a file and a folder at once."""
-    ours = {part for name in made for part in _folders(name)}
-    theirs = {part for name in there for part in _folders(name)}
-    return sorted((made.keys() & theirs) | (there.keys() & ours))
-
-
-def _folders(name: str) -> list[str]:
-    parts = name.split("/")[:-1]
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+def _in_the_way(made: Mapping[str, bytes], there: Mapping[str, str]) -> list[str]:
+    """What the training has left under our names, or in our folders: MLflow would import a module that is beside ours."""
+    names, folders = set(made), {name.split("/")[0] for name in made if "/" in name}
+    return sorted(name for name in there if name in names or name.split("/")[0] in names | folders)
