@@ -85,7 +85,7 @@ def test_the_bill_of_materials_has_packages_data_and_numbers():
     assert SOURCES.dataset in {each["version"] for each in document["components"] if each["type"] == "data"}
     numbers = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
     assert {"type": "accuracy", "value": "0.97", "slice": "holdout"} in numbers
-    assert not any("nan" in each["value"] for each in numbers), "NaN is no number of JSON, and says nothing"
+    assert not any("nan" in each["value"] for each in numbers), "JSON has no NaN"
     assert {"lowerBound": "-0.01", "upperBound": "0.03"} in [each.get("confidenceInterval") for each in numbers]
     (_, unknown) = model["modelCard"]["considerations"]["technicalLimitations"]
     assert "öne/☃" in unknown
