@@ -175,11 +175,10 @@ def check_classes(checks: Checks, declared: Sequence[str], found: Mapping[str, i
     `what` is what bears a class's name: a folder, a label.
     """
     checks.make(CLASSES)
+    others = {spelling(name) for name, count in found.items() if count and name not in declared}  # reported below
     for name in declared:
-        if not found.get(name):
+        if not found.get(name) and spelling(name) not in others:
             message = f"class {name!r} is listed in dataset.toml but has no samples"
-            if any(spelling(each) == spelling(name) for each in found):
-                continue  # said below
             checks.fail(CLASSES, message, f"add samples of {name!r} again, or take it out of `classes`")
     for name, count in found.items():
         if declared and count and name not in declared:

@@ -252,6 +252,9 @@ def test_other_files_and_folders(dataset):
 def test_a_class_that_vanished(dataset):
     (dataset / "dataset.toml").write_text('format = "images"\nclasses = ["cat", "dog", "emu"]\n')
     assert "class 'emu' is listed in dataset.toml but has no samples" in messages(run(dataset))
+    (dataset / "emu").mkdir()
+    (dataset / "emu" / ".gitkeep").write_text("")
+    assert "class 'emu' is listed in dataset.toml but has no samples" in messages(run(dataset))
 
 
 def test_a_class_without_samples(dataset):
