@@ -71,13 +71,11 @@ def known(runs: Path) -> list[Known]:
     found = []
     for path in runs.glob("[!.]*/run.json"):
         folder = RunFolder(path.parent)
-        try:
+        with contextlib.suppress(PipelineError, OSError):
             records, ended = folder.records(), folder.ended()
             found.append(
                 Known(folder, folder.run, ended or (records[-1] if records else None), bool(ended), folder.at_work)
             )
-        except (PipelineError, OSError):
-            continue
     return sorted(found, key=lambda each: (each.run.created_at, each.run.id), reverse=True)
 
 
@@ -157,10 +155,8 @@ def size(path: Path) -> int:
 
 def _infos(paths: Iterable[Path]) -> Iterator[os.stat_result]:
     for path in paths:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             yield path.lstat()
-        except FileNotFoundError:
-            continue
 
 
 def tidy(runs: Path, keep: Keep) -> None:

@@ -1,14 +1,16 @@
 """What earlier runs leave on the disk, and what of it goes."""
 
+import dataclasses
 import itertools
 import json
+import shutil
 
 import pytest
 
 from pipelines import flows
 from pipelines.__main__ import main
 from pipelines.config.schema import Keep
-from pipelines.old_runs import GONE, known, plan, removals, remove, tidy
+from pipelines.old_runs import GONE, Removal, known, plan, removals, remove, size, tidy
 from pipelines.runs import RunFolder, StepRecord
 from registry import codec
 from registry.files import write_whole
@@ -97,6 +99,96 @@ def test_what_has_not_ended_is_not_made_lighter_but_goes_with_the_oldest(runs):
     assert names(plan(known(runs), Keep(runs=2, full_runs=0))[0]) == ["stopped"]
 
 
+def test_a_run_that_ended_stays_at_work_while_a_process_has_it(runs):
+    run(runs, "a")
+    run(runs, "b")
+    with RunFolder(runs / "a").locked():
+        assert plan(known(runs), Keep(runs=1, full_runs=0)) == ([], [])
+        assert [each.run for each in removals(runs, Keep(runs=0, full_runs=9))] == [
+            "b"
+        ]  # its weights, which are copies
+
+
+@pytest.mark.parametrize(
+    ("steps", "state", "last"),
+    [
+        ({}, "begun", None),
+        ({"resolve": "done", "fetch": "done"}, "unfinished", "fetch"),
+        ({"resolve": "enough", "notify": "done"}, "nothing to do", "resolve"),
+        ({"resolve": "done", "gate": "rejected", "notify": "done"}, "rejected", "gate"),
+        ({"resolve": "done", "fetch": "failed"}, "failed", "fetch"),
+        ({"resolve": "done", "accept": "done", "notify": "done"}, "accepted", "accept"),
+    ],
+)
+def test_the_state_of_a_run_is_that_of_the_step_that_decided_it_or_of_its_last_one(runs, steps, state, last):
+    folder = run(runs, "a", steps=())
+    for step, outcome in steps.items():
+        folder.keep(StepRecord(step, outcome, "", "2026", 1.0))
+    (found,) = known(runs)
+    assert (found.state, found.at_work, found.ended) == (state, False, "notify" in steps)
+    assert (found.last and found.last.step) == last
+
+
+def test_runs_of_the_same_second_are_in_the_order_of_their_names(runs):
+    for name in "bac":
+        folder = run(runs, name)
+        made = codec.read(Run, folder.root / "run.json")
+        codec.save(dataclasses.replace(made, created_at="2026-11-29T00:00:00Z"), folder.root / "run.json")
+    assert names(known(runs)) == ["c", "b", "a"]
+
+
+def test_all_runs_are_kept_when_no_number_is_set(runs):
+    for name in "abc":
+        run(runs, name)
+    assert plan(known(runs), Keep(runs=0, full_runs=3)) == ([], [])
+
+
+def test_what_is_planned_names_the_run_its_bytes_and_whether_all_of_it_goes(runs):
+    for name in "abc":
+        run(runs, name)
+    (runs / f"{GONE}d-outputs").mkdir()
+    write_whole(runs / f"{GONE}d-outputs/x", b"x" * 5000)
+    found = {each.run: each for each in removals(runs, Keep(runs=2, full_runs=1))}
+    assert [(name, found[name].whole) for name in "abcd"] == [("a", True), ("b", False), ("c", False), ("d", True)]
+    assert [found[name].folder and found[name].folder.root.name for name in "abcd"] == ["a", "b", "c", None]
+    assert found["a"].paths == (runs / "a",)
+    assert sorted(str(path.relative_to(runs / "b")) for path in found["b"].paths) == [
+        "sources", "train/outputs", "validate/outputs",
+    ]  # fmt: skip
+    assert found["c"].paths == (runs / "c/train/outputs/model.keras",)
+    assert found["a"].bytes == size(runs / "a") > found["b"].bytes > found["c"].bytes == found["d"].bytes > 0
+
+
+def test_bytes_are_those_on_the_disk_each_file_once_and_nothing_behind_a_link(tmp_path):
+    def blocks(*paths):
+        return sum(512 * path.lstat().st_blocks for path in paths)
+
+    write_whole(tmp_path / "shared/big", b"x" * 50_000)
+    folder, one = tmp_path / "run", tmp_path / "run/a/one"
+    write_whole(one, b"x" * 5000)
+    assert size(folder) == size(one) == blocks(one) > 0
+    (folder / "two").hardlink_to(one)
+    assert size(folder) == blocks(one)
+    link = folder / "link"
+    link.symlink_to(tmp_path / "shared/big")
+    (folder / "a/folder").symlink_to(tmp_path / "shared")
+    assert size(folder) == blocks(one, link)
+    assert size(link) == blocks(link)
+    write_whole(folder / "three", b"x" * 5000)
+    assert size(folder) == blocks(one, link, folder / "three")
+    assert size(folder / "gone") == 0
+
+
+def test_a_link_is_removed_and_not_what_it_leads_to(runs, tmp_path):
+    folder = run(runs, "a")
+    write_whole(tmp_path / "shared/x", b"x")
+    link = folder.root / "link"
+    link.symlink_to(tmp_path / "shared")
+    remove(Removal("a", (link,), 0, False, runs, folder))
+    assert not link.is_symlink()
+    assert (tmp_path / "shared/x").exists()
+
+
 def test_a_run_at_work_stays(runs):
     for name in "abc":
         run(runs, name)
@@ -123,6 +215,33 @@ def test_of_two_that_remove_the_same_run_the_second_makes_nothing_anew(runs):
     remove(planned)
     remove(planned)
     assert {path.name for path in runs.iterdir()} == {"b"}
+
+
+def test_a_run_that_is_gone_is_not_made_anew_to_be_made_lighter(runs):
+    for name in "ab":
+        run(runs, name)
+    planned = {each.run: each for each in removals(runs, Keep(runs=2, full_runs=1))}
+    shutil.rmtree(runs / "a")
+    remove(planned["a"])
+    assert {path.name for path in runs.iterdir()} == {"b"}
+
+
+def test_a_removal_that_is_interrupted_leaves_no_half_of_a_run_under_its_name(runs, monkeypatch):
+    def interrupted(_path):
+        raise OSError("interrupted")
+
+    run(runs, "a")
+    run(runs, "b")
+    (planned, *_) = removals(runs, Keep(runs=1))
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(OSError, match="interrupted"):
+        remove(planned)
+    assert sorted(path.name for path in runs.iterdir()) == [f"{GONE}a-a", "b"]
+    (left, *_) = removals(runs, Keep(runs=1))
+    assert (left.run, left.paths, left.folder) == ("a", (runs / f"{GONE}a-a",), None)
+    with pytest.raises(OSError, match="interrupted"):
+        remove(left)
+    assert sorted(path.name for path in runs.iterdir()) == [f"{GONE}a-a", "b"]
 
 
 def test_what_prevents_the_tidying_changes_nothing_else(runs, monkeypatch):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from registry.spelling import (
     by_spelling,
+    canonical,
     difference,
     name_spelling,
     same_but_for_spelling,
@@ -65,3 +66,33 @@ def test_two_sets_of_classes_that_differ_in_spelling_alone_are_recognised():
     assert same_but_for_spelling(["0.0", "1.0"], ["0", "1"]) == {"0.0": "0", "1.0": "1"}
     assert not same_but_for_spelling(["0", "1"], ["0", "1"])
     assert not same_but_for_spelling(["0", "1"], ["0", "1", "2"])
+    assert not same_but_for_spelling(["0.0", "1.0"], ["0", "2"])
+    assert not same_but_for_spelling(["0.0", "0"], ["0", "00"])
+    assert same_but_for_spelling(["a", "1.0"], ["1", "a"]) == {"a": "a", "1.0": "1"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2**53 - 1, "9007199254740991.0"),
+        (2**53, "9007199254740992"),
+        (-(2**53), "-9007199254740992"),
+        ("-0", "0.0"),
+        ("1e2", "100.0"),
+        (" .50", "0.5"),
+        ("yes ", "yes "),
+    ],
+)
+def test_a_number_has_one_text_as_far_as_float64_holds_it_and_texts_stay(value, text):
+    assert canonical(value) == text
+
+
+def test_a_name_is_composed_without_what_nobody_sees_and_with_one_space_for_any_blank():
+    assert [name_spelling(each) for each in (" a b ", "a \t b", f"{NFD}\u200d x", "\u00a0a\u2009b", "a\nb")] == [
+        "a b", "a b", f"{NFC} x", "a b", "a b",
+    ]  # fmt: skip
+
+
+def test_values_that_look_different_are_shown_as_they_are():
+    assert shown("é", "e", "é ") == ["'é'", "'e'", "'é '"]
+    assert shown(NFC, NFD, "x") == ["'caf\\xe9'", "'cafe\\u0301'", "'x'"]

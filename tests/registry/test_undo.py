@@ -58,6 +58,22 @@ def test_the_short_way_leads_where_going_through_all_of_history_does(releases):
     assert live_before(made) == stack.newest_but(last.version)
 
 
+class NewestTwo(list):
+    """A history of which only the newest two releases may be decoded."""
+
+    def __getitem__(self, at):
+        assert at in {-1, -2}
+        return super().__getitem__(at)
+
+    def __iter__(self):
+        raise AssertionError("all releases are decoded")
+
+
+@pytest.mark.parametrize(("releases", "before"), [("P1 P2", 1), ("P1 P2 P1 P3", 3), ("P1 P2 W B2 P1", 4)])
+def test_after_a_promotion_of_another_version_only_the_newest_two_are_decoded(releases, before):
+    assert number(live_before(NewestTwo(history(releases)))) == before
+
+
 @pytest.mark.parametrize(
     ("releases", "before"),
     [("P1", None), ("P1 P2", 1), ("P1 P2 R1 P3", 3), ("P1 P2 P1", 2), ("P1 P1", None), ("P1 P2 W P3", None)],

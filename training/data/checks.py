@@ -228,7 +228,7 @@ def check_samples(checks: Checks, samples: SampleList, hints: TwinHints) -> None
     if samples.digests:
         _check_twins(checks, samples, hints)
     different = len(set(samples.digests))
-    few = bool(hints.allow) and 0 < different < len(samples.digests) / 2
+    few = bool(hints.allow) and different < len(samples.digests) / 2
     if few and checks.has_failed(TWO_LABELS):  # the splits are not yet what they will be
         return
     equal = f"only {different} of {len(samples.digests)} samples differ, and equal ones share a split: {hints.allow}"

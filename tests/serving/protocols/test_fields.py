@@ -11,7 +11,7 @@ from registry.errors import Corrupt
 from registry.records import TensorSpec
 from serving.protocols import fields
 from serving.protocols.errors import Refused
-from serving.protocols.fields import Field, field_of, number_text
+from serving.protocols.fields import Field, field_of, number_text, range_text
 
 MAX_TEXT = 10_000
 EXACT = 2**53
@@ -206,3 +206,70 @@ def test_values_that_are_good_are_not_walked(monkeypatch):
 def test_numbers_in_the_dtype_of_the_field_are_not_copied():
     given = np.array([1.0, 2.0])
     assert field("float64").bounded(given, where) is given
+
+
+def category(*vocabulary):
+    return field_of(TensorSpec("x", (None,), "string"), vocabulary=vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "sent", "known"),
+    [
+        (("True", "1.0", "yes"), [True, 1, "yes "], ["True", "1.0", "yes"]),
+        (("1", "1.0"), ["1", "1.0"], ["1", "1.0"]),
+        (("yes",), ["no ", "yes"], ["no ", "yes"]),
+        (("a" * 9_990,), ["a" * 9_990 + " " * 10], ["a" * 9_990]),
+    ],
+    ids=["values of JSON", "two spellings that are two values", "unknown", "the longest text"],
+)
+def test_a_category_is_taken_as_the_model_knows_it(vocabulary, sent, known):
+    assert read(category(*vocabulary), sent).tolist() == known
+
+
+def test_what_is_no_category_is_refused_as_it_was_sent():
+    assert refused(category("yes"), ["yes", 7]) == (
+        "instances[1]: 7 is not a string, nor a value that the model knows in this column"
+    )
+    for other in (["yes"], {"yes": 1}, None):
+        assert "is not a string, nor a value" in refused(category("None", "['yes']", "{'yes': 1}"), [other])
+    assert "10001 characters" in refused(category("a"), ["a" + " " * MAX_TEXT])
+
+
+def test_categories_are_not_shown_with_the_field():
+    assert "secret" not in repr(category("secret"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "text", "value"),
+    [
+        ("string", "7", "7"), ("string", " a ", " a "),
+        ("float32", " 7 ", 7), ("float32", "[1, 2.5]", [1, 2.5]), ("bool", "true", True), ("int32", "seven ", "seven "),
+    ],
+)  # fmt: skip
+def test_what_a_person_writes_is_a_number_where_one_is_wanted_and_can_be_read(dtype, text, value):
+    found = field(dtype).from_text(text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "bounds"),
+    [
+        ("string", None, None, (None, None)),
+        ("bool", None, None, (None, None)),
+        ("uint8", None, None, (0, 255)),
+        ("int8", None, 5, (-128, 5)),
+        ("int16", None, None, (None, None)),
+        ("int16", 0, None, (0, None)),
+        ("float32", None, 1.0, (None, 1.0)),
+    ],
+)
+def test_bounds_are_shown_where_they_say_more_than_the_dtype(dtype, low, high, bounds):
+    assert field(dtype, low=low, high=high).bounds() == bounds
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0, 255, "0 to 255"), (0, None, "at least 0"), (None, 0.5, "at most 0.5"), (None, None, "")],
+)
+def test_bounds_are_written_as_far_as_there_are_some(low, high, text):
+    assert range_text(low, high) == text

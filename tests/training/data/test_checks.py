@@ -112,7 +112,8 @@ class TestSamples:
         assert checks.notes == []
 
     def test_to_predict_a_number_of_have_no_labels_to_contradict(self):
-        checks = checked("t1a v2a h3a", classes=())
+        checks = checked("t1a v2a h3a t1b", classes=())
+        assert len(checks.notes) == 1
         assert outcomes(checks) == {TWO_SPLITS: "passed", FILLED: "passed"}
 
     @pytest.mark.parametrize(
@@ -155,13 +156,16 @@ class TestSamples:
         ],
     )
     def test_are_in_every_split_of_every_class(self, text, messages):
-        assert said(checked(text)) == messages
+        checks = checked(text)
+        assert said(checks) == messages
+        assert all("fractions in [split]" in each.hint for each in checks.failed)
 
     def test_that_are_mostly_equal_fill_no_split_until_they_are_allowed_to_be_equal(self):
         text = "t1a t1a t1a t2b t2b"
         assert [each.hint for each in checked(text, HINTS).failed] == [
             "only 2 of 5 samples differ, and equal ones share a split: allow them"
         ]
+        assert "only 1 of 3 samples differ" in checked("t1a t1a t1a", HINTS).failed[0].hint
         assert [each.hint for each in checked("t1a t1a t2b t2b", HINTS).failed] == [
             "add samples, or change the fractions in [split]"
         ]
@@ -236,6 +240,7 @@ class TestSpellings:
             check_spellings(checks, "x", {"yes": fewest, "yes ": 9}, lambda _: "r", "hint", secret=secret)
             assert (f"spellings: {shown}" in said(checks)[0]) == (secret or fewest == 5)
             assert checks.failed[0].count == fewest
+            assert ("another one (9 samples" in said(checks)[0]) == (secret and fewest == 4)
 
     def test_of_many_spellings_the_first_ten_are_shown_and_all_but_the_most_frequent_counted(self):
         checks = Checks()

@@ -111,6 +111,15 @@ def test_what_does_not_move_a_sample_does_not_change_the_text():
 def test_equal_samples_that_are_different_things_have_keys_of_their_own_and_unequal_ones_keep_theirs():
     digests, labels = [b"a", b"b", b"a", b"a", b"a"], ["no", "no", "yes", "no", "yes"]
     keys = apart(digests, labels)
-    assert keys[:2] == [b"a", b"b"]
-    assert len(set(keys)) == 4  # the first of each label has the digest, the others a number
+    assert keys == [
+        b"a",
+        b"b",
+        b"a",
+        b"ano\x1f1",
+        b"ayes\x1f1",
+    ]  # of each label the first has the digest, others a number
     assert sorted(apart(digests[::-1], labels[::-1])) == sorted(keys)
+
+
+def test_the_keys_of_equal_samples_are_counted_one_by_one_so_that_no_other_version_moves_them():
+    assert apart([b"a"] * 4, ["no"] * 4) == [b"a", b"ano\x1f1", b"ano\x1f2", b"ano\x1f3"]

@@ -205,12 +205,11 @@ class ColumnReader:
             hint = 'set [table] task = "regression", or store class names'
             self._checks.fail(USABLE, f"{target} holds decimal numbers, not classes", hint)
             return None
-        texts = _whole(column) if pa.types.is_floating(column.type) else _text(column)
-        return np.array(texts.to_pylist(), dtype=object)
+        return np.array(_text(column).to_pylist(), dtype=object)
 
 
 def _text(column: Any) -> Any:
-    """A column as text: `true`, `false`, digits, or what it was."""
+    """A column as text: `true`, `false`, digits (`1` for 1.0, as Parquet has whole numbers with gaps), or what it was."""
     return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
@@ -245,11 +244,6 @@ def _holds_decimals(column: Any) -> bool:
     numbers = _numbers(column)
     numbers = numbers[~np.isnan(numbers)]
     return bool((numbers != np.floor(numbers)).any())
-
-
-def _whole(column: Any) -> Any:
-    """`1.0`, as Parquet files made from columns with gaps have it, is the class `1`."""
-    return compute.replace_substring_regex(_text(column), r"\.0$", "")
 
 
 def _called(kind: Any) -> str:

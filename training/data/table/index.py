@@ -31,7 +31,7 @@ def numbers_rows(column: Any) -> bool:
     """Whether a column holds whole numbers, each once, without a gap."""
     texts = column.cast(pa.string())
     whole = compute.all(compute.match_substring_regex(texts, r"^-?\d{1,15}$"), skip_nulls=False).as_py()
-    if not whole or texts.null_count or not len(texts):
+    if not whole:  # also without rows, or where a value is missing
         return False
     ends = compute.min_max(texts.cast(pa.int64()))
     count = len(texts)

@@ -93,7 +93,7 @@ def _cast(column: Any) -> Any:
 
 
 def _all(column: Any, pattern: str) -> bool:
-    return bool(compute.all(compute.match_substring_regex(column, pattern), min_count=0).as_py())
+    return bool(compute.all(compute.match_substring_regex(column, pattern)).as_py())
 
 
 def kind(column: Any, table: Table) -> Any:
