@@ -173,7 +173,7 @@ class TestSamples:
         assert [each.check for each in checked(f"{text} t1b", HINTS).failed] == [TWO_LABELS]
         assert [each.check for each in checked(f"{text} t1b", STRICT).failed] == [TWO_LABELS, FILLED]
 
-    def test_of_one_value_in_two_spellings_are_not_judged_yet(self):
+    def test_of_one_value_in_two_spellings_are_not_compared_yet(self):
         checks = checked("t1a h1b", before=lambda checks: checks.fail(SPELLINGS, "two spellings"))
         assert outcomes(checks) == {SPELLINGS: "failed"}
 
