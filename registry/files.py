@@ -118,7 +118,7 @@ def _set_direct(file: io.FileIO, *, on: bool) -> bool:
 
 def _write(path: Path, data: bytes, publish: Callable[[str, Path], None], mode: int = 0o644) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, tmp = _new_file(path.parent)
+    fd, tmp = new_file(path.parent)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
@@ -135,8 +135,8 @@ def _write(path: Path, data: bytes, publish: Callable[[str, Path], None], mode: 
     sync_folder(path.parent)
 
 
-def _new_file(folder: Path) -> tuple[int, str]:
-    """A hidden file that `sweep` leaves alone as long as it is open."""
+def new_file(folder: Path) -> tuple[int, str]:
+    """A descriptor and the path of a hidden file that `sweep` leaves alone as long as it is open."""
     while True:
         fd, tmp = tempfile.mkstemp(dir=folder, prefix=TMP)
         with contextlib.suppress(OSError):  # a disk without locks: nothing is swept there

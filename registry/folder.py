@@ -24,6 +24,7 @@ from registry.errors import ConfigError, Corrupt, TryAgain
 from registry.files import copy_hashed, sha256_bytes, sha256_file, sync_folder
 from registry.folder_errors import as_typed
 from registry.folder_structure import inspect_folders
+from registry.store_options import StoreOptions
 from registry.stores import Structure, check_name
 
 PARTS = (".store", "test", "production")  # where one of these folders is, there is a registry
@@ -35,7 +36,8 @@ NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EM
 class FolderStore:
     """`file:///absolute/folder`; the folder appears with the first file. See `registry.stores.Store`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, options: StoreOptions | None = None) -> None:
+        del options  # a folder needs none
         path = url.removeprefix("file://")
         if path == url or not path.startswith("/"):
             raise ConfigError(f"[registry] url: {url!r} is not file:// and an absolute folder")

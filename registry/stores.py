@@ -13,12 +13,13 @@ from typing import Protocol, cast, runtime_checkable
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes, sha256_file
 from registry.records import HeadFold, SeenHead
+from registry.store_options import StoreOptions
 
 PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{,199}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{,199})*")
 """Most names: they are in order without a closer look."""
 DEEPEST = 40  # folders; a version's files may lie 20 deep
 LONGEST = 200  # bytes of a part of a name
-STORES = {"file": "registry.folder:FolderStore"}
+STORES = {"file": "registry.folder:FolderStore", "s3": "registry.s3:S3Store"}
 
 
 class Store(Protocol):
@@ -121,14 +122,14 @@ def signatures_of(store: Store) -> Signatures | None:
     return cast("Signatures | None", getattr(store, "signatures", None))
 
 
-def open_store(url: str) -> Store:
-    """The store at `url`, e.g. `file:///srv/registry`; raises ConfigError."""
+def open_store(url: str, options: StoreOptions | None = None) -> Store:
+    """The store at `url`, e.g. `file:///srv/registry` or `s3://bucket/prefix`; raises ConfigError."""
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in STORES:
         known = ", ".join(f"{each}://" for each in STORES)
         raise ConfigError(f"[registry] url: {url!r} is not known", hint=f"it begins with one of: {known}")
     module, _, name = STORES[scheme].partition(":")
-    return cast("Store", getattr(import_module(module), name)(url))
+    return cast("Store", getattr(import_module(module), name)(url, options))
 
 
 def check_name(name: str) -> str:

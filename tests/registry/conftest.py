@@ -4,12 +4,14 @@ from registry_parts import MemoryStore
 from registry.stores import open_store
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def store(request, tmp_path):
     """Every rule of the registry holds on every backend."""
-    return (
-        open_store(f"file://{tmp_path / 'registry'}") if request.param == "folder" else MemoryStore(tmp_path / "local")
-    )
+    if request.param == "memory":
+        return MemoryStore(tmp_path / "local")
+    if request.param == "s3":
+        return request.getfixturevalue("s3_store")
+    return open_store(f"file://{tmp_path / 'registry'}")
 
 
 @pytest.fixture

@@ -177,6 +177,12 @@ class TestMemoryStore(StoreContract):
         return MemoryStore(tmp_path / "local")
 
 
+class TestS3Store(StoreContract):
+    @pytest.fixture
+    def store(self, s3_store):
+        return s3_store
+
+
 @given(st.text())
 def test_a_name_that_passes_cannot_lead_out_of_its_folder(name):
     try:
@@ -190,7 +196,18 @@ def test_a_name_that_passes_cannot_lead_out_of_its_folder(name):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "registry", "/registry", "ftp://x/y", "file:/x", "file://relative/x", "s4://bucket"]
+    "url",
+    [
+        "",
+        "registry",
+        "/registry",
+        "ftp://x/y",
+        "file:/x",
+        "file://relative/x",
+        "s4://bucket",
+        "s3://",
+        "s3://me:pw@bucket/x",
+    ],
 )
 def test_an_unknown_url_is_an_error_that_names_the_setting(url):
     with pytest.raises(ConfigError, match=r"\[registry\] url"):

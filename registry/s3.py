@@ -1,0 +1,211 @@
+"""The registry in a bucket of an object store: `s3://bucket/prefix`.
+
+A record is an object under its name. A file is kept once, whatever its names are: its bytes are the object
+`.store/objects/ab/<sha256>`, and under each name lies a pointer, which is made when the bytes are there. So a promotion copies
+pointers, and bytes that are known are not sent again.
+
+A pointer is known by its first line, and nothing else can begin with it: a record that did would be kept as a file, behind a
+pointer. Nothing depends on metadata: what a tool copies as files, to a folder and back, is the same registry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from registry.errors import ConfigError, Corrupt
+from registry.files import sha256_bytes, sha256_file
+from registry.s3_cache import Cache
+from registry.s3_client import check_endpoint, parse_url
+from registry.s3_objects import CONNECTIONS, Facts, Objects, must_be
+from registry.s3_probe import probe
+from registry.store_options import StoreOptions
+from registry.stores import check_name
+
+SECTION = "[registry]"
+MAGIC = b"trainyard file\n"
+POINTER = re.compile(MAGIC + rb"sha256 ([0-9a-f]{64})\nsize (0|[1-9][0-9]{0,14})\n")
+LONGEST_KEY = 1024  # bytes
+PROBED_FOR = 24 * 3600  # seconds
+SINGLE = 16
+"""So many names are asked for one by one; more, by a listing."""
+HINT = "`trainyard registry verify` lists every problem; restore the object from a backup"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What is kept under the name of a file."""
+
+    sha256: str
+    size: int
+
+    def to_bytes(self) -> bytes:
+        return MAGIC + f"sha256 {self.sha256}\nsize {self.size}\n".encode()
+
+    @property
+    def blob(self) -> str:
+        """What the object with the bytes is called."""
+        return f".store/objects/{self.sha256[:2]}/{self.sha256}"
+
+
+class S3Store:
+    """See the module, and `registry.stores.Store`. The bucket must be there; the prefix appears with the first object."""
+
+    def __init__(self, url: str, options: StoreOptions | None = None) -> None:
+        options = options or StoreOptions()
+        self._place = parse_url(url, SECTION)
+        check_endpoint(options.access.endpoint, SECTION)
+        self._objects = Objects(self._place, options)
+        self._id = sha256_bytes(f"{options.access.endpoint} {self._place.url}".encode())[:16]
+        self._cache = Cache(options.cache, options.cache_mb << 20, self._id)
+        self._probe_once = threading.Lock()
+        self._probed = False
+
+    def get(self, name: str) -> bytes:
+        data = self._objects.get(self._checked(name))
+        if (pointer := read_pointer(data, name)) is None:
+            return data
+        found = self._objects.get(pointer.blob)
+        if sha256_bytes(found) != pointer.sha256:
+            raise Corrupt(f"{name}: checksum mismatch: SHA-256 is not {pointer.sha256}", hint=HINT)
+        return found
+
+    def path(self, name: str) -> Path:
+        data = self._objects.get(self._checked(name))
+        if pointer := read_pointer(data, name):
+            return self._cache.path(name, pointer.sha256, partial(self._fetch, name, pointer))
+        return self._cache.path(name, sha256_bytes(data), lambda path: _write(path, data))
+
+    def create(self, name: str, data: bytes | Path, sha256: str = "") -> None:
+        self._checked(name)
+        self._must_be_probed()
+        if isinstance(data, bytes) and not sha256 and not data.startswith(MAGIC):
+            self._objects.create(name, data)
+            return
+        if not sha256:
+            sha256 = sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data)
+        self._objects.create(name, self._keep(data, sha256).to_bytes())
+
+    def names(self, folder: str) -> list[str]:
+        found = {name for name, _ in self._objects.listing(self._checked(folder) if folder else "")}
+        return sorted(name for name in found if name and not name.startswith("."))
+
+    def get_all(self, names: Iterable[str]) -> list[bytes]:
+        wanted = [self._checked(name) for name in names]
+        listed = self._listed(wanted)
+        if len(wanted) > SINGLE:
+            for name in wanted:
+                if name not in listed:
+                    raise FileNotFoundError(name)
+
+        def get(name: str) -> bytes:
+            facts = listed.get(name)
+            known = self._cache.record(name, facts.etag, facts.size) if facts else None
+            if known is None:
+                known = self.get(name)
+                if facts and len(known) == facts.size:
+                    self._cache.keep_record(name, facts.etag, known)
+            return known
+
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return list(pool.map(get, wanted))
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        wanted = [self._checked(name) for name in names]
+        if len(wanted) > SINGLE:
+            return self._listed(wanted).keys() & set(wanted)
+        with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+            return {name for name, facts in zip(wanted, pool.map(self._objects.head, wanted), strict=True) if facts}
+
+    def probe(self) -> None:
+        probe(self._objects)
+        self._probed = True
+        mark = self._cache.root / "probed" / self._id
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(self._objects.server(), encoding="utf-8")
+
+    def _keep(self, data: bytes | Path, sha256: str) -> Pointer:
+        """Have these bytes in the store, once; raises Corrupt when they are not those of `sha256`."""
+        size = len(data) if isinstance(data, bytes) else data.stat().st_size
+        pointer = Pointer(sha256, size)
+        kept = self._objects.head(pointer.blob)
+        if kept is None:
+            try:
+                self._objects.create_file(pointer.blob, data, sha256)
+                return pointer
+            except FileExistsError:  # a concurrent writer stored the same bytes
+                kept = self._objects.head(pointer.blob)
+        must_be(
+            sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data),
+            sha256,
+            data if isinstance(data, Path) else "the bytes",
+        )
+        if kept is None or kept.size != size or kept.sha256 not in {"", sha256}:
+            raise Corrupt(f"{pointer.blob}: does not hold the bytes with this SHA-256", hint=HINT)
+        return pointer
+
+    def _fetch(self, name: str, pointer: Pointer, path: Path) -> None:
+        try:
+            self._objects.fetch(pointer.blob, pointer.size, path)
+        except FileNotFoundError:
+            raise Corrupt(f"{name}: its bytes are missing, which are {pointer.blob}", hint=HINT) from None
+
+    def _listed(self, names: list[str]) -> dict[str, Facts]:
+        """What is there of the folder that holds all these names, when they are many; else nothing."""
+        if len(names) <= SINGLE:
+            return {}
+        folders, deep = {name.rpartition("/")[0] for name in names}, False
+        if len(folders) > SINGLE:
+            folders, deep = {_common(folders)}, True
+        return {
+            f"{folder}/{name}".removeprefix("/"): facts
+            for folder in folders
+            for name, facts in self._objects.listing(folder, deep=deep)
+            if facts
+        }
+
+    def _must_be_probed(self) -> None:
+        """Nothing is written into a store that was not tried: by this machine, within a day."""
+        if self._probed:
+            return
+        with self._probe_once:
+            mark = self._cache.root / "probed" / self._id
+            with contextlib.suppress(FileNotFoundError):
+                self._probed = self._probed or 0 <= time.time() - mark.stat().st_mtime < PROBED_FOR
+            if not self._probed:
+                self.probe()
+
+    def _checked(self, name: str) -> str:
+        check_name(name)
+        if len(self._place.key(name).encode()) > LONGEST_KEY:
+            raise ConfigError(f"{name!r:.300} is too long for an object store", hint="use shorter names, or prefix")
+        return name
+
+
+def read_pointer(data: bytes, name: str) -> Pointer | None:
+    """What an object says, if it is a pointer; raises Corrupt when it only begins like one."""
+    if not data.startswith(MAGIC):
+        return None
+    found = POINTER.fullmatch(data)
+    if found is None:
+        raise Corrupt(f"{name}: is not written as a pointer is", hint=HINT)
+    return Pointer(found[1].decode(), int(found[2]))
+
+
+def _common(folders: Iterable[str]) -> str:
+    """The folder that all of these are, or are in."""
+    parts = [folder.split("/") for folder in folders]
+    same = zip(min(parts), max(parts), strict=False)
+    return "/".join(first for first, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], same))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
