@@ -10,11 +10,9 @@ pointer. Nothing depends on metadata: what a tool copies as files, to a folder a
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 import threading
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from registry.files import sha256_bytes, sha256_file
 from registry.s3_cache import Cache
 from registry.s3_client import check_endpoint, parse_url
 from registry.s3_objects import CONNECTIONS, Facts, Objects, must_be
-from registry.s3_probe import probe
+from registry.s3_probe import Probed, probe
 from registry.store_options import StoreOptions
 from registry.stores import check_name
 
@@ -34,7 +32,6 @@ SECTION = "[registry]"
 MAGIC = b"trainyard file\n"
 POINTER = re.compile(MAGIC + rb"sha256 ([0-9a-f]{64})\nsize (0|[1-9][0-9]{0,14})\n")
 LONGEST_KEY = 1024  # bytes
-PROBED_FOR = 24 * 3600  # seconds
 SINGLE = 16
 """So many names are asked for one by one; more, by a listing."""
 HINT = "`trainyard registry verify` lists every problem; restore the object from a backup"
@@ -66,8 +63,8 @@ class S3Store:
         self._objects = Objects(self._place, options)
         self._id = sha256_bytes(f"{options.access.endpoint} {self._place.url}".encode())[:16]
         self._cache = Cache(options.cache, options.cache_mb << 20, self._id)
-        self._probe_once = threading.Lock()
-        self._probed = False
+        self._probed = Probed(self._cache.root, options.access, self._place)
+        self._probing = threading.Lock()
 
     def get(self, name: str) -> bytes:
         data = self._objects.get(self._checked(name))
@@ -127,10 +124,7 @@ class S3Store:
 
     def probe(self) -> None:
         probe(self._objects)
-        self._probed = True
-        mark = self._cache.root / "probed" / self._id
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(self._objects.server(), encoding="utf-8")
+        self._probed.remember(self._objects.server())
 
     def _keep(self, data: bytes | Path, sha256: str) -> Pointer:
         """Have these bytes in the store, once; raises Corrupt when they are not those of `sha256`."""
@@ -173,14 +167,9 @@ class S3Store:
         }
 
     def _must_be_probed(self) -> None:
-        """Nothing is written into a store that was not tried: by this machine, within a day."""
-        if self._probed:
-            return
-        with self._probe_once:
-            mark = self._cache.root / "probed" / self._id
-            with contextlib.suppress(FileNotFoundError):
-                self._probed = self._probed or 0 <= time.time() - mark.stat().st_mtime < PROBED_FOR
-            if not self._probed:
+        """Nothing is written into a store that this machine has not probed within a day."""
+        with self._probing:
+            if not self._probed.is_fresh():
                 self.probe()
 
     def _checked(self, name: str) -> str:

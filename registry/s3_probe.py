@@ -12,19 +12,45 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from registry.errors import ConfigError, PipelineError
+from registry.files import sha256_bytes, write_whole
+from registry.s3_client import Place
 from registry.s3_objects import Objects
+from registry.store_options import Access
 
 FOLDER = ".store/probe"
 ROUNDS, RACERS = 5, 8
 AGAIN = 3
 """So often a round is run in which all were in each other's way."""
+FRESH = 24 * 3600  # seconds
 ABANDONED = 3600  # seconds after which a probe's object belongs to nobody
 REMEDY = (
     "its conditional writes do not hold when they are concurrent, so that a release could be lost: use a newer version of it "
     "or another store (AWS S3, SeaweedFS from 4.48 on, MinIO), or a folder with file://"
 )
+
+
+class Probed:
+    """Remembers in a folder of this machine that a bucket of a store has passed."""
+
+    def __init__(self, folder: Path, access: Access, place: Place) -> None:
+        self._mark = folder / "probed" / sha256_bytes(f"{access.endpoint} {place.bucket}".encode())[:16]
+        self._known = False
+
+    def is_fresh(self) -> bool:
+        """Whether it has within a day, or for this process."""
+        if not self._known:
+            with contextlib.suppress(OSError):
+                self._known = 0 <= time.time() - self._mark.stat().st_mtime < FRESH
+        return self._known
+
+    def remember(self, server: str) -> None:
+        """It has passed just now; `server`: for people."""
+        self._known = True
+        with contextlib.suppress(OSError):  # it only saves time
+            write_whole(self._mark, f"{server}\n".encode())
 
 
 def probe(objects: Objects) -> None:

@@ -13,6 +13,8 @@ from s3_server import BUCKET, S3Server, find_weed
 
 from pipelines.docker_engine import open_engine
 from registry.errors import PipelineError
+from registry.s3_client import Place
+from registry.s3_probe import Probed
 from registry.store_options import StoreOptions
 from registry.stores import open_store
 
@@ -55,7 +57,9 @@ def s3_place(s3_server, tmp_path, monkeypatch) -> tuple[str, StoreOptions]:
     """A URL with a prefix that nobody has used, and the options for it; the environment has the credentials."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}", StoreOptions(s3_server.access, cache=str(tmp_path / "s3-cache"))
+    cache = tmp_path / "s3-cache"
+    Probed(cache, s3_server.access, Place(BUCKET, "", "")).remember("a test's server")  # the race takes seconds here
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}", StoreOptions(s3_server.access, cache=str(cache))
 
 
 @pytest.fixture
