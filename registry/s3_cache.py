@@ -34,7 +34,7 @@ class Cache:
     """See the module; threads may share it, and so may forked processes."""
 
     def __init__(self, folder: str, limit: int, registry: str) -> None:
-        """`folder`: empty: a temporary one. `limit`: bytes. `registry`: what tells this one from others, as a name."""
+        """`folder`: empty: a temporary one. `limit`: bytes. `registry`: a name that no other registry has."""
         self._root = Path(folder) if folder else _temporary(self)
         self._limit, self._registry = limit, registry
         self._objects, self._unfinished = self._root / "objects", self._root / "unfinished"
