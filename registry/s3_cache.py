@@ -39,7 +39,7 @@ class Cache:
         self._limit, self._registry = limit, registry
         self._objects, self._unfinished = self._root / "objects", self._root / "unfinished"
         self._names, self._records = self._root / "names" / registry, self._root / "records" / registry
-        self._guard = threading.Lock()
+        self._changing = threading.Lock()
         self._in_use: int | None = None
         self._used: set[str] = set()
         self._verified: set[str] = set()
@@ -101,7 +101,7 @@ class Cache:
 
     def _use(self, sha256: str) -> None:
         """Have this open store keep it, before it is looked for."""
-        with self._guard, self._lock_file("trim", fcntl.LOCK_SH):
+        with self._changing, self._lock_file("trim", fcntl.LOCK_SH):
             if sha256 in self._used:
                 return
             if self._in_use is None:
