@@ -30,8 +30,8 @@ def index_columns(rows: Any) -> set[str]:
 def numbers_rows(column: Any) -> bool:
     """Whether a column holds whole numbers, each once, without a gap."""
     texts = column.cast(pa.string())
-    whole = compute.all(compute.match_substring_regex(texts, r"^-?\d{1,15}$"), skip_nulls=False).as_py()
-    if not whole:  # also without rows, or where a value is missing
+    whole = compute.all(compute.match_substring_regex(texts, r"^-?\d{1,15}$")).as_py()
+    if not whole:  # also without rows
         return False
     ends = compute.min_max(texts.cast(pa.int64()))
     count = len(texts)

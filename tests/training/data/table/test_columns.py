@@ -18,7 +18,10 @@ def reader(columns, index=(), more=(), **settings):
     table = Table(("a",), **{"target": "kind", **settings})
     tables = [pa.table(each) for each in (columns, *more)]
     texts = [all(pa.types.is_string(each.type) for each in one.schema) for one in tables]
-    parts = [Part("abc"[i], one, Dialect(",", "utf-8") if texts[i] else None) for i, one in enumerate(tables)]
+    parts = [
+        Part("abc"[i], one, *((Dialect(",", "utf-8"), range(2, 2 + one.num_rows)) if texts[i] else ()))
+        for i, one in enumerate(tables)
+    ]
     return ColumnReader(Rows(parts, table, index), table, checks := Checks()), checks
 
 
@@ -137,7 +140,7 @@ class TestOneInput:
             ([b"x", b"y"], {}, "column 'a' holds text that is not UTF-8", 1),
             (["1", "2", "3,5"], {}, "column 'a' holds numbers in 2 of 3 rows, but holds text like '9,9'", 1),
             (["red", "2"], {"numeric": ("a",)}, "column 'a' is listed as numeric, but holds text like 'xxx'", 1),
-            (["ok", "x" * 10_001], {}, "column 'a' holds 10,001 characters in a row 2", 1),
+            (["ok", "x" * 10_001], {}, "column 'a' holds 10,001 characters in a line 3", 1),
         ],
         ids=["nothing", "gaps alone", "lists", "bytes", "a slip", "no number", "a long text"],
     )
@@ -255,7 +258,8 @@ class TestLabels:
         )
         assert read.labels() is not None
         (failed,) = checks.failed
-        assert (failed.check, failed.messages, failed.hint) == (LABELS, ("a row 2 has no 'kind'",), hint)
+        place = "a line 3" if isinstance(values[0], str) else "a row index 1"
+        assert (failed.check, failed.messages, failed.hint) == (LABELS, (f"{place} has no 'kind'",), hint)
 
 
 class TestKeysAndGroups:
@@ -271,7 +275,7 @@ class TestKeysAndGroups:
     def test_a_row_without_one_is_refused_with_its_place(self):
         read, checks = reader({"id": ["a", " ", "b"], "kind": ["x"] * 3}, group="id")
         assert read.texts("id", "check") == ["a", "", "b"]
-        assert said(checks) == ["a row 2 has no 'id'"]
+        assert said(checks) == ["a line 3 has no 'id'"]
 
     def test_there_are_none_where_the_files_disagree(self):
         read, checks = reader({"id": [1], "kind": [1]}, more=({"id": [date(2026, 1, 1)], "kind": [2]},), key="id")

@@ -20,7 +20,8 @@ def table(**settings):
 
 
 def text(name="a.csv", **columns):
-    return Part(name, pa.table(columns), COMMAS)
+    rows = pa.table(columns)
+    return Part(name, rows, COMMAS, range(2, 2 + rows.num_rows))
 
 
 def binary(name="b.parquet", **columns):
@@ -37,9 +38,9 @@ def held(column):
 
 class TestPlaces:
     def test_rows_are_numbered_through_all_files(self):
-        found = rows(text("a.csv", x=["1", "2"]), text("b.csv", x=["3"]), text("c.csv", x=["4", "5"]))
+        found = rows(text("a.csv", x=["1", "2"]), text("b.csv", x=["3"]), binary("c.pq", x=["4", "5"]))
         assert len(found) == 5
-        places = ["a.csv row 1", "a.csv row 2", "b.csv row 1", "c.csv row 1", "c.csv row 2"]
+        places = ["a.csv line 2", "a.csv line 3", "b.csv line 2", "c.pq row index 0", "c.pq row index 1"]
         assert [found.where(row) for row in range(5)] == places
 
     def test_columns_are_those_of_the_first_file_in_its_order(self):
@@ -148,7 +149,7 @@ class TestWhatIsInATextColumn:
         assert found.matches("x", "^0") == 3
         assert found.matches("x", "^9") == 0
         assert rows(binary(x=["02"])).matches("x", "^0") == 0
-        assert rows(Part("empty.csv", pa.table({"x": pa.nulls(0, pa.string())}), COMMAS)).matches("x", "^0") == 0
+        assert rows(text(x=pa.nulls(0, pa.string()))).matches("x", "^0") == 0
 
     def test_a_mark_is_held_by_some_file(self):
         found = rows(binary(x=[1]), text(x=["a", ""]), text("c.csv", x=["b", " ? "]))
@@ -178,8 +179,8 @@ class TestFiles:
         parquet.write_table(pa.table({"x": [4], "kind": ["d"]}), tmp_path / "d.pq")
         found, checks = read()
         assert [found.where(row) for row in range(4)] == [
-            f"{name} row 1" for name in ("a.Parquet", "b.tsv", "c.CSV", "d.pq")
-        ]
+            "a.Parquet row index 0", "b.tsv line 2", "c.CSV line 2", "d.pq row index 0",
+        ]  # fmt: skip
         assert checks.failed == ()
         assert checks.read_as == [
             'b.tsv: delimiter "\\t", decimal ".", encoding "utf-8"', 'c.CSV: delimiter ",", decimal ".", encoding "utf-8"',
@@ -199,7 +200,7 @@ class TestFiles:
             ({"a.parquet": b"\x1f\x8b"}, ["a.parquet is compressed by gzip, not a Parquet file"]),
             ({"a.parquet": b"hello"}, ["a.parquet is something else, not a Parquet file"]),
             ({"a.parquet": b"PAR1 and no more"}, ["a.parquet cannot be read: "]),
-            ({"a.csv": b"x,kind\n1,a\nx,kind\n"}, ["a.csv repeats its first line in row 2"]),
+            ({"a.csv": b"x,kind\n1,a\nx,kind\n"}, ["a.csv repeats the names of its columns in line 3"]),
             ({"a.csv": b"x,x,kind\n1,2,a\n"}, ["a.csv: column 'x' appears 2 times"]),
             ({"a.csv": b"x,,kind\n1,2,a\n2,9,a\n"}, ["a.csv: a column has no name"]),
             ({"a.csv": b"x,X ,kind\n1,2,a\n", "b.csv": b"x,X ,kind\n1,2,a\n"}, []),
