@@ -13,10 +13,12 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 from registry import codec
 from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
 from registry.files import sha256_bytes
-from registry.stores import Store, get_all, signatures_of
+from registry.stores import Store, get_all, present, signatures_of
 
 NAME = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.json")
 PREVIOUS_LINE = re.compile(rb'\n "previous": "([0-9a-f]{64})"')  # one space: only at the top level
+KEEP_AFTER = 16
+"""So many records of a chain are read again, each time, before this machine keeps them."""
 
 
 def signed_bytes(store: Store, name: str, record: object) -> bytes:
@@ -68,6 +70,10 @@ class Chain(Generic[R]):
         names.sort(key=len)
         return next((int(name[:-5]) for name in reversed(names) if NAME.fullmatch(name)), 0)
 
+    def has(self, number: int) -> bool:
+        """Whether there is this record, without a listing."""
+        return bool(present(self.store, [self.name(number)]))
+
     def read(self, number: int) -> R:
         """One record with its checksum and number checked; raises FileNotFoundError or Corrupt."""
         return self.decode(number, self.store.get(self.name(number)))
@@ -82,13 +88,28 @@ class Chain(Generic[R]):
         Raises Corrupt with the first problem, TryAgain when it was repaired during the read.
 
         The last one's checksum, and signature, vouches for its bytes, and each one's `previous` for the bytes of the one before it: so
-        an altered byte shows, wherever it is, without decoding thousands.
+        an altered byte shows, wherever it is, without decoding thousands. For the same reason a signed registry's records are
+        read once by a machine that keeps them: from then on the last one, and what is new, vouch for what it has kept, or
+        it is not used. That none was removed shows in the listing.
         """
-        return Records(self, self._bytes_after(0, self.first))
+        numbers, signatures = self.numbers(), signatures_of(self.store)
+        last = numbers[-1] if numbers else 0
+        is_whole = numbers == list(range(1, last + 1))  # else one is missing, or the listing has missed what was being written
+        kept = signatures.kept(self.folder)[: last - 1] if signatures and last and is_whole else []
+        found = self._read_after(kept, self.first, last)
+        if found is None and kept:
+            kept, found = [], self._read_after([], self.first, last)
+        if found is None:
+            raise self._broken()
+        if signatures and len(found) - len(kept) > KEEP_AFTER:
+            signatures.keep(self.folder, found)
+        return Records(self, found)
 
     def records_after(self, number: int, digest: str) -> list[R]:
         """As `records`, of those after `number`, which was checked before and has bytes with this SHA-256."""
-        found = self._bytes_after(number, digest)
+        found = self._read_after([], digest, self.last(), number + 1)
+        if found is None:
+            raise self._broken()
         return [self.decode(each, data, vouched=True) for each, data in enumerate(found, number + 1)]
 
     def before(self, number: int, data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -106,18 +127,19 @@ class Chain(Generic[R]):
                 raise self._broken()
             yield each, data
 
-    def _bytes_after(self, number: int, previous: str) -> list[bytes]:
-        numbers = range(number + 1, self.last() + 1)
+    def _read_after(self, kept: list[bytes], previous: str, last: int, first: int = 1) -> list[bytes] | None:
+        """The records `first` to `last`, of which those in `kept` need not be read; None unless each names the one before it,
+        and `first` names `previous`. The checksum, and signature, of the last one holds."""
         try:
-            found = get_all(self.store, map(self.name, numbers))
+            found = kept + get_all(self.store, map(self.name, range(first + len(kept), last + 1)))
         except FileNotFoundError:
             raise self._broken() from None
         if found:
-            self.decode(numbers[-1], found[-1])
+            self.decode(last, found[-1])
         start = codec.line("previous", "").removesuffix(b'"')
         for each in found:
             if start + previous.encode() + b'"' not in each:
-                raise self._broken()
+                return None
             previous = sha256_bytes(each)
         return found
 

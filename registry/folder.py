@@ -73,10 +73,10 @@ class FolderStore:
             with self._typed_errors():
                 folder_reads.follow_no_link(self._root, f"{folder}/")
                 with os.scandir(path) as entries:
-                    found = [(each.name, each.is_dir(follow_symlinks=False)) for each in entries]
+                    found = [each.name + "/" * each.is_dir(follow_symlinks=False) for each in entries]
         except FileNotFoundError:
             return []
-        return sorted([name + "/" * is_folder for name, is_folder in found if name[0] != "."])
+        return sorted([name for name in found if name[0] != "."])
 
     def get_all(self, names: Iterable[str]) -> list[bytes]:
         with self._typed_errors():

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from registry.files import CHUNK
 
 RECORD = 1 << 13  # bytes; most records are smaller
 LARGEST = 1 << 26  # bytes of a record; the manifest of 10,000 files has some MB
+MANY = 32  # folders
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 REFUSED = {errno.ELOOP, errno.ENXIO}  # how opening a symbolic link or a socket fails
 HINT = "move it away, and restore what belongs there from a backup; `trainyard registry verify` lists every problem"
@@ -27,11 +29,11 @@ def read_record(root: Path, name: str) -> bytes:
 
 def read_records(root: Path, names: Iterable[str]) -> Iterator[bytes]:
     """As `read_record`, of many: each folder on the way is looked at once."""
-    folders: dict[str, bool] = {"": True}
+    folders, top = _Folders(root), f"{root}/"
     for name in names:
-        if not _is_folder(root, name.rpartition("/")[0], folders):
+        if not folders.has(name.rpartition("/")[0]):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-        yield _read(f"{root}/{name}", name)
+        yield _read(top + name, name)
 
 
 def _read(path: str, name: str) -> bytes:
@@ -62,28 +64,52 @@ def follow_no_link(root: Path, name: str) -> None:
 
 def present(root: Path, names: Iterable[str]) -> set[str]:
     """Which of these files are there; each folder on the way is looked at once. Raises Corrupt as `read_record` does."""
-    folders: dict[str, bool] = {"": True}
-    found = set()
+    folders, top, found, lstat, is_file = _Folders(root), f"{root}/", set(), os.lstat, stat.S_ISREG
     for name in names:
-        if _is_folder(root, name.rpartition("/")[0], folders):
+        if folders.has(name.rpartition("/")[0]):
             try:
-                must_be_file(name, os.lstat(f"{root}/{name}").st_mode)
+                mode = lstat(top + name).st_mode
             except FileNotFoundError:
                 continue
-            found.add(name)
+            if is_file(mode):
+                found.add(name)
+            elif not stat.S_ISDIR(mode):
+                must_be_file(name, mode)
     return found
 
 
-def _is_folder(root: Path, name: str, known: dict[str, bool]) -> bool:
-    if name not in known:
-        known[name] = False
-        if _is_folder(root, name.rpartition("/")[0], known):
-            with contextlib.suppress(FileNotFoundError):
-                mode = os.lstat(f"{root}/{name}").st_mode
-                if stat.S_ISLNK(mode):
-                    raise Corrupt(f"{name}: is a symbolic link", hint=HINT)
-                known[name] = stat.S_ISDIR(mode)
-    return known[name]
+class _Folders:
+    """What is known of folders below the root. Each is looked at once; where many in one are asked for, that is listed."""
+
+    def __init__(self, root: Path) -> None:
+        self._top = f"{root}/"
+        self._known = {"": True}
+        self._asked: Counter[str] = Counter()
+
+    def has(self, name: str) -> bool:
+        """Whether there is this folder; raises Corrupt when it, or one on the way, is a symbolic link."""
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = self._look(name)
+        return known
+
+    def _look(self, name: str) -> bool:
+        above = name.rpartition("/")[0]
+        if not self.has(above):
+            return False
+        self._asked[above] += 1
+        if above and self._asked[above] == MANY:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self._top + above) as entries:
+                self._known |= {f"{above}/{each.name}": True for each in entries if each.is_dir(follow_symlinks=False)}
+        if name in self._known:
+            return True
+        try:
+            mode = os.lstat(self._top + name).st_mode
+        except FileNotFoundError:
+            return False
+        if stat.S_ISLNK(mode):
+            raise Corrupt(f"{name}: is a symbolic link", hint=HINT)
+        return stat.S_ISDIR(mode)
 
 
 def must_be_file(name: str, mode: int) -> None:

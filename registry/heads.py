@@ -17,13 +17,13 @@ from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes
 from registry.keyring import FOLDER as KEYS
 from registry.keyring import VERIFY
-from registry.marks import mark_of
+from registry.marks import mark_after, mark_of
 from registry.records import Head, HeadFold, Mark, SeenHead, VersionMark, utc_now
 from registry.signatures import SHOWN
 from registry.stores import Signatures, Store, present, signatures_of
 
 WORD = SeenHead.WORD
-FOLD_AFTER = 64
+FOLD_AFTER = 16
 """So many heads are read again at most, for each that is written."""
 GONE = "is missing, though a head says that it was there"
 LINE = re.compile(
@@ -42,12 +42,12 @@ def write_head(store: Store, model: str) -> SeenHead | None:
     signatures = signatures_of(store)
     if signatures is None:
         return None
-    must_be_whole(store, model)  # a new head must not make good what was removed since
     while True:
         chain = head_chain(store, model)
         number, known = _known(store, model, signatures)
-        draft = _draft(store, model, known)
         last = _read(chain, number) if number else None
+        _must_hold(store, model, signatures, last)  # a new head must not make good what was removed since
+        draft = _draft(store, model, known, last[0] if last else None)
         if last and not draft.versions and _marks(draft) == _marks(last[0]):
             found = seen(*last)
         else:
@@ -90,16 +90,22 @@ def must_be_whole(store: Store, model: str) -> None:
     signatures = signatures_of(store)
     if signatures is None:
         return
-    if known := signatures.seen(model):
-        check_seen(store, known)
     chain = head_chain(store, model)
-    if number := chain.last():
-        head, data = _read(chain, number)
-        for folder, mark in _chains(model, head):
+    number = chain.last()
+    _must_hold(store, model, signatures, _read(chain, number) if number else None)
+
+
+def _must_hold(store: Store, model: str, signatures: Signatures, last: tuple[Head, bytes] | None) -> None:
+    """Raise Corrupt unless all is there that the `last` head says, and the one that this machine has seen."""
+    found, known = seen(*last) if last else None, signatures.seen(model)
+    if known and known != found:
+        check_seen(store, known)
+    if last and found:
+        for folder, mark in _chains(model, last[0]):
             if mark.count:
                 for problem in _compared(store, f"{folder}/{mark.count:06d}.json", mark.digest):
                     raise Corrupt(problem, hint=VERIFY)
-        signatures.saw(seen(head, data))
+        signatures.saw(found)
 
 
 def _read(chain: Chain[Head], number: int) -> tuple[Head, bytes]:
@@ -197,12 +203,11 @@ def _compared(store: Store, name: str, digest: str) -> Iterator[str]:
         yield f"{name}: is not what it was when a head was written"
 
 
-def _draft(store: Store, model: str, known: Mapping[str, VersionMark]) -> Head:
+def _draft(store: Store, model: str, known: Mapping[str, VersionMark], last: Head | None) -> Head:
     """A head of all that is there, with the versions that `known` does not have as they are."""
-    production = f"production/{model}"
-    released, approved, keys = (
-        mark_of(store, each) for each in (f"{production}/releases", f"{production}/approvals", KEYS)
-    )
+    nothing = Mark(0, "")
+    before = last or Head(model, 0, nothing, nothing, nothing, at="", previous="")
+    released, approved, keys = (mark_after(store, folder, mark) for folder, mark in _chains(model, before))
     changed = _changed(store, model, known)
     new = {version: _version_mark(store, model, version, known.get(version)) for version in changed}
     return Head(model, 0, released, approved, keys, at=utc_now(), previous="", versions=new)
@@ -210,26 +215,22 @@ def _draft(store: Store, model: str, known: Mapping[str, VersionMark]) -> Head:
 
 def _changed(store: Store, model: str, known: Mapping[str, VersionMark]) -> list[str]:
     """The versions that are not as `known` says; raises Corrupt when something of one is gone. Only names are looked for."""
-    must: dict[str, list[str]] = {}
-    may: dict[str, list[str]] = {}
+    must: list[str] = []
+    new = {f"test/{model}/{number}/card.json": str(number) for number in candidates.numbers(store, model)}
     for version, mark in known.items():
         folder = f"test/{model}/{version}"
-        tested = f"{folder}/acceptances"
-        must[version] = [f"{folder}/card.json"]
+        must.append(f"{folder}/card.json")
+        new.pop(must[-1], None)
         if mark.acceptances:
-            must[version].append(f"{tested}/{mark.acceptances:06d}.json")
-        may[version] = [f"{tested}/{mark.acceptances + 1:06d}.json"]
+            must.append(f"{folder}/acceptances/{mark.acceptances:06d}.json")
+        new[f"{folder}/acceptances/{mark.acceptances + 1:06d}.json"] = version
         if not mark.attestation:
-            may[version].append(f"{attestations.folder(model, int(version))}/{attestations.RECORD}")
-    for number in candidates.numbers(store, model):
-        if str(number) not in known:
-            may[str(number)] = [f"test/{model}/{number}/card.json"]
-    found = present(store, [name for names in (*must.values(), *may.values()) for name in names])
-    for names in must.values():
-        for name in names:
-            if name not in found:
-                raise Corrupt(f"{name}: {GONE}", hint=VERIFY)
-    return sorted(version for version, names in may.items() if not found.isdisjoint(names))
+            new[f"{attestations.folder(model, int(version))}/{attestations.RECORD}"] = version
+    found = present(store, [*must, *new])
+    for name in must:
+        if name not in found:
+            raise Corrupt(f"{name}: {GONE}", hint=VERIFY)
+    return sorted({new[name] for name in found if name in new})
 
 
 def _version_mark(store: Store, model: str, version: str, known: VersionMark | None) -> VersionMark:

@@ -16,6 +16,17 @@ def mark_of(store: Store, folder: str) -> Mark:
     return Mark(count, sha256_bytes(store.get(f"{folder}/{count:06d}.json")) if count else "")
 
 
+def mark_after(store: Store, folder: str, known: Mark) -> Mark:
+    """How far a chain goes that went as far as `known`: the records after it are read one by one, without a listing."""
+    while known.count:
+        number = known.count + 1
+        try:
+            known = Mark(number, sha256_bytes(store.get(f"{folder}/{number:06d}.json")))
+        except FileNotFoundError:
+            return known
+    return mark_of(store, folder)
+
+
 def everything(store: Store) -> dict[str, Mark]:
     """Chain or manifest → what is there now."""
     found: dict[str, Mark] = {}

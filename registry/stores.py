@@ -116,6 +116,12 @@ class Signatures(Protocol):
     def fold(self, model: str, fold: HeadFold) -> None:
         """Keep it, so that the next head need not read them again."""
 
+    def kept(self, folder: str) -> list[bytes]:
+        """The first records of a chain, as this machine has kept them; nothing vouches for them but the next record."""
+
+    def keep(self, folder: str, records: Sequence[bytes]) -> None:
+        """Keep them, so that they need not be read again."""
+
 
 def signatures_of(store: Store) -> Signatures | None:
     """What signs and verifies the records of this store; None: nothing does."""

@@ -6,7 +6,9 @@ anchor: the id of the first key, and the newest key record and heads that it kno
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from registry.records import HeadFold, SeenHead, VersionMark
 from registry.signatures import SHOWN
 from registry.stores import Store
 
+BETWEEN = b"\0"  # no JSON holds it
 UNSIGNED = "not verified: the registry is not signed"
 LOST = "restore it from a backup; if the registry was removed on purpose, delete {path} and it can begin anew"
 
@@ -67,10 +70,30 @@ class Memory:
             name: (each.card, each.acceptances, each.last, each.attestation) for name, each in fold.versions.items()
         }
         data = json.dumps({"number": fold.number, "digest": fold.digest, "versions": versions}).encode()
-        write_whole(self._fold(model), f"{sha256_bytes(data)}\n".encode() + data)
+        _keep(self._fold(model), f"{sha256_bytes(data)}\n".encode() + data)
+
+    def records(self, folder: str) -> list[bytes]:
+        """The records of a chain that were kept, the oldest first; whoever uses them checks them."""
+        try:
+            return self._records(folder).read_bytes().split(BETWEEN)
+        except OSError:
+            return []
+
+    def write_records(self, folder: str, records: Sequence[bytes]) -> None:
+        """Keep these records of a chain."""
+        _keep(self._records(folder), BETWEEN.join(records))
 
     def _fold(self, model: str) -> Path:
         return self.path.with_suffix("") / f"{model}.heads"
+
+    def _records(self, folder: str) -> Path:
+        return self.path.with_suffix("") / f"{folder.replace('/', '.')}.records"
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write what only saves time: where it cannot be written, nothing is lost."""
+    with contextlib.suppress(OSError):
+        write_whole(path, data)
 
 
 def _checked(data: bytes) -> bytes:
@@ -116,6 +139,12 @@ class Trusted:
 
     def fold(self, model: str, fold: HeadFold) -> None:
         self._memory.write_fold(model, fold)
+
+    def kept(self, folder: str) -> list[bytes]:
+        return self._memory.records(folder)
+
+    def keep(self, folder: str, records: Sequence[bytes]) -> None:
+        self._memory.write_records(folder, records)
 
     def verify_keys(self) -> None:
         self._keys = self._load()

@@ -35,12 +35,15 @@ class Keys:
         if f'"signed_by": "{name}@'.encode() not in data:
             raise Corrupt(f"{name}: is not signed")
 
+    def kept(self, folder):
+        return []
+
 
 class OneKey:
     """Signatures that only look like ones, and the heads that this machine has seen."""
 
     def __init__(self):
-        self.heads, self.folds = {}, {}
+        self.heads, self.folds, self.records = {}, {}, {}
 
     def sign(self, name, digest):
         signature = hashlib.sha512(f"{name} {digest}".encode()).digest()
@@ -61,6 +64,12 @@ class OneKey:
 
     def fold(self, model, fold):
         self.folds[model] = fold
+
+    def kept(self, folder):
+        return self.records.get(folder, [])
+
+    def keep(self, folder, records):
+        self.records[folder] = list(records)
 
 
 class MemoryStore:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from registry import folder_reads
 from registry.errors import ConfigError, Corrupt, TryAgain
 from registry.files import CHUNK, copy_hashed
 from registry.folder import ABANDONED
@@ -303,3 +304,21 @@ def test_no_link_is_followed_when_many_are_read_or_looked_for_at_once(store, roo
     for act in (get_all, present):
         with pytest.raises(Corrupt, match="linked: is a symbolic link"):
             act(store, ["a/b", name])
+
+
+def test_of_many_folders_in_one_each_is_known_for_what_it_is(store, root, tmp_path, monkeypatch):
+    numbers = range(3 * folder_reads.MANY)
+    names = [f"a/{number}/b" for number in numbers]
+    for name in names:
+        store.create(name, b"1")
+    store.create("a/file", b"1")
+    looked, lstat = [], os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: looked.append(str(path)) or lstat(path))
+    assert present(store, [*names, "a/file/b", "a/none/b"]) == set(names)
+    assert len(looked) < len(names) + folder_reads.MANY + 5  # the folders were listed
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "b").write_bytes(b"not ours")
+    (root / "a" / "linked").symlink_to(tmp_path / "outside")
+    for act in (get_all, present):
+        with pytest.raises(Corrupt, match="linked: is a symbolic link"):
+            act(store, [*names, "a/linked/b"])

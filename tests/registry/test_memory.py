@@ -32,3 +32,19 @@ def test_a_bit_that_was_flipped_makes_it_nothing(memory):
     (path,) = memory.path.with_suffix("").iterdir()
     path.write_bytes(path.read_bytes().replace(b"b" * 64, b"b" * 63 + b"c"))
     assert memory.fold("digits") is None
+
+
+def test_records_are_kept_by_chain(memory):
+    records = [b'{"a": "\\u0000"}\n', b"{}\n"]
+    memory.write_records("production/digits/releases", records)
+    memory.write_records("test/digits/1/acceptances", records[:1])
+    assert memory.records("production/digits/releases") == records
+    assert memory.records("test/digits/1/acceptances") == records[:1]
+    assert memory.records("production/digits/approvals") == []
+
+
+def test_where_nothing_can_be_written_nothing_is_kept_and_nothing_fails(memory):
+    memory.path.with_suffix("").write_bytes(b"a file in the way")
+    memory.write_fold("digits", FOLD)
+    memory.write_records("production/digits/releases", [b"{}"])
+    assert (memory.fold("digits"), memory.records("production/digits/releases")) == (None, [])
