@@ -94,7 +94,9 @@ class Chain(Generic[R]):
         """
         numbers, signatures = self.numbers(), signatures_of(self.store)
         last = numbers[-1] if numbers else 0
-        is_whole = numbers == list(range(1, last + 1))  # else one is missing, or the listing has missed what was being written
+        is_whole = numbers == list(
+            range(1, last + 1)
+        )  # else one is missing, or the listing has missed what was being written
         kept = signatures.kept(self.folder)[: last - 1] if signatures and last and is_whole else []
         found = self._read_after(kept, self.first, last)
         if found is None and kept:
