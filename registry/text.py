@@ -26,3 +26,11 @@ def printable(text: str, *, keep: str = "", instead: str = "") -> str:
         )
 
     return re.sub(r"[^ -~]+", shown, text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters: what is left out is in the middle, as long names often begin alike."""
+    if len(text) <= limit:
+        return text
+    end = (limit - 1) * 2 // 5
+    return f"{text[: limit - 1 - end]}…{text[len(text) - end :]}"

@@ -15,6 +15,7 @@ from pipelines.approvals.policy import who as approvers_of
 from pipelines.commands.promote import add_who, who
 from pipelines.config.schema import Config
 from pipelines.text import metrics
+from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Bullets, Paragraph, Section, Table, to_text
 from pipelines.trust import keyring, open_registry
 from registry import attestations, candidates, codec, heads, releases
@@ -22,6 +23,7 @@ from registry.checks.signatures import problems_since
 from registry.errors import ConfigError, Corrupt, Rejected
 from registry.records import Acceptance, Candidate, Release, TensorSpec
 from registry.stores import Store
+from registry.text import shortened
 from registry.verify import inspect
 
 MOST_INPUTS = 12  # that `show` lists
@@ -140,7 +142,8 @@ def _sections(
     if more := len(signature.inputs) - len(tensors):
         tensors.append(("", f"... and {more} more: --json has all", "", ""))
     tensors += [("out", *_tensor(each)) for each in signature.outputs]
-    classes = [Paragraph("classes: " + ", ".join(signature.classes))] if signature.classes else []
+    names = ", ".join(map(_short, signature.classes))
+    classes = [Paragraph(f"classes: {names}")] if names else []
     yield Section("Signature", (Table(("", "name", "shape", "dtype"), tuple(tensors)), *classes))
     files = tuple((sha256[:12], name) for name, sha256 in sorted(manifest.files.items()))
     yield Section("Files", (Table(("SHA-256", "file"), files),))
@@ -166,8 +169,12 @@ def _outcome(test: Acceptance) -> str:
     return "accepted" if test.accepted else "rejected: " + "; ".join(test.reasons)
 
 
+def _short(name: str) -> str:
+    return shortened(clean(name), metrics.MAX_NAME)
+
+
 def _tensor(spec: TensorSpec) -> tuple[str, str, str]:
-    return spec.name, " x ".join("any" if each is None else str(each) for each in spec.shape), spec.dtype
+    return _short(spec.name), " x ".join("any" if each is None else str(each) for each in spec.shape), spec.dtype
 
 
 def _history(store: Store, model: str, *, as_json: bool) -> None:

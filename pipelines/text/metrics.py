@@ -6,10 +6,14 @@ import math
 from collections.abc import Iterator
 from datetime import datetime
 
+from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Paragraph, Table
 from registry.records import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics
+from registry.text import shortened
 
 MAX_CLASSES = 20
+MAX_NAME = 48
+"""Characters of a class's name in a table."""
 NAMES = {
     "accuracy": "accuracy (share of right answers)",
     "macro_f1": "macro F1 (every class counts equally)",
@@ -67,7 +71,7 @@ def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> It
 def _classes(metrics: Metrics) -> Iterator[Block]:
     weakest = weakest_classes(metrics)
     rows = tuple(
-        (name, number(each.recall), number(each.precision), number(each.f1), f"{each.support:,}")
+        (shortened(clean(name), MAX_NAME), number(each.recall), number(each.precision), number(each.f1), f"{each.support:,}")
         for name, each in weakest[:MAX_CLASSES]
     )
     yield Table(("class, weakest first", "found", "right when said", "F1", "samples"), rows, numbers=True)

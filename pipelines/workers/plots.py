@@ -17,6 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from registry.records import Metrics
+from registry.text import shortened
 from training.metrics import BINS, Estimates
 from training.worker.protocol import one_line
 
@@ -54,7 +55,7 @@ def draw_confusion(metrics: Metrics, path: Path) -> None:
 
 def _name_cells(axes: Any, counts: Any, share: Any, names: Sequence[str]) -> None:
     size = len(names)
-    short = [name if len(name) <= 16 else name[:15] + "…" for name in names]
+    short = [shortened(name, 16) for name in names]
     text = 9 if size <= 12 else max(4.5, 9 - (size - 12) * 0.16)
     slanted = max(map(len, short)) > 3
     axes.set_xticks(
@@ -103,7 +104,7 @@ def draw_scatter(metrics: Metrics, estimates: Estimates, target: str, path: Path
     if len(index):
         ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
         axes.plot(ends, ends, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    name = one_line(target) or "value"
+    name = shortened(one_line(target), 48) or "value"
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.grid(color=LINE, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from registry.text import printable
 from serving.protocols.fields import range_text
 
 MOST_INPUTS = 100
@@ -54,17 +55,18 @@ class Form:
     image: str = ""
     """Which files the model takes, in words."""
     json: str = ""
-    fields: tuple[tuple[dict[str, Any], Any], ...] = ()
-    """Facts about an input, and its value to begin with."""
+    fields: tuple[tuple[str, dict[str, Any], Any], ...] = ()
+    """What a field is called in the form, facts about its input, and its value to begin with."""
 
 
 def page(facts: dict[str, Any], form: Form) -> str:
     """The whole page."""
     title = escape(f"{facts['model']}, version {facts['version']}")
     release = "a candidate in an acceptance test" if facts["release"] is None else f"release {facts['release']}"
-    target = f" of {facts['target']}" if facts["target"] else ""
+    target = f" of {printable(facts['target'])}" if facts["target"] else ""
     about = escape(f"{facts['task']}{target}, {release}, engine {facts['engine']}")
-    classes = f"<h2>Classes</h2><p>{escape(', '.join(facts['classes'][:MOST_INPUTS]))}</p>" if facts["classes"] else ""
+    names = ", ".join(f"<bdi>{escape(each)}</bdi>" for each in facts["classes"][:MOST_INPUTS])
+    classes = f"<h2>Classes</h2><p>{names}</p>" if names else ""
     curl = "".join(f"<pre>{escape(line)}</pre>" for line in facts["curl"])
     pages = ", ".join(map(_link, facts["pages"]))
     return (
@@ -84,27 +86,29 @@ def _form(form: Form) -> Iterator[str]:
         words = escape(form.image)
         yield f'<div class="fields"><label>{words}<input type="file" name="image" accept="image/png,image/jpeg" required></label></div>'
     elif form.fields:
-        yield f'<div class="fields">{"".join(_field(i, each, value) for i, (each, value) in enumerate(form.fields))}</div>'
+        yield f'<div class="fields">{"".join(_field(i, *each) for i, each in enumerate(form.fields))}</div>'
     else:
         yield f'<label>JSON<textarea name="json" required>{escape(form.json)}</textarea></label>'
     yield '<button>Predict</button></form><p class="soft">The answer is the JSON that a program gets.</p>'
 
 
-def _field(number: int, facts: dict[str, Any], value: Any) -> str:
-    name, known = escape(facts["name"]), facts.get("known_values", ())
+def _field(number: int, form_name: str, facts: dict[str, Any], value: Any) -> str:
+    label, name, known = escape(facts["name"]), escape(form_name), facts.get("known_values", ())
     if facts["dtype"] == "bool":
         options = "".join(
             f"<option{' selected' if value is each else ''}>{str(each).lower()}</option>" for each in (True, False)
         )
-        return f'<label>{name}<select name="{name}">{options}</select></label>'
+        return f'<label>{label}<select name="{name}">{options}</select></label>'
     said = escape(f"{value:.7g}" if isinstance(value, float) else str(value))
     if facts["dtype"] != "string":
-        return f'<label>{name}<input name="{name}" inputmode="decimal" required value="{said}"></label>'
+        return f'<label>{label}<input name="{name}" inputmode="decimal" required value="{said}"></label>'
+    if any("\n" in each or "\r" in each for each in (*known, value)):  # an input has one line, and drops the others
+        return f'<label>{label}<textarea name="{name}">\n{said}</textarea></label>'
     # a list to choose from, and whatever else one writes
     options = "".join(f'<option value="{escape(each)}">' for each in known)
     of = f' list="known{number}"' if known else ""
     values = f'<datalist id="known{number}">{options}</datalist>' if known else ""
-    return f'<label>{name}<input name="{name}"{of} value="{said}">{values}</label>'
+    return f'<label>{label}<input name="{name}"{of} value="{said}">{values}</label>'
 
 
 def _inputs(inputs: list[dict[str, Any]]) -> Iterator[str]:

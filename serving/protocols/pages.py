@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -80,7 +81,7 @@ def _tried(reader: Reader, inputs: list[dict[str, Any]], sample: Arrays) -> Form
         text = body.decode()
         return Form(json=text if len(text) <= MOST_TEXT else "")
     row = orjson.loads(body)["instances"][0]
-    return Form(fields=tuple((each, row[each["name"]]) for each in inputs))
+    return Form(fields=tuple((reader.form_names[each["name"]], each, row[each["name"]]) for each in inputs))
 
 
 def example_body(reader: Reader, sample: Arrays) -> tuple[bytes, str]:
@@ -127,8 +128,14 @@ def _typical(mean: float, deviation: float) -> tuple[float, float]:
     return round(mean - 2 * deviation, digits), round(mean + 2 * deviation, digits)
 
 
+def _as_json(text: str) -> str:
+    """A JSON string that looks on a page as it is: what is not printable is escaped."""
+    written = json.dumps(text, ensure_ascii=False)
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in written)
+
+
 def _send(reader: Reader) -> str:
-    names = ", ".join(f'"{field.name}": …' for field in reader.fields)
+    names = ", ".join(f"{_as_json(field.name)}: …" for field in reader.fields)
     if takes_files(reader):
         return f'{reader.image_text()} as the body or in a form; or JSON {{"instances": [rows of pixels 0-255]}}'
     if reader.named:

@@ -7,6 +7,7 @@ inputs.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -28,6 +29,8 @@ from training.data.spec import DataSpec
 INSTANCES = b'"instances"'
 FORM_JSON = "json"
 """The field of a form that holds JSON, for what is not a list of fields."""
+UNSAFE = re.compile(r'["\\]|%(?:22|0[AaDd])|^\s|\s$|^$')
+"""Names that a browser or a parser of forms changes, beside those with characters that are not printable."""
 LARGE = 1 << 20
 """Bytes of JSON. Parsed, they can take 30 times the memory, so of larger bodies one is read at a time; the parser holds
 the GIL, so nobody waits longer for that."""
@@ -55,6 +58,8 @@ class Reader:
             for each in signature.inputs
         )
         self.named = signature.kind == "table" or len(self.fields) > 1
+        self.form_names = _form_names([each.name for each in self.fields])
+        """Input → what it is called in a form."""
         self._one_large = threading.Lock()
         self._texts = any(each.dtype in {"string", "bool"} for each in self.fields)
 
@@ -113,8 +118,13 @@ class Reader:
             raise bad_request("this model takes one input without a name, and no fields", hint=hint)
         if not texts:
             raise bad_request("the form holds no field", hint=f"fields: {', '.join(each.name for each in self.fields)}")
+        by_form_name = {name: column for column, name in self.form_names.items()}
+        names = {name: by_form_name.get(name, name) for name in texts}
         fields = {each.name: each for each in self.fields}
-        row = {name: fields[name].from_text(text) if name in fields else text for name, text in texts.items()}
+        row = {
+            names[each]: fields[names[each]].from_text(text) if names[each] in fields else text
+            for each, text in texts.items()
+        }
         return self._named([row], plain=False), 1
 
     def _rows(self, found: Any, limit: int) -> list[Any]:
@@ -250,6 +260,15 @@ class Reader:
         height, width = self.signature.inputs[0].shape[1:3]
         size = f"{width or 'any'}x{height or 'any'} pixels (width x height)"
         return f"a PNG or JPEG of {size}, {'grey' if self.image_mode() == 'L' else 'RGB'}"
+
+
+def _form_names(names: list[str]) -> dict[str, str]:
+    """Name → itself, or where that does not come through a form as it is, `input 3` by its place, from 0."""
+    safe = {each for each in names if each.isprintable() and not UNSAFE.search(each)}
+    mark = "input"
+    while any(each.startswith(f"{mark} ") for each in safe):
+        mark += "_"
+    return {each: each if each in safe else f"{mark} {i}" for i, each in enumerate(names)}
 
 
 def _check_count(count: int, limit: int) -> None:

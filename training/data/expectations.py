@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ CASE = "trainyard_case"  # Great Expectations gives the results back in an order
 OF_TYPE, IN_TYPE_LIST = "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"
 ABOUT_TEXT = re.compile("regex|value_lengths|like_pattern|strftime|dateutil|json")
 ABOUT_NUMBERS = re.compile("mean|median|stdev|sum|quantile|z_scores|kl_divergence|outliers")
+NAMED = ("column", "column_A", "column_B")  # arguments that are the name of a column
 TEXT_TYPES = {"object", "str", "string", "StringDtype"}  # what texts were and are called in pandas
 
 
@@ -121,6 +123,23 @@ class Frames:
         numbers = [each for each in given if isinstance(each, int | float) and not isinstance(each, bool)]
         return "numbers" if is_text and (numbers or ABOUT_NUMBERS.search(expected.type)) else "table"
 
+    def confused(self, expected: Expected) -> tuple[str, ...]:
+        """The other columns that Great Expectations would take for one that the expectation names: it does not
+        distinguish upper and lower case, and drops back-ticks. Raises ValueError when it names two of them."""
+        named = {each for name in NAMED if isinstance(each := expected.kwargs.get(name), str)}
+        if isinstance(listed := expected.kwargs.get("column_list"), list):
+            named |= {each for each in listed if isinstance(each, str)}
+        named &= set(self.table.columns)
+        taken = Counter(_taken_for(each) for each in named)
+        if both := sorted(each for each in named if taken[_taken_for(each)] > 1):
+            raise ValueError(f"Great Expectations does not distinguish the columns {' and '.join(map(repr, both))}")
+        return tuple(each for each in self.table.columns if each not in named and _taken_for(each) in taken)
+
+
+def _taken_for(column: str) -> str:
+    folded = column.casefold()
+    return folded[1:-1] if len(folded) > 1 and folded[0] == folded[-1] == "`" else folded
+
 
 def read_frames(repository: Path, settings: DatasetFile, index: Path) -> Frames:
     """What the suite is about: the table with all its columns, or the index of the images."""
@@ -155,16 +174,17 @@ def check(frames: Frames, expected: Sequence[Expected]) -> list[TestCase]:
     from great_expectations.exceptions import GreatExpectationsError
 
     cases: dict[int, TestCase] = {}
-    built: dict[View, list[Any]] = {}
+    built: dict[tuple[View, tuple[str, ...]], list[Any]] = {}
     for i, each in enumerate(expected):
-        asked = frames.asked_for(each)
+        view = frames.asked_for(each)
         try:
-            built.setdefault(asked, []).append(_build(each, i, getattr(frames, asked)))
+            asked = view, frames.confused(each)
+            built.setdefault(asked, []).append(_build(each, i, getattr(frames, view)))
         except (GreatExpectationsError, ValueError, TypeError) as error:  # unknown, or arguments it does not take
             cases[i] = TestCase(each.name, "error", message=f"could not be checked: {' '.join(str(error).split())}")
     try:
-        for asked, some in built.items():
-            for result in _run(getattr(frames, asked), some):
+        for (view, confused), some in built.items():
+            for result in _run(getattr(frames, view).drop(columns=list(confused)), some):
                 i = result.expectation_config.meta[CASE]
                 cases[i] = _case(expected[i], result, frames.where)
     except GreatExpectationsError as error:  # one that cannot be run, for want of a $PARAMETER say, stops all of them

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from pipelines.text.metrics import gap
-from registry.records import Comparison
+from pipelines.text.metrics import blocks, gap
+from registry.records import ClassMetrics, Comparison, Evaluation, Metrics
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,12 @@ from registry.records import Comparison
 )
 def test_which_side_is_better_is_said(difference, low, high, said):
     assert gap(Comparison(2, "rmse", difference, low, high, 99)) == said
+
+
+def test_a_long_name_of_a_class_leaves_its_table_narrow_and_two_of_them_different():
+    names = [f"{'class ' * 50}{i}" for i in range(2)]
+    metrics = Metrics("classification", 2, {"accuracy": 1.0}, {name: ClassMetrics(1.0, 1.0, 1.0, 1) for name in names})
+    table = list(blocks(Evaluation(metrics), "accuracy", "version 1", "none"))[-1]
+    shown = [row[0] for row in table.rows]
+    assert len(set(shown)) == 2
+    assert max(map(len, shown)) == 48

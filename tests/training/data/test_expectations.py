@@ -42,6 +42,11 @@ SUITE = {
     },
     "twice": {"type": "expect_column_values_to_be_between", "kwargs": {"column": "mass", "min_value": 2}},
     "regex": {"type": "expect_column_values_to_match_regex", "kwargs": {"column": "name", "regex": "("}},
+    "another case": {"type": "expect_column_values_to_be_between", "kwargs": {"column": "MASS", "min_value": 2}},
+    "both cases": {
+        "type": "expect_column_pair_values_to_be_equal",
+        "kwargs": {"column_A": "MASS", "column_B": "mass"},
+    },
 }
 OUTCOMES = {
     "met": ("passed", ""),
@@ -54,10 +59,12 @@ OUTCOMES = {
     "str in list": ("passed", ""),
     "number is not a str": ("failed", "observed int64"),
     "rows": ("failed", "observed 4"),
-    "columns": ("failed", "observed ['kind', 'mass', 'name', 'seen'], {"),
+    "columns": ("failed", "observed ['MASS', 'kind', 'mass', 'name', 'seen'], {"),
     "warning": ("skipped", "not met, warning only: observed 4"),
     "twice": ("failed", "1 of 4 values are unexpected (the first: a.csv line 2): 1"),
     "regex": ("error", "could not be checked: Invalid regular expression"),
+    "another case": ("passed", ""),
+    "both cases": ("error", "could not be checked: Great Expectations does not distinguish the columns 'MASS' and 'mass'"),
 }
 
 
@@ -72,8 +79,8 @@ def work(folder):
 def table_job(tmp_path_factory):
     dataset = job_folder(tmp_path_factory.mktemp("expectations"))
     (dataset / "dataset.toml").write_text(TABLE)
-    (dataset / "a.csv").write_text(HEAD + "1,x,cat,2026-01-01\n2,y,dog,2026-01-02\n")
-    (dataset / "b.csv").write_text(HEAD + "3,x,cat,\n4,z,dog,2026-01-02\n")
+    (dataset / "a.csv").write_text("mass,name,kind,seen,MASS\n1,x,cat,2026-01-01,9\n2,y,dog,2026-01-02,9\n")
+    (dataset / "b.csv").write_text("mass,name,kind,seen,MASS\n3,x,cat,,9\n4,z,dog,2026-01-02,9\n")
     (dataset / "expectations.json").write_text(json.dumps({"name": "pets", "expectations": [*SUITE.values()]}))
     done = work(dataset.parent.parent)
     assert done.returncode == 0, done.stderr
@@ -111,7 +118,7 @@ def test_junit_has_one_case_per_expectation(table_job):
         "expectations",
         str(len(SUITE)),
         "5",
-        "4",
+        "5",
         "1",
     ]
 
