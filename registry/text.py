@@ -29,7 +29,7 @@ def printable(text: str, *, keep: str = "", instead: str = "") -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters: what is left out is in the middle, as long names often begin alike."""
+    """At most `limit` characters: what is left out is in the middle, as long names often begin with the same words."""
     if len(text) <= limit:
         return text
     end = (limit - 1) * 2 // 5

@@ -121,5 +121,9 @@ def _expectations(context: Context, folder: RunFolder) -> str:
 
 def _hold(report: TestReport) -> str:
     unmet = sum(case.outcome == "skipped" for case in report.cases)
-    warn = f", {unmet} that only {'warns' if unmet == 1 else 'warn'} {'is' if unmet == 1 else 'are'} not met" if unmet else ""
+    warn = (
+        f", {unmet} that only {'warns' if unmet == 1 else 'warn'} {'is' if unmet == 1 else 'are'} not met"
+        if unmet
+        else ""
+    )
     return f"{len(report.cases) - unmet} expectations hold{warn}"

@@ -71,7 +71,13 @@ def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> It
 def _classes(metrics: Metrics) -> Iterator[Block]:
     weakest = weakest_classes(metrics)
     rows = tuple(
-        (shortened(clean(name), MAX_NAME), number(each.recall), number(each.precision), number(each.f1), f"{each.support:,}")
+        (
+            shortened(clean(name), MAX_NAME),
+            number(each.recall),
+            number(each.precision),
+            number(each.f1),
+            f"{each.support:,}",
+        )
         for name, each in weakest[:MAX_CLASSES]
     )
     yield Table(("class, weakest first", "found", "right when said", "F1", "samples"), rows, numbers=True)

@@ -64,7 +64,10 @@ OUTCOMES = {
     "twice": ("failed", "1 of 4 values are unexpected (the first: a.csv line 2): 1"),
     "regex": ("error", "could not be checked: Invalid regular expression"),
     "another case": ("passed", ""),
-    "both cases": ("error", "could not be checked: Great Expectations does not distinguish the columns 'MASS' and 'mass'"),
+    "both cases": (
+        "error",
+        "could not be checked: Great Expectations does not distinguish the columns 'MASS' and 'mass'",
+    ),
 }
 
 
