@@ -219,3 +219,38 @@ def test_a_mail_without_a_recipient_is_reported():
 )
 def test_addresses_with_and_without_a_name_are_taken(text):
     assert not problems(mail=Mail(to=(text, "b@x"), sender=text))
+
+
+@pytest.mark.parametrize(
+    ("each", "good"),
+    [
+        ("git.example.org", True), ("git.example.org:8443", True), ("[::1]:8443", True), ("/srv/shared", True),
+        ("s3://bucket/folder", True),
+        ("https://git.example.org", False), ("shared/folder", False), ("s3://Bucket", False), ("a b", False), ("", False),
+    ],
+)  # fmt: skip
+def test_a_place_that_may_be_fetched_from_is_a_host_an_absolute_folder_or_a_bucket(each, good):
+    found = problems(repositories=replace(GOOD.repositories, trusted=("git.example.org", each)))
+    assert [each.partition(":")[0] for each in found] == ([] if good else ["repositories.trusted"])
+
+
+@pytest.mark.parametrize(
+    ("store", "good"),
+    [
+        ("", True), ("s3://bucket/prefix", True), ("s3://bucket", True), ("file:///srv/data", True), ("data", True),
+        ("https://example.org/data", False), ("s3://Bucket", False), ("a\nb", False),
+    ],
+)  # fmt: skip
+def test_a_store_of_data_is_a_bucket_or_a_folder(store, good):
+    found = problems(repositories=replace(GOOD.repositories, data_store=store))
+    assert [each.partition(":")[0] for each in found] == ([] if good else ["repositories.data_store"])
+
+
+def test_who_gets_the_mail_may_be_several_and_who_sends_it_is_one():
+    mail = problems(mail=Mail(to=("nobody",), sender="nobody"))
+    assert ["several as a list" in each for each in mail if "not a mail address" in each] == [True, False]
+
+
+@pytest.mark.parametrize(("threshold", "good"), [(0.0, True), (2.0, True), (-0.1, False), (2.1, False)])
+def test_a_brier_score_is_between_0_and_2(threshold, good):
+    assert (not problems(gate=replace(GOOD.gate, metric="brier", threshold=threshold))) == good

@@ -398,3 +398,15 @@ def test_config_show_gives_every_setting_and_no_secret(written):
     again = path.with_name("again.toml")
     again.write_text(done.stdout, encoding="utf-8")  # what it shows is a file that it reads
     assert load_config(again, {}).gate == load_config(path, {}).gate
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("", ""), ("s3://bucket/data", "s3://bucket/data"), ("/srv/data", "/srv/data"), ("file:///srv/data", "/srv/data"),
+        ("data", "{}/data"), ("file://data", "{}/data"),
+    ],
+)  # fmt: skip
+def test_a_store_of_data_in_a_folder_is_relative_to_the_file(written, tmp_path, given, found):
+    store = load_config(written(GOOD), {}, [f"repositories.data_store={given}"]).repositories.data_store
+    assert store == found.format(tmp_path)

@@ -149,9 +149,13 @@ class TestWhileTheApiRuns:
 
     def test_how_many_tokens_hold_is_logged_when_they_change(self, path, caplog):
         token = make(path, "shop", ["predict"])
+        api = TokenFile(path)
         with caplog.at_level(logging.INFO):
-            assert TokenFile(path).find(token)
-        assert f"{path}: 1 tokens hold" in caplog.text
+            assert api.find(token)
+            assert f"{path}: 1 tokens hold" in caplog.text
+            caplog.clear()
+            assert api.find(token)
+            assert caplog.text == ""  # nothing has changed
 
     def test_where_none_could_be_read_ever_no_token_holds_and_the_log_says_so(self, path, caplog):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,6 +172,22 @@ class TestWhileTheApiRuns:
         path.parent.write_text("a file in place of the folder")
         assert api.find(token)
         assert "Not a directory; the tokens that were read before still hold" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("known", "out_of_reach", "why"),
+        [(True, True, "was replaced after this API had started"), (True, False, "not JSON"), (False, True, "not JSON")],
+    )
+    def test_a_folder_that_was_replaced_is_named_where_tokens_had_been_read(
+        self, path, monkeypatch, caplog, known, out_of_reach, why
+    ):
+        api = TokenFile(path)
+        if known:
+            assert api.find(make(path, "shop", ["predict"]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"{")
+        monkeypatch.setattr(tokens, "is_out_of_reach", lambda _: out_of_reach)
+        api.find("anything")
+        assert why in caplog.text
 
     def test_a_file_that_is_gone_keeps_its_tokens_too(self, path, caplog):
         api = TokenFile(path)
