@@ -96,7 +96,7 @@ class TestSplits:
         assert found.samples.splits == [split_of(each, HALVES) for each in groups]
         assert {each.name for each in found.split("train").spec.inputs} == {"mass", "colour"}
 
-    def test_equal_rows_that_are_different_things_are_told_apart_and_not_compared(self, made):
+    def test_equal_rows_that_are_different_things_have_keys_of_their_own_and_are_not_compared(self, made):
         same = {"mass": [1.5 + i // 4 for i in range(ROWS)], "kind": columns()["kind"]}
         found = made(same, duplicates="allow")
         assert found.said == []
