@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.config.schema import Config
 from pipelines.key_folder import KeyFolder
-from pipelines.trust import Signing, given_key, open_registry
+from pipelines.trust import Signing, given_key, open_registry, open_unsigned
 from registry import candidates
 from registry.errors import ConfigError, Corrupt, Rejected
 from registry.heads import write_head
@@ -16,7 +16,7 @@ from registry.marks import everything
 from registry.records import KeyRecord, Mark, utc_now
 from registry.signatures import PublicKey
 from registry.signed_store import SignedStore
-from registry.stores import open_store, signatures_of
+from registry.stores import signatures_of
 from registry.trusted import Anchor
 from registry.verify import verify
 
@@ -102,7 +102,7 @@ def trust(config: Config, first: str) -> None:
 
 def vouched_for(config: Config) -> Mapping[str, Mark]:
     """What an adoption would vouch for; raises Corrupt when it is not even whole."""
-    store = open_store(config.registry.url)
+    store = open_unsigned(config)
     if not key_chain(store).last():
         Signing(store, config).must_be_unknown()
     if problems := verify(store):
@@ -117,7 +117,7 @@ def vouched_for(config: Config) -> Mapping[str, Mark]:
 
 def adopt(config: Config, marks: Mapping[str, Mark], by: str, reason: str) -> KeyRecord:
     """Vouch for all records as they are: from now on they count as if they were signed."""
-    store = open_store(config.registry.url)
+    store = open_unsigned(config)
     own = Signing(store, config)
     if key_chain(store).last():
         signer, after, new = own.signer(), len(own.ring.records), None

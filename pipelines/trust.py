@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from pipelines.config.load import secret
-from pipelines.config.schema import Config
+from pipelines.config.schema import Config, Registry
 from pipelines.key_folder import KeyFolder
 from registry import candidates, codec
 from registry.chain import LostRace
@@ -19,6 +19,7 @@ from registry.keyring import Keyring, append_key, draft_key, key_chain, sign_rec
 from registry.records import utc_now
 from registry.signatures import Signer, read_key
 from registry.signed_store import SignedStore
+from registry.store_options import Access, StoreOptions
 from registry.stores import Store, open_store, signatures_of
 from registry.trusted import Trusted
 
@@ -96,7 +97,7 @@ def open_registry(config: Config, *, only_look: bool = False) -> Store:
 
     `only_look`: for commands that decide nothing by it.
     """
-    store = open_store(config.registry.url)
+    store = open_unsigned(config)
     if key_chain(store).last() or KeyFolder(Path(config.home)).memory(config.registry.url).read() is not None:
         return SignedStore(store, Signing(store, config))
     if config.registry.require_signatures:
@@ -105,6 +106,23 @@ def open_registry(config: Config, *, only_look: bool = False) -> Store:
         if not only_look:
             raise ConfigError("the registry was written before records were signed: nothing proves it", hint=ADOPT)
     return store
+
+
+def open_unsigned(config: Config) -> Store:
+    """The store below the registry, of which nothing is verified."""
+    return open_store(config.registry.url, store_options(config.registry, Path(config.home)))
+
+
+def store_options(registry: Registry, home: Path) -> StoreOptions:
+    """What the settings say of the store; local copies are below `home`."""
+    return StoreOptions(
+        Access(registry.endpoint, registry.region, registry.profile),
+        registry.sse,
+        registry.kms_key,
+        registry.storage_class,
+        str(home / "cache" / "s3"),
+        registry.cache_mb,
+    )
 
 
 def is_new(store: Store) -> bool:
@@ -117,7 +135,7 @@ def is_new(store: Store) -> bool:
 def first_key(config: Config) -> str:
     """The id of the key that the registry began with, for those who verify it; empty when it is not signed."""
     signatures = signatures_of(open_registry(config, only_look=True))
-    if not isinstance(signatures, Signing) or not key_chain(open_store(config.registry.url)).last():
+    if not isinstance(signatures, Signing) or not key_chain(open_unsigned(config)).last():
         return ""
     return signatures.ring.first.id
 

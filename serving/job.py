@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from registry.formats import formats
+from registry.store_options import StoreOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class ServeJob:
     model: str
     registry: str = ""
     """The registry's URL; empty when `folder` is given."""
+    store: StoreOptions = field(default_factory=StoreOptions)
+    """How to reach it, when it is in a bucket; its local copies are in the API's own folder, unless a cache is named."""
     folder: str = ""
     """A version folder with its `card.json`; empty: follow the registry's releases."""
     first_key: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -133,7 +134,9 @@ def open_source(job: ServeJob, copies: Path, *, in_reach: bool = False) -> Sourc
         return Folder(Path(job.folder), job.threads, copies)
     if not job.registry:
         raise ConfigError("job.json: it names neither registry nor folder", hint="set one of them")
-    store, memory = open_store(job.registry), Memory(job.state_folder(copies.parent) / "registry.json")
+    own = job.state_folder(copies.parent)
+    options = replace(job.store, cache=job.store.cache or str(own / "registry-cache"))
+    store, memory = open_store(job.registry, options), Memory(own / "registry.json")
     trusted = Trusted(store, memory, (job.first_key,)) if job.first_key else FirstUse(store, memory)
     folder = folder_of(job.registry) if in_reach else None
     return Releases(SignedStore(store, trusted), job.model, job.threads, copies, folder)

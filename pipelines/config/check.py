@@ -23,10 +23,13 @@ from pipelines.config.schema import (
     Between,
     Config,
     Mail,
+    Registry,
     Repositories,
     Serving,
 )
+from registry.errors import ConfigError
 from registry.records import DIRECTION, Policy
+from registry.s3_client import check_endpoint, parse_url
 
 # For https a user name may be a token; for ssh it is the name of an account.
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
@@ -130,6 +133,7 @@ def disagreements(config: Config) -> Iterator[str]:
     if not plain.isalnum() or not config.model[:1].isalnum() or len(config.model) > 64:
         yield f"model: {config.model!r} may hold letters, digits, - and _ only, at most 64, and starts with a letter or a digit"
     yield from _repositories(config.repositories)
+    yield from _registry(config.registry)
     yield from _gate(config.gate)
     for name in ("url", "repository"):
         if SECRET_IN_URL.search(getattr(config.jenkins, name)):
@@ -147,6 +151,21 @@ def disagreements(config: Config) -> Iterator[str]:
     yield from _mail(config.mail)
     if config.mail.security == "none" and config.mail.host not in LOCAL:
         yield 'mail.security: "none" is for a server on this machine only'
+
+
+def _registry(registry: Registry) -> Iterator[str]:
+    if not registry.url.startswith("s3://"):
+        for name in ("endpoint", "region", "profile", "sse", "kms_key", "storage_class"):
+            if getattr(registry, name):
+                yield f"registry.{name}: is for a registry in a bucket, and [registry] url is not s3://bucket/prefix"
+        return
+    for check, text in ((parse_url, registry.url), (check_endpoint, registry.endpoint)):
+        try:
+            check(text, "[registry]")
+        except ConfigError as error:
+            yield f"{error} ({error.hint})"
+    if registry.kms_key and not registry.sse.startswith("aws:kms"):
+        yield 'registry.kms_key: needs registry.sse = "aws:kms"'
 
 
 def _gate(policy: Policy) -> Iterator[str]:

@@ -194,13 +194,25 @@ class RunnerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Where versions and releases are kept: `file://` and a folder, relative to the file."""
+    """Where versions and releases are kept: `file://` and a folder, relative to the file, or `s3://bucket/prefix`."""
 
     url: str = "file://.trainyard/registry"
     require_signatures: bool = True
     """Refuse a registry whose records are not signed."""
     trusted_keys: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
-    """Ids of the keys that it may have begun with, for a machine that does not know it yet."""
+    """Ids of keys that it may have begun with, for a machine that does not know it yet."""
+    endpoint: str = ""
+    """`s3://`: the URL of the store; empty: AWS, or as ~/.aws says."""
+    region: str = ""
+    profile: str = ""
+    """`s3://`: the profile of ~/.aws with the credentials, which are never in the settings."""
+    sse: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = ""
+    """`s3://`: encryption by the server; empty: as the bucket says."""
+    kms_key: str = ""
+    storage_class: Literal["", "STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"] = ""
+    """`s3://`: of the files; records are small, and always STANDARD."""
+    cache_mb: Annotated[int, Between(0, 10**8)] = 20_480
+    """`s3://`: local copies that nobody uses at the moment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
-from pipelines.trust import first_key
+from pipelines.trust import first_key, store_options
 from registry import candidates
 from registry.records import Release, Served
+from registry.store_options import StoreOptions
 from registry.stores import Store
 from serving.access.tokens import FILE
 from serving.job import ServeJob
@@ -19,10 +20,11 @@ LOOPBACK = "127.0.0.1"
 
 def serve_job(config: Config) -> ServeJob:
     """What the API needs to know: its part of the config."""
-    serving = config.serving
+    serving, is_bucket = config.serving, config.registry.url.startswith("s3://")
     return ServeJob(
         model=config.model,
         registry=config.registry.url,
+        store=replace(store_options(config.registry, Path(config.home)), cache="") if is_bucket else StoreOptions(),
         first_key=first_key(config),
         host=serving.host,
         port=serving.port,
@@ -55,6 +57,7 @@ def staging_job(config: Config) -> ServeJob:
     return replace(
         serve_job(config),
         registry="",
+        store=StoreOptions(),
         first_key="",
         folder="inputs/version",
         host=LOOPBACK,

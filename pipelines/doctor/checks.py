@@ -26,7 +26,7 @@ def of_config(config: Config) -> Mapping[str, Check]:
         "home": partial(machine.home_folder, home),
         "disk": partial(machine.disk, home, config.registry.url),
         "memory": partial(machine.memory, config.runner.memory_mb),
-        "registry": partial(services.registry, config.registry.url),
+        "registry": partial(services.registry, config),
         "signatures": partial(services.signatures, config),
         "versions": partial(services.versions, config),
         "mail": partial(services.mail, config),

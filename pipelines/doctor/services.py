@@ -19,9 +19,9 @@ from pipelines.deploy.serve_job import serve_job
 from pipelines.doctor.finding import PATIENCE, Finding, State
 from pipelines.mail.outbox import try_server
 from pipelines.repositories import git
-from pipelines.trust import Signing, open_registry
+from pipelines.trust import Signing, open_registry, open_unsigned
 from registry import candidates, releases
-from registry.stores import open_store, signatures_of
+from registry.stores import signatures_of
 from registry.trusted import UNSIGNED
 from serving.access.checks import check
 from serving.access.exposure import refuse_exposed
@@ -34,10 +34,14 @@ def repository(config: Config, name: str) -> Finding:
     return Finding("ok", f"{git.redact(url)}, {branch} is at {commit[:10]}")
 
 
-def registry(url: str) -> Finding:
-    """The registry can be written, and refuses to overwrite a file."""
-    open_store(url).probe()
-    return Finding("ok", f"{url}: can be written, with hard links" if url.startswith("file://") else f"{url}: answers")
+def registry(config: Config) -> Finding:
+    """The registry can be written, and of those who create one file at once just one succeeds."""
+    url = config.registry.url
+    open_unsigned(config).probe()
+    how = (
+        "with hard links" if url.startswith("file://") else "and of concurrent creates of one object just one succeeds"
+    )
+    return Finding("ok", f"{url}: can be written, {how}")
 
 
 def signatures(config: Config) -> Finding:

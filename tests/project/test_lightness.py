@@ -16,7 +16,7 @@ from training.data.spec import SPLITS
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
     "tensorflow", "keras", "ai_edge_litert", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "palmerpenguins",
-    "great_expectations", "matplotlib", "h5py", "PIL",
+    "great_expectations", "matplotlib", "h5py", "PIL", "boto3", "botocore", "s3transfer",
 }  # fmt: skip
 LIGHT_PACKAGES = ("pipelines", "registry")
 LIGHT_MODULES = ("serving.server.control", "retraining.policy")

@@ -378,11 +378,11 @@ def test_the_name_of_an_ssh_account_is_not_a_secret(written):
 
 
 def test_config_show_hides_what_is_before_the_host(written, capsys):
-    path = written(GOOD + '[registry]\nurl = "s3://key:secret@host/bucket"\n')
+    path = written(GOOD + '[registry]\nurl = "gs://key:secret@host/bucket"\n')
     for as_json in (True, False):
         config.main(argparse.Namespace(action="show", json=as_json), load_config(path, {}))
         shown = capsys.readouterr().out
-        assert "s3://host/bucket" in shown
+        assert "gs://host/bucket" in shown
         assert "secret@" not in shown
 
 
@@ -410,3 +410,24 @@ def test_config_show_gives_every_setting_and_no_secret(written):
 def test_a_store_of_data_in_a_folder_is_relative_to_the_file(written, tmp_path, given, found):
     store = load_config(written(GOOD), {}, [f"repositories.data_store={given}"]).repositories.data_store
     assert store == found.format(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ('url = "s3://key:secret@bucket/x"', r"\[registry\] url: holds a user name or a password"),
+        ('url = "s3://b"', "is not s3://bucket/prefix"),
+        (
+            'url = "s3://bucket/x"\nendpoint = "https://a:b@host"',
+            r"\[registry\] endpoint: holds a user name or a password",
+        ),
+        ('url = "s3://bucket/x"\nendpoint = "host:9000"', r"\[registry\] endpoint: 'host:9000' is not"),
+        ('url = "s3://bucket/x"\nkms_key = "k"', 'registry.kms_key: needs registry.sse = "aws:kms"'),
+        ('url = "s3://bucket/x"\nstorage_class = "GLACIER"', "registry.storage_class"),
+        ('endpoint = "http://127.0.0.1:9000"', "registry.endpoint: is for a registry in a bucket"),
+    ],
+)
+def test_a_registry_in_a_bucket_has_settings_of_its_own_and_no_secret(written, lines, says):
+    with pytest.raises(ConfigError, match=says) as error:
+        load_config(written(f"{GOOD}[registry]\n{lines}\n"), {})
+    assert "secret" not in str(error.value)
