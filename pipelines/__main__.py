@@ -33,6 +33,7 @@ COMMANDS = {
     "export": "version: a version for somebody who has no Trainyard, with a script that checks it",
     "registry": "list, show, history, verify, adopt",
     "lineage": "where a version comes from; which versions a file or a row of data went into",
+    "reproduce": "train a version again from its manifest, and compare; nothing is registered",
     "keys": "make, list, trust, add, rotate, revoke: the keys that sign the registry's records",
     "jenkins": "apply, trigger, status, export: this model's jobs on your Jenkins",
     "images": "build, list, prune: the container images of workers and the API",

@@ -11,6 +11,9 @@ from pipelines.runs import RunFolder
 from registry import codec
 from registry.records import TrainJob, TrainResult
 
+PARITY = ("{python}", "-P", "-m", "serving.engines.parity")
+"""Checks the converted file where there is no TensorFlow, as in the API."""
+
 
 def main(context: Context, folder: RunFolder) -> str:
     """`train/result.json` is the TrainResult; raises WorkerFailed as the worker did."""
@@ -51,7 +54,7 @@ def _job(context: Context) -> TrainJob:
         threshold=config.gate.threshold,
         command=config.training.command,
         rehearsal_seconds=config.training.rehearsal_seconds,
-        parity_command=("{python}", "-P", "-m", "serving.engines.parity"),
+        parity_command=PARITY,
         retrain_epochs=config.retraining.epochs,
         learning_rate=config.retraining.learning_rate,
         deterministic=config.training.deterministic,

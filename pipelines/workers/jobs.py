@@ -35,3 +35,29 @@ class EvaluateJob:
     live: MeasuredModel | None = None
     seed: int = 1
     """For the bootstrap of the comparison."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompareJob:
+    """The job of `pipelines.workers.differences`; its result is a Differences.
+
+    Inputs: `holdout` (prepared split), `then` and `again` (the files of both models), and `code` if there is one.
+    """
+
+    then: MeasuredModel
+    again: MeasuredModel
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Between two models that should be the same. Null: it could not be measured; `notes` says why."""
+
+    weights: float | None
+    """The largest absolute difference of two weights."""
+    predictions: float | None
+    """The largest absolute difference of two numbers that they predict for a sample of the holdout."""
+    samples: int
+    then: dict[str, float]
+    """The metrics of the one on the holdout, and of the other."""
+    again: dict[str, float]
+    notes: tuple[str, ...] = ()

@@ -200,6 +200,28 @@ class TestTheRollback:
 
 
 @pytest.mark.slow
+def test_both_versions_can_be_trained_again_to_the_bit_and_leave_no_trace(team, rolled_back):
+    """The second one was fine-tuned, or trained from scratch as that was not enough: with more data, from the first."""
+    registry = team.home / "registry"
+    before = {path: path.lstat().st_mtime_ns for path in registry.rglob("*")}
+    for version in ("1", "2"):
+        found = team.ask("reproduce", "digits", version)
+        assert (found["outcome"], found["other"], found["circumstances"]) == ("bit-identical", [], []), found
+    assert {path: path.lstat().st_mtime_ns for path in registry.rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_a_sample_is_found_in_the_versions_that_it_went_into(team, rolled_back):
+    (name,) = list(digits(0, 3))[:1]
+    first = team.ask("lineage", "--row", name)["uses"]
+    assert [each["version"] for each in first] == [1, 2]
+    (new,) = list(digits(800, 803, inverted=True))[:1]
+    assert [each["version"] for each in team.ask("lineage", "--row", new)["uses"]] == [2]
+    path = str(team.folder / "work" / "dataset" / new)
+    assert [each["version"] for each in team.ask("lineage", "--file", path)["uses"]] == [2]
+
+
+@pytest.mark.slow
 def test_two_pushes_at_once_do_not_mix(team, rolled_back):
     team.write("code", {"model.py": (team.folder / "work/code/model.py").read_text().replace("Dense(32", "Dense(48")})
     team.write("dataset", digits(0, 300, inverted=True))

@@ -1,0 +1,1 @@
+"""A version trained once more from its manifest, and compared with what is registered; nothing is registered."""
