@@ -10,7 +10,6 @@ from typing import Protocol
 
 from pipelines.repositories import addresses, git
 from pipelines.repositories.addresses import Address
-from pipelines.repositories.lfs import Lfs
 from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.outside.fetch import OutsideGit
 from pipelines.repositories.outside.manifest import Manifest
@@ -63,6 +62,8 @@ class Bringer:
         unimportant = any_of(self.extras.unimportant)
         pointers = {name: each for name, each in found.pointers.items() if not unimportant(name)}
         if pointers and self.extras.lfs:
+            from pipelines.repositories.lfs import Lfs  # with all that speaks HTTP: most repositories need none of it
+
             (scratch / "objects").mkdir()
             Lfs(self.store, self.extras, what, url).bring(pointers, found.lfs, tree, scratch / "objects")
         if what == DATASET:

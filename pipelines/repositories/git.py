@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from pipelines.text.clean import clean
 from registry.errors import FREE_SPACE, ConfigError, PipelineError, TryAgain
-from training.fence.rules import Fence, around_python
+from training.fence.rules import Fence, around_programs
 
 TIMEOUT = 600.0  # seconds for one git command that talks to a remote
 FULL_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -136,8 +136,8 @@ def clean_environment() -> dict[str, str]:
 
 
 @functools.cache
-def _dies_with_us() -> tuple[str, ...]:
-    """A prefix that has the kernel end git when we are killed: a fetch from a remote that hangs would stay for ever."""
+def dies_with_us() -> tuple[str, ...]:
+    """The words before a command that may take long, or for ever: they have the kernel end it when we are killed."""
     program = shutil.which("setpriv")  # of util-linux; BusyBox's lacks --pdeathsig
     if program and not os.path.realpath(program).endswith("busybox"):
         return (program, "--pdeathsig", "TERM", "--")
@@ -178,7 +178,7 @@ def run_remote(
         own = [] if login else ["-c", "http.extraHeader="]
         extra = {} if login else {"GIT_ASKPASS": "", "SSH_ASKPASS": ""}
         words = ["-c", "protocol.ext.allow=never", *own, *_ssh(url, cwd), *arguments]
-        return run(words, timeout=timeout, cwd=cwd, extra=extra)
+        return run(words, timeout=timeout, cwd=cwd, extra=extra, prefix=dies_with_us())
     except TimedOut:
         raise TryAgain(f"[repositories] {what}: {redact(url)} did not answer in {timeout:.0f} s") from None
     except GitFailed as error:
@@ -207,12 +207,12 @@ def _hint(reason: str, hints: dict[str, str], otherwise: str) -> str:
 def fenced(repository: Path, into: Path) -> tuple[list[str], dict[str, str]]:
     """The words before a git command, and its environment, that reads `repository`, writes to the folder `into` and does
     nothing else: no network, no settings of this user or machine, so no filters and no hooks of theirs."""
-    system = around_python()
+    system = around_programs()
     program = os.path.realpath(shutil.which("git") or "git")
     installed = [os.path.join(os.path.dirname(os.path.dirname(program)), each) for each in ("lib", "libexec", "share")]
     read = (*system.read, os.path.dirname(program), *installed, str(repository.resolve()))
     words = Fence(read=read, write=(str(into.resolve()),)).command()
-    return words, {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(into)}
+    return [*dies_with_us(), *words], {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(into)}
 
 
 class GitFailed(PipelineError):
@@ -229,13 +229,13 @@ def run(
     timeout: float = TIMEOUT,
     extra: dict[str, str] | None = None,
     cwd: Path | None = None,
-    fence: Sequence[str] = (),
+    prefix: Sequence[str] = (),
 ) -> str:
-    """Run a git command in `cwd`, with the environment `extra`, behind the words `fence`; returns its output.
+    """Run a git command in `cwd`, with the environment `extra`, after the words `prefix`; returns its output.
 
     Raises GitFailed with its last lines, TimedOut after `timeout` seconds, TryAgain when the disk is full or we stop.
     """
-    out = run_bytes(arguments, timeout=timeout, extra=extra, cwd=cwd, fence=fence)
+    out = run_bytes(arguments, timeout=timeout, extra=extra, cwd=cwd, prefix=prefix)
     return out.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -245,12 +245,12 @@ def run_bytes(
     timeout: float = TIMEOUT,
     extra: dict[str, str] | None = None,
     cwd: Path | None = None,
-    fence: Sequence[str] = (),
+    prefix: Sequence[str] = (),
     given: bytes = b"",
 ) -> bytes:
     """As `run`, with `given` on its stdin; the output as git wrote it."""
     code, out, err = run_program(
-        [*fence, "git", *arguments], timeout=timeout, env=clean_environment() | (extra or {}), cwd=cwd, given=given
+        [*prefix, "git", *arguments], timeout=timeout, env=clean_environment() | (extra or {}), cwd=cwd, given=given
     )
     if code:
         raise _failure(err.decode("utf-8", "replace"), code, cwd)
@@ -265,7 +265,7 @@ def run_program(
     Raises TimedOut after `timeout` seconds, TryAgain when we are being stopped.
     """
     with subprocess.Popen(
-        [*_dies_with_us(), *words], env=env, cwd=cwd, start_new_session=True,
+        words, env=env, cwd=cwd, start_new_session=True,
         stdin=subprocess.PIPE if given else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -11,11 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from pipelines.repositories import git
+from pipelines.repositories import git, tree
 from pipelines.repositories.changes import Changes, Commit
 from pipelines.repositories.complete import Bringer
 from pipelines.repositories.git import FULL_SHA, GitFailed
 from pipelines.repositories.lfs_store import ObjectStore
+from pipelines.repositories.memory import Memory
 from pipelines.repositories.tree import Extras, Tree, any_of, index_in, look
 from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError
@@ -27,6 +29,7 @@ AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.at
 # Waiting for the disk takes long, and what a power cut damages is fetched again when it is read.
 NO_FSYNC = ("-c", "core.fsync=none")
 SHA256_DIGITS = 64
+FEW_LOOSE, FEW_IN_PACKS = 8, 4  # files: git packs 27 of the former; two packs are 4 files or more
 FOREGROUND = ("-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false")
 # Twice as many processes as cores: git splits the files among them beforehand, and some end earlier.
 ON_ALL_CORES = ("-c", f"checkout.workers={2 * (os.cpu_count() or 1)}", "-c", "checkout.thresholdForParallelism=1000")
@@ -64,7 +67,13 @@ class GitCache:
 
     def look(self, url: str, commit: str, what: str, scratch: Path) -> Tree:
         """`fetch`, and what the commit's files name without having it."""
-        return self.read(url, commit, what, lambda: look(self._repository(url, commit), commit, scratch))
+        memory = Memory(self._repository(url, commit), tree.__file__)
+        if memory.recall("names nothing", commit):
+            return Tree()
+        found = self.read(url, commit, what, lambda: look(self._repository(url, commit), commit, scratch))
+        if found == Tree():
+            memory.keep("yes", "names nothing", commit)
+        return found
 
     def fetch_files(self, url: str, commit: str, what: str, target: Path) -> None:
         """`fetch`, then `checkout`; repairs the clone as `read` does."""
@@ -111,8 +120,13 @@ class GitCache:
         except GitFailed:
             self._fetch(repository, url, commit, what)
             git.run(pin, cwd=repository)
-            with suppress(PipelineError):  # it can wait; in the background it would run without our lock
-                git.run([*FOREGROUND, "maintenance", "run", "--auto", "--quiet"], cwd=repository)
+            if _may_need_packing(repository):
+                with suppress(PipelineError):  # it can wait; in the background it would run without our lock
+                    git.run(
+                        [*FOREGROUND, "maintenance", "run", "--auto", "--quiet"],
+                        cwd=repository,
+                        prefix=git.dies_with_us(),
+                    )
 
     def _fetch(self, repository: Path, url: str, commit: str, what: str) -> None:
         fetch = [*NO_FSYNC, "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags"]
@@ -149,14 +163,14 @@ class GitCache:
         tmp = Path(tempfile.mkdtemp(dir=target.parent, prefix=TMP))
         try:
             index = index_in(tmp)
-            tree = tmp / "tree"
-            tree.mkdir()
-            base = [*AS_COMMITTED, *ON_ALL_CORES, "-c", "core.symlinks=false", "-c", "core.bare=false"]
-            base += ["--git-dir", str(repository.absolute()), "--work-tree", str(tree.absolute())]
-            git.run([*base, "read-tree", commit], extra=index, cwd=tree)
-            fence, alone = git.fenced(repository, tmp)  # from here on names and contents of strangers are written
-            git.run([*base, "checkout-index", "--all", "--force"], extra=index | alone, cwd=tree, fence=fence)
-            tree.rename(target)
+            files = tmp / "tree"
+            files.mkdir()
+            words = [*AS_COMMITTED, *ON_ALL_CORES, "-c", "core.symlinks=false", "-c", "core.bare=false"]
+            words += ["--git-dir", str(repository.absolute()), "--work-tree", str(files.absolute())]
+            words += ["read-tree", "--reset", "-u", commit]
+            fence, alone = git.fenced(repository, tmp)  # names and contents of strangers are written
+            git.run(words, extra=index | alone, cwd=files, prefix=fence)
+            files.rename(target)
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
 
@@ -175,6 +189,9 @@ class GitCache:
         repository = self._repository(url, new)
         if old == new:
             return set()
+        memory, question = Memory(repository, __file__), ("authors", old or "", new)
+        if known := memory.recall(*question):
+            return set(json.loads(known))
         since = [f"^{old}"] if old and FULL_SHA.fullmatch(old) and self._has(repository, old) else []
         cut = set(_words_of(repository / "shallow"))  # commits whose parents are missing
         if cut and cut & set(git.run(["rev-list", *since, new, "--"], cwd=repository).split()):
@@ -182,7 +199,10 @@ class GitCache:
         mailmap = ["-c", f"mailmap.blob={new}:.mailmap"]  # a bare clone has no working tree to find it in
         log = ["log", "-z", "--use-mailmap", "--format=%aN <%aE>%x00%cN <%cE>", *since, new, "--"]
         out = git.run([*mailmap, *log], cwd=repository)
-        return {clean(each, 200) for each in out.split("\0") if each.strip()}
+        authors = {clean(each, 200) for each in out.split("\0") if each.strip()}
+        if since or not old:  # else it may still come
+            memory.keep(json.dumps(sorted(authors)), *question)
+        return authors
 
     def _log(self, repository: Path, old: str | None, new: str) -> str:
         log = ["log", "-z", "--format=%H%x1f%ae%x1f%an%x1f%s"]
@@ -196,12 +216,16 @@ class GitCache:
 
     def content_digest(self, url: str, commit: str, unimportant: Sequence[str]) -> str:
         """A digest of the commit's files, names and bytes, except for those that match a pattern in `unimportant`."""
-        listed = git.run(
-            ["-c", "core.quotePath=true", "ls-tree", "-r", "--full-tree", commit], cwd=self._repository(url, commit)
-        )
+        repository = self._repository(url, commit)
+        memory, question = Memory(repository, __file__), ("content", commit, *unimportant)
+        if known := memory.recall(*question):
+            return known
+        listed = git.run(["-c", "core.quotePath=true", "ls-tree", "-r", "--full-tree", commit], cwd=repository)
         matches = any_of(unimportant)
         kept = [row for row in listed.splitlines() if not matches(row.partition("\t")[2].strip('"'))]
-        return hashlib.sha256("\n".join(kept).encode()).hexdigest()
+        digest = hashlib.sha256("\n".join(kept).encode()).hexdigest()
+        memory.keep(digest, *question)
+        return digest
 
     def is_older(self, url: str, commit: str, than: str) -> bool:
         """Whether `than` came after `commit`, by their history; False when that is not known here."""
@@ -226,7 +250,11 @@ class GitCache:
     def _intact(self, url: str, commit: str) -> bool:
         """Whether no object of the clone is missing or damaged; slow, as it reads each of them."""
         try:
-            git.run(["fsck", "--full", "--no-dangling", "--no-progress"], cwd=self._repository(url, commit))
+            git.run(
+                ["fsck", "--full", "--no-dangling", "--no-progress"],
+                cwd=self._repository(url, commit),
+                prefix=git.dies_with_us(),
+            )
         except (GitFailed, OSError):
             git.raise_if_stopping()
             return False
@@ -279,6 +307,12 @@ def _init(folder: Path, commit: str) -> None:
     """A bare repository `new` in `folder`, of the kind that has such commits."""
     kind = ["--object-format=sha256"] if len(commit) == SHA256_DIGITS else []  # git before 2.29 knows no other
     git.run(["init", "--quiet", "--bare", *kind, "new"], cwd=folder)
+
+
+def _may_need_packing(repository: Path) -> bool:
+    """Whether it is worth to ask git, which looks at the same: the packs, and one of the 256 folders of loose objects."""
+    loose, packs = (len(list((repository / "objects" / folder).glob("*"))) for folder in ("17", "pack"))
+    return loose >= FEW_LOOSE or packs >= FEW_IN_PACKS
 
 
 def _ref(commit: str) -> str:

@@ -151,7 +151,9 @@ class Lfs:
             f"git-lfs-authenticate {shlex.quote(path)} download",
         ]
         code, out, err = git.run_program(
-            ["sh", "-c", f'{chosen} "$@"', "ssh", *asked], env=git.clean_environment(), timeout=60.0
+            [*git.dies_with_us(), "sh", "-c", f'{chosen} "$@"', "ssh", *asked],
+            env=git.clean_environment(),
+            timeout=60.0,
         )
         try:
             said = json.loads(out) if not code else {}
@@ -277,7 +279,10 @@ class Lfs:
             name: os.environ[name] for name in ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ
         }
         code, out, err = git.run_program(
-            [*fence.command(), sys.executable, "-I", "-S", str(PROGRAM)], env=environment, given=job, timeout=patience
+            [*git.dies_with_us(), *fence.command(), sys.executable, "-I", "-S", str(PROGRAM)],
+            env=environment,
+            given=job,
+            timeout=patience,
         )
         if code:
             git.raise_if_stopping()

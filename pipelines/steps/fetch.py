@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from pipelines.context import Context
@@ -21,26 +22,35 @@ MAX_AUTHORS = 2000
 REPOSITORIES = ("code", "dataset", "tests")
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a repository's commits say: what is new, a digest of the files that matter, and who made what a release of this
+    run's candidate would bring (None when a shallow repository does not say)."""
+
+    changes: Changes
+    digest: str
+    authors: set[str] | None
+
+
 def main(context: Context, folder: RunFolder) -> str:
     """Write `sources/<name>` and `fetched.json`; raises ConfigError or TryAgain, naming the repository, and NothingToDo
     when an earlier run has found out all that there is to find out about these files."""
     run = folder.run
-    since = run.parent or run.candidate
-    before = candidates.manifest(context.store, run.model, since).sources if since else None
-    work: list[Callable[[], tuple[Changes, str] | None]] = [
-        *(partial(_look, context, folder, before, name) for name in REPOSITORIES),
+    live = _sources(context, run.model, run.parent)
+    before = live or _sources(context, run.model, run.candidate)
+    work: list[Callable[[], Look | str | None]] = [  # what takes longest comes first
         *(partial(_check_out, context, folder, name) for name in REPOSITORIES),
+        *(partial(_look, context, folder, before, live, name) for name in REPOSITORIES),
+        lambda: " ".join(prepared_data.tools(context, prepared_data.PACKAGES)),
     ]
-    looks = [each for each in in_parallel(lambda task: task(), work) if each]
-    changes = tuple(each for each, _digest in looks)
-    contents = {each.repository: digest for each, digest in looks}
-    contents["trainyard"] = " ".join(prepared_data.tools(context, prepared_data.PACKAGES))  # an upgrade asks anew
+    done = in_parallel(lambda task: task(), work)
+    looks = [each for each in done if isinstance(each, Look)]
+    contents = {each.changes.repository: each.digest for each in looks}
+    contents["trainyard"] = "".join(each for each in done if isinstance(each, str))  # an upgrade asks anew
     files = digest_of(contents)
-    manifest = _manifest(folder)
-    codec.save(
-        Fetched(changes, files, _authors(context, folder), manifest.digest if manifest else None),
-        folder.root / "fetched.json",
-    )
+    changes = tuple(each.changes for each in looks)
+    authors, manifest = _together([each.authors for each in looks]), _manifest(folder)
+    codec.save(Fetched(changes, files, authors, manifest.digest if manifest else None), folder.root / "fetched.json")
     if known := known_already(context, folder, files):
         raise NothingToDo(f"nothing that matters is new; {known}")
     new = [f"{each.repository} “{each.commits[0].subject}”" for each in changes if each.commits]
@@ -54,30 +64,28 @@ def _manifest(folder: RunFolder) -> Manifest | None:
     return parse(path.read_bytes(), str(path)) if path.exists() else None
 
 
-def _authors(context: Context, folder: RunFolder) -> tuple[str, ...] | None:
-    """Who made the commits that a release of this run's candidate would bring; None when they are too many to list, or
-    not known, as a repository is shallow."""
-    run = folder.run
-    live = candidates.manifest(context.store, run.model, run.parent).sources if run.parent else None
-    found: set[str] = set()
-    for name in REPOSITORIES:
-        url, commit = context.url(name), getattr(run.sources, name)
-        old = getattr(live, name) if live else None
-        authors = context.git.read(url, commit, name, partial(context.git.authors, url, old, commit))
-        if authors is None:
-            return None
-        found |= authors
-    return tuple(sorted(found)) if len(found) <= MAX_AUTHORS else None
+def _sources(context: Context, model: str, version: int | None) -> Sources | None:
+    return candidates.manifest(context.store, model, version).sources if version else None
 
 
-def _look(context: Context, folder: RunFolder, before: Sources | None, name: str) -> tuple[Changes, str]:
-    """What is new in a repository, and a digest of its files that matter."""
+def _together(found: Sequence[set[str] | None]) -> tuple[str, ...] | None:
+    """The authors of all repositories; None when they are too many to list, or not known, as a repository is shallow."""
+    known = [each for each in found if each is not None]
+    authors = set[str]().union(*known)
+    return tuple(sorted(authors)) if len(known) == len(found) and len(authors) <= MAX_AUTHORS else None
+
+
+def _look(context: Context, folder: RunFolder, before: Sources | None, live: Sources | None, name: str) -> Look:
+    """What is new in a repository since `before`, and who made what is new since the release `live`."""
     git, url, commit = context.git, context.url(name), getattr(folder.run.sources, name)
-    old = getattr(before, name) if before else None
     unimportant = context.config.repositories.unimportant
 
-    def look() -> tuple[Changes, str]:
-        return git.changes(url, old, commit, name), git.content_digest(url, commit, unimportant)
+    def look() -> Look:
+        return Look(
+            git.changes(url, getattr(before, name, None), commit, name),
+            git.content_digest(url, commit, unimportant),
+            git.authors(url, getattr(live, name, None), commit),
+        )
 
     return git.read(url, commit, name, look)
 

@@ -1,6 +1,6 @@
 """Confines this process for good, then becomes another program:
 
-    python -I -S confine.py read=PATH … names=PATH … write=PATH … device=PATH … bind=PORT … connect=PORT … -- COMMAND…
+    python -I -S start.py read=PATH … names=PATH … write=PATH … device=PATH … bind=PORT … connect=PORT … -- COMMAND…
 
 Standard library only, and little of it: no step gets slower that one could see. What a process cannot undo, its children
 and threads cannot either. See docs/adr/fences.md for what each part is for:
@@ -17,11 +17,13 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings  # noqa: F401  (os.execvp imports it, when it may no longer be read)
 
-if __name__ == "__main__":  # run by its path: without the folder that holds the packages
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 from training.fence.syscalls import filter_system_calls
+
+TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -217,7 +219,3 @@ def main(arguments: list[str]) -> None:
         os.execvp(command[0], command)  # noqa: S606  (no shell)
     except OSError as error:
         sys.exit(f"cannot start {command[0]}: {error.strerror}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

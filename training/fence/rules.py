@@ -16,7 +16,7 @@ from pathlib import Path
 from training.environment import CHECKOUT
 from training.fence import confine
 
-PROGRAM = str(Path(__file__).with_name("confine.py"))
+PROGRAM = str(Path(__file__).with_name("start.py"))
 PACKAGES = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
 
 SYSTEM = ("/usr", "/bin", "/sbin", *glob.glob("/lib*"), "/nix/store", "/gnu/store", "/var/cache/fontconfig")
@@ -77,9 +77,14 @@ class Fence:
         return [f"{name}={value}" for name, each in values.items() for value in each]
 
 
+def around_programs() -> Fence:
+    """A fence in which the system's programs run; their folders are for the caller to add."""
+    return Fence(read=(*SYSTEM, *(f"/etc/{name}" for name in SETTINGS)))
+
+
 def around_python(environment: Mapping[str, str] = os.environ) -> Fence:
     """A fence in which Python runs with Trainyard and all that is installed beside it; its folders are for the caller to add."""
-    paths = [*SYSTEM, *(f"/etc/{name}" for name in SETTINGS), *OF_THE_MACHINE, *QUOTAS]
+    paths = [*around_programs().read, *OF_THE_MACHINE, *QUOTAS]
     gpus = [path for pattern in GPUS for path in glob.glob(pattern)]
     if gpus:
         paths += [path for pattern in ABOUT_GPUS for path in glob.glob(pattern)]

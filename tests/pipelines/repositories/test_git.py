@@ -121,7 +121,7 @@ class TestDiskErrors:
 
         return hinder
 
-    @pytest.mark.parametrize("command", ["fetch", "checkout-index"])
+    @pytest.mark.parametrize("command", ["fetch", "read-tree"])
     @pytest.mark.parametrize(
         "said",
         [
