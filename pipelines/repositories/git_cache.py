@@ -67,12 +67,12 @@ class GitCache:
 
     def look(self, url: str, commit: str, what: str, scratch: Path) -> Tree:
         """`fetch`, and what the commit's files name without having it."""
-        memory = Memory(self._repository(url, commit), tree.__file__)
-        if memory.recall("names nothing", commit):
-            return Tree()
+        memory, question = Memory(self._repository(url, commit), tree.__file__), ("names nothing but its files", commit)
+        if names := memory.recall(*question):
+            return Tree(names=json.loads(names))
         found = self.read(url, commit, what, lambda: look(self._repository(url, commit), commit, scratch))
-        if found == Tree():
-            memory.keep("yes", "names nothing", commit)
+        if found == Tree(names=found.names):
+            memory.keep(json.dumps(found.names), *question)
         return found
 
     def fetch_files(self, url: str, commit: str, what: str, target: Path) -> None:
