@@ -310,7 +310,7 @@ def _init(folder: Path, commit: str) -> None:
 
 
 def _may_need_packing(repository: Path) -> bool:
-    """Whether it is worth to ask git, which looks at the same: the packs, and one of the 256 folders of loose objects."""
+    """Whether it is worth asking git, which counts the same: the packs, and the files in one of 256 folders."""
     loose, packs = (len(list((repository / "objects" / folder).glob("*"))) for folder in ("17", "pack"))
     return loose >= FEW_LOOSE or packs >= FEW_IN_PACKS
 
