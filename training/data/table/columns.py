@@ -149,9 +149,14 @@ class ColumnReader:
             return None
         categorical, numeric = name in self._table.categorical, name in self._table.numeric
         if pa.types.is_string(kind) and not categorical:
+            as_numbers = f"numeric = [{quoted(name)}] reads them as numbers"
             if slip := slip_in(name, column, self._rows, self._table, numeric=numeric):
-                self._checks.fail(USABLE, slip.message, slip.hint, slip.count)
+                texts = not (numeric or self._rows.has_text_files) and slip.hint.startswith(("write", "if they mean"))
+                hint = f"{slip.hint}; the file stores texts: {as_numbers}" if texts else slip.hint
+                self._checks.fail(USABLE, slip.message, hint, slip.count)
                 return None
+            if not pa.types.is_string(typed(column, self._table).type) and not numeric:
+                self._checks.note(f"column {name!r} holds numbers, stored as texts: they are categories; {as_numbers}")
             self._note_doubts(name, column)
         if numeric or (_is_number(kind) and not categorical):
             for note in leading_zeros(name, self._rows) if pa.types.is_integer(kind) and not numeric else ():
@@ -163,7 +168,7 @@ class ColumnReader:
         """How the texts of a column that is not declared were read, where that may be wrong."""
         for note in doubtful(name, column, self._table):
             self._checks.note(note)
-        if marks := self._rows.marks(name):
+        if self._table.na is None and (marks := self._rows.marks(name)):
             said = ", ".join(f"{mark!r} in {count:,} rows" for mark, count in marks.items())
             declare = f"categorical = [{quoted(name)}] takes them as values"
             self._checks.note(f"column {name!r}: {said} are read as missing; {declare}")
@@ -249,8 +254,8 @@ def _holds_decimals(column: Any) -> bool:
 def _called(kind: Any) -> str:
     if pa.types.is_temporal(kind):
         return f"dates or times ({kind})"
-    if pa.types.is_binary(kind):
-        return "text that is not UTF-8"
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return f"bytes, not text ({kind})"
     if _is_number(kind):
         return "numbers"
     return "text" if pa.types.is_string(kind) else f"values of type {kind}"

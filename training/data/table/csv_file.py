@@ -89,9 +89,10 @@ def _decoded(whole: Any, start: bytes, declared: str) -> tuple[Any, str, list[st
     """The text as a buffer of UTF-8 without a byte order mark, its encoding, and notes."""
     mark, marked = next(((mark, name) for mark, name in BOMS if start.startswith(mark)), (b"", ""))
     wide = marked.startswith(("utf-16", "utf-32"))
-    if wide and declared and not declared.startswith(marked):
+    if declared and not declared.startswith(marked.removesuffix("-sig")):
         hint = f"write encoding = {quoted(marked)} under [table] in dataset.toml"
-        raise Unreadable(f"begins with the byte order mark of {marked.upper()}, but {declared} is declared", hint)
+        shown = marked.removesuffix("-sig").upper()
+        raise Unreadable(f"begins with the byte order mark of {shown}, but {declared} is declared", hint, "encoding")
     encoding = declared or marked or "utf-8"
     if encoding in UTF_8:
         text = whole.slice(len(mark)) if marked == "utf-8-sig" else whole
@@ -100,7 +101,7 @@ def _decoded(whole: Any, start: bytes, declared: str) -> tuple[Any, str, list[st
     if encoding.startswith(("utf-16", "utf-32")) and not wide and b"\0" not in start:
         raise Unreadable(f"is not encoded as {encoding}, which is declared", "correct [table] encoding")
     notes = []
-    if not wide and suspect.is_utf_8(whole):
+    if not wide and suspect.letters(whole) == "utf-8":
         notes.append(f"is read as {encoding}, as declared, though it is valid UTF-8: are its letters right?")
     try:
         decoded = bytes(memoryview(whole)).decode(encoding).removeprefix("\ufeff")

@@ -6,6 +6,7 @@ than all the rest, only to ask whether they are pandas' own.
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_right
 from collections import Counter
@@ -66,6 +67,11 @@ class Rows:
     def __len__(self) -> int:
         return self._starts[-1]
 
+    @property
+    def has_text_files(self) -> bool:
+        """Whether a field may be empty, or a mark: Parquet has null, and its texts are values."""
+        return any(part.dialect for part in self._parts)
+
     def where(self, row: int) -> str:
         """The file and the place in it: `data.csv line 17`, as an editor numbers the line on which the row begins, or
         `data.parquet row index 15`, as `DataFrame.iloc` counts, from 0."""
@@ -96,7 +102,7 @@ class Rows:
                 kinds.setdefault(column.type, part.name)
             raise MixedTypes(kinds) from None
         if not pa.types.is_string(joined.type):
-            return joined
+            return typed.without_numbers(joined, table.na or ())
         return typed.text(joined, table, name) if written else typed.without(joined, table.na or ())
 
     def as_written(self, name: str) -> Any:
@@ -142,7 +148,11 @@ class Rows:
     def marks(self, name: str) -> dict[str, int]:
         """The texts of a column that are read as missing, and how often each appears; without the empty field."""
         found = compute.value_counts(self.as_written(name).drop_null())
-        missing = compute.is_null(typed.text(pa.chunked_array([found.field(0)]), self._table, name)).combine_chunks()
+        texts = pa.chunked_array([found.field(0)])
+        texts = (
+            typed.text(texts, self._table, name) if self.has_text_files else typed.without(texts, self._table.na or ())
+        )
+        missing = compute.is_null(texts).combine_chunks()
         values, counts = (found.field(i).filter(missing).to_pylist() for i in (0, 1))
         return {text.strip(): count for text, count in zip(values, counts, strict=True) if text.strip()}
 
@@ -172,12 +182,12 @@ class Rows:
 
 def read_rows(repository: Path, table: Table, checks: Checks) -> Rows | None:
     """All files of the table; None when there is something wrong with one, which goes to `checks`."""
-    parts = []
+    parts, unreadable = [], []
     for name in find_files(repository, table.file, "[table] file", checks):
         try:
             part = _read(repository / name, name, table, checks)
         except Unreadable as error:
-            checks.fail(FILES, f"{name} {error}", error.hint)
+            unreadable.append((name, error))
             continue
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             said = str(error).strip().partition("\n")[0]
@@ -187,11 +197,47 @@ def read_rows(repository: Path, table: Table, checks: Checks) -> Rows | None:
             checks.fail(FILES, f"{name} has no rows", "add rows, or delete the file")
         else:
             parts.append(part)
+    _fail_unreadable(repository, unreadable, parts, checks)
+    _check_encodings(repository, [part for part in parts if part.dialect], table, checks)
     index = {name for part in parts for name in index_columns(part.rows)} - table.used
     if parts:
         _check_columns(parts, index, checks)
         checks.read_as += _read_as(parts, table)
     return None if checks.failed or not parts else Rows(parts, table, index)
+
+
+def _fail_unreadable(
+    repository: Path, unreadable: Sequence[tuple[str, Unreadable]], parts: Sequence[Part], checks: Checks
+) -> None:
+    """Report files that cannot be read; no hint asks for a setting that would spoil other files."""
+    for name, error in unreadable:
+        others: list[str] = []
+        if error.declares:
+            others = [
+                other for other, each in unreadable if each.declares == error.declares and each.hint != error.hint
+            ]
+        for part in parts if error.declares else ():
+            plain = error.declares == "encoding" and suspect.letters((repository / part.name).read_bytes()) == "ascii"
+            others += [part.name] if part.dialect and not plain else []
+        checks.fail(FILES, f"{name} {error}", _hint_for_all(error, others) if others else error.hint)
+
+
+def _hint_for_all(error: Unreadable, others: Sequence[str]) -> str:
+    """What to do about one file where a setting for all of them would spoil others."""
+    inside = "; a first line such as sep=; in a file says it for this file" if error.declares == "delimiter" else ""
+    return f"{others[0]} is written in another way: write all files with the same {error.declares}{inside}"
+
+
+def _check_encodings(repository: Path, parts: Sequence[Part], table: Table, checks: Checks) -> None:
+    """Refuse UTF-8 among files of another encoding, which is declared: its letters would be garbled."""
+    if not table.encoding or table.encoding in csv_file.UTF_8 or table.encoding.startswith("utf"):
+        return
+    found: dict[str, str] = {}
+    for part in parts:
+        found.setdefault(suspect.letters((repository / part.name).read_bytes()), part.name)
+    if "utf-8" in found and "other" in found:
+        message = f"{found['utf-8']} is UTF-8, and {found['other']} is not"
+        checks.fail(FILES, message, "write all files in one encoding, best in UTF-8")
 
 
 def _read(path: Path, name: str, table: Table, checks: Checks) -> Part:
@@ -202,7 +248,7 @@ def _read(path: Path, name: str, table: Table, checks: Checks) -> Part:
         if not start.startswith(b"PAR1"):
             kind, hint = known_kind(start) or ("something else", "give it the ending that says what it is, e.g. .csv")
             raise Unreadable(f"is {kind}, not a Parquet file", hint)
-        return Part(name, parquet.read_table(path, partitioning=None))
+        return Part(name, _without_views(parquet.read_table(path, partitioning=None)))
     if ending not in csv_file.ENDINGS:
         with path.open("rb") as file:
             kind, hint = known_kind(file.read(csv_file.START)) or ("", CORRECT)
@@ -254,6 +300,19 @@ def _check_names(part: Part, checks: Checks) -> None:
             one, other = shown(before, name)
             message = f"{part.name}: columns {one} and {other} differ only in {difference(before, name)}"
             checks.fail(COLUMNS, message, "rename or delete one")
+
+
+def _without_views(rows: Any) -> Any:
+    """Viewed texts as texts: pyarrow cannot choose rows of them."""
+    for i, field in enumerate(rows.schema):
+        if pa.types.is_string_view(field.type) or pa.types.is_binary_view(field.type):
+            kind = pa.large_string() if pa.types.is_string_view(field.type) else pa.large_binary()
+            rows = rows.set_column(i, field.name, rows.column(i).cast(kind))
+        elif re.search(r"\b(string|binary)_view\b", str(field.type)):
+            raise Unreadable(
+                f"holds {field.name!r} as {field.type}, of which rows cannot be chosen", "store it in another type"
+            )
+    return rows
 
 
 def _plain(column: Any) -> Any:

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from pyarrow import compute
@@ -27,14 +27,18 @@ FOOTER = re.compile(
     re.IGNORECASE,
 )
 SAVE = "save it as UTF-8"
+Letters = Literal["ascii", "utf-8", "other"]
 
 
 class Unreadable(ValueError):
-    """The file is not a table as declared; the message continues the sentence that begins with its name."""
+    """The file is not a table as declared; the message continues the sentence that begins with its name.
 
-    def __init__(self, message: str, hint: str) -> None:
+    `declares`: the setting of `[table]` that the hint is about, which holds for all files.
+    """
+
+    def __init__(self, message: str, hint: str, declares: Literal["", "delimiter", "encoding"] = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.declares = hint, declares
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Sample:
             f"has {called(better)} between its columns: its first line{first} is {columns} columns with {called(better)}, "
             f"and {len(names)} with {called(delimiter)}",
             f"write {lines} under [table] in dataset.toml",
+            "delimiter",
         )
 
     def ragged(self, odd: Sequence[Any], begins: Any, delimiter: str) -> Unreadable:
@@ -146,18 +151,19 @@ def check_zeros(text: Any, start: bytes) -> None:
         raise Unreadable(
             "looks like UTF-16 without a byte order mark",
             f'write encoding = "{encoding}" under [table] in dataset.toml',
+            "encoding",
         )
     line = line_at(text, found.start())
     raise Unreadable(f"holds a zero byte in line {line}: it is damaged, or not a text", "write the file again")
 
 
-def is_utf_8(whole: Any) -> bool:
-    """Whether bytes are UTF-8 and not ASCII alone."""
+def letters(whole: Any) -> Letters:
+    """Whether bytes are ASCII alone, UTF-8, or something else."""
     data = bytes(memoryview(whole))
     try:
-        return not data.isascii() and bool(data.decode())
+        return "ascii" if data.isascii() else "utf-8" if data.decode() else "ascii"
     except UnicodeDecodeError:
-        return False
+        return "other"
 
 
 def not_utf_8(text: Any) -> Unreadable:
@@ -180,6 +186,7 @@ def not_utf_8(text: Any) -> Unreadable:
         f"is not UTF-8 in line {number}",
         'write encoding = "cp1252" under [table] in dataset.toml if it comes from Windows or Excel in Western Europe '
         f'("cp1250": Central Europe, "cp1251": Cyrillic), or {SAVE}',
+        "encoding",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,21 @@ def plain(column: Any, numbers: Numbers) -> Any:
 def without(column: Any, marks: tuple[str, ...]) -> Any:
     """Texts, null where they are blank or one of the marks, with or without blanks around it."""
     return by_value(column, lambda values: _without(values, marks))
+
+
+def without_numbers(column: Any, marks: tuple[str, ...]) -> Any:
+    """Numbers, null where they are one of the marks, however either is written: `-999` and `-999.0`."""
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return column
+    for mark in marks:
+        try:
+            number = float(mark)
+        except ValueError:
+            continue
+        wanted = pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(array("d", [number]))])[0]
+        equal = compute.equal(column.cast(pa.float64(), safe=False), wanted)
+        column = compute.if_else(equal, pa.nulls(1, column.type)[0], column)
+    return column
 
 
 def by_value(column: Any, function: Callable[[Any], Any]) -> Any:
