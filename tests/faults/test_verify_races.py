@@ -3,18 +3,20 @@
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
 
 import pytest
 from faults_parts import HERE
 from signed_registry import config_of
 
 from pipelines.trust import open_registry
-from registry import releases
 from registry.verify import inspect
 
 pytestmark = pytest.mark.slow
 
 ROUNDS, LOOKS = 15, 20  # in a new registry each, so that a look stays short and meets many moments
+KINDS = 6  # of steps: what `work` writes of a version
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1])))}
 WRITER = '''
 import sys, time
@@ -43,35 +45,43 @@ def steps():
     for number in count(1):
         yield from work(open_registry(config_of(folder)), number)  # each command opens it anew
 
-for number, _ in enumerate(steps(), 1):
-    if number == 6:
-        print("done", flush=True)
-    if number >= 6:
-        sys.stdin.readline()
-        time.sleep(moments.uniform(0, 0.05))  # not always at the same moment of a look
+written = steps()
+for _ in range(KINDS):
+    next(written)
+print("ready", flush=True)
+for line in sys.stdin:
+    print("go", flush=True)
+    time.sleep(moments.uniform(0, float(line)))  # not always at the same moment of a look, which takes so long
+    begun = time.monotonic()
+    next(written)
+    print(begun, time.monotonic(), flush=True)
 '''
 
 
 def test_of_three_hundred_looks_none_takes_for_a_problem_what_is_just_being_written(tmp_path):
-    said, moved = [], 0
+    said, met, taken = [], Counter(), 0.05
     for number in range(ROUNDS):
         folder = tmp_path / str(number)
         config = config_of(folder)
         with subprocess.Popen(
-            [sys.executable, "-P", "-c", WRITER, folder],
+            [sys.executable, "-P", "-c", f"KINDS = {KINDS}\n{WRITER}", folder],
             env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         ) as writer:  # fmt: skip
             try:
-                assert writer.stdout.readline() == "done\n"
-                for _ in range(LOOKS):
-                    before = releases.latest(open_registry(config), "digits")
-                    writer.stdin.write("\n")  # one more step, while we look
+                assert writer.stdout.readline() == "ready\n"
+                for look in range(LOOKS):
+                    writer.stdin.write(f"{taken}\n")  # one more step, while we look
                     writer.stdin.flush()
+                    assert writer.stdout.readline() == "go\n"
+                    start = time.monotonic()
                     said += inspect(open_registry(config)).problems
-                    moved += releases.latest(open_registry(config), "digits") != before
+                    end = time.monotonic()
+                    begun, done = map(float, writer.stdout.readline().split())
+                    met[look % KINDS] += begun < end and start < done
+                    taken = end - start
                 assert writer.poll() is None
             finally:
                 writer.kill()
         assert inspect(open_registry(config)).problems == ()  # nor what a killed one has left
     assert said == []
-    assert moved > ROUNDS * LOOKS // 20, "the writer hardly wrote while we looked"
+    assert min(met[kind] for kind in range(KINDS)) >= ROUNDS, f"the writer hardly wrote while we looked: {met}"
