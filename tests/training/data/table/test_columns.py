@@ -137,7 +137,7 @@ class TestOneInput:
             (pa.nulls(2), {}, "column 'a' is empty in every row", 1),
             (["", "NA"], {}, "column 'a' is empty in every row", 1),
             ([[1], [2]], {}, "column 'a' holds values of type list<item: int64>", 1),
-            ([b"x", b"y"], {}, "column 'a' holds text that is not UTF-8", 1),
+            ([b"x", b"y"], {}, "column 'a' holds bytes, not text (binary)", 1),
             (["1", "2", "3,5"], {}, "column 'a' holds numbers in 2 of 3 rows, but holds text like '9,9'", 1),
             (["red", "2"], {"numeric": ("a",)}, "column 'a' is listed as numeric, but holds text like 'xxx'", 1),
             (["ok", "x" * 10_001], {}, "column 'a' holds 10,001 characters in a line 3", 1),
