@@ -78,7 +78,7 @@ def record_stopped(folder: RunFolder, why: str = "") -> None:
     if step and (why or not folder.record(step.name)):
         why = one_line(why) or "it was killed, or the machine that it ran on is gone"
         hint = "start it again: the run resumes here"
-        folder.keep(StepRecord(step.name, "failed", why, utc_now(), 0.0, hint, TryAgain.exit_code))
+        folder.keep(StepRecord(step.name, "failed", why, utc_now(), 0.0, hint, TryAgain.exit_code, stopped=True))
 
 
 def _until_decided(context: Context, folder: RunFolder, steps: Sequence[Step]) -> StepRecord:

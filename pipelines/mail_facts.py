@@ -59,6 +59,7 @@ def collect_facts(context: Context, folder: RunFolder) -> MailFacts:
         seconds=tuple((each.step, each.seconds) for each in records),
         places=(("run folder", str(folder.root)), ("registry", config.registry.url)),
         failed_step=last.step if failed else "",
+        stopped=last.stopped,
         error=last.note if failed else "",
         hint=last.hint if failed else "",
     )

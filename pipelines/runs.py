@@ -45,6 +45,8 @@ class StepRecord:
     seconds: float
     hint: str = ""
     exit_code: int = 0
+    stopped: bool = False
+    """Whether it was stopped from outside."""
 
     def __post_init__(self) -> None:
         if self.outcome == "no":

@@ -93,6 +93,7 @@ def _promote(args: argparse.Namespace, config: Config) -> int:
     store = open_registry(config)
     release = promote(store, config, _request(args, store, config), measure_by_worker(lambda: _context(config)))
     print_release(release, config, as_json=args.json)
+    track(store, config)
     out = sys.stderr if args.json else sys.stdout
     if release.although:
         print(f"  although       {'; '.join(release.failed)}: {release.although}", file=out)
@@ -200,6 +201,15 @@ def check_model(model: str, config: Config) -> None:
             f"{config.file or 'trainyard.toml'} is about model {config.model!r}, not {model!r}",
             hint="name the trainyard.toml of that model with --config",
         )
+
+
+def track(store: Store, config: Config) -> None:
+    """Have MLflow know what is live now; what prevents it is reported on stderr, and changes nothing."""
+    if config.tracking.mlflow:
+        from pipelines.exports.tracking import catch_up
+
+        for problem in catch_up(config, store):
+            print(f"  MLflow         {problem}", file=sys.stderr)
 
 
 def add_who(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.commands.promote import add_here, add_who, check_model, placed, print_release, who
+from pipelines.commands.promote import add_here, add_who, check_model, placed, print_release, track, who
 from pipelines.config.schema import Config
 from pipelines.promotion import status
 from pipelines.promotion.rollback import rollback
@@ -43,4 +43,5 @@ def _rollback(args: argparse.Namespace, config: Config) -> int:
     store = open_registry(config)
     release = rollback(store, config, args.model, args.to, args.by or who(), args.reason)
     print_release(release, config, as_json=args.json)
+    track(store, config)
     return 0

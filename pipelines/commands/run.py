@@ -71,7 +71,12 @@ def _of_mail(folder: RunFolder) -> int:
 
 
 def send_waiting(config: Config) -> None:
-    """Send mails that an earlier run could not send; what prevents it was shown when they were written."""
+    """Send mails and records that an earlier run could not send; what prevents it was shown when they were written."""
+    if config.tracking.mlflow or config.tracking.openlineage:
+        from pipelines.exports import tracking
+
+        for problem in tracking.send_waiting(config):
+            say(f"  not recorded: {problem}")
     outbox = Path(config.home) / "outbox"
     if config.mail.host and any((outbox / "pending").glob("*.eml")):
         from pipelines.mail.outbox import (

@@ -15,3 +15,8 @@ def is_address(text: str) -> bool:
     """Whether this is one mail address, `ada@company.example` or `Ada <ada@company.example>`."""
     found = ADDRESS.fullmatch(text)
     return bool(found and ADDR_SPEC.fullmatch(found["named"] or found["bare"]))
+
+
+def is_http(text: str) -> bool:
+    """Whether this is the address of a server, and not a file."""
+    return text.lower().startswith(("http://", "https://"))

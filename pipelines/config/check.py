@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from pipelines.config.addresses import is_address
+from pipelines.config.addresses import is_address, is_http
 from pipelines.config.schema import (
     NOT_SETTINGS,
     ONE_OR_MORE,
@@ -26,6 +26,7 @@ from pipelines.config.schema import (
     Registry,
     Repositories,
     Serving,
+    Tracking,
 )
 from registry.errors import ConfigError
 from registry.records import DIRECTION, Policy
@@ -147,6 +148,7 @@ def disagreements(config: Config) -> Iterator[str]:
         except ValueError as error:
             yield f"serving.trusted_proxies: {error}; an address (10.0.0.7) or a network (10.0.0.0/8) is needed"
     yield from _access(config.serving)
+    yield from _tracking(config.tracking)
     yield from _approvers(config.approval)
     yield from _mail(config.mail)
     if config.mail.security == "none" and config.mail.host not in LOCAL:
@@ -207,6 +209,18 @@ def _repositories(repositories: Repositories) -> Iterator[str]:
             yield f"repositories.trusted: {each!r} is neither a host (e.g. {example}) nor an absolute folder, nor s3://BUCKET"
     if (store := repositories.data_store) and not DATA_STORE.fullmatch(store):
         yield f"repositories.data_store: {store!r:.200} is neither s3://BUCKET/PREFIX nor file://FOLDER nor a folder"
+
+
+def _tracking(tracking: Tracking) -> Iterator[str]:
+    for name in ("mlflow", "openlineage"):
+        if SECRET_IN_URL.search(getattr(tracking, name)):
+            yield f"tracking.{name}: holds a user name or a password; they come from the environment"
+    if tracking.mlflow and not is_http(tracking.mlflow):
+        yield f"tracking.mlflow: {tracking.mlflow!r} does not begin with http:// or https://"
+    if "://" in tracking.openlineage and not is_http(tracking.openlineage):
+        yield f"tracking.openlineage: {tracking.openlineage!r} is neither an http(s) address nor a file"
+    if not tracking.experiment.isprintable() or len(tracking.experiment) > 250:
+        yield "tracking.experiment: a name in one line, of at most 250 characters"
 
 
 def _access(serving: Serving) -> Iterator[str]:

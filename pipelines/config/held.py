@@ -10,6 +10,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 SECRETS = ("APPROVAL_SECRET", "SIGNING_KEY", "SMTP_PASSWORD", "JENKINS_TOKEN", "JENKINS_NOTIFY_TOKEN")
 """What `trainyard config show` lists; each is `TRAINYARD_<name>`, or the file that `TRAINYARD_<name>_FILE` names."""
 TAKEN = (*SECRETS, "APPROVAL")
+OTHERS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "OPENLINEAGE_API_KEY")
+"""Secrets under the names that other tools gave them."""
 PR_SET_DUMPABLE = 4
 ENV_START, ENV_END = 47, 48  # fields of /proc/PID/stat after the name of the program
 _held: dict[str, str] = {}
@@ -20,7 +22,8 @@ def take(names: Sequence[str] = TAKEN, environment: MutableMapping[str, str] = o
 
     With any there, this process can from then on not be traced, and leaves no core dump: its memory has them.
     """
-    found = [each for name in names for each in (f"TRAINYARD_{name}", f"TRAINYARD_{name}_FILE") if each in environment]
+    named = [each for name in names for each in (f"TRAINYARD_{name}", f"TRAINYARD_{name}_FILE")]
+    found = [each for each in (*named, *OTHERS) if each in environment]
     if not found:
         return
     for name in found:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.config.addresses import is_http
 from pipelines.config.check import Setting, disagreements, sections, settings, unknown
 from pipelines.config.held import TAKEN, environment_with_held
 from pipelines.config.schema import RENAMED, Config, Registry
@@ -197,6 +198,9 @@ def _absolute(config: Config, path: Path) -> Config:
             os.path.abspath(path.parent / Path(each).expanduser()) for each in (serving.certfile, serving.keyfile)
         )
         serving = dataclasses.replace(serving, certfile=certfile, keyfile=keyfile)
+    tracking = config.tracking
+    if tracking.openlineage and not is_http(tracking.openlineage):
+        tracking = dataclasses.replace(tracking, openlineage=absolute(tracking.openlineage))
     if mail.ca_file:
         mail = dataclasses.replace(mail, ca_file=absolute(mail.ca_file))
     if server.ca_file:
@@ -207,6 +211,7 @@ def _absolute(config: Config, path: Path) -> Config:
         serving=serving,
         mail=mail,
         jenkins=server,
+        tracking=tracking,
         file=str(path),
         registry=dataclasses.replace(config.registry, url=url),
         repositories=dataclasses.replace(sources, **found),

@@ -266,6 +266,20 @@ class JenkinsServer:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracking:
+    """Tools that get to know of each run and release; a run does not depend on them. Tokens come from the environment."""
+
+    mlflow: str = ""
+    """The address of an MLflow server; empty: none."""
+    experiment: str = ""
+    """Of MLflow; empty: the model's name."""
+    openlineage: str = ""
+    """A server's address, or a file that events are appended to, relative to this file; empty: none."""
+    timeout_seconds: Annotated[float, Between(0.1, 60)] = 5.0
+    """For one answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings, with defaults filled in. Paths are absolute."""
 
@@ -290,6 +304,7 @@ class Config:
     lineage: Lineage = field(default_factory=Lineage)
     keep: Keep = field(default_factory=Keep)
     jenkins: JenkinsServer = field(default_factory=JenkinsServer)
+    tracking: Tracking = field(default_factory=Tracking)
     home: str = ".trainyard"
     """Runs, caches, outbox, logs and the registry's default place; relative to the file."""
 

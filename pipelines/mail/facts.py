@@ -50,6 +50,8 @@ class MailFacts:
     head: str = ""
     """The registry's newest head as a line, or why there is none; empty in a registry that is not signed."""
     failed_step: str = ""
+    stopped: bool = False
+    """Whether that was stopped from outside."""
     error: str = ""
     hint: str = ""
 

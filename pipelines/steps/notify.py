@@ -29,6 +29,7 @@ def main(context: Context, folder: RunFolder) -> str:
         return "; ".join(("no mail: nothing is new", *_report(context, folder, None)))
     facts = collect_facts(context, folder)
     problems = _report(context, folder, facts)
+    facts = dataclasses.replace(facts, places=(*facts.places, *_track(context, folder, facts)))
     return "; ".join((_mail(context, folder, facts), *problems))
 
 
@@ -44,6 +45,15 @@ def _report(context: Context, folder: RunFolder, facts: MailFacts | None) -> tup
         traceback.print_exc()
         return (f"no report, a bug in Trainyard: {bug!r}",)
     return ()
+
+
+def _track(context: Context, folder: RunFolder, facts: MailFacts) -> tuple[tuple[str, str], ...]:
+    """Record the run in other tools; gives where, or what prevented it."""
+    if not (context.config.tracking.mlflow or context.config.tracking.openlineage):
+        return ()
+    from pipelines.exports import tracking
+
+    return tracking.record(context, folder, facts)
 
 
 def _mail(context: Context, folder: RunFolder, facts: MailFacts) -> str:

@@ -49,7 +49,17 @@ def resolve(context: Context, request: Request, root: Path | None = None) -> Run
         return folder
     note = ", ".join(f"{name} {getattr(run.sources, name)[:7]}" for name in ("code", "dataset", "tests"))
     folder.keep(StepRecord("resolve", "done", note, run.created_at, watch.seconds))
+    _announce(context, folder)
     return folder
+
+
+def _announce(context: Context, folder: RunFolder) -> None:
+    """Record in other tools that the run begins; what prevents it is shown."""
+    if context.config.tracking.openlineage:
+        from pipelines.exports import tracking
+
+        for problem in tracking.announce(context, folder):
+            context.progress.note(f"OpenLineage: {problem}")
 
 
 def _must_be_asked_for(folder: RunFolder, request: Request) -> None:

@@ -1,0 +1,106 @@
+"""Requests to a server of somebody else: bounded in time and in the size of its answers, without redirects."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+
+from pipelines.text.clean import clean
+
+MAX_ANSWER = 4 << 20  # bytes
+SHOWN = 300  # characters of a reason
+LATER = {401, 403, 404, 405, 407, 408, 425, 429}
+"""Answers of a server that is set up otherwise, or busy: the same request may be taken later."""
+
+
+class Unavailable(Exception):
+    """There was no answer, or none that says anything about the request: it can be sent again later."""
+
+
+class Refused(Exception):
+    """The server will never take this; `code` is what it calls the reason."""
+
+    def __init__(self, reason: str, code: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Bearer(AuthBase):
+    """A token in the header: with it, requests looks for no password in ~/.netrc."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class Server:
+    """One server, asked over one connection. Certificates and proxies come from the environment, as requests has them."""
+
+    def __init__(self, url: str, auth: AuthBase | tuple[str, str] | None, seconds: float, whole: float) -> None:
+        """`seconds`: for one answer; `whole`: for all of them together."""
+        self.url = url.rstrip("/")
+        self._auth, self._seconds, self._until = auth, seconds, time.monotonic() + whole
+        self._session = requests.Session()
+
+    def ask(
+        self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """The answer's JSON object, or an empty one; `body` is bytes, or sent as JSON. Raises Unavailable, Refused."""
+        data, headers = (
+            (body, {}) if isinstance(body, bytes) else (json.dumps(body), {"Content-Type": "application/json"})
+        )
+        left = min(self._seconds, self._until - time.monotonic())
+        if left <= 0:
+            raise Unavailable(f"{self.url}: there was no time left")
+        until = time.monotonic() + left
+        try:
+            with self._session.request(
+                method, f"{self.url}/{path}", data=None if body is None else data, params=query, headers=headers,
+                auth=self._auth, timeout=left, allow_redirects=False, stream=True,
+            ) as answer:  # fmt: skip
+                return self._read(answer, until)
+        except requests.Timeout:
+            raise Unavailable(f"{self.url}: no answer within {self._seconds:g} seconds") from None
+        except (requests.RequestException, OSError) as error:
+            raise Unavailable(f"{self.url}: cannot be reached: {_cause(error)}") from None
+
+    def _read(self, answer: requests.Response, until: float) -> dict[str, Any]:
+        data = b""
+        for part in answer.iter_content(1 << 16):
+            data += part
+            if time.monotonic() > until or len(data) > MAX_ANSWER:
+                raise Unavailable(f"{self.url}: its answer is too slow, or too long")
+        try:
+            found = json.loads(data) if data.strip() else {}
+        except (ValueError, RecursionError):
+            found = None
+        code = answer.status_code
+        says = found if isinstance(found, dict) else {}
+        if code < 300 and isinstance(found, dict):
+            return found
+        reason = clean(f"{self.url}: {code} {says.get('message') or answer.reason or ''}", SHOWN)
+        if "error_code" in says and code in {400, 404, 409, 422}:
+            raise Refused(reason, str(says["error_code"]))
+        if code < 300:
+            raise Unavailable(f"{self.url}: its answer is not JSON: is this the right address?")
+        if 300 <= code < 400:
+            raise Unavailable(f"{reason}: redirects are not followed: set the address that it leads to")
+        if code >= 500 or code in LATER:
+            raise Unavailable(reason)
+        raise Refused(reason, str(code))
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, which says more than urllib3's whole tale."""
+    while inner := (error.__cause__ or error.__context__):
+        error = inner
+    return clean(getattr(error, "strerror", None) or str(error) or type(error).__name__, SHOWN)
