@@ -127,7 +127,7 @@ def _send_events(config: Config) -> Iterator[str]:
             try:
                 write_event(tracking.openlineage, event, _secret("OPENLINEAGE_API_KEY"), tracking.timeout_seconds)
             except Unavailable as why:
-                yield f"{why}; {len(outbox.waiting(OPENLINEAGE))} events wait for the next run"
+                yield f"{why}; the next run sends what waits ({len(outbox.waiting(OPENLINEAGE))})"
                 return
             except Refused as why:
                 yield f"an event was refused, and is dropped: {why}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.config.check import Setting, disagreements, sections, settings, unknown
-from pipelines.config.schema import ApprovalPolicy, Between, Config, Mail, Repositories, Serving
+from pipelines.config.schema import ApprovalPolicy, Between, Config, Mail, Repositories, Serving, Tracking
 
 GOOD = Config("digits", Repositories("a", "b", "c"))
 KEY = "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)).decode()
@@ -254,3 +254,33 @@ def test_who_gets_the_mail_may_be_several_and_who_sends_it_is_one():
 @pytest.mark.parametrize(("threshold", "good"), [(0.0, True), (2.0, True), (-0.1, False), (2.1, False)])
 def test_a_brier_score_is_between_0_and_2(threshold, good):
     assert (not problems(gate=replace(GOOD.gate, metric="brier", threshold=threshold))) == good
+
+
+@pytest.mark.parametrize("name", ["mlflow", "openlineage"])
+def test_no_password_is_in_the_address_of_another_tool(name):
+    (problem,) = problems(tracking=Tracking(**{name: "https://me:secret@tools.example.org"}))
+    assert problem.startswith(f"tracking.{name}: holds a user name or a password")
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
+    ("settings_", "says"),
+    [
+        (
+            {"mlflow": "mlflow.example.org"},
+            "tracking.mlflow: 'mlflow.example.org' does not begin with http:// or https://",
+        ),
+        (
+            {"openlineage": "s3://bucket/x"},
+            "tracking.openlineage: 's3://bucket/x' is neither an http(s) address nor a file",
+        ),
+        ({"experiment": "a\nb"}, "tracking.experiment: a name in one line, of at most 250 characters"),
+    ],
+)
+def test_where_other_tools_are_is_an_address_or_a_file(settings_, says):
+    assert problems(tracking=Tracking(**settings_)) == [says]
+
+
+def test_addresses_and_files_of_other_tools_are_fine():
+    assert problems(tracking=Tracking("http://127.0.0.1:5000", "All models", "https://lineage.example.org")) == []
+    assert problems(tracking=Tracking(openlineage="/var/log/lineage.jsonl")) == []

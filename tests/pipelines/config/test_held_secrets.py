@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import held
-from pipelines.config.held import TAKEN, environment_with_held
+from pipelines.config.held import OTHERS, TAKEN, environment_with_held
 from pipelines.config.load import secret
 
 VALUE = "s3cret-of-the-controller"
-NAMES = [f"TRAINYARD_{name}" for name in TAKEN]
+NAMES = [*(f"TRAINYARD_{name}" for name in TAKEN), *OTHERS]
 CODE = """
 import json, os, subprocess, sys
 from pipelines.__main__ import main

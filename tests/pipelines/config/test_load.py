@@ -431,3 +431,10 @@ def test_a_registry_in_a_bucket_has_settings_of_its_own_and_no_secret(written, l
     with pytest.raises(ConfigError, match=says) as error:
         load_config(written(f"{GOOD}[registry]\n{lines}\n"), {})
     assert "secret" not in str(error.value)
+
+
+def test_the_file_for_events_is_relative_to_the_settings_and_a_server_stays_one(written):
+    path = written(GOOD + '[tracking]\nopenlineage = "events.jsonl"\n')
+    assert load_config(path, {}).tracking.openlineage == str(path.parent / "events.jsonl")
+    path = written(GOOD + '[tracking]\nopenlineage = "https://lineage.example.org"\n')
+    assert load_config(path, {}).tracking.openlineage == "https://lineage.example.org"

@@ -13,12 +13,12 @@ from fake_mlflow import FakeMLflow
 from pipelines.exports.http import Refused, Server, Unavailable
 from pipelines.exports.mlflow_server import MLflow
 
-PYTHON = os.environ.get("TRAINYARD_TEST_MLFLOW", "")
+PYTHON = os.environ.get("TRAINYARD_TEST_TOOLS", "")
 REAL = pytest.param(
     "real",
     marks=[
         pytest.mark.slow,
-        pytest.mark.skipif(not PYTHON, reason="TRAINYARD_TEST_MLFLOW names no Python with mlflow"),
+        pytest.mark.skipif(not PYTHON, reason="TRAINYARD_TEST_TOOLS names no Python with mlflow"),
     ],
 )
 

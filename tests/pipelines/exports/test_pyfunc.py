@@ -18,7 +18,7 @@ from registry import codec
 from registry.records import Run, Served, Signature
 from serving.engines.base import load_engine
 
-OTHER_TOOLS = os.environ.get("TRAINYARD_TEST_MLFLOW", "")
+OTHER_TOOLS = os.environ.get("TRAINYARD_TEST_TOOLS", "")
 MODELS = ("thirds", "shop", "sum", "halves")
 RUN = Run("run", "tiny", "code", SOURCES, "f" * 64, None, None, CREATED_AT)
 LOAD_AND_PREDICT = """
@@ -121,7 +121,7 @@ def test_an_answer_that_is_no_number_is_an_error_as_in_the_api(tiny_models, tmp_
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-@pytest.mark.skipif(not OTHER_TOOLS, reason="TRAINYARD_TEST_MLFLOW names no python with mlflow and ai-edge-litert")
+@pytest.mark.skipif(not OTHER_TOOLS, reason="TRAINYARD_TEST_TOOLS names no Python with mlflow and ai-edge-litert")
 def test_the_real_mlflow_gives_the_numbers_of_the_api(version):
     folder, signature, served = version
     inputs = rows_for(signature)
