@@ -1,4 +1,4 @@
-"""Requests to a server of somebody else: bounded in time and in the size of its answers, without redirects."""
+"""Requests to the servers of other tools: bounded in time and in the size of its answers, without redirects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MLflow is told of a run: parameters, metrics, tags, its dataset, and the version that it made. Plain values, no I/O.
+"""A run as MLflow has it: parameters, metrics, tags, its dataset, and the version that it made. Plain values, no I/O.
 
 A document is kept as JSON until it is delivered, so it holds all but the report's files.
 """

@@ -47,7 +47,7 @@ class MLflow:
         return f"#/experiments/{number}/runs/{run}", notes
 
     def set_aliases(self, model: str, wanted: Mapping[str, int | None]) -> tuple[str, ...]:
-        """Have each alias at the MLflow version of ours, or nowhere; gives those whose version is not there."""
+        """Have each alias at a version, by the registry's numbers, or nowhere; gives those whose version MLflow has not."""
         missing = []
         for alias, version in wanted.items():
             there = self._find_version(model, version) if version is not None else None
@@ -112,7 +112,7 @@ class MLflow:
             )  # fmt: skip
 
     def _find_version(self, model: str, number: int) -> str | None:
-        """What MLflow calls a version of ours."""
+        """What MLflow calls a version of the registry."""
         wanted = f"name = '{model}' and tags.`trainyard.version` = '{number}'"
         found = self._get("model-versions/search", filter=wanted).get("model_versions")
         return str(found[0]["version"]) if found else None

@@ -26,7 +26,7 @@ class Outbox:
         self._pending = folder / "pending"
 
     def put(self, tool: str, name: str, document: dict[str, Any]) -> int:
-        """Have it wait; gives how many older ones were dropped to make room. Raises OSError."""
+        """Have it wait; gives how many older ones were dropped, as too many wait. Raises OSError."""
         self._pending.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock-put").open("w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -163,9 +163,8 @@ def _send_runs(config: Config, store: Store) -> Iterator[str]:
             yield f"the aliases of {config.model} were refused: {why}"
         except Unavailable as why:
             left = len(outbox.waiting(MLFLOW))
-            yield (
-                f"{why}; " + (f"{left} runs wait" if left else "which version is live waits") + " for the next occasion"
-            )
+            waits = f"{left} waiting run{'s' if left > 1 else ''}" if left else "which version is live"
+            yield f"{why}; the next occasion sends {waits}"
 
 
 def _send_aliases(config: Config, store: Store, send: Callable[..., tuple[str, ...]]) -> Iterator[str]:
