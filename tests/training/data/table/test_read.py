@@ -88,6 +88,7 @@ HELD = {
     "views of texts": ((binary(x=pa.array(["a"], pa.string_view())),), {}, ("string", ["a"])),
     "decimals": ((binary(x=pa.array([Decimal("1.25")])),), {}, ("double", [1.25])),
     "truth": ((binary(x=[True, None]),), {}, ("bool", [True, None])),
+    "a number that is declared to be missing": ((binary(x=[-9.0, 1.5]),), {"na": ("-9",)}, ("double", [None, 1.5])),
 }  # fmt: skip
 
 
@@ -161,6 +162,12 @@ class TestWhatIsInATextColumn:
         found = rows(text(x=["a", "NA", "", " NA ", "null", "null"]))
         assert found.marks("x") == {"NA": 1, "null": 2}
         assert rows(text(x=["a", "NA"]), categorical=("x",)).marks("x") == {}
+        assert rows(binary(x=["a", "NA"])).marks("x") == {}
+        assert rows(binary(x=["a", "NA"]), na=("NA",)).marks("x") == {"NA": 1}
+
+    def test_a_field_may_be_empty_where_one_of_the_files_is_a_text_file(self):
+        assert rows(binary(x=["a"]), text(x=["a"])).has_text_files is True
+        assert rows(binary(x=["a"])).has_text_files is False
 
 
 class TestFiles:

@@ -7,7 +7,7 @@ import pytest
 
 from training.data.dataset_toml import Table
 from training.data.table.dialect import MARKS
-from training.data.table.typed import by_value, kind, text, typed, without
+from training.data.table.typed import by_value, kind, text, typed, without, without_numbers
 
 
 def table(**settings):
@@ -94,6 +94,22 @@ def test_marks_are_whole_texts_with_or_without_blanks_around_them():
     assert without(column, ("NA", "a.b")).to_pylist() == [None, None, "NAN", "a NA", None, "a+b", None, None]
     assert without(texts("axb"), ("a.b",)).to_pylist() == ["axb"]
     assert without(texts(*MARKS), MARKS).null_count == len(MARKS)
+
+
+@pytest.mark.parametrize(
+    ("values", "marks", "read"),
+    [
+        ([-999, 1], ("-999",), [None, 1]),
+        ([-999.0, 0.5, None], ("?", " -999", "1"), [None, 0.5, None]),
+        ([-999, 1], ("?",), [-999, 1]),
+        ([-999, 1], (), [-999, 1]),
+        ([True, False], ("1",), [True, False]),
+        (["-999", "1"], ("-999",), ["-999", "1"]),
+    ],
+)
+def test_a_number_is_missing_where_a_mark_is_that_number_however_it_is_written(values, marks, read):
+    column = pa.chunked_array([pa.array(values)])
+    assert found(without_numbers(column, marks)) == (str(column.type), read)
 
 
 def test_what_is_asked_about_texts_is_asked_once_about_each_different_one():
