@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from serving.server.connection_table import QUIET, ConnectionTable
+from serving.server.connection_table import ConnectionTable
 from serving.server.limits import Limits, Stage
 
 LIMITS = Limits(max_body=1000, connections=4, per_address=2)
@@ -155,7 +155,7 @@ class TestOneAddress:
 class TestLoad:
     def test_is_what_asks_or_has_just_come(self, world, table):
         conn = world.add()
-        world.now = conn.since + QUIET
+        world.now = conn.since + 1.0
         table.overdue(stopping=False)
         assert table.load == 1
         world.now += 0.01

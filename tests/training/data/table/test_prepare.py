@@ -259,6 +259,13 @@ class TestMissing:
         assert len(found.samples.names) == len(found.samples.digests) == 57
         assert found.samples.names[3] == "data.parquet row index 4"
 
+    def test_a_gap_is_not_another_spelling_of_none(self, made):
+        assert made(columns(colour=["None", "red", None] * 20), missing="drop").said == []
+
+    def test_a_gap_that_is_refused_leaves_the_classes_that_are_declared(self, made):
+        found = made(columns(mass=[None] + [1.5] * 59), classes=("cat", "dog"))
+        assert (found.samples.names, found.samples.classes) == ([], ("cat", "dog"))
+
     def test_nothing_is_said_where_nothing_is_missing(self, made):
         assert made(columns(), missing="drop").notes == []
 
