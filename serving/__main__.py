@@ -16,10 +16,15 @@ def main() -> int:
     try:
         run(Path.cwd(), os.environ)
     except PipelineError as error:
-        save_failure(Path.cwd(), error)
-        sys.stderr.write(f"{error}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
-        return error.exit_code
+        return report(Path.cwd(), error)
     return 0
+
+
+def report(folder: Path, error: PipelineError) -> int:
+    """Leave the error to who has started the API in `folder`, and write it; gives the exit code."""
+    save_failure(folder, error)
+    sys.stderr.write(f"{error}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -1,0 +1,168 @@
+"""`python -P -m serving.follower`: an API whose registry does not lie on this machine, in a folder with `job.json` (ServeJob).
+
+This process keeps a local copy of what the API reads (`registry.mirror`), and starts the API as its child, which follows the
+copy. So the API stays behind its fence: it reaches no network, and has no credentials; and it goes on answering, and starts
+again, while the registry is out of reach. Beside the copy, in `job.mirror`:
+
+    lock             held as long as this process lives
+    state.json       what came of the last update
+    follower.log
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from types import FrameType
+
+from registry.errors import ConfigError, Corrupt, PipelineError
+from registry.files import write_whole
+from registry.mirror import Mirror
+from registry.records import utc_now
+from registry.stores import open_store
+from serving.__main__ import report
+from serving.job import ServeJob
+from serving.reach import LOCK
+from serving.server.control import clean_environment, fenced_command
+from serving.server.program import read_job
+
+FORWARDED = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU),
+)
+"""What gunicorn understands, and a terminal sends."""
+STATE = "state.json"
+LOG_BYTES = 1 << 20
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerState:
+    """What came of the last update of the copy."""
+
+    release: int
+    """The newest one of the copy; 0: there is none."""
+    since: str
+    """When this state began."""
+    error: str = ""
+    """Why the registry could not be read; empty: it was."""
+
+
+def read_state(mirror: Path) -> FollowerState | None:
+    """What the follower says that keeps the copy in `mirror`; None when it has said nothing yet."""
+    try:
+        return FollowerState(**json.loads((mirror / STATE).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+class Follower:
+    """Updates the copy again and again, as long as a child lives."""
+
+    def __init__(self, job: ServeJob) -> None:
+        self._folder, self._seconds = Path(job.mirror), job.poll_seconds
+        self._mirror = Mirror(open_store(job.registry, job.store), job.model, Path(job.copied))
+        self._state: FollowerState | None = None
+
+    def begin(self) -> None:
+        """Update the copy once. Raises what prevents it, unless there is a copy with a release to start from."""
+        try:
+            release = self._mirror.update()
+        except (PipelineError, OSError) as error:
+            if isinstance(error, Corrupt) or not self._mirror.newest:
+                raise
+            self._note(self._mirror.newest, str(error))
+        else:
+            self._note(release)
+
+    def follow(self) -> None:
+        """Update the copy as long as this process lives; no error ends it."""
+        while True:
+            time.sleep(self._seconds)
+            try:
+                self._note(self._mirror.update())
+            except (PipelineError, OSError) as error:
+                self._note(self._mirror.newest, str(error))
+            except Exception as error:  # whatever it is, the next update may succeed
+                log.exception("the registry cannot be followed, retrying")
+                self._note(self._mirror.newest, f"{type(error).__name__}: {error}")
+
+    def _note(self, release: int, error: str = "") -> None:
+        """Keep it, when it is news."""
+        known = self._state
+        if known and (known.release, known.error) == (release, error):
+            return
+        if error:
+            log.error("the registry cannot be read: %s", error)
+        elif known is None or known.error or known.release != release:
+            log.info("the newest release is %s", release)
+        self._state = FollowerState(release, utc_now(), error)
+        try:
+            write_whole(self._folder / STATE, json.dumps(asdict(self._state)).encode())
+        except OSError as failed:  # a full disk; what can be followed is followed
+            log.warning("the state cannot be written: %s", failed)
+
+
+def main() -> int:
+    """Serve until the API ends; 2 when a person must change something first."""
+    folder = Path.cwd()
+    try:
+        job = read_job(folder, os.environ)
+        _lock(Path(job.mirror))
+        follower = Follower(job)
+        follower.begin()
+    except PipelineError as error:
+        return report(folder, error)
+    # A session of its own: what a terminal sends comes from us, and only once.
+    child = subprocess.Popen(fenced_command(job, folder), env=clean_environment(), start_new_session=True)
+    _live_with(child)
+    follower.follow()
+    return 0
+
+
+def _lock(mirror: Path) -> None:
+    """Have this process be the only one that keeps this copy, until it ends, and log what it does."""
+    mirror.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(mirror / "follower.log", maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    logging.basicConfig(handlers=[handler], level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.Formatter.converter = time.gmtime
+    fd = os.open(mirror / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise ConfigError(
+            f"{mirror}: another process keeps this copy of the registry",
+            hint="the API of this model is running, or being stopped: `trainyard serve MODEL --status` shows it",
+        ) from None
+
+
+def _live_with(child: subprocess.Popen[bytes]) -> None:
+    """Hand signals on to the child, and end when it ends, also in the middle of a request that nobody answers."""
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        del frame
+        child.send_signal(number)
+
+    def end(*_: object) -> None:
+        code = child.poll()
+        if code is not None:
+            os._exit(code if code >= 0 else 128 - code)  # the copy is whole at every moment
+
+    for each in FORWARDED:
+        signal.signal(each, hand_on)
+    signal.signal(signal.SIGCHLD, end)
+    end()  # it may have ended before
+
+
+if __name__ == "__main__":
+    sys.exit(main())
