@@ -12,24 +12,22 @@ again, while the registry is out of reach. Beside the copy, in `job.mirror`:
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
 
 from registry.errors import ConfigError, Corrupt, PipelineError
-from registry.files import write_whole
 from registry.mirror import Mirror
 from registry.records import utc_now
 from registry.stores import open_store
 from serving.__main__ import report
+from serving.follower_state import FollowerState, write_state
 from serving.job import ServeJob
 from serving.reach import LOCK
 from serving.server.control import clean_environment, fenced_command
@@ -40,29 +38,8 @@ FORWARDED = (
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU),
 )
 """What gunicorn understands, and a terminal sends."""
-STATE = "state.json"
 LOG_BYTES = 1 << 20
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FollowerState:
-    """What came of the last update of the copy."""
-
-    release: int
-    """The newest one of the copy; 0: there is none."""
-    since: str
-    """When this state began."""
-    error: str = ""
-    """Why the registry could not be read; empty: it was."""
-
-
-def read_state(mirror: Path) -> FollowerState | None:
-    """What the follower says that keeps the copy in `mirror`; None when it has said nothing yet."""
-    try:
-        return FollowerState(**json.loads((mirror / STATE).read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 class Follower:
@@ -107,7 +84,7 @@ class Follower:
             log.info("the newest release is %s", release)
         self._state = FollowerState(release, utc_now(), error)
         try:
-            write_whole(self._folder / STATE, json.dumps(asdict(self._state)).encode())
+            write_state(self._folder, self._state)
         except OSError as failed:  # a full disk; what can be followed is followed
             log.warning("the state cannot be written: %s", failed)
 

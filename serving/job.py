@@ -19,7 +19,11 @@ class ServeJob:
     registry: str = ""
     """The registry's URL; empty when `folder` is given."""
     store: StoreOptions = field(default_factory=StoreOptions)
-    """How to reach it, when it is in a bucket; its local copies are in the API's own folder, unless a cache is named."""
+    """How to reach it, when it is in a bucket."""
+    mirror: str = ""
+    """The folder of a local copy, which serving.follower keeps: of a registry in a bucket; empty: the registry itself is read."""
+    poll_seconds: float = 2.0
+    """Between two updates of that copy."""
     folder: str = ""
     """A version folder with its `card.json`; empty: follow the registry's releases."""
     first_key: str = ""
@@ -62,6 +66,16 @@ class ServeJob:
     """Per process; 0: 4096, or what the limit of open files leaves."""
     max_connections_per_address: int = 0
     """Per process; 0: half of all. This machine and trusted proxies are exempt."""
+
+    @property
+    def copied(self) -> str:
+        """The folder of the registry's local copy."""
+        return f"{self.mirror}/registry"
+
+    @property
+    def followed(self) -> str:
+        """The URL of the registry that the API itself reads."""
+        return f"file://{self.copied}" if self.mirror else self.registry
 
     def state_folder(self, folder: Path) -> Path:
         """Where the API in `folder` keeps what it must remember when it is started again."""

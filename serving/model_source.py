@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,7 @@ from registry.undo import good_before
 from serving.job import ServeJob
 from serving.known_good import Live
 from serving.model import Model, load
-from serving.reach import OutOfReach, folder_of, is_out_of_reach
+from serving.reach import UNFOLLOWED, OutOfReach, folder_of, is_followed, is_out_of_reach
 from serving.version_files import check_folder
 
 
@@ -46,9 +45,19 @@ class Source(Protocol):
 class Releases:
     """Follows the releases of one model in a registry."""
 
-    def __init__(self, store: Store, model: str, threads: int, copies: Path, folder: Path | None = None) -> None:
-        """`folder`: where the store is, if it was in reach when the API started."""
-        self._store, self._model, self._threads, self._copies, self._folder = store, model, threads, copies, folder
+    def __init__(
+        self,
+        store: Store,
+        model: str,
+        threads: int,
+        copies: Path,
+        folder: Path | None = None,
+        mirror: Path | None = None,
+    ) -> None:
+        """`folder`: where the store is, if it was in reach when the API started. `mirror`: where its lock is, if the store is
+        the local copy of a registry."""
+        self._store, self._model, self._threads, self._copies = store, model, threads, copies
+        self._folder, self._mirror = folder, mirror
         signatures = signatures_of(store)
         self._trusted = signatures if isinstance(signatures, Trusted) else None
         self._chain = releases.release_chain(store, model)
@@ -58,6 +67,8 @@ class Releases:
         """Checks for the release after the last one that it has seen; lists them all when that one is missing."""
         if self._folder and is_out_of_reach(self._folder):
             raise OutOfReach
+        if self._mirror and not is_followed(self._mirror):
+            raise OutOfReach(UNFOLLOWED)
         if not self._seen or not self._exists(self._seen):
             self._seen = self._chain.last()
         while self._exists(self._seen + 1):
@@ -134,9 +145,8 @@ def open_source(job: ServeJob, copies: Path, *, in_reach: bool = False) -> Sourc
         return Folder(Path(job.folder), job.threads, copies)
     if not job.registry:
         raise ConfigError("job.json: it names neither registry nor folder", hint="set one of them")
-    own = job.state_folder(copies.parent)
-    options = replace(job.store, cache=job.store.cache or str(own / "registry-cache"))
-    store, memory = open_store(job.registry, options), Memory(own / "registry.json")
+    store, memory = open_store(job.followed), Memory(job.state_folder(copies.parent) / "registry.json")
     trusted = Trusted(store, memory, (job.first_key,)) if job.first_key else FirstUse(store, memory)
-    folder = folder_of(job.registry) if in_reach else None
-    return Releases(SignedStore(store, trusted), job.model, job.threads, copies, folder)
+    folder = folder_of(job.followed) if in_reach else None
+    mirror = Path(job.mirror) if job.mirror else None
+    return Releases(SignedStore(store, trusted), job.model, job.threads, copies, folder, mirror)

@@ -23,7 +23,8 @@ class OutOfReach(ConfigError):
     """The registry is."""
 
     def __init__(self, why: str = REPLACED) -> None:
-        super().__init__(why if why.endswith(AGAIN) else f"{why}{AGAIN}")
+        """`why`: what an API has said, too."""
+        super().__init__(why.removesuffix(AGAIN) + AGAIN)
 
 
 def folder_of(url: str) -> Path | None:

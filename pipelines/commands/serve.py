@@ -135,7 +135,7 @@ def _facts(config: Config, api: Deployment) -> dict[str, Any]:
         "newest": newest.number if newest else None,
         "newest_version": newest.version if newest else None,
         "behind": control.behind(found, newest.number) if newest else [],
-        "cut_off": control.is_cut_off(found),
+        "cut_off": bool(control.cut_off(found)),
         "changed": api.changed(serve_job(config)),
         "unfenced": api.unfenced(),
         "parts": parts,
@@ -180,7 +180,7 @@ def _become_the_server(job: ServeJob, folder: Path) -> None:
         url = lockfile.url(job.host, job.port, tls=bool(job.certfile))
         print(f"{job.model}: {url}   (Ctrl-C stops it)\ntry: {try_line(url, job)}", flush=True)
     os.chdir(folder)
-    os.execve(sys.executable, control.command(job, folder), control.clean_environment())  # noqa: S606
+    os.execve(sys.executable, control.command(job, folder), control.environment(job))  # noqa: S606
 
 
 def _print(args: argparse.Namespace, facts: dict[str, object], text: str) -> None:

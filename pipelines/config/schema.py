@@ -158,6 +158,8 @@ class Serving:
     log_mb: Annotated[int, Between(1, 100_000)] = 10
     """Size of one file of the API's log; of `log_files` the oldest is removed."""
     log_files: Annotated[int, Between(1, 1_000)] = 5
+    poll_seconds: Annotated[float, Between(0.1, 30)] = 2.0
+    """With a registry in a bucket: between two looks for a new release."""
     timeout_seconds: Annotated[int, Between(1, 3_600)] = 30
     max_connections: Annotated[int, Between(0, 1_000_000)] = 0
     """Per process; 0: 4096, or what the limit of open files leaves."""
@@ -320,7 +322,7 @@ class Config:
     def outcome_settings(self) -> dict[str, Any]:
         """The settings that can change what a run finds; their hash is part of the run's id."""
         values = asdict(self)
-        where = {"host", "port", "admin_host", "admin_port", "deploy", "registry_volume", "log_mb", "log_files"}
+        where = {"host", "port", "admin_host", "admin_port", "deploy", "registry_volume", "log_mb", "log_files", "poll_seconds"}
         who = {
             "auth", "open", "certfile", "keyfile", "allowed_hosts", "cors_origins", "requests_per_second",
         }  # fmt: skip

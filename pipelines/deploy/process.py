@@ -8,8 +8,10 @@ from typing import Any
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
 from pipelines.deploy import DEPLOY_SECONDS
+from pipelines.deploy.serve_job import mirror_folder
 from registry.errors import ConfigError
 from serving.access.checks import check
+from serving.follower_state import read_state
 from serving.job import ServeJob
 from serving.server import control
 from training.fence.rules import lacks
@@ -60,7 +62,19 @@ class ProcessDeployment:
     def parts(self) -> list[str]:
         missing = ", ".join(self.unfenced())
         unfenced = [f"not fenced: this kernel cannot keep the API from {missing}"] if missing else []
-        return [*unfenced, f"log: {self._folder / 'api.log'}"]
+        return [*unfenced, *followed(self._config), f"log: {self._folder / 'api.log'}"]
+
+
+def followed(config: Config) -> list[str]:
+    """What the process says that follows a registry in a bucket for the API."""
+    folder = mirror_folder(config)
+    state = read_state(folder)
+    if state is None or not config.registry.url.startswith("s3://"):
+        return []
+    if state.error:
+        why = f"since {state.since} the registry cannot be read ({state.error}): release {state.release} is the last one known"
+        return [f"{why}; see {folder / 'follower.log'}"]
+    return [f"it follows {config.registry.url}, whose newest release is {state.release} since {state.since}"]
 
 
 def refuse_unfenced(config: Config) -> None:

@@ -24,7 +24,9 @@ def serve_job(config: Config) -> ServeJob:
     return ServeJob(
         model=config.model,
         registry=config.registry.url,
-        store=replace(store_options(config.registry, Path(config.home)), cache="") if is_bucket else StoreOptions(),
+        store=store_options(config.registry, Path(config.home)) if is_bucket else StoreOptions(),
+        mirror=str(mirror_folder(config)) if is_bucket else "",
+        poll_seconds=serving.poll_seconds,
         first_key=first_key(config),
         host=serving.host,
         port=serving.port,
@@ -58,6 +60,7 @@ def staging_job(config: Config) -> ServeJob:
         serve_job(config),
         registry="",
         store=StoreOptions(),
+        mirror="",
         first_key="",
         folder="inputs/version",
         host=LOOPBACK,
@@ -76,6 +79,11 @@ def token_file(config: Config) -> Path:
     """Where the tokens of this model's API are: in a folder of their own, which a container can be given, and not in the
     API's, to which it may write: a model that takes the API over adds no tokens."""
     return Path(config.home) / "access" / config.model / FILE
+
+
+def mirror_folder(config: Config) -> Path:
+    """Where the local copy of a registry in a bucket is that this model's API reads: it cannot write there."""
+    return Path(config.home).absolute() / "mirrors" / config.model
 
 
 def image_for(served: Served) -> ImageKind:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from registry import codec
 from registry.errors import ConfigError, TryAgain, WorkerFailed
 from serving import worker_status
 from serving.job import ServeJob, differences
-from serving.reach import REPLACED, OutOfReach
+from serving.reach import OutOfReach
 from serving.server import lockfile
 from serving.server.fence import UNFENCED, api_fence
 from training.environment import allowed
@@ -26,6 +27,8 @@ from training.fence.rules import lacks
 from training.worker.protocol import load_failure
 
 START_SECONDS = 60.0
+LOGIN = re.compile(r"AWS_\w+|(https?|no|all)_proxy", re.IGNORECASE)
+"""What an object store's client reads."""
 KEPT_VARIABLES = ("HOME", "TMPDIR", "GUNICORN_CMD_ARGS")
 _started: dict[int, subprocess.Popen[bytes]] = {}  # by pid: kept, so that they can be reaped
 
@@ -53,8 +56,8 @@ def start(job: ServeJob, folder: Path) -> str:
             f"the API that runs at {found.url} was {others['formats']}",
             hint=f"{start_again(job.model)}, then retry",
         )
-    if is_cut_off(status(folder)):
-        raise ConfigError(f"the API that runs at {found.url}: {REPLACED}", hint=f"{start_again(job.model)}, then retry")
+    if why := cut_off(status(folder)):
+        raise ConfigError(f"the API that runs at {found.url}: {why}", hint=f"{start_again(job.model)}, then retry")
     return found.url
 
 
@@ -65,7 +68,7 @@ def _start(job: ServeJob, folder: Path) -> str:
         process = subprocess.Popen(
             command(job, folder),
             cwd=folder,
-            env=clean_environment(),
+            env=environment(job),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -73,7 +76,9 @@ def _start(job: ServeJob, folder: Path) -> str:
         )
     _started[process.pid] = process
     if not _wait(lambda: process.poll() is not None or _answers(folder), START_SECONDS):
-        _kill(process.pid)
+        for pid in (lockfile.holder(folder), process.pid):
+            if pid:
+                _kill(pid)
         process.wait()
         raise TryAgain(f"the API did not answer within {START_SECONDS:.0f} s", hint=f"see {folder / 'api.log'}")
     if process.returncode is None:
@@ -161,8 +166,8 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
         except TryAgain as error:
             workers, expected, missing = [], 1, [str(error)]
         else:
-            if is_cut_off(answer):
-                raise OutOfReach
+            if why := cut_off(answer):
+                raise OutOfReach(why)
         if failed := [f"{each['error']}" for each in workers if each["state"] == "failed" and each["wanted"] == number]:
             answering = any(each["release"] for each in workers)
             raise WorkerFailed(
@@ -178,9 +183,9 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
         pause = min(1.5 * pause, 0.2)  # small models load at once
 
 
-def is_cut_off(answer: dict[str, Any]) -> bool:
-    """Whether, by what `status` gave, the API can follow no release before it is started again."""
-    return any(each.get("cut_off") for each in answer["workers"])  # an older API does not say
+def cut_off(answer: dict[str, Any]) -> str:
+    """Why, by what `status` gave, the API can follow no release before it is started again; empty: it can."""
+    return next((each["error"] for each in answer["workers"] if each.get("cut_off")), "")  # an older API does not say
 
 
 def start_again(model: str) -> str:
@@ -194,7 +199,18 @@ def behind(answer: dict[str, Any], number: int) -> list[str]:
 
 
 def command(job: ServeJob, folder: Path) -> list[str]:
-    """The command line of the API: it runs fenced."""
+    """The command line of the API, or of the process that follows its registry and starts it."""
+    return [sys.executable, "-P", "-m", "serving.follower"] if job.mirror else fenced_command(job, folder)
+
+
+def environment(job: ServeJob) -> dict[str, str]:
+    """The environment for `command`; only who follows a registry in a bucket has what logs in there."""
+    login = {name: value for name, value in os.environ.items() if LOGIN.fullmatch(name)} if job.mirror else {}
+    return clean_environment() | login
+
+
+def fenced_command(job: ServeJob, folder: Path) -> list[str]:
+    """The command line of the API itself: it runs fenced."""
     return [*api_fence(job, folder).command(), sys.executable, "-P", "-m", "serving"]
 
 

@@ -21,7 +21,9 @@ def api_fence(job: ServeJob, folder: Path) -> Fence:
     if job.tokens:  # the first one is made later, perhaps; what is not there when it starts stays out of reach
         with contextlib.suppress(OSError):
             Path(job.tokens).parent.mkdir(parents=True, exist_ok=True)
-    given = [folder / job.folder] if job.folder else [_registry(job.registry)]
+    given = [folder / job.folder] if job.folder else [_registry(job.followed)]
+    if job.mirror:
+        given.append(Path(job.mirror))
     # the folders, as a renewed certificate is a new file; and where links lead, as those of certbot do
     beside = {
         os.path.dirname(path)

@@ -159,7 +159,7 @@ class Server(GunicornServer):
         self._crashes = WorkerCrashes(self._preflights, self._known_good, folder / "workers")
         self._limits = limits_for(job, KEEPALIVE)
         self._handoff: SocketHandoff | None = None
-        registry = folder_of(job.registry)
+        registry = folder_of(job.followed)
         self._in_reach = registry is not None and not is_out_of_reach(registry)
         self._started = False
         """Whether this worker has come so far that it accepts connections."""

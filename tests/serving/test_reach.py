@@ -33,7 +33,7 @@ class TestAnApi:
         _, folder = start(registry)
         control.await_release(folder, 1, 20)
         old = make_anew(registry)
-        until(lambda: control.is_cut_off(control.status(folder)))
+        until(lambda: control.cut_off(control.status(folder)))
         release = registry.release(registry.put("price"))
         time.sleep(1)
         workers = control.status(folder)["workers"]
@@ -48,7 +48,7 @@ class TestAnApi:
         assert f"the registry cannot be read: {REPLACED}" in (folder / "api.log").read_text()
         shutil.rmtree(registry.root / "registry")
         old.rename(registry.root / "registry")
-        until(lambda: not control.is_cut_off(control.status(folder)))
+        until(lambda: not control.cut_off(control.status(folder)))
         control.await_release(folder, registry.release(registry.put("price")), 20)
 
     def test_started_again_follows_the_new_folder(self, registry, start, until):
@@ -56,7 +56,7 @@ class TestAnApi:
         _, folder = start(registry)
         control.await_release(folder, 1, 20)
         make_anew(registry)
-        until(lambda: control.is_cut_off(control.status(folder)))
+        until(lambda: control.cut_off(control.status(folder)))
         control.stop(folder)
         control.start(ServeJob("m", registry=registry.url, port=0, threads=2), folder)
         control.await_release(folder, registry.release(registry.put("price")), 20)

@@ -189,7 +189,7 @@ def test_an_api_that_cannot_reach_a_registry_made_anew_is_to_be_started_again_an
     shutil.copytree(folder, project.folder / "copy", symlinks=True)
     shutil.rmtree(folder)
     (project.folder / "copy").rename(folder)
-    wait_for(lambda: control.is_cut_off(control.status(api_folder(project.config))))
+    wait_for(lambda: control.cut_off(control.status(api_folder(project.config))))
     for act in (lambda: project.promote(2, token), lambda: project.promote(1)):
         with pytest.raises(ConfigError, match="cannot reach the new one") as refused:
             act()
