@@ -322,7 +322,17 @@ class Config:
     def outcome_settings(self) -> dict[str, Any]:
         """The settings that can change what a run finds; their hash is part of the run's id."""
         values = asdict(self)
-        where = {"host", "port", "admin_host", "admin_port", "deploy", "registry_volume", "log_mb", "log_files", "poll_seconds"}
+        where = {
+            "host",
+            "port",
+            "admin_host",
+            "admin_port",
+            "deploy",
+            "registry_volume",
+            "log_mb",
+            "log_files",
+            "poll_seconds",
+        }
         who = {
             "auth", "open", "certfile", "keyfile", "allowed_hosts", "cors_origins", "requests_per_second",
         }  # fmt: skip

@@ -52,7 +52,13 @@ def bucket(server, tmp_path, served_models, monkeypatch):
 @pytest.fixture
 def job(bucket, tmp_path):
     return ServeJob(
-        "m", registry=bucket.url, store=bucket.options, mirror=str(tmp_path / "mirror"), poll_seconds=0.2, port=0, threads=2
+        "m",
+        registry=bucket.url,
+        store=bucket.options,
+        mirror=str(tmp_path / "mirror"),
+        poll_seconds=0.2,
+        port=0,
+        threads=2,
     )
 
 
@@ -83,7 +89,9 @@ def test_it_does_not_have_the_credentials_of_who_follows_the_bucket(bucket, star
     master = lockfile.holder(folder)
     environment = Path(f"/proc/{master}/environ").read_bytes()
     assert b"AWS" not in environment
-    (follower,) = [line.split()[1] for line in Path(f"/proc/{master}/status").read_text().splitlines() if line[:4] == "PPid"]
+    (follower,) = [
+        line.split()[1] for line in Path(f"/proc/{master}/status").read_text().splitlines() if line[:4] == "PPid"
+    ]
     assert b"AWS_SECRET_ACCESS_KEY" in Path(f"/proc/{follower}/environ").read_bytes()
 
 

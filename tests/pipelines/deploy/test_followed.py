@@ -27,7 +27,9 @@ def test_it_names_the_bucket_and_its_newest_release(config):
 def test_it_says_since_when_and_why_the_bucket_cannot_be_read(config):
     note(config, 3, "2026-11-30T01:00:00Z", "no answer")
     (line,) = followed(config)
-    assert line.startswith("since 2026-11-30T01:00:00Z the registry cannot be read (no answer): release 3 is the last one")
+    assert line.startswith(
+        "since 2026-11-30T01:00:00Z the registry cannot be read (no answer): release 3 is the last one"
+    )
     assert str(mirror_folder(config) / "follower.log") in line
 
 
