@@ -159,7 +159,7 @@ class Serving:
     """Size of one file of the API's log; of `log_files` the oldest is removed."""
     log_files: Annotated[int, Between(1, 1_000)] = 5
     poll_seconds: Annotated[float, Between(0.1, 30)] = 2.0
-    """With a registry in a bucket: between two looks for a new release."""
+    """With a registry in a bucket: before a new release is asked for again."""
     timeout_seconds: Annotated[int, Between(1, 3_600)] = 30
     max_connections: Annotated[int, Between(0, 1_000_000)] = 0
     """Per process; 0: 4096, or what the limit of open files leaves."""
