@@ -1,7 +1,7 @@
 """`python -P -m serving.follower`: an API whose registry does not lie on this machine, in a folder with `job.json` (ServeJob).
 
 This process keeps a local copy of what the API reads (`registry.mirror`), and starts the API as its child, which follows the
-copy. So the API stays behind its fence: it reaches no network, and has no credentials; and it goes on answering, and starts
+copy. So the API stays behind its fence: it reaches no network, and has no credentials; and it still answers, and starts
 again, while the registry is out of reach. Beside the copy, in `job.mirror`:
 
     lock             held as long as this process lives

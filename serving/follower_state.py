@@ -24,7 +24,7 @@ class FollowerState:
 
 
 def read_state(mirror: Path) -> FollowerState | None:
-    """What the follower says that keeps the copy in `mirror`; None when it has said nothing yet."""
+    """The last state of the copy in `mirror`; None: there was none yet."""
     try:
         return FollowerState(**json.loads((mirror / STATE).read_bytes()))
     except (OSError, ValueError, TypeError):
