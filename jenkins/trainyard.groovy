@@ -107,7 +107,7 @@ void release(String action, String approver) {
     withEnv(["BY=${approver ?: startedBy() ?: 'jenkins'}", "STARTED_BY=${startedBy()}"]) {
         // A rollback to "the version before" that is repeated goes back by one more.
         boolean repeatable = action != 'rollback' || params.VERSION
-        withCredentialsFor('notify') {
+        withCredentialsFor(action) {
             code = repeatable ? shWithRetries(script) : sh(script: script, returnStatus: true) as int
         }
     }
@@ -267,10 +267,11 @@ void showOutcome() {
 // Each step sees only the credentials that it needs.
 void withCredentialsFor(String name, Closure body) {
     List bound = []
-    if (params.GIT_CREDENTIALS && ['resolve', 'fetch'].contains(name)) {
+    // A promotion measures the version beside another one that has become live meanwhile, on the files of its commits.
+    if (params.GIT_CREDENTIALS && ['resolve', 'fetch', 'promote'].contains(name)) {
         bound.add(gitUsernamePassword(credentialsId: params.GIT_CREDENTIALS, gitToolName: 'Default'))
     }
-    if (params.SMTP_CREDENTIALS && name == 'notify') {
+    if (params.SMTP_CREDENTIALS && ['notify', 'promote', 'rollback'].contains(name)) {
         bound.add(string(credentialsId: params.SMTP_CREDENTIALS, variable: 'TRAINYARD_SMTP_PASSWORD'))
     }
     if (bound.isEmpty()) { body() } else { withCredentials(bound) { body() } }

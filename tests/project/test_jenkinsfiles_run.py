@@ -98,6 +98,9 @@ SCENARIOS = {
     "token of a machine": {**PROMOTION, "params": {**VERSION, "APPROVAL": "the-token"}},
     "although": {**PROMOTION, "params": {**VERSION, "APPROVAL": "x", **WHY}, "causes": ALICE},
     "asked, although": {**PROMOTION, "params": {**VERSION, **WHY}, "approver": "alice", "sh": [KNOWN, RELEASED]},
+    "with credentials": {**PROMOTION, "params": {**VERSION, **CREDENTIALS, "APPROVAL": "x"}},
+    "asked, with credentials": {**PROMOTION, "params": {**VERSION, **CREDENTIALS}, "approver": "alice", "sh": [KNOWN, RELEASED]},
+    "rollback with credentials": {**PROMOTION, "params": {**VERSION, **CREDENTIALS, "ACTION": "rollback"}},
     "refused": {**PROMOTION, "params": {**VERSION, "APPROVAL": "x"}, "sh": [{"script": " promote ", "code": 3}]},
     "rollback": {**PROMOTION, "params": {**VERSION, "ACTION": "rollback", "REASON": "it is wrong"}, "causes": ALICE},
     "rollback by a machine": {**PROMOTION, "params": {"MODEL": "digits", "VERSION": "", "ACTION": "rollback"}},
@@ -158,6 +161,19 @@ def test_secrets_are_bound_for_the_steps_that_need_them_only(builds):
     bound = {each["env"].get("STEP", "prepare"): each["bound"] for each in builds["commit"].of("sh")}
     assert {step for step, names in bound.items() if "gitUsernamePassword" in names} == {"resolve", "fetch"}
     assert {step for step, names in bound.items() if "TRAINYARD_SMTP_PASSWORD" in names} == {"notify"}
+
+
+@pytest.mark.parametrize("name", ["with credentials", "asked, with credentials"])
+def test_a_promotion_may_read_the_repositories_and_send_mail(builds, name):
+    *before, promote = builds[name].of("sh")
+    assert {"gitUsernamePassword", "TRAINYARD_SMTP_PASSWORD"} <= {*promote["bound"]}
+    assert not [each for each in before if each["bound"]], "the question alone needs neither"
+
+
+def test_a_rollback_sends_mail_and_reads_no_repository(builds):
+    rollback = builds["rollback with credentials"].of("sh")[-1]
+    assert "TRAINYARD_SMTP_PASSWORD" in rollback["bound"]
+    assert "gitUsernamePassword" not in rollback["bound"]
 
 
 def test_the_timer_forces_a_retraining_and_the_schedule_stays(builds):
