@@ -19,6 +19,21 @@ from training.worker.protocol import parse_event
 NOISE = re.compile(r"XNNPACK delegate|absl::InitializeLog|oneDNN custom operations|rebuild TensorFlow with")
 
 
+def clones(config: Config) -> GitCache:
+    """The clones of the three repositories, with what is fetched beside them."""
+    chosen = config.repositories
+    extras = Extras(
+        lfs=chosen.lfs,
+        submodules=chosen.submodules,
+        lfs_bytes=chosen.lfs_mb << 20,
+        trusted=chosen.trusted,
+        unimportant=chosen.unimportant,
+        data_store=chosen.data_store,
+        data_bytes=chosen.data_mb << 20,
+    )
+    return GitCache(Path(config.home) / "git", extras)
+
+
 class Context:
     """The settings, the registry, the runner and the progress view of one command."""
 
@@ -45,17 +60,7 @@ class Context:
     @functools.cached_property
     def git(self) -> GitCache:
         """Clones of the three repositories."""
-        chosen = self.config.repositories
-        extras = Extras(
-            lfs=chosen.lfs,
-            submodules=chosen.submodules,
-            lfs_bytes=chosen.lfs_mb << 20,
-            trusted=chosen.trusted,
-            unimportant=chosen.unimportant,
-            data_store=chosen.data_store,
-            data_bytes=chosen.data_mb << 20,
-        )
-        return GitCache(self.home / "git", extras)
+        return clones(self.config)
 
     def url(self, repository: str) -> str:
         """Where `code`, `dataset` or `tests` is."""

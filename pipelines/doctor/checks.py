@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.config.schema import Config
-from pipelines.doctor import docker, machine, services
+from pipelines.doctor import docker, machine, repositories, services
 from pipelines.doctor.finding import Check
 
 
@@ -23,6 +23,12 @@ def of_config(config: Config) -> Mapping[str, Check]:
         "repository code": partial(services.repository, config, "code"),
         "repository dataset": partial(services.repository, config, "dataset"),
         "repository tests": partial(services.repository, config, "tests"),
+        "files of code": partial(repositories.files, config, "code"),
+        "files of dataset": partial(repositories.files, config, "dataset"),
+        "files of tests": partial(repositories.files, config, "tests"),
+        "unimportant": partial(repositories.unimportant, config),
+        "trusted": partial(repositories.trusted, config),
+        "hooks": partial(repositories.hooks, config),
         "home": partial(machine.home_folder, home),
         "disk": partial(machine.disk, home, config.registry.url),
         "memory": partial(machine.memory, config.runner.memory_mb),

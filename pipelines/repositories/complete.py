@@ -73,7 +73,7 @@ class Bringer:
                 if not unimportant(name):
                     shown = f"{what}{git.SUBMODULE}{clean(name, 100)}"
                     made = self._submodule(
-                        _address_of(found, url, name, shown, self.extras), inside, shown, scratch, depth
+                        address_of(found, url, name, shown, self.extras), inside, shown, scratch, depth
                     )
                     (tree / name).rmdir()  # git has made it, empty, in place of the submodule
                     made.rename(tree / name)
@@ -106,7 +106,7 @@ def _refuse_merged(found: Tree, tree: Path, what: str) -> None:
             )
 
 
-def _address_of(found: Tree, parent: str, name: str, what: str, extras: Extras) -> tuple[Address, Address]:
+def address_of(found: Tree, parent: str, name: str, what: str, extras: Extras) -> tuple[Address, Address]:
     """Where `.gitmodules` says the submodule is, and where the repository is; raises ConfigError when it does not, or may not name that."""
     written = found.modules.get(name, "")
     if not written:

@@ -75,6 +75,16 @@ class GitCache:
             memory.keep(json.dumps(found.names), *question)
         return found
 
+    def look_at_known(self, url: str, branch: str, scratch: Path) -> tuple[str, Tree] | None:
+        """The newest commit of the branch that is here, and what its files name; None when nothing was fetched yet."""
+        for digits in (40, SHA256_DIGITS):
+            repository = self._repository(url, "0" * digits)
+            if repository.is_dir():
+                names = ["for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}"]
+                if commit := git.run(names, cwd=repository).strip():
+                    return commit, look(repository, commit, scratch)
+        return None
+
     def fetch_files(self, url: str, commit: str, what: str, target: Path) -> None:
         """`fetch`, then `checkout`; repairs the clone as `read` does."""
         self.read(url, commit, what, lambda: self.checkout(url, commit, target))

@@ -90,6 +90,26 @@ class Lfs:
         return missing
 
     def _fetch(self, wanted: Mapping[str, Pointer], config: Mapping[str, str], scratch: Path) -> None:
+        server = self._source(config)
+        if isinstance(server, Path):
+            self._copy(wanted, server, scratch)
+            return
+        ordered = list(wanted.values())
+        for start in range(0, len(ordered), AT_ONCE):
+            self._download(server, ordered[start : start + AT_ONCE], scratch)
+
+    def find(self, pointer: Pointer, config: Mapping[str, str]) -> str:
+        """The server, or the folder, that says it has the object; raises as `bring` does."""
+        server = self._source(config)
+        if isinstance(server, Path):
+            if not any((folder / _parts(pointer)).is_file() for folder in (server, server / ".git")):
+                raise self._not_pushed(pointer)
+            return str(server)
+        self._actions(server, [pointer])
+        return server.address.place
+
+    def _source(self, config: Mapping[str, str]) -> Server | Path:
+        """The LFS server, or the folder of a repository on this machine."""
         repository = addresses.parse(self.url)
         if repository is None:
             raise self._error(
@@ -97,26 +117,23 @@ class Lfs:
             )
         named = config.get("lfs.url") or config.get("remote.origin.lfsurl") or ""
         if not named and not repository.scheme:
-            self._copy(wanted, Path(repository.path), scratch)
-            return
-        server = self._named_server(named, repository) if named else self._own_server(repository)
-        ordered = list(wanted.values())
-        for start in range(0, len(ordered), AT_ONCE):
-            self._download(server, ordered[start : start + AT_ONCE], scratch)
+            return Path(repository.path)
+        return self._named_server(named, repository) if named else self._own_server(repository)
 
     def _copy(self, wanted: Mapping[str, Pointer], repository: Path, scratch: Path) -> None:
         """From where git-lfs puts the objects that are pushed to a folder."""
         for pointer in wanted.values():
-            parts = Path("lfs", "objects", pointer.oid[:2], pointer.oid[2:4], pointer.oid)
             for folder in (repository, repository / ".git"):
                 with suppress(FileNotFoundError, NotADirectoryError):
-                    copy_regular(folder / parts, scratch / pointer.oid)
+                    copy_regular(folder / _parts(pointer), scratch / pointer.oid)
                     self.store.add(pointer, scratch / pointer.oid)
                     break
             else:
-                raise self._error(
-                    f"{self.url} does not have the LFS object {pointer.oid[:12]}…", "push it: git lfs push --all origin"
-                )
+                raise self._not_pushed(pointer)
+
+    def _not_pushed(self, pointer: Pointer) -> ConfigError:
+        what = f"{self.url} does not have the LFS object {pointer.oid[:12]}…"
+        return self._error(what, "push it: git lfs push --all origin")
 
     def _named_server(self, url: str, repository: Address) -> Server:
         """The one that `.lfsconfig` names."""
@@ -320,6 +337,11 @@ def _action(row: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(action, dict):
         raise TypeError
     return action
+
+
+def _parts(pointer: Pointer) -> Path:
+    """Where git-lfs has an object, in a repository."""
+    return Path("lfs", "objects", pointer.oid[:2], pointer.oid[2:4], pointer.oid)
 
 
 def _place_of(request: Mapping[str, Any]) -> str:
