@@ -22,7 +22,7 @@ COMMANDS = {
     "run": "run a pipeline by hand: code, dataset or tests",
     "step": "run one step of a run; what Jenkins calls",
     "runs": "list, show, log, prune: what earlier runs did, and what they have left",
-    "clean": "remove what [keep] does not keep: old runs, data, weights, mails",
+    "clean": "remove what [keep] and [cache] do not keep: old runs, data, weights, mails",
     "watch": "poll the three repositories and run a pipeline for each new commit",
     "hooks": "install: make `git push` to a bare repository start its pipeline",
     "approve": "sign an approval with your own key",

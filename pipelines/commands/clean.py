@@ -1,16 +1,19 @@
-"""`trainyard clean`: remove what `[keep]` does not keep, of every kind: runs, and mails that were sent."""
+"""`trainyard clean`: remove what `[keep]` and `[cache]` do not keep, of every kind: runs, mails, shared data."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.config.schema import Config
-from pipelines.old_runs import removals, remove
+from pipelines.old_runs import removals, remove, size
+from pipelines.reproduction.scratch import abandoned
+from pipelines.reuse.bound import over_bound, remove_entry
 from pipelines.text.markup import Section, Table, to_text
 from pipelines.text.sizes import bytes_text
 
@@ -24,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print what was removed of each kind, or would be."""
-    rows = [_runs(config, dry_run=args.dry_run), _mails(config, dry_run=args.dry_run)]
+    rows = [each(config, dry_run=args.dry_run) for each in (_runs, _mails, _shared, _reproductions)]
     freed = sum(each[2] for each in rows)
     if args.json:
         kinds = [{"kind": kind, "count": count, "bytes": each} for kind, count, each in rows]
@@ -51,6 +54,20 @@ def _mails(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
     for each in () if dry_run else found:
         each.unlink(missing_ok=True)
     return "mails that were sent", len(found), sum(found.values())
+
+
+def _shared(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
+    found = over_bound(config.cache)
+    for each in () if dry_run else found:
+        remove_entry(each)
+    return "prepared data shared with other machines", len(found), sum(each.bytes for each in found)
+
+
+def _reproductions(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
+    found = {each: size(each) for each in abandoned(Path(config.home))}
+    for each in () if dry_run else found:
+        shutil.rmtree(each, ignore_errors=True)
+    return "reproductions that were killed", len(found), sum(found.values())
 
 
 def _old_mails(folder: Path, days: int) -> Iterator[tuple[Path, int]]:

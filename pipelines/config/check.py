@@ -135,6 +135,7 @@ def disagreements(config: Config) -> Iterator[str]:
         yield f"model: {config.model!r} may hold letters, digits, - and _ only, at most 64, and starts with a letter or a digit"
     yield from _repositories(config.repositories)
     yield from _registry(config.registry)
+    yield from _cache(config)
     yield from _gate(config.gate)
     for name in ("url", "repository"):
         if SECRET_IN_URL.search(getattr(config.jenkins, name)):
@@ -168,6 +169,19 @@ def _registry(registry: Registry) -> Iterator[str]:
             yield f"{error} ({error.hint})"
     if registry.kms_key and not registry.sse.startswith("aws:kms"):
         yield 'registry.kms_key: needs registry.sse = "aws:kms"'
+
+
+def _cache(config: Config) -> Iterator[str]:
+    url = config.cache.url
+    if url and not url.startswith(("file://", "s3://")):
+        yield f"cache.url: {url!r} begins neither with file:// nor with s3://"
+    elif url.startswith("s3://"):
+        try:
+            parse_url(url, "[cache]")
+        except ConfigError as error:
+            yield f"{error} ({error.hint})"
+    if url == config.registry.url:
+        yield "cache.url: is the registry, which never deletes anything: name another folder, or another prefix"
 
 
 def _gate(policy: Policy) -> Iterator[str]:

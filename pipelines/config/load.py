@@ -186,6 +186,9 @@ def _absolute(config: Config, path: Path) -> Config:
         url = f"file://{home}/registry"
     elif url.startswith("file://"):
         url = f"file://{(path.parent / url.removeprefix('file://')).resolve()}"
+    shared = config.cache.url
+    if shared.startswith("file://"):
+        shared = f"file://{(path.parent / shared.removeprefix('file://')).resolve()}"
     given = {name: getattr(sources, name) for name in ("code", "dataset", "tests")}
     found: dict[str, Any] = {
         name: each if _is_url(each) else str((path.parent / each).resolve()) for name, each in given.items()
@@ -214,6 +217,7 @@ def _absolute(config: Config, path: Path) -> Config:
         tracking=tracking,
         file=str(path),
         registry=dataclasses.replace(config.registry, url=url),
+        cache=dataclasses.replace(config.cache, url=shared),
         repositories=dataclasses.replace(sources, **found),
     )
 

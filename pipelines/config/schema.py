@@ -218,6 +218,16 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True)
+class Cache:
+    """Where machines share what they have prepared of a dataset."""
+
+    url: str = ""
+    """`file://` and a folder that all of them see, relative to the file, or `s3://bucket/prefix`; empty: nothing is shared."""
+    max_mb: Annotated[int, Between(1, 10**8)] = 20_480
+    """All entries of a folder; those used longest ago are deleted. A bucket needs a lifecycle rule of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lineage:
     """What a version says about the data that it was made of."""
 
@@ -303,6 +313,7 @@ class Config:
     serving: Serving = field(default_factory=Serving)
     runner: RunnerConfig = field(default_factory=RunnerConfig)
     registry: Registry = field(default_factory=Registry)
+    cache: Cache = field(default_factory=Cache)
     lineage: Lineage = field(default_factory=Lineage)
     keep: Keep = field(default_factory=Keep)
     jenkins: JenkinsServer = field(default_factory=JenkinsServer)

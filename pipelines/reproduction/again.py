@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pipelines.context import Context
 from pipelines.reproduction.rules import Reproduction, circumstances, decide, model_files
+from pipelines.reproduction.scratch import FOLDER, scratch
 from pipelines.reuse import prepared_data
 from pipelines.runners import Job
 from pipelines.runs import RunFolder, Stopwatch
@@ -43,11 +43,11 @@ def reproduce(context: Context, version: int, tolerance: float) -> Reproduction:
     """Train the version of the config's model again, and compare. Raises ConfigError when there is no such version,
     TryAgain when the same command may work later; all else that prevents it is its outcome."""
     card, digest = candidates.read_manifest(context.store, context.config.model, version)
-    root, watch = context.home / "reproductions" / f"{card.model}-{version}", Stopwatch()
+    root, watch = context.home / FOLDER / f"{card.model}-{version}", Stopwatch()
     found = Reproduction(card.model, version, digest, tolerance, utc_now(), "impossible")
     context.progress.start(f"{card.model} version {version}, once more", STEPS)
     try:
-        with _scratch(root) as folder:
+        with scratch(root) as folder:
             found = _in_scratch(context, folder, card, found)
     except TryAgain:
         raise
@@ -79,23 +79,6 @@ def _in_scratch(context: Context, folder: RunFolder, card: Candidate, begun: Rep
         other=other,
         differences=differences,
     )
-
-
-@contextmanager
-def _scratch(root: Path) -> Iterator[RunFolder]:
-    """An empty folder for the run. What killed processes have left beside it goes as well."""
-    for left in root.parent.glob("*/"):
-        if left != root and not RunFolder(left).at_work:
-            shutil.rmtree(left, ignore_errors=True)
-    folder = RunFolder(root)
-    with folder.locked():
-        try:
-            for left in root.iterdir():
-                if left.name != ".lock":
-                    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-            yield folder
-        finally:
-            shutil.rmtree(root, ignore_errors=True)
 
 
 def _train(context: Context, folder: RunFolder, card: Candidate) -> Again:

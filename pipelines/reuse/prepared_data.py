@@ -17,6 +17,7 @@ from pathlib import Path
 from pipelines.context import Context
 from pipelines.repositories.git_cache import AS_COMMITTED
 from pipelines.reuse.dataset_cache import DatasetCache, link_is_intact
+from pipelines.reuse.shared import if_possible
 from pipelines.reuse.symlinks import replace_with_symlink
 from pipelines.runs import RunFolder
 from registry.errors import PipelineError
@@ -47,7 +48,9 @@ def check_out(context: Context, folder: RunFolder) -> None:
 def find(context: Context, folder: RunFolder, job: str, key: str) -> bool:
     """Whether the outputs and the result of `job` are kept under `key`; then they are in its folder as if just made."""
     cache = _cache(context, job)
-    content = cache.get(key, folder.root) if cache.shares_disk_with(folder.root) else None
+    content = None
+    if cache.shares_disk_with(folder.root):
+        content = cache.get(key, folder.root) or _from_others(context, cache, folder, job, key)
     if content:
         _lay_out(content, folder.job(job))
         return True
@@ -67,7 +70,29 @@ def keep(context: Context, folder: RunFolder, job: str, key: str) -> None:
         (made / "result.json").rename(into / "result.json")  # first: from now on the job is not done
         (made / "outputs").rename(into / "outputs")
 
-    _lay_out(cache.add(key, folder.root, move), made)
+    content = cache.add(key, folder.root, move)
+    _lay_out(content, made)
+    scratch = context.home / "cache" / "shared"
+    if_possible(context, "not shared through", lambda shared: shared.offer(job, key, content, scratch))
+
+
+def _from_others(context: Context, cache: DatasetCache, folder: RunFolder, job: str, key: str) -> Path | None:
+    """What another machine has made, as an entry of this one's own cache; None when there is none."""
+
+    def fill(into: Path) -> None:
+        if not if_possible(context, "not taken from", lambda shared: shared.fetch(job, key, into)):
+            raise _NotShared
+
+    if not context.config.cache.url:
+        return None
+    try:
+        return cache.add(key, folder.root, fill)
+    except _NotShared:
+        return None
+
+
+class _NotShared(Exception):
+    """Nobody has prepared it yet, or it cannot be taken from there."""
 
 
 def key_of(context: Context, folder: RunFolder, job: str) -> str:
