@@ -327,12 +327,16 @@ def test_clean_and_prune_say_what_they_would_remove_and_then_do(project, runs, c
 
     os.utime(mail, (0, 0))
     write_whole(mail.with_name("new.eml"), b"x")
+    killed = project / "home/reproductions/digits-1/train/outputs/model.keras"
+    write_whole(killed, b"half")
     would = json.loads(said(project, capsys, "clean", "--dry-run", "--json")[1])
-    assert [each["count"] for each in would["kinds"]] == [5, 1]
+    assert [each["count"] for each in would["kinds"]] == [5, 1, 0, 1]
+    assert killed.exists()
     assert names(known(runs)) == ["e", "d", "c", "b", "a"]
     assert json.loads(said(project, capsys, "clean", "--json")[1])["bytes"] == would["bytes"] > 0
     assert names(known(runs)) == ["e", "d", "c"]
     assert sorted(path.name for path in mail.parent.iterdir()) == ["new.eml"]
+    assert not (project / "home/reproductions/digits-1").exists()
     assert "freed 0 B" in said(project, capsys, "runs", "prune")[1]
 
 
