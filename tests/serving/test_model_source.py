@@ -58,6 +58,21 @@ def test_who_comes_late_sees_the_newest_at_once_and_beyond_six_digits(source, re
     assert source.newest() == 1_000_001
 
 
+def test_a_look_lists_no_folder_while_the_newest_release_is_there(source, release, root, monkeypatch):
+    listed, names = [], source._store.names
+    monkeypatch.setattr(source._store, "names", lambda folder: listed.append(folder) or names(folder))
+    release(1)
+    assert source.newest() == 1
+    assert listed
+    listed.clear()
+    release(2)
+    assert [source.newest(), source.newest()] == [2, 2]
+    assert listed == []
+    (root / "production/digits/releases/000002.json").unlink()
+    assert source.newest() == 1
+    assert listed
+
+
 def test_a_release_that_has_gone_shows(source, release, root):
     for number in (1, 2, 3):
         release(number)
@@ -107,6 +122,8 @@ class TestWhatIsLive:
     def test_nothing_is_before_the_first_release(self, source):
         assert source.find(0) is None
         assert source.before(1) is None
+        with pytest.raises(Corrupt, match="release 1 cannot be read"):
+            source.find(1)
 
     def test_it_is_the_version_of_the_newest_release_by_its_manifest(self, store, source):
         newest = releases.latest(store, "digits")
@@ -142,6 +159,14 @@ class TestWhatIsLive:
         with pytest.raises(Corrupt, match="it does not make version 2 live"):
             source.load(replace(before, release=3))
         assert loaded == []
+
+    def test_without_signatures_an_approval_proves_nothing_and_is_not_asked_for(
+        self, store, source, root, tmp_path, loaded
+    ):
+        releases.copy_to_production(store, "digits", publish(store, tmp_path, "run3"))
+        append(store, 3)
+        source.load(source.find(3))
+        assert [args[1] for args in loaded] == [3]
 
     def test_a_registry_without_signatures_is_called_so(self, source):
         assert source.verified() == UNSIGNED

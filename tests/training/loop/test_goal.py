@@ -92,3 +92,9 @@ def test_a_metric_of_the_other_task_is_refused(metric, task):
 )
 def test_of_epochs_with_the_same_metric_the_one_with_the_smaller_loss_is_better(new, old, better):
     assert beats("accuracy", new, old) is better
+
+
+def test_of_epochs_the_one_with_the_smaller_error_is_better():
+    assert beats("rmse", {"value": 1.0}, {"value": 2.0})
+    assert not beats("rmse", {"value": 2.0}, {"value": 1.0})
+    assert not beats("rmse", {"value": math.nan}, {"value": 1.0})
