@@ -382,7 +382,7 @@ class TestAWorkerThatStarts:
         assert world.poll() == "card1"
         assert "release 2 cannot be served any more: damaged" in caplog.text
 
-    def test_serves_what_was_live_before_one_that_crashes_after_a_trial(self, world):
+    def test_serves_what_was_live_before_one_that_crashes_after_a_preflight(self, world):
         world.release(version(2))
         world.source.earlier = version(1)
         world.preflights.results["card2"] = CRASHED
