@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from registry.errors import ConfigError, Corrupt
-from registry.files import TMP, sha256_file, sync_folder
+from registry.errors import ConfigError, Corrupt, PipelineError
+from registry.files import TMP, sha256_bytes, sha256_file, sync_folder
+from registry.store_options import StoreOptions
 
 
 def write_folder(target: Path, made: Mapping[str, bytes], copied: Mapping[str, tuple[Path, str]]) -> None:
@@ -40,6 +42,36 @@ def write_folder(target: Path, made: Mapping[str, bytes], copied: Mapping[str, t
         shutil.rmtree(new, ignore_errors=True)
         raise
     sync_folder(target.parent)
+
+
+def write_bucket(
+    url: str, options: StoreOptions, made: Mapping[str, bytes], copied: Mapping[str, tuple[Path, str]], last: str
+) -> None:
+    """The same as objects below `s3://bucket/prefix`; the one called `last` is there when all others are.
+
+    When one cannot be written, those that were are removed again. Raises PipelineError.
+    """
+    from registry.s3_client import parse_url
+    from registry.s3_objects import Objects
+
+    objects = Objects(parse_url(url, "--to"), options)
+    taken = ConfigError(f"{url}: there is something already", hint="name a prefix below which there is nothing yet")
+    if next(objects.listing("", deep=True), None):
+        raise taken
+    files: dict[str, tuple[bytes | Path, str]] = {name: (data, sha256_bytes(data)) for name, data in made.items()}
+    files |= copied
+    written: list[str] = []
+    try:
+        for name in sorted(files, key=lambda each: (each == last, each)):
+            objects.create_file(name, *files[name])
+            written.append(name)
+    except BaseException as error:
+        for name in written:
+            with contextlib.suppress(PipelineError):
+                objects.remove(name)
+        if isinstance(error, FileExistsError):
+            raise taken from None
+        raise
 
 
 def _must_be_free(target: Path) -> None:

@@ -28,6 +28,7 @@ from registry.keyring import key_chain
 from registry.records import Candidate
 from registry.stores import Store
 
+SUMS = "SHA256SUMS"
 VERIFY = Path(__file__).parent / "given" / "verify.py"
 UNKNOWN = "not recorded with this version"
 
