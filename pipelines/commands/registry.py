@@ -1,4 +1,4 @@
-"""`trainyard registry list|show|history|verify`: what the registry knows, and whether it is as it was written."""
+"""`trainyard registry list|show|history|verify|adopt|copy`: what the registry knows, and whether it is as it was written."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.approvals.policy import who as approvers_of
+from pipelines.commands import registry_copy
 from pipelines.commands.promote import add_who, who
 from pipelines.config.schema import Config
 from pipelines.text import metrics
@@ -37,12 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     parser.add_argument(
         "action",
-        choices=("list", "show", "history", "verify", "adopt"),
+        choices=("list", "show", "history", "verify", "adopt", "copy"),
         help="the versions; one version; the releases; whether every byte is as it was written; vouch for what was "
-        "written before records were signed",
+        "written before records were signed; all of it to another folder or bucket",
     )
-    parser.add_argument("model", nargs="?", help="default: the model of trainyard.toml; for verify: all models")
-    parser.add_argument("version", nargs="?", type=int, help="for show; default: the newest")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        help="default: the model of trainyard.toml; for verify: all models; for copy: the URL of the registry to copy",
+    )
+    parser.add_argument("version", nargs="?", help="for show; default: the newest; for copy: the URL where to")
     parser.add_argument(
         "--head",
         metavar="FILE",
@@ -51,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--yes", action="store_true", help="for adopt: do not ask")
     parser.add_argument("--reason", default="", help="for adopt: why, for the record")
+    registry_copy.add_arguments(parser)
     add_who(parser)
     parser.add_argument("--all", action="store_true", help=f"for list: all versions, not only the newest {NEWEST}")
 
@@ -59,6 +65,8 @@ def main(args: argparse.Namespace, config: Config) -> int:
     """Print what was asked for; `verify` ends with 2 when something was altered."""
     if args.action == "adopt":
         return _adopt(args, config)
+    if args.action == "copy":
+        return registry_copy.main(args, config)
     store = open_registry(config, only_look=True)
     known = candidates.models(store)
     if args.model is not None and args.model not in known:
@@ -70,13 +78,19 @@ def main(args: argparse.Namespace, config: Config) -> int:
     if args.action == "list":
         _list(store, model, None if args.all else NEWEST, as_json=args.json)
     elif args.action == "show":
-        version = args.version or candidates.newest(store, model)
+        version = _number(args.version) or candidates.newest(store, model)
         if version is None:
             raise ConfigError(f"{model} has no version yet", hint="run a pipeline first: `trainyard run code`")
         _show(store, model, version, as_json=args.json)
     else:
         _history(store, model, as_json=args.json)
     return 0
+
+
+def _number(text: str | None) -> int | None:
+    if text is None or (text.isascii() and text.isdecimal() and int(text)):
+        return int(text) if text else None
+    raise ConfigError(f"{text!r} is not the number of a version", hint="`trainyard registry list` shows them")
 
 
 def _list(store: Store, model: str, limit: int | None, *, as_json: bool) -> None:
