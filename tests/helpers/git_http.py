@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 PASSED = {"Content-Type": "CONTENT_TYPE", "Content-Encoding": "HTTP_CONTENT_ENCODING", "Git-Protocol": "GIT_PROTOCOL"}
 
 
-class GitServer:
-    """Serves what is below `folder` to who fetches; nobody pushes over HTTP. Use as a context manager."""
+class _Server(ThreadingHTTPServer):
+    def shutdown_request(self, request: Any) -> None:
+        if isinstance(request, ssl.SSLSocket):  # without TLS's own farewell git takes what it got for half of it
+            request.settimeout(0.05)  # for the answer to it
+            with suppress(OSError, ValueError):
+                request = request.unwrap()
+        super().shutdown_request(request)
 
-    def __init__(self, folder: Path, handler: type[GitHandler] | None = None) -> None:
+
+class GitServer:
+    """Serves what is below `folder` to who fetches; nobody pushes over HTTP. Use as a context manager.
+
+    `tls`: a folder as `write_certificate` makes it, for https.
+    """
+
+    def __init__(self, folder: Path, handler: type[GitHandler] | None = None, tls: Path | None = None) -> None:
         handler = type("Handler", (handler or GitHandler,), {"folder": folder, "owner": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls / "cert.pem", tls / "key.pem")
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self.url = self.url.replace("http:", "https:")
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])

@@ -30,8 +30,8 @@ def keep(repository: Path, content: bytes) -> None:
 class LfsServer(GitServer):
     """As GitServer, with an LFS server per repository, which `asked` lists the requests of."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, LfsHandler)
+    def __init__(self, folder: Path, tls: Path | None = None) -> None:
+        super().__init__(folder, LfsHandler, tls)
         self.asked: list[tuple[str, str, str]] = []
         """Method, path and Authorization of each request to the LFS server."""
         self.login = ""

@@ -9,6 +9,7 @@ import socket
 import time
 
 import pytest
+from certificates import write_certificate
 from lfs_http import LfsServer, keep, pointer
 from repositories_parts import git
 
@@ -139,6 +140,33 @@ class TestOverHttp:
         commit = data.commit({"data.csv": short, "copy.csv": b"x"})
         with pytest.raises(ConfigError, match="more than the 1000 bytes"):
             bring(server.data, commit, lfs=True)
+
+
+class TestHttps:
+    @pytest.fixture
+    def server(self, data, tmp_path):
+        write_certificate(tmp_path / "tls")
+        with LfsServer(data.url.parent, tmp_path / "tls") as server:
+            server.data = f"{server.url}/data.git"
+            yield server
+
+    @pytest.mark.parametrize("scope", ["http.sslCAInfo", "http.{url}.sslCAInfo"])
+    def test_a_certificate_that_git_is_set_to_trust(self, data, server, bring, tmp_path, monkeypatch, scope):
+        monkeypatch.delenv("GIT_SSL_CAINFO", raising=False)
+        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+        monkeypatch.setenv("GIT_CONFIG_KEY_0", scope.format(url=server.url))
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(tmp_path / "tls/cert.pem"))
+        assert (bring(server.data, data.head, lfs=True) / "data.csv").read_bytes() == CONTENT
+
+    def test_a_certificate_that_the_environment_trusts(self, data, server, bring, tmp_path, monkeypatch):
+        monkeypatch.setenv("GIT_SSL_CAINFO", str(tmp_path / "tls/cert.pem"))
+        assert (bring(server.data, data.head, lfs=True) / "data.csv").read_bytes() == CONTENT
+
+    def test_a_certificate_that_nobody_trusts(self, data, server, tmp_path, monkeypatch):
+        monkeypatch.delenv("GIT_SSL_CAINFO", raising=False)
+        lfs = Lfs(ObjectStore(tmp_path / "lfs"), Extras(lfs=True), "dataset", server.data)
+        with pytest.raises(ConfigError, match="its certificate is not accepted"):
+            lfs.find(Pointer("0" * 64, 1), {})
 
 
 class TestLfsconfig:
