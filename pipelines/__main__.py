@@ -28,6 +28,7 @@ COMMANDS = {
     "approve": "sign an approval with your own key",
     "promote": "put an approved version into production",
     "rollback": "go back to an earlier version",
+    "data": "add, push, pull, status, gc: files of a dataset that do not lie in git",
     "serve": "start, stop or inspect the prediction API",
     "token": "make, list, revoke: who may ask the prediction API",
     "export": "version: a version for somebody who has no Trainyard, with a script that checks it",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from pipelines.repositories import addresses, git
 from pipelines.repositories.lfs_store import ObjectStore
@@ -20,6 +21,7 @@ from registry.errors import ConfigError
 from registry.files import sha256_file
 
 SETTINGS = "dataset.toml"
+T = TypeVar("T")
 AT_ONCE, AT_ONCE_BYTES = 2_000, 256 << 20
 """Objects that are fetched before they are kept: what a killed run does not have to fetch again."""
 
@@ -172,7 +174,7 @@ class OutsideGit:
             (tree / each.path).parent.mkdir(parents=True, exist_ok=True)
             if not self.store.place(each.pointer, tree / each.path):
                 missing.setdefault(each.pointer.oid, []).append(each)
-        for batch in _batches([each[0] for each in missing.values()]):
+        for batch in batches([each[0] for each in missing.values()], lambda each: each.pointer.size):
             self._fetch(batch, scratch)
             for first in batch:
                 for each in missing[first.pointer.oid]:
@@ -238,12 +240,13 @@ def store_of(settings: Path, where: str) -> Place:
     return place.parse(given["store"], given, where)
 
 
-def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
-    batch: list[Item] = []
+def batches(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in portions: what a killed process does not have to do again."""
+    batch: list[T] = []
     size = 0
     for each in items:
         batch.append(each)
-        size += max(each.pointer.size, 0)
+        size += max(size_of(each), 0)
         if len(batch) >= AT_ONCE or size >= AT_ONCE_BYTES:
             yield batch
             batch, size = [], 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from pipelines.repositories.outside.place import Place
 from registry.errors import ConfigError
@@ -24,6 +24,24 @@ class Wanted:
     exact: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A file that becomes an object, if it still has these bytes."""
+
+    key: str
+    path: Path
+    size: int
+    sha256: str
+
+
+class Found(NamedTuple):
+    """An object: its name, its bytes, and when it was written, in seconds since 1970."""
+
+    key: str
+    size: int
+    written: float
+
+
 class Objects(Protocol):
     """Objects by name, e.g. `sha256/ab/ab12…`. What they hold is for the caller to check: each is named by its hash."""
 
@@ -34,6 +52,21 @@ class Objects(Protocol):
         disk is full, ConfigError when it may not be read.
         """
 
+    def send(self, files: Sequence[Sent]) -> list[Sent]:
+        """Create some objects at once, whole or not at all; gives those that were not there before.
+
+        Nothing is overwritten. Raises ConfigError for a file with other bytes, and as `fetch` does.
+        """
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        """Which of these objects are there."""
+
+    def listed(self, folder: str) -> Iterator[Found]:
+        """All objects below `folder`."""
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove some objects; one that is not there is as good as removed."""
+
 
 def open_objects(place: Place, what: str) -> Objects:
     """The objects at a place; `what` begins the messages."""
@@ -42,3 +75,11 @@ def open_objects(place: Place, what: str) -> Objects:
         raise ConfigError(f"{what}: {place}: buckets are not read by this version", hint="name a folder")
     module, _, name = KINDS[kind].partition(":")
     return cast("Objects", getattr(import_module(module), name)(place, what))
+
+
+def changed(sent: Sent) -> ConfigError:
+    """The error of a file that has other bytes by now."""
+    return ConfigError(
+        f"{sent.path}: changed while it was pushed",
+        hint="`trainyard data add` it again, commit, and push once it is at rest",
+    )
