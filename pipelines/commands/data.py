@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipelines.repositories.outside import cleaning, place
-from pipelines.repositories.outside.exchange import Exchange, Outcome
+from pipelines.repositories.outside.exchange import Exchange, Outcome, Show
 from pipelines.repositories.outside.fetch import SETTINGS, store_of
 from pipelines.repositories.outside.manifest import NAME
 from pipelines.repositories.outside.place import Place
@@ -150,7 +150,7 @@ def _report(done: str, outcome: Outcome, where: Place, args: argparse.Namespace)
     return 0
 
 
-def _show(args: argparse.Namespace) -> object:
+def _show(args: argparse.Namespace) -> Show:
     def show(done: int, total: int) -> None:
         if not args.json and sys.stderr.isatty():
             print(f"\r{done:,} of {total:,} files", end="" if done < total else "\n", file=sys.stderr, flush=True)

@@ -10,27 +10,23 @@ import base64
 import json
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.repositories import addresses, git
+from pipelines.repositories import addresses, git, transfers
 from pipelines.repositories.addresses import Address
 from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.regular_file import copy_regular
 from pipelines.repositories.tree import Extras, Pointer
 from pipelines.text.clean import clean
 from registry.errors import ConfigError, PipelineError, TryAgain
-from training.fence.rules import around_python
 
-PROGRAM = Path(__file__).with_name("object_download.py")
 MEDIA = "application/vnd.git-lfs+json"
 AT_ONCE = 100  # objects per request, as git-lfs asks
 REDIRECTS = 3
-SLOWEST = 50_000  # bytes per second, of all downloads together
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, OK = 401, 403, 404, 200
 LATER = {408, 429, 500, 502, 503, 504}
 
@@ -288,24 +284,8 @@ class Lfs:
 
     def _ask(self, server: Server, requests: Sequence[Mapping[str, Any]], scratch: Path | None) -> list[dict[str, Any]]:
         """The answers of the servers, from a process that can reach their ports and `scratch` only."""
-        ports = {found[0].port for request in requests if (found := addresses.parse_href(str(request["url"])))}
-        fence = replace(around_python(), write=(str(scratch),) if scratch else (), connect=tuple(sorted(ports)))
-        job = json.dumps({"certificates": server.certificates, "requests": requests}).encode()
-        patience = git.TIMEOUT + sum(request.get("size", 0) for request in requests) / SLOWEST
-        environment = {
-            name: os.environ[name] for name in ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ
-        }
-        code, out, err = git.run_program(
-            [*git.dies_with_us(), *fence.command(), sys.executable, "-I", "-S", str(PROGRAM)],
-            env=environment,
-            given=job,
-            timeout=patience,
-        )
-        if code:
-            git.raise_if_stopping()
-            last = clean(err.decode("utf-8", "replace").strip().rpartition("\n")[2], 500)
-            raise TryAgain(f"[repositories] {self.what}: fetching LFS files stopped ({code}): {last}", hint="retry")
-        return list(json.loads(out))
+        what = f"[repositories] {self.what}: fetching LFS files"
+        return transfers.ask(requests, what, certificates=server.certificates, write=str(scratch) if scratch else "")
 
     def _failed(self, answer: Mapping[str, Any], url: str) -> PipelineError:
         status, why = answer.get("status"), answer.get("error") or f"status {answer.get('status')}"

@@ -66,10 +66,9 @@ def plan(exchange: Exchange, commits: Sequence[str], *, in_store: bool, days: fl
         where = f"{manifest.NAME} ({blob[:12]})"
         found = manifest.parse(git.run_bytes(["cat-file", "blob", blob], cwd=tree.root), where)
         wanted |= {file.sha256 for file in found.files.values()}
-    young = 0
+    young, keys, kept = 0, dict[str, int](), dict[str, int]()
     if in_store:
         _refuse_shared(exchange)
-        keys, kept = {}, {}
         for each in exchange.objects.listed("sha256"):
             sha256, is_young = each.key.rpartition("/")[2], time.time() - each.written < days * DAY
             needed = sha256 in wanted or each.key != key_of(sha256)

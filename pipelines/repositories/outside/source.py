@@ -11,7 +11,10 @@ from typing import NamedTuple, Protocol, cast
 from pipelines.repositories.outside.place import Place
 from registry.errors import ConfigError
 
-KINDS = {"folder": "pipelines.repositories.outside.folder:FolderObjects"}
+KINDS = {
+    "folder": "pipelines.repositories.outside.folder:FolderObjects",
+    "s3": "pipelines.repositories.outside.s3:S3Objects",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,7 @@ class Objects(Protocol):
 
 def open_objects(place: Place, what: str) -> Objects:
     """The objects at a place; `what` begins the messages."""
-    kind = "folder" if place.folder else "s3"
-    if kind not in KINDS:
-        raise ConfigError(f"{what}: {place}: buckets are not read by this version", hint="name a folder")
-    module, _, name = KINDS[kind].partition(":")
+    module, _, name = KINDS["folder" if place.folder else "s3"].partition(":")
     return cast("Objects", getattr(import_module(module), name)(place, what))
 
 

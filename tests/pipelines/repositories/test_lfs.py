@@ -249,7 +249,7 @@ def test_what_fetches_reaches_the_servers_port_and_no_other(tmp_path):
         program = f"import socket, sys; sys.stdin.read(); socket.create_connection(('127.0.0.1', {port}))"
         probe = tmp_path / "probe.py"
         probe.write_text(program)
-        import pipelines.repositories.lfs as module
+        import pipelines.repositories.transfers as module
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "PROGRAM", probe)
