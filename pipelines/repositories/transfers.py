@@ -39,7 +39,10 @@ def ask(
     patience = git.TIMEOUT + sum(request.get("size", 0) for request in requests) / SLOWEST
     environment = {name: os.environ[name] for name in ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
     code, out, err = git.run_program(
-        [*git.dies_with_us(), *fence.command(), sys.executable, "-I", "-S", str(PROGRAM)], env=environment, given=job, timeout=patience
+        [*git.dies_with_us(), *fence.command(), sys.executable, "-I", "-S", str(PROGRAM)],
+        env=environment,
+        given=job,
+        timeout=patience,
     )
     if code:
         git.raise_if_stopping()
