@@ -24,7 +24,7 @@ Known = tuple[int, int, int, int, str]
 
 
 class StatCache:
-    """Path → SHA-256, for files that have not changed since they were read; kept in a file of ours."""
+    """Path → SHA-256, for files that have not changed since they were read; kept in `file`."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.changed = file, False
