@@ -55,11 +55,20 @@ SPARE = 5.0  # seconds over thrice the time of the unchanged module: after that 
 
 
 class QuickFirst:
-    """A plugin of pytest: most changes are noticed before the tests with many examples begin."""
+    """A plugin of pytest: most changes are noticed before the tests with many examples begin, and without a server of S3.
+
+    The rules of the registry are the same in a folder and in memory; a server takes seconds to start, for each change.
+    """
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Move the tests of Hypothesis to the end."""
+        """Leave out what needs a server, and move the tests of Hypothesis to the end."""
+        items[:] = [item for item in items if not _needs_server(item)]
         items.sort(key=lambda item: getattr(getattr(item, "obj", None), "is_hypothesis_test", False))
+
+
+def _needs_server(item: Any) -> bool:
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return parameters.get("store") == "s3" or "s3_place" in item.fixturenames
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/mutants"))
 from mutations import mutations, named  # noqa: E402
-from run import modules  # noqa: E402
+from run import QuickFirst, modules  # noqa: E402
 
 SOURCE = """
 def decide(age: int = 3) -> bool:
@@ -64,6 +65,20 @@ def test_the_list_names_modules_and_tests_that_exist_and_changes_that_are_still_
             assert (ROOT / test).exists(), test
         made = named(each.source).keys()
         assert each.same <= made, f"{each.path}: {each.same - made}"
+
+
+def test_what_needs_a_server_of_s3_is_left_out_and_what_tries_many_examples_comes_last():
+    def item(name, store=None, fixtures=(), *, many=False):
+        return SimpleNamespace(
+            name=name, fixturenames=fixtures, callspec=SimpleNamespace(params={"store": store} if store else {}),
+            obj=SimpleNamespace(is_hypothesis_test=many),
+        )  # fmt: skip
+
+    items = [item("many", many=True), item("folder", "folder"), item("s3", "s3"), item("place", fixtures=["s3_place"])]
+    plain = SimpleNamespace(name="plain", fixturenames=["tmp_path"])
+    items.append(plain)
+    QuickFirst().pytest_collection_modifyitems(items)
+    assert [each.name for each in items] == ["folder", "plain", "many"]
 
 
 @pytest.mark.slow
