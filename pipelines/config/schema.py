@@ -285,6 +285,8 @@ class Tracking:
     """The address of an MLflow server; empty: none."""
     experiment: str = ""
     """Of MLflow; empty: the model's name."""
+    model_mb: Annotated[int, Between(0, 100_000)] = 0
+    """Upload the files of a version to MLflow, too, if they are not more than this."""
     openlineage: str = ""
     """A server's address, or a file that events are appended to, relative to this file; empty: none."""
     timeout_seconds: Annotated[float, Between(0.1, 60)] = 5.0

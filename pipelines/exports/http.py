@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -54,20 +55,28 @@ class Server:
     def ask(
         self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """The answer's JSON object, or an empty one; `body` is bytes, or sent as JSON. Raises Unavailable, Refused."""
-        data, headers = (
-            (body, {}) if isinstance(body, bytes) else (json.dumps(body), {"Content-Type": "application/json"})
-        )
+        """The answer's JSON object, or an empty one; `body` is bytes, a file that is streamed, or sent as JSON. Raises
+        Unavailable, Refused."""
+        if isinstance(body, Path):
+            with body.open("rb") as file:
+                return self._ask(method, path, file, query, {})
+        if isinstance(body, bytes):
+            return self._ask(method, path, body, query, {})
+        data = None if body is None else json.dumps(body)
+        return self._ask(method, path, data, query, {"Content-Type": "application/json"})
+
+    def _ask(
+        self, method: str, path: str, data: Any, query: Mapping[str, str] | None, headers: dict[str, str]
+    ) -> dict[str, Any]:
         left = min(self._seconds, self._until - time.monotonic())
         if left <= 0:
             raise Unavailable(f"{self.url}: there was no time left")
-        until = time.monotonic() + left
         try:
             with self._session.request(
-                method, f"{self.url}/{path}", data=None if body is None else data, params=query, headers=headers,
+                method, f"{self.url}/{path}", data=data, params=query, headers=headers,
                 auth=self._auth, timeout=left, allow_redirects=False, stream=True,
             ) as answer:  # fmt: skip
-                return self._read(answer, until)
+                return self._read(answer, time.monotonic() + left)  # not while a file is sent
         except requests.Timeout:
             raise Unavailable(f"{self.url}: no answer within {self._seconds:g} seconds") from None
         except (requests.RequestException, OSError) as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -26,9 +27,16 @@ class MLflow:
         self._server = server
 
     def write_run(
-        self, document: Mapping[str, Any], experiment: str, artifacts: Mapping[str, bytes]
+        self,
+        document: Mapping[str, Any],
+        experiment: str,
+        artifacts: Mapping[str, bytes],
+        model: Mapping[str, Path] | None = None,
     ) -> tuple[str, tuple[str, ...]]:
-        """Make the run of `mlflow_documents.run_document`, or complete it; gives its page's path, and what was left out."""
+        """Make the run of `mlflow_documents.run_document`, or complete it; gives its page's path, and what was left out.
+
+        `model`: name → file of the version that it made, if they are to be there, too.
+        """
         number = self._experiment(experiment)
         info = self._run(number, document)
         run = info["run_id"]
@@ -40,10 +48,11 @@ class MLflow:
             self._post("runs/log-batch", run_id=run, tags=some)
         context = [{"key": "mlflow.data.context", "value": "training"}]
         self._post("runs/log-inputs", run_id=run, datasets=[{"tags": context, "dataset": document["dataset"]}])
-        notes = self._upload(info["artifact_uri"], artifacts)
+        files = {f"model/{name}": path for name, path in (model or {}).items()}
+        notes = self._upload(info["artifact_uri"], {**artifacts, **files})
         self._post("runs/update", run_id=run, status=document["status"], end_time=document["end"])
         if document["version"]:
-            self._version(document, info)
+            self._version(document, info, "/model" if files and not notes else "")
         return f"#/experiments/{number}/runs/{run}", notes
 
     def set_aliases(self, model: str, wanted: Mapping[str, int | None]) -> tuple[str, ...]:
@@ -86,17 +95,17 @@ class MLflow:
         info: dict[str, Any] = found[0]["info"]
         return info
 
-    def _upload(self, uri: str, artifacts: Mapping[str, bytes]) -> tuple[str, ...]:
+    def _upload(self, uri: str, artifacts: Mapping[str, bytes | Path]) -> tuple[str, ...]:
         if not artifacts:
             return ()
         if not uri.startswith(PROXIED):
-            return ("no report among its artifacts: the server does not serve them (--serve-artifacts)",)
+            return ("no artifacts: the server does not serve them (--serve-artifacts)",)
         root = uri.removeprefix(PROXIED).strip("/")
         for name, data in artifacts.items():
             self._server.ask("PUT", f"api/2.0/mlflow-artifacts/artifacts/{quote(f'{root}/{name}')}", data)
         return ()
 
-    def _version(self, document: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    def _version(self, document: Mapping[str, Any], info: Mapping[str, Any], folder: str) -> None:
         model, number = document["model"], document["version"]["number"]
         try:
             self._post("registered-models/create", name=model)
@@ -107,7 +116,7 @@ class MLflow:
             tags = _pairs({"trainyard.version": str(number), "trainyard.run": document["run"]})
             text = f"version {number} of Trainyard's registry, {document['version']['how']}"
             self._post(
-                "model-versions/create", name=model, source=info["artifact_uri"], run_id=info["run_id"], tags=tags,
+                "model-versions/create", name=model, source=f"{info['artifact_uri']}{folder}", run_id=info["run_id"], tags=tags,
                 description=text,
             )  # fmt: skip
 

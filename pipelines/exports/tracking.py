@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ from training.worker.protocol import one_line, read_foreign
 
 MLFLOW, OPENLINEAGE = "mlflow", "openlineage"
 WHOLE = 30.0
-"""Seconds for all that is sent to MLflow at once, while it answers; the rest follows on the next occasion."""
+"""Seconds for all that is sent to MLflow at once, while it answers, and one more per megabyte of a model; the rest follows
+on the next occasion."""
 NEWEST = 20
 """Versions among which the next champion is looked for."""
 MAX_ARTIFACT = 2 << 20  # bytes; no file of a report is larger
@@ -141,7 +142,7 @@ def _send_runs(config: Config, store: Store) -> Iterator[str]:
     tracking, outbox = config.tracking, _outbox(config)
     token, user = _secret("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME", "")
     auth = Bearer(token) if token else (user, _secret("MLFLOW_TRACKING_PASSWORD")) if user else None
-    server = MLflow(Server(tracking.mlflow, auth, tracking.timeout_seconds, WHOLE))
+    server = MLflow(Server(tracking.mlflow, auth, tracking.timeout_seconds, WHOLE + tracking.model_mb))
     with outbox.delivering(MLFLOW) as mine:
         if not mine:  # another process sends all of it
             return
@@ -151,7 +152,8 @@ def _send_runs(config: Config, store: Store) -> Iterator[str]:
                     continue
                 folder, document = Path(waiting["folder"]), waiting["document"]
                 try:
-                    page, notes = server.write_run(document, tracking.experiment or config.model, _artifacts(folder))
+                    name, model = tracking.experiment or config.model, _model(config, store, document)
+                    page, notes = server.write_run(document, name, _artifacts(folder), model)
                 except Refused as why:
                     yield f"run {document['run']} was refused, and is dropped: {why}"
                 else:
@@ -179,7 +181,7 @@ def _send_aliases(config: Config, store: Store, send: Callable[..., tuple[str, .
     if not sent.is_file() and wanted == {"champion": None, "challenger": None}:
         return
     if missing := send(config.model, wanted):
-        yield f"not there, so without an alias: {', '.join(missing)}: registered before [tracking] mlflow was set"
+        yield f"no {' and no '.join(missing)}: MLflow has no such version, it was registered before MLflow was set"
     write_whole(sent, record)
 
 
@@ -200,6 +202,17 @@ def _artifacts(folder: Path) -> dict[str, bytes]:
             with contextlib.suppress(FileNotFoundError, Corrupt):  # it was replaced meanwhile
                 found[f"report/{path.relative_to(root).as_posix()}"] = read_foreign(path, MAX_ARTIFACT)
     return found
+
+
+def _model(config: Config, store: Store, document: Mapping[str, Any]) -> dict[str, Path]:
+    """The files of the version that a run has made, every byte checked; none when they are too large to be uploaded."""
+    if not (config.tracking.model_mb and document["version"]):
+        return {}
+    model, version = document["model"], document["version"]["number"]
+    folder = candidates.local_folder(store, "test", model, version)
+    names = (*candidates.manifest(store, model, version).files, "card.json")
+    files = {name: folder / name for name in names}
+    return files if sum(path.stat().st_size for path in files.values()) <= config.tracking.model_mb << 20 else {}
 
 
 def _keep_page(folder: Path, page: str) -> None:

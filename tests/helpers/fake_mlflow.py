@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -42,11 +43,12 @@ class FakeMLflow:
                     fake.asked.append((self.command, url.path))
                     fake.headers.append(dict(self.headers))
                     status, data, more = fake._answer(self.command, url, body)
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(data)), **more}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(data)
+                with contextlib.suppress(ConnectionError):  # who asked has waited long enough
+                    self.send_response(status)
+                    for name, value in {"Content-Length": str(len(data)), **more}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(data)
 
             do_GET = do_POST = do_PUT = do_DELETE = answer
 
@@ -167,11 +169,11 @@ class FakeMLflow:
         self.models[name] = {"versions": [], "aliases": {}}
 
     def POST_model_versions_create(self, name, source, run_id, tags, description):
-        if source != self._run_of(run_id)["info"]["artifact_uri"]:
+        if not f"{source}/".startswith(f"{self._run_of(run_id)['info']['artifact_uri']}/"):
             raise No(400, "INVALID_PARAMETER_VALUE", "Invalid model version source")
         there = self.models[name]["versions"]
         tags = {each["key"]: each["value"] for each in tags}
-        there.append({"name": name, "version": str(len(there) + 1), "run_id": run_id, "tags": tags})
+        there.append({"name": name, "version": str(len(there) + 1), "run_id": run_id, "tags": tags, "source": source})
         return {"model_version": there[-1]}
 
     def GET_model_versions_search(self, filter):  # noqa: A002  (MLflow calls it so)

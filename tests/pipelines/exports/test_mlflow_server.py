@@ -163,6 +163,18 @@ def test_a_version_is_registered_once_and_found_by_its_number(url, model):
     assert len(get(url, "model-versions/search", filter=wanted)["model_versions"]) == 1
 
 
+def test_the_files_of_a_version_are_where_its_registered_version_says(url, model, tmp_path):
+    (tmp_path / "weights").write_bytes(b"w" * 100_000)
+    made = document(model, version={"number": 1, "how": "trained"})
+    page, _ = mlflow(url).write_run(made, model, {}, {"pyfunc/weights": tmp_path / "weights"})
+    wanted = f"name = '{model}' and tags.`trainyard.version` = '1'"
+    (version,) = get(url, "model-versions/search", filter=wanted)["model_versions"]
+    assert version["source"] == read(url, page)["info"]["artifact_uri"] + "/model"
+    root = version["source"].removeprefix("mlflow-artifacts:/").strip("/")
+    found = requests.get(f"{url}/api/2.0/mlflow-artifacts/artifacts/{root}/pyfunc/weights", timeout=20)
+    assert found.content == b"w" * 100_000
+
+
 def test_aliases_follow_what_is_live(url, model):
     for number in (1, 2):
         mlflow(url).write_run(document(model, f"run{number}", version={"number": number, "how": "trained"}), model, {})

@@ -117,9 +117,28 @@ class TestMLflow:
         tracking.catch_up(context.config, context.store)
         promote(team, 1)  # version 1 was registered before MLflow was there
         (problem,) = tracking.catch_up(context.config, context.store)
-        assert "champion (version 1)" in problem
+        assert problem.startswith("no champion (version 1): MLflow has no such version")
         assert fake.models[MODEL]["aliases"] == {}
         assert tracking.catch_up(context.config, context.store) == (), "it is said once"
+
+    @pytest.mark.parametrize(("megabytes", "there"), [(0, False), (1, True)])
+    def test_the_files_of_a_version_are_uploaded_when_they_may_be(self, fake, team, megabytes, there):
+        notify(tracked(team, mlflow=fake.url, model_mb=megabytes), accepted(team))
+        names = {name.split("/artifacts/")[1] for name in fake.artifacts}
+        assert ({"model/model.tflite", "model/card.json"} <= names) == there
+        assert only(fake.models[MODEL]["versions"])["source"].endswith("/model") == there
+
+    def test_files_that_are_too_large_stay_here(self, fake, team):
+        context = tracked(team, mlflow=fake.url, model_mb=1)
+        accepted(team)
+        (team.folder / "version-3").mkdir()
+        (team.folder / "version-3" / "large").write_bytes(bytes((1 << 20) + 1))
+        version = team.publish("large")
+        document = {"model": MODEL, "version": {"number": version}}
+        assert tracking._model(context.config, context.store, document) == {}
+        assert set(tracking._model(context.config, context.store, {"model": MODEL, "version": {"number": 2}})) == {
+            "model.tflite", "card.json",
+        }  # fmt: skip
 
     @staticmethod
     def ours(model, version):
