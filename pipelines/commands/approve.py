@@ -60,6 +60,8 @@ def main(args: argparse.Namespace, config: Config) -> int:
     policy = manifest.verdict.policy
     measured = metrics.short(manifest.evaluation, policy.metric)
     print(f"{by} approves {args.model} version {args.version} ({measured}), manifest {digest:.12}…", file=sys.stderr)
+    if manifest.evaluation.live_note:
+        print(f"  note           {clean(manifest.evaluation.live_note)}", file=sys.stderr)
     print(f"  promote with   trainyard promote {args.model} {args.version} --approval TEXT", file=sys.stderr)
     if not listed:
         print(

@@ -11,6 +11,8 @@ from pipelines.text.markup import Block, Paragraph, Table
 from registry.records import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics
 from registry.text import shortened
 
+NOT_COMPARABLE = "not comparable"
+"""What `retraining.policy.other_classes` says of a live release that has other classes."""
 MAX_CLASSES = 20
 MAX_NAME = 48
 """Characters of a class's name in a table."""
@@ -27,10 +29,12 @@ NAMES = {
 
 
 def short(evaluation: Evaluation, metric: str) -> str:
-    """`accuracy 0.981 (live 0.972)`."""
+    """`accuracy 0.981 (live 0.972)`, or that what is live is not comparable."""
     said = f"{metric} {number(evaluation.candidate.values.get(metric, math.nan))}"
     if evaluation.live and metric in evaluation.live.values:
         said += f" (live {number(evaluation.live.values[metric])})"
+    elif NOT_COMPARABLE in evaluation.live_note:
+        said += f" ({NOT_COMPARABLE} with live)"
     return said
 
 
