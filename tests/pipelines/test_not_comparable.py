@@ -77,7 +77,7 @@ def test_the_mail_says_so_in_text_in_html_and_in_its_subject(team, run):
         assert says_so(re.sub("<[^>]*>", " ", mail.get_body((kind,)).get_content()))
 
 
-def test_the_registry_and_who_approves_are_told_so(team, run, capsys):
+def test_the_registry_says_so(team, run, capsys):
     config = team.folder / "trainyard.toml"
     config.write_text(
         f'model = "{MODEL}"\nhome = "{team.context.home}"\n[repositories]\ncode = "c"\ndataset = "d"\ntests = "t"\n'
