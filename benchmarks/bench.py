@@ -40,6 +40,7 @@ BENCHMARKS = {
     "unchanged_push": "a push that changes nothing that matters, and a run that has ended",
     "runner_overhead": "what the docker runner adds to the process runner, per worker",
     "data_speed": "fetching and validating 20,000 small files, against `dvc add`",
+    "table_speed": "reading and checking a table, against pandas.read_csv",
     "registry_speed": "publishing, and what a long history costs",
     "predict_speed": "POST /predict against an empty route on the same gunicorn settings",
     "swap_speed": "a promotion under load",

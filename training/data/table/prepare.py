@@ -63,7 +63,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     table = settings.source
     assert isinstance(table, Table)
     rows = read_rows(repository, table, checks)
-    content = rows and _read_content(rows, table, checks)
+    content = rows and read_content(rows, table, checks)
     if not rows or not content:
         return SampleList(classes=settings.classes)
     kept = _complete(rows, content.features, table, checks)
@@ -83,7 +83,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     return samples
 
 
-def _read_content(rows: Rows, table: Table, checks: Checks) -> Content | None:
+def read_content(rows: Rows, table: Table, checks: Checks) -> Content | None:
     """The columns by their roles; None when one that `dataset.toml` names is missing."""
     reader = ColumnReader(rows, table, checks)
     if not reader.check_named():
