@@ -44,7 +44,10 @@ def of_records(text: Any, begin: int, rows: Any, odd: Sequence[Any] = ()) -> Any
 
 def _filled_lines(text: Any, begin: int) -> Any:
     """The numbers, from 0, of the lines that are not empty, as a NumPy array of int64."""
-    data = np.frombuffer(text, np.uint8)[begin:]
+    whole = bytes(memoryview(text)[begin:])
+    if not whole.startswith((b"\n", b"\r")) and not any(each in whole for each in (b"\n\n", b"\n\r", b"\r\r")):
+        return np.arange(breaks(whole) + (bool(whole) and not whole.endswith((b"\n", b"\r"))))  # none is empty
+    data = np.frombuffer(whole, np.uint8)
     ends = []
     for start in range(0, len(data), BLOCK):
         block = data[start : start + BLOCK]

@@ -96,7 +96,7 @@ def read_content(rows: Rows, table: Table, checks: Checks) -> Content | None:
         names = reader.texts(table.key, KEYS)
         _check_keys(rows, names, table, checks)
     else:
-        names = [rows.where(row) for row in range(len(rows))]
+        names = rows.places()
     groups = reader.texts(table.group, GROUPS) if table.group else []
     for column, texts in ((table.key, names if table.key else []), (table.group, groups)):
         if table.spellings == "refuse":
@@ -118,7 +118,7 @@ def _check_categories(rows: Rows, feature: Feature, checks: Checks) -> None:
 
 
 def _check_texts(rows: Rows, what: str, texts: Sequence[str | None], checks: Checks) -> None:
-    counts = Counter(each for each in texts if each)
+    counts = {text: count for text, count in Counter(texts).items() if text}
     check_spellings(checks, what, counts, lambda text: rows.where(texts.index(text)), ONE_SPELLING, secret=True)
 
 

@@ -79,6 +79,15 @@ class Rows:
         part = self._parts[number]
         return f"{part.name} line {part.lines[inside]}" if part.dialect else f"{part.name} row index {inside}"
 
+    def places(self) -> list[str]:
+        """What `where` says of each row."""
+        found: list[str] = []
+        for part in self._parts:
+            called = f"{part.name} {'line' if part.dialect else 'row index'} "
+            numbers = part.lines[: part.rows.num_rows].tolist() if part.dialect else range(part.rows.num_rows)
+            found += [f"{called}{number}" for number in numbers]
+        return found
+
     def column(self, name: str) -> Any:
         """One column of all files by what it holds, as one pyarrow.ChunkedArray: numbers, truth values, or texts, which
         declared columns of text files always are. Null where a value is missing. Raises MixedTypes."""
