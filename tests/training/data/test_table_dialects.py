@@ -227,6 +227,9 @@ ODD_NUMBERS = {
     "unit": ("12 kg", "store the number without its unit"),
     "underscores": ("1_000", "delete the underscores"),
     "hexadecimal": ("0x10", "write the number in decimal digits"),
+    "an apostrophe": ("'12", "store the number without it"),
+    "Arabic digits": ("\u0661\u0662", "write the digits 0 to 9"),
+    "full-width digits": ("\uff11\uff12", "write the digits 0 to 9"),
     "minus sign": ("\u221212.5", "write negative numbers as -1"),
 }
 
@@ -236,6 +239,18 @@ def test_numbers_that_are_written_in_another_way_are_not_categories(dataset, wri
     found = prepare(dataset, text(lambda i: f'"{written}"' if i % 3 else "7"))
     assert not found.ok
     assert hint in messages(found).replace('\\"', '"')
+
+
+def test_truth_values_that_are_written_in_two_ways_are_refused(dataset):
+    said = messages(prepare(dataset, text(second=lambda i: ("true", "false", "1", "0")[i // 2 % 4])))
+    assert "column 'b' holds numbers in 28 rows and 'true' in 16 rows (e.g. data.csv line 2)" in said
+    assert "write truth values in one way" in said
+
+
+def test_a_blank_before_a_quotation_mark_is_named_as_such(dataset):
+    said = messages(prepare(dataset, text(second=lambda i: f' "{i},5"')))
+    assert "data.csv has 4 fields in line 2" in said
+    assert "delete the blanks before quotation marks" in said
 
 
 def test_a_comma_that_may_be_either_mark_is_not_guessed(dataset):

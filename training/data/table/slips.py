@@ -18,7 +18,7 @@ from training.data.dataset_toml import Table
 from training.data.table.dialect import SUSPICIOUS, Numbers, form, quoted
 from training.data.table.read import Rows
 from training.data.table.suspect import FOOTER, texts
-from training.data.table.typed import numbers_of
+from training.data.table.typed import TRUTH, numbers_of
 
 SHOWN = 5  # different values in a message
 EXAMINED = 5_000  # different values, of each column
@@ -44,6 +44,8 @@ WRITTEN_ODDLY = (
      "write negative numbers as -1"),
     ("hexadecimal digits", re.compile(r"0[xX][\da-fA-F]+", re.ASCII), "write the number in decimal digits"),
     ("underscores between digits", re.compile(r"[-+]?\d[\d_]*_[\d_.]+", re.ASCII), "delete the underscores"),
+    ("an apostrophe", re.compile(r"'[-+]?[\d.,]+'?", re.ASCII), "store the number without it"),
+    ("digits of another script", re.compile(r"(?=.*[^\x00-\x7f])[-+]?[\d.,\u066b\u066c]+"), "write the digits 0 to 9"),
     ("a unit", re.compile(r"[-+]?[\d.,]+\s?[A-Za-zµ°/²³]{1,5}", re.ASCII), "store the number without its unit"),
 )  # fmt: skip
 
@@ -108,6 +110,10 @@ def slip_in(
     dates = [text for text in found.odd if DATE.fullmatch(text.strip())]
     if not numeric and found.share(dates) > MOSTLY:
         return _dates(name, dates, found, rows)
+    if found.numbers and not numeric and all(re.match(TRUTH, text.strip()) for text in found.odd):
+        both = f"{what} {name!r} holds numbers in {found.numbers:,} rows and {found.shown(list(found.odd), rows)}"
+        hint = f"write truth values in one way, or list it: categorical = [{quoted(name)}]"
+        return Slip(both, hint, found.total - found.numbers)
     missing = [text for text in found.odd if text.strip().casefold() in SUSPICIOUS]
     rest = [text for text in found.odd if text not in set(missing)]
     others = fitting(found, rest, numbers)

@@ -89,6 +89,10 @@ class Sample:
             return Unreadable(f"{message}: it looks like a comment", "delete the comments")
         if first.number == len(begins) - len(odd) + 1 and len(odd) <= 5:
             return Unreadable(f"{message}: the last lines look like a footer", "delete the lines below the table")
+        if re.search(rf'{re.escape(delimiter)}[ \t]+"', first.text):
+            return Unreadable(
+                message, "delete the blanks before quotation marks: a field is quoted from its first character"
+            )
         if delimiter == "," and first.actual_columns > expected:
             return Unreadable(
                 message, "put texts with a comma into quotation marks; with decimal commas, write ';' between columns"
