@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from attacked_registry import with_new_checksum
-from registry_parts import Keys
+from registry_parts import Keys, OneKey
 from versions import approval_draft, release_draft
 
 from registry import codec
@@ -277,3 +277,68 @@ def test_only_what_is_looked_at_is_decoded_and_only_the_last_one_verified(chain,
     assert decoded[3:] == [chain.name(5)]
     assert len(list(records)) == 12
     assert verified == [chain.name(12)]
+
+
+class TestKept:
+    """A signed chain's records are kept by a machine that has read them, and only the last one and new ones read again."""
+
+    @pytest.fixture
+    def keys(self):
+        return OneKey()
+
+    @pytest.fixture
+    def read(self, folder_store, keys, monkeypatch):
+        """Appends up to so many records, reads them all, and gives the numbers of those that were read from the store."""
+        signed, get_all, seen = release_chain(SignedStore(folder_store, keys), "digits"), folder_store.get_all, []
+
+        def noted(names):
+            seen.extend(names := list(names))
+            return get_all(names)
+
+        monkeypatch.setattr(folder_store, "get_all", noted)
+
+        def read(count):
+            for number in range(signed.last(), count):
+                signed.append(release_draft("digits", 1, "c"), number)
+            seen.clear()
+            assert [each.number for each in signed.records()] == list(range(1, count + 1))
+            return [int(name[-11:-5]) for name in seen]
+
+        return read
+
+    def kept(self, keys):
+        return [len(records) for records in keys.records.values()]
+
+    def test_is_what_was_read_once_more_than_sixteen_are_new(self, read, keys):
+        counts = []
+        for count in (16, 17, 33, 34):
+            read(count)
+            counts.append(self.kept(keys))
+        assert counts == [[], [17], [17], [34]]
+
+    def test_is_not_read_again_but_for_the_last_one(self, read):
+        assert read(17) == list(range(1, 18))
+        assert read(17) == [17]
+        assert read(19) == [18, 19]
+        assert read(33) == list(range(18, 34))
+
+    def test_is_read_anew_where_it_does_not_lead_to_the_last_one(self, read, keys):
+        read(20)
+        (folder,) = keys.records
+        keys.records[folder] = [b"{}"] * 17
+        assert read(20) == [18, 19, 20, *range(1, 21)]
+        assert self.kept(keys) == [20]
+        assert keys.records[folder][0] != b"{}"
+
+    def test_does_not_hide_that_a_record_is_missing(self, read, folder_store, tmp_path):
+        read(20)
+        (tmp_path / "registry/production/digits/releases/000003.json").unlink()
+        with pytest.raises(Corrupt, match=r"000003\.json: is missing"):
+            read(20)
+
+    def test_is_nothing_of_a_chain_that_is_not_signed(self, folder_store, keys):
+        plain = release_chain(folder_store, "digits")
+        for number in range(20):
+            plain.append(release_draft("digits", 1, "c"), number)
+        assert len(plain.records()) == 20
+        assert keys.records == {}

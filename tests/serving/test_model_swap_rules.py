@@ -83,7 +83,7 @@ class Tried(Preflights):
 
 class World:
     def __init__(self, folder, monkeypatch):
-        self.folder, self.now, self.slept = folder, 1000.0, []
+        self.folder, self.now, self.slept = folder, 0.0, []
         monkeypatch.setattr(model_swap, "predictor_for", lambda model: SimpleNamespace(model=model))
         monkeypatch.setattr(model_swap, "time", SimpleNamespace(monotonic=lambda: self.now, sleep=self.slept.append))
         folder.mkdir()
@@ -126,6 +126,7 @@ def serving(world):
 
 class TestReleases:
     def test_nothing_is_live_at_first(self, world, caplog):
+        caplog.set_level(logging.INFO)
         assert world.poll() is None
         assert world.state() == ("withdrawn", 0, None)
         assert caplog.text == ""
@@ -140,7 +141,8 @@ class TestReleases:
         assert (world.preflights.asked, world.source.loads) == (["card1"], ["card1"])
         assert world.good.all() == [version(1)]
         assert "serving release 1, version 1 of digits" in caplog.text
-        assert "the registry's records are verified" in caplog.text
+        (record,) = [each for each in caplog.records if "records are verified" in each.getMessage()]
+        assert record.levelno == logging.INFO
         assert world.swap.error == ""
 
     def test_one_that_is_served_is_not_loaded_again(self, serving):
@@ -213,6 +215,16 @@ class TestPreflights:
         serving.release(Live(4, 1, "card1"))
         serving.poll()
         assert serving.preflights.asked == ["card3"]
+
+    def test_what_answers_needs_none_also_where_that_could_not_be_noted(self, world, monkeypatch):
+        monkeypatch.setattr(world.good, "add", lambda _: None)
+        world.release(version(1))
+        world.poll()
+        world.preflights._results.joinpath("card1.json").unlink()
+        world.release(Live(2, 1, "card1"))
+        world.poll()
+        assert world.status["release"] == 2
+        assert world.preflights.asked == ["card1"]
 
     def test_what_another_worker_knows_to_have_served_needs_none(self, world):
         world.good.add(version(1))
@@ -343,7 +355,9 @@ class TestAReleaseThatFails:
         serving.good.add(version(9))
         serving.preflights.note("card1", FOR_NOW)
         serving.preflights.results["card1"] = FOR_NOW
-        assert serving.poll() == "card1"
+        for seconds, tries in ((0, 2), (1.99, 2), (0.01, 3)):
+            assert serving.poll(seconds) == "card1"
+            assert serving.preflights.asked.count("card1") == tries
 
 
 class TestAWorkerThatStarts:
@@ -352,9 +366,9 @@ class TestAWorkerThatStarts:
         world.good.add(version(1))
         world.release(version(1))
         world.release(version(2))
-        world.preflights.meanwhile = lambda *_: seen.append((world.answers(), world.swap.first_attempt.is_set()))
+        world.preflights.meanwhile = lambda *_: seen.append((*world.state(), world.swap.first_attempt.is_set()))
         assert world.poll() == "card2"
-        assert seen == [("card1", True)]
+        assert seen == [("loading", 2, 1, True)]
         assert "release 1 is served instead of release 2" in caplog.text
 
     def test_serves_what_was_good_here_when_the_newest_fails(self, world):
@@ -363,6 +377,24 @@ class TestAWorkerThatStarts:
         world.preflights.results["card2"] = REFUSED
         assert world.poll() == "card1"
         assert world.state() == ("failed", 1, 1)
+
+    def test_serves_the_newest_of_those_that_were_good_here(self, world):
+        for number in (1, 2):
+            world.good.add(version(number))
+        world.release(version(3))
+        world.preflights.results["card3"] = REFUSED
+        assert world.poll() == "card2"
+        assert world.source.loads == ["card2"]
+
+    def test_tries_again_two_seconds_after_a_registry_without_releases_was_corrupt(self, world):
+        world.source.unreadable = Corrupt("damaged")
+        world.poll()
+        assert world.state() == ("failed", 0, None)
+        world.source.unreadable = None
+        world.poll(1.99)
+        assert world.state() == ("failed", 0, None)
+        world.poll(0.01)
+        assert world.state() == ("withdrawn", 0, None)
 
     def test_serves_no_version_that_fails_and_no_release_of_the_one_that_fails(self, world):
         for number in (1, 2, 3):
@@ -435,6 +467,7 @@ class TestARegistryThatCannotBeRead:
         serving.source.broken = None
         assert serving.poll() == "card1"
         assert serving.swap.error == serving.status["error"] == ""
+        assert serving.state() == ("ready", 1, 1)
         serving.source.broken = error
         serving.poll()
         assert caplog.text.count("the registry cannot be read: gone") == 2
@@ -474,6 +507,7 @@ class TestARegistryThatCannotBeRead:
         serving.source.unreadable = error
         assert serving.poll() == "card1"
         assert (serving.state()[0], serving.swap.error) == ("loading", "busy")
+        assert serving.source.loads == ["card1"]
         serving.source.unreadable = None
         assert serving.poll(1.99) == "card1"
         assert serving.poll(0.01) == "card2"
@@ -533,6 +567,27 @@ class TestTheDisk:
         assert caplog.text.count("the status cannot be written, retrying: no space left") == 1
         monkeypatch.undo()
 
+    def test_that_is_full_at_the_start_is_logged(self, world, monkeypatch, caplog):
+        def full(*_):
+            raise OSError("no space left")
+
+        monkeypatch.setattr(worker_status, "write", full)
+        world.poll()
+        assert caplog.text.count("the status cannot be written") == 1
+
+    def test_gets_a_status_before_the_registry_is_looked_at(self, world, monkeypatch):
+        written = []
+        monkeypatch.setattr(worker_status, "write", lambda _folder, status: written.append(status))
+        world.poll()
+        first = written[0]
+        assert (first.state, first.wanted, first.release, first.cut_off, first.taking) == (
+            "loading",
+            0,
+            None,
+            False,
+            True,
+        )
+
     def test_is_written_to_when_the_status_changes_only(self, serving, monkeypatch):
         written = []
         monkeypatch.setattr(worker_status, "write", lambda _folder, status: written.append(status))
@@ -566,3 +621,44 @@ def test_whether_clients_reach_the_worker_is_in_its_status(world):
     world.swap._taking = lambda: False
     world.poll()
     assert world.status["taking"] is False
+
+
+class TestFollowing:
+    def follow(self, world, times):
+        """As many turns of the worker's thread."""
+
+        def sleep(seconds):
+            world.slept.append(seconds)
+            if len(world.slept) == times:
+                raise SystemExit
+
+        model_swap.time.sleep = sleep
+        with pytest.raises(SystemExit):
+            world.swap._follow()
+
+    def test_looks_for_releases_ten_times_a_second(self, world):
+        world.release(version(1))
+        self.follow(world, 3)
+        assert world.slept == [0.1, 0.1, 0.1]
+        assert world.answers() == "card1"
+        assert world.swap.first_attempt.is_set()
+
+    def test_continues_after_an_error_that_nobody_has_thought_of(self, world, caplog):
+        world.source.broken = ValueError("odd")
+        self.follow(world, 2)
+        assert caplog.text.count("checking for a new release failed, retrying") == 2
+        assert world.swap.first_attempt.is_set()
+
+    def test_is_a_thread_that_keeps_no_process_alive(self, world, monkeypatch):
+        made = []
+
+        class Thread:
+            def __init__(self, target, name, daemon):
+                made.append([target, name, daemon])
+
+            def start(self):
+                made[-1].append("started")
+
+        monkeypatch.setattr(model_swap.threading, "Thread", Thread)
+        world.swap.start()
+        assert made == [[world.swap._follow, "model-swap", True, "started"]]
