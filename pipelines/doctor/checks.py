@@ -41,6 +41,8 @@ def of_config(config: Config) -> Mapping[str, Check]:
         "serving": partial(services.serving, config),
         "access": partial(services.access, config),
     }
+    if config.tracking.mlflow or config.tracking.openlineage:
+        checks["other tools"] = partial(services.other_tools, config)
     runner, api = (kind == "docker" for kind in (config.runner.kind, config.serving.deploy))
     if not runner or config.serving.deploy == "process":
         checks["fence"] = partial(machine.fence, required=config.runner.require_fence)

@@ -97,6 +97,18 @@ def mail(config: Config) -> Finding:
     return Finding("ok", f"{where} " + ("accepts our login" if settings.username else "answers"))
 
 
+def other_tools(config: Config) -> Finding:
+    """MLflow answers, and lets us look at the experiment; nothing waits for it or for OpenLineage."""
+    from pipelines.exports.tracking import look, waiting
+
+    settings = replace(config.tracking, timeout_seconds=min(config.tracking.timeout_seconds, PATIENCE))
+    if problem := look(replace(config, tracking=settings)):
+        return Finding("warn", problem, "no run fails by it: records wait, and are sent later; check [tracking]")
+    if count := waiting(config):
+        return Finding("ok", f"{count} record{'s' if count > 1 else ''} waiting to be sent", "the next run sends them")
+    return Finding("ok", " and ".join(each for each in (settings.mlflow, settings.openlineage) if each))
+
+
 def approvals(home: Path) -> Finding:
     """There is a secret to sign approvals with, or one can be created."""
     given = secret_source("APPROVAL_SECRET")

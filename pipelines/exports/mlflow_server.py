@@ -55,6 +55,14 @@ class MLflow:
             self._version(document, info, "/model" if files and not notes else "")
         return f"#/experiments/{number}/runs/{run}", notes
 
+    def look(self, experiment: str) -> None:
+        """Ask for an experiment, which need not be there."""
+        try:
+            self._get("experiments/get-by-name", experiment_name=experiment)
+        except Refused as refused:
+            if refused.code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+
     def set_aliases(self, model: str, wanted: Mapping[str, int | None]) -> tuple[str, ...]:
         """Have each alias at a version, by the registry's numbers, or nowhere; gives those whose version MLflow has not."""
         missing = []

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.config.held import environment_with_held
 from pipelines.config.schema import Config
@@ -32,6 +32,9 @@ from registry.files import write_whole
 from registry.records import utc_now
 from registry.stores import Store
 from training.worker.protocol import one_line, read_foreign
+
+if TYPE_CHECKING:
+    from pipelines.exports.mlflow_server import MLflow
 
 MLFLOW, OPENLINEAGE = "mlflow", "openlineage"
 WHOLE = 30.0
@@ -79,6 +82,23 @@ def record(context: Context, folder: RunFolder, facts: MailFacts) -> tuple[tuple
 def catch_up(config: Config, store: Store) -> tuple[str, ...]:
     """Send MLflow what waits, and which version is live now; gives what prevented it."""
     return _all(lambda: _send_runs(config, store)) if config.tracking.mlflow else ()
+
+
+def look(config: Config) -> str:
+    """Why MLflow could not be written to; empty when it seems to work, or is not set."""
+    from pipelines.exports.http import Refused, Unavailable
+
+    try:
+        if config.tracking.mlflow:
+            _mlflow(config).look(config.tracking.experiment or config.model)
+    except (Refused, Unavailable) as why:
+        return str(why)
+    return ""
+
+
+def waiting(config: Config) -> int:
+    """How many records wait to be sent."""
+    return len(_outbox(config).waiting())
 
 
 def send_waiting(config: Config) -> tuple[str, ...]:
@@ -136,13 +156,9 @@ def _send_events(config: Config) -> Iterator[str]:
 
 
 def _send_runs(config: Config, store: Store) -> Iterator[str]:
-    from pipelines.exports.http import Bearer, Refused, Server, Unavailable
-    from pipelines.exports.mlflow_server import MLflow
+    from pipelines.exports.http import Refused, Unavailable
 
-    tracking, outbox = config.tracking, _outbox(config)
-    token, user = _secret("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME", "")
-    auth = Bearer(token) if token else (user, _secret("MLFLOW_TRACKING_PASSWORD")) if user else None
-    server = MLflow(Server(tracking.mlflow, auth, tracking.timeout_seconds, WHOLE + tracking.model_mb))
+    tracking, outbox, server = config.tracking, _outbox(config), _mlflow(config)
     with outbox.delivering(MLFLOW) as mine:
         if not mine:  # another process sends all of it
             return
@@ -167,6 +183,16 @@ def _send_runs(config: Config, store: Store) -> Iterator[str]:
             left = len(outbox.waiting(MLFLOW))
             waits = f"{left} waiting run{'s' if left > 1 else ''}" if left else "which version is live"
             yield f"{why}; the next occasion sends {waits}"
+
+
+def _mlflow(config: Config) -> MLflow:
+    from pipelines.exports.http import Bearer, Server
+    from pipelines.exports.mlflow_server import MLflow
+
+    tracking = config.tracking
+    token, user = _secret("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+    auth = Bearer(token) if token else (user, _secret("MLFLOW_TRACKING_PASSWORD")) if user else None
+    return MLflow(Server(tracking.mlflow, auth, tracking.timeout_seconds, WHOLE + tracking.model_mb))
 
 
 def _send_aliases(config: Config, store: Store, send: Callable[..., tuple[str, ...]]) -> Iterator[str]:

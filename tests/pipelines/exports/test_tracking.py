@@ -17,6 +17,8 @@ from pipelines import execute
 from pipelines.config import held
 from pipelines.config.schema import Tracking
 from pipelines.context import Context
+from pipelines.doctor import services
+from pipelines.doctor.checks import of_config
 from pipelines.exports import outbox, tracking
 from pipelines.progress.view import open_progress
 from pipelines.runs import StepRecord
@@ -341,3 +343,26 @@ class TestOutbox:
 
 def test_a_record_of_a_step_from_before_is_not_stopped():
     assert not StepRecord("train", "failed", "note", "2026-11-21T00:47:04Z", 1.0).stopped
+
+
+class TestDoctor:
+    def test_a_server_that_answers_is_fine_also_without_the_experiment(self, fake, team):
+        found = services.other_tools(tracked(team, mlflow=fake.url).config)
+        assert (found.state, found.what) == ("ok", fake.url)
+        assert fake.experiments == {}, "looking makes nothing"
+
+    def test_a_server_that_is_away_or_wants_a_login_is_a_warning(self, fake, team):
+        found = services.other_tools(tracked(team, mlflow=nowhere()).config)
+        assert (found.state, "cannot be reached" in found.what) == ("warn", True)
+        fake.say = (401, b"You are not authenticated.", {})
+        found = services.other_tools(tracked(team, mlflow=fake.url).config)
+        assert (found.state, "401" in found.what) == ("warn", True)
+
+    def test_what_waits_is_counted(self, fake, team):
+        notify(tracked(team, mlflow=nowhere()), accepted(team))
+        found = services.other_tools(tracked(team, mlflow=fake.url).config)
+        assert (found.state, found.what) == ("ok", "1 record waiting to be sent")
+
+    def test_it_is_only_checked_where_it_is_set(self, team):
+        assert "other tools" not in of_config(tracked(team).config)
+        assert "other tools" in of_config(tracked(team, openlineage="/tmp/x").config)
