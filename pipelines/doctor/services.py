@@ -98,7 +98,7 @@ def mail(config: Config) -> Finding:
 
 
 def other_tools(config: Config) -> Finding:
-    """MLflow answers, and lets us look at the experiment; nothing waits for it or for OpenLineage."""
+    """MLflow answers, and shows the experiment; nothing waits for it or for OpenLineage."""
     from pipelines.exports.tracking import look, waiting
 
     settings = replace(config.tracking, timeout_seconds=min(config.tracking.timeout_seconds, PATIENCE))

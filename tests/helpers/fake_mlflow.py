@@ -25,11 +25,12 @@ class No(Exception):
 
 
 class FakeMLflow:
-    """A server on 127.0.0.1; `say` is what it answers in place of all answers, `wait` how long it takes."""
+    """A server on 127.0.0.1; `say` is what it answers in place of all answers, `wait` how long it takes, `dies_after` how many requests it answers."""
 
     def __init__(self):
         self.experiments, self.runs, self.models, self.artifacts = {}, {}, {}, {}
         self.asked, self.headers, self.say, self.wait, self.proxied = [], [], None, 0.0, True
+        self.dies_after = None
         fake, lock = self, threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,6 +67,8 @@ class FakeMLflow:
     def _answer(self, method, url, body):
         if self.say:
             return self.say
+        if self.dies_after is not None and len(self.asked) > self.dies_after:
+            return 503, b"", {}
         try:
             if url.path.startswith("/api/2.0/mlflow-artifacts/artifacts/") and method == "PUT":
                 self.artifacts[unquote(url.path.split("/artifacts/", 1)[1])] = body

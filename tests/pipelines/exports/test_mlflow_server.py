@@ -1,5 +1,6 @@
 """What is written to an MLflow server is there once, whatever is repeated. The stand-in and the real server keep one contract."""
 
+import itertools
 import os
 import socket
 import subprocess
@@ -239,6 +240,23 @@ class TestASingleServer:
         fake.say = say
         with pytest.raises(Unavailable, match=reason):
             mlflow(fake.url).write_run(document("m"), "m", {})
+
+    def test_whichever_request_fails_a_repetition_completes_what_was_begun(self, fake, tmp_path):
+        (tmp_path / "weights").write_bytes(b"w")
+        made = document("m", version={"number": 1, "how": "trained"})
+        for requests_answered in itertools.count():
+            fake.dies_after = len(fake.asked) + requests_answered
+            try:
+                mlflow(fake.url).write_run(made, "m", {"report/index.html": b"x"}, {"weights": tmp_path / "weights"})
+            except Unavailable:
+                continue
+            break
+        assert requests_answered > 10
+        (run,) = fake.runs.values()
+        assert (run["info"]["status"], run["params"]) == ("FINISHED", {"training.epochs": "20"})
+        assert len(run["metrics"]) == 3
+        assert len(fake.models["m"]["versions"]) == 1
+        assert len(fake.artifacts) == 2
 
     def test_nobody_waits_longer_than_the_time_for_one_answer(self, fake):
         fake.wait = 5.0
