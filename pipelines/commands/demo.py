@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.commands.demo_store import BUCKET, REGION, DemoStore
 from pipelines.config.load import load_config
 from pipelines.config.schema import RENAMED
 from pipelines.trust import open_registry
@@ -44,12 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="process",
         help="docker: workers and the API run in containers (`trainyard images build` first)",
     )
-    parser.add_argument("--stop", action="store_true", help="stop the API that the last demo left running")
+    parser.add_argument(
+        "--store", choices=("folder", "s3"), default="folder", help="s3: the registry is in a bucket of a server that is started"
+    )
+    parser.add_argument("--stop", action="store_true", help="stop the API, and the store, that the last demo left running")
 
 
 def main(args: argparse.Namespace) -> int:
     """Play every scene; raises PipelineError at the first that does not end as it should."""
-    demo = Demo(args.folder.resolve(), args.runner)
+    demo = Demo(args.folder.resolve(), args.runner, DemoStore(args.folder.resolve() / "s3"), args.store)
     if args.stop:
         demo.stop()
         return 0
@@ -63,9 +67,12 @@ def main(args: argparse.Namespace) -> int:
 class Demo:
     """One team's three repositories, and what happens to them."""
 
-    def __init__(self, folder: Path, runner: str) -> None:
+    def __init__(self, folder: Path, runner: str, store: DemoStore, kind: str) -> None:
+        """`store` is used with the `kind` "s3"."""
         self.folder = folder
         self.runner = runner
+        self.store = store
+        self.kind = kind
         self.work = folder / "work"
         self.config = folder / "trainyard.toml"
         self.url = ""
@@ -84,7 +91,7 @@ class Demo:
         port = _free_port(8500)
         text = (EXAMPLE / "trainyard.toml").read_text(encoding="utf-8")
         text = text.replace("port = 8500", f'port = {port}\ndeploy = "{self.runner}"')
-        self.config.write_text(f'{text}\n[runner]\nkind = "{self.runner}"\n', encoding="utf-8")
+        self.config.write_text(f'{text}\n[runner]\nkind = "{self.runner}"\n{self._bucket()}', encoding="utf-8")
         self.url = f"http://127.0.0.1:{port}"
         for name in NAMES:
             bare = self.folder / "repositories" / f"{name}.git"
@@ -98,6 +105,14 @@ class Demo:
         self._push("tests", "What we expect of a model")
         print("Trainyard puts a hook into each repository, so that from now on a push starts its pipeline:\n")
         self._trainyard("hooks", "install")
+
+    def _bucket(self) -> str:
+        """Start the object store, if it is wanted; the settings that name it."""
+        if self.kind != "s3":
+            return ""
+        self.store.start()
+        print(f"The registry is in a bucket of a real S3 server, which was started for it: {self.store.endpoint}\n")
+        return f'\n[registry]\nurl = "s3://{BUCKET}/registry"\nendpoint = "{self.store.endpoint}"\nregion = "{REGION}"\n'
 
     def first_push(self) -> None:
         """Code is pushed: trained from scratch."""
@@ -163,6 +178,8 @@ class Demo:
         trainyard = os.path.relpath(Path(sys.executable).parent / "trainyard")
         config = os.path.relpath(self.config)
         self._say(f"That was the whole loop, in {seconds:.0f} seconds. The API keeps running at {self.url}")
+        if self.kind == "s3":
+            print("  first: " + " ".join(("export", *(f"{name}={value}" for name, value in self.store.environment.items()))))
         print(f"  look:  open {self.url}/ in a browser; {trainyard} registry list digits --config {config}")
         print(f"  play:  edit {here}/model.py, git -C {here} commit -am 'My idea', git -C {here} push")
         print(f"  stop:  {trainyard} demo --stop")
@@ -172,6 +189,7 @@ class Demo:
         if self.config.exists():
             self._rename_settings()
             self._trainyard("serve", "digits", "--stop")
+            self.store.stop()
         else:
             print(f"no demo in {self.folder}")
 
@@ -182,6 +200,7 @@ class Demo:
             if self.config.exists():
                 self._rename_settings()
                 self._trainyard("serve", "digits", "--stop", quiet=True)
+            self.store.stop()
             shutil.rmtree(self.folder)
         self.work.mkdir(parents=True)
         (self.folder / MARK).touch()
