@@ -46,9 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="docker: workers and the API run in containers (`trainyard images build` first)",
     )
     parser.add_argument(
-        "--store", choices=("folder", "s3"), default="folder", help="s3: the registry is in a bucket of a server that is started"
+        "--store",
+        choices=("folder", "s3"),
+        default="folder",
+        help="s3: the registry is in a bucket of a server that is started",
     )
-    parser.add_argument("--stop", action="store_true", help="stop the API, and the store, that the last demo left running")
+    parser.add_argument(
+        "--stop", action="store_true", help="stop the API, and the store, that the last demo left running"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -91,7 +96,8 @@ class Demo:
         port = _free_port(8500)
         text = (EXAMPLE / "trainyard.toml").read_text(encoding="utf-8")
         text = text.replace("port = 8500", f'port = {port}\ndeploy = "{self.runner}"')
-        self.config.write_text(f'{text}\n[runner]\nkind = "{self.runner}"\n{self._bucket()}', encoding="utf-8")
+        text += f'\n[runner]\nkind = "{self.runner}"\n'
+        self.config.write_text(self._with_bucket(text) if self.kind == "s3" else text, encoding="utf-8")
         self.url = f"http://127.0.0.1:{port}"
         for name in NAMES:
             bare = self.folder / "repositories" / f"{name}.git"
@@ -106,13 +112,18 @@ class Demo:
         print("Trainyard puts a hook into each repository, so that from now on a push starts its pipeline:\n")
         self._trainyard("hooks", "install")
 
-    def _bucket(self) -> str:
-        """Start the object store, if it is wanted; the settings that name it."""
-        if self.kind != "s3":
-            return ""
+    def _with_bucket(self, text: str) -> str:
+        """Start the object store; the settings with registry and data in it."""
         self.store.start()
-        print(f"The registry is in a bucket of a real S3 server, which was started for it: {self.store.endpoint}\n")
-        return f'\n[registry]\nurl = "s3://{BUCKET}/registry"\nendpoint = "{self.store.endpoint}"\nregion = "{REGION}"\n'
+        print(
+            f"Registry and data are in a bucket of a real S3 server, which was started for it: {self.store.endpoint}\n"
+        )
+        host = self.store.endpoint.removeprefix("http://")
+        trusted = (
+            f'branch = "main"\ntrusted = ["s3://{BUCKET}/digits", "{host}"]  # from where files of the dataset may come'
+        )
+        where = f'url = "s3://{BUCKET}/registry"\nendpoint = "{self.store.endpoint}"\nregion = "{REGION}"'
+        return text.replace('branch = "main"', trusted) + f"\n[registry]\n{where}\n"
 
     def first_push(self) -> None:
         """Code is pushed: trained from scratch."""
@@ -179,7 +190,10 @@ class Demo:
         config = os.path.relpath(self.config)
         self._say(f"That was the whole loop, in {seconds:.0f} seconds. The API keeps running at {self.url}")
         if self.kind == "s3":
-            print("  first: " + " ".join(("export", *(f"{name}={value}" for name, value in self.store.environment.items()))))
+            print(
+                "  first: "
+                + " ".join(("export", *(f"{name}={value}" for name, value in self.store.environment.items())))
+            )
         print(f"  look:  open {self.url}/ in a browser; {trainyard} registry list digits --config {config}")
         print(f"  play:  edit {here}/model.py, git -C {here} commit -am 'My idea', git -C {here} push")
         print(f"  stop:  {trainyard} demo --stop")
@@ -214,7 +228,21 @@ class Demo:
 
     def _write_data(self, part: str) -> None:
         script = str(CHECKOUT / "examples" / "write_data.py")
-        _quietly(sys.executable, script, str(self.work / "dataset"), "digits", "--part", part)
+        folder = self.work / "dataset"
+        described, section = folder / "dataset.toml", ""
+        if self.kind == "s3":  # the example says nothing of a bucket, and must be found as it is
+            section = (
+                f'\n[data]\nstore = "s3://{BUCKET}/digits"\nendpoint = "{self.store.endpoint}"\nregion = "{REGION}"\n'
+            )
+            if described.exists():
+                described.write_text(described.read_text(encoding="utf-8").removesuffix(section), encoding="utf-8")
+        _quietly(sys.executable, script, str(folder), "digits", "--part", part)
+        if section:
+            with described.open("a", encoding="utf-8") as file:
+                file.write(section)
+            for words in (["add", "pictures"], ["push"]):
+                command = [sys.executable, "-P", "-m", "pipelines", "data", *words]
+                self._run(command, shown=f"trainyard data {shlex.join(words)}", cwd=folder)
 
     def _push(self, name: str, subject: str) -> None:
         folder = self.work / name
@@ -269,10 +297,10 @@ class Demo:
         else:
             self._run(command, shown=f"trainyard {shlex.join(arguments)}")
 
-    def _run(self, command: Sequence[str], shown: str = "") -> None:
+    def _run(self, command: Sequence[str], shown: str = "", cwd: Path | None = None) -> None:
         text = shown or shlex.join(os.path.relpath(each) if each.startswith("/") else each for each in command)
         print(f"$ {text.replace(f'@{Path.cwd()}/', '@')}", flush=True)
-        code = subprocess.run(command, check=False).returncode
+        code = subprocess.run(command, check=False, cwd=cwd).returncode
         if code:
             raise PipelineError(f"{shown or command[0]} ended with {code}", hint="its own words are above")
 
