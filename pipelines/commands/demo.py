@@ -230,7 +230,7 @@ class Demo:
         script = str(CHECKOUT / "examples" / "write_data.py")
         folder = self.work / "dataset"
         described, section = folder / "dataset.toml", ""
-        if self.kind == "s3":  # the example says nothing of a bucket, and must be found as it is
+        if self.kind == "s3":  # the example itself has none, and must be found as it is
             section = (
                 f'\n[data]\nstore = "s3://{BUCKET}/digits"\nendpoint = "{self.store.endpoint}"\nregion = "{REGION}"\n'
             )
