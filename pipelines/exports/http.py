@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, cast
 
 import requests
 from requests.auth import AuthBase
@@ -14,6 +17,7 @@ from requests.auth import AuthBase
 from pipelines.text.clean import clean
 
 MAX_ANSWER = 4 << 20  # bytes
+SLOWEST = 1 << 20  # bytes of a file per second
 SHOWN = 300  # characters of a reason
 LATER = {401, 403, 404, 405, 407, 408, 425, 429}
 """Answers of a server that is set up otherwise, or busy: the same request may be taken later."""
@@ -55,48 +59,71 @@ class Server:
     def ask(
         self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """The answer's JSON object, or an empty one; `body` is bytes, a file that is streamed, or sent as JSON. Raises
-        Unavailable, Refused."""
-        if isinstance(body, Path):
-            with body.open("rb") as file:
-                return self._ask(method, path, file, query, {})
-        if isinstance(body, bytes):
-            return self._ask(method, path, body, query, {})
-        data = None if body is None else json.dumps(body)
-        return self._ask(method, path, data, query, {"Content-Type": "application/json"})
+        """The answer's JSON object, or an empty one; `body` is bytes, a file that is streamed, or sent as JSON.
 
-    def _ask(
-        self, method: str, path: str, data: Any, query: Mapping[str, str] | None, headers: dict[str, str]
-    ) -> dict[str, Any]:
+        Raises Unavailable, Refused. What the time of a socket does not bound (names, many addresses, an answer that comes
+        byte by byte) is waited for in a thread, which is left behind.
+        """
         left = min(self._seconds, self._until - time.monotonic())
         if left <= 0:
             raise Unavailable(f"{self.url}: there was no time left")
-        try:
-            with self._session.request(
-                method, f"{self.url}/{path}", data=data, params=query, headers=headers,
-                auth=self._auth, timeout=left, allow_redirects=False, stream=True,
-            ) as answer:  # fmt: skip
-                return self._read(answer, time.monotonic() + left)  # not while a file is sent
-        except requests.Timeout:
-            raise Unavailable(f"{self.url}: no answer within {self._seconds:g} seconds") from None
-        except (requests.RequestException, OSError) as error:
-            raise Unavailable(f"{self.url}: cannot be reached: {_cause(error)}") from None
+        size = body.stat().st_size if isinstance(body, Path) else 0
+        answers = SimpleQueue[tuple[int, str, bytes] | Exception]()
 
-    def _read(self, answer: requests.Response, until: float) -> dict[str, Any]:
-        data = b""
-        for part in answer.iter_content(1 << 16):
-            data += part
-            if time.monotonic() > until or len(data) > MAX_ANSWER:
-                raise Unavailable(f"{self.url}: its answer is too slow, or too long")
+        def act() -> None:
+            try:
+                answers.put(self._ask(method, path, body, query, left))
+            except Exception as error:  # noqa: BLE001  (raised again below)
+                answers.put(error)
+
+        threading.Thread(target=act, daemon=True).start()
+        try:
+            found = answers.get(timeout=left + size / SLOWEST)
+        except Empty:
+            self._until = 0.0  # the connection is not to be used again
+            found = requests.Timeout()
+        if isinstance(found, requests.Timeout):
+            raise Unavailable(f"{self.url}: no answer within {self._seconds:g} seconds")
+        if isinstance(found, requests.RequestException | OSError):
+            raise Unavailable(f"{self.url}: cannot be reached: {_cause(found)}")
+        if isinstance(found, Exception):
+            raise found
+        return self._read(*found)
+
+    def _ask(
+        self, method: str, path: str, body: object, query: Mapping[str, str] | None, seconds: float
+    ) -> tuple[int, str, bytes]:
+        """Status, its words and the body of the answer, of which MAX_ANSWER bytes and one more are read."""
+        headers, data = dict[str, str](), cast("Any", body)
+        with contextlib.ExitStack() as stack:
+            if isinstance(body, Path):
+                data = stack.enter_context(body.open("rb"))
+            elif not isinstance(body, bytes | None):
+                headers, data = {"Content-Type": "application/json"}, json.dumps(body)
+            answer = stack.enter_context(
+                self._session.request(
+                    method, f"{self.url}/{path}", data=data, params=query, headers=headers,
+                    auth=self._auth, timeout=seconds, allow_redirects=False, stream=True,
+                )
+            )  # fmt: skip
+            read = b""
+            for part in answer.iter_content(1 << 16):
+                read += part
+                if len(read) > MAX_ANSWER:
+                    break
+            return answer.status_code, answer.reason or "", read
+
+    def _read(self, code: int, reason: str, data: bytes) -> dict[str, Any]:
+        if len(data) > MAX_ANSWER:
+            raise Unavailable(f"{self.url}: its answer is too long")
         try:
             found = json.loads(data) if data.strip() else {}
         except (ValueError, RecursionError):
             found = None
-        code = answer.status_code
         says = found if isinstance(found, dict) else {}
         if code < 300 and isinstance(found, dict):
             return found
-        reason = clean(f"{self.url}: {code} {says.get('message') or answer.reason or ''}", SHOWN)
+        reason = clean(f"{self.url}: {code} {says.get('message') or reason}", SHOWN)
         if "error_code" in says and code in {400, 404, 409, 422}:
             raise Refused(reason, str(says["error_code"]))
         if code < 300:

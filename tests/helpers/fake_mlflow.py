@@ -25,12 +25,13 @@ class No(Exception):
 
 
 class FakeMLflow:
-    """A server on 127.0.0.1; `say` is what it answers in place of all answers, `wait` how long it takes, `dies_after` how many requests it answers."""
+    """A server on 127.0.0.1; `say` is what it answers in place of all answers, `wait` how long it takes, `dies_after` how many requests it answers, `drips` the seconds for
+    each byte of an answer."""
 
     def __init__(self):
         self.experiments, self.runs, self.models, self.artifacts = {}, {}, {}, {}
         self.asked, self.headers, self.say, self.wait, self.proxied = [], [], None, 0.0, True
-        self.dies_after = None
+        self.dies_after, self.drips = None, 0.0
         fake, lock = self, threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,7 +50,10 @@ class FakeMLflow:
                     for name, value in {"Content-Length": str(len(data)), **more}.items():
                         self.send_header(name, value)
                     self.end_headers()
-                    self.wfile.write(data)
+                    for byte in data if fake.drips else ():
+                        time.sleep(fake.drips)
+                        self.wfile.write(bytes([byte]))
+                    self.wfile.write(b"" if fake.drips else data)
 
             do_GET = do_POST = do_PUT = do_DELETE = answer
 

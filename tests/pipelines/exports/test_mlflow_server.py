@@ -265,6 +265,20 @@ class TestASingleServer:
             MLflow(Server(fake.url, None, 0.2, 60.0)).write_run(document("m"), "m", {})
         assert time.monotonic() - began < 2
 
+    def test_nobody_waits_for_an_answer_that_comes_byte_by_byte(self, fake):
+        fake.drips = 0.05
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="no answer within"):
+            MLflow(Server(fake.url, None, 0.3, 60.0)).write_run(document("m"), "m", {})
+        assert time.monotonic() - began < 2
+
+    def test_nobody_waits_for_a_name_that_is_not_found(self, monkeypatch):
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="no answer within"):
+            MLflow(Server("http://mlflow.example.org", None, 0.2, 60.0)).write_run(document("m"), "m", {})
+        assert time.monotonic() - began < 2
+
     def test_all_together_have_a_time_too(self, fake):
         fake.wait = 0.1
         with pytest.raises(Unavailable, match=r"no time left|no answer"):
