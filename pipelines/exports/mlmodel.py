@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def files(run: Run, signature: Signature, served: Served, packages: Mapping[str,
         "engine": served.engine,
         "path": served.path,
         "batches": list(served.batches),
-        "inputs": [_tensor(each) for each in signature.inputs],
+        "inputs": [_tensor(_pixels(each) if signature.kind == "image" else each) for each in signature.inputs],
         "outputs": [_tensor(each) | {"tensor": each.name} for each in signature.outputs],
         "classes": list(signature.classes),
     }
@@ -71,6 +72,11 @@ def _mlmodel(run: Run, signature: Signature, python: str) -> dict[str, Any]:
 def _requirements(served: Served, packages: Mapping[str, str]) -> list[str]:
     there = next((each for each in NEEDED[served.engine] if each in packages), NEEDED[served.engine][0])
     return [f"{each}=={packages[each]}" if each in packages else each for each in (there, "numpy")]
+
+
+def _pixels(spec: TensorSpec) -> TensorSpec:
+    """Pixels are 0 to 255 whatever their dtype, unless the signature says otherwise: as in the API."""
+    return replace(spec, low=0 if spec.low is None else spec.low, high=255 if spec.high is None else spec.high)
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -119,6 +119,13 @@ def test_arrays_are_tensors_and_tables_are_columns():
     assert kinds == {"age": "double", "km/h": "long", "colour": "string", "new": "boolean"}
 
 
+def test_pixels_are_bounded_as_in_the_api_and_other_numbers_are_not():
+    pixels = dataclasses.replace(image_signature(), inputs=(TensorSpec("image", (None, 8, 8, 1), "float32"),))
+    for signature, bounds in ((pixels, (0, 255)), (dataclasses.replace(pixels, kind="array"), (None, None))):
+        (about,) = json.loads(build(signature=signature).files["pyfunc/model.json"])["inputs"]
+        assert (about["low"], about["high"]) == bounds
+
+
 def test_several_inputs_are_named():
     inputs = tuple(TensorSpec(name, (None, 4), "float32") for name in "ab")
     signature = dataclasses.replace(image_signature(), kind="array", inputs=inputs)
