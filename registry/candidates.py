@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,10 @@ from typing import Literal, TypeVar
 
 from registry import codec
 from registry.chain import Chain, LostRace, signed_bytes
-from registry.errors import ConfigError, Corrupt
+from registry.errors import ConfigError, Corrupt, PipelineError
 from registry.files import sha256_bytes, sha256_file
 from registry.records import Acceptance, Candidate, Claim
-from registry.stores import Store, create_or_same, signatures_of, walk
+from registry.stores import Store, copy_or_same, create_or_same, far_away, signatures_of, walk
 
 Area = Literal["test", "production"]
 T = TypeVar("T")
@@ -161,7 +161,10 @@ def local_folder(store: Store, area: Area, model: str, version: int, digest: str
     found, found_digest = read_manifest(store, model, version, area)
     if digest not in {"", found_digest}:
         raise Corrupt(f"{where}/card.json: is not the manifest with the SHA-256 {digest}", hint=RESTORE)
-    if wrong := altered(store, {f"{where}/{name}": sha256 for name, sha256 in found.files.items()}):
+    files = {f"{where}/{name}": sha256 for name, sha256 in found.files.items()}
+    if far := far_away(store):
+        far.bring(files)
+    if wrong := altered(store, files):
         raise Corrupt(wrong[0], hint=RESTORE)
     return store.path(f"{where}/card.json").parent
 
@@ -204,8 +207,9 @@ def is_version(name: str) -> bool:
     return number != name and number.isdecimal() and number.isascii() and not number.startswith("0")
 
 
-def store_all(store: Store, folder: str, files: Mapping[str, tuple[Path, str]]) -> list[str]:
-    """Store `files` (name → path, SHA-256) in `folder`; gives the names under which there are other bytes already.
+def store_all(store: Store, folder: str, files: Mapping[str, tuple[Path | str, str]]) -> list[str]:
+    """Store `files` (name → path, or name in the store, and SHA-256) in `folder`; gives the names under which there are
+    other bytes already.
 
     All cores hash and copy, and one file that waits for the disk does not delay the others. Equal files follow each
     other, so that the first is stored and the others are links. After an error no further file is begun.
@@ -220,7 +224,7 @@ def store_all(store: Store, folder: str, files: Mapping[str, tuple[Path, str]]) 
             return [
                 name
                 for name in equal[sha256]
-                if not failed.is_set() and not create_or_same(store, f"{folder}/{name}", files[name][0], sha256)
+                if not failed.is_set() and not _store_one(store, files[name][0], f"{folder}/{name}", sha256)
             ]
         except BaseException:
             failed.set()
@@ -230,11 +234,33 @@ def store_all(store: Store, folder: str, files: Mapping[str, tuple[Path, str]]) 
         return sorted(name for names in pool.map(keep, equal) for name in names)
 
 
+def _store_one(store: Store, source: Path | str, target: str, sha256: str) -> bool:
+    if isinstance(source, str):
+        return copy_or_same(store, source, target, sha256)
+    return create_or_same(store, target, source, sha256)
+
+
 def _at_once(files: int) -> int:
     return max(1, min(files, 3 * (os.cpu_count() or 1)))
 
 
-def altered(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Path, str]] | None = None) -> list[str]:
+def altered_there(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Path | None, str]]) -> list[str]:
+    """As `altered`, of the bytes as they are in the store now: local copies do not count."""
+    if (far := far_away(store)) is None:
+        return altered(store, wanted, own)
+    digests = {**wanted, **{name: sha256 for name, (_, sha256) in own.items()}}
+    problems = []
+    for name, found in far.digests(digests).items():
+        if isinstance(found, PipelineError):
+            problems.append(str(found))
+        elif found != digests[name]:
+            problems.append(_mismatch(name, found, digests[name], own))
+    return problems
+
+
+def altered(
+    store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Path | None, str]] | None = None
+) -> list[str]:
     """What is wrong with the files in `wanted` (name → SHA-256), and with the store's `own` (name → path, SHA-256).
 
     All cores hash; a file with many names is read once.
@@ -246,7 +272,7 @@ def altered(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Pat
     digests = {**wanted, **{name: sha256 for name, (_, sha256) in kept.items()}}
     for name in digests:
         try:
-            path = kept[name][0] if name in kept else store.path(name)
+            path = (kept[name][0] if name in kept else None) or store.path(name)
             status = path.stat()
         except FileNotFoundError:
             problems.append(f"{name}: is missing")
@@ -259,9 +285,13 @@ def altered(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Pat
         found = dict(zip(paths, pool.map(_hash, paths.values()), strict=True))
     for name, inode in inodes.items():
         if found[inode] != digests[name]:
-            says = "its name" if name in kept else "the manifest"
-            problems.append(f"{name}: checksum mismatch: SHA-256 is {found[inode]}, {says} says {digests[name]}")
+            problems.append(_mismatch(name, found[inode], digests[name], kept))
     return problems
+
+
+def _mismatch(name: str, found: str, wanted: str, own: Container[str]) -> str:
+    says = "its name" if name in own else "the manifest"
+    return f"{name}: checksum mismatch: SHA-256 is {found}, {says} says {wanted}"
 
 
 def _hash(path: Path) -> str:

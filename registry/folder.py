@@ -102,7 +102,7 @@ class FolderStore:
             finally:  # also when the name was taken: whoever finds that may build on it
                 self._make_durable(target.parent)
 
-    def own_files(self) -> dict[str, tuple[Path, str]]:
+    def own_files(self) -> dict[str, tuple[Path | None, str]]:
         with self._typed_errors():
             return {
                 str(path.relative_to(self._root)): (path, path.name)

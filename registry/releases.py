@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from registry import candidates, codec, heads
 from registry.chain import Chain, LostRace, Records
 from registry.errors import Corrupt, Rejected
 from registry.records import Approval, Release
-from registry.stores import Store
+from registry.stores import Store, present
 from registry.undo import has_failed
 
 
@@ -93,15 +92,13 @@ def copy_to_production(store: Store, model: str, version: int) -> None:
     manifest, digest = candidates.read_manifest(store, model, version)
     source, target = (candidates.version_folder(area, model, version) for area in ("test", "production"))
 
-    def there(name: str) -> Path:
-        try:
-            return store.path(f"{source}/{name}")
-        except FileNotFoundError:
-            raise Corrupt(f"{source}/{name}: is missing", hint=candidates.RESTORE) from None
-
-    files = {name: (there(name), sha256) for name, sha256 in manifest.files.items()}
-    for part in (files, {"card.json": (there("card.json"), digest)}):  # the manifest last
-        if others := candidates.store_all(store, target, part):
+    wanted = {**manifest.files, "card.json": digest}
+    names = [f"{source}/{name}" for name in wanted]
+    if missing := sorted(set(names) - present(store, names)):
+        raise Corrupt(f"{missing[0]}: is missing", hint=candidates.RESTORE)
+    files = {name: (f"{source}/{name}", sha256) for name, sha256 in wanted.items()}
+    for part in (set(manifest.files), {"card.json"}):  # the manifest last
+        if others := candidates.store_all(store, target, {name: files[name] for name in part}):
             raise Corrupt(f"{target}/{others[0]}: differs from the manifest", hint=candidates.RESTORE)
 
 

@@ -10,28 +10,31 @@ pointer. Nothing depends on metadata: what a tool copies as files, to a folder a
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from registry.errors import ConfigError, Corrupt
+from registry.errors import ConfigError, Corrupt, PipelineError
 from registry.files import sha256_bytes, sha256_file
 from registry.s3_cache import Cache
 from registry.s3_client import check_endpoint, parse_url
 from registry.s3_objects import CONNECTIONS, Facts, Objects, must_be
 from registry.s3_probe import Probed, probe
+from registry.s3_structure import BLOB, BLOBS, inspect_objects
 from registry.store_options import StoreOptions
-from registry.stores import check_name
+from registry.stores import Structure, check_name
 
 SECTION = "[registry]"
 MAGIC = b"trainyard file\n"
 POINTER = re.compile(MAGIC + rb"sha256 ([0-9a-f]{64})\nsize (0|[1-9][0-9]{0,14})\n")
 LONGEST_KEY = 1024  # bytes
+FILES_AT_ONCE = 4
 SINGLE = 16
 """So many names are asked for one by one; more, by a listing."""
 HINT = "`trainyard registry verify` lists every problem; restore the object from a backup"
@@ -50,7 +53,7 @@ class Pointer:
     @property
     def blob(self) -> str:
         """What the object with the bytes is called."""
-        return f".store/objects/{self.sha256[:2]}/{self.sha256}"
+        return f"{BLOBS}/{self.sha256[:2]}/{self.sha256}"
 
 
 class S3Store:
@@ -126,24 +129,83 @@ class S3Store:
         probe(self._objects)
         self._probed.remember(self._objects.server())
 
+    def digest(self, name: str) -> str:
+        data = self._objects.get(self._checked(name))
+        pointer = read_pointer(data, name)
+        return pointer.sha256 if pointer else sha256_bytes(data)
+
+    def copy(self, source: str, target: str, sha256: str) -> None:
+        self._checked(target)
+        self._must_be_probed()
+        data = self._objects.get(self._checked(source))
+        pointer = read_pointer(data, source)
+        if (pointer.sha256 if pointer else sha256_bytes(data)) != sha256:
+            raise Corrupt(f"{source}: checksum mismatch: SHA-256 is not {sha256}", hint=HINT)
+        if pointer:
+            self._must_be_kept(pointer)
+        self._objects.create(target, data)
+
+    def bring(self, names: Iterable[str]) -> None:
+        def bring(name: str) -> None:
+            with contextlib.suppress(FileNotFoundError, Corrupt):
+                self.path(name)
+
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            for each in [pool.submit(bring, name) for name in names]:
+                each.result()
+
+    def digests(self, names: Iterable[str]) -> dict[str, str | PipelineError]:
+        wanted = list(names)
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            blobs = dict(zip(wanted, pool.map(self._blob_of, wanted), strict=True))
+            names_of = {each: name for name, each in blobs.items() if isinstance(each, str)}  # a file is read once
+            found = dict(zip(names_of, pool.map(self._digest_of, names_of, names_of.values()), strict=True))
+        return {name: found[each] if isinstance(each, str) else each for name, each in blobs.items()}
+
+    def own_files(self) -> dict[str, tuple[Path | None, str]]:
+        names = sorted(f"{BLOBS}/{name}" for name, _ in self._objects.listing(BLOBS, deep=True))
+        return {name: (None, found[2]) for name in names if (found := BLOB.fullmatch(name))}
+
+    def structure(self, folders: Sequence[str] = ()) -> Structure:
+        return inspect_objects(self._objects, folders)
+
+    def _blob_of(self, name: str) -> str | PipelineError:
+        """The object that holds the bytes under a name, or of a file of the store's own."""
+        if BLOB.fullmatch(name):
+            return name
+        try:
+            pointer = read_pointer(self._objects.get(self._checked(name)), name)
+        except FileNotFoundError:
+            return Corrupt(f"{name}: is missing", hint=HINT)
+        except (ConfigError, Corrupt) as error:
+            return error
+        return pointer.blob if pointer else name
+
+    def _digest_of(self, blob: str, name: str) -> str | PipelineError:
+        try:
+            return self._objects.digest(blob)
+        except FileNotFoundError:
+            return Corrupt(f"{name}: its bytes are missing, which are {blob}", hint=HINT)
+
+    def _must_be_kept(self, pointer: Pointer) -> None:
+        """Raise Corrupt unless the bytes are there, as far as the store can say without reading them."""
+        kept = self._objects.head(pointer.blob)
+        if kept is None or kept.size != pointer.size or kept.sha256 not in {"", pointer.sha256}:
+            raise Corrupt(f"{pointer.blob}: is missing, or does not hold the bytes with this SHA-256", hint=HINT)
+
     def _keep(self, data: bytes | Path, sha256: str) -> Pointer:
         """Have these bytes in the store, once; raises Corrupt when they are not those of `sha256`."""
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
         pointer = Pointer(sha256, size)
-        kept = self._objects.head(pointer.blob)
-        if kept is None:
-            try:
+        if self._objects.head(pointer.blob) is None:
+            with contextlib.suppress(FileExistsError):  # a concurrent writer stored the same bytes
                 self._objects.create_file(pointer.blob, data, sha256)
                 return pointer
-            except FileExistsError:  # a concurrent writer stored the same bytes
-                kept = self._objects.head(pointer.blob)
-        must_be(
-            sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data),
-            sha256,
-            data if isinstance(data, Path) else "the bytes",
-        )
-        if kept is None or kept.size != size or kept.sha256 not in {"", sha256}:
-            raise Corrupt(f"{pointer.blob}: does not hold the bytes with this SHA-256", hint=HINT)
+        if isinstance(data, bytes):
+            must_be(sha256_bytes(data), sha256, "the bytes")
+        else:
+            must_be(sha256_file(data), sha256, data)
+        self._must_be_kept(pointer)
         return pointer
 
     def _fetch(self, name: str, pointer: Pointer, path: Path) -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -174,6 +175,29 @@ class Objects:
             else:
                 with ThreadPoolExecutor(min(AT_ONCE, len(starts) or 1)) as pool:
                     list(pool.map(lambda at: self._fetch_part(name, file.fileno(), at, min(PART, size - at)), starts))
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 of an object's bytes, which are read; raises FileNotFoundError."""
+        for last in (False,) * (READS - 1) + (True,):
+            found, size = hashlib.sha256(), 0
+            with self._may_break_off(last), typed_errors(self.place, name):
+                answer = self.client.get_object(**self._at(name))
+                with contextlib.closing(answer["Body"]) as body:
+                    for chunk in body.iter_chunks(1 << 20):
+                        found.update(chunk)
+                        size += len(chunk)
+                if size == answer["ContentLength"]:
+                    return found.hexdigest()
+                raise TryAgain(f"{self.place}: {name}: its bytes break off", hint=LATER)
+        raise AssertionError("unreachable")
+
+    def unfinished(self) -> Iterator[tuple[str, datetime]]:
+        """Uploads in parts that were begun and not completed: name, and when."""
+        with typed_errors(self.place):
+            pages = self.client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self.place.bucket, Prefix=self.place.key("")):
+                for each in page.get("Uploads", ()):
+                    yield each["Key"].removeprefix(self.place.key("")), each["Initiated"]
 
     def server(self) -> str:
         """What the store calls itself."""

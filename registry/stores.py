@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
-from registry.errors import ConfigError, Corrupt
+from registry.errors import ConfigError, Corrupt, PipelineError
 from registry.files import sha256_bytes, sha256_file
 from registry.records import HeadFold, SeenHead
 from registry.store_options import StoreOptions
@@ -56,8 +56,8 @@ class Store(Protocol):
 class KeepsOnce(Protocol):
     """A store that keeps equal bytes once, in files of its own beside the names."""
 
-    def own_files(self) -> dict[str, tuple[Path, str]]:
-        """What to call each of these files → where it is, and its SHA-256 if it is as it was written."""
+    def own_files(self) -> dict[str, tuple[Path | None, str]]:
+        """What to call each of these files → where it is, if on this machine; and its SHA-256 if it is as it was written."""
 
 
 @dataclass(slots=True)
@@ -87,6 +87,29 @@ class TakesMany(Protocol):
 
     def present(self, names: Iterable[str]) -> set[str]:
         """Which of these names have bytes."""
+
+
+@runtime_checkable
+class FarAway(Protocol):
+    """A store that is reached over a network, and knows the SHA-256 of its files: bytes travel only when they must."""
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 of what is under `name`, as the store has it in its books; raises FileNotFoundError."""
+
+    def copy(self, source: str, target: str, sha256: str) -> None:
+        """As `create` of `target` with the bytes under `source`, which stay where they are.
+
+        Raises Corrupt when they do not have this SHA-256, or are not there.
+        """
+
+    def bring(self, names: Iterable[str]) -> None:
+        """Have local copies of these, many at once; what cannot be had is left for `path` to report."""
+
+    def digests(self, names: Iterable[str]) -> dict[str, str | PipelineError]:
+        """The SHA-256 of the bytes under each name, or of the store's own file, as they are in the store now.
+
+        What cannot be read has the error that says why.
+        """
 
 
 class Signatures(Protocol):
@@ -184,8 +207,29 @@ def create_or_same(store: Store, name: str, data: bytes | Path, sha256: str = ""
         store.create(name, data, sha256)
     except FileExistsError:
         wanted = sha256 or (sha256_file(data) if isinstance(data, Path) else sha256_bytes(data))
-        return sha256_file(store.path(name)) == wanted
+        far = far_away(store)
+        return (far.digest(name) if far else sha256_file(store.path(name))) == wanted
     return True
+
+
+def copy_or_same(store: Store, source: str, target: str, sha256: str) -> bool:
+    """As `create_or_same` of `target` with the bytes that the store has under `source`; raises Corrupt when they are missing."""
+    far = far_away(store)
+    try:
+        if far is None:
+            return create_or_same(store, target, store.path(source), sha256)
+        far.copy(source, target, sha256)
+    except FileNotFoundError:
+        raise Corrupt(f"{source}: is missing", hint="`trainyard registry verify` lists every problem") from None
+    except FileExistsError:
+        return far is not None and far.digest(target) == sha256
+    return True
+
+
+def far_away(store: Store) -> FarAway | None:
+    """The store below its signatures, if it is one."""
+    below = getattr(store, "unsigned", store)
+    return below if isinstance(below, FarAway) else None
 
 
 def walk(store: Store, folder: str, refused: Callable[[str, str], None] | None = None) -> list[str]:

@@ -46,7 +46,7 @@ def inspect(store: Store, model: str | None = None) -> Report:
     files = {name: sha256 for each in versions for name, sha256 in each.files.items()}
     below = unsigned(store)
     own = below.own_files() if model is None and isinstance(below, KeepsOnce) else {}
-    findings.problems += candidates.altered(store, files, own)
+    findings.problems += candidates.altered_there(store, files, own)
     used = {
         sha256 for each in versions for kept in (each.files, each.test, each.production) for sha256 in kept.values()
     }
