@@ -218,4 +218,4 @@ def _not_answered(error: Exception) -> tuple[type[PipelineError], str]:
 
 def _one_line(text: object) -> str:
     """A text from elsewhere, short and without control characters."""
-    return "".join(each if each.isprintable() else " " for each in str(text))[:400]
+    return "".join(each if each.isprintable() else " " for each in str(text)).strip()[:400]

@@ -1,0 +1,70 @@
+"""A store that keeps no promise is found before anything is written, and named."""
+
+import os
+import time
+
+import pytest
+from s3_stub import store_that
+
+from registry import s3_probe
+from registry.errors import ConfigError
+from registry.store_options import Access, StoreOptions
+from registry.stores import open_store
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+
+
+def open_at(url, folder):
+    return open_store("s3://bucket/models", StoreOptions(Access(url, "us-east-1"), cache=str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("overwrites", "8 of 8 concurrent creates of one object succeed"),
+        ("all win", "8 of 8 concurrent creates of one object succeed"),
+        ("wrong bytes", "has the bytes of a create that was refused"),
+        ("nobody", "none of 8 concurrent creates"),
+    ],
+)
+def test_a_store_that_only_pretends_is_refused_with_its_name_and_a_way_out(tmp_path, kind, says):
+    with store_that(kind) as (url, kept):
+        store = open_at(url, tmp_path)
+        for act in (store.probe, lambda: store.create("a/b", b"1"), lambda: store.create("a/b", b"1")):
+            with pytest.raises(ConfigError, match=rf"\[registry\] url: .*Pretender/1.0: .*{says}") as error:
+                act()
+            assert error.value.exit_code == 2
+            assert "file://" in error.value.hint
+        assert kept == {}
+
+
+def test_a_probe_that_has_passed_is_remembered_for_a_day_on_this_machine(tmp_path, monkeypatch):
+    races = []
+    real = s3_probe._race
+    monkeypatch.setattr(s3_probe, "_race", lambda objects: races.append(1) or real(objects))
+    with store_that("honest") as (url, kept):
+        open_at(url, tmp_path).create("a/b", b"1")
+        assert len(races) == s3_probe.ROUNDS
+        open_at(url, tmp_path).create("a/c", b"1")
+        open_store("s3://bucket/other", StoreOptions(Access(url, "us-east-1"), cache=str(tmp_path))).create("a", b"1")
+        assert len(races) == s3_probe.ROUNDS, "a bucket is a bucket, whatever the prefix"
+        open_at(url, tmp_path).probe()
+        assert len(races) == 2 * s3_probe.ROUNDS, "who asks for a probe gets one"
+        (mark,) = (tmp_path / "probed").iterdir()
+        assert mark.read_text() == "Pretender/1.0\n"
+        long_ago = time.time() - s3_probe.FRESH - 1
+        os.utime(mark, (long_ago, long_ago))
+        open_at(url, tmp_path).create("a/d", b"1")
+        assert len(races) == 3 * s3_probe.ROUNDS
+        assert sorted(kept) == ["/bucket/models/a/b", "/bucket/models/a/c", "/bucket/models/a/d", "/bucket/other/a"]
+
+
+def test_reading_needs_no_probe(tmp_path):
+    with store_that("overwrites") as (url, kept):
+        kept["/bucket/models/a/b"] = b"1"
+        assert open_at(url, tmp_path).get("a/b") == b"1"
+        assert not (tmp_path / "probed").exists()
