@@ -1,6 +1,6 @@
 """A proxy on loopback between a client and a real S3 server, which does to some requests what networks and servers do.
 
-A fault is a function of the request's number (from 1), method and path that gives None, or what to do:
+What is injected is a function of the request's number (from 1), method and path that gives None, or what to do:
 
 * `"cut"`: the answer breaks off in the middle of its body
 * `"drop"`: the server does its work, and the answer is lost
@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.seen.append((self.command, self.path))
             number = len(self.server.seen)
-        what = self.server.fault(number, self.command, self.path)
+        what = self.server.inject(number, self.command, self.path)
         if what == "refuse":
             self._close()
         elif isinstance(what, (int, tuple)):
@@ -85,11 +85,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def proxy_before(behind, fault=lambda *_: None, patience=1.0):
-    """A proxy before the server at `behind`; gives its URL, and itself: `seen` has the requests, `fault` may be changed."""
+def proxy_before(behind, inject=lambda *_: None, patience=1.0):
+    """A proxy before the server at `behind`; gives its URL, and itself: `seen` has the requests, `inject` may be changed."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    server.behind, server.fault, server.patience = behind, fault, patience
+    server.behind, server.inject, server.patience = behind, inject, patience
     server.seen, server.lock = [], threading.Lock()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
