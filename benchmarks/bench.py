@@ -42,6 +42,7 @@ BENCHMARKS = {
     "data_speed": "fetching and validating 20,000 small files, against `dvc add`",
     "table_speed": "reading and checking a table, against pandas.read_csv",
     "registry_speed": "publishing, and what a long history costs",
+    "s3_speed": "the registry in a bucket: publishing and promoting, against bare s3transfer",
     "predict_speed": "POST /predict against an empty route on the same gunicorn settings",
     "swap_speed": "a promotion under load",
     "crash_speed": "a release whose model cannot be loaded, under load",
