@@ -62,7 +62,10 @@ def main(args: argparse.Namespace, config: Config) -> int:
 def _apply(args: argparse.Namespace, config: Config) -> int:
     from pipelines.jenkins_server.apply import apply
     from pipelines.jenkins_server.client import open_jenkins
+    from pipelines.trust import open_unsigned
 
+    if not args.dry_run and config.registry.url.startswith("s3://"):
+        open_unsigned(config).probe()  # no job is made for a store that would lose a release
     done = apply(config, open_jenkins(config), dry_run=args.dry_run, build=not args.no_build, say=_say)
     if args.json:
         print(json.dumps({"dry_run": args.dry_run, **dataclasses.asdict(done)}, indent=1))
