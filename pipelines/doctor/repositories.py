@@ -1,6 +1,6 @@
 """What the settings of [repositories] come to for the commits that were fetched last, and the hooks; one function per check.
 
-Nothing is fetched; an LFS server is asked for one file.
+Nothing is fetched; an LFS server, and a dataset's store, is asked for one file.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from pipelines.config.schema import Config, Repositories
 from pipelines.context import clones
 from pipelines.doctor.finding import Finding
 from pipelines.repositories import git
-from pipelines.repositories.complete import address_of
+from pipelines.repositories.complete import DATASET, address_of
 from pipelines.repositories.lfs import Lfs
 from pipelines.repositories.lfs_store import ObjectStore
+from pipelines.repositories.outside import manifest
+from pipelines.repositories.outside.fetch import OutsideGit, key_of
+from pipelines.repositories.outside.source import open_objects
 from pipelines.repositories.tree import Tree, any_of, refuse_lacks
 from pipelines.text.clean import clean
 
@@ -45,11 +48,30 @@ def files(config: Config, name: str) -> Finding:
         address_of(found, url, each, f"{name}{git.SUBMODULE}{clean(each, 100)}", extras)
     if submodules:
         said.append(f"submodules: {', '.join(clean(each, 100) for each in submodules)}")
+    if name == DATASET and (outside := _outside_git(config, commit, found)):
+        said.append(outside)
     what = f"{len(found.names)} at {commit[:10]}; {'; '.join(said) or 'all are in git'}"
     if found.names and all(map(unimportant, found.names)):
         hint = "a pattern without `/` is compared with names, one with `/` with whole paths"
         return Finding("warn", f"{what}; [repositories] unimportant lists every one: no push makes a version", hint)
     return Finding("ok", what)
+
+
+def _outside_git(config: Config, commit: str, found: Tree) -> str:
+    """What of the dataset does not lie in git, and from where it is fetched; raises ConfigError when it cannot be."""
+    if manifest.NAME not in found.names and not found.dvc:
+        return ""
+    git_cache = clones(config)
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch) / "tree"
+        git_cache.checkout(config.repositories.dataset, commit, tree)
+        outside = OutsideGit(
+            ObjectStore(Path(config.home) / "data"), git_cache.extras, DATASET, config.repositories.dataset
+        )
+        places = outside.places(found, tree)
+    for place in places:
+        open_objects(place, f"[repositories] {DATASET}").present([key_of("0" * 64)])  # whether it answers
+    return f"others are fetched from {', '.join(map(str, places))}" if places else ""
 
 
 def unimportant(config: Config) -> Finding:

@@ -7,7 +7,7 @@ whether the bytes are right is for who asks (`lfs.py`, `outside/s3.py`). A redir
 
     job      {"certificates": PEM or "", "at_once": 4, "requests": [{"url", "ips", "headers", "body", "into", "size",
               "shorter", "from", "sha256"}]}
-    answers  [{"status", "location", "body"} or {"error", "lasting", "changed"}]
+    answers  [{"status", "location", "body"} or {"error", "lasting", "changed", "full"}]
 
 `into` is a file for an answer of `size` bytes, or, with `shorter`, of at most so many; without it the answer's text, of at
 most 64 MB, is given back. `from` is a file that is put there, if it has just `size` bytes, and this SHA-256.
@@ -15,6 +15,7 @@ most 64 MB, is given back. `from` is a file that is put there, if it has just `s
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -67,24 +68,32 @@ class Client(threading.local):
         """The answer to one request, or the error; once more when the server has closed a connection meanwhile."""
         for fresh in (False, True):
             try:
-                return self._answer(request, fresh=fresh)
+                return self._answer(request)
             except ssl.SSLCertVerificationError as error:
                 return {"error": f"its certificate is not accepted: {error.verify_message}", "lasting": True}
             except (OSError, http.client.HTTPException) as error:
+                if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
+                    return {"error": str(error), "lasting": True, "full": True}
                 if fresh:
                     return {"error": str(error) or type(error).__name__, "lasting": False}
         raise AssertionError
 
-    def _answer(self, request: dict[str, Any], *, fresh: bool) -> dict[str, Any]:
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         url = urlsplit(request["url"])
         tls = url.scheme == "https"
         port = url.port or (443 if tls else 80)
         key = (url.hostname or "", port, tls)
-        if fresh and key in self.open:
-            self.open.pop(key).close()
         if key not in self.open:
             self.open[key] = Connection(key[0], port, request["ips"], self.context if tls else None)
         connection = self.open[key]
+        try:
+            return self._exchange(request, key, connection)
+        except BaseException:  # what is left of the answer is not read
+            self.open.pop(key, connection).close()
+            raise
+
+    def _exchange(self, request: dict[str, Any], key: tuple[str, int, bool], connection: Connection) -> dict[str, Any]:
+        url = urlsplit(request["url"])
         method, body = ("POST", request["body"].encode()) if request.get("body") else ("GET", None)
         if request.get("from"):
             method, body = "PUT", _content(request)

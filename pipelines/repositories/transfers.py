@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.repositories import addresses, git
 from pipelines.text.clean import clean
-from registry.errors import TryAgain
+from registry.errors import FREE_SPACE, TryAgain
 from training.fence.rules import around_python
 
 PROGRAM = Path(__file__).with_name("object_transfer.py")
 SLOWEST = 50_000  # bytes per second, of all transfers together
 AT_ONCE = 4
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 def ask(
@@ -48,4 +51,26 @@ def ask(
         git.raise_if_stopping()
         last = clean(err.decode("utf-8", "replace").strip().rpartition("\n")[2], 500)
         raise TryAgain(f"{what} stopped ({code}): {last}", hint="retry")
-    return list(json.loads(out))
+    answers = list(json.loads(out))
+    for each in answers:
+        if each.get("full"):
+            raise TryAgain(f"{what} stopped: {clean(str(each['error']), 500)}", hint=FREE_SPACE)
+    return answers
+
+
+def in_processes(work: Callable[[K], T], parts: Sequence[K]) -> list[T]:
+    """`work` for each part in a thread of its own, which may start a process; all end when we are asked to stop."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        futures = [pool.submit(work, each) for each in parts]
+        waiting = set(futures)
+        try:
+            while (
+                waiting
+            ):  # with a timeout: Python handles a signal that reached another thread only when this one wakes up
+                _, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
+            return [each.result() for each in futures]
+        except Exception:  # the others may end in peace
+            raise
+        except BaseException:
+            git.stop_all()
+            raise

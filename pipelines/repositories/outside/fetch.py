@@ -68,6 +68,12 @@ class OutsideGit:
         folders = own.folders if own else frozenset()
         return Manifest({each.path: _file(each, tree) for each in items}, folders)
 
+    def places(self, found: Tree, tree: Path) -> list[Place]:
+        """Where the files would be fetched from; raises ConfigError as `bring` does, before it fetches anything."""
+        own = self._items_of(self._manifest(tree), tree)
+        outputs = self._named_by_dvc(found, tree)
+        return list(dict.fromkeys([*(each.place for each in own), *(self._place_of(each, tree) for each in outputs)]))
+
     def _manifest(self, tree: Path) -> Manifest | None:
         path = tree / manifest.NAME
         if not path.is_file():
@@ -97,15 +103,14 @@ class OutsideGit:
         place.refuse_untrusted(found, self.address, self.extras.trusted, where)
         return found
 
-    def _items_of_dvc(self, found: Tree, tree: Path, scratch: Path) -> Iterator[Item]:
+    def _named_by_dvc(self, found: Tree, tree: Path) -> list[dvc.Output]:
+        """What DVC's files name and is not in git."""
         unimportant = any_of(self.extras.unimportant)
         names = set(found.names)
         names |= {str(folder) for name in found.names for folder in PurePosixPath(name).parents}
         outputs: dict[str, dvc.Output] = {}
         for name in found.dvc:
-            if unimportant(name):
-                continue
-            for each in self._outputs(tree, name, names):
+            for each in () if unimportant(name) else self._outputs(tree, name, names):
                 if unimportant(each.path):
                     continue
                 if (other := outputs.setdefault(each.path, each)).md5 != each.md5:
@@ -113,6 +118,10 @@ class OutsideGit:
                         f"{self.what}: {other.by} and {each.by} name different data for {clean(each.path, 100)}",
                         hint="let one of them have it (`dvc remove`), and commit",
                     )
+        return list(outputs.values())
+
+    def _items_of_dvc(self, found: Tree, tree: Path, scratch: Path) -> Iterator[Item]:
+        outputs = {each.path: each for each in self._named_by_dvc(found, tree)}
         self._refuse_too_much(sum(max(each.size, 0) for each in outputs.values()))
         places = {each.path: self._place_of(each, tree) for each in outputs.values()}
         lists = self._lists([(each, places[each.path]) for each in outputs.values() if each.is_folder], scratch)

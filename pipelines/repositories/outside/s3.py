@@ -120,9 +120,8 @@ class S3Objects:
         size = max(SMALLEST_PART, -(-len(requests) // PROCESSES))
         parts = [requests[start : start + size] for start in range(0, len(requests), size)]
         _ = self.signer  # before there are threads
-        with ThreadPoolExecutor(PROCESSES) as pool:
-            answers = pool.map(lambda part: self._ask_part(method, part, read=read, write=write), parts)
-            return [each for part in answers for each in part]
+        answers = transfers.in_processes(lambda part: self._ask_part(method, part, read=read, write=write), parts)
+        return [each for part in answers for each in part]
 
     def _ask_part(
         self, method: str, requests: Sequence[Mapping[str, Any]], *, read: str, write: str

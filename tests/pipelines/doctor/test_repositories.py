@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+import outside_git
 import pytest
 from repositories_parts import Repository
 
@@ -53,6 +54,25 @@ class TestFiles:
     def test_of_a_repository_that_was_not_fetched_yet(self, config, tmp_path):
         found = repositories.files(replace(config(), home=str(tmp_path / "new")), "code")
         assert "the first run checks them" in found.what
+
+    def test_in_a_store_that_answers(self, made, config, tmp_path):
+        (tmp_path / "store").mkdir()
+        made["dataset"].commit({"dataset.lock": outside_git.manifest({"a.csv": b"1"})})
+        found = repositories.files(config(data_store=str(tmp_path / "store")), "dataset")
+        assert (found.state, found.what.partition("; ")[2]) == ("ok", f"others are fetched from {tmp_path / 'store'}")
+
+    def test_in_a_store_that_is_not_there(self, made, config, tmp_path):
+        made["dataset"].commit({"dataset.lock": outside_git.manifest({"a.csv": b"1"})})
+        with pytest.raises(ConfigError, match="does not exist on this machine"):
+            repositories.files(config(data_store=str(tmp_path / "store")), "dataset")
+
+    def test_in_a_remote_of_dvc_that_the_settings_do_not_name(self, made, config, tmp_path):
+        remote = outside_git.DvcRemote(tmp_path / "remote")
+        made["dataset"].commit({".dvc/config": remote.config, "a.csv.dvc": remote.file("a.csv", b"1")})
+        with pytest.raises(ConfigError, match="which the settings do not name"):
+            repositories.files(config(), "dataset")
+        found = repositories.files(config(trusted=(str(tmp_path / "remote"),)), "dataset")
+        assert str(tmp_path / "remote") in found.what
 
     def test_in_lfs_that_the_settings_do_not_fetch(self, made, config):
         made["dataset"].commit({"a.csv": POINTER})

@@ -14,6 +14,7 @@ from outside_git import DvcRemote, manifest, md5, put, sha256
 from s3_server import BUCKET
 
 from pipelines.__main__ import main
+from pipelines.repositories import git, object_transfer, transfers
 from pipelines.repositories.outside import s3
 from pipelines.repositories.outside.fetch import key_of
 from pipelines.repositories.outside.place import Place
@@ -267,3 +268,19 @@ class TestServersThatAreWrong:
 
         assert (fetched_from(answer) / "t.csv").read_bytes() == TABLE
         assert len(asked) == 3
+
+    def test_a_disk_that_is_full_is_to_be_freed(self, monkeypatch):
+        with server(lambda handler: respond(handler, TABLE)) as address:
+            request = {
+                "url": f"{address}/x",
+                "ips": ["127.0.0.1"],
+                "headers": {},
+                "into": "/dev/full",
+                "size": len(TABLE),
+            }
+            answer = object_transfer.Client(None).answer(request)
+        assert answer["full"]
+        monkeypatch.setattr(git, "run_program", lambda *words, **options: (0, json.dumps([answer]).encode(), b""))
+        with pytest.raises(TryAgain, match="No space left") as error:
+            transfers.ask([request], "moving objects")
+        assert "free some space" in error.value.hint
