@@ -15,6 +15,7 @@ from rows import Skipped
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "neighbours"
 PINNED = {
     "dvc": ("dvc==3.67.1",),
+    "dvc-s3": ("dvc[s3]==3.67.1",),
     "kedro": ("kedro==1.7.0",),
     "metaflow": ("metaflow==2.19.39",),
     "mlflow": ("mlflow==3.17.2",),
