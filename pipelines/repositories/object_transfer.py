@@ -88,7 +88,7 @@ class Client(threading.local):
         connection = self.open[key]
         try:
             return self._exchange(request, key, connection)
-        except BaseException:  # what is left of the answer is not read
+        except BaseException:  # the rest of that answer would be read as the next one
             self.open.pop(key, connection).close()
             raise
 
