@@ -75,6 +75,8 @@ def test_what_keras_measured_is_not_measured_again():
     ("metric", "task"), [("mae", "classification"), ("accuracy", "regression"), ("luck", "regression")]
 )
 def test_a_metric_of_the_other_task_is_refused(metric, task):
+    check_metric("accuracy", "classification")
+    check_metric("mae", "regression")
     with pytest.raises(ConfigError, match=metric):
         check_metric(metric, task)
 
