@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.config.schema import Config
@@ -56,6 +57,11 @@ class Context:
     def runner(self) -> Runner:
         """Where workers run."""
         return open_runner(self.config.runner, self.home / "cache", self.config.serving.image)
+
+    def in_image(self, image: str) -> Context:
+        """The same, with workers in this container image."""
+        runner = replace(self.config.runner, image=image)
+        return type(self)(replace(self.config, runner=runner), self.progress)
 
     @functools.cached_property
     def git(self) -> GitCache:

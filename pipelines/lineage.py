@@ -42,8 +42,7 @@ class Lineage:
 def trace(store: Store, config: Config, model: str, version: int) -> Lineage:
     """The lineage of a version; raises ConfigError when there is no such version, Corrupt when a record was altered."""
     card, digest = candidates.read_manifest(store, model, version)
-    cards = {number: candidates.manifest(store, model, number) for number in candidates.versions(store, model)}
-    parents = {number: lineage.parent_of(each) for number, each in cards.items()}
+    parents = {number: lineage.parent_of(each) for number, each in lineage.cards(store, model).items()}
     history = releases.read_history(store, model)
     urls = {name: redact(getattr(config.repositories, name)) for name in ("code", "dataset", "tests")}
     return Lineage(

@@ -44,16 +44,17 @@ class DataFile(NamedTuple):
 
 def list_files(folder: Path, known: Mapping[str, tuple[str, int]]) -> list[DataFile]:
     """All regular files below `folder`, sorted by path; those in `known` (path → SHA-256, bytes) are not read again."""
-    found = []
+    found, root = [], f"{folder}/"
     for above, folders, names in os.walk(folder):
         if above == str(folder) and ".git" in folders:
             folders.remove(".git")
         for name in names:
-            path = Path(above, name)
-            if stat.S_ISREG((facts := path.lstat()).st_mode):
-                relative = os.path.relpath(path, folder)
-                sha256, size = known.get(relative) or (sha256_file(path), facts.st_size)
-                found.append(DataFile(sha256, size, relative))
+            path = f"{above}/{name}"
+            relative = path.removeprefix(root)
+            if relative in known:
+                found.append(DataFile(*known[relative], relative))
+            elif stat.S_ISREG((facts := os.lstat(path)).st_mode):
+                found.append(DataFile(sha256_file(Path(path)), facts.st_size, relative))
     return sorted(found, key=lambda each: each.path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from training.model.samples import Samples
 from training.model.signature import Wiring
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
+REQUIRED = re.compile(r"^[ \t]*([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
+"""The name at the beginning of a line of `requirements.txt`."""
+MOST = 100
 KERAS_FILE = "model.keras"
 SLACK = 0.02
 """For the rounding of a 16-bit model."""
@@ -77,7 +81,7 @@ def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -
         seed=job.seed,
         validation=values,
         reached=reached(job.metric, values[job.metric], job.threshold),
-        packages=packages(),
+        packages=packages(folder / "inputs" / "code"),
         machine=describe(),
     )
 
@@ -91,10 +95,12 @@ def _check_answers(spec: DataSpec, answers: Any) -> None:
         )
 
 
-def packages() -> dict[str, str]:
-    """The versions that a model file may depend on."""
+def packages(code: Path) -> dict[str, str]:
+    """The versions that a model may depend on: of ours, and of what the `requirements.txt` of the code names."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    wanted = code / "requirements.txt"
+    own = REQUIRED.findall(wanted.read_text(encoding="utf-8", errors="replace")) if wanted.is_file() else []
+    for name in (*PACKAGES, *own[:MOST]):
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # tensorflow or tensorflow-cpu

@@ -110,6 +110,9 @@ def _use() -> Iterator[str]:
 def _data(manifest: Candidate, read_as: Sequence[str]) -> Iterator[str]:
     yield f"Commit `{_code(manifest.sources.dataset)}` of the dataset repository. The model was trained on its train split;"
     yield "the validation split decided when to stop; the holdout was never in its reach."
+    if tree := manifest.dataset:
+        yield ""
+        yield f"{tree.files:,} files, {tree.bytes:,} bytes; SHA-256 of the list of files: `{_code(tree.digest)}`."
     if manifest.signature.classes:
         names = [_text(each) for each in manifest.signature.classes[:MAX_CLASSES]]
         more = len(manifest.signature.classes) - len(names)

@@ -128,8 +128,7 @@ def _place(context: Context, folder: RunFolder, card: Candidate) -> tuple[Contex
     """Where to train, and the requirements that are yet to be met: in the container image that it was trained in, if the engine
     still has it, else as trainings run now."""
     if card.image and context.runner.name == "docker":
-        config = context.config
-        own = Context(replace(config, runner=replace(config.runner, image=card.image)), context.progress)
+        own = context.in_image(card.image)
         try:
             own.runner.image(None, context.show)
         except (ConfigError, TryAgain) as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pipelines.runs import briefly
 from pipelines.text.metrics import number
 from pipelines.workers.jobs import Differences
 from registry.records import Candidate, Served
@@ -62,7 +63,7 @@ def decide(other: Sequence[str], found: Differences | None, tolerance: float) ->
     weights, predictions = found.weights, found.predictions
     if weights == 0 and predictions == 0:
         return "bit-identical", (
-            f"the same weights and predictions; only what is around them differs in {_few(other)}",
+            f"the same weights and predictions; only what is around them differs in {briefly(other)}",
         )
     reasons = list(found.notes)
     if weights is not None:
@@ -103,7 +104,3 @@ def _metrics(found: Differences) -> Iterator[str]:
     for name in sorted(found.then.keys() & found.again.keys()):
         if found.then[name] != found.again[name]:
             yield f"{name} {number(found.then[name])} then, {number(found.again[name])} now"
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more files" if len(names) > 3 else "")

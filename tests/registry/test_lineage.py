@@ -2,6 +2,7 @@
 
 import pytest
 from lineage_parts import publish_with_data
+from registry_parts import FILES, publish
 
 from registry import dataset_lists, lineage
 from registry.errors import Corrupt
@@ -75,3 +76,11 @@ def test_a_list_that_is_not_that_of_the_manifest_is_not_believed(store, name):
 
 def test_versions_that_name_each_other_do_not_go_round_for_ever():
     assert list(lineage.ancestors({1: 2, 2: 1}, 1)) == [2]
+    assert list(lineage.ancestors({1: 2, 2: 3, 3: 2}, 1)) == [2, 3]
+
+
+def test_a_file_of_a_team_that_is_called_like_a_list_is_not_one(store, tmp_path):
+    files = FILES | {dataset_lists.FILES: b"mine", dataset_lists.KEYS: b"mine"}
+    version = publish(store, tmp_path, "before there were lists", files=files)
+    assert version in lineage.uses_of_file(store, "digits", sha256_bytes(OLD)).unknown
+    assert version in lineage.uses_of_key(store, "digits", "ada").unknown

@@ -233,3 +233,45 @@ def test_the_command_prints_why_and_ends_with_the_outcome(team, context, made, m
     assert (found["outcome"], found["exit_code"]) == ("impossible", 2)
     assert command.main(parser.parse_args(["digits", "1"]), context.config) == 2
     assert "cannot be reproduced" in capsys.readouterr().out
+
+
+class InContainers(Context):
+    """Its engine has the images that the test names."""
+
+    images = ()
+
+    def in_image(self, image):
+        own = super().in_image(image)
+        own.runner = InImage(image, image in self.images)
+        return own
+
+
+class InImage(Workers):
+    name = "docker"
+
+    def __init__(self, image="sha256:now", there=True):
+        super().__init__()
+        self._image, self._there = image, there
+
+    def image(self, requirements, on_line):
+        if not self._there:
+            raise ConfigError(f"{self._image} is not on the engine")
+        return f"{self._image}+packages" if requirements else self._image
+
+
+@pytest.mark.parametrize(
+    ("there", "around"),
+    [(("sha256:then",), ()), ((), ("sha256:then then, sha256:now+packages now",))],
+    ids=["the image is there", "the image is gone"],
+)
+def test_it_trains_in_the_container_image_of_then_if_the_engine_has_it(team, context, made, there, around):
+    team.write("code", {"requirements.txt": "einops"})
+    code = team.push("code")[0]
+    version = made(image="sha256:then")
+    sources = candidates.manifest(context.store, "digits", version).sources
+    version = made(image="sha256:then", sources=replace(sources, code=code))
+    containers = InContainers(context.config, context.progress)
+    containers.images, containers.runner = there, InImage()
+    found = reproduce(containers, version, 1e-5)
+    assert found.outcome == "bit-identical", found.reasons
+    assert found.circumstances == around

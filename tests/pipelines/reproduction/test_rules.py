@@ -86,4 +86,5 @@ def test_scripts_know_the_outcome_by_the_exit_code():
         outcome: Reproduction("digits", 1, "", 0.0, "", outcome).exit_code
         for outcome in ("bit-identical", "equal", "different", "impossible")
     }
+    assert Reproduction("digits", 1, "", 0.0, "", "equal").seconds == 0
     assert codes == {"bit-identical": 0, "equal": 0, "different": 3, "impossible": 2}

@@ -194,7 +194,9 @@ def kinds(tmp_path_factory):
         return make_job(at / name, *given, **({"parity_command": PARITY} | settings))
 
     jobs = [
-        job("plain", epochs=6, metric="macro_f1"),
+        job(
+            "plain", epochs=6, metric="macro_f1", files={"requirements.txt": "# ours\nh5py>=3\n-r x\nno-such-package\n"}
+        ),
         job("augmented", AUGMENTED),
         job("hooks", BATCH_NORM_AND_HOOKS, files={"helper_of_mine.py": HELPER}),
         job("recurrent", RECURRENT, waves),
@@ -372,3 +374,5 @@ def test_the_worker_names_the_versions_it_used(kinds):
     packages = kinds["plain"].result.packages
     assert {"python", "keras", "numpy", "ai-edge-litert"} <= packages.keys()
     assert {"tensorflow", "tensorflow-cpu"} & packages.keys()
+    assert "h5py" in packages, "the team's requirements.txt names it"
+    assert "no-such-package" not in packages
