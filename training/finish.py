@@ -96,7 +96,7 @@ def _check_answers(spec: DataSpec, answers: Any) -> None:
 
 
 def packages(code: Path) -> dict[str, str]:
-    """The versions that a model may depend on: of ours, and of what the `requirements.txt` of the code names."""
+    """The versions that a model may depend on: TensorFlow and the like, and what the `requirements.txt` of the code names."""
     found = {"python": platform.python_version()}
     wanted = code / "requirements.txt"
     own = REQUIRED.findall(wanted.read_text(encoding="utf-8", errors="replace")) if wanted.is_file() else []
