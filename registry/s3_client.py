@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -133,9 +134,19 @@ def connect(place: Place, access: Access, at_once: int = 10) -> Any:
             s3={"payload_signing_enabled": False},
             user_agent_extra="trainyard",
         )
-        return Session(profile=access.profile or None).create_client(
+        session = Session(profile=access.profile or None)
+        session.register_component("data_loader", _loader())
+        return session.create_client(
             "s3", region_name=access.region or None, endpoint_url=access.endpoint or None, config=config
         )
+
+
+@functools.cache
+def _loader() -> Any:
+    """What reads botocore's description of S3, a megabyte of JSON, once in a process: a command opens several stores."""
+    from botocore.session import Session
+
+    return Session().get_component("data_loader")
 
 
 @contextlib.contextmanager
