@@ -70,12 +70,12 @@ class Objects:
     def get(self, name: str) -> bytes:
         """The bytes of an object; raises FileNotFoundError, Corrupt when they are too many."""
         for last in (False,) * (READS - 1) + (True,):
-            with self._may_break_off(last), typed_errors(self.place, name):
+            with typed_errors(self.place, name):
                 answer = self.client.get_object(**self._at(name))
-                with contextlib.closing(answer["Body"]) as body:
-                    if answer["ContentLength"] > LARGEST:
-                        raise Corrupt(f"{name}: has more than {LARGEST >> 20} MiB, which no record has")
-                    return bytes(body.read())
+            with self._may_break_off(last), typed_errors(self.place, name), contextlib.closing(answer["Body"]) as body:
+                if answer["ContentLength"] > LARGEST:
+                    raise Corrupt(f"{name}: has more than {LARGEST >> 20} MiB, which no record has")
+                return bytes(body.read())
         raise AssertionError("unreachable")
 
     def head(self, name: str) -> Facts | None:
@@ -180,8 +180,9 @@ class Objects:
         """The SHA-256 of an object's bytes, which are read; raises FileNotFoundError."""
         for last in (False,) * (READS - 1) + (True,):
             found, size = hashlib.sha256(), 0
-            with self._may_break_off(last), typed_errors(self.place, name):
+            with typed_errors(self.place, name):
                 answer = self.client.get_object(**self._at(name))
+            with self._may_break_off(last), typed_errors(self.place, name):
                 with contextlib.closing(answer["Body"]) as body:
                     for chunk in body.iter_chunks(1 << 20):
                         found.update(chunk)
@@ -290,9 +291,10 @@ class Objects:
         if not size:
             return
         for last in (False,) * (READS - 1) + (True,):
-            with self._may_break_off(last), typed_errors(self.place, name):
+            with typed_errors(self.place, name):
                 answer = self.client.get_object(**self._at(name), Range=f"bytes={start}-{start + size - 1}")
-                at = start
+            at = start
+            with self._may_break_off(last), typed_errors(self.place, name):
                 with contextlib.closing(answer["Body"]) as body:
                     for chunk in body.iter_chunks(1 << 20):
                         if at + len(chunk) > start + size:
@@ -324,7 +326,7 @@ class Objects:
     @staticmethod
     @contextlib.contextmanager
     def _may_break_off(last: bool) -> Iterator[None]:  # noqa: FBT001
-        """What broke off is read again, except at the last time."""
+        """A body that broke off is read again, except at the last time; requests are repeated by botocore."""
         try:
             yield
         except TryAgain:
