@@ -52,6 +52,13 @@ def test_several_trusted_proxies_in_a_row_are_seen_through():
     assert seen(["10.0.0.0/24"], PROXY, HTTP_X_FORWARDED_FOR=endless)["REMOTE_ADDR"] == "10.0.0.1"
 
 
+def test_ten_proxies_in_a_row_are_seen_through_and_no_more():
+    chain = [f"10.0.0.{number}" for number in range(1, 13)]
+    assert seen(["10.0.0.0/24"], PROXY, HTTP_X_FORWARDED_FOR=", ".join(chain))["REMOTE_ADDR"] == chain[-10]
+    assert seen(["10.0.0.0/24"], PROXY, HTTP_X_FORWARDED_FOR=", ".join(chain[-10:]))["REMOTE_ADDR"] == chain[-10]
+    assert seen(["10.0.0.0/24"], PROXY, HTTP_X_FORWARDED_FOR=", ".join(chain[-9:]))["REMOTE_ADDR"] == chain[-9]
+
+
 def test_an_ipv4_client_of_a_socket_for_both_families_is_known_by_its_ipv4_address():
     assert "::ffff:10.0.0.7" in Networks([PROXY])
     assert "fe80::1%eth0" in Networks(["fe80::/10"])
