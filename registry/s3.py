@@ -35,6 +35,7 @@ MAGIC = b"trainyard file\n"
 POINTER = re.compile(MAGIC + rb"sha256 ([0-9a-f]{64})\nsize (0|[1-9][0-9]{0,14})\n")
 LONGEST_KEY = 1024  # bytes
 FILES_AT_ONCE = 4
+LISTINGS_AT_ONCE = 8
 SINGLE = 16
 """So many names are asked for one by one; more, by a listing."""
 HINT = "`trainyard registry verify` lists every problem; restore the object from a backup"
@@ -218,15 +219,20 @@ class S3Store:
         """What is there of the folder that holds all these names, when they are many; else nothing."""
         if len(names) <= SINGLE:
             return {}
-        folders, deep = {name.rpartition("/")[0] for name in names}, False
-        if len(folders) > SINGLE:
-            folders, deep = {_common(folders)}, True
-        return {
-            f"{folder}/{name}".removeprefix("/"): facts
-            for folder in folders
-            for name, facts in self._objects.listing(folder, deep=deep)
-            if facts
-        }
+        folders = {name.rpartition("/")[0] for name in names}
+        parts = [(folder, "") for folder in folders]
+        if deep := len(folders) > SINGLE:
+            above = _common(folders)
+            start = len(above) + bool(above)  # in parts that can be listed at once: a page is waited for
+            parts = [(above, first) for first in sorted({name[start] for name in names})]
+        with ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
+            pages = pool.map(lambda part: list(self._objects.listing(part[0], deep=deep, begins=part[1])), parts)
+            return {
+                f"{folder}/{name}".removeprefix("/"): facts
+                for (folder, _), page in zip(parts, pages, strict=True)
+                for name, facts in page
+                if facts
+            }
 
     def _must_be_probed(self) -> None:
         """Nothing is written into a store that this machine has not probed within a day."""

@@ -89,14 +89,14 @@ class Objects:
         whole = "" if "-" in sha256 else sha256  # of parts: not the file's
         return Facts(int(answer["ContentLength"]), str(answer.get("ETag", "")), base64.b64decode(whole).hex())
 
-    def listing(self, folder: str, *, deep: bool = False) -> Iterator[tuple[str, Facts | None]]:
+    def listing(self, folder: str, *, deep: bool = False, begins: str = "") -> Iterator[tuple[str, Facts | None]]:
         """What lies in `folder` ("" is the top), in no order: names relative to it, without facts for folders, which end
-        with "/". `deep`: all objects below.
+        with "/". `deep`: all objects below. `begins`: only those whose relative name begins so.
 
         Raises TryAgain when the listing has no end.
         """
         prefix = self.place.key(f"{folder}/" if folder else "")
-        wanted = {"Bucket": self.place.bucket, "Prefix": prefix} | ({} if deep else {"Delimiter": "/"})
+        wanted = {"Bucket": self.place.bucket, "Prefix": prefix + begins} | ({} if deep else {"Delimiter": "/"})
         tokens: set[str] = set()
         more: dict[str, str] = {}
         while True:

@@ -195,6 +195,21 @@ def test_records_are_read_once_and_those_that_were_altered_or_removed_are_notice
     assert present(reader, names) == set(names) - {names[3]}
 
 
+@pytest.mark.parametrize("above", ["test/m/", ""], ids=["in one folder", "at the top"])
+def test_many_folders_are_looked_into_by_few_listings(store, above):
+    names = [f"{above}{number}/card.json" for number in range(1, 31)]
+    for name in names[3:]:
+        store.create(name, b"1")
+    store.create(f"{above}4/else", b"1")
+    with requests_of(store) as asked:
+        assert present(store, names) == set(names[3:])
+        assert get_all(store, names[3:]) == [b"1"] * 27
+    assert {each.operation for each in asked} == {"ListObjectsV2", "GetObject"}
+    assert len([each for each in asked if each.operation == "ListObjectsV2"]) == 2 * 9
+    with pytest.raises(FileNotFoundError):
+        get_all(store, names)
+
+
 def test_verify_finds_what_was_altered_removed_and_added(store, raw, tmp_path):
     promote(store, publish(store, tmp_path, "one"), "token")
     assert verify(store) == []
