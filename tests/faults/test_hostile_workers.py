@@ -1,5 +1,9 @@
 """A worker that tries to reach what this user can reach, in both runners: one suite of attacks, real system calls."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 from hostile_contract import HostileContract, victims
 
@@ -18,6 +22,18 @@ class TestProcesses(HostileContract):
         if missing := lacks():
             pytest.skip(f"this kernel cannot fence {', '.join(missing)}")
         return ProcessRunner(RunnerConfig(), tmp_path_factory.mktemp("cache"), grace=0.5)
+
+
+class TestProcessesBelowSharedMemory(TestProcesses):
+    """Of which a worker has a private one, in which its job folder and its inputs are all the same."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls):
+        if not os.access("/dev/shm", os.W_OK):
+            pytest.skip("no /dev/shm")
+        with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="trainyard-test-") as folder:
+            yield Path(folder)
 
 
 @pytest.mark.docker

@@ -6,7 +6,8 @@ Standard library only, and little of it: no step gets slower that one could see.
 and threads cannot either. See docs/adr/fences.md for what each part is for:
 
 * no_new_privs, and no capability but the one that root needs to read its own files
-* a mount namespace, where the kernel lets us have one: all is read-only but the folders to write, /dev/shm is private
+* a mount namespace, where the kernel lets us have one: all is read-only but the folders to write, /dev/shm is private and
+  has nothing of the real one but what was given
 * Landlock: which files can be opened, which ports; no signal and no tracing out of here
 * a filter of system calls, for what Landlock does not mediate (see `syscalls.py`)
 """
@@ -63,14 +64,15 @@ def confine(words: Sequence[str]) -> None:
     size of the private /dev/shm in bytes, 0: 1 GiB. `abi` is an older version of Landlock, for tests.
     """
     rules = parsed(words)
-    write, ports = rules["write"], ([*map(int, rules["bind"])], [*map(int, rules["connect"])])
+    read, write = rules["read"], rules["write"]
+    ports = ([*map(int, rules["bind"])], [*map(int, rules["connect"])])
     memory = next((int(each) for each in rules["shm"]), 0)
     _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    if _in_child(lambda: read_only_mounts(write, memory)):
-        read_only_mounts(write, memory)
+    mounts = (read, write, rules["names"], memory)
+    if _in_child(lambda: read_only_mounts(*mounts)) and read_only_mounts(*mounts):
         write = [*write, SHARED_MEMORY]
     if version := next((int(each) for each in rules["abi"]), abi()):
-        allowed = [(path, READ) for path in rules["read"]] + [(path, READ_DIR) for path in rules["names"]]
+        allowed = [(path, READ) for path in read] + [(path, READ_DIR) for path in rules["names"]]
         allowed += [(path, ALL_FILES[5] & ~(NODES | IOCTL_DEV)) for path in write]
         allowed += [(path, DEVICE) for path in rules["device"]]
         _landlock(version, allowed, ports)
@@ -87,8 +89,9 @@ def parsed(words: Sequence[str]) -> dict[str, list[str]]:
     return rules
 
 
-def read_only_mounts(write: list[str], shared_memory: int) -> None:
-    """A mount namespace in which all but the folders `write` is read-only, and /dev/shm is empty. Raises OSError.
+def read_only_mounts(read: list[str], write: list[str], names: list[str], shared_memory: int) -> bool:
+    """A mount namespace in which all but the folders `write` is read-only, and /dev/shm is empty but for what of it is
+    given; False when all of it is, so that it is the real one. Raises OSError.
 
     Landlock does not mediate chmod, chown and setxattr; a read-only mount refuses them.
     """
@@ -108,14 +111,50 @@ def read_only_mounts(write: list[str], shared_memory: int) -> None:
     _set_read_only("/", on=True)
     for path in write:
         _set_read_only(path, on=False)
-    _mount(
-        "tmpfs", SHARED_MEMORY, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, f"mode=1777,size={shared_memory or 1 << 30}"
-    )
+    is_private = not any(_is_below(os.path.realpath(SHARED_MEMORY), os.path.realpath(path)) for path in (*read, *write))
+    if is_private:
+        _private_shared_memory([*read, *write], names, shared_memory or 1 << 30)
     try:  # noqa: SIM105  (contextlib takes longer to import than all of this)
         _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=ptraceable")
     except OSError:  # not for a user, whose namespace does not own the processes
         pass
-    os.chdir(os.getcwd())  # into the mount that can be written
+    try:  # noqa: SIM105
+        os.chdir(os.getcwd())  # into the mount that can be written
+    except FileNotFoundError:  # below /dev/shm, and not given: there it can open nothing
+        pass
+    return is_private
+
+
+def _private_shared_memory(given: list[str], names: list[str], size: int) -> None:
+    """Mount an empty /dev/shm of `size` bytes, and in it what is `given` below the real one, with the rights that it has
+    there. Of the folders in `names` that has only what is given: Landlock allows everything below /dev/shm."""
+    here = os.path.realpath(SHARED_MEMORY)
+    kept: dict[str, int] = {}  # path → descriptor; an outer folder comes first, with the mounts below it
+    for path in sorted({os.path.realpath(path) for path in given}):
+        if _is_below(path, here) and os.path.exists(path) and not any(_is_below(path, outer) for outer in kept):
+            kept[path] = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    links = {path: os.path.realpath(path) for path in map(os.path.abspath, given) if _is_below(path, SHARED_MEMORY)}
+    _mount("tmpfs", here, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, f"mode=1777,size={size}")
+    for path, fd in kept.items():
+        if os.path.isdir(f"/proc/self/fd/{fd}"):
+            os.makedirs(path)
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.mknod(path)
+        _mount(f"/proc/self/fd/{fd}", path, "", MS_BIND | MS_REC)
+        os.close(fd)
+    for path in names:
+        if _is_below(os.path.realpath(path), here):
+            os.makedirs(path, exist_ok=True)
+    for path, target in links.items():
+        if target != path and not os.path.lexists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.symlink(target, path)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Whether `path` is the folder, or in it."""
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
@@ -174,7 +213,7 @@ def _drop_capabilities(of_root: set[int]) -> None:
     _check(libc.capset(header, (ctypes.c_uint32 * 6)(effective, effective, 0, 0, 0, 0)), "capset")
 
 
-def _in_child(work: Callable[[], None]) -> bool:
+def _in_child(work: Callable[[], object]) -> bool:
     """Whether `work` succeeds, in a process that it may spoil."""
     pid = os.fork()
     if not pid:
@@ -199,7 +238,7 @@ def probe() -> dict[str, int | bool]:
         _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
         filter_system_calls(libc, sockets=False)
 
-    return {"abi": abi(), "mounts": _in_child(lambda: read_only_mounts([], 0)), "filter": _in_child(filtered)}
+    return {"abi": abi(), "mounts": _in_child(lambda: read_only_mounts([], [], [], 0)), "filter": _in_child(filtered)}
 
 
 def main(arguments: list[str]) -> None:

@@ -85,8 +85,8 @@ class Exchange:
         for sha256 in wanted.keys() - here.keys():
             if (kept := self._kept(sha256)).exists():
                 here[sha256] = kept
-        elsewhere = [wanted[each] for each in wanted.keys() - here.keys()]
-        self._must_be_in_store(elsewhere)
+        elsewhere = wanted.keys() - here.keys()
+        self._must_be_in_store([path for path, file in files.items() if file.sha256 in elsewhere])
         objects, moved, size = self.objects, 0, 0
         todo = [Sent(key_of(each), here[each], files[path].size, each) for each, path in wanted.items() if each in here]
         for batch in batches(todo, lambda each: each.size):
@@ -112,7 +112,7 @@ class Exchange:
         files = self.tree.manifest.files
         if not names:
             return
-        there = self.objects.present([key_of(files[each].sha256) for each in names])
+        there = self.objects.present([*{key_of(files[each].sha256) for each in names}])
         self._note(files[each].sha256 for each in names if key_of(files[each].sha256) in there)
         if lost := [each for each in names if key_of(files[each].sha256) not in there]:
             raise ConfigError(

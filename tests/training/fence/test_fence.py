@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from training.fence import confine
 from training.fence.rules import around_python, in_words, lacks
 
 NOBODY = 65534
+NOT_PERMITTED = "Operation not permitted"
 TRIED = """
 import ctypes, json, os, socket, sys
 def tried(what, *arguments):
@@ -39,6 +42,15 @@ def own(tmp_path):
 
 
 @pytest.fixture
+def in_memory():
+    """A folder below /dev/shm, which a fenced process has a private one of."""
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("no /dev/shm")
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="trainyard-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def tried(own):
     """Values of Python expressions in a fenced process that works in `own`."""
 
@@ -57,6 +69,7 @@ def tried(own):
 
 
 REFUSED = {"Permission denied", "Operation not permitted", "Read-only file system"}
+ABSENT = {"No such file or directory"}
 
 
 class TestFiles:
@@ -130,7 +143,51 @@ class TestFiles:
         assert {*tried("tried(read, '/dev/kmsg')", "tried(os.listdir, '/dev')")} <= REFUSED
 
 
-ABSENT = {"No such file or directory"}
+class TestBelowSharedMemory:
+    @pytest.fixture
+    def own(self, in_memory):
+        folder = in_memory / "own"
+        folder.mkdir()
+        return folder
+
+    def test_its_own_folder_is_there_and_what_it_leaves_remains(self, tried, own):
+        found = tried("tried(write, 'a')", "tried(os.chmod, 'a', 0o600)", f"tried(write, {str(own / 'b')!r})")
+        assert (found, (own / "a").read_text(), (own / "b").read_text()) == (["1", "None", "1"], "x", "x")
+
+    def test_what_it_may_read_is_there_and_cannot_be_changed(self, tried, in_memory):
+        (in_memory / "given").mkdir()
+        for name in ("given/a", "file", "secret"):
+            (in_memory / name).write_text("text")
+        (in_memory / "link").symlink_to(in_memory / "given")
+        more = [str(in_memory / name) for name in ("given", "file", "link", "missing")]
+        paths = [repr(f"{in_memory}/{name}") for name in ("given/a", "file", "link/a", "secret", "missing")]
+        found = tried(*(f"tried(read, {path})" for path in paths), read=(*around_python().read, *more))
+        assert found == ["4", "4", "4", *ABSENT, *ABSENT]
+        changes = ("tried(write, {})", "tried(os.chmod, {}, 0)", "tried(os.remove, {})", "tried(os.link, {}, 'mine')")
+        found = tried(*(each.format(path) for each in changes for path in paths[:3]), read=(*around_python().read, *more))
+        assert {*found} - {"Invalid cross-device link", "Device or resource busy"} <= REFUSED
+
+    def test_of_a_folder_whose_names_it_may_list_it_sees_what_it_was_given(self, tried, in_memory):
+        for name in ("checkout/given/a", "checkout/secret/a"):
+            (in_memory / name).parent.mkdir(parents=True)
+            (in_memory / name).write_text("text")
+        found = tried(
+            f"os.listdir({str(in_memory / 'checkout')!r})", f"read({str(in_memory / 'checkout/given/a')!r})",
+            read=(*around_python().read, str(in_memory / "checkout/given")), names=(str(in_memory / "checkout"),),
+        )  # fmt: skip
+        assert found == [["given"], 4]
+
+    def test_the_rest_of_shared_memory_is_its_own_all_the_same(self, tried, in_memory):
+        (in_memory / "of-another").write_text("of another process")
+        found = tried(f"os.listdir({str(in_memory)!r})", "repr(__import__('multiprocessing').Lock())")
+        assert found == [["own"], "<Lock(owner=None)>"]
+
+    def test_who_may_read_all_of_it_has_the_real_one(self, tried, in_memory):
+        (in_memory / "a").write_text("text")
+        path = repr(str(in_memory / "a"))
+        found = tried(f"tried(read, {path})", f"tried(write, {path})", read=(*around_python().read, "/dev/shm"))
+        assert found[0] == "4"
+        assert found[1] in REFUSED
 
 
 class TestProcesses:
@@ -206,30 +263,38 @@ class TestNetwork:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_user_without_privileges_is_fenced_in_the_same_way(own, tmp_path):
-    for folder in (*own.parents[:-2], own):
-        folder.chmod(0o777)
-    (tmp_path / "open").write_text("readable by all")
-    fence = dataclasses.replace(around_python(), write=(str(own),))
-    code = f"""
+class TestAUserWithoutPrivileges:
+    def test_is_fenced_in_the_same_way(self, own, tmp_path):
+        for folder in (*own.parents[:-2], own):
+            folder.chmod(0o777)
+        assert self.found_in(own) == ["Permission denied", "Read-only file system", "1", [], NOBODY, NOT_PERMITTED]
+
+    def test_is_fenced_in_the_same_way_below_shared_memory(self, in_memory):
+        own = in_memory / "own"
+        own.mkdir()
+        for folder in (in_memory, own):
+            folder.chmod(0o777)
+        secret, _private, *rest = self.found_in(own)
+        assert (secret, *rest) == (*ABSENT, "1", [in_memory.name], NOBODY, NOT_PERMITTED)
+        assert (own / "a").read_text() == "x"
+
+    def found_in(self, own):
+        (own.parent / "open").write_text("readable by all")
+        fence = dataclasses.replace(around_python(), write=(str(own),))
+        code = f"""
 from training.fence import rules
 fence = rules.{fence!r}
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # a program that this user had started would be dumpable
 fence.apply()
-files = [tried(read, {str(tmp_path / "open")!r}), tried(os.chmod, {str(own.parent)!r}, 0o700), tried(write, 'a')]
+files = [tried(read, {str(own.parent / "open")!r}), tried(os.chmod, {str(own.parent)!r}, 0o700), tried(write, 'a')]
 print(json.dumps([*files, os.listdir('/dev/shm'), os.getuid(), tried(os.kill, os.getppid(), 0)]))
 """
-    done = subprocess.run([sys.executable, "-c", TRIED + code], cwd=own, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [
-        "Permission denied",
-        "Read-only file system",
-        "1",
-        [],
-        NOBODY,
-        "Operation not permitted",
-    ]
+        done = subprocess.run(
+            [sys.executable, "-c", TRIED + code], cwd=own, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("abi", [1, 2, 3, 4, 5])
