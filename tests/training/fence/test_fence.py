@@ -164,7 +164,9 @@ class TestBelowSharedMemory:
         found = tried(*(f"tried(read, {path})" for path in paths), read=(*around_python().read, *more))
         assert found == ["4", "4", "4", *ABSENT, *ABSENT]
         changes = ("tried(write, {})", "tried(os.chmod, {}, 0)", "tried(os.remove, {})", "tried(os.link, {}, 'mine')")
-        found = tried(*(each.format(path) for each in changes for path in paths[:3]), read=(*around_python().read, *more))
+        found = tried(
+            *(each.format(path) for each in changes for path in paths[:3]), read=(*around_python().read, *more)
+        )
         assert {*found} - {"Invalid cross-device link", "Device or resource busy"} <= REFUSED
 
     def test_of_a_folder_whose_names_it_may_list_it_sees_what_it_was_given(self, tried, in_memory):
