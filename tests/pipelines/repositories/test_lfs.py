@@ -12,6 +12,7 @@ import pytest
 from certificates import write_certificate
 from lfs_http import LfsServer, keep, pointer
 from repositories_parts import git
+from ssh_server import SSHD, ssh_server
 
 from pipelines.repositories import addresses
 from pipelines.repositories.lfs import Lfs, Server
@@ -218,6 +219,29 @@ class TestFromAFolder:
 
 
 class TestOverSsh:
+    @pytest.mark.slow
+    @pytest.mark.skipif(not SSHD, reason="needs sshd")
+    def test_a_real_ssh_server_that_lets_into_its_lfs_server(self, tmp_path, data, bring, monkeypatch):
+        write_certificate(tmp_path / "tls")
+        with LfsServer(data.url.parent, tmp_path / "tls") as server, ssh_server(tmp_path / "ssh") as (address, command):
+            server.login = "me:s3cret"
+            answer = {"href": f"{server.url}/data.git/info/lfs", "header": {"Authorization": "Basic bWU6czNjcmV0"}}
+            authenticate = tmp_path / "ssh/bin/git-lfs-authenticate"
+            authenticate.write_text(
+                f"#!/bin/sh\n[ \"$*\" = '{data.url} download' ] || exit 1\necho '{json.dumps(answer)}'\n"
+            )
+            authenticate.chmod(0o755)
+            monkeypatch.setenv("GIT_SSH_COMMAND", command)
+            monkeypatch.setenv("GIT_SSL_CAINFO", str(tmp_path / "tls/cert.pem"))
+            got = bring(f"{address}{data.url}", data.head, lfs=True)
+            assert (got / "data.csv").read_bytes() == CONTENT
+            assert [method for method, *_ in server.asked] == ["POST", "GET"]
+            assert {login for *_, login in server.asked} == {"Basic bWU6czNjcmV0"}
+            authenticate.unlink()
+            commit = data.commit({"new.csv": pointer(b"new")})
+            with pytest.raises(ConfigError, match="git-lfs-authenticate: not found"):
+                bring(f"{address}{data.url}", commit, lfs=True)
+
     def test_the_git_server_says_where_and_lets_in(self, tmp_path, data, server, bring, monkeypatch):
         ssh = tmp_path / "ssh"
         answer = json.dumps({"href": f"{server.data}/info/lfs", "header": {"Authorization": "Basic bWU6czNjcmV0"}})
