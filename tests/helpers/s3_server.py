@@ -50,7 +50,9 @@ class S3Server:
         self.start()
 
     def start(self):
-        command = [find_weed(), "-logtostderr=true", "server", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+        # A test process that is killed leaves no server behind.
+        with_parent = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        command = [*with_parent, find_weed(), "-logtostderr=true", "server", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
                    "-s3", "-filer", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=200",
                    *(f"-{name}={port}" for name, port in self._ports.items())]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
