@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipelines.commands.run import run_pipeline, say, send_waiting
 from pipelines.config.schema import Config
-from pipelines.repositories import git
+from pipelines.repositories import git, processes
 from pipelines.signals import Terminated
 from pipelines.steps.resolve import Request
 from registry.errors import ConfigError, PipelineError, TryAgain
@@ -114,7 +114,7 @@ class Watcher:
     def _heads(self) -> dict[str, str]:
         """The heads that can be read now; each problem is shown once, and again when it has changed."""
         heads: dict[str, str] = {}
-        for name, head in zip(TRIGGERS, git.in_parallel(self._head, TRIGGERS), strict=True):
+        for name, head in zip(TRIGGERS, processes.in_parallel(self._head, TRIGGERS), strict=True):
             if isinstance(head, str):
                 heads[name] = head
                 if self.problems.pop(name, None):

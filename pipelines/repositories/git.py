@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shutil
-import signal
-import subprocess
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
+from pipelines.repositories.processes import TIMEOUT, TimedOut, dies_with_us, run_program
 from pipelines.text.clean import clean
 from registry.errors import FREE_SPACE, ConfigError, PipelineError, TryAgain
 from training.fence.rules import Fence, around_programs
 
-TIMEOUT = 600.0  # seconds for one git command that talks to a remote
 FULL_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 # Messages of git when a remote is out of reach for now.
 TRANSIENT = re.compile(
@@ -38,10 +31,6 @@ HOOK_VARIABLES = {
     "GIT_QUARANTINE_PATH", "GIT_NAMESPACE", "GIT_PROTOCOL",
 }  # fmt: skip
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"  # fails instead of asking a question that nobody answers
-_running: set[subprocess.Popen[bytes]] = set()
-_stopping = threading.Event()
-K = TypeVar("K")
-T = TypeVar("T")
 LITTLE_SPACE = 1 << 20  # bytes
 SUBMODULE = ", submodule "
 """Between the names of a repository and of the submodule of it, in what errors call it."""
@@ -66,42 +55,6 @@ TREE_HINTS = {
     "permission denied": "`trainyard doctor` shows what this user may write",
     "bad config": "correct that file in the repository",
 }
-
-
-def in_parallel(work: Callable[[K], T], items: Sequence[K]) -> list[T]:
-    """`work` for each item in a thread of its own; when one fails, or we are asked to stop, every git command is stopped."""
-    with ThreadPoolExecutor(len(items)) as pool:
-        try:
-            futures = [pool.submit(work, item) for item in items]
-            waiting = set(futures)
-            while (
-                waiting
-            ):  # with a timeout: Python handles a signal that reached another thread only when this one wakes up
-                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-            return [future.result() for future in futures]
-        except Exception:
-            stop_all()
-            pool.shutdown()
-            _stopping.clear()
-            raise
-        except BaseException:  # the process ends; a thread may still be about to start a command
-            stop_all()
-            raise
-
-
-def raise_if_stopping(seconds: float = 0.0) -> None:
-    """In a thread of `in_parallel`: raises TryAgain if the others are being stopped, or are within `seconds`."""
-    if _stopping.wait(seconds):
-        raise TryAgain("git was stopped")
-
-
-def stop_all() -> None:
-    """Stop each running git command, with its helpers (ssh, git-remote-https), and each that would follow."""
-    _stopping.set()
-    for process in tuple(_running):
-        _signal(process, signal.SIGTERM)
 
 
 def head(url: str, branch: str, what: str, timeout: float = 60.0) -> str:
@@ -133,15 +86,6 @@ def clean_environment() -> dict[str, str]:
     """Our environment without what a git hook sets (GIT_DIR …), and without prompts that would wait for ever."""
     kept = {key: value for key, value in os.environ.items() if key not in HOOK_VARIABLES}
     return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
-
-
-@functools.cache
-def dies_with_us() -> tuple[str, ...]:
-    """The words before a command that may take long, or for ever: they have the kernel end it when we are killed."""
-    program = shutil.which("setpriv")  # of util-linux; BusyBox's lacks --pdeathsig
-    if program and not os.path.realpath(program).endswith("busybox"):
-        return (program, "--pdeathsig", "TERM", "--")
-    return ()
 
 
 def _ssh(url: str, cwd: Path | None) -> list[str]:
@@ -219,10 +163,6 @@ class GitFailed(PipelineError):
     """git failed; the message is the last lines of its stderr."""
 
 
-class TimedOut(TryAgain):
-    """git was still running after its time."""
-
-
 def run(
     arguments: list[str],
     *,
@@ -257,34 +197,6 @@ def run_bytes(
     return out
 
 
-def run_program(
-    words: Sequence[str], *, env: dict[str, str], timeout: float = TIMEOUT, cwd: Path | None = None, given: bytes = b""
-) -> tuple[int, bytes, bytes]:
-    """Run a program that ends when we are asked to stop; gives its exit code, stdout and stderr.
-
-    Raises TimedOut after `timeout` seconds, TryAgain when we are being stopped.
-    """
-    with subprocess.Popen(
-        words, env=env, cwd=cwd, start_new_session=True,
-        stdin=subprocess.PIPE if given else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        try:
-            _running.add(process)
-            raise_if_stopping()
-            out, err = process.communicate(given or None, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            _end(process)
-            raise TimedOut(
-                f"git is still running after {timeout:.0f} s in {cwd or Path.cwd()}", hint="is its disk slow?"
-            ) from None
-        except BaseException:
-            _end(process)
-            raise
-        finally:
-            _running.discard(process)
-    return process.returncode, out, err
-
-
 def _failure(err: str, code: int, cwd: Path | None) -> PipelineError:
     """TryAgain when git failed because it could not write to the disk of `cwd`, else GitFailed."""
     lines = [line.removeprefix("fatal: ") for line in err.splitlines() if line.strip()]
@@ -302,16 +214,3 @@ def _disk_is_full(folder: Path) -> bool:
     except OSError:
         return False
     return state.f_bavail * state.f_frsize < LITTLE_SPACE or 0 == state.f_favail < state.f_files
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    _signal(process, signal.SIGTERM)  # upon which git removes its lock files
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        _signal(process, signal.SIGKILL)
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from pipelines.repositories import git, tree
+from pipelines.repositories import git, processes, tree
 from pipelines.repositories.changes import Changes, Commit
 from pipelines.repositories.complete import Bringer
 from pipelines.repositories.git import FULL_SHA, GitFailed
@@ -105,7 +105,7 @@ class GitCache:
             self.fetch(url, commit, what)
             return work()
         except (ConfigError, GitFailed, FileNotFoundError) as error:  # the last when another process replaces the clone
-            git.raise_if_stopping()  # which may be why git failed
+            processes.raise_if_stopping()  # which may be why git failed
             if clone in {0, _inode(self._repository(url, commit))} and self._intact(url, commit):
                 if isinstance(error, GitFailed):
                     return work()  # what a killed process had git fetch may have come in the meantime
@@ -135,7 +135,7 @@ class GitCache:
                     git.run(
                         [*FOREGROUND, "maintenance", "run", "--auto", "--quiet"],
                         cwd=repository,
-                        prefix=git.dies_with_us(),
+                        prefix=processes.dies_with_us(),
                     )
 
     def _fetch(self, repository: Path, url: str, commit: str, what: str) -> None:
@@ -263,10 +263,10 @@ class GitCache:
             git.run(
                 ["fsck", "--full", "--no-dangling", "--no-progress"],
                 cwd=self._repository(url, commit),
-                prefix=git.dies_with_us(),
+                prefix=processes.dies_with_us(),
             )
         except (GitFailed, OSError):
-            git.raise_if_stopping()
+            processes.raise_if_stopping()
             return False
         return True
 
@@ -293,7 +293,7 @@ class GitCache:
             while not try_lock(
                 lock
             ):  # inside flock a thread would not notice that we stop: signals reach the main thread
-                git.raise_if_stopping(0.01)
+                processes.raise_if_stopping(0.01)
             for left in self.folder.glob(
                 f"{TMP}{repository.stem}-*"
             ):  # the lock is ours: leftovers of a killed process

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.repositories import addresses, git, transfers
+from pipelines.repositories import addresses, git, processes, transfers
 from pipelines.repositories.addresses import Address
 from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.regular_file import copy_regular
@@ -80,7 +80,7 @@ class Lfs:
         """Those that are not in the store."""
         missing = {}
         for name, pointer in pointers.items():
-            git.raise_if_stopping()
+            processes.raise_if_stopping()
             if not self.store.place(pointer, tree / name):
                 missing[name] = pointer
         return missing
@@ -163,8 +163,8 @@ class Lfs:
             user + repository.host,
             f"git-lfs-authenticate {shlex.quote(path)} download",
         ]
-        code, out, err = git.run_program(
-            [*git.dies_with_us(), "sh", "-c", f'{chosen} "$@"', "ssh", *asked],
+        code, out, err = processes.run_program(
+            [*processes.dies_with_us(), "sh", "-c", f'{chosen} "$@"', "ssh", *asked],
             env=git.clean_environment(),
             timeout=60.0,
         )

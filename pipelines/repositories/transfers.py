@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.repositories import addresses, git
+from pipelines.repositories import addresses, processes
 from pipelines.text.clean import clean
 from registry.errors import FREE_SPACE, TryAgain
 from training.fence.rules import around_python
@@ -39,16 +39,16 @@ def ask(
         connect=tuple(sorted(ports)),
     )
     job = json.dumps({"certificates": certificates, "at_once": at_once, "requests": requests}).encode()
-    patience = git.TIMEOUT + sum(request.get("size", 0) for request in requests) / SLOWEST
+    patience = processes.TIMEOUT + sum(request.get("size", 0) for request in requests) / SLOWEST
     environment = {name: os.environ[name] for name in ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
-    code, out, err = git.run_program(
-        [*git.dies_with_us(), *fence.command(), sys.executable, "-I", "-S", str(PROGRAM)],
+    code, out, err = processes.run_program(
+        [*processes.dies_with_us(), *fence.command(), sys.executable, "-I", "-S", str(PROGRAM)],
         env=environment,
         given=job,
         timeout=patience,
     )
     if code:
-        git.raise_if_stopping()
+        processes.raise_if_stopping()
         last = clean(err.decode("utf-8", "replace").strip().rpartition("\n")[2], 500)
         raise TryAgain(f"{what} stopped ({code}): {last}", hint="retry")
     answers = list(json.loads(out))
@@ -72,5 +72,5 @@ def in_processes(work: Callable[[K], T], parts: Sequence[K]) -> list[T]:
         except Exception:  # the others may end in peace
             raise
         except BaseException:
-            git.stop_all()
+            processes.stop_all()
             raise

@@ -8,9 +8,9 @@ from functools import partial
 
 from pipelines.context import Context
 from pipelines.repositories.changes import Changes, Fetched
-from pipelines.repositories.git import in_parallel
 from pipelines.repositories.git_cache import manifest_of
 from pipelines.repositories.outside.manifest import Manifest, parse
+from pipelines.repositories.processes import in_parallel
 from pipelines.reuse import prepared_data
 from pipelines.reuse.up_to_date import digest_of, known_already
 from pipelines.runs import NothingToDo, RunFolder

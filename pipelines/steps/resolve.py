@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.context import Context
-from pipelines.repositories import git
+from pipelines.repositories import git, processes
 from pipelines.runs import RunFolder, StepRecord, Stopwatch
 from registry import candidates, codec, releases
 from registry.errors import ConfigError
@@ -129,7 +129,7 @@ def _heads(context: Context, given: Mapping[str, str]) -> dict[str, str]:
         known = next((given[name] for name in roles[url] if given.get(name)), "")
         return known or git.head(url, branch, roles[url][0])
 
-    heads = dict(zip(roles, git.in_parallel(head, list(roles)), strict=True))
+    heads = dict(zip(roles, processes.in_parallel(head, list(roles)), strict=True))
     return {name: given.get(name) or heads[url] for url, names in roles.items() for name in names}
 
 

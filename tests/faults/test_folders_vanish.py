@@ -18,8 +18,9 @@ from team import clean_environment
 from pipelines.context import Context
 from pipelines.execute import run_step
 from pipelines.progress.view import open_progress
-from pipelines.repositories.git import GitFailed, in_parallel, run
+from pipelines.repositories.git import GitFailed, run
 from pipelines.repositories.git_cache import GitCache
+from pipelines.repositories.processes import in_parallel
 from pipelines.reuse.dataset_cache import DatasetCache
 from pipelines.reuse.symlinks import replace_with_symlink
 from pipelines.runs import RunFolder, StepRecord

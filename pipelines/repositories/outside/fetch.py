@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from pipelines.repositories import addresses, git
+from pipelines.repositories import addresses, processes
 from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.outside import dvc, manifest, paths, place
 from pipelines.repositories.outside.manifest import File, Manifest
@@ -179,7 +179,7 @@ class OutsideGit:
         """Put the objects into the tree, those that are kept already and then those that are fetched."""
         missing: dict[str, list[Item]] = {}
         for each in items:
-            git.raise_if_stopping()
+            processes.raise_if_stopping()
             (tree / each.path).parent.mkdir(parents=True, exist_ok=True)
             if not self.store.place(each.pointer, tree / each.path):
                 missing.setdefault(each.pointer.oid, []).append(each)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from pipelines.repositories import git
+from pipelines.repositories import processes
 from pipelines.repositories.outside.place import Place
 from pipelines.repositories.outside.source import Found, Sent, Wanted, changed
 from pipelines.repositories.regular_file import copy_regular
@@ -93,7 +93,7 @@ class FolderObjects:
         return False
 
     def _copy(self, wanted: Wanted) -> bool:
-        git.raise_if_stopping()
+        processes.raise_if_stopping()
         try:
             with suppress(FileNotFoundError, NotADirectoryError):
                 copy_regular(self.folder / wanted.key, wanted.into, wanted.most)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.repositories import addresses, git, transfers
+from pipelines.repositories import addresses, processes, transfers
 from pipelines.repositories.outside.place import Place
 from pipelines.repositories.outside.source import Found, Sent, Wanted, changed
 from registry import s3_client
@@ -139,7 +139,7 @@ class S3Objects:
             todo = [each for each in todo if _may_work_later(answers[each])]
             if not todo or not last:
                 break
-            git.raise_if_stopping(pause)
+            processes.raise_if_stopping(pause)
             pause *= 2
         for request, answer in zip(requests, answers, strict=True):
             self._check(answer, str(request["key"]))
@@ -196,7 +196,7 @@ class S3Objects:
             digest = pool.submit(sha256_file, sent.path)
 
             def part(number: int) -> dict[str, Any]:
-                git.raise_if_stopping()
+                processes.raise_if_stopping()
                 body = os.pread(fd, PART, (number - 1) * PART)
                 answer = self.client.upload_part(**upload, PartNumber=number, Body=body)
                 return {"PartNumber": number, "ETag": answer["ETag"]} | {

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from pipelines.repositories import git
+from pipelines.repositories import git, processes
 from pipelines.repositories.git_cache import GitCache
 from registry.errors import ConfigError, TryAgain
 
@@ -324,7 +324,7 @@ def test_concurrent_readers_of_a_damaged_clone_repair_it_once(tmp_path, bare, wo
         fetched.clear()
         shutil.rmtree(next((tmp_path / "cache").glob("*.git/objects")))
         targets = [tmp_path / secrets.token_hex(4) for _ in range(6)]
-        git.in_parallel(lambda target: cache.fetch_and_checkout(str(bare), sha, "code", target), targets)
+        processes.in_parallel(lambda target: cache.fetch_and_checkout(str(bare), sha, "code", target), targets)
         assert [(target / "a").read_text() for target in targets] == ["1"] * 6
         assert len(fetched) == 1
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pipelines.repositories import git
+from pipelines.repositories import git, processes
 from registry.errors import ConfigError
 
 CONFIG = """
@@ -83,7 +83,7 @@ def test_a_repository_that_fails_does_not_leave_the_others_waiting(server):
         raise ConfigError("an error")
 
     with pytest.raises(ConfigError, match="an error"):
-        git.in_parallel(head, ("bad", "good"))
+        processes.in_parallel(head, ("bad", "good"))
     connections[0].close()
     with pytest.raises(ConfigError, match="cannot read"):
         git.head("/nowhere", "main", "git can be used again")

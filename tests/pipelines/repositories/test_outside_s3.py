@@ -14,7 +14,7 @@ from outside_git import DvcRemote, manifest, md5, put, sha256
 from s3_server import BUCKET
 
 from pipelines.__main__ import main
-from pipelines.repositories import git, object_transfer, transfers
+from pipelines.repositories import object_transfer, processes, transfers
 from pipelines.repositories.outside import s3
 from pipelines.repositories.outside.fetch import key_of
 from pipelines.repositories.outside.place import Place
@@ -280,7 +280,7 @@ class TestServersThatAreWrong:
             }
             answer = object_transfer.Client(None).answer(request)
         assert answer["full"]
-        monkeypatch.setattr(git, "run_program", lambda *words, **options: (0, json.dumps([answer]).encode(), b""))
+        monkeypatch.setattr(processes, "run_program", lambda *words, **options: (0, json.dumps([answer]).encode(), b""))
         with pytest.raises(TryAgain, match="No space left") as error:
             transfers.ask([request], "moving objects")
         assert "free some space" in error.value.hint

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.repositories import git
+from pipelines.repositories import git, processes
 from pipelines.steps import resolve
 
 
@@ -17,7 +17,7 @@ def heads(monkeypatch):
     def heads(urls, given=None):
         newest = iter("123")
         monkeypatch.setattr(git, "head", lambda url, branch, what: next(newest) * 40)
-        monkeypatch.setattr(git, "in_parallel", lambda work, items: [work(each) for each in items])
+        monkeypatch.setattr(processes, "in_parallel", lambda work, items: [work(each) for each in items])
         config = SimpleNamespace(repositories=SimpleNamespace(branch="main"))
         context = SimpleNamespace(config=config, url=dict(zip(("code", "dataset", "tests"), urls, strict=True)).get)
         found = resolve._heads(context, given or {})
