@@ -14,7 +14,7 @@ from pipelines.config.schema import Config, Registry
 from pipelines.key_folder import KeyFolder
 from registry import candidates, codec
 from registry.chain import LostRace
-from registry.errors import ConfigError
+from registry.errors import ConfigError, TryAgain
 from registry.keyring import Keyring, append_key, draft_key, key_chain, sign_record
 from registry.records import utc_now
 from registry.signatures import Signer, read_key
@@ -133,11 +133,19 @@ def is_new(store: Store) -> bool:
 
 
 def first_key(config: Config) -> str:
-    """The id of the key that the registry began with, for those who verify it; empty when it is not signed."""
-    signatures = signatures_of(open_registry(config, only_look=True))
-    if not isinstance(signatures, Signing) or not key_chain(open_unsigned(config)).last():
-        return ""
-    return signatures.ring.first.id
+    """The id of the key that the registry began with, for those who verify it; empty when it is not signed.
+
+    While the registry is out of reach: as this machine knows it. Raises TryAgain when it does not.
+    """
+    try:
+        signatures = signatures_of(open_registry(config, only_look=True))
+        if not isinstance(signatures, Signing) or not key_chain(open_unsigned(config)).last():
+            return ""
+        return signatures.ring.first.id
+    except TryAgain:
+        if known := KeyFolder(Path(config.home)).memory(config.registry.url).read():
+            return known.first
+        raise
 
 
 def anchor_of(config: Config) -> bytes | None:

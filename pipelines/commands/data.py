@@ -107,8 +107,12 @@ def _status(tree: WorkingTree, args: argparse.Namespace) -> int:
     print(f"{len(found.unchanged)} files as in {NAME}, {len(unpushed)} not known to be in the store")
     if problem:
         print(f"  {problem}")
-    elif unpushed:
+        return 0
+    here = set(unpushed) - set(found.missing)
+    if here:
         print("  `trainyard data push` sends what the store does not have")
+    if found.missing:
+        print("  `trainyard data pull` brings what is missing")
     return 0
 
 

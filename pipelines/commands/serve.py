@@ -17,9 +17,9 @@ from pipelines.deploy.process import refuse_unfenced
 from pipelines.deploy.serve_job import image_of, serve_job
 from pipelines.trust import open_registry
 from registry import candidates, codec, releases
-from registry.errors import ConfigError
+from registry.errors import ConfigError, TryAgain
 from registry.records import Release
-from registry.stores import Store
+from registry.stores import Store, open_store
 from serving.access.checks import check
 from serving.job import ServeJob
 from serving.server import control, lockfile
@@ -57,10 +57,10 @@ def main(args: argparse.Namespace, config: Config) -> int:
         return 0
     if args.status:
         return _status(args, config, api)
-    job, store = overridden(config, args), open_registry(config)
+    job = overridden(config, args)
     for note in check(job):
         print(f"note: {note}", file=sys.stderr)
-    release = live_release(store, args.model)
+    store, release = what_is_live(config, job)
     if args.background:
         image = image_of(store, release)
         url = api.start(job, image)
@@ -101,6 +101,22 @@ def overridden(config: Config, args: argparse.Namespace) -> ServeJob:
     return job
 
 
+def what_is_live(config: Config, job: ServeJob) -> tuple[Store, Release]:
+    """The registry and its live release; those of the API's local copy while a bucket is out of reach.
+
+    Raises TryAgain when there is no such copy, ConfigError when nothing is live.
+    """
+    try:
+        store = open_registry(config)
+        return store, live_release(store, job.model)
+    except TryAgain as error:
+        copy = open_store(job.followed)
+        if not job.mirror or not (release := releases.live(copy, job.model)):
+            raise
+        print(f"note: {error}; release {release.number} is the last one in the local copy", file=sys.stderr)
+        return copy, release
+
+
 def live_release(store: Store, model: str) -> Release:
     """The live release; raises ConfigError, naming the next action, when there is none."""
     if release := releases.live(store, model):
@@ -127,11 +143,16 @@ def _facts(config: Config, api: Deployment) -> dict[str, Any]:
         rest = [each for each in parts if each.startswith("container")]  # stopped by hand, or broken
         return {"url": None, "parts": rest, "changed": {}}
     found = api.version()
-    newest = releases.latest(open_registry(config, only_look=True), config.model)
+    newest, unreachable = None, ""
+    try:
+        newest = releases.latest(open_registry(config, only_look=True), config.model)
+    except TryAgain as error:  # the API answers all the same, and somebody wants to know how
+        unreachable = str(error)
     return {
         "url": url,
         "admin": api.admin(),
         **found,
+        "registry_error": unreachable,
         "newest": newest.number if newest else None,
         "newest_version": newest.version if newest else None,
         "behind": control.behind(found, newest.number) if newest else [],
@@ -154,6 +175,8 @@ def _in_words(model: str, facts: dict[str, Any]) -> list[str]:
     for worker in facts["workers"]:
         error = f": {worker['error']}" if worker["error"] else ""
         lines.append(f"  server process {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
+    if facts["registry_error"]:
+        lines.append(f"  whether there is a newer release is not known: {facts['registry_error']}")
     if len(facts["workers"]) < facts["expected"]:
         lines.append(f"  {len(facts['workers'])} of {facts['expected']} server processes are up")
     if facts["cut_off"]:

@@ -10,13 +10,16 @@ import pytest
 from registry_parts import promote, publish
 from signed_registry import config_of
 
+from pipelines.commands import serve
 from pipelines.config.schema import Registry
+from pipelines.deploy.serve_job import serve_job
 from pipelines.doctor import services
-from pipelines.trust import open_registry, store_options
-from registry.errors import ConfigError
+from pipelines.trust import first_key, open_registry, store_options
+from registry.errors import ConfigError, TryAgain
+from registry.mirror import Mirror
 from registry.s3_client import Place
 from registry.s3_probe import Probed
-from registry.stores import signatures_of
+from registry.stores import open_store, signatures_of
 from registry.verify import verify
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +58,20 @@ def test_a_command_of_its_own_process_reads_it(config, tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert says in done.stdout
+
+
+def test_while_the_bucket_is_away_an_api_starts_from_its_copy_with_the_key_that_is_known(config, tmp_path):
+    promote(open_registry(config), publish(open_registry(config), tmp_path, "one"), "token")
+    job = serve_job(config)
+    away = replace(config, registry=replace(config.registry, endpoint="http://127.0.0.1:9"))
+    with pytest.raises(TryAgain):
+        serve.what_is_live(away, job)
+    Mirror(open_store(job.registry, job.store), "digits", Path(job.copied)).update()
+    job = serve_job(away)
+    assert job.first_key == first_key(config) != ""
+    assert serve.what_is_live(away, job)[1].number == 1
+    with pytest.raises(TryAgain):
+        first_key(replace(away, home=str(tmp_path / "another machine")))
 
 
 def test_doctor_says_that_the_store_keeps_its_promise(config):

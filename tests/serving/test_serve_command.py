@@ -111,6 +111,7 @@ FACTS = {
     "card": "c" * 64,
     "expected": 2,
     "workers": [{"pid": 17, "state": "ready", "wanted": 4, "release": 3, "error": "the disk is away"}],
+    "registry_error": "",
     "newest": 4,
     "newest_version": 5,
     "behind": ["server process 17 is ready, answers with release 3"],
@@ -133,6 +134,9 @@ def test_the_words_of_the_status_say_what_its_json_says():
     )
     cut_off = serve._in_words("m", FACTS | {"cut_off": True})[-1]
     assert cut_off.startswith("  `trainyard serve m --stop`, then `trainyard serve m --background`")
+    away = serve._in_words("m", FACTS | {"registry_error": "no answer", "newest": None, "behind": []})
+    assert "  whether there is a newer release is not known: no answer" in away
+    assert "release 4" not in "\n".join(away)
 
 
 def test_foreground_runs_until_ctrl_c(trainyard, registry, tmp_path, until):

@@ -94,7 +94,7 @@ def refuse_untrusted(place: Place, named_by: Address | None, trusted: Sequence[s
             if address.place not in trusted:
                 lacking.append(address.place)
     if lacking:
-        names = ", ".join(f'"{each}"' for each in lacking)
+        names = ", ".join(f'"{each}"' for each in (*trusted, *lacking))  # the whole line, to be copied
         raise ConfigError(
             f"{where} names {place}{f' at {place.endpoint}' if place.endpoint else ''}, which the settings do not name",
             hint=f"if files may be fetched from there: [repositories] trusted = [{names}]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import json
 import os
 import subprocess
@@ -247,6 +248,16 @@ class TestStatus:
             ["images/cat/new.png"],
         )
         assert "8 files as in dataset.lock, 10 not known to be in the store" in run("status")[1]
+
+    def test_a_fresh_clone_is_pointed_to_pull_and_not_to_push(self, data, run):
+        run("add", "images")
+        run("push")
+        for path in (data.work / "images").rglob("*.png"):
+            path.unlink()
+        shutil.rmtree(data.work / ".git" / "trainyard", ignore_errors=True)
+        out = run("status")[1]
+        assert "`trainyard data pull` brings what is missing" in out
+        assert "data push" not in out
 
     def test_unchanged_files_are_not_read_again(self, data, run, monkeypatch):
         settle()
