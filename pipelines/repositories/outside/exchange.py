@@ -80,7 +80,7 @@ class Exchange:
                 f"{named(changed)}: changed since `trainyard data add`, and not in the store as it was then",
                 hint="`trainyard data add` it again, and commit; or put the file back as it was",
             )
-        wanted = {file.sha256: path for path, file in reversed(list(files.items())) if file.sha256 not in pushed}
+        wanted = {file.sha256: path for path, file in files.items() if file.sha256 not in pushed}
         here = {files[path].sha256: self.tree.root / path for path in status.unchanged}
         for sha256 in wanted.keys() - here.keys():
             if (kept := self._kept(sha256)).exists():
