@@ -43,7 +43,7 @@ class S3Objects:
 
     def __init__(self, place: Place, what: str) -> None:
         self.what = what
-        self.place = s3_client.Place(place.bucket, place.prefix, f"{what}: {place}:")
+        self.place = s3_client.Place(place.bucket, place.prefix, f"{what}: the data store's")
         self.access = Access(place.endpoint, place.region, place.profile)
 
     @cached_property

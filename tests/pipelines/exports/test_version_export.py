@@ -118,7 +118,9 @@ def test_with_another_key_it_is_refused(exported):
 def test_a_key_that_is_none_is_an_error_and_not_a_yes(exported, tmp_path):
     (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
     assert verify(exported, "--key", str(tmp_path / "notes.txt")).returncode == 2
-    assert verify(exported, "--key", str(tmp_path / "nothing")).returncode == 2
+    typo = verify(exported, "--key", "deadbeef")
+    assert typo.returncode == 2
+    assert "--key deadbeef is neither a SHA-256 (64 hexadecimal digits) nor the file of a public key" in typo.stderr
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,8 @@ class TestObjects:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
         with pytest.raises(ConfigError, match="SignatureDoesNotMatch") as error:
             objects.fetch([Wanted(key_of("0" * 64), tmp_path / "x", 10)])
+        assert ": the data store's url: s3://" in str(error.value)
+        assert "from dataset.lock: the data store's profile and ~/.aws" in error.value.hint
         assert "AWS_SECRET_ACCESS_KEY" in error.value.hint
         assert "wrong-secret" not in str(error.value)
 
