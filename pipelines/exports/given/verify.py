@@ -116,7 +116,9 @@ def _fingerprint(given: str) -> str:
         return text
     data = Path(given).read_bytes() if Path(given).is_file() else b""
     if b"PUBLIC KEY" not in data:
-        raise ValueError(f"--key {given} is neither a SHA-256 (64 hexadecimal digits) nor the file of a public key (PEM)")
+        raise ValueError(
+            f"--key {given} is neither a SHA-256 (64 hexadecimal digits) nor the file of a public key (PEM)"
+        )
     return hashlib.sha256(data).hexdigest()
 
 
