@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # a process of its own: what its environment holds is nobody else's from now on
         take_secrets()
-        gc.set_threshold(50_000)  # imports make many objects and hardly any garbage: 4% of a light step was looking for it
+        gc.set_threshold(
+            50_000
+        )  # imports make many objects and hardly any garbage: 4% of a light step was looking for it
         for stream in (sys.stdout, sys.stderr):  # a terminal of another alphabet shows `?`, and nothing fails
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
