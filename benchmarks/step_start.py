@@ -81,9 +81,22 @@ class Lightly:
         return cost(lambda: done([*TRAINYARD, "step", name, "--run", str(folder), *self.config, *more]))
 
     def _run_again(self, number: int) -> Path:
-        """A copy of the finished run under another id, so that register publishes and notify has something to report."""
+        """A copy of the finished run under another id, so that register publishes and notify has something to report.
+
+        A run that has ended leaves its weights to the registry; they are put back.
+        """
         folder = self.space / f"again-{number}"
         shutil.copytree(self.playground.newest_run(), folder, symlinks=True)
-        record = json.loads((folder / "run.json").read_bytes())
-        (folder / "run.json").write_text(json.dumps(record | {"id": f"{number:012x}"}), encoding="utf-8")
+        run, result = (json.loads((folder / name).read_bytes()) for name in ("run.json", "train/result.json"))
+        (version,) = [
+            each.parent
+            for each in (self.playground.home / "registry" / "test").glob("*/*/card.json")
+            if json.loads(each.read_bytes())["run"] == run["id"]
+        ]
+        for name in result["files"]:
+            path = folder / "train" / "outputs" / name
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(version / name, path)
+        (folder / "run.json").write_text(json.dumps(run | {"id": f"{number:012x}"}), encoding="utf-8")
         return folder
