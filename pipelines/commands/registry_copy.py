@@ -47,11 +47,11 @@ def main(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         print(json.dumps({**asdict(done), "url": target.registry.url, **asdict(report)}))
     else:
-        _print(done, target, report.problems)
+        _print(done, config, target, report.problems)
     return Corrupt.exit_code if report.problems else 0
 
 
-def _print(done: Copied, target: Config, problems: tuple[str, ...]) -> None:
+def _print(done: Copied, config: Config, target: Config, problems: tuple[str, ...]) -> None:
     for each in problems:
         print(each)
     was = f", {done.there} were there" if done.there else ""
@@ -61,9 +61,14 @@ def _print(done: Copied, target: Config, problems: tuple[str, ...]) -> None:
             f"{len(problems)} problems: `trainyard registry verify` says whether the registry that was copied has them, too"
         )
         return
-    print(
-        f'to work on there, set [registry] url = "{target.registry.url}" on every machine; the other one stays as it is'
-    )
+    print("to work on there, set on every machine (the registry that was copied stays as it is):")
+    print("[registry]")
+    print(f'url = "{target.registry.url}"')
+    for name in STORE_SETTINGS if target.registry.url.startswith("s3://") else ():
+        if value := getattr(target.registry, name):
+            print(f'{name} = "{value}"')
+    if config.registry.endpoint and not target.registry.url.startswith("s3://"):
+        print("and remove there what is for buckets only (endpoint, region, profile, sse, kms_key, storage_class)")
 
 
 def _config(config: Config, text: str, side: str, args: argparse.Namespace) -> Config:

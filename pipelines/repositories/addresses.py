@@ -126,6 +126,6 @@ def ips(address: Address, what: str, *, public: bool) -> list[str]:
     if public and (inside := [each for each in numbers if not ipaddress.ip_address(each).is_global]):
         raise ConfigError(
             f"{what} {address.place}, an address of this machine or of a private network ({inside[0]})",
-            hint=f'if files may be fetched from there: [repositories] trusted = ["{address.place}"]',
+            hint=f'if files may be fetched from there: add "{address.place}" to [repositories] trusted',
         )
     return numbers

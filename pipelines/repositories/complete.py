@@ -124,7 +124,7 @@ def address_of(found: Tree, parent: str, name: str, what: str, extras: Extras) -
     if not addresses.is_allowed(address, here, extras.trusted):
         raise ConfigError(
             f"[repositories] {what}: .gitmodules names {shown}, which is not beside the repository itself ({here.place})",
-            hint=f'if it may be fetched: [repositories] trusted = ["{address.place}"]; '
+            hint=f'if it may be fetched: add "{address.place}" to [repositories] trusted; '
             f"else name one of the same host or folder there, e.g. ../NAME.git",
         )
     return address, here

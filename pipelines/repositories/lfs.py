@@ -300,7 +300,7 @@ class Lfs:
         return ConfigError(message, hint=hints.get(status or 0, "ask the operator of that server"))
 
     def _trust(self, place: str, otherwise: str) -> str:
-        return f'if it may be asked: [repositories] trusted = ["{place}"]; {otherwise}'
+        return f'if it may be asked: add "{place}" to [repositories] trusted; {otherwise}'
 
     def _error(self, message: str, hint: str) -> ConfigError:
         return ConfigError(f"[repositories] {self.what}: {message}", hint=hint)

@@ -47,7 +47,8 @@ def at(config, url, **more):
 def test_to_a_folder_it_is_verified_there_and_says_what_to_set(run, config, tmp_path):
     said = run(config.registry.url, str(tmp_path / "other"))
     url = f"file://{tmp_path / 'other'}"
-    assert f'set [registry] url = "{url}"' in said
+    assert f'[registry]\nurl = "{url}"\n' in said
+    assert "endpoint" not in said
     assert "read again and verified" in said
     copied = open_registry(at(config, url))
     assert inspect(copied).problems == ()
@@ -57,7 +58,8 @@ def test_to_a_folder_it_is_verified_there_and_says_what_to_set(run, config, tmp_
 def test_to_a_bucket_and_back(run, config, tmp_path, s3_place):
     url, options = s3_place
     access = ["--to-endpoint", options.access.endpoint, "--to-region", options.access.region]
-    run(config.registry.url, url, *access)
+    said = run(config.registry.url, url, *access)
+    assert f'url = "{url}"\nendpoint = "{options.access.endpoint}"\nregion = "us-east-1"\n' in said
     in_bucket = at(config, url, endpoint=options.access.endpoint, region=options.access.region)
     assert inspect(open_registry(in_bucket)).problems == ()
     run(url, str(tmp_path / "back"), *(each.replace("--to", "--from") for each in access))

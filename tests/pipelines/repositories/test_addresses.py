@@ -196,7 +196,7 @@ class TestNumbers:
         ) as error:
             ips(parse("https://h:8443/a"), "from", public=True)
         assert f"({inside})" in str(error.value)
-        assert error.value.hint.endswith('trusted = ["h:8443"]')
+        assert error.value.hint.endswith('add "h:8443" to [repositories] trusted')
         assert ips(parse("https://h:8443/a"), "from", public=False) == ["8.8.8.8", inside]
 
     def test_of_a_name_that_is_not_known_may_come_later(self, monkeypatch):

@@ -191,7 +191,7 @@ class TestLfsconfig:
             place = other.url.removeprefix("http://")
             with pytest.raises(ConfigError) as error:
                 bring(server.data, commit, lfs=True)
-            assert f'trusted = ["{place}"]' in error.value.hint
+            assert f'add "{place}" to [repositories] trusted' in error.value.hint
             assert (bring(server.data, commit, lfs=True, trusted=(place,)) / "data.csv").read_bytes() == CONTENT
 
 

@@ -129,7 +129,7 @@ class TestManifest:
         commit = data.commit({"dataset.toml": named, "dataset.lock": manifest({"data.csv": TABLE})})
         with pytest.raises(ConfigError, match=r"at http://169.254.169.254, which the settings do not name") as error:
             bring(data.url, commit, trusted=("s3://theirs",))
-        assert 'trusted = ["169.254.169.254:80"]' in error.value.hint or "169.254.169.254" in error.value.hint
+        assert "169.254.169.254" in error.value.hint
 
     def test_a_store_that_is_trusted_is_used(self, tmp_path, repository, bring):
         data = repository("data")

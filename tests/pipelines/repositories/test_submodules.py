@@ -66,7 +66,7 @@ class TestFetched:
         with pytest.raises(ConfigError, match="which is not beside the repository itself") as error:
             bring(code.url, commit, "code", submodules=True)
         place = str(tmp_path / "elsewhere/shared.git")
-        assert f'trusted = ["{place}"]' in error.value.hint
+        assert f'add "{place}" to [repositories] trusted' in error.value.hint
         got = bring(code.url, commit, "code", submodules=True, trusted=(place,))
         assert (got / "shared/layers.py").exists()
 
