@@ -135,6 +135,8 @@ def disagreements(config: Config) -> Iterator[str]:
         yield f"model: {config.model!r} may hold letters, digits, - and _ only, at most 64, and starts with a letter or a digit"
     yield from _repositories(config.repositories)
     yield from _registry(config.registry)
+    if config.registry.url.startswith("s3://") and config.serving.deploy == "docker":
+        yield 'serving.deploy: "docker" reads a registry in a folder only, and [registry] url is a bucket: set it to "process"'
     yield from _cache(config)
     yield from _gate(config.gate)
     for name in ("url", "repository"):
