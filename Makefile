@@ -42,7 +42,7 @@ jenkins: setup ## Start a Jenkins with agent, git server, mail catcher and API, 
 jenkins-stop: ## Stop what make jenkins has started; all data stay
 	@docker/jenkins/server stop
 
-test: setup-dev ## Run the tests of every rule and of the main loop (7 minutes)
+test: setup-dev ## Run the tests of every rule and of the main loop (11 minutes)
 	@$(BIN)/python -P -m pytest $(PYTEST) -m "not slow and not docker"
 
 test-slow: setup-dev ## Run the others: long stories, fault injection, exhaustive matrices, containers
