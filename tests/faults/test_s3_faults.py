@@ -1,9 +1,11 @@
 """What networks and servers do to a registry in a bucket: nothing is lost, nothing is written twice, and a person learns what to do."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,6 +159,16 @@ def test_an_answer_that_does_not_go_away_names_the_setting_and_what_to_do(
         assert store.names("a") == []
 
 
+def once_it_answers(ask, seconds=60):
+    """A server that was just started may know its bucket before it can read what is in it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(TryAgain):
+            return ask()
+        time.sleep(0.2)
+    return ask()
+
+
 def test_a_server_that_is_killed_has_what_it_said_it_has(tmp_path, monkeypatch, s3_place):
     _, options = s3_place
     server = S3Server(tmp_path / "weed")
@@ -169,6 +181,7 @@ def test_a_server_that_is_killed_has_what_it_said_it_has(tmp_path, monkeypatch, 
         with pytest.raises(TryAgain, match=r"\[registry\] url"):
             store.create("a/30", b"30")
         server.start()
+        once_it_answers(lambda: store.get("a/29"))
         assert {int(name): store.get(f"a/{name}") for name in store.names("a")} == {n: b"%d" % n for n in range(30)}
         with pytest.raises(FileExistsError):
             store.create("a/7", b"other")
