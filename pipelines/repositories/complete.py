@@ -11,8 +11,7 @@ from typing import Protocol
 from pipelines.repositories import addresses, git
 from pipelines.repositories.addresses import Address
 from pipelines.repositories.lfs_store import ObjectStore
-from pipelines.repositories.outside.fetch import OutsideGit
-from pipelines.repositories.outside.manifest import Manifest
+from pipelines.repositories.outside.manifest import NAME, Manifest
 from pipelines.repositories.tree import Extras, Tree, any_of, refuse_lacks
 from pipelines.text.clean import clean
 from registry.errors import ConfigError
@@ -66,7 +65,9 @@ class Bringer:
 
             (scratch / "objects").mkdir()
             Lfs(self.store, self.extras, what, url).bring(pointers, found.lfs, tree, scratch / "objects")
-        if what == DATASET:
+        if what == DATASET and (found.dvc or (tree / NAME).is_file()):
+            from pipelines.repositories.outside.fetch import OutsideGit  # with all that speaks to stores, likewise
+
             self.manifest = OutsideGit(self.data, self.extras, what, url).bring(found, tree, scratch)
         if self.extras.submodules:
             for name, inside in found.submodules.items():
