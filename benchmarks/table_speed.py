@@ -19,7 +19,7 @@ from rows import Row
 
 ROWS, QUICK_ROWS, NUMBERS, CATEGORIES = 200_000, 20_000, 12, 7
 ROUNDS = 5
-LIMIT = 8.0
+LIMIT = 12.0
 SETTINGS = 'format = "table"\n[table]\nfile = "FILE"\ntarget = "kind"\n'
 OURS = """
 from pathlib import Path
