@@ -1,5 +1,6 @@
 """The registry as this machine trusts it: with which key it signs, what it knows of it, and when a registry is new."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pipelines.key_changes import signing, trust
 from pipelines.key_folder import KeyFolder
 from pipelines.trust import anchor_of, first_key, is_new, open_registry, store_options
 from registry import codec
-from registry.errors import ConfigError, PipelineError
+from registry.errors import ConfigError, PipelineError, TryAgain
 from registry.signatures import make_key
 from registry.store_options import Access
 from registry.stores import open_store
@@ -95,3 +96,29 @@ def test_an_old_registry_that_nobody_has_signed_has_no_first_key(config, tmp_pat
     assert first_key(config) == ""
     with pytest.raises(ConfigError, match="written before records were signed"):
         open_registry(config)
+
+
+class TestWhileTheRegistryIsOutOfReach:
+    @pytest.fixture
+    def gone(self, monkeypatch):
+        def out_of_reach(*_given, **_more):
+            raise TryAgain("the registry is out of reach")
+
+        return lambda: monkeypatch.setattr("pipelines.trust.open_store", out_of_reach)
+
+    def test_its_first_key_is_the_one_that_this_machine_knows(self, begun, gone):
+        known = first_key(begun)
+        gone()
+        assert first_key(begun) == known != ""
+
+    def test_a_machine_that_knows_none_is_not_given_one(self, config, gone):
+        gone()
+        with pytest.raises(TryAgain, match="out of reach"):
+            first_key(config)
+
+
+def test_what_is_known_is_nothing_where_no_key_counts_though_a_memory_is_there(begun, tmp_path):
+    unsigned = dataclasses.replace(
+        begun, registry=Registry(f"file://{tmp_path / 'other'}", require_signatures=False), home=begun.home
+    )
+    assert anchor_of(unsigned) is None
