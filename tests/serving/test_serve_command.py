@@ -242,6 +242,7 @@ def test_status_says_by_what_releases_are_verified_and_that_nothing_is():
     process = {"pid": 7, "state": "ready", "release": 1, "error": ""}
     workers = [{**process, "verified": "not verified: the registry is not signed"}, {**process, "pid": 8}]
     facts = {"url": "http://x", "release": 1, "version": 1, "admin": "", "parts": ["log: l"], "expected": 2}
-    said = serve._in_words("m", {**facts, "workers": workers, "cut_off": False, "behind": []})
+    facts |= {"workers": workers, "cut_off": False, "behind": [], "registry_error": ""}
+    said = serve._in_words("m", facts)
     assert said[1] == "  the registry's records are not verified: the registry is not signed"
     assert len(said) == 4, "an API of an earlier version does not say"
