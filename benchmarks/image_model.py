@@ -55,7 +55,7 @@ class ModelRegistry:
         data = bytearray((files / "model.tflite").read_bytes())
         data[64:512] = bytes(448)
         (files / "model.tflite").write_bytes(data)
-        _publish(self, files, 3)
+        publish(self, files, 3, _signature())
         return 3
 
     def promote(self, version: int) -> int:
@@ -99,9 +99,9 @@ def main(folder: Path) -> None:
         model = _build(seed)
         if seed == 1:
             model.save(models.keras)
-        (files / "model.tflite").write_bytes(_convert(model, folder / f"saved-{seed}"))
+        (files / "model.tflite").write_bytes(convert(model, folder / f"saved-{seed}"))
         np.savez(files / "golden.npz", in_0=pixels.astype("float32"), out_0=model(pixels.astype("float32")))
-        _publish(models, files, seed)
+        publish(models, files, seed, _signature())
     models.promote(1)
     models.body.write_text(json.dumps({"instances": pixels[:1, :, :, 0].tolist()}), encoding="utf-8")
 
@@ -126,16 +126,18 @@ def _build(seed: int) -> Any:
     )
 
 
-def _convert(model: Any, scratch: Path) -> bytes:
+def convert(model: Any, scratch: Path) -> bytes:
+    """A `.tflite` file of a model with one input and one output, `probabilities`; `scratch` is a folder for what it makes."""
     import keras
     import tensorflow as tf
 
-    def answer(image: Any) -> dict[str, Any]:
-        return {"probabilities": model(image, training=False)}
+    def answer(given: Any) -> dict[str, Any]:
+        return {"probabilities": model(given, training=False)}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    given = tf.TensorSpec((None, SIDE, SIDE, 1), tf.float32, name="image")
+    (only,) = model.inputs
+    given = tf.TensorSpec((None, *only.shape[1:]), tf.float32, name=only.name)
     archive.add_endpoint("serving_default", answer, input_signature=[given])
     archive.write_out(str(scratch), verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(scratch))
@@ -143,7 +145,16 @@ def _convert(model: Any, scratch: Path) -> bytes:
     return bytes(converter.convert())
 
 
-def _publish(models: ModelRegistry, files: Path, version: int) -> None:
+def _signature() -> Any:
+    from registry.records import Signature, TensorSpec
+
+    image = TensorSpec("image", (None, SIDE, SIDE, 1), "float32", 0.0, 255.0)
+    answers = TensorSpec("probabilities", (None, len(CLASSES)), "float32", 0.0, 1.0)
+    return Signature("classification", "image", (image,), (answers,), CLASSES, image_mode="L")
+
+
+def publish(models: ModelRegistry, files: Path, version: int, signature: Any) -> None:
+    """Register the files as that version of MODEL; `signature`: registry.records.Signature."""
     from registry import candidates
     from registry.files import sha256_file
     from registry.records import (
@@ -152,17 +163,13 @@ def _publish(models: ModelRegistry, files: Path, version: int) -> None:
         Metrics,
         Policy,
         Served,
-        Signature,
         Sources,
-        TensorSpec,
         Verdict,
         utc_now,
     )
     from registry.stores import open_store
 
     store, run = open_store(models.url), f"{version:016x}"
-    image = TensorSpec("image", (None, SIDE, SIDE, 1), "float32", 0.0, 255.0)
-    answers = TensorSpec("probabilities", (None, len(CLASSES)), "float32", 0.0, 1.0)
     card = Candidate(
         model=MODEL,
         version=candidates.claim(store, MODEL, run),
@@ -176,7 +183,7 @@ def _publish(models: ModelRegistry, files: Path, version: int) -> None:
         image=None,
         packages={},
         files={path.name: sha256_file(path) for path in files.iterdir()},
-        signature=Signature("classification", "image", (image,), (answers,), CLASSES, image_mode="L"),
+        signature=signature,
         served=Served("litert", "model.tflite", "a benchmark"),
         evaluation=Evaluation(Metrics("classification", 16, {})),
         verdict=Verdict(accepted=True, reasons=(), policy=Policy()),

@@ -19,12 +19,16 @@ PINNED = {
     "kedro": ("kedro==1.7.0",),
     "metaflow": ("metaflow==2.19.39",),
     "mlflow": ("mlflow==3.17.2",),
+    "mlflow-batch": ("mlflow==3.17.2", "ai-edge-litert==2.3.0"),
     "mlflow-serving": ("mlflow==3.17.2", "tensorflow-cpu==2.21.0", "keras==3.15.1"),
+    "evidently": ("evidently==0.7.23", "pandas<3"),  # with the pandas that pip would take, its import fails
+    "nannyml": ("nannyml==0.13.1", "statsmodels"),  # which its import needs, and its package does not ask for
+    "river": ("river==0.26.1",),
     "bentoml-serving": ("bentoml==1.4.38", "tensorflow-cpu==2.21.0", "keras==3.15.1"),
 }
 # None of them shall call home, or wait for an answer, while it is measured.
 QUIET = {"DVC_NO_ANALYTICS": "1", "KEDRO_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True",
-         "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
+         "NML_DISABLE_USAGE_LOGGING": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
 
 
 def environment(name: str) -> Path:

@@ -26,6 +26,7 @@ from rows import Row
 
 from pipelines.approvals.tokens import approval_secret, make_token
 from pipelines.config.load import load_config
+from pipelines.config.schema import Config
 from pipelines.trust import open_registry
 from registry import attestations, candidates, codec, heads, releases
 from registry.chain import signed_bytes
@@ -45,11 +46,11 @@ AT = "2026-01-01T00:00:00Z"
 def measure(run: BenchRun) -> list[Row]:
     """Five rows: publish large and small files; list, promote and rollback at 5,000 versions against 10."""
     space = run.space("registry_speed")
-    template = _template(run)
-    rows = [_publish(run, space, template, "large", 20, (2 if run.quick else 25) << 20)]
-    rows.append(_publish(run, space, template, "small", 100, 1 << 10))
+    real = template(run)
+    rows = [_publish(run, space, real, "large", 20, (2 if run.quick else 25) << 20)]
+    rows.append(_publish(run, space, real, "small", 100, 1 << 10))
     many = QUICK_MANY if run.quick else MANY
-    towns = {count: Town(space / f"of-{count}", template, count) for count in (FEW, many)}
+    towns = {count: Town(space / f"of-{count}", real, count) for count in (FEW, many)}
     try:
         work: dict[str, Callable[[], object]] = {}
         for name in ("list", "promote", "rollback"):
@@ -68,7 +69,7 @@ def measure(run: BenchRun) -> list[Row]:
     return rows
 
 
-def _template(run: BenchRun) -> tuple[Candidate, Path]:
+def template(run: BenchRun) -> tuple[Candidate, Path]:
     """A real version: its card, and its files."""
     store = open_store(f"file://{run.playground.home / 'registry'}")
     version = candidates.newest(store, MODEL)
@@ -107,32 +108,39 @@ def _parallel_sha256(paths: list[Path]) -> None:
 class Town:
     """A team with its own registry of so many versions, all tried and released, and an API on the newest."""
 
-    def __init__(self, folder: Path, template: tuple[Candidate, Path], count: int) -> None:
+    def __init__(self, folder: Path, real: tuple[Candidate, Path], count: int) -> None:
         self.folder, self.count = folder, count
         folder.mkdir()
-        names = "".join(f'{name} = "{name}.git"\n' for name in ("code", "dataset", "tests"))
-        serving = "[serving]\nport = 0\nworkers = 1\n"
-        text = f'model = "{MODEL}"\n[repositories]\n{names}{serving}'
-        (folder / "trainyard.toml").write_text(text, encoding="utf-8")
         self.home = folder / ".trainyard"
-        self.store = open_registry(load_config(folder / "trainyard.toml", {}))
+        self.store = open_registry(self.config())
         with _without_waiting():
-            _fill(self.store, template, count)
+            fill(self.store, lambda _: real, count)
+
+    def config(self, registry: str = "", serving: str = "") -> Config:
+        """The settings, with these lines in their sections, too."""
+        names = "".join(f'{name} = "{name}.git"\n' for name in ("code", "dataset", "tests"))
+        text = f'model = "{MODEL}"\n[repositories]\n{names}{registry}[serving]\nport = 0\nworkers = 1\n{serving}'
+        (self.folder / "trainyard.toml").write_text(text, encoding="utf-8")
+        return load_config(self.folder / "trainyard.toml", {})
 
     def list(self) -> None:
         """The newest 20 versions."""
-        done([*TRAINYARD, "registry", "list"], cwd=self.folder)
+        self.do("registry", "list")
 
     def promote(self) -> None:
         """Promote the newest version, with an approval of its own."""
         self._must_not_be_live(self.count)
         card = candidates.manifest_digest(self.store, MODEL, self.count)
         token = make_token(approval_secret(self.home, {}), MODEL, self.count, card)
-        done([*TRAINYARD, "promote", MODEL, str(self.count), "--approval", token], cwd=self.folder)
+        self.do("promote", MODEL, str(self.count), "--approval", token)
 
     def rollback(self) -> None:
         """The version before it is live again."""
-        done([*TRAINYARD, "rollback", MODEL, "--reason", "a benchmark"], cwd=self.folder)
+        self.do("rollback", MODEL, "--reason", "a benchmark")
+
+    def do(self, *words: str) -> None:
+        """A command, as a person types it."""
+        done([*TRAINYARD, *words], cwd=self.folder)
 
     def stop(self) -> None:
         """Stop the API."""
@@ -144,20 +152,19 @@ class Town:
             sys.exit(f"version {version} is live already: there is nothing to promote")
 
 
-def _fill(store: Store, template: tuple[Candidate, Path], count: int) -> None:
+def fill(store: Store, template_of: Callable[[int], tuple[Candidate, Path]], count: int) -> None:
     """Versions 1 to `count`, each tried and attested; all but the newest released, one after the other, each with its head."""
     approval = release = head = ""
     key, keys = ec.generate_private_key(ec.SECP256R1()), Mark(0, "")
     for version in range(1, count + 1):
+        model, files = template_of(version)
         before = Comparison(version - 1, "accuracy", 0.0, -0.01, 0.01, 500) if version > 1 else None
-        measured = replace(template[0].evaluation, comparison=before)
-        card = replace(
-            template[0], version=version, run=f"run-{version}", parent=None, created_at=AT, evaluation=measured
-        )
+        measured = replace(model.evaluation, comparison=before)
+        card = replace(model, version=version, run=f"run-{version}", parent=None, created_at=AT, evaluation=measured)
         claim = codec.with_checksum(Claim(MODEL, version, card.run))
         store.create(f"test/{MODEL}/runs/{card.run}/1.json", claim)
         store.create(f"test/{MODEL}/{version}/claim.json", claim)
-        candidates.publish(store, card, template[1])
+        candidates.publish(store, card, files)
         digest = candidates.manifest_digest(store, MODEL, version)
         acceptance = Acceptance(MODEL, version, 0, digest, "e" * 40, card.run, "process", True, (), (), None, AT, "")
         candidates.append_acceptance(store, acceptance)

@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
+
+from rows import Skipped
 
 HERE = Path(__file__).parent
 CLIENTS = 16
@@ -24,8 +26,9 @@ START_SECONDS = 120.0
 WRK_SCRIPT = """
 local file = assert(io.open("%s", "rb"))
 wrk.method, wrk.body = "POST", file:read("*all")
-wrk.headers["Content-Type"] = "application/json"
+%s
 """
+JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,24 @@ def _ours(
     return serve([sys.executable, *command], folder, find_port)
 
 
-def measure_load(server: Server, seconds: float, body: Path, path: str = "/predict") -> Load:
-    """Load it with CLIENTS clients that ask one after the other on kept connections. Ends the benchmark when one is refused."""
+def measure_load(
+    server: Server,
+    seconds: float,
+    body: Path,
+    path: str = "/predict",
+    *,
+    clients: int = CLIENTS,
+    headers: Mapping[str, str] = JSON,
+) -> Load:
+    """Load it with clients that ask one after the other on kept connections. Ends the benchmark when one is refused.
+
+    `headers` other than those of JSON need wrk.
+    """
     before = server.cpu()
     if shutil.which("wrk"):
-        found, count = _wrk(server, seconds, body, path)
+        found, count = _wrk(server, seconds, body, path, clients, headers)
+    elif headers != JSON:
+        raise Skipped("needs wrk: install it (Debian: apt-get install wrk)")
     else:
         command = [
             sys.executable,
@@ -108,18 +124,21 @@ def measure_load(server: Server, seconds: float, body: Path, path: str = "/predi
             "127.0.0.1",
             str(server.port),
             str(seconds),
-            str(CLIENTS),
+            str(clients),
         ]
         found = json.loads(_output([*command, str(body), path]))
         count = found["per_second"] * (seconds + 0.5)  # with those of the half second before
     return Load(**found, cpu_us=(server.cpu() - before) / max(count, 1) * 1e6)
 
 
-def _wrk(server: Server, seconds: float, body: Path, path: str) -> tuple[dict[str, float], float]:
+def _wrk(
+    server: Server, seconds: float, body: Path, path: str, clients: int, headers: Mapping[str, str]
+) -> tuple[dict[str, float], float]:
     script = body.with_suffix(".lua")
-    script.write_text(WRK_SCRIPT % body, encoding="utf-8")
+    lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
+    script.write_text(WRK_SCRIPT % (body, lines), encoding="utf-8")
     length = f"{max(1, round(seconds))}s"
-    options = ["-t1", f"-c{CLIENTS}", f"-d{length}", "--timeout", "30s", "--latency", "-s", str(script)]
+    options = ["-t1", f"-c{clients}", f"-d{length}", "--timeout", "30s", "--latency", "-s", str(script)]
     text = _output(["wrk", *options, f"{server.url}{path}"])
     if "Non-2xx" in text or "Socket errors" in text:
         sys.exit(f"the server refused requests:\n{text}")

@@ -116,6 +116,42 @@ void release(String action, String approver) {
     setResult(action, code)
 }
 
+// Batch: what an earlier try of this build has made is kept.
+void predictAll() {
+    if (!prepared) { prepare() }
+    String script = 'pipeline/jenkins/trainyard batch "$MODEL" --below "${RESUME:-$BUILD_NUMBER}" --resume ' +
+        '${VERSION:+--version="$VERSION"} ${INPUT:+--input="$INPUT"} ${SHARD:+--shard="$SHARD"}'
+    int code = shWithRetries(script)
+    currentBuild.description = "batch ${params.MODEL}: ${describe(code)}"
+    setResult('batch', code)
+}
+
+// The monitor: what is complete is checked, once; its checks are test cases, and its report is the build's.
+void monitor() {
+    if (!prepared) { prepare() }
+    int code = 0
+    withCredentialsFor('monitor') {
+        code = shWithRetries('pipeline/jenkins/trainyard monitor --once --build build --junit build/report/junit/monitor.xml')
+    }
+    currentBuild.description = "monitor ${params.MODEL}: ${describe(code)}"
+    showOutcome()
+    if (code == 3) { unstable(message: 'monitor: an alarm is open') } else { setResult('monitor', code) }
+}
+
+// Whether an alarm is to be followed by a run of the dataset's pipeline that has not begun yet.
+boolean isRetrainingAskedFor() {
+    return !params.ONLY_PREPARE && fileExists('build/retrain/occasion.txt')
+}
+
+// Started, and not waited for. There is one run for an occasion: asked for twice, it runs once.
+void retrain() {
+    build(job: 'dataset', wait: false, parameters: [
+        booleanParam(name: 'FORCE', value: true),
+        string(name: 'REASON', value: readFile(file: 'build/retrain/reason.txt', encoding: 'UTF-8').trim()),
+        string(name: 'OCCASION', value: readFile(file: 'build/retrain/occasion.txt', encoding: 'UTF-8').trim()),
+    ])
+}
+
 // --- below: only for the methods above -------------------------------------------------------------------------------
 
 // Whether the files of this workspace can be reached: a lost agent makes every step fail that needs one.
@@ -201,7 +237,8 @@ List environmentOf(String name, String trigger) {
         "COMMIT=${params.COMMIT ?: watched}",
         "FORCE=${params.FORCE || scheduled ? 'yes' : ''}",
         "REASON=${params.REASON ?: (scheduled ? 'scheduled' : '')}",
-        "STARTED_BY=${startedByOtherThanPush()}",
+        "OCCASION=${params.OCCASION ?: ''}",
+        "STARTED_BY=${params.OCCASION ? 'the monitor' : startedByOtherThanPush()}",
     ]
 }
 
@@ -210,7 +247,7 @@ int runStep(String name) {
         if (name == 'resolve') {
             return shWithRetries('pipeline/jenkins/trainyard step resolve --build build --trigger "$TRIGGER" ' +
                 '${COMMIT:+--commit="$COMMIT"} ${FORCE:+--force} ${REASON:+--reason="$REASON"} ' +
-                '${STARTED_BY:+--started-by="$STARTED_BY"}')
+                '${STARTED_BY:+--started-by="$STARTED_BY"} ${OCCASION:+--occasion="$OCCASION"}')
         }
         return shWithRetries('pipeline/jenkins/trainyard step "$STEP" --build build')
     } catch (InterruptedException stop) { // by a person or by a time-out: `reportAborted` says by whom
@@ -271,7 +308,7 @@ void withCredentialsFor(String name, Closure body) {
     if (params.GIT_CREDENTIALS && ['resolve', 'fetch', 'promote'].contains(name)) {
         bound.add(gitUsernamePassword(credentialsId: params.GIT_CREDENTIALS, gitToolName: 'Default'))
     }
-    if (params.SMTP_CREDENTIALS && ['notify', 'promote', 'rollback'].contains(name)) {
+    if (params.SMTP_CREDENTIALS && ['notify', 'promote', 'rollback', 'monitor'].contains(name)) {
         bound.add(string(credentialsId: params.SMTP_CREDENTIALS, variable: 'TRAINYARD_SMTP_PASSWORD'))
     }
     if (bound.isEmpty()) { body() } else { withCredentials(bound) { body() } }

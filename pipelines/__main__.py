@@ -18,20 +18,26 @@ from pipelines.signals import Terminated, raise_on_sigterm
 from registry.errors import PipelineError, from_os_error
 
 COMMANDS = {
-    "demo": "everything once, on this machine: push, train, approve, predict, retrain, roll back",
+    "demo": "everything once, on this machine: push, train, approve, predict, drift, labels, retrain, roll back",
     "run": "run a pipeline by hand: code, dataset or tests",
     "step": "run one step of a run; what Jenkins calls",
     "runs": "list, show, log, prune: what earlier runs did, and what they have left",
-    "clean": "remove what [keep] and [cache] do not keep: old runs, data, weights, mails",
+    "clean": "remove what [keep], [cache] and [prediction_log] do not keep: runs, data, weights, mails, predictions",
     "watch": "poll the three repositories and run a pipeline for each new commit",
+    "service": "install, show, remove: have systemd keep watch, monitor or serve running",
     "hooks": "install: make `git push` to a bare repository start its pipeline",
     "approve": "sign an approval with your own key",
     "promote": "put an approved version into production",
     "rollback": "go back to an earlier version",
     "data": "add, push, pull, status, gc: files of a dataset that do not lie in git",
     "serve": "start, stop or inspect the prediction API",
+    "predict": "ask the prediction API with files",
+    "batch": "predictions for all rows of files, in a folder or a bucket",
+    "log": "show, export, compact, send, purge: what the prediction API has kept of its answers",
+    "monitor": "check how the live release does, mail what fails; show, silence",
+    "labels": "show, import, export, queue, tasks, commit: which answers were right, and their labels into the dataset repository",
     "token": "make, list, revoke: who may ask the prediction API",
-    "export": "version: a version for somebody who has no Trainyard, with a script that checks it",
+    "export": "version: for somebody who has no Trainyard, with a script that checks it; prometheus, grafana: to watch the API",
     "registry": "list, show, history, verify, adopt",
     "lineage": "where a version comes from; which versions a file or a row of data went into",
     "reproduce": "train a version again from its manifest, and compare; nothing is registered",
@@ -42,7 +48,11 @@ COMMANDS = {
     "doctor": "what is there, what is missing, what to do",
 }
 HIDDEN = {"hook": "what the post-receive hook calls"}
-EXIT_CODES = "exit codes: 0 done · 1 a bug · 2 a person must fix something · 3 rejected · 75 try again"
+CHECKOUTS = 2
+"""How many fences `fetch` needs mostly: the files of a dataset that has not changed are there."""
+EXIT_CODES = (
+    "exit codes: 0 done · 1 a bug · 2 a person must fix something · 3 rejected, or an alarm is open · 75 try again"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,9 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # a process of its own: what its environment holds is nobody else's from now on
         take_secrets()
+        sys.setswitchinterval(0.0005)  # seconds: a thread that only starts git does not wait for one that computes
         gc.set_threshold(
             50_000
         )  # imports make many objects and hardly any garbage: 4% of a light step was looking for it
+        if arguments[:2] == ["step", "fetch"]:
+            import_module("training.fence.ahead").start(CHECKOUTS)  # the other core has nothing to do while we import
         for stream in (sys.stdout, sys.stderr):  # a terminal of another alphabet shows `?`, and nothing fails
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
@@ -94,6 +107,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS and name not in HIDDEN:
         _overview().parse_args(arguments)  # prints what is wrong, or the help, and exits
         return 2
+    import_module("registry.dataclass")  # before `dataclasses` is imported without it
     command = import_module(f"pipelines.commands.{name}")
     parser = argparse.ArgumentParser(
         prog=f"trainyard {name}",

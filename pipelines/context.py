@@ -6,15 +6,17 @@ import functools
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.config.schema import Config
 from pipelines.progress.view import Progress
-from pipelines.repositories.git_cache import GitCache
-from pipelines.repositories.tree import Extras
 from pipelines.runners import Job, Limits, Runner, open_runner
 from pipelines.trust import open_registry
 from registry.stores import Store
 from training.worker.protocol import parse_event
+
+if TYPE_CHECKING:
+    from pipelines.repositories.git_cache import GitCache
 
 # What TensorFlow and LiteRT log at every start; `worker.log` has it.
 NOISE = re.compile(r"XNNPACK delegate|absl::InitializeLog|oneDNN custom operations|rebuild TensorFlow with")
@@ -22,6 +24,9 @@ NOISE = re.compile(r"XNNPACK delegate|absl::InitializeLog|oneDNN custom operatio
 
 def clones(config: Config) -> GitCache:
     """The clones of the three repositories, with what is fetched beside them."""
+    from pipelines.repositories.git_cache import GitCache
+    from pipelines.repositories.tree import Extras
+
     chosen = config.repositories
     extras = Extras(
         lfs=chosen.lfs,

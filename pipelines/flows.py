@@ -7,10 +7,10 @@ A step's module is imported when the step runs, so that a command loads only wha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from pipelines.context import Context
 from pipelines.runs import RunFolder
+from registry.dataclass import dataclass
 from registry.records import Trigger
 
 StepFunction = Callable[[Context, RunFolder], str]

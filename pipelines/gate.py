@@ -25,7 +25,8 @@ def gate_report(evaluation: Evaluation, policy: Policy) -> TestReport:
     """What `decide` looks at, as one case per criterion; the messages of the failed ones are the verdict's reasons."""
     new = evaluation.candidate
     cases = [_metric(new, policy), _samples(new, policy), *_numbers(new), *_floors(new, policy)]
-    return TestReport("gate", (*cases, _drop(evaluation, policy)))
+    recent = [_recent(evaluation, policy)] if policy.recent else []
+    return TestReport("gate", (*cases, _drop(evaluation, policy), *recent))
 
 
 def worse_than_live(evaluation: Evaluation, policy: Policy) -> tuple[str, ...]:
@@ -100,6 +101,51 @@ def _drop(evaluation: Evaluation, policy: Policy) -> TestCase:
         return _case(title, f"{name} of {whose} is not a number on this holdout, so they cannot be compared")
     shown, live = _pair(new, old)
     return _case(title, f"{name} {shown} is worse than the live release's {live}, by more than {policy.max_drop:g}")
+
+
+def _recent(evaluation: Evaluation, policy: Policy) -> TestCase:
+    """Worse on recent predictions by more than `max_drop`, and not by chance alone: there are often few of them, and two equal
+    models differ by more than that on some. Without enough of them it is skipped, with the reason."""
+    title = f"not worse than the live release on recent predictions, by more than {policy.max_drop:g}"
+    found = evaluation.recent
+    if found is None:
+        return TestCase(title, "skipped", message="nothing is live that could be compared on recent predictions")
+    notes = "".join(f"; {each}" for each in found.notes)
+    if found.samples < policy.min_samples:
+        few = f"{found.samples} labelled recent predictions that no training saw, {policy.min_samples} are needed"
+        return TestCase(title, "skipped", message=few + notes)
+    compared = found.comparison
+    if compared is None:
+        return TestCase(
+            title, "skipped", message=f"{found.samples} labelled recent predictions were not compared{notes}"
+        )
+    if math.isnan(compared.difference):
+        return _case(title, f"{policy.metric} is not a number on {found.samples} recent predictions")
+    if -compared.difference <= policy.max_drop + ROUNDING or not compared.high < 0:
+        return _case(title)
+    interval = f"95 % interval of the difference: {compared.low:.4f} to {compared.high:.4f}"
+    return _case(
+        title,
+        f"{policy.metric} is worse than the live release's by {-compared.difference:.4f} on {found.samples} labelled recent "
+        f"predictions, more than {policy.max_drop:g} ({interval})",
+    )
+
+
+def recent_note(evaluation: Evaluation, policy: Policy) -> str:
+    """What the comparison on recent predictions came to, for people; empty when nobody has asked for it."""
+    if not policy.recent:
+        return ""
+    case = _recent(evaluation, policy)
+    if case.message or evaluation.recent is None:
+        return f"recent predictions: {case.message}"
+    return f"not worse than the live release on {evaluation.recent.samples} labelled recent predictions"
+
+
+def not_compared_on_recent(evaluation: Evaluation, policy: Policy) -> str:
+    """Why a candidate that has passed was not compared on recent predictions; empty when it was."""
+    if not policy.recent:
+        return "[gate] recent was false when it was compared with the live release"
+    return _recent(evaluation, policy).message
 
 
 def _case(name: str, message: str = "") -> TestCase:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from pipelines.approvals.policy import who as approvers_of
@@ -13,6 +13,7 @@ from pipelines.repositories.git import redact
 from pipelines.text.markup import Bullets, Paragraph, Section, Table
 from pipelines.text.sizes import bytes_text
 from registry import candidates, codec, lineage, releases
+from registry.dataclass import dataclass
 from registry.records import Acceptance, Approval, Candidate, Release
 from registry.stores import Store
 
@@ -67,6 +68,7 @@ def as_json(known: Lineage) -> dict[str, Any]:
         "dataset": {"commit": card.sources.dataset, "repository": known.repositories.get("dataset")}
         | {"tree": asdict(card.dataset) if card.dataset else None},
         "tests": {"commit": card.sources.tests, "repository": known.repositories.get("tests")},
+        "labels": asdict(card.labels) if card.labels else None,
         "seed": card.seed, "settings": asdict(card.training) if card.training else None,
         "gate": asdict(card.verdict.policy),
         "image": card.image, "packages": card.packages, "machine": card.machine or None,
@@ -107,6 +109,9 @@ def _origin(known: Lineage) -> Iterator[tuple[str, str]]:
         yield "row keys", keys
     else:
         yield "dataset files", NOT_KEPT
+    if card.labels:
+        people = ", ".join(f"{name} {count:,}" for name, count in list(card.labels.people.items())[:MOST])
+        yield "labels in it", f"{card.labels.samples:,} answers of an API, labelled by {people}"
     yield "began with", ", which came from ".join(f"version {each}" for each in known.ancestors) or "no other version"
     if card.base is not None and lineage.parent_of(card) is None:
         yield (

@@ -10,11 +10,11 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.config.schema import Keep
 from pipelines.runs import RunFolder, StepRecord
+from registry.dataclass import dataclass
 from registry.errors import PipelineError, TryAgain
 from registry.records import Run
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import json
 import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from registry import codec
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, TryAgain
-from registry.files import TMP, sweep, try_lock, write_whole
+from registry.files import TMP, sha256_bytes, sweep, try_lock, write_whole
 from registry.records import Run
 
 GLANCE = 0.3
@@ -195,6 +196,16 @@ class RunFolder:
             sweep(folder)
         for half in self.sources.glob(f"{TMP}*"):  # a checkout
             shutil.rmtree(half, ignore_errors=True)
+
+
+def run_of(model: str, occasion: str) -> str:
+    """The id of the one run that there is for an occasion: a time of the schedule, an alarm."""
+    return id_of([model, occasion])
+
+
+def id_of(went_in: Sequence[object]) -> str:
+    """The id of a run, from all that went in."""
+    return sha256_bytes(json.dumps(went_in, sort_keys=True).encode())[:12]
 
 
 class Stopwatch:

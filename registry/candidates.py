@@ -12,26 +12,27 @@ Nothing here holds a lock, and every function can be repeated after a kill: what
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
-from collections.abc import Container, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from registry import codec
 from registry.chain import Chain, LostRace, signed_bytes
-from registry.errors import ConfigError, Corrupt, PipelineError
-from registry.files import sha256_bytes, sha256_file
+from registry.errors import ConfigError, Corrupt
+from registry.files import sha256_bytes
 from registry.records import Acceptance, Candidate, Claim
-from registry.stores import Store, copy_or_same, create_or_same, far_away, signatures_of, walk
+from registry.stores import Store, create_or_same, far_away, lists_onwards, present, signatures_of, walk
+from registry.version_files import altered, store_all
 
 Area = Literal["test", "production"]
 T = TypeVar("T")
 OWN = {"claim.json", "card.json", "acceptances"}
 """What the registry itself puts into a version's folder in test."""
 RESTORE = "`trainyard registry verify` lists every problem; restore the file from a backup, or use another version"
+AHEAD = 8
+"""So many numbers in a row may be missing: a writer that was killed in a folder may have left a number without a claim."""
 BEGUN_OTHERWISE = "the run was registered halfway before, with other files; with --force it gets a new number"
 
 
@@ -46,14 +47,14 @@ def claim(store: Store, model: str, run: str) -> int:
     Each try asks for a number that is written down first, so a killed run, or two processes of one run, ask for the
     same number again; who gets it is decided by `claim.json`.
     """
-    attempt = 1
+    attempt, taken = 1, 0
     while True:
-        wish = _wish(store, model, run, attempt)
+        wish = _wish(store, model, run, attempt, taken)
         with contextlib.suppress(FileExistsError):
             store.create(f"{version_folder('test', model, wish.version)}/claim.json", codec.with_checksum(wish))
         if claimed_by(store, model, wish.version) == run:
             return wish.version
-        attempt += 1
+        attempt, taken = attempt + 1, wish.version
 
 
 def find_run(store: Store, model: str, run: str) -> int | None:
@@ -137,7 +138,10 @@ def read_manifest(store: Store, model: str, version: int, area: Area = "test") -
 
 def newest_first(store: Store, model: str) -> Iterator[int]:
     """The versions, highest number first; each is looked up only when it is asked for."""
-    for number in reversed(numbers(store, model)):
+    found = numbers(store, model)
+    if lists_onwards(store):  # a bucket's listing may lag behind
+        found += numbers_after(store, model, found[-1] if found else 0)
+    for number in reversed(found):
         if "card.json" in store.names(version_folder("test", model, number)):
             yield number
 
@@ -207,106 +211,13 @@ def is_version(name: str) -> bool:
     return number != name and number.isdecimal() and number.isascii() and not number.startswith("0")
 
 
-def store_all(store: Store, folder: str, files: Mapping[str, tuple[Path | str, str]]) -> list[str]:
-    """Store `files` (name → path, or name in the store, and SHA-256) in `folder`; gives the names under which there are
-    other bytes already.
-
-    All cores hash and copy, and one file that waits for the disk does not delay the others. Equal files follow each
-    other, so that the first is stored and the others are links. After an error no further file is begun.
-    """
-    equal: dict[str, list[str]] = {}
-    for name, (_, sha256) in sorted(files.items()):
-        equal.setdefault(sha256, []).append(name)
-    failed = threading.Event()
-
-    def keep(sha256: str) -> list[str]:
-        try:
-            return [
-                name
-                for name in equal[sha256]
-                if not failed.is_set() and not _store_one(store, files[name][0], f"{folder}/{name}", sha256)
-            ]
-        except BaseException:
-            failed.set()
-            raise
-
-    with ThreadPoolExecutor(_at_once(len(equal))) as pool:
-        return sorted(name for names in pool.map(keep, equal) for name in names)
-
-
-def _store_one(store: Store, source: Path | str, target: str, sha256: str) -> bool:
-    if isinstance(source, str):
-        return copy_or_same(store, source, target, sha256)
-    return create_or_same(store, target, source, sha256)
-
-
-def _at_once(files: int) -> int:
-    return max(1, min(files, 3 * (os.cpu_count() or 1)))
-
-
-def altered_there(store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Path | None, str]]) -> list[str]:
-    """As `altered`, of the bytes as they are in the store now: local copies do not count."""
-    if (far := far_away(store)) is None:
-        return altered(store, wanted, own)
-    digests = {**wanted, **{name: sha256 for name, (_, sha256) in own.items()}}
-    problems = []
-    for name, found in far.digests(digests).items():
-        if isinstance(found, PipelineError):
-            problems.append(str(found))
-        elif found != digests[name]:
-            problems.append(_mismatch(name, found, digests[name], own))
-    return problems
-
-
-def altered(
-    store: Store, wanted: Mapping[str, str], own: Mapping[str, tuple[Path | None, str]] | None = None
-) -> list[str]:
-    """What is wrong with the files in `wanted` (name → SHA-256), and with the store's `own` (name → path, SHA-256).
-
-    All cores hash; a file with many names is read once.
-    """
-    inodes: dict[str, tuple[int, int]] = {}
-    paths: dict[tuple[int, int], Path] = {}
-    problems = []
-    kept = own or {}
-    digests = {**wanted, **{name: sha256 for name, (_, sha256) in kept.items()}}
-    for name in digests:
-        try:
-            path = (kept[name][0] if name in kept else None) or store.path(name)
-            status = path.stat()
-        except FileNotFoundError:
-            problems.append(f"{name}: is missing")
-        except (ConfigError, Corrupt) as error:
-            problems.append(str(error))
-        else:
-            inodes[name] = (status.st_dev, status.st_ino)
-            paths.setdefault(inodes[name], path)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(paths, pool.map(_hash, paths.values()), strict=True))
-    for name, inode in inodes.items():
-        if found[inode] != digests[name]:
-            problems.append(_mismatch(name, found[inode], digests[name], kept))
-    return problems
-
-
-def _mismatch(name: str, found: str, wanted: str, own: Container[str]) -> str:
-    says = "its name" if name in own else "the manifest"
-    return f"{name}: checksum mismatch: SHA-256 is {found}, {says} says {wanted}"
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError as error:
-        return f"unknown ({error.strerror})"
-
-
-def _wish(store: Store, model: str, run: str, attempt: int) -> Claim:
-    """The number of this try: chosen once, the first free one at that moment."""
+def _wish(store: Store, model: str, run: str, attempt: int, taken: int) -> Claim:
+    """The number of this try: chosen once, the first free one at that moment; after `taken`, which the try before it wanted,
+    and a listing may not show yet."""
     name = _wish_name(model, run, attempt)
     with contextlib.suppress(FileNotFoundError):
         return _read(store, Claim, name)
-    free = max(numbers(store, model), default=0) + 1
+    free = max([taken, *numbers(store, model)]) + 1
     with contextlib.suppress(FileExistsError):
         store.create(name, codec.with_checksum(Claim(model, free, run)))
     return _read(store, Claim, name)
@@ -315,6 +226,38 @@ def _wish(store: Store, model: str, run: str, attempt: int) -> Claim:
 def numbers(store: Store, model: str) -> list[int]:
     """The numbers of all version folders, unfinished ones too, in order, by one listing."""
     return sorted(int(name[:-1]) for name in store.names(f"test/{model}") if is_version(name))
+
+
+def numbers_after(store: Store, model: str, known: int) -> list[int]:
+    """The numbers after `known` that were claimed, without a listing: who claims one takes the next."""
+    found: list[int] = []
+    while True:
+        top = found[-1] if found else known
+        claims = {
+            f"{version_folder('test', model, number)}/claim.json": number for number in range(top + 1, top + 1 + AHEAD)
+        }
+        there = present(store, list(claims))
+        if not there:
+            return found
+        found += [number for name, number in claims.items() if name in there]
+
+
+def newest_versions(store: Store, model: str, most: int) -> list[int]:
+    """As `newest_first`, the first `most` of them. In a bucket whose history this machine knows, not all numbers are listed."""
+    signatures = signatures_of(store)
+    fold = signatures.folded(model) if signatures and lists_onwards(store) else None
+    if fold is None or not fold.versions:
+        return list(islice(newest_first(store, model), most))
+    known, found = max(map(int, fold.versions)), list[int]()
+    top = max([known, *numbers_after(store, model, known)])
+    while top > 0 and len(found) < most:
+        cards = {
+            f"{version_folder('test', model, each)}/card.json": each for each in range(top, max(0, top - most), -1)
+        }
+        there = present(store, list(cards))
+        found += [number for name, number in cards.items() if name in there]
+        top -= most
+    return found[:most]
 
 
 def _wish_name(model: str, run: str, attempt: int) -> str:

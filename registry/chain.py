@@ -5,22 +5,30 @@ The next number is taken by an exclusive create, so no lock is needed: of those 
 
 from __future__ import annotations
 
+import random
 import re
 from bisect import bisect
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from registry import codec
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
 from registry.files import sha256_bytes
-from registry.stores import Store, get_all, present, signatures_of
+from registry.stores import Store, get_all, lists_onwards, present, signatures_of
 
 NAME = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.json")
 PREVIOUS_LINE = re.compile(rb'\n "previous": "([0-9a-f]{64})"')  # one space: only at the top level
 KEEP_AFTER = 16
 """So many records of a chain are read again, each time, before this machine keeps them."""
+PAGE = 1000
+"""Names: as many as an object store lists with one request."""
+PAGES = 8
+"""So many pages of a history that this machine has are listed each time, all at once."""
+LAST_IN_ORDER = 900_000
+"""Below this number the names of those that follow are in the order of the numbers: a seventh digit is far away."""
 
 
 def signed_bytes(store: Store, name: str, record: object) -> bytes:
@@ -60,17 +68,39 @@ class Chain(Generic[R]):
 
     def name(self, number: int) -> str:
         """The file of one record."""
-        return f"{self.folder}/{number:06d}.json"
+        return f"{self.folder}/{_file(number)}"
 
     def numbers(self) -> list[int]:
         """The numbers that are there, in order, by one listing."""
-        return sorted(int(name[:-5]) for name in self.store.names(self.folder) if NAME.fullmatch(name))
+        return self._and_next(_numbers_in(self.store.names(self.folder)))
 
-    def last(self) -> int:
-        """The highest number; 0 when there is none."""
+    def last(self, known: int = 0) -> int:
+        """The highest number; 0 when there is none. `known`: as for `numbers_from`."""
+        if lists_onwards(self.store):
+            return max(self.numbers_from(known), default=0)
+        return self.last_listed()
+
+    def last_listed(self) -> int:
+        """The highest number that a listing shows, which may lag behind."""
         names = self.store.names(self.folder)  # sorted by text, in which longer numbers come too early
         names.sort(key=len)
         return next((int(name[:-5]) for name in reversed(names) if NAME.fullmatch(name)), 0)
+
+    def numbers_from(self, known: int) -> list[int]:
+        """As `numbers`, of `known` and those after it, when it is still there and the store lists onwards; else all."""
+        onwards = lists_onwards(self.store)
+        if onwards is None or not 0 < known < LAST_IN_ORDER:
+            return self.numbers()
+        found = _numbers_in(onwards.names_after(self.folder, _file(known - 1)))
+        return self._and_next(found) if found[:1] == [known] else self.numbers()
+
+    def _and_next(self, listed: list[int]) -> list[int]:
+        """These numbers, and those that follow the last of them: what a bucket's listing does not show yet is there all the
+        same when it is asked for."""
+        if lists_onwards(self.store):
+            while self.has((listed[-1] if listed else 0) + 1):
+                listed.append((listed[-1] if listed else 0) + 1)
+        return listed
 
     def has(self, number: int) -> bool:
         """Whether there is this record, without a listing."""
@@ -92,14 +122,16 @@ class Chain(Generic[R]):
         The last one's checksum, and signature, vouches for its bytes, and each one's `previous` for the bytes of the one before it: so
         an altered byte shows, wherever it is, without decoding thousands. For the same reason a signed registry's records are
         read once by a machine that keeps them: from then on the last one, and what is new, vouch for what it has kept, or
-        it is not used. That none was removed shows in the listing.
+        it is not used. That none was removed shows in the listing; see `_numbers`.
         """
-        numbers, signatures = self.numbers(), signatures_of(self.store)
+        signatures = signatures_of(self.store)
+        kept = signatures.kept(self.folder) if signatures else []
+        numbers = self._numbers(len(kept))
         last = numbers[-1] if numbers else 0
         is_whole = numbers == list(
             range(1, last + 1)
         )  # else one is missing, or the listing has missed what was being written
-        kept = signatures.kept(self.folder)[: last - 1] if signatures and last and is_whole else []
+        kept = kept[: last - 1] if last and is_whole else []
         found = self._read_after(kept, self.first, last)
         if found is None and kept:
             kept, found = [], self._read_after([], self.first, last)
@@ -111,7 +143,7 @@ class Chain(Generic[R]):
 
     def records_after(self, number: int, digest: str) -> list[R]:
         """As `records`, of those after `number`, which was checked before and has bytes with this SHA-256."""
-        found = self._read_after([], digest, self.last(), number + 1)
+        found = self._read_after([], digest, self.last(number), number + 1)
         if found is None:
             raise self._broken()
         return [self.decode(each, data, vouched=True) for each, data in enumerate(found, number + 1)]
@@ -130,6 +162,31 @@ class Chain(Generic[R]):
             if previous is None or previous[1].decode() != sha256_bytes(data):
                 raise self._broken()
             yield each, data
+
+    def _numbers(self, kept: int) -> list[int]:
+        """As `numbers`, of a chain whose first `kept` records this machine has.
+
+        Where a page of names costs a request, the pages of those that it has are asked for all at once, and of a chain of more
+        than `PAGES` so many of them, by chance: a lost end shows at once, and so does a lost record before it, but in a longer
+        chain, where it does after a few commands. `check` looks for each.
+        """
+        onwards = lists_onwards(self.store)
+        if onwards is None or not PAGE < kept < LAST_IN_ORDER:
+            return self.numbers()
+        starts = range(0, kept - 1, PAGE)
+        looked = starts if len(starts) <= PAGES else random.sample(starts, PAGES)
+
+        def is_whole(start: int) -> bool:
+            wanted = [_file(number) for number in range(start + 1, min(start + PAGE, kept) + 1)]
+            return onwards.names_after(self.folder, _file(start), len(wanted)) == wanted
+
+        from concurrent.futures import ThreadPoolExecutor  # a short history does without
+
+        with ThreadPoolExecutor(PAGES + 1) as pool:
+            tail, pages = pool.submit(self.numbers_from, kept), list(pool.map(is_whole, looked))
+        if tail.result()[:1] != [kept] or not all(pages):
+            return self.numbers()
+        return [*range(1, kept), *tail.result()]
 
     def _read_after(self, kept: list[bytes], previous: str, last: int, first: int = 1) -> list[bytes] | None:
         """The records `first` to `last`, of which those in `kept` need not be read; None unless each names the one before it,
@@ -225,6 +282,15 @@ class Chain(Generic[R]):
         return LostRace(
             f"{self.name(number)}: taken by a concurrent writer", hint="check what it has written, then retry"
         )
+
+
+def _file(number: int) -> str:
+    return f"{number:06d}.json"
+
+
+def _numbers_in(names: Iterable[str]) -> list[int]:
+    """The numbers of the records among these names, in order."""
+    return sorted(int(name[:-5]) for name in names if NAME.fullmatch(name))
 
 
 class Records(Sequence[R]):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from registry.dataclass import dataclass, types_of
 from registry.errors import Corrupt
 from registry.files import sha256_bytes, write_new, write_whole
 
@@ -45,7 +46,7 @@ def with_checksum(record: object, sign: Callable[[str], str] | None = None) -> b
     return data.replace(_line(CHECKSUM, ""), _line(CHECKSUM, sha256_bytes(data)))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SignedBytes:
     """What vouches for a record's bytes."""
 
@@ -173,16 +174,11 @@ def _plain(value: Any) -> Any:
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)  # made once: a history has many records
 
 
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
 @functools.lru_cache
 def _fits(kind: type, names: tuple[str, ...], types: tuple[type, ...]) -> tuple[tuple[str, frozenset[str]], ...] | None:
     """None unless `kind` is a record of strings and integers only, with fields of just these names and types; else the
     fields that are declared as a Literal, with the words that each may hold."""
-    hints = _hints(kind)
+    hints = types_of(kind)
     fields = {name: set(_choices(hint)) for name, hint in hints.items()}
     if fields.keys() != set(names) or not set().union(*fields.values()) <= {str, int}:
         return None
@@ -240,7 +236,7 @@ def _build_dataclass(kind: type, value: Any, where: str) -> Any:
     literals = _fits(kind, tuple(value), tuple(map(type, value.values())))
     if literals is not None and all(value[name] in words for name, words in literals):
         return kind(**value)  # most records of a long history; the rest of this function says what is wrong with others
-    hints, fields = _hints(kind), dataclasses.fields(kind)
+    hints, fields = types_of(kind), dataclasses.fields(kind)
     if unknown := value.keys() - hints.keys():
         raise Corrupt(f"{where}: unknown field {min(unknown)!r}", hint=HINT)
     missing = [

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from registry.candidates import OWN, is_version
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes, sha256_file
 from registry.keyring import FOLDER as KEYS

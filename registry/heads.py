@@ -15,17 +15,17 @@ from registry import attestations, candidates, codec
 from registry.chain import Chain, LostRace
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes
+from registry.head_changes import GONE, changed_versions
 from registry.keyring import FOLDER as KEYS
 from registry.keyring import VERIFY
 from registry.marks import mark_after, mark_of
 from registry.records import Head, HeadFold, Mark, SeenHead, VersionMark, utc_now
 from registry.signatures import SHOWN
-from registry.stores import Signatures, Store, present, signatures_of
+from registry.stores import Signatures, Store, signatures_of
 
 WORD = SeenHead.WORD
 FOLD_AFTER = 16
 """So many heads are read again at most, for each that is written."""
-GONE = "is missing, though a head says that it was there"
 LINE = re.compile(
     WORD + r":1:(?P<model>[A-Za-z0-9_-]{1,64}):(?P<number>[0-9]{1,9}):(?P<release>[0-9]{1,9}):(?P<digest>[0-9a-f]{64})"
     r":(?P<key>[0-9a-f]{16}):(?P<signature>[A-Za-z0-9+/]{86}==)"
@@ -37,8 +37,12 @@ def head_chain(store: Store, model: str) -> Chain[Head]:
     return Chain(store, Head, f"production/{model}/heads")
 
 
-def write_head(store: Store, model: str) -> SeenHead | None:
-    """Append a head, unless the last one says all that is there; gives the last one, None in an unsigned registry."""
+def write_head(store: Store, model: str, about: Iterable[int] | None = None) -> SeenHead | None:
+    """Append a head, unless the last one says all that is there; gives the last one, None in an unsigned registry.
+
+    `about`: the versions that it is written for: in a bucket, others that were there before are then not all looked at. See
+    `registry.head_changes`.
+    """
     signatures = signatures_of(store)
     if signatures is None:
         return None
@@ -47,7 +51,7 @@ def write_head(store: Store, model: str) -> SeenHead | None:
         number, known = _known(store, model, signatures)
         last = _read(chain, number) if number else None
         _must_hold(store, model, signatures, last)  # a new head must not make good what was removed since
-        draft = _draft(store, model, known, last[0] if last else None)
+        draft = _draft(store, model, known, last[0] if last else None, about)
         if last and not draft.versions and _marks(draft) == _marks(last[0]):
             found = seen(*last)
         else:
@@ -90,8 +94,8 @@ def must_be_whole(store: Store, model: str) -> None:
     signatures = signatures_of(store)
     if signatures is None:
         return
-    chain = head_chain(store, model)
-    number = chain.last()
+    chain, known = head_chain(store, model), signatures.seen(model)
+    number = chain.last(known.number if known else 0)
     _must_hold(store, model, signatures, _read(chain, number) if number else None)
 
 
@@ -115,8 +119,9 @@ def _read(chain: Chain[Head], number: int) -> tuple[Head, bytes]:
 
 def newest(store: Store, model: str) -> SeenHead | None:
     """The last head, its signature verified; None without one. Raises Corrupt."""
-    chain = head_chain(store, model)
-    number = chain.last() if signatures_of(store) else 0
+    chain, signatures = head_chain(store, model), signatures_of(store)
+    known = signatures.seen(model) if signatures else None
+    number = chain.last(known.number if known else 0) if signatures else 0
     return seen(*_read(chain, number)) if number else None
 
 
@@ -203,34 +208,16 @@ def _compared(store: Store, name: str, digest: str) -> Iterator[str]:
         yield f"{name}: is not what it was when a head was written"
 
 
-def _draft(store: Store, model: str, known: Mapping[str, VersionMark], last: Head | None) -> Head:
+def _draft(
+    store: Store, model: str, known: Mapping[str, VersionMark], last: Head | None, about: Iterable[int] | None
+) -> Head:
     """A head of all that is there, with the versions that `known` does not have as they are."""
     nothing = Mark(0, "")
     before = last or Head(model, 0, nothing, nothing, nothing, at="", previous="")
     released, approved, keys = (mark_after(store, folder, mark) for folder, mark in _chains(model, before))
-    changed = _changed(store, model, known)
+    changed = changed_versions(store, model, known, about)
     new = {version: _version_mark(store, model, version, known.get(version)) for version in changed}
     return Head(model, 0, released, approved, keys, at=utc_now(), previous="", versions=new)
-
-
-def _changed(store: Store, model: str, known: Mapping[str, VersionMark]) -> list[str]:
-    """The versions that are not as `known` says; raises Corrupt when something of one is gone. Only names are looked for."""
-    must: list[str] = []
-    new = {f"test/{model}/{number}/card.json": str(number) for number in candidates.numbers(store, model)}
-    for version, mark in known.items():
-        folder = f"test/{model}/{version}"
-        must.append(f"{folder}/card.json")
-        new.pop(must[-1], None)
-        if mark.acceptances:
-            must.append(f"{folder}/acceptances/{mark.acceptances:06d}.json")
-        new[f"{folder}/acceptances/{mark.acceptances + 1:06d}.json"] = version
-        if not mark.attestation:
-            new[f"{attestations.folder(model, int(version))}/{attestations.RECORD}"] = version
-    found = present(store, [*must, *new])
-    for name in must:
-        if name not in found:
-            raise Corrupt(f"{name}: {GONE}", hint=VERIFY)
-    return sorted({new[name] for name in found if name in new})
 
 
 def _version_mark(store: Store, model: str, version: str, known: VersionMark | None) -> VersionMark:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from registry import codec
 from registry.chain import NAME, Chain
+from registry.dataclass import dataclass
 from registry.errors import Corrupt
 from registry.files import sha256_bytes
 from registry.records import KeyRecord, Mark, SeenHead

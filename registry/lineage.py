@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from registry import candidates, dataset_lists
+from registry.dataclass import dataclass
 from registry.errors import Corrupt
 from registry.files import sha256_file
 from registry.records import Candidate

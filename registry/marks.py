@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from registry import attestations, candidates
 from registry.candidates import version_folder
-from registry.chain import NAME
+from registry.chain import Chain
 from registry.files import sha256_bytes
-from registry.records import Mark
+from registry.records import Head, Mark
 from registry.stores import Store
 
 
 def mark_of(store: Store, folder: str) -> Mark:
     """How far a chain goes: its last record."""
-    count = max((int(name[:-5]) for name in store.names(folder) if NAME.fullmatch(name)), default=0)
+    count = Chain(store, Head, folder).last()  # for numbers only, whatever the records are
     return Mark(count, sha256_bytes(store.get(f"{folder}/{count:06d}.json")) if count else "")
 
 

@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from registry import candidates, codec
+from registry import candidates, codec, version_files
 from registry.chain import Chain
 from registry.errors import Corrupt
 from registry.folder import FolderStore
 from registry.keyring import FOLDER as KEYS
 from registry.records import Candidate, Release
 from registry.releases import release_chain
-from registry.stores import Store, get_all
+from registry.stores import GetsChanges, Store, get_all
 from registry.undo import good_before
 
 KEPT = 5
@@ -42,6 +42,8 @@ class Mirror:
         self._production = f"production/{model}"
         self._releases = release_chain(self._copy, model)
         self._history: list[Release] | None = None
+        self._tags: dict[str, tuple[str, str]] = {}
+        """Folder → the record in it that was compared last and was as it was copied, and the store's tag of that."""
 
     @property
     def newest(self) -> int:
@@ -75,7 +77,7 @@ class Mirror:
         except FileNotFoundError:
             return
         try:
-            found = self._source.get(name) if number else None
+            found = self._source_of(folder, name, known) if known is not None else None
         except FileNotFoundError:
             found = b""
         if found != known:
@@ -85,6 +87,18 @@ class Mirror:
                 hint=f"`trainyard registry verify` says what is wrong; if it is as it should be, stop the API, remove "
                 f"{self._folder}, and start it again",
             )
+
+    def _source_of(self, folder: str, name: str, known: bytes) -> bytes:
+        """What the source holds under a name; its bytes only travel when they are not `known`, as far as the store can say."""
+        if not isinstance(self._source, GetsChanges):
+            return self._source.get(name)
+        before, tag = self._tags.get(folder, ("", ""))
+        answer = self._source.get_unless(name, tag if before == name else "")
+        if answer is None:
+            return known
+        if answer[0] == known:
+            self._tags[folder] = name, answer[1]
+        return answer[0]
 
     def _new_in(self, folder: str) -> Iterator[tuple[str, bytes]]:
         """Name and bytes of the records after the last one that was copied; one request when there is none."""
@@ -128,7 +142,7 @@ class Mirror:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             paths = pool.map(lambda name: self._path(f"{folder}/{name}"), wanted)
             files = {name: (path, manifest.files[name]) for name, path in zip(wanted, paths, strict=True) if path}
-        candidates.store_all(self._copy, folder, files)
+        version_files.store_all(self._copy, folder, files)
         if "card.json" not in there:
             self._copy.create(f"{folder}/card.json", card)
 

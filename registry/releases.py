@@ -10,13 +10,13 @@ Each record is checked when it is read, and the whole history before a new appro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from registry import candidates, codec, heads
+from registry import candidates, codec, heads, version_files
 from registry.chain import Chain, LostRace, Records
+from registry.dataclass import dataclass
 from registry.errors import Corrupt, Rejected
 from registry.records import Approval, Release
-from registry.stores import Store, present
+from registry.stores import Store, missing, signatures_of
 from registry.undo import has_failed
 
 
@@ -69,8 +69,9 @@ def live(store: Store, model: str) -> Release | None:
 
 def latest(store: Store, model: str) -> Release | None:
     """The release with the highest number, also one that withdraws."""
-    chain = release_chain(store, model)
-    number = chain.last()
+    chain, signatures = release_chain(store, model), signatures_of(store)
+    known = signatures.seen(model) if signatures else None
+    number = chain.last(known.release if known else 0)
     return chain.read(number) if number else None
 
 
@@ -94,11 +95,11 @@ def copy_to_production(store: Store, model: str, version: int) -> None:
 
     wanted = {**manifest.files, "card.json": digest}
     names = [f"{source}/{name}" for name in wanted]
-    if missing := sorted(set(names) - present(store, names)):
-        raise Corrupt(f"{missing[0]}: is missing", hint=candidates.RESTORE)
+    if lost := missing(store, sorted(names)):
+        raise Corrupt(f"{lost[0]}: is missing", hint=candidates.RESTORE)
     files = {name: (f"{source}/{name}", sha256) for name, sha256 in wanted.items()}
     for part in (set(manifest.files), {"card.json"}):  # the manifest last
-        if others := candidates.store_all(store, target, {name: files[name] for name in part}):
+        if others := version_files.store_all(store, target, {name: files[name] for name in part}):
             raise Corrupt(f"{target}/{others[0]}: differs from the manifest", hint=candidates.RESTORE)
 
 
@@ -148,7 +149,7 @@ def append_release(store: Store, draft: Release, after: int, history: History | 
             f"{model} was released by a concurrent writer ({error})",
             hint=f"check `trainyard registry history {model}`, then retry",
         ) from None
-    heads.write_head(store, model)
+    heads.write_head(store, model, [] if version is None else [version])
     return made
 
 

@@ -16,16 +16,18 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt, PipelineError
 from registry.files import sha256_bytes, sha256_file
 from registry.s3_cache import Cache
 from registry.s3_client import check_endpoint, parse_url
-from registry.s3_objects import CONNECTIONS, Facts, Objects, must_be
+from registry.s3_objects import Objects, must_be
+from registry.s3_packs import LONGEST_KEY, Packs, ends_pack
 from registry.s3_probe import Probed, probe
+from registry.s3_reads import CONNECTIONS, Facts
 from registry.s3_structure import BLOB, BLOBS, inspect_objects
 from registry.store_options import StoreOptions
 from registry.stores import Structure, check_name
@@ -33,11 +35,12 @@ from registry.stores import Structure, check_name
 SECTION = "[registry]"
 MAGIC = b"trainyard file\n"
 POINTER = re.compile(MAGIC + rb"sha256 ([0-9a-f]{64})\nsize (0|[1-9][0-9]{0,14})\n")
-LONGEST_KEY = 1024  # bytes
 FILES_AT_ONCE = 4
 LISTINGS_AT_ONCE = 8
 SINGLE = 16
-"""So many names are asked for one by one; more, by a listing."""
+"""So many names of one folder are asked for one by one; more, by a listing."""
+SCATTERED = 128
+"""As `SINGLE`, of names in many folders: what else is in these would be listed, too."""
 HINT = "`trainyard registry verify` lists every problem; restore the object from a backup"
 
 
@@ -68,6 +71,7 @@ class S3Store:
         self._id = sha256_bytes(f"{options.access.endpoint} {self._place.url}".encode())[:16]
         self._cache = Cache(options.cache, options.cache_mb << 20, self._id)
         self._probed = Probed(self._cache.root, options.access, self._place)
+        self._packs = Packs(self._objects)
         self._probing = threading.Lock()
 
     def get(self, name: str) -> bytes:
@@ -78,6 +82,9 @@ class S3Store:
         if sha256_bytes(found) != pointer.sha256:
             raise Corrupt(f"{name}: checksum mismatch: SHA-256 is not {pointer.sha256}", hint=HINT)
         return found
+
+    def get_unless(self, name: str, tag: str) -> tuple[bytes, str] | None:
+        return self._objects.get_unless(self._checked(name), tag)
 
     def path(self, name: str) -> Path:
         data = self._objects.get(self._checked(name))
@@ -90,6 +97,9 @@ class S3Store:
         self._must_be_probed()
         if isinstance(data, bytes) and not sha256 and not data.startswith(MAGIC):
             self._objects.create(name, data)
+            if names := ends_pack(name):
+                with contextlib.suppress(FileNotFoundError, PipelineError):
+                    self._records_of(names)
             return
         if not sha256:
             sha256 = sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data)
@@ -99,31 +109,24 @@ class S3Store:
         found = {name for name, _ in self._objects.listing(self._checked(folder) if folder else "")}
         return sorted(name for name in found if name and not name.startswith("."))
 
+    def names_after(self, folder: str, name: str, most: int = 0) -> list[str]:
+        listed = self._objects.listing(self._checked(folder) if folder else "", after=name, most=most)
+        found = {each for each, _ in listed}
+        return sorted(each for each in found if each > name and not each.startswith("."))
+
     def get_all(self, names: Iterable[str]) -> list[bytes]:
         wanted = [self._checked(name) for name in names]
-        listed = self._listed(wanted)
-        if len(wanted) > SINGLE:
-            for name in wanted:
-                if name not in listed:
-                    raise FileNotFoundError(name)
-
-        def get(name: str) -> bytes:
-            facts = listed.get(name)
-            known = self._cache.record(name, facts.etag, facts.size) if facts else None
-            if known is None:
-                known = self.get(name)
-                if facts and len(known) == facts.size:
-                    self._cache.keep_record(name, facts.etag, known)
-            return known
-
+        if are_many(wanted):
+            found = self._records_of(wanted)
+            return [found[name] for name in wanted]
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            return list(pool.map(get, wanted))
+            return list(pool.map(self.get, wanted))
 
     def present(self, names: Iterable[str]) -> set[str]:
         wanted = [self._checked(name) for name in names]
-        if len(wanted) > SINGLE:
+        if are_many(wanted):
             return self._listed(wanted).keys() & set(wanted)
-        with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+        with ThreadPoolExecutor(max(1, min(CONNECTIONS, len(wanted)))) as pool:
             return {name for name, facts in zip(wanted, pool.map(self._objects.head, wanted), strict=True) if facts}
 
     def probe(self) -> None:
@@ -169,6 +172,25 @@ class S3Store:
 
     def structure(self, folders: Sequence[str] = ()) -> Structure:
         return inspect_objects(self._objects, folders)
+
+    def _records_of(self, names: list[str]) -> dict[str, bytes]:
+        """The bytes under each of many names, as they are listed now: what was read before, or is in packs, is not read again."""
+        listed = self._listed(names)  # which may have missed one: then that is asked for
+        found: dict[str, bytes] = {}
+        for name in names:
+            if (facts := listed.get(name)) and (data := self._cache.record(name, facts.etag, facts.size)) is not None:
+                found[name] = data
+        found |= self._packs.find([name for name in names if name not in found and name in listed], listed)
+        alone = [name for name in dict.fromkeys(names) if name not in found]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            read = dict(zip(alone, pool.map(self.get, alone), strict=True))
+        for name, data in read.items():
+            if (facts := listed.get(name)) and len(data) == facts.size:
+                self._cache.keep_record(name, facts.etag, data)
+        found |= read
+        if self._probed.is_fresh():  # who only reads here may not be allowed to write
+            self._packs.keep(found, alone, listed)
+        return found
 
     def _blob_of(self, name: str) -> str | PipelineError:
         """The object that holds the bytes under a name, or of a file of the store's own."""
@@ -216,10 +238,10 @@ class S3Store:
             raise Corrupt(f"{name}: its bytes are missing, which are {pointer.blob}", hint=HINT) from None
 
     def _listed(self, names: list[str]) -> dict[str, Facts]:
-        """What is there of the folder that holds all these names, when they are many; else nothing."""
-        if len(names) <= SINGLE:
-            return {}
+        """What is there of the folders that hold these names; of a single one, from the first of them on."""
         folders = {name.rpartition("/")[0] for name in names}
+        if len(folders) == 1:
+            return self._listed_in(folders.pop(), min(names), max(names))
         parts = [(folder, "") for folder in folders]
         if deep := len(folders) > SINGLE:
             above = _common(folders)
@@ -234,6 +256,16 @@ class S3Store:
                 if facts
             }
 
+    def _listed_in(self, folder: str, first: str, last: str) -> dict[str, Facts]:
+        """What is there of a folder, from one name to another, and perhaps more: the folder may be much longer."""
+        start, found = len(folder) + bool(folder), dict[str, Facts]()
+        for name, facts in self._objects.listing(folder, after=first[start:-1]):
+            if facts and name > last[start:]:
+                break
+            if facts:
+                found[f"{folder}/{name}".removeprefix("/")] = facts
+        return found
+
     def _must_be_probed(self) -> None:
         """Nothing is written into a store that this machine has not probed within a day."""
         with self._probing:
@@ -245,6 +277,11 @@ class S3Store:
         if len(self._place.key(name).encode()) > LONGEST_KEY:
             raise ConfigError(f"{name!r:.300} is too long for an object store", hint="use shorter names, or prefix")
         return name
+
+
+def are_many(names: Sequence[str]) -> bool:
+    """Whether a listing answers with fewer requests what is there of these."""
+    return len(names) > (SINGLE if len({name.rpartition("/")[0] for name in names}) == 1 else SCATTERED)
 
 
 def read_pointer(data: bytes, name: str) -> Pointer | None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from registry.errors import Corrupt, from_os_error
-from registry.files import new_file, sha256_bytes, sha256_file, sweep, write_whole
+from registry.files import new_file, sha256_bytes, sha256_file, sweep, write_unflushed
 
 FOLDER = 0o755
 HELD = 24 * 3600
@@ -78,7 +78,7 @@ class Cache:
     def keep_record(self, name: str, etag: str, data: bytes) -> None:
         """Keep it, if there is room: it only saves time."""
         with contextlib.suppress(OSError):
-            write_whole(self._record(name, etag, len(data)), f"{sha256_bytes(data)}\n".encode() + data)
+            write_unflushed(self._record(name, etag, len(data)), f"{sha256_bytes(data)}\n".encode() + data)
 
     def trim(self) -> None:
         """Remove what was not used for longest, until no more than the limit is there; nothing that is in use."""

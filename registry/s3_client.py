@@ -12,20 +12,26 @@ import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, PipelineError, TryAgain
 from registry.store_options import Access
 
 URL = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])(?:/(?P<prefix>[^?#\\]*))?")
 ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?")
+ASKED = re.compile(r"(https?://)(?:[^/@\s\"']*@)?([^/?#\s\"']+)[^\s\"']*")
+"""A URL in an error: its scheme, perhaps a login, its host, and what was asked for there."""
 ATTEMPTS = 5
 """Of one request; botocore waits up to 20 s between two."""
 CONNECT_SECONDS, READ_SECONDS = 5, 60
+SKEWED = 15 * 60
+"""Seconds by which the time in a signature may be wrong."""
 MISSING = {"NoSuchKey", "404", "NotFound"}
 TAKEN = {"PreconditionFailed", "412"}
 CONFLICT = {"ConditionalRequestConflict", "409"}
+UNCHANGED = {"304", "NotModified"}
 """A concurrent request for the same key: who comes later may be refused before it is known who has won."""
 
 CREDENTIALS = (
@@ -36,13 +42,28 @@ ALLOW = "this identity needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:Ab
 LATER = "the same command works once it answers again; nothing was lost"
 ALTERED = "the bytes were altered on the way; the same command sends them again"
 FULL = "the store is full: raise its quota, or remove what is not needed; nothing was lost"
+NO_REASON = "the store gave no reason: are the credentials right? If so, " + ALLOW
+STAYS = (
+    LATER
+    + "; if this stays: the store may be full, or not know what {section} asks for, e.g. `sse`: its own log says more"
+)
 CLOCK = "set this machine's clock, e.g. `timedatectl set-ntp true`"
 RENEW = "renew the credentials; {credentials}"
+AUTHORITY = "have AWS_CA_BUNDLE name a file with the certificates of your own authority"
+TLS = {
+    "unable to get": AUTHORITY,
+    "self-signed": AUTHORITY,
+    "No such file": AUTHORITY,
+    "NO_CERTIFICATE_OR_CRL_FOUND": AUTHORITY,
+    "CERTIFICATE_VERIFY_FAILED": "correct the host in {section} endpoint, or have the store's certificate renewed",
+    "WRONG_VERSION_NUMBER": "the store speaks no TLS there: correct {section} endpoint, or begin it with http://",
+}
+"""What an error says → what to do; the first that it holds counts."""
 REFUSALS: dict[str, tuple[type[PipelineError], str]] = {
     "NoSuchBucket": (ConfigError, "create the bucket, or correct its name"),
     "InvalidBucketName": (ConfigError, "correct the bucket's name"),
     "AccessDenied": (ConfigError, ALLOW),
-    "403": (ConfigError, ALLOW),  # an answer to HEAD has no body, and so no other code
+    "403": (ConfigError, NO_REASON),  # an answer to HEAD has no body, and so no other code
     "AllAccessDisabled": (ConfigError, ALLOW),
     "InvalidAccessKeyId": (ConfigError, CREDENTIALS),
     "SignatureDoesNotMatch": (ConfigError, CREDENTIALS),
@@ -59,6 +80,9 @@ REFUSALS: dict[str, tuple[type[PipelineError], str]] = {
     "InsufficientStorage": (TryAgain, FULL),
     "XMinioStorageFull": (TryAgain, FULL),
     "507": (TryAgain, FULL),
+    "InternalError": (TryAgain, STAYS),
+    "500": (TryAgain, STAYS),
+    "NoSuchUpload": (TryAgain, "the store has ended the upload; the same command sends the file again"),
 }
 OTHER_REGION = {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
@@ -118,8 +142,11 @@ def check_endpoint(endpoint: str, section: str) -> None:
         )
 
 
-def connect(place: Place, access: Access, at_once: int = 10) -> Any:
-    """A client for S3, for up to `at_once` threads; a forked child needs its own. Raises ConfigError."""
+def connect(place: Place, access: Access, at_once: int = 10, *, direct: bool = False) -> Any:
+    """A client for S3, for up to `at_once` threads; a forked child needs its own. Raises ConfigError.
+
+    `direct`: not through a proxy that the environment names.
+    """
     from botocore.config import Config
     from botocore.session import Session
 
@@ -133,9 +160,11 @@ def connect(place: Place, access: Access, at_once: int = 10) -> Any:
             # We send the SHA-256 of what we write in a header that is signed: the body is not hashed a second time.
             s3={"payload_signing_enabled": False},
             user_agent_extra="trainyard",
+            proxies={} if direct else None,
         )
         session = Session(profile=access.profile or None)
         session.register_component("data_loader", _loader())
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
         return session.create_client(
             "s3", region_name=access.region or None, endpoint_url=access.endpoint or None, config=config
         )
@@ -147,6 +176,16 @@ def _loader() -> Any:
     from botocore.session import Session
 
     return Session().get_component("data_loader")
+
+
+def _time(text: Any) -> datetime:
+    """A time in an answer. botocore's own way takes most of the time that the listing of a thousand objects takes."""
+    from botocore.utils import parse_timestamp
+
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return cast("datetime", parse_timestamp(text))
 
 
 @contextlib.contextmanager
@@ -161,7 +200,7 @@ def typed_errors(place: Place, key: str = "") -> Iterator[None]:
         raise _refused(error.response, place, key) from error
     except (BotoCoreError, ResponseParserError) as error:
         kind, hint = _not_answered(error)
-        raise kind(f"{place}: {_one_line(error)}", hint=place.hint(hint)) from error
+        raise kind(f"{place}: {_without_paths(error)}", hint=place.hint(hint)) from error
 
 
 def code_of(error: Exception) -> str:
@@ -193,6 +232,8 @@ def _refused(answer: Mapping[str, Any], place: Place, key: str) -> Exception:
     region = error.get("Region") or facts.get("HTTPHeaders", {}).get("x-amz-bucket-region")
     if code in OTHER_REGION or (code == "400" and region):
         return ConfigError(what, hint=place.hint("set {section} region to " + str(region or "that of the bucket")))
+    if code == "403" and _differs(facts.get("HTTPHeaders", {}).get("date", "")):
+        return ConfigError(f"{what}: its clock and this machine's differ", hint=CLOCK)
     if code in REFUSALS:
         kind, hint = REFUSALS[code]
         return kind(what, hint=place.hint(hint))
@@ -205,13 +246,24 @@ def _refused(answer: Mapping[str, Any], place: Place, key: str) -> Exception:
     return ConfigError(what, hint=place.hint("does this store support what {section} asks for, e.g. `sse`?"))
 
 
+def _differs(date: str) -> bool:
+    """Whether an answer of this date was written more than a quarter of an hour ago, or later on, by this machine's clock."""
+    from email.utils import parsedate_to_datetime  # with more of the standard library than all else here
+
+    try:
+        written = parsedate_to_datetime(date)
+        return abs((datetime.now(UTC) - written).total_seconds()) > SKEWED
+    except (TypeError, ValueError):
+        return False
+
+
 def _not_answered(error: Exception) -> tuple[type[PipelineError], str]:
     """What to do about an error of the request itself, or of the way."""
     from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
 
-    if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return ConfigError, "AWS_CA_BUNDLE names the file with the certificates of your own authority"
+    if isinstance(error, boto.SSLError) and (hint := next((TLS[each] for each in TLS if each in str(error)), "")):
+        return ConfigError, hint
     if isinstance(error, boto.ProfileNotFound):
         return ConfigError, "correct {section} profile, or add it to ~/.aws/config"
     if isinstance(error, (boto.NoRegionError, boto.InvalidRegionError)):
@@ -225,6 +277,11 @@ def _not_answered(error: Exception) -> tuple[type[PipelineError], str]:
     if any(word in type(error).__name__ for word in asks):
         return ConfigError, "{credentials}"
     return ConfigError, "correct {section} url and what belongs to it, or ~/.aws/config"
+
+
+def _without_paths(error: Exception) -> str:
+    """What botocore says, with the server that it asked, and not what it asked for: the same for all requests."""
+    return ASKED.sub(r"\1\2", _one_line(error))
 
 
 def _one_line(text: object) -> str:

@@ -1,4 +1,4 @@
-"""Objects below a prefix of a bucket: created once, whole or absent, and read with every error typed. Rules of names and
+"""Objects below a prefix of a bucket: created once, whole or absent, and read as in `registry.s3_reads`. Rules of names and
 records are not here.
 
 A name is taken by the conditional put `If-None-Match: *`. Large files go up in parts, which only become an object when the
@@ -17,102 +17,26 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from registry import s3_reads
 from registry.errors import Corrupt, TryAgain
-from registry.s3_client import CONFLICT, LATER, TAKEN, Place, code_of, connect, server_of, typed_errors, was_retried
+from registry.s3_client import CONFLICT, LATER, TAKEN, Place, code_of, typed_errors, was_retried
+from registry.s3_reads import AT_ONCE, Reads
 from registry.store_options import StoreOptions
 
-PART = 16 << 20
-"""Bytes; larger files go up and come down in such parts."""
 MOST_PARTS = 10_000
-AT_ONCE = 8
-"""Requests for the parts of files; each part that goes up is in memory."""
-CONNECTIONS = 32
 CONFLICTS = 6
 """So often a request is repeated that another one was in the way of."""
-READS = 3
-"""So often a body is read that breaks off."""
-LARGEST = 1 << 26  # bytes of what is read into memory, as in a folder
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a listing, or HEAD, says of an object."""
-
-    size: int
-    etag: str
-    sha256: str = ""
-    """As the server has computed it; empty when it has not, or only for parts."""
-
-
-class Objects:
+class Objects(Reads):
     """See the module; threads may share it, and so may forked processes."""
 
     def __init__(self, place: Place, options: StoreOptions) -> None:
-        self.place = place
-        self._options = options
-        self._clients: dict[int, Any] = {}
-        self._lock = threading.Lock()
+        super().__init__(place, options)
         self._buffers = threading.BoundedSemaphore(AT_ONCE)
-
-    @property
-    def client(self) -> Any:
-        """The client of this process: after a fork no connection is shared."""
-        with self._lock:
-            if os.getpid() not in self._clients:
-                self._clients[os.getpid()] = connect(self.place, self._options.access, CONNECTIONS)
-            return self._clients[os.getpid()]
-
-    def get(self, name: str) -> bytes:
-        """The bytes of an object; raises FileNotFoundError, Corrupt when they are too many."""
-        for last in (False,) * (READS - 1) + (True,):
-            with typed_errors(self.place, name):
-                answer = self.client.get_object(**self._at(name))
-            with self._may_break_off(last), typed_errors(self.place, name), contextlib.closing(answer["Body"]) as body:
-                if answer["ContentLength"] > LARGEST:
-                    raise Corrupt(f"{name}: has more than {LARGEST >> 20} MiB, which no record has")
-                return bytes(body.read())
-        raise AssertionError("unreachable")
-
-    def head(self, name: str) -> Facts | None:
-        """What is known of an object; None when there is none."""
-        try:
-            with typed_errors(self.place, name):
-                answer = self.client.head_object(**self._at(name), ChecksumMode="ENABLED")
-        except FileNotFoundError:
-            return None
-        sha256 = answer.get("ChecksumSHA256", "")
-        whole = "" if "-" in sha256 else sha256  # of parts: not the file's
-        return Facts(int(answer["ContentLength"]), str(answer.get("ETag", "")), base64.b64decode(whole).hex())
-
-    def listing(self, folder: str, *, deep: bool = False, begins: str = "") -> Iterator[tuple[str, Facts | None]]:
-        """What lies in `folder` ("" is the top), in no order: names relative to it, without facts for folders, which end
-        with "/". `deep`: all objects below. `begins`: only those whose relative name begins so.
-
-        Raises TryAgain when the listing has no end.
-        """
-        prefix = self.place.key(f"{folder}/" if folder else "")
-        wanted = {"Bucket": self.place.bucket, "Prefix": prefix + begins} | ({} if deep else {"Delimiter": "/"})
-        tokens: set[str] = set()
-        more: dict[str, str] = {}
-        while True:
-            with typed_errors(self.place):
-                answer = self.client.list_objects_v2(**wanted, **more)
-            for each in answer.get("CommonPrefixes", ()):
-                yield each["Prefix"].removeprefix(prefix), None
-            for each in answer.get("Contents", ()):
-                yield each["Key"].removeprefix(prefix), Facts(int(each["Size"]), str(each.get("ETag", "")))
-            if not answer.get("IsTruncated"):
-                return
-            token = answer.get("NextContinuationToken", "")
-            if not token or token in tokens:
-                raise TryAgain(f"{self.place}: the listing of {folder or 'the top'} repeats itself", hint=LATER)
-            tokens.add(token)
-            more = {"ContinuationToken": token}
 
     def create(self, name: str, data: bytes) -> None:
         """One request, or more when others are in the way; raises FileExistsError when the name is taken."""
@@ -150,7 +74,7 @@ class Objects:
         what = data if isinstance(data, Path) else "the bytes"
         for wait in _waits():
             with data.open("rb", buffering=0) if isinstance(data, Path) else io.BytesIO(data) as file:
-                size = max(PART, -(-_size(file) // MOST_PARTS))
+                size = max(s3_reads.PART, -(-_size(file) // MOST_PARTS))
                 first = _read(file, size)
                 if len(first) == size:
                     done = self._put_parts(name, first, file, sha256)
@@ -161,50 +85,6 @@ class Objects:
                 return
             time.sleep(wait)
         raise self._conflict(name)
-
-    def fetch(self, name: str, size: int, path: Path) -> None:
-        """Write an object of `size` bytes into the file at `path`, in parts at once; raises FileNotFoundError, Corrupt."""
-        if (facts := self.head(name)) is None:
-            raise FileNotFoundError(name)
-        if facts.size != size:
-            raise Corrupt(f"{name}: has {facts.size} bytes, not {size}")
-        starts = range(0, size, PART)
-        with path.open("r+b", buffering=0) as file:
-            if len(starts) == 1:
-                self._fetch_part(name, file.fileno(), 0, size)
-            else:
-                with ThreadPoolExecutor(min(AT_ONCE, len(starts) or 1)) as pool:
-                    list(pool.map(lambda at: self._fetch_part(name, file.fileno(), at, min(PART, size - at)), starts))
-
-    def digest(self, name: str) -> str:
-        """The SHA-256 of an object's bytes, which are read; raises FileNotFoundError."""
-        for last in (False,) * (READS - 1) + (True,):
-            found, size = hashlib.sha256(), 0
-            with typed_errors(self.place, name):
-                answer = self.client.get_object(**self._at(name))
-            with self._may_break_off(last), typed_errors(self.place, name):
-                with contextlib.closing(answer["Body"]) as body:
-                    for chunk in body.iter_chunks(1 << 20):
-                        found.update(chunk)
-                        size += len(chunk)
-                if size == answer["ContentLength"]:
-                    return found.hexdigest()
-                raise TryAgain(f"{self.place}: {name}: its bytes break off", hint=LATER)
-        raise AssertionError("unreachable")
-
-    def unfinished(self) -> Iterator[tuple[str, datetime]]:
-        """Uploads in parts that were begun and not completed: name, and when."""
-        with typed_errors(self.place):
-            pages = self.client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self.place.bucket, Prefix=self.place.key("")):
-                for each in page.get("Uploads", ()):
-                    yield each["Key"].removeprefix(self.place.key("")), each["Initiated"]
-
-    def server(self) -> str:
-        """What the store calls itself."""
-        with typed_errors(self.place):
-            answer = self.client.list_objects_v2(Bucket=self.place.bucket, Prefix=self.place.key(""), MaxKeys=1)
-        return server_of(answer)
 
     def remove(self, name: str) -> None:
         """For what was made to try the store; nothing of the registry is ever removed."""
@@ -287,23 +167,6 @@ class Objects:
         finally:
             self._buffers.release()
 
-    def _fetch_part(self, name: str, fd: int, start: int, size: int) -> None:
-        if not size:
-            return
-        for last in (False,) * (READS - 1) + (True,):
-            with typed_errors(self.place, name):
-                answer = self.client.get_object(**self._at(name), Range=f"bytes={start}-{start + size - 1}")
-            at = start
-            with self._may_break_off(last), typed_errors(self.place, name):
-                with contextlib.closing(answer["Body"]) as body:
-                    for chunk in body.iter_chunks(1 << 20):
-                        if at + len(chunk) > start + size:
-                            raise Corrupt(f"{name}: the store sends more than the bytes that it was asked for")
-                        at += os.pwrite(fd, chunk, at)
-                if at == start + size:
-                    return
-                raise TryAgain(f"{self.place}: {name}: its bytes break off", hint=LATER)
-
     def _is(self, name: str, data: bytes) -> bool:
         try:
             return self.get(name) == data
@@ -313,25 +176,12 @@ class Objects:
     def _conflict(self, name: str) -> TryAgain:
         return TryAgain(f"{self.place}: {name}: others write it all the time", hint=LATER)
 
-    def _at(self, name: str) -> dict[str, str]:
-        return {"Bucket": self.place.bucket, "Key": self.place.key(name)}
-
     def _encryption(self) -> dict[str, str]:
         wanted = {"ServerSideEncryption": self._options.sse, "SSEKMSKeyId": self._options.kms_key}
         return {name: value for name, value in wanted.items() if value}
 
     def _class(self) -> dict[str, str]:
         return {"StorageClass": self._options.storage_class} if self._options.storage_class else {}
-
-    @staticmethod
-    @contextlib.contextmanager
-    def _may_break_off(last: bool) -> Iterator[None]:  # noqa: FBT001
-        """A body that broke off is read again, except at the last time; requests are repeated by botocore."""
-        try:
-            yield
-        except TryAgain:
-            if last:
-                raise
 
 
 def must_be(found: str, wanted: str, what: object) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from registry.errors import ConfigError
 from registry.s3_objects import Objects
+from registry.s3_packs import PACK
 from registry.s3_probe import FOLDER as PROBES
 from registry.stores import DEEPEST, Structure, is_part, shown
 
@@ -33,7 +34,11 @@ def inspect_objects(objects: Objects, folders: Sequence[str] = ()) -> Structure:
 
 def _wrong(name: str) -> str:
     if name.startswith(".store/"):
-        return "" if BLOB.fullmatch(name) or name.startswith(f"{PROBES}/") else "does not belong here"
+        return (
+            ""
+            if BLOB.fullmatch(name) or PACK.fullmatch(name) or name.startswith(f"{PROBES}/")
+            else "does not belong here"
+        )
     parts = name.split("/")
     if len(parts) > DEEPEST + 1:
         return f"is nested deeper than {DEEPEST} folders"

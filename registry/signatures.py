@@ -12,10 +12,10 @@ import hashlib
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 from registry.files import sweep, write_new
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt, PipelineError
 from registry.files import sha256_bytes, sha256_file
 from registry.records import HeadFold, SeenHead
@@ -87,6 +88,22 @@ class TakesMany(Protocol):
 
     def present(self, names: Iterable[str]) -> set[str]:
         """Which of these names have bytes."""
+
+
+@runtime_checkable
+class ListsOnwards(Protocol):
+    """A store whose listings come in pages, each of which costs a request: what is known need not be listed again."""
+
+    def names_after(self, folder: str, name: str, most: int = 0) -> list[str]:
+        """As `names`, of what comes after this name in the order of texts; with `most`, up to 1000, only the first so many."""
+
+
+@runtime_checkable
+class GetsChanges(Protocol):
+    """A store that can be asked for a record only if it is not the one that was read before."""
+
+    def get_unless(self, name: str, tag: str) -> tuple[bytes, str] | None:
+        """The bytes of a record (not of a version's file), and a tag of them; None when the tag is this one; raises as `get`."""
 
 
 @runtime_checkable
@@ -201,6 +218,12 @@ def present(store: Store, names: Sequence[str]) -> set[str]:
     return found
 
 
+def missing(store: Store, names: Sequence[str]) -> list[str]:
+    """Which of these names, that should have bytes, have none, in order. What a listing does not show is asked for by itself."""
+    found = present(store, names)
+    return [name for name in names if name not in found and not present(store, [name])]
+
+
 def create_or_same(store: Store, name: str, data: bytes | Path, sha256: str = "") -> bool:
     """Create `name`, or find the same bytes there already; False when there are others."""
     try:
@@ -230,6 +253,12 @@ def far_away(store: Store) -> FarAway | None:
     """The store below its signatures, if it is one."""
     below = getattr(store, "unsigned", store)
     return below if isinstance(below, FarAway) else None
+
+
+def lists_onwards(store: Store) -> ListsOnwards | None:
+    """The store below its signatures, if it is one."""
+    below = getattr(store, "unsigned", store)
+    return below if isinstance(below, ListsOnwards) else None
 
 
 def walk(store: Store, folder: str, refused: Callable[[str, str], None] | None = None) -> list[str]:

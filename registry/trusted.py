@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from registry import codec
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt
-from registry.files import sha256_bytes, write_whole
+from registry.files import sha256_bytes, sweep, write_whole
 from registry.keyring import FOLDER, Keyring, key_chain, read_keyring
 from registry.records import HeadFold, SeenHead, VersionMark
 from registry.signatures import SHOWN
@@ -53,6 +54,7 @@ class Memory:
             return None
 
     def write(self, anchor: Anchor) -> None:
+        sweep(self.path.parent)
         write_whole(self.path, codec.to_json(anchor))
 
     def fold(self, model: str) -> HeadFold | None:
@@ -93,6 +95,7 @@ class Memory:
 def _keep(path: Path, data: bytes) -> None:
     """Write what only saves time: where it cannot be written, nothing is lost."""
     with contextlib.suppress(OSError):
+        sweep(path.parent)
         write_whole(path, data)
 
 
@@ -115,7 +118,7 @@ class Trusted:
     @property
     def ring(self) -> Keyring:
         """The keys, as they are now; raises Corrupt, ConfigError when they are not those of the registry that is known."""
-        if self._keys is None or key_chain(self._store).last() != len(self._keys.records):
+        if self._keys is None or key_chain(self._store).last_listed() != len(self._keys.records):
             self._keys = self._load()
         return self._keys
 

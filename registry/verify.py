@@ -6,13 +6,13 @@ when it is looked for, also while others write. A version that has a number but 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from registry import candidates, releases
+from registry import candidates, releases, version_files
 from registry.checks import history, signatures
 from registry.checks.findings import Findings
 from registry.checks.versions import Versions
+from registry.dataclass import dataclass
 from registry.keyring import FOLDER as KEYS
 from registry.keyring import unsigned
 from registry.stores import HasStructure, KeepsOnce, Store, signatures_of
@@ -46,7 +46,7 @@ def inspect(store: Store, model: str | None = None) -> Report:
     files = {name: sha256 for each in versions for name, sha256 in each.files.items()}
     below = unsigned(store)
     own = below.own_files() if model is None and isinstance(below, KeepsOnce) else {}
-    findings.problems += candidates.altered_there(store, files, own)
+    findings.problems += version_files.altered_there(store, files, own)
     used = {
         sha256 for each in versions for kept in (each.files, each.test, each.production) for sha256 in kept.values()
     }

@@ -41,10 +41,11 @@ def choose_base(live: int | None, newest: int | None) -> Base | None:
     return None if newest is None else Base(newest, "test")
 
 
-def decide(base: Base | None, verdict: Verdict | None, *, forced: bool) -> Decision:
+def decide(base: Base | None, verdict: Verdict | None, *, forced: bool, why: str = "on request") -> Decision:
     """Whether to retrain, given the gate's verdict on the base version with the new data.
 
-    `verdict` is null when that could not be measured on the new data.
+    `verdict` is null when that could not be measured on the new data. `forced`: whatever the verdict is; `why` ends the
+    sentence about it.
     """
     if base is None:
         return Decision(True, None, ("there is no version to start from: training from scratch",))
@@ -55,7 +56,7 @@ def decide(base: Base | None, verdict: Verdict | None, *, forced: bool) -> Decis
     if not verdict.accepted:
         return Decision(True, base, (start, "it fails the gate on the new data", *verdict.reasons))
     if forced:
-        return Decision(True, base, (start, "it still passes the gate on the new data; retrained on request"))
+        return Decision(True, base, (start, f"it still passes the gate on the new data; retrained {why}"))
     return Decision(False, base, (f"version {base.version} still passes the gate on the new data: not retrained",))
 
 

@@ -7,6 +7,8 @@ again, while the registry is out of reach. Beside the copy, in `job.mirror`:
     lock             held as long as this process lives
     state.json       what came of the last update
     follower.log
+
+With `--alone` it starts no API, and logs to its output: the API is in another container, which mounts the copy (pipelines.deploy).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from registry.mirror import Mirror
 from registry.records import utc_now
 from registry.stores import open_store
 from serving.__main__ import report
+from serving.follower_login import read_login
 from serving.follower_state import FollowerState, write_state
 from serving.job import ServeJob
 from serving.reach import LOCK
@@ -39,6 +42,7 @@ FORWARDED = (
 )
 """What gunicorn understands, and a terminal sends."""
 LOG_BYTES = 1 << 20
+ALONE = "--alone"
 log = logging.getLogger(__name__)
 
 
@@ -94,9 +98,10 @@ def main() -> int:
     folder = Path.cwd()
     try:
         job = read_job(folder, os.environ)
-        _lock(Path(job.mirror))
-        follower = Follower(job)
-        follower.begin()
+        mirror = Path(job.mirror)
+        mirror.mkdir(parents=True, exist_ok=True)
+        _log_to(RotatingFileHandler(mirror / "follower.log", maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8"))
+        follower = _begun(job)
     except PipelineError as error:
         return report(folder, error)
     # A session of its own: what a terminal sends comes from us, and only once.
@@ -106,12 +111,36 @@ def main() -> int:
     return 0
 
 
-def _lock(mirror: Path) -> None:
-    """Have this process be the only one that keeps this copy, until it ends, and log what it does."""
-    mirror.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(mirror / "follower.log", maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+def alone() -> int:
+    """Keep the copy until stopped; 2 when a person must change something first, 75 when it may work later."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: os._exit(0))  # the copy is whole at every moment
+    _log_to(logging.StreamHandler())
+    try:
+        job = read_job(Path.cwd(), os.environ)
+        os.environ.update(read_login(os.environ))
+        Path(job.copied).mkdir(parents=True, exist_ok=True)  # an API in another container begins with it
+        follower = _begun(job)
+    except PipelineError as error:
+        return report(Path.cwd(), error)
+    follower.follow()
+    return 0
+
+
+def _begun(job: ServeJob) -> Follower:
+    _lock(Path(job.mirror))
+    follower = Follower(job)
+    follower.begin()
+    return follower
+
+
+def _log_to(handler: logging.Handler) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.Formatter.converter = time.gmtime
+
+
+def _lock(mirror: Path) -> None:
+    """Have this process be the only one that keeps this copy, until it ends."""
     fd = os.open(mirror / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,4 +171,4 @@ def _live_with(child: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(alone() if sys.argv[1:] == [ALONE] else main())

@@ -12,6 +12,25 @@ from registry.store_options import StoreOptions
 
 
 @dataclass(frozen=True, slots=True)
+class PredictionLogJob:
+    """What the API keeps of its answers: see serving.prediction_log."""
+
+    folder: str
+    """Where; the API alone writes there while it runs."""
+    key: str
+    """The file with the secret of `hash`."""
+    fraction: float = 1.0
+    """Of the requests, chosen by a hash of their id."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Input or output → "value", "hash", "bin" or "no"; others as serving.prediction_log.rules says."""
+    images: Literal["no", "features", "file"] = "features"
+    keep_days: int = 30
+    max_mb: int = 1024
+    sent: bool = False
+    """Closed segments are sent elsewhere: one that is removed before was lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServeJob:
     """Serve the live release of `model` in `registry`, or, for an acceptance test, the one version in `folder`."""
 
@@ -36,6 +55,8 @@ class ServeJob:
     admin_host: str = "127.0.0.1"
     admin_port: int = 0
     """Where operators ask: metrics, status; 0: any free port."""
+    grpc_port: int = 0
+    """Where the Open Inference Protocol is spoken over gRPC, beside `port`; 0: nowhere."""
     auth: Literal["none", "tokens"] = "none"
     tokens: str = ""
     """The file of serving.access.tokens, with `auth` "tokens"."""
@@ -56,9 +77,17 @@ class ServeJob:
     """Addresses and networks whose `X-Forwarded-*` headers count."""
     max_body_mb: int = 16
     max_instances: int = 256
+    batch_ms: float = 5.0
+    """Milliseconds that a request may wait for others, to go through a model together that gains by it; 0: none is batched."""
+    explain_ms: int = 500
+    """Milliseconds that one request for explanations may take; 0: there are none."""
+    earlier_versions: int = 1
+    """Released versions besides the live one that each server process keeps for clients that ask for them by number."""
     log_mb: int = 10
     """Size of one file of the log, where the API writes one."""
     log_files: int = 5
+    traces: str = ""
+    """The URL of an OpenTelemetry collector for spans of requests; empty: there are none."""
     timeout_seconds: int = 30
     """How long a stopping server lets requests finish. Also for a body to come, and for an answer to be received, beside
     a second for every 16 KiB."""
@@ -66,6 +95,10 @@ class ServeJob:
     """Per process; 0: 4096, or what the limit of open files leaves."""
     max_connections_per_address: int = 0
     """Per process; 0: half of all. This machine and trusted proxies are exempt."""
+    prediction_log: PredictionLogJob | None = None
+    """None: nothing is kept."""
+    labels: str = ""
+    """The file of registry.label_store that `POST /feedback` writes, in a folder of its own; empty: it is refused."""
 
     @property
     def copied(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -13,11 +14,17 @@ from registry.signed_store import SignedStore
 from registry.stores import Store, open_store, signatures_of
 from registry.trusted import UNSIGNED, FirstUse, Memory, Trusted
 from registry.undo import good_before
+from serving.batching.measure import Bounds
+from serving.batching.rules import SIZES
+from serving.engines.base import cores
 from serving.job import ServeJob
 from serving.known_good import Live
 from serving.model import Model, load
 from serving.reach import UNFOLLOWED, OutOfReach, folder_of, is_followed, is_out_of_reach
 from serving.version_files import check_folder
+
+Loader = Callable[[Path, int | None], Model]
+"""Loads and warms the version in a folder, for a release; None: of none."""
 
 
 class Source(Protocol):
@@ -35,6 +42,9 @@ class Source(Protocol):
     def load(self, live: Live) -> Model:
         """Load what `find` has found. Raises whatever is wrong with it."""
 
+    def released(self) -> dict[int, Live]:
+        """By version, the newest release that made it live."""
+
     def before(self, number: int) -> Live | None:
         """What was live and good before release `number`, for when that one fails."""
 
@@ -49,14 +59,13 @@ class Releases:
         self,
         store: Store,
         model: str,
-        threads: int,
-        copies: Path,
+        loader: Loader,
         folder: Path | None = None,
         mirror: Path | None = None,
     ) -> None:
         """`folder`: where the store is, if it was in reach when the API started. `mirror`: where its lock is, if the store is
         the local copy of a registry."""
-        self._store, self._model, self._threads, self._copies = store, model, threads, copies
+        self._store, self._model, self._loader = store, model, loader
         self._folder, self._mirror = folder, mirror
         signatures = signatures_of(store)
         self._trusted = signatures if isinstance(signatures, Trusted) else None
@@ -99,7 +108,13 @@ class Releases:
         if self._trusted and self._trusted.begun:
             releases.must_be_approved(self._store, release)
         folder = candidates.local_folder(self._store, "production", self._model, release.version, release.card)
-        return load(folder, release.number, self._threads, self._copies)
+        return self._loader(folder, release.number)
+
+    def released(self) -> dict[int, Live]:
+        history = releases.releases(self._store, self._model)
+        return {
+            each.version: Live(each.number, each.version, each.card) for each in history if each.version is not None
+        }
 
     def before(self, number: int) -> Live | None:
         history = [each for each in releases.releases(self._store, self._model) if each.number <= number]
@@ -113,8 +128,8 @@ class Releases:
 class Folder:
     """One version, for an acceptance test; it never changes."""
 
-    def __init__(self, folder: Path, threads: int, copies: Path) -> None:
-        self._folder, self._threads, self._copies = folder, threads, copies
+    def __init__(self, folder: Path, loader: Loader) -> None:
+        self._folder, self._loader = folder, loader
 
     def newest(self) -> int:
         return 1
@@ -130,7 +145,10 @@ class Folder:
     def load(self, live: Live) -> Model:
         del live
         check_folder(self._folder)
-        return load(self._folder, None, self._threads, self._copies)
+        return self._loader(self._folder, None)
+
+    def released(self) -> dict[int, Live]:
+        return {}
 
     def before(self, number: int) -> None:
         del number
@@ -141,12 +159,23 @@ class Folder:
 
 def open_source(job: ServeJob, copies: Path, *, in_reach: bool = False) -> Source:
     """The source that the job names; raises ConfigError. `in_reach`: whether the registry was when the API started."""
+    bounds = bounds_of(job)
+
+    def loader(folder: Path, release: int | None) -> Model:
+        return load(folder, release, job.threads, copies, bounds=bounds)
+
     if job.folder:
-        return Folder(Path(job.folder), job.threads, copies)
+        return Folder(Path(job.folder), loader)
     if not job.registry:
         raise ConfigError("job.json: it names neither registry nor folder", hint="set one of them")
     store, memory = open_store(job.followed), Memory(job.state_folder(copies.parent) / "registry.json")
     trusted = Trusted(store, memory, (job.first_key,)) if job.first_key else FirstUse(store, memory)
     folder = folder_of(job.followed) if in_reach else None
     mirror = Path(job.mirror) if job.mirror else None
-    return Releases(SignedStore(store, trusted), job.model, job.threads, copies, folder, mirror)
+    return Releases(SignedStore(store, trusted), job.model, loader, folder, mirror)
+
+
+def bounds_of(job: ServeJob) -> Bounds:
+    """Of batches of requests. Each server process runs as many at the same time as it has cores for itself."""
+    at_once = max(1, min(cores() // job.workers, job.threads))
+    return Bounds(job.batch_ms / 1000, min(job.max_instances, SIZES[-1]), at_once)

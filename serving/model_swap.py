@@ -20,8 +20,9 @@ from registry.errors import Corrupt, PipelineError
 from serving import worker_status
 from serving.known_good import KnownGood, Live
 from serving.model_source import Source
-from serving.predictor import Predictor, predictor_for
+from serving.predictor import Predictor
 from serving.preflights import Preflights, Result
+from serving.protocols.dialects import predictor_for
 from serving.reach import OutOfReach
 from serving.version_files import remove_copies
 
@@ -142,7 +143,10 @@ class ModelSwap:
             self._note_verified()
         self._publish("ready" if live else "withdrawn")
         if predictor and live:
-            log.info("serving release %s, version %s of %s", live.release, live.version, predictor.model.manifest.model)
+            model = predictor.model
+            log.info("serving release %s, version %s of %s", live.release, live.version, model.manifest.model)
+            if model.batching:
+                log.info("%s", model.batching.said())
         elif withdrawn:
             log.warning("nothing is live: release %s withdrew the model", number)
 
@@ -300,6 +304,8 @@ class ModelSwap:
             self._verified,
             self._loading,
             self._cut_off,
+            model.manifest.created_at if model else "",
+            model.batching.said() if model and model.batching else "",
         )
         if status == self._written:
             return

@@ -1,58 +1,29 @@
-"""A loaded model together with the protocol that clients speak to it: from a request to its predictions."""
+"""A loaded model together with what each dialect has prepared for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
-from serving.model import Model, RowError
-from serving.protocols.base import Limits, PredictionProtocol
-from serving.protocols.errors import Refused
-from serving.protocols.instances import InstancesProtocol
+from serving.model import Model
+from serving.probabilities import Probabilities
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
 class Predictor:
-    """Built once per loaded model and swapped as a whole. Frozen, for the reason that Model is."""
+    """Built once per loaded model and swapped as a whole: a request that holds it is answered by it alone."""
 
-    model: Model
-    protocol: PredictionProtocol
+    __slots__ = ("_codecs", "model", "probabilities")
 
-    def predict(self, environ: WSGIEnvironment, limits: Limits) -> list[dict[str, Any]]:
-        """One prediction per row of the request; raises Refused or HTTPException for what is wrong with the request.
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.probabilities = Probabilities(model.signature, model.warm_outputs)
+        self._codecs: dict[Any, Any] = {}
 
-        Whatever else is raised (EngineError, MemoryError) was not caused by the client.
-        """
-        inputs, rows = self.protocol.read(environ, limits)
-        try:
-            outputs = self.model.run(inputs, rows)
-        except RowError as error:
-            raise self.protocol.refuse_row(error.row, str(error)) from error
-        return self.protocol.write(outputs)
-
-
-def predictor_for(model: Model) -> Predictor:
-    """The model with its protocol; raises Corrupt for a signature that requests cannot carry."""
-    return Predictor(model, InstancesProtocol(model.signature, model.warm_outputs, model.data))
-
-
-class Holder(Protocol):
-    """Whatever keeps the predictor of the newest release."""
-
-    current: Predictor | None
-
-    @property
-    def error(self) -> str:
-        """Why the newest release is not served; empty when it is, or when there is none."""
-
-
-def current_predictor(holder: Holder, name: str) -> Predictor:
-    """The predictor that answers now; raises Refused (503) when there is none for the model `name`; the log has the reason."""
-    predictor = holder.current
-    if predictor is None:
-        reason = holder.error or "nothing is live, or it is still loading"
-        raise Refused(503, f"{name}: no model to answer with", hint="retry later", reason=reason)
-    return predictor
+    def codec(self, kind: Callable[[Model], T]) -> T:
+        """What `kind` makes of the model, made once. It must be safe to use from several threads."""
+        found = self._codecs.get(kind)
+        if found is None:  # two threads may both make one: either will do
+            found = self._codecs[kind] = kind(self.model)
+        return cast("T", found)

@@ -16,6 +16,7 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from registry.errors import PipelineError
 from serving.job import ServeJob
 from serving.known_good import Live
 from serving.model_source import open_source
-from serving.predictor import predictor_for
+from serving.protocols.dialects import predictor_for
 from training.heavy import import_tensorflow
 
 REFUSED = 3
@@ -45,7 +46,7 @@ def main() -> int:
         import_tensorflow()
     try:
         before = private_mb()
-        job = codec.from_json(ServeJob, asked["job"].encode(), "job")
+        job = replace(codec.from_json(ServeJob, asked["job"].encode(), "job"), batch_ms=0.0)  # measured where it serves
         predictor = predictor_for(open_source(job, Path(asked["copies"])).load(Live(**asked["live"])))
         _answer(answer, {"memory_mb": max(0, private_mb() - before)})
         del predictor

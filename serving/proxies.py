@@ -38,6 +38,15 @@ class Networks:
         return any(found in each for each in self._networks)
 
 
+def client_behind(address: str, forwarded_for: str, trusted: Networks) -> str:
+    """The client of a request that came from `address`: behind trusted proxies the last one in `X-Forwarded-For` that is not
+    one of them."""
+    given = [each.strip() for each in forwarded_for.split(",")][-MOST_IN_A_ROW:]
+    while address in trusted and given and given[-1]:
+        address = given.pop()
+    return address
+
+
 class TrustedProxies:
     """WSGI middleware: `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` of requests that a trusted proxy sent.
 

@@ -11,11 +11,15 @@ import orjson
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from serving.protocols.errors import Refused
+from serving.calls import JSON
+from serving.errors import Refused
+from serving.protocols.base import Refusal, Routes
+from serving.protocols.instances import plain_refusal
 from serving.protocols.page_html import POLICY
 from serving.wsgi_keys import ERROR, REQUEST_ID
 
-JSON = "application/json"
+ROUTES = "trainyard.routes"
+"""Of Flask's extensions: all that the dialects answer to."""
 E = TypeVar("E", bound=Exception)
 log = logging.getLogger(__name__)
 
@@ -38,9 +42,12 @@ def html_response(html: str) -> Response:
 
 
 def error_response(status: int, message: str, hint: str = "") -> Response:
-    """`{"error": …, "hint": …, "request_id": …}`; a 503 says when to retry."""
-    body = {"error": message} | ({"hint": hint} if hint else {}) | {"request_id": request.environ[REQUEST_ID]}
-    response = json_response(body, status)
+    """As the dialect of the path writes it: `{"error": …, "hint": …, "request_id": …}` elsewhere; a 503 says when to retry."""
+    routes: Routes | None = current_app.extensions.get(ROUTES)
+    dialect = routes.dialect_of(_path()) if routes else None
+    refusal = Refusal(status, message, hint, request.environ[REQUEST_ID])
+    answer = dialect.refuse(refusal) if dialect else plain_refusal(refusal)
+    response = Response(answer.body, answer.status, headers=list(answer.headers), content_type=answer.content_type)
     if status == 503:
         response.headers["Retry-After"] = "1"
     return response
@@ -124,7 +131,8 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _pages() -> list[str]:
-    return sorted(rule.rule for rule in current_app.url_map.iter_rules())
+    clients = {"/predict"} if ROUTES in current_app.extensions else set()
+    return sorted(clients | {*(rule.rule for rule in current_app.url_map.iter_rules())})
 
 
 def _allowed(error: HTTPException) -> list[str]:

@@ -1,7 +1,7 @@
 """The files of a version: checked against its manifest, and copied when they are mapped into memory.
 
 A mapped file that another process truncates or overwrites kills the process that reads it. So the served file is mapped
-from a copy in the API's own folder, named by its SHA-256 and shared by all workers.
+from a copy in the API's own folder, named by its SHA-256 and shared by all workers, as are its packed weights beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from registry import codec
 from registry.errors import Corrupt
 from registry.files import sha256_file
 from registry.records import Candidate, Served
+from serving.engines.packed_weights import SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def remove_copies(copies: Path, keep: Candidate | None) -> None:
 
     Not while another worker is loading, which may be about to map one of them; the last one to load cleans up.
     """
-    wanted = {".lock", keep.files.get(keep.served.path) if keep else None}
+    used = keep.files.get(keep.served.path) if keep else None
+    wanted = {".lock", used, f"{used}{SUFFIX}"}
     try:
         with _lock(copies, fcntl.LOCK_EX | fcntl.LOCK_NB):
             for path in copies.glob("*"):

@@ -40,6 +40,10 @@ class Status:
     """As `card`, of the version that it is loading at this moment; if it ends now, that one has ended it."""
     cut_off: bool = False
     """Whether it can follow no release any more before the API is started again; `error` says why."""
+    created: str = ""
+    """When that version was registered, UTC."""
+    batching: str = ""
+    """Whether requests for that version are batched, and why, in words."""
 
 
 def write(folder: Path, status: Status) -> None:

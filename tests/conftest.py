@@ -3,12 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from made_once import made_once
 from s3_server import BUCKET, S3Server, find_weed
 
 from pipelines.docker_engine import open_engine
@@ -28,18 +29,26 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Bytes that nobody can read get the argument's name: made by gzip, they would differ between two processes."""
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
+HEAVY = ("tensorflow", "docker", "slow", "long")
+
+
+@pytest.hookimpl(trylast=True)  # of those that were chosen with -m
+def pytest_collection_modifyitems(items):
+    """Files that take long come first, or one process would still be at one when the others have ended."""
+    heavy = {item.path for item in items if any(item.get_closest_marker(mark) for mark in HEAVY)}
+    size = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in heavy, -size[item.path], item.path))
+
+
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory) -> Path:
     """The folders that tests/helpers/tiny_models.py writes, in one process with TensorFlow."""
-    folder = tmp_path_factory.mktemp("tiny_models")
-    root = Path(__file__).parents[1]
-    script = root / "tests" / "helpers" / "tiny_models.py"
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run(
-        [sys.executable, "-P", script, folder], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
+    return made_once(tmp_path_factory, "tiny_models.py")
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from pipelines.config.schema import PUBLIC_KEY
+from pipelines.config.bounds import PUBLIC_KEY
+from registry.dataclass import dataclass
 from registry.signatures import PublicKey
 
 ADDRESS = re.compile(r"<([^<>]*)>\s*$")

@@ -13,11 +13,12 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipelines.approvals.people import Approver
+from registry.dataclass import dataclass
 from registry.errors import Rejected
 from registry.records import utc_now
 from registry.signatures import PublicKey, Signer, read_public_key

@@ -1,4 +1,5 @@
-"""`trainyard clean`: remove what `[keep]` and `[cache]` do not keep, of every kind: runs, mails, shared data."""
+"""`trainyard clean`: remove what `[keep]`, `[cache]`, `[repositories]`, `[prediction_log]`, `[labels]` and `[monitoring]` do not keep,
+of every kind: runs, mails, fetched and shared data, predictions and their labels, windows that were checked."""
 
 from __future__ import annotations
 
@@ -8,14 +9,20 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.config.schema import Config
+from pipelines.deploy.serve_job import log_folder
+from pipelines.monitor.store import MonitorStore
 from pipelines.old_runs import removals, remove, size
+from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.reproduction.scratch import abandoned
 from pipelines.reuse.bound import over_bound, remove_entry
 from pipelines.text.markup import Section, Table, to_text
 from pipelines.text.sizes import bytes_text
+from registry.label_store import LabelStore, label_file
+from serving.prediction_log import bounds
 
 DAY = 86_400
 
@@ -27,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print what was removed of each kind, or would be."""
-    rows = [each(config, dry_run=args.dry_run) for each in (_runs, _mails, _shared, _reproductions)]
+    removing = (_runs, _mails, _fetched, _shared, _reproductions, _predictions, _labels, _windows)
+    rows = [each(config, dry_run=args.dry_run) for each in removing]
     freed = sum(each[2] for each in rows)
     if args.json:
         kinds = [{"kind": kind, "count": count, "bytes": each} for kind, count, each in rows]
@@ -56,6 +64,15 @@ def _mails(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
     return "mails that were sent", len(found), sum(found.values())
 
 
+def _fetched(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
+    home, bounds = Path(config.home), config.repositories
+    stores = {ObjectStore(home / "lfs"): bounds.lfs_mb << 20, ObjectStore(home / "data"): bounds.data_mb << 20}
+    found = [each for store, most in stores.items() for each in store.over(most)]
+    for path, _size in () if dry_run else found:
+        path.unlink(missing_ok=True)
+    return "fetched files of datasets that are not in git", len(found), sum(size for _path, size in found)
+
+
 def _shared(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
     found = over_bound(config.cache)
     for each in () if dry_run else found:
@@ -68,6 +85,31 @@ def _reproductions(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
     for each in () if dry_run else found:
         shutil.rmtree(each, ignore_errors=True)
     return "reproductions that were killed", len(found), sum(found.values())
+
+
+def _predictions(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
+    log, folder = config.prediction_log, log_folder(config)
+    found = bounds.to_remove(list(bounds.files(folder)), log.keep_days, log.max_mb << 20, datetime.now(UTC))
+    for each in () if dry_run else found:
+        bounds.remove(each.path)
+    return "files of the prediction log", len(found), sum(each.bytes for each in found)
+
+
+def _windows(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
+    store = MonitorStore(config)
+    found = {each: each.stat().st_size for each in store.over_bound()}
+    for each in () if dry_run else found:
+        each.unlink(missing_ok=True)
+    return "windows and alarms of the monitor", len(found), sum(found.values())
+
+
+def _labels(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
+    """They leave no smaller file behind: others take their place."""
+    store, days = LabelStore.existing(label_file(Path(config.home), config.model)), config.labels.keep_days
+    if store is None:
+        return "labels", 0, 0
+    with store:
+        return "labels", store.old(days) if dry_run else store.remove_old(days, "trainyard clean"), 0
 
 
 def _old_mails(folder: Path, days: int) -> Iterator[tuple[Path, int]]:

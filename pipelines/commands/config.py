@@ -51,4 +51,6 @@ def _shown(value: Any) -> Any:
 
 def _toml(value: Any) -> str:
     """TOML's scalars and lists of texts are written like JSON's."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_toml(name)} = {_toml(each)}' for name, each in value.items())}}}"
     return json.dumps(value, ensure_ascii=False)

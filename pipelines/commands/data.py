@@ -113,6 +113,8 @@ def _status(tree: WorkingTree, args: argparse.Namespace) -> int:
         print("  `trainyard data push` sends what the store does not have")
     if found.missing:
         print("  `trainyard data pull` brings what is missing")
+    if found.changed or found.new:
+        print(f"  `trainyard data add PATH` lists in {NAME} what is changed or new")
     return 0
 
 

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import email
-import email.policy
-import json
 import os
 import shlex
 import shutil
-import socket
-import subprocess
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.commands.demo_store import BUCKET, REGION, DemoStore
-from pipelines.config.load import load_config
+from pipelines.commands.demo_place import Port, alone, clear
+from pipelines.commands.demo_scanner import SETTINGS, Scanner
+from pipelines.commands.demo_store import BUCKET, DemoStore
+from pipelines.commands.demo_team import CHECKOUT, Team, quietly
+from pipelines.commands.seaweedfs import REGION
 from pipelines.config.schema import RENAMED
-from pipelines.trust import open_registry
 from registry import candidates, heads, releases
 from registry.errors import ConfigError, PipelineError
 from registry.records import Candidate
 from registry.stores import Store
 
 NEEDS_CONFIG = False
-CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLE = CHECKOUT / "examples" / "digits"
 MODEL = "digits"
-MARK = ".trainyard-demo"  # only a folder that holds this is ever deleted
 NAMES = ("code", "dataset", "tests")
+GOOD = 0.9
+"""Of the second scanner's images, so many the new model must read."""
 WHERE = {"process": "process", "docker": "container"}
+PORTS = {"process": 8500, "docker": 8510}
+"""Where the API is to be found when the port is free; others, so that one demo of each runner can be played at once."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,30 +58,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Play every scene; raises PipelineError at the first that does not end as it should."""
+    signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # a terminal that is closed ends it, too
     demo = Demo(args.folder.resolve(), args.runner, DemoStore(args.folder.resolve() / "s3"), args.store)
-    if args.stop:
-        demo.stop()
+    if args.stop and not demo.config.exists():
+        print(f"no demo in {demo.folder}")
         return 0
-    started = time.monotonic()
-    for scene in (demo.prepare, demo.first_push, demo.approve, demo.more_data, demo.stricter_tests, demo.roll_back):
-        scene()
-    demo.goodbye(time.monotonic() - started)
+    if not EXAMPLE.is_dir():
+        raise ConfigError("the demo needs a checkout of Trainyard, with its examples/ folder")
+    with alone(demo.folder):
+        if args.stop:
+            demo.stop()
+        else:
+            play(demo)
     return 0
 
 
-class Demo:
-    """One team's three repositories, and what happens to them."""
+def play(demo: Demo) -> None:
+    """Every scene; when one fails, or is interrupted, nothing stays running."""
+    started = time.monotonic()
+    try:
+        for scene in (
+            demo.prepare, demo.first_push, demo.approve, *demo.new_data, demo.stricter_tests, demo.roll_back
+        ):  # fmt: skip
+            scene()
+    except BaseException:
+        demo.stop(quiet=True)
+        raise
+    demo.goodbye(time.monotonic() - started)
 
-    def __init__(self, folder: Path, runner: str, store: DemoStore, kind: str) -> None:
-        """`store` is used with the `kind` "s3"."""
-        self.folder = folder
-        self.runner = runner
-        self.store = store
-        self.kind = kind
-        self.work = folder / "work"
-        self.config = folder / "trainyard.toml"
-        self.url = ""
-        self.scene = 0
+
+class Demo(Team):
+    """One team's three repositories, and what happens to them."""
 
     def prepare(self) -> None:
         """Three bare repositories and three clones, with the example's files in them."""
@@ -90,20 +97,20 @@ class Demo:
             f"All of this demo happens in {self.folder}; nothing else on this machine is touched.",
             "The data: 1,797 real handwritten digits. For now the team has the first 1,080 of them.",
         )
-        if not EXAMPLE.is_dir():
-            raise ConfigError("the demo needs a checkout of Trainyard, with its examples/ folder")
-        self._fresh_folder()
-        port = _free_port(8500)
+        self._clear_folder()
+        self.port = Port(PORTS[self.runner])  # kept: it is ours until the API listens there
         text = (EXAMPLE / "trainyard.toml").read_text(encoding="utf-8")
-        text = text.replace("port = 8500", f'port = {port}\ndeploy = "{self.runner}"')
+        where = f'port = {self.port.number}\ndeploy = "{self.runner}"\ntimeout_seconds = 2'
+        text = text.replace("port = 8500", where) + SETTINGS
         text += f'\n[runner]\nkind = "{self.runner}"\n'
         self.config.write_text(self._with_bucket(text) if self.kind == "s3" else text, encoding="utf-8")
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{self.port.number}"
+        self.scanner = Scanner(self.folder / "scanner", self.url)
         for name in NAMES:
             bare = self.folder / "repositories" / f"{name}.git"
-            _quietly("git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare))
-            _quietly("git", "clone", "--quiet", str(bare), str(self.work / name))
-            _quietly("git", "checkout", "--quiet", "-B", "main", cwd=self.work / name)
+            quietly("git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare))
+            quietly("git", "clone", "--quiet", str(bare), str(self.work / name))
+            quietly("git", "checkout", "--quiet", "-B", "main", cwd=self.work / name)
         shutil.copytree(EXAMPLE / "tests", self.work / "tests", dirs_exist_ok=True)
         shutil.copytree(EXAMPLE / "code", self.work / "code", dirs_exist_ok=True)
         self._write_data("first")
@@ -148,6 +155,58 @@ class Demo:
         self._predict("an image of a 3", self._image("3", 0))
         print(f"\n{signed(self._registry(), MODEL)}")
         self._trainyard("registry", "verify")
+
+    @property
+    def new_data(self) -> tuple[Callable[[], None], ...]:
+        """How data that look different come in: as requests that somebody labels, or, into a bucket, by a push."""
+        return (self.more_data,) if self.kind == "s3" else (self.second_scanner, self.labels)
+
+    def second_scanner(self) -> None:
+        """Requests that look different: the monitor finds it."""
+        self._say(
+            "A second scanner sends its images to the API: dark ink on light paper",
+            "Nobody has announced it. The API answers, and keeps what it has answered; the monitor compares that with what",
+            "the model saw on its holdout when it was accepted.",
+        )
+        quietly(
+            sys.executable,
+            str(CHECKOUT / "examples" / "write_data.py"),
+            str(self.scanner.folder),
+            "digits",
+            "--part",
+            "rest",
+        )
+        share, images = self.scanner.accuracy()
+        print(
+            f"Of {images} images of the second scanner the model reads {share:.0%}; nobody in the team knows that yet."
+        )
+        print(f"{self.scanner.send()} others come as requests.")
+        labelled = self.scanner.label(self.config)
+        print(
+            f"Of these answers, `trainyard labels queue` asks people about {labelled}: those in which the model was least sure, and"
+        )
+        print("some drawn at random. A script plays the person, and says what it sees to POST /feedback.\n")
+        self.scanner.wait()
+        self._trainyard("monitor", "--once", expected=3)
+
+    def labels(self) -> None:
+        """Their labels become data: retrained, approved, swapped in."""
+        self._say(
+            "The labels become data, and the data a better model",
+            "They are committed to the dataset repository in its own format, and pushed. That starts the pipeline as any push:",
+            "the live model is measured on the new holdout, does not pass, and is retrained; the result must beat it.",
+        )
+        self._trainyard("labels", "commit", "--by", "demo@example.org")
+        self._promote_from_mail(show=False)
+        share, images = self.scanner.accuracy()
+        print(
+            f"\nOf the {images} images of the second scanner that nobody has labelled the new model reads {share:.1%}."
+        )
+        if share <= GOOD:
+            raise PipelineError(
+                f"the new model reads {share:.1%} of the second scanner's images",
+                hint=f"it should be more than {GOOD:.0%}",
+            )
 
     def more_data(self) -> None:
         """New data that look different: retrained, approved, swapped in."""
@@ -196,28 +255,21 @@ class Demo:
             )
         print(f"  look:  open {self.url}/ in a browser; {trainyard} registry list digits --config {config}")
         print(f"  play:  edit {here}/model.py, git -C {here} commit -am 'My idea', git -C {here} push")
-        print(f"  stop:  {trainyard} demo --stop")
+        print(f"  stop:  {trainyard} demo --stop --folder {shlex.quote(os.path.relpath(self.folder))}")
 
-    def stop(self) -> None:
-        """Stop the API of an earlier demo."""
-        if self.config.exists():
-            self._rename_settings()
-            self._trainyard("serve", "digits", "--stop")
-            self.store.stop()
-        else:
-            print(f"no demo in {self.folder}")
-
-    def _fresh_folder(self) -> None:
-        if self.folder.exists() and any(self.folder.iterdir()):
-            if not (self.folder / MARK).exists():
-                raise ConfigError(f"{self.folder} is not an earlier demo's", hint="choose another with --folder")
+    def stop(self, *, quiet: bool = False) -> None:
+        """Stop what a demo has left running: the API, and the store."""
+        try:
             if self.config.exists():
                 self._rename_settings()
-                self._trainyard("serve", "digits", "--stop", quiet=True)
+                self._trainyard("serve", "digits", "--stop", quiet=quiet)
+        finally:
             self.store.stop()
-            shutil.rmtree(self.folder)
-        self.work.mkdir(parents=True)
-        (self.folder / MARK).touch()
+
+    def _clear_folder(self) -> None:
+        self.stop(quiet=True)
+        clear(self.folder)
+        self.work.mkdir()
 
     def _rename_settings(self) -> None:
         """In the config of a demo that an earlier version of Trainyard has played: its API could not be stopped."""
@@ -225,88 +277,6 @@ class Demo:
         for old, new in RENAMED.items():
             text = text.replace(f"\n{old.partition('.')[2]} = ", f"\n{new.partition('.')[2]} = ")
         self.config.write_text(text, encoding="utf-8")
-
-    def _write_data(self, part: str) -> None:
-        script = str(CHECKOUT / "examples" / "write_data.py")
-        folder = self.work / "dataset"
-        described, section = folder / "dataset.toml", ""
-        if self.kind == "s3":  # the example itself has none, and must be found as it is
-            section = (
-                f'\n[data]\nstore = "s3://{BUCKET}/digits"\nendpoint = "{self.store.endpoint}"\nregion = "{REGION}"\n'
-            )
-            if described.exists():
-                described.write_text(described.read_text(encoding="utf-8").removesuffix(section), encoding="utf-8")
-        _quietly(sys.executable, script, str(folder), "digits", "--part", part)
-        if section:
-            with described.open("a", encoding="utf-8") as file:
-                file.write(section)
-            for words in (["add", "pictures"], ["push"]):
-                command = [sys.executable, "-P", "-m", "pipelines", "data", *words]
-                self._run(command, shown=f"trainyard data {shlex.join(words)}", cwd=folder)
-
-    def _push(self, name: str, subject: str) -> None:
-        folder = self.work / name
-        author = ["-c", "user.name=Demo", "-c", "user.email=demo@example.org"]
-        _quietly("git", "add", "--all", cwd=folder)
-        _quietly("git", *author, "commit", "--quiet", "--message", subject, cwd=folder)
-        print(f"$ git -C {os.path.relpath(folder)} push      # {subject}", flush=True)
-        subprocess.run(["git", "push", "--quiet", "origin", "main"], cwd=folder, check=True)
-
-    def _promote_from_mail(self, *, show: bool) -> None:
-        outbox = self.folder / ".trainyard" / "outbox" / "pending"
-        mails = sorted(outbox.glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
-        if not mails:
-            raise PipelineError(f"no mail in {outbox}", hint="the lines above say what went wrong")
-        message = email.message_from_bytes(mails[-1].read_bytes(), policy=email.policy.default)
-        body = message.get_body(("plain",))
-        assert body is not None
-        text = body.get_content()
-        if show:
-            print(f"To: {message['To']}\nSubject: {message['Subject']}\n")
-            print("\n".join(f"  | {line}" for line in text.splitlines()), end="\n\n")
-        else:
-            print(f"The mail: {message['Subject']}\n")
-        command = next((line.strip() for line in text.splitlines() if " promote digits " in line), "")
-        if not command:
-            raise PipelineError(f"the mail has no promotion command: {message['Subject']}", hint=f"read {mails[-1]}")
-        self._run(shlex.split(command), shown=command.partition("--approval")[0] + "--approval …")
-
-    def _predict(self, what: str, image: Path) -> None:
-        print(f"Ask the API about {what}:")
-        url = f"{self.url}/predict"
-        if shutil.which("curl"):
-            self._run(["curl", "--silent", "--show-error", "--fail-with-body", "--data-binary", f"@{image}", url])
-            print()
-            return
-        import requests
-
-        answer = requests.post(url, data=image.read_bytes(), timeout=10)
-        print(f"$ curl --data-binary @{os.path.relpath(image)} {url}\n{json.dumps(answer.json())}")
-        answer.raise_for_status()
-
-    def _image(self, label: str, index: int) -> Path:
-        return sorted((self.work / "dataset" / "pictures" / label).glob("*.png"))[index]
-
-    def _registry(self) -> Store:
-        return open_registry(load_config(self.config, os.environ), only_look=True)
-
-    def _trainyard(self, *arguments: str, quiet: bool = False) -> None:
-        command = [sys.executable, "-P", "-m", "pipelines", *arguments, "--config", str(self.config)]
-        if quiet:
-            subprocess.run(command, check=False, capture_output=True)
-        else:
-            self._run(command, shown=f"trainyard {shlex.join(arguments)}")
-
-    def _run(self, command: Sequence[str], shown: str = "", cwd: Path | None = None) -> None:
-        text = shown or shlex.join(os.path.relpath(each) if each.startswith("/") else each for each in command)
-        print(f"$ {text.replace(f'@{Path.cwd()}/', '@')}", flush=True)
-        code = subprocess.run(command, check=False, cwd=cwd).returncode
-        if code:
-            raise PipelineError(f"{shown or command[0]} ended with {code}", hint="its own words are above")
-
-    def _say(self, title: str, *lines: str) -> None:
-        self.scene += 1
-        print(f"\n━━━ {self.scene}. {title}", *lines, "", sep="\n", flush=True)
 
 
 def fenced(manifest: Candidate) -> str:
@@ -330,19 +300,3 @@ def signed(store: Store, model: str) -> str:
         f"Release {release.number} is signed with key {head.key}; the registry's head, which every mail has, is now\n"
         f"  {head.line}"
     )
-
-
-def _free_port(wanted: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _quietly(*command: str, cwd: Path | None = None) -> None:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PipelineError(f"{shlex.join(command)} ended with {done.returncode}: {done.stderr.strip()}")

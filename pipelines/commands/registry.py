@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipelines.approvals.policy import who as approvers_of
 from pipelines.commands import registry_copy
 from pipelines.commands.promote import add_who, who
 from pipelines.config.schema import Config
-from pipelines.text import metrics
+from pipelines.text import metrics, reference
 from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Bullets, Paragraph, Section, Table, to_text
 from pipelines.trust import keyring, open_registry
@@ -23,11 +23,12 @@ from registry import attestations, candidates, codec, heads, releases
 from registry.checks.signatures import problems_since
 from registry.errors import ConfigError, Corrupt, Rejected
 from registry.records import Acceptance, Candidate, Release, TensorSpec
-from registry.stores import Store
+from registry.stores import Store, far_away
 from registry.text import shortened
 from registry.verify import inspect
 
 MOST_INPUTS = 12  # that `show` lists
+AT_ONCE = 8  # versions that are read, where each one has to be asked for
 NEWEST = 20  # versions that `list` shows without --all
 KINDS = {"promotion": "promotion", "rollback": "rollback", "revert": "automatic revert", "withdrawal": "withdrawal"}
 TESTED = {"no": "no", "accepted": "accepted", "refused": "rejected"}
@@ -95,8 +96,10 @@ def _number(text: str | None) -> int | None:
 
 def _list(store: Store, model: str, limit: int | None, *, as_json: bool) -> None:
     release = releases.live(store, model)
-    chosen = list(islice(candidates.newest_first(store, model), limit))
-    rows = [_summary(store, model, version, release.version if release else None) for version in chosen]
+    chosen = candidates.newest_versions(store, model, limit) if limit else candidates.versions(store, model)[::-1]
+    live = release.version if release else None
+    with ThreadPoolExecutor(AT_ONCE if far_away(store) else 1) as pool:
+        rows = list(pool.map(lambda version: _summary(store, model, version, live), chosen))
     if as_json:
         _print_json(rows)
         return
@@ -175,6 +178,7 @@ def _origin(manifest: Candidate, digest: str) -> list[tuple[str, str]]:
         ("seed", str(manifest.seed)),
         ("container image", manifest.image or ""),
         ("served", f"{manifest.served.path}, by {manifest.served.engine}: {manifest.served.reason}"),
+        ("reference", reference.in_words(manifest)),
         ("manifest", f"SHA-256 {digest}"),
     ]
 

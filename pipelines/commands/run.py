@@ -47,9 +47,8 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
     record = folder.ended()
     if record:
         send_waiting(config)
-        say(
-            f"nothing new: run {folder.run.id} of the same commits, settings and live version has ended ({record.note})"
-        )
+        same = folder.run.occasion or "the same commits, settings and live version"
+        say(f"nothing new: run {folder.run.id} of {same} has ended ({record.note})")
     else:
         record = execute.run_flow(context, folder)
         tidy(config.runs, config.keep)

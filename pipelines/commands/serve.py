@@ -151,6 +151,7 @@ def _facts(config: Config, api: Deployment) -> dict[str, Any]:
     return {
         "url": url,
         "admin": api.admin(),
+        "grpc": api.grpc(),
         **found,
         "registry_error": unreachable,
         "newest": newest.number if newest else None,
@@ -170,11 +171,14 @@ def _in_words(model: str, facts: dict[str, Any]) -> list[str]:
     lines = [f"{model}: {facts['url']}, release {facts['release']}, version {facts['version']}; {parts[-1]}"]
     if admin := facts["admin"]:
         lines.append(f"  for operators: {admin}/status, {admin}/metrics")
+    if facts["grpc"]:
+        lines.append(f"  over gRPC: {facts['grpc']}")
     lines += [f"  {each}" for each in parts[:-1]]
     lines += [f"  the registry's records are {each}" for each in _verified(facts["workers"])]
     for worker in facts["workers"]:
         error = f": {worker['error']}" if worker["error"] else ""
         lines.append(f"  server process {worker['pid']}: {worker['state']}, release {worker['release']}{error}")
+        lines += [f"    {worker['batching']}"] if worker.get("batching") else []  # an older API does not say
     if facts["registry_error"]:
         lines.append(f"  whether there is a newer release is not known: {facts['registry_error']}")
     if len(facts["workers"]) < facts["expected"]:

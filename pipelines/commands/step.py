@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--started-by", metavar="WHO", default="", help="for resolve: who or what started it; default: a push"
     )
+    parser.add_argument(
+        "--occasion",
+        metavar="WHAT",
+        default="",
+        help="for resolve: what there is one run for, whatever has been pushed since; asked for again, it resumes",
+    )
     parser.add_argument("--stopped", metavar="WHY", default="", help="for notify: why the run was stopped from outside")
 
 
@@ -64,7 +70,9 @@ def _resolve(context: Context, args: argparse.Namespace, build: BuildFolder | No
     commits = {args.trigger: args.commit} if args.commit else {}
     if build:
         build.clear()  # first: a build that fails here must not show the one before
-    folder = resolve(context, Request(args.trigger, commits, args.force, args.reason, args.started_by), args.run)
+    folder = resolve(
+        context, Request(args.trigger, commits, args.force, args.reason, args.started_by, args.occasion), args.run
+    )
     if build:
         build.start(folder)
         _write_status(context, build)

@@ -83,7 +83,8 @@ def _revoke(args: argparse.Namespace, config: Config, path: Path) -> None:
 
 def _pass_on(config: Config) -> None:
     """An API that has a copy of the file gets the new one."""
-    if config.serving.deploy != "docker" or not config.serving.registry_volume:
+    is_in_folder = config.registry.url.startswith("file://") and not config.serving.registry_volume
+    if config.serving.deploy != "docker" or is_in_folder:
         return
     try:
         open_deployment(config).refresh(serve_job(config))

@@ -1,4 +1,5 @@
 """`trainyard watch`: polls the three repositories, and runs a pipeline for what is new. For remotes without hooks.
+It does what `[schedule]` wants, too, when nothing is new.
 
 What has been seen is kept in `watch.json` after the run has ended. A watcher that was killed finds its run
 unfinished and resumes it, so that each commit is acted upon once, over restarts too.
@@ -12,11 +13,13 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.commands.run import run_pipeline, say, send_waiting
 from pipelines.config.schema import Config
 from pipelines.repositories import git, processes
+from pipelines.schedule import Clock, Due
 from pipelines.signals import Terminated
 from pipelines.steps.resolve import Request
 from registry.errors import ConfigError, PipelineError, TryAgain
@@ -51,8 +54,11 @@ def _watch(watcher: Watcher, args: argparse.Namespace) -> int:
     say(
         f"watching {watcher.config.repositories.branch} of code, dataset and tests every {args.interval:g} s; stop with Ctrl-C"
     )
+    for each in watcher.clock.entries:
+        say(f"{each.what} by the clock: {each.cron} ({each.timezone})")
     while True:
-        code = watcher.poll()
+        pushed, timed = watcher.poll(), watcher.keep_time(datetime.now(UTC))
+        code = pushed or timed
         if args.once:
             return code
         threading.Event().wait(args.interval if code != TryAgain.exit_code else min(args.interval * 4, LONGEST_WAIT))
@@ -79,6 +85,7 @@ class Watcher:
         self.config = config
         self.file = Path(config.home) / "watch.json"
         self.problems: dict[str, str] = {}
+        self.clock = Clock(config)
 
     def poll(self) -> int:
         """Act upon what is new; gives the exit code of the run, 0 without one, 75 when the run could not be started."""
@@ -89,22 +96,54 @@ class Watcher:
             return 0  # nothing new, or a repository that nobody has seen yet
         trigger = new[0]
         say(f"new in {', '.join(f'{name} {heads[name][:7]}' for name in new)}")
-        try:
-            commits = {**seen, **heads}
-            _folder, _record, code = run_pipeline(
-                self.config, Request(trigger, commits, reason="seen by trainyard watch")
-            )
-        except TryAgain as error:
-            say(f"cannot start a run now: {error}")
-            return error.exit_code
-        except PipelineError as error:  # a person must act; the next commit may be what they do
-            say(f"FAILED: push to {trigger}: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
-            code = error.exit_code
+        code = self._run(Request(trigger, {**seen, **heads}, reason="seen by trainyard watch"))
         if code != TryAgain.exit_code:
             if self._has_tests_of_its_own(trigger) and "tests" in seen:
                 heads["tests"] = seen["tests"]  # the live release must meet new tests, too: the next poll runs them
             write_whole(self.file, json.dumps({"schema": 1, "seen": seen | heads}).encode())
         return code
+
+    def keep_time(self, now: datetime) -> int:
+        """Do what `[schedule]` makes due; gives the last exit code that is not 0. What may succeed later stays due."""
+        code = 0
+        for due in self.clock.due(now):
+            say(f"{due.entry.what}: due since {due.words}")
+            found = self._retrain(due) if due.entry.what == "retrain" else self._monitor()
+            if found != TryAgain.exit_code:
+                self.clock.done(due)
+            code = found or code
+        return code
+
+    def _retrain(self, due: Due) -> int:
+        request = Request(
+            "dataset",
+            forced=True,
+            reason=f"scheduled for {due.words}",
+            started_by="the schedule",
+            occasion=due.occasion,
+        )
+        return self._run(request)
+
+    def _monitor(self) -> int:
+        from pipelines.commands.monitor import check_once
+
+        try:
+            return check_once(self.config)
+        except PipelineError as error:
+            say(f"cannot monitor now: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
+            return error.exit_code
+
+    def _run(self, request: Request) -> int:
+        """The exit code of the run; what cannot be started is shown."""
+        try:
+            return run_pipeline(self.config, request)[2]
+        except TryAgain as error:
+            say(f"cannot start a run now: {error}")
+            return error.exit_code
+        except PipelineError as error:  # a person must act; the next commit may be what they do
+            what = request.occasion or f"push to {request.trigger}"
+            say(f"FAILED: {what}: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
+            return error.exit_code
 
     def _has_tests_of_its_own(self, trigger: str) -> bool:
         """Whether the tests are in another repository; those of the same one are the commit that has just been run."""

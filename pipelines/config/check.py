@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 import re
@@ -13,24 +12,24 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from pipelines.config.addresses import is_address, is_http
+from pipelines.config import auto_promote, cron
+from pipelines.config.addresses import is_address, is_http, names_a_server
+from pipelines.config.bounds import ONE_OR_MORE, PUBLIC_KEY, Between
 from pipelines.config.schema import (
     NOT_SETTINGS,
-    ONE_OR_MORE,
-    PUBLIC_KEY,
     RENAMED,
     ApprovalPolicy,
-    Between,
     Config,
     Mail,
+    PredictionLog,
     Registry,
     Repositories,
     Serving,
     Tracking,
 )
+from registry.dataclass import dataclass, types_of
 from registry.errors import ConfigError
 from registry.records import DIRECTION, Policy
-from registry.s3_client import check_endpoint, parse_url
 
 # For https a user name may be a token; for ssh it is the name of an account.
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
@@ -47,12 +46,14 @@ POSSIBLE = dict.fromkeys(("accuracy", "macro_f1", "ece"), Between(0, 1)) | {
     **dict.fromkeys(("loss", "mae", "rmse"), Between(0, math.inf)),
 }
 """What a metric can be: a threshold outside holds for every model, or for none."""
+MOST_NAMES = 10_000
+"""In a table of names."""
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: `kind` is str, int, float, bool or tuple (of texts)."""
+    """One setting: `kind` is str, int, float, bool, tuple (of texts) or dict (of names and one of `choices` each)."""
 
     kind: Any
     choices: tuple[str, ...] = ()
@@ -62,6 +63,8 @@ class Setting:
 
     def read(self, value: Any) -> Any:
         """The value as the config holds it; raises ValueError that says what is wrong with it."""
+        if self.kind is dict:
+            return self._table(value)
         if self.choices:
             if value not in self.choices:
                 raise ValueError(f"{value!r} is not one of {', '.join(map(repr, self.choices))}")
@@ -78,42 +81,65 @@ class Setting:
             raise ValueError(f"{value} is not between {self.bounds.low:g} and {self.bounds.high:g}")
         return float(value) if self.kind is float else value
 
+    def _table(self, value: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r:.200} is not a table of names")  # noqa: TRY004  (as of every setting)
+        if len(value) > MOST_NAMES:
+            raise ValueError(f"{len(value)} names are too many, at most {MOST_NAMES}")
+        for name, each in value.items():
+            if each not in self.choices:
+                raise ValueError(f"{name!r:.100}: {each!r:.100} is not one of {', '.join(map(repr, self.choices))}")
+        return dict(value)
+
 
 @functools.cache
 def sections() -> Mapping[str, Any]:
     """Section → the dataclass that holds its settings."""
-    hints = typing.get_type_hints(Config)
-    return {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    kinds = {name: _without_extras(hint) for name, hint in types_of(Config).items()}
+    return {name: kind for name, kind in kinds.items() if dataclasses.is_dataclass(kind)}
 
 
 @functools.cache
-def settings() -> Mapping[str, Setting]:
-    """Name, e.g. `gate.threshold` → what its value must be."""
-    hints = typing.get_type_hints(Config, include_extras=True)
-    found = dict(_settings_of(Config, "", {}))
-    for section, kind in sections().items():
-        bounds, *_ = getattr(hints[section], "__metadata__", ({},))
-        found |= dict(_settings_of(kind, f"{section}.", bounds))
+def names() -> Mapping[str, bool]:
+    """Name, e.g. `gate.threshold` → whether it must be given."""
+    found = {}
+    for section, kind in {"": Config, **sections()}.items():
+        for each in dataclasses.fields(kind):
+            if section or each.name not in sections().keys() | NOT_SETTINGS:
+                needed = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+                found[f"{section}.{each.name}" if section else each.name] = needed
     return found
 
 
-def _settings_of(kind: Any, prefix: str, bounds: Mapping[str, Between]) -> Iterator[tuple[str, Setting]]:
-    hints = typing.get_type_hints(kind, include_extras=True)
-    for field in dataclasses.fields(kind):
-        if prefix or field.name not in sections().keys() | NOT_SETTINGS:
-            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            setting = _setting(hints[field.name], required=required)
-            if field.name in bounds:
-                setting = dataclasses.replace(setting, bounds=bounds[field.name])
-            yield prefix + field.name, setting
+def settings() -> Mapping[str, Setting]:
+    """Name → what its value must be."""
+    return {name: setting(name) for name in names()}
+
+
+@functools.cache
+def setting(name: str) -> Setting:
+    """What the value of a setting must be; raises KeyError. Most settings are not given, and are not asked about."""
+    required = names()[name]
+    section, _, key = name.rpartition(".")
+    bounds: Mapping[str, Between] = {}
+    if section:
+        bounds, *_ = getattr(types_of(Config)[section], "__metadata__", ({},))
+    found = _setting(types_of(sections()[section] if section else Config)[key], required=required)
+    return dataclasses.replace(found, bounds=bounds[key]) if key in bounds else found
+
+
+def _without_extras(hint: Any) -> Any:
+    return hint.__origin__ if hasattr(hint, "__metadata__") else hint
 
 
 def _setting(hint: Any, *, required: bool) -> Setting:
     extras = getattr(hint, "__metadata__", ())
-    hint = hint.__origin__ if extras else hint
+    hint = _without_extras(hint)
     if typing.get_origin(hint) in {typing.Union, types.UnionType}:
         hint, _ = typing.get_args(hint)  # `float | None`: a file cannot say None
     bounds = next((each for each in extras if isinstance(each, Between)), None)
+    if typing.get_origin(hint) is dict:
+        return Setting(dict, typing.get_args(typing.get_args(hint)[1]), required=required)
     if typing.get_origin(hint) is typing.Literal:
         return Setting(str, typing.get_args(hint), required=required)
     return Setting(typing.get_origin(hint) or hint, (), bounds, ONE_OR_MORE in extras, required)
@@ -121,8 +147,10 @@ def _setting(hint: Any, *, required: bool) -> Setting:
 
 def unknown(name: str) -> str:
     """The problem of a name that no setting has, with the one that was probably meant."""
+    import difflib  # hardly anybody mistypes
+
     section, _, key = name.rpartition(".")
-    known = [each.rpartition(".")[2] for each in settings() if each.rpartition(".")[0] == section]
+    known = [each.rpartition(".")[2] for each in names() if each.rpartition(".")[0] == section]
     near = difflib.get_close_matches(key, known if section else [*known, *sections()], 1)
     meant = f", did you mean {f'{section}.' if section else ''}{near[0]}?" if near and name not in RENAMED else ""
     return f"{name}: unknown setting{meant}"
@@ -134,11 +162,15 @@ def disagreements(config: Config) -> Iterator[str]:
     if not plain.isalnum() or not config.model[:1].isalnum() or len(config.model) > 64:
         yield f"model: {config.model!r} may hold letters, digits, - and _ only, at most 64, and starts with a letter or a digit"
     yield from _repositories(config.repositories)
-    yield from _registry(config.registry)
-    if config.registry.url.startswith("s3://") and config.serving.deploy == "docker":
-        yield 'serving.deploy: "docker" reads a registry in a folder only, and [registry] url is a bucket: set it to "process"'
+    yield from _registry(
+        config.registry, batch=config.batch.input.startswith("s3://") or config.batch.output.startswith("s3://")
+    )
+    if config.registry.url.startswith("s3://") and config.serving.registry_volume:
+        yield "serving.registry_volume: is for a registry in a folder, and [registry] url is a bucket: remove it"
     yield from _cache(config)
     yield from _gate(config.gate)
+    if config.gate.recent and not config.prediction_log.enabled:
+        yield "gate.recent: compares on predictions that the API has kept: set prediction_log.enabled = true"
     for name in ("url", "repository"):
         if SECRET_IN_URL.search(getattr(config.jenkins, name)):
             yield (
@@ -152,18 +184,25 @@ def disagreements(config: Config) -> Iterator[str]:
             yield f"serving.trusted_proxies: {error}; an address (10.0.0.7) or a network (10.0.0.0/8) is needed"
     yield from _access(config.serving)
     yield from _tracking(config.tracking)
+    yield from _prediction_log(config.prediction_log)
+    yield from _monitoring(config.monitoring.webhook)
+    yield from auto_promote.problems(config)
     yield from _approvers(config.approval)
+    yield from cron.problems(config.schedule)
     yield from _mail(config.mail)
     if config.mail.security == "none" and config.mail.host not in LOCAL:
         yield 'mail.security: "none" is for a server on this machine only'
 
 
-def _registry(registry: Registry) -> Iterator[str]:
+def _registry(registry: Registry, *, batch: bool) -> Iterator[str]:
+    """`batch`: another bucket is read or written, and reached in the same way."""
     if not registry.url.startswith("s3://"):
-        for name in ("endpoint", "region", "profile", "sse", "kms_key", "storage_class"):
+        for name in () if batch else ("endpoint", "region", "profile", "sse", "kms_key", "storage_class"):
             if getattr(registry, name):
                 yield f"registry.{name}: is for a registry in a bucket, and [registry] url is not s3://bucket/prefix"
         return
+    from registry.s3_client import check_endpoint, parse_url  # with what a registry in a folder does not need
+
     for check, text in ((parse_url, registry.url), (check_endpoint, registry.endpoint)):
         try:
             check(text, "[registry]")
@@ -178,6 +217,8 @@ def _cache(config: Config) -> Iterator[str]:
     if url and not url.startswith(("file://", "s3://")):
         yield f"cache.url: {url!r} begins neither with file:// nor with s3://"
     elif url.startswith("s3://"):
+        from registry.s3_client import parse_url
+
         try:
             parse_url(url, "[cache]")
         except ConfigError as error:
@@ -239,9 +280,36 @@ def _tracking(tracking: Tracking) -> Iterator[str]:
         yield "tracking.experiment: a name in one line, of at most 250 characters"
 
 
+def _prediction_log(log: PredictionLog) -> Iterator[str]:
+    if log.sink == "http" and not log.url:
+        yield 'prediction_log.url: missing, with prediction_log.sink = "http"'
+    if log.sink == "file" and log.url:
+        yield 'prediction_log.url: is for prediction_log.sink = "http"'
+    if SECRET_IN_URL.search(log.url):
+        yield "prediction_log.url: holds a user name or a password; a token comes from TRAINYARD_PREDICTION_LOG_TOKEN"
+    elif log.url and not is_http(log.url):
+        yield f"prediction_log.url: {log.url!r:.200} does not begin with http:// or https://"
+    elif log.url and not names_a_server(log.url):
+        yield f"prediction_log.url: {log.url!r:.200} has no host, or a port that cannot be"
+
+
+def _monitoring(webhook: str) -> Iterator[str]:
+    if SECRET_IN_URL.search(webhook):
+        yield "monitoring.webhook: holds a user name or a password; a token comes from TRAINYARD_MONITOR_TOKEN"
+    elif webhook and not is_http(webhook):
+        yield f"monitoring.webhook: {webhook!r:.200} does not begin with http:// or https://"
+    elif webhook and not names_a_server(webhook):
+        yield f"monitoring.webhook: {webhook!r:.200} has no host, or a port that cannot be"
+
+
 def _access(serving: Serving) -> Iterator[str]:
     if bool(serving.certfile) != bool(serving.keyfile):
         yield "serving.certfile and serving.keyfile: TLS needs both"
+    for name, port in (("port", serving.port), ("admin_port", serving.admin_port)):
+        if port and port == serving.grpc_port:
+            yield f"serving.grpc_port: {port} is serving.{name} already"
+    if serving.traces and not ORIGIN.fullmatch(serving.traces):
+        yield f'serving.traces: {serving.traces!r} is not the URL of a collector, e.g. "http://127.0.0.1:4318"'
     for each in serving.cors_origins:
         if not ORIGIN.fullmatch(each):
             yield f'serving.cors_origins: {each!r} is not an origin, e.g. "https://shop.example", without a path'

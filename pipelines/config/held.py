@@ -7,9 +7,17 @@ import os
 import resource
 from collections.abc import Mapping, MutableMapping, Sequence
 
-SECRETS = ("APPROVAL_SECRET", "SIGNING_KEY", "SMTP_PASSWORD", "JENKINS_TOKEN", "JENKINS_NOTIFY_TOKEN")
+SECRETS = (
+    "APPROVAL_SECRET",
+    "SIGNING_KEY",
+    "SMTP_PASSWORD",
+    "JENKINS_TOKEN",
+    "JENKINS_NOTIFY_TOKEN",
+    "PREDICTION_LOG_TOKEN",
+    "MONITOR_TOKEN",
+)
 """What `trainyard config show` lists; each is `TRAINYARD_<name>`, or the file that `TRAINYARD_<name>_FILE` names."""
-TAKEN = (*SECRETS, "APPROVAL")
+TAKEN = (*SECRETS, "APPROVAL", "API_TOKEN")
 OTHERS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "OPENLINEAGE_API_KEY")
 """Secrets under the names that other tools gave them."""
 PR_SET_DUMPABLE = 4

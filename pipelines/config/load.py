@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import json
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.addresses import is_http
-from pipelines.config.check import Setting, disagreements, sections, settings, unknown
+from pipelines.config.check import Setting, disagreements, names, sections, setting, unknown
 from pipelines.config.held import TAKEN, environment_with_held
 from pipelines.config.schema import RENAMED, Config, Registry
 from registry import toml
@@ -61,10 +60,12 @@ def load_config(path: Path, environment: Mapping[str, str], overrides: Sequence[
 def mistyped(environment: Mapping[str, str]) -> tuple[str, ...]:
     """A line for each variable that nothing reads, and whose name is almost that of one that is read."""
     ours = [f"TRAINYARD_{name}{end}" for name in TAKEN for end in ("", "_FILE")]
-    known = {*map(_variable, settings()), *ours, "TRAINYARD_CONFIG"}
+    known = {*map(_variable, names()), *ours, "TRAINYARD_CONFIG"}
     found = []
     for name in sorted(environment):
         if name.startswith("TRAINYARD_") and name not in known | NOT_OURS:
+            import difflib  # hardly anybody mistypes
+
             near = difflib.get_close_matches(name, known, 1, cutoff=0.88)
             found += (
                 [f"{name} in the environment is not a setting, and is ignored: did you mean {near[0]}?"] if near else []
@@ -116,18 +117,18 @@ def _from_file(path: Path, given: dict[str, Any]) -> Iterator[str]:
 
 
 def _from_environment(environment: Mapping[str, str], given: dict[str, Any]) -> Iterator[str]:
-    for name, setting in settings().items():
+    for name in names():
         text = environment.get(_variable(name))
         if text is not None:
-            given[name] = _parsed(text, setting)
+            given[name] = _parsed(text, setting(name))
     yield from (f"{_variable(old)}: unknown setting" for old in RENAMED if _variable(old) in environment)
 
 
 def _from_overrides(overrides: Sequence[str], given: dict[str, Any]) -> Iterator[str]:
     for override in overrides:
         name, sign, text = override.partition("=")
-        if sign and name in settings():
-            given[name] = _parsed(text, settings()[name])
+        if sign and name in names():
+            given[name] = _parsed(text, setting(name))
         elif sign:
             yield f"--set {unknown(name)}"
         else:
@@ -145,9 +146,9 @@ def _renamed() -> Iterator[tuple[str, str]]:
         yield _variable(old), _variable(new)
 
 
-def _parsed(text: str, setting: Setting) -> Any:
+def _parsed(text: str, wanted: Setting) -> Any:
     """A text stays one; everything else is read as JSON (20, 0.9, ["a"]), and left to the type check when it is not."""
-    if setting.kind is str:
+    if wanted.kind is str:
         return text
     try:
         return json.loads(text)
@@ -159,12 +160,12 @@ def _checked(given: dict[str, Any]) -> Iterator[str]:
     """Bring each value into its type; yields what is wrong or missing."""
     for name, value in given.items():
         try:
-            given[name] = settings()[name].read(value)
+            given[name] = setting(name).read(value)
         except KeyError:
             yield unknown(name)
         except ValueError as error:
             yield f"{name}: {error}"
-    yield from (f"{name}: missing" for name, each in settings().items() if each.required and name not in given)
+    yield from (f"{name}: missing" for name, needed in names().items() if needed and name not in given)
 
 
 def _build(given: Mapping[str, Any]) -> Config:

@@ -6,10 +6,10 @@ import io
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.docker_engine import engine_errors, explain
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 if TYPE_CHECKING:

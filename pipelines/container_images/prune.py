@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.container_images import catalog
 from pipelines.container_images.build import OnLine
 from pipelines.docker_engine import LABEL, engine_errors
+from registry.dataclass import dataclass
 
 if TYPE_CHECKING:
     from docker import DockerClient

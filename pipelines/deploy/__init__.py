@@ -64,6 +64,9 @@ class Deployment(Protocol):
     def admin(self) -> str:
         """The URL of the operator's port of the API that runs; empty when there is none."""
 
+    def grpc(self) -> str:
+        """`host:port` at which it speaks gRPC; empty when it does not."""
+
     def changed(self, job: ServeJob) -> dict[str, str]:
         """How the API that runs differs from `job`, by setting: {"port": "port 8500, not 9000"}."""
 

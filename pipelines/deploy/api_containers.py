@@ -10,20 +10,26 @@ import functools
 import ipaddress
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
-from pipelines.deploy.container_facts import ADMIN_PORT, HEALTH_CHECK, PORT, RESTART_ALWAYS, label
-from pipelines.deploy.mounts import access_mounts, registry_mount
-from pipelines.deploy.volumes import HANDOFF, STATE, ApiVolumes, taken_name
+from pipelines.deploy.container_facts import ADMIN_PORT, GRPC_PORT, HEALTH_CHECK, PORT, RESTART_ALWAYS, label
+from pipelines.deploy.mounts import access_mounts, log_mounts, registry_mount
+from pipelines.deploy.volumes import COPY, HANDOFF, LOGIN, STATE, ApiVolumes, taken_name
 from pipelines.docker_engine import LABEL, labels, security
 from pipelines.runners.docker import limits
+from pipelines.runners.docker.mount_probe import shows
+from pipelines.runners.docker.transport import Site
 from registry import codec
 from registry.errors import ConfigError, TryAgain
 from registry.formats import formats
+from registry.store_options import StoreOptions
+from serving import follower_login
 from serving.job import ServeJob
 
 if TYPE_CHECKING:
@@ -37,10 +43,12 @@ LOGS = {"mode": "non-blocking", "max-buffer-size": "4m"}
 RESTART_NEVER = {"Name": "no"}
 HEALTH_SECONDS = 30
 LISTENER_MB, LISTENER_PIDS = 128, 16
+FOLLOWER_MB, FOLLOWER_PIDS = 512, 64
 
 
 class ApiContainers:
-    """Makes and finds the containers `trainyard-<model>-<home>-listener` and `trainyard-<model>-<home>-api-<n>`.
+    """Makes and finds the containers `trainyard-<model>-<home>-listener`, `trainyard-<model>-<home>-api-<n>`, and for a
+    registry in a bucket `trainyard-<model>-<home>-follower-<n>`.
 
     `<home>` are eight digits of a hash of the project's home: two projects may have a model of one name on one engine.
     """
@@ -54,7 +62,7 @@ class ApiContainers:
         self.volumes = ApiVolumes(config, engine, self._name)
 
     def all(self, role: str) -> list[Container]:
-        """Those of this project, `listener`, `api` or `probe`, in whatever state; the newest last."""
+        """Those of this project, `listener`, `follower`, `api` or `probe`, in whatever state; the newest last."""
         wanted = [f"{name}={value}" for name, value in (self._own_labels | labels(role=role)).items()]
         found = self._engine.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         return sorted(found, key=lambda each: int(label(each, "number")))
@@ -73,17 +81,55 @@ class ApiContainers:
                 str(PORT),
                 f"{HANDOFF}/listener.sock",
                 str(ADMIN_PORT),
+                *([str(GRPC_PORT)] if job.grpc_port else []),
             ],
             labels=self._own_labels | labels(role="listener", number=0, settings=_settings(job)),
             ports={
                 f"{PORT}/tcp": (_ip(job.host), job.port or None),
                 f"{ADMIN_PORT}/tcp": (_ip(job.admin_host), job.admin_port or None),
+                **({f"{GRPC_PORT}/tcp": (_ip(job.host), job.grpc_port)} if job.grpc_port else {}),
             },
             mounts=[self.volumes.handoff()],
             healthcheck={"test": ["NONE"]},
             restart_policy=RESTART_ALWAYS,
             **self._confined(LISTENER_MB, LISTENER_PIDS),
         )
+
+    def create_follower(self, job: ServeJob, image: str, number: int, login: Mapping[str, bytes]) -> Container:
+        """Who follows a registry in a bucket, not started yet; it alone has a network, and `login`.
+
+        Its network is this machine's own, so that it reaches what this machine reaches; where the engine has other users, or
+        belongs to one, it is the engine's usual one. Raises ConfigError when its name, or a volume's, is taken.
+        """
+        user = self.give_login(image, login)
+        inside = replace(job, mirror=COPY, store=replace(job.store, cache=f"{COPY}/cache", cache_mb=0))
+        confined = self._confined(FOLLOWER_MB, FOLLOWER_PIDS)
+        confined["tmpfs"] |= {FOLDER: f"mode=0700,uid={user[0]},gid={user[1]}"}
+        return self._create(
+            f"follower-{number}",
+            user,
+            image=image,
+            command=["python", "-P", "-m", "serving.follower", "--alone"],
+            labels=self._own_labels
+            | labels(role="follower", number=number, job=self.follower_digest(job), settings=_settings(job)),
+            environment={"TRAINYARD_JOB": _settings(inside), follower_login.FOLDER: LOGIN, "PYTHONUNBUFFERED": "1"},
+            network_mode="bridge" if self._mapped else "host",
+            mounts=[self.volumes.copy(read_only=False), self.volumes.login()],
+            working_dir=FOLDER,
+            healthcheck={"test": ["NONE"]},
+            restart_policy=RESTART_NEVER,
+            **confined,
+        )
+
+    def follower_digest(self, job: ServeJob) -> str:
+        """Of the settings that make a follower what it is."""
+        return sha256(repr((job.registry, job.store, job.model, job.poll_seconds)).encode()).hexdigest()
+
+    def give_login(self, image: str, login: Mapping[str, bytes]) -> tuple[int, int]:
+        """Have who follows the bucket find this when it is started; gives the user as whom it runs."""
+        user = self.volumes.make_copy(image, self._user)
+        self.volumes.give_login(image, user, login)
+        return user
 
     def create_api(self, job: ServeJob, image: str, kind: ImageKind, number: int) -> Container:
         """An API, not started yet, that the engine does not start again by itself: see `restart_always`.
@@ -92,12 +138,17 @@ class ApiContainers:
         """
         # An engine with a user namespace maps these numbers to users that do not exist here.
         reader = (-1, -1) if "userns" in self._security else self._user
-        mount, registry = registry_mount(self._engine, self._config, image, reader)
-        inside = replace(job, registry=registry, state=STATE)
-        if self._config.serving.registry_volume:
-            given, inner = self.volumes.access(inside, image, self._user)
+        if job.mirror:
+            mount, registry = self.volumes.copy(read_only=True), f"file://{COPY}/registry"
         else:
+            mount, registry = registry_mount(self._engine, self._config, image, reader)
+        inside = replace(job, registry=registry, store=StoreOptions(), mirror="", state=STATE)
+        if self._sees_files(image, reader):
             given, inner = access_mounts(inside, reader)
+        else:
+            given, inner = self.volumes.access(inside, image, self._user)
+        kept, inner = log_mounts(self._engine, self._config, image, inner, self._user)
+        given += kept
         given.append(self.volumes.state(image, self._user))
         memory_mb = self._config.runner.memory_mb
         confined, (uid, gid) = self._confined(memory_mb, self._config.runner.pids), self._user
@@ -131,12 +182,20 @@ class ApiContainers:
     def digest(self, job: ServeJob, image: str) -> str:
         """Of all that makes an API container what it is; hosts and ports are the listener's."""
         bounds = (self._config.runner.memory_mb, self._config.runner.pids, self._config.serving.registry_volume)
-        settings = _settings(replace(job, host="", port=0, admin_host="", admin_port=0))
+        speaks_grpc = int(bool(job.grpc_port))
+        settings = _settings(replace(job, host="", port=0, admin_host="", admin_port=0, grpc_port=speaks_grpc))
         return sha256(repr((settings, image, bounds, self._user)).encode()).hexdigest()
 
     def refresh_access(self, job: ServeJob, image: str) -> None:
         """Have the API see tokens and certificates as they are now; mounted folders it sees anyway."""
         self.volumes.refresh_access(job, image, self._user)
+
+    def _sees_files(self, image: str, reader: tuple[int, int]) -> bool:
+        """Whether the engine sees files of this machine: the one that sees the registry's folder does."""
+        if self._config.serving.registry_volume or self._config.registry.url.startswith("file://"):
+            return not self._config.serving.registry_volume
+        probe = self._own_labels | labels(role="probe", number=0)
+        return shows(Site(self._engine.api, image, reader, probe), Path(self._config.home))
 
     @functools.cached_property
     def _security(self) -> frozenset[str]:
@@ -147,11 +206,15 @@ class ApiContainers:
         """The user of the caller, so that what only that may read in the registry can be read; never root."""
         return limits.user(rootless="rootless" in self._security)
 
-    def _confined(self, memory_mb: int, pids: int) -> dict[str, Any]:
-        mapped = not self._security.isdisjoint({"rootless", "userns"})
-        return limits.confined(memory_mb=memory_mb, pids=pids, mapped=mapped)
+    @property
+    def _mapped(self) -> bool:
+        """Whether the numbers of users mean others to the engine."""
+        return not self._security.isdisjoint({"rootless", "userns"})
 
-    def _create(self, what: str, **more: Any) -> Container:
+    def _confined(self, memory_mb: int, pids: int) -> dict[str, Any]:
+        return limits.confined(memory_mb=memory_mb, pids=pids, mapped=self._mapped)
+
+    def _create(self, what: str, user: tuple[int, int] | None = None, **more: Any) -> Container:
         from docker import errors
 
         name = f"{self._name}-{what}"
@@ -159,7 +222,7 @@ class ApiContainers:
             return self._engine.containers.create(
                 name=name,
                 detach=True,
-                user=":".join(map(str, self._user)),
+                user=":".join(map(str, user or self._user)),
                 use_config_proxy=False,  # it may hold a password, and there is no network
                 log_config=self._log_config(),
                 **more,

@@ -19,6 +19,7 @@ from pipelines.deploy.api_containers import ApiContainers, restart_always, resta
 from pipelines.deploy.container_facts import (
     ADMIN_PORT,
     changes,
+    grpc_of,
     health_check,
     is_of_this_version,
     label,
@@ -27,6 +28,7 @@ from pipelines.deploy.container_facts import (
     settings_of,
     url_of,
 )
+from pipelines.deploy.follower import FollowerContainer
 from pipelines.docker_engine import engine_errors, open_engine
 from pipelines.trust import open_registry
 from registry import releases
@@ -50,7 +52,7 @@ class ContainerDeployment:
     """See Deployment. `folder` holds a lock only: no other process starts, replaces or stops the API of this home meanwhile."""
 
     def __init__(self, config: Config, folder: Path) -> None:
-        self.remedy = f"`trainyard serve {config.model} --background` applies them, host and port after `--stop` only"
+        self.remedy = f"`trainyard serve {config.model} --background` applies them, host and ports after `--stop` only"
         self._config, self._folder = config, folder
 
     def start(self, job: ServeJob, image: ImageKind) -> str:
@@ -59,6 +61,7 @@ class ContainerDeployment:
             current, listener = self._settle(), self._listener()
             if current:
                 self._check_registry(job, current)
+                self._follow_bucket(job)
                 self._containers.refresh_access(job, current.attrs["Image"])
                 if (
                     listener
@@ -69,6 +72,8 @@ class ContainerDeployment:
                     return url  # whatever images there are by now: a rollback must not wait for one
             wanted = self._image(image)
             try:
+                if current is None:
+                    self._follow_bucket(job)
                 url = self._listen(job, wanted)
                 if current is None:
                     self._start_new(job, wanted, image, None, DEPLOY_SECONDS)
@@ -94,6 +99,7 @@ class ContainerDeployment:
         with engine_errors(WHAT), self._alone():
             current, wanted = self._settle(), self._image(image)
             if current:
+                self._follow_bucket(job, newest=True)
                 self._containers.refresh_access(job, current.attrs["Image"])
             if current is None or label(current, "job") in self._acceptable(job, image, wanted):
                 return
@@ -122,6 +128,11 @@ class ContainerDeployment:
             listener = self._listener()
             return (listener and url_of(listener, ADMIN_PORT)) or ""
 
+    def grpc(self) -> str:
+        with engine_errors(WHAT):
+            listener = self._listener()
+            return grpc_of(listener) if listener else ""
+
     def changed(self, job: ServeJob) -> dict[str, str]:
         with engine_errors(WHAT):
             current, listener = self._current(), self._listener()
@@ -139,8 +150,9 @@ class ContainerDeployment:
 
     def parts(self) -> list[str]:
         with engine_errors(WHAT):
-            found = [*self._containers.all("listener"), *self._containers.all("api")]
-            return [f"container {each.name}: {_state(each)}, `docker logs {each.name}`" for each in found]
+            found = [each for role in ("listener", "follower", "api") for each in self._containers.all(role)]
+            said = [f"container {each.name}: {_state(each)}, `docker logs {each.name}`" for each in found]
+            return [*self._follower.describe(self._config.registry.url), *said]
 
     @functools.cached_property
     def _engine(self) -> DockerClient:
@@ -149,6 +161,15 @@ class ContainerDeployment:
     @functools.cached_property
     def _containers(self) -> ApiContainers:
         return ApiContainers(self._config, self._engine)
+
+    @functools.cached_property
+    def _follower(self) -> FollowerContainer:
+        return FollowerContainer(self._containers)
+
+    def _follow_bucket(self, job: ServeJob, *, newest: bool = False) -> None:
+        """Have somebody follow a registry that is in a bucket."""
+        if job.mirror:
+            self._follower.ensure(job, lambda: self._image("serve"), newest=newest)
 
     def _alone(self) -> Any:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -197,6 +218,7 @@ class ContainerDeployment:
 
     def _clear(self) -> None:
         """Remove all but APIs."""
+        self._follower.remove()
         for each in [*self._containers.all("listener"), *self._containers.all("probe")]:
             each.remove(force=True, v=True)
         self._containers.volumes.remove()

@@ -17,8 +17,8 @@ from serving.server import lockfile
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-PORT, ADMIN_PORT = 8500, 8501
-"""On which the listener listens inside, for clients and for operators."""
+PORT, ADMIN_PORT, GRPC_PORT = 8500, 8501, 8502
+"""On which the listener listens inside, for clients, for operators, and for gRPC where it is wanted."""
 RESTART_ALWAYS = {"Name": "always"}
 """Not unless-stopped: an engine that comes back after a crash stops what ran on without it, and takes that for a person's
 wish."""
@@ -66,12 +66,19 @@ def url_of(listener: Container, port: int = PORT) -> str | None:
     return lockfile.url(host or "0.0.0.0", port, tls=tls)  # noqa: S104
 
 
+def grpc_of(listener: Container) -> str:
+    """`host:port` at which gRPC is published, as `url_of`; empty when it is not."""
+    url = url_of(listener, GRPC_PORT)
+    return urlsplit(url).netloc if url else ""
+
+
 def changes(job: ServeJob, container: Container, listener: Container) -> dict[str, str]:
     """How they differ from `job`, by setting."""
     asked, runs = settings_of(listener), settings_of(container)
     for name, inside in (("", PORT), ("admin_", ADMIN_PORT)):
         url, port = url_of(listener, inside), f"{name}port"
         runs |= {f"{name}host": asked.get(f"{name}host"), port: urlsplit(url).port if url else asked.get(port)}
+    runs["grpc_port"] = asked.get("grpc_port", 0)
     wanted = dict(json.loads(codec.to_json(job))) | {
         name: runs[name] for name in ("port", "admin_port") if not getattr(job, name)
     }  # 0: any
@@ -82,9 +89,12 @@ def no_port(job: ServeJob, said: str) -> ConfigError | None:
     """What an engine that cannot publish the port means; None when it means something else."""
     where, low = f"{job.host}:{job.port}", said.lower()
     if "port is already allocated" in low or "address already in use" in low:
+        setting, port = "port (or --port)", job.port
+        if job.grpc_port and f":{job.grpc_port} " in f"{said} ":
+            setting, port = "grpc_port", job.grpc_port
         return ConfigError(
-            f"port {job.port} is in use ({where})",
-            hint="stop what listens there, or set [serving] port (or --port) to a free one",
+            f"port {port} is in use ({job.host}:{port})",
+            hint=f"stop what listens there, or set [serving] {setting} to a free one",
         )
     if "cannot assign requested address" in low:
         return ConfigError(f"{where}: the engine's machine has no such address", hint="set [serving] host")

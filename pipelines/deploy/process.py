@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
 from pipelines.deploy import DEPLOY_SECONDS
+from pipelines.deploy.followed import in_words
 from pipelines.deploy.serve_job import mirror_folder
 from registry.errors import ConfigError
 from serving.access.checks import check
@@ -50,6 +51,9 @@ class ProcessDeployment:
     def admin(self) -> str:
         return control.admin(self._folder)
 
+    def grpc(self) -> str:
+        return control.grpc(self._folder)
+
     def changed(self, job: ServeJob) -> dict[str, str]:
         return control.changed(job, self._folder)
 
@@ -71,10 +75,7 @@ def followed(config: Config) -> list[str]:
     state = read_state(folder)
     if state is None or not config.registry.url.startswith("s3://"):
         return []
-    if state.error:
-        why = f"since {state.since} the registry cannot be read ({state.error}): release {state.release} is the last one known"
-        return [f"{why}; see {folder / 'follower.log'}"]
-    return [f"it follows {config.registry.url}, whose newest release is {state.release} since {state.since}"]
+    return [in_words(state, config.registry.url, str(folder / "follower.log"))]
 
 
 def refuse_unfenced(config: Config) -> None:

@@ -9,11 +9,12 @@ from pipelines.config.schema import Config
 from pipelines.container_images import ImageKind
 from pipelines.trust import first_key, store_options
 from registry import candidates
+from registry.label_store import label_file
 from registry.records import Release, Served
 from registry.store_options import StoreOptions
 from registry.stores import Store
 from serving.access.tokens import FILE
-from serving.job import ServeJob
+from serving.job import PredictionLogJob, ServeJob
 
 LOOPBACK = "127.0.0.1"
 
@@ -32,6 +33,7 @@ def serve_job(config: Config) -> ServeJob:
         port=serving.port,
         admin_host=serving.admin_host,
         admin_port=serving.admin_port,
+        grpc_port=serving.grpc_port,
         auth=serving.auth,
         tokens=str(token_file(config)) if serving.auth == "tokens" else "",
         open=serving.open,
@@ -45,11 +47,32 @@ def serve_job(config: Config) -> ServeJob:
         trusted_proxies=serving.trusted_proxies,
         max_body_mb=serving.max_body_mb,
         max_instances=serving.max_instances,
+        batch_ms=serving.batch_ms,
+        explain_ms=serving.explain_ms,
+        earlier_versions=serving.earlier_versions,
         log_mb=serving.log_mb,
         log_files=serving.log_files,
+        traces=serving.traces,
         timeout_seconds=serving.timeout_seconds,
         max_connections=serving.max_connections,
         max_connections_per_address=serving.max_connections_per_address,
+        prediction_log=log_job(config) if config.prediction_log.enabled else None,
+        labels=str(label_file(Path(config.home).absolute(), config.model)) if config.prediction_log.enabled else "",
+    )
+
+
+def log_job(config: Config) -> PredictionLogJob:
+    """The prediction log of this model, whether or not the API writes it now."""
+    log = config.prediction_log
+    return PredictionLogJob(
+        folder=str(log_folder(config)),
+        key=str(log_key(config)),
+        fraction=log.fraction,
+        columns=dict(log.columns),
+        images=log.images,
+        keep_days=log.keep_days,
+        max_mb=log.max_mb,
+        sent=log.sink == "http",
     )
 
 
@@ -65,6 +88,7 @@ def staging_job(config: Config) -> ServeJob:
         folder="inputs/version",
         host=LOOPBACK,
         admin_host=LOOPBACK,
+        grpc_port=0,
         auth="none",
         tokens="",
         certfile="",
@@ -72,6 +96,9 @@ def staging_job(config: Config) -> ServeJob:
         allowed_hosts=(),
         cors_origins=(),
         requests_per_second=0.0,
+        traces="",
+        prediction_log=None,
+        labels="",
     )
 
 
@@ -79,6 +106,16 @@ def token_file(config: Config) -> Path:
     """Where the tokens of this model's API are: in a folder of their own, which a container can be given, and not in the
     API's, to which it may write: a model that takes the API over adds no tokens."""
     return Path(config.home) / "access" / config.model / FILE
+
+
+def log_folder(config: Config) -> Path:
+    """Where the prediction log of this model is."""
+    return Path(config.home).absolute() / "predictions" / config.model
+
+
+def log_key(config: Config) -> Path:
+    """The secret with which the prediction logs of this installation hash: in a folder of its own, as the tokens are."""
+    return Path(config.home).absolute() / "log_key" / "secret"
 
 
 def mirror_folder(config: Config) -> Path:

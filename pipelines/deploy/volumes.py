@@ -31,10 +31,16 @@ STATE = "/state"
 """What an API remembers of the registry, and which releases were good: it outlasts the containers."""
 ACCESS = "/access"
 """Copies of tokens, certificate and key, where the engine does not see this machine's files."""
+COPY = "/copy"
+"""The local copy of a registry in a bucket."""
+LOGIN = "/login"
+"""What logs in to the bucket: in the container of who follows it, and in no other."""
 HANDOFF_ROLE, OLD_HANDOFF_ROLE = "handoff", "door"
 """The role of the volume behind HANDOFF, and the end of its name. An API that an older version of Trainyard has started
 keeps its volume under the old role until it is stopped: its listener and its next containers have to meet."""
 STATE_ROLE, ACCESS_ROLE = "state", "access"
+COPY_ROLE, LOGIN_ROLE = "copy", "login"
+ROLES = (HANDOFF_ROLE, OLD_HANDOFF_ROLE, STATE_ROLE, ACCESS_ROLE, COPY_ROLE, LOGIN_ROLE)
 GIVEN = ("tokens", "certfile", "keyfile")
 """The fields of a job that name files of this machine."""
 MOST = 1 << 20  # bytes of such a file
@@ -42,7 +48,7 @@ MOST_STATE = 256 << 20  # bytes of all that an API remembers
 
 
 class ApiVolumes:
-    """Makes, fills and finds the volumes `<name>-handoff`, `<name>-state` and `<name>-access`."""
+    """Makes, fills and finds the volumes `<name>-handoff`, `<name>-state`, `<name>-access`, `<name>-copy` and `<name>-login`."""
 
     def __init__(self, config: Config, engine: DockerClient, name: str) -> None:
         self._config, self._engine, self._name = config, engine, name
@@ -85,9 +91,30 @@ class ApiVolumes:
         if self._there(ACCESS_ROLE):
             self._give(job, image, user)
 
+    def make_copy(self, image: str, user: tuple[int, int]) -> tuple[int, int]:
+        """Have the volume of the local copy; gives the user to whom it belongs: who made it. Everybody may read it."""
+        owner = "{}:{}".format(*user)
+        found = self._make(COPY_ROLE, more=labels(user=owner))
+        uid, _, gid = found.get(f"{LABEL}.user", owner).partition(":")
+        self._fill(COPY_ROLE, image, (int(uid), int(gid)), {}, mode=0o755)
+        return int(uid), int(gid)
+
+    def copy(self, *, read_only: bool) -> Any:
+        """The mount of it."""
+        return self._mount(COPY, COPY_ROLE, read_only=read_only)
+
+    def give_login(self, image: str, user: tuple[int, int], files: Mapping[str, bytes]) -> None:
+        """Have the volume with what logs in to the bucket, which only `user` may read."""
+        self._make(LOGIN_ROLE)
+        self._fill(LOGIN_ROLE, image, user, files)
+
+    def login(self) -> Any:
+        """The mount of it."""
+        return self._mount(LOGIN, LOGIN_ROLE, read_only=True)
+
     def remove(self) -> None:
         """Remove all of them, but what is in use or does not belong to this project."""
-        for role in (HANDOFF_ROLE, OLD_HANDOFF_ROLE, STATE_ROLE, ACCESS_ROLE):
+        for role in ROLES:
             self._remove(role)
 
     def _give(self, job: ServeJob, image: str, user: tuple[int, int]) -> None:
@@ -95,10 +122,12 @@ class ApiVolumes:
         found = {name: _content(Path(getattr(job, name))) for name in GIVEN if getattr(job, name)}
         self._fill(ACCESS_ROLE, image, user, {name: data for name, data in found.items() if data is not None})
 
-    def _fill(self, role: str, image: str, user: tuple[int, int], files: Mapping[str, bytes]) -> None:
+    def _fill(
+        self, role: str, image: str, user: tuple[int, int], files: Mapping[str, bytes], mode: int = 0o700
+    ) -> None:
         """Have the volume belong to `user`, with these files, which nobody else may read."""
         with self._opened(role, image) as container:
-            self._engine.api.put_archive(container, "/", _tar(role, files, user))
+            self._engine.api.put_archive(container, "/", _tar(role, files, user, mode))
 
     def _hand_over(self, role: str, image: str, user: tuple[int, int]) -> None:
         """Have what is in the volume belong to `user`, when the API ran as another user before."""
@@ -119,19 +148,26 @@ class ApiVolumes:
         finally:
             remove(api, [container], [])
 
-    def _make(self, role: str, options: Mapping[str, str] | None = None) -> None:
-        owner = self._owner_of_made(role, options)
+    def _make(
+        self, role: str, options: Mapping[str, str] | None = None, more: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Its labels; `more` are those of a new one."""
+        found = self._made(role, options, more)
+        owner = found.get(f"{LABEL}.home", "")
         if owner and owner != self._config.home and self._remove(role):  # left by a project that is gone
-            owner = self._owner_of_made(role, options)
+            found = self._made(role, options, more)
+            owner = found.get(f"{LABEL}.home", "")
         if owner != self._config.home:
             raise taken_name(f"volume {self._volume(role)}", owner, f"docker volume rm {self._volume(role)}")
+        return found
 
-    def _owner_of_made(self, role: str, options: Mapping[str, str] | None) -> str:
-        """The home to which the volume belongs: this one, when there was none."""
+    def _made(self, role: str, options: Mapping[str, str] | None, more: Mapping[str, str] | None) -> dict[str, str]:
+        """The labels of the volume, which was there or is new."""
+        own = self._labels | labels(role=role) | dict(more or {})
         found = self._engine.volumes.create(
-            self._volume(role), driver="local", driver_opts=dict(options or {}), labels=self._labels | labels(role=role)
+            self._volume(role), driver="local", driver_opts=dict(options or {}), labels=own
         )
-        return str((found.attrs.get("Labels") or {}).get(f"{LABEL}.home", ""))
+        return dict(found.attrs.get("Labels") or {})
 
     def _remove(self, role: str) -> bool:
         """Whether it is gone; False: it is in use, or was not made by Trainyard."""
@@ -206,14 +242,14 @@ def _owned_by(user: tuple[int, int], archive: Iterable[bytes]) -> bytes:
     return stream.getvalue() if changed else b""
 
 
-def _tar(folder: str, files: Mapping[str, bytes], user: tuple[int, int]) -> bytes:
-    """`folder/` with these files, all of them the user's alone."""
+def _tar(folder: str, files: Mapping[str, bytes], user: tuple[int, int], mode: int) -> bytes:
+    """`folder/` of `mode` with these files, all of them the user's alone."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, data in {"": b"", **files}.items():
             entry = tarfile.TarInfo(f"{folder}/{name}".rstrip("/"))
             entry.uid, entry.gid = user
-            entry.type, entry.mode = (tarfile.REGTYPE, 0o600) if name else (tarfile.DIRTYPE, 0o700)
+            entry.type, entry.mode = (tarfile.REGTYPE, 0o600) if name else (tarfile.DIRTYPE, mode)
             entry.size, entry.mtime = len(data), time.time()  # its time says to who reads it that it has changed
             tar.addfile(entry, io.BytesIO(data))
     return stream.getvalue()

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.config.schema import Config
-from pipelines.doctor import docker, machine, repositories, services
+from pipelines.doctor import docker, labels, machine, monitoring, repositories, services
 from pipelines.doctor.finding import Check
 
 
@@ -40,6 +40,8 @@ def of_config(config: Config) -> Mapping[str, Check]:
         "approvers": partial(services.approvers, config),
         "serving": partial(services.serving, config),
         "access": partial(services.access, config),
+        "monitoring": partial(monitoring.monitoring, config),
+        "labels": partial(labels.labels, config),
     }
     if config.tracking.mlflow or config.tracking.openlineage:
         checks["other tools"] = partial(services.other_tools, config)

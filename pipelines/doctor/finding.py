@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from registry.dataclass import dataclass
 
 State = Literal["ok", "warn", "fail"]
 GIB = 1 << 30
@@ -20,6 +21,8 @@ class Finding:
     state: State
     what: str
     next: str = ""
+    temporary: bool = False
+    """It may be gone when the same is tried again, without anybody's doing."""
 
 
 Check = Callable[[], Finding]

@@ -39,6 +39,7 @@ PACKAGES = {
     "itsdangerous": ("itsdangerous",),
     "rich": ("rich",),
     "orjson": ("orjson",),
+    "simdjson": ("pysimdjson",),
     "pytest": ("pytest",),
 }
 

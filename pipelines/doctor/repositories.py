@@ -20,8 +20,8 @@ from pipelines.repositories.complete import DATASET, address_of
 from pipelines.repositories.lfs import Lfs
 from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.outside import manifest
-from pipelines.repositories.outside.fetch import OutsideGit, key_of
-from pipelines.repositories.outside.source import open_objects
+from pipelines.repositories.outside.fetch import OutsideGit
+from pipelines.repositories.outside.source import key_of, open_objects
 from pipelines.repositories.tree import Tree, any_of, refuse_lacks
 from pipelines.text.clean import clean
 
@@ -64,7 +64,7 @@ def _outside_git(config: Config, commit: str, found: Tree) -> str:
     git_cache = clones(config)
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
-        git_cache.checkout(config.repositories.dataset, commit, tree)
+        git_cache.checkout(config.repositories.dataset, commit, tree).write()
         outside = OutsideGit(
             ObjectStore(Path(config.home) / "data"), git_cache.extras, DATASET, config.repositories.dataset
         )

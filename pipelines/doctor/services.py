@@ -25,6 +25,7 @@ from registry.stores import signatures_of
 from registry.trusted import UNSIGNED
 from serving.access.checks import check
 from serving.access.exposure import refuse_exposed
+from serving.server.ports import refuse_without_grpc
 
 
 def repository(config: Config, name: str) -> Finding:
@@ -173,6 +174,18 @@ def serving(config: Config) -> Finding:
     if config.serving.deploy == "docker" and not docker_engine.address().startswith("unix://"):
         where = docker_engine.address()
         return Finding("ok", f"no API is running; {host}:{port} belongs to the engine at {where} and is not checked")
+    if config.serving.deploy == "process" and config.serving.grpc_port:
+        refuse_without_grpc()
+    ports = {"port": port} | ({"grpc_port": config.serving.grpc_port} if config.serving.grpc_port else {})
+    for setting, each in ports.items():
+        if problem := _cannot_listen(host, each):
+            what = f"cannot listen on {host}:{each}: {problem}"
+            return Finding("fail", what, f"set [serving] {setting} (or host), or stop the other program")
+    free = " and ".join(f"{host}:{each}" for each in ports.values())
+    return Finding("ok", f"{free} {'is' if len(ports) == 1 else 'are'} free")
+
+
+def _cannot_listen(host: str, port: int) -> str:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind, protocol)) as server:
@@ -180,6 +193,5 @@ def serving(config: Config) -> Finding:
             server.bind(address)
             server.listen(1)
     except OSError as error:
-        what = f"cannot listen on {host}:{port}: {error.strerror}"
-        return Finding("fail", what, "set [serving] port (or host), or stop the other program")
-    return Finding("ok", f"{host}:{port} is free")
+        return str(error.strerror)
+    return ""

@@ -52,7 +52,7 @@ class Server:
 
     def __init__(self, url: str, auth: AuthBase | tuple[str, str] | None, seconds: float, whole: float) -> None:
         """`seconds`: for one answer; `whole`: for all of them together."""
-        self.url = url.rstrip("/")
+        self.url, self._address = url.rstrip("/"), url
         self._auth, self._seconds, self._until = auth, seconds, time.monotonic() + whole
         self._session = requests.Session()
 
@@ -61,9 +61,24 @@ class Server:
     ) -> dict[str, Any]:
         """The answer's JSON object, or an empty one; `body` is bytes, a file that is streamed, or sent as JSON.
 
-        Raises Unavailable, Refused. What the time of a socket does not bound (names, many addresses, an answer that comes
-        byte by byte) is waited for in a thread, which is left behind.
+        Raises Unavailable, Refused.
         """
+        return self._read(*self._exchange(method, f"{self.url}/{path}", body, query))
+
+    def deliver(self, document: object) -> None:
+        """POST a document as JSON to the address itself; whatever a server says with a status below 300, it has taken it.
+
+        Raises Unavailable, Refused.
+        """
+        code, reason, data = self._exchange("POST", self._address, document, None)
+        if code >= 300:
+            self._read(code, reason, data)
+
+    def _exchange(
+        self, method: str, address: str, body: object, query: Mapping[str, str] | None
+    ) -> tuple[int, str, bytes]:
+        """One request and its answer. What the time of a socket does not bound (names, many addresses, an answer that comes
+        byte by byte) is waited for in a thread, which is left behind."""
         left = min(self._seconds, self._until - time.monotonic())
         if left <= 0:
             raise Unavailable(f"{self.url}: there was no time left")
@@ -72,7 +87,7 @@ class Server:
 
         def act() -> None:
             try:
-                answers.put(self._ask(method, path, body, query, left))
+                answers.put(self._ask(method, address, body, query, left))
             except Exception as error:  # noqa: BLE001  (raised again below)
                 answers.put(error)
 
@@ -88,10 +103,10 @@ class Server:
             raise Unavailable(f"{self.url}: cannot be reached: {_cause(found)}")
         if isinstance(found, Exception):
             raise found
-        return self._read(*found)
+        return found
 
     def _ask(
-        self, method: str, path: str, body: object, query: Mapping[str, str] | None, seconds: float
+        self, method: str, address: str, body: object, query: Mapping[str, str] | None, seconds: float
     ) -> tuple[int, str, bytes]:
         """Status, its words and the body of the answer, of which MAX_ANSWER bytes and one more are read."""
         headers, data = dict[str, str](), cast("Any", body)
@@ -102,7 +117,7 @@ class Server:
                 headers, data = {"Content-Type": "application/json"}, json.dumps(body)
             answer = stack.enter_context(
                 self._session.request(
-                    method, f"{self.url}/{path}", data=data, params=query, headers=headers,
+                    method, address, data=data, params=query, headers=headers,
                     auth=self._auth, timeout=seconds, allow_redirects=False, stream=True,
                 )
             )  # fmt: skip

@@ -2,6 +2,7 @@
 
     README.md                  the model card, with the front matter that Hugging Face reads
     verify.py, SHA256SUMS      checks all of this with Python and `cryptography`; every file but itself
+    SHA256SUMS.sig             the signature of SHA256SUMS by a key of the registry, where this machine has one
     model/                     the version, as in production: MLmodel, sbom.cdx.json, card.json and the model's own files
     model.sig, provenance.intoto.json, signer.pem, attestation.json
     records/                   the registry's signed records of it, under their names: tests, approvals, releases, keys
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ from pipelines.exports.version_files import SBOM
 from pipelines.report.model_card import card_markdown
 from registry import attestations, candidates, releases
 from registry.chain import Chain, Records
-from registry.errors import Corrupt
+from registry.dataclass import dataclass
+from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes
 from registry.keyring import key_chain
 from registry.records import Candidate
-from registry.stores import Store
+from registry.stores import Store, signatures_of
 
 SUMS = "SHA256SUMS"
+SUMS_SIGNATURE = f"{SUMS}.sig"
 VERIFY = Path(__file__).parent / "given" / "verify.py"
 UNKNOWN = "not recorded with this version"
 
@@ -44,13 +46,14 @@ class Export:
     first_key: str
     """The id of the key that the registry began with; empty when it is not signed."""
     notes: tuple[str, ...]
+    signature: str
+    """Of `SHA256SUMS`, as records have it; empty without a key."""
 
     @property
-    def sums(self) -> bytes:
-        """`SHA256SUMS`, as `sha256sum -c` reads it."""
-        digests = {name: sha256_bytes(data) for name, data in self.made.items()}
-        digests |= {name: sha256 for name, (_, sha256) in self.model.items()}
-        return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(digests.items())).encode()
+    def checked(self) -> dict[str, bytes]:
+        """The made files, with the list of all checksums and its signature."""
+        signature = {SUMS_SIGNATURE: f"{self.signature}\n".encode("ascii")} if self.signature else {}
+        return self.made | {SUMS: _sums(self.made, self.model)} | signature
 
 
 def gather(store: Store, model: str, version: int) -> Export:
@@ -81,7 +84,27 @@ def gather(store: Store, model: str, version: int) -> Export:
     made |= signed | keys | {f"records/{name}": data for name, data in _records(store, manifest, digest)}
     pem = signed.get(attestations.PUBLIC_KEY)
     files = {f"model/{name}": (folder / name, sha256) for name, sha256 in digests.items()}
-    return Export(made, files, sha256_bytes(pem) if pem else "", _first(store, keys), tuple(notes))
+    signature = ""
+    if keys:
+        try:
+            signature = _signature(store, manifest, sha256_bytes(_sums(made, files)))
+        except ConfigError as error:
+            notes.append(f"README.md and {SUMS} are not signed: {error} ({error.hint})")
+    return Export(made, files, sha256_bytes(pem) if pem else "", _first(store, keys), tuple(notes), signature)
+
+
+def _sums(made: dict[str, bytes], model: dict[str, tuple[Path, str]]) -> bytes:
+    """`SHA256SUMS`, as `sha256sum -c` reads it."""
+    digests = {name: sha256_bytes(data) for name, data in made.items()}
+    digests |= {name: sha256 for name, (_, sha256) in model.items()}
+    return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(digests.items())).encode()
+
+
+def _signature(store: Store, manifest: Candidate, digest: str) -> str:
+    """That of the list of checksums, under a name that no record has; raises ConfigError without a key that counts here."""
+    signatures = signatures_of(store)
+    name = f"exports/{manifest.model}/{manifest.version}/{SUMS}"
+    return signatures.sign(name, digest) if signatures else ""
 
 
 def _attested(store: Store, manifest: Candidate, digests: dict[str, str]) -> dict[str, bytes]:

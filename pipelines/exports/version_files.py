@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pipelines.exports import cyclonedx, mlmodel
+from registry.dataclass import dataclass
 from registry.records import Candidate, Run
 
 SBOM = "sbom.cdx.json"

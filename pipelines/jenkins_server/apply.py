@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -20,6 +19,7 @@ from pipelines.jenkins_server.config_checks import check_config
 from pipelines.jenkins_server.errors import Forbidden, NotFound, Refused
 from pipelines.jenkins_server.job_xml import Difference
 from pipelines.jenkins_server.jobs import JenkinsJob, folder_of, jobs_of
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
 Action = Literal["created", "changed", "unchanged", "used"]
@@ -91,7 +91,7 @@ def apply(
     """Create and update; `say` gets a line for each change. Raises ConfigError, where possible before any change."""
     check_config(config)
     version = client.version()
-    notes = _check_plugins(client)
+    notes = _check_plugins(client, retraining=bool(config.schedule.monitor) and config.monitoring.on_alarm == "retrain")
     folders = _folders(client, config)
     there = all(folder.exists for folder in folders)
     updates = [_compare(client, folder_of(config), job, there=there) for job in jobs_of(config)]
@@ -110,13 +110,13 @@ NOT_LISTED = (
 )
 
 
-def _check_plugins(client: JenkinsClient) -> list[str]:
+def _check_plugins(client: JenkinsClient, *, retraining: bool) -> list[str]:
     """Raise ConfigError that names each missing plugin; returns a note when this user may not list them."""
     try:
         found = client.get("pluginManager/api/json", "plugins[shortName,version,active,enabled]")
     except Forbidden:
         return [f"plugins were not checked: {NOT_LISTED}"]
-    if problems := plugins.problems(found.get("plugins", [])):
+    if problems := plugins.problems(found.get("plugins", []), retraining=retraining):
         raise ConfigError(
             f"plugins of Jenkins at {client.url}: " + "; ".join(problems),
             hint="an administrator installs and enables them: Manage Jenkins > Plugins",

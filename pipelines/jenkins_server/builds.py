@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from pipelines.jenkins_server.client import JenkinsClient, NotFound, job_path
 from pipelines.jenkins_server.console import Console
 from pipelines.jenkins_server.jobs import folder_of
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, TryAgain
 
 POLL_SECONDS = 2.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -14,6 +13,7 @@ from pipelines.config.schema import Config, JenkinsServer
 from pipelines.jenkins_server.console import without_notes
 from pipelines.jenkins_server.errors import NotFound, refused, unreachable
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def check_config(config: Config, environment: Mapping[str, str] = os.environ) ->
             problems.append(f"jenkins.folder: {part!r} holds {' '.join(bad)}, which Jenkins refuses in names")
         elif not part.strip() or part != part.strip() or part.endswith("."):
             problems.append(f"jenkins.folder: {part!r} is not a valid folder name")
+    problems += _of_other_crons(config)
     problems += _unprintable(config) + _inside_a_checkout(config, environment)
     if problems:
         raise ConfigError(f"{config.file}: " + "; ".join(problems), hint="see docs/how-to/jenkins.md")
@@ -47,6 +49,13 @@ def is_remote(url: str) -> bool:
     """Whether the git plugin accepts it: `https://…`, `ssh://…`, `git://…` or git's own `user@host:path`; no local path."""
     scheme, sign, _ = url.partition("://")
     return scheme.lower() != "file" if sign else ":" in url.partition("/")[0]
+
+
+def _of_other_crons(config: Config) -> list[str]:
+    """Jenkins' cron knows numbers, lists, ranges and steps."""
+    if not re.search(r"[A-Za-z#]", text := config.schedule.monitor):
+        return []
+    return [f"schedule.monitor: {text!r} holds a name, L or #, which Jenkins does not know; write numbers"]
 
 
 def _unprintable(config: Config) -> list[str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
 
 from pipelines.jenkins_server.jobs import JenkinsJob, Parameter
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
 FLOW = "flow-definition"

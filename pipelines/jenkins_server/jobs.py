@@ -1,11 +1,11 @@
-"""The folder and the four Jenkins jobs of a model, as the config defines them."""
+"""The folder and the Jenkins jobs of a model, as the config defines them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.config.schema import Config
+from registry.dataclass import dataclass
 
 WATCHED = ("code", "dataset", "tests")
 SCRIPTS = {
@@ -13,7 +13,10 @@ SCRIPTS = {
     "dataset": "jenkins/dataset.Jenkinsfile",
     "tests": "jenkins/unit_tests.Jenkinsfile",
     "promotion": "jenkins/promotion.Jenkinsfile",
+    "batch": "jenkins/batch.Jenkinsfile",
+    "monitor": "jenkins/monitor.Jenkinsfile",
 }
+"""Job → its Jenkinsfile. `batch` is only made when `[batch]` names an input and an output, `monitor` with `[schedule] monitor`."""
 Kind = Literal["string", "boolean", "password", "choice"]
 
 
@@ -48,13 +51,13 @@ class JenkinsJob:
 
     @property
     def has_triggers(self) -> bool:
-        """Whether a build must have run before a push can start one: only then does Jenkins know what to watch."""
-        return self.name in WATCHED
+        """Whether a build must have run before a push or the clock can start one: only then does Jenkins know of them."""
+        return self.name != "promotion"
 
     @property
     def one_at_a_time(self) -> bool:
         """Whether its builds run one at a time. A promotion that waits for approval must not delay a rollback."""
-        return self.name in WATCHED
+        return self.name != "promotion"
 
 
 def folder_of(config: Config) -> str:
@@ -76,7 +79,19 @@ def jobs_of(config: Config) -> tuple[JenkinsJob, ...]:
             _parameters(name, config),
         )
         for name, script in SCRIPTS.items()
+        if _is_wanted(name, config)
     )
+
+
+def _is_wanted(job: str, config: Config) -> bool:
+    if job == "batch":
+        return bool(config.batch.input and config.batch.output)
+    return job != "monitor" or bool(config.schedule.monitor)
+
+
+def monitor_cron(config: Config) -> str:
+    """When Jenkins starts the job `monitor`, in its own syntax."""
+    return f"TZ={config.schedule.timezone}\n{config.schedule.monitor}"
 
 
 def _watched(job: str, config: Config) -> str:
@@ -103,12 +118,31 @@ def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
             Parameter("REASON"),
             Parameter("ALTHOUGH"),
         )
+    if job == "batch":
+        return (
+            *managed,
+            Parameter("MODEL", config.model, "as in trainyard.toml", managed=True),
+            Parameter("CRON", config.batch.schedule, "when to predict; empty: never", managed=True),
+            Parameter("ONLY_PREPARE", "false", kind="boolean"),
+            Parameter("VERSION"),
+            Parameter("INPUT"),
+            Parameter("SHARD"),
+            Parameter("RESUME"),
+        )
+    if job == "monitor":
+        return (
+            *managed,
+            Parameter("MODEL", config.model, "as in trainyard.toml", managed=True),
+            Parameter("CRON", monitor_cron(config), "when to check; empty: never", managed=True),
+            Parameter("ONLY_PREPARE", "false", kind="boolean"),
+        )
     watched = [
         Parameter("WATCHED_URL", _watched(job, config), "the repository that is watched; empty: none", managed=True),
         Parameter("WATCHED_BRANCH", config.repositories.branch, "its branch", managed=True),
     ]
     if job == "dataset":
         watched.append(Parameter("CRON", server.schedule, "when to retrain without a push; empty: never", managed=True))
+        watched.append(Parameter("OCCASION"))
     asked = [
         Parameter("FORCE", "false", kind="boolean"),
         Parameter("REASON"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from registry.dataclass import dataclass
 
 JENKINS = "2.541.2"
 """Tested with."""
@@ -34,14 +35,22 @@ REQUIRED: dict[str, Plugin] = {
     "workflow-scm-step": Plugin("427", "466.va_d69e602552b_", "checkout"),
 }
 
+FOR_RETRAINING: dict[str, Plugin] = {
+    "pipeline-build-step": Plugin("540", "584.vdb_a_2cc3a_d07a_", "the job monitor starts the job dataset"),
+}
+"""Needed only where an alarm is followed by a retraining."""
 
-def problems(found: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What is missing, disabled or too old among the plugins that `pluginManager/api/json` lists."""
+
+def problems(found: Iterable[Mapping[str, Any]], *, retraining: bool = False) -> list[str]:
+    """What is missing, disabled or too old among the plugins that `pluginManager/api/json` lists.
+
+    `retraining`: an alarm is followed by one.
+    """
     from jenkins.plugins import PluginVersion
 
     installed = {str(each.get("shortName")): each for each in found}
     problems = []
-    for name, plugin in sorted(REQUIRED.items()):
+    for name, plugin in sorted((REQUIRED | (FOR_RETRAINING if retraining else {})).items()):
         wanted = f"{plugin.oldest} or newer, tested with {plugin.tested}"
         if name not in installed:
             problems.append(f"{name} is missing ({wanted})")

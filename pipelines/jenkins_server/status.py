@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +9,7 @@ from pipelines.config.schema import Config
 from pipelines.jenkins_server.client import JenkinsClient, job_path
 from pipelines.jenkins_server.errors import NotFound
 from pipelines.jenkins_server.jobs import SCRIPTS, folder_of
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
 MOST = 100

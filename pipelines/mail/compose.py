@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from pipelines.mail.facts import MailFacts
 from pipelines.mail.statements import MAX_ITEMS, some, started_by, statement, upper
-from pipelines.text import metrics
+from pipelines.text import importance, metrics
 from pipelines.text.clean import clean
 from pipelines.text.duration import duration
 from pipelines.text.markup import Block, Box, Bullets, Code, Image, Paragraph, Section, Table, to_html, to_text
@@ -110,6 +110,9 @@ def _sections(facts: MailFacts, cid: str) -> Iterator[Section]:
             blocks.append(Image(cid, "what the model predicted against what was right, on the holdout"))
         title = "Is it better?" if facts.evaluation.live else "How good is it?"
         yield Section("Is it still good?" if facts.status == "kept" else title, tuple(blocks))
+    if facts.evaluation and facts.evaluation.importance:
+        found = facts.evaluation.importance
+        yield Section("What it looks at", tuple(importance.blocks(found, importance.TOP)))
     tested = _acceptance(facts.candidate, facts.acceptance)
     if facts.live_tested_apart:
         tested += _acceptance(f"live {facts.live}", facts.live_acceptance)[:1]  # the alarm lists what failed

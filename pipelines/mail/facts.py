@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.repositories.changes import Changes
+from registry.dataclass import dataclass
 from registry.records import Acceptance, Evaluation, Run, Verdict
 
 Status = Literal["accepted", "rejected", "failed", "kept", "tested", "nothing"]

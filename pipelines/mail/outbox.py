@@ -15,17 +15,20 @@ import fcntl
 import ipaddress
 import os
 import re
-import smtplib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.config.schema import Mail
-from pipelines.mail.smtp import NoServer, redact, reply, session, why_not_sent
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 from registry.files import sha256_bytes, sweep, sync_folder, write_new
+
+if TYPE_CHECKING:
+    import smtplib
 
 ENVELOPE = re.compile(rb"Envelope-To: ([^\s<>]+@[^\s<>]+)\r?\n")  # first line of a file: the one recipient it is for
 MAX_MAILS = 200  # per delivery; each holds an open file
@@ -89,8 +92,10 @@ def deliver(outbox: Path, settings: Mail, password: str) -> Delivery:
         if mine and not settings.host:
             result.reasons.append(f"no mail server is set: read the mail in {outbox / 'pending'}, or set [mail] host")
         elif mine:
+            from pipelines.mail.smtp import redact  # TLS and SMTP cost a step without a mail server 8 ms
+
             _send_each(mine, settings, password, result)
-        result.reasons = [redact(each, settings, password) for each in result.reasons]
+            result.reasons = [redact(each, settings, password) for each in result.reasons]
         done = {*result.sent, *result.failed}
         result.kept = [path.name for path in mine if path.name not in done]
     return result
@@ -98,6 +103,8 @@ def deliver(outbox: Path, settings: Mail, password: str) -> Delivery:
 
 def try_server(settings: Mail, password: str) -> str:
     """Why there is no session with the mail server; empty when there is one. Without a password there is no login."""
+    from pipelines.mail.smtp import NoServer, redact, session
+
     check_security(settings)
     try:
         with session(settings if password else replace(settings, username=""), password):
@@ -154,6 +161,10 @@ def _claimed(path: Path) -> Iterator[bool]:
 
 def _send_each(mails: list[Path], settings: Mail, password: str, result: Delivery) -> None:
     """One session per mail: one that makes the server close the connection does not hold up the others."""
+    import smtplib
+
+    from pipelines.mail.smtp import NoServer, session, why_not_sent
+
     outbox, broken = mails[0].parent.parent, 0
     if closed := [name for name in ("pending", "sent") if not os.access(outbox / name, os.W_OK)]:
         # a mail that cannot be moved to sent/ would be sent again and again
@@ -184,6 +195,10 @@ def _send_each(mails: list[Path], settings: Mail, password: str, result: Deliver
 
 def _send(server: smtplib.SMTP, data: bytes, settings: Mail) -> None:
     """One mail transaction; raises _Refused, and OSError or SMTPException for a broken session."""
+    import smtplib
+
+    from pipelines.mail.smtp import reply
+
     envelope = ENVELOPE.match(data)
     if not envelope:
         raise _Refused("does not begin with Envelope-To: it was not written by Trainyard", final=True)

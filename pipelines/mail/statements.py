@@ -6,12 +6,12 @@ Mail and report begin with the same statement.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pipelines.mail.facts import MailFacts, Status
 from pipelines.text import metrics
 from pipelines.text.clean import clean
 from pipelines.text.markup import Box
+from registry.dataclass import dataclass
 from registry.records import Run
 
 TRIGGERS = {"code": "the model's code", "dataset": "the data", "tests": "the tests"}

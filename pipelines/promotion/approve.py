@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pipelines.approvals.tokens import approval_secret, check_token
 from pipelines.config.schema import Config
 from pipelines.promotion.request import Request
 from registry import releases
+from registry.dataclass import dataclass
 from registry.errors import Rejected
 from registry.records import Approval, Candidate, utc_now
 from registry.releases import History

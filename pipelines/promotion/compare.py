@@ -4,10 +4,10 @@ measured beside that one, and may not be worse."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pipelines import gate
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Rejected, TryAgain, WorkerFailed
 from registry.records import Candidate, Comparison, Evaluation, Release
 

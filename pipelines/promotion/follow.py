@@ -37,7 +37,8 @@ def deploy(store: Store, config: Config, api: Deployment, release: Release, imag
 
 def check_again(store: Store, config: Config, live: Release, seconds: float = DEPLOY_SECONDS) -> Release:
     """As `deploy`, for what is live already: it is not reverted because the API is slow, or cannot be started."""
-    heads.write_head(store, live.model)  # who released it may have been killed before
+    about = [] if live.version is None else [live.version]
+    heads.write_head(store, live.model, about)  # who released it may have been killed before
     api, image = open_deployment(config), image_of(store, live)
     api.start(serve_job(config), image)
     try:

@@ -33,6 +33,7 @@ def promote(store: Store, config: Config, request: Request, measure: Measure) ->
     current = history.latest
     if current and (current.version, current.card) == (version, digest):
         return check_again(store, config, current)
+    _must_replace(current, request)
     must_be_unused(approval, history)
     approved = must_be_approved(store, config, candidate, approval, history)
     found = compare_with_live(candidate, current, measure, anyway=bool(request.although))
@@ -48,6 +49,7 @@ def promote(store: Store, config: Config, request: Request, measure: Measure) ->
 def _draft(request: Request, digest: str, approvals: tuple[int, ...], found: Compared) -> Release:
     numbers = ", ".join(map(str, approvals))
     reason = f"promoted with approval{'s' if len(approvals) > 1 else ''} {numbers}"
+    reason = f"{reason}, {request.reason}" if request.reason else reason
     return Release(
         number=0,
         model=request.model,
@@ -64,6 +66,15 @@ def _draft(request: Request, digest: str, approvals: tuple[int, ...], found: Com
         failed=found.failed,
         although=request.although if found.failed else "",
     )
+
+
+def _must_replace(current: Release | None, request: Request) -> None:
+    number = current.number if current else 0
+    if request.over not in {0, number}:
+        raise Rejected(
+            f"release {number} has replaced release {request.over} meanwhile",
+            hint="a person decides: `trainyard promote` with the token of the mail",
+        )
 
 
 def _must_be_accepted(store: Store, candidate: Candidate, digest: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from registry.dataclass import dataclass
 from registry.records import ApprovalWay
 
 
@@ -23,3 +22,7 @@ class Request:
     """`token` or `jenkins`; a signed text says for itself that it is one."""
     although: str = ""
     """Why it is to be released even if it is not compared with the live release, or worse."""
+    reason: str = ""
+    """Why, for the release's record, where a machine asks."""
+    over: int = 0
+    """The number of the release that it may replace, where no person has looked at what is live; 0: any."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.config.schema import PredictionLog
 from pipelines.context import Context
 from pipelines.mail.facts import MailFacts
 from pipelines.report.facts import ReportFacts, gather
@@ -12,6 +13,7 @@ from pipelines.report.style import CSS
 from pipelines.runs import RunFolder
 from registry import candidates, codec
 from registry.errors import PipelineError
+from serving.prediction_log.rules import said_of_settings
 
 PLOTS = {
     "confusion.png": ("Confusion matrix of the holdout: truth by row, prediction by column.", "confusion matrix"),
@@ -33,12 +35,12 @@ def build(context: Context, folder: RunFolder, facts: MailFacts) -> Collected:
     known = gather(context, folder, facts, files)
     _records(context, folder, known, files)
     plots = [*_drawings(known, files), *_plots(folder, known, files)]
-    lineage = _lineage(context, known, files)
+    drawn = {"plots": plots, "importance": _importance(known, files), "lineage": _lineage(context, known, files)}
     _junit(folder, known, files)
     if facts.failed_step:
         files.tail(folder.root / LOGS.get(facts.failed_step, facts.failed_step))
     for most in BY_CASES:
-        index = page(folder, known, files, {"plots": plots, "lineage": lineage}, most)
+        index = page(folder, known, files, drawn, most)
         if len(index) <= MAX_FILE:
             break
     files.files |= {"index.html": index, "report.css": CSS.encode()}
@@ -57,8 +59,15 @@ def _records(context: Context, folder: RunFolder, known: ReportFacts, files: Col
         checked = known.validation if manifest.sources.dataset == known.facts.run.sources.dataset else None
         tests = (known.facts.acceptance, known.facts.live_acceptance)
         tested = next((each for each in tests if each and each.version == manifest.version), None)
-        card = card_markdown(manifest, tested, checked.read_as if checked else ())
+        card = card_markdown(manifest, tested, checked.read_as if checked else (), _kept(context.config.prediction_log))
         files.add("card.md", card.encode(), f"the model card of version {manifest.version}")
+
+
+def _kept(log: PredictionLog) -> tuple[str, ...]:
+    """What the API will keep of requests, as the settings are now."""
+    if not log.enabled:
+        return ("As the settings were when this was written, nothing.",)
+    return tuple(said_of_settings(log.columns, log.images, log.fraction))
 
 
 def _drawings(known: ReportFacts, files: Collected) -> list[Html]:
@@ -78,6 +87,17 @@ def _drawings(known: ReportFacts, files: Collected) -> list[Html]:
         about = "the training, epoch by epoch"
         found += _drawing(files, curves, "curves.svg", "Curves of loss and metric by epoch", about)
     return found
+
+
+def _importance(known: ReportFacts, files: Collected) -> list[Html]:
+    """`importance.svg`."""
+    if not (known.facts.evaluation and known.facts.evaluation.importance):
+        return []
+    from pipelines.report.importance import draw_importance
+
+    drawing = draw_importance(known.facts.evaluation.importance)
+    about = f"what {known.facts.candidate} looks at"
+    return _drawing(files, drawing, "importance.svg", "A bar per input with its interval", about)
 
 
 def _lineage(context: Context, known: ReportFacts, files: Collected) -> list[Html]:

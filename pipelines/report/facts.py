@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from pipelines.context import Context
@@ -12,6 +12,7 @@ from pipelines.mail_facts import measured_in
 from pipelines.report.files import Collected
 from pipelines.runs import RunFolder, StepRecord
 from registry import candidates, codec
+from registry.dataclass import dataclass
 from registry.errors import PipelineError
 from registry.records import Candidate, TestReport
 from training.data.spec import Validation

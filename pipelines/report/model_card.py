@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
+from pipelines.text import importance, reference
 from pipelines.text.clean import clean
 from pipelines.text.metrics import MAX_CLASSES, in_words, number, weakest_classes
 from registry.records import Acceptance, Candidate
@@ -18,10 +19,13 @@ HUB_TASK = {
 }
 
 
-def card_markdown(manifest: Candidate, tested: Acceptance | None, read_as: Sequence[str] = ()) -> str:
+def card_markdown(
+    manifest: Candidate, tested: Acceptance | None, read_as: Sequence[str] = (), kept: Sequence[str] = ()
+) -> str:
     """The model card of a version, from its manifest and an acceptance test of it, if there was one.
 
-    `read_as`: how the files of its dataset were read, where that is known."""
+    `read_as`: how the files of its dataset were read, where that is known. `kept`: what the API keeps of requests, where the
+    settings are known."""
     parts = [_head(manifest), f"# {_text(manifest.model)}, version {manifest.version}"]
     for title, lines in (
         ("Model details", _details(manifest)),
@@ -30,7 +34,9 @@ def card_markdown(manifest: Candidate, tested: Acceptance | None, read_as: Seque
         ("Training procedure", _procedure(manifest)),
         ("Evaluation", _evaluation(manifest)),
         ("Metrics", _metrics(manifest)),
+        ("What it looks at", _importance(manifest)),
         ("Acceptance", _acceptance(tested)),
+        ("What is kept of requests", kept),
         ("Limitations", _limitations(manifest)),
     ):
         body = list(lines)
@@ -159,6 +165,22 @@ def _metrics(manifest: Candidate) -> Iterator[str]:
         yield from _table(("class, weakest first", "precision", "recall", "F1", "samples"), found)
 
 
+def _importance(manifest: Candidate) -> Iterator[str]:
+    found = manifest.evaluation.importance
+    if found is None:
+        return
+    yield _text(importance.in_words(found).replace("`", ""))
+    times = "once" if found.repeats == 1 else f"{found.repeats} times"
+    yield f"Permutation importance on {found.samples:,} samples of the holdout, each input shuffled {times}."
+    yield importance.CAUTION
+    yield ""
+    rows = [(each.name, number(each.loss), importance.interval(each)) for each in found.inputs[:MAX_CLASSES]]
+    yield from _table(("shuffled", importance.LOST[found.metric], "95 % interval"), rows)
+    if more := importance.remainder(found, MAX_CLASSES):
+        yield ""
+        yield more
+
+
 def _acceptance(tested: Acceptance | None) -> Iterator[str]:
     if tested:
         cases = [case for report in tested.reports for case in report.cases]
@@ -169,6 +191,8 @@ def _acceptance(tested: Acceptance | None) -> Iterator[str]:
 
 def _limitations(manifest: Candidate) -> Iterator[str]:
     yield "- The numbers hold for data like the holdout's; nothing is known about other data."
+    if compared := reference.in_words(manifest):
+        yield f"- Monitoring notices other data by its reference ({compared})."
     unknown = [name for name, each in manifest.evaluation.candidate.classes.items() if not each.support]
     if unknown:
         names = ", ".join(map(_text, unknown[:MAX_CLASSES]))

@@ -11,7 +11,7 @@ from pipelines.report.facts import ReportFacts
 from pipelines.report.files import Collected
 from pipelines.report.page import Html, figures, links, table, tiles, whole_page, written
 from pipelines.runs import RunFolder
-from pipelines.text import metrics
+from pipelines.text import importance, metrics, reference
 from pipelines.text.clean import clean
 from pipelines.text.duration import duration
 from pipelines.text.markup import Box, Bullets, Code, Paragraph, Table
@@ -20,17 +20,18 @@ SPLITS = ("train", "validation", "holdout")
 
 
 def page(folder: RunFolder, known: ReportFacts, files: Collected, drawn: Mapping[str, list[Html]], most: int) -> bytes:
-    """`index.html`, with what was drawn (`plots`, `lineage`) and at most `most` checks per suite."""
+    """`index.html`, with what was drawn (`plots`, `importance`, `lineage`) and at most `most` checks per suite."""
     facts, run = known.facts, known.facts.run
     sections = [
         ("log", f"Log of {facts.failed_step}", [written(Code(files.log))] if files.log else []),
         ("changes", "What changed", list(_changes(known))),
         ("metrics", "How good it is", list(_metrics(known, drawn["plots"]))),
+        ("importance", "What it looks at", list(_importance(known, drawn["importance"]))),
         ("checks", "Checks", list(checks(known, most))),
         ("data", "Data", list(_data(known))),
         ("lineage", "Where it comes from", [figures(drawn["lineage"])] if drawn["lineage"] else []),
         ("times", "How long it took", [_times(known)]),
-        ("files", "Files and record", list(_files(folder, files))),
+        ("files", "Files and record", list(_files(folder, known, files))),
     ]
     started = f"Run {run.id} of {run.model}, started {metrics.moment(run.created_at)} by {started_by(run)}"
     top = [written(each) for each in summary(facts)]
@@ -85,6 +86,18 @@ def _metrics(known: ReportFacts, plots: list[Html]) -> Iterator[Html]:
     yield from tables[1:]
 
 
+def _importance(known: ReportFacts, drawing: list[Html]) -> Iterator[Html]:
+    found = known.facts.evaluation.importance if known.facts.evaluation else None
+    if found is None:
+        return
+    first, table, *more = (written(each) for each in importance.blocks(found, MAX_ITEMS))
+    yield first
+    if drawing:
+        yield figures(drawing)
+    yield from (table, *more)
+    yield written(Paragraph(importance.CAUTION))
+
+
 def _data(known: ReportFacts) -> Iterator[Html]:
     found = known.validation
     if not found:
@@ -123,12 +136,14 @@ def _times(known: ReportFacts) -> Html:
     return table(head, [*rows, ("total", duration(known.seconds), "", "")])
 
 
-def _files(folder: RunFolder, files: Collected) -> Iterator[Html]:
+def _files(folder: RunFolder, known: ReportFacts, files: Collected) -> Iterator[Html]:
     yield links(sorted(files.about.items()))
     run = folder.run
     rows = [("run", run.id), ("folder", str(folder.root)), ("config, SHA-256", run.config)]
     rows += [(name, getattr(run.sources, name)) for name in ("code", "dataset", "tests")]
     rows += [("reason given", run.reason)] if run.reason else []
+    compared = reference.in_words(known.manifest) if known.manifest else ""
+    rows += [("for monitoring", compared)] if compared else []
     yield written(Table(("for the record", ""), tuple(rows)))
     if files.notes:
         yield written(Box("plain", "Left out of this report:", tuple(files.notes[:MAX_ITEMS])))

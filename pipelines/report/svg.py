@@ -58,6 +58,16 @@ class Drawing:
             f'stroke="{colour}" stroke-width="1.5"/>'
         )
 
+    def bar(self, at: tuple[float, float], size: tuple[float, float], colour: str) -> None:
+        """A filled rectangle; `at` is its upper left corner."""
+        (x, y), (width, height) = at, size
+        self.parts.append(f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" fill="{colour}"/>')
+
+    def area(self, points: Sequence[tuple[float, float]], colour: str, opacity: float) -> None:
+        """What lies within these points."""
+        path = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
+        self.parts.append(f'<polygon points="{path}" fill="{colour}" fill-opacity="{opacity:g}"/>')
+
     def text(self, at: tuple[float, float], words: str, colour: str = SOFT, size: int = 12, **more: str) -> None:
         """One line of foreign or own words; `anchor` is `start`, `middle` or `end`, `weight` may be `bold`."""
         attributes = f' text-anchor="{more["anchor"]}"' if "anchor" in more else ""

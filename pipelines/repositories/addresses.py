@@ -9,12 +9,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, TryAgain
 
 PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
@@ -118,6 +118,8 @@ def is_same_host(address: Address, other: Address) -> bool:
 def ips(address: Address, what: str, *, public: bool) -> list[str]:
     """The IP addresses of a host. `public`: raises ConfigError when one of them belongs to this machine or a private
     network. Raises TryAgain when the name is not known. `what` begins the messages."""
+    import socket  # hardly any step asks for a host
+
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:

@@ -4,16 +4,17 @@ of a dataset also what its manifest, or DVC, keeps outside git."""
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pipelines.repositories import addresses, git
 from pipelines.repositories.addresses import Address
+from pipelines.repositories.checkout import Checkout
 from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.outside.manifest import NAME, Manifest
 from pipelines.repositories.tree import Extras, Tree, any_of, refuse_lacks
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
 DATASET = "dataset"
@@ -31,8 +32,11 @@ class Clones(Protocol):
     def look(self, url: str, commit: str, what: str, scratch: Path) -> Tree:
         """What the commit's files name without having it."""
 
-    def fetch_files(self, url: str, commit: str, what: str, target: Path) -> None:
-        """The commit's own files."""
+    def checkout(self, url: str, commit: str, target: Path) -> Checkout:
+        """The commit's own files, to be written as `target`."""
+
+    def fetch_files(self, url: str, what: str, files: Checkout) -> None:
+        """Write them."""
 
 
 @dataclass(slots=True)
@@ -54,9 +58,11 @@ class Bringer:
         Raises ConfigError for what is not there, cannot be fetched or is not allowed, with what to do; TryAgain for a
         server that is out of reach.
         """
-        tree, found = scratch / "tree", self.clones.look(url, commit, what, scratch)
-        refuse_lacks(found, self.extras, what, commit)
-        self.clones.fetch_files(url, commit, what, tree)
+        tree = scratch / "tree"
+        with self.clones.checkout(url, commit, tree) as files:
+            found = self.clones.look(url, commit, what, scratch)
+            refuse_lacks(found, self.extras, what, commit)
+            self.clones.fetch_files(url, what, files)
         _refuse_merged(found, tree, what)
         unimportant = any_of(self.extras.unimportant)
         pointers = {name: each for name, each in found.pointers.items() if not unimportant(name)}

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.repositories.processes import TIMEOUT, TimedOut, dies_with_us, run_program
+from pipelines.repositories.processes import TIMEOUT, Program, TimedOut, dies_with_us
 from pipelines.text.clean import clean
 from registry.errors import FREE_SPACE, ConfigError, PipelineError, TryAgain
 from training.fence.rules import Fence, around_programs
@@ -32,6 +32,8 @@ HOOK_VARIABLES = {
 }  # fmt: skip
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"  # fails instead of asking a question that nobody answers
 LITTLE_SPACE = 1 << 20  # bytes
+BEGIN = b"\n"
+"""What a git command that was started in its fence waits for."""
 SUBMODULE = ", submodule "
 """Between the names of a repository and of the submodule of it, in what errors call it."""
 # Messages of git when it cannot write on this machine.
@@ -88,7 +90,7 @@ def clean_environment() -> dict[str, str]:
     return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
 
 
-def _ssh(url: str, cwd: Path | None) -> list[str]:
+def ssh_options(url: str, cwd: Path | None) -> list[str]:
     """Options that set our ssh, unless the user has chosen one."""
     if os.path.isdir(url) or {"GIT_SSH_COMMAND", "GIT_SSH"} & os.environ.keys():
         return []  # a local folder needs none
@@ -121,7 +123,7 @@ def run_remote(
     try:
         own = [] if login else ["-c", "http.extraHeader="]
         extra = {} if login else {"GIT_ASKPASS": "", "SSH_ASKPASS": ""}
-        words = ["-c", "protocol.ext.allow=never", *own, *_ssh(url, cwd), *arguments]
+        words = ["-c", "protocol.ext.allow=never", *own, *ssh_options(url, cwd), *arguments]
         return run(words, timeout=timeout, cwd=cwd, extra=extra, prefix=dies_with_us())
     except TimedOut:
         raise TryAgain(f"[repositories] {what}: {redact(url)} did not answer in {timeout:.0f} s") from None
@@ -150,13 +152,16 @@ def _hint(reason: str, hints: dict[str, str], otherwise: str) -> str:
 
 def fenced(repository: Path, into: Path) -> tuple[list[str], dict[str, str]]:
     """The words before a git command, and its environment, that reads `repository`, writes to the folder `into` and does
-    nothing else: no network, no settings of this user or machine, so no filters and no hooks of theirs."""
+    nothing else: no network, no settings of this user or machine, so no filters and no hooks of theirs.
+
+    It begins when a byte comes on its stdin: until then the fence is put up, which takes longer than most git commands.
+    """
     system = around_programs()
     program = os.path.realpath(shutil.which("git") or "git")
     installed = [os.path.join(os.path.dirname(os.path.dirname(program)), each) for each in ("lib", "libexec", "share")]
     read = (*system.read, os.path.dirname(program), *installed, str(repository.resolve()))
-    words = Fence(read=read, write=(str(into.resolve()),)).command()
-    return [*dies_with_us(), *words], {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(into)}
+    words = Fence(read=read, write=(str(into.resolve()),)).command(waits=True, ends_with_us=True)
+    return words, {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(into)}
 
 
 class GitFailed(PipelineError):
@@ -189,12 +194,42 @@ def run_bytes(
     given: bytes = b"",
 ) -> bytes:
     """As `run`, with `given` on its stdin; the output as git wrote it."""
-    code, out, err = run_program(
-        [*prefix, "git", *arguments], timeout=timeout, env=clean_environment() | (extra or {}), cwd=cwd, given=given
-    )
-    if code:
-        raise _failure(err.decode("utf-8", "replace"), code, cwd)
-    return out
+    with Command(arguments, extra=extra, cwd=cwd, prefix=prefix, reads=bool(given)) as command:
+        return command.output(given, timeout)
+
+
+class Command(Program):
+    """A git command that was started; see `run`."""
+
+    def __init__(
+        self, arguments: list[str], *, extra: dict[str, str] | None = None, cwd: Path | None = None,
+        prefix: Sequence[str] = (), reads: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__([*prefix, "git", *arguments], env=clean_environment() | (extra or {}), cwd=cwd, reads=reads)
+
+    def output(self, given: bytes = b"", timeout: float = TIMEOUT) -> bytes:
+        """What it writes when it reads `given`, once it has ended. Raises as `run` does."""
+        code, out, err = self.finish(given, timeout)
+        if code:
+            raise _failure(err.decode("utf-8", "replace"), code, self.cwd)
+        return out
+
+
+def has_commit(repository: Path, commit: str) -> bool:
+    """Whether the repository has the commit."""
+    try:
+        run(["cat-file", "-e", f"{commit}^{{commit}}"], cwd=repository)
+    except GitFailed:
+        return False
+    return True
+
+
+def words_of(path: Path) -> list[str]:
+    """The words in a file that git writes; none when there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return []
 
 
 def _failure(err: str, code: int, cwd: Path | None) -> PipelineError:

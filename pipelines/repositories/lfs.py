@@ -12,7 +12,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.regular_file import copy_regular
 from pipelines.repositories.tree import Extras, Pointer
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, PipelineError, TryAgain
 
 MEDIA = "application/vnd.git-lfs+json"

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -56,19 +57,42 @@ class ObjectStore:
         new.chmod(0o444)
         new.replace(path)
 
+    def has(self, pointer: Pointer) -> bool:
+        """Whether the object is here and whole; one that was damaged is removed."""
+        path = self._path(pointer)
+        try:
+            if is_named_by(path, pointer):
+                return True
+        except FileNotFoundError:
+            return False
+        path.unlink(missing_ok=True)
+        return False
+
+    def read(self, pointer: Pointer) -> bytes:
+        """The bytes of an object; none when it is not here."""
+        try:
+            return self._path(pointer).read_bytes()
+        except FileNotFoundError:
+            return b""
+
     def evict(self, most: int) -> None:
         """Remove what was not used for longest, until `most` bytes are left. What commits' files are linked to stays there."""
+        for path, _size in self.over(most):
+            path.unlink(missing_ok=True)
+
+    def over(self, most: int) -> list[tuple[Path, int]]:
+        """What `evict` would remove, with its size in bytes."""
         found = []
         for path in self.folder.glob("*/*"):
-            try:
-                found.append((path.stat().st_ctime_ns, path.stat().st_size, path))
-            except FileNotFoundError:  # evicted by another process
-                continue
-        kept = 0
-        for _used, size, path in sorted(found, reverse=True):
+            with suppress(FileNotFoundError):  # evicted by another process
+                status = path.stat()
+                found.append((status.st_ctime_ns, path, status.st_size))
+        kept, over = 0, []
+        for _used, path, size in sorted(found, reverse=True):
             kept += size
             if kept > most:
-                path.unlink(missing_ok=True)
+                over.append((path, size))
+        return over
 
     def _path(self, pointer: Pointer) -> Path:
         return self.folder / pointer.oid[:2] / pointer.oid

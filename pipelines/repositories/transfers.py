@@ -42,7 +42,7 @@ def ask(
     patience = processes.TIMEOUT + sum(request.get("size", 0) for request in requests) / SLOWEST
     environment = {name: os.environ[name] for name in ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
     code, out, err = processes.run_program(
-        [*processes.dies_with_us(), *fence.command(), sys.executable, "-I", "-S", str(PROGRAM)],
+        [*fence.command(ends_with_us=True), sys.executable, "-I", "-S", str(PROGRAM)],
         env=environment,
         given=job,
         timeout=patience,

@@ -9,13 +9,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import translate
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pipelines.repositories import git
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
 POINTERS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")

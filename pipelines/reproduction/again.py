@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.context import Context
@@ -21,6 +21,7 @@ from pipelines.steps import validate
 from pipelines.steps.train import PARITY
 from pipelines.workers.jobs import CompareJob, Differences, MeasuredModel
 from registry import candidates, codec, dataset_lists
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
 from registry.files import sha256_file
 from registry.records import Candidate, Run, TrainJob, TrainResult, utc_now

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.runs import briefly
 from pipelines.text.metrics import number
 from pipelines.workers.jobs import Differences
+from registry.dataclass import dataclass
 from registry.records import Candidate, Served
 
 Outcome = Literal["bit-identical", "equal", "different", "impossible"]

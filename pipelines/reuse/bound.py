@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.config.schema import Cache
+from registry.dataclass import dataclass
 
 AREA = "prepared"
 """The folder of all entries in the store."""

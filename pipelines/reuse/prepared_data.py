@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.repositories.git_cache import AS_COMMITTED
+from pipelines.repositories.checkout import AS_COMMITTED
+from pipelines.reuse.code_digest import code_digest
 from pipelines.reuse.dataset_cache import DatasetCache, link_is_intact
-from pipelines.reuse.shared import if_possible
 from pipelines.reuse.symlinks import replace_with_symlink
 from pipelines.runs import RunFolder
 from registry.errors import PipelineError
@@ -72,19 +72,24 @@ def keep(context: Context, folder: RunFolder, job: str, key: str) -> None:
 
     content = cache.add(key, folder.root, move)
     _lay_out(content, made)
+    if not context.config.cache.url:
+        return
+    from pipelines.reuse.shared import if_possible  # with all that packs and unpacks
+
     scratch = context.home / "cache" / "shared"
     if_possible(context, "not shared through", lambda shared: shared.offer(job, key, content, scratch))
 
 
 def _from_others(context: Context, cache: DatasetCache, folder: RunFolder, job: str, key: str) -> Path | None:
     """What another machine has made, as an entry of this one's own cache; None when there is none."""
+    if not context.config.cache.url:
+        return None
+    from pipelines.reuse.shared import if_possible
 
     def fill(into: Path) -> None:
         if not if_possible(context, "not taken from", lambda shared: shared.fetch(job, key, into)):
             raise _NotShared
 
-    if not context.config.cache.url:
-        return None
     try:
         return cache.add(key, folder.root, fill)
     except _NotShared:
@@ -104,8 +109,10 @@ def key_of(context: Context, folder: RunFolder, job: str) -> str:
 def tools(context: Context, packages: Sequence[str] = MAKERS) -> list[str]:
     """With what workers work: the runner, the code of these of our packages, and the image, or Python and what is
     installed."""
-    image = context.runner.image(None, context.show)
-    return [context.runner.name, _code(packages), *([image] if image else _installed())]
+    kind = context.config.runner.kind
+    image = None if kind == "process" else context.runner.image(None, context.show)
+    folders = [Path(__file__).parents[2] / each for each in packages]
+    return [kind, code_digest(folders, context.home / "cache"), *([image] if image else _installed())]
 
 
 def _lay_out(content: Path, made: Path) -> None:
@@ -130,17 +137,6 @@ def _is_over(root: Path) -> bool:
         return RunFolder(root).ended() is not None
     except PipelineError:  # its records are damaged: it cannot be resumed
         return True
-
-
-def _code(packages: Sequence[str]) -> str:
-    """The code, byte by byte: who changes it need not remember a version number."""
-    digest = hashlib.sha256()
-    for package in packages:
-        for folder, folders, files in os.walk(Path(__file__).parents[2] / package):
-            folders.sort()  # the order in which os.walk continues
-            for name in sorted(each for each in files if each.endswith(".py")):
-                digest.update(f"{name}\0".encode() + Path(folder, name).read_bytes())
-    return digest.hexdigest()
 
 
 def _installed() -> list[str]:

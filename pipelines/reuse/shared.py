@@ -16,13 +16,14 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.context import Context
 from pipelines.reuse.bound import AREA, entries_over, folder_of, remove_entry
 from pipelines.trust import store_options
 from registry import codec
+from registry.dataclass import dataclass
 from registry.errors import Corrupt, PipelineError
 from registry.files import TMP, copy_hashed, sha256_file, sweep, try_lock
 from registry.records import utc_now

@@ -15,7 +15,7 @@ from registry.undo import left_behind
 
 
 def digest_of(contents: Mapping[str, str]) -> str:
-    """One digest for all that went in: the files of the three repositories, as `git_cache.GitCache.content_digest` has them, and
+    """One digest for all that went in: the files of the three repositories, as `history.History.content_digest` has them, and
     what the pipeline is made of."""
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 

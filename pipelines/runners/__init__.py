@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
 from pipelines.config.schema import RunnerConfig
 from pipelines.container_images import ImageKind
+from registry.dataclass import dataclass
 
 OnLine = Callable[[str], None]
 RUNNERS = {

@@ -108,7 +108,8 @@ def _respect_newer_tests(context: Context, run: Run, known: list[Acceptance], *,
     if newest is None or newest.tests == run.sources.tests:
         return
     if run.trigger == "tests":
-        overruled = context.git.is_older(context.url("tests"), run.sources.tests, newest.tests)
+        history = context.git.history(context.url("tests"), newest.tests)
+        overruled = history.is_older(run.sources.tests, newest.tests)
     else:
         overruled = not (newest.accepted and accepting)
     if overruled:

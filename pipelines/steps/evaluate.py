@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.context import Context
+from pipelines.recent import gather
 from pipelines.runners import Job
 from pipelines.runs import RunFolder
 from pipelines.text import metrics
@@ -15,13 +16,17 @@ from registry.records import Evaluation, TrainResult
 
 
 def main(context: Context, folder: RunFolder) -> str:
-    """`evaluate/result.json` is the Evaluation; plots and golden samples are in `evaluate/outputs`."""
+    """`evaluate/result.json` is the Evaluation; plots, golden samples and the reference are in `evaluate/outputs`."""
     result = codec.read(TrainResult, folder.job("train") / "result.json")
     candidate = MeasuredModel(result.signature, result.served, result.files)
     inputs, live = {"candidate": folder.outputs("train")}, None
     if folder.run.parent is not None:
         live, inputs["live"] = registered(context, folder, "production", folder.run.parent)
-    found = measure(context, folder, "evaluate", EvaluateJob(context.config.gate.metric, candidate, live), inputs)
+    recent = context.config.gate.recent and live is not None
+    if recent and live:
+        inputs["recent"] = gather(context, folder, live)
+    job = EvaluateJob(context.config.gate.metric, candidate, live, importance=True, reference=True, recent=recent)
+    found = measure(context, folder, "evaluate", job, inputs)
     return _in_words(found, context.config.gate.metric)
 
 
@@ -50,4 +55,6 @@ def _in_words(found: Evaluation, metric: str) -> str:
     words = f"{metric} {new.values.get(metric, float('nan')):.4f} on {new.samples} holdout samples"
     if found.comparison:
         words += f"; {metrics.gap(found.comparison)} than the live release"
+    if found.recent and found.recent.comparison:
+        words += f", {metrics.gap(found.recent.comparison)} on {found.recent.samples} recent predictions"
     return words + (f"; {found.live_note}" if found.live_note else "")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from pipelines.context import Context
 from pipelines.repositories.changes import Changes, Fetched
@@ -16,6 +16,7 @@ from pipelines.reuse.up_to_date import digest_of, known_already
 from pipelines.runs import NothingToDo, RunFolder
 from pipelines.text.sizes import bytes_text
 from registry import candidates, codec
+from registry.dataclass import dataclass
 from registry.records import Sources
 
 MAX_AUTHORS = 2000
@@ -35,18 +36,20 @@ class Look:
 def main(context: Context, folder: RunFolder) -> str:
     """Write `sources/<name>` and `fetched.json`; raises ConfigError or TryAgain, naming the repository, and NothingToDo
     when an earlier run has found out all that there is to find out about these files."""
-    run = folder.run
-    live = _sources(context, run.model, run.parent)
-    before = live or _sources(context, run.model, run.candidate)
-    work: list[Callable[[], Look | str | None]] = [  # what takes longest comes first
-        *(partial(_check_out, context, folder, name) for name in REPOSITORIES),
-        *(partial(_look, context, folder, before, live, name) for name in REPOSITORIES),
-        lambda: " ".join(prepared_data.tools(context, prepared_data.PACKAGES)),
-    ]
-    done = in_parallel(lambda task: task(), work)
-    looks = [each for each in done if isinstance(each, Look)]
-    contents = {each.changes.repository: each.digest for each in looks}
-    contents["trainyard"] = "".join(each for each in done if isinstance(each, str))  # an upgrade asks anew
+
+    def look() -> tuple[str, list[Look]]:  # first what need not wait for git
+        tools = " ".join(prepared_data.tools(context, prepared_data.PACKAGES))
+        return tools, _looks(context, folder)
+
+    code, dataset, tests = (partial(_check_out, context, folder, name) for name in REPOSITORIES)
+    work: list[Callable[[], Any]] = [
+        code,
+        tests,
+        look,
+        dataset,
+    ]  # mostly the dataset is here, and needs no other program
+    _, _, (tools, looks), _ = in_parallel(lambda task: task(), work)
+    contents = {each.changes.repository: each.digest for each in looks} | {"trainyard": tools}  # an upgrade asks anew
     files = digest_of(contents)
     changes = tuple(each.changes for each in looks)
     authors, manifest = _together([each.authors for each in looks]), _manifest(folder)
@@ -75,16 +78,24 @@ def _together(found: Sequence[set[str] | None]) -> tuple[str, ...] | None:
     return tuple(sorted(authors)) if len(known) == len(found) and len(authors) <= MAX_AUTHORS else None
 
 
+def _looks(context: Context, folder: RunFolder) -> list[Look]:
+    """One for each repository, while git fetches and writes the files."""
+    run = folder.run
+    live = _sources(context, run.model, run.parent)
+    before = live or _sources(context, run.model, run.candidate)
+    return [_look(context, folder, before, live, name) for name in reversed(REPOSITORIES)][::-1]
+
+
 def _look(context: Context, folder: RunFolder, before: Sources | None, live: Sources | None, name: str) -> Look:
     """What is new in a repository since `before`, and who made what is new since the release `live`."""
     git, url, commit = context.git, context.url(name), getattr(folder.run.sources, name)
-    unimportant = context.config.repositories.unimportant
+    unimportant, history = context.config.repositories.unimportant, git.history(url, commit)
 
     def look() -> Look:
         return Look(
-            git.changes(url, getattr(before, name, None), commit, name),
-            git.content_digest(url, commit, unimportant),
-            git.authors(url, getattr(live, name, None), commit),
+            history.changes(getattr(before, name, None), commit, name),
+            history.content_digest(commit, unimportant),
+            history.authors(getattr(live, name, None), commit),
         )
 
     return git.read(url, commit, name, look)

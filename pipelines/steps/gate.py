@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.context import Context
-from pipelines.gate import decide, gate_report
+from pipelines.gate import decide, gate_report, recent_note
 from pipelines.runs import RunFolder
 from registry import codec
 from registry.errors import Rejected
@@ -26,4 +26,5 @@ def main(context: Context, folder: RunFolder) -> str:
     measured = (
         f"{policy.metric} {evaluation.candidate.values[policy.metric]:.4f} on {evaluation.candidate.samples} samples"
     )
-    return f"accepted: {measured}" + (f"; {evaluation.live_note}" if evaluation.live_note else "")
+    notes = (evaluation.live_note, recent_note(evaluation, policy))
+    return f"accepted: {measured}" + "".join(f"; {each}" for each in notes if each)

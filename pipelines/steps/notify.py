@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import traceback
 from collections.abc import Iterator
 
 from pipelines.approvals.policy import in_words
 from pipelines.approvals.tokens import approval_secret, expires_at, make_token
 from pipelines.command_line import command_line
 from pipelines.config.load import secret
+from pipelines.config.schema import Config
 from pipelines.context import Context
 from pipelines.mail.compose import compose
 from pipelines.mail.facts import MailFacts
 from pipelines.mail.outbox import deliver, post
 from pipelines.mail_facts import collect_facts
+from pipelines.monitor.retrain import STARTED_BY
 from pipelines.runs import RunFolder
 from registry import candidates
 from registry.errors import PipelineError
 from registry.heads import write_head
+from registry.records import Run
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -42,6 +44,8 @@ def _report(context: Context, folder: RunFolder, facts: MailFacts | None) -> tup
     except (PipelineError, OSError) as error:
         return (f"no report: {error}",)
     except Exception as bug:  # noqa: BLE001  (the mail must go out, whatever fails in a report)
+        import traceback
+
         traceback.print_exc()
         return (f"no report, a bug in Trainyard: {bug!r}",)
     return ()
@@ -77,10 +81,16 @@ def _more(context: Context, folder: RunFolder, facts: MailFacts) -> MailFacts:
     if acceptance and acceptance.accepted and acceptance.version != folder.run.parent:
         command = _approval(context, acceptance.version)
         policy = context.config.approval
-        facts = dataclasses.replace(
-            facts, command=command, expires_at=expires_at(policy.valid_days), approvers=in_words(policy)
-        )
+        who = who_decides(context.config, folder.run)
+        facts = dataclasses.replace(facts, command=command, expires_at=expires_at(policy.valid_days), approvers=who)
     return facts
+
+
+def who_decides(config: Config, run: Run) -> str:
+    """Who must approve what the run has made; empty when whoever reads the mail may."""
+    if config.monitoring.auto_promote and run.started_by == STARTED_BY:
+        return "The monitor promotes it without a person, if it may ([monitoring] auto_promote); its own mail says whether it did."
+    return in_words(config.approval)
 
 
 def _head(context: Context) -> str:

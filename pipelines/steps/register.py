@@ -20,7 +20,9 @@ from pipelines.runs import RunFolder
 from registry import candidates, codec, dataset_lists
 from registry.errors import Corrupt, Rejected
 from registry.files import sha256_bytes, sha256_file, write_whole
+from registry.label_manifest import MANIFEST, MOST_BYTES, labels_in
 from registry.records import Candidate, Evaluation, TrainJob, TrainResult, Verdict, utc_now
+from registry.records.data import DatasetLabels
 from retraining.policy import choose_base
 from training.data.spec import Validation
 from training.model.served_file import check_served
@@ -52,7 +54,13 @@ def _gather(folder: RunFolder) -> Path:
     target = folder.job("register") / "version"
     shutil.rmtree(target, ignore_errors=True)  # of a try that was stopped
     target.mkdir()
-    sources = [each for name in ("train", "evaluate") for each in _left_in(folder.outputs(name))]
+    trained, measured = (_left_in(folder.outputs(name)) for name in ("train", "evaluate"))
+    if taken := {name for _, name in trained} & {name for _, name in measured}:
+        raise Corrupt(
+            f"train/outputs/{min(taken)}: evaluate leaves a file of this name, too",
+            hint="have the training write it under another name",
+        )
+    sources = [*trained, *measured]
     sources += [
         (folder.root / "evaluate" / "result.json", Path("metrics.json")),
         (folder.root / "gate" / "verdict.json", Path("verdict.json")),
@@ -147,4 +155,12 @@ def _manifest(folder: RunFolder, version: int, verdict: Verdict, files: Path) ->
         base=base.version if base else None,
         machine=result.machine,
         dataset_manifest=fetched.manifest,
+        labels=_labels(folder.sources / "dataset" / MANIFEST),
     )
+
+
+def _labels(listed: Path) -> DatasetLabels | None:
+    """What of the dataset came from labelled answers."""
+    if not listed.is_file() or listed.stat().st_size > MOST_BYTES:
+        return None
+    return labels_in(listed.read_bytes())

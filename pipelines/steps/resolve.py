@@ -8,14 +8,15 @@ import itertools
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from pipelines.context import Context
 from pipelines.repositories import git, processes
-from pipelines.runs import RunFolder, StepRecord, Stopwatch
+from pipelines.runs import RunFolder, StepRecord, Stopwatch, id_of, run_of
 from registry import candidates, codec, releases
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 from registry.records import Run, Sources, Trigger, utc_now
 
@@ -31,11 +32,15 @@ class Request:
     reason: str = ""
     started_by: str = ""
     """Who or what asks, when it is not a push."""
+    occasion: str = ""
+    """What there is only one run for, whatever has been pushed since: the run of an occasion is resumed, not repeated."""
 
 
 def resolve(context: Context, request: Request, root: Path | None = None) -> RunFolder:
     """Find or make the run's folder: `root`, or one under the home that is named by the run's id."""
     watch = Stopwatch()
+    if request.occasion and not root:
+        root = context.config.runs / run_of(context.config.model, request.occasion)
     if root and (root / "run.json").exists():
         folder = RunFolder(root)  # a build that was started again resumes its own run
         _must_be_asked_for(folder, request)
@@ -65,6 +70,8 @@ def _announce(context: Context, folder: RunFolder) -> None:
 def _must_be_asked_for(folder: RunFolder, request: Request) -> None:
     """A folder that is left from another build must not swallow a new push."""
     run = folder.run
+    if request.occasion and request.occasion == run.occasion:
+        return  # whatever has been pushed since
     others = [f"{name} {sha[:7]}" for name, sha in request.commits.items() if getattr(run.sources, name) != sha]
     if run.trigger != request.trigger or others or (request.forced and not run.forced):
         raise ConfigError(
@@ -90,10 +97,10 @@ def _run(context: Context, request: Request, *, elsewhere: bool) -> Run:
     config = _digest(context.config.outcome_settings)
     went_in = [model, request.trigger, sources.code, sources.dataset, sources.tests, config, parent]
     went_in += [newest] if request.trigger == "tests" else []
-    if request.forced:
+    if request.forced and not request.occasion:
         went_in.append(os.urandom(16).hex() if elsewhere else _next(context, went_in))
     return Run(
-        id=_id(went_in),
+        id=run_of(model, request.occasion) if request.occasion else id_of(went_in),
         model=model,
         trigger=request.trigger,
         sources=sources,
@@ -104,6 +111,7 @@ def _run(context: Context, request: Request, *, elsewhere: bool) -> Run:
         forced=request.forced,
         reason=request.reason,
         started_by=request.started_by,
+        occasion=request.occasion,
     )
 
 
@@ -136,7 +144,7 @@ def _heads(context: Context, given: Mapping[str, str]) -> dict[str, str]:
 def _next(context: Context, went_in: list[Any]) -> int:
     """Which of the forced runs of the same this one is: the last one when that was stopped halfway, else a new one."""
     for number in itertools.count(1):
-        run = _id([*went_in, number])
+        run = id_of([*went_in, number])
         folder = RunFolder(context.config.runs / run)
         if (folder.root / "run.json").exists():
             if folder.decided() is None:
@@ -146,10 +154,6 @@ def _next(context: Context, went_in: list[Any]) -> int:
         ):  # else its folder was deleted to free space
             break
     return number
-
-
-def _id(went_in: list[Any]) -> str:
-    return _digest(went_in)[:12]
 
 
 def _digest(value: object) -> str:

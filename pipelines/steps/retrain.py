@@ -22,7 +22,8 @@ def main(context: Context, folder: RunFolder) -> str:
     if base:
         subject, files["model"] = evaluate.registered(context, folder, base.area, base.version)
         verdict = _verdict(context, folder, subject, files["model"])
-    decision = decide(base, verdict, forced=folder.run.forced)
+    why = f"for {folder.run.occasion}" if folder.run.occasion else "on request"
+    decision = decide(base, verdict, forced=folder.run.forced, why=why)
     context.progress.note("; ".join(decision.reasons))
     if not decision.retrain:
         raise NothingToDo("; ".join(decision.reasons))

@@ -10,10 +10,10 @@ import html
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 
 WIDTH = 78  # columns of plain text
 CODE = re.compile(r"`([^`]+)`")

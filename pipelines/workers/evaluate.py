@@ -1,8 +1,8 @@
 """The evaluate worker (`python -P -m pipelines.workers.evaluate`): measures the file that will be served.
 
 In its folder: `job.json` (EvaluateJob) and the inputs named there. It leaves the Evaluation and, under `outputs/`,
-`confusion.png` and `calibration.png` or `scatter.png`, and `golden.npz`: some samples with the answers given here, which
-the API must give as well (`in_0` …, `out_0` …, `index`).
+`confusion.png` and `calibration.png` or `scatter.png`, `golden.npz`: some samples with the answers given here, which the API
+must give as well (`in_0` …, `out_0` …, `index`), and `reference.npz`: what monitoring compares later predictions with.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,18 @@ import numpy as np
 
 from pipelines.workers.comparison import compare
 from pipelines.workers.compatibility import Array, Mismatch, check_inputs, numbers, probabilities
+from pipelines.workers.importance import choose, importance
 from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from pipelines.workers.plot_process import Draw, plot_process
+from pipelines.workers.recent_samples import open_recent
+from pipelines.workers.reference import ReferenceMaker, maker
 from registry import codec
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt, WorkerFailed
-from registry.files import sha256_file
-from registry.records import DIRECTION, Evaluation, Metrics, Signature
+from registry.files import sha256_file, write_whole
+from registry.records import DIRECTION, Evaluation, Importance, Metrics, Recent, Signature
+from retraining.monitoring.names import REFERENCE_FILE
+from retraining.monitoring.reference import to_bytes
 from retraining.policy import RESPLIT, other_classes
 from serving.engines.base import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
 from training.data.spec import DataSpec, load_split
@@ -40,11 +46,14 @@ GOLDEN = 16
 class Holdout:
     """The samples that training never saw."""
 
-    classes: tuple[str, ...]
-    """By label; empty for regression."""
-    target: str
+    data: DataSpec
     x: Mapping[str, Array]
     y: Array
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """By label; empty for regression."""
+        return self.data.classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +87,58 @@ def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
         verify(job.live, inputs / "live")
     try:
         model = open_model(job.candidate, inputs / "candidate", holdout)
-        new = predict(model, holdout)
-        keep_golden(model, holdout, outputs / "golden.npz")
+        warm = keep_golden(model, holdout, outputs / "golden.npz")
+        made = maker(model.signature, holdout.data, warm) if job.reference else None
+        new = predict(model, holdout, reference=made)
     except Mismatch as error:
         hint = "the model must take the dataset's samples and answer with one probability per class, or one number"
         raise ConfigError(f"the candidate does not fit the holdout: {error}", hint=hint) from error
     except (BadInput, EngineError) as error:
         raise WorkerFailed(f"the candidate cannot answer for the holdout: {error}") from error
     found = measure(new, holdout)
-    draw(found, new, holdout.target)
-    return _with_live(job, found, new, holdout, inputs)
+    draw(found, new, holdout.data.target)
+    if made:
+        right = new.truth == new.predicted if isinstance(new, Answers) else None
+        write_whole(outputs / REFERENCE_FILE, to_bytes(made.make(holdout.x, right)))
+    looks_at = _importance(model, holdout, job.seed) if job.importance else None
+    recent = _recent(job, model, holdout, inputs) if job.recent and job.live else None
+    return replace(_with_live(job, found, new, holdout, inputs), importance=looks_at, recent=recent)
+
+
+def _importance(model: LoadedModel, holdout: Holdout, seed: int) -> Importance | None:
+    """What the candidate looks at; None when its inputs cannot be shuffled one by one."""
+    rows, x = choose(model.signature, holdout.x, len(holdout.y), seed)
+    if not len(rows):
+        return None
+    y = np.asarray(holdout.y[rows])
+
+    def ask(shuffled: Mapping[str, Array]) -> Answers | Estimates:
+        return predict(model, replace(holdout, x=shuffled, y=y), silent=True)
+
+    try:
+        return importance(ask, model.signature, x, seed)
+    except (Mismatch, BadInput, EngineError):  # it answers for each sample, but not for a mixture of them
+        return None
+
+
+def _recent(job: EvaluateJob, model: LoadedModel, holdout: Holdout, inputs: Path) -> Recent:
+    """Both models on labelled predictions that no training saw. What keeps them from being compared is a note."""
+    assert job.live
+    x, y, notes = open_recent(inputs / "recent", holdout.classes)
+    recent, samples = Holdout(holdout.data, x, y), len(y)
+    if not samples:
+        return Recent(0, notes=notes)
+    try:
+        check_inputs(job.candidate.signature, recent.x)
+        new = predict(model, recent, silent=True)
+        live = predict(open_model(job.live, inputs / "live", recent), recent, silent=True)
+    except (Mismatch, BadInput, EngineError) as error:
+        return Recent(samples, notes=(f"they cannot be answered by both models: {error}", *notes))
+    found, was = measure(new, recent), measure(live, recent)
+    if job.metric not in was.values or job.metric not in found.values:
+        return Recent(samples, found, was, notes=notes)
+    comparison = compare(new, live, job.metric, job.live.version or 0, job.seed)
+    return Recent(samples, found, was, comparison, notes)
 
 
 def _with_live(
@@ -135,12 +186,12 @@ def open_holdout(inputs: Path) -> Holdout:
     if not split.names:
         raise ConfigError("the holdout has no samples", hint="raise [split] holdout in dataset.toml, or add samples")
     if not _has_load_data(inputs):
-        return Holdout(split.spec.classes, split.spec.target, split.x, split.y)
+        return Holdout(split.spec, split.x, split.y)
     from training.model.contract import load_contract
     from training.model.samples import open_samples
 
     samples = open_samples(inputs / "holdout", load_contract(inputs / "code"))
-    return Holdout(split.spec.classes, split.spec.target, samples.x, samples.y)
+    return Holdout(split.spec, samples.x, samples.y)
 
 
 def _has_load_data(inputs: Path) -> bool:
@@ -176,14 +227,20 @@ def open_model(measured: MeasuredModel, folder: Path, holdout: Holdout) -> Loade
     return LoadedModel(measured.signature, load_engine(folder, measured.signature, measured.served, cores()))
 
 
-def predict(model: LoadedModel, holdout: Holdout) -> Answers | Estimates:
-    """The model's outputs for every sample. Batches run on all cores; a few numbers per sample are kept."""
+def predict(
+    model: LoadedModel, holdout: Holdout, *, silent: bool = False, reference: ReferenceMaker | None = None
+) -> Answers | Estimates:
+    """The model's outputs for every sample. Batches run on all cores; a few numbers per sample are kept, and given to the
+    `reference` that is made. Reports the progress unless `silent`."""
     total, own = len(holdout.y), model.signature.classes
 
     def batch(start: int) -> Answers | Estimates:
         part = slice(start, start + BATCH)
-        x = {name: array[part] for name, array in holdout.x.items()}
-        output = model(x)[model.signature.outputs[0].name]
+        x = cast_inputs(model.signature, {name: array[part] for name, array in holdout.x.items()})
+        outputs = model.engine(x)
+        if reference:
+            reference.add(start, x, outputs)
+        output = outputs[model.signature.outputs[0].name]
         truth = np.asarray(holdout.y[part])
         if not holdout.classes:
             return Estimates(truth.astype(np.float64), numbers(output))
@@ -194,7 +251,7 @@ def predict(model: LoadedModel, holdout: Holdout) -> Answers | Estimates:
     with ThreadPoolExecutor(cores()) as pool:
         for part in pool.map(batch, starts):
             parts.append(part)
-            if len(parts) % max(1, len(starts) // 20) == 0 or len(parts) == len(starts):
+            if not silent and (len(parts) % max(1, len(starts) // 20) == 0 or len(parts) == len(starts)):
                 report_event("progress", done=min(len(parts) * BATCH, total), of=total, what="samples")
     return join(parts)
 
@@ -206,14 +263,15 @@ def measure(outputs: Answers | Estimates, holdout: Holdout) -> Metrics:
     return classification(outputs, holdout.classes)
 
 
-def keep_golden(model: LoadedModel, holdout: Holdout, path: Path) -> None:
-    """Write some samples as the dataset has them, and all outputs of the served model for them."""
+def keep_golden(model: LoadedModel, holdout: Holdout, path: Path) -> dict[str, Array]:
+    """Write some samples as the dataset has them, and all outputs of the served model for them, which are given back."""
     index = golden_index(np.asarray(holdout.y), len(holdout.classes))
     x = {name: np.asarray(array[index]) for name, array in holdout.x.items()}
     outputs = model(x)
     arrays = {f"in_{i}": x[spec.name] for i, spec in enumerate(model.signature.inputs)}
     arrays |= {f"out_{i}": outputs[spec.name].astype(np.float32) for i, spec in enumerate(model.signature.outputs)}
     np.savez(path, allow_pickle=False, index=index, **arrays)
+    return outputs
 
 
 def golden_index(y: Array, classes: int) -> Array:

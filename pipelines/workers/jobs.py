@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import field
 
+from registry.dataclass import dataclass
 from registry.records import Served, Signature
 
 
@@ -34,7 +35,41 @@ class EvaluateJob:
     candidate: MeasuredModel
     live: MeasuredModel | None = None
     seed: int = 1
-    """For the bootstrap of the comparison."""
+    """For the bootstrap of the comparison, and for what is shuffled."""
+    importance: bool = False
+    """Whether to measure what the candidate looks at."""
+    reference: bool = False
+    """Whether to make the candidate's reference, for monitoring."""
+    recent: bool = False
+    """Whether to compare on labelled recent predictions, too: the input `recent`, as `pipelines.workers.recent` leaves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentRow:
+    """An answered instance whose label is known."""
+
+    request: str
+    row: int
+    label: str
+    """Empty: the answer was right."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentJob:
+    """The job of `pipelines.workers.recent`, as JSON on stdin."""
+
+    model: str
+    log: str
+    """The folder of the prediction log."""
+    manifest: str
+    """The file of the dataset that lists which answers are samples of it; it need not exist."""
+    folder: str
+    """Where the arrays go."""
+    signature: Signature
+    """Of the live release: its inputs are what is kept."""
+    rows: tuple[RecentRow, ...]
+    committed: int = 0
+    """How many others are left out already, as they are samples of the dataset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +96,66 @@ class Differences:
     """The metrics of the one on the holdout, and of the other."""
     again: dict[str, float]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoredRelease:
+    """A release whose predictions may be in a window, and what its version's manifest says."""
+
+    number: int
+    at: str
+    """When it was made, UTC."""
+    version: int
+    classes: tuple[str, ...] = ()
+    """In the order of the probabilities; empty for regression."""
+    output: str = ""
+    """The first one: the probabilities, or the number."""
+    metric: str = ""
+    """The gate's."""
+    then: dict[str, float] = field(default_factory=dict)
+    """The metrics on the holdout."""
+    samples: int = 0
+    """Of the holdout."""
+    reference: str = ""
+    """The file; empty: there is none."""
+    note: str = ""
+    """Why there is none, or why nothing is known of the version."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorRules:
+    """The settings by which windows are cut, and checks fail; see `[monitoring]`."""
+
+    window_minutes: float = 15.0
+    longest_hours: float = 24.0
+    min_rows: int = 200
+    alpha: float = 0.05
+    effect: float = 0.08
+    share: float = 0.02
+    ignore: tuple[str, ...] = ()
+    max_drop: float = 0.05
+    max_error_share: float = 0.05
+    max_latency_ms: float = 0.0
+    no_traffic_hours: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorJob:
+    """The job of `pipelines.workers.monitor`, as JSON on stdin; its result is a Looked."""
+
+    model: str
+    log: str
+    """The folder of the prediction log."""
+    labels: str
+    """The file of the label store, which need not be there."""
+    since: str
+    """Where the last window ended, UTC."""
+    until: str
+    """Of what was before, no more lines will come."""
+    releases: tuple[MonitoredRelease, ...]
+    """Oldest first: the one that was live at `since`, and all after it."""
+    rules: MonitorRules = field(default_factory=MonitorRules)
+    keep_days: int = 30
+    max_mb: int = 1024
+    compact: bool = True
+    """Whether to bring closed segments of the log into Parquet first."""

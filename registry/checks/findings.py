@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 
 from registry import codec
 from registry.chain import Chain, R
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt
 from registry.stores import Store, is_part, shown, walk
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from registry.checks.findings import SKEW
+from registry.dataclass import dataclass
 from registry.records import Approval, Release
 from registry.undo import has_failed
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from registry import attestations, candidates, codec
 from registry.candidates import version_folder
 from registry.checks.findings import Findings
+from registry.dataclass import dataclass
 from registry.records import Candidate, Claim
 from registry.stores import Store, signatures_of
 

@@ -1,7 +1,18 @@
 """What the steps share: frozen dataclasses, each one JSON file in a run folder or in the registry; see `registry.codec`."""
 
 from registry.records.data import DatasetTree, Signature, Task, TensorSpec, with_tensor_names
-from registry.records.evaluation import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics, Policy, Verdict
+from registry.records.evaluation import (
+    DIRECTION,
+    ClassMetrics,
+    Comparison,
+    Evaluation,
+    Importance,
+    InputImportance,
+    Metrics,
+    Policy,
+    Recent,
+    Verdict,
+)
 from registry.records.release import Approval, ApprovalWay, Release, ReleaseKind
 from registry.records.run import Run, Sources, Trigger, utc_now
 from registry.records.training import Served, TrainJob, TrainResult
@@ -22,6 +33,8 @@ __all__ = [
     "Evaluation",
     "Head",
     "HeadFold",
+    "Importance",
+    "InputImportance",
     "KeyKind",
     "KeyRecord",
     "LoadReport",
@@ -29,6 +42,7 @@ __all__ = [
     "Metrics",
     "Outcome",
     "Policy",
+    "Recent",
     "Release",
     "ReleaseKind",
     "Run",

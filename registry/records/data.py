@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from registry.dataclass import dataclass
 from registry.records.names import keras_name, tensor_name_of_old, tensor_names
 
 Task = Literal["classification", "regression"]
@@ -59,6 +60,15 @@ class Signature:
     image_mode: Literal["", "L", "RGB"] = ""
     target: str = ""
     """The predicted column of a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetLabels:
+    """The answers of an API that became samples of a dataset, because people labelled them."""
+
+    samples: int
+    people: dict[str, int]
+    """Who labelled them → how many; those with the most, 50 at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Literal
 
+from registry.dataclass import dataclass
 from registry.records.data import Task
 
 DIRECTION = {"accuracy": 1, "macro_f1": 1, "r2": 1, "loss": -1, "brier": -1, "ece": -1, "mae": -1, "rmse": -1}
@@ -21,6 +23,8 @@ class Policy:
     min_samples: int = 30
     max_drop: float = 0.01
     """How much worse than the live release, on the same holdout, in units of the metric."""
+    recent: bool = False
+    """Compare with the live release on labelled recent predictions, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,45 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class InputImportance:
+    """How much worse the candidate gets when one of its inputs is shuffled among the samples, with the ends of the 95 %
+    confidence interval. Near 0: it does without."""
+
+    name: str
+    """The column or input; `name[3]`: one number of it."""
+    loss: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """What a candidate looks at: permutation importance on the holdout (Breiman 2001)."""
+
+    metric: Literal["accuracy", "mae"]
+    """In which units the losses are: what accuracy falls by; what the mean absolute error rises by."""
+    samples: int
+    repeats: int
+    """How often each input was shuffled."""
+    inputs: tuple[InputImportance, ...]
+    """The most important first; a hundred at most."""
+    total: int
+    """How many inputs there are; the others are less important, or there was no time to measure them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """Candidate and live release on labelled predictions of the API that no training saw."""
+
+    samples: int
+    candidate: Metrics | None = None
+    live: Metrics | None = None
+    comparison: Comparison | None = None
+    notes: tuple[str, ...] = ()
+    """What was left out, and why they were not compared, if they were not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What `evaluate` found out: the candidate, the live release on the same holdout, and the difference."""
 
@@ -72,6 +115,10 @@ class Evaluation:
     comparison: Comparison | None = None
     live_note: str = ""
     """Why the live release was not measured, when there is one."""
+    importance: Importance | None = None
+    """Of the candidate's inputs; None: it was not measured, as of an image's pixels and in earlier versions of Trainyard."""
+    recent: Recent | None = None
+    """None: nobody has asked for it, or nothing is live."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from registry.dataclass import dataclass
 from registry.records.evaluation import Comparison
 
 ApprovalWay = Literal["unknown", "token", "jenkins", "key"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
+
+from registry.dataclass import dataclass
 
 Trigger = Literal["code", "dataset", "tests"]
 
@@ -43,3 +44,5 @@ class Run:
     """Why a person or a schedule started it, in their words."""
     started_by: str = ""
     """Who or what started it; empty: a push to the repository of the trigger."""
+    occasion: str = ""
+    """What it is the only run for, where that is not a push: a time of the schedule, an alarm."""

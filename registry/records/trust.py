@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Literal
+
+from registry.dataclass import dataclass
 
 KeyKind = Literal["made", "adopted", "added", "rotated", "revoked"]
 """What a record of `keys/` does: begins with a key; vouches for all that is there; lets another key sign, too; replaces the

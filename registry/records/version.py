@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-from registry.records.data import DatasetTree, Signature
+from registry.dataclass import dataclass
+from registry.records.data import DatasetLabels, DatasetTree, Signature
 from registry.records.evaluation import Evaluation, Verdict
 from registry.records.run import Sources
 from registry.records.training import Served, TrainJob
@@ -52,6 +53,8 @@ class Candidate:
     dataset_manifest: str | None = None
     """SHA-256 of the dataset's manifest: path, size and SHA-256 of each file of the dataset commit that does not lie in git;
     null: all of them do."""
+    labels: DatasetLabels | None = None
+    """Labelled answers that are samples of its dataset; None: there are none, or an earlier version of Trainyard made it."""
 
 
 @dataclass(frozen=True, slots=True)

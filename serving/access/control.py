@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,18 @@ class AccessControl:
 
 def for_clients(job: ServeJob, rate: RateLimit | None) -> AccessControl | None:
     """Of the clients' port; None when there is no rule, so that none costs time."""
-    rules = Rules(
-        accepted_hosts(job, job.host), frozenset(job.cors_origins), "predict" if job.auth == "tokens" else None
-    )
+    rules = Rules(accepted_hosts(job, job.host), frozenset(job.cors_origins))
+    if job.auth == "tokens":
+        rules = replace(rules, role="predict", roles={"/feedback": "feedback"})
     if rules == Rules() and rate is None:
+        return None
+    return AccessControl(rules, _find(job, needed=rules.role is not None), rate)
+
+
+def for_grpc(job: ServeJob, rate: RateLimit | None) -> AccessControl | None:
+    """As `for_clients`, of the port for gRPC: no browser speaks it, so there are no hosts and origins to check."""
+    rules = Rules(role="predict" if job.auth == "tokens" else None)
+    if rules.role is None and rate is None:
         return None
     return AccessControl(rules, _find(job, needed=rules.role is not None), rate)
 

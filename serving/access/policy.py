@@ -5,19 +5,20 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from serving.access.addresses import client_network
 from serving.access.tokens import Role, Token
-from serving.protocols.errors import Refused
+from serving.errors import Refused
 
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^][:/@?#,\s]+))(?::[0-9]*)?")
 """What comes after the name is shown in addresses: `localhost:x@elsewhere` leads elsewhere."""
-OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/grpc.health.v1.Health/Check"})
 """For whoever watches the API: a load balancer has no token, and calls it by its address."""
 PREFLIGHT_SECONDS = 600
-HEADERS = "authorization, content-type, x-request-id"
+MAY: dict[Role, str] = {"predict": "predict", "feedback": "give feedback", "operate": "operate"}
+HEADERS = "authorization, content-type, traceparent, tracestate, x-request-id"
 """What a web page of an allowed origin may send."""
 
 
@@ -31,6 +32,8 @@ class Rules:
     """Of web pages that may ask from a browser, e.g. `https://shop.example`."""
     role: Role | None = None
     """What a token must allow; None: no token is asked for."""
+    roles: dict[str, Role] = field(default_factory=dict)
+    """The same for single paths, where a token is asked for."""
 
 
 class Asked(NamedTuple):  # a frozen dataclass takes four times as long to make, and there is one per request
@@ -76,8 +79,9 @@ def decide(asked: Asked, rules: Rules, find: Callable[[str], Token | None]) -> D
     token = find(given.strip()) if scheme.lower() == "bearer" else None
     if token is None:
         return Decision(_unknown(asked), headers, counts_as=by_address)
-    if rules.role not in token.roles:
-        return Decision(_wrong_role(rules.role), headers, token.name, f"token {token.sha256}")
+    role = rules.roles.get(asked.path, rules.role)
+    if role not in token.roles:
+        return Decision(_wrong_role(role), headers, token.name, f"token {token.sha256}")
     return Decision(None, headers, token.name, f"token {token.sha256}")
 
 
@@ -106,7 +110,7 @@ def _cors(asked: Asked, rules: Rules) -> tuple[tuple[str, str], ...]:
     vary = (("Vary", "Origin"),)
     if asked.origin not in rules.origins:
         return vary
-    shown = ("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+    shown = ("Access-Control-Expose-Headers", "X-Request-Id, traceparent, Retry-After")
     return (*vary, ("Access-Control-Allow-Origin", asked.origin), shown)
 
 
@@ -152,7 +156,7 @@ def _unknown(asked: Asked) -> Refused:
 def _wrong_role(role: Role) -> Refused:
     return Refused(
         403,
-        f"this token does not allow to {role}",
+        f"this token does not allow to {MAY[role]}",
         hint=f"whoever runs the API makes one that does: `trainyard token make NAME --role {role}`",
         headers=(("WWW-Authenticate", f'Bearer realm="trainyard", error="insufficient_scope", scope="{role}"'),),
     )

@@ -27,8 +27,8 @@ from serving.reach import is_out_of_reach
 
 Role = Literal["predict", "feedback", "operate"]
 ROLES: tuple[Role, ...] = get_args(Role)
-"""`predict`: all pages of the clients' port. `operate`: the operator's port, where that is not on the loopback interface.
-`feedback`: reserved, for those who will report what was right."""
+"""`predict`: all pages of the clients' port but one. `feedback`: that one, `/feedback`, to report which label was right.
+`operate`: the operator's port, where that is not on the loopback interface."""
 FILE = "tokens.json"
 PREFIX = "tyd_"
 """So that programs that look for secrets in repositories find one."""

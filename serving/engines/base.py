@@ -46,15 +46,29 @@ class Engine(Protocol):
         """
 
 
-def load_engine(folder: Path, signature: Signature, served: Served, threads: int = 1) -> Engine:
-    """Load the served file of the version in `folder` for use by up to `threads` threads at once.
+class LoadedEngine(Engine, Protocol):
+    """One that nobody else calls yet."""
 
-    Raises Corrupt when the file is missing, is not such a model, or has other names than `signature` says.
+    def renew(self, most: int, many: int, at_once: int) -> None:
+        """From now on, have at most `most` rows in a call, and calls for `many` rows or more only `at_once` at the same time.
+
+        Gives back the memory that the largest call so far has needed, which is kept for the next one of that size.
+        """
+
+
+def load_engine(
+    folder: Path, signature: Signature, served: Served, threads: int = 1, most: int = CHUNK, *, shared: bool = False
+) -> LoadedEngine:
+    """Load the served file of the version in `folder` for use by up to `threads` threads at once, `most` rows per call.
+
+    `shared`: other processes load it from the same folder, which may be written to: keep its weights there for all of them. Raises Corrupt when the file is missing, is not such a model, or has other names than `signature` says.
     """
     if served.engine not in ENGINES:
         raise ConfigError(f"engine {served.engine!r} is not known", hint=f"known engines: {', '.join(ENGINES)}")
     module, _, name = ENGINES[served.engine].partition(":")
-    return cast("Engine", getattr(import_module(module), name)(folder, signature, served, threads))
+    return cast(
+        "LoadedEngine", getattr(import_module(module), name)(folder, signature, served, threads, most, shared=shared)
+    )
 
 
 def cast_inputs(signature: Signature, arrays: Arrays) -> dict[str, Array]:
@@ -88,11 +102,12 @@ def check_inputs(signature: Signature, inputs: Arrays) -> int:
 
 def fits(spec: TensorSpec, array: Array) -> bool:
     """Whether dtype, rank and every fixed dimension of `array` are exactly those of `spec`."""
-    return (
-        (array.dtype.kind in "USO" if spec.dtype == "string" else array.dtype == spec.dtype)
-        and array.ndim == len(spec.shape)
-        and all(want is None or want == have for want, have in zip(spec.shape, array.shape, strict=True))
-    )
+    if array.ndim != len(spec.shape):
+        return False
+    for want, have in zip(spec.shape, array.shape, strict=True):  # a loop: this is asked for each request
+        if want is not None and want != have:
+            return False
+    return array.dtype.kind in "USO" if spec.dtype == "string" else array.dtype == spec.dtype
 
 
 def check_outputs(signature: Signature, outputs: Arrays, rows: int) -> None:
@@ -103,16 +118,16 @@ def check_outputs(signature: Signature, outputs: Arrays, rows: int) -> None:
             raise EngineError(f"output {spec.name} has shape {shape} for {rows} rows")
 
 
-def chunks(rows: int, sizes: tuple[int, ...] = ()) -> Iterator[tuple[int, int, int]]:
+def chunks(rows: int, sizes: tuple[int, ...] = (), most: int = CHUNK) -> Iterator[tuple[int, int, int]]:
     """How `rows` are cut for the engine: (start, stop, batch), where batch > stop - start asks for padding.
 
-    Without `sizes` any batch up to CHUNK will do; else the largest size is used as long as it is full, and the rest
+    Without `sizes` any batch up to `most` will do; else the largest size is used as long as it is full, and the rest
     goes into the smallest size that holds it.
     """
     start = 0
     while start < rows:
         left = rows - start
-        batch = min((size for size in sizes if size >= left), default=max(sizes)) if sizes else min(left, CHUNK)
+        batch = min((size for size in sizes if size >= left), default=max(sizes)) if sizes else min(left, most)
         yield start, min(start + batch, rows), batch
         start += batch
 

@@ -1,62 +1,79 @@
-"""What a protocol is: how one kind of client sends inputs and receives predictions.
+"""What a dialect is: how one kind of client speaks to the API, by which paths, with which bodies and errors.
 
-A protocol is built once per loaded model, from its signature, and used by all threads that answer requests. It knows
-neither the engine nor the release; serving.predictor puts model and protocol together.
+A dialect is made once per server process and used by all threads. What it needs to know of a model it keeps in a codec of
+its own (`Predictor.codec`), made once per loaded model. It never meets the engine: `Call.predict` is the way to the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-from serving.engines.base import Array, Arrays
-from serving.protocols.errors import Refused
-from training.data.spec import DataSpec
+from serving.calls import Answer, Call
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+Handler = Callable[[Call], Answer]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The most that one request may contain."""
+class Refusal:
+    """Why a request gets no prediction, for the shape that a dialect gives it."""
 
-    body: int
-    """Bytes."""
-    instances: int
+    status: int
+    message: str
+    hint: str
+    request_id: str
+
+    @property
+    def text(self) -> str:
+        """The message with the hint, for clients that show one text only."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """The description of a model, twice: for programs and for people."""
+class Route:
+    """What answers at a path: `name` is its template, for the metrics; `handlers` are by method."""
 
-    facts: dict[str, Any]
-    html: str
+    name: str
+    handlers: Mapping[str, Handler]
 
 
-class PredictionProtocol(Protocol):
-    """Reads and writes for one model. All methods are safe to call from several threads."""
+class Dialect(Protocol):
+    """One kind of client. All methods are safe to call from several threads."""
 
-    def read(self, environ: WSGIEnvironment, limits: Limits) -> tuple[dict[str, Array], int]:
-        """The inputs by name, exactly as the signature has them, and the number of rows.
+    name: str
+    """As metrics and logs have it."""
+    prefixes: tuple[str, ...]
+    """Of the paths where errors are written by `refuse`, whether there is a route or not."""
 
-        Raises Refused, or Werkzeug's HTTPException for 400 and 413.
-        """
+    def fixed(self) -> Mapping[str, Route]:
+        """Routes by path, for the paths that are known beforehand."""
 
-    def write(self, outputs: Arrays) -> list[dict[str, Any]]:
-        """One prediction per row, for the engine's `outputs` by name."""
+    def find(self, path: str) -> Route | None:
+        """The route of any other path; may raise Refused, e.g. for the name of another model."""
 
-    def refuse_row(self, row: int, reason: str) -> Refused:
-        """What the client gets when the model has no prediction for row `row`, counted from 0."""
+    def refuse(self, refusal: Refusal) -> Answer:
+        """The answer to a request that gets no prediction; its status is the refusal's."""
 
-    def describe(
-        self, identity: Mapping[str, Any], data: DataSpec | None, sample: Arrays, url: str, limits: Limits
-    ) -> Page:
-        """What the model is (`identity`: name, version, release, …), takes and returns, with commands that work.
 
-        `data`: the dataset that it was trained on. `sample`: one made-up row. `url`: the API's own.
-        """
+class Routes:
+    """All that the dialects answer to."""
 
-    def example(self, sample: Arrays) -> tuple[bytes, str]:
-        """A valid body with the one row of `sample`, and its content type."""
+    def __init__(self, dialects: Iterable[Dialect]) -> None:
+        self._dialects = tuple(dialects)
+        self._fixed = {path: (each, route) for each in self._dialects for path, route in each.fixed().items()}
+
+    def find(self, path: str) -> tuple[Dialect, Route] | None:
+        """What answers at `path`; raises what `Dialect.find` does."""
+        if found := self._fixed.get(path):
+            return found
+        for each in self._dialects:
+            if path.startswith(each.prefixes) and (route := each.find(path)):
+                return each, route
+        return None
+
+    def dialect_of(self, path: str) -> Dialect | None:
+        """Whose clients ask at `path`; None: it is not a path of any dialect."""
+        if found := self._fixed.get(path):
+            return found[0]
+        return next((each for each in self._dialects if path.startswith(each.prefixes)), None)

@@ -20,7 +20,7 @@ from registry.errors import Corrupt
 from registry.records import TensorSpec
 from registry.spelling import by_spelling, spelling
 from serving.engines.base import Array, shape_text
-from serving.protocols.errors import bad_request, show
+from serving.errors import bad_request, show
 
 MAX_TEXT = 10_000
 """Characters of one string."""
@@ -39,8 +39,10 @@ class Field:
     dtype: str
     low: float
     high: float
-    known: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Of a column with categories: each value, and each spelling of it → the value as the model knows it."""
+    known: frozenset[str] = field(default=frozenset(), repr=False)
+    """Of a column with categories: the values that the model knows."""
+    spelled: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What all spellings of a value have in common → the value, unless two values share it."""
 
     def read(self, values: list[Any], where: Where, *, plain: bool) -> Array:
         """The array (len(values), *shape) of the field's dtype; raises Refused, naming the path.
@@ -65,12 +67,12 @@ class Field:
         except orjson.JSONDecodeError:
             return text
 
-    def bounded(self, array: Array, where: Where) -> Array:
+    def bounded(self, array: Array, where: Where, missing: str = "null") -> Array:
         """The float64 `array` in the field's dtype, when every number is within bounds and, for integers, whole."""
-        if array.size and not (self.low <= array.min().item() and array.max().item() <= self.high):  # `not`: NaN too
+        if array.size and not (self.low <= _least(array) and _most(array) <= self.high):  # `not`: NaN too
             index = np.argwhere(~((array >= self.low) & (array <= self.high)))[0]
             value = array[tuple(index)].item()
-            problem = "null is not a number" if value != value else self._out_of_range(value)  # noqa: PLR0124  (JSON has no NaN)
+            problem = f"{missing} is not a number" if value != value else self._out_of_range(value)  # noqa: PLR0124  (JSON has no NaN)
             raise bad_request(f"{self._path(index, where)}: {problem}")
         if self.dtype.startswith(("int", "uint")) and array.dtype.kind == "f":
             self._whole(array, where)
@@ -97,16 +99,16 @@ class Field:
 
     def _texts(self, values: list[Any], where: Where) -> Array:
         if self.known:
-            values = [self._as_known(each) for each in values]
+            values = [self.as_known(each) for each in values]
         if self.shape or not all(type(each) is str and len(each) <= MAX_TEXT for each in values):
             self._walk_all(values, where)
         return self._shaped(np.asarray(values, dtype=object), values, where)
 
-    def _as_known(self, value: Any) -> Any:
+    def as_known(self, value: Any) -> Any:
         """A category as the file has it, for what JSON makes of it: true for `True`, 1 for `1.0`, `yes ` for `yes`."""
         if type(value) is str and (value in self.known or len(value) > MAX_TEXT):
-            return self.known.get(value, value)
-        return self.known.get(spelling(value), value) if type(value) in {str, bool, int, float} else value
+            return value
+        return self.spelled.get(spelling(value), value) if type(value) in {str, bool, int, float} else value
 
     def _shaped(self, array: Array, values: list[Any], where: Where) -> Array:
         """The array, if it has the field's shape."""
@@ -128,7 +130,7 @@ class Field:
     def _walk(self, value: Any, shape: tuple[int | None, ...]) -> tuple[str, str] | None:
         """The path inside `value` and the message of the first error."""
         if not shape:
-            message = self._leaf(value)
+            message = self.refusal(value)
             return ("", message) if message else None
         if not isinstance(value, list):
             return "", f"{show(value)}, a list of shape {shape_text(shape)} is expected"
@@ -140,7 +142,8 @@ class Field:
                 return f"[{i}]{path}", message
         return None
 
-    def _leaf(self, value: Any) -> str:
+    def refusal(self, value: Any) -> str:
+        """What is wrong with one value; empty: nothing."""
         if self.dtype == "string":
             if type(value) is not str:
                 known = ", nor a value that the model knows in this column" if self.known else ""
@@ -152,9 +155,9 @@ class Field:
             return ""
         if type(value) not in {int, float}:
             return f"{show(value)} is not a number"
-        if not self.low <= value <= self.high:
-            return self._out_of_range(value)
-        return ""
+        if value != value:  # noqa: PLR0124  (JSON has no NaN, but Python's clients write it)
+            return "NaN is not a number"
+        return "" if self.low <= value <= self.high else self._out_of_range(value)
 
     def _out_of_range(self, value: float) -> str:
         whole = abs(value) < EXACT and float(value).is_integer()
@@ -176,6 +179,15 @@ class Field:
 
     def _path(self, index: Array, where: Where) -> str:
         return where(int(index[0])) + "".join(f"[{i}]" for i in index[1:])
+
+
+def _least(array: Array) -> float:
+    """The smallest number, by the shortest way: NumPy takes half as long again over several dimensions."""
+    return np.minimum.reduce(array.reshape(-1)).item()  # type: ignore[no-any-return]
+
+
+def _most(array: Array) -> float:
+    return np.maximum.reduce(array.reshape(-1)).item()  # type: ignore[no-any-return]
 
 
 def _octets(values: list[Any], shape: tuple[int | None, ...]) -> Array | None:
@@ -200,8 +212,8 @@ def field_of(spec: TensorSpec, shape: tuple[int | None, ...] | None = None, voca
     """
     shape = spec.shape[1:] if shape is None else shape
     if spec.dtype in {"string", "bool"}:
-        known = by_spelling(vocabulary) | {each: each for each in vocabulary}
-        return Field(spec.name, shape, spec.dtype, -math.inf, math.inf, known)
+        known, spelled = frozenset(vocabulary), by_spelling(vocabulary)
+        return Field(spec.name, shape, spec.dtype, -math.inf, math.inf, known, spelled)
     try:
         lowest, highest = _holds(np.dtype(spec.dtype))
     except (TypeError, ValueError):
@@ -229,3 +241,11 @@ def range_text(low: float | None, high: float | None) -> str:
 def number_text(number: float) -> str:
     """`255`, not `255.0`."""
     return str(int(number)) if abs(number) < EXACT and float(number).is_integer() else f"{number:.4g}"
+
+
+def depth_of(value: Any) -> int:
+    """How deep lists are nested, looking at the first entries only."""
+    depth = 0
+    while isinstance(value, list) and value and depth < 8:
+        value, depth = value[0], depth + 1
+    return depth

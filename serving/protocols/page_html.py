@@ -76,6 +76,7 @@ def page(facts: dict[str, Any], form: Form) -> str:
         f"<h2>Try it</h2>{''.join(_form(form))}"
         f"<h2>From a program</h2><p>Send {escape(facts['send'])}.</p>{curl}<pre>{escape(facts['python'])}</pre>"
         f"<h2>Inputs</h2>{''.join(_inputs(facts['inputs']))}{classes}"
+        f"{''.join(_kept(facts.get('kept')))}"
         f'<h2>Pages</h2><p class="mono">{pages}</p></body></html>\n'
     )
 
@@ -123,6 +124,20 @@ def _inputs(inputs: list[dict[str, Any]]) -> Iterator[str]:
     yield "</tbody></table></div>"
     if more := len(inputs) - MOST_INPUTS:
         yield f'<p class="soft">… and {more} more: this page as JSON lists them all.</p>' if more > 0 else ""
+
+
+def _kept(facts: dict[str, Any] | None) -> Iterator[str]:
+    """What becomes of what a client sends."""
+    yield "<h2>What is kept</h2>"
+    if facts is None:
+        yield "<p>Nothing that you send is kept.</p>"
+        return
+    share = "every request" if facts["fraction"] >= 1 else f"{facts['fraction']:.4g} of all requests"
+    elsewhere = ", and sent to another system" if facts.get("sent_elsewhere") else ""
+    yield f"<p>Of {share} the answer is kept for {facts['days']} days{elsewhere}, with who asked, and of the inputs:</p><ul>"
+    for name, words in list(facts["inputs"].items())[:MOST_INPUTS]:
+        yield f"<li><bdi>{escape(name)}</bdi>: {escape(words)}</li>"
+    yield "</ul>"
 
 
 def _link(text: str) -> str:

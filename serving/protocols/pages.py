@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -13,8 +14,8 @@ import numpy as np
 import orjson
 
 from registry.records import TensorSpec
+from serving.calls import Limits
 from serving.engines.base import Array, Arrays
-from serving.protocols.base import Limits, Page
 from serving.protocols.fields import Field
 from serving.protocols.page_html import Form, page
 from serving.protocols.read_instances import Reader
@@ -28,6 +29,14 @@ MOST_TEXT = 20_000
 """Characters of JSON in the form."""
 URL = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+(/[A-Za-z0-9._~\-/]*)?")
 """All of a Host header, and of a proxy's path prefix, that is safe to show in a command for a shell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The description of a model, twice: for programs and for people."""
+
+    facts: dict[str, Any]
+    html: str
 
 
 def describe(
@@ -58,8 +67,11 @@ def describe(
         "limits": {"body_bytes": limits.body, "instances": limits.instances},
         "pages": [
             "POST /predict",
+            "POST /explain",
             "GET /example",
             "GET /version",
+            "GET /docs",
+            "GET /openapi.json",
             "GET /health/live",
             "GET /health/ready",
         ],

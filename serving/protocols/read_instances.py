@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -21,8 +21,9 @@ import orjson
 from registry.records import Signature, TensorSpec
 from registry.spelling import name_spelling
 from serving.engines.base import Array
-from serving.protocols.errors import Refused, bad_request, did_you_mean, show
-from serving.protocols.fields import Field, field_of
+from serving.errors import Refused, bad_request, did_you_mean, show
+from serving.protocols.fields import EXACT, Field, depth_of, field_of
+from serving.protocols.read_numbers import numbers
 from training.data.decode import JPEG, PNG, Unreadable, decode, scans
 from training.data.spec import DataSpec
 
@@ -40,6 +41,13 @@ MAX_WORK = 256 << 20
 """Pixels times scans of all images in one request: a JPEG may be decoded in many passes, and this takes half a second."""
 LARGE_PIXELS = 1 << 20
 """Requests with more pixels, too, are read one at a time."""
+
+_one_large = threading.RLock()
+
+
+def one_at_a_time(large: bool) -> AbstractContextManager[Any]:  # noqa: FBT001  (reads like `if`)
+    """Of all requests that are `large`, one is read at a time."""
+    return _one_large if large else nullcontext()
 
 
 class Reader:
@@ -60,23 +68,47 @@ class Reader:
         self.named = signature.kind == "table" or len(self.fields) > 1
         self.form_names = _form_names([each.name for each in self.fields])
         """Input → what it is called in a form."""
-        self._one_large = threading.Lock()
+        shape = self.fields[0].shape if self.fields else ()
+        grey = signature.kind == "image" and shape[-1:] == (1,)
+        self._shapes = (shape[:-1], shape) if grey else (shape,)
+        """How one instance may be written, where there is one input."""
         self._texts = any(each.dtype in {"string", "bool"} for each in self.fields)
 
     def instances(self, body: bytes, limit: int) -> tuple[dict[str, Array], int]:
         """Inputs by name and the number of rows, from JSON."""
-        if len(body) <= LARGE:
-            return self._instances(body, limit)
-        with self._one_large:
+        with one_at_a_time(len(body) > LARGE):
             return self._instances(body, limit)
 
     def _instances(self, body: bytes, limit: int) -> tuple[dict[str, Array], int]:
+        quick = None if self.named or self._texts else self._quick(body)
+        if quick is not None and len(quick) <= limit:
+            return {self.fields[0].name: quick}, len(quick)
         try:
             found = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise bad_request(f"the body is not JSON: {error}", hint='send {"instances": [...]}') from None
         rows = self._rows(found, limit)
-        plain = not self._texts and self._plain(body, len(rows))
+        return self._read(rows, plain=not self._texts and self._plain(body, len(rows)))
+
+    def _quick(self, body: bytes) -> Array | None:
+        """The only input, when it can be read without a look at each number; None: it is unusual, or not to be taken."""
+        field, given = self.fields[0], self.signature.inputs[0].shape[1:]
+        array = numbers(body, self._shapes)
+        if array is None or (field.dtype in {"int64", "uint64"} and np.abs(array).max() >= EXACT):
+            return None
+        try:
+            return field.bounded(array, _row).reshape(
+                len(array), *array.shape[1:], *(1,) * (len(given) + 1 - array.ndim)
+            )
+        except Refused:
+            return None
+
+    def rows(self, rows: list[Any], limit: int) -> tuple[dict[str, Array], int]:
+        """Inputs by name and the number of rows, from `instances` that have been parsed."""
+        _check_count(len(rows), limit)
+        return self._read(rows, plain=False)
+
+    def _read(self, rows: list[Any], *, plain: bool) -> tuple[dict[str, Array], int]:
         if self.named:
             return self._named(rows, plain=plain), len(rows)
         field = self._lenient(self.fields[0], rows[0])
@@ -103,7 +135,7 @@ class Reader:
                 413, message, hint="save the images with fewer scans, e.g. as baseline JPEG, or send fewer at once"
             )
         field = self.fields[0]
-        with self._one_large if pixels > LARGE_PIXELS else nullcontext():
+        with one_at_a_time(pixels > LARGE_PIXELS):
             arrays = [self._image(data, *sizes[0], prefix) for data, prefix in zip(files, prefixes, strict=True)]
             return {field.name: field.bounded(np.stack(arrays), _row)}, len(files)
 
@@ -206,7 +238,7 @@ class Reader:
 
     def _lenient(self, field: Field, first: Any) -> Field:
         """A grey image may be height x width, and [3] is accepted for 3."""
-        if self.signature.kind == "image" and field.shape[-1:] == (1,) and _depth(first) == len(field.shape) - 1:
+        if self.signature.kind == "image" and field.shape[-1:] == (1,) and depth_of(first) == len(field.shape) - 1:
             return Field(field.name, field.shape[:-1], field.dtype, field.low, field.high)
         if field.shape == () and isinstance(first, list) and self.signature.inputs[0].shape[1:] == (1,):
             return Field(field.name, (1,), field.dtype, field.low, field.high)
@@ -287,11 +319,3 @@ def _row(i: int) -> str:
 
 def _column(name: str) -> Callable[[int], str]:
     return lambda i: f"instances[{i}].{name}"
-
-
-def _depth(value: Any) -> int:
-    """How deep lists are nested, looking at the first entries only."""
-    depth = 0
-    while isinstance(value, list) and value and depth < 8:
-        value, depth = value[0], depth + 1
-    return depth

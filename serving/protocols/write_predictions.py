@@ -6,8 +6,7 @@
 * regression: `{"value": 3.2}`, or `{"values": [...]}` when one sample has several numbers
 * several outputs: each of the above under the output's name
 
-Whether outputs are a distribution is decided once per model, on the rows that warm it up, so that all answers of a
-release have the same form.
+Whether outputs are a distribution is decided once per model: see serving.probabilities.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ import numpy as np
 
 from registry.records import Signature
 from serving.engines.base import Array, Arrays
+from serving.probabilities import form_of, of_both
 
-TOLERANCE = 1e-2
-"""How far the sum of probabilities may be from 1: 16-bit models are coarse."""
 Write = Callable[[Array], list[dict[str, Any]]]
 
 
@@ -41,13 +39,14 @@ class Writer:
 
 
 def _writer(classes: tuple[str, ...], warm: Array) -> Write:
-    width = warm.shape[1] if warm.ndim == 2 else 0
-    if classes and width == len(classes):
-        distribution = bool((warm >= -TOLERANCE).all() and (np.abs(warm.sum(axis=1) - 1) <= TOLERANCE).all())
-        return _probabilities(classes) if distribution else _scores(classes)
-    if len(classes) == 2 and (width == 1 or warm.ndim == 1) and (warm >= 0).all() and (warm <= 1).all():
+    form = form_of(classes, warm)
+    if form == "distribution":
+        return _probabilities(classes)
+    if form == "second":
         return _two(_probabilities(classes))
-    return _value if width == 1 or warm.ndim == 1 else _values
+    if form == "scores":
+        return _scores(classes)
+    return _value if warm.ndim == 1 or (warm.ndim == 2 and warm.shape[1] == 1) else _values
 
 
 def _probabilities(classes: tuple[str, ...]) -> Write:
@@ -74,8 +73,7 @@ def _scores(classes: tuple[str, ...]) -> Write:
 
 def _two(write: Write) -> Write:
     def both(output: Array) -> list[dict[str, Any]]:
-        second = output.reshape(-1, 1)
-        return write(np.concatenate([1 - second, second], axis=1))
+        return write(of_both(output))
 
     return both
 
@@ -95,6 +93,11 @@ def _plain(array: Array) -> list[Any]:
     if array.dtype.kind == "f" and array.dtype.itemsize == 2:
         array = array.astype(np.float32)
     return list(np.ascontiguousarray(array))
+
+
+def numbers(array: Array) -> Any:
+    """The values as the model gives them, in a form that orjson writes as short as their dtype allows; texts as str."""
+    return _text(array.tolist()) if array.dtype.kind in "SUO" else np.ascontiguousarray(array)
 
 
 def _text(value: Any) -> Any:

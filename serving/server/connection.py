@@ -13,7 +13,8 @@ from typing import Any
 from serving.server.heads import Progress, RequestScan
 from serving.server.limits import Stage, address_key
 
-RECEIVE = 64 << 10
+RECEIVE, AT_ONCE = 64 << 10, 512 << 10
+"""Bytes of one call, and of those made for one connection before it is the turn of others: a large body is read in fewer turns."""
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -38,6 +39,7 @@ class Connection:
         "since",
         "socket",
         "stage",
+        "taken_at",
         "until",
         "watched",
     )
@@ -63,6 +65,8 @@ class Connection:
         self.stage = Stage.HANDSHAKE if tls else Stage.NEW
         self.since, self.progress, self.drained = 0.0, 0, 0
         """When the stage began, the bytes that were moved in it, and those that were thrown away."""
+        self.taken_at = 0.0
+        """time.perf_counter() when a thread took the request; it waited since `since`."""
         self.until = 0.0
         """When it is closed although the client still sends."""
         self.held = 0
@@ -79,12 +83,13 @@ class Connection:
         return True
 
     def receive(self) -> int:
-        """Receive what there is, once; how many bytes that were."""
+        """Receive what there is, up to AT_ONCE; how many bytes that were."""
         before = len(self.input)
         try:
             while data := self.socket.recv(RECEIVE):
                 self.input += data
-                if not (isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()):
+                full = len(data) == RECEIVE and len(self.input) - before < AT_ONCE
+                if not full and not (isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()):
                     return len(self.input) - before
         except NOT_NOW:
             return len(self.input) - before

@@ -35,6 +35,11 @@ class ConnectionTable:
         """Whether one has to go before another may come."""
         return self.count >= self._limits.connections
 
+    @property
+    def waiting(self) -> int:
+        """Connections whose whole request no thread has taken yet."""
+        return sum(conn.taken_at < conn.since for conn in self._waiting[Stage.ANSWERING])
+
     def all(self) -> list[Connection]:
         """Every connection."""
         return [conn for waiting in self._waiting.values() for conn in waiting]

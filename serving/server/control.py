@@ -124,6 +124,12 @@ def admin(folder: Path) -> str:
     return found.admin if found else ""
 
 
+def grpc(folder: Path) -> str:
+    """`host:port` at which the API that runs in `folder` speaks gRPC; empty when it does not."""
+    found = lockfile.read(folder)
+    return found.grpc if found else ""
+
+
 def changed(job: ServeJob, folder: Path) -> dict[str, str]:
     """How the API that runs in `folder` differs from `job`, by setting: {"port": "port 8500, not 9000"}."""
     found = lockfile.read(folder)
@@ -204,9 +210,16 @@ def command(job: ServeJob, folder: Path) -> list[str]:
 
 
 def environment(job: ServeJob) -> dict[str, str]:
-    """The environment for `command`; only who follows a registry in a bucket has what logs in there."""
-    login = {name: value for name, value in os.environ.items() if LOGIN.fullmatch(name)} if job.mirror else {}
-    return clean_environment() | login
+    """The environment for `command`; only who follows a registry in a bucket has what logs in there, and only who sends spans
+    the settings of OpenTelemetry."""
+    login = login_variables() if job.mirror else {}
+    spans = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")} if job.traces else {}
+    return clean_environment() | login | spans
+
+
+def login_variables() -> dict[str, str]:
+    """What of the environment logs in to a bucket, and the way there."""
+    return {name: value for name, value in os.environ.items() if LOGIN.fullmatch(name)}
 
 
 def fenced_command(job: ServeJob, folder: Path) -> list[str]:

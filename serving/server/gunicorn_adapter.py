@@ -16,7 +16,8 @@ below exist, the others that they are used as below.
 | `ThreadWorker.sockets` | the list of listening sockets; closed at the end |
 | `ThreadWorker.poller` | a selector whose data is called with the file object; there from init_process() on |
 | `ThreadWorker.wait_for_and_dispatch_events(timeout)` | one turn of the loop, at most `timeout` seconds; also when it is stopping |
-| `ThreadWorker.enqueue_req(conn)` | main thread: lets the thread pool call `handle`, and after that the main thread `finish_request` |
+| `ThreadWorker.enqueue_req(conn)` | called by the receiver, in the main thread: lets the thread pool call `handle`, and after that the main thread `finish_request` |
+| `ThreadWorker.tpool` | the thread pool, made before `post_worker_init`; read at each request and at the end, so another one may take its place |
 | `ThreadWorker.handle(conn)` | pool thread: its result is that of the future |
 | `ThreadWorker.finish_request(conn, fs)` | main thread; `fs` is the future |
 | `ThreadWorker.handle_request(req, conn)` | pool thread: calls the app and writes its answer to `conn.sock`; whether the connection may be kept. Of `conn` it takes `sock`, `client` and `server` |
@@ -34,6 +35,7 @@ below exist, the others that they are used as below.
 | `Request.body` | the rest of it can be read, also after the app |
 | `Request.force_close()` | the answer says `Connection: close` |
 | `Request._expected_100_continue` | whether `handle_request` sends `100 Continue` |
+| `environ["gunicorn.socket"]` | the `sock` of the connection |
 | `Response.status` | `200 OK` |
 | `Response.sent` | bytes of the body |
 | `BaseApplication.load_config()` | called by the constructor; fills `cfg` |

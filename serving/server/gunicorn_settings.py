@@ -9,8 +9,8 @@ from registry.errors import ConfigError
 from serving.access.tls import TlsContext
 from serving.job import ServeJob
 from serving.server.gunicorn_adapter import LOGGER_CLASS, WORKER_CLASS, Effective
+from serving.server.ports import BACKLOG
 
-BACKLOG = 2048
 KEEPALIVE = 15  # seconds a connection may idle between two requests
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  (heartbeat files; a disk that hangs must not kill workers)
 

@@ -7,9 +7,10 @@ import errno
 import selectors
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,7 @@ from serving.server import logs, refusals
 from serving.server.connection import Connection
 from serving.server.connection_balance import NOT_ACCEPTING, WorkerConnections
 from serving.server.limits import Limits
+from serving.server.quick import LogReader, QuickRequests
 from serving.server.receiver import Receiver
 from serving.server.refusals import Refusal
 from serving.wsgi_keys import REQUEST_ID
@@ -32,12 +34,16 @@ NAP = 0.001
 """Seconds for which a waiting connection is left to other workers before the next check."""
 TICK = 0.5
 """Seconds between two signs of life."""
+PUBLISH = 2.0
+"""Seconds until what this process uses is published again."""
 AT_ONCE = 16
 """Connections that are accepted in one turn of the main loop."""
 BEYOND = 64
 """Connections that are accepted although all others are being answered."""
 SKIPPED = 1 << 20
 """Bytes of an unread body that are skipped at once."""
+LARGE = 256 << 10
+"""Bytes of a request from which on only as many as `[serving] threads` are answered at once: reading one takes memory."""
 NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 NO_LISTENER = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
 
@@ -58,6 +64,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     counters: WorkerCounters
     on_tick: Callable[[], None] | None = None
     """Called at least every second, unless the worker is stopping."""
+    tpool: ThreadPoolExecutor
+    """gunicorn's, or another one: see `resize_pool`."""
+    threads: Callable[[], int] | None = None
+    """How many threads there shall be now; None: as many as gunicorn has made."""
+    on_stop: Callable[[], None] | None = None
+    """Called once, when it begins to stop."""
     receiver: Receiver | None = None
     """From `run` on."""
     _published = False
@@ -66,12 +78,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._nap_until = 0.0
-        self._notified = 0.0
+        self._notified = self._publish_at = 0.0
         self._ids = RequestIds()
+        self._pool_size = self.cfg.threads
+        self._large = threading.BoundedSemaphore(self.cfg.threads)
+        self.quick = QuickRequests()
+        """Those that the main loop answers itself."""
+        self._log_reader = LogReader()
 
     def run(self) -> None:
         """Called by gunicorn."""
-        self.receiver = Receiver(self.poller, self.limits, self.enqueue_req, self.refuse, self.counters.closed)
+        self.receiver = Receiver(
+            self.poller, self.limits, self.enqueue_req, self.refuse, self.counters.closed, time.perf_counter
+        )
         # The receiver closes one connection for another; gunicorn stops accepting when all are being answered.
         self.worker_connections = self.limits.connections + BEYOND
         super().run()
@@ -134,15 +153,45 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Called by gunicorn's main loop; `timeout` in seconds."""
         assert self.receiver
+        if self.on_stop and not self.alive:
+            self.on_stop()
+            self.on_stop = None
         timeout = min(timeout, self.receiver.sweep(stopping=not self.alive))
         if self._nap_until:
             timeout = min(timeout, max(0.0, self._nap_until - time.monotonic()))
-        super().wait_for_and_dispatch_events(timeout)
+        super().wait_for_and_dispatch_events(0.0 if self.quick else timeout)
+        if self.quick:
+            self._answer_quick()
         if self._published:
             self.connections.publish(self._load)
 
+    def enqueue_req(self, conn: Any) -> None:
+        """Called by the receiver for a request that a thread is to answer, or the main loop itself."""
+        if not self.quick.take(conn):
+            super().enqueue_req(conn)
+
+    def _answer_quick(self) -> None:
+        """Those that wait for the main loop; by threads, when a line of the log could block this one."""
+        assert self.receiver
+        if not self._log_reader.takes_lines():
+            for conn in self.quick.all():
+                super().enqueue_req(conn)
+        answered = self.quick.answered(self._answer)
+        for conn, keep in answered:  # not each at once: its client would take the core from those that wait
+            self.receiver.answered(conn, keep=keep)
+
     def handle(self, conn: Any) -> bool:
         """Called by gunicorn in a thread of the pool, with a Connection. Whether it may be kept."""
+        if len(conn.input) < LARGE:
+            keep = self._answer(conn)
+        else:
+            with self._large:
+                keep = self._answer(conn)
+        conn.flush()
+        return keep
+
+    def _answer(self, conn: Any) -> bool:
+        conn.taken_at = time.perf_counter()
         request: Any = None
         keep = False
         try:
@@ -158,7 +207,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             keep = keep and conn.finish_request(len(parser.unreader.take_buffered()))
         except (OSError, errors.ParseException):
             keep = False
-        conn.flush()
         return keep
 
     def handle_request(self, req: Any, conn: Any) -> bool:
@@ -206,8 +254,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         self._notified = now
         super().notify()
+        if self.receiver:
+            self.counters.queue("thread", self.receiver.waiting)
+        if now >= self._publish_at:
+            self._publish_at = now + PUBLISH
+            self.counters.publish_process()
         if self.on_tick and self.alive:
             self.on_tick()
+        if self.threads:
+            self.resize_pool(self.threads())
+
+    def resize_pool(self, threads: int) -> None:
+        """Have that many threads from the next request on; to be called in the main thread. Those before it are answered."""
+        if threads != self._pool_size:
+            before, self.tpool, self._pool_size = self.tpool, ThreadPoolExecutor(threads), threads
+            before.shutdown(wait=False)
 
     def heartbeat(self) -> bool:
         """Keep the master from killing a worker that is still starting; False when it is to stop."""

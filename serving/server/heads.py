@@ -13,7 +13,10 @@ from enum import Enum, auto
 MAX_HEAD = 64 << 10
 MAX_LINE = 8190
 """Of the request line and of a chunk's first line. gunicorn refuses longer ones, and need not wait for their ends."""
-FIELDS = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+FIELDS = re.compile(
+    rb"\r\n(content-length|content-type|content-encoding|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)",
+    re.IGNORECASE,
+)
 FREE_CHUNKS, CHUNK = 16384, 256
 """Chunks that a body may have whatever their size, and the bytes for each of which it may have one more. A client that sends
 less in each, on purpose mostly, would cost a hundred times the work per byte, here and in the parser."""
@@ -45,6 +48,8 @@ class RequestScan:
         """Of a WHOLE request in the buffer."""
         self.expects_continue = False
         """The client sends the body only after `100 Continue`."""
+        self.media_type = b""
+        """Of a body that is sent as it is, in one piece, in small letters and without parameters; empty: it is not, or has none."""
         self._max_body = max_body
         self._searched = 0
         self._body = 0
@@ -90,6 +95,9 @@ class RequestScan:
             self._broken = bool(lengths) or codings != [b"chunked"]
             self._chunks = ChunkScan(self._body, self._max_body)
         elif lengths:
+            if all(name != b"content-encoding" for name, _ in fields):
+                kind = next((value for name, value in fields if name == b"content-type"), b"")
+                self.media_type = kind.partition(b";")[0].strip().lower()
             self._broken = len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 18
             self._length = 0 if self._broken else int(lengths[0])
         return None

@@ -15,6 +15,8 @@ MOST = 4096
 """Connections of a server process, unless there is a setting."""
 OTHER_FILES = 256
 """File descriptors that a server process needs for anything but its clients."""
+GRPC_FILES = 1100
+"""And for those who ask over gRPC, with what it needs itself."""
 HEAD_SECONDS = 10
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -101,10 +103,10 @@ def connection_limits(wanted: int, wanted_per_address: int, files: int) -> tuple
     return connections, min(wanted_per_address or max(8, connections // 2), connections)
 
 
-def raise_open_files(wanted: int) -> int:
+def raise_open_files(wanted: int, besides: int = 0) -> int:
     """Let this process and those that it starts open as many files as they need, as far as that is allowed; how many it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = (wanted or MOST) + OTHER_FILES
+    needed = (wanted or MOST) + OTHER_FILES + besides
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return needed
     allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -114,7 +116,8 @@ def raise_open_files(wanted: int) -> int:
 
 def limits_for(job: ServeJob, idle_seconds: float) -> Limits:
     """By the settings, and by how many files may be open: as many as are needed, as far as that is allowed."""
-    files = raise_open_files(job.max_connections)
+    besides = GRPC_FILES if job.grpc_port else 0
+    files = raise_open_files(job.max_connections, besides) - besides
     connections, per_address = connection_limits(job.max_connections, job.max_connections_per_address, files)
     return Limits(
         max_body=job.max_body_mb << 20,

@@ -6,7 +6,8 @@ that replaces it share one queue of connections, so none is lost, without a prox
 
 A worker sends one byte, READY or SPARE, and receives the socket. SPARE is a worker that cannot load a model: it receives
 the socket only while no worker is READY, so that clients get an error with the reason instead of waiting. Either side
-ends the hand-off by closing its end. OPERATORS asks for the socket of the operator's port, whoever is ready. Light: the standard library only, so that it can run alone in its container.
+ends the hand-off by closing its end. OPERATORS asks for the socket of the operator's port, whoever is ready; GRPC, if there
+is one, for that of gRPC, which only workers ask for that have the clients' socket. Light: the standard library only, so that it can run alone in its container.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ import sys
 from pathlib import Path
 
 BACKLOG = 2048
-READY, SPARE, OPERATORS = b"+", b"?", b"@"
+READY, SPARE, OPERATORS, GRPC = b"+", b"?", b"@", b"g"
 
 
 class Listener:
     """The listening socket `public`, and the workers that ask for it at the Unix socket `path`.
 
-    `operators` is the socket of their port.
+    `operators` is the socket of their port, `grpc` that of gRPC; None: there is none.
     """
 
-    def __init__(self, public: socket.socket, path: Path, operators: socket.socket) -> None:
-        self._public, self._operators = public, operators
+    def __init__(
+        self, public: socket.socket, path: Path, operators: socket.socket, grpc: socket.socket | None = None
+    ) -> None:
+        self._public, self._operators, self._grpc = public, operators, grpc
         self._ready: set[socket.socket] = set()
         self._spare: dict[socket.socket, bool] = {}
         """By worker: whether it has been given the socket."""
@@ -67,6 +70,8 @@ class Listener:
             self._give(worker, self._public)
         elif data == OPERATORS:
             self._give(worker, self._operators)
+        elif data == GRPC and self._grpc:
+            self._give(worker, self._grpc)
         elif data == SPARE:
             self._spare[worker] = False
         else:
@@ -94,14 +99,17 @@ class Listener:
 
 
 def main(arguments: list[str]) -> None:
-    """Hold the ports `arguments[0]`, and `arguments[2]` for operators, of all interfaces; answer workers at the path `arguments[1]`."""
+    """Hold the ports `arguments[0]`, `arguments[2]` for operators, and `arguments[3]`, if given, for gRPC, of all interfaces; answer
+    workers at the path `arguments[1]`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as process 1 it would not even be interrupted
     port, path, admin_port = int(arguments[0]), Path(arguments[1]), int(arguments[2])
+    grpc_ports = [int(each) for each in arguments[3:]]
     everywhere = "0.0.0.0"  # noqa: S104  (the Docker engine decides who gets here)
     public = socket.create_server((everywhere, port), backlog=BACKLOG)
     operators = socket.create_server((everywhere, admin_port), backlog=BACKLOG)
+    grpc = next((socket.create_server((everywhere, each), backlog=BACKLOG) for each in grpc_ports), None)
     os.umask(0o111)  # the API may run as another user; only containers of one model can reach this path
-    Listener(public, path, operators).serve()
+    Listener(public, path, operators, grpc).serve()
 
 
 if __name__ == "__main__":

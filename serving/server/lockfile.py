@@ -44,6 +44,8 @@ class RunningApi:
     """Server processes that there shall be; 0: an earlier version of Trainyard started it, and does not say."""
     admin: str = ""
     """The URL of the operator's port; empty in a container that gets it from serving.server.listener."""
+    grpc: str = ""
+    """`host:port` of gRPC; empty as `admin`, and where nobody asked for it."""
 
     @staticmethod
     def upgrade(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -104,10 +106,11 @@ def holder(folder: Path) -> int | None:
     return None if kind == fcntl.F_UNLCK else int(pid)
 
 
-def write(folder: Path, url: str, admin: str, model: str, workers: int) -> None:
-    """Publish that this process, which has the lock, listens at `url`, and for operators at `admin`."""
-    pid = os.getpid()
-    found = RunningApi(pid, _start_time(pid), url, model, utc_now(), formats(), workers, admin)
+def write(folder: Path, where: tuple[str, str, str], model: str, workers: int) -> None:
+    """Publish that this process, which has the lock, listens at the URL in `where`, for operators at the second, and for gRPC
+    at the third."""
+    pid, (url, admin, grpc) = os.getpid(), where
+    found = RunningApi(pid, _start_time(pid), url, model, utc_now(), formats(), workers, admin, grpc)
     codec.save(found, folder / ADDRESS_FILE)
 
 
@@ -132,9 +135,13 @@ def facts(folder: Path) -> dict[str, str | int]:
 
 def url(host: str, port: int, *, tls: bool = False) -> str:
     """The URL for clients on this machine."""
-    scheme = "https" if tls else "http"
+    return f"{'https' if tls else 'http'}://{host_and_port(host, port)}"
+
+
+def host_and_port(host: str, port: int) -> str:
+    """What clients on this machine connect to."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not listened on)
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _start_time(pid: int) -> str:

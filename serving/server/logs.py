@@ -6,18 +6,24 @@ A line that cannot be written, because the disk is full, is counted and costs no
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from serving.wsgi_keys import CLIENT, RELEASE, REQUEST_ID, VERSION
+from serving.metrics.counters import CountedRequest
+from serving.metrics.routes import protocol_of
+from serving.wsgi_keys import CLIENT, COUNTED, RELEASE, REQUEST_ID, VERSION
 
 STDOUT = 1
+UNSEEN = CountedRequest("")
+"""Of a request that the app has not seen."""
 
 
 class _Hooks:
@@ -53,7 +59,11 @@ def use_handlers(handlers: Sequence[logging.Handler], level: int) -> None:
 
 
 def write_access(environ: dict[str, Any], status: int, sent: int, seconds: float) -> None:
-    """One line for a request that was answered with `sent` bytes, `seconds` after it came to the worker."""
+    """One line for a request that was answered with `sent` bytes, `seconds` after it came to the worker.
+
+    docs/reference/log.md lists the fields; a test holds that it does.
+    """
+    counted: CountedRequest = environ.get(COUNTED) or UNSEEN
     line = {
         "time": _now(),
         "level": "access",
@@ -61,13 +71,21 @@ def write_access(environ: dict[str, Any], status: int, sent: int, seconds: float
         "request_id": environ.get(REQUEST_ID),
         "remote": environ.get("REMOTE_ADDR"),
         "client": environ.get(CLIENT) or None,
+        "caller": environ.get(CLIENT) or None,
         "method": environ.get("REQUEST_METHOD"),
         "path": environ.get("PATH_INFO", "")[:200],
+        "protocol": protocol_of(counted.route),
         "status": status,
         "bytes": sent,
         "ms": round(seconds * 1000, 2),
+        "queue_ms": int(counted.queue_seconds * 1e6) / 1000,
+        "read_ms": int(counted.read_seconds * 1e6) / 1000,
+        "infer_ms": int(counted.infer_seconds * 1e6) / 1000,
+        "write_ms": int(counted.write_seconds * 1e6) / 1000,
+        "rows": counted.rows,
         "release": environ.get(RELEASE),
         "version": environ.get(VERSION),
+        "trace_id": counted.trace_id or None,
     }
     data = orjson.dumps(line, default=str) + b"\n"
     try:
@@ -105,4 +123,10 @@ class JsonLines(logging.Formatter):
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(time.time(), 1)
+    return f"{_second(int(seconds))}.{int(rest * 1000):03d}Z"
+
+
+@functools.lru_cache(2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

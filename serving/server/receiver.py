@@ -56,7 +56,7 @@ class Receiver:
         """`answer` hands a connection with a whole request to a thread; `answered` is to be called after it.
 
         `refuse` logs and counts a refusal and returns its answer; `closed` counts a connection that was closed without a
-        word, by one of CLOSED in serving.metrics.counters.
+        word, by one of CLOSED in serving.metrics.layout.
         """
         self._selector, self._limits, self._clock = selector, limits, clock
         self._answer, self._refuse, self._count_closed = answer, refuse, closed
@@ -73,6 +73,11 @@ class Receiver:
     def load(self) -> int:
         """Those that ask something, or have just come."""
         return self._table.load
+
+    @property
+    def waiting(self) -> int:
+        """Those whose whole request no thread has taken yet."""
+        return self._table.waiting
 
     # A connection comes and goes
 

@@ -17,7 +17,7 @@ class Refusal:
 
     status: int
     reason: str
-    """Under which it is counted; the pairs of status and reason are REFUSALS in serving.metrics.counters."""
+    """Under which it is counted; the pairs of status and reason are REFUSALS in serving.metrics.layout."""
     message: str
     hint: str = ""
 

@@ -11,19 +11,20 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from serving.server.listener import OPERATORS, READY, SPARE
+from serving.server.listener import READY, SPARE
 
-OPERATORS_SECONDS = 5.0
+ASK_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
-def ask_for_operators(path: str) -> tuple[socket.socket, socket.socket] | None:
-    """The listening socket of the operator's port, and the channel that ends with the listener; None: ask again later."""
+def ask_for(path: str, what: bytes) -> tuple[socket.socket, socket.socket] | None:
+    """The listening socket of another port, OPERATORS or GRPC, and the channel that ends with the listener; None: ask again
+    later."""
     channel = socket.socket(socket.AF_UNIX)
-    channel.settimeout(OPERATORS_SECONDS)
+    channel.settimeout(ASK_SECONDS)
     try:
         channel.connect(path)
-        channel.sendall(OPERATORS)
+        channel.sendall(what)
         _, handed, _, _ = socket.recv_fds(channel, 1, 1)
         if handed:
             return socket.socket(fileno=handed[0]), channel

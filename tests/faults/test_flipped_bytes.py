@@ -20,6 +20,7 @@ from pipelines.trust import open_registry
 from registry import candidates, releases
 from registry.errors import Corrupt, PipelineError
 from registry.verify import verify
+from serving.model import load
 from serving.model_source import Releases
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
@@ -96,7 +97,7 @@ class Played:
 
     def serve(self):
         """What an API that starts now does with the registry."""
-        source = Releases(self.store, MODEL, 1, self.project.folder / "copies")
+        source = Releases(self.store, MODEL, lambda *found: load(*found, 1, self.project.folder / "copies"))
         return source.load(source.find(1))
 
 

@@ -104,7 +104,7 @@ class TestACopyOfARepository:
             commit = self.commit(repository, "second")
         cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "after")
         assert (tmp_path / "after" / "model.py").read_text() in {"first", "second"}
-        assert cache.changes(str(repository), None, commit, "code").commits
+        assert cache.history(str(repository), commit).changes(None, commit, "code").commits
         assert [path.name for path in cache.folder.iterdir() if path.name.startswith(".tmp-")] == []
 
     def test_is_kept_when_the_problem_is_in_the_repository(self, tmp_path, repository):
@@ -171,14 +171,12 @@ class TestACopyOfARepository:
         cache = GitCache(tmp_path / "cache")
         commit = self.commit(repository, "first")
         cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "before")
-        content = cache.content_digest(str(repository), commit, ())
+        history = cache.history(str(repository), commit)
+        content = history.content_digest(commit, ())
         (copy,) = cache.folder.glob("*.git")
         lose_files(copy)
         cache.fetch_and_checkout(str(repository), commit, "code", tmp_path / "before")
-        assert (
-            cache.read(str(repository), commit, "code", lambda: cache.content_digest(str(repository), commit, ()))
-            == content
-        )
+        assert cache.read(str(repository), commit, "code", lambda: history.content_digest(commit, ())) == content
 
 
 @pytest.fixture(scope="module")

@@ -64,8 +64,8 @@ def use(tmp_path, url, sha):
     assert git.head(url, "main", "code") == sha
     cache = GitCache(tmp_path / "cache")
     cache.fetch(url, sha, "code")
-    cache.checkout(url, sha, tmp_path / "tree")
-    return cache.changes(url, None, sha, "code")
+    cache.checkout(url, sha, tmp_path / "tree").write()
+    return cache.history(url, sha).changes(None, sha, "code")
 
 
 def test_settings_attributes_and_submodules_in_the_tree_do_nothing(tmp_path, repository, canary):
@@ -198,7 +198,7 @@ def test_names_that_lead_out_of_a_tree_are_refused_or_stay_inside(tmp_path, repo
     before = set(os.listdir("/etc"))
     try:
         cache.fetch(str(repository), sha, "code")
-        cache.checkout(str(repository), sha, tmp_path / "tree")
+        cache.checkout(str(repository), sha, tmp_path / "tree").write()
     except PipelineError as error:
         assert error.exit_code == 2
         assert str(error).isprintable()
@@ -274,7 +274,7 @@ def test_what_writes_the_files_reaches_neither_the_network_nor_other_files(tmp_p
     )
     run("config", "filter.evil.smudge", f"{{ {attack}; }} 2>/dev/null", cwd=clone)
     mode = (tmp_path / "secret").stat().st_mode
-    cache.checkout(str(repository), sha, tmp_path / "tree")
+    cache.checkout(str(repository), sha, tmp_path / "tree").write()
     assert (tmp_path / "tree" / "model.py").read_text() == "ran\n"
     assert not (tmp_path / "planted").exists()
     assert not (clone / "hooks/post-checkout").exists()

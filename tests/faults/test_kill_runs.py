@@ -2,6 +2,8 @@
 
 Whatever is killed, the same command resumes the same run: what has ended is not done again, and in the end there is
 one version, one acceptance test and one mail. The tests are one story, in this order; each uses what the one before has made.
+Pushes to the dataset and to the tests are killed in the steps that do something else than after a push to the code, and in all
+of them by `make fuzz`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from faults_parts import (
     left_over,
     message_ids,
     nobody_works_in,
+    small_team,
     step_records,
 )
 
@@ -31,6 +34,13 @@ from pipelines.flows import names
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 SAY_WHEN = {"MLmodel", "sbom.cdx.json"}
 """Files of a version that say when its run began, as other tools want to know."""
+OWN_STEPS = {
+    "code": names("code"),
+    "dataset": ("resolve", "retrain", "accept"),
+    "tests": ("resolve", "accept", "notify"),
+}
+"""Trigger → the steps that do what they do after no push before; the first one makes the run."""
+WITH_WORKERS = ("validate", "train", "evaluate")
 API = {"code": "accept/api-1", "dataset": "accept/api-2", "tests": "accept/api-1"}
 RECORD = {
     "code": "/acceptances/000001.json",
@@ -42,8 +52,10 @@ RECORD = {
 class March:
     """One run that is killed again and again; every time the same command is given."""
 
-    def __init__(self, team, trigger):
+    def __init__(self, team, trigger, *, everywhere=False):
+        """`everywhere`: in all steps, else in those of its own."""
         self.team, self.trigger, self.command = team, trigger, ("run", trigger)
+        self.everywhere = everywhere
 
     @property
     def run(self):
@@ -86,10 +98,10 @@ class March:
 
     def go(self):
         """Kill it in the middle of each step, just before its record is written, and just after; then let it end."""
-        for step in names(self.trigger):
+        for step in names(self.trigger) if self.everywhere else OWN_STEPS[self.trigger]:
             record = f"/steps/{step}.json"
             strikes = [*self.middle(step), self.at("after:os.rename", record)]
-            if self.trigger == "code":  # it is the same for all
+            if self.everywhere or (self.trigger == "code" and step in WITH_WORKERS):  # others: see the next test
                 strikes.insert(-1, self.at("os.rename", record))
             for strike in strikes:
                 before = self.records()
@@ -97,6 +109,8 @@ class March:
                 nobody_works_in(self.team.home / "runs")
                 check_whole(self.team.home)
                 assert before.items() <= self.records().items(), f"a step was done again after a kill in {step}"
+        if step != "notify":
+            self.team.trainyard(*self.command)
         assert "nothing new" in self.team.trainyard(*self.command).stderr
         assert set(self.records()) == set(names(self.trigger))
         assert left_over(self.run) == []
@@ -121,13 +135,39 @@ def kill_everywhere(team, home, run, **every):
     return json.loads(done.stdout)
 
 
-def test_a_push_to_code_killed_everywhere_ends_as_if_nothing_had_happened(team):
-    march = March(team, "code")
+def push_to_code(team, **more):
+    march = March(team, "code", **more)
     march.go()
     assert [(card["version"], card["run"]) for card in team.cards()] == [(1, march.run.name)]
     assert march.tried() == ["1"]
     assert len(message_ids(team)) == 1
     assert sorted(epochs(march.run)) == [1, 2, 3, 4], "an epoch was repeated or left out"
+
+
+def push_to_the_dataset(team, **more):
+    team.promote()
+    team.write("dataset", digits(300, 420, inverted=True))
+    team.push("dataset")
+    march = March(team, "dataset", **more)
+    march.go()
+    second = team.cards()[-1]
+    assert (second["version"], second["run"], second["parent"]) == (2, march.run.name, 1)
+    assert march.tried() == ["2"]
+    assert len(message_ids(team)) == 2
+    assert sorted(epochs(march.run)) == [1, 2, 3, 4], "an epoch was repeated or left out"
+
+
+def push_to_the_tests(team, **more):
+    team.push("tests")
+    march = March(team, "tests", **more)
+    march.go()
+    assert [card["version"] for card in team.cards()] == [1, 2]
+    assert march.tried() == ["1", "2"]
+    assert len(message_ids(team)) == 3
+
+
+def test_a_push_to_code_killed_everywhere_ends_as_if_nothing_had_happened(team):
+    push_to_code(team)
 
 
 def test_the_same_run_step_by_step_killed_before_each_file_operation_gives_the_same(team):
@@ -147,23 +187,19 @@ def test_the_same_run_step_by_step_killed_before_each_file_operation_gives_the_s
     assert len(list(home.glob("registry/test/digits/1/acceptances/*.json"))) == 1
 
 
-def test_a_push_to_the_dataset_killed_everywhere_ends_as_if_nothing_had_happened(team):
-    team.promote()
-    team.write("dataset", digits(300, 420, inverted=True))
-    team.push("dataset")
-    march = March(team, "dataset")
-    march.go()
-    second = team.cards()[-1]
-    assert (second["version"], second["run"], second["parent"]) == (2, march.run.name, 1)
-    assert march.tried() == ["2"]
-    assert len(message_ids(team)) == 2
-    assert sorted(epochs(march.run)) == [1, 2, 3, 4], "an epoch was repeated or left out"
+def test_a_push_to_the_dataset_killed_in_its_own_steps_ends_as_if_nothing_had_happened(team):
+    push_to_the_dataset(team)
 
 
-def test_a_push_to_the_tests_killed_everywhere_ends_as_if_nothing_had_happened(team):
-    team.push("tests")
-    march = March(team, "tests")
-    march.go()
-    assert [card["version"] for card in team.cards()] == [1, 2]
-    assert march.tried() == ["1", "2"]
-    assert len(message_ids(team)) == 3
+def test_a_push_to_the_tests_killed_in_its_own_steps_ends_as_if_nothing_had_happened(team):
+    push_to_the_tests(team)
+
+
+@pytest.mark.long
+def test_pushes_killed_in_every_step_end_as_if_nothing_had_happened(tmp_path):
+    team = small_team(tmp_path)
+    try:
+        for push in (push_to_code, push_to_the_dataset, push_to_the_tests):
+            push(team, everywhere=True)
+    finally:
+        team.stop_api()

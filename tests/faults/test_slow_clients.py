@@ -33,14 +33,17 @@ KINDS = {
     "not reading": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300,
     "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 }
-PATIENCE = 3.0
-"""Seconds for one good request: far more than it takes, far less than a slow client has."""
+SECONDS = 3
+"""That a request may take to come."""
+PATIENCE = 2.5
+"""Seconds for one good request: far more than it takes, less than a slow client has."""
+LONGER = SECONDS + 1.5
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, tiny_models):
     """A team whose API answers with release 1, by two workers of two threads."""
-    project = Project(tmp_path_factory.mktemp("project"), tiny_models)
+    project = Project(tmp_path_factory.mktemp("project"), tiny_models, timeout_seconds=SECONDS)
     for kind in ("thirds", "dull"):
         project.publish(kind)
     project.promote(1)
@@ -119,7 +122,7 @@ def good_requests(url, seconds):
 def test_hundreds_of_slow_clients_stop_no_answer(project, kind):
     count = 300 if kind != "not reading" else 30  # each asks 300 times first
     with crowd(project.url, KINDS[kind], count, reads=kind != "not reading"):
-        good_requests(project.url, 7.0)  # longer than they have: the time of the project is 5 s
+        good_requests(project.url, LONGER)
 
 
 def test_eight_clients_as_many_as_there_are_threads_stop_no_answer(project):
@@ -143,7 +146,7 @@ def test_bodies_that_come_byte_by_byte_stop_no_answer(project):
         for each in threads:
             each.start()
         try:
-            good_requests(project.url, 7.0)
+            good_requests(project.url, LONGER)
             assert all(each.recv(12) == b"HTTP/1.1 408" for each in slow)
         finally:
             ended.set()

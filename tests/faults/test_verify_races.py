@@ -15,7 +15,7 @@ from registry.verify import inspect
 
 pytestmark = pytest.mark.slow
 
-ROUNDS, LOOKS = 15, 20  # in a new registry each, so that a look stays short and meets many moments
+LOOKS = 20  # in a new registry each, so that a look stays short and meets many moments
 KINDS = 6  # of steps: what `work` writes of a version
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1])))}
 WRITER = '''
@@ -58,9 +58,10 @@ for line in sys.stdin:
 '''
 
 
-def test_of_three_hundred_looks_none_takes_for_a_problem_what_is_just_being_written(tmp_path):
+@pytest.mark.parametrize("rounds", [6, pytest.param(30, marks=pytest.mark.long)])
+def test_of_many_looks_none_takes_for_a_problem_what_is_just_being_written(tmp_path, rounds):
     said, met, taken = [], Counter(), 0.05
-    for number in range(ROUNDS):
+    for number in range(rounds):
         folder = tmp_path / str(number)
         config = config_of(folder)
         with subprocess.Popen(
@@ -84,4 +85,4 @@ def test_of_three_hundred_looks_none_takes_for_a_problem_what_is_just_being_writ
                 writer.kill()
         assert inspect(open_registry(config)).problems == ()  # nor what a killed one has left
     assert said == []
-    assert min(met[kind] for kind in range(KINDS)) >= ROUNDS, f"the writer hardly wrote while we looked: {met}"
+    assert min(met[kind] for kind in range(KINDS)) >= rounds, f"the writer hardly wrote while we looked: {met}"

@@ -9,6 +9,7 @@ computed. The weights are random but fixed.
     lookup            array of 4 whole numbers below 10 → one sigmoid for cat, dog
     price             columns size, floors → one number
     pair              arrays left (2), right (3) → two outputs
+    wide              array of 4 whole numbers below 10, weights of 20 MB → left, right: batches gain
     text              column note (text) through string operations that only TensorFlow has → bad, good
 """
 
@@ -64,6 +65,15 @@ def lookup():
     x = layers.GlobalAveragePooling1D()(layers.Embedding(10, 3)(words))
     model = keras.Model(words, layers.Dense(1, activation="sigmoid", name="probability")(x))
     return model, {"words": rng.integers(0, 10, (ROWS, 4)).astype("int32")}, {"classes": ("cat", "dog")}
+
+
+def wide():
+    words = Input((4,), name="words", dtype="int32")
+    x = layers.Flatten()(layers.Embedding(10, 4)(words))
+    for _ in range(3):
+        x = layers.Dense(1600, activation="relu")(x)
+    model = keras.Model(words, layers.Dense(2, activation="softmax", name="probabilities")(x))
+    return model, {"words": rng.integers(0, 10, (ROWS, 4)).astype("int32")}, {"classes": ("left", "right")}
 
 
 def price():
@@ -142,7 +152,7 @@ def convert(folder, model, names, answer):
 
 def main(root):
     keras.utils.set_random_seed(1)
-    for build in (table, recurrent, lookup, price, pair, text):
+    for build in (table, recurrent, lookup, wide, price, pair, text):
         save(root / build.__name__, *build())
     save(root / "digits", *digits(1))
     save(root / "digits2", *digits(2))

@@ -17,11 +17,11 @@ def engine():
     from serving.engines.litert import LiteRT
 
     class Crashing(LiteRT):
-        def __init__(self, folder, signature, served, threads):
+        def __init__(self, folder, signature, served, threads, *most, **more):
             if served.reason == ON_LOAD or (served.reason == ON_SECOND_LOAD and sys.argv[1:] != ["preflight"]):
                 os.kill(os.getpid(), signal.SIGSEGV)
             self._white = served.reason == ON_WHITE
-            super().__init__(folder, signature, served, threads)
+            super().__init__(folder, signature, served, threads, *most, **more)
 
         def __call__(self, inputs):
             if self._white and (inputs["image"] == 255).all():

@@ -18,6 +18,8 @@ FILES = {
     "dataset": ROOT / "jenkins" / "dataset.Jenkinsfile",
     "tests": ROOT / "jenkins" / "unit_tests.Jenkinsfile",
     "promotion": ROOT / "jenkins" / "promotion.Jenkinsfile",
+    "batch": ROOT / "jenkins" / "batch.Jenkinsfile",
+    "monitor": ROOT / "jenkins" / "monitor.Jenkinsfile",
 }
 SHARED = ROOT / "jenkins" / "trainyard.groovy"
 

@@ -68,7 +68,7 @@ class DvcRemote:
         lines = [f"- md5: {digest}", f"  size: {size}"]
         lines += [f"  nfiles: {count}"] if count is not None else []
         lines += [] if self.legacy else ["  hash: md5"]
-        return "\n".join(["outs:", *lines, f"  path: {path}", ""]).encode()
+        return "\n".join(["outs:", *lines, f"  path: '{path}'" if path.isdigit() else f"  path: {path}", ""]).encode()
 
     @property
     def config(self) -> bytes:

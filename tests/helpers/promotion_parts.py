@@ -50,13 +50,13 @@ def as_good(_candidate, live):
 class Project:
     """One team: `folder` holds its registry and its home."""
 
-    def __init__(self, folder, tiny_models=None, workers=2):
-        self.folder, self.tiny_models = folder, tiny_models
+    def __init__(self, folder, tiny_models=None, workers=2, registry=None, model=MODEL, timeout_seconds=5):
+        self.folder, self.tiny_models, self.model = folder, tiny_models, model
         self.config = Config(
-            model=MODEL,
+            model=self.model,
             repositories=Repositories("code", "dataset", "tests"),
-            serving=Serving(port=0, workers=workers, threads=2, timeout_seconds=5),
-            registry=Registry(f"file://{folder / 'registry'}"),
+            serving=Serving(port=0, workers=workers, threads=2, timeout_seconds=timeout_seconds),
+            registry=registry or Registry(f"file://{folder / 'registry'}"),
             home=str(folder / "home"),
         )
         self.store = open_registry(self.config)
@@ -74,6 +74,9 @@ class Project:
         authors=(),
         sources=SOURCES,
         extra=(),
+        run="",
+        evaluation=None,
+        policy=None,
     ):
         """A new version: a tiny model that works, or with `kind` "" one that cannot be loaded; gives its number.
 
@@ -81,9 +84,9 @@ class Project:
         live when it was measured: the version before, unless another, or None, is given. `extra` is name → file of more
         files in the version.
         """
-        number = len(candidates.versions(self.store, MODEL))
+        number = len(candidates.versions(self.store, self.model))
         parent = (number or None) if parent is BEFORE else parent
-        run = f"run{len(candidates.versions(self.store, MODEL)) + 1}"
+        run = run or f"run{len(candidates.versions(self.store, self.model)) + 1}"
         source = self.folder / "made" / run
         source.mkdir(parents=True)
         signature = image_signature(6, ("left", "middle", "right"))
@@ -95,19 +98,19 @@ class Project:
         else:
             model = (self.tiny_models / kind / "model.tflite").read_bytes() if kind else data or NO_MODEL
             (source / "model.tflite").write_bytes(model)
-        version = candidates.claim(self.store, MODEL, run)
+        version = candidates.claim(self.store, self.model, run)
         card = candidate(
-            MODEL,
+            self.model,
             version,
             run,
             digests(source),
             parent=parent,
             authors=authors,
             sources=sources,
-            evaluation=measured_beside(parent),
+            evaluation=evaluation or measured_beside(parent),
             signature=signature,
             served=Served(engine, "saved_model" if engine == "saved_model" else "model.tflite", reason),
-            verdict=Verdict(not gate, tuple(gate), Policy()),
+            verdict=Verdict(not gate, tuple(gate), policy or Policy()),
         )
         candidates.publish(self.store, card, source)
         for reasons in tests:
@@ -116,27 +119,27 @@ class Project:
 
     def release_by_hand(self, version):
         """A release that nobody waits for."""
-        releases.copy_to_production(self.store, MODEL, version)
-        card = candidates.manifest_digest(self.store, MODEL, version)
-        given = approval_draft(MODEL, version, card, f"token{version}")
-        approval = releases.append_approval(self.store, given, releases.read_history(self.store, MODEL))
-        return append_release(self.store, MODEL, version, by="a test", approval=approval.number)
+        releases.copy_to_production(self.store, self.model, version)
+        card = candidates.manifest_digest(self.store, self.model, version)
+        given = approval_draft(self.model, version, card, f"token{version}")
+        approval = releases.append_approval(self.store, given, releases.read_history(self.store, self.model))
+        return append_release(self.store, self.model, version, by="a test", approval=approval.number)
 
     def test_again(self, version, reasons=(), tests="e" * 40):
-        card = candidates.manifest_digest(self.store, MODEL, version)
-        candidates.append_acceptance(self.store, acceptance_draft(MODEL, version, card, reasons, tests=tests))
+        card = candidates.manifest_digest(self.store, self.model, version)
+        candidates.append_acceptance(self.store, acceptance_draft(self.model, version, card, reasons, tests=tests))
 
     def token(self, version, **more):
-        card = candidates.manifest_digest(self.store, MODEL, version)
-        return make_token(approval_secret(self.home, {}), MODEL, version, card, **more)
+        card = candidates.manifest_digest(self.store, self.model, version)
+        return make_token(approval_secret(self.home, {}), self.model, version, card, **more)
 
     def promote(self, version, token="", store=None, by="ada", *, measure=as_good, **fields):
         """`measure` is in place of the worker that measures a version beside the live release, where that is needed."""
-        request = Request(MODEL, version, token or self.token(version), by, **{"seen": f"{by}@machine"} | fields)
+        request = Request(self.model, version, token or self.token(version), by, **{"seen": f"{by}@machine"} | fields)
         return promote(store or self.store, self.config, request, measure)
 
     def rollback(self, to=None, by="grace", reason="a test"):
-        return rollback(self.store, self.config, MODEL, to, by, reason)
+        return rollback(self.store, self.config, self.model, to, by, reason)
 
     @property
     def home(self):
@@ -145,7 +148,7 @@ class Project:
     @property
     def history(self):
         """The version of each release, the oldest first."""
-        return [each.version for each in releases.releases(self.store, MODEL)]
+        return [each.version for each in releases.releases(self.store, self.model)]
 
     @property
     def url(self):

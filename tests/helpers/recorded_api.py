@@ -18,6 +18,10 @@ class RecordedApi:
 
     def __init__(self):
         self.asked, self.fails, self.meanwhile = [], {}, {}
+        self.url = "http://127.0.0.1:8500"
+
+    def running(self):
+        return self.url
 
     def start(self, job, image):
         self._act("start", image, job)

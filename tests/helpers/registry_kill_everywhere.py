@@ -2,16 +2,18 @@
 second, …; a write is also killed in its middle.
 
 After each kill, what readers see is the state before or the state after, and doing the work again completes it.
-Usage: python registry_kill_everywhere.py SCENARIO FOLDER; prints how many kills there were. Not run by pytest itself: it
-forks.
+Usage: python registry_kill_everywhere.py SCENARIO FOLDER all|sample; prints how many kills there were, and of how many
+moments. Not run by pytest itself: it forks.
 """
 
 import io
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
+from kill_sample import sample
 from registry_faults_parts import copy
 from registry_parts import acceptance
 from registry_parts import promote as promoted
@@ -110,21 +112,26 @@ def seen(store):
 
 
 class Counter:
-    """Counts the moments before and after each operation, in all threads; dies at one of them."""
+    """Counts the moments before and after each operation, in all threads; dies at one of them (0: at none).
 
-    def __init__(self, kill_at):
-        self.left = kill_at
+    `kind_of(*arguments)` says what sort of an operation it is, where its name does not.
+    """
 
-    def tick(self):
+    def __init__(self, kill_at, kind_of=None):
+        self.left, self.kind_of, self.kinds = kill_at, kind_of, []
+
+    def tick(self, kind):
+        self.kinds.append(kind)
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, operation):
         def counted(*arguments, **more):
-            self.tick()
+            kind = self.kind_of(*arguments) if self.kind_of else operation.__name__
+            self.tick(f"before {kind}")
             found = operation(*arguments, **more)
-            self.tick()
+            self.tick(f"after {kind}")
             return found
 
         return counted
@@ -137,7 +144,7 @@ class Counter:
             """Writes half of what it is given, so that there is a moment in the middle."""
 
             def write(self, data):
-                counter.tick()
+                counter.tick("in a write")
                 return super().write(memoryview(data)[: max(1, len(data) // 2)])
 
         for name in OPERATIONS:
@@ -152,23 +159,33 @@ class Counter:
         os.fdopen = half_written
 
 
-def in_child(work, kill_at):
-    """Run `work` in a child that is killed at its moment number `kill_at`; whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        Counter(kill_at).install()
-        try:
-            work()
-        except BaseException:  # noqa: BLE001  (the exit code reports it)
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert status in {0, signal.SIGKILL}, f"the child failed: {status}"
-    return status != 0
+def in_child(work, counter, install):
+    """Run `work` in a child whose moments are counted, which may kill it; gives whether it was killed, and the kinds of all
+    its moments when it was not."""
+    with tempfile.TemporaryFile("w+") as kinds:
+        child = os.fork()
+        if child == 0:
+            install(counter)
+            try:
+                work()
+                kinds.write("\n".join(counter.kinds))
+                kinds.flush()
+            except BaseException:  # noqa: BLE001  (the exit code reports it)
+                sys.excepthook(*sys.exc_info())
+                os._exit(1)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        assert status in {0, signal.SIGKILL}, f"the child failed: {status}"
+        kinds.seek(0)
+        return status != 0, kinds.read().splitlines()
 
 
-def main(scenario, folder):
+def moments(which, kinds):
+    """The moments to kill at. Threads take turns as they like: a run may have a few more moments than the one before."""
+    return sample(kinds) if which == "sample" else range(1, len(kinds) + 1)
+
+
+def main(scenario, folder, which):
     prepare, work = SCENARIOS[scenario]
     original, team = folder / "original", folder / "team"  # registry and home, as they were and as they become
     root, config = team / "registry", config_of(team)
@@ -180,23 +197,24 @@ def main(scenario, folder):
     after = seen(open_registry(config))
     assert before != after
 
+    copy(original, team)
+    _, kinds = in_child(lambda: work(open_registry(config), folder), Counter(0), Counter.install)
     kills = 0
-    while True:
+    for moment in moments(which, kinds):
         copy(original, team)
-        killed = in_child(lambda: work(open_registry(config), folder), kills + 1)
+        killed, _ = in_child(lambda: work(open_registry(config), folder), Counter(moment), Counter.install)
         store = open_registry(config)
-        assert verify(store) == [], f"after kill {kills + 1}"
-        assert seen(store) in (before, after), f"after kill {kills + 1}"
+        assert verify(store) == [], f"after kill {moment}"
+        assert seen(store) in (before, after), f"after kill {moment}"
         left = [path for path in root.rglob("*") if path.is_file() and "unfinished" in path.parts]
         assert len(left) <= 3 * os.cpu_count(), left  # files are stored side by side
-        if not killed:
-            break
-        kills += 1
-        assert work(store, folder) == number, f"after kill {kills}"
-        assert seen(store) == after
-        assert verify(open_registry(config)) == []
-    print(kills)  # noqa: T201
+        if killed:
+            kills += 1
+            assert work(store, folder) == number, f"after kill {moment}"
+            assert seen(store) == after
+            assert verify(open_registry(config)) == []
+    print(kills, len(kinds))  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

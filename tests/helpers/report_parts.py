@@ -24,6 +24,8 @@ from registry.records import (
     ClassMetrics,
     Comparison,
     Evaluation,
+    Importance,
+    InputImportance,
     LoadReport,
     Metrics,
     Policy,
@@ -72,6 +74,12 @@ def evaluation(new=0.981, live=0.972):
         return Evaluation(metrics(new), live_note="nothing is live")
     comparison = Comparison(1, "accuracy", new - live, new - live - 0.007, new - live + 0.007, 360)
     return Evaluation(metrics(new), metrics(live), comparison)
+
+
+def importance(*names):
+    """Of inputs, each less important than the one before."""
+    found = (InputImportance(name, 0.4 / i, 0.4 / i - 0.1, 0.4 / i + 0.1) for i, name in enumerate(names, 1))
+    return Importance("accuracy", 360, 3, tuple(found), len(names))
 
 
 def history(attempts=2, epochs=12, metric="accuracy"):
@@ -220,16 +228,17 @@ def with_acceptance(folder: RunFolder, acceptance: Acceptance) -> None:
     write_junit(path, acceptance.reports)
 
 
-def accepted(team: Team, **changes) -> RunFolder:
-    """A run that ended well: version 2, while version 1 is live."""
+def accepted(team: Team, found: Evaluation | None = None, **changes) -> RunFolder:
+    """A run that ended well: version 2, with this evaluation, while version 1 is live."""
+    found = found or evaluation()
     live = team.publish("0" * 12)
     folder = team.run(parent=live, candidate=live, **changes)
     fetched(folder)
     prepared(folder)
     expected(folder)
     trained(folder)
-    measured(folder, evaluation())
-    version = team.publish(folder.run.id, evaluation())
+    measured(folder, found)
+    version = team.publish(folder.run.id, found)
     with_acceptance(folder, team.accept(folder.run.id, version))
     end(folder, "accept")
     return folder

@@ -1,15 +1,17 @@
 """Run one piece of the registry's work on a bucket in a child that is killed before its first request, after it, before its
 second, …. What readers see is then the state before or the state after, and the same work again completes it.
 
-Usage: python s3_kill_everywhere.py SCENARIO ENDPOINT URL FOLDER; prints how many kills there were. It forks.
+Usage: python s3_kill_everywhere.py SCENARIO ENDPOINT URL FOLDER all|sample; prints how many kills there were, and of how
+many moments. It forks.
 """
 
-import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from registry_kill_everywhere import SCENARIOS, Counter, seen
+from registry_kill_everywhere import SCENARIOS, Counter, in_child, moments, seen
 from s3_server import BUCKET
 
 from registry.s3_client import Place
@@ -28,52 +30,54 @@ def copy_objects(store, other):
         )
 
 
-def in_child(work, kill_at):
-    """Run `work` in a child that is killed at its moment number `kill_at`: before or after a request."""
-    child = os.fork()
-    if child == 0:
-        from botocore.httpsession import URLLib3Session
-
-        counter = Counter(kill_at)
-        URLLib3Session.send = counter.around(URLLib3Session.send)
-        try:
-            work()
-        except BaseException:  # noqa: BLE001  (the exit code reports it)
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert status in {0, 9}, f"the child failed: {status}"
-    return status != 0
+def kind(_session, request):
+    """What a request does: its method, and for one that writes the part of the registry that it writes to."""
+    parts = urlsplit(request.url).path.split("/")
+    return request.method if request.method in {"GET", "HEAD"} else f"{request.method} {parts[4]}"
 
 
-def main(scenario, endpoint, url, folder):
+def install(counter):
+    """Count the requests of boto3's sessions from now on."""
+    from botocore.httpsession import URLLib3Session
+
+    URLLib3Session.send = counter.around(URLLib3Session.send)
+
+
+def main(scenario, endpoint, url, folder, which):
     prepare, work = SCENARIOS[scenario]
     options = StoreOptions(Access(endpoint, "us-east-1"), cache=str(folder / "cache"))
     Probed(folder / "cache", options.access, Place(BUCKET, "", "")).remember("a test's server")
     original = open_store(f"{url}/original", options)
     prepare(original, folder)
-    before, kills, after, number = seen(original), 0, None, None
-    while True:
-        store = open_store(f"{url}/{kills}", options)
+    before = seen(original)
+
+    def copied(name):
+        store = open_store(f"{url}/{name}", options)
         copy_objects(original, store)
-        if kills == 0:
-            number = work(store, folder)
-            after = seen(store)
-            assert before != after
-        else:
-            killed = in_child(lambda: work(open_store(f"{url}/{kills}", options), folder), kills)  # noqa: B023
-            assert verify(store) == [], f"after kill {kills}"
-            assert seen(store) in (before, after), f"after kill {kills}"
-            if not killed:
-                break
-            assert work(store, folder) == number, f"after kill {kills}"
+        return store
+
+    store = copied("whole")
+    number = work(store, folder)
+    after = seen(store)
+    assert before != after
+
+    copied("counted")
+    _, kinds = in_child(lambda: work(open_store(f"{url}/counted", options), folder), Counter(0, kind), install)
+    kills = 0
+    for moment in moments(which, kinds):
+        store = copied(moment)
+        again = partial(open_store, f"{url}/{moment}", options)
+        killed, _ = in_child(lambda: work(again(), folder), Counter(moment, kind), install)  # noqa: B023
+        assert verify(store) == [], f"after kill {moment}"
+        assert seen(store) in (before, after), f"after kill {moment}"
+        if killed:
+            kills += 1
+            assert work(store, folder) == number, f"after kill {moment}"
             assert seen(store) == after
             assert verify(store) == []
-        kills += 1
-    print(kills - 1)  # noqa: T201
+    print(kills, len(kinds))  # noqa: T201
     shutil.rmtree(folder / "cache")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], Path(sys.argv[4]))
+    main(*sys.argv[1:4], Path(sys.argv[4]), sys.argv[5])

@@ -5,9 +5,11 @@ What is injected is a function of the request's number (from 1), method and path
 * `"cut"`: the answer breaks off in the middle of its body
 * `"drop"`: the server does its work, and the answer is lost
 * `"refuse"`: the connection is closed before the server is asked
+* `"half"`: the connection breaks off, on both sides, when half of the request's body was sent
 * `"slow"`: the answer begins after more time than the client waits
 * a number: an answer with this status in place of the server's
 * `(status, code)`: likewise, with this error code
+* a function: it gets status, headers and body of the server's answer, and gives what the client gets
 """
 
 import contextlib
@@ -32,12 +34,17 @@ class Handler(BaseHTTPRequestHandler):
         what = self.server.inject(number, self.command, self.path)
         if what == "refuse":
             self._close()
+        elif what == "half":
+            self._send_half(body)
+            self._close()
         elif isinstance(what, (int, tuple)):
             status, code = what if isinstance(what, tuple) else (what, "SlowDown")
             self._answer(status, {}, ERROR.format(code).encode())
         else:
             answer = self._ask(body)
-            if what == "drop":
+            if callable(what):
+                self._answer(*what(*answer))
+            elif what == "drop":
                 self._close()
             elif what == "slow":
                 time.sleep(self.server.patience)
@@ -48,6 +55,16 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _handle
 
     def _ask(self, body):
+        with self._passed_on(body) as connection:
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+
+    def _send_half(self, body):
+        with self._passed_on(body[: len(body) // 2]):
+            time.sleep(0.05)  # until the server reads
+
+    @contextlib.contextmanager
+    def _passed_on(self, body):
         host = urlsplit(self.server.behind)
         connection = http.client.HTTPConnection(host.hostname, host.port, timeout=60)
         try:
@@ -56,8 +73,7 @@ class Handler(BaseHTTPRequestHandler):
                 if name.lower() != "expect":
                     connection.putheader(name, value)
             connection.endheaders(body)
-            answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
+            yield connection
         finally:
             connection.close()
 
@@ -99,3 +115,16 @@ def proxy_before(behind, inject=lambda *_: None, patience=1.0):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def times(count, what, method, part=""):
+    """An injected error of the first `count` requests with this method and a path that holds `part`."""
+    left = [count]
+
+    def inject(_number, each, path):
+        if each == method and part in path and left[0]:
+            left[0] -= 1
+            return what
+        return None
+
+    return inject

@@ -209,9 +209,24 @@ abstract class Steps extends Script {
     }
     def script(Closure body) { body() }
 
-    // --- `string` is a parameter in `parameters` and a binding elsewhere
+    def build(Map given) {
+        only('build', given, 'job', 'wait', 'parameters')
+        world.record('build', given)
+        if (world.scenario.noJob) { throw new Stop("No item named ${given.job} found") }
+    }
+
+    // --- `string` is a parameter in `parameters`, a value for another job's, and a binding
     def string(Map given) {
-        only('string', given, 'credentialsId', 'variable')
+        if (given.containsKey('value')) {
+            only('string', given, 'name', 'value')
+            assert given.value instanceof String
+        } else {
+            only('string', given, 'credentialsId', 'variable')
+        }
+        return given
+    }
+    def booleanParam(Map given) {
+        only('booleanParam', given, 'name', 'value')
         return given
     }
 

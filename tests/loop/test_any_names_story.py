@@ -17,6 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from team import ROOT, Team, free_port
 
 from pipelines.text.clean import clean
+from registry.files import sha256_file
+from retraining.monitoring.reference import from_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow, pytest.mark.timeout(600)]
 NUMBERS, TEXTS = COLUMNS[:30], COLUMNS[30:]
@@ -88,6 +90,21 @@ def test_the_record_has_each_name_as_the_table_has_it(team):
     assert [each["name"] for each in signature["inputs"]] == COLUMNS
     assert sorted(signature["classes"]) == sorted(CLASSES)
     assert signature["target"] == TARGET
+
+
+def test_the_version_keeps_the_reference_of_every_column(team, run):
+    card = team.ask("registry", "show", "digits", "1")["card"]
+    path = team.home / "registry" / "test" / "digits" / "1" / "reference.npz"
+    assert sha256_file(path) == card["files"]["reference.npz"]
+    found = from_bytes(path.read_bytes())
+    samples = card["evaluation"]["candidate"]["samples"]
+    assert found.rows == samples
+    kept = {name for name in COLUMNS if {f"inputs.{name}", f"inputs.{name}.bin"} & found.columns.keys()}
+    assert kept == set(COLUMNS)
+    said = f"reference.npz, of {samples:,} samples of the holdout"
+    assert said in team.trainyard("registry", "show", "digits", "1").stdout
+    assert said in Tags((run / "report" / "index.html").read_text(encoding="utf-8")).words
+    assert said in (run / "report" / "card.md").read_text(encoding="utf-8")
 
 
 def test_the_report_shows_names_and_no_markup_of_theirs(run):

@@ -85,6 +85,12 @@ def test_the_released_model_answers_from_a_container_without_a_network(promoted,
     assert "none" in modes
 
 
+def test_the_version_can_be_trained_again_in_its_image_to_the_bit(in_containers, first_run, engine):
+    found = in_containers.ask("reproduce", "digits", "1")
+    assert (found["outcome"], found["other"], found["circumstances"]) == ("bit-identical", [], []), found
+    assert not engine.containers.list(all=True, filters={"label": "org.trainyard.run=reproduction"})
+
+
 def test_a_second_release_and_a_rollback_are_served(promoted_again):
     assert answer(promoted_again)["release"] == 2
     promoted_again.trainyard("rollback", "digits")

@@ -96,10 +96,12 @@ def test_a_team_wires_its_own_three_repositories(newcomer):
     assert "version 1 is live: release 3" in rolled.stdout
 
 
+@pytest.mark.long
 @pytest.mark.tensorflow
 @pytest.mark.timeout(900)
 @pytest.mark.slow
 def test_the_demo_plays_to_its_end_and_leaves_the_api_running(tmp_path):
+    """CI plays it twice itself: with a bucket, and in containers (`.ci/run`)."""
     command = [sys.executable, "-P", "-m", "pipelines", "demo", "--folder", str(tmp_path / "demo")]
     try:
         done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)

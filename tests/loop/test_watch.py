@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -67,3 +68,45 @@ def wait_until(condition, seconds=60.0):
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
+
+
+def scheduled(team, retrain="0 3 * * *", monitor="", until="2026-01-01T00:00:00Z"):
+    """Set a daily retraining, or with `monitor` checks, that were last seen to at that time."""
+    what, cron = ("monitor", monitor) if monitor else ("retrain", retrain)
+    text = team.config.read_text(encoding="utf-8").partition("[schedule]")[0]
+    team.config.write_text(f'{text}[schedule]\n{what} = "{cron}"\n', encoding="utf-8")
+    team.home.mkdir(exist_ok=True)
+    done = {what: {"cron": cron, "timezone": "UTC", "until": until}}
+    (team.home / "schedule.json").write_text(json.dumps({"schema": 1, "done": done}), encoding="utf-8")
+
+
+def test_a_schedule_runs_the_dataset_once_for_all_that_was_missed_though_nothing_is_new(broken):
+    broken.trainyard("watch", "--once", code=2)
+    scheduled(broken)
+    said = broken.trainyard("watch", "--once", code=2).stderr
+    assert "retrain by the clock: 0 3 * * * (UTC)" in said
+    assert "retrain: due since 2026-01-01 03:00 (UTC), by '0 3 * * *'" in said
+    (run,) = (json.loads((path / "run.json").read_text()) for path in broken.runs("dataset"))
+    assert (run["started_by"], run["forced"]) == ("the schedule", True)
+    assert run["reason"] == "scheduled for 2026-01-01 03:00 (UTC), by '0 3 * * *'"
+    assert "due" not in broken.trainyard("watch", "--once").stderr
+    assert len(broken.runs("dataset")) == 1
+
+
+def test_a_scheduled_run_is_not_repeated_by_a_watcher_that_was_killed_before_it_noted_it(broken):
+    broken.trainyard("watch", "--once", code=2)
+    scheduled(broken)
+    broken.trainyard("watch", "--once", code=2)
+    scheduled(broken)
+    broken.push("dataset", "pushed in between")
+    said = broken.trainyard("watch", "--once", code=2).stderr
+    assert "of the schedule, 2026-01-01T03:00:00Z has ended" not in said.partition("retrain: due")[0]
+    (first,) = [path for path in broken.runs("dataset") if "scheduled" in (path / "run.json").read_text()]
+    assert first.name in said.partition("retrain: due")[2]
+
+
+def test_a_wrong_schedule_is_refused_before_anything_starts(broken):
+    scheduled(broken, retrain="H 3 * * 0")
+    said = broken.trainyard("watch", "--once", code=2).stderr
+    assert "schedule.retrain: 'H 3 * * 0' holds H, which only Jenkins knows; write a number" in said
+    assert str(broken.config) in said

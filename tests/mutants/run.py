@@ -46,7 +46,7 @@ PACKAGES = (
 )
 FILES = ("pyproject.toml", "README.md", "requirements.txt", "Jenkinsfile")
 OPTIONS = (
-    *("-q", "-x", "-p", "no:xdist", "-m", "not slow and not docker and not tensorflow"),
+    *("-q", "-x", "-p", "no:xdist", "-m", "not slow and not docker and not long and not tensorflow"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # hypothesis is imported before the forks
 )
 LOADED = "loaded-by-tests"

@@ -1,15 +1,16 @@
 """The gate: every reason, never a yes by accident."""
 
 import dataclasses
+import json
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.gate import ROUNDING, decide, gate_report, worse_than_live
+from pipelines.gate import ROUNDING, decide, gate_report, not_compared_on_recent, recent_note, worse_than_live
 from registry import codec
-from registry.records import DIRECTION, ClassMetrics, Evaluation, Metrics, Policy, Verdict
+from registry.records import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics, Policy, Recent, Verdict
 
 REGRESSION = {"mae": 2.0, "rmse": 3.0, "r2": 0.8, "loss": 9.0}
 
@@ -218,3 +219,94 @@ def test_a_stricter_policy_never_accepts_what_a_laxer_one_rejects(evaluation, po
     )
     if decide(evaluation, stricter).accepted:
         assert decide(evaluation, policy).accepted
+
+
+def on_recent(difference, low, high, samples=200, notes=()):
+    """An evaluation whose candidate is fine on the holdout, with this difference on recent predictions."""
+    comparison = Comparison(3, "accuracy", difference, low, high, samples)
+    recent = Recent(samples, classifier(), classifier(), comparison, notes)
+    return Evaluation(classifier(), live=classifier(), recent=recent)
+
+
+RECENT = Policy(recent=True)
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "accepted"),
+    [
+        (0.3, 0.2, 0.4, True),
+        (0.0, -0.02, 0.02, True),
+        (-0.01, -0.019, -0.001, True),  # not by more than max_drop
+        (-0.05, -0.11, 0.01, True),  # two equal models differ as much now and then
+        (-0.05, -0.09, -0.01, False),
+        (math.nan, math.nan, math.nan, False),
+        (-0.05, math.nan, math.nan, True),
+    ],
+)
+def test_a_candidate_must_not_be_worse_on_recent_predictions_by_more_than_chance(difference, low, high, accepted):
+    verdict = decide(on_recent(difference, low, high), RECENT)
+    assert verdict.accepted == accepted
+    assert decide(on_recent(difference, low, high), Policy()).accepted, "nobody has asked for it"
+
+
+def test_what_is_worse_on_recent_predictions_is_said_with_its_interval():
+    (reason,) = decide(on_recent(-0.0512, -0.09, -0.0124), RECENT).reasons
+    assert reason == (
+        "accuracy is worse than the live release's by 0.0512 on 200 labelled recent predictions, more than 0.01 "
+        "(95 % interval of the difference: -0.0900 to -0.0124)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "words"),
+    [
+        (Evaluation(classifier()), "nothing is live that could be compared on recent predictions"),
+        (
+            on_recent(-0.9, -0.95, -0.8, samples=29, notes=("4 left out: they are samples of the dataset",)),
+            "29 labelled recent predictions that no training saw, 30 are needed; 4 left out: they are samples of the dataset",
+        ),
+        (
+            Evaluation(classifier(), live=classifier(), recent=Recent(200, notes=("they take other inputs",))),
+            "200 labelled recent predictions were not compared; they take other inputs",
+        ),
+    ],
+)
+def test_too_few_recent_predictions_are_said_and_no_failure(evaluation, words):
+    assert decide(evaluation, RECENT).accepted
+    case = gate_report(evaluation, RECENT).cases[-1]
+    assert (case.outcome, case.message) == ("skipped", words)
+    assert recent_note(evaluation, RECENT) == f"recent predictions: {words}"
+    assert recent_note(evaluation, Policy()) == ""
+    assert not_compared_on_recent(evaluation, RECENT) == words
+
+
+def test_what_passes_on_recent_predictions_was_compared_there_and_without_the_setting_nothing_was():
+    good = on_recent(0.01, -0.01, 0.03)
+    assert not_compared_on_recent(good, RECENT) == ""
+    assert not_compared_on_recent(good, Policy()).startswith("[gate] recent was false")
+
+
+def test_what_was_compared_on_recent_predictions_is_said_of_what_is_accepted():
+    assert (
+        recent_note(on_recent(0.1, 0.0, 0.2), RECENT)
+        == "not worse than the live release on 200 labelled recent predictions"
+    )
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.integers(1, 500), st.floats(0, 0.2))
+def test_recent_predictions_only_ever_add_a_reason(difference, width, samples, max_drop):
+    evaluation = on_recent(difference, difference - width, difference + width, samples)
+    without, with_them = (decide(evaluation, Policy(max_drop=max_drop, recent=each)).reasons for each in (False, True))
+    assert with_them[: len(without)] == without
+    worse = samples >= 30 and -difference > max_drop + ROUNDING and difference + width < 0
+    assert len(with_them) - len(without) == worse
+
+
+def test_a_policy_and_an_evaluation_of_before_are_read():
+    text = codec.to_json(Evaluation(classifier(), live=classifier())).decode()
+    older = json.loads(text)
+    del older["recent"]
+    assert codec.from_json(Evaluation, json.dumps(older).encode(), "older").recent is None
+    verdict = json.loads(codec.to_json(decide(Evaluation(classifier()), Policy())))
+    del verdict["policy"]["recent"]
+    assert codec.from_json(Verdict, json.dumps(verdict).encode(), "older").policy == Policy()

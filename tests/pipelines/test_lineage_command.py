@@ -16,6 +16,7 @@ from pipelines.report import write_report
 from registry import candidates
 from registry.errors import ConfigError
 from registry.records import TrainJob
+from registry.records.data import DatasetLabels
 from registry.stores import open_store
 
 DATA = {"a.csv": b"first scanner"}
@@ -43,7 +44,8 @@ def run(tmp_path, capsys):
 def store(tmp_path):
     store = open_store(f"file://{tmp_path / 'registry'}")
     keys = {"train": ["ada"], "holdout": ["bob"]}
-    made = {"training": JOB, "machine": {"processor": "a fast one"}, "packages": {"keras": "3.15.1"}}
+    labels = DatasetLabels(1504, {"ann": 1500, "bob": 4})
+    made = {"labels": labels, "training": JOB, "machine": {"processor": "a fast one"}, "packages": {"keras": "3.15.1"}}
     publish_with_data(store, tmp_path, "one", DATA, keys, **made)
     publish_with_data(store, tmp_path, "two", None, parent=1, how="fine-tuned")
     candidates.append_acceptance(store, acceptance(store, 1))
@@ -58,6 +60,7 @@ def test_a_version_is_shown_with_all_that_it_was_made_of_and_what_became_of_it(r
     for words in ("a fast one", "3.15.1", "acceptance test 1: accepted", "approval 1 by ada", "release 1: promotion"):
         assert words in said
     assert "version 2 began with its weights" in said
+    assert "1,504 answers of an API, labelled by ann 1,500, bob 4" in said
     assert "secret" not in said
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+import time
 
 import pytest
 
@@ -329,14 +330,22 @@ def test_clean_and_prune_say_what_they_would_remove_and_then_do(project, runs, c
     write_whole(mail.with_name("new.eml"), b"x")
     killed = project / "home/reproductions/digits-1/train/outputs/model.keras"
     write_whole(killed, b"half")
-    would = json.loads(said(project, capsys, "clean", "--dry-run", "--json")[1])
-    assert [each["count"] for each in would["kinds"]] == [5, 1, 0, 1]
+    for number in range(2):
+        write_whole(project / f"home/data/a{number}/a{number}", bytes(700_000))
+        time.sleep(0.02)  # what was used last is known by ticks of the kernel
+    for number in range(3):
+        write_whole(project / f"home/monitor/m/health/2026113{number}T000000Z-r1.json", b"{}")
+    bound = ("--set", "repositories.data_mb=1", "--set", "monitoring.keep=2", "--json")
+    would = json.loads(said(project, capsys, "clean", "--dry-run", *bound)[1])
+    assert [each["count"] for each in would["kinds"]] == [5, 1, 1, 0, 1, 0, 0, 1]
     assert killed.exists()
     assert names(known(runs)) == ["e", "d", "c", "b", "a"]
-    assert json.loads(said(project, capsys, "clean", "--json")[1])["bytes"] == would["bytes"] > 0
+    assert json.loads(said(project, capsys, "clean", *bound)[1])["bytes"] == would["bytes"] > 0
     assert names(known(runs)) == ["e", "d", "c"]
     assert sorted(path.name for path in mail.parent.iterdir()) == ["new.eml"]
+    assert len(list((project / "home/monitor/m/health").iterdir())) == 2
     assert not (project / "home/reproductions/digits-1").exists()
+    assert [path.name for path in (project / "home/data").glob("*/*")] == ["a1"]
     assert "freed 0 B" in said(project, capsys, "runs", "prune")[1]
 
 

@@ -67,7 +67,7 @@ def published(service):
 
 def test_ports_are_open_to_this_machine_only(services):
     found = {name: list(published(service)) for name, service in services.items()}
-    assert found == {"api": [("127.0.0.1", 8500), ("127.0.0.1", 8501)], "prometheus": [("127.0.0.1", 9090)]}
+    assert found == {"api": [("127.0.0.1", each) for each in (8500, 8501, 8502)], "prometheus": [("127.0.0.1", 9090)]}
 
 
 def test_the_installation_is_open_to_this_machine_only(installation):

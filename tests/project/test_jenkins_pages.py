@@ -8,10 +8,10 @@ import pytest
 from groovy_runs import FILES, ROOT, SHARED
 
 from pipelines.build_status import STATUS_FILES
-from pipelines.config.schema import Config, Repositories
+from pipelines.config.schema import Batch, Config, Repositories, Schedule
 from pipelines.flows import names
 from pipelines.jenkins_server.jobs import SCRIPTS, WATCHED, jobs_of
-from pipelines.jenkins_server.plugins import JENKINS, REQUIRED
+from pipelines.jenkins_server.plugins import FOR_RETRAINING, JENKINS, REQUIRED
 
 DOCS = ROOT / "docs"
 REFERENCE = (DOCS / "reference" / "jenkins.md").read_text(encoding="utf-8")
@@ -36,7 +36,12 @@ def declared(job):
 def written(job):
     """What `apply` writes beyond that."""
     here = "https://git.example.org"
-    config = Config(model="digits", repositories=Repositories(f"{here}/code", f"{here}/dataset", f"{here}/tests"))
+    config = Config(
+        model="digits",
+        repositories=Repositories(f"{here}/code", f"{here}/dataset", f"{here}/tests"),
+        batch=Batch(input="in", output="out"),
+        schedule=Schedule(monitor="*/15 * * * *"),
+    )
     (found,) = (each for each in jobs_of(config) if each.name == job)
     return {each.name for each in found.parameters if each.managed} - declared(job)
 
@@ -78,6 +83,10 @@ def test_the_stages_are_in_their_order_under_their_triggers():
     sentence = REFERENCE.split("`promotion` has three stages: ", 1)[1].split("\n\n", 1)[0]
     assert len(promotion) == 3
     assert all(f"`{name}`" in sentence for name in promotion)
+    monitor = re.findall(r"stage\('(\w+)'\)", FILES["monitor"].read_text(encoding="utf-8"))
+    sentence = REFERENCE.split("`monitor` has three stages: ", 1)[1].split("\n\n", 1)[0]
+    assert len(monitor) == 3
+    assert all(f"`{name}`" in sentence for name in monitor)
 
 
 def test_the_plugins_are_those_that_apply_checks():
@@ -88,6 +97,11 @@ def test_the_plugins_are_those_that_apply_checks():
     assert f"Jenkins {JENKINS}" in HOW_TO
     command = HOW_TO.split("install-plugin -restart \\\n", 1)[1].split("```", 1)[0]
     assert set(command.replace("\\\n", " ").split()) == set(REQUIRED)
+
+
+def test_the_plugin_for_retraining_is_the_one_that_apply_checks_then():
+    ((name, plugin),) = FOR_RETRAINING.items()
+    assert f"`{name}`, tested with {plugin.tested}, at least {plugin.oldest}" in HOW_TO
 
 
 def test_waits_limits_and_files_are_as_they_are_written():
@@ -106,7 +120,8 @@ def test_waits_limits_and_files_are_as_they_are_written():
     assert "the same one within 5 minutes" in REFERENCE
     assert "numToKeepStr: '30', artifactNumToKeepStr: '10'" in code
     assert "numToKeepStr: '100'" in promotion
-    assert "keeps 30 builds of a job, the artifacts of the last 10, and 100 promotions" in REFERENCE
+    assert "numToKeepStr: '100', artifactNumToKeepStr: '10'" in FILES["monitor"].read_text(encoding="utf-8")
+    assert "keeps 30 builds of a job, the artifacts of the last 10, and 100 promotions and checks" in REFERENCE
     assert all(f"`build/{name}`" in REFERENCE or f"`build/{name}/`" in REFERENCE for name in STATUS_FILES)
     used = re.findall(r"\$\{(TRAINYARD_\w+|PYTHON):", (ROOT / "jenkins" / "prepare").read_text(encoding="utf-8"))
     assert "TRAINYARD_ENVIRONMENTS" in used

@@ -45,7 +45,19 @@ GITHUB = [{"_class": "com.cloudbees.jenkins.GitHubPushCause", "shortDescription"
 ABORT = {"step": "train", "interrupt": "Aborted by alice"}
 PROMOTION = {"file": "jenkins/promotion.Jenkinsfile"}
 VERSION = {"MODEL": "digits", "VERSION": "3"}
+ODD_BATCH = {"VERSION": "3", "INPUT": 's3://lake/it\'s "new"; $(touch oops)', "SHARD": "1/4", "RESUME": "12"}
 WHY = {"ALTHOUGH": 'it\'s "urgent"; $(touch oops)'}
+
+MONITOR = {"file": "jenkins/monitor.Jenkinsfile"}
+FOUND = {"build/description.txt": "digits: 1 alarm open\ndrift inputs.mass\n", "build/name.txt": "digits, 1 alarm\n"}
+OCCASION = "the alarm 3 of release 2, 2026-11-30T12:00:00Z"
+ASKED = {"build/retrain/occasion.txt": f"{OCCASION}\n", "build/retrain/reason.txt": f"{WHY['ALTHOUGH']}\n"}
+UPSTREAM = [
+    {
+        "_class": "hudson.model.Cause$UpstreamCause",
+        "shortDescription": 'Started by upstream project "digits/monitor" build number 7',
+    }
+]
 
 
 def scenario(*sh, **more):
@@ -103,6 +115,19 @@ SCENARIOS = {
     "rollback with credentials": {**PROMOTION, "params": {**VERSION, **CREDENTIALS, "ACTION": "rollback"}},
     "refused": {**PROMOTION, "params": {**VERSION, "APPROVAL": "x"}, "sh": [{"script": " promote ", "code": 3}]},
     "rollback": {**PROMOTION, "params": {**VERSION, "ACTION": "rollback", "REASON": "it is wrong"}, "causes": ALICE},
+    "batch": {"file": "jenkins/batch.Jenkinsfile", "params": {"MODEL": "digits", "CRON": "H 4 * * *"}},
+    "batch, all set": {"file": "jenkins/batch.Jenkinsfile", "params": {**ODD_BATCH, "MODEL": "digits"}},
+    "batch, a lost store": {"file": "jenkins/batch.Jenkinsfile", "params": {"MODEL": "digits"}, "sh": [{"script": " batch ", "code": 75, "times": 1}]},
+    "batch, many rejected": {"file": "jenkins/batch.Jenkinsfile", "params": {"MODEL": "digits"}, "sh": [{"script": " batch ", "code": 3}]},
+    "batch, only prepare": {"file": "jenkins/batch.Jenkinsfile", "params": {"MODEL": "digits", "ONLY_PREPARE": True}},
+    "monitor": {**MONITOR, "params": {"MODEL": "digits", "CRON": "TZ=UTC\n*/15 * * * *", **CREDENTIALS}},
+    "monitor, an alarm": {**MONITOR, "params": {"MODEL": "digits"}, "sh": [{"script": " monitor ", "code": 3, "files": FOUND}]},
+    "monitor, retraining": {**MONITOR, "params": {"MODEL": "digits"}, "sh": [{"script": " monitor ", "code": 3, "files": {**FOUND, **ASKED}}]},
+    "monitor, no dataset job": {**MONITOR, "params": {"MODEL": "digits"}, "sh": [{"script": " monitor ", "code": 3, "files": ASKED}], "noJob": True},
+    "monitor, another one": {**MONITOR, "params": {"MODEL": "digits"}, "sh": [{"script": " monitor ", "code": 75, "times": 1}]},
+    "monitor, wrong": {**MONITOR, "params": {"MODEL": "digits"}, "sh": [{"script": " monitor ", "code": 2}]},
+    "monitor, only prepare": {**MONITOR, "params": {"MODEL": "digits", "ONLY_PREPARE": True}},
+    "by the monitor": scenario(file="jenkins/dataset.Jenkinsfile", causes=UPSTREAM, params={**URL, "FORCE": True, "REASON": WHY["ALTHOUGH"], "OCCASION": OCCASION}),
     "rollback by a machine": {**PROMOTION, "params": {"MODEL": "digits", "VERSION": "", "ACTION": "rollback"}},
 }  # fmt: skip
 
@@ -444,7 +469,13 @@ def commands(builds, workspace):
 
 
 def test_every_command_is_one_that_our_command_line_accepts(commands):
-    assert {words[0] for calls in commands.values() for words, _, _ in calls} == {"step", "promote", "rollback"}
+    assert {words[0] for calls in commands.values() for words, _, _ in calls} == {
+        "step",
+        "promote",
+        "rollback",
+        "batch",
+        "monitor",
+    }
     assert {args.name for _, args, _ in commands["code"]} == set(names("code"))
     assert all(str(args.build) == "build" for _, args, _ in commands["code"])
 
@@ -482,3 +513,51 @@ def test_every_jenkinsfile_was_run(builds):
     assert {scenario.get("file", "Jenkinsfile") for scenario in SCENARIOS.values()} == {
         str(path.relative_to(FILES["code"].parent)) for path in FILES.values()
     }
+
+
+def test_a_batch_is_one_command_that_resumes_and_the_clock_stays(builds):
+    for name in ("batch", "batch, all set"):
+        assert builds[name].result == "SUCCESS"
+        assert builds[name].started == ["prepare", "predict"]
+    assert builds["batch"].of("triggers")[0]["triggers"] == {"cron": "H 4 * * *"}
+    assert builds["batch"].description == "batch digits: done"
+    assert builds["batch, a lost store"].result == "SUCCESS"
+    assert len(builds["batch, a lost store"].of("sh")) == 3
+    assert builds["batch, many rejected"].result == "UNSTABLE"
+    assert builds["batch, only prepare"].started == ["prepare"]
+
+
+def test_a_check_is_one_command_and_its_checks_are_test_cases(builds, commands):
+    build = builds["monitor"]
+    assert (build.result, build.started) == ("SUCCESS", ["prepare", "monitor"])
+    assert build.of("triggers")[0]["triggers"] == {"cron": "TZ=UTC\n*/15 * * * *"}
+    assert build.description == "monitor digits: done"
+    ((_, args, _),) = commands["monitor"]
+    assert (args.once, str(args.build)) == (True, "build")
+    (junit,) = build.of("junit")
+    assert args.junit.startswith(junit["testResults"].rpartition("/")[0])
+    assert build.of("sh")[-1]["bound"] == ["TRAINYARD_SMTP_PASSWORD"]
+    assert builds["monitor, only prepare"].started == ["prepare"]
+
+
+def test_an_open_alarm_is_unstable_and_anything_else_a_failure(builds):
+    build = builds["monitor, an alarm"]
+    assert build.result == "UNSTABLE"
+    assert build.of("unstable")[0]["message"] == "monitor: an alarm is open"
+    assert (build.name, build.description) == ("#7 digits, 1 alarm", "digits: 1 alarm open\ndrift inputs.mass")
+    assert build.started == ["prepare", "monitor"]
+    assert builds["monitor, wrong"].result == "FAILURE"
+    assert builds["monitor, another one"].result == "SUCCESS"
+    assert builds["monitor, another one"].description == "monitor digits: done"
+
+
+def test_a_retraining_is_started_in_the_job_of_the_dataset_and_not_waited_for(builds, commands):
+    build = builds["monitor, retraining"]
+    assert (build.result, build.started) == ("UNSTABLE", ["prepare", "monitor", "retrain"])
+    (asked,) = build.of("build")
+    assert (asked["job"], asked["wait"]) == ("dataset", False)
+    given = {each["name"]: each["value"] for each in asked["parameters"]}
+    assert given == {"FORCE": True, "REASON": WHY["ALTHOUGH"], "OCCASION": OCCASION}
+    _, args, _ = commands["by the monitor"][0]
+    assert (args.occasion, args.force, args.reason, args.started_by) == (OCCASION, True, WHY["ALTHOUGH"], "the monitor")
+    assert builds["monitor, no dataset job"].result == "FAILURE"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from _pytest.mark.expression import Expression
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -82,6 +84,20 @@ def test_help_lists_every_target(target):
 
 def test_every_target_is_declared():
     assert set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)) == set(phony_targets())
+
+
+MARKS = [set(each) for count in range(4) for each in itertools.combinations(("slow", "docker", "long"), count)]
+
+
+@pytest.mark.parametrize("marks", MARKS, ids=lambda marks: "-".join(sorted(marks)) or "none")
+def test_every_test_is_run_by_one_target_and_by_ci_unless_it_is_long(marks):
+    chosen = re.findall(r'^([a-z-]+): .*\n.*pytest \$\(PYTEST\) -m "?([^"\n]*)"?$', MAKEFILE, re.MULTILINE)
+    running = {name for name, words in chosen if Expression.compile(words).evaluate(lambda mark, **_: mark in marks)}
+    ci = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert len(running & {"test", "test-slow", "fuzz"}) == 1
+    assert ("test-all" in running) == ("long" not in marks)
+    assert re.search(r"^make test-all$", ci, re.MULTILINE)
+    assert "make fuzz" not in ci
 
 
 def test_the_environment_lies_in_the_checkout():

@@ -68,9 +68,23 @@ def small(tmp_path_factory):
     return Small(tmp_path_factory.mktemp("small"))
 
 
-@settings(max_examples=40)
-@given(where=st.floats(0, 1, exclude_max=True), which=st.integers(0))
+ANY_BIT = given(where=st.floats(0, 1, exclude_max=True), which=st.integers(0))
+
+
+@settings(max_examples=15)
+@ANY_BIT
 def test_any_bit_that_is_flipped_is_reported(small, where, which):
+    assert_is_reported(small, where, which)
+
+
+@pytest.mark.long
+@settings(max_examples=400)
+@ANY_BIT
+def test_each_of_many_bits_that_are_flipped_is_reported(small, where, which):
+    assert_is_reported(small, where, which)
+
+
+def assert_is_reported(small, where, which):
     files = small.all(Path.is_file)
     path = files[which % len(files)]
     whole = path.read_bytes()

@@ -209,26 +209,6 @@ def test_only_a_folder_with_a_plain_number_is_a_version(name):
     assert candidates.is_version("10/")
 
 
-def test_after_an_error_no_further_file_is_begun(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(candidates, "_at_once", lambda _files: 1)
-    files = {f"{number}": (tmp_path / f"{number}", sha256_bytes(b"%d" % number)) for number in range(5)}
-    for number in range(5):
-        (tmp_path / f"{number}").write_bytes(b"%d" % number)
-    (tmp_path / "1").write_bytes(b"altered")
-    with pytest.raises(Corrupt):
-        candidates.store_all(store, "test/digits/1", files)
-    assert walk(store, "test/digits/1") == ["0"]
-
-
-def test_all_names_that_are_taken_are_given_in_order(store, tmp_path):
-    names = ("c", "a", "d", "b")
-    for name in names:
-        (tmp_path / name).write_bytes(name.encode())
-        store.create(f"test/digits/1/{name}", b"others")
-    files = {name: (tmp_path / name, sha256_bytes(name.encode())) for name in names}
-    assert candidates.store_all(store, "test/digits/1", files) == ["a", "b", "c", "d"]
-
-
 def test_manifests_are_signed_under_their_names_and_checked(store, tmp_path):
     keys = Keys()
     signed = SignedStore(store, keys)
@@ -239,48 +219,6 @@ def test_manifests_are_signed_under_their_names_and_checked(store, tmp_path):
     publish(store, tmp_path, "other")
     with pytest.raises(Corrupt, match=r"test/digits/2/card\.json: is not signed"):
         candidates.manifest(signed, "digits", 2)
-
-
-@pytest.mark.parametrize(("files", "cores", "at_once"), [(0, 2, 1), (1, 2, 1), (6, 2, 6), (7, 2, 6), (9, None, 3)])
-def test_as_many_files_are_copied_at_once_as_keep_cores_and_disk_busy(files, cores, at_once, monkeypatch):
-    monkeypatch.setattr(candidates.os, "cpu_count", lambda: cores)
-    assert candidates._at_once(files) == at_once
-
-
-def test_what_differs_is_named_with_both_digests(folder_store, tmp_path):
-    (tmp_path / "own").write_bytes(b"kept")
-    folder_store.create("test/digits/1/a", b"bytes")
-    kept, there = sha256_bytes(b"kept"), sha256_bytes(b"bytes")
-    own = {"own": (tmp_path / "own", kept)}
-    assert candidates.altered(folder_store, {"test/digits/1/a": there}, own) == []
-    assert candidates.altered(folder_store, {"test/digits/1/a": "0", "test/digits/1/b": "1"}) == [
-        "test/digits/1/b: is missing",
-        f"test/digits/1/a: checksum mismatch: SHA-256 is {there}, the manifest says 0",
-    ]
-    (tmp_path / "own").write_bytes(b"other")
-    assert candidates.altered(folder_store, {}, own) == [
-        f"own: checksum mismatch: SHA-256 is {sha256_bytes(b'other')}, its name says {kept}"
-    ]
-
-
-def test_a_file_that_cannot_be_read_is_a_problem_and_not_an_end(folder_store, monkeypatch):
-    def fails(_path):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(candidates, "sha256_file", fails)
-    folder_store.create("test/digits/1/a", b"bytes")
-    (problem,) = candidates.altered(folder_store, {"test/digits/1/a": "0" * 64})
-    assert "SHA-256 is unknown (Input/output error)" in problem
-
-
-def test_a_file_with_two_names_is_read_once(folder_store, monkeypatch, tmp_path):
-    read = []
-    monkeypatch.setattr(candidates, "sha256_file", lambda path: read.append(path) or sha256_bytes(b"bytes"))
-    (tmp_path / "a").write_bytes(b"bytes")
-    (tmp_path / "b").hardlink_to(tmp_path / "a")
-    own = {name: (tmp_path / name, sha256_bytes(b"bytes")) for name in ("a", "b")}
-    assert candidates.altered(folder_store, {}, own) == []
-    assert len(read) == 1
 
 
 def test_who_knows_an_older_acceptance_test_is_not_appended_after(store, tmp_path):
@@ -297,12 +235,3 @@ def test_a_claim_that_is_about_another_version_claims_nothing(store, claim):
     store.create("test/digits/1/claim.json", codec.with_checksum(claim))
     with pytest.raises(Corrupt, match=rf"test/digits/1/claim\.json: is about {claim.model} {claim.version}"):
         candidates.claimed_by(store, "digits", 1)
-
-
-def test_a_link_in_the_place_of_a_file_is_a_problem_and_not_an_end(folder_store, tmp_path):
-    (tmp_path / "outside").write_bytes(b"1")
-    folder_store.create("test/digits/1/b", b"1")
-    (tmp_path / "registry/test/digits/1/a").symlink_to(tmp_path / "outside")
-    digest = sha256_bytes(b"1")
-    (problem,) = candidates.altered(folder_store, {"test/digits/1/a": digest, "test/digits/1/b": digest})
-    assert problem.startswith("test/digits/1/a: ")

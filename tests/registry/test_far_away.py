@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 from registry_parts import FILES, MemoryStore, promote, publish
 
-from registry import candidates, releases
+from registry import candidates, releases, version_files
 from registry.errors import Corrupt, TryAgain
 
 
@@ -76,20 +76,20 @@ def test_a_local_folder_is_brought_at_once_and_verified(store, version):
 def test_what_was_altered_is_found_in_the_store_and_not_in_local_copies(store, version):
     promote(store, version, "token")
     wanted = {f"test/digits/1/{name}": sha256(data).hexdigest() for name, data in FILES.items()}
-    assert candidates.altered_there(store, wanted, {}) == []
+    assert version_files.altered_there(store, wanted, {}) == []
     store.path("test/digits/1/model.keras")  # a good copy is here
     store.alter("test/digits/1/model.keras", b"others")
-    (problem,) = candidates.altered_there(store, wanted, {})
+    (problem,) = version_files.altered_there(store, wanted, {})
     assert problem.startswith("test/digits/1/model.keras: checksum mismatch")
     store.fails["test/digits/1/model.tflite"] = TryAgain("test/digits/1/model.tflite: no answer")
-    assert "test/digits/1/model.tflite: no answer" in candidates.altered_there(store, wanted, {})
+    assert "test/digits/1/model.tflite: no answer" in version_files.altered_there(store, wanted, {})
 
 
 def test_a_store_that_is_not_far_away_is_read(tmp_path):
     near = MemoryStore(tmp_path / "local")
     publish(near, tmp_path, "a-run")
     wanted = {f"test/digits/1/{name}": sha256(data).hexdigest() for name, data in FILES.items()}
-    assert candidates.altered_there(near, wanted, {}) == []
+    assert version_files.altered_there(near, wanted, {}) == []
     near.path("test/digits/1/model.keras").write_bytes(b"others")  # its files are its own
-    (problem,) = candidates.altered_there(near, wanted, {})
+    (problem,) = version_files.altered_there(near, wanted, {})
     assert problem.startswith("test/digits/1/model.keras: checksum mismatch")

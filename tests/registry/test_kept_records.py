@@ -1,5 +1,6 @@
 """A history that a machine has read is not read again: only the last record, and what is new. What it has kept proves nothing."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -56,6 +57,26 @@ def promoted(store, version, count):
     return releases.read_history(store, "digits")
 
 
+@pytest.fixture(scope="module")
+def promoted_often(tmp_path_factory):
+    """A registry with a long history, and its only version; see `long`."""
+    folder = tmp_path_factory.mktemp("often")
+    store = SignedStore(Counted(folder / "local"), OneKey())
+    version = publish(store, folder, "run")
+    promote(store, version, "token 0")
+    promoted(store, version, MANY)
+    return store, version
+
+
+@pytest.fixture
+def long(promoted_often, tmp_path):
+    """A registry of the test's own in which a version was promoted and rolled back many times, that version, and the history."""
+    often, version = promoted_often
+    store = SignedStore(Counted(tmp_path / "local"), copy.deepcopy(often.signatures))
+    store.unsigned._kept.update(often.unsigned._kept)
+    return store, version, releases.read_history(store, "digits")
+
+
 def asked(store, act):
     """How many records are read, and how many listings are made, meanwhile."""
     store.unsigned.read, store.unsigned.listed = [], []
@@ -92,8 +113,8 @@ def test_what_a_promotion_and_a_rollback_read_does_not_grow_with_the_history(sto
     assert more_read <= read + 6  # the first rounds had not so many of each chain to read
 
 
-def test_a_history_that_was_kept_is_read_from_its_last_record_on(store, version):
-    before = promoted(store, version, MANY)
+def test_a_history_that_was_kept_is_read_from_its_last_record_on(long):
+    store, _, before = long
     read, listed = asked(store, lambda: releases.read_history(store, "digits"))
     assert read <= 2 * KEEP_AFTER
     assert listed == 2
@@ -102,8 +123,8 @@ def test_a_history_that_was_kept_is_read_from_its_last_record_on(store, version)
     assert store.unsigned.read[-1] == f"{APPROVALS}/{len(after.approvals):06d}.json"  # the last one always is
 
 
-def test_what_is_new_is_read_and_what_is_long_is_kept(store, version):
-    promoted(store, version, MANY)
+def test_what_is_new_is_read_and_what_is_long_is_kept(long):
+    store, version, _ = long
     kept = len(store.signatures.kept(RELEASES))
     assert MANY - KEEP_AFTER <= kept <= MANY + 1
     assert store.signatures.kept(f"test/digits/{version}/acceptances") == []
@@ -112,16 +133,17 @@ def test_what_is_new_is_read_and_what_is_long_is_kept(store, version):
 
 
 @pytest.mark.parametrize("part", [RELEASES, APPROVALS])
-def test_a_kept_record_that_was_removed_is_missed(store, version, part):
-    promoted(store, version, MANY)
+def test_a_kept_record_that_was_removed_is_missed(long, part):
+    store, _, _ = long
     assert len(store.signatures.kept(part)) > 3
     del store.unsigned._kept[f"{part}/000003.json"]
     with pytest.raises(Corrupt, match=rf"{part}/000003\.json: is missing"):
         releases.read_history(store, "digits")
 
 
-def test_the_last_record_is_read_and_verified_whatever_was_kept(store, version):
-    count = len(promoted(store, version, MANY).releases)
+def test_the_last_record_is_read_and_verified_whatever_was_kept(long):
+    store, _, history = long
+    count = len(history.releases)
     name = f"{RELEASES}/{count:06d}.json"
     store.signatures.keep(RELEASES, [store.get(f"{RELEASES}/{each:06d}.json") for each in range(1, count + 1)])
     store.unsigned._kept[name] = with_new_checksum(store.get(name).replace(b'"by": "', b'"by": "not '))
@@ -131,8 +153,8 @@ def test_the_last_record_is_read_and_verified_whatever_was_kept(store, version):
         releases.read_history(store, "digits")
 
 
-def test_an_altered_record_that_was_kept_as_it_was_changes_no_decision_and_is_found(store, version):
-    before = promoted(store, version, MANY)
+def test_an_altered_record_that_was_kept_as_it_was_changes_no_decision_and_is_found(long):
+    store, _, before = long
     name = f"{RELEASES}/000003.json"
     alter(store, name, approval=7, by="eve")
     after = releases.read_history(store, "digits")
@@ -145,8 +167,8 @@ def test_an_altered_record_that_was_kept_as_it_was_changes_no_decision_and_is_fo
 
 
 @pytest.mark.parametrize("number", [0, 5], ids=["the first", "one in the middle"])
-def test_what_was_kept_otherwise_than_it_is_in_the_registry_is_not_used(store, version, number):
-    before = promoted(store, version, MANY)
+def test_what_was_kept_otherwise_than_it_is_in_the_registry_is_not_used(long, number):
+    store, _, before = long
     kept = store.signatures.kept(RELEASES)
     kept[number] = kept[number].replace(b'"by": "', b'"by": "not ')
     assert list(releases.read_history(store, "digits").releases) == list(before.releases)
@@ -154,8 +176,8 @@ def test_what_was_kept_otherwise_than_it_is_in_the_registry_is_not_used(store, v
     assert store.signatures.kept(RELEASES) == before.releases.bytes  # and was kept anew
 
 
-def test_what_was_kept_of_a_longer_history_is_used_as_far_as_it_goes(store, version):
-    history = promoted(store, version, MANY)
+def test_what_was_kept_of_a_longer_history_is_used_as_far_as_it_goes(long):
+    store, _, history = long
     longer = history.releases.bytes
     store.signatures.keep(RELEASES, longer)
     for number in range(MANY - 3, MANY + 2):
@@ -165,8 +187,8 @@ def test_what_was_kept_of_a_longer_history_is_used_as_far_as_it_goes(store, vers
         heads.must_be_whole(store, "digits")
 
 
-def test_a_listing_that_misses_what_is_just_being_written_is_no_gap(store, version):
-    promoted(store, version, MANY)
+def test_a_listing_that_misses_what_is_just_being_written_is_no_gap(long):
+    store, _, _ = long
     names = store.unsigned.names
     store.unsigned.names = lambda folder: [each for each in names(folder) if each != "000005.json"]
     assert len(releases.read_history(store, "digits").releases) == MANY + 1
@@ -186,8 +208,8 @@ def test_a_chain_is_followed_from_a_mark_without_a_listing(store, version):
     assert mark_after(store, "production/none/releases", Mark(0, "")) == Mark(0, "")
 
 
-def test_a_head_lists_no_chain_but_its_own(store, version):
-    promoted(store, version, MANY)
+def test_a_head_lists_no_chain_but_its_own(long):
+    store, version, _ = long
     candidates.append_acceptance(store, acceptance(store, version))
     store.unsigned.listed = []
     write_head(store, "digits")

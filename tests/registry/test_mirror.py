@@ -1,5 +1,6 @@
 """What an API follows of a registry that does not lie on its machine."""
 
+import hashlib
 import shutil
 
 import pytest
@@ -209,3 +210,27 @@ def test_the_files_of_versions_that_were_released_long_ago_are_dropped(registry,
     release(registry, 1)  # it comes again
     mirror.update()
     assert (live_folder(near) / "model.keras").read_bytes() == b"weights 1"
+
+
+def test_a_store_that_knows_what_has_changed_is_asked_for_changes_only(registry, tmp_path):
+    class Knowing(Far):
+        """A bucket, which tags its records."""
+
+        def get_unless(self, name, tag):
+            data = self.get(name)
+            mine = hashlib.sha256(data).hexdigest()
+            unchanged.append(name) if tag == mine else changed.append(name)
+            return None if tag == mine else (data, mine)
+
+    changed, unchanged = [], []
+    mirror = Mirror(Knowing(registry.unsigned), "digits", tmp_path / "near")
+    add(registry, tmp_path, 1)
+    mirror.update()
+    mirror.update()
+    changed.clear()
+    unchanged.clear()
+    mirror.update()
+    assert changed == []
+    assert len(unchanged) == 2  # the first key, and the newest release
+    add(registry, tmp_path, 2)
+    assert mirror.update() == 2

@@ -64,6 +64,12 @@ def refused(code, status, headers=None, **error):
         (refused("NoSuchBucket", 404), ConfigError, "MyStore/1.0 answered NoSuchBucket", "create the bucket"),
         (refused("AccessDenied", 403, Message="no\nway"), ConfigError, "no way", "s3:PutObject"),
         (refused("403", 403), ConfigError, "403", "s3:GetObject"),
+        (refused("403", 403), ConfigError, "403", "are the credentials right"),
+        (refused("403", 403, {"date": "Sat, 21 Nov 2020 10:00:00 GMT"}), ConfigError, "clock", "clock"),
+        (refused("403", 403, {"date": "x"}), ConfigError, "403", "credentials"),
+        (refused("InternalError", 500), TryAgain, "", r"`sse`"),
+        (refused("500", 500), TryAgain, "", "may be full"),
+        (refused("NoSuchUpload", 404), TryAgain, "", "sends the file again"),
         (refused("InvalidAccessKeyId", 403), ConfigError, "", r"\[registry\] profile"),
         (refused("ExpiredToken", 400), ConfigError, "", "renew the credentials"),
         (refused("RequestTimeTooSkewed", 403), ConfigError, "", "clock"),
@@ -81,7 +87,9 @@ def refused(code, status, headers=None, **error):
         (boto.EndpointConnectionError(endpoint_url="http://x"), TryAgain, "http://x", "endpoint"),
         (boto.ReadTimeoutError(endpoint_url="http://x"), TryAgain, "", "endpoint"),
         (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), TryAgain, "", "endpoint"),
-        (boto.SSLError(endpoint_url="x", error="CERTIFICATE_VERIFY_FAILED"), ConfigError, "", "AWS_CA_BUNDLE"),
+        (boto.SSLError(endpoint_url="x", error="CERTIFICATE_VERIFY_FAILED: unable to get local issuer"), ConfigError, "", "AWS_CA_BUNDLE"),
+        (boto.SSLError(endpoint_url="x", error="CERTIFICATE_VERIFY_FAILED: certificate has expired"), ConfigError, "", "renewed"),
+        (boto.SSLError(endpoint_url="x", error="UNEXPECTED_EOF_WHILE_READING"), TryAgain, "", "endpoint"),
         (boto.NoCredentialsError(), ConfigError, "credentials", "AWS_ACCESS_KEY_ID"),
         (boto.ProfileNotFound(profile="x"), ConfigError, "x", r"\[registry\] profile"),
         (ResponseParserError("invalid XML"), TryAgain, "invalid XML", "endpoint"),
@@ -92,6 +100,21 @@ def test_an_error_names_the_setting_and_the_next_action(error, kind, says, hint)
     with pytest.raises(kind, match=rf"\[registry\] url: s3://models/trainyard: .*{says}") as found, typed_errors(PLACE):
         raise error
     assert re.search(hint, found.value.hint)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        boto.EndpointConnectionError(endpoint_url="https://s3.example.org:9000/models?list-type=2&prefix=x%2Fkeys"),
+        boto.ConnectTimeoutError(endpoint_url="https://s3.example.org:9000/models/x/keys/first"),
+        boto.ConnectionClosedError(endpoint_url="https://s3.example.org:9000/models?list-type=2"),
+        boto.ProxyConnectionError(proxy_url="https://me:secret@s3.example.org:9000/?x"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_store_that_does_not_answer_is_named_without_what_was_asked_of_it(error):
+    with pytest.raises(TryAgain, match=r"\"https://s3.example.org:9000\"\.?$"), typed_errors(PLACE):
+        raise error
 
 
 def test_a_missing_and_a_taken_key_are_left_to_the_caller():

@@ -1,15 +1,21 @@
 """A store that keeps no promise is found before anything is written, and named."""
 
 import os
+import socket
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from s3_stub import store_that
+from serving_parts import free_port
 
 from registry import s3_probe
 from registry.errors import ConfigError
 from registry.store_options import Access, StoreOptions
 from registry.stores import open_store
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +74,38 @@ def test_reading_needs_no_probe(tmp_path):
         kept["/bucket/models/a/b"] = b"1"
         assert open_at(url, tmp_path).get("a/b") == b"1"
         assert not (tmp_path / "probed").exists()
+
+
+S3RVER = Path(os.environ.get("S3RVER") or ROOT / "build" / "node" / "node_modules" / ".bin" / "s3rver")
+
+
+@pytest.mark.slow
+def test_a_real_server_that_overwrites_is_refused(tmp_path, monkeypatch):
+    if not S3RVER.exists():
+        assert not os.environ.get("TRAINYARD_TEST_GROOVY"), f"{S3RVER} is missing: npm ci, as .ci/run does"
+        pytest.skip("s3rver is not installed")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "S3RVER")
+    port = free_port()
+    command = [S3RVER, "--directory", tmp_path / "data", "--address", "127.0.0.1", "--port", str(port), "--silent"]
+    with subprocess.Popen([*command, "--configure-bucket", "bucket"]) as server:
+        try:
+            until_it_answers(port)
+            store = open_at(f"http://127.0.0.1:{port}", tmp_path / "cache")
+            with pytest.raises(ConfigError, match="8 of 8 concurrent creates of one object succeed") as error:
+                store.create("a/b", b"1")
+            assert error.value.exit_code == 2
+            assert not list((tmp_path / "data" / "bucket").rglob("*a/b*"))
+        finally:
+            server.terminate()
+
+
+def until_it_answers(port):
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("s3rver does not answer")

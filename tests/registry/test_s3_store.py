@@ -12,7 +12,7 @@ import pytest
 from registry_parts import FILES, promote, publish, release
 from s3_requests import requests_of
 
-from registry import candidates, releases, s3_client, s3_objects
+from registry import candidates, releases, s3, s3_client, s3_reads
 from registry.errors import ConfigError, Corrupt, TryAgain
 from registry.s3 import MAGIC
 from registry.s3_objects import Objects
@@ -103,7 +103,7 @@ def test_what_a_tool_copies_as_files_is_the_same_registry(store, raw, s3_place, 
 
 
 def test_a_large_file_goes_up_and_comes_down_in_parts(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(s3_objects, "PART", 5 << 20)
+    monkeypatch.setattr(s3_reads, "PART", 5 << 20)
     data = os.urandom((12 << 20) + 7)
     (tmp_path / "source").write_bytes(data)
     with requests_of(store) as asked:
@@ -114,7 +114,7 @@ def test_a_large_file_goes_up_and_comes_down_in_parts(store, tmp_path, monkeypat
 
 
 def test_a_large_file_that_was_changed_is_refused_and_nothing_of_it_is_left(store, raw, tmp_path, monkeypatch):
-    monkeypatch.setattr(s3_objects, "PART", 5 << 20)
+    monkeypatch.setattr(s3_reads, "PART", 5 << 20)
     (tmp_path / "source").write_bytes(os.urandom(6 << 20))
     with pytest.raises(Corrupt, match="SHA-256"):
         store.create("a/b", tmp_path / "source", ONE)
@@ -196,7 +196,8 @@ def test_records_are_read_once_and_those_that_were_altered_or_removed_are_notice
 
 
 @pytest.mark.parametrize("above", ["test/m/", ""], ids=["in one folder", "at the top"])
-def test_many_folders_are_looked_into_by_few_listings(store, above):
+def test_many_folders_are_looked_into_by_few_listings(store, above, monkeypatch):
+    monkeypatch.setattr(s3, "SCATTERED", 16)
     names = [f"{above}{number}/card.json" for number in range(1, 31)]
     for name in names[3:]:
         store.create(name, b"1")
@@ -208,6 +209,32 @@ def test_many_folders_are_looked_into_by_few_listings(store, above):
     assert len([each for each in asked if each.operation == "ListObjectsV2"]) == 2 * 9
     with pytest.raises(FileNotFoundError):
         get_all(store, names)
+
+
+def test_few_names_in_many_folders_are_asked_for_one_by_one(store):
+    """What else is in those folders is not listed."""
+    names = [f"test/m/{number}/card.json" for number in range(1, 31)]
+    for name in names[3:]:
+        store.create(name, b"1")
+    with requests_of(store) as asked:
+        assert present(store, names) == set(names[3:])
+    assert [each.operation for each in asked] == ["HeadObject"] * 30
+
+
+def test_what_follows_a_name_is_listed_without_what_is_before_it(store):
+    names = [f"a/{number:06d}.json" for number in range(1, 41)]
+    for name in [*names, "a/inner/x", "ab/000041.json"]:
+        store.create(name, b"1")
+    assert store.names_after("a", "000038.json") == ["000039.json", "000040.json", "inner/"]
+    assert store.names_after("a", "000002.json", 3) == ["000003.json", "000004.json", "000005.json"]
+    assert store.names_after("a", "") == store.names("a")
+    assert store.names_after("a", "inner/") == store.names_after("nothing", "x") == []
+    with requests_of(store) as asked:
+        assert get_all(store, names[20:]) == [b"1"] * 20
+    listed = [each for each in asked if each.operation == "ListObjectsV2"]
+    assert len(listed) == 1
+    with pytest.raises(FileNotFoundError):
+        get_all(store, [*names[20:], "a/000041.json"])
 
 
 def test_verify_finds_what_was_altered_removed_and_added(store, raw, tmp_path):
@@ -272,3 +299,16 @@ def test_a_store_that_cannot_be_used_says_which_setting_to_change(s3_place, monk
         with pytest.raises(kind, match=rf"\[registry\] url: s3://.*{says}") as error:
             act()
         assert re.search(hint, error.value.hint)
+
+
+def test_a_record_that_has_not_changed_does_not_travel_again(store, raw):
+    raw.put("a/record", b"first")
+    data, tag = store.get_unless("a/record", "")
+    assert data == b"first"
+    assert tag
+    assert store.get_unless("a/record", tag) is None
+    raw.put("a/record", b"other")
+    assert store.get_unless("a/record", tag)[0] == b"other"
+    raw.remove("a/record")
+    with pytest.raises(FileNotFoundError):
+        store.get_unless("a/record", tag)

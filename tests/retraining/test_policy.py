@@ -42,6 +42,12 @@ def test_a_model_that_still_passes_is_kept_unless_forced(accepted, forced, reaso
         assert all(reason in decision.reasons for reason in reasons)
 
 
+def test_a_model_that_still_passes_and_is_retrained_all_the_same_says_for_what():
+    decision = decide(LIVE, Verdict(True, (), Policy()), forced=True, why="for the schedule, 2026-11-29T03:00:00Z")
+    assert decision.retrain
+    assert decision.reasons[-1].endswith("retrained for the schedule, 2026-11-29T03:00:00Z")
+
+
 @given(st.booleans())
 def test_a_model_that_cannot_be_measured_is_retrained(forced):
     assert decide(LIVE, None, forced=forced).retrain

@@ -1,38 +1,24 @@
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from made_once import made_once
 from serving_parts import RegistryFolder, card, version_folder
 
 from registry import codec
 from serving.admin import create_admin_app
 from serving.app import create_app
+from serving.calls import Limits
 from serving.job import ServeJob
 from serving.metrics.counters import CounterTable
 from serving.model import load
-from serving.predictor import predictor_for
-from serving.protocols.base import Limits
+from serving.protocols.dialects import predictor_for
 from serving.server import control
 
 
 @pytest.fixture(scope="session")
 def served_models(tmp_path_factory):
     """The folders that build_models.py writes, in one process with TensorFlow."""
-    folder = tmp_path_factory.mktemp("served_models")
-    root = Path(__file__).parents[2]
-    script = root / "tests" / "helpers" / "build_models.py"
-    done = subprocess.run(
-        [sys.executable, "-P", script, folder],
-        env=os.environ | {"PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
+    return made_once(tmp_path_factory, "build_models.py")
 
 
 @pytest.fixture
@@ -75,6 +61,7 @@ def clients(loaded):
         app = create_app(Holder(model), "m", limits, table.counters(0), trusted_proxies=trusted_proxies)
         client = app.test_client()
         nobody = {"version": None, "release": None, "expected": 1, "workers": []}
+        client.table = table
         client.admin = create_admin_app("m", table, lambda: nobody, dict).test_client()
         return client
 

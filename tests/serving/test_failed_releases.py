@@ -64,8 +64,10 @@ class FakePredictor:
     """Of a Live, with the fields of a model that are looked at."""
 
     def __init__(self, live):
-        self.model = type("FakeModel", (), {"release": live.release, "digest": live.card})()
-        self.model.manifest = type("FakeManifest", (), {"version": live.version, "model": "m"})()
+        self.model = type("FakeModel", (), {"release": live.release, "digest": live.card, "batching": None})()
+        self.model.manifest = type(
+            "FakeManifest", (), {"version": live.version, "model": "m", "created_at": "2026-01-01T00:00:00Z"}
+        )()
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,40 +97,33 @@ def test_it_does_not_have_the_credentials_of_who_follows_the_bucket(bucket, star
     assert b"AWS_SECRET_ACCESS_KEY" in Path(f"/proc/{follower}/environ").read_bytes()
 
 
-def test_it_serves_on_while_the_bucket_is_out_of_reach_and_follows_again_afterwards(bucket, start, until, job):
+def test_while_the_bucket_is_out_of_reach_it_serves_on_and_starts_from_its_copy_and_without_one_does_not(
+    bucket, start, until, job, tmp_path
+):
+    """Three APIs at once, as each waits until botocore gives up: one that runs, one that has a copy, one that has none."""
     bucket.release(bucket.put("table"))
     url, folder = start()
+    with_copy, without = (replace(job, mirror=str(tmp_path / name)) for name in ("copy", "nothing"))
+    control.start(with_copy, tmp_path / "second")
+    control.stop(tmp_path / "second")
     bucket.server.kill()
     try:
-        until(lambda: read_state(Path(job.mirror)).error, 120)
-        assert live(url) == 1
-        assert "[registry] url" in read_state(Path(job.mirror)).error
+        with ThreadPoolExecutor(2) as pool:
+            again = pool.submit(control.start, with_copy, tmp_path / "second")
+            first = pool.submit(control.start, without, tmp_path / "third")
+            until(lambda: read_state(Path(job.mirror)).error, 120)
+            assert live(url) == 1
+            assert "[registry] url" in read_state(Path(job.mirror)).error
+            assert live(again.result()) == 1
+            with pytest.raises(TryAgain, match=r"\[registry\] url: s3://models/"):
+                first.result()
     finally:
         bucket.server.start()
+        for name in ("second", "third"):
+            control.stop(tmp_path / name, 5.0)
     until(lambda: not read_state(Path(job.mirror)).error, 60)
     control.await_release(folder, bucket.release(bucket.put("table")), 60)
     assert live(url) == 2
-
-
-def test_it_starts_from_its_copy_while_the_bucket_is_out_of_reach(bucket, start):
-    bucket.release(bucket.put("table"))
-    _, folder = start()
-    control.stop(folder)
-    bucket.server.kill()
-    try:
-        url, _ = start()
-        assert live(url) == 1
-    finally:
-        bucket.server.start()
-
-
-def test_without_a_copy_it_does_not_start_and_says_which_setting_is_meant(bucket, start):
-    bucket.server.kill()
-    try:
-        with pytest.raises(TryAgain, match=r"\[registry\] url: s3://models/"):
-            start()
-    finally:
-        bucket.server.start()
 
 
 def test_stopped_it_leaves_no_process_behind(bucket, start, until):

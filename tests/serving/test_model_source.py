@@ -35,9 +35,14 @@ def release(root):
     )
 
 
+def loader(tmp_path):
+    """Loads what a source has found; tests replace what does."""
+    return lambda folder, release: model_source.load(folder, release, 1, tmp_path / "copies", bounds=None)
+
+
 @pytest.fixture
 def source(root, tmp_path):
-    return Releases(open_store(f"file://{root}"), "digits", 1, tmp_path / "copies")
+    return Releases(open_store(f"file://{root}"), "digits", loader(tmp_path))
 
 
 def test_the_newest_release_is_seen_at_each_look(source, release):
@@ -85,7 +90,7 @@ def test_a_release_that_has_gone_shows(source, release, root):
 
 def test_a_registry_that_has_gone_is_out_of_reach_and_back_again(release, root, tmp_path):
     release(1)
-    source = Releases(open_store(f"file://{root}"), "digits", 1, tmp_path / "copies")
+    source = Releases(open_store(f"file://{root}"), "digits", loader(tmp_path))
     assert source.newest() == 1
     shutil.move(root, tmp_path / "away")
     with pytest.raises(TryAgain, match="gone"):
@@ -116,7 +121,7 @@ class TestWhatIsLive:
     def loaded(self, monkeypatch):
         """What was given to the engines."""
         given = []
-        monkeypatch.setattr(model_source, "load", lambda *args: given.append(args))
+        monkeypatch.setattr(model_source, "load", lambda *args, bounds: given.append((*args, bounds)))
         return given
 
     def test_nothing_is_before_the_first_release(self, source):
@@ -145,7 +150,7 @@ class TestWhatIsLive:
 
     def test_it_is_loaded_from_production_with_the_manifest_of_the_release(self, store, source, root, tmp_path, loaded):
         source.load(source.find(2))
-        assert loaded == [(root / "production/digits/2", 2, 1, tmp_path / "copies")]
+        assert loaded == [(root / "production/digits/2", 2, 1, tmp_path / "copies", None)]
 
     @pytest.mark.parametrize("other", [{"version": 1}, {"card": "0" * 64}])
     def test_what_the_release_does_not_make_live_is_not_loaded(self, store, source, loaded, other):
@@ -193,9 +198,9 @@ class TestOneVersion:
 
     def test_is_loaded_when_its_files_are_those_of_its_manifest(self, one, folder, tmp_path, monkeypatch):
         given = []
-        monkeypatch.setattr(model_source, "load", lambda *args: given.append(args))
+        monkeypatch.setattr(model_source, "load", lambda *args, bounds: given.append((*args, bounds)))
         one.load(one.find(1))
-        assert given == [(folder, None, 3, tmp_path / "copies")]
+        assert [args[:4] for args in given] == [(folder, None, 3, tmp_path / "copies")]
         (folder / "model.tflite").write_bytes(b"altered")
         with pytest.raises(Corrupt, match="was altered"):
             one.load(one.find(1))

@@ -52,7 +52,7 @@ class Source:
             raise self.bad[live.card]
         files = {"model.tflite": f"copy{live.version}"}
         return SimpleNamespace(
-            release=live.release, manifest=candidate(version=live.version, files=files), digest=live.card
+            batching=None, release=live.release, manifest=candidate(version=live.version, files=files), digest=live.card
         )
 
     def before(self, number):

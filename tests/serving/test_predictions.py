@@ -13,8 +13,9 @@ from PIL import Image
 from serving_parts import samples
 
 from serving.app import create_app
-from serving.predictor import Predictor, predictor_for
-from serving.protocols.base import Limits
+from serving.calls import Limits
+from serving.predictor import Predictor
+from serving.protocols.dialects import predictor_for
 from training.data.spec import Column, DataSpec
 
 KINDS = ("digits", "table", "recurrent", "lookup", "price", "pair")

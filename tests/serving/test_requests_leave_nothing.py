@@ -13,10 +13,10 @@ from versions import candidate
 
 from registry.records import Signature, TensorSpec
 from serving.app import create_app
+from serving.calls import Limits
 from serving.engines.base import EngineError, check_inputs
 from serving.model import Model
-from serving.predictor import predictor_for
-from serving.protocols.base import Limits
+from serving.protocols.dialects import predictor_for
 
 SIGNATURE = Signature(
     "classification",
@@ -100,7 +100,7 @@ PREDICT = {
     "no form": (400, b"abc", FORM),
     "a form without a boundary": (400, b"abc", "multipart/form-data"),
     "another type": (415, b"a", "text/weird"),
-    "a compressed body": (415, b"a", "", {"HTTP_CONTENT_ENCODING": "gzip"}),
+    "a body that is not gzip": (400, b"a", "", {"HTTP_CONTENT_ENCODING": "gzip"}),
     "a row that the model cannot take": (400, numbers(13, 2)),
     "a row without an answer": (400, numbers(16, 2)),
     "a bug of the engine": (500, numbers(14, 2)),

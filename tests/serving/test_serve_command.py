@@ -105,6 +105,7 @@ def test_the_status_names_a_live_release_that_no_worker_serves(trainyard, regist
 FACTS = {
     "url": "http://127.0.0.1:8500",
     "admin": "http://127.0.0.1:9500",
+    "grpc": "127.0.0.1:9502",
     "model": "m",
     "release": 3,
     "version": 2,
@@ -127,6 +128,7 @@ def test_the_words_of_the_status_say_what_its_json_says():
     assert text == (
         "m: http://127.0.0.1:8500, release 3, version 2; log: /home/serving/m/api.log\n"
         "  for operators: http://127.0.0.1:9500/status, http://127.0.0.1:9500/metrics\n"
+        "  over gRPC: 127.0.0.1:9502\n"
         "  not fenced: this kernel cannot keep the API from modes of files\n"
         "  server process 17: ready, release 3: the disk is away\n"
         "  1 of 2 server processes are up\n"
@@ -241,7 +243,7 @@ def test_where_operators_ask_is_shown(trainyard, registry, tmp_path):
 def test_status_says_by_what_releases_are_verified_and_that_nothing_is():
     process = {"pid": 7, "state": "ready", "release": 1, "error": ""}
     workers = [{**process, "verified": "not verified: the registry is not signed"}, {**process, "pid": 8}]
-    facts = {"url": "http://x", "release": 1, "version": 1, "admin": "", "parts": ["log: l"], "expected": 2}
+    facts = {"url": "http://x", "release": 1, "version": 1, "admin": "", "grpc": "", "parts": ["log: l"], "expected": 2}
     facts |= {"workers": workers, "cut_off": False, "behind": [], "registry_error": ""}
     said = serve._in_words("m", facts)
     assert said[1] == "  the registry's records are not verified: the registry is not signed"

@@ -31,7 +31,7 @@ def registry(signed, tmp_path):
 @pytest.fixture
 def source(registry, monkeypatch):
     """Makes a source as one start of the API does; a model that gets as far as being loaded is its release's number."""
-    monkeypatch.setattr(model_source, "load", lambda _folder, release, _threads, _copies: release)
+    monkeypatch.setattr(model_source, "load", lambda _folder, release, *_, **__: release)
 
     def start(first=""):
         return Source(registry, first or first_key(registry.config))

@@ -86,6 +86,10 @@ class Column:
     """The values of a categorical column in the train split, sorted."""
     common: tuple[str, ...] = ()
     """Those of them that a handful of the train split's samples share: no other is ever shown to anybody."""
+    shares: tuple[float, ...] = ()
+    """Of the train split's samples: how many have each of `common`, in its order. Empty, as `levels`: not known."""
+    levels: tuple[float, ...] = ()
+    """How a numeric column is distributed: the means of up to 20 groups of a handful or more of its sorted values."""
 
     @property
     def input_name(self) -> str:

@@ -2,6 +2,10 @@
 
     python -I -S start.py read=PATH … names=PATH … write=PATH … device=PATH … bind=PORT … connect=PORT … -- COMMAND…
 
+With `wait=stdin` it becomes that program when it reads a byte on its stdin, and ends when that is closed before. With
+`ends=with-parent` the kernel sends it SIGTERM when the thread that has started it ends. `start.py --later` reads all this from its
+stdin: see `ahead.py`.
+
 Standard library only, and little of it: no step gets slower that one could see. What a process cannot undo, its children
 and threads cannot either. See docs/adr/fences.md for what each part is for:
 
@@ -41,13 +45,14 @@ ABSTRACT_SOCKETS, SIGNALS = 1, 2
 FILES_ABI, TRUNCATE_ABI, TCP_ABI, SCOPE_ABI = 1, 3, 4, 6
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF, MOUNT_SETATTR = 444, 445, 446, 442  # the same numbers on x86_64 and aarch64
 
-PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+SIGTERM = 15
 CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE = 1, 10
 CLONE_NEWNS, CLONE_NEWUSER = 0x0002_0000, 0x1000_0000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 8, 4096, 16384, 1 << 19
 AT_FDCWD, AT_RECURSIVE, MOUNT_RDONLY = -100, 0x8000, 1
 
-RULES = ("read", "names", "write", "device", "bind", "connect", "shm", "abi")
+RULES = ("read", "names", "write", "device", "bind", "connect", "shm", "abi", "wait", "ends")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  (a private one)
 
 
@@ -231,6 +236,28 @@ def _check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
+def _from_stdin() -> list[str]:
+    """The arguments, when they come; the process then has the folder and the environment that come with them."""
+    size = _read(8)
+    if not size:
+        sys.exit("no command was needed")
+    folder, number, *rest = _read(int(size, 16)).split(b"\0")
+    os.chdir(folder)
+    os.environb.clear()
+    for each in rest[: int(number)]:
+        name, _, value = each.partition(b"=")
+        os.environb[name] = value
+    return [os.fsdecode(each) for each in rest[int(number) :]]
+
+
+def _read(size: int) -> bytes:
+    """So many bytes of stdin, or what there is of them; no more."""
+    data = b""
+    while len(data) < size and (more := os.read(0, size - len(data))):
+        data += more
+    return data
+
+
 def probe() -> dict[str, int | bool]:
     """What the kernel offers: Landlock's ABI, a mount namespace, the filter of system calls."""
 
@@ -248,12 +275,19 @@ def main(arguments: list[str]) -> None:
 
         print(json.dumps(probe()))  # noqa: T201
         return
+    parent = os.getppid()
+    if arguments == ["--later"]:
+        arguments = _from_stdin()
     end = arguments.index("--")
-    command = arguments[end + 1 :]
+    command, rules = arguments[end + 1 :], parsed(arguments[:end])
     try:
         confine(arguments[:end])
+        if rules["ends"]:  # not earlier: with other rights the kernel forgets it
+            _check(libc.prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0), "parent-death signal")
     except OSError as error:
         sys.exit(f"cannot be fenced: {error}")
+    if (rules["ends"] and os.getppid() != parent) or (rules["wait"] and not os.read(0, 1)):
+        sys.exit(f"{command[0]} was not needed")
     try:
         os.execvp(command[0], command)  # noqa: S606  (no shell)
     except OSError as error:

@@ -10,13 +10,11 @@ import site
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
+from registry.dataclass import dataclass
 from training.environment import CHECKOUT
-from training.fence import confine
+from training.fence.ahead import START
 
-PROGRAM = str(Path(__file__).with_name("start.py"))
 PACKAGES = ("registry", "training", "retraining", "unit_tests", "serving", "pipelines")
 
 SYSTEM = ("/usr", "/bin", "/sbin", *glob.glob("/lib*"), "/nix/store", "/gnu/store", "/var/cache/fontconfig")
@@ -33,7 +31,7 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 QUOTAS = tuple(
     f"/sys/fs/cgroup/{name}"
     for name in (
-        "cgroup.controllers", "cpu.max", "cpuset.cpus.effective", "memory.max", "memory.high", "memory.current",
+        "cgroup.controllers", "cpu.max", "cpu.stat", "cpuset.cpus.effective", "memory.max", "memory.high", "memory.current",
         "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes",
     )
 )  # fmt: skip
@@ -61,13 +59,16 @@ class Fence:
     shared_memory: int = 0
     """Bytes that a private /dev/shm may hold; 0: 1 GiB."""
 
-    def command(self) -> list[str]:
-        """The words before a command that is to run fenced."""
-        return [sys.executable, "-I", "-S", PROGRAM, *self._words(), "--"]
+    def command(self, *, waits: bool = False, ends_with_us: bool = False) -> list[str]:
+        """The words before a command that is to run fenced; if it `waits`, not before a byte comes on its stdin."""
+        more = [*(["wait=stdin"] if waits else []), *(["ends=with-parent"] if ends_with_us else [])]
+        return [*START, *self._words(), *more, "--"]
 
     def apply(self) -> None:
         """Fence this process, for good. It must have one thread. Raises OSError."""
-        confine.confine(self._words())
+        from training.fence.confine import confine  # with ctypes; others only need the words
+
+        confine(self._words())
 
     def _words(self) -> list[str]:
         values = {
@@ -109,15 +110,15 @@ def _importable(environment: Mapping[str, str]) -> Iterable[str]:
 @functools.cache
 def lacks() -> tuple[str, ...]:
     """What this kernel cannot keep from a fenced process, in words; nothing when it can say all."""
-    probe = subprocess.run(
-        [sys.executable, "-I", "-S", PROGRAM, "--probe"], capture_output=True, text=True, check=False
-    )
+    probe = subprocess.run([*START, "--probe"], capture_output=True, text=True, check=False)
     found = json.loads(probe.stdout) if probe.returncode == 0 else {"abi": 0, "mounts": False, "filter": False}
     return in_words(**found)
 
 
 def in_words(*, abi: int, mounts: bool, filter: bool) -> tuple[str, ...]:  # noqa: A002
     """What is missing, by Landlock's ABI, whether there are mount namespaces, and whether system calls can be filtered."""
+    from training.fence import confine
+
     if not abi:
         return ("files (Landlock)",)
     missing = {

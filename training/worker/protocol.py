@@ -13,7 +13,6 @@ import os
 import re
 import stat
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +66,8 @@ def last_words(lines: Sequence[str], most: int = 40) -> list[str]:
 
 def work(main: Callable[[Path], object]) -> int:
     """Run `main(folder)` in the current folder and keep its result, or its failure. Returns the exit code."""
+    import traceback  # of the worker alone
+
     folder = Path.cwd()
     try:
         result = main(folder)

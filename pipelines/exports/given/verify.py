@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-SUMS, SELF = "SHA256SUMS", "verify.py"
+SUMS, SUMS_SIGNATURE, SELF = "SHA256SUMS", "SHA256SUMS.sig", "verify.py"
 PAYLOAD = "application/vnd.in-toto+json"
 SIGNED_MODEL, SLSA = "https://model_signing/signature/v1.0", "https://slsa.dev/provenance/v1"
 DOMAIN = b"trainyard.signature.1"
@@ -90,11 +90,9 @@ def _report(found: Found, wanted: str) -> int:
         print(f"open  {each}")
     for key, what in found.keys.items():
         print(f"key   {key}  {what}")
-    print(
-        "\nNot proven by any of this: that the model is good for your purpose, that its data were right, and what the"
-    )
-    print("README says, which is not signed; its numbers are in model/card.json. And this script came with the files:")
-    print("whoever could alter them could alter it. The same script is part of Trainyard's source.")
+    print("\nNot proven by any of this: that the model is good for your purpose, and that its data were right.")
+    print("And this script came with the files: whoever could alter them could alter it. The same script is part of")
+    print("Trainyard's source.")
     if not wanted:
         print(
             "\nNO KEY GIVEN: all fits together, but anybody can have made it. Ask for the fingerprint: --key FINGERPRINT"
@@ -130,7 +128,7 @@ def _checksums(folder: Path) -> dict[str, str]:
         if not separator or not re.fullmatch("[0-9a-f]{64}", sha) or name in listed:
             raise Altered(f"{SUMS}: {line!r:.200} is not a line of it")
         listed[name] = sha
-    there = set(_names(folder)) - {SUMS}
+    there = set(_names(folder)) - {SUMS, SUMS_SIGNATURE}
     for name in sorted(there ^ listed.keys()):
         raise Altered(f"{name}: {'is missing' if name in listed else f'is not in {SUMS}; delete it'}")
     for name, sha in listed.items():
@@ -201,8 +199,10 @@ def _records(folder: Path, card: Mapping[str, Any], found: Found) -> None:
     _about_this(records, folder / "model/card.json", card)
     keys = Keys(root / "keys")
     if not keys.records:
+        found.open.append(f"README.md and {SUMS} are not signed")
         found.open.append(f"the registry was not signed: nobody vouches for its {len(records)} records")
         return
+    _list_is_signed(folder, card, keys, found)
     signed = []
     for name, path in records.items():
         if why := keys.problem(name, path.read_bytes()):
@@ -218,6 +218,21 @@ def _records(folder: Path, card: Mapping[str, Any], found: Found) -> None:
         if says != {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in says}:
             raise Altered("attestation.json: names other files than signer.pem, model.sig and provenance.intoto.json")
         found.proven.append("attestation.json: the registry's key says that signer.pem is the controller's")
+
+
+def _list_is_signed(folder: Path, card: Mapping[str, Any], keys: Keys, found: Found) -> None:
+    """The signature of the list of all files, README.md among them, by a key of the registry; raises Altered."""
+    file = folder / SUMS_SIGNATURE
+    if not file.exists():
+        found.open.append(
+            f"{SUMS} is not signed, and so README.md is not: its numbers are in model/card.json, and the rest is open"
+        )
+        return
+    digest = hashlib.sha256((folder / SUMS).read_bytes()).hexdigest()
+    name = f"exports/{card['model']}/{card['version']}/{SUMS}"
+    if not keys.has_signed(name, digest, file.read_text(encoding="ascii").strip()):
+        raise Altered(f"{SUMS_SIGNATURE}: is not by a key of the registry that counts, of just this {SUMS}")
+    found.proven.append(f"{SUMS}, and with it README.md, is signed by a key of the registry")
 
 
 def _about_this(records: Mapping[str, Path], card_file: Path, card: Mapping[str, Any]) -> None:
@@ -271,6 +286,13 @@ class Keys:
             self._raw[key] = raw
             self.first = self.first or key
 
+    def has_signed(self, name: str, digest: str, signature: str) -> bool:
+        """Whether a key that counts has signed this digest under this name."""
+        valid = {key: raw for key, raw in self._raw.items() if key not in self._ended}
+        key, _, value = signature.partition(":")
+        purpose = f"registry record\n{self.registry}\n{name}".encode()
+        return key in valid and _verifies(valid[key], value, digest.encode(), purpose)
+
     def problem(self, name: str, data: bytes) -> str:
         """Why a record is not proven to be the registry's; empty when it is. Raises Altered for a wrong signature."""
         if self._adopted.get(name) == hashlib.sha256(data).hexdigest():
@@ -287,21 +309,25 @@ class Keys:
 
 def _signer(data: bytes, known: Mapping[str, bytes], purpose: bytes) -> str:
     """The id of the key that has signed a record for this purpose; empty when none of the known ones has."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
     signed = SIGNED.search(data)
     if not signed or signed[1].decode() not in known:
         return ""
     bare = CHECKSUM.sub(b'\n "seal": ""', data.replace(signed[0], b'\n "signed_by": ""'))
-    digest = hashlib.sha256(bare).hexdigest().encode()
+    key, digest = signed[1].decode(), hashlib.sha256(bare).hexdigest()
+    return key if _verifies(known[key], signed[2].decode(), digest.encode(), purpose) else ""
+
+
+def _verifies(raw: bytes, signature: str, digest: bytes, purpose: bytes) -> bool:
+    """Whether the owner of an Ed25519 key has signed this digest for this purpose."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     message = b"%b\0%d\0%b\0%b" % (DOMAIN, len(purpose), purpose, digest)
     try:
-        key = Ed25519PublicKey.from_public_bytes(known[signed[1].decode()])
-        key.verify(base64.b64decode(signed[2], validate=True), message)
+        Ed25519PublicKey.from_public_bytes(raw).verify(base64.b64decode(signature, validate=True), message)
     except (InvalidSignature, ValueError):
-        return ""
-    return signed[1].decode()
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipelines.repositories import git
 from pipelines.repositories.outside import manifest
 from pipelines.repositories.outside.exchange import USERS, Exchange, first_commits, kept_objects
-from pipelines.repositories.outside.fetch import key_of
+from pipelines.repositories.outside.source import Found, key_of
 from pipelines.text.clean import clean
 from pipelines.text.sizes import bytes_text
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
 DAY = 86_400.0
@@ -69,9 +69,8 @@ def plan(exchange: Exchange, commits: Sequence[str], *, in_store: bool, days: fl
     young, keys, kept = 0, dict[str, int](), dict[str, int]()
     if in_store:
         _refuse_shared(exchange)
-        for each in exchange.objects.listed("sha256"):
-            sha256, is_young = each.key.rpartition("/")[2], time.time() - each.written < days * DAY
-            needed = sha256 in wanted or each.key != key_of(sha256)
+        for each, needed in _in_store(exchange, wanted):
+            is_young = time.time() - each.written < days * DAY
             young += is_young and not needed
             (kept if needed or is_young else keys)[each.key] = each.size
     else:
@@ -81,6 +80,18 @@ def plan(exchange: Exchange, commits: Sequence[str], *, in_store: bool, days: fl
     return Plan(
         tuple(sorted(keys)), sum(keys.values()), len(kept), sum(kept.values()), young, named, len(blobs), in_store
     )
+
+
+def _in_store(exchange: Exchange, wanted: set[str]) -> Iterator[tuple[Found, bool]]:
+    """What the store has, and whether it is needed: a pack is if something in it is, and its list with it."""
+    lists = set()
+    for pack, inside in exchange.objects.contents():
+        needed = not wanted.isdisjoint(inside)
+        lists |= {pack.key.rpartition("/")[2]} if needed else set()
+        yield pack, needed
+    for each in exchange.objects.listed("sha256"):
+        sha256 = each.key.rpartition("/")[2]
+        yield each, sha256 in wanted or sha256 in lists or each.key != key_of(sha256)
 
 
 def remove(exchange: Exchange, planned: Plan) -> None:

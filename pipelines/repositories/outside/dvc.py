@@ -10,13 +10,13 @@ import json
 import posixpath
 import re
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pipelines.repositories.outside import paths, place
 from pipelines.repositories.outside.place import Place
 from pipelines.repositories.tree import Pointer
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
 SUFFIX, LOCK, CONFIG = ".dvc", "dvc.lock", ".dvc/config"

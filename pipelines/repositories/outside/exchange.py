@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pipelines.repositories import git
-from pipelines.repositories.lfs_store import is_named_by
-from pipelines.repositories.outside.fetch import batches, key_of
+from pipelines.repositories.lfs_store import ObjectStore, is_named_by
+from pipelines.repositories.outside.fetch import batches
 from pipelines.repositories.outside.manifest import NAME, File
+from pipelines.repositories.outside.packs import PackedObjects
 from pipelines.repositories.outside.place import Place
-from pipelines.repositories.outside.source import Objects, Sent, Wanted, open_objects
+from pipelines.repositories.outside.source import Sent, Wanted, key_of, open_objects
 from pipelines.repositories.outside.working_tree import Status, WorkingTree, named
 from pipelines.repositories.regular_file import copy_regular
 from pipelines.repositories.tree import Pointer
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes, write_whole
 
@@ -47,10 +49,10 @@ class Exchange:
         self.kept = tree.common / "objects"
         self._pushed = tree.common / f"in-store-{sha256_bytes(repr(place).encode())[:16]}"
 
-    @property
-    def objects(self) -> Objects:
-        """The store's objects."""
-        return open_objects(self.place, NAME)
+    @cached_property
+    def objects(self) -> PackedObjects:
+        """The store's objects; in a bucket, where each request costs, small ones are packed."""
+        return PackedObjects(open_objects(self.place, NAME), ObjectStore(self.kept), packs=bool(self.place.bucket))
 
     def pushed(self) -> set[str]:
         """The SHA-256 of what is known to be in the store."""
@@ -87,25 +89,24 @@ class Exchange:
                 here[sha256] = kept
         elsewhere = wanted.keys() - here.keys()
         self._must_be_in_store([path for path, file in files.items() if file.sha256 in elsewhere])
-        objects, moved, size = self.objects, 0, 0
+        objects, done, moved, size = self.objects, 0, 0, 0
         todo = [Sent(key_of(each), here[each], files[path].size, each) for each, path in wanted.items() if each in here]
-        for batch in batches(todo, lambda each: each.size):
-            created = objects.send(batch)
-            moved, size = moved + len(created), size + sum(each.size for each in created)
-            self._note(each.sha256 for each in batch)
-            show(moved, len(todo))
-        if files:
-            self._sign_in(pushed)
+        for batch in batches([*(self._own_names(pushed) if files else ()), *todo], lambda each: each.size):
+            created = [each for each in objects.send(batch) if not each.key.startswith(USERS)]
+            done, moved, size = done + len(batch), moved + len(created), size + sum(each.size for each in created)
+            self._note(each.key.rpartition("/")[2] for each in batch)
+            show(min(done, len(todo)), len(todo))
         self.tree.cache.save()
         return Outcome(moved, size, len(files))
 
-    def _sign_in(self, known: set[str]) -> None:
-        """Have the store name this repository, so that nobody takes its objects for what no commit names."""
-        for commit in set(first_commits(self.tree)) - known:
-            note = self.tree.own / "first-commit"
-            write_whole(note, commit.encode("ascii"))
-            self.objects.send([Sent(f"{USERS}/{commit}", note, len(commit), sha256_bytes(commit.encode("ascii")))])
-            self._note([commit])
+    def _own_names(self, known: set[str]) -> list[Sent]:
+        """What has the store name this repository, so that nobody takes its objects for what no commit names."""
+        names = []
+        for commit in sorted(set(first_commits(self.tree)) - known):
+            data, note = commit.encode("ascii"), self.tree.own / f"first-commit-{commit}"
+            write_whole(note, data)
+            names.append(Sent(f"{USERS}/{commit}", note, len(data), sha256_bytes(data)))
+        return names
 
     def _must_be_in_store(self, names: Sequence[str]) -> None:
         """Raise ConfigError for files that are not here, unless the store has them."""

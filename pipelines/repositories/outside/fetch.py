@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -12,17 +11,19 @@ from pipelines.repositories import addresses, processes
 from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.outside import dvc, manifest, paths, place
 from pipelines.repositories.outside.manifest import File, Manifest
+from pipelines.repositories.outside.packs import PackedObjects
 from pipelines.repositories.outside.place import Place
-from pipelines.repositories.outside.source import Objects, Wanted, open_objects
+from pipelines.repositories.outside.source import Objects, Wanted, key_of, open_objects
 from pipelines.repositories.tree import Extras, Pointer, Tree, any_of
 from pipelines.text.clean import clean
 from registry import toml
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 from registry.files import sha256_file
 
 SETTINGS = "dataset.toml"
 T = TypeVar("T")
-AT_ONCE, AT_ONCE_BYTES = 2_000, 256 << 20
+AT_ONCE, AT_ONCE_BYTES = 10_000, 256 << 20
 """Objects that are fetched before they are kept: what a killed run does not have to fetch again."""
 
 
@@ -201,7 +202,7 @@ class OutsideGit:
                 Wanted(each.key, scratch / each.pointer.oid, each.most, exact=each.pointer.size >= 0): each
                 for each in ours
             }
-            objects = self.opened.setdefault(where, open_objects(where, self.what))
+            objects = self._open(where)
             for lacking in objects.fetch(list(wanted)):
                 push = "`trainyard data push`" if wanted[lacking].by == manifest.NAME else "`dvc push`"
                 raise self._lacking(
@@ -209,6 +210,11 @@ class OutsideGit:
                 )
             for each in ours:
                 self.store.add(each.pointer, scratch / each.pointer.oid)
+
+    def _open(self, where: Place) -> Objects:
+        if where not in self.opened:
+            self.opened[where] = PackedObjects(open_objects(where, self.what), self.store, packs=False)
+        return self.opened[where]
 
     def _lacking(self, item: Item, why: str, hint: str) -> ConfigError:
         return ConfigError(f"{self.what}: {item.by}: {clean(item.path, 200)}: {item.place} {why}", hint=hint)
@@ -220,11 +226,6 @@ class OutsideGit:
                 f"{self.extras.data_bytes >> 20} MB are allowed",
                 hint="raise [repositories] data_mb (they are kept on this disk)",
             )
-
-
-def key_of(sha256: str) -> str:
-    """The name of an object in a dataset store."""
-    return f"sha256/{sha256[:2]}/{sha256}"
 
 
 def store_of(settings: Path, where: str) -> Place:

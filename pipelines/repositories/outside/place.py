@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.repositories import addresses
 from pipelines.repositories.addresses import Address
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
 S3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")

@@ -48,8 +48,8 @@ class S3Objects:
 
     @cached_property
     def client(self) -> Any:
-        """What boto3 would make."""
-        return s3_client.connect(self.place, self.access, PARTS_AT_ONCE)
+        """What boto3 would make, but without a proxy, as `object_transfer.py` uses none."""
+        return s3_client.connect(self.place, self.access, PARTS_AT_ONCE, direct=True)
 
     def fetch(self, wanted: Sequence[Wanted]) -> list[Wanted]:
         """See `Objects`."""

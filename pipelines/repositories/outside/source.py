@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 from pipelines.repositories.outside.place import Place
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
 KINDS = {
@@ -69,6 +69,11 @@ class Objects(Protocol):
 
     def remove(self, keys: Sequence[str]) -> None:
         """Remove some objects; one that is not there is as good as removed."""
+
+
+def key_of(sha256: str) -> str:
+    """The name of an object in a dataset store."""
+    return f"sha256/{sha256[:2]}/{sha256}"
 
 
 def open_objects(place: Place, what: str) -> Objects:

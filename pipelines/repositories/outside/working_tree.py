@@ -6,7 +6,6 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pipelines.repositories.outside import manifest, paths
 from pipelines.repositories.outside.manifest import File, Manifest
 from pipelines.repositories.outside.stat_cache import StatCache
 from pipelines.text.clean import clean
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 from registry.files import write_whole
 

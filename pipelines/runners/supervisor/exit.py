@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.runners import Job
 from pipelines.runners.supervisor.output import LOG_PREFIX, WorkerLog
+from registry.dataclass import dataclass
 from registry.errors import FREE_SPACE, PipelineError, TryAgain, WorkerFailed
 from training.worker.protocol import EVENT, OUT_OF_MEMORY, last_words, load_failure
 

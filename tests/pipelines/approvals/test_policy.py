@@ -236,3 +236,23 @@ def test_the_names_of_a_person():
 )
 def test_the_mail_says_who_must_approve(rule, said):
     assert in_words(rule) == said
+
+
+MONITOR = "the monitor, by [monitoring] auto_promote: run 0123456789ab after alarm 4, drift inputs.mass; ada@gpu1"
+
+
+def test_the_monitor_approves_only_where_no_setting_demands_people():
+    assert objection(token(MONITOR), policy()) is None
+    for rule, setting in (
+        (policy("ada"), "[approval] approvers"),
+        (policy(needed=2), "[approval] needed = 2"),
+        (policy(authors=False), "[approval] author_may_approve = false"),
+    ):
+        assert objection(token(MONITOR), rule) == f"is not a person, as {setting} demands"
+    assert objection(token(MONITOR), policy("ada", needed=2)).endswith("approvers and [approval] needed = 2 demands")
+
+
+def test_who_only_says_so_is_not_the_monitor():
+    assert objection(token("ada@laptop", MONITOR), policy(needed=2)) is None
+    assert objection(jenkins("the monitor"), policy(needed=2)) is None
+    assert objection(token("the monitor"), policy(needed=2)) is None

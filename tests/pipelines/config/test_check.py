@@ -5,8 +5,21 @@ from dataclasses import replace
 
 import pytest
 
+from pipelines.config.bounds import Between
 from pipelines.config.check import Setting, disagreements, sections, settings, unknown
-from pipelines.config.schema import ApprovalPolicy, Between, Config, Mail, Repositories, Serving, Tracking
+from pipelines.config.schema import (
+    ApprovalPolicy,
+    Config,
+    JenkinsServer,
+    Mail,
+    Monitoring,
+    PredictionLog,
+    Repositories,
+    Schedule,
+    Serving,
+    Tracking,
+)
+from registry.records import Policy
 
 GOOD = Config("digits", Repositories("a", "b", "c"))
 KEY = "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)).decode()
@@ -140,6 +153,19 @@ def test_tls_has_a_certificate_and_its_key(certfile, keyfile):
     found = problems(serving=Serving(certfile=certfile, keyfile=keyfile))
     both = bool(certfile) == bool(keyfile)
     assert found == ([] if both else ["serving.certfile and serving.keyfile: TLS needs both"])
+
+
+@pytest.mark.parametrize(
+    ("ports", "said"),
+    [
+        ({"grpc_port": 8500}, ["serving.grpc_port: 8500 is serving.port already"]),
+        ({"grpc_port": 9000, "admin_port": 9000}, ["serving.grpc_port: 9000 is serving.admin_port already"]),
+        ({"grpc_port": 8502}, []),
+        ({"port": 0}, []),
+    ],
+)
+def test_grpc_has_a_port_of_its_own(ports, said):
+    assert problems(serving=Serving(**ports)) == said
 
 
 def test_origins_hosts_and_proxies_are_refused_one_by_one():
@@ -281,6 +307,62 @@ def test_where_other_tools_are_is_an_address_or_a_file(settings_, says):
     assert problems(tracking=Tracking(**settings_)) == [says]
 
 
+@pytest.mark.parametrize("address", ["http://", "https://:8443/x", "http://host:99999/x", "http://[::1/x"])
+def test_an_address_without_a_server_is_not_one(address):
+    said = f"{address!r} has no host, or a port that cannot be"
+    assert problems(monitoring=Monitoring(webhook=address)) == [f"monitoring.webhook: {said}"]
+    log = PredictionLog(enabled=True, sink="http", url=address)
+    assert problems(prediction_log=log) == [f"prediction_log.url: {said}"]
+
+
 def test_addresses_and_files_of_other_tools_are_fine():
     assert problems(tracking=Tracking("http://127.0.0.1:5000", "All models", "https://lineage.example.org")) == []
     assert problems(tracking=Tracking(openlineage="/var/log/lineage.jsonl")) == []
+
+
+def test_a_comparison_on_recent_predictions_needs_the_log_of_them():
+    (problem,) = problems(gate=Policy(recent=True))
+    assert problem == "gate.recent: compares on predictions that the API has kept: set prediction_log.enabled = true"
+    assert not problems(gate=Policy(recent=True), prediction_log=PredictionLog(enabled=True))
+
+
+AUTO = {
+    "monitoring": Monitoring(on_alarm="retrain", auto_promote=True),
+    "gate": Policy(recent=True),
+    "prediction_log": PredictionLog(enabled=True),
+}
+
+
+def test_a_machine_promotes_where_the_settings_say_so_in_so_many_words():
+    assert problems(**AUTO) == []
+    assert not Monitoring().auto_promote
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        ({"monitoring": Monitoring(auto_promote=True)}, 'monitoring.on_alarm = "retrain"'),
+        ({"gate": Policy()}, "gate.recent = true"),
+        ({"approval": ApprovalPolicy(approvers=("ada",))}, "[approval] approvers demands people"),
+        ({"approval": ApprovalPolicy(needed=2)}, "[approval] needed = 2 demands people"),
+        (
+            {"approval": ApprovalPolicy(author_may_approve=False)},
+            "[approval] author_may_approve = false demands people",
+        ),
+        ({"serving": Serving(deploy="jenkins")}, 'serving.deploy = "jenkins"'),
+        (
+            {"jenkins": JenkinsServer(url="https://jenkins.example"), "schedule": Schedule(monitor="0 * * * *")},
+            "jenkins.url and schedule.monitor",
+        ),
+    ],
+)
+def test_and_not_beside_a_setting_that_demands_a_person(other, names):
+    (problem,) = problems(**AUTO | other)
+    assert problem.startswith("monitoring.auto_promote: ")
+    assert names in problem
+
+
+def test_a_setting_that_is_off_leaves_the_ids_of_runs_as_they_were():
+    """They are hashes of these settings: with one more, every push would be run again after an update."""
+    assert "recent" not in GOOD.outcome_settings["gate"]
+    assert replace(GOOD, gate=Policy(recent=True)).outcome_settings["gate"]["recent"] is True

@@ -135,7 +135,9 @@ def test_it_is_described_and_runs_as_nobody(described, kind):
 
 def test_the_api_has_no_tensorflow_and_its_image_is_small(inside, described):
     assert inside["serve"]["found"] == []
-    assert described["serve"]["Size"] < 350e6
+    assert (
+        described["serve"]["Size"] < 420e6
+    )  # 105 MB of it read Arrow and Parquet, 20 MB speak gRPC, 7 MB read a bucket
     assert described["serve"]["Size"] < described["train"]["Size"] / 4
 
 

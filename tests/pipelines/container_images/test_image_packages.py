@@ -15,11 +15,12 @@ from pipelines.container_images.build_context import CODE
 ROOT = Path(__file__).resolve().parents[3]
 OURS = {"registry", "training", "retraining", "unit_tests", "serving", "pipelines"}
 ANALYSIS = {"_typeshed"}  # for type checkers only
-BUCKETS = {"botocore"}  # of a registry in a bucket: no container reads one
+BUCKETS = {"botocore"}  # of a registry in a bucket: no worker reads one
+TRACES = {"opentelemetry-api"}  # optional: whoever sets [serving] traces adds it to the image
 LEFT_OUT = {
     "serve": {"tensorflow", "tensorflow-cpu", "keras"}
-    | BUCKETS,  # a model that needs them is served from the worker image
-    "train": BUCKETS,
+    | TRACES,  # a model that needs them is served from the worker image
+    "train": BUCKETS | TRACES,
 }
 
 

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.deploy.container_facts import is_of_this_version
+from pipelines.deploy.container_facts import grpc_of, is_of_this_version, no_port
 from registry.formats import formats
+from serving.job import ServeJob
 
 
 @pytest.mark.parametrize(
@@ -14,3 +15,20 @@ from registry.formats import formats
 def test_an_api_of_another_version_is_one_that_does_not_say_that_it_reads_what_is_written_now(labels, same):
     container = SimpleNamespace(labels={f"org.trainyard.{name}": value for name, value in labels.items()})
     assert is_of_this_version(container) is same
+
+
+@pytest.mark.parametrize(("taken", "setting"), [(8500, "[serving] port"), (8502, "[serving] grpc_port")])
+def test_of_the_ports_that_an_engine_cannot_publish_the_right_one_is_named(taken, setting):
+    said = f"Bind for 127.0.0.1:{taken} failed: port is already allocated"
+    error = no_port(ServeJob("m", grpc_port=8502), said)
+    assert f"port {taken} is in use" in str(error)
+    assert setting in error.hint
+
+
+@pytest.mark.parametrize(("published", "shown"), [([{"HostIp": "", "HostPort": "9000"}], "127.0.0.1:9000"), (None, "")])
+def test_grpc_is_where_the_engine_publishes_it(published, shown, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///var/run/docker.sock")
+    ports = {"8502/tcp": published}
+    settings = '{"schema": 1, "model": "m", "admin_host": "127.0.0.1"}'
+    listener = SimpleNamespace(labels={"org.trainyard.settings": settings}, attrs={"NetworkSettings": {"Ports": ports}})
+    assert grpc_of(listener) == shown

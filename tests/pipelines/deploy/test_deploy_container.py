@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import io
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 from certificates import write_certificate
 from cryptography import x509
 from deploy_contract import Crowd, DeploymentContract
@@ -24,8 +26,10 @@ from pipelines.deploy import api_containers, container_facts, open_deployment
 from pipelines.deploy.serve_job import serve_job, token_file
 from pipelines.docker_engine import labels
 from registry.errors import ConfigError, PipelineError, WorkerFailed
+from registry.label_store import LabelStore, label_file
 from serving import job as serving_job
 from serving.access import tokens
+from serving.prediction_log.segments import ask_to_close, blocks, closed
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.docker]
 
@@ -121,6 +125,28 @@ class TestContainer(DeploymentContract):
         assert not registry["RW"]
         code, _ = api.exec_run(["sh", "-c", f"touch {registry['Destination']}/x /x"])
         assert code != 0
+
+    def test_what_a_container_answers_is_in_the_prediction_log_of_the_machine_with_its_labels(self, project, engine):
+        project.config = replace(project.config, prediction_log=replace(project.config.prediction_log, enabled=True))
+        project.promote(1)
+        until(lambda: answers(project))
+        folder = Path(project.config.home) / "predictions" / MODEL
+
+        def kept():
+            ask_to_close(folder)
+            lines = (line for each in closed(folder) for part in blocks(each.path) for line in part.splitlines())
+            return [each for each in map(json.loads, lines) if each.get("status") == 200]
+
+        lines = until(kept)
+        assert {each["release"] for each in lines} == {1}
+        report = {"request_id": lines[0]["id"], "row": lines[0]["row"], "correct": True}
+        answer = requests.post(f"{project.url}/feedback", json=report, timeout=30)
+        assert answer.json()["added"] == 1, answer.text
+        with LabelStore(label_file(Path(project.config.home), MODEL)) as store:
+            assert [each.request for each in store.all()] == [lines[0]["id"]]
+        (api,) = parts(engine, "api")
+        writable = {each["Destination"] for each in api.attrs["Mounts"] if each["Type"] == "bind" and each["RW"]}
+        assert writable == {"/predictions", "/labels"}
 
     def test_new_settings_and_images_lose_no_request_and_replace_the_container(self, project, engine, derive):
         project.promote(1)
@@ -502,3 +528,29 @@ def until(true, seconds=60.0):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)
     return found
+
+
+def test_grpc_is_published_beside_http_and_an_api_that_follows_takes_its_clients_over(project, engine):
+    grpc = pytest.importorskip("grpc")
+    from grpc_parts import GrpcClient
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    use(project, grpc_port=port)
+    project.promote(1)
+    api = open_deployment(project.config)
+    assert api.grpc() == f"127.0.0.1:{port}"
+    with contextlib.closing(GrpcClient(f"127.0.0.1:{port}")) as call:
+        assert call("ModelMetadata", name=MODEL).versions == ["1"]
+        before = {each.id for each in parts(engine, "api")}
+        use(project, threads=3)
+        api.update(serve_job(project.config), "serve")
+        assert before.isdisjoint(each.id for each in parts(engine, "api"))
+        for _ in range(3):  # its connection has ended with the API before, and one request may see that
+            with contextlib.suppress(grpc.RpcError):
+                found = call("ModelMetadata", name=MODEL)
+        assert found.versions == ["1"]
+    (container,) = parts(engine, "api")
+    assert '"remote":"172.' in container.logs().decode()
+    use(project, grpc_port=0)
+    assert api.changed(serve_job(project.config)) == {"grpc_port": f"grpc_port {port}, not 0"}

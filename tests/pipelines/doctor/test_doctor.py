@@ -17,6 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from registry_parts import promote as promote_records
+from s3_server import S3Server
 from versions import acceptance_draft, candidate, digests
 
 from pipelines.__main__ import main
@@ -208,6 +209,8 @@ class TestMail:
 class TestServing:
     def test_a_port_that_is_taken(self, ask, place):
         with socket.create_server(("127.0.0.1", 0)) as other:
+            write(place, serving={"port": free_port(), "grpc_port": other.getsockname()[1]})
+            assert "[serving] grpc_port" in ask()[1]["serving"][2]
             write(place, serving={"port": other.getsockname()[1]})
             code, found = ask()
         assert code == 2
@@ -475,9 +478,31 @@ def test_an_error_is_a_finding_but_a_bug_is_not_hidden():
     def down():
         raise TryAgain("the server is down", hint="wait")
 
-    assert doctor.run_all({"it": down}, 5)["it"] == Finding("fail", "the server is down", "wait")
+    assert doctor.run_all({"it": down}, 5)["it"] == Finding("fail", "the server is down", "wait", temporary=True)
     with pytest.raises(ZeroDivisionError):
         doctor.run_all({"it": lambda: 1 / 0}, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("s3_place")  # the credentials
+def test_a_bucket_that_is_away_is_one_line_and_ends_with_try_again(place, tmp_path, capsys):
+    server = S3Server(tmp_path / "weed")
+    server.kill()
+    registry = {"url": "s3://models/x", "endpoint": server.endpoint, "region": "us-east-1"}
+    write(place, registry=registry)
+    words = ["doctor", "--config", str(place / "trainyard.toml")]
+    assert main(words) == 75
+    said = capsys.readouterr().out
+    (line,) = [each for each in said.splitlines() if each.startswith("fail")]
+    assert line.endswith(f'[registry] url: s3://models/x: Could not connect to the endpoint URL: "{server.endpoint}"')
+    assert "the same: signatures, versions, access" in said
+    assert "4 failed" in said
+    assert main([*words, "--json"]) == 75
+    checks = {each["check"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
+    assert all(checks[name]["temporary"] for name in ("registry", "signatures", "versions", "access"))
+    assert "[registry] endpoint" in checks["access"]["next"]
+    write(place, branch="release", registry=registry)
+    assert main(words) == 2, "one of them is for a person to correct"
 
 
 def test_nothing_heavy_is_loaded(place):

@@ -1,30 +1,20 @@
 """What is written to an MLflow server is there once, whatever is repeated. The stand-in and the real server keep one contract."""
 
 import itertools
-import os
 import socket
-import subprocess
 import time
 import uuid
 
 import pytest
+import real_clients
 import requests
 from fake_mlflow import FakeMLflow
 
 from pipelines.exports.http import Refused, Server, Unavailable
 from pipelines.exports.mlflow_server import MLflow
 
-PYTHON = os.environ.get("TRAINYARD_TEST_TOOLS", "")
-REAL = pytest.param(
-    "real",
-    marks=[
-        pytest.mark.slow,
-        pytest.mark.skipif(not PYTHON, reason="TRAINYARD_TEST_TOOLS names no Python with mlflow"),
-    ],
-)
 
-
-@pytest.fixture(scope="module", params=["stand-in", REAL])
+@pytest.fixture(scope="module", params=["stand-in", pytest.param("real", marks=pytest.mark.slow)])
 def url(request, tmp_path_factory):
     if request.param == "stand-in":
         fake = FakeMLflow()
@@ -32,21 +22,9 @@ def url(request, tmp_path_factory):
         fake.close()
         return
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [PYTHON, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/ml.db", "--artifacts-destination", str(folder / "files")]
-    with subprocess.Popen(command, cwd=folder, start_new_session=True, stderr=subprocess.DEVNULL) as server:
-        try:
-            for _ in range(240):
-                try:
-                    if requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok:
-                        break
-                except requests.ConnectionError:
-                    time.sleep(0.5)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, 15)
+    places = ["--backend-store-uri", f"sqlite:///{folder}/ml.db", "--artifacts-destination", str(folder / "files")]
+    with real_clients.mlflow(folder, "server", "--workers", "1", *places) as url:
+        yield url
 
 
 @pytest.fixture

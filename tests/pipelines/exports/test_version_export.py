@@ -1,5 +1,6 @@
 """A version can be given to somebody who has no Trainyard, and they find out what was altered on the way."""
 
+import dataclasses
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from pipelines.commands import export as export_command
 from pipelines.exports.destination import write_folder
 from pipelines.exports.version_export import gather
 from pipelines.key_changes import rotate
-from pipelines.trust import open_registry
+from pipelines.trust import first_key, open_registry
 from registry import candidates
 from registry.errors import ConfigError, Corrupt
 from registry.stores import open_store
@@ -37,7 +38,7 @@ def exported(original, tmp_path_factory):
 
 def exported_from(original, target, version=4):
     export = gather(open_registry(config_of(original)), "digits", version)
-    write_folder(target, export.made | {"SHA256SUMS": export.sums}, export.model)
+    write_folder(target, export.checked, export.model)
     return target
 
 
@@ -61,7 +62,7 @@ def fingerprint(folder):
 
 def list_anew(folder):
     """`SHA256SUMS` of the files as they are now: what somebody would write who has altered one."""
-    listed = {name: sha for name, sha in digests(folder).items() if name != "SHA256SUMS"}
+    listed = {name: sha for name, sha in digests(folder).items() if not name.startswith("SHA256SUMS")}
     (folder / "SHA256SUMS").write_text("".join(f"{sha}  {name}\n" for name, sha in listed.items()), encoding="utf-8")
 
 
@@ -73,7 +74,7 @@ def test_it_holds_the_version_and_all_records_of_it(original, exported):
         f"model/{n}" for n in (*manifest.files, "card.json")
     }
     assert {name for name in files if not name.startswith("model/")} == {
-        "README.md", "SHA256SUMS", "verify.py", "sbom.cdx.json",
+        "README.md", "SHA256SUMS", "SHA256SUMS.sig", "verify.py", "sbom.cdx.json",
         "model.sig", "provenance.intoto.json", "signer.pem", "attestation.json",
         "records/keys/000001.json", "records/test/digits/4/acceptances/000001.json",
         "records/production/digits/approvals/000003.json", "records/production/digits/releases/000004.json",
@@ -178,6 +179,34 @@ def test_new_checksums_do_not_hide_what_was_altered(received, name, says):
     assert says in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", ["README.md", "verify.py"])
+def test_what_only_the_list_names_is_signed_with_it(received, name):
+    (received / name).write_bytes((received / name).read_bytes() + b"\n")
+    list_anew(received)
+    done = verify(received, "--key", fingerprint(received))
+    assert (done.returncode, "ALTERED: SHA256SUMS.sig" in done.stdout) == (1, True), done.stdout
+
+
+def test_an_export_whose_list_nobody_signed_says_so(received, original, tmp_path):
+    (received / "SHA256SUMS.sig").unlink()
+    done = verify(received, "--key", fingerprint(received))
+    assert done.returncode == 0
+    assert re.search("^open  SHA256SUMS is not signed, and so README.md is not", done.stdout, re.MULTILINE)
+    without_key = config_of(original, tmp_path / "elsewhere")
+    with_first = dataclasses.replace(
+        without_key, registry=dataclasses.replace(without_key.registry, trusted_keys=(first_key(config_of(original)),))
+    )
+    export = gather(open_registry(with_first), "digits", 4)
+    assert "SHA256SUMS.sig" not in export.checked
+    assert any("README.md and SHA256SUMS are not signed: no key in" in each for each in export.notes)
+
+
+def test_the_signature_of_another_versions_list_does_not_pass(received, original, tmp_path):
+    other = exported_from(original, tmp_path / "other", version=2)
+    shutil.copy(other / "SHA256SUMS.sig", received)
+    assert verify(received, "--key", fingerprint(received)).returncode == 1
+
+
 def test_who_signs_it_anew_has_another_key(received, tmp_path):
     """Somebody makes a registry of their own, with other bytes under the same names, and exports that."""
     forged = exported_from(build(tmp_path / "forger"), tmp_path / "forged")
@@ -208,7 +237,7 @@ def test_a_registry_without_signatures_says_so(tmp_path):
     store = open_store(f"file://{tmp_path}/registry")
     publish(store, tmp_path, "run")
     export = gather(store, "digits", 1)
-    write_folder(tmp_path / "given", export.made | {"SHA256SUMS": export.sums}, export.model)
+    write_folder(tmp_path / "given", export.checked, export.model)
     done = verify(tmp_path / "given")
     assert done.returncode == 3
     assert "there is no model signature" in done.stdout
@@ -250,14 +279,18 @@ def test_altered_bytes_are_not_exported(original, tmp_path):
 
 
 def test_the_command_prints_how_to_check_it(original, tmp_path, capsys):
-    args = type("Args", (), {"model": "digits", "version": 4, "to": str(tmp_path / "new"), "json": False})
+    args = type(
+        "Args", (), {"what": "version", "model": "digits", "version": 4, "to": str(tmp_path / "new"), "json": False}
+    )
     assert export_command.main(args, config_of(original)) == 0
     said = capsys.readouterr().out
     assert f"verify.py --key {fingerprint(tmp_path / 'new')}" in said
 
 
 def test_the_command_in_json(original, tmp_path, capsys):
-    args = type("Args", (), {"model": "digits", "version": 4, "to": str(tmp_path / "new"), "json": True})
+    args = type(
+        "Args", (), {"what": "version", "model": "digits", "version": 4, "to": str(tmp_path / "new"), "json": True}
+    )
     assert export_command.main(args, config_of(original)) == 0
     said = json.loads(capsys.readouterr().out)
     assert Path(said["folder"]) == tmp_path / "new"

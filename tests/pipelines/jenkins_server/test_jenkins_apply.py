@@ -57,7 +57,7 @@ def as_after_a_build(job):
     managed, declared = [], []
     for each in list(definitions):
         definitions.remove(each)
-        named = each.findtext("name") in {"FORCE", "REASON", "COMMIT", "ONLY_PREPARE"}
+        named = each.findtext("name") in {"FORCE", "REASON", "COMMIT", "OCCASION", "ONLY_PREPARE"}
         (declared if named else managed).append(each)
         if named:
             ET.SubElement(each, "description").text = "as the Jenkinsfile says"
@@ -99,6 +99,7 @@ def test_a_job_says_where_its_script_is_and_what_it_watches(fake, config):
         "FORCE": "false",
         "REASON": "",
         "COMMIT": "",
+        "OCCASION": "",
         "ONLY_PREPARE": "false",
     }
     assert fake.state.find("digits/promotion").defaults()["SUBMITTERS"] == "ann,po"
@@ -115,6 +116,34 @@ def test_builds_of_one_job_wait_for_each_other_but_a_rollback_never_waits(fake, 
 def test_no_credentials_are_named_where_none_are_needed(fake, config):
     applied(changed(config, git_credentials=""))
     assert fake.state.find("digits/code").tree.find(".//credentialsId") is None
+
+
+def test_the_monitor_has_a_job_when_it_has_a_schedule(fake, config):
+    config = changed(config, "schedule", monitor="*/15 * * * *", timezone="Europe/Berlin")
+    assert applied(config)["digits/monitor"].build
+    assert fake.state.find("digits/monitor").defaults() == {
+        "AGENT": "",
+        "GIT_CREDENTIALS": "git & <more>",
+        "SMTP_CREDENTIALS": "",
+        "MODEL": "digits",
+        "CRON": "TZ=Europe/Berlin\n*/15 * * * *",
+        "ONLY_PREPARE": "false",
+    }
+
+
+@pytest.mark.parametrize("cron", ["*/15 * * * MON", "0 3 L * *", "0 3 * * 1#2"])
+def test_a_cron_expression_that_jenkins_does_not_know_is_refused(fake, config, cron):
+    with pytest.raises(ConfigError, match=r"schedule\.monitor: .* holds a name, L or #"):
+        applied(changed(config, "schedule", monitor=cron))
+    assert fake.posts() == []
+
+
+def test_a_retraining_after_an_alarm_needs_one_more_plugin(fake, config):
+    config = changed(changed(config, "schedule", monitor="0 * * * *"), "monitoring", on_alarm="retrain")
+    with pytest.raises(ConfigError, match=r"pipeline-build-step is missing"):
+        applied(config)
+    fake.state.plugins["pipeline-build-step"] = {"version": "584.vdb_a_2cc3a_d07a_"}
+    assert "digits/monitor" in applied(config)
 
 
 def test_a_second_time_changes_nothing_and_posts_nothing(fake, config):

@@ -10,12 +10,18 @@ from fake_state import parse as as_jenkins_keeps_it
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config.schema import Config, JenkinsServer, Repositories
+from pipelines.config.schema import Batch, Config, JenkinsServer, Repositories, Schedule
 from pipelines.jenkins_server import job_xml, plugins
 from pipelines.jenkins_server.jobs import SCRIPTS, jobs_of
 from registry.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
+WITH_BATCH = Config(
+    "digits",
+    Repositories("a", "b", "c"),
+    batch=Batch(input="in", output="out"),
+    schedule=Schedule(monitor="*/15 * * * *", timezone="Europe/Berlin"),
+)
 nasty = st.sampled_from(["a&b", "<x>", "\"'", "]]>", "&amp;", "ü☃", "a b", "$HOME ${X}", "x" * 300, "<!--", "C:\\d"])
 # all that a setting may hold: what prints, and blanks
 texts = st.one_of(nasty, st.text(st.characters(blacklist_categories=("C", "Z"), whitelist_characters=" "), min_size=1))
@@ -72,7 +78,7 @@ def managed(job):
 
 
 def test_the_mark_names_job_and_model():
-    for job in jobs_of(Config("digits", Repositories("a", "b", "c"))):
+    for job in jobs_of(WITH_BATCH):
         assert job_xml.owner(job_xml.parse(written(job), "")) == (f"job {job.name}", "digits")
     assert job_xml.owner(job_xml.parse(job_xml.folder_xml("my_cars-2"), "")) == ("folder", "my_cars-2")
 
@@ -94,7 +100,7 @@ def test_no_jenkinsfile_takes_a_parameter_of_ours_away(job):
     """Declarative gives a declared parameter its own default in each build; `params.X ?: ''` passes the managed one on."""
     text = (ROOT / SCRIPTS[job]).read_text(encoding="utf-8")
     declared = dict(re.findall(r"(?:string|booleanParam|password|choice)\(name: '(\w+)',\s*(.*)", text))
-    (wanted,) = [each for each in jobs_of(Config("digits", Repositories("a", "b", "c"))) if each.name == job]
+    (wanted,) = [each for each in jobs_of(WITH_BATCH) if each.name == job]
     for parameter in wanted.parameters:
         if parameter.managed and parameter.name in declared:
             assert f"defaultValue: params.{parameter.name} ?: ''" in declared[parameter.name]
@@ -105,7 +111,7 @@ def test_no_jenkinsfile_takes_a_parameter_of_ours_away(job):
 @pytest.mark.parametrize("job", SCRIPTS)
 def test_a_job_has_all_parameters_that_its_jenkinsfile_and_what_it_shares_read(job):
     text = (ROOT / SCRIPTS[job]).read_text(encoding="utf-8")
-    (wanted,) = [each for each in jobs_of(Config("digits", Repositories("a", "b", "c"))) if each.name == job]
+    (wanted,) = [each for each in jobs_of(WITH_BATCH) if each.name == job]
     declared = set(re.findall(r"(?:string|booleanParam|password|choice)\(name: '(\w+)'", text))
     assert set(re.findall(r"params\.(\w+)", text)) <= declared | {each.name for each in wanted.parameters}
 

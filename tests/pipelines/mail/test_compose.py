@@ -20,6 +20,8 @@ from registry.records import (
     ClassMetrics,
     Comparison,
     Evaluation,
+    Importance,
+    InputImportance,
     LoadReport,
     Metrics,
     Policy,
@@ -142,6 +144,16 @@ def test_it_says_what_started_the_run(trigger, who, said):
 
 def test_the_command_can_be_copied_from_the_file_as_it_lies_in_the_outbox():
     assert f"\n    {COMMAND}\r\n".encode() in bytes(compose(facts()))
+
+
+def test_it_says_what_the_candidate_looks_at_where_that_is_known():
+    found = Importance("accuracy", 359, 3, (InputImportance("age", 0.2, 0.1, 0.3),), 1)
+    known = dataclasses.replace(facts().evaluation, importance=found)
+    _, text, page = read(compose(facts(evaluation=known)))
+    for body in (words(text), words(Tags(page).text)):
+        assert "What it looks at" in body
+        assert "age 0.200 0.100 to 0.300" in body
+    assert "What it looks at" not in read(compose(facts()))[1]
 
 
 def test_the_first_class_listed_is_the_weakest():

@@ -294,15 +294,22 @@ project.promote(int(sys.argv[3]), sys.stdin.read(), Interrupted(project.store, a
 WRITES = 5  # model, signature and card, the approval, the release
 
 
-def test_a_promotion_that_was_killed_after_any_write_resumes_when_it_is_repeated(tmp_path, tiny_models):
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param((1, WRITES - 1, WRITES), id="sample"),
+        pytest.param(range(1, WRITES + 1), id="all", marks=pytest.mark.long),
+    ],
+)
+def test_a_promotion_that_was_killed_after_any_write_resumes_when_it_is_repeated(tmp_path, tiny_models, kills):
     project = Project(tmp_path, tiny_models, workers=1)
     root = Path(__file__).parents[3]
     parts = root / "tests" / "helpers"
     try:
         project.publish("dull")
         project.promote(1)
-        for writes in range(1, WRITES + 1):
-            version = project.publish("thirds" if writes % 2 else "dull")
+        for number, writes in enumerate(kills, 1):
+            version = project.publish("thirds" if number % 2 else "dull")
             token, before = project.token(version), project.history
             done = subprocess.run(
                 [sys.executable, "-P", "-c", KILLED, parts, tmp_path, str(version), str(writes)],

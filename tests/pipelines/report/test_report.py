@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -17,6 +18,7 @@ from report_parts import (
     evaluation,
     fetched,
     history,
+    importance,
     measured,
     png,
     prepared,
@@ -130,9 +132,21 @@ def test_the_card_is_one_that_others_can_read(team):
     titles = re.findall(r"^## (.*)$", body, flags=re.MULTILINE)
     assert titles == [
         "Model details", "Intended use", "Training data", "Training procedure", "Evaluation", "Metrics", "Acceptance",
+        "What is kept of requests",
         "Limitations",
     ]  # fmt: skip
     assert "| accuracy | 0.981 | 0.972 |" in body
+
+
+def test_what_the_candidate_looks_at_is_drawn_and_listed_on_page_and_card(team):
+    folder = accepted(team, replace(evaluation(), importance=importance("age", "fare")))
+    names, page = report(team, folder)
+    assert "importance.svg" in names
+    assert "The model relies most on age and fare ." in page.words
+    assert "age 0.400 0.300 to 0.500 fare 0.200 0.100 to 0.300" in page.words
+    card = (folder.root / "report" / "card.md").read_text("utf-8")
+    assert "## What it looks at" in card
+    assert "| age | 0.400 | 0.300 to 0.500 |" in card
 
 
 def test_a_rejected_candidate_has_every_failed_criterion_and_no_card(team):

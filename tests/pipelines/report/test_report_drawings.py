@@ -14,9 +14,10 @@ from versions import acceptance_draft, approval_draft, candidate, release_draft
 from pipelines.lineage import Lineage
 from pipelines.report.comparison import draw_comparison
 from pipelines.report.curves import ATTEMPTS, POINTS, draw_curves
+from pipelines.report.importance import draw_importance
 from pipelines.report.lineage import draw_lineage
 from pipelines.report.svg import fit, ticks, width_of
-from registry.records import Comparison, DatasetTree, Evaluation
+from registry.records import Comparison, DatasetTree, Evaluation, Importance, InputImportance
 from training.loop.history import AttemptHistory, History
 
 SPACE = "{http://www.w3.org/2000/svg}"
@@ -190,3 +191,31 @@ def test_a_lineage_can_be_read(known):
     frames = [tuple(float(each.get(name)) for name in ("x", "y")) for each in elements(data, "rect")[1:]]
     assert len(set(frames)) == len(frames) <= 4 + 5 + 5
     assert f"version {known.card.version}" in {each.text for each in elements(data, "text")}
+
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=64)
+IMPORTANCES = st.lists(st.builds(InputImportance, st.text(max_size=40), NUMBERS, NUMBERS, NUMBERS), max_size=20)
+
+
+@given(IMPORTANCES, st.sampled_from(["accuracy", "mae"]))
+def test_any_importance_can_be_drawn(inputs, metric):
+    data = draw_importance(Importance(metric, 100, 3, tuple(inputs), len(inputs)))
+    if data:
+        root = ET.fromstring(data)
+        assert float(root.get("height")) <= 34 + 26 * 15 + 30
+        assert all(0 <= float(e.get(x)) <= 560 for e in elements(data, "line") for x in ("x1", "x2"))
+
+
+@pytest.mark.parametrize("scale", [1e-5, 0.3, 7.0, 2_000_000.0])
+def test_the_bars_of_an_importance_are_where_its_axis_says(scale):
+    inputs = tuple(
+        InputImportance(
+            f"a column with a long name, number {i}", scale / i, scale / i * 0.8 - scale * 0.05, scale / i * 1.2
+        )
+        for i in range(1, 12)
+    )
+    data = draw_importance(Importance("mae", 100, 3, inputs, 11))
+    check(data)
+    bars = [e for e in elements(data, "line") if e.get("stroke-width") == "10"]
+    lengths = [float(e.get("x2")) - float(e.get("x1")) for e in bars]
+    assert lengths == pytest.approx([lengths[0] / i for i in range(1, 12)], abs=0.2)

@@ -125,7 +125,7 @@ def test_hostile_words_stay_words_in_the_card(hostile):
     assert set(read) == {"model_name", "version", "library_name", "pipeline_tag", "tags", "metrics", "model-index"}
     assert "<" not in body
     assert ">" not in body
-    assert len(re.findall(r"^#", body, flags=re.MULTILINE)) == 9
+    assert len(re.findall(r"^#", body, flags=re.MULTILINE)) == 10
     cells = {len(re.findall(r"(?<!\\)\|", line)) for line in body.splitlines() if line.startswith("|")}
     assert cells <= {3, 4, 5, 6}
 

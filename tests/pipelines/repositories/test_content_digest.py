@@ -21,7 +21,7 @@ class TestTheFilesThatMatter:
             team.write("code", files)
             sha, _ = team.push("code")
             cache.fetch(url, sha, "code")
-            return cache.content_digest(url, sha, unimportant)
+            return cache.history(url, sha).content_digest(sha, unimportant)
 
         content({"model.py": "1"})
         return content

@@ -247,7 +247,9 @@ class TestStatus:
             ["images/cat/0.png"],
             ["images/cat/new.png"],
         )
-        assert "8 files as in dataset.lock, 10 not known to be in the store" in run("status")[1]
+        said = run("status")[1]
+        assert "8 files as in dataset.lock, 10 not known to be in the store" in said
+        assert "`trainyard data add PATH` lists in dataset.lock what is changed or new" in said
 
     def test_a_fresh_clone_is_pointed_to_pull_and_not_to_push(self, data, run):
         run("add", "images")
@@ -258,6 +260,7 @@ class TestStatus:
         out = run("status")[1]
         assert "`trainyard data pull` brings what is missing" in out
         assert "data push" not in out
+        assert "data add" not in out
 
     def test_unchanged_files_are_not_read_again(self, data, run, monkeypatch):
         settle()

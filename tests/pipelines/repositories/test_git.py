@@ -6,12 +6,14 @@ import os
 import secrets
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from pipelines.repositories import git, processes
 from pipelines.repositories.git_cache import GitCache
 from registry.errors import ConfigError, TryAgain
+from registry.files import try_lock
 
 
 def run_git(*arguments, cwd):
@@ -84,7 +86,7 @@ def test_a_checkout_is_the_commit_and_nothing_else(tmp_path, bare, work):
     cache = GitCache(tmp_path / "cache")
     for sha, text in ((first, "one"), (second, "two")):
         cache.fetch(str(bare), sha, "code")
-        cache.checkout(str(bare), sha, tmp_path / sha)
+        cache.checkout(str(bare), sha, tmp_path / sha).write()
         assert (tmp_path / sha / "a" / "model.py").read_text(encoding="utf-8") == text
         assert not (tmp_path / sha / ".git").exists()
 
@@ -101,7 +103,7 @@ def test_a_checkout_gives_the_same_bytes_for_everybody(tmp_path, bare, work, mon
     monkeypatch.setenv("HOME", str(tmp_path))
     cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "dataset")
-    cache.checkout(str(bare), sha, tmp_path / "tree")
+    cache.checkout(str(bare), sha, tmp_path / "tree").write()
     assert (tmp_path / "tree" / "a.csv").read_bytes() == b"x,y\n1,2\n"
 
 
@@ -138,7 +140,7 @@ class TestDiskErrors:
 
         def bring():
             cache.fetch(str(bare), sha, "code")
-            cache.checkout(str(bare), sha, tmp_path / "tree")
+            cache.checkout(str(bare), sha, tmp_path / "tree").write()
 
         with pytest.raises(TryAgain, match=f"cannot write to {tmp_path}") as error:
             bring()
@@ -156,7 +158,7 @@ def test_a_symbolic_link_in_a_commit_reaches_nothing_outside(tmp_path, bare, wor
     sha = commit(work, "x", "1")
     cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "dataset")
-    cache.checkout(str(bare), sha, tmp_path / "tree")
+    cache.checkout(str(bare), sha, tmp_path / "tree").write()
     assert not (tmp_path / "tree" / "passwd.png").is_symlink()
     assert (tmp_path / "tree" / "passwd.png").read_text(encoding="utf-8") == "/etc/passwd"
 
@@ -179,8 +181,41 @@ def test_a_commit_once_fetched_is_kept_after_a_forced_push(tmp_path, bare, work)
     run_git("gc", "--quiet", "--prune=now", cwd=bare)
     cache.fetch(str(bare), new, "code")
     cache.fetch(str(bare), old, "code")
-    cache.checkout(str(bare), old, tmp_path / "old")
+    cache.checkout(str(bare), old, tmp_path / "old").write()
     assert (tmp_path / "old" / "a").read_text(encoding="utf-8") == "1"
+
+
+def test_a_commit_that_came_with_another_one_is_there_without_the_repository(tmp_path, bare, work):
+    cache = GitCache(tmp_path / "cache")
+    old, middle, new = (commit(work, "a", each) for each in "123")
+    cache.fetch(str(bare), new, "code")
+    bare.rename(tmp_path / "gone")
+    cache.fetch(str(bare), middle, "code")  # its object is a file of its own
+    (clone,) = (tmp_path / "cache").glob("*.git")
+    run_git("gc", "--quiet", cwd=clone)
+    cache.fetch(str(bare), old, "code")
+    for each in (old, middle, new):
+        assert run_git("rev-parse", f"refs/trainyard/{each}", cwd=clone).strip() == each
+    with pytest.raises(ConfigError, match="cannot read"):
+        cache.fetch(str(bare), "0" * 40, "code")
+
+
+def test_who_comes_first_has_begun_when_the_next_one_begins():
+    begun = []
+
+    def work(name):
+        begun.append(name)
+        if name == "slow":
+            list(range(500_000))
+            processes.run_program(["true"], env={})
+            begun.append("program")
+
+    with pytest.MonkeyPatch.context() as patched:
+        real = processes.Program.finish
+        patched.setattr(processes.Program, "finish", lambda self, *rest: begun.append("waits") or real(self, *rest))
+        processes.in_parallel(work, ["slow", "next"])
+    assert begun[:2] == ["slow", "waits"]
+    assert sorted(begun[2:]) == ["next", "program"]
 
 
 def test_locks_of_a_killed_git_are_removed(tmp_path, bare, work):
@@ -191,8 +226,36 @@ def test_locks_of_a_killed_git_are_removed(tmp_path, bare, work):
     for lock in ("config.lock", "packed-refs.lock", f"refs/trainyard/{sha}.lock", "refs/heads/main.lock"):
         (copy / lock).touch()
     cache.fetch(str(bare), sha, "code")
-    cache.checkout(str(bare), sha, tmp_path / "tree")
+    cache.checkout(str(bare), sha, tmp_path / "tree").write()
     assert (tmp_path / "tree" / "a").read_text(encoding="utf-8") == "2"
+
+
+def test_a_commit_that_is_there_is_read_while_another_process_fetches(tmp_path, bare, work):
+    cache = GitCache(tmp_path / "cache")
+    sha = commit(work, "a", "1")
+    cache.fetch(str(bare), sha, "code")
+    (copy,) = (tmp_path / "cache").glob("*.git")
+    with Path(f"{copy}.lock").open("w", encoding="utf-8") as lock:
+        assert try_lock(lock)
+        processes.in_parallel(
+            lambda target: cache.fetch_files(str(bare), "code", cache.checkout(str(bare), sha, target)),
+            [tmp_path / "tree"],
+        )
+    assert (tmp_path / "tree" / "a").read_text(encoding="utf-8") == "1"
+
+
+def test_what_a_killed_process_left_goes_with_the_next_fetch_unless_one_is_at_work(tmp_path, bare, work):
+    cache, sha = GitCache(tmp_path / "cache"), commit(work, "a", "1")
+    cache.fetch(str(bare), sha, "code")
+    (clone,) = (tmp_path / "cache").glob("*.git")
+    left = tmp_path / "cache" / f".tmp-{clone.stem}-left"
+    left.mkdir()
+    with cache._locked(str(bare), sha):
+        left.mkdir()  # now it is of the one at work
+        cache.fetch(str(bare), sha, "code")
+        assert left.exists()
+    cache.fetch(str(bare), sha, "code")
+    assert not left.exists()
 
 
 def test_a_commit_that_came_along_with_another_is_kept_as_well_once_it_is_used(tmp_path, bare, work):
@@ -215,7 +278,7 @@ def test_the_commits_since_the_last_release_in_words(tmp_path, bare, work):
     cache.fetch(str(bare), new, "code")
 
     def subjects(since, most=10):
-        found = cache.changes(str(bare), since, new, "code", most)
+        found = cache.history(str(bare), new).changes(since, new, "code", most)
         return [each.subject for each in found.commits], found.more
 
     assert subjects(old) == (["third words", "second words"], 0)
@@ -241,7 +304,7 @@ def test_the_authors_of_new_commits_are_named_by_the_mailmap(tmp_path, bare, wor
     cache.fetch(str(bare), new, "code")
 
     def authors(since, until=new):
-        return cache.authors(str(bare), since, until)
+        return cache.history(str(bare), until).authors(since, until)
 
     dev = "dev@example.org <dev@example.org>"
     everybody = {dev, "Ada Lovelace <ada@company.example>", "Eve <eve@company.example>"}
@@ -335,7 +398,7 @@ def test_it_works_inside_a_hook_where_git_sets_its_own_variables(tmp_path, bare,
     monkeypatch.setenv("GIT_QUARANTINE_PATH", str(tmp_path / "elsewhere"))
     cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "code")
-    cache.checkout(str(bare), sha, tmp_path / "tree")
+    cache.checkout(str(bare), sha, tmp_path / "tree").write()
     assert (tmp_path / "tree" / "a").exists()
 
 
@@ -409,7 +472,7 @@ def test_the_text_of_a_commit_cannot_rewrite_a_terminal(tmp_path, bare, work):
     sha = commit(work, "a", "1", subject)
     cache = GitCache(tmp_path / "cache")
     cache.fetch(str(bare), sha, "code")
-    (found,) = cache.changes(str(bare), None, sha, "code").commits
+    (found,) = cache.history(str(bare), sha).changes(None, sha, "code").commits
     assert (found.sha, found.author) == (sha, "dev@example.org")
     assert found.subject.isprintable()
     assert found.subject.startswith("good")

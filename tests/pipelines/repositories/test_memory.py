@@ -71,33 +71,33 @@ def test_a_commit_that_names_what_is_not_there_is_refused_each_time(repository, 
 class TestWhatIsKnownOfACommit:
     @pytest.fixture
     def clone(self, repository, tmp_path):
-        """A cache with one clone, and the commits in it."""
+        """What a clone knows, and the commits in it."""
         code = repository("code")
         commits = [code.commit({"model.py": each, "README.md": each}) for each in (b"1", b"2")]
         cache = GitCache(tmp_path / "cache")
         cache.fetch(str(code.url), commits[1], "code")
-        return cache, str(code.url), commits
+        return cache.history(str(code.url), commits[1]), commits
 
     def test_is_a_digest_for_each_choice_of_files(self, clone, asked):
-        cache, url, (_, commit) = clone
-        some, every = (cache.content_digest(url, commit, patterns) for patterns in (["*.md"], []))
+        history, (_, commit) = clone
+        some, every = (history.content_digest(commit, patterns) for patterns in (["*.md"], []))
         asked()
         assert some != every
-        assert [cache.content_digest(url, commit, patterns) for patterns in (["*.md"], [])] == [some, every]
+        assert [history.content_digest(commit, patterns) for patterns in (["*.md"], [])] == [some, every]
         assert asked() == ""
 
     def test_is_who_made_what_is_new_since_each_other_one(self, clone, asked):
-        cache, url, (old, new) = clone
-        found = [cache.authors(url, since, new) for since in (None, old)]
+        history, (old, new) = clone
+        found = [history.authors(since, new) for since in (None, old)]
         asked()
-        assert found == [cache.authors(url, since, new) for since in (None, old)] != [set(), set()]
+        assert found == [history.authors(since, new) for since in (None, old)] != [set(), set()]
         assert asked() == ""
 
     def test_is_not_who_made_what_is_new_since_a_commit_that_is_not_here(self, clone, asked):
-        cache, url, (_, commit) = clone
-        cache.authors(url, "0" * 40, commit)
+        history, (_, commit) = clone
+        history.authors("0" * 40, commit)
         asked()
-        cache.authors(url, "0" * 40, commit)
+        history.authors("0" * 40, commit)
         assert " log " in asked()
 
 

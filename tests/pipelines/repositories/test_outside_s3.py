@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socketserver
 import threading
 from contextlib import contextmanager
@@ -16,12 +17,11 @@ from s3_server import BUCKET
 from pipelines.__main__ import main
 from pipelines.repositories import object_transfer, processes, transfers
 from pipelines.repositories.outside import s3
-from pipelines.repositories.outside.fetch import key_of
 from pipelines.repositories.outside.place import Place
-from pipelines.repositories.outside.source import Found, Sent, Wanted, open_objects
+from pipelines.repositories.outside.source import Found, Sent, Wanted, key_of, open_objects
 from registry.errors import ConfigError, TryAgain
 
-TABLE = b"a,b,label\n" + b"1,2,yes\n" * 5_000
+TABLE = b"a,b,label\n" + b"1,2,yes\n" * 9_000  # too large for a pack
 FILES = {"t.csv": TABLE, **{f"images/ä {number}.png": bytes([number]) * 99 for number in range(5)}}
 
 
@@ -120,6 +120,16 @@ class TestObjects:
         assert said in str(error.value)
         assert error.value.hint
 
+    def test_a_proxy_of_the_environment_is_not_used(self, tmp_path, objects, monkeypatch):
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        file = sent(tmp_path, b"123")
+        assert objects.send([file]) == [file]
+        assert [each.key for each in objects.listed("sha256")] == [file.key]
+        assert objects.fetch([Wanted(file.key, tmp_path / "got", 3)]) == []
+
     def test_wrong_credentials_are_named(self, tmp_path, objects, monkeypatch):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
         with pytest.raises(ConfigError, match="SignatureDoesNotMatch") as error:
@@ -137,7 +147,7 @@ class TestCommand:
         assert main(["data", "add", "t.csv", "images"]) == 0
         assert main(["data", "push"]) == 0
         commit = dataset.commit({})
-        assert f"sent 6 objects, 41 kB ({place})" in capsys.readouterr().out
+        assert f"sent 6 objects, 73 kB ({place})" in capsys.readouterr().out
         for name in FILES:
             (dataset.work / name).unlink()
         assert main(["data", "pull"]) == 0
@@ -157,6 +167,36 @@ class TestCommand:
         capsys.readouterr()
         assert main(["data", "gc", "--store", "--commits", "HEAD", "--days", "0", "--yes", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["removed"] == 1
+        assert [each.key for each in objects.listed("sha256")] == [key_of(sha256(b"other"))]
+
+    def test_small_files_travel_in_packs_which_gc_takes_as_a_whole(self, dataset, place, objects, bring, capsys):
+        files = {f"many/{number}": b"%d" % number * 999 for number in range(40)}
+        for name, data in files.items():
+            put(dataset.work / name, data)
+        main(["data", "add", "many"])
+        assert main(["data", "push"]) == 0
+        first = dataset.commit({})
+        assert f"sent 40 objects, 70 kB ({place})" in capsys.readouterr().out
+        (pack,) = objects.listed("packs")
+        assert pack.size == sum(map(len, files.values()))
+        assert [each.key.rpartition("/")[2] for each in objects.listed("sha256")] == [pack.key.rpartition("/")[2]]
+        assert main(["data", "push", "--all"]) == 0
+        assert "sent 0 objects" in capsys.readouterr().out
+        shutil.rmtree(dataset.work / "many")
+        assert main(["data", "pull"]) == 0
+        got = bring(dataset.url, first, trusted=trusted(place))
+        for folder in (dataset.work, got):
+            assert {name: (folder / name).read_bytes() for name in files} == files
+        for kept, removed in (("1", 0), ("other", 2)):
+            shutil.rmtree(dataset.work / "many")
+            put(dataset.work / "many/1", files["many/1"] if kept == "1" else b"other")
+            main(["data", "add", "many"])
+            main(["data", "push"])
+            dataset.commit({})
+            capsys.readouterr()
+            assert main(["data", "gc", "--store", "--commits", "HEAD", "--days", "0", "--yes", "--json"]) == 0
+            assert json.loads(capsys.readouterr().out)["removed"] == removed
+            assert len(list(objects.listed("packs"))) == (kept == "1")
         assert [each.key for each in objects.listed("sha256")] == [key_of(sha256(b"other"))]
 
 
@@ -208,8 +248,10 @@ def server(answer):
 
     with Server(("127.0.0.1", 0), Handler) as running:
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
+        try:
+            yield f"http://127.0.0.1:{running.server_address[1]}"
+        finally:
+            running.shutdown()  # a server that waits on a closed socket takes a whole core
 
 
 def respond(handler, data, status=200, length=None):

@@ -19,6 +19,7 @@ from registry import codec
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_file
 from registry.records import Evaluation, Policy, Served, Signature, TensorSpec
+from retraining.monitoring.reference import from_bytes
 from retraining.policy import RESPLIT
 from training.data.spec import DataSpec
 from training.worker.protocol import load_failure, parse_event
@@ -65,7 +66,7 @@ class Evaluating:
         write_split(self.folder / "inputs" / "holdout", spec, arrays, y)
         return self
 
-    def run(self, candidate, live=None, metric="accuracy", subjects=None):
+    def run(self, candidate, live=None, metric="accuracy", subjects=None, **more):
         inputs = self.folder / "inputs"
         for role, name in (("candidate", candidate), ("live", live)):
             if name:
@@ -74,7 +75,7 @@ class Evaluating:
             if (inputs / role).exists() and not (inputs / role / "data.json").exists():
                 shutil.copy(inputs / "holdout" / "data.json", inputs / role / "data.json")
         made = {"candidate": subject(self.models / candidate), "live": live and subject(self.models / live, 7)}
-        codec.save(EvaluateJob(metric, **(made | (subjects or {}))), self.folder / "job.json")
+        codec.save(EvaluateJob(metric, **(made | (subjects or {}) | more)), self.folder / "job.json")
         command = [sys.executable, "-P", "-m", "pipelines.workers.evaluate"]
         self.done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         if self.done.returncode == 1:
@@ -82,6 +83,13 @@ class Evaluating:
         if self.done.returncode:
             raise load_failure(self.folder)
         return codec.read(Evaluation, self.folder / "result.json")
+
+    def recent(self, name, x, labels, notes=()):
+        """Labelled predictions, as `pipelines.workers.recent` leaves them."""
+        folder = self.folder / "inputs" / "recent"
+        folder.mkdir()
+        np.save(folder / "x0.npy", x)
+        (folder / "recent.json").write_text(json.dumps({"inputs": [name], "labels": labels, "notes": list(notes)}))
 
     @property
     def outputs(self):
@@ -114,6 +122,57 @@ def test_a_classifier_is_measured_with_its_plots_and_golden_samples(evaluating):
         assert golden["out_0"].dtype == np.float32
         assert golden["out_0"].sum(axis=1) == pytest.approx(1)
         assert sorted(y[index].tolist()) == [0] * 6 + [1] * 5 + [2] * 5
+
+
+def test_both_models_are_compared_on_labelled_recent_predictions(evaluating):
+    x, y = images(90)
+    evaluating.recent("image", x, [THIRDS[each] for each in y], ["1 left out: no image"])
+    found = evaluating.holdout(IMAGES, [x[:60]], y[:60]).run("thirds", "dull", recent=True)
+    recent = found.recent
+    assert (recent.samples, recent.notes) == (90, ("1 left out: no image",))
+    assert recent.candidate.values["accuracy"] > 0.98
+    assert recent.live.values["accuracy"] == pytest.approx(2 / 3)
+    assert recent.comparison.difference == pytest.approx(1 / 3)
+    assert recent.comparison.low > 0.2
+    assert not gate_report(found, Policy(threshold=0.0, recent=True)).failed
+
+
+def test_recent_predictions_that_a_model_cannot_answer_are_a_note(evaluating):
+    x, y = images(60)
+    evaluating.recent("picture", x, [THIRDS[each] for each in y])
+    recent = evaluating.holdout(IMAGES, [x], y).run("thirds", "dull", recent=True).recent
+    assert (recent.samples, recent.comparison) == (60, None)
+    assert recent.notes[0].startswith("they cannot be answered by both models: it takes image; the data have picture")
+
+
+def test_without_recent_predictions_nothing_is_compared(evaluating):
+    x, y = images(60)
+    evaluating.recent("image", x[:0], [], ["nobody has labelled a prediction yet"])
+    found = evaluating.holdout(IMAGES, [x], y).run("thirds", "dull", recent=True)
+    assert (found.recent.samples, found.recent.notes) == (0, ("nobody has labelled a prediction yet",))
+    assert evaluating.run("thirds", "dull").recent is None
+
+
+def test_the_reference_of_the_candidate_is_made_when_the_job_asks_for_it(evaluating):
+    x, y = images(100)
+    evaluating.holdout(IMAGES, [x], y).run("thirds", "thirds", reference=True)
+    found = from_bytes((evaluating.outputs / "reference.npz").read_bytes())
+    features = {"width", "height", "brightness", "contrast", "sharpness"}
+    outputs = {name for name in found.columns if name.startswith("outputs.")}
+    assert (found.rows, len(outputs)) == (100, 3)
+    assert found.columns.keys() - outputs == {f"inputs.image.{each}" for each in features} | {"class", "confidence"}
+    assert found.columns["class"].counts == {"left": 34, "middle": 33, "right": 33}
+    assert found.columns["inputs.image.width"].knots.tolist() == [6]
+    brightness = (x / np.float32(255)).mean(axis=(1, 2, 3))
+    assert found.columns["inputs.image.brightness"].knots[-1] == pytest.approx(brightness.max(), abs=1e-5)
+    assert found.calibration.samples.sum() == 100
+    assert found.calibration.right.tolist() == [1.0]
+
+
+def test_nobody_asks_for_the_reference_of_a_version_that_has_one(evaluating):
+    x, y = images(20)
+    evaluating.holdout(IMAGES, [x], y).run("thirds")
+    assert not (evaluating.outputs / "reference.npz").exists()
 
 
 def test_a_regression_is_measured(evaluating):
@@ -325,6 +384,22 @@ def test_the_worker_does_not_import_tensorflow_for_litert(evaluating):
     )
     evaluating.run("thirds")
     subprocess.run([sys.executable, "-P", "-c", command], cwd=evaluating.folder, check=True, capture_output=True)
+
+
+def test_what_the_candidate_looks_at_is_measured_where_it_is_asked_for(evaluating):
+    random = np.random.default_rng(1)
+    a, b = random.normal(size=(2, 300, 1)).astype(np.float32)
+    evaluating.holdout(SUMS, [a, b], (2 * a + 3 * b)[:, 0])
+    found = evaluating.run("sum", metric="mae", importance=True).importance
+    assert [each.name for each in found.inputs] == ["b", "a"]
+    assert (found.metric, found.samples) == ("mae", 300)
+    assert found.inputs[0].low < 3 * 2 / math.sqrt(math.pi) < found.inputs[0].high
+    assert evaluating.run("sum", metric="mae").importance is None
+
+
+def test_the_pixels_of_an_image_have_no_importance(evaluating):
+    x, y = images(30)
+    assert evaluating.holdout(IMAGES, [x], y).run("thirds", importance=True).importance is None
 
 
 def test_golden_samples_hold_every_class_and_are_few():

@@ -33,6 +33,14 @@ def test_all_files_come_together(folder):
     }  # fmt: skip
 
 
+def test_a_file_of_training_with_the_name_of_one_of_evaluate_is_refused(folder):
+    (folder.outputs("train") / "reference.npz").write_text("of the team")
+    (folder.outputs("evaluate") / "reference.npz").write_text("of the holdout")
+    with pytest.raises(Corrupt, match=r"train/outputs/reference.npz: evaluate leaves a file of this name") as error:
+        _gather(folder)
+    assert "another name" in error.value.hint
+
+
 @pytest.mark.parametrize(
     "name", ["train/outputs", "evaluate/outputs", "train/outputs/more", "train/outputs/below/more"]
 )

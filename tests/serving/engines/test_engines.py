@@ -46,6 +46,25 @@ def test_fixed_batches_are_filled_and_the_rest_is_padded():
     assert list(chunks(70)) == [(0, 32, 32), (32, 64, 32), (64, 70, 6)]
 
 
+def test_a_small_request_comes_between_the_calls_of_a_large_one(served_models, monkeypatch):
+    x, _ = samples(served_models / "digits")
+    engine, order = open_engine(served_models / "digits"), []
+    (opened,) = engine._idle._idle
+    run = opened[0]
+    monkeypatch.setitem(opened, 0, lambda image: order.append(len(image)) or run(image=image))
+
+    def small():
+        while not order:
+            pass
+        return engine({"image": x["image"][:1]})
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(small)
+        engine({"image": x["image"][np.arange(32 * 3000) % 20]})
+        answer.result()
+    assert order.index(1) < 3000
+
+
 def test_threads_at_once_get_their_own_answers(served_models):
     x, y = samples(served_models / "digits")
     engine = open_engine(served_models / "digits", threads=4)
@@ -56,6 +75,37 @@ def test_threads_at_once_get_their_own_answers(served_models):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(one, list(range(20)) * 20))
     np.testing.assert_allclose(np.concatenate(answers), np.tile(y["probabilities"], (20, 1)), rtol=1e-4, atol=1e-6)
+
+
+def test_calls_for_many_rows_take_turns_and_others_run_beside_them(served_models):
+    x, y = samples(served_models / "digits")
+    engine = open_engine(served_models / "digits", threads=2)
+    engine.renew(most=8, many=8, at_once=1)
+    if engine._count < 2:
+        pytest.skip("needs two cores")
+    running, seen, sizes = [], [], set()
+
+    def watched(run):
+        def call(image):
+            running.append(len(image))
+            seen.append(sorted(running))
+            sizes.add(len(image))
+            try:
+                return run(image=image)
+            finally:
+                running.remove(len(image))
+
+        return call
+
+    for opened in engine._idle._idle:
+        opened[0] = watched(opened[0])
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda rows: (rows, engine({"image": x["image"][:rows]})), [20, 3, 16, 1] * 50))
+    for rows, answer in answers:
+        np.testing.assert_allclose(answer["probabilities"], y["probabilities"][:rows], rtol=1e-4, atol=1e-6)
+    assert sizes == {8, 4, 3, 1}
+    assert [8, 8] not in seen
+    assert all(len(each) <= 2 for each in seen)
 
 
 @pytest.mark.parametrize(

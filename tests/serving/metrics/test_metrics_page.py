@@ -14,7 +14,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from serving_parts import ask
 
-from serving.metrics.counters import ROUTES, STATUSES, CountedRequest, CounterTable
+from serving.metrics.counters import CountedRequest, CounterTable
+from serving.metrics.layout import STATUSES
+from serving.metrics.routes import ROUTES
 from serving.server import control
 
 IMAGE = [[0] * 8] * 8
@@ -22,8 +24,19 @@ BODY = json.dumps({"instances": [IMAGE]})
 
 
 def numbers(text, parse=parse_text):
-    """Every sample by its name and labels: `found["trainyard_requests_total", "/predict", "200"]`."""
-    return {(sample.name, *sample.labels.values()): sample.value for family in parse(text) for sample in family.samples}
+    """Every sample by its name and labels: `found["trainyard_requests_total", "/predict", "200"]`.
+
+    Without `code`, which says the same as `status`, `protocol`, which follows from `route`, and the caller that is nobody.
+    """
+    return {
+        (
+            sample.name,
+            *(value for name, value in sample.labels.items() if name not in {"code", "protocol"} and value),
+        ): (sample.value)
+        for family in parse(text)
+        for sample in family.samples
+        if family.name != "trainyard_phase_seconds"
+    }
 
 
 def scrape(folder):
@@ -130,7 +143,7 @@ class TestCounterTable:
 
         def work():
             for _ in range(2000):
-                count(counters, CountedRequest("/predict", "200", 0.003, 10, [{"probability": 0.5}]))
+                count(counters, CountedRequest("/predict", "200", 0.003, size=10, rows=1, confidence=[0.5]))
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
@@ -139,7 +152,7 @@ class TestCounterTable:
             thread.join()
         totals = table.totals()
         assert totals.in_flight == 0
-        assert totals.requests()["/predict", "200"] == 8000
+        assert totals.requests()["/predict", "200", ""] == 8000
         assert sum(totals.seconds()["/predict"][0]) == sum(totals.confidence[0]) == 8000
         assert totals.bytes[1] == 80000
 
@@ -152,20 +165,22 @@ class TestCounterTable:
         assert table.totals().in_flight == 0
         successor = table.counters(0)
         count(successor, CountedRequest("/predict", "200", 1))
-        assert table.totals().requests()["/predict", "200"] == 2
+        assert table.totals().requests()["/predict", "200", ""] == 2
 
     def test_every_route_and_status_has_a_cell_of_its_own(self):
         table = CounterTable()
         counters = table.counters(0)
-        for i, route in enumerate(ROUTES):
-            for status in STATUSES[: i + 1]:
-                count(counters, CountedRequest(route, status, 99))
+        for i, route in enumerate(ROUTES, start=1):
+            for _ in range(i):
+                for status in STATUSES:
+                    count(counters, CountedRequest(route, status, 99))
         totals = table.totals()
-        assert sum(totals.requests().values()) == sum(range(1, len(ROUTES) + 1))
-        assert {route: sum(found[0]) for route, found in totals.seconds().items()} == {
-            route: i for i, route in enumerate(ROUTES, start=1)
+        assert totals.requests() == {
+            (route, status, ""): i for i, route in enumerate(ROUTES, start=1) for status in STATUSES
         }
-        assert totals.seconds()["/"] == ([0] * 15 + [2], 198)
+        assert totals.seconds() == {
+            route: ([0] * 15 + [i * len(STATUSES)], i * len(STATUSES) * 99) for i, route in enumerate(ROUTES, start=1)
+        }
         assert (sum(totals.bytes[0]), sum(totals.confidence[0])) == (0, 0)
 
     def test_a_worker_without_a_row_changes_no_count(self):
@@ -173,6 +188,43 @@ class TestCounterTable:
         table.counters(5).start(CountedRequest("/"))
         table.worker_ended(5)
         assert table.totals().in_flight == 0
+
+    def test_what_became_of_the_prediction_log_and_of_a_process_is_counted(self):
+        table = CounterTable(2)
+        for row in range(2):
+            counters = table.counters(row)
+            counters.predictions_dropped()
+            counters.predictions_dropped(3)
+            counters.publish_process()
+        first = table.totals()
+        assert first.predictions_dropped == 8
+        assert first.memory > 20e6
+        assert first.files >= 6
+        assert first.files_limit > first.files
+        table.worker_ended(0)
+        table.worker_ended(1)
+        last = table.totals()
+        assert (last.memory, last.files) == (0, 0)
+        assert last.cpu_seconds >= first.cpu_seconds > 0
+
+    def test_the_first_twenty_names_of_tokens_are_labels_and_all_others_are_one(self):
+        table = CounterTable(2)
+        for i in range(50):
+            count(table.counters(i % 2), CountedRequest("/predict", "200", caller=f"team-{i}"))
+        count(table.counters(1), CountedRequest("/predict", "200", caller="team-0"))
+        found = {caller: value for (_, _, caller), value in table.totals().requests().items()}
+        assert found == {f"team-{i}": 1 for i in range(1, 20)} | {"team-0": 2, "other": 30}
+
+    def test_what_waits_is_shown_until_it_does_not(self):
+        table = CounterTable(2)
+        first, second = table.counters(0), table.counters(1)
+        first.queue("thread", 1)
+        second.queue("thread", 1)
+        second.queue("engine", 7)
+        assert table.totals().queued == {"thread": 2, "engine": 7}
+        first.queue("thread", 0)
+        table.worker_ended(1)
+        assert table.totals().queued == {"thread": 0, "engine": 0}
 
 
 def test_all_workers_are_in_every_answer_and_no_count_goes_back_when_one_is_killed(registry, start, until):

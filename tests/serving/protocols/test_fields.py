@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from registry.errors import Corrupt
 from registry.records import TensorSpec
+from serving.errors import Refused
 from serving.protocols import fields
-from serving.protocols.errors import Refused
 from serving.protocols.fields import Field, field_of, number_text, range_text
 
 MAX_TEXT = 10_000

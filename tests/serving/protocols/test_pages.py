@@ -9,7 +9,7 @@ from browser_form import Page, as_browsers_send
 from hostile_names import CLASSES, COLUMNS, VALUES
 
 from registry.records import Signature, TensorSpec
-from serving.protocols.base import Limits
+from serving.calls import Limits
 from serving.protocols.body import read_inputs
 from serving.protocols.pages import describe, example_body
 from serving.protocols.read_instances import Reader

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from registry.records import Signature, TensorSpec
-from serving.protocols.errors import Refused, did_you_mean
+from serving.errors import Refused, did_you_mean
+from serving.protocols import read_instances
 from serving.protocols.read_instances import MAX_PIXELS, Reader
 from training.data.spec import Column, DataSpec
 
@@ -36,10 +37,8 @@ def test_many_images_that_are_large_when_decoded_are_refused_before_they_are():
     assert (refused.value.status, refused.value.hint) == (413, "send them in parts")
 
 
-def test_large_images_are_decoded_by_one_request_at_a_time():
+def test_large_images_are_decoded_by_one_request_at_a_time(monkeypatch):
     cameras = reader("image", TensorSpec("image", (None, None, None, 3), "uint8"))
-    with cameras._one_large:
-        assert cameras.images([png(8, 8)] * 2, 64)[1] == 2
     files = [png(1000, 1000)] * 2
 
     class Watched:
@@ -51,7 +50,9 @@ def test_large_images_are_decoded_by_one_request_at_a_time():
         def __exit__(self, *_):
             pass
 
-    cameras._one_large = Watched()
+    monkeypatch.setattr(read_instances, "_one_large", Watched())
+    assert cameras.images([png(8, 8)] * 2, 64)[1] == 2
+    assert not Watched.held
     assert cameras.images(files, 64)[0]["image"].shape == (2, 1000, 1000, 3)
     assert Watched.held
 
@@ -153,6 +154,15 @@ def test_a_spelling_that_two_categories_share_is_taken_as_it_is():
         sent(both, 1)
 
 
+def test_a_number_is_refused_where_two_categories_are_spellings_of_it():
+    """JSON has one number 1, however it is written: which of the two is meant only a text can say."""
+    both = member("1", "1.0")
+    assert [sent(both, each)["member"].tolist()[0][0] for each in ("1", "1.0", "01")] == ["1", "1.0", "01"]
+    for number in (1, 1.0):
+        with pytest.raises(Refused, match="is not a string, nor a value that the model knows in this column"):
+            sent(both, number)
+
+
 def test_a_category_that_the_model_does_not_know_stays_what_it_is():
     assert sent(member("red", "blue"), "Green ")["member"].tolist() == [["Green "]]
     with pytest.raises(Refused, match=r"instances\[0\].member: true is not a string, nor a value"):
@@ -176,3 +186,58 @@ def test_an_array_of_truth_values_takes_true_and_false():
     assert flags.instances(b'{"instances": [[true, false], [0, 1]]}', 8)[0]["x"].tolist() == [[1, 0], [0, 1]]
     with pytest.raises(Refused, match="true is not a number"):
         reader("array", TensorSpec("x", (None, 2), "uint8")).instances(b'{"instances": [[true, false]]}', 8)
+
+
+NUMBER = st.sampled_from(
+    ["0", "-0", "-0.0", "7", "255", "256", "-1", "1.5", "1e2", "1E999", "1e-400", "01", "+1", "1.", "1e", "",
+     "9007199254740993", "18446744073709551615", "18446744073709551616", "9" * 400, "true", "null", '"1"', "NaN", "[1]", "1 2"]
+)  # fmt: skip
+
+
+@given(
+    rows=st.lists(st.lists(st.one_of(st.just("7"), NUMBER), min_size=1, max_size=3), max_size=3),
+    head=st.sampled_from(['{"instances": [', '{"instances":[', '{"instanc es":[', '{"a":1,"instances":[', "["]),
+    tail=st.sampled_from(["]}", "] }\n", "]} x", "]", '],"instances":[[1,2]]}', "]}\0"]),
+    cut=st.integers(0, 80),
+    mark=st.sampled_from(["", "", "[", "]", "3", ",", " "]),
+    dtype=st.sampled_from(["float32", "float64", "uint8", "int32", "int64", "uint64"]),
+    kind=st.sampled_from(["array", "image"]),
+)
+def test_numbers_are_read_quickly_or_slowly_with_the_same_result(rows, head, tail, cut, mark, dtype, kind):
+    text = head + ",".join(f"[{','.join(row)}]" for row in rows) + tail
+    body = (text[:cut] + mark + text[cut:]).encode()
+    shape = (None, 2, 1) if kind == "image" else (None, 2)
+    quick, slow = (reader(kind, TensorSpec("a", shape, dtype)) for _ in range(2))
+    object.__setattr__(slow, "_quick", lambda _body: None)
+    found = [outcome(each, body) for each in (quick, slow)]
+    assert found[0] == found[1]
+
+
+def outcome(reader, body):
+    try:
+        inputs, count = reader.instances(body, 2)
+    except Refused as error:
+        return error.status, str(error), error.hint
+    return count, inputs["a"].dtype, inputs["a"].shape, inputs["a"].tobytes()
+
+
+ORDINARY = {
+    "image": ([[[0, 255], [7, 1.5]]], TensorSpec("image", (None, 2, 2, 1), "float32"), "image"),
+    "image with channels": ([[[[0], [255]], [[7], [1]]]], TensorSpec("image", (None, 2, 2, 1), "uint8"), "image"),
+    "two rows": ([[1, -2e3], [3, 0.25]], TensorSpec("x", (None, 2), "float32"), "array"),
+}
+
+
+@pytest.mark.parametrize(("rows", "spec", "kind"), ORDINARY.values(), ids=ORDINARY)
+@pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")], ids=["Python", "JavaScript"])
+def test_the_numbers_of_an_ordinary_body_are_never_python_objects(monkeypatch, rows, spec, kind, separators):
+    body = json.dumps({"instances": rows}, separators=separators).encode()
+
+    def slowly(_body):
+        raise AssertionError("the body was parsed into Python's objects, which takes ten times as long")
+
+    monkeypatch.setattr(read_instances.orjson, "loads", slowly)
+    inputs, count = reader(kind, spec).instances(body, 8)
+    assert count == len(rows)
+    assert inputs[spec.name].dtype == spec.dtype
+    assert inputs[spec.name].ravel().tolist() == np.ravel(rows).tolist()

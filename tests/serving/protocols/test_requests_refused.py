@@ -1,5 +1,6 @@
 """Malformed requests: each is refused as 4xx JSON that names the path of the error, and the next good one is answered."""
 
+import gzip
 import io
 import json
 import struct
@@ -14,8 +15,8 @@ from PIL import Image
 from serving_parts import samples
 
 from serving.app import create_app
+from serving.calls import Limits
 from serving.engines.base import EngineError
-from serving.protocols.base import Limits
 
 ROW = {"age": 30, "city": "Ulm"}
 GREY = [[0] * 8] * 8
@@ -179,8 +180,22 @@ def test_unknown_types_are_415_or_read_by_content(clients, content_type):
     assert response.status_code == status, response.text
 
 
-def test_compressed_bodies_are_415(clients):
-    response = clients("table").post("/predict", data=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
+@pytest.mark.parametrize(("encoding", "status"), [("gzip", 400), ("deflate", 400), ("br", 415), ("gzip, br", 415)])
+def test_a_body_that_is_not_compressed_as_it_says_is_refused(clients, encoding, status):
+    response = clients("table").post("/predict", data=b"\x1f\x8b", headers={"Content-Encoding": encoding})
+    assert response.status_code == status
+
+
+def test_a_compressed_body_is_read(clients):
+    body = gzip.compress(json.dumps({"instances": [ROW]}).encode())
+    kind = "application/json"
+    response = clients("table").post("/predict", data=body, headers={"Content-Encoding": "gzip"}, content_type=kind)
+    assert response.status_code == 200, response.text
+
+
+def test_a_compressed_form_is_refused(clients):
+    kind = "multipart/form-data; boundary=a"
+    response = clients("table").post("/predict", data=b"", headers={"Content-Encoding": "gzip"}, content_type=kind)
     assert response.status_code == 415
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from registry.records import Signature, TensorSpec
-from serving.protocols import write_predictions
-from serving.protocols.write_predictions import TOLERANCE, Writer
+from serving import probabilities
+from serving.probabilities import TOLERANCE
+from serving.protocols.write_predictions import Writer
 
 INPUT = (TensorSpec("x", (None, 2), "float32"),)
 
@@ -42,7 +43,7 @@ def test_a_coarse_sum_is_still_a_distribution(error, kind):
 
 
 def test_a_sum_on_the_tolerance_is_still_a_distribution(monkeypatch):
-    monkeypatch.setattr(write_predictions, "TOLERANCE", 0.25)
+    monkeypatch.setattr(probabilities, "TOLERANCE", 0.25)
     assert "probabilities" in written("ab", [[0.5, 0.75]])[0]
     assert "probabilities" in written("ab", [[0.25, 0.5]])[0]
     assert "probabilities" in written("ab", [[1.25, -0.25]])[0]

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from serving.metrics.counters import CLOSED, REFUSALS
+from serving.metrics.layout import CLOSED, REFUSALS
 from serving.server import refusals
 from serving.server.connection_table import QUIET
 from serving.server.limits import Limits, Stage

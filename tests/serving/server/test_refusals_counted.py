@@ -10,7 +10,8 @@ from gunicorn.http import errors
 from prometheus_client.parser import text_string_to_metric_families as parse
 from serving_parts import ask
 
-from serving.metrics.counters import CLOSED, REFUSALS, CounterTable
+from serving.metrics.counters import CounterTable
+from serving.metrics.layout import CLOSED, REFUSALS
 from serving.server import control
 from serving.server.gunicorn_worker import refusal_for
 
@@ -78,7 +79,7 @@ def test_a_connection_that_has_to_go_is_counted(api, until):
 def test_there_is_a_fixed_set_of_series_and_each_is_there_from_the_start(clients):
     text = clients("price").admin.get("/metrics").text
     for status, reason in REFUSALS:
-        assert f'trainyard_requests_refused_total{{reason="{reason}",status="{status}"}} 0.0' in text
+        assert f'trainyard_requests_refused_total{{code="{status}",reason="{reason}",status="{status}"}} 0.0' in text
     for reason in CLOSED:
         assert f'trainyard_connections_closed_total{{reason="{reason}"}} 0.0' in text
 

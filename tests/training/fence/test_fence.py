@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from training.fence import confine
+from training.fence import ahead, confine
 from training.fence.rules import around_python, in_words, lacks
 
 NOBODY = 65534
@@ -315,6 +316,98 @@ def test_what_a_kernel_lacks_is_said_in_words():
 
 def test_this_kernel_is_asked(monkeypatch):
     assert set(lacks()) <= {"modes of files", "system calls"}
+
+
+class TestOneThatWaits:
+    def test_becomes_the_command_when_a_byte_comes_which_gets_the_rest(self, own):
+        command = dataclasses.replace(around_python(), write=(str(own),)).command(waits=True)
+        script = "import sys; print(sys.stdin.read()); open('made', 'w').close()"
+        with subprocess.Popen(
+            [*command, sys.executable, "-c", script], cwd=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as waiting:
+            with pytest.raises(subprocess.TimeoutExpired):
+                waiting.wait(0.2)
+            assert not (own / "made").exists()
+            assert waiting.communicate("\nrest") == ("rest\n", None)
+        assert (waiting.returncode, (own / "made").exists()) == (0, True)
+
+    def test_ends_without_the_command_when_none_comes(self, own):
+        command = dataclasses.replace(around_python(), write=(str(own),)).command(waits=True)
+        done = subprocess.run([*command, "touch", "made"], cwd=own, input=b"", capture_output=True, check=False)
+        assert (done.returncode, done.stderr, os.listdir(own)) == (1, b"touch was not needed\n", [])
+
+
+class TestOneThatWasStartedAhead:
+    @pytest.fixture
+    def command(self, own):
+        return dataclasses.replace(around_python(), write=(str(own),)).command()
+
+    def test_becomes_the_command_in_its_folder_with_its_environment(self, own, command):
+        script = (
+            "import os, sys; print(os.environ['A'], 'HOME' in os.environ, sys.argv[1:], os.getcwd(), sys.stdin.read())"
+        )
+        ahead.start(1)
+        with ahead.take([*command, sys.executable, "-c", script, "", "b\n"], str(own), {"A": "x=1\ny"}) as process:
+            out, err = process.communicate(b"in")
+        assert (process.returncode, err) == (0, b"")
+        assert out.decode() == f"x=1\ny False ['', 'b\\n'] {own} in\n"
+
+    def test_is_fenced(self, own, command):
+        (own.parent / "secret").write_text("s3cret")
+        ahead.start(1)
+        with ahead.take([*command, "cat", "../secret"], str(own), dict(os.environ)) as process:
+            _, err = process.communicate()
+        assert (process.returncode, b"Permission denied" in err) == (1, True)
+
+    def test_is_taken_once_and_only_for_a_fence(self, own, command):
+        ahead.start(1)
+        assert ahead.take(["true"], str(own), {}) is None
+        with ahead.take([*command, "true"], str(own), dict(os.environ)) as process:
+            assert ahead.take([*command, "true"], str(own), {}) is None
+        assert process.returncode == 0
+
+    def test_that_somebody_has_ended_is_not_taken(self, own, command):
+        ahead.start(1)
+        (process,) = ahead._idle
+        process.kill()
+        process.wait()
+        assert ahead.take([*command, "true"], str(own), {}) is None
+        process.communicate()
+
+    def test_ends_with_who_has_started_it(self):
+        code = "from training.fence import ahead; ahead.start(1); print(ahead._idle[0].pid, flush=True)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert until(lambda: not Path(f"/proc/{done.stdout.strip()}").exists())
+
+
+def test_one_that_is_to_end_with_us_does_so_when_we_are_killed(own):
+    fence = dataclasses.replace(around_python(), write=(str(own),)).command(ends_with_us=True)
+    code = f"""
+import subprocess, time
+process = subprocess.Popen({[*fence, sys.executable, "-c", "open('here', 'w').close(); import time; time.sleep(60)"]})
+print(process.pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=own, stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        assert until((own / "here").exists)
+        parent.kill()
+    assert until(lambda: not is_running(pid))
+
+
+def is_running(pid: int) -> bool:
+    """Not if it has ended, and nobody has asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return found
 
 
 def test_a_command_that_is_not_there_is_reported(own):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from data_makers import job_folder, run
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 from training_parts import PARITY, TABLE, run_jobs
@@ -65,16 +65,27 @@ def answered(outcome, holdout):
     return float((answers.argmax(axis=1) == holdout.y).mean())
 
 
+@pytest.mark.parametrize(
+    "names", [["_id", "self", "A", "a", "dense", "km/h", "größe", "None", "concatenate", '{"a": 1}', "<b>", "file"]]
+)
+def test_columns_of_odd_names_are_trained_served_and_asked_for_by_them(tmp_path, names):
+    trained_and_served(tmp_path, names)
+
+
+@pytest.mark.long
 @settings(
-    max_examples=2,
+    max_examples=12,
     deadline=None,
-    phases=[Phase.explicit, Phase.generate],
+    phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@example(["_id", "self", "A", "a", "dense", "km/h", "größe", "None", "concatenate", '{"a": 1}', "<b>", "file"])
 @given(NAMES)
 def test_columns_of_any_name_are_trained_served_and_asked_for_by_it(tmp_path_factory, names):
-    tmp_path = tmp_path_factory.mktemp("any")
+    trained_and_served(tmp_path_factory.mktemp("any"), names)
+
+
+def trained_and_served(tmp_path, names):
+    """A table with these columns: prepared, trained, exported, and asked with the users' names."""
     dataset = job_folder(tmp_path)
     (dataset / "dataset.toml").write_text('format = "table"\n[table]\nfile = "a.parquet"\ntarget = "the label"\n')
     random = np.random.default_rng(1)

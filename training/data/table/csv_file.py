@@ -6,6 +6,7 @@ import codecs
 import csv as python_csv
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ def read(path: Path, table: Table) -> CsvFile:
     if kind := known_kind(start):
         raise Unreadable(f"is {kind[0]}, not a table in text", kind[1])
     text, encoding, notes = _decoded(whole, start, table.encoding)
-    first_line, delimiter, begin = _declared_inside(text, table, ENDINGS[path.suffix.lower()])
-    header, end = _header(text, begin)
+    first_line, delimiter, begin = declared_inside(text, table, ENDINGS[path.suffix.lower()])
+    header, end = header_of(text, begin)
     dialect = Dialect(delimiter, encoding, first_line)
     names = next(python_csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
     if not names:
@@ -69,31 +70,68 @@ def read(path: Path, table: Table) -> CsvFile:
     return CsvFile(rows, begins, dialect, (*notes, *more, *suspect.footer(rows)))
 
 
+def parse_options(delimiter: str, odd: Callable[[Any], str] | None) -> Any:
+    """How records are parsed; `odd` is asked about those with more or fewer fields than the header."""
+    return csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=odd)
+
+
+def convert_options(names: list[str], kind: Any) -> Any:
+    """Every field is what is written, whatever it looks like."""
+    return csv.ConvertOptions(column_types=dict.fromkeys(names, kind), strings_can_be_null=False)
+
+
 def write(rows: Any, dialect: Dialect, path: Path) -> None:
     """Write rows that `read` has read, with the same delimiter, in the same encoding; fields in quotes only where needed."""
-    head, body = io.StringIO(newline=""), pa.BufferOutputStream()
-    python_csv.writer(head, delimiter=dialect.delimiter, lineterminator="\n").writerow(rows.column_names)
-    try:
-        options = csv.WriteOptions(include_header=False, delimiter=dialect.delimiter, quoting_style="none")
-        csv.write_csv(rows, body, options)
-        text = body.getvalue().to_pybytes().decode()
-    except pa.ArrowInvalid:  # some field needs quotes
+    path.write_bytes(text(rows, dialect).encode(dialect.encoding))
+
+
+def text(rows: Any, dialect: Dialect) -> str:
+    """The text of a file with these rows, a pyarrow.Table of strings; fields in quotes only where needed."""
+    head = header_text(rows.column_names, dialect.delimiter)
+    if (body := unquoted(rows, dialect.delimiter)) is None:  # some field needs quotes
         quoting = io.StringIO(newline="")
         writer = python_csv.writer(quoting, delimiter=dialect.delimiter, lineterminator="\n")
         writer.writerows(zip(*(column.to_pylist() for column in rows.columns), strict=True))
-        text = quoting.getvalue()
-    path.write_bytes((dialect.first_line + head.getvalue() + text).encode(dialect.encoding))
+        body = quoting.getvalue().encode()
+    return dialect.first_line + head + body.decode()
 
 
-def _decoded(whole: Any, start: bytes, declared: str) -> tuple[Any, str, list[str]]:
-    """The text as a buffer of UTF-8 without a byte order mark, its encoding, and notes."""
-    mark, marked = next(((mark, name) for mark, name in BOMS if start.startswith(mark)), (b"", ""))
-    wide = marked.startswith(("utf-16", "utf-32"))
+def header_text(names: list[str], delimiter: str) -> str:
+    """The first line, with quotes where a name needs them."""
+    head = io.StringIO(newline="")
+    python_csv.writer(head, delimiter=delimiter, lineterminator="\n").writerow(names)
+    return head.getvalue()
+
+
+def unquoted(rows: Any, delimiter: str) -> bytes | None:
+    """Rows in UTF-8 without a header; None when some field needs quotes."""
+    body = pa.BufferOutputStream()
+    try:
+        csv.write_csv(rows, body, csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none"))
+    except pa.ArrowInvalid:
+        return None
+    return bytes(body.getvalue().to_pybytes())
+
+
+def encoding_of(start: bytes, declared: str) -> str:
+    """The encoding of a file that begins with `start`, as a codec of Python; raises Unreadable when another is declared."""
+    marked = _mark(start)[1]
     if declared and not declared.startswith(marked.removesuffix("-sig")):
         hint = f"write encoding = {quoted(marked)} under [table] in dataset.toml"
         shown = marked.removesuffix("-sig").upper()
         raise Unreadable(f"begins with the byte order mark of {shown}, but {declared} is declared", hint, "encoding")
-    encoding = declared or marked or "utf-8"
+    return declared or marked or "utf-8"
+
+
+def _mark(start: bytes) -> tuple[bytes, str]:
+    return next(((mark, name) for mark, name in BOMS if start.startswith(mark)), (b"", ""))
+
+
+def _decoded(whole: Any, start: bytes, declared: str) -> tuple[Any, str, list[str]]:
+    """The text as a buffer of UTF-8 without a byte order mark, its encoding, and notes."""
+    mark, marked = _mark(start)
+    wide = marked.startswith(("utf-16", "utf-32"))
+    encoding = encoding_of(start, declared)
     if encoding in UTF_8:
         text = whole.slice(len(mark)) if marked == "utf-8-sig" else whole
         suspect.check_zeros(text, start)
@@ -116,8 +154,10 @@ def _decoded(whole: Any, start: bytes, declared: str) -> tuple[Any, str, list[st
     return text, encoding, notes
 
 
-def _declared_inside(text: Any, table: Table, default: str) -> tuple[str, str, int]:
-    """The line `sep=;` that Excel reads, what is between columns, and where the rest of the file begins."""
+def declared_inside(text: Any, table: Table, default: str) -> tuple[str, str, int]:
+    """The line `sep=;` that Excel reads, what is between columns, and where the rest of the file begins.
+
+    Raises Unreadable."""
     found = re.match(rb'"?sep=(.)"?(?:\r\n|\n|\r)', bytes(memoryview(text)[:20]), re.IGNORECASE)
     if not found:
         return "", table.delimiter or default, 0
@@ -130,8 +170,10 @@ def _declared_inside(text: Any, table: Table, default: str) -> tuple[str, str, i
     return found[0].decode(), inside, found.end()
 
 
-def _header(text: Any, begin: int) -> tuple[str, int]:
-    """The record with the names of the columns, and where the next one begins; empty lines before it are passed over."""
+def header_of(text: Any, begin: int) -> tuple[str, int]:
+    """The record with the names of the columns, and where the next one begins; empty lines before it are passed over.
+
+    Raises Unreadable."""
     start = bytes(memoryview(text)[begin : begin + LONGEST_HEADER])
     at = len(start) - len(start.lstrip(b"\r\n"))
     for line in re.finditer(rb"\r\n|\n|\r", start[at:]):
@@ -160,10 +202,8 @@ def _rows(text: Any, begin: int, names: list[str], dialect: Dialect, sample: sus
         return csv.read_csv(
             pa.BufferReader(text.slice(begin)),
             csv.ReadOptions(column_names=names, use_threads=not slow, block_size=block),
-            csv.ParseOptions(
-                delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=keep if slow else None
-            ),
-            csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+            parse_options(dialect.delimiter, keep if slow else None),
+            convert_options(names, pa.string()),
         )
 
     if text.size - begin < START and not bytes(memoryview(text)[begin:]).strip(b"\r\n"):

@@ -25,11 +25,12 @@ from training.data.checks import (
     in_order,
 )
 from training.data.dataset_toml import DatasetFile, Table
-from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
+from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
 from training.data.split import apart, shuffled, split_of, split_rule
 from training.data.table.columns import ColumnReader, Feature
 from training.data.table.dialect import quoted
 from training.data.table.read import Rows, read_rows
+from training.data.table.statistics import column_of
 
 MISSING = "no value is missing"
 FINITE = "every number is finite"
@@ -225,14 +226,7 @@ def _spec(
     assert isinstance(table, Table)
     columns, inputs = [], []
     for feature in features:
-        values = feature.values[train]
-        if feature.kind == "numeric":
-            seen = values.astype(np.float32).astype(np.float64)  # what the model gets
-            columns.append(Column(feature.name, "numeric", float(seen.mean()), float(seen.var())))
-        else:
-            counts = Counter(values.tolist())
-            common = tuple(sorted(each for each, count in counts.items() if count >= HANDFUL))
-            columns.append(Column(feature.name, "categorical", vocabulary=tuple(sorted(counts)), common=common))
+        columns.append(column_of(feature, train))
         inputs.append(TensorSpec(feature.name, (None, 1), "float32" if feature.kind == "numeric" else "string"))
     return DataSpec(
         "table",

@@ -68,6 +68,11 @@ class Rows:
         return self._starts[-1]
 
     @property
+    def parts(self) -> Sequence[Part]:
+        """The files, in their order."""
+        return self._parts
+
+    @property
     def has_text_files(self) -> bool:
         """Whether a field may be empty, or a mark: Parquet has null, and its texts are values."""
         return any(part.dialect for part in self._parts)
@@ -92,7 +97,7 @@ class Rows:
         """One column of all files by what it holds, as one pyarrow.ChunkedArray: numbers, truth values, or texts, which
         declared columns of text files always are. Null where a value is missing. Raises MixedTypes."""
         table, written = self._table, [part for part in self._parts if part.dialect]
-        columns = [(part, _plain(part.rows.column(name))) for part in self._parts if not part.dialect]
+        columns = [(part, plain_column(part.rows.column(name))) for part in self._parts if not part.dialect]
         if written:
             joined = pa.chunked_array(
                 [chunk for part in written for chunk in part.rows.column(name).chunks], pa.string()
@@ -148,7 +153,7 @@ class Rows:
     def holds(self, name: str, marks: Sequence[str]) -> bool:
         """Whether some text of a column is one of these."""
         columns = [
-            column for part in self._parts if pa.types.is_string((column := _plain(part.rows.column(name))).type)
+            column for part in self._parts if pa.types.is_string((column := plain_column(part.rows.column(name))).type)
         ]
         return any(
             typed.without(column, tuple(marks)).null_count > typed.without(column, ()).null_count for column in columns
@@ -324,7 +329,7 @@ def _without_views(rows: Any) -> Any:
     return rows
 
 
-def _plain(column: Any) -> Any:
+def plain_column(column: Any) -> Any:
     """A column without the variants that mean the same: dictionaries, large or viewed strings, decimals."""
     kind = column.type
     if pa.types.is_dictionary(kind):

@@ -7,12 +7,15 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
 from training.data.dataset_toml import Table
 from training.data.table.dialect import BLANKS, MARKS, Numbers
 
+NUMPY = {"halffloat": "float16", "float": "float32", "double": "float64"}
+"""What pyarrow calls otherwise than NumPy."""
 TRUTH = r"^(?:true|false|True|False|TRUE|FALSE)$"
 
 
@@ -37,6 +40,39 @@ def typed(column: Any, table: Table) -> Any:
     if numbers_of(table) == Numbers() and not table.na and (found := _cast(column)) is not None:
         return found
     return by_value(column, lambda values: _typed(values, table))
+
+
+def numbers(column: Any, table: Table, *, truth: bool = False, exact: bool = False) -> tuple[Any, Any]:
+    """Texts as numbers, each by itself: a column of float64, null where a value is missing or not a number, and a NumPy
+    array that says which texts are not. With `truth`, `true` is 1 and `false` 0; with `exact`, whole numbers are int64."""
+    if not exact and numbers_of(table) == Numbers() and not table.na:
+        try:
+            return column.cast(pa.float64()), np.zeros(len(column), bool)
+        except pa.ArrowInvalid:
+            pass
+    found = typed(column, table)
+    if pa.types.is_integer(found.type) or pa.types.is_floating(found.type):
+        return found, np.zeros(len(column), bool)
+    rules = numbers_of(table)
+    present = without(compute.utf8_trim_whitespace(column), (*MARKS, *(table.na or ())))
+    for spelled, digit in (("true", "1"), ("false", "0")) if truth else ():
+        present = compute.replace_substring_regex(present, f"^(?i:{spelled})$", digit)
+    good = compute.if_else(compute.match_substring_regex(present, rules.pattern), present, pa.nulls(1, pa.string())[0])
+    wrong = compute.and_(compute.is_valid(present), compute.is_null(good))
+    return plain(good, rules).cast(pa.float64()), as_numpy(wrong)
+
+
+def as_numpy(column: Any) -> Any:
+    """Numbers or truth values without null as a NumPy array, without a copy where there is one chunk; pyarrow's own
+    `to_numpy` imports pandas."""
+    if pa.types.is_boolean(column.type):
+        return as_numpy(column.cast(pa.uint8())).view(bool)
+    kind = np.dtype(NUMPY.get(str(column.type), str(column.type)))
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    found = [
+        np.frombuffer(each.buffers()[1], kind)[each.offset : each.offset + len(each)] for each in chunks if len(each)
+    ]
+    return found[0] if len(found) == 1 else np.concatenate([np.zeros(0, kind), *found])
 
 
 def _typed(column: Any, table: Table) -> Any:

@@ -13,6 +13,7 @@ from training.data.dataset_toml import DatasetFile, Fractions, Table
 from training.data.spec import SPLITS, Column, PrepareJob, load_split
 from training.data.split import apart, split_of
 from training.data.table.prepare import FINITE, GROUPS, KEYS, MISSING, prepare
+from training.data.table.statistics import levels
 
 ROWS = 60
 HALVES = Fractions(holdout=0.3, validation=0.3)
@@ -160,7 +161,7 @@ class TestArrays:
         found = made(columns())
         data, rows, spec = columns(), found.rows()["train"], found.split("holdout").spec
         seen = np.array([data["mass"][row] for row in rows], np.float32).astype(np.float64)
-        assert spec.columns[0] == Column("mass", "numeric", float(seen.mean()), float(seen.var()))
+        assert spec.columns[0] == Column("mass", "numeric", float(seen.mean()), float(seen.var()), levels=levels(seen))
         assert spec.columns[1].vocabulary == ("blue", "green", "red")
         assert spec.inputs == (TensorSpec("mass", (None, 1), "float32"), TensorSpec("colour", (None, 1), "string"))
         assert (spec.format, spec.task, spec.target, spec.train_samples) == (

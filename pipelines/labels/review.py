@@ -1,0 +1,111 @@
+"""The review queue: filled from the prediction log, a day's bound at a time; shown, and given away as tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipelines.config.schema import Config
+from pipelines.deploy.serve_job import log_folder
+from pipelines.labels.candidate import ask_candidate
+from pipelines.small_workers import ask
+from registry.dataclass import dataclass
+from registry.label_queue import Item, LabelQueue
+from registry.label_store import LabelStore, label_file
+from retraining.labels.accepted import is_wrong, said, states
+from retraining.labels.agreement import Agreement, Outcome, agreements, estimated_accuracy
+from serving.prediction_log.segments import ask_to_close
+
+WHAT = "the worker that reads the prediction log"
+MODULE = "pipelines.workers.label_queue"
+LOOK_BACK = timedelta(days=7)
+"""How old an answer may be that people are asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The queue as it is."""
+
+    items: tuple[Item, ...]
+    states: Mapping[tuple[str, int], Outcome]
+    agreements: tuple[Agreement, ...]
+    accuracy: tuple[float, float, float] | None
+    """Share of right answers among those that were drawn at random and are labelled, with the ends of its 95 % interval."""
+    drawn: int
+    """How many those are."""
+
+    @property
+    def open(self) -> tuple[Item, ...]:
+        """Those that somebody is still to be asked about."""
+        return tuple(each for each in self.items if self.states[each.request, each.row].state == "open")
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What has come into the queue."""
+
+    new: int
+    notes: tuple[str, ...] = ()
+    """For people: what the candidate was asked, or why it was not."""
+
+
+def fill(config: Config, now: datetime | None = None) -> Filled:
+    """Put into the queue what the day's bound leaves room for. Raises what the worker reports."""
+    at = now or datetime.now(UTC)
+    path = label_file(Path(config.home), config.model)
+    with LabelQueue(path) as queue:
+        room = config.labels.per_day - queue.offered_since(f"{at:%Y-%m-%d}T00:00:00Z")
+        if room < 1 or not log_folder(config).exists():
+            return Filled(0)
+        since, by = at - LOOK_BACK, config.labels.choose
+        asked = ask_candidate(config, since) if by == "disagreement" else None
+        if asked and asked.others is None:
+            by = "margin"
+        job = {
+            "action": "choose", "log": str(log_folder(config)), "labels": str(path), "since": since.isoformat(),
+            "most": room, "random_share": config.labels.random_share, "by": by,
+            "others": (asked.others or ()) if asked else (),
+        }  # fmt: skip
+        found = json.loads(ask(MODULE, job, WHAT))
+        new = queue.offer([Item(**each, offered=f"{at:%Y-%m-%dT%H:%M:%SZ}") for each in found])
+        return Filled(new, (asked.note,) if asked else ())
+
+
+def review(config: Config) -> Review:
+    """What is in the queue, how far it is, and what it says of the model."""
+    path = label_file(Path(config.home), config.model)
+    if not path.exists():
+        return Review((), {}, (), None, 0)
+    with LabelQueue(path) as queue, LabelStore(path) as store:
+        items = queue.items()
+        keys = {(each.request, each.row) for each in items}
+        labels = [each for each in store.all({request for request, _ in keys}) if (each.request, each.row) in keys]
+    found = states(labels, keys, config.labels.labellers)
+    by_row: dict[tuple[str, int], list[Any]] = {}
+    for each in labels:
+        by_row.setdefault((each.request, each.row), []).append(each)
+    right = []
+    for item in items:
+        if item.why == "random" and item.answered:  # a number is hardly ever the same as a label
+            outcome = found[item.request, item.row]
+            if outcome.state == "accepted":
+                right.append(outcome.label in {item.answered, ""})
+            elif is_wrong(by_row.get((item.request, item.row), ()), config.labels.labellers):
+                right.append(False)
+    return Review(
+        items, found, agreements([said(rows) for rows in by_row.values()]), estimated_accuracy(right), len(right)
+    )
+
+
+def details(config: Config, items: Sequence[Item], *, images: bool = False) -> dict[tuple[str, int], dict[str, Any]]:
+    """What the prediction log still has of these: inputs, answer, confidence and, where it was kept, the image."""
+    if not items:
+        return {}
+    if images:
+        ask_to_close(log_folder(config))  # those of a segment appear when it is closed
+    rows = [[each.request, each.row] for each in items]
+    job = {"action": "show", "log": str(log_folder(config)), "rows": rows, "images": images}
+    return {(each["request"], each["row"]): each for each in json.loads(ask(MODULE, job, WHAT))}

@@ -1,0 +1,77 @@
+"""What the report draws: the newest window's columns, and quality from window to window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from pipelines.monitor.state import moment
+from registry.dataclass import dataclass
+from registry.records.monitoring import Health, Histogram
+
+MOST_POINTS = 672
+"""Windows; a week of 15 minutes each."""
+ESTIMATED = "estimated accuracy"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One window of the curves. NaN: not known."""
+
+    until: str
+    release: int
+    rows: int
+    labelled: int
+    failed: int
+    """Checks."""
+    metric: str = ""
+    """What `now` is of: the gate's metric."""
+    then: float = math.nan
+    """On the holdout."""
+    now: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    estimated: float = math.nan
+    estimated_low: float = math.nan
+    estimated_high: float = math.nan
+    estimated_then: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """What is kept for the report, beside the newest health."""
+
+    histograms: tuple[Histogram, ...] = ()
+    points: tuple[Point, ...] = ()
+    """The oldest first."""
+
+
+def point(health: Health) -> Point:
+    """What the curves show of a window."""
+    measured = next((each for each in health.checks if each.kind == "decay" and _is_metric(each.what)), None)
+    estimated = next((each for each in health.checks if each.kind == "decay" and each.what == ESTIMATED), None)
+    window = health.window
+    return Point(
+        window.until,
+        window.release,
+        window.rows,
+        window.labelled,
+        len(health.failed),
+        measured.what if measured else "",
+        *(_known(getattr(measured, name, None)) for name in ("then", "now", "low", "high")),
+        *(_known(getattr(estimated, name, None)) for name in ("now", "low", "high", "then")),
+    )
+
+
+def extended(points: Iterable[Point], found: Iterable[Health]) -> tuple[Point, ...]:
+    """The points with those of more windows; a window that is there already is replaced."""
+    by_window = {(moment(each.until), each.release): each for each in (*points, *map(point, found))}
+    return tuple(by_window[key] for key in sorted(by_window))[-MOST_POINTS:]
+
+
+def _is_metric(what: str) -> bool:
+    return what != ESTIMATED and " " not in what
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,1 @@
+"""Labelled answers as files of a dataset repository, in its own format."""

@@ -1,0 +1,94 @@
+"""An answered instance whose label was accepted, and what it becomes. An answer that cannot become a sample is left out with a
+reason; no value is guessed."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.prediction_log.rules import MOST_TEXT
+
+MARK = "trainyard"
+TWICE = "several requests had this id"
+NO_IMAGE = 'its image is not kept: set [prediction_log] images = "file"'
+UNKNOWN = {
+    "hash": "is kept as a hash",
+    "bin": "is kept as a bin",
+    "no": "is not kept",
+    "features": "is kept by its features only",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An answered instance whose label was accepted."""
+
+    request: str
+    row: int
+    label: str
+    inputs: Mapping[str, Any]
+    """By name, as the prediction log has them."""
+    kept: Mapping[str, str]
+    """Input → by which rule."""
+    image: bytes | None = None
+    """The PNG of an image, where it was kept."""
+
+    @property
+    def key(self) -> str:
+        """Its own among all samples."""
+        return f"{self.request}/{self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of the repository as it is to be."""
+
+    file: str
+    data: bytes
+    samples: tuple[Labelled, ...]
+    """Those that are new in it."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the answers have become."""
+
+    files: list[Part] = field(default_factory=list)
+    left_out: list[tuple[Labelled, str]] = field(default_factory=list)
+    """With the reason."""
+
+
+class Unusable(Exception):
+    """Why one answer cannot be a sample."""
+
+
+def value_of(each: Labelled, name: str) -> Any:
+    """What the log kept of an input; raises Unusable."""
+    rule, value = each.kept.get(name, ""), each.inputs.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if rule in UNKNOWN and not (rule == "bin" and isinstance(value, str)):
+        if rule == "bin" and not is_number:
+            raise Unusable(f"its {name!r} is missing, or a value that few samples share, and is not kept")
+        raise Unusable(f'its {name!r} {UNKNOWN[rule]}: set it to "value" in [prediction_log] columns')
+    if not rule:
+        raise Unusable(f"its {name!r} is not in the log")
+    if value is None or (is_number and not math.isfinite(value)):
+        raise Unusable(f"its {name!r} is missing")
+    if isinstance(value, str) and len(value) >= MOST_TEXT:
+        raise Unusable(f"its {name!r} is longer than the log keeps")
+    return value
+
+
+def new_name(patterns: Sequence[str], stamp: str) -> str | None:
+    """A file that one of the patterns takes in; None when they name files one by one."""
+    for pattern in patterns:
+        folder, _, last = pattern.rpartition("/")
+        if "*" not in last or any(each in folder for each in "*?["):
+            continue
+        name = last.replace("**", "*").replace("*", f"{MARK}-{stamp}", 1).replace("*", "")
+        if fnmatch.fnmatch(name, last):
+            return f"{folder}/{name}" if folder else name
+    return None

@@ -1,0 +1,174 @@
+"""Takes reports: finds the answers that they are about, and adds labels to the store. One per server process.
+
+Bounded, so that predictions have the other threads: one thread at a time works here, and one waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from registry.dataclass import dataclass
+from registry.errors import PipelineError, from_os_error
+from registry.label_store import MOST_PER_ROW, LabelStore
+from registry.records.labels import Label
+from serving.errors import Refused
+from serving.feedback.items import Invalid, Item, read_item
+from serving.feedback.rules import label_for
+from serving.job import PredictionLogJob
+from serving.prediction_log.find import Finder, Found
+from serving.prediction_log.rules import is_chosen
+
+AT_ONCE = 2
+"""Requests, with the one that waits."""
+BUSY_SECONDS = 2.0
+"""So long one waits for another process that writes labels."""
+SETTLE_SECONDS = 1.0
+"""So long after an answer its line may not be there yet."""
+LOOK_SECONDS = 0.1
+Outcome = Literal["added", "same", "invalid", "unknown", "forgotten", "failed"]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one report."""
+
+    outcome: Outcome
+    request: str = ""
+    row: int | None = None
+    status: int = 200
+    error: str = ""
+    hint: str = ""
+
+    def entry(self) -> dict[str, Any]:
+        """For the client."""
+        found: dict[str, Any] = {"request_id": self.request, "row": self.row, "outcome": self.outcome}
+        if self.status >= 400:
+            found |= {"status": self.status, "error": self.error} | ({"hint": self.hint} if self.hint else {})
+        return found
+
+
+class FeedbackTaker:
+    """For all threads of a process. `counted` is called with each outcome."""
+
+    def __init__(self, job: PredictionLogJob, labels: Path, threads: int, counted: Callable[[str, int], None]) -> None:
+        self._job, self._path, self._counted = job, labels, counted
+        self._patient = threads > AT_ONCE
+        self._finder = Finder(job)
+        self._store: LabelStore | None = None
+        self._inode = (0, 0)
+        self._places, self._lock = threading.BoundedSemaphore(AT_ONCE), threading.Lock()
+        self._waits = threading.Lock()
+
+    def take(self, entries: Sequence[Any], caller: str) -> list[Result]:
+        """What became of each report; labels are on the disk when this returns. Raises Refused (503): none was added."""
+        with self._turn():
+            try:
+                results = self._take(entries, caller)
+            except PipelineError as error:
+                raise self._failed(len(entries), f"{error}; {error.hint}") from None
+            except OSError as error:
+                known = from_os_error(error, self._path)
+                raise self._failed(len(entries), f"{known}; {known.hint}" if known else str(error)) from error
+        for each in results:
+            self._counted(each.outcome, 1)
+        return results
+
+    def close(self) -> None:
+        """Close the store."""
+        with self._lock:
+            if self._store:
+                self._store.close()
+                self._store = None
+
+    def _take(self, entries: Sequence[Any], caller: str) -> list[Result]:
+        now = datetime.now(UTC)
+        results: dict[int, Result] = {}
+        items: dict[int, Item] = {}
+        for i, each in enumerate(entries):
+            try:
+                items[i] = read_item(each, caller, now)
+            except Invalid as error:
+                request = each.get("request_id") if isinstance(each, dict) else ""
+                results[i] = _refused(error, request if isinstance(request, str) else "", None)
+        known = self._find({each.request for each in items.values()})
+        labels: dict[int, Label] = {}
+        for i, item in items.items():
+            try:
+                labels[i] = label_for(item, known[item.request], "feedback")
+            except Invalid as error:
+                results[i] = _refused(error, item.request, item.row)
+        with self._lock:
+            added = self._opened().add(list(labels.values())) if labels else []
+        for (i, label), outcome in zip(labels.items(), added, strict=True):
+            if outcome == "full":
+                full = Invalid(422, f"row: {label.row} has {MOST_PER_ROW} labels already")
+                results[i] = _refused(full, label.request, label.row)
+            else:
+                results[i] = Result(outcome, label.request, label.row)
+        return [results[i] for i in range(len(entries))]
+
+    def _find(self, requests: set[str]) -> dict[str, Found]:
+        """The answers; those of a moment ago are waited for, by one request at a time."""
+        found = self._look(requests)
+        missing = [
+            each for each, what in found.items() if what.state == "unknown" and is_chosen(each, self._job.fraction)
+        ]
+        if missing and self._patient and self._waits.acquire(blocking=False):
+            try:
+                until = time.monotonic() + SETTLE_SECONDS
+                while missing and time.monotonic() < until:
+                    time.sleep(LOOK_SECONDS)
+                    found |= self._look(missing)
+                    missing = [each for each in missing if found[each].state == "unknown"]
+            finally:
+                self._waits.release()
+        return found
+
+    def _look(self, requests: Sequence[str] | set[str]) -> dict[str, Found]:
+        with self._lock:
+            return self._finder.find(list(requests))
+
+    def _opened(self) -> LabelStore:
+        """The store. One that was moved away, or removed, is not written any more."""
+        try:
+            stat = os.stat(self._path)
+            inode = stat.st_dev, stat.st_ino
+        except FileNotFoundError:
+            inode = (0, 0)
+        if self._store is None or inode != self._inode:
+            if self._store:
+                self._store.close()
+                self._store = None
+            self._store = LabelStore(self._path, BUSY_SECONDS)
+            stat = os.stat(self._path)
+            self._inode = stat.st_dev, stat.st_ino
+        return self._store
+
+    def _failed(self, count: int, reason: str) -> Refused:
+        self._counted("failed", count)
+        return Refused(
+            503, "labels cannot be kept now", hint="retry later: nothing of this request was kept", reason=reason
+        )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):  # waiting for it would keep threads from predictions
+            raise Refused(503, "other feedback is being taken", hint="retry soon, or send more in one request")
+        try:
+            yield
+        finally:
+            self._places.release()
+
+
+def _refused(error: Invalid, request: str, row: int | None) -> Result:
+    outcome: Outcome = {404: "unknown", 410: "forgotten"}.get(error.status, "invalid")  # type: ignore[assignment]
+    return Result(outcome, request[:128], row, error.status, str(error), error.hint)

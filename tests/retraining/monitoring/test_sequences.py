@@ -1,0 +1,45 @@
+"""Errors that become more frequent are noticed early, and hardly ever where they do not."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retraining.monitoring.sequences import page_hinkley
+
+
+@pytest.mark.parametrize("usual", [0.02, 0.1, 0.3])
+def test_ten_thousand_answers_as_good_as_the_holdout_raise_no_alarm(usual):
+    random = np.random.default_rng(3)
+    alarms = sum(
+        page_hinkley(random.binomial(1000, usual), 1000).after(random.random(10_000) < usual).found for _ in range(20)
+    )
+    assert alarms <= 1
+
+
+@pytest.mark.parametrize(("usual", "now", "within"), [(0.02, 0.12, 300), (0.1, 0.2, 1000), (0.1, 0.3, 400)])
+def test_more_errors_are_found_soon_and_since_when_is_about_right(usual, now, within):
+    random, delays, starts = np.random.default_rng(4), [], []
+    for _ in range(20):
+        test = page_hinkley(random.binomial(1000, usual), 1000).after(random.random(2000) < usual)
+        test = test.after(random.random(within * 2) < now)
+        assert test.found
+        delays.append(test.seen - 2000)
+        starts.append(test.since - 2000)
+    assert np.median(delays) <= within / 2
+    assert abs(np.median(starts)) <= within / 5
+
+
+@given(st.lists(st.booleans(), max_size=200), st.integers(0, 200), st.integers(0, 50), st.integers(1, 500))
+def test_how_answers_are_cut_into_windows_makes_no_difference(errors, cut, wrong, samples):
+    start = page_hinkley(min(wrong, samples), samples)
+    whole, parts = start.after(errors), start.after(errors[:cut]).after(errors[cut:])
+    assert whole == parts
+    assert 0 < start.usual < start.risen < 1
+    assert whole.evidence >= 0
+    assert whole.since <= whole.seen <= len(errors)
+
+
+def test_a_holdout_without_samples_says_nothing():
+    with pytest.raises(ValueError, match="samples in the holdout"):
+        page_hinkley(0, 0)
