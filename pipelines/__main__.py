@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "everything once, on this machine: push, train, approve, predict, drift, labels, retrain, roll back",
     "run": "run a pipeline by hand: code, dataset or tests",
     "step": "run one step of a run; what Jenkins calls",
+    "notify": "--test: one test mail to each owner, and what the mail server answers",
     "runs": "list, show, log, prune: what earlier runs did, and what they have left",
     "clean": "remove what [keep], [cache] and [prediction_log] do not keep: runs, data, weights, mails, predictions",
     "watch": "poll the three repositories and run a pipeline for each new commit",

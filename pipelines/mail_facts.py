@@ -11,6 +11,7 @@ from pipelines.context import Context
 from pipelines.mail.compose import MAX_PLOT
 from pipelines.mail.facts import MailFacts, Status
 from pipelines.mail.recipients import for_failure
+from pipelines.report_address import shown_at
 from pipelines.repositories.changes import Changes, Fetched
 from pipelines.runs import RunFolder, StepRecord
 from registry import candidates, codec, releases
@@ -44,6 +45,7 @@ def collect_facts(context: Context, folder: RunFolder) -> MailFacts:
         status=_status(last, run.trigger),
         sender=config.mail.sender,
         to=to_team,
+        reply_to=config.mail.reply_to,
         to_authors=not set(to_team) & set(config.mail.to),
         rollback=command_line(config, "rollback", run.model),
         version=(run.parent or run.candidate) if kept else version if acceptance else None,
@@ -57,7 +59,7 @@ def collect_facts(context: Context, folder: RunFolder) -> MailFacts:
         plot=_plot(folder.outputs(measured)) if measured else b"",
         changes=changes,
         seconds=tuple((each.step, each.seconds) for each in records),
-        places=(("run folder", str(folder.root)), ("registry", config.registry.url)),
+        places=(("run folder", shown_at(config, folder.root)), ("registry", config.registry.url)),
         failed_step=last.step if failed else "",
         stopped=last.stopped,
         error=last.note if failed else "",

@@ -13,6 +13,7 @@ from pipelines.config.schema import Config
 from pipelines.context import Context
 from pipelines.old_runs import tidy
 from pipelines.progress.view import open_progress
+from pipelines.report_address import shown_at
 from pipelines.runs import RunFolder, StepRecord
 from pipelines.steps.resolve import Request, resolve
 from registry import codec
@@ -56,7 +57,9 @@ def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecor
     if record.hint:
         say(f"  hint: {record.hint}")
     report = folder.root / "report" / "index.html"
-    say(f"  everything about it: {folder.root}" + (f"\n  report: {report}" if report.exists() else ""))
+    say(
+        f"  everything about it: {folder.root}" + (f"\n  report: {shown_at(config, report)}" if report.exists() else "")
+    )
     return folder, record, record.exit_code or _of_mail(folder)
 
 

@@ -11,11 +11,15 @@ ADDR_SPEC = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 )
 
+LONGEST = 400
+"""Characters of an address with its name."""
+
 
 def is_address(text: str) -> bool:
     """Whether this is one mail address, `ada@company.example` or `Ada <ada@company.example>`."""
-    found = ADDRESS.fullmatch(text)
-    return bool(found and ADDR_SPEC.fullmatch(found["named"] or found["bare"]))
+    found = ADDRESS.fullmatch(text) if len(text) <= LONGEST else None
+    address = (found["named"] or found["bare"]) if found else ""
+    return bool(ADDR_SPEC.fullmatch(address) and len(address) <= 254 and address.rindex("@") <= 64)  # RFC 5321
 
 
 def is_http(text: str) -> bool:

@@ -32,6 +32,7 @@ from registry.errors import ConfigError
 from registry.records import DIRECTION, Policy
 
 # For https a user name may be a token; for ssh it is the name of an account.
+PLAIN_URL = re.compile(r"[A-Za-z0-9:/._~%!$&'()*+,;=@\[\]-]*")
 SECRET_IN_URL = re.compile(r"^https?://.*@|://[^/@:]*:[^/@]*@", re.IGNORECASE | re.DOTALL)
 LOCAL = {"", "localhost", "127.0.0.1", "::1"}
 ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
@@ -185,7 +186,8 @@ def disagreements(config: Config) -> Iterator[str]:
     yield from _access(config.serving)
     yield from _tracking(config.tracking)
     yield from _prediction_log(config.prediction_log)
-    yield from _monitoring(config.monitoring.webhook)
+    yield from _address("monitoring.webhook", config.monitoring.webhook, "; a token comes from TRAINYARD_MONITOR_TOKEN")
+    yield from _report(config.report.url)
     yield from auto_promote.problems(config)
     yield from _approvers(config.approval)
     yield from cron.problems(config.schedule)
@@ -241,10 +243,10 @@ def _range(possible: Between) -> str:
 
 
 def _mail(mail: Mail) -> Iterator[str]:
-    for name, texts in (("to", mail.to), ("sender", (mail.sender,))):
+    for name, texts in (("to", mail.to), ("sender", (mail.sender,)), ("reply_to", mail.reply_to)):
         for each in texts:
             if not is_address(each):
-                several = ', or several as a list: ["ada@…", "bo@…"]' if name == "to" else ""
+                several = ', or several as a list: ["ada@…", "bo@…"]' if name != "sender" else ""
                 yield f'mail.{name}: {each!r:.200} is not a mail address; write "name@company.example", in ASCII{several}'
     if not mail.to:
         yield "mail.to: empty: nobody would be asked to approve"
@@ -285,21 +287,23 @@ def _prediction_log(log: PredictionLog) -> Iterator[str]:
         yield 'prediction_log.url: missing, with prediction_log.sink = "http"'
     if log.sink == "file" and log.url:
         yield 'prediction_log.url: is for prediction_log.sink = "http"'
-    if SECRET_IN_URL.search(log.url):
-        yield "prediction_log.url: holds a user name or a password; a token comes from TRAINYARD_PREDICTION_LOG_TOKEN"
-    elif log.url and not is_http(log.url):
-        yield f"prediction_log.url: {log.url!r:.200} does not begin with http:// or https://"
-    elif log.url and not names_a_server(log.url):
-        yield f"prediction_log.url: {log.url!r:.200} has no host, or a port that cannot be"
+    yield from _address("prediction_log.url", log.url, "; a token comes from TRAINYARD_PREDICTION_LOG_TOKEN")
 
 
-def _monitoring(webhook: str) -> Iterator[str]:
-    if SECRET_IN_URL.search(webhook):
-        yield "monitoring.webhook: holds a user name or a password; a token comes from TRAINYARD_MONITOR_TOKEN"
-    elif webhook and not is_http(webhook):
-        yield f"monitoring.webhook: {webhook!r:.200} does not begin with http:// or https://"
-    elif webhook and not names_a_server(webhook):
-        yield f"monitoring.webhook: {webhook!r:.200} has no host, or a port that cannot be"
+def _report(url: str) -> Iterator[str]:
+    yield from _address("report.url", url, ", which everybody who gets a mail would have")
+    if not PLAIN_URL.fullmatch(url):
+        yield f"report.url: {url!r:.200} is not an address that a path can follow: no ? and #, other characters as %XX"
+
+
+def _address(name: str, url: str, why_no_secret: str) -> Iterator[str]:
+    """What is wrong with the address of a server, which may be empty."""
+    if SECRET_IN_URL.search(url):
+        yield f"{name}: holds a user name or a password{why_no_secret}"
+    elif url and not is_http(url):
+        yield f"{name}: {url!r:.200} does not begin with http:// or https://"
+    elif url and not names_a_server(url):
+        yield f"{name}: {url!r:.200} has no host, or a port that cannot be"
 
 
 def _access(serving: Serving) -> Iterator[str]:

@@ -107,6 +107,8 @@ class Mail:
     author_domains: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
     """Mail domains of authors that may be written to; empty: those of `to`."""
     sender: str = "trainyard@localhost"
+    reply_to: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
+    """Who gets the answers to a mail; empty: the sender."""
     host: str = ""
     port: Annotated[int, Between(1, 65_535)] = 587
     security: Literal["starttls", "smtps", "none"] = "starttls"
@@ -115,6 +117,14 @@ class Mail:
     ca_file: str = ""
     """Certificates of a company's own authority, beside the system's."""
     timeout_seconds: Annotated[float, Between(0.1, 600)] = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where people read reports."""
+
+    url: str = ""
+    """Where a web server shows what it has of `home`; empty: mails and commands name files."""
 
 
 @dataclass(frozen=True, slots=True)

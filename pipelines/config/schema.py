@@ -16,6 +16,7 @@ from pipelines.config.run_sections import (
     ApprovalPolicy,
     JenkinsServer,
     Mail,
+    Report,
     Repositories,
     Retraining,
     RunnerConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "Monitoring",
     "PredictionLog",
     "Registry",
+    "Report",
     "Repositories",
     "Retraining",
     "RunnerConfig",
@@ -85,6 +87,7 @@ class Config:
     acceptance: AcceptancePolicy = field(default_factory=AcceptancePolicy)
     approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     mail: Mail = field(default_factory=Mail)
+    report: Report = field(default_factory=Report)
     serving: Serving = field(default_factory=Serving)
     batch: Batch = field(default_factory=Batch)
     prediction_log: PredictionLog = field(default_factory=PredictionLog)

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+from pipelines.config.schema import Mail
 from pipelines.mail.facts import MailFacts
 from pipelines.mail.statements import MAX_ITEMS, some, started_by, statement, upper
 from pipelines.text import importance, metrics
@@ -28,6 +29,19 @@ MAX_PLOT = 4 << 20  # bytes; mail servers refuse more than 10 MB or so
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+class Addresses(NamedTuple):
+    """From whom a mail is, to whom, and who gets the answers; empty: the sender."""
+
+    sender: str
+    to: tuple[str, ...]
+    reply_to: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: Mail) -> Addresses:
+        """To the owners."""
+        return cls(settings.sender, settings.to, settings.reply_to)
+
+
 def compose(facts: MailFacts) -> EmailMessage:
     """The mail, ready to be sent; raises ConfigError when an address in `[mail]` is not one.
 
@@ -36,7 +50,9 @@ def compose(facts: MailFacts) -> EmailMessage:
     plot = facts.plot if facts.plot.startswith(PNG) and len(facts.plot) <= MAX_PLOT else b""
     cid = f"plot.{_stable_id(facts)}@trainyard" if plot else ""
     title, sections = statement(facts).headline, list(_sections(facts, cid))
-    message = write((facts.sender, facts.to), subject(facts), _stable_id(facts), title, sections)
+    message = write(
+        Addresses(facts.sender, facts.to, facts.reply_to), subject(facts), _stable_id(facts), title, sections
+    )
     if facts.head:
         message["X-Trainyard-Head"] = facts.head
     if plot:
@@ -45,17 +61,17 @@ def compose(facts: MailFacts) -> EmailMessage:
     return message
 
 
-def write(
-    addresses: tuple[str, tuple[str, ...]], subject: str, stable_id: str, title: str, sections: list[Section]
-) -> EmailMessage:
-    """A mail as plain text and HTML, ready to be sent; `addresses` are those of `[mail]`: sender, recipients.
+def write(addresses: Addresses, subject: str, stable_id: str, title: str, sections: list[Section]) -> EmailMessage:
+    """A mail as plain text and HTML, ready to be sent.
 
     A mail with a `stable_id` that was posted before is not sent again. Raises ConfigError when an address is not one.
     """
     message = EmailMessage(policy=SMTP)
     message["Subject"] = clean(subject, MAX_SUBJECT)
-    message["From"] = _addresses("sender", (addresses[0],))
-    message["To"] = _addresses("to", addresses[1])
+    message["From"] = _addresses("sender", (addresses.sender,))
+    message["To"] = _addresses("to", addresses.to)
+    if addresses.reply_to:
+        message["Reply-To"] = _addresses("reply_to", addresses.reply_to)
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = f"<{stable_id}@{message['From'].addresses[0].domain}>"
     message["Auto-Submitted"] = "auto-generated"  # no out-of-office answers, please

@@ -19,6 +19,8 @@ class MailFacts:
     status: Status
     sender: str
     to: tuple[str, ...]
+    reply_to: tuple[str, ...] = ()
+    """Who gets the answers; empty: the sender."""
     to_authors: bool = False
     """Whether it goes to the authors of new commits alone, and not to the product owner."""
     version: int | None = None

@@ -28,7 +28,7 @@ from registry.errors import ConfigError
 from registry.files import sha256_bytes, sweep, sync_folder, write_new
 
 if TYPE_CHECKING:
-    import smtplib
+    from pipelines.mail.smtp import Session
 
 ENVELOPE = re.compile(rb"Envelope-To: ([^\s<>]+@[^\s<>]+)\r?\n")  # first line of a file: the one recipient it is for
 MAX_MAILS = 200  # per delivery; each holds an open file
@@ -47,7 +47,7 @@ class Delivery:
     reasons: list[str] = field(default_factory=list)
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The server refused one mail; `final`: it would refuse it again."""
 
     def __init__(self, reason: str, *, final: bool) -> None:
@@ -71,11 +71,16 @@ def post(message: EmailMessage, outbox: Path) -> list[Path]:
             # Mails move in this order, so one that moves meanwhile is found.
             there = [path for place in ("pending", "sent", "failed") if (path := outbox / place / name).exists()]
             if not there:
-                body = f"Envelope-To: {address.addr_spec}\r\n".encode("ascii") + message.as_bytes()
+                body = for_one(message, address.addr_spec)
                 with contextlib.suppress(FileExistsError):  # it was moved back to pending/ meanwhile
                     write_new(outbox / "pending" / name, body, 0o600)
             files.append(there[0] if there else outbox / "pending" / name)
     return files
+
+
+def for_one(message: EmailMessage, recipient: str) -> bytes:
+    """The mail as a file for one of its recipients."""
+    return f"Envelope-To: {recipient}\r\n".encode("ascii") + message.as_bytes()
 
 
 def deliver(outbox: Path, settings: Mail, password: str) -> Delivery:
@@ -173,13 +178,13 @@ def _send_each(mails: list[Path], settings: Mail, password: str, result: Deliver
     for path in mails:
         try:
             with session(settings, password) as server:
-                _send(server, path.read_bytes(), settings)
+                send(server, path.read_bytes(), settings)
             result.sent.append(path.name)
             _move(path, "sent", result)
         except NoServer as error:
             result.reasons.append(str(error))
             return
-        except _Refused as refusal:
+        except Refused as refusal:
             result.reasons.append(f"{path.name}: {refusal}")
             if refusal.final:
                 result.failed.append(path.name)
@@ -193,32 +198,33 @@ def _send_each(mails: list[Path], settings: Mail, password: str, result: Deliver
                 return
 
 
-def _send(server: smtplib.SMTP, data: bytes, settings: Mail) -> None:
-    """One mail transaction; raises _Refused, and OSError or SMTPException for a broken session."""
+def send(server: Session, data: bytes, settings: Mail) -> str:
+    """One mail transaction; gives the server's reply. Raises Refused, and OSError or SMTPException for a broken session."""
     import smtplib
 
     from pipelines.mail.smtp import reply
 
     envelope = ENVELOPE.match(data)
     if not envelope:
-        raise _Refused("does not begin with Envelope-To: it was not written by Trainyard", final=True)
+        raise Refused("does not begin with Envelope-To: it was not written by Trainyard", final=True)
     recipient = envelope[1].decode("ascii", "replace")
     body = re.sub(rb"\r?\n", b"\r\n", data[envelope.end() :])
     sender = parseaddr(settings.sender)[1]
     if not sender.isascii():
-        raise _Refused(f"[mail] sender {settings.sender}: mail servers want ASCII", final=False)
+        raise Refused(f"[mail] sender {settings.sender}: mail servers want ASCII", final=False)
     try:
         server.sendmail(sender, [recipient], body)
     except smtplib.SMTPRecipientsRefused as error:
         code, answer = error.recipients[recipient]
-        raise _Refused(f"the server refuses {recipient}: {reply(code, answer)}", final=code >= 500) from None
+        raise Refused(f"the server refuses {recipient}: {reply(code, answer)}", final=code >= 500) from None
     except smtplib.SMTPSenderRefused as error:
         # The mail is good: once the setting is right, it is sent.
         said = reply(error.smtp_code, error.smtp_error)
-        raise _Refused(f"the server refuses [mail] sender {settings.sender}: {said}", final=False) from None
+        raise Refused(f"the server refuses [mail] sender {settings.sender}: {said}", final=False) from None
     except smtplib.SMTPDataError as error:
         said = reply(error.smtp_code, error.smtp_error)
-        raise _Refused(f"the server refuses the mail: {said}", final=error.smtp_code >= 500) from None
+        raise Refused(f"the server refuses the mail: {said}", final=error.smtp_code >= 500) from None
+    return reply(*server.taken)
 
 
 def _move(path: Path, place: str, result: Delivery) -> None:

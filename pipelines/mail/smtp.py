@@ -59,21 +59,28 @@ class _Deadline:
                 self._line.shutdown(socket.SHUT_RDWR)
 
 
-class _Plain(smtplib.SMTP):
+class Session(smtplib.SMTP):
     """smtplib's client with a deadline, from before the TLS handshake on."""
 
     deadline: _Deadline
+    taken: tuple[int, bytes] = (0, b"")
+    """The reply to the last mail that was taken."""
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        """As it is, and remember the reply."""
+        self.taken = super().data(msg)
+        return self.taken
 
     def _get_socket(self, *arguments: Any) -> socket.socket:
         return self.deadline.over(super()._get_socket(*arguments))  # type: ignore[misc]
 
 
-class _Encrypted(smtplib.SMTP_SSL, _Plain):
-    """The same, encrypted from the start: smtplib's `_get_socket` wraps what that of `_Plain` gives it."""
+class _Encrypted(smtplib.SMTP_SSL, Session):
+    """The same, encrypted from the start: smtplib's `_get_socket` wraps what that of `Session` gives it."""
 
 
 @contextlib.contextmanager
-def session(settings: Mail, password: str) -> Iterator[smtplib.SMTP]:
+def session(settings: Mail, password: str) -> Iterator[Session]:
     """A session with the mail server, verified and logged in, made by yagmail; raises NoServer.
 
     yagmail's own defaults do not fit: it does not verify certificates, has no time limit, asks for a missing
@@ -85,7 +92,7 @@ def session(settings: Mail, password: str) -> Iterator[smtplib.SMTP]:
 
     encryption, limit = _encryption(settings), SESSION * settings.timeout_seconds
     deadline = _Deadline(limit)
-    kind = type("Timed", (_Encrypted if settings.security == "smtps" else _Plain,), {"deadline": deadline})
+    kind = type("Timed", (_Encrypted if settings.security == "smtps" else Session,), {"deadline": deadline})
 
     class Client(yagmail.SMTP):  # type: ignore[misc]
         connection = kind

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.schema import Config
-from pipelines.mail.compose import write
+from pipelines.mail.compose import Addresses, write
 from pipelines.monitor import promotion_notice, words
 from pipelines.monitor.retrain import promotion, sentence
 from pipelines.monitor.state import Item, Notification, moment
+from pipelines.report_address import shown_at
 from pipelines.text import metrics
 from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Box, Bullets, Paragraph, Section, Table
@@ -26,7 +27,7 @@ def compose(config: Config, notice: Notification, report: Path) -> EmailMessage:
     that is not one."""
     title = f"{config.model}: {_title(notice)}"
     return write(
-        (config.mail.sender, config.mail.to),
+        Addresses.of(config.mail),
         words.subject(config.model, notice.items),
         f"{config.model}.monitor.{notice.id}",
         title,
@@ -66,7 +67,7 @@ def _sections(config: Config, notice: Notification, report: Path) -> Iterator[Se
         yield Section("What to do now", tuple(words.to_do(config, alarms, moment(notice.at))))
     else:
         yield Section("What to do now", (Paragraph("Nothing."),))
-    rows = [("alarm", ", ".join(str(each.number) for each in notice.items)), ("report", str(report))]
+    rows = [("alarm", ", ".join(str(each.number) for each in notice.items)), ("report", shown_at(config, report))]
     window = notice.window
     rows += [("release", f"{window.release}, version {window.version}"), ("found at", metrics.moment(notice.at))]
     yield Section("For the record", (Table(("what", "value"), tuple(rows)),))

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipelines.command_line import command_line
 from pipelines.config.load import secret
 from pipelines.config.schema import Config
-from pipelines.mail.compose import write
+from pipelines.mail.compose import Addresses, write
 from pipelines.mail.outbox import deliver, post
 from pipelines.text import metrics
 from pipelines.text.markup import Box, Code, Paragraph, Section, Table
@@ -43,7 +43,7 @@ def compose(config: Config, release: Release, head: str = "") -> EmailMessage:
     """The mail to the product owner; raises ConfigError for an address in `[mail]` that is not one."""
     name = f"version {release.version} of {release.model}"
     return write(
-        (config.mail.sender, config.mail.to),
+        Addresses.of(config.mail),
         f"[{release.model}] version {release.version} released although: {release.failed[0]}",
         f"{release.model}.although.{release.number}.{release.card:.12}",
         f"A person has released {name} although the gate had something against it",

@@ -17,6 +17,7 @@ from pipelines.mail.facts import MailFacts
 from pipelines.mail.outbox import deliver, post
 from pipelines.mail_facts import collect_facts
 from pipelines.monitor.retrain import STARTED_BY
+from pipelines.report_address import shown_at
 from pipelines.runs import RunFolder
 from registry import candidates
 from registry.errors import PipelineError
@@ -112,7 +113,7 @@ def _places(context: Context, folder: RunFolder) -> Iterator[tuple[str, str]]:
         yield "approve in Jenkins", f"{url}/{model_job_path(context.config, 'promotion')}/build"
     page = folder.root / "report" / "index.html"
     if page.exists():
-        yield "report", str(page)
+        yield "report", shown_at(context.config, page)
 
 
 def _approval(context: Context, version: int) -> str:

@@ -57,6 +57,15 @@ def test_a_push_of_many_authors_goes_to_ten_of_them():
     assert len(for_failure(OWNER, "code", new)) == 10
 
 
+def test_an_address_that_no_server_takes_for_its_length_is_not_written_to():
+    longest = "a" * 64 + "@company.example"
+    assert for_failure(OWNER, "code", changes(code=[longest])) == (longest,)
+    assert for_failure(OWNER, "code", changes(code=["a" + longest])) == OWNER.to
+    domain = ".".join(["d" * 60] * 4) + ".example"
+    far = Mail(to=OWNER.to, author_domains=(domain,))
+    assert for_failure(far, "code", changes(code=[f"ada@{domain}"])) == OWNER.to
+
+
 @given(st.from_regex(r"[ -~äöü]{0,12}<?[a-z.\"+-]{1,6}@[a-z.-]{1,9}>?", fullmatch=True))
 def test_what_passes_as_an_address_is_exactly_one_for_a_mail(text):
     if is_address(text):

@@ -28,8 +28,12 @@ from report_parts import (
 from ruamel.yaml import YAML
 
 from pipelines import execute, flows
+from pipelines.config.load import load_config
+from pipelines.config.schema import Report
+from pipelines.context import Context
 from pipelines.report import write_report
 from pipelines.report.files import MAX_FILE
+from pipelines.steps import notify
 from registry import codec
 from registry.errors import ConfigError
 from registry.records import Candidate, Run, Verdict
@@ -224,6 +228,32 @@ def test_of_a_training_that_failed_the_curves_go_as_far_as_it_came(team):
     end(folder, "train", "failed", "the worker was killed")
     names, _ = report(team, folder)
     assert "curves.svg" in names
+
+
+def test_the_mail_links_the_report_where_a_web_server_shows_it(team):
+    folder = team.run("dataset")
+    end(folder, "validate", "failed", "dataset bbbbbbb: labels: row 7: no label")
+    config = replace(team.context.config, report=Report("https://ci.example/digits/"))
+    notify.main(Context(config, team.context.progress), folder)
+    (mail,) = (team.folder / "home" / "outbox" / "pending").iterdir()
+    text = mail.read_text(encoding="utf-8")
+    run = f"https://ci.example/digits/runs/{folder.run.id}"
+    assert f"report         {run}/report/index.html\n" in text
+    assert f"run folder     {run}/\n" in text
+    assert str(folder.root) not in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ci.example", "https://ci.example/?a=b", "https://ada:s3cret@ci.example", "https://ci.example/ü", "https://"],
+)
+def test_an_address_that_no_path_can_follow_is_refused_with_the_settings(tmp_path, url):
+    path = tmp_path / "trainyard.toml"
+    path.write_text(
+        'model = "m"\n[repositories]\ncode = "c"\ndataset = "d"\ntests = "t"\n[report]\nurl = "' + url + '"'
+    )
+    with pytest.raises(ConfigError, match=r"report\.url: "):
+        load_config(path, {})
 
 
 def test_bad_data_are_shown_as_the_checks_found_them(team):
