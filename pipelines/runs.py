@@ -24,6 +24,9 @@ GLANCE = 0.3
 ORDER = ("resolve", "fetch", "validate", "train", "retrain", "evaluate", "gate", "register", "accept")
 """The steps that can decide a run, in the order that all flows keep; `pipelines.flows` says which run has which."""
 
+STARTED_BY_MONITOR = "the monitor"
+"""`Run.started_by` of a retraining that nobody asked for."""
+
 StepOutcome = Literal["done", "enough", "rejected", "failed", "no"]
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from pipelines.commands.monitor_promote import after_run, is_over, promote_after
 from pipelines.commands.run import run_pipeline, say
 from pipelines.config.schema import Config
-from pipelines.monitor.retrain import STARTED_BY
 from pipelines.monitor.state import Asked
 from pipelines.monitor.store import MonitorStore
-from pipelines.runs import RunFolder
+from pipelines.runs import STARTED_BY_MONITOR, RunFolder
 from pipelines.steps.resolve import Request
 from registry.errors import PipelineError, TryAgain, from_os_error
 from registry.files import write_whole
@@ -59,7 +58,9 @@ def _follow(config: Config, store: MonitorStore, build: Path | None) -> None:
 def _run(config: Config, store: MonitorStore, asked: Asked) -> None:
     say(f"retraining because of {asked.reason}")
     try:
-        request = Request("dataset", forced=True, reason=asked.reason, started_by=STARTED_BY, occasion=asked.occasion)
+        request = Request(
+            "dataset", forced=True, reason=asked.reason, started_by=STARTED_BY_MONITOR, occasion=asked.occasion
+        )
         _, record, code = run_pipeline(config, request)
     except PipelineError as error:
         _say(error)

@@ -19,8 +19,6 @@ from registry.records.monitoring import Alarm
 
 KINDS = ("drift", "decay")
 """Of checks. A slow API is not helped by another model."""
-STARTED_BY = "the monitor"
-"""In the record of its run."""
 STARTED, NOT_STARTED = "retraining:", "no retraining:"
 PROMOTED, NOT_PROMOTED = "promotion:", "no promotion:"
 """How the sentences about it begin in what was done about an alarm."""

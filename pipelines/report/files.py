@@ -7,8 +7,9 @@ import os
 import shutil
 import stat
 import struct
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
+from threading import Thread
 from xml.parsers import expat
 
 from pipelines.text.clean import clean
@@ -96,8 +97,7 @@ class Collected:
             folders = {new, *((new / name).parent for name in self.files)}
             for each in sorted(folders):
                 each.mkdir()
-            with ThreadPoolExecutor(len(self.files)) as pool:  # one wait for the disk, not one per file
-                list(pool.map(lambda name: _write(new / name, self.files[name]), self.files))
+            _write_all({new / name: data for name, data in self.files.items()})
             for each in folders:
                 sync_folder(each)
             os.rename(new, folder)
@@ -162,6 +162,28 @@ def junit_problem(data: bytes) -> str:
     except (expat.ExpatError, LookupError) as error:  # LookupError: an encoding that nobody knows
         return f"not XML: {error}"
     return ""
+
+
+def _write_all(files: Mapping[Path, bytes]) -> None:
+    """Write each in a thread of its own: one wait for the disk, not one per file. Raises the first error.
+
+    Without an executor, whose import takes longer than this.
+    """
+    errors: list[Exception] = []
+
+    def write(path: Path, data: bytes) -> None:
+        try:
+            _write(path, data)
+        except Exception as error:  # noqa: BLE001  (raised again by whoever waits for the threads)
+            errors.append(error)
+
+    threads = [Thread(target=write, args=each) for each in files.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _write(path: Path, data: bytes) -> None:

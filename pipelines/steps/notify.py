@@ -16,9 +16,8 @@ from pipelines.mail.compose import compose
 from pipelines.mail.facts import MailFacts
 from pipelines.mail.outbox import deliver, post
 from pipelines.mail_facts import collect_facts
-from pipelines.monitor.retrain import STARTED_BY
 from pipelines.report_address import shown_at
-from pipelines.runs import RunFolder
+from pipelines.runs import STARTED_BY_MONITOR, RunFolder
 from registry import candidates
 from registry.errors import PipelineError
 from registry.heads import write_head
@@ -89,7 +88,7 @@ def _more(context: Context, folder: RunFolder, facts: MailFacts) -> MailFacts:
 
 def who_decides(config: Config, run: Run) -> str:
     """Who must approve what the run has made; empty when whoever reads the mail may."""
-    if config.monitoring.auto_promote and run.started_by == STARTED_BY:
+    if config.monitoring.auto_promote and run.started_by == STARTED_BY_MONITOR:
         return "The monitor promotes it without a person, if it may ([monitoring] auto_promote); its own mail says whether it did."
     return in_words(config.approval)
 

@@ -12,8 +12,9 @@ A keyed hash, and the perceptual hash of an image, make none: they say only what
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from registry.dataclass import dataclass
 
 Kind = Literal["numbers", "categories"]
 REFERENCE_FILE = "reference.npz"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from registry.dataclass import dataclass
 from registry.records import Signature, TensorSpec
 from training.data.spec import Column, DataSpec
 

@@ -12,11 +12,12 @@ A prepared split is a folder, the same for every format:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from registry import codec
+from registry.dataclass import dataclass
 from registry.errors import ConfigError
 from registry.records import DatasetTree, Task, TensorSpec
 from registry.records.names import keras_name

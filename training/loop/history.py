@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from registry.dataclass import dataclass
 from registry.records import utc_now
 
 How = Literal["trained", "fine-tuned"]

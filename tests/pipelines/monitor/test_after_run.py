@@ -14,11 +14,11 @@ from pipelines.commands.monitor_retrain import follow
 from pipelines.config.schema import Config, Mail, Monitoring, PredictionLog, Repositories
 from pipelines.monitor import retrain, service
 from pipelines.monitor.notices import compose
-from pipelines.monitor.retrain import STARTED_BY, obstacle
+from pipelines.monitor.retrain import obstacle
 from pipelines.monitor.service import monitor_once
 from pipelines.monitor.state import Item, Notification, text_of
 from pipelines.monitor.store import MonitorStore
-from pipelines.runs import StepRecord
+from pipelines.runs import STARTED_BY_MONITOR, StepRecord
 from pipelines.steps.notify import who_decides
 from registry.errors import TryAgain
 from registry.records import Comparison, Policy, Run
@@ -209,7 +209,7 @@ def test_a_reminder_of_an_alarm_that_lasts_says_what_became_of_it(project):
 
 @pytest.mark.parametrize(
     ("auto_promote", "started_by", "said"),
-    [(True, STARTED_BY, True), (True, "grace", False), (False, STARTED_BY, False)],
+    [(True, STARTED_BY_MONITOR, True), (True, "grace", False), (False, STARTED_BY_MONITOR, False)],
 )
 def test_the_mail_about_the_run_says_that_it_may_go_live_without_a_person(auto_promote, started_by, said):
     config = Config(MODEL, Repositories("a", "b", "c"), monitoring=Monitoring(auto_promote=auto_promote))
