@@ -10,6 +10,8 @@ from typing import Any
 
 import requests
 
+from training.data.decode import format_of
+
 TIMEOUT = 30.0
 """Seconds for one request."""
 MANY = 256
@@ -138,4 +140,4 @@ def _scalar(value: Any) -> Any:
 
 
 def _kind(data: bytes) -> str:
-    return "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+    return f"image/{format_of(data) or 'jpeg'}"

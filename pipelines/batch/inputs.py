@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from registry.errors import ConfigError
 from registry.store_options import StoreOptions
 from serving.batch.job import BatchFile, Kind
+from training.data.decode import SUFFIXES
 
 if TYPE_CHECKING:
     from registry.s3_objects import Objects
@@ -23,7 +24,8 @@ KINDS: dict[str, Kind] = {
     ".ndjson": "jsonl", ".npz": "npz", ".zip": "zip", ".tar": "tar", ".tar.gz": "tar", ".tgz": "tar",
     ".tar.bz2": "tar", ".tar.xz": "tar",
 }  # fmt: skip
-IMAGES = (".png", ".jpg", ".jpeg")
+IMAGES = tuple(SUFFIXES)
+"""Endings; which of them a model takes, its worker knows."""
 KNOWN = "known endings: .csv .tsv .txt .parquet .pq .jsonl .ndjson .npz, of archives with images .zip .tar .tar.gz .tgz"
 SAMPLE = 1 << 16
 MOST_FILES = 99_999

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from pipelines.text import importance, reference
+from pipelines.text import images, importance, reference
 from pipelines.text.clean import clean
 from pipelines.text.metrics import MAX_CLASSES, in_words, number, weakest_classes
 from registry.records import Acceptance, Candidate
@@ -127,6 +127,9 @@ def _data(manifest: Candidate, read_as: Sequence[str]) -> Iterator[str]:
     for each in read_as[:MAX_CLASSES]:
         yield ""
         yield f"Read as: {_text(each)}."
+    if how := manifest.signature.preparation:
+        yield ""
+        yield f"Images, in training and in every request: {_text(images.in_words(how, manifest.signature.image_mode))}."
     if manifest.signature.target:
         yield ""
         yield f"Predicted column: {_text(manifest.signature.target)}."

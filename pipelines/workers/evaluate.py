@@ -170,6 +170,8 @@ def not_comparable(measured: MeasuredModel, inputs: Path, name: str) -> str:
     then, now = (codec.read(DataSpec, inputs / each / "data.json") for each in (name, "holdout"))
     if then.split != now.split:
         return RESPLIT
+    if measured.signature.kind == "image" and then.preparation != now.preparation:
+        return "dataset.toml has other [images] settings now than those by which its images are prepared"
     if why := other_classes(measured.signature.classes, now.classes):
         return why
     if measured.other_code and (_has_load_data(inputs) or (measured.signature.kind == "array" and now.format != "npz")):

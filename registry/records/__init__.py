@@ -1,6 +1,15 @@
 """What the steps share: frozen dataclasses, each one JSON file in a run folder or in the registry; see `registry.codec`."""
 
-from registry.records.data import DatasetTree, Signature, Task, TensorSpec, with_tensor_names
+from registry.records.data import (
+    Convertible,
+    DatasetTree,
+    ImageFormat,
+    ImagePreparation,
+    Signature,
+    Task,
+    TensorSpec,
+    with_tensor_names,
+)
 from registry.records.evaluation import (
     DIRECTION,
     ClassMetrics,
@@ -29,10 +38,13 @@ __all__ = [
     "Claim",
     "ClassMetrics",
     "Comparison",
+    "Convertible",
     "DatasetTree",
     "Evaluation",
     "Head",
     "HeadFold",
+    "ImageFormat",
+    "ImagePreparation",
     "Importance",
     "InputImportance",
     "KeyKind",

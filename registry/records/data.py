@@ -46,6 +46,29 @@ def with_tensor_names(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     )
 
 
+ImageFormat = Literal["png", "jpeg", "webp", "bmp", "tiff"]
+Convertible = Literal["grey", "rgb", "palette", "cmyk", "16-bit", "1-bit"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePreparation:
+    """What is done to an image file before the model sees its pixels, in training and wherever it answers: the settings of
+    `[images]` in dataset.toml. Those of whole PNG and JPEG files in the model's own size and mode are all defaults."""
+
+    formats: tuple[ImageFormat, ...] = ("png", "jpeg")
+    convert: tuple[Convertible, ...] = ()
+    """What is converted to the model's mode, which is taken in any case."""
+    background: tuple[int, int, int] | None = None
+    """Red, green and blue, 0 to 255: what transparent parts are laid on, and what `pad` adds (null: black); null: transparency
+    is refused."""
+    exif: Literal["ignore", "turn"] = "ignore"
+    frames: Literal["refuse", "first"] = "refuse"
+    """Of files with several images, such as animations."""
+    resize: tuple[int, int] | None = None
+    """(height, width) in pixels; null: nothing is resized."""
+    fit: Literal["stretch", "pad", "crop"] = "stretch"
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What goes into a model and what comes out, in the order and under the names the served file uses."""
@@ -60,6 +83,8 @@ class Signature:
     image_mode: Literal["", "L", "RGB"] = ""
     target: str = ""
     """The predicted column of a table."""
+    preparation: ImagePreparation | None = None
+    """Of image files; null: PNG and JPEG of the model's own size, as they are."""
 
 
 @dataclass(frozen=True, slots=True)

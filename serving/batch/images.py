@@ -1,4 +1,4 @@
-"""Images as a source: the PNG and JPEG files of a folder, a zip or a tar archive. Nothing is unpacked to the disk."""
+"""Images as a source: the image files of a folder, a zip or a tar archive. Nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from serving.batch.lines import joined
 from serving.engines.base import Array
 from serving.errors import Refused
 from serving.protocols.read_instances import Reader
+from training.data.decode import SUFFIXES
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 MOST_BYTES = 16 << 20
 """Of one file, before and after an archive's compression."""
 MOST_MEMBERS = 100_000
@@ -48,16 +48,20 @@ class ImagesSource:
     """Images in the order of their names (folder) or of the archive. What has another ending is passed over."""
 
     def __init__(self, path: Path, kind: Kind, reader: Reader, wants: Wants) -> None:
-        if reader.signature.kind != "image" or reader.named:
+        if reader.image is None:
             raise ConfigError(
                 "holds images, and the model takes none", hint="it takes columns: CSV, Parquet, JSON Lines"
             )
         self._path, self._kind, self._reader, self._wants = path, kind, reader, wants
+        formats = reader.image.formats
+        self._endings = tuple(ending for ending, name in SUFFIXES.items() if name in formats)
         if wants.columns is not None and (other := sorted(set(wants.columns) - {COLUMN})):
             raise ConfigError(f"column {other[0]!r} is to be kept; images have {COLUMN!r} only", hint="see --columns")
         self.keep = [COLUMN] if wants.columns is None or COLUMN in wants.columns else []
         self.schema = pa.schema([(each, pa.string()) for each in self.keep])
         self.total = self._count()
+        if kind == "folder" and not self.total:
+            raise ConfigError("holds no image that the model takes", hint=f"it takes {', '.join(self._endings)}")
         self._rows = 0
 
     def blocks(self, wanted: Wanted) -> Iterator[Block]:
@@ -109,27 +113,45 @@ class ImagesSource:
     def _each(self) -> Iterator[tuple[str, Any]]:
         """The name of each image, and a call that opens it."""
         if self._kind == "folder":
-            yield from _in_folder(str(self._path), "")
+            yield from self._in_folder("")
             return
         try:
             if self._kind == "zip":
                 with zipfile.ZipFile(self._path) as archive:
                     for member in archive.infolist():
-                        if is_image(member.filename):
+                        if self._takes(member.filename):
                             yield member.filename, lambda member=member: _of_zip(archive, member)
             else:
                 with tarfile.open(self._path, "r|*") as tar:
                     for info in tar:
-                        if is_image(info.name):
+                        if self._takes(info.name):
                             yield info.name, lambda info=info: _of_tar(tar, info)
                         tar.members = []  # type: ignore[attr-defined]  # else it remembers them all
         except DAMAGE as error:
             raise _damaged(error, self._kind) from None
 
+    def _takes(self, name: str) -> bool:
+        """By its ending; what begins with a dot, or lies in such a folder, is somebody's note."""
+        parts = name.split("/")
+        hidden = any(each.startswith(".") and each not in {".", ".."} for each in parts) or parts[0] == "__MACOSX"
+        return name.lower().endswith(self._endings) and not hidden
+
+    def _in_folder(self, below: str) -> Iterator[tuple[str, Any]]:
+        """In order of names; links are listed, and not followed."""
+        root = str(self._path)
+        with os.scandir(os.path.join(root, below)) as entries:
+            found = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)
+        for name, folder in found:
+            path = f"{below}/{name}" if below else name
+            if folder and not name.startswith("."):
+                yield from self._in_folder(path)
+            elif not folder and self._takes(name):
+                yield path, lambda path=path: _of_folder(os.path.join(root, path))
+
     def _count(self) -> int | None:
         """How many there are, where that is cheap to know. Raises ConfigError for what is not such an archive."""
         if self._kind == "folder":
-            return sum(1 for _ in _in_folder(str(self._path), ""))
+            return sum(1 for _ in self._in_folder(""))
         try:
             if self._kind == "zip":
                 with self._path.open("rb") as file:
@@ -139,31 +161,12 @@ class ImagesSource:
                             f"holds {members} files, {MOST_MEMBERS} are allowed in a zip archive", hint=hint
                         )
                 with zipfile.ZipFile(self._path) as archive:
-                    return sum(map(is_image, archive.namelist()))
+                    return sum(map(self._takes, archive.namelist()))
             with tarfile.open(self._path, "r|*") as tar:
                 next(iter(tar), None)
         except DAMAGE as error:
             raise _damaged(error, self._kind) from None
         return None
-
-
-def is_image(name: str) -> bool:
-    """By its ending; what begins with a dot, or lies in such a folder, is somebody's note."""
-    parts = name.split("/")
-    hidden = any(each.startswith(".") and each not in {".", ".."} for each in parts) or parts[0] == "__MACOSX"
-    return name.lower().endswith(SUFFIXES) and not hidden
-
-
-def _in_folder(root: str, below: str) -> Iterator[tuple[str, Any]]:
-    """In order of names; links are listed, and not followed."""
-    with os.scandir(os.path.join(root, below)) as entries:
-        found = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)
-    for name, folder in found:
-        path = f"{below}/{name}" if below else name
-        if folder and not name.startswith("."):
-            yield from _in_folder(root, path)
-        elif not folder and is_image(name):
-            yield path, lambda path=path: _of_folder(os.path.join(root, path))
 
 
 def _of_folder(path: str) -> bytes:

@@ -93,7 +93,7 @@ class LinesSource:
         if len(line) > LONGEST:
             raise Refused(413, f"the line is longer than {LONGEST >> 20} MB")
         value = orjson.loads(line)
-        if not self._reader.named and not isinstance(value, dict):
+        if not self._reader.named and (not isinstance(value, dict) or value.keys() == {"b64"}):
             return value
         if not isinstance(value, dict):
             raise Refused(400, f"{show(value)}, an object is expected")
@@ -131,7 +131,7 @@ class LinesSource:
             value = orjson.loads(first or b"{}")
         except orjson.JSONDecodeError:
             return {}  # this line is rejected; others may be good
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or (self._reader.image and value.keys() == {"b64"}):
             return {}
         for each in self._names if value else ():
             if each not in value and not any(self._spellings.get(name_spelling(name)) == each for name in value):

@@ -9,7 +9,7 @@ from serving.engines.base import Array, Arrays
 from serving.errors import bad_request, show
 from serving.grpc_port import inference_pb2 as pb
 from serving.model import Model
-from serving.protocols.read_instances import LARGE, one_at_a_time
+from serving.protocols.large import LARGE, one_at_a_time
 from serving.protocols.v2 import tensors
 from serving.protocols.v2.infer import SEQUENCES, Asked, Tensor, V2Codec, Wanted
 

@@ -18,13 +18,18 @@ from serving.calls import Limits
 from serving.engines.base import Array
 from serving.errors import Refused, bad_request, show
 from serving.protocols.read_instances import Reader
+from training.data.decode import ONLY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 T = TypeVar("T")
 JSON_TYPES = {"application/json", "text/json"}
-IMAGE_TYPES = {"image/png", "image/jpeg"}
+IMAGE_TYPES = {
+    "image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp", "image/bmp": "bmp", "image/x-ms-bmp": "bmp",
+    "image/tiff": "tiff",
+}  # fmt: skip
+"""Content type → what `[images] formats` calls it."""
 ANY_TYPES = {"", "application/octet-stream", "application/x-www-form-urlencoded"}
 """The last is what `curl --data-binary` says about everything: the content decides."""
 WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -45,7 +50,9 @@ def read_inputs(environ: WSGIEnvironment, reader: Reader, limits: Limits) -> tup
         raise bad_request("the body is empty", hint=SEND)
     if kind in JSON_TYPES or kind.endswith("+json") or (kind in ANY_TYPES and body.lstrip()[:1] in {b"{", b"["}):
         return reader.instances(body, limits.instances)
-    if kind in IMAGE_TYPES or (kind in ANY_TYPES and reader.signature.kind == "image"):
+    if IMAGE_TYPES.get(kind) in (reader.image.formats if reader.image else ONLY) or (
+        kind in ANY_TYPES and reader.signature.kind == "image"
+    ):
         return reader.images([body], limits.instances)
     if kind in ANY_TYPES:
         raise bad_request("the body is not JSON", hint=SEND)

@@ -17,8 +17,9 @@ import numpy as np
 from registry.records import TensorSpec
 from serving.engines.base import Array
 from serving.errors import Refused, bad_request
+from serving.protocols.large import one_at_a_time
 from serving.protocols.named_inputs import NamedInputs
-from serving.protocols.read_instances import Reader, one_at_a_time
+from serving.protocols.read_instances import Reader
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

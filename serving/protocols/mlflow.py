@@ -19,7 +19,7 @@ from serving.predictors import Predictors
 from serving.protocols import frames
 from serving.protocols.base import Refusal, Route
 from serving.protocols.body import parsed_object, unpacked_body
-from serving.protocols.read_instances import LARGE, one_at_a_time
+from serving.protocols.large import LARGE, one_at_a_time
 from serving.protocols.v1 import V1Codec
 from serving.protocols.write_predictions import numbers
 

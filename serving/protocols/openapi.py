@@ -12,6 +12,7 @@ from serving.model import Model
 from serving.protocols import frames
 from serving.protocols.instances import InstancesCodec
 from serving.protocols.openapi_schemas import ref, schemas
+from training.data.decode import ONLY
 
 BINARY = "application/octet-stream"
 MODEL = {"V1": "/v1/models/{model}", "V2": "/v2/models/{model}"}
@@ -66,7 +67,8 @@ class Operation:
 def operations(model: Model) -> Iterator[Operation]:
     """All of them. Those of a version, or of a label, are the same with another path."""
     image = model.signature.kind == "image"
-    types = (*(("image/png", "image/jpeg") if image else ()), *frames.KINDS)
+    formats = model.signature.preparation.formats if model.signature.preparation else ONLY
+    types = (*(f"image/{each}" for each in formats if image), *frames.KINDS)
     get, post = "get", "post"
     yield Operation(
         post, "/predict", "Trainyard", "Predict", "PredictAnswer", "PredictRequest", types, (frames.ARROW, frames.NPY), (406, 503)

@@ -53,6 +53,8 @@ class Form:
     """What can be tried on the page: an image file, JSON, or one row, field by field."""
 
     image: str = ""
+    accept: str = ""
+    """Content types of image files."""
     """Which files the model takes, in words."""
     json: str = ""
     fields: tuple[tuple[str, dict[str, Any], Any], ...] = ()
@@ -85,7 +87,7 @@ def _form(form: Form) -> Iterator[str]:
     yield '<form method="post" action="predict" enctype="multipart/form-data">'
     if form.image:
         words = escape(form.image)
-        yield f'<div class="fields"><label>{words}<input type="file" name="image" accept="image/png,image/jpeg" required></label></div>'
+        yield f'<div class="fields"><label>{words}<input type="file" name="image" accept="{form.accept}" required></label></div>'
     elif form.fields:
         yield f'<div class="fields">{"".join(_field(i, *each) for i, each in enumerate(form.fields))}</div>'
     else:

@@ -50,7 +50,7 @@ def describe(
     url = url if URL.fullmatch(url) else "http://127.0.0.1"
     curl = [f"curl -s {url}/example | curl -s --data-binary @- {url}/predict"]
     python = f"requests.post('{url}/predict', json=requests.get('{url}/example').json()).json()"
-    if takes_files(reader):
+    if reader.image:
         python = f"requests.post('{url}/predict', data=open('image.png', 'rb')).json()"
         curl.append(f"curl -s --data-binary @image.png {url}/predict")
     facts = {
@@ -79,15 +79,10 @@ def describe(
     return Page(facts, page(facts, _tried(reader, facts["inputs"], sample)))
 
 
-def takes_files(reader: Reader) -> bool:
-    """Whether image files can be sent."""
-    return reader.signature.kind == "image" and not reader.named
-
-
 def _tried(reader: Reader, inputs: list[dict[str, Any]], sample: Arrays) -> Form:
     """The form of the page, filled with the sample."""
-    if takes_files(reader):
-        return Form(image=reader.image_text())
+    if reader.image:
+        return Form(image=reader.image.text, accept=",".join(f"image/{each}" for each in reader.image.formats))
     body, _ = example_body(reader, sample)
     if not reader.named or len(inputs) > MOST_FIELDS or any(each["shape"] for each in inputs):
         text = body.decode()
@@ -99,8 +94,8 @@ def _tried(reader: Reader, inputs: list[dict[str, Any]], sample: Arrays) -> Form
 def example_body(reader: Reader, sample: Arrays) -> tuple[bytes, str]:
     """A body for `/predict` with the one row of `sample`, and its content type: a PNG file, or JSON."""
     signature = reader.signature
-    if takes_files(reader):
-        return _png(sample[signature.inputs[0].name][0], reader.image_mode()), "image/png"
+    if reader.image:
+        return _png(sample[signature.inputs[0].name][0], reader.image.mode), "image/png"
     rows = {spec.name: _plain(spec, sample[spec.name]) for spec in signature.inputs}
     row = rows if reader.named else next(iter(rows.values()))
     return orjson.dumps({"instances": [row]}, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n", "application/json"
@@ -148,8 +143,8 @@ def _as_json(text: str) -> str:
 
 def _send(reader: Reader) -> str:
     names = ", ".join(f"{_as_json(field.name)}: …" for field in reader.fields)
-    if takes_files(reader):
-        return f'{reader.image_text()} as the body or in a form; or JSON {{"instances": [rows of pixels 0-255]}}'
+    if reader.image:
+        return f'{reader.image.text} as the body or in a form; or JSON {{"instances": [{{"b64": …}}, or rows of pixels 0-255]}}'
     if reader.named:
         return f'JSON {{"instances": [{{{names}}}]}}'
     return 'JSON {"instances": [[…], …]}'

@@ -1,18 +1,15 @@
 """From the body of a request to the inputs of the model: `{"instances": [...]}` or image files.
 
-How one instance is written follows from the signature: `image`: nested lists, height x width (x channels), or a PNG or
-JPEG file; `table`: an object with named columns; `array`: nested lists, or an object when there are several
+How one instance is written follows from the signature: `image`: nested lists, height x width (x channels), or an image
+file, in JSON `{"b64": "…"}`; `table`: an object with named columns; `array`: nested lists, or an object when there are several
 inputs.
 """
 
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -23,8 +20,9 @@ from registry.spelling import name_spelling
 from serving.engines.base import Array
 from serving.errors import Refused, bad_request, did_you_mean, show
 from serving.protocols.fields import EXACT, Field, depth_of, field_of
+from serving.protocols.large import LARGE, one_at_a_time
+from serving.protocols.read_images import ImageReader, octets
 from serving.protocols.read_numbers import numbers
-from training.data.decode import JPEG, PNG, Unreadable, decode, scans
 from training.data.spec import DataSpec
 
 INSTANCES = b'"instances"'
@@ -32,22 +30,6 @@ FORM_JSON = "json"
 """The field of a form that holds JSON, for what is not a list of fields."""
 UNSAFE = re.compile(r'["\\]|%(?:22|0[AaDd])|^\s|\s$|^$')
 """Names that a browser or a parser of forms changes, beside those with characters that are not printable."""
-LARGE = 1 << 20
-"""Bytes of JSON. Parsed, they can take 30 times the memory, so of larger bodies one is read at a time; the parser holds
-the GIL, so nobody waits longer for that."""
-MAX_PIXELS = 16 << 20
-"""Of all images in one request, which compressed take next to nothing; as RGB in float32 they take 200 MB."""
-MAX_WORK = 256 << 20
-"""Pixels times scans of all images in one request: a JPEG may be decoded in many passes, and this takes half a second."""
-LARGE_PIXELS = 1 << 20
-"""Requests with more pixels, too, are read one at a time."""
-
-_one_large = threading.RLock()
-
-
-def one_at_a_time(large: bool) -> AbstractContextManager[Any]:  # noqa: FBT001  (reads like `if`)
-    """Of all requests that are `large`, one is read at a time."""
-    return _one_large if large else nullcontext()
 
 
 class Reader:
@@ -66,6 +48,8 @@ class Reader:
             for each in signature.inputs
         )
         self.named = signature.kind == "table" or len(self.fields) > 1
+        self.image = None if self.named or signature.kind != "image" else ImageReader(signature)
+        """Where image files can be sent."""
         self.form_names = _form_names([each.name for each in self.fields])
         """Input → what it is called in a form."""
         shape = self.fields[0].shape if self.fields else ()
@@ -111,39 +95,25 @@ class Reader:
     def _read(self, rows: list[Any], *, plain: bool) -> tuple[dict[str, Array], int]:
         if self.named:
             return self._named(rows, plain=plain), len(rows)
+        if self.image and isinstance(rows[0], dict):
+            return self.images(octets(rows, "instances"), len(rows))
         field = self._lenient(self.fields[0], rows[0])
         array = field.read(rows, _row, plain=plain)
         return {field.name: array.reshape(len(rows), *self._shape(array))}, len(rows)
 
     def images(self, files: list[bytes], limit: int) -> tuple[dict[str, Array], int]:
-        """Inputs by name and the number of rows, from PNG or JPEG files."""
-        if self.signature.kind != "image" or self.named:
+        """Inputs by name and the number of rows, from image files."""
+        if self.image is None:
             raise Refused(415, "this model takes no images", hint='send JSON: {"instances": [...]}')
         _check_count(len(files), limit)
-        prefixes = [f"image {i}: " if len(files) > 1 else "" for i in range(len(files))]
-        sizes = [self._image_size(data, prefix) for data, prefix in zip(files, prefixes, strict=True)]
-        if len(set(sizes)) > 1:
-            raise bad_request("the images have different sizes; send them one by one")
-        pixels = sum(height * width for height, width in sizes)
-        if pixels > MAX_PIXELS:
-            message = f"{len(files)} images of {pixels} pixels in all, {MAX_PIXELS} are allowed in one request"
-            raise Refused(413, message, hint="send them in parts")
-        work = sum(height * width * scans(data) for (height, width), data in zip(sizes, files, strict=True))
-        if work > MAX_WORK:
-            message = f"{work} pixels to decode, counted once per scan of a JPEG; {MAX_WORK} are allowed in one request"
-            raise Refused(
-                413, message, hint="save the images with fewer scans, e.g. as baseline JPEG, or send fewer at once"
-            )
         field = self.fields[0]
-        with one_at_a_time(pixels > LARGE_PIXELS):
-            arrays = [self._image(data, *sizes[0], prefix) for data, prefix in zip(files, prefixes, strict=True)]
-            return {field.name: field.bounded(np.stack(arrays), _row)}, len(files)
+        return {field.name: field.bounded(self.image.read(files), _row)}, len(files)
 
     def form(self, texts: dict[str, str]) -> tuple[dict[str, Array], int]:
         """Inputs by name, and 1: one row, with a field per input; or JSON in the field `json`."""
         if texts.keys() == {FORM_JSON} and FORM_JSON not in {each.name for each in self.fields}:
             return self.instances(texts[FORM_JSON].encode(), 1)
-        if self.signature.kind == "image" and not self.named:
+        if self.image:
             raise bad_request("the form holds no file", hint="curl -F image=@digit.png …")
         if not self.named:
             hint = f'a form can hold JSON in the field {FORM_JSON}: {{"instances": [...]}}'
@@ -248,50 +218,6 @@ class Reader:
         """One sample's shape as the model has it: dimensions of 1 that were left out are back."""
         missing = len(self.signature.inputs[0].shape) - array.ndim
         return (*array.shape[1:], *(1,) * missing)
-
-    def _image(self, data: bytes, height: int, width: int, prefix: str) -> Array:
-        """One image in the model's mode, uint8, height x width x channels."""
-        try:
-            found_height, found_width, mode, _, pixels = decode(data)
-        except Unreadable as error:
-            raise bad_request(f"{prefix}the image {error}", hint=error.hint) from None
-        wanted = self.image_mode()
-        if (found_height, found_width) != (height, width):
-            raise bad_request(f"{prefix}the image's header and data differ in size")
-        if mode != wanted:
-            from PIL import Image
-
-            pixels = Image.frombytes(mode, (width, height), pixels).convert(wanted).tobytes()
-        return np.frombuffer(pixels, np.uint8).reshape(height, width, -1)
-
-    def _image_size(self, data: bytes, prefix: str) -> tuple[int, int]:
-        """Height and width, which fit the model's. Only the file's header is read."""
-        wanted = self.signature.inputs[0].shape[1:]
-        if len(wanted) != 3:
-            raise Refused(415, "this model takes no image files", hint='send JSON: {"instances": [...]}')
-        if not data.startswith((PNG, JPEG)):
-            raise bad_request(f"{prefix}the body is neither PNG nor JPEG", hint=f"send {self.image_text()}")
-        from PIL import Image
-
-        try:
-            with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
-                width, height = image.size
-        except Exception as error:  # noqa: BLE001  (damaged bytes can make a decoder raise anything; the client gets its message)
-            raise bad_request(f"{prefix}the image cannot be read: {str(error).partition(' <')[0]}") from None
-        fits = all(want in {None, have} for want, have in zip(wanted, (height, width), strict=False))
-        if not fits or width * height > MAX_PIXELS:
-            raise bad_request(f"{prefix}the image is {width}x{height} pixels, not {self.image_text()}")
-        return height, width
-
-    def image_mode(self) -> str:
-        """Pillow's mode of the images that the model was trained on: `L` or `RGB`."""
-        return self.signature.image_mode or ("L" if self.signature.inputs[0].shape[-1] == 1 else "RGB")
-
-    def image_text(self) -> str:
-        """`a PNG or JPEG of 28x28 pixels (width x height), grey`."""
-        height, width = self.signature.inputs[0].shape[1:3]
-        size = f"{width or 'any'}x{height or 'any'} pixels (width x height)"
-        return f"a PNG or JPEG of {size}, {'grey' if self.image_mode() == 'L' else 'RGB'}"
 
 
 def _form_names(names: list[str]) -> dict[str, str]:

@@ -5,14 +5,13 @@ Numbers are answered as the model gives them: one list per instance, or with `in
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
+from registry.records import TensorSpec
 from serving.calls import Answer, Call
 from serving.engines.base import Array, Arrays
 from serving.errors import Refused, bad_request, show
@@ -22,8 +21,10 @@ from serving.predictors import Predictors
 from serving.probabilities import form_of
 from serving.protocols.base import Refusal, Route
 from serving.protocols.body import parsed_object, unpacked_body
+from serving.protocols.large import LARGE, one_at_a_time
 from serving.protocols.named_inputs import NamedInputs
-from serving.protocols.read_instances import LARGE, Reader, one_at_a_time
+from serving.protocols.read_images import octets, octets_of
+from serving.protocols.read_instances import Reader
 from serving.protocols.write_predictions import numbers
 
 MODEL = "/v1/models/{model}"
@@ -57,9 +58,7 @@ class V1Codec:
             raise bad_request(f"instances: {'empty' if rows == [] else show(rows)}, a list of samples is expected")
         if not self._reader.named:
             rows = self._unnamed(rows)
-        if self._reader.signature.kind == "image" and isinstance(rows[0], dict):
-            return self._reader.images([_octets(each, f"instances[{i}]") for i, each in enumerate(rows)], limit)
-        return self._reader.rows(_with_texts(rows), limit)
+        return self._reader.rows(rows if self._reader.image else _with_texts(rows), limit)
 
     def inputs(self, given: Any, limit: int) -> tuple[dict[str, Array], int]:
         """Inputs by name and the number of rows, from whole tensors: an object by name, or the only one."""
@@ -73,9 +72,15 @@ class V1Codec:
             spec = self._named.spec(name, "inputs")
             if spec.name in arrays:
                 raise bad_request(f"inputs: {spec.name!r} is there twice, in two spellings")
-            given_rows = _with_texts(values) if isinstance(values, list) else values
-            arrays[spec.name] = self._named.from_list(spec, given_rows, f"inputs.{name}")
+            arrays[spec.name] = self._tensor(spec, values, f"inputs.{name}", limit)
         return self._named.joined(arrays, limit)
+
+    def _tensor(self, spec: TensorSpec, values: Any, path: str, limit: int) -> Array:
+        if not isinstance(values, list):
+            return self._named.from_list(spec, values, path)
+        if self._reader.image and values and isinstance(values[0], dict):
+            return self._reader.images(octets(values, path), limit)[0][spec.name]
+        return self._named.from_list(spec, _with_texts(values), path)
 
     def scores(self, outputs: Arrays) -> Array:
         """Rows × classes: probabilities, or scores where the model gives no probabilities."""
@@ -280,18 +285,9 @@ def _text(value: Any, path: str) -> Any:
     if not (isinstance(value, dict) and value.keys() == {"b64"}):
         return value
     try:
-        return _octets(value, path).decode()
+        return octets_of(value, path).decode()
     except UnicodeDecodeError:
         raise bad_request(f"{path}.b64: the bytes are not UTF-8, and the model takes texts") from None
-
-
-def _octets(value: Any, path: str) -> bytes:
-    if not isinstance(value, dict) or value.keys() != {"b64"} or not isinstance(value["b64"], str):
-        raise bad_request(f"{path}: {show(value)}", hint='send {"b64": "…"}, the bytes of a PNG or JPEG')
-    try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError):
-        raise bad_request(f"{path}.b64: is not base64") from None
 
 
 def _tensor_info(spec: Any) -> dict[str, Any]:

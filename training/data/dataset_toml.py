@@ -6,17 +6,20 @@ import codecs
 import difflib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from registry import toml
 from registry.errors import ConfigError, Corrupt
-from registry.records import Task
+from registry.records import Convertible, ImageFormat, ImagePreparation, Task
 from training.worker.protocol import read_foreign
 
 NAME = "dataset.toml"
 MAX_BYTES = 4 << 20
+LONGEST = 4096
+"""Pixels of a side of an image that others are resized to."""
+COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,13 @@ class Images:
     """Empty: that of the images, which must agree."""
     group: str = ""
     """A regular expression with one group, applied to the file name: what it finds stays in one split."""
+    how: ImagePreparation = field(default_factory=ImagePreparation)
+    """The other settings of the section."""
+
+    @property
+    def preparation(self) -> ImagePreparation | None:
+        """What is done to the files; None: they are taken as they are."""
+        return None if self.how == ImagePreparation() else self.how
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +160,8 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
     classes = top.get("classes", ())
     if classes and sections.get("task") == "regression":
         errors.append('classes: a task of "regression" has none')
+    if kind == "images":
+        sections = _image_settings(sections, errors)
     if kind == "table":
         errors += _roles(sections)
         if sections.get("thousands") == sections.get("decimal", "."):
@@ -186,6 +198,18 @@ def _roles(table: dict[str, Any]) -> list[str]:
                 errors.append(f"[table] {role}: {column!r} already is {roles[column]}")
             roles.setdefault(column, role)
     return errors
+
+
+def _image_settings(found: dict[str, Any], errors: list[str]) -> dict[str, Any]:
+    """Those of `Images`, with those that are about the preparation together."""
+    if "resize" in found and "size" in found:
+        errors.append("[images] size: is that of images that are not resized; leave it out")
+    if "fit" in found and "resize" not in found:
+        errors.append("[images] fit: says how to resize, and there is no resize = [height, width]")
+    if found.get("convert") and "mode" not in found:
+        errors.append('[images] convert: into what? Write mode = "L" (grey) or mode = "RGB"')
+    how = {each.name: found[each.name] for each in fields(ImagePreparation) if each.name in found}
+    return {name: value for name, value in found.items() if name not in how} | {"how": ImagePreparation(**how)}
 
 
 def _text(value: Any) -> str:
@@ -234,6 +258,38 @@ def _size(value: Any) -> tuple[int, int]:
     if not (isinstance(value, list) and len(value) == 2 and all(type(each) is int and each > 0 for each in value)):
         raise _Wrong("[height, width] in pixels")
     return value[0], value[1]
+
+
+def _resize(value: Any) -> tuple[int, int]:
+    size = _size(value)
+    if max(size) > LONGEST:
+        raise _Wrong(f"[height, width] of at most {LONGEST} pixels each")
+    return size
+
+
+def _formats(value: Any) -> tuple[str, ...]:
+    formats = _some_of(*get_args(ImageFormat))(value)
+    if "png" not in formats:
+        raise _Wrong('a list with "png", which is what labelled answers and examples are kept as')
+    return formats
+
+
+def _some_of(*choices: str) -> Callable[[Any], tuple[str, ...]]:
+    def check(value: Any) -> tuple[str, ...]:
+        found = _texts(value)
+        if not set(found) <= set(choices):
+            raise _Wrong(f"a list of some of {', '.join(map(repr, choices))}")
+        return tuple(each for each in choices if each in found)
+
+    return check
+
+
+def _colour(value: Any) -> tuple[int, int, int]:
+    if isinstance(value, str) and value in COLOURS:
+        return COLOURS[value]
+    if isinstance(value, list) and len(value) == 3 and all(type(each) is int and 0 <= each <= 255 for each in value):
+        return value[0], value[1], value[2]
+    raise _Wrong(f"[red, green, blue] with 0 to 255 each, or one of {', '.join(map(repr, COLOURS))}")
 
 
 def _regex(value: Any) -> str:
@@ -294,7 +350,19 @@ def _subsection(value: Any) -> Any:
 
 
 _task = _one_of("classification", "regression")
-IMAGES: dict[str, Check] = {"folder": _path, "size": _size, "mode": _one_of("L", "RGB"), "group": _regex}
+IMAGES: dict[str, Check] = {
+    "folder": _path,
+    "size": _size,
+    "mode": _one_of("L", "RGB"),
+    "group": _regex,
+    "formats": _formats,
+    "convert": _some_of(*get_args(Convertible)),
+    "background": _colour,
+    "exif": _one_of("ignore", "turn"),
+    "frames": _one_of("refuse", "first"),
+    "resize": _resize,
+    "fit": _one_of("stretch", "pad", "crop"),
+}
 TABLE: dict[str, Check] = {
     "file": _paths,
     "target": _text,

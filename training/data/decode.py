@@ -1,23 +1,18 @@
-"""Reads images, in this process or in many: hash, check and decode each file once, and put its pixels where they belong.
-
-A reading process gets names and gives back facts; the pixels go from it to the disk.
-"""
+"""From the bytes of an image file to its pixels, as they are: PNG and JPEG, 8-bit grey and RGB; and what is wrong with others."""
 
 from __future__ import annotations
 
-import hashlib
-import os
+import json
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
-from typing import NamedTuple
+from typing import NoReturn
 
-from training.data.arrays import link_or_copy
 from training.data.files import POINTER
 
-ARRAY = "x0.npy"  # a split's pixels
 MAX_BYTES = 64 << 20  # of one file
 MAX_PIXELS = 64 << 20  # of one image; more is a mistake, or an attack on the memory
 MAX_SCANS = 100
@@ -29,139 +24,97 @@ PLAIN_PNG = struct.Struct(">16sIIBBBBBII4s")  # its IHDR, and the head of its on
 PLAIN_START, PLAIN_END = PNG + b"\0\0\0\rIHDR", b"\0\0\0\0IEND\xaeB`\x82"
 CONVERT = "convert it to 8-bit grey or RGB, e.g. with Pillow: image.convert('L') or image.convert('RGB')"
 REPLACE = "replace the file by a whole image, or delete it"
+TAKE = 'mode = "L" or "RGB", and convert = ["{}"]'
+GROUND = 'background = "white"'
 LINK = re.compile(rb"[^\0\n]*(/[^\0\n]*|\.(png|jpe?g))", re.IGNORECASE)
-OTHER_FORMATS = {b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
+STARTS = {PNG: "png", JPEG: "jpeg", b"GIF8": "gif", b"BM": "bmp", b"RIFF": "webp"} | dict.fromkeys(
+    (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "tiff"
+)
+NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "bmp": "BMP", "tiff": "TIFF", "gif": "GIF"}
+"""A format, as `[images] formats` and as people call it."""
+SUFFIXES = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+    ".bmp": "bmp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+"""The ending of a file's name, in small letters → the format that it promises."""
+ONLY = ("png", "jpeg")
 
 
 class Unreadable(ValueError):
-    """A file is not an image that can be used; `about` says which check it fails, `hint` what to do."""
+    """A file is not an image that can be used; `about` says which check it fails, `hint` what to do, `declare` what in
+    `[images]` of dataset.toml would take it."""
 
-    def __init__(self, message: str, hint: str = REPLACE, *, about: str = "file") -> None:
+    def __init__(self, message: str, hint: str = REPLACE, *, about: str = "file", declare: str = "") -> None:
         super().__init__(message)
         self.hint = hint
         self.about = about
-
-
-class ImageFile(NamedTuple):  # a tenth of what a dataclass costs on its way between two processes
-    """What is known of one file. `error` is empty when its pixels are in the array."""
-
-    digest: bytes = b""
-    """SHA-256 of the file's bytes; empty when it could not be read."""
-    height: int = 0
-    width: int = 0
-    mode: str = ""
-    bytes: int = 0
-    rotated: bool = False
-    """A JPEG with an EXIF orientation, which nobody applies."""
-    error: str = ""
-    hint: str = ""
-    about: str = ""
-    """Which check `error` belongs to: `file` or `mode`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some files, and where they belong: the split's folder, and the offset of the pixels in its array, in bytes."""
-
-    folder: str
-    source: str | None
-    """Where `folder` is in the dataset; the splits keep the files under the same path. None: they are not kept."""
-    names: tuple[str, ...]
-    pixels_at: tuple[tuple[str, int], ...]
-    """For each name the split's folder and the offset of its pixels in the array, in bytes."""
-    wanted: tuple[int, int, str]
-    """Height, width, mode."""
-
-
-def read_chunk(chunk: Chunk) -> list[ImageFile]:
-    """Read all images of a chunk; the pixels of those of the wanted size and mode are written where they belong, and
-    the files are kept beside them, if they are wanted there."""
-    arrays: dict[str, int] = {}
-    try:
-        found = []
-        for name, (split, offset) in zip(chunk.names, chunk.pixels_at, strict=True):
-            path = f"{chunk.folder}/{name}"
-            image, pixels = read_image(path)
-            if pixels and (image.height, image.width, image.mode) == chunk.wanted:
-                if split not in arrays:
-                    arrays[split] = os.open(f"{split}/{ARRAY}", os.O_WRONLY)
-                _write_at(arrays[split], pixels, offset)
-                if chunk.source is not None:
-                    link_or_copy(path, f"{split}/files/{chunk.source}/{name}")
-            found.append(image)
-        return found
-    finally:
-        for fd in arrays.values():
-            os.close(fd)
-
-
-def read_image(path: str) -> tuple[ImageFile, bytes]:
-    """One file: what it is, and its pixels (uint8, rows, then columns, then channels); b"" when it cannot be used."""
-    try:
-        data = _read(path)
-    except Unreadable as error:
-        return ImageFile(error=str(error), hint=error.hint, about=error.about), b""
-    digest = hashlib.sha256(data).digest()
-    try:
-        height, width, mode, rotated, pixels = decode(data)
-    except Unreadable as error:
-        return ImageFile(digest, bytes=len(data), error=str(error), hint=error.hint, about=error.about), b""
-    return ImageFile(digest, height, width, mode, len(data), rotated), pixels
-
-
-def peek(path: str) -> tuple[int, int, str] | None:
-    """(height, width, mode) of an image that can be used, else None."""
-    image, pixels = read_image(path)
-    return (image.height, image.width, image.mode) if pixels else None
-
-
-def _read(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        if os.path.islink(path):
-            where = os.readlink(path)
-            raise Unreadable(f"is a symbolic link to {where!r}", "put the image itself into the repository") from None
-        raise Unreadable(f"cannot be read: {error.strerror}") from None
-    try:
-        size = os.fstat(fd).st_size
-        data = b"" if size > MAX_BYTES else os.read(fd, size)  # no buffer of MAX_BYTES for each of many small files
-    except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror}") from None
-    finally:
-        os.close(fd)
-    if not size:
-        raise Unreadable("is empty (0 bytes)")
-    if size > MAX_BYTES:
-        raise Unreadable(f"is larger than {MAX_BYTES >> 20} MB", "store it at the size that the model sees")
-    return data
+        self.declare = declare
 
 
 def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
     """Height, width, mode (`L` or `RGB`), whether EXIF wants it rotated, and the pixels; raises Unreadable."""
     if plain := _decode_plain(data):
         return plain
-    if data.startswith(PNG):
-        _check_png(data)
-    elif not data.startswith(JPEG):
-        raise _explain(data)
-    elif data.rfind(JPEG_END) < 0:
-        raise Unreadable("is truncated: the end of the JPEG is missing")
-    elif (count := scans(data)) > MAX_SCANS:
-        raise Unreadable(f"has {count} scans, {MAX_SCANS} are allowed", "save it again with another program")
+    if check_whole(data, ONLY) == "png":
+        _check_png_type(data)
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # a limit is checked below, before anything is decoded
+    with damage_named(), Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
+        width, height = image.size
+        check_pixels(width, height)
+        if image.mode not in {"L", "RGB"}:
+            refuse_mode(image.mode)
+        image.load()
+        rotated = "exif" in image.info and image.getexif().get(0x0112, 1) != 1
+        return height, width, image.mode, rotated, image.tobytes()
+
+
+def format_of(data: bytes) -> str:
+    """By how the file begins; empty for what is not an image of a known format."""
+    found = next((name for start, name in STARTS.items() if data.startswith(start)), "")
+    return "" if found == "webp" and data[8:12] != b"WEBP" else found
+
+
+def check_whole(data: bytes, formats: Sequence[str]) -> str:
+    """The format, which is one of `formats`; raises Unreadable for another, and for a file that is damaged or cut off, as far
+    as that shows before it is decoded."""
+    found = format_of(data)
+    if found not in formats:
+        refuse_format(data, formats)
+    if found == "png":
+        check_png(data)
+    elif found == "jpeg" and data.rfind(JPEG_END) < 0:
+        raise Unreadable("is truncated: the end of the JPEG is missing")
+    elif found == "jpeg" and (count := scans(data)) > MAX_SCANS:
+        raise Unreadable(f"has {count} scans, {MAX_SCANS} are allowed", "save it again with another program")
+    elif found == "webp" and (missing := 8 + int.from_bytes(data[4:8], "little") - len(data)) > 0:
+        raise Unreadable(f"is truncated: {missing} bytes are missing")
+    return found
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raises Unreadable for more than MAX_PIXELS."""
+    if width * height > MAX_PIXELS:
+        raise Unreadable(f"has {width * height:,} pixels, {MAX_PIXELS:,} are allowed")
+
+
+def refuse_mode(mode: str) -> NoReturn:
+    """Raises Unreadable for a mode of Pillow's that is neither grey nor RGB."""
+    declare = 'mode = "RGB" and convert = ["cmyk"]' if mode == "CMYK" else ""
+    raise Unreadable(f"has Pillow's mode {mode!r}", CONVERT, about="mode", declare=declare)
+
+
+@contextmanager
+def damage_named() -> Iterator[None]:
+    """Whatever a decoder raises becomes Unreadable."""
     try:
-        with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise Unreadable(f"has {width * height:,} pixels, {MAX_PIXELS:,} are allowed")
-            if image.mode not in {"L", "RGB"}:
-                raise Unreadable(f"has Pillow's mode {image.mode!r}", CONVERT, about="mode")
-            image.load()
-            rotated = "exif" in image.info and image.getexif().get(0x0112, 1) != 1
-            return height, width, image.mode, rotated, image.tobytes()
+        yield
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  (damaged bytes can make a decoder raise anything; it is reported)
@@ -197,9 +150,31 @@ def _decode_plain(data: bytes) -> tuple[int, int, str, bool, bytes] | None:
         return None
 
 
-def _check_png(data: bytes) -> None:
-    """Walk over the chunks: Pillow lets a wrong checksum and a missing end pass."""
-    at, kinds = len(PNG), set[bytes]()
+def png_facts(data: bytes) -> tuple[int, int]:
+    """Bits per channel and colour type of a whole PNG."""
+    return data[24], data[25]
+
+
+def has_transparent_colour(data: bytes) -> bool:
+    """Of a whole PNG."""
+    return b"tRNS" in data and any(kind == b"tRNS" for kind, _, _ in _chunks(data))
+
+
+def check_png(data: bytes) -> None:
+    """Walk over the chunks: Pillow lets a wrong checksum and a missing end pass. Raises Unreadable."""
+    kind = b""
+    for kind, at, end in _chunks(data):
+        if zlib.crc32(memoryview(data)[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            raise Unreadable(f"is damaged: wrong checksum in {kind.decode('ascii', 'replace')}")
+        if at == len(PNG) and (kind, end - at) != (b"IHDR", 25):
+            raise Unreadable("is damaged: it does not begin with its IHDR")
+    if kind != PNG_END:
+        raise Unreadable("is truncated: the end of the PNG is missing")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, begin and end of each chunk of a PNG, up to its last; raises Unreadable for one that is cut off."""
+    at = len(PNG)
     while at < len(data):
         if at + 12 > len(data):
             raise Unreadable("is truncated: it ends within a PNG chunk")
@@ -207,49 +182,40 @@ def _check_png(data: bytes) -> None:
         end = at + 12 + length
         if end > len(data):
             raise Unreadable(f"is truncated: {end - len(data)} bytes are missing")
-        if zlib.crc32(memoryview(data)[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            raise Unreadable(f"is damaged: wrong checksum in {kind.decode('ascii', 'replace')}")
-        if kind == b"IHDR" and length == 13:
-            _check_png_type(bits=data[at + 16], colour=data[at + 17])
-        kinds.add(kind)
-        at = end
+        yield kind, at, end
         if kind == PNG_END:
-            break
-    if PNG_END not in kinds:
-        raise Unreadable("is truncated: the end of the PNG is missing")
-    if b"tRNS" in kinds:
-        raise Unreadable("has transparency", CONVERT, about="mode")
+            return
+        at = end
 
 
-def _check_png_type(bits: int, colour: int) -> None:
+def _check_png_type(data: bytes) -> None:
+    bits, colour = png_facts(data)
     if bits == 16:
         hint = "scale it to 8 bits, e.g. with NumPy: (pixels / 257).round().astype('uint8')"
-        raise Unreadable("has 16 bits per channel", hint, about="mode")
+        raise Unreadable("has 16 bits per channel", hint, about="mode", declare=TAKE.format("16-bit"))
     if colour == 3:
-        raise Unreadable("has a palette", CONVERT, about="mode")
+        raise Unreadable("has a palette", CONVERT, about="mode", declare=TAKE.format("palette"))
     if colour in {4, 6}:
-        raise Unreadable("has an alpha channel", CONVERT, about="mode")
+        raise Unreadable("has an alpha channel", CONVERT, about="mode", declare=GROUND)
     if bits == 1:
-        raise Unreadable("has 1 bit per pixel", CONVERT, about="mode")
+        raise Unreadable("has 1 bit per pixel", CONVERT, about="mode", declare=TAKE.format("1-bit"))
+    if has_transparent_colour(data):
+        raise Unreadable("has transparency", CONVERT, about="mode", declare=GROUND)
 
 
-def _explain(data: bytes) -> Unreadable:
+def refuse_format(data: bytes, formats: Sequence[str]) -> NoReturn:
+    """Raises Unreadable, for a file that has another format than these."""
+    found = format_of(data)
+    wanted = " or ".join(filter(None, (", ".join(NAMES[each] for each in formats[:-1]), NAMES[formats[-1]])))
     if data.startswith(POINTER):
-        return Unreadable(
+        raise Unreadable(
             "is a Git LFS pointer, not the image",
             "set [repositories] lfs = true and do not list it as unimportant, or keep the images in git itself",
         )
-    for start, kind in OTHER_FORMATS.items():
-        if data.startswith(start):
-            return Unreadable(f"is {kind}, not PNG or JPEG", "save it as PNG")
+    if found:
+        declare = "" if found == "gif" else f"formats = {json.dumps([*formats, found])}"
+        raise Unreadable(f"is {NAMES[found]}, not {wanted}", "save it as PNG", declare=declare)
     if len(data) < 4096 and LINK.fullmatch(data):  # a checkout writes symbolic links as text
         target = data.decode("utf-8", "replace")
-        return Unreadable(f"is a symbolic link to {target!r}", "put the image itself into the repository")
-    return Unreadable("is not PNG or JPEG, whatever its name says", REPLACE)
-
-
-def _write_at(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written
+        raise Unreadable(f"is a symbolic link to {target!r}", "put the image itself into the repository")
+    raise Unreadable(f"is not {wanted}, whatever its name says", REPLACE)

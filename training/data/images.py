@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
@@ -15,25 +16,25 @@ from registry.records import TensorSpec
 from training.data.arrays import create_npy, write_description, write_labels
 from training.data.checks import Checks, SampleList, TwinHints, check_classes, check_samples, check_spellings
 from training.data.dataset_toml import DatasetFile, Images
-from training.data.decode import ARRAY, Chunk, ImageFile, peek
+from training.data.decode import NAMES, SUFFIXES
+from training.data.image_files import ARRAY, Chunk, ImageFile, peek
 from training.data.readers import read
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
 from training.data.split import shuffled, split_of, split_rule
 from training.worker.protocol import report_event
 
-SUFFIXES = {".png", ".jpg", ".jpeg"}
-OTHER_IMAGES = {".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".heic", ".avif", ".jp2"}
+OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".heic", ".avif", ".jp2", *SUFFIXES}
 CHUNK = 256  # images
 POOL_FILES, POOL_BYTES = 3000, 24 << 20  # from here on a pool of processes saves more than its start costs
 CHANNELS = {"": 0, "L": 1, "RGB": 3}
 
 FOLDERS = "the folders hold images by class"
 WHOLE = "every image is a whole PNG or JPEG file"
+WHOLE_ANY = "every image is a whole file of a declared format"
 MODE = "every image is 8-bit grey or RGB"
 SAME_SIZE = "all images have the same size"
 SAME_MODE = "all images have the same mode"
 GROUPS = "every file name names its group"
-ABOUT = {"file": WHOLE, "mode": MODE}
 TWINS = TwinHints(
     splits="keep one of them, or keep such images in one split with [images] group",
     labels="keep the image in the folder of its class alone; an image of several classes cannot be learned from",
@@ -75,7 +76,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     source = settings.source
     assert isinstance(source, Images)
     folder = repository / source.folder
-    listing = list_images(repository, source.folder, settings.classes, checks)
+    listing = list_images(repository, source, settings.classes, checks)
     samples = _samples(listing, settings, checks)
     check_spellings(
         checks, "the images folder", listing.per_class, listing.first_of, "put all images of a class into one folder"
@@ -87,7 +88,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if job.files:
         for split, label in product(SPLITS, listing.per_class):
             (output / split / "files" / source.folder / label).mkdir(parents=True)
-    chunks = _chunks(folder, source.folder if job.files else None, samples.names, shape, pixels_at)
+    chunks = _chunks(folder, source, samples.names, shape, pixels_at, files=job.files)
     images: list[ImageFile] = []
     for found in read(chunks, _pool_size(folder, samples.names, job.processes)):
         images += found
@@ -100,18 +101,21 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if (repository / "expectations.json").exists():
         _write_index(output.parent / "index.parquet", samples, images)
     if not checks.failed:
-        spec = replace(_spec(shape, samples.classes, len(rows["train"])), split=split_rule(settings))
+        spec = _spec(shape, samples.classes, len(rows["train"]))
+        spec = replace(spec, split=split_rule(settings), preparation=source.preparation)
         for split in SPLITS:
             _finish(output / split, rows[split], samples, spec)
     return samples
 
 
-def list_images(repository: Path, source: str, declared: Sequence[str], checks: Checks) -> Listing:
-    """List each class folder below the repository's folder `source`, without opening a file."""
+def list_images(repository: Path, source: Images, declared: Sequence[str], checks: Checks) -> Listing:
+    """List each class folder below the repository's folder of images, without opening a file."""
     checks.make(FOLDERS)
-    listing, folder = Listing(), repository / source
-    if not folder.is_dir() or folder.resolve() != repository.resolve() / source:  # the latter: not through a link
-        checks.fail(FOLDERS, f"[images] folder: {source!r} is not a folder", "correct it in dataset.toml")
+    listing, folder = Listing(), repository / source.folder
+    if (
+        not folder.is_dir() or folder.resolve() != repository.resolve() / source.folder
+    ):  # the latter: not through a link
+        checks.fail(FOLDERS, f"[images] folder: {source.folder!r} is not a folder", "correct it in dataset.toml")
         return listing
     stray = []
     for entry in _entries(folder, checks):
@@ -119,9 +123,9 @@ def list_images(repository: Path, source: str, declared: Sequence[str], checks: 
             checks.fail(FOLDERS, f"{entry.name} is a symbolic link", "put the images themselves into the repository")
         elif entry.is_dir():
             before = len(listing.names)
-            _list_class(entry, listing, checks)
+            _list_class(entry, source, listing, checks)
             listing.per_class[entry.name] = len(listing.names) - before
-        elif _suffix(entry.name) in SUFFIXES:
+        elif SUFFIXES.get(_suffix(entry.name)) in source.how.formats:
             stray.append(entry.name)
     if stray:
         checks.note(f"{len(stray)} images are outside the class folders and are not used (e.g. {stray[0]})")
@@ -132,20 +136,33 @@ def list_images(repository: Path, source: str, declared: Sequence[str], checks: 
     return listing
 
 
-def _list_class(folder: os.DirEntry[str], listing: Listing, checks: Checks) -> None:
+def _list_class(folder: os.DirEntry[str], source: Images, listing: Listing, checks: Checks) -> None:
     for entry in _entries(Path(folder.path), checks):
         name, suffix = f"{folder.name}/{entry.name}", _suffix(entry.name)
+        taken = SUFFIXES.get(suffix) in source.how.formats
         if entry.is_dir(follow_symlinks=False):
             hint = "images belong directly into their class folder: move them up"
             checks.fail(FOLDERS, f"{name} is a folder inside a class folder", hint)
-        elif suffix in SUFFIXES and not (entry.is_file() or entry.is_symlink()):
+        elif taken and not (entry.is_file() or entry.is_symlink()):
             checks.fail(FOLDERS, f"{name} is not a file, but a pipe, a socket or a device", "delete it")
-        elif suffix in SUFFIXES:
+        elif taken:
             listing.names.append(name)
         elif suffix in OTHER_IMAGES:
-            checks.fail(FOLDERS, f"{name} is neither PNG nor JPEG", "save it as PNG, or delete it")
+            checks.fail(
+                FOLDERS,
+                f"{name} is {'neither ' if source.how.formats[1:] else 'not '}{' nor '.join(NAMES[each] for each in source.how.formats)}",
+                _undeclared(source, suffix),
+            )
         else:
             checks.note(f"{name} is not an image: not used")
+
+
+def _undeclared(source: Images, suffix: str) -> str:
+    """What to do about an image of another format."""
+    if suffix not in SUFFIXES:
+        return "save it as PNG, or delete it"
+    declared = json.dumps([*source.how.formats, SUFFIXES[suffix]])
+    return f"declare it in dataset.toml: [images] formats = {declared}; or save it as PNG, or delete it"
 
 
 def _entries(folder: Path, checks: Checks) -> Iterator[os.DirEntry[str]]:
@@ -187,11 +204,12 @@ def _samples(listing: Listing, settings: DatasetFile, checks: Checks) -> SampleL
 
 
 def _shape(source: Images, folder: Path, names: Sequence[str]) -> Shape:
-    if source.size and source.mode:
-        return Shape(*source.size, source.mode)
+    size = source.size or source.how.resize
+    if size and source.mode:
+        return Shape(*size, source.mode)
     for name in names:
-        if found := peek(f"{folder}/{name}"):
-            height, width = source.size or found[:2]
+        if found := peek(f"{folder}/{name}", source.preparation, source.mode):
+            height, width = size or found[:2]
             return Shape(height, width, source.mode or found[2])
     return Shape()
 
@@ -216,15 +234,16 @@ def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samp
 
 
 def _chunks(
-    folder: Path, source: str | None, names: list[str], shape: Shape, pixels_at: list[tuple[str, int]]
+    folder: Path, source: Images, names: list[str], shape: Shape, pixels_at: list[tuple[str, int]], *, files: bool
 ) -> list[Chunk]:
     return [
         Chunk(
             os.path.realpath(folder),  # the kernel follows the links on the way once, not for each file
-            source,
+            source.folder if files else None,
             tuple(names[at : at + CHUNK]),
             tuple(pixels_at[at : at + CHUNK]),
             (shape.height, shape.width, shape.mode),
+            source.preparation,
         )
         for at in range(0, len(names), CHUNK)
     ]
@@ -237,25 +256,30 @@ def _pool_size(folder: Path, names: Sequence[str], processes: int) -> int:
 
 
 def _check_images(checks: Checks, source: Images, names: Sequence[str], images: Sequence[ImageFile]) -> None:
-    checks.make(WHOLE, MODE, SAME_SIZE, SAME_MODE)
-    good = [image for image in images if not image.error]
-    sizes = Counter((image.height, image.width) for image in good)
-    modes = Counter(image.mode for image in good)
+    whole = WHOLE_ANY if source.preparation else WHOLE
+    checks.make(whole, MODE, SAME_SIZE, SAME_MODE)
+    good = [image.made for image in images if not image.error]
+    sizes, modes = Counter(made[:2] for made in good), Counter(made[2] for made in good)
     size = source.size or next((found for found, _ in sizes.most_common(1)), (0, 0))
     mode: str = source.mode or next((found for found, _ in modes.most_common(1)), "")
-    rotated = [name for name, image in zip(names, images, strict=True) if image.rotated]
     for name, image in zip(names, images, strict=True):
         if image.error:
-            checks.fail(ABOUT[image.about], f"{name} {image.error}", image.hint)
+            checks.fail(MODE if image.about == "mode" else whole, f"{name} {image.error}", image.hint)
             continue
-        if (image.height, image.width) != size:
-            message = f"{name} is {image.height}×{image.width}, not {size[0]}×{size[1]} (height × width)"
-            checks.fail(SAME_SIZE, message, "resize it as your clients will, or delete it; nothing is resized silently")
-        if image.mode != mode:
-            hint = f"convert it, e.g. with Pillow: image.convert({mode!r})"
-            checks.fail(SAME_MODE, f"{name} has mode {image.mode}, not {mode}", hint)
+        height, width, found = image.made
+        if (height, width) != size and not source.how.resize:
+            message = f"{name} is {height}×{width}, not {size[0]}×{size[1]} (height × width)"
+            hint = "declare in dataset.toml what to do: [images] resize = [height, width]; or resize it as your clients will, or delete it"
+            checks.fail(SAME_SIZE, message, hint)
+        if found != mode:
+            word = "grey" if found == "L" else "rgb"
+            hint = f"convert it, e.g. with Pillow: image.convert({mode!r}); or declare it in dataset.toml: [images] mode = {json.dumps(mode)} and convert = [{json.dumps(word)}]"
+            checks.fail(SAME_MODE, f"{name} has mode {found}, not {mode}", hint)
+    rotated = [name for name, image in zip(names, images, strict=True) if image.rotated]
     if rotated:
-        checks.note(f"{len(rotated)} JPEGs have an EXIF orientation, which is not applied (e.g. {rotated[0]})")
+        checks.note(
+            f'{len(rotated)} JPEGs have an EXIF orientation, which is not applied (e.g. {rotated[0]}); [images] exif = "turn" applies it'
+        )
 
 
 def _write_index(path: Path, samples: SampleList, images: Sequence[ImageFile]) -> None:

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
 
 from registry.errors import WorkerFailed
-from training.data.decode import Chunk, ImageFile, read_chunk
+from training.data.image_files import Chunk, ImageFile, read_chunk
 
 
 def read(chunks: Sequence[Chunk], processes: int) -> Iterator[list[ImageFile]]:

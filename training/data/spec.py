@@ -19,7 +19,7 @@ from typing import Any, Literal
 from registry import codec
 from registry.dataclass import dataclass
 from registry.errors import ConfigError
-from registry.records import DatasetTree, Task, TensorSpec
+from registry.records import DatasetTree, ImagePreparation, Task, TensorSpec
 from registry.records.names import keras_name
 
 SplitName = Literal["train", "validation", "holdout"]
@@ -114,6 +114,8 @@ class DataSpec:
     train_samples: int = 0
     split: str = ""
     """The rule of the split: where this differs, a sample of one holdout may be a training sample of the other."""
+    preparation: ImagePreparation | None = None
+    """What was done to the image files; null: they are as they were."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

@@ -130,9 +130,8 @@ def signature(wiring: Wiring, samples: Samples) -> Signature:
         output = TensorSpec(wiring.output, (None, len(spec.classes)), "float32", 0.0, 1.0)
     else:
         output = TensorSpec(wiring.output, (None, 1), "float32")
-    return Signature(
-        spec.task, kind, inputs, (output,), spec.classes, spec.image_mode if kind == "image" else "", spec.target
-    )
+    mode, preparation = (spec.image_mode, spec.preparation) if kind == "image" else ("", None)
+    return Signature(spec.task, kind, inputs, (output,), spec.classes, mode, spec.target, preparation)
 
 
 def answers(function: Callable[[dict[str, Any]], Any], wiring: Wiring, samples: Samples) -> Any:

@@ -17,7 +17,7 @@ from serving.predictor import Predictor
 from serving.predictors import Predictors
 from serving.protocols.base import Handler, Refusal, Route
 from serving.protocols.body import parsed_object, unpacked_body
-from serving.protocols.read_instances import LARGE, one_at_a_time
+from serving.protocols.large import LARGE, one_at_a_time
 from serving.protocols.v2 import infer, tensors
 
 EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")

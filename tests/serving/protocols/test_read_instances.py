@@ -11,8 +11,9 @@ from PIL import Image
 
 from registry.records import Signature, TensorSpec
 from serving.errors import Refused, did_you_mean
-from serving.protocols import read_instances
-from serving.protocols.read_instances import MAX_PIXELS, Reader
+from serving.protocols import large, read_instances
+from serving.protocols.read_images import MAX_PIXELS
+from serving.protocols.read_instances import Reader
 from training.data.spec import Column, DataSpec
 
 OUTPUT = TensorSpec("y", (None, 1), "float32")
@@ -50,7 +51,7 @@ def test_large_images_are_decoded_by_one_request_at_a_time(monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(read_instances, "_one_large", Watched())
+    monkeypatch.setattr(large, "_one_large", Watched())
     assert cameras.images([png(8, 8)] * 2, 64)[1] == 2
     assert not Watched.held
     assert cameras.images(files, 64)[0]["image"].shape == (2, 1000, 1000, 3)
@@ -69,10 +70,10 @@ def jpeg_of_many_scans(width, height, count):
 def test_an_image_of_many_scans_is_refused_before_it_is_decoded(monkeypatch):
     cameras = reader("image", TensorSpec("image", (None, None, None, 1), "uint8"))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("it was decoded"))
-    large = jpeg_of_many_scans(4000, 4000, 20)
-    assert len(large) < 80_000
+    heavy = jpeg_of_many_scans(4000, 4000, 20)
+    assert len(heavy) < 80_000
     with pytest.raises(Refused, match="320000000 pixels to decode, counted once per scan") as refused:
-        cameras.images([large], 64)
+        cameras.images([heavy], 64)
     assert refused.value.status == 413
     with pytest.raises(Refused, match="pixels to decode"):
         cameras.images([jpeg_of_many_scans(1000, 1000, 90)] * 3, 64)

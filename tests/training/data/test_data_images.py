@@ -346,7 +346,8 @@ def test_a_rotated_photo_is_noted(dataset):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(dataset / "cat" / "000.png").save(dataset / "cat" / "photo.jpg", exif=exif)
-    assert run(dataset).notes == ("1 JPEGs have an EXIF orientation, which is not applied (e.g. cat/photo.jpg)",)
+    (note,) = run(dataset).notes
+    assert note.startswith("1 JPEGs have an EXIF orientation, which is not applied (e.g. cat/photo.jpg)")
 
 
 def test_a_name_that_is_not_utf8(dataset):
