@@ -94,8 +94,7 @@ def _finite(array: Array) -> list[Any]:
 
 def _scaled(pixels: Array) -> Array:
     """From 0 to 1; what is not a number becomes 0."""
-    light = pixels.astype(np.float32)
-    light *= np.float32(1 / 255)
+    light = np.multiply(pixels, np.float32(1 / 255), dtype=np.float32, casting="same_kind")
     if pixels.dtype == np.uint8:
         return light
     if not np.isfinite(light.sum()):
@@ -145,7 +144,7 @@ def _sharpness_of_all(light: Array) -> Array:
     borders does not count."""
     rows, height, width = light.shape
     flat = light.reshape(-1)
-    size, edges = len(flat), np.zeros_like(flat)
+    size, edges = len(flat), np.empty_like(flat)
     inner = edges[width : size - width]
     np.multiply(flat[width : size - width], np.float32(4), out=inner)
     for place in (0, 2 * width, width - 1, width + 1):
@@ -189,7 +188,10 @@ def _times(left: Array, right: Array) -> Array:
     step = max(1, ONE_THREAD // right.size)
     if len(left) <= step:
         return np.asarray(left @ right)
-    return np.concatenate([left[at : at + step] @ right for at in range(0, len(left), step)])
+    product = np.empty((len(left), right.shape[1]), left.dtype)
+    for at in range(0, len(left), step):
+        np.matmul(left[at : at + step], right, out=product[at : at + step])
+    return product
 
 
 @functools.lru_cache(maxsize=64)

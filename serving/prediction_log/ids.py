@@ -42,7 +42,11 @@ SEARCH = 25
 
 def digest(request: str, key: bytes = b"") -> int:
     """64 bits of a request's id; with a key nobody else can try which id it is."""
-    return int.from_bytes(blake2b(request.encode(errors="replace"), digest_size=8, key=key[:64]).digest(), "big")
+    return int.from_bytes(_digest(request, key), "big")
+
+
+def _digest(request: str, key: bytes = b"") -> bytes:
+    return blake2b(request.encode(errors="replace"), digest_size=8, key=key[:64]).digest()
 
 
 def path_of(folder: Path, data: str) -> Path:
@@ -72,9 +76,12 @@ class Noted:
 
     def add(self, requests: Iterable[tuple[str, int]]) -> None:
         """Each with how many instances it has; 0: it was refused."""
-        for request, rows in requests:
-            self._keys.append(digest(request))
-            self._counts.append(min(rows, MOST_ROWS))
+        given = list(requests)
+        keys = array("Q", b"".join(_digest(name) for name, _ in given))
+        if sys.byteorder == "little":
+            keys.byteswap()
+        self._keys += keys
+        self._counts.extend(min(rows, MOST_ROWS) for _, rows in given)
 
     def rows(self) -> dict[int, int]:
         """Hash → how many instances; the most, of one id that came twice."""

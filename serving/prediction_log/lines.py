@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 
 from serving.engines.base import Array, Arrays
 from serving.model import Model
+from serving.prediction_log.features import rounded
 from serving.prediction_log.rules import Plan
 from serving.prediction_log.values import (
     MOST_NAME,
@@ -22,6 +24,7 @@ from serving.prediction_log.values import (
     best,
     field_types,
     input_columns,
+    objects,
     output_columns,
     short_names,
     text,
@@ -82,7 +85,8 @@ def header(model: Model | None, plan: Plan) -> bytes:
 
 def refused_line(answered: Answered, model: Model | None) -> bytes:
     """The line of a request without a prediction; `model` is the one that would have answered."""
-    return orjson.dumps(_base(answered, _about(model)), option=LINE)
+    before, after = _Heads(_about(model)).of(answered)
+    return b'%bnull%b"ms":%b}\n' % (before, after, orjson.dumps(round(answered.seconds * 1000, 2)))
 
 
 def lines(answers: Sequence[Answered], plan: Plan, key: bytes) -> list[bytes]:
@@ -98,19 +102,14 @@ def lines(answers: Sequence[Answered], plan: Plan, key: bytes) -> list[bytes]:
     names, sure = best(
         [each.probabilities for each in answers], [each.outputs for each in answers], model.signature.classes
     )
-    about, found = _about(model), []
+    seconds = np.repeat([each.seconds for each in answers], [each.rows for each in answers])
+    fields: dict[str, list[Any]] = {"ms": rounded(seconds * 1000, 2), "class": names, "confidence": sure}
+    fields |= {"outputs": objects(dict(outputs), at), "inputs": objects(dict(inputs), at)}
+    rest = [orjson.dumps(each, option=LINE)[1:] for each in objects({k: v for k, v in fields.items() if v}, at)]
+    heads, found = _Heads(_about(model)), list[bytes]()
     for each, first in places:
-        line = _base(each, about)
-        for row in range(each.rows):
-            place = first + row
-            line["row"] = row
-            if names:
-                line["class"] = names[place]
-            if sure:
-                line["confidence"] = sure[place]
-            line["outputs"] = {name: column[place] for name, column in outputs}
-            line["inputs"] = {name: column[place] for name, column in inputs}
-            found.append(orjson.dumps(line, option=LINE))
+        before, after = heads.of(each)
+        found += [b"%b%d%b%b" % (before, row, after, rest[first + row]) for row in range(each.rows)]
     return found
 
 
@@ -121,22 +120,29 @@ def _about(model: Model | None) -> dict[str, Any]:
     return {"model": model.manifest.model, "version": model.manifest.version, "release": model.release}
 
 
-def _base(answered: Answered, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What all lines of a request share, in the order in which it compresses best."""
-    second, ms = divmod(int(answered.at * 1000), 1000)
-    line = {
-        **about,
-        "id": answered.request_id,
-        "row": None,
-        "time": f"{_second(second)}.{ms:03d}Z",
-        "status": answered.status,
-    }
-    if answered.caller:
-        line["caller"] = text(answered.caller, MOST_NAME)
-    if answered.protocol:
-        line["protocol"] = answered.protocol
-    line["ms"] = round(answered.seconds * 1000, 2)
-    return line
+class _Heads:
+    """How the lines of requests to one model begin, in the order in which it compresses best. JSON that is written out: a dict
+    for each request takes twice as long to make and to write."""
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        self._about = orjson.dumps(about)[:-1] + b',"id":'
+        self._sources: dict[tuple[str, str], str] = {}
+
+    def of(self, answered: Answered) -> tuple[bytes, bytes]:
+        """What comes before the number of the row, and what comes behind it, up to the comma before the next field."""
+        request_id, at, caller, protocol, status = answered[:5]
+        second, ms = divmod(int(at * 1000), 1000)
+        source = self._sources.get((caller, protocol))
+        if source is None:
+            source = self._sources[caller, protocol] = _source(caller, protocol)
+        after = f',"time":"{_second(second)}.{ms:03d}Z","status":{status},{source}'
+        return b'%b%b,"row":' % (self._about, orjson.dumps(request_id)), after.encode()
+
+
+def _source(caller: str, protocol: str) -> str:
+    """The fields that say who has asked, and how; those that are empty are left out."""
+    given = {"caller": text(caller, MOST_NAME), "protocol": protocol}
+    return "".join(f'"{name}":{orjson.dumps(value).decode()},' for name, value in given.items() if value)
 
 
 @functools.lru_cache(maxsize=4)

@@ -4,7 +4,7 @@ Pure. A version's reference is made of the same values (pipelines.workers.refere
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def input_values(kept: Kept, array: Array, key: bytes) -> list[Any]:
     if kept.how == "hash":
         return [keyed_hash(key, kept.name, each) for each in _bytes(array)]
     if kept.how in {"features", "file"}:
-        return _objects(of_images(array) if kept.is_image else of_arrays(array), len(array))
+        return objects(of_images(array) if kept.is_image else of_arrays(array), len(array))
     if array.dtype.kind in "SUO":
         texts = [text(each[0] if isinstance(each, list) and len(each) == 1 else each) for each in array.tolist()]
         if kept.how == "bin":
@@ -157,10 +157,13 @@ def _bytes(array: Array) -> Iterator[bytes]:
             yield row.tobytes()
 
 
-def _objects(columns: dict[str, list[Any]], rows: int) -> list[Any]:
+def objects(columns: Mapping[str, Sequence[Any]], rows: int) -> list[dict[str, Any]]:
+    """One object per row, of each column's value for it."""
     names = tuple(columns)
     if not names:
         return [{}] * rows
+    if len(names) == 1:
+        return [{names[0]: value} for value in columns[names[0]]]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prediction_log_parts import answer, image_model, model_of, table_answer, table_model
+from prediction_log_parts import answer, image_model, model_of, refused, table_answer, table_model
 
 from registry.records import Signature, TensorSpec
 from serving.prediction_log.features import of_arrays, of_images, shortened
-from serving.prediction_log.lines import header, lines
+from serving.prediction_log.lines import header, lines, refused_line
 from serving.prediction_log.rules import MOST_TEXT, is_chosen, keyed_hash, make_plan, unknown_columns
 from serving.prediction_log.tables import schema_of
 
@@ -181,3 +181,40 @@ def test_images_of_every_size_have_features(side, channels):
     found = of_images(noise(side, channels))
     assert found["width"] == [side]
     assert all(np.isfinite(found[name]).all() for name in ("brightness", "contrast", "sharpness"))
+
+
+def test_a_line_says_exactly_who_has_asked_and_when_whatever_their_names_hold():
+    model = table_model()
+    plan = make_plan(model.signature, model.data, {}, "features")
+    asked = [("r-1", "ada", 2), ("r-2", 'a "quoted" \\ name: %d', 1), ("r-3", "é\ud800", 1), ("r-4", "", 1)]
+    answers = [table_answer(model, request, rows, caller, at=1_796_000_000.0137) for request, caller, rows in asked]
+    slow = answers[0]._replace(request_id="r-5", seconds=12.345678, protocol="")
+    found = [json.loads(each) for each in lines([*answers, slow], plan, b"")]
+    assert [(each["id"], each["row"], each.get("caller")) for each in found] == [
+        ("r-1", 0, "ada"),
+        ("r-1", 1, "ada"),
+        ("r-2", 0, 'a "quoted" \\ name: %d'),
+        ("r-3", 0, "é?"),
+        ("r-4", 0, None),
+        ("r-5", 0, "ada"),
+        ("r-5", 1, "ada"),
+    ]
+    assert {each["time"] for each in found} == {"2026-11-30T00:53:20.013Z"}
+    assert [each["ms"] for each in found] == [4.0] * 5 + [12345.68] * 2
+    assert [each.get("protocol") for each in found] == ["instances"] * 5 + [None] * 2
+
+
+def test_the_line_of_a_refused_request_says_as_much():
+    line = json.loads(refused_line(refused("bad", 413, at=1_796_000_000.5), table_model()))
+    assert line == {
+        "model": "m",
+        "version": 5,
+        "release": 2,
+        "id": "bad",
+        "row": None,
+        "time": "2026-11-30T00:53:20.500Z",
+        "status": 413,
+        "caller": "ada",
+        "protocol": "instances",
+        "ms": 1.0,
+    }
