@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -105,13 +106,20 @@ def hits(path: Path) -> Iterator[tuple[int, str, str, str]]:
     """Line, banned words, what to say instead, and the text, for each place in the file at `path`."""
     code = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PACKAGES
     words = BANNED | (ONLY_IN_CODE if code else {})
-    for number, text in _texts(path):
-        for pattern, instead in words.items():
-            for found in re.finditer(rf"(?<![\w/.-])(?:{pattern})", text, re.IGNORECASE):
+    some = _of("|".join(words))  # one search per line, where there is nothing
+    for number, text in _texts(path, some):
+        for pattern, instead in words.items() if some.search(text) else ():
+            for found in _of(pattern).finditer(text):
                 yield number, found[0], instead, text.strip()
 
 
-def _texts(path: Path) -> Iterator[tuple[int, str]]:
+@functools.cache
+def _of(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w/.-])(?:{pattern})", re.IGNORECASE)
+
+
+def _texts(path: Path, some: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+    """Line and text of what people read; comments only where `some` occurs in a line with one."""
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         fenced = False
@@ -124,6 +132,8 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             for offset, line in enumerate(node.value.splitlines()):
                 yield node.lineno + offset, LINKS.sub(" ", line)
+    if not any("#" in line and some.search(line) for line in text.splitlines()):
+        return
     for token in tokenize.generate_tokens(StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], LINKS.sub(" ", token.string)
@@ -139,9 +149,13 @@ def names(path: Path) -> Iterator[tuple[int, str, str]]:
         )
         if isinstance(node, ast.alias | ast.keyword) or name in KEPT_NAMES:
             continue
-        for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name):
-            if word.lower() in BANNED_IN_NAMES:
-                yield node.lineno, word, name
+        for word in _banned_in(name):
+            yield node.lineno, word, name
+
+
+@functools.cache
+def _banned_in(name: str) -> tuple[str, ...]:
+    return tuple(word for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name) if word.lower() in BANNED_IN_NAMES)
 
 
 def files(paths: list[str]) -> list[Path]:
