@@ -18,7 +18,7 @@ from registry.records.monitoring import Check, CheckOutcome
 from retraining.monitoring.calibration import Estimate
 from retraining.monitoring.drift import Column, Finding, Limits
 from retraining.monitoring.quality import FEWEST, Floats, Measured, has_dropped, proportion
-from retraining.monitoring.sequences import PageHinkley
+from retraining.monitoring.sequences import PageHinkley, follow
 from retraining.monitoring.sketches import Categories, Numbers
 
 WORTH = (
@@ -113,7 +113,8 @@ def quality_check(
 
 def sequence_check(start: PageHinkley, errors: NDArray[np.bool_]) -> Check:
     """Of the errors, one labelled answer after the other: bool, shape (rows,), True where one was wrong."""
-    found, rows, usual = start.after(errors), len(errors), 100 * start.usual
+    followed, rows, usual = follow(start, errors), len(errors), 100 * start.usual
+    found = followed.last
     if found.found:
         next_ones = errors[found.since : found.seen]
         reason = (
@@ -121,7 +122,10 @@ def sequence_check(start: PageHinkley, errors: NDArray[np.bool_]) -> Check:
             f"{np.mean(next_ones):.1%} were wrong, and not {usual:.3g} %, as the holdout leads to expect; chance does so once in {math.exp(found.threshold):,.0f} answers"
         )
     else:
-        reason = f"the order of errors in {rows:,} labelled answers speaks for no more of them than {usual:.3g} of 100"
+        newest = f"the newest {rows - followed.recovered:,} of {rows:,}" if followed.recovered else f"{rows:,}"
+        reason = f"the order of errors in {newest} labelled answers speaks for no more of them than {usual:.3g} of 100"
+        if followed.recovered:
+            reason += "; before, they were more frequent"
     return Check(
         "decay", "sequence of errors", "failed" if found.found else "passed", reason,
         statistic=_short(found.evidence), threshold=_short(found.threshold), rows=rows,

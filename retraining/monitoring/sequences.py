@@ -45,6 +45,40 @@ class PageHinkley:
                 evidence, since = 0.0, seen
         return replace(self, evidence=evidence, seen=seen, since=since)
 
+    def recovery(self, errors: ArrayLike) -> int | None:
+        """After how many of these answers, which follow those that were seen, the rate is the usual one again; None: it is not.
+
+        The same test the other way round, of `usual` against `risen` with the same threshold: while the rate stays risen, it is
+        taken for usual once in about e^threshold answers.
+        """
+        wrong, right = math.log(self.usual / self.risen), math.log((1 - self.usual) / (1 - self.risen))
+        evidence = 0.0
+        for place, error in enumerate(np.asarray(errors, dtype=bool).tolist()):
+            evidence = max(evidence + (wrong if error else right), 0.0)
+            if evidence >= self.threshold:
+                return place + 1
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What a sequence of errors comes to."""
+
+    last: PageHinkley
+    """Since the beginning, or since the last recovery; `seen` and `since` count from the beginning of the sequence."""
+    recovered: int = 0
+    """After how many answers the rate was the usual one again, the last time that it had risen; 0: it never has."""
+
+
+def follow(start: PageHinkley, errors: ArrayLike) -> Followed:
+    """Decay, recovery, decay again, …: what holds at the end of these answers, bool, shape (rows,)."""
+    every = np.asarray(errors, dtype=bool)
+    last, recovered = start.after(every), 0
+    while last.found and (count := last.recovery(every[last.seen :])) is not None:
+        recovered = last.seen + count
+        last = replace(start, seen=recovered, since=recovered).after(every[recovered:])
+    return Followed(last, recovered)
+
 
 def page_hinkley(errors: int, samples: int, rise: float = 0.05) -> PageHinkley:
     """To find that the error rate has risen by `rise` since a holdout with so many `errors` in so many samples.
