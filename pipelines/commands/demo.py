@@ -27,7 +27,7 @@ NEEDS_CONFIG = False
 EXAMPLE = CHECKOUT / "examples" / "digits"
 MODEL = "digits"
 NAMES = ("code", "dataset", "tests")
-GOOD = 0.9
+GOOD = 0.95
 """Of the second scanner's images, so many the new model must read."""
 WHERE = {"process": "process", "docker": "container"}
 PORTS = {"process": 8500, "docker": 8510}
