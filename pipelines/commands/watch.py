@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pipelines.commands.run import run_pipeline, say, send_waiting
 from pipelines.config.schema import Config
+from pipelines.old_runs import known
 from pipelines.repositories import git, processes
 from pipelines.schedule import Clock, Due
 from pipelines.signals import Terminated
@@ -28,6 +29,9 @@ from registry.records import Trigger
 from training.worker.protocol import one_line
 
 TRIGGERS: tuple[Trigger, ...] = ("code", "dataset", "tests")  # a new code commit takes the newest data and tests along
+TAKEN_BY: dict[Trigger, tuple[Trigger, ...]] = {"code": ("code",), "dataset": ("code", "dataset"), "tests": ("tests",)}
+"""Which runs a new commit has had its effect in: one of tests trains nothing. Tests that had no run of their own were met by candidates."""
+OPEN = ("at work", "begun", "unfinished")
 LONGEST_WAIT = 300.0  # seconds between two tries at a remote that is down
 
 
@@ -175,8 +179,18 @@ class Watcher:
             seen = json.loads(self.file.read_bytes())["seen"]
             return {name: str(seen[name]) for name in TRIGGERS if name in seen}
         except FileNotFoundError:
-            return {}
+            return self._run_before()
         except (ValueError, KeyError, TypeError):
             raise ConfigError(
-                f"{self.file} is not readable", hint="delete it: the heads are then taken as new"
+                f"{self.file} is not readable", hint="delete it: then what no run was about counts as new"
             ) from None
+
+    def _run_before(self) -> dict[str, str]:
+        """For the first start: what runs that are over were about, failed ones too, which hooks or people may have started."""
+        runs = [each.run for each in known(self.config.runs) if each.state not in OPEN]
+        seen = {}
+        for name, triggers in TAKEN_BY.items():
+            of_it = [each for each in runs if each.trigger in triggers]
+            if found := of_it or (runs if name == "tests" else []):
+                seen[name] = str(getattr(found[0].sources, name))
+        return seen

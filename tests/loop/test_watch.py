@@ -33,6 +33,15 @@ def test_new_tests_are_run_even_when_a_run_for_data_has_taken_them_along(broken)
     assert "new in" not in broken.trainyard("watch", "--once").stderr
 
 
+def test_a_watcher_that_begins_where_a_hook_or_a_person_has_run_the_commits_does_not_run_them_again(broken):
+    broken.trainyard("run", "code", code=2)
+    assert "new in" not in broken.trainyard("watch", "--once").stderr
+    broken.push("code", "while nobody watches")
+    (broken.home / "watch.json").unlink(missing_ok=True)
+    assert "new in code" in broken.trainyard("watch", "--once", code=2).stderr
+    assert len(broken.runs("code")) == 2
+
+
 def test_a_remote_that_is_down_does_not_stop_the_others(broken):
     broken.trainyard("watch", "--once", code=2)
     hidden = broken.folder / "repositories/tests.away"
