@@ -6,7 +6,7 @@ Windows end a little in the past: a line is written when its request is answered
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -120,7 +120,11 @@ def _monitored(store: Store, release: Release) -> MonitoredRelease:
     )
     try:
         return replace(known, reference=str(_reference(store, manifest)))
-    except (PipelineError, FileNotFoundError) as error:
+    except FileNotFoundError:
+        return replace(
+            known, note=f"version {release.version} has no reference: its {REFERENCE_FILE} is not in the registry"
+        )
+    except PipelineError as error:
         return replace(known, note=f"version {release.version} has no reference: {error}")
 
 
@@ -139,7 +143,6 @@ def _reference(store: Store, manifest: Candidate) -> Path:
 
 
 def _job(config: Config, made: tuple[MonitoredRelease, ...], begin: datetime, end: datetime) -> MonitorJob:
-    rules = config.monitoring
     return MonitorJob(
         model=config.model,
         log=str(log_folder(config)),
@@ -147,19 +150,7 @@ def _job(config: Config, made: tuple[MonitoredRelease, ...], begin: datetime, en
         since=begin.isoformat(),
         until=end.isoformat(),
         releases=made,
-        rules=MonitorRules(
-            rules.window_minutes,
-            rules.longest_hours,
-            rules.min_rows,
-            rules.alpha,
-            rules.effect,
-            rules.share,
-            rules.ignore,
-            rules.max_drop,
-            rules.max_error_share,
-            rules.max_latency_ms,
-            rules.no_traffic_hours,
-        ),
+        rules=MonitorRules(**{each.name: getattr(config.monitoring, each.name) for each in fields(MonitorRules)}),
         keep_days=config.prediction_log.keep_days,
         max_mb=config.prediction_log.max_mb,
         compact=config.prediction_log.sink == "file",
