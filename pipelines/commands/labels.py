@@ -82,7 +82,9 @@ def _queue(args: argparse.Namespace, config: Config) -> int:
 def _said(found: Review, per_day: int) -> list[str]:
     """What the queue says of the model, and of the people."""
     counts = Counter(each.state for each in found.states.values())
-    said = [f"Labelled: {counts['accepted']}; tied: {counts['tied']}. At most {per_day} come in a day."]
+    said = [
+        f"Of those that people were asked about, labelled: {counts['accepted']}; tied: {counts['tied']}. At most {per_day} come in a day."
+    ]
     if found.accuracy:
         share, low, high = found.accuracy
         said.append(

@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pipelines.monitor.state import moment, text_of
 from pipelines.monitor.store import MonitorStore
 from pipelines.signals import Terminated
 from pipelines.text import metrics
+from pipelines.text.clean import clean
 from registry.errors import ConfigError, TryAgain, WorkerFailed, from_os_error
 from registry.records import utc_now
 from registry.records.monitoring import Health, Looked, Silence
@@ -30,6 +32,12 @@ from registry.records.monitoring import Health, Looked, Silence
 LAST = 10
 KNOWN = 30
 """Causes that an error names."""
+STANDING = (
+    *(f"service {each}" for each in ("error share", "latency", "traffic", "dropped lines", "other release")),
+    "decay sequence of errors",
+    "decay estimated accuracy",
+)
+"""Of every model; they can be silenced before they were checked for the first time."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -219,8 +227,8 @@ def _silence(args: argparse.Namespace, config: Config) -> int:
     if not args.cause:
         raise ConfigError("monitor silence: CAUSE is missing", hint=_hint(_causes(store)))
     if args.off:
-        if not store.unsilence(args.cause):
-            silenced = [each.cause for each in store.silences()]
+        silenced = [each.cause for each in store.silences()]
+        if not store.unsilence(_meant(args.cause, silenced)):
             raise ConfigError(f"{args.cause!r} is not silenced", hint=f"silenced: {', '.join(silenced) or 'nothing'}")
         print(json.dumps({"cause": args.cause, "until": None}) if args.json else f"{args.cause}: not silenced any more")
         return 0
@@ -229,12 +237,19 @@ def _silence(args: argparse.Namespace, config: Config) -> int:
     until, now = _time("until", args.until), utc_now()
     if moment(until) <= moment(now):
         raise ConfigError(f"--until: {args.until} is over", hint=f"it is {now} now")
-    if args.cause not in (known := _causes(store)):
+    cause = _meant(args.cause, known := _causes(store))
+    if cause not in known and cause not in STANDING:
         raise ConfigError(f"{args.cause!r:.200} is not a cause that is known here", hint=_hint(known))
-    silence = Silence(args.cause, until, args.by or who(), args.reason, now)
+    silence = Silence(cause, until, args.by or who(), args.reason, now)
     store.silence(silence)
-    print(json.dumps(plain(silence)) if args.json else f"{args.cause}: no mails until {metrics.moment(until)}")
+    print(json.dumps(plain(silence)) if args.json else f"{clean(cause)}: no mails until {metrics.moment(until)}")
     return 0
+
+
+def _meant(given: str, causes: Sequence[str]) -> str:
+    """The cause that is written so, or shown so: what cannot be printed of a name is not shown, and cannot be typed."""
+    alike = [each for each in causes if clean(each) == clean(given)]
+    return alike[0] if given not in causes and len(alike) == 1 else given
 
 
 def _causes(store: MonitorStore) -> list[str]:
@@ -247,7 +262,7 @@ def _causes(store: MonitorStore) -> list[str]:
 
 def _hint(known: list[str]) -> str:
     if not known:
-        return "none is known before the first window: `trainyard monitor --once`"
+        return f"before the first window: {', '.join(map(repr, STANDING))}"
     more = f" and {len(known) - KNOWN} more: `trainyard monitor show --json`" if len(known) > KNOWN else ""
     return "known: " + ", ".join(map(repr, known[:KNOWN])) + more
 

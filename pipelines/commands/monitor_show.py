@@ -13,6 +13,7 @@ from pipelines.monitor import words
 from pipelines.monitor.state import Numbered
 from pipelines.monitor.store import MonitorStore
 from pipelines.text import metrics
+from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Bullets, Code, Paragraph, Section, Table, to_text
 from registry.errors import ConfigError
 from registry.records.monitoring import Check, Health, Silence
@@ -91,7 +92,7 @@ def _of_alarms(config: Config, lasting: tuple[Numbered, ...], silences: list[Sil
     blocks: list[Block] = []
     for each in lasting:
         alarm = each.alarm
-        blocks.append(Paragraph(f"`{alarm.cause}`: {words.headline(alarm.check)}, {words.since(alarm)}"))
+        blocks.append(Paragraph(f"`{clean(alarm.cause)}`: {words.headline(alarm.check)}, {words.since(alarm)}"))
         blocks.append(Bullets(alarm.done))
     if lasting:
         blocks += words.to_do(config, [each.alarm for each in lasting], datetime.now(UTC))
@@ -99,8 +100,8 @@ def _of_alarms(config: Config, lasting: tuple[Numbered, ...], silences: list[Sil
         blocks.append(Paragraph("None."))
     for silence in silences:
         why = f": {silence.reason}" if silence.reason else ""
-        text = f"`{silence.cause}` is silenced until {metrics.moment(silence.until)} by {silence.by}{why}"
-        blocks += [Paragraph(text), Code(command_line(config, "monitor", "silence", silence.cause, "--off"))]
+        text = f"`{clean(silence.cause)}` is silenced until {metrics.moment(silence.until)} by {silence.by}{why}"
+        blocks += [Paragraph(text), Code(command_line(config, "monitor", "silence", clean(silence.cause), "--off"))]
     return blocks
 
 

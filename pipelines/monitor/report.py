@@ -17,6 +17,7 @@ from pipelines.report.files import Collected, discard
 from pipelines.report.page import Html, figure, figures, table, tiles, whole_page, written
 from pipelines.report.style import CSS
 from pipelines.text import metrics
+from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Box, Bullets, Paragraph
 from registry import codec
 from registry.records.monitoring import Alarm, Check, Health, Histogram, Silence
@@ -182,10 +183,10 @@ def _alarms(store: MonitorStore, silences: Sequence[Silence]) -> list[Html]:
     rows = []
     for number in store.alarm_numbers()[-MOST_ALARMS:][::-1]:
         alarm = store.alarm(number)
-        rows.append((str(number), alarm.cause, words.since(alarm), str(alarm.release), "; ".join(alarm.done)))
+        rows.append((str(number), clean(alarm.cause), words.since(alarm), str(alarm.release), "; ".join(alarm.done)))
     found = [table(("alarm", "cause", "when", "release", "what was done"), rows)] if rows else []
     lines = tuple(
-        f"`{each.cause}` is silenced until {metrics.moment(each.until)} by {each.by}: {each.reason}"
+        f"`{clean(each.cause)}` is silenced until {metrics.moment(each.until)} by {each.by}: {each.reason}"
         for each in silences
     )
     return found + ([written(Bullets(lines))] if lines else [])

@@ -166,7 +166,7 @@ def _put(config: Config, store: MonitorStore, notice: Notification, channel: Cha
         return f"mail to {', '.join(config.mail.to)}"
     dropped = webhook.put(store.folder, notice.id, document(config, notice))
     more = f"; {dropped} older ones were dropped, as too many wait" if dropped else ""
-    return f"webhook{more}"
+    return f"queued for the webhook{more}"
 
 
 def _send(config: Config, store: MonitorStore) -> tuple[str, ...]:

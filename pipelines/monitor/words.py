@@ -35,7 +35,9 @@ def headline(check: Check) -> str:
 def in_a_sentence(check: Check) -> str:
     """The reason, as a sentence: what changed, from what, by how much, and how likely that is by chance."""
     text = clean(check.reason)
-    if not check.column or not text.startswith(check.column):  # names stay as they are written
+    is_word = check.what == "accuracy" or " " in check.what
+    name = clean(check.column) or ("" if is_word else check.what)  # `mae is 3.2`: names stay as they are written
+    if not name or not text.startswith(name):
         text = upper(text)
     return f"{text}{'' if text.endswith(('.', '!', '?')) else '.'}" if text else ""
 
@@ -107,7 +109,7 @@ def to_do(config: Config, alarms: Sequence[Alarm], at: datetime) -> Iterator[Blo
 
 def silence_command(config: Config, cause: str, until: str) -> str:
     """As a person can copy it."""
-    return command_line(config, "monitor", "silence", cause, "--until", until, "--reason", "expected")
+    return command_line(config, "monitor", "silence", clean(cause), "--until", until, "--reason", "expected")
 
 
 def _reason(alarms: Sequence[Alarm]) -> str:

@@ -16,6 +16,8 @@ MOST_ITEMS = 500
 MOST_TEXT = 200
 AHEAD = timedelta(minutes=1)
 """So far clocks of clients may be ahead."""
+FIRST_YEAR = 1971
+"""Of `at`: what is older was no prediction."""
 FIELDS = ("request_id", "row", "label", "correct", "at", "by", "sure")
 SEND = 'send {"request_id": "…", "row": 0, "label": "…"}, with "correct": true or false instead of a label, or {"feedback": [...]}'
 
@@ -110,8 +112,12 @@ def _at(found: Any, now: datetime) -> str:
         at = datetime.fromisoformat(found)
     except (ValueError, TypeError):
         at = None
-    if at is None or at.tzinfo is None or at.year < 1971:
+    if at is None or at.tzinfo is None:
         raise Invalid(400, f"at: {show(found)} is not a time with its zone", hint="e.g. 2026-11-30T12:00:00Z")
+    if at.year < FIRST_YEAR:
+        raise Invalid(
+            400, f"at: {found} is before {FIRST_YEAR}", hint="since when the label is known, e.g. 2026-11-30T12:00:00Z"
+        )
     if at > now + AHEAD:
         raise Invalid(422, f"at: {found} is in the future", hint=f"here it is {now:%Y-%m-%dT%H:%M:%SZ}")
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -55,7 +55,7 @@ def check(settings, posted, seen):
     assert len(set(posted.ids())) == notices, posted.ids()
     assert list((store.folder / "webhook" / "pending").iterdir()) == []
     done = [each.partition(" ")[2] for each in store.alarm(1).done]
-    reported = ["mail to owner@company.example", "webhook"]
+    reported = ["mail to owner@company.example", "queued for the webhook"]
     assert done == ["raised", *reported] + (["over", *reported] if seen == SECOND else []), done
     assert store.alarm_numbers() == ([1] if seen == FIRST else [1, 2])
     assert [each.number for each in state.alarms] == ([1] if seen == FIRST else [2])

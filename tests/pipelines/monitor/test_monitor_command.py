@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,6 +15,7 @@ from monitor_parts import config, decay, drift, failing, health, looking, name, 
 
 from pipelines.commands import monitor
 from pipelines.monitor.store import MonitorStore
+from pipelines.monitor.words import in_a_sentence
 from registry.errors import ConfigError, TryAgain
 
 HELPERS = Path(__file__).parents[2] / "helpers"
@@ -151,6 +153,38 @@ def test_wrong_words_are_named_with_what_to_write(tmp_path, words, message, hint
     with pytest.raises(ConfigError, match=message) as caught:
         run(settings, *words)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("cause", ["service latency", "decay sequence of errors"])
+def test_what_every_model_has_is_silenced_before_it_was_ever_checked(tmp_path, cause):
+    settings = config(tmp_path)
+    assert run(settings, "silence", cause, "--until", "2126-01-01") == 0
+    assert [each.cause for each in MonitorStore(settings).silences()] == [cause]
+
+
+def test_a_cause_with_characters_that_nobody_sees_is_silenced_as_it_is_shown(tmp_path, capsys):
+    settings, column = config(tmp_path), "inputs.ma\u200bss"
+    windows = [health(n, replace(drift(), column=column)) for n in (1, 2)]
+    run(settings, "--once", found=windows)
+    capsys.readouterr()
+    run(settings, "show")
+    assert "`drift inputs.mass`" in capsys.readouterr().out
+    assert run(settings, "silence", "drift inputs.mass", "--until", "2126-01-01") == 0
+    assert [each.cause for each in MonitorStore(settings).silences()] == [f"drift {column}"]
+    assert run(settings, "silence", "drift inputs.mass", "--off") == 0
+    assert MonitorStore(settings).silences() == []
+
+
+@pytest.mark.parametrize(
+    ("what", "reason", "said"),
+    [
+        ("mae", "mae is 3.2 on 40 labelled answers", "mae is 3.2 on 40 labelled answers."),
+        ("accuracy", "accuracy is 0.8 on 40 labelled answers", "Accuracy is 0.8 on 40 labelled answers."),
+        ("sequence of errors", "errors have become more frequent", "Errors have become more frequent."),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_and_a_name_stays_as_it_is_written(what, reason, said):
+    assert in_a_sentence(replace(decay(what=what), reason=reason)) == said
 
 
 def test_a_second_monitor_ends_with_75(tmp_path):

@@ -71,6 +71,11 @@ def test_what_can_be_so_of_no_answer_is_400_with_its_field(more, field):
     assert str(refused.value).startswith(f"{field}:") or field in str(refused.value)
 
 
+def test_a_time_before_there_were_models_is_called_that():
+    with pytest.raises(Invalid, match="is before 1971"):
+        read_item(GOOD | {"at": "1970-12-31T00:00:00Z"}, "", NOW)
+
+
 @pytest.mark.parametrize("found", [None, 7, "x", [GOOD]])
 def test_a_report_is_an_object(found):
     with pytest.raises(Invalid, match="not an object"):
