@@ -11,8 +11,13 @@ from typing import Any
 from pipelines.config.schema import Config
 from pipelines.deploy.serve_job import log_folder
 from pipelines.labels.candidate import ask_candidate
+from pipelines.monitor.windows import reference_file
 from pipelines.small_workers import ask
+from pipelines.text.clean import clean
+from pipelines.trust import open_registry
+from registry import candidates, releases
 from registry.dataclass import dataclass
+from registry.errors import PipelineError
 from registry.label_queue import Item, LabelQueue
 from registry.label_store import LabelStore, label_file
 from retraining.labels.accepted import is_wrong, said, states
@@ -64,14 +69,31 @@ def fill(config: Config, now: datetime | None = None) -> Filled:
         asked = ask_candidate(config, since) if by == "disagreement" else None
         if asked and asked.others is None:
             by = "margin"
+        reference, note = _holdout(config)
         job = {
             "action": "choose", "log": str(log_folder(config)), "labels": str(path), "since": since.isoformat(),
             "most": room, "random_share": config.labels.random_share, "by": by,
-            "others": (asked.others or ()) if asked else (),
+            "others": (asked.others or ()) if asked else (), "reference": reference,
         }  # fmt: skip
         found = json.loads(ask(MODULE, job, WHAT))
         new = queue.offer([Item(**each, offered=f"{at:%Y-%m-%dT%H:%M:%SZ}") for each in found])
-        return Filled(new, (asked.note,) if asked else ())
+        return Filled(new, tuple(each for each in (asked.note if asked else "", note) if each))
+
+
+def _holdout(config: Config) -> tuple[str, str]:
+    """The live version's reference, which knows the samples of its holdout; or an empty path, and a sentence why where people should
+    know."""
+    try:
+        store = open_registry(config, only_look=True)
+        live = releases.live(store, config.model)
+        if live is None or live.version is None:
+            return "", ""
+        return str(reference_file(store, candidates.manifest(store, config.model, live.version, "production"))), ""
+    except (PipelineError, FileNotFoundError) as error:
+        return (
+            "",
+            f"What is in the holdout is not known ({clean(str(error), 200)}): `trainyard labels commit` leaves it out.",
+        )
 
 
 def review(config: Config) -> Review:

@@ -119,7 +119,7 @@ def _monitored(store: Store, release: Release) -> MonitoredRelease:
         samples=metrics.samples,
     )
     try:
-        return replace(known, reference=str(_reference(store, manifest)))
+        return replace(known, reference=str(reference_file(store, manifest)))
     except FileNotFoundError:
         return replace(
             known, note=f"version {release.version} has no reference: its {REFERENCE_FILE} is not in the registry"
@@ -128,7 +128,7 @@ def _monitored(store: Store, release: Release) -> MonitoredRelease:
         return replace(known, note=f"version {release.version} has no reference: {error}")
 
 
-def _reference(store: Store, manifest: Candidate) -> Path:
+def reference_file(store: Store, manifest: Candidate) -> Path:
     """Its file, for reading only; raises ConfigError when the version was made without, Corrupt."""
     digest = manifest.files.get(REFERENCE_FILE)
     if digest is None:

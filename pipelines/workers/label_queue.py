@@ -22,8 +22,11 @@ import pyarrow.compute as pc
 
 from pipelines.workers.label_files.answers import answered, inputs_of, kept_images, lines_of, rules_of
 from pipelines.workers.question import answer
+from registry.errors import Corrupt
 from registry.label_queue import LabelQueue
 from retraining.labels.choose import Answer, choose, doubt, draw, tie
+from retraining.monitoring.marks import mark
+from retraining.monitoring.reference import BadReference, from_bytes
 from serving.prediction_log.images import member_name
 from serving.prediction_log.tables import Wanted, as_written, read
 
@@ -34,12 +37,13 @@ SPARE = 20
 
 def _choose(log: Path, job: Job) -> list[dict[str, Any]]:
     """At most `most` lines since `since`, of live releases; memory does not grow with their number. `others`: those to which the
-    candidate answers another class."""
+    candidate answers another class. What the holdout has is left out: its labels are known, and it must stay unseen."""
     others = {(request, row) for request, row in job["others"]}
     at_random: list[_Line] = []
     doubtful: list[_Line] = []
     most, by = int(job["most"]), job["by"]
-    for each in _lines(log, Wanted(datetime.fromisoformat(job["since"]) if job["since"] else None, live=True), others):
+    wanted = Wanted(datetime.fromisoformat(job["since"]) if job["since"] else None, live=True)
+    for each in _lines(log, wanted, others, _holdout(job.get("reference", ""))):
         _keep(at_random, each, most * SPARE, each.ticket)
         _keep(doubtful, each, most * SPARE, (doubt(each.answer, by), -int.from_bytes(tie(each.answer)[:8], "big")))
     lines = {(each.answer.request, each.answer.row): each for each in (*at_random, *doubtful)}
@@ -76,12 +80,29 @@ def _keep(heap: list[_Line], line: _Line, most: int, rank: Any) -> None:
         heapq.heapreplace(heap, dataclasses.replace(line, rank=rank))
 
 
-def _lines(log: Path, wanted: Wanted, others: Collection[tuple[str, int]]) -> Iterator[_Line]:
+def _holdout(reference: str) -> frozenset[int]:
+    """Marks of the samples in it; empty where they are not known."""
+    try:
+        return from_bytes(Path(reference).read_bytes()).marks if reference else frozenset()
+    except BadReference as error:
+        raise Corrupt(f"{reference}: {error}", hint="`trainyard registry verify` lists every problem") from None
+
+
+def _is_of(holdout: Collection[int], line: Mapping[str, Any], table: pa.Table, kept: Mapping[str, str]) -> bool:
+    """Whether an answer is about one of these samples; False where the log does not keep enough to know it."""
+    if not holdout or not kept or any(rule not in {"value", "features", "file"} for rule in kept.values()):
+        return False
+    values = inputs_of(line, table)
+    return values.keys() == kept.keys() and mark(values) in holdout
+
+
+def _lines(log: Path, wanted: Wanted, others: Collection[tuple[str, int]], holdout: Collection[int]) -> Iterator[_Line]:
     columns = ("id", "row", "status", "version", "class", "confidence", "inputs", "outputs")
     for table in read(log, dataclasses.replace(wanted, columns=columns)):
         kept = rules_of(table)
         for line in lines_of(answered(table)):
-            yield _line(line, kept, (line["id"], line["row"]) in others)
+            if not _is_of(holdout, line, table, kept):
+                yield _line(line, kept, (line["id"], line["row"]) in others)
 
 
 def _line(line: dict[str, Any], kept: Mapping[str, str], other_class: bool) -> _Line:  # noqa: FBT001  (a field of the answer)

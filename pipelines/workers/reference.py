@@ -17,6 +17,7 @@ from pipelines.workers.compatibility import Array
 from registry.dataclass import dataclass
 from registry.records import Signature, TensorSpec
 from retraining.monitoring.calibration import calibrate
+from retraining.monitoring.marks import MOST_CELLS, mark
 from retraining.monitoring.names import CLASS_FIELD, CONFIDENCE, CONFIDENCE_FIELD, LogField, category, fields_of
 from retraining.monitoring.reference import Reference, knots_for
 from retraining.monitoring.sketches import Categories, Numbers, counted, numbers, only_shared
@@ -56,6 +57,7 @@ class Part:
 
     answered: Array
     columns: dict[Key, Values]
+    marks: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class ReferenceMaker:
     outputs: tuple[Kept, ...]
     types: Mapping[str, Any]
     """Of the outputs, as a header has them."""
+    marked: tuple[Kept, ...]
+    """The inputs by the rules that say which sample it is; empty: none can be marked."""
     _parts: dict[int, Part] = field(default_factory=dict)
 
     def add(self, start: int, inputs: Arrays, outputs: Arrays) -> None:
@@ -80,13 +84,29 @@ class ReferenceMaker:
         for each in outputs.values():
             if each.dtype.kind == "f":
                 answered &= np.isfinite(each).reshape(len(each), -1).all(axis=1)
-        columns = dict[Key, Values]()
+        columns, rows = dict[Key, Values](), dict[tuple[str, str], list[Any]]()
         if answered.any():
             for source in self.sources:
                 if not is_scalar(source.spec):
-                    columns |= source.columns(inputs[source.spec.name][answered])
+                    kept = source.kept
+                    rows[kept.name, kept.how] = found = input_values(kept, inputs[kept.name][answered], NO_KEY)
+                    columns |= _columns(source.fields, found)
             columns |= self._answers({name: each[answered] for name, each in outputs.items()})
-        self._parts[start] = Part(answered, columns)
+        self._parts[start] = Part(answered, columns, frozenset(self._marks(start, inputs, answered, rows)))
+
+    def _marks(
+        self, start: int, inputs: Arrays, answered: Array, known: Mapping[tuple[str, str], list[Any]]
+    ) -> Iterator[int]:
+        """Of the answered samples of a batch; `known`: the values of inputs that were made already."""
+        if not self.marked or not answered.any() or start * len(self.marked) >= MOST_CELLS:
+            return
+        values = [
+            known.get((kept.name, kept.how)) or input_values(kept, inputs[kept.name][answered], NO_KEY)
+            for kept in self.marked
+        ]
+        names = [kept.name for kept in self.marked]
+        for row in zip(*values, strict=True):
+            yield mark(dict(zip(names, row, strict=True)))
 
     def make(self, x: Mapping[str, Array], right: Array | None) -> Reference:
         """Of all inputs `x` as the dataset has them, and whether each answer was `right`: bool, shape (samples,), as `x`
@@ -107,7 +127,8 @@ class ReferenceMaker:
         curve = None
         if right is not None and (CONFIDENCE, CONFIDENCE_FIELD) in joined:
             curve = calibrate(np.asarray(joined[CONFIDENCE, CONFIDENCE_FIELD], dtype=np.float64), right[answered])
-        return Reference(int(answered.sum()), _unambiguous(found), curve)
+        marks = frozenset[int]().union(*(each.marks for each in parts))
+        return Reference(int(answered.sum()), _unambiguous(found), curve, marks)
 
     def _answers(self, outputs: Arrays) -> Iterator[tuple[Key, Values]]:
         for name, rows in output_columns(self.outputs, [outputs], NO_KEY):
@@ -131,7 +152,18 @@ def maker(signature: Signature, data: DataSpec, warm: Arrays) -> ReferenceMaker:
     """For the model with `signature`, trained on `data`, whose outputs for good rows are `warm`."""
     plan = make_plan(signature, data, {}, "features")
     probabilities, types = Probabilities(signature, warm), field_types(signature, plan)["outputs"]
-    return ReferenceMaker(signature, data, probabilities, tuple(sources(signature, data)), plan.outputs, types)
+    marked = tuple(_marked(signature, data))
+    return ReferenceMaker(signature, data, probabilities, tuple(sources(signature, data)), plan.outputs, types, marked)
+
+
+def _marked(signature: Signature, data: DataSpec) -> Iterator[Kept]:
+    """Each input by `value`, or an image by its features; none at all where one of them is a long array."""
+    rules = {} if signature.kind == "image" else {each.name: "value" for each in signature.inputs}
+    found = make_plan(signature, data, rules, "features").inputs
+    for spec, kept in zip(signature.inputs, found, strict=True):
+        if not (kept.is_image or (kept.how == "value" and numbers_of(spec) <= PLACES)):
+            return
+    yield from found
 
 
 def sources(signature: Signature, data: DataSpec) -> Iterator[Source]:

@@ -44,6 +44,8 @@ class Reference:
     """Inputs, outputs, `class` and `confidence`, by their names in the log (`inputs.mass`, `outputs.p[0]`)."""
     calibration: Calibration | None
     """Of classification whose outputs are probabilities."""
+    marks: frozenset[int] = frozenset()
+    """Of the holdout's samples (`marks.mark`); empty where none can be made, and in a reference of an earlier version of Trainyard."""
 
 
 def knots_for(columns: int) -> int:
@@ -79,6 +81,8 @@ def to_bytes(reference: Reference) -> bytes:
     }
     if curve := reference.calibration:
         arrays |= {"confidence": curve.confidence, "right": curve.right, "samples": curve.samples}
+    if reference.marks:
+        arrays["marks"] = np.array(sorted(reference.marks), dtype=np.uint64)
     head = {"reference": FORMAT, "rows": reference.rows, "columns": described, "calibrated": curve is not None}
     arrays["head"] = np.frombuffer(json.dumps(head, allow_nan=False).encode(), dtype=np.uint8)
     file = io.BytesIO()
@@ -99,7 +103,8 @@ def from_bytes(data: bytes) -> Reference:
             curve = (
                 Calibration(*_of_one_length(arrays, ("confidence", "right", "samples"))) if head["calibrated"] else None
             )
-            return Reference(int(head["rows"]), columns, curve)
+            marks = frozenset(arrays["marks"].astype(np.uint64).tolist()) if "marks" in arrays else frozenset[int]()
+            return Reference(int(head["rows"]), columns, curve, marks)
     except DAMAGED as error:
         raise BadReference(f"it is damaged: {type(error).__name__}: {error}") from error
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from prediction_log_parts import answer, image_model, model_of
 from scipy import stats
 
+from pipelines.workers.label_queue import ACTIONS
 from pipelines.workers.reference import maker
 from registry.records import Signature, TensorSpec
 from retraining.monitoring.names import log_fields
@@ -282,3 +284,62 @@ def test_of_a_hundred_columns_it_has_less_than_a_megabyte():
     reference = reference_of(model, x, {"out": random.normal(size=(1000, 1)).astype(np.float32)})
     assert len(reference.columns) == 2 * 100 + 1
     assert len(to_bytes(reference)) < 300_000
+
+
+def asked_about(folder, reference, model, rules, answers):
+    """Which rows the review queue may ask about, of answers in a real log: request → its inputs and outputs."""
+    plan = make_plan(model.signature, model.data, rules, "features")
+    given = [
+        answer(model, inputs, request, len(outputs["out"]), "")._replace(outputs=outputs, probabilities=outputs["out"])
+        for request, (inputs, outputs) in answers.items()
+    ]
+    (folder / "log" / "segments").mkdir(parents=True)
+    path = folder / "log" / "segments" / "20261130T040149123Z-abc-000001-9.v1.jsonl.gz"
+    path.write_bytes(gzip.compress(header(model, plan) + b"".join(lines(given, plan, b"k" * 32))))
+    (folder / "reference.npz").write_bytes(to_bytes(reference))
+    job = {"since": "", "most": 1000, "random_share": 1.0, "by": "margin", "others": [], "labels": str(folder / "labels.sqlite"),
+           "reference": str(folder / "reference.npz")}  # fmt: skip
+    return {(each["request"], each["row"]) for each in ACTIONS["choose"](folder / "log", job)}
+
+
+def simple_model():
+    """Inputs of which the log keeps all that says which sample it is."""
+    found = mixed_model()
+    inputs = tuple(each for each in found.signature.inputs if each.name != "long")
+    return model_of(replace(found.signature, inputs=inputs), replace(found.data, inputs=inputs))
+
+
+def test_people_are_not_asked_about_what_is_in_the_holdout(tmp_path):
+    model, holdout, new = simple_model(), mixed_rows(40), mixed_rows(9, seed=7)
+    for each in (holdout, new):
+        del each["long"]
+    reference = reference_of(model, holdout, {"out": distribution(40)}, np.ones(40, dtype=bool))
+    answers = {"old": (holdout, {"out": distribution(40)}), "new": (new, {"out": distribution(9)})}
+    found = asked_about(tmp_path, reference, model, dict.fromkeys(holdout, "value"), answers)
+    assert found == {("new", row) for row in range(9)}
+
+
+def test_what_the_log_does_not_keep_enough_of_may_be_asked_about(tmp_path):
+    model, holdout = simple_model(), mixed_rows(20)
+    del holdout["long"]
+    reference = reference_of(model, holdout, {"out": distribution(20)}, np.ones(20, dtype=bool))
+    assert len(reference.marks) == 20
+    answers = {"old": (holdout, {"out": distribution(20)})}
+    assert len(asked_about(tmp_path, reference, model, {"age": "bin"}, answers)) == 20
+
+
+def test_images_of_the_holdout_are_known_by_their_hash(tmp_path):
+    model = image_model()
+    images = np.random.default_rng(3).integers(0, 256, (30, 8, 8, 1)).astype(np.uint8)
+    reference = reference_of(model, {"image": images[:20]}, {"out": distribution(20)}, np.ones(20, dtype=bool))
+    answers = {
+        "old": ({"image": images[:20]}, {"out": distribution(20)}),
+        "new": ({"image": images[20:]}, {"out": distribution(10)}),
+    }
+    found = asked_about(tmp_path, reference, model, {}, answers)
+    assert found == {("new", row) for row in range(10)}
+
+
+def test_a_model_with_a_long_array_has_no_marks():
+    rows = mixed_rows(10)
+    assert reference_of(mixed_model(), rows, {"out": distribution(10)}, np.ones(10, dtype=bool)).marks == frozenset()

@@ -49,6 +49,8 @@ def test_what_was_written_is_read_again():
     assert read.calibration.right.tolist() == written.calibration.right.tolist()
     assert to_bytes(written) == to_bytes(written)
     assert from_bytes(to_bytes(Reference(0, {}, None))) == Reference(0, {}, None)
+    marked = Reference(3, {}, None, frozenset({0, 7, 2**64 - 1}))
+    assert from_bytes(to_bytes(marked)) == marked
 
 
 def test_numbers_of_32_bits_take_half_of_the_place_and_a_column_without_any_number_is_kept():
