@@ -188,7 +188,7 @@ class Watcher:
     def _run_before(self) -> dict[str, str]:
         """For the first start: what runs that are over were about, failed ones too, which hooks or people may have started."""
         runs = [each.run for each in known(self.config.runs) if each.state not in OPEN]
-        seen = {}
+        seen: dict[str, str] = {}
         for name, triggers in TAKEN_BY.items():
             of_it = [each for each in runs if each.trigger in triggers]
             if found := of_it or (runs if name == "tests" else []):

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.workers.label_files.answers import answered, inputs_of, kept_images, lines_of, rules_of
+from pipelines.workers.label_files.sample import UNKNOWN
 from pipelines.workers.question import answer
 from registry.errors import Corrupt
 from registry.label_queue import LabelQueue
@@ -153,12 +154,22 @@ def _show(log: Path, job: Job) -> list[dict[str, Any]]:
             if key in wanted:
                 found[key] = {"request": key[0], "row": key[1], "time": line["time"].isoformat(timespec="milliseconds"),
                               "version": line["version"], "class": line.get("class"), "number": _number(line),
-                              "confidence": line.get("confidence"), "inputs": inputs_of(line, table)}  # fmt: skip
+                              "confidence": line.get("confidence"), "inputs": _for_people(inputs_of(line, table), rules_of(table))}  # fmt: skip
     if job["images"] and found:
         names = {member_name(*key): key for key in found}
         for name, data in kept_images(log, names):
             found[names[name]]["image"] = base64.b64encode(data).decode()
     return [found[key] for key in sorted(found)]
+
+
+def _for_people(inputs: Mapping[str, Any], kept: Mapping[str, str]) -> dict[str, Any]:
+    """The inputs, and in place of a hash or the number of a bin, which say nothing to a person, why the value is not there."""
+    return {
+        name: f"(not here: it {UNKNOWN[kept[name]]})"
+        if value is not None and (kept.get(name) == "hash" or (kept.get(name) == "bin" and not isinstance(value, str)))
+        else value
+        for name, value in inputs.items()
+    }
 
 
 ACTIONS: dict[str, Callable[[Path, Job], Any]] = {"choose": _choose, "show": _show}

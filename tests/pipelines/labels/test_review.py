@@ -132,6 +132,18 @@ def test_lines_that_the_log_does_not_have_any_more_are_left_out_of_tasks(config)
     assert json.loads(tasks(items, details(config, items), "m")) == []
 
 
+def test_a_task_says_of_a_value_that_the_log_does_not_have_why_it_is_not_there(config):
+    kept = {"age": ("bin", "int"), "name": ("hash", "text"), "city": ("bin", "text")}
+    inputs = {"age": 3, "name": "5e1f", "city": "Bern"}
+    write_segment(log_folder(config), kept, [line(1, 0.6, inputs=inputs)])
+    fill(config, NOW)
+    items = review(config).items
+    (task,) = json.loads(tasks(items, details(config, items), "m"))
+    assert task["data"]["text"] == (
+        "age (not here: it is kept as a bin), name (not here: it is kept as a hash), city Bern"
+    )
+
+
 def test_equal_inputs_and_near_images_are_asked_about_once(config):
     write_segment(log_folder(config), KEPT, [line(n, 0.6, inputs={"mass": 1.0}) for n in range(5)])
     kept = {"image": ("features", {"brightness": "float", "hash": "text"})}
