@@ -14,8 +14,8 @@ from registry.errors import PipelineError
 
 HELD_BACK = 6
 """One image of so many is never sent to be labelled, and only measured with."""
-PER_DAY = 600
-"""Answers that people are asked about."""
+PER_DAY = 1000
+"""Answers that people are asked about: more than there are, as those that are only measured with are among them."""
 SETTINGS = f"""
 [prediction_log]    # what the API keeps of its answers, for the monitor and for labels
 enabled = true
@@ -48,8 +48,9 @@ class Scanner:
         return [path for place, path in enumerate(every) if (place % HELD_BACK == 0) is held_back]
 
     def send(self) -> int:
-        """A request for each of the images that are not held back; how many those are."""
-        for path, answer in self._ask(self.images(held_back=False)):
+        """A request for each of the images that are not held back; how many those are. Their ids are the same in every demo, so that
+        the same samples come into the same splits, and the same model of it."""
+        for path, answer in self._ask(self.images(held_back=False), "scanner-{}"):
             self.known[answer["request_id"]] = path.parent.name
         self.sent = time.monotonic()
         return len(self.known)
@@ -81,12 +82,13 @@ class Scanner:
         """Until the monitor takes the requests for complete."""
         time.sleep(max(self.sent + LATE - time.monotonic(), 0))
 
-    def _ask(self, images: list[Path]) -> Iterator[tuple[Path, dict[str, str]]]:
+    def _ask(self, images: list[Path], request_id: str = "") -> Iterator[tuple[Path, dict[str, str]]]:
         import requests
 
         with requests.Session() as session:
             for path in images:
-                answer = session.post(f"{self.url}/predict", data=path.read_bytes(), timeout=10)
+                named = {"X-Request-Id": request_id.format(path.stem)} if request_id else {}
+                answer = session.post(f"{self.url}/predict", data=path.read_bytes(), headers=named, timeout=10)
                 answer.raise_for_status()
                 found = answer.json()
                 if "predictions" in found:
