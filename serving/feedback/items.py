@@ -17,7 +17,7 @@ MOST_TEXT = 200
 AHEAD = timedelta(minutes=1)
 """So far clocks of clients may be ahead."""
 FIRST_YEAR = 1971
-"""Of `at`: what is older was no prediction."""
+"""Of `at`: nothing older can be about an answer of the API."""
 FIELDS = ("request_id", "row", "label", "correct", "at", "by", "sure")
 SEND = 'send {"request_id": "…", "row": 0, "label": "…"}, with "correct": true or false instead of a label, or {"feedback": [...]}'
 
