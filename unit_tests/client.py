@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ class Api:
 def plain(sample: Any) -> Any:
     """A sample as JSON has it: lists instead of arrays, one value instead of an array of shape (1,) under a name."""
     if isinstance(sample, Mapping):
-        return {str(name): _scalar(plain(value)) for name, value in sample.items()}
+        return {str(name): _known(_scalar(plain(value))) for name, value in sample.items()}
     if hasattr(sample, "tolist"):
         return sample.tolist()
     if isinstance(sample, (list, tuple)):
@@ -137,6 +138,11 @@ def predictions(response: requests.Response) -> list[Any]:
 
 def _scalar(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], list) else value
+
+
+def _known(value: Any) -> Any:
+    """Null for a missing number: JSON has no NaN."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _kind(data: bytes) -> str:

@@ -27,7 +27,12 @@ class HoldoutSamples(Sequence[Any]):
             return [self[i] for i in range(*index.indices(len(self)))]
         values = {name: array[index] for name, array in self._split.x.items()}
         if self._split.spec.format == "table":
-            return {name: value.tolist()[0] for name, value in values.items()}
+            holes = {each.name for each in self._split.spec.columns if each.has_missing}
+            row = {name: value.tolist()[0] for name, value in values.items()}
+            return {
+                name: None if name in holes and (value == "" or value != value) else value  # noqa: PLR0124  (NaN)
+                for name, value in row.items()
+            }
         return values if len(values) > 1 else next(iter(values.values()))
 
 

@@ -51,7 +51,8 @@ def _named(signature: Signature, good: dict[str, Any]) -> Iterator[tuple[str, st
     what = "column" if signature.kind == "table" else "input"
     yield f"a sample without its {what} {first}", json.dumps({k: v for k, v in good.items() if k != first})
     yield f"a {what} that the model does not have", json.dumps(good | {"no such name": 1})
-    yield f"null for {first}", json.dumps(good | {first: None})
+    if needed := next((each.name for each in signature.inputs if not each.may_miss and each.name in good), None):
+        yield f"null for {needed}", json.dumps(good | {needed: None})
     yield f"an object for {first}", json.dumps(good | {first: {"a": 1}})
     texts = [each.name for each in signature.inputs if each.dtype == "string"]
     numbers = [each.name for each in signature.inputs if each.dtype not in {"string", "bool"}]

@@ -87,6 +87,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
         "dtype": spec.dtype,
         "low": spec.low,
         "high": spec.high,
+        **({"may_miss": True} if spec.may_miss else {}),
     }
 
 

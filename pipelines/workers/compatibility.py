@@ -28,6 +28,10 @@ def check_inputs(signature: Signature, x: Mapping[str, Array]) -> None:
         same = len(spec.shape) == len(found.shape) and all(
             want is None or want == have for want, have in zip(spec.shape[1:], found.shape[1:], strict=True)
         )
+        if missing := 0 if spec.may_miss or signature.kind != "table" else _missing(x[spec.name]):
+            raise Mismatch(
+                f"its input {spec.name} takes no missing value; {missing} of {len(x[spec.name])} are in the data"
+            )
         if not same or (spec.dtype == "string") != (found.dtype == "string"):
             raise Mismatch(f"its input {spec.name} is {spec_text(spec)}; the data are {spec_text(found)}")
 
@@ -44,6 +48,10 @@ def numbers(output: Array) -> Array:
     if output.ndim != 2 or output.shape[1] != 1:
         raise Mismatch(f"its output has shape {list(output.shape)}; one number is to be predicted")
     return output[:, 0].astype(np.float64)
+
+
+def _missing(array: Array) -> int:
+    return int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
 
 
 def _spec(name: str, array: Array) -> TensorSpec:

@@ -143,7 +143,7 @@ class _Candidate:
             if each.kept.get(self._specs[0].name) != "file":
                 raise Unusable(NO_IMAGE)
             return None
-        values = {spec.name: _shaped(spec, value_of(each, spec.name)) for spec in self._specs}
+        values = {spec.name: _shaped(spec, value_of(each, spec.name, may_miss=spec.may_miss)) for spec in self._specs}
         return values if self._reader.named else values[self._specs[0].name]
 
     def others(self, drawn: _Draw, log: Path, end: float) -> Iterator[Labelled]:

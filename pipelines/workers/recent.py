@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -97,7 +98,10 @@ def _image(each: Labelled, spec: TensorSpec) -> Array:
 
 
 def _array(each: Labelled, spec: TensorSpec) -> Array:
-    value = np.asarray(value_of(each, spec.name))
+    found = value_of(each, spec.name, may_miss=spec.may_miss)
+    if found is None:
+        found = "" if spec.dtype == "string" else math.nan
+    value = np.asarray(found)
     if value.dtype == object:
         raise Unusable(f"its {spec.name!r} has missing values")
     if spec.dtype == "string":

@@ -145,7 +145,8 @@ class ReferenceMaker:
             return sketch
         columns = {each.name: each for each in self.data.columns} if of.path[0] == "inputs" else {}
         column = columns.get(of.path[1])
-        return only_shared(sketch, HANDFUL, frozenset(map(text, column.common if column else ())))
+        known = (*column.common, *([""] if column.has_missing else [])) if column else ()
+        return only_shared(sketch, HANDFUL, frozenset(map(text, known)))
 
 
 def maker(signature: Signature, data: DataSpec, warm: Arrays) -> ReferenceMaker:

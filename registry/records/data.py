@@ -26,6 +26,8 @@ class TensorSpec:
 
     tensor_name: str = ""
     """What the served file calls it; empty: as `registry.records.names.tensor_name_of_old` says."""
+    may_miss: bool = False
+    """Whether a value may be missing: null in a request, for the model NaN or the empty text."""
 
     @property
     def tensor(self) -> str:

@@ -42,7 +42,9 @@ class ColumnReader:
     @property
     def always_there(self) -> frozenset[str]:
         """The columns of numbers that the model needs: a row in which one of them is missing has no prediction."""
-        numbers = (columns for field, columns in self.plan if field.dtype not in {"string", "bool"})
+        numbers = (
+            columns for field, columns in self.plan if field.dtype not in {"string", "bool"} and not field.may_miss
+        )
         return frozenset(each for columns in numbers for each in columns)
 
     def read(self, table: Any) -> tuple[dict[str, Array], Array, Rejected]:
@@ -88,7 +90,7 @@ class ColumnReader:
                     rejected.setdefault(row, f"{name}: {column.type} is not a number")
             column = pa.chunked_array([pa.nulls(len(column), pa.float64())])
         column = typed.without_numbers(column, self._rules.na or ())
-        array = _filled(column, name, rejected)
+        array = _with_nan(column) if field.may_miss else _filled(column, name, rejected)
         return _within(field, array, name, rejected)
 
     def _values(self, field: Field, name: str, column: Any, rejected: Rejected) -> Array:
@@ -102,7 +104,11 @@ class ColumnReader:
             values = [TRUE.get(each.strip(), each) for each in values]
         asked, wrong = _asked(field, values, name)
         missing = typed.as_numpy(compute.is_null(encoded.indices))
-        index = _filled(pa.chunked_array([encoded.indices]), name, rejected)
+        if field.may_miss:
+            asked = np.append(asked, "")  # the last one is in the place of every missing one
+            index = np.where(missing, len(asked) - 1, _filled(pa.chunked_array([encoded.indices]), name, {}))
+        else:
+            index = _filled(pa.chunked_array([encoded.indices]), name, rejected)
         if wrong:
             for row in np.flatnonzero(np.isin(index, list(wrong)) & ~missing).tolist():
                 rejected.setdefault(row, wrong[int(index[row])])
@@ -146,6 +152,8 @@ def columns_of(field: Field, signature: Signature, names: Sequence[str]) -> tupl
 def within(field: Field, array: Array) -> Array:
     """Which rows keep the bounds of a field and, for whole numbers, have no fraction."""
     fits = (array >= field.low) & (array <= field.high)
+    if field.may_miss:
+        fits |= np.isnan(array)
     if field.dtype.startswith(("int", "uint")) and array.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             fits &= array == np.floor(array)
@@ -187,6 +195,14 @@ def _filled(column: Any, name: str, rejected: Rejected) -> Array:
     present = typed.as_numpy(compute.drop_null(column))
     found = np.zeros(len(column), present.dtype)
     found[there] = present
+    return found
+
+
+def _with_nan(column: Any) -> Array:
+    """The numbers as a NumPy array, NaN where one is missing."""
+    column = column.cast(pa.float64(), safe=False)
+    found = np.array(_filled(column, "", {}), np.float64)
+    found[typed.as_numpy(compute.is_null(column))] = np.nan
     return found
 
 

@@ -71,6 +71,8 @@ def input_values(kept: Kept, array: Array, key: bytes) -> list[Any]:
         texts = [text(each[0] if isinstance(each, list) and len(each) == 1 else each) for each in array.tolist()]
         if kept.how == "bin":
             common = frozenset(kept.column.common if kept.column else ())
+            if kept.column and kept.column.has_missing:
+                common |= {""}  # as a missing value comes to the model; null is one that few share
             return [each if each in common else None for each in texts]
         return texts
     if kept.how == "bin":

@@ -43,6 +43,8 @@ class Field:
     """Of a column with categories: the values that the model knows."""
     spelled: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What all spellings of a value have in common → the value, unless two values share it."""
+    may_miss: bool = False
+    """Whether null is taken: for NaN, or for the empty text."""
 
     def read(self, values: list[Any], where: Where, *, plain: bool) -> Array:
         """The array (len(values), *shape) of the field's dtype; raises Refused, naming the path.
@@ -62,6 +64,8 @@ class Field:
         """What a person has written into a form, as JSON would have it: a number where one is wanted and can be read."""
         if self.dtype == "string":
             return text
+        if self.may_miss and text.strip().lower() in {"", "nan"}:
+            return None
         try:
             return orjson.loads(text.strip())
         except orjson.JSONDecodeError:
@@ -70,10 +74,13 @@ class Field:
     def bounded(self, array: Array, where: Where, missing: str = "null") -> Array:
         """The float64 `array` in the field's dtype, when every number is within bounds and, for integers, whole."""
         if array.size and not (self.low <= _least(array) and _most(array) <= self.high):  # `not`: NaN too
-            index = np.argwhere(~((array >= self.low) & (array <= self.high)))[0]
-            value = array[tuple(index)].item()
-            problem = f"{missing} is not a number" if value != value else self._out_of_range(value)  # noqa: PLR0124  (JSON has no NaN)
-            raise bad_request(f"{self._path(index, where)}: {problem}")
+            outside = ~((array >= self.low) & (array <= self.high))
+            outside &= ~(np.isnan(array) & self.may_miss)
+            if outside.any():
+                index = np.argwhere(outside)[0]
+                value = array[tuple(index)].item()
+                problem = f"{missing} is not a number" if value != value else self._out_of_range(value)  # noqa: PLR0124  (JSON has no NaN)
+                raise bad_request(f"{self._path(index, where)}: {problem}")
         if self.dtype.startswith(("int", "uint")) and array.dtype.kind == "f":
             self._whole(array, where)
         return array.astype(self.dtype, copy=False)
@@ -98,14 +105,17 @@ class Field:
             raise bad_request(f"{self._path(index, where)}: {array[tuple(index)].item()!r} is not a whole number")
 
     def _texts(self, values: list[Any], where: Where) -> Array:
-        if self.known:
+        if self.known or self.may_miss:
             values = [self.as_known(each) for each in values]
         if self.shape or not all(type(each) is str and len(each) <= MAX_TEXT for each in values):
             self._walk_all(values, where)
         return self._shaped(np.asarray(values, dtype=object), values, where)
 
     def as_known(self, value: Any) -> Any:
-        """A category as the file has it, for what JSON makes of it: true for `True`, 1 for `1.0`, `yes ` for `yes`."""
+        """A category as the file has it, for what JSON makes of it: true for `True`, 1 for `1.0`, `yes ` for `yes`; the
+        empty text for null, where a value may be missing."""
+        if value is None and self.may_miss:
+            return ""
         if type(value) is str and (value in self.known or len(value) > MAX_TEXT):
             return value
         return self.spelled.get(spelling(value), value) if type(value) in {str, bool, int, float} else value
@@ -144,6 +154,8 @@ class Field:
 
     def refusal(self, value: Any) -> str:
         """What is wrong with one value; empty: nothing."""
+        if value is None and self.may_miss:
+            return ""
         if self.dtype == "string":
             if type(value) is not str:
                 known = ", nor a value that the model knows in this column" if self.known else ""
@@ -156,7 +168,7 @@ class Field:
         if type(value) not in {int, float}:
             return f"{show(value)} is not a number"
         if value != value:  # noqa: PLR0124  (JSON has no NaN, but Python's clients write it)
-            return "NaN is not a number"
+            return "" if self.may_miss else "NaN is not a number"
         return "" if self.low <= value <= self.high else self._out_of_range(value)
 
     def _out_of_range(self, value: float) -> str:
@@ -213,14 +225,14 @@ def field_of(spec: TensorSpec, shape: tuple[int | None, ...] | None = None, voca
     shape = spec.shape[1:] if shape is None else shape
     if spec.dtype in {"string", "bool"}:
         known, spelled = frozenset(vocabulary), by_spelling(vocabulary)
-        return Field(spec.name, shape, spec.dtype, -math.inf, math.inf, known, spelled)
+        return Field(spec.name, shape, spec.dtype, -math.inf, math.inf, known, spelled, spec.may_miss)
     try:
         lowest, highest = _holds(np.dtype(spec.dtype))
     except (TypeError, ValueError):
         raise Corrupt(f"input {spec.name}: dtype {spec.dtype!r} cannot be sent in a request") from None
     low = lowest if spec.low is None else max(lowest, spec.low)
     high = highest if spec.high is None else min(highest, spec.high)
-    return Field(spec.name, shape, spec.dtype, low, high)
+    return Field(spec.name, shape, spec.dtype, low, high, may_miss=spec.may_miss)
 
 
 def _holds(dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -57,8 +57,7 @@ class NamedInputs:
         """Texts in row-major order for an input of texts; categories in any of their spellings."""
         field = self._known[spec.name][1]
         dims = self._model_shape(spec, shape[1:], path)
-        known = field.known
-        values = [field.as_known(each) for each in texts] if known else texts
+        values = [field.as_known(each) for each in texts] if field.known or field.may_miss else texts
         for i, each in enumerate(values):
             if type(each) is not str or len(each) > MAX_TEXT:
                 raise bad_request(f"{path}[{i}]: {field.refusal(each)}")

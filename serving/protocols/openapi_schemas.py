@@ -138,12 +138,13 @@ def _instance(reader: Reader) -> Schema:
 def _leaf(field: Field) -> Schema:
     """One value of an input."""
     if field.dtype == "string":
-        return TEXT
+        return TEXT | {"type": ["string", "null"]} if field.may_miss else TEXT
     if field.dtype == "bool":
         return {"type": "boolean"}
     whole = field.dtype.startswith(("int", "uint"))
     low, high = (max(field.low, -EXACT), min(field.high, EXACT)) if whole else (field.low, field.high)
-    return {"type": "integer" if whole else "number", "minimum": low, "maximum": high}
+    kind: Any = "integer" if whole else "number"
+    return {"type": [kind, "null"] if field.may_miss else kind, "minimum": low, "maximum": high}
 
 
 def _nested(leaf: Schema, shape: tuple[int | None, ...]) -> Schema:

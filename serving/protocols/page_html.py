@@ -104,7 +104,8 @@ def _field(number: int, form_name: str, facts: dict[str, Any], value: Any) -> st
         return f'<label>{label}<select name="{name}">{options}</select></label>'
     said = escape(f"{value:.7g}" if isinstance(value, float) else str(value))
     if facts["dtype"] != "string":
-        return f'<label>{label}<input name="{name}" inputmode="decimal" required value="{said}"></label>'
+        required = "" if facts.get("may_miss") else " required"
+        return f'<label>{label}<input name="{name}" inputmode="decimal"{required} value="{said}"></label>'
     if any("\n" in each or "\r" in each for each in (*known, value)):  # an input has one line, and drops the others
         return f'<label>{label}<textarea name="{name}">\n{said}</textarea></label>'
     # a list to choose from, and whatever else one writes
@@ -117,7 +118,7 @@ def _field(number: int, form_name: str, facts: dict[str, Any], value: Any) -> st
 def _inputs(inputs: list[dict[str, Any]]) -> Iterator[str]:
     yield '<div class="scroll"><table><thead><tr><th scope="col">name</th><th scope="col">dtype</th><th scope="col">shape</th><th scope="col">values</th></tr></thead><tbody>'
     for each in inputs[:MOST_INPUTS]:
-        cells = (each["dtype"], _shape(each["shape"]), _values(each))
+        cells = (each["dtype"], _shape(each["shape"]), _values(each) + (" or null" if each.get("may_miss") else ""))
         yield (
             f'<tr><th scope="row">{escape(each["name"])}</th>'
             + "".join(f"<td>{escape(cell)}</td>" for cell in cells)

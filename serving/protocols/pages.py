@@ -122,6 +122,8 @@ def _input(field: Field, data: DataSpec | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": field.name, "shape": field.shape, "dtype": field.dtype}
     if field.dtype not in {"string", "bool"}:
         facts |= dict(zip(("low", "high"), field.bounds(), strict=True))
+    if field.may_miss:
+        facts["may_miss"] = True
     if column and column.kind == "categorical":
         facts["known_values"] = column.common[:MOST_VALUES]
     elif column:

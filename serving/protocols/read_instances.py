@@ -209,9 +209,9 @@ class Reader:
     def _lenient(self, field: Field, first: Any) -> Field:
         """A grey image may be height x width, and [3] is accepted for 3."""
         if self.signature.kind == "image" and field.shape[-1:] == (1,) and depth_of(first) == len(field.shape) - 1:
-            return Field(field.name, field.shape[:-1], field.dtype, field.low, field.high)
+            return replace(field, shape=field.shape[:-1])
         if field.shape == () and isinstance(first, list) and self.signature.inputs[0].shape[1:] == (1,):
-            return Field(field.name, (1,), field.dtype, field.low, field.high)
+            return replace(field, shape=(1,))
         return field
 
     def _shape(self, array: Array) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from registry import toml
 from registry.errors import ConfigError, Corrupt
 from registry.records import Convertible, ImageFormat, ImagePreparation, Task
+from training.data.spec import Missing
 from training.worker.protocol import read_foreign
 
 NAME = "dataset.toml"
@@ -62,7 +63,8 @@ class Table:
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    missing: Literal["refuse", "drop"] = "refuse"
+    missing: Missing = "refuse"
+    """Of features. `keep`: NaN and the empty text reach the model; `impute`: what the train split measured is in their place."""
     duplicates: Literal["refuse", "allow"] = "refuse"
     """`allow`: rows with equal features are different things that happen to look the same."""
     spellings: Literal["refuse", "distinct"] = "refuse"
@@ -372,7 +374,7 @@ TABLE: dict[str, Check] = {
     "numeric": _texts,
     "categorical": _texts,
     "ignore": _texts,
-    "missing": _one_of("refuse", "drop"),
+    "missing": _one_of("refuse", "drop", "keep", "impute"),
     "duplicates": _one_of("refuse", "allow"),
     "spellings": _one_of("refuse", "distinct"),
     "delimiter": _delimiter,

@@ -23,6 +23,7 @@ from registry.records import DatasetTree, ImagePreparation, Task, TensorSpec
 from registry.records.names import keras_name
 
 SplitName = Literal["train", "validation", "holdout"]
+Missing = Literal["refuse", "drop", "keep", "impute"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "holdout")
 
 
@@ -91,6 +92,13 @@ class Column:
     """Of the train split's samples: how many have each of `common`, in its order. Empty, as `levels`: not known."""
     levels: tuple[float, ...] = ()
     """How a numeric column is distributed: the means of up to 20 groups of a handful or more of its sorted values."""
+    has_missing: bool = False
+    """Whether some row of the dataset lacks a value: `[table] missing` is "keep" or "impute". All statistics are of the values
+    that are there."""
+    median: float = 0.0
+    """Of a numeric column with missing values; where a handful of rows do not share it, the mean of those in the middle."""
+    mode: str = ""
+    """Of a categorical column with missing values: the most frequent value, of several the first in `vocabulary`."""
 
     @property
     def input_name(self) -> str:
@@ -116,6 +124,9 @@ class DataSpec:
     """The rule of the split: where this differs, a sample of one holdout may be a training sample of the other."""
     preparation: ImagePreparation | None = None
     """What was done to the image files; null: they are as they were."""
+    missing: Missing = "refuse"
+    """What `[table] missing` says. With "impute", a missing value is replaced by its column's `median` or `mode` before it
+    reaches the model, in training and in what is served; with "keep" it reaches the model as NaN, or as the empty text."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

@@ -15,13 +15,16 @@ import tensorflow as tf
 
 from registry.errors import ConfigError
 from registry.records import Signature, TensorSpec, with_tensor_names
-from training.data.spec import DataSpec
+from training.data.spec import Column, DataSpec
 from training.model.samples import Samples, big_batch
 
 TRIED = 2
 """Samples that are run through a fresh model before it is trained."""
 Shape = tuple[int | None, ...]
 SHAPE_HINT = "let build_model(spec, attempt) take the shapes from spec.inputs"
+MOST_CATEGORIES, MOSTLY = 1000, 0.5
+UNKNOWN = "[UNK]"
+"""What Keras' StringLookup calls any text that it does not know."""
 FLAT = 2
 """Dimensions of an output with one row per sample."""
 OF_A_SCRIPT = (
@@ -29,6 +32,29 @@ OF_A_SCRIPT = (
     "(resize, scale, flatten) into the model as layers"
 )
 """In place of the hint above: a script has no `build_model`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What is in the place of a missing value of a column."""
+
+    value: float | str
+    categories: tuple[str, ...] = ()
+    """All that a column of categories has; any other text becomes UNKNOWN."""
+
+    def __call__(self, tensor: Any) -> Any:
+        """The tensor, shape (rows, 1), without NaN or the empty text. Filled twice is filled once.
+
+        LiteRT cannot choose between texts, but compare them, and take one by its number.
+        """
+        if not isinstance(self.value, str):
+            return tf.where(tf.math.is_nan(tensor), tf.constant(self.value, tensor.dtype), tensor)
+        if not self.categories:
+            return tf.where(tensor == "", tf.constant(self.value), tensor)
+        numbers = tf.range(1, len(self.categories) + 2)[None, :]
+        number = tf.where(tensor == tf.constant([[*self.categories, ""]]), numbers, 0)
+        texts = tf.constant([UNKNOWN, *self.categories, self.value])
+        return tf.gather(texts, tf.reduce_sum(number, axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +70,8 @@ class Wiring:
     """The names in the order of the row."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """The dataset's name of each entry of the dict → the model's."""
+    fill: Mapping[str, Fill] = field(default_factory=dict)
+    """By the dataset's name; inputs without an entry reach the model as they are."""
 
     @property
     def output(self) -> str:
@@ -51,14 +79,16 @@ class Wiring:
         return "probabilities" if self.spec.task == "classification" else "prediction"
 
     def cast(self, named: Mapping[str, Any]) -> dict[str, Any]:
-        """The tensors in the dtypes of the model; strings stay strings."""
+        """The tensors in the dtypes of the model, missing values filled in; strings stay strings."""
+        named = self._filled(named)
         return {
             each.name: named[each.name] if each.dtype == "string" else tf.cast(named[each.name], each.dtype)
             for each in self.inputs
         }
 
     def arrange(self, named: Mapping[str, Any]) -> Any:
-        """The tensors in the structure that the model takes."""
+        """The tensors in the structure that the model takes, missing values filled in."""
+        named = self._filled(named)
         if self.form == "tensor":
             return named[self.inputs[0].name]
         if self.form == "columns":
@@ -66,6 +96,9 @@ class Wiring:
         if self.form == "tuple":  # a list would be stacked by tf.data
             return tuple(named[name] for name in self.order)
         return {self.keys.get(name, name): each for name, each in named.items()}
+
+    def _filled(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self.fill[name](tensor) if name in self.fill else tensor for name, tensor in named.items()}
 
     def answer(self, output: Any) -> Any:
         """float32 probabilities (rows, classes), or predictions (rows, 1), from what the model gives.
@@ -105,7 +138,8 @@ def wire(model: Any, spec: DataSpec, samples: Samples, origin: str, *, of_a_scri
 def _wire(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
     model = _build(model, samples)
     wiring = _inputs(model, spec, samples)
-    wiring = replace(wiring, inputs=with_tensor_names(wiring.inputs))
+    fill = {} if samples.loaded else filled_in(spec)
+    wiring = replace(wiring, inputs=with_tensor_names(wiring.inputs), fill=fill)
     rows = {name: tf.constant(each) for name, each in wiring.arrays(samples.rows(slice(0, TRIED))).items()}
     try:
         output = model(wiring.arrange(rows), training=False)
@@ -116,7 +150,45 @@ def _wire(model: Any, spec: DataSpec, samples: Samples) -> Wiring:
             hint=SHAPE_HINT,
         ) from error
     _check_output(output, wiring, min(TRIED, len(samples)))
+    if spec.missing == "keep" and not samples.loaded:
+        _check_takes_holes(wiring, samples)
     return wiring
+
+
+def _check_takes_holes(wiring: Wiring, samples: Samples) -> None:
+    """Raise ConfigError when a missing number alone makes the model's answer NaN: nothing could be learned from it."""
+    holes = [each for each in wiring.spec.columns if each.has_missing and each.kind == "numeric"]
+    rows = {name: np.repeat(each, len(holes) + 1, axis=0) for name, each in samples.rows(slice(0, 1)).items()}
+    for i, column in enumerate(holes):  # the row behind the others has all values
+        rows[column.name][:] = column.median
+        rows[column.name][i] = np.nan
+    found = wiring.model(
+        wiring.arrange({n: tf.constant(each) for n, each in wiring.arrays(rows).items()}), training=False
+    )
+    finite = np.isfinite(np.asarray(wiring.answer(found))).all(axis=1)
+    if finite[-1] and (without := [each.name for each, takes in zip(holes, finite, strict=False) if not takes]):
+        raise ConfigError(
+            f'the model answers NaN where {_some(without)} is missing, which [table] missing = "keep" lets through',
+            hint="fill it in inside the model: keras.ops.where(keras.ops.isnan(x), column.median, x); or set [table] "
+            'missing = "impute" in dataset.toml, which does so',
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f" or {len(names) - 3} other columns" if len(names) > 3 else ""
+    return " or ".join(map(repr, names[:3])) + more
+
+
+def filled_in(spec: DataSpec) -> dict[str, Fill]:
+    """Column → what is in the place of a missing value, where `[table] missing` is "impute"."""
+    columns = [each for each in spec.columns if each.has_missing and spec.missing == "impute"]
+    return {each.name: Fill(each.median) if each.kind == "numeric" else _category(each) for each in columns}
+
+
+def _category(column: Column) -> Fill:
+    """Columns of which most values are rare hold texts, of which any may be new."""
+    is_category = len(column.vocabulary) <= MOST_CATEGORIES and sum(column.shares) > MOSTLY
+    return Fill(column.mode, column.vocabulary if is_category else ())
 
 
 def signature(wiring: Wiring, samples: Samples) -> Signature:
@@ -212,7 +284,17 @@ def _one(have: TensorSpec, tensor: Any) -> TensorSpec:
             hint=SHAPE_HINT,
         )
     shape: Shape = (None, *(a if a is not None else b for a, b in zip(have.shape[1:], want[1:], strict=True)))
-    return TensorSpec(have.name, shape, _served(tensor.dtype), have.low, have.high)
+    _check_holes(have, tensor)
+    return TensorSpec(have.name, shape, _served(tensor.dtype), have.low, have.high, may_miss=have.may_miss)
+
+
+def _check_holes(have: TensorSpec, tensor: Any) -> None:
+    """Raise ConfigError where a missing number could not reach the model's input."""
+    if have.may_miss and have.dtype != "string" and not tf.as_dtype(tensor.dtype).is_floating:
+        raise ConfigError(
+            f"the model takes {tensor.dtype} as {have.name!r}, which has missing values: whole numbers cannot be NaN",
+            hint="let its keras.Input be float32, and cast inside the model",
+        )
 
 
 def _columns(inputs: tuple[TensorSpec, ...], tensor: Any) -> tuple[TensorSpec, ...]:
@@ -222,6 +304,8 @@ def _columns(inputs: tuple[TensorSpec, ...], tensor: Any) -> tuple[TensorSpec, .
             f"the model has one input, {tensor.dtype} {list(tensor.shape)}; the dataset has {_shapes(inputs)}",
             hint="give the model one keras.Input((1,), name=…, dtype=…) per column, or one of all columns if all are numeric",
         )
+    for each in inputs:
+        _check_holes(each, tensor)
     return tuple(replace(each, dtype=_served(tensor.dtype)) for each in inputs)
 
 

@@ -91,7 +91,10 @@ def _array(spec: Mapping[str, Any], array: Any) -> Any:
     fits = array.ndim == len(shape) and all(w in {None, h} for w, h in zip(shape[1:], array.shape[1:], strict=True))
     if not fits:
         raise ValueError(f"{name}: shape {list(array.shape)} is not {['any' if s is None else s for s in shape]}")
+    may_miss = spec.get("may_miss", False)
     if dtype == "string":
+        if may_miss:  # pandas has None or NaN there
+            array = np.where([[each is None or each != each] for each in array.ravel()], "", array)  # noqa: PLR0124
         if not all(isinstance(each, (str, bytes)) for each in array.ravel().tolist()):
             raise ValueError(f"{name}: not every value is a text")
         return array.astype(object)
@@ -99,10 +102,13 @@ def _array(spec: Mapping[str, Any], array: Any) -> Any:
         if not all(isinstance(each, bool) for each in array.ravel().tolist()):
             raise ValueError(f"{name}: not every value is true or false")
         return array.astype(bool)
+    if may_miss and array.dtype == object:
+        array = np.array([[np.nan if each is None else each] for each in array.ravel().tolist()])
     if array.dtype.kind not in "iufb":
         raise ValueError(f"{name}: not every value is a number")
     low, high = _bounds(spec)
-    if array.size and not (low <= array.min().item() and array.max().item() <= high):  # `not`: NaN, too
+    there = array[~np.isnan(array)] if may_miss else array
+    if there.size and not (low <= there.min().item() and there.max().item() <= high):  # `not`: NaN, too
         raise ValueError(f"{name}: a value is missing, or not between {low:g} and {high:g}")
     if dtype.startswith(("int", "uint")) and array.dtype.kind == "f" and not (array == np.floor(array)).all():
         raise ValueError(f"{name}: not every value is a whole number")

@@ -65,8 +65,8 @@ class Unusable(Exception):
     """Why one answer cannot be a sample."""
 
 
-def value_of(each: Labelled, name: str) -> Any:
-    """What the log kept of an input; raises Unusable."""
+def value_of(each: Labelled, name: str, *, may_miss: bool = False) -> Any:
+    """What the log kept of an input; None where that is missing, and it `may_miss`. Raises Unusable."""
     rule, value = each.kept.get(name, ""), each.inputs.get(name)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if rule in UNKNOWN and not (rule == "bin" and isinstance(value, str)):
@@ -75,6 +75,8 @@ def value_of(each: Labelled, name: str) -> Any:
         raise Unusable(f'its {name!r} {UNKNOWN[rule]}: set it to "value" in [prediction_log] columns')
     if not rule:
         raise Unusable(f"its {name!r} is not in the log")
+    if may_miss and rule in {"value", "bin"} and value in {None, ""} and name in each.inputs:
+        return None
     if value is None or (is_number and not math.isfinite(value)):
         raise Unusable(f"its {name!r} is missing")
     if isinstance(value, str) and len(value) >= MOST_TEXT:

@@ -57,7 +57,9 @@ class _Columns:
         table = self._table
         others = {table.target, table.key, table.group, *table.ignore}
         found: dict[str, Any] = {
-            name: self._of(name, value_of(each, name)) for name in self._names if name not in others
+            name: self._of(name, value_of(each, name, may_miss=table.missing in {"keep", "impute"}))
+            for name in self._names
+            if name not in others
         }
         found |= {name: each.key for name in (table.key, table.group) if name}
         label: Any = each.label
@@ -71,6 +73,8 @@ class _Columns:
         return {**found, table.target: self._of(table.target, label)}
 
     def _of(self, name: str, value: Any) -> Any:
+        if value is None:
+            return None
         kind = self._kinds[name]
         if pa.types.is_integer(kind):
             return _whole(name, value)

@@ -169,6 +169,42 @@ def birds(samples, seed):
     return replace(spec, columns=columns, inputs=inputs), dict(zip(names, x.values(), strict=True)), y
 
 
+def with_holes(missing):
+    """The columns of the shop, each with a hole in some rows."""
+
+    def make(samples, seed):
+        spec, x, y = shop(samples, seed)
+        x["age"][::5] = np.nan
+        x["colour"][::7] = ""
+        age, colour = spec.columns
+        columns = (
+            replace(age, has_missing=True, median=41.0),
+            replace(colour, has_missing=True, mode="red", shares=(0.3, 0.3, 0.3)),
+        )
+        inputs = tuple(replace(each, may_miss=True) for each in spec.inputs)
+        return replace(spec, columns=columns, inputs=inputs, missing=missing), x, y
+
+    return make
+
+
+NOT_THERE = """
+import keras
+def build_model(spec, attempt):
+    age, colour = (
+        keras.Input((1,), name=each.name, dtype="float32" if each.kind == "numeric" else "string") for each in spec.columns
+    )
+    number, words = spec.columns
+    missing = keras.ops.isnan(age)
+    features = [
+        keras.layers.StringLookup(vocabulary=list(words.vocabulary), output_mode="one_hot")(colour),
+        keras.layers.Normalization(mean=[40.0], variance=[133.0])(keras.ops.where(missing, number.median, age)),
+        keras.ops.cast(missing, "float32"),
+    ]
+    buys = keras.layers.Dense(1, activation="sigmoid")(keras.layers.Concatenate()(features))
+    model = keras.Model([age, colour], buys)
+    model.compile(keras.optimizers.Adam(0.05), loss="binary_crossentropy", metrics=["accuracy"])
+    return model
+"""
 FEATURE_SPACE = """
 import keras
 import numpy as np
@@ -212,6 +248,10 @@ def kinds(tmp_path_factory):
         job("uint8", UINT8, parity_command=("{python}", "-c", "raise SystemExit('they differ')")),
         job("random", RANDOM),
         job("feature_space", FEATURE_SPACE, shop),
+        job("imputed", TABLE, with_holes("impute")),
+        job("kept", NOT_THERE, with_holes("keep")),
+        job("not_a_number", TABLE, with_holes("keep")),
+        job("whole", TABLE.replace('"float32"))', '"int32"))'), with_holes("keep")),
     ]
     return run_jobs(jobs)
 
@@ -355,6 +395,42 @@ def test_an_image_that_load_data_alters_is_asked_for_as_load_data_makes_it(kinds
     signature = kinds["inverted"].result.signature
     assert (signature.kind, signature.image_mode) == ("array", "")
     assert [(each.name, each.shape, each.low) for each in signature.inputs] == [("image", (None, 6, 6, 1), None)]
+
+
+def test_what_is_missing_is_filled_in_inside_of_what_is_served(kinds):
+    """With what the train split measured: the answer is that for the value itself."""
+    result = kinds["imputed"].result
+    assert [each.may_miss for each in result.signature.inputs] == [True, True]
+    assert result.served.engine == "litert"
+    engine = load_engine(kinds["imputed"].outputs, result.signature, result.served)
+    ages = ([[np.nan], [25.0], [25.0]], [[41.0], [25.0], [25.0]])
+    colours = ([["green"], [""], ["pink"]], [["green"], ["red"], ["grey"]])
+    holes, values = ({"age": np.array(ages[i], np.float32), "colour": np.array(colours[i], object)} for i in range(2))
+    found, wanted = (engine(each)["probabilities"] for each in (holes, values))
+    np.testing.assert_array_equal(found, wanted)
+    answers, y = served_answers(kinds["imputed"])
+    assert (answers.argmax(axis=1) == y).mean() == pytest.approx(result.validation["accuracy"])
+
+
+def test_what_is_missing_reaches_a_model_that_wants_it(kinds):
+    result = kinds["kept"].result
+    assert result.served.engine == "litert"
+    answers, y = served_answers(kinds["kept"])
+    assert np.isfinite(answers).all()
+    assert (answers.argmax(axis=1) == y).mean() == pytest.approx(result.validation["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "hint"),
+    [
+        ("not_a_number", "answers NaN where 'age' is missing", "column.median"),
+        ("whole", "int32 as 'age', which has missing values", "float32"),
+    ],
+)
+def test_a_model_that_cannot_take_what_is_missing_is_refused_before_the_training(kinds, kind, said, hint):
+    failure = kinds[kind].failure
+    assert said in str(failure)
+    assert hint in failure.hint
 
 
 def test_every_file_is_listed_with_its_hash(kinds):

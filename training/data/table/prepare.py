@@ -75,6 +75,8 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if not checks.failed:
         order = shuffled(keys)
         members = {split: [kept[i] for i in order if samples.splits[i] == split] for split in SPLITS}
+        _check_measurable(content.features, members["train"], checks)
+    if not checks.failed:
         spec = _spec(content.features, members["train"], samples.classes, settings)
         for split in SPLITS:
             _write_arrays(output / split, spec, content, members[split])
@@ -145,16 +147,31 @@ def _complete(rows: Rows, features: Sequence[Feature], table: Table, checks: Che
                     else ""
                 )
                 where = f"{len(missing)} rows{f' ({marks})' if marks else ''}, the first: {rows.where(missing[0])}"
-                hint = 'fill the values in, or set [table] missing = "drop" to leave such rows out'
+                hint = (
+                    'fill the values in, or set [table] missing = "drop" to leave such rows out, or "impute" to have them '
+                    "filled in with what the train split measures"
+                )
                 if marks and table.na is None:
                     hint += f"; where {marks.split(' in ')[0]} is a value: categorical = [{quoted(feature.name)}]"
                 checks.fail(MISSING, f"column {feature.name!r} is missing in {where}", hint, len(missing))
+    total = len(incomplete)
+    if gaps and table.missing in {"keep", "impute"}:
+        done = "reach the model" if table.missing == "keep" else "are filled in with what the train split measured"
+        checks.note(f"{incomplete.sum()} of {total} rows have missing values, which {done}: {', '.join(gaps)}")
+        return list(range(total))
     if gaps and table.missing == "drop":
-        total = len(incomplete)
         checks.note(f"{incomplete.sum()} of {total} rows are dropped, with a value missing in {', '.join(gaps)}")
         if incomplete.all():
             checks.fail(MISSING, "no row is complete", "list the columns with gaps under [table] ignore", total)
     return [int(row) for row in np.flatnonzero(~incomplete)]
+
+
+def _check_measurable(features: Sequence[Feature], train: Sequence[int], checks: Checks) -> None:
+    """Every column has a value in the train split: else nothing can be measured, or filled in."""
+    for feature in features:
+        if feature.missing[train].all():
+            message = f"column {feature.name!r} has no value in any row of the train split"
+            checks.fail(MISSING, message, "list it under [table] ignore", len(train))
 
 
 def _check_finite(rows: Rows, features: Sequence[Feature], labels: Any, table: Table, checks: Checks) -> None:
@@ -213,6 +230,7 @@ def _digests(features: Sequence[Feature], rows: Sequence[int]) -> list[bytes]:
         seen: dict[Any, str] = {}
         numeric = feature.kind == "numeric"
         values = (feature.values.astype(np.float32) if numeric else feature.values).tolist()
+        values = ["" if missing else v for v, missing in zip(values, feature.missing.tolist(), strict=True)]
         texts.append(
             [seen.get(v) or seen.setdefault(v, f"{feature.name}={canonical(v)}") for v in (values[r] for r in rows)]
         )
@@ -227,7 +245,8 @@ def _spec(
     columns, inputs = [], []
     for feature in features:
         columns.append(column_of(feature, train))
-        inputs.append(TensorSpec(feature.name, (None, 1), "float32" if feature.kind == "numeric" else "string"))
+        dtype = "float32" if feature.kind == "numeric" else "string"
+        inputs.append(TensorSpec(feature.name, (None, 1), dtype, may_miss=columns[-1].has_missing))
     return DataSpec(
         "table",
         table.task,
@@ -237,14 +256,16 @@ def _spec(
         table.target,
         train_samples=len(train),
         split=split_rule(settings),
+        missing=table.missing,
     )
 
 
 def _write_arrays(folder: Path, spec: DataSpec, content: Content, rows: Sequence[int]) -> None:
     folder.mkdir()
     for i, feature in enumerate(content.features):
-        kind = np.float32 if feature.kind == "numeric" else np.str_
-        np.save(folder / f"x{i}.npy", feature.values[rows].astype(kind)[:, None])
+        numeric, values = feature.kind == "numeric", feature.values[rows]
+        array = values.astype(np.float32) if numeric else np.where(feature.missing[rows], "", values).astype(np.str_)
+        np.save(folder / f"x{i}.npy", array[:, None])
     if spec.task == "classification":
         number = {name: i for i, name in enumerate(spec.classes)}
         write_labels(folder / "y.npy", [number[content.labels[row]] for row in rows])
@@ -257,6 +278,11 @@ def _numbers_rows(values: Any) -> bool:
     return len(np.unique(values)) == len(values) == np.ptp(values) + 1 and bool((values == np.floor(values)).all())
 
 
+def _there(feature: Feature, rows: Sequence[int]) -> Any:
+    """The values of some rows, without those that are missing."""
+    return feature.values[rows][~feature.missing[rows]]
+
+
 def _note_oddities(
     spec: DataSpec, features: Sequence[Feature], members: dict[SplitName, list[int]], checks: Checks
 ) -> None:
@@ -264,12 +290,12 @@ def _note_oddities(
         if column.kind == "numeric":
             if not column.variance:
                 checks.note(f"column {column.name!r} is {column.mean:g} in every row of the train split")
-            if _numbers_rows(feature.values[[row for rows in members.values() for row in rows]]):
+            if _numbers_rows(_there(feature, [row for rows in members.values() for row in rows])):
                 checks.note(
                     f"column {column.name!r} holds consecutive whole numbers, each once: if it numbers the rows, list it under "
                     "[table] ignore, as rows that are sorted by label are numbered by it"
                 )
-            values = feature.values[members["train"]]
+            values = _there(feature, members["train"])
             if np.abs(values).max() > FLOAT32_WHOLE and (values == np.floor(values)).all():
                 checks.note(
                     f"column {column.name!r} holds whole numbers that float32 rounds: is it a name, not a number?"
@@ -279,7 +305,7 @@ def _note_oddities(
         if _is_free_text(len(known), spec.train_samples):
             checks.note(f"column {column.name!r} has {len(known)} values in {spec.train_samples} rows: is it a name?")
             continue
-        elsewhere = Counter(feature.values[members["validation"] + members["holdout"]].tolist())
+        elsewhere = Counter(_there(feature, members["validation"] + members["holdout"]).tolist())
         if new := {each: count for each, count in elsewhere.items() if each not in known}:
             common = sorted(each for each, count in new.items() if count >= HANDFUL)[:5]
             some = f" ({', '.join(common)})" if common else ""

@@ -17,14 +17,38 @@ LEVELS = 20
 
 def column_of(feature: Feature, train: Any) -> Column:
     """The column as `spec.columns` has it, measured on the rows `train` (indices) alone."""
-    values = feature.values[train]
+    values, has_missing = feature.values[train], bool(feature.missing.any())
+    there = values[~feature.missing[train]]
     if feature.kind == "numeric":
-        seen = values.astype(np.float32).astype(np.float64)  # what the model gets
-        return Column(feature.name, "numeric", float(seen.mean()), float(seen.var()), levels=levels(seen))
-    counts = Counter(values.tolist())
-    common = tuple(sorted(each for each, count in counts.items() if count >= HANDFUL))
+        seen = there.astype(np.float32).astype(np.float64)  # what the model gets
+        mean, variance, middle = float(seen.mean()), float(seen.var()), median(seen) if has_missing else 0.0
+        return Column(
+            feature.name, "numeric", mean, variance, levels=levels(seen), has_missing=has_missing, median=middle
+        )
+    counts = Counter(there.tolist())
+    vocabulary = tuple(sorted(counts))
+    common = tuple(each for each in vocabulary if counts[each] >= HANDFUL)
     shares = tuple(counts[each] / len(values) for each in common)
-    return Column(feature.name, "categorical", vocabulary=tuple(sorted(counts)), common=common, shares=shares)
+    mode = max(vocabulary, key=lambda each: counts[each]) if has_missing else ""
+    return Column(
+        feature.name,
+        "categorical",
+        vocabulary=vocabulary,
+        common=common,
+        shares=shares,
+        has_missing=has_missing,
+        mode=mode,
+    )
+
+
+def median(values: Any) -> float:
+    """The median of numbers (shape (rows,), float64, one or more), as float32 has it. Where only few rows have it, it is the
+    mean of the handful in the middle: nobody's own value."""
+    found = float(np.float32(np.median(values)))
+    if np.count_nonzero(values == found) >= HANDFUL:
+        return found
+    start = max(0, (len(values) - HANDFUL) // 2)
+    return float(np.float32(np.sort(values)[start : start + HANDFUL + (len(values) - HANDFUL) % 2].mean()))
 
 
 def levels(values: Any) -> tuple[float, ...]:

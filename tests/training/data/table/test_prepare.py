@@ -291,7 +291,11 @@ class TestMissing:
         prepare(tmp_path, settings, tmp_path / "out", checks, PrepareJob())
         (failed,) = checks.failed
         assert failed.messages == ("column 'colour' is missing in 20 rows ('NA' in 20), the first: data.csv line 2",)
-        assert failed.hint == ('fill the values in, or set [table] missing = "drop" to leave such rows out' + hint)
+        advice = (
+            'fill the values in, or set [table] missing = "drop" to leave such rows out, or "impute" to have them filled in '
+            "with what the train split measures"
+        )
+        assert failed.hint == advice + hint
 
 
 class TestNotes:
