@@ -26,7 +26,6 @@ from training.data.decode import (
     format_of,
     has_transparent_colour,
     png_facts,
-    refuse_format,
     refuse_mode,
 )
 
@@ -110,8 +109,8 @@ def _opened(data: bytes, how: ImagePreparation) -> Iterator[tuple[Any, tuple[int
     from PIL import Image
 
     kind = format_of(data)
-    if kind not in how.formats:
-        refuse_format(data, how.formats)
+    if kind not in how.formats or kind == "webp":  # whose decoder wants all of it, and does not say what is missing
+        check_whole(data, how.formats)
     Image.MAX_IMAGE_PIXELS = None  # a limit is checked below
     with damage_named(), Image.open(BytesIO(data), formats=(kind,)) as image:
         size = image.size

@@ -18,7 +18,7 @@ from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import codec
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_file
-from registry.records import Evaluation, Policy, Served, Signature, TensorSpec
+from registry.records import Evaluation, ImagePreparation, Policy, Served, Signature, TensorSpec
 from retraining.monitoring.reference import from_bytes
 from retraining.policy import RESPLIT
 from training.data.spec import DataSpec
@@ -288,6 +288,18 @@ def test_a_version_of_another_split_is_not_measured(evaluating):
     assert found.live_note == f"live version 7 was not measured: {RESPLIT}; the gate decides by the thresholds alone"
     with pytest.raises(ConfigError, match="version 6 is not measured: the rule of the split has changed"):
         evaluating.run("thirds", subjects={"candidate": subject(evaluating.models / "thirds", 6)})
+
+
+def test_a_version_whose_images_are_prepared_in_another_way_is_not_measured(evaluating):
+    """Its API would show it other pixels than this holdout has."""
+    x, y = images(30)
+    evaluating.holdout(dataclasses.replace(IMAGES, preparation=ImagePreparation(resize=(6, 6), fit="pad")), [x], y)
+    (evaluating.folder / "inputs" / "live").mkdir()
+    then = dataclasses.replace(IMAGES, preparation=ImagePreparation(resize=(6, 6)))
+    codec.save(then, evaluating.folder / "inputs" / "live" / "data.json")
+    found = evaluating.run("thirds", "thirds")
+    assert (found.live, found.candidate.samples) == (None, 30)
+    assert "dataset.toml has other [images] settings now" in found.live_note
 
 
 @pytest.mark.tensorflow

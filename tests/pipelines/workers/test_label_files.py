@@ -213,6 +213,25 @@ class TestImages:
         write_segment(place.log, IMAGES, [{"id": "a"}], images={"a.0.png": png((1, 2, 3), "RGB")})
         assert "same mode" in place.make(("a", "cat")).failed[0]
 
+    def test_an_image_becomes_a_sample_as_the_model_saw_it_whatever_is_done_to_files(self, place):
+        settings = (
+            'resize = [4, 4]\nfit = "pad"\nexif = "turn"\nmode = "L"\nconvert = ["rgb"]\nformats = ["png", "webp"]'
+        )
+        place.write("dataset.toml", f'format = "images"\n[images]\n{settings}\n')
+        photo = io.BytesIO()
+        Image.new("RGB", (9, 4), (7, 7, 7)).save(photo, "WEBP", lossless=True)
+        place.write("cat/photo.webp", photo.getvalue())
+        seen = Image.new("L", (4, 4), 0)  # as it is prepared: two rows, and a border
+        seen.paste(7, (0, 1, 4, 3))
+        twin = io.BytesIO()
+        seen.save(twin, "PNG")
+        images = {"a.0.png": png(200), "b.0.png": twin.getvalue()}
+        write_segment(place.log, IMAGES, [{"id": "a"}, {"id": "b"}], images=images)
+        result = place.make(("a", "cat"), ("b", "cat"))
+        assert result.failed == []
+        assert [(place.dataset / each).read_bytes() for each in result.files] == [png(200)]
+        assert [each[2] for each in result.left_out] == ["the dataset has it already: cat/photo.webp"]
+
 
 ARRAYS = {"x": ("value", "float[]")}
 

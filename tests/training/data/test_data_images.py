@@ -1,6 +1,7 @@
 """Images in folders by class: what is prepared, and what is found before any training."""
 
 import io
+import json
 import os
 import struct
 import zlib
@@ -10,15 +11,16 @@ import pytest
 from data_makers import images, job_folder, messages, outputs, packages_loaded, png, run, run_worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
+from pyarrow import parquet
 
 from registry import codec, dataset_lists
 from registry.errors import TryAgain
 from registry.files import sha256_file
-from registry.records import TensorSpec
+from registry.records import ImagePreparation, TensorSpec
 from training.data.decode import Unreadable, decode
 from training.data.prepare import fresh_folder
-from training.data.spec import SPLITS, Validation, load_split
+from training.data.spec import SPLITS, PrepareJob, Validation, load_split
 
 
 @pytest.fixture
@@ -443,3 +445,60 @@ def test_images_are_listed_with_the_digests_that_were_found_on_the_way(tmp_path)
     assert (tree.files, tree.bytes) == (len(files), sum(path.stat().st_size for path in files))
     keys = outputs(folder) / dataset_lists.KEYS
     assert [kind for _, kind in dataset_lists.splits_with(keys, tree.digest, "cat/000.png")] == ["row"]
+
+
+def test_images_of_all_sizes_become_those_that_are_declared(tmp_path):
+    """Read by a pool of processes, as by one."""
+    found = {}
+    for processes in (1, 2):
+        folder = images(
+            job_folder(tmp_path / str(processes), processes=processes), ["cat"], 400, size=(40, 30), mode="RGB"
+        )
+        images(folder, ["dog"], 400, ".webp", size=(10, 40), mode="RGB", kind="WEBP")
+        images(folder, ["dog"], 400, ".jpg", size=(9, 9), mode="L", kind="JPEG")
+        (folder / "dataset.toml").write_text(
+            'format = "images"\n[images]\nresize = [6, 8]\nfit = "crop"\nmode = "RGB"\nconvert = ["grey"]\n'
+            'formats = ["png", "jpeg", "webp"]\n'
+        )
+        (folder / "expectations.json").write_text("{}")
+        validation = run(folder)
+        assert (validation.ok, validation.notes) == (True, ())
+        split = load_split(outputs(folder) / "data" / "train")
+        assert split.spec.preparation == ImagePreparation(("png", "jpeg", "webp"), ("grey",), resize=(6, 8), fit="crop")
+        assert split.spec.inputs[0].shape == (None, 6, 8, 3)
+        found[processes] = (split.names, split.x["image"].tobytes())
+        table = parquet.read_table(outputs(folder) / "index.parquet").to_pylist()
+        assert {(each["width"], each["height"], each["mode"]) for each in table} == {
+            (40, 30, "RGB"), (10, 40, "RGB"), (9, 9, "L"),
+        }  # fmt: skip
+        first = split.names.index(next(each for each in split.names if each.startswith("cat")))
+        with Image.open(folder / split.names[first]) as image:
+            wanted = ImageOps.fit(image, (8, 6), Image.Resampling.BILINEAR)
+        assert np.array_equal(split.x["image"][first], np.asarray(wanted))
+    assert found[1] == found[2]
+
+
+def test_each_image_that_does_not_fit_is_named_with_the_setting_that_takes_it(dataset):
+    (dataset / "cat" / "a.webp").write_bytes(png(1, kind="WEBP"))
+    (dataset / "cat" / "b.png").write_bytes(png(2, (9, 9)))
+    (dataset / "cat" / "c.png").write_bytes(png(3, mode="P"))
+    (dataset / "cat" / "d.png").write_bytes(png(4, mode="RGB"))
+    text = messages(run(dataset)).replace('\\"', '"')
+    for hint in (
+        'formats = ["png", "jpeg", "webp"]',
+        "resize = [height, width]",
+        'convert = ["palette"]',
+        'mode = "L" and convert = ["rgb"]',
+    ):
+        assert hint in text
+    (dataset / "dataset.toml").write_text(
+        'format = "images"\n[images]\nformats = ["png", "jpeg", "webp"]\nresize = [8, 8]\nmode = "L"\nconvert = ["palette", "rgb"]\n'
+    )
+    assert run(dataset).ok
+
+
+def test_the_job_of_a_dataset_is_written_as_ever_so_that_what_was_prepared_is_found():
+    """How images are prepared is part of the dataset's commit, which the key of prepared data has."""
+    assert json.loads(codec.to_json(PrepareJob())) == {
+        "schema": 1, "dataset": "dataset", "files": True, "processes": 0, "row_keys": 0,
+    }  # fmt: skip

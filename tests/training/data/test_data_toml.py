@@ -3,6 +3,7 @@
 import pytest
 
 from registry.errors import ConfigError
+from registry.records import ImagePreparation
 from training.data.dataset_toml import DatasetFile, Fractions, Images, Npz, Table, load_dataset_file
 
 
@@ -34,6 +35,32 @@ def test_all_settings_of_images(load):
     """)
     assert found.source == Images("images", (28, 32), "L", r"^(\d+)-")
     assert (found.classes, found.split) == (("cat", "dog"), Fractions(0.2, 0.1))
+
+
+def test_all_that_may_be_done_to_images(load):
+    found = load("""
+        format = "images"
+        [images]
+        mode = "RGB"
+        resize = [28, 32]
+        fit = "pad"
+        exif = "turn"
+        convert = ["16-bit", "grey"]
+        background = "white"
+        formats = ["webp", "png"]
+        frames = "first"
+    """).source
+    white = (255, 255, 255)
+    how = ImagePreparation(("png", "webp"), ("grey", "16-bit"), white, "turn", "first", (28, 32), "pad")
+    assert (found.preparation, found.mode) == (how, "RGB")
+    assert load('format = "images"\n[images]\nfit = "crop"\nresize = [2, 2]').source.how.fit == "crop"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[images]\nsize = [8, 8]", '[images]\nexif = "ignore"\nformats = ["jpeg", "png"]']
+)
+def test_without_such_settings_nothing_is_done_to_images(load, text):
+    assert load(f'format = "images"\n{text}').source.preparation is None
 
 
 def test_all_settings_of_a_table(load):
@@ -75,6 +102,34 @@ WRONG = {
     "size of one number": ('format = "images"\n[images]\nsize = 28', "[images] size: 28 is not [height, width]"),
     "size of zero": ('format = "images"\n[images]\nsize = [0, 8]', "[images] size: [0, 8] is not [height, width]"),
     "mode": ('format = "images"\n[images]\nmode = "RGBA"', "mode: 'RGBA' is not one of 'L', 'RGB'"),
+    "resize and size": (
+        'format = "images"\n[images]\nsize = [8, 8]\nresize = [8, 8]',
+        "[images] size: is that of images that are not resized; leave it out",
+    ),
+    "fit without resize": (
+        'format = "images"\n[images]\nfit = "pad"',
+        "[images] fit: says how to resize, and there is no",
+    ),
+    "convert without mode": (
+        'format = "images"\n[images]\nconvert = ["grey"]',
+        "[images] convert: into what? Write mode =",
+    ),
+    "unknown kind": (
+        'format = "images"\n[images]\nconvert = ["lab"]',
+        "convert: ['lab'] is not a list of some of 'grey', 'rgb'",
+    ),
+    "formats without png": (
+        'format = "images"\n[images]\nformats = ["jpeg"]',
+        "formats: ['jpeg'] is not a list with \"png\"",
+    ),
+    "a huge size": (
+        'format = "images"\n[images]\nresize = [8, 5000]',
+        "is not [height, width] of at most 4096 pixels each",
+    ),
+    "a colour": (
+        'format = "images"\n[images]\nbackground = [1, 2, 256]',
+        "is not [red, green, blue] with 0 to 255 each",
+    ),
     "regex": ('format = "images"\n[images]\ngroup = "("', "[images] group: '(' is not a regular expression ("),
     "regex without a group": ('format = "images"\n[images]\ngroup = "a"', "with exactly one (group)"),
     "path outside": (
