@@ -38,10 +38,11 @@ def label(request, value="a", by="ada", at="2026-11-30T10:00:00Z", correct=None)
 class Team:
     """A dataset repository, a model's settings, and what the API has answered."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, repository=None):
         self.folder, self.shown = folder, []
-        self.repository = Repository(folder, "dataset")
-        self.repository.commit({"dataset.toml": DATASET.encode(), "data.csv": ROWS.encode()})
+        self.repository = repository or Repository(folder, "dataset")
+        if repository is None:
+            self.repository.commit({"dataset.toml": DATASET.encode(), "data.csv": ROWS.encode()})
         text = f'model = "m"\n[repositories]\ncode = "c"\ndataset = "{self.repository.url}"\ntests = "t"\n'
         (folder / "trainyard.toml").write_text(text)
         self.config = load_config(folder / "trainyard.toml", {})
@@ -146,6 +147,29 @@ def test_others_who_push_meanwhile_are_not_overwritten(team, monkeypatch):
     monkeypatch.setattr(NewCommit, "push", late)
     team.commit()
     assert team.rows() == ["b,77.25", "a,1001.0"]
+
+
+def test_two_installations_that_commit_the_same_labels_at_once_have_each_in_the_dataset_once(
+    team, tmp_path, monkeypatch
+):
+    (tmp_path / "elsewhere").mkdir()
+    other = Team(tmp_path / "elsewhere", team.repository)
+    team.label(label("r-1"), label("r-2"))
+    other.label(label("r-2"), label("r-3"))
+    push, first = NewCommit.push, []
+
+    def overtaken(*given, **more):
+        if not first:
+            first.append(True)
+            other.commit()
+        return push(*given, **more)
+
+    monkeypatch.setattr(NewCommit, "push", overtaken)
+    made = team.commit()
+    assert [each.request for each in made.taken] == ["r-1"], "the other one has committed r-2"
+    assert team.rows() == ["a,1002.0", "a,1003.0", "a,1001.0"]
+    assert [each.request for each in samples_in(team.show(f"show main:{MANIFEST}").encode())] == ["r-2", "r-3", "r-1"]
+    assert (team.commit().commit, other.commit().commit) == ("", "")
 
 
 def test_what_the_hook_of_the_repository_says_is_shown_meanwhile(team):
