@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from registry import codec
 from registry.records import TrainJob, TrainResult
-from retraining.policy import RESPLIT
+from retraining.policy import NO_KERAS, RESPLIT
+from training.command import KERAS_FILE
 from training.data.spec import DataSpec
 from training.job import open_data, open_job, run_attempts, train_by_command
 from training.model.contract import load_contract
@@ -35,7 +36,10 @@ def main(folder: Path) -> TrainResult:
         if codec.read(DataSpec, old / "data.json").split != spec.split:
             report_event("note", text=f"the registered model is not given to the script: {RESPLIT}")
             return train_by_command(folder, job, spec, job.epochs)
-        file = (old / "model.keras").resolve()
+        file = (old / KERAS_FILE).resolve()
+        if not file.exists():
+            report_event("note", text=f"the registered model is not given to the script: {NO_KERAS}")
+            return train_by_command(folder, job, spec, job.epochs)
         scan_model_file(file, register_own(folder / "inputs" / "code"))
         return train_by_command(folder, job, spec, epochs, file)
     return _retrain(folder, job, epochs, old)

@@ -9,7 +9,8 @@ from typing import Any
 from registry import codec
 from registry.errors import ConfigError, WorkerFailed
 from registry.records import Signature
-from retraining.policy import obstacle
+from retraining.policy import NO_KERAS, obstacle
+from training.command import KERAS_FILE
 from training.data.spec import DataSpec
 from training.loop.fit import Data
 from training.model.contract import blame, registered
@@ -60,7 +61,9 @@ def open_registered(version: Path, code: Path, data: Data, rate: float) -> Regis
     old, names = codec.read(Signature, version / "signature.json"), [each.name for each in data.train.inputs]
     if why := obstacle(old, made_for.split, data.spec, names):
         raise CannotFineTune(why)
-    file = version / "model.keras"
+    file = version / KERAS_FILE
+    if not file.exists():
+        raise CannotFineTune(NO_KERAS)
     try:
         model = load_model(file, registered(), compiled=True)
         if not getattr(model, "compiled", False):

@@ -11,6 +11,7 @@ from registry.spelling import same_but_for_spelling, shown
 from training.data.spec import DataSpec
 
 RESPLIT = "the rule of the split has changed, so it may have learned from what is the holdout now"
+NO_KERAS = "it is an ONNX model, which nothing trains further"
 SHOWN = 10
 
 

@@ -166,7 +166,7 @@ def batched(model: Model, bounds: Bounds) -> Model:
     most = QUICK_ALONE if bounds.at_once == 1 else QUICK
     is_quick = (
         batcher is None
-        and model.manifest.served.engine == "litert"
+        and model.manifest.served.engine != "saved_model"
         and seconds_of_a_row(model.engine, model.warm_inputs) <= most
     )
     return replace(model, batcher=batcher, batching=measured, is_quick=is_quick, most=measured.rows_per_call)

@@ -1,7 +1,7 @@
-"""A team's own script instead of `model.py`: it reads the environment and leaves `model.keras`.
+"""A team's own script instead of `model.py`: it reads the environment and leaves `model.keras` or `model.onnx`.
 
 TRAINYARD_DATA         folder with train/ and validation/, each in the dataset repository's own format: a copy
-TRAINYARD_OUTPUT       folder for model.keras; kept when a killed run resumes
+TRAINYARD_OUTPUT       folder for the model's file; kept when a killed run resumes
 TRAINYARD_SEED, TRAINYARD_EPOCHS, TRAINYARD_BATCH_SIZE
 TRAINYARD_MODEL        when retraining: a copy of the model.keras to start from
 TRAINYARD_REHEARSAL    1 in a rehearsal, see `training.rehearsal`
@@ -26,7 +26,7 @@ from training.code_copy import copy_code, make_writable
 from training.data.spec import sample_files
 from training.script_output import KEPT, failure
 
-KERAS_FILE = "model.keras"
+KERAS_FILE, ONNX_FILE = "model.keras", "model.onnx"
 
 
 class TooLong(Exception):
@@ -61,7 +61,8 @@ def run_command(
         shutil.copytree(sample_files(folder / "inputs" / split), data / split, copy_function=shutil.copyfile)
     make_writable(data)
     output.mkdir(exist_ok=True)
-    (output / KERAS_FILE).unlink(missing_ok=True)
+    for name in (KERAS_FILE, ONNX_FILE):
+        (output / name).unlink(missing_ok=True)
     env = os.environ | {
         # `python` is this very Python, where Keras is
         "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),
@@ -80,14 +81,27 @@ def run_command(
     if rehearsal:
         env |= rehearsal.environment
     _run(job.command, code, env, rehearsal.seconds if rehearsal else 0.0)
-    if not (output / KERAS_FILE).exists():
+    return _model_file(job.command, output, code)
+
+
+def _model_file(command: tuple[str, ...], output: Path, code: Path) -> Path:
+    found = [output / name for name in (KERAS_FILE, ONNX_FILE) if (output / name).exists()]
+    if not found:
         raise WorkerFailed(
-            f"{_shown(job.command)} ended well, but left no {KERAS_FILE}; {_left(output, code)}", hint=_SAVE
+            f"{_shown(command)} ended well, but left no {KERAS_FILE} and no {ONNX_FILE}; {_left(output, code)}",
+            hint=_SAVE,
         )
-    return output / KERAS_FILE
+    if len(found) > 1:
+        raise WorkerFailed(
+            f"{_shown(command)} left both {KERAS_FILE} and {ONNX_FILE}", hint="leave the one that is to be served"
+        )
+    return found[0]
 
 
-_SAVE = f'model.save(os.path.join(os.environ["TRAINYARD_OUTPUT"], "{KERAS_FILE}")): that name, in that folder'
+_SAVE = (
+    f'model.save(os.path.join(os.environ["TRAINYARD_OUTPUT"], "{KERAS_FILE}")): that name, in that folder; a model of '
+    f"another framework: {ONNX_FILE}, see docs/how-to/onnx.md"
+)
 
 
 def _left(output: Path, code: Path) -> str:
@@ -98,7 +112,10 @@ def _left(output: Path, code: Path) -> str:
 
 
 def _is_model(path: Path) -> bool:
-    return path.suffix in {".keras", ".h5", ".hdf5", ".model"} or path.name == "saved_model.pb"
+    return (
+        path.suffix in {".keras", ".h5", ".hdf5", ".model", ".onnx", ".pkl", ".joblib", ".pt"}
+        or path.name == "saved_model.pb"
+    )
 
 
 def _run(command: tuple[str, ...], code: Path, env: dict[str, str], seconds: float) -> None:

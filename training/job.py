@@ -70,18 +70,24 @@ def train_by_command(
     folder: Path, job: TrainJob, spec: DataSpec, epochs: int, model: Path | None = None
 ) -> TrainResult:
     """Let the team's script train, after a rehearsal, then treat its model like any other: load, export, measure."""
-    from training.command import run_command
+    from training.command import ONNX_FILE, run_command
+    from training.onnx_script import finish_onnx
+    from training.outcome import Made
     from training.rehearsal import open_script_model, rehearse
 
     rehearse(job, folder, model)
     file = run_command(job, folder, epochs, model)
+    note = f"trained by {' '.join(job.command)}" if model is None else f"retrained by {' '.join(job.command)}"
+    if file.name == ONNX_FILE:
+        result = finish_onnx(job, folder, spec, file, Made("command", note, 0, epochs))
+        shutil.rmtree(folder / "command")
+        return result
     wiring, validation = open_script_model(folder, job, spec, file)
 
     from training.finish import Trained, finish
     from training.loop.history import History
 
     be_repeatable(job)
-    note = f"trained by {' '.join(job.command)}" if model is None else f"retrained by {' '.join(job.command)}"
     history = History(job.metric, job.threshold, job.seed)
     trained = Trained(wiring, "command", note, 0, epochs, history, file)
     result = finish(job, trained, validation, folder)

@@ -21,11 +21,12 @@ from registry import codec
 from registry.errors import ConfigError, PipelineError, WorkerFailed
 from registry.records import TrainJob
 from training import rehearsal_hook
-from training.command import KERAS_FILE, Rehearsal, TooLong, run_command
+from training.command import KERAS_FILE, ONNX_FILE, Rehearsal, TooLong, run_command
 from training.data.spec import DataSpec
 from training.heavy import import_tensorflow
 from training.model.contract import register_own
 from training.model.model_file import load_model, scan_model_file
+from training.onnx_script import open_onnx_of_script
 from training.script_output import ScriptFailed
 from training.worker.protocol import OUT_OF_MEMORY, load_failure, report_event, work
 
@@ -44,7 +45,8 @@ LEAVE_OUT = "if it fails only because it has seen a single batch: [training] reh
 class Checked:
     """The model of the rehearsal can be served."""
 
-    parameters: int
+    kind: str
+    """`.onnx` or `.keras`."""
 
 
 def rehearse(job: TrainJob, folder: Path, model: Path | None = None) -> None:
@@ -139,10 +141,13 @@ def main(own: Path) -> Checked:
         codec.read(DataSpec, folder / "inputs" / "train" / "data.json"),
     )
     try:
-        wiring, _ = open_script_model(folder, job, spec, own / "output" / KERAS_FILE)
+        if (file := own / "output" / ONNX_FILE).exists():
+            open_onnx_of_script(folder, job, spec, file)
+        else:
+            open_script_model(folder, job, spec, own / "output" / KERAS_FILE)
     except ConfigError as error:
         raise ConfigError(str(error).replace(f"{own / 'output'}/", ""), hint=error.hint) from error
-    return Checked(wiring.model.count_params())
+    return Checked(file.suffix if file.exists() else Path(KERAS_FILE).suffix)
 
 
 if __name__ == "__main__":

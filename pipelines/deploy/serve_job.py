@@ -125,7 +125,7 @@ def mirror_folder(config: Config) -> Path:
 
 def image_for(served: Served) -> ImageKind:
     """The smallest image that has the engine of a version: a SavedModel needs TensorFlow."""
-    return "serve" if served.engine == "litert" else "train"
+    return "train" if served.engine == "saved_model" else "serve"
 
 
 def image_of(store: Store, release: Release) -> ImageKind:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ MLFLOW = "2.0.0"
 """The oldest MLflow that reads what is written here."""
 COLUMN = {"string": "string", "bool": "boolean"}
 """A column's dtype → MLflow's name; other ones are `double` or `long`, which take any number of their kind."""
-NEEDED = {"litert": ("ai-edge-litert",), "saved_model": ("tensorflow-cpu", "tensorflow")}
+NEEDED = {"litert": ("ai-edge-litert",), "saved_model": ("tensorflow-cpu", "tensorflow"), "onnx": ("onnxruntime",)}
 """Engine → the packages that run it, of which one is there."""
 
 
@@ -32,6 +32,7 @@ def files(run: Run, signature: Signature, served: Served, packages: Mapping[str,
         "inputs": [_tensor(_pixels(each) if signature.kind == "image" else each) for each in signature.inputs],
         "outputs": [_tensor(each) | {"tensor": each.name} for each in signature.outputs],
         "classes": list(signature.classes),
+        **({"onnx": asdict(served.onnx)} if served.onnx else {}),
     }
     needs = [f"mlflow>={MLFLOW}", *_requirements(served, packages)]
     python = packages.get("python", "")

@@ -49,7 +49,8 @@ def _sources(known: Lineage) -> Iterator[Frame]:
     yield f"code {card.sources.code[:7]}", where.get("code", ""), LINE
     yield f"dataset {card.sources.dataset[:7]}", files, LINE
     yield f"tests {card.sources.tests[:7]}", where.get("tests", ""), LINE
-    yield "container" if card.image else "process", f"keras {card.packages.get('keras', 'unknown')}", LINE
+    library = "onnxruntime" if card.served.engine == "onnx" else "keras"
+    yield "container" if card.image else "process", f"{library} {card.packages.get(library, 'unknown')}", LINE
 
 
 def _version(known: Lineage) -> Iterator[Frame]:

@@ -51,7 +51,7 @@ def _head(manifest: Candidate) -> str:
     lines = [
         f"model_name: {_yaml(manifest.model)}",
         f"version: {manifest.version}",
-        "library_name: keras",
+        f"library_name: {'onnx' if manifest.served.engine == 'onnx' else 'keras'}",
         *([f"pipeline_tag: {task}"] if task != "other" else []),
         "tags:",
         *(f"- {_yaml(each)}" for each in ("trainyard", manifest.signature.task, manifest.signature.kind)),

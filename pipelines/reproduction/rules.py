@@ -61,9 +61,9 @@ def decide(other: Sequence[str], found: Differences | None, tolerance: float) ->
     if found is None:
         return "different", (f"other bytes in {', '.join(other)}, and nothing to compare them by",)
     weights, predictions = found.weights, found.predictions
-    if weights == 0 and predictions == 0:
+    if predictions == 0 and (weights == 0 or found.by_predictions):
         return "bit-identical", (
-            f"the same weights and predictions; only what is around them differs in {briefly(other)}",
+            f"the same {'predictions' if found.by_predictions else 'weights and predictions'}; only what is around them differs in {briefly(other)}",
         )
     reasons = list(found.notes)
     if weights is not None:
@@ -73,7 +73,7 @@ def decide(other: Sequence[str], found: Differences | None, tolerance: float) ->
             f"predictions on the {found.samples:,} samples of the holdout differ by at most {predictions:.3g}"
         )
     reasons += _metrics(found)
-    apart = (weights, predictions)
+    apart = (predictions,) if found.by_predictions else (weights, predictions)
     if not all(each is not None and each <= tolerance for each in apart):  # NaN is not
         return "different", (*reasons, f"the tolerance is {tolerance:g}")
     return "equal", (*reasons, f"equal within {tolerance:g}")

@@ -96,6 +96,8 @@ class Differences:
     """The metrics of the one on the holdout, and of the other."""
     again: dict[str, float]
     notes: tuple[str, ...] = ()
+    by_predictions: bool = False
+    """Neither of them has weights that could be compared one by one: they are models of ONNX."""
 
 
 @dataclass(frozen=True, slots=True)

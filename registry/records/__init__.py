@@ -24,7 +24,7 @@ from registry.records.evaluation import (
 )
 from registry.records.release import Approval, ApprovalWay, Release, ReleaseKind
 from registry.records.run import Run, Sources, Trigger, utc_now
-from registry.records.training import Served, TrainJob, TrainResult
+from registry.records.training import OnnxWiring, Served, TrainJob, TrainResult
 from registry.records.trust import Attestation, Head, HeadFold, KeyKind, KeyRecord, Mark, SeenHead, VersionMark
 from registry.records.version import Acceptance, Candidate, Claim, LoadReport, Outcome, TestCase, TestReport
 
@@ -52,6 +52,7 @@ __all__ = [
     "LoadReport",
     "Mark",
     "Metrics",
+    "OnnxWiring",
     "Outcome",
     "Policy",
     "Recent",

@@ -10,15 +10,30 @@ from registry.records.data import Signature
 
 
 @dataclass(frozen=True, slots=True)
+class OnnxWiring:
+    """How the inputs go into an ONNX file that a team has made, and which of its outputs are the answers."""
+
+    output: str
+    """The output of the file with the probabilities, or with the number."""
+    classes: tuple[int, ...] = ()
+    """Of each class, in the order of the signature, its column in that output; -1: what the only column leaves of 1.
+    Empty for regression."""
+    columns: str = ""
+    """The input of the file that takes all inputs side by side; empty: each goes into the input that its `tensor_name` says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """Which file answers requests, through which engine, and why this one."""
 
-    engine: Literal["litert", "saved_model"]
+    engine: Literal["litert", "saved_model", "onnx"]
     path: str
-    """`model.tflite` or `saved_model`, relative to the version's folder."""
+    """`model.tflite`, `saved_model` or `model.onnx`, relative to the version's folder."""
     reason: str
     batches: tuple[int, ...] = ()
     """Batch sizes with a signature of their own (`batch_1`, `batch_8`); empty: any batch size."""
+    onnx: OnnxWiring | None = None
+    """For the engine `onnx` only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,11 @@ from registry.records import Served, Signature, TensorSpec
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
-ENGINES = {"litert": "serving.engines.litert:LiteRT", "saved_model": "serving.engines.saved_model:SavedModel"}
+ENGINES = {
+    "litert": "serving.engines.litert:LiteRT",
+    "saved_model": "serving.engines.saved_model:SavedModel",
+    "onnx": "serving.engines.onnx:Onnx",
+}
 CHUNK = 32
 """Rows per call into the engine. More gain nothing on a CPU, and memory grows with them."""
 

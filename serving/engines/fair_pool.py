@@ -10,6 +10,8 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from serving.engines.meter import QUEUE
+
 T = TypeVar("T")
 
 
@@ -48,3 +50,11 @@ class FairPool(Generic[T]):
     def qsize(self) -> int:
         """How many nobody has."""
         return len(self._idle)
+
+
+def wait_for(pool: FairPool[T]) -> T:
+    """One of the pool that no other thread has; the wait is counted."""
+    try:
+        return pool.get_nowait()
+    except Empty:
+        return QUEUE.wait(pool.get)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from queue import Empty
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,8 +29,7 @@ from serving.engines.base import (
     cut,
 )
 from serving.engines.compiled import Compiled
-from serving.engines.fair_pool import FairPool
-from serving.engines.meter import QUEUE
+from serving.engines.fair_pool import FairPool, wait_for
 from serving.engines.packed_weights import packed_weights
 from training.model.tflite_file import check_tflite
 
@@ -66,14 +64,6 @@ class AnyBatch:
 
 def _details(source: Any) -> tuple[Any, Any]:
     return source.get_input_details(), source.get_output_details()
-
-
-def _wait_for(pool: FairPool[T]) -> T:
-    """One of the pool that no other thread has."""
-    try:
-        return pool.get_nowait()
-    except Empty:
-        return QUEUE.wait(pool.get)
 
 
 class LiteRT:
@@ -130,8 +120,8 @@ class LiteRT:
         """On an interpreter for this call only: small requests come between the calls of a large one."""
         turns = self._turns if len(next(iter(inputs.values()))) >= self._many else None
         if turns:
-            _wait_for(turns)
-        runners = _wait_for(self._idle)
+            wait_for(turns)
+        runners = wait_for(self._idle)
         try:
             return runners[size](**{self._tensors[name]: array for name, array in inputs.items()})
         except (RuntimeError, ValueError) as error:  # all that the interpreter raises; it stays usable

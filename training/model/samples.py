@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from registry.errors import ConfigError
-from registry.records import TensorSpec
+from registry.records import Signature, TensorSpec
 from training.data.spec import DataSpec, load_split
 from training.model.contract import Contract, blame
 
@@ -103,3 +103,24 @@ def _dtype(array: Any) -> str:
 def big_batch(samples: Samples) -> int:
     """Rows in a batch that is not trained on: few enough to stay small, many enough to be quick."""
     return int(max(1, min(MAX_ROWS, BATCH_BYTES // max(1, samples.bytes // len(samples)))))
+
+
+def signature_of(spec: DataSpec, samples: Samples, inputs: tuple[TensorSpec, ...], output: str) -> Signature:
+    """What the API will take and give, for a model that takes `inputs`; `output` names its answer."""
+    kind = _kind(spec, samples)
+    if kind == "image":
+        inputs = tuple(replace(each, low=0.0, high=255.0) for each in inputs)
+    if spec.task == "classification":
+        answer = TensorSpec(output, (None, len(spec.classes)), "float32", 0.0, 1.0)
+    else:
+        answer = TensorSpec(output, (None, 1), "float32")
+    mode, preparation = (spec.image_mode, spec.preparation) if kind == "image" else ("", None)
+    return Signature(spec.task, kind, inputs, (answer,), spec.classes, mode, spec.target, preparation)
+
+
+def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:
+    """Images and columns only when the model was trained on them as they are: an image sent to the API would not go
+    through the `load_data` that made what the model knows."""
+    if samples.loaded or spec.format == "npz":
+        return "array"
+    return "image" if spec.format == "images" else "table"

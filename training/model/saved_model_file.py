@@ -11,7 +11,6 @@ Reads the messages of saved_model.proto by their field numbers, as far as they h
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections.abc import Container, Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -20,15 +19,12 @@ from pathlib import Path
 
 from registry.errors import ConfigError, Corrupt
 from training.model.operators import ALLOWED, SAVER
+from training.model.protobuf import Damaged, Message, open_message
 
 GRAPH, OTHERS = "saved_model.pb", ("saved_model.cpb", "saved_model.pbtxt")
 HINT = "restore the folder from a backup, or train the model again"
 OPERATOR_HINT = "compute it from operators of Keras or TensorFlow that stay inside of the model"
-MAX_READ = 64 << 20
-"""Bytes of a graph that is read into memory, which is quicker to walk over than a mapped file."""
 ASSET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-FIXED = {1: 8, 5: 4}
-"""Bytes of a protocol buffer's numbers of fixed size, by the kind of their field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +43,15 @@ def check_saved_model(folder: Path) -> None:
         if (folder / name).exists():
             raise ConfigError(f"{folder / name}: only {GRAPH} is allowed", hint="export the model again")
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            content = data[:] if len(data) <= MAX_READ else data
-            _check(_Message(content, 0, len(content)), path)
-    except (_Damaged, UnicodeDecodeError, RecursionError) as error:
+        with open_message(path) as message:
+            _check(message, path)
+    except (Damaged, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"{path}: damaged: {error}", hint=HINT) from None
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise Corrupt(f"{path}: cannot be read: {error}", hint=HINT) from None
 
 
-def _check(model: _Message, path: Path) -> None:
+def _check(model: Message, path: Path) -> None:
     graphs = [each for field, each in model.messages() if field == 2]
     if len(graphs) != 1:
         raise ConfigError(f"{path}: it has {len(graphs)} graphs, one is expected", hint="export it with Keras' export")
@@ -121,7 +116,7 @@ def _reached(functions: dict[str, list[Node]], names: set[str]) -> set[str]:
     return found
 
 
-def _read_graph(graph: _Message, main: list[Node], functions: dict[str, list[Node]]) -> None:
+def _read_graph(graph: Message, main: list[Node], functions: dict[str, list[Node]]) -> None:
     for field, each in graph.messages():
         if field == 1:
             main.append(_node(each))
@@ -132,16 +127,16 @@ def _read_graph(graph: _Message, main: list[Node], functions: dict[str, list[Nod
                     functions[_function_name(function, functions)] = nodes
 
 
-def _function_name(function: _Message, others: Container[str]) -> str:
+def _function_name(function: Message, others: Container[str]) -> str:
     """Raises when TensorFlow could take it for another one: of two names it takes the last."""
     signatures = [part for kind, part in function.messages() if kind == 1]
     names = [name.content() for each in signatures for kind, name in each.messages() if kind == 1]
     if len(signatures) != 1 or len(names) != 1 or not names[0] or names[0] in others:
-        raise _Damaged(f"a function must have a name of its own, not {names[:3]!r:.200}")
+        raise Damaged(f"a function must have a name of its own, not {names[:3]!r:.200}")
     return names[0]
 
 
-def _object_functions(graph: _Message) -> Iterator[str]:
+def _object_functions(graph: Message) -> Iterator[str]:
     """The functions that the model's objects have, by all that names them in a SavedObjectGraph."""
     for field, each in graph.messages():
         if field == 2:  # concrete_functions, a map by name
@@ -151,7 +146,7 @@ def _object_functions(graph: _Message) -> Iterator[str]:
             yield from (name.content() for part in named for number, name in part.messages() if number == 1)
 
 
-def _node(message: _Message) -> Node:
+def _node(message: Message) -> Node:
     name = operator = ""
     runs = set[str]()
     for field, each in message.messages():
@@ -166,7 +161,7 @@ def _node(message: _Message) -> Node:
     return Node(name, operator, tuple(sorted(runs)))
 
 
-def _functions(value: _Message) -> Iterator[str]:
+def _functions(value: Message) -> Iterator[str]:
     """The functions that the value of an attribute names: one, or a list, and those that their own attributes name."""
     for field, each in value.messages():
         if field == 10:
@@ -177,65 +172,10 @@ def _functions(value: _Message) -> Iterator[str]:
                     yield from _named(function)
 
 
-def _named(function: _Message) -> Iterator[str]:
+def _named(function: Message) -> Iterator[str]:
     yield function.text(1)
     for field, attribute in function.messages():
         if field == 2:
             for number, value in attribute.messages():
                 if number == 2:
                     yield from _functions(value)
-
-
-class _Damaged(ValueError):
-    """It is not a protocol buffer."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """A protocol buffer in the file, from `start` to `end`."""
-
-    data: bytes | mmap.mmap
-    start: int
-    end: int
-
-    def messages(self) -> Iterator[tuple[int, _Message]]:
-        """Field numbers and contents of all that has a length: texts, messages. Numbers are passed over."""
-        at = self.start
-        while at < self.end:
-            tag, at = self._number(at)
-            field, kind = tag >> 3, tag & 7
-            if kind == 0:
-                at = self._number(at)[1]
-            elif kind in FIXED:
-                at += FIXED[kind]
-            elif kind == 2:
-                length, at = self._number(at)
-                if at + length > self.end:
-                    raise _Damaged(f"{length} bytes at {at} lie outside of their message")
-                yield field, _Message(self.data, at, at + length)
-                at += length
-            else:
-                raise _Damaged(f"an unknown kind of field at {at}")
-        if at != self.end:
-            raise _Damaged(f"a message ends at {self.end}, its fields at {at}")
-
-    def text(self, field: int) -> str:
-        """The last text of this field; "" when there is none."""
-        found = [each.content() for number, each in self.messages() if number == field]
-        return found[-1] if found else ""
-
-    def content(self) -> str:
-        """What is between start and end, as text."""
-        return self.data[self.start : self.end].decode()
-
-    def _number(self, at: int) -> tuple[int, int]:
-        if at < self.end and (byte := self.data[at]) < 128:  # most of them
-            return byte, at + 1
-        number = shift = 0
-        while at < self.end and shift < 64:
-            byte = self.data[at]
-            number |= (byte & 127) << shift
-            at, shift = at + 1, shift + 7
-            if byte < 128:
-                return number, at
-        raise _Damaged(f"a number at {at} does not end")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from registry.records import Served
+from training.model.onnx_file import check_onnx
 from training.model.saved_model_file import check_saved_model
 from training.model.tflite_file import check_tflite
 
-CHECKS = {"litert": check_tflite, "saved_model": check_saved_model}
+CHECKS: dict[str, Callable[[Path], object]] = {
+    "litert": check_tflite,
+    "saved_model": check_saved_model,
+    "onnx": check_onnx,
+}
 
 
 def check_served(folder: Path, served: Served) -> None:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from registry.errors import ConfigError
 from registry.records import Signature, TensorSpec, with_tensor_names
 from training.data.spec import Column, DataSpec
-from training.model.samples import Samples, big_batch
+from training.model.samples import Samples, big_batch, signature_of
 
 TRIED = 2
 """Samples that are run through a fresh model before it is trained."""
@@ -193,17 +193,7 @@ def _category(column: Column) -> Fill:
 
 def signature(wiring: Wiring, samples: Samples) -> Signature:
     """What the API will take and give."""
-    spec = wiring.spec
-    kind = _kind(spec, samples)
-    inputs = wiring.inputs
-    if kind == "image":
-        inputs = tuple(replace(each, low=0.0, high=255.0) for each in inputs)
-    if spec.task == "classification":
-        output = TensorSpec(wiring.output, (None, len(spec.classes)), "float32", 0.0, 1.0)
-    else:
-        output = TensorSpec(wiring.output, (None, 1), "float32")
-    mode, preparation = (spec.image_mode, spec.preparation) if kind == "image" else ("", None)
-    return Signature(spec.task, kind, inputs, (output,), spec.classes, mode, spec.target, preparation)
+    return signature_of(wiring.spec, samples, wiring.inputs, wiring.output)
 
 
 def answers(function: Callable[[dict[str, Any]], Any], wiring: Wiring, samples: Samples) -> Any:
@@ -213,14 +203,6 @@ def answers(function: Callable[[dict[str, Any]], Any], wiring: Wiring, samples: 
         named = wiring.arrays(samples.rows(slice(start, start + rows)))
         parts.append(function({name: tf.constant(each) for name, each in named.items()}).numpy())
     return np.concatenate(parts)
-
-
-def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:
-    """Images and columns only when the model was trained on them as they are: an image sent to the API would not go
-    through the `load_data` that made what the model knows."""
-    if samples.loaded or spec.format == "npz":
-        return "array"
-    return "image" if spec.format == "images" else "table"
 
 
 def _build(model: Any, samples: Samples) -> Any:

@@ -31,7 +31,7 @@ class Model:
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self._inputs, self._outputs = about["inputs"], about["outputs"]
         self._batches = tuple(about["batches"])
-        self._run: Callable[[int, Arrays], Arrays] = ENGINES[about["engine"]](folder / about["path"], self._batches)
+        self._run: Callable[[int, Arrays], Arrays] = ENGINES[about["engine"]](folder / about["path"], about)
         self._one = threading.Lock()
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
@@ -123,9 +123,10 @@ def _bounds(spec: Mapping[str, Any]) -> tuple[float, float]:
     return (limits.min if low is None else low), (limits.max if high is None else high)
 
 
-def _litert(path: Path, batches: tuple[int, ...]) -> Callable[[int, Arrays], Arrays]:
+def _litert(path: Path, about: Mapping[str, Any]) -> Callable[[int, Arrays], Arrays]:
     from ai_edge_litert.interpreter import Interpreter
 
+    batches = about["batches"]
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     if not batches:
         runner = interpreter.get_signature_runner("serving_default")
@@ -134,8 +135,8 @@ def _litert(path: Path, batches: tuple[int, ...]) -> Callable[[int, Arrays], Arr
     return lambda batch, arrays: dict(runners[batch](**arrays))
 
 
-def _saved_model(path: Path, batches: tuple[int, ...]) -> Callable[[int, Arrays], Arrays]:
-    del batches  # any size
+def _saved_model(path: Path, about: Mapping[str, Any]) -> Callable[[int, Arrays], Arrays]:
+    del about  # batches of any size
     import tensorflow as tf
 
     model = tf.saved_model.load(str(path))  # kept by the function below: a signature does not keep its model alive
@@ -149,4 +150,35 @@ def _saved_model(path: Path, batches: tuple[int, ...]) -> Callable[[int, Arrays]
     return run
 
 
-ENGINES = {"litert": _litert, "saved_model": _saved_model}
+def _onnx(path: Path, about: Mapping[str, Any]) -> Callable[[int, Arrays], Arrays]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    ports = {each.name: each for each in session.get_inputs()}
+    wiring, output = about["onnx"], about["outputs"][0]["tensor"]
+    order = np.array(wiring["classes"], np.int64)
+
+    def given(name: str, array: Any) -> Any:
+        kind = ONNX_DTYPES.get(ports[name].type, ports[name].type[len("tensor(") : -1])
+        if kind == "string":
+            flat = [each.decode() if isinstance(each, bytes) else each for each in array.ravel().tolist()]
+            array = np.array(flat, object).reshape(array.shape)
+        else:
+            array = array.astype(kind)
+        return array.reshape(len(array)) if len(ports[name].shape) == 1 and array.ndim == 2 else array
+
+    def run(_batch: int, arrays: Arrays) -> Arrays:
+        together = {wiring["columns"]: np.concatenate(list(arrays.values()), axis=1)} if wiring["columns"] else arrays
+        (found,) = session.run([wiring["output"]], {name: given(name, array) for name, array in together.items()})
+        found = np.asarray(found, np.float32).reshape(len(found), -1)
+        # -1: what the only column leaves of 1
+        return {output: np.where(order < 0, 1 - found[:, :1], found[:, order]) if len(order) else found}
+
+    return run
+
+
+ONNX_DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
+"""NumPy has other names for these; the others are the same."""
+ENGINES = {"litert": _litert, "saved_model": _saved_model, "onnx": _onnx}

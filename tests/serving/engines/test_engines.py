@@ -182,8 +182,8 @@ def test_a_signature_that_is_not_the_files_is_corrupt(served_models, change, sai
 
 def test_an_unknown_engine_is_reported_with_the_known_ones(served_models):
     signature = codec.read(Signature, served_models / "digits" / "signature.json")
-    with pytest.raises(ConfigError, match="'onnx' is not known") as error:
-        load_engine(served_models, signature, Served("onnx", "x", ""))
+    with pytest.raises(ConfigError, match="'pickle' is not known") as error:
+        load_engine(served_models, signature, Served("pickle", "x", ""))
     assert "litert" in error.value.hint
 
 
