@@ -15,11 +15,9 @@ import threading
 import time
 from collections.abc import Hashable
 
-import numpy as np
-
 from registry.records import Signature
 from serving.batching.rules import Costs, choose, enough, patience
-from serving.engines.base import Array, Arrays, Engine, check_inputs
+from serving.engines.base import Array, Arrays, Engine, check_inputs, joined
 from serving.engines.meter import METER, QUEUE
 
 log = logging.getLogger(__name__)
@@ -148,8 +146,7 @@ class Batcher:
         """Give each its outputs; none gets any when the engine does not take them all."""
         self._start(batch)
         try:
-            names = batch[0].inputs
-            outputs = self._engine({name: np.concatenate([each.inputs[name] for each in batch]) for name in names})
+            outputs = self._engine(joined([each.inputs for each in batch]))
         except Exception as error:  # noqa: BLE001  (each request meets its own, in its own thread)
             log.debug("a batch of %s requests runs one by one: %s", len(batch), error)
             return

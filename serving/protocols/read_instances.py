@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import orjson
 
 from registry.records import Signature, TensorSpec
 from registry.spelling import name_spelling
-from serving.engines.base import Array
+from serving.engines.base import Array, ColumnBlock, can_be_block
 from serving.errors import Refused, bad_request, did_you_mean, show
 from serving.protocols.fields import EXACT, Field, depth_of, field_of
 from serving.protocols.large import LARGE, one_at_a_time
@@ -56,6 +57,8 @@ class Reader:
         grey = signature.kind == "image" and shape[-1:] == (1,)
         self._shapes = (shape[:-1], shape) if grey else (shape,)
         """How one instance may be written, where there is one input."""
+        self._values = itemgetter(*(each.name for each in self.fields)) if can_be_block(signature.inputs) else None
+        self._lows, self._highs = (np.array([getattr(each, end) for each in self.fields]) for end in ("low", "high"))
         self._texts = any(each.dtype in {"string", "bool"} for each in self.fields)
 
     def instances(self, body: bytes, limit: int) -> tuple[dict[str, Array], int]:
@@ -152,7 +155,26 @@ class Reader:
             return body.find(b'"', body.find(INSTANCES) + len(INSTANCES)) < 0
         return body.count(b'"') == 2 + 2 * rows * len(self.fields)
 
+    def _block(self, rows: list[Any], *, plain: bool) -> ColumnBlock | None:
+        """The inputs, when all are columns of numbers and nothing about them is unusual; None: they are to be looked at one by
+        one, which also finds what is to be refused."""
+        if self._values is None:
+            return None
+        try:
+            values = [self._values(row) for row in rows if len(row) == len(self.fields)]
+            if len(values) < len(rows) or not (plain or all(set(map(type, each)) <= {int, float} for each in values)):
+                return None
+            array = np.array(values, np.float64)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+        if array.ndim != 2 or not ((array >= self._lows) & (array <= self._highs)).all():
+            return None
+        specs = self.signature.inputs
+        return ColumnBlock(specs, np.ascontiguousarray(array.T, specs[0].dtype))
+
     def _named(self, rows: list[Any], *, plain: bool) -> dict[str, Array]:
+        if (block := self._block(rows, plain=plain)) is not None:
+            return block
         try:
             columns = [[row[field.name] for row in rows] for field in self.fields]
             fits = all(len(row) == len(self.fields) for row in rows)

@@ -117,7 +117,11 @@ class OnnxModel:
 def feed(signature: Signature, into: Mapping[str, Port], columns: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Name of an input of the file → array."""
     if columns:
-        together = np.concatenate([inputs[each.name] for each in signature.inputs], axis=1)
+        by_column = getattr(inputs, "by_column", None)  # of many columns that are side by side already
+        if by_column is not None:
+            together = np.ascontiguousarray(by_column.T)
+        else:
+            together = np.concatenate([inputs[each.name] for each in signature.inputs], axis=1)
         return {columns: _as(into[columns], together)}
     return {each.tensor: _as(into[each.tensor], inputs[each.name]) for each in signature.inputs}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ TOLERANCE = 1e-4
 SLACK = 0.02
 """How far probabilities may be from adding up to 1."""
 FLOATS = {"float32", "float64", "float16"}
+MISSING_HINT = (
+    'set [table] missing = "keep" in dataset.toml, which lets NaN and empty texts through, and fill them in by what is exported: '
+    "SimpleImputer in a pipeline of scikit-learn"
+)
 BATCH_HINT = 'leave the first dimension open: FloatTensorType([None, …]) in skl2onnx; dynamic_shapes={"x": {0: "batch"}} in torch.onnx.export'
 ZIPMAP_HINT = 'convert with options={"zipmap": False} (for a pipeline: options={id(classifier): {"zipmap": False}})'
 SAMPLES_HINT = (
@@ -57,6 +61,7 @@ def wire_onnx(path: Path, spec: DataSpec, samples: Samples, origin: str) -> Onnx
     Raises ConfigError, naming `origin` (where the file comes from) where it does not suit the dataset; Corrupt.
     """
     facts = check_onnx(path)
+    _check_missing(spec, origin)
     session = open_session(path)
     try:
         takes, gives = ports(session)
@@ -67,6 +72,8 @@ def wire_onnx(path: Path, spec: DataSpec, samples: Samples, origin: str) -> Onnx
         _check_values(samples, inputs)
         found = _answers(session, signature, {each.name: each for each in takes}, columns, samples, wanted)
         numbers = np.asarray(found[0], np.float32)
+        if spec.missing == "keep" and not np.isfinite(numbers).all():
+            raise ConfigError(f"it answers NaN for {_without_answer(numbers)}", hint=MISSING_HINT)
         if numbers.ndim == 1:
             numbers = numbers[:, None]
         if not spec.classes:
@@ -83,6 +90,18 @@ def wire_onnx(path: Path, spec: DataSpec, samples: Samples, origin: str) -> Onnx
         return OnnxAnswers(signature, OnnxWiring(output.name, order, columns), answers)
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}", hint=error.hint) from error
+
+
+def _check_missing(spec: DataSpec, origin: str) -> None:
+    if spec.missing == "impute" and any(each.has_missing for each in spec.columns):
+        raise ConfigError(
+            f'{origin}: [table] missing = "impute" fills values in inside of a Keras model only', hint=MISSING_HINT
+        )
+
+
+def _without_answer(numbers: Any) -> str:
+    count = int((~np.isfinite(numbers.reshape(len(numbers), -1))).any(axis=1).sum())
+    return f"{count:,} of {len(numbers):,} validation samples; some of them may lack a value"
 
 
 def _inputs(takes: Sequence[Port], samples: Samples, metadata: Mapping[str, str]) -> tuple[tuple[TensorSpec, ...], str]:
@@ -136,7 +155,7 @@ def _one(have: TensorSpec, port: Port) -> TensorSpec:
             hint=SAMPLES_HINT,
         )
     shape = (None, *(a if a is not None else b for a, b in zip(have.shape[1:], want[1:], strict=True)))
-    return TensorSpec(have.name, shape, _served(port.dtype), have.low, have.high, port.name)
+    return replace(have, shape=shape, dtype=_served(port.dtype), tensor_name=port.name)
 
 
 def _columns(have: Sequence[TensorSpec], port: Port, said: str) -> tuple[TensorSpec, ...]:
@@ -155,9 +174,7 @@ def _columns(have: Sequence[TensorSpec], port: Port, said: str) -> tuple[TensorS
         )
     by_name = {each.name: each for each in have}
     order = _listed(said, "columns", by_name) if said else list(by_name)
-    return tuple(
-        TensorSpec(name, (None, 1), _served(port.dtype), by_name[name].low, by_name[name].high) for name in order
-    )
+    return tuple(replace(by_name[name], dtype=_served(port.dtype)) for name in order)
 
 
 def _listed(said: str, key: str, names: Mapping[str, Any]) -> list[str]:
@@ -223,7 +240,7 @@ def _check_values(samples: Samples, inputs: Sequence[TensorSpec]) -> None:
         values = np.asarray(samples.x[each.name])
         with np.errstate(invalid="ignore"):
             kept = values.astype(each.dtype)
-        if not np.array_equal(kept.astype(values.dtype), values):
+        if each.may_miss or not np.array_equal(kept.astype(values.dtype), values):
             raise ConfigError(
                 f"it takes {each.name} as {each.dtype}, in which the dataset's numbers are other ones",
                 hint="export it with an input of floats: FloatTensorType",

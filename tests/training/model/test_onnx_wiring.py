@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from onnx_models import (
     network,
     node,
     sum_of,
+    tensor,
     varint,
     zipped,
 )  # fmt: skip
@@ -258,6 +260,31 @@ def test_an_answer_that_depends_on_the_other_samples_is_refused(tmp_path):
 
 def axis_over_rows():
     return [attribute("axes", ints=(0,)), attribute("keepdims", whole=1)]
+
+
+def with_holes(missing):
+    spec, x, y = numbers(40, 3)
+    x["a"][::7] = np.nan
+    inputs = tuple(replace(each, may_miss=each.name == "a") for each in spec.inputs)
+    columns = tuple(replace(each, has_missing=each.name == "a") for each in spec.columns)
+    return replace(spec, inputs=inputs, columns=columns, missing=missing), x, y
+
+
+def test_missing_values_are_for_the_file_itself_to_fill_in(tmp_path):
+    said = refused(tmp_path, sum_of(["a", "b"], [2, 3]), with_holes("impute"))
+    assert "inside of a Keras model only" in said
+    assert "SimpleImputer" in said
+    said = refused(tmp_path, sum_of(["a", "b"], [2, 3]), with_holes("keep"))
+    assert "it answers NaN for 6 of 40 validation samples" in said
+    nodes = [
+        node("IsNaN", ["a"], ["hole"]),
+        node("Where", ["hole", "zero", "a"], ["filled"]),
+        node("Sum", ["filled", "b"], ["p"]),
+    ]
+    ends = [end(name, FLOAT, "batch", 1) for name in "ab"], [end("p", FLOAT, "batch", 1)]
+    found, answers, _ = wired(tmp_path, model(graph(nodes, *ends, [tensor("zero", [0.0], [1])])), with_holes("keep"))
+    assert [each.may_miss for each in found.signature.inputs] == [True, False]
+    assert np.isfinite(answers).all()
 
 
 def test_an_image_goes_in_as_the_dataset_has_it(tmp_path):
