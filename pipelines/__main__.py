@@ -39,7 +39,7 @@ COMMANDS = {
     "labels": "show, import, export, queue, tasks, commit: which answers were right, and their labels into the dataset repository",
     "token": "make, list, revoke: who may ask the prediction API",
     "export": "version: for somebody who has no Trainyard, with a script that checks it; prometheus, grafana: to watch the API",
-    "registry": "list, show, history, verify, adopt",
+    "registry": "list, show, history, verify, adopt, copy, archive, restore",
     "lineage": "where a version comes from; which versions a file or a row of data went into",
     "reproduce": "train a version again from its manifest, and compare; nothing is registered",
     "keys": "make, list, trust, add, rotate, revoke: the keys that sign the registry's records",

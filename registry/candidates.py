@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from registry import codec
+from registry.archived import must_be_here
 from registry.chain import Chain, LostRace, signed_bytes
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_bytes
@@ -169,6 +170,7 @@ def local_folder(store: Store, area: Area, model: str, version: int, digest: str
     if far := far_away(store):
         far.bring(files)
     if wrong := altered(store, files):
+        must_be_here(store, model, version)
         raise Corrupt(wrong[0], hint=RESTORE)
     return store.path(f"{where}/card.json").parent
 

@@ -16,7 +16,7 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from registry import folder_reads
@@ -110,6 +110,23 @@ class FolderStore:
                 if not path.name.startswith(".") and stat.S_ISREG(path.lstat().st_mode)
             }
 
+    def remove(self, files: Mapping[str, str], needed: Container[str]) -> None:
+        with self._typed_errors():
+            for name in files:
+                path = self._file(name)
+                with contextlib.suppress(FileNotFoundError):
+                    folder_reads.follow_no_link(self._root, name)
+                    path.unlink()
+                self._remove_empty(path.parent)
+            for sha256 in sorted({*files.values()}):
+                known = self._object(sha256)
+                with contextlib.suppress(FileNotFoundError):
+                    if known.lstat().st_nlink == 1 and sha256 not in needed:  # who links it meanwhile has the bytes
+                        known.unlink()
+
+    def keep(self, path: Path, sha256: str) -> None:
+        """Nothing to do: every name is a link of its own."""
+
     def structure(self, folders: Sequence[str] = ()) -> Structure:
         with self._typed_errors():
             return inspect_folders(self._root, folders)
@@ -163,6 +180,18 @@ class FolderStore:
                 folder_reads.follow_no_link(self._root, "/".join((*above[:depth], "")))
             except NotADirectoryError as error:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), error.filename) from None
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove the folders that a removed file has left empty, and have that on disk."""
+        while folder != self._root:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:  # something is in it
+                sync_folder(folder)
+                return
+            folder = folder.parent
 
     def _gone(self) -> TryAgain:
         return TryAgain(f"{self._root}: the registry is gone from its folder", hint="is its disk mounted?")

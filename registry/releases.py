@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from registry import candidates, codec, heads, version_files
+from registry.archived import must_be_here
 from registry.chain import Chain, LostRace, Records
 from registry.dataclass import dataclass
 from registry.errors import Corrupt, Rejected
@@ -95,6 +96,7 @@ def copy_to_production(store: Store, model: str, version: int) -> None:
 
     wanted = {**manifest.files, "card.json": digest}
     names = [f"{source}/{name}" for name in wanted]
+    must_be_here(store, model, version)
     if lost := missing(store, sorted(names)):
         raise Corrupt(f"{lost[0]}: is missing", hint=candidates.RESTORE)
     files = {name: (f"{source}/{name}", sha256) for name, sha256 in wanted.items()}
@@ -133,6 +135,8 @@ def append_release(store: Store, draft: Release, after: int, history: History | 
     manifest, Rejected when its approval is of another manifest or was used before.
     """
     model, version = draft.model, draft.version
+    if version is not None:
+        must_be_here(store, model, version)
     if version is not None and candidates.manifest_digest(store, model, version, "production") != draft.card:
         where = candidates.version_folder("production", model, version)
         raise Corrupt(f"{where}/card.json: is not the manifest with the SHA-256 {draft.card}", hint=candidates.RESTORE)

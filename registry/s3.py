@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -103,7 +103,10 @@ class S3Store:
             return
         if not sha256:
             sha256 = sha256_bytes(data) if isinstance(data, bytes) else sha256_file(data)
-        self._objects.create(name, self._keep(data, sha256).to_bytes())
+        pointer = self._keep(data, sha256)
+        self._objects.create(name, pointer.to_bytes())
+        if self._objects.head(pointer.blob) is None:  # the version that had the bytes was archived in this moment
+            self._keep(data, sha256)
 
     def names(self, folder: str) -> list[str]:
         found = {name for name, _ in self._objects.listing(self._checked(folder) if folder else "")}
@@ -169,6 +172,16 @@ class S3Store:
     def own_files(self) -> dict[str, tuple[Path | None, str]]:
         names = sorted(f"{BLOBS}/{name}" for name, _ in self._objects.listing(BLOBS, deep=True))
         return {name: (None, found[2]) for name in names if (found := BLOB.fullmatch(name))}
+
+    def remove(self, files: Mapping[str, str], needed: Container[str]) -> None:
+        names = [self._checked(name) for name in files]
+        blobs = [Pointer(sha256, 0).blob for sha256 in sorted({*files.values()}) if sha256 not in needed]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:  # the names first: none is left without its bytes
+            list(pool.map(self._objects.remove, names))
+            list(pool.map(self._objects.remove, blobs))
+
+    def keep(self, path: Path, sha256: str) -> None:
+        self._keep(path, sha256)
 
     def structure(self, folders: Sequence[str] = ()) -> Structure:
         return inspect_objects(self._objects, folders)

@@ -87,7 +87,7 @@ class Objects(Reads):
         raise self._conflict(name)
 
     def remove(self, name: str) -> None:
-        """For what was made to try the store; nothing of the registry is ever removed."""
+        """Remove an object, if it is there: what was made to try the store, and the files of versions that were archived."""
         with typed_errors(self.place, name):
             self.client.delete_object(**self._at(name))
 

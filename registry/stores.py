@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import field
 from importlib import import_module
 from pathlib import Path
@@ -127,6 +127,18 @@ class FarAway(Protocol):
 
         What cannot be read has the error that says why.
         """
+
+
+@runtime_checkable
+class Removes(Protocol):
+    """A store that files can be taken out of again: those of a version that was moved to another store. Never records."""
+
+    def remove(self, files: Mapping[str, str], needed: Container[str]) -> None:
+        """Remove the files with these names (name → SHA-256), those that are there; and the bytes that the store keeps
+        once, unless other names have them, or their SHA-256 is in `needed`."""
+
+    def keep(self, path: Path, sha256: str) -> None:
+        """Have the bytes of a file, with this SHA-256, for names that need them and may have lost them."""
 
 
 class Signatures(Protocol):

@@ -19,7 +19,7 @@ from registry.stores import HasStructure, KeepsOnce, Store, signatures_of
 from registry.text import printable
 
 AREAS = ("production", "test")
-EMPTY = "is empty: a writer was killed before its first file there, or somebody has emptied it"
+EMPTY = "is empty: a writer was killed before its first file there, or after its last, or somebody has emptied it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,10 @@ def _inspect_model(store: Store, model: str, now: datetime, findings: Findings) 
     release_chain, approval_chain = releases.release_chain(store, model), releases.approval_chain(store, model)
     released, approved = findings.records(release_chain), findings.records(approval_chain)
     versions = Versions(store, model, now, findings)
+    versions.check_archive()
     versions.check_production()
     versions.check_test()
+    versions.check_archived(released[-1].version if released else None)
 
     by_number = {each.number: each for each in approved}
     about = history.Versions(versions.test, versions.production, frozenset(versions.accepted))
@@ -117,6 +119,8 @@ def _check_empty(store: Store, name: str, versions: list[Versions], findings: Fi
     found = next((each for each in versions if each.model == model), None)
     finished = (found.test if area == "test" else found.production) if found else {}
     complete = candidates.is_version(f"{folder}/") and int(folder) in finished and rest != "acceptances"
+    if complete and found and int(folder) in found.archived:  # its files were in there
+        complete = False
     if complete or (folder == "runs" and "/" in rest):
         findings.wrong(name, "is empty: does not belong here")
     else:

@@ -1,4 +1,4 @@
-"""`trainyard registry list|show|history|verify|adopt|copy`: what the registry knows, and whether it is as it was written."""
+"""`trainyard registry list|show|history|verify|adopt|copy|archive|restore`: what the registry knows, and whether it is as it was written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.approvals.policy import who as approvers_of
-from pipelines.commands import registry_copy
+from pipelines.commands import registry_archive, registry_copy
 from pipelines.commands.promote import add_who, who
 from pipelines.config.schema import Config
 from pipelines.text import metrics, reference
@@ -20,6 +20,7 @@ from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Bullets, Paragraph, Section, Table, to_text
 from pipelines.trust import keyring, open_registry
 from registry import attestations, candidates, codec, heads, releases
+from registry.archived import archived
 from registry.checks.signatures import problems_since
 from registry.errors import ConfigError, Corrupt, Rejected
 from registry.records import Acceptance, Candidate, Release, TensorSpec
@@ -39,16 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     parser.add_argument(
         "action",
-        choices=("list", "show", "history", "verify", "adopt", "copy"),
+        choices=("list", "show", "history", "verify", "adopt", "copy", "archive", "restore"),
         help="the versions; one version; the releases; whether every byte is as it was written; vouch for what was "
-        "written before records were signed; all of it to another folder or bucket",
+        "written before records were signed; all of it to another folder or bucket; the bytes of a version out of the "
+        "registry, and back",
     )
     parser.add_argument(
         "model",
         nargs="?",
         help="default: the model of trainyard.toml; for verify: all models; for copy: the URL of the registry to copy",
     )
-    parser.add_argument("version", nargs="?", help="for show; default: the newest; for copy: the URL where to")
+    parser.add_argument(
+        "version",
+        nargs="?",
+        help="for show, archive, restore; for show the newest by default; for copy: the URL where to",
+    )
     parser.add_argument(
         "--head",
         metavar="FILE",
@@ -56,8 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for verify: a mail, or the head in it, that was seen; - is standard input",
     )
     parser.add_argument("--yes", action="store_true", help="for adopt: do not ask")
-    parser.add_argument("--reason", default="", help="for adopt: why, for the record")
+    parser.add_argument("--reason", default="", help="for adopt, archive, restore: why, for the record")
     registry_copy.add_arguments(parser)
+    registry_archive.add_arguments(parser)
     add_who(parser)
     parser.add_argument("--all", action="store_true", help=f"for list: all versions, not only the newest {NEWEST}")
 
@@ -68,6 +75,8 @@ def main(args: argparse.Namespace, config: Config) -> int:
         return _adopt(args, config)
     if args.action == "copy":
         return registry_copy.main(args, config)
+    if args.action in {"archive", "restore"}:
+        return registry_archive.main(args, config, _number(args.version))
     store = open_registry(config, only_look=True)
     known = candidates.models(store)
     if args.model is not None and args.model not in known:
@@ -100,6 +109,8 @@ def _list(store: Store, model: str, limit: int | None, *, as_json: bool) -> None
     live = release.version if release else None
     with ThreadPoolExecutor(AT_ONCE if far_away(store) else 1) as pool:
         rows = list(pool.map(lambda version: _summary(store, model, version, live), chosen))
+    away = archived(store, model)
+    rows = [row | {"archived": away[row["version"]].url if row["version"] in away else None} for row in rows]
     if as_json:
         _print_json(rows)
         return
@@ -110,6 +121,8 @@ def _list(store: Store, model: str, limit: int | None, *, as_json: bool) -> None
     )
     table = Table(head, tuple(lines))
     blocks: list[Block] = [table] if rows else [Paragraph("no version yet")]
+    if gone := [str(row["version"]) for row in rows if row["archived"]]:
+        blocks.append(Paragraph(f"archived: version {', '.join(gone)}; `trainyard registry restore` brings one back"))
     if len(rows) == limit:
         blocks.append(Paragraph(f"the newest {limit} versions; --all shows all"))
     print(to_text(model, _one(*blocks)), end="")
@@ -138,13 +151,15 @@ def _show(store: Store, model: str, version: int, *, as_json: bool) -> None:
         _print_json(shown | {"signer": {"key": signer[0], "public": str(signer[1])} if signer else None})
     else:
         attested = ("attested", f"key {signer[0]} (P-256), {signer[1]}" if signer else "")
-        print(to_text(f"{model} version {version}", _sections(manifest, digest, tests, attested)), end="")
+        away = archived(store, model).get(version)
+        where = ("archived", f"its files are in {away.url} since {away.at}" if away else "")
+        print(to_text(f"{model} version {version}", _sections(manifest, digest, tests, (attested, where))), end="")
 
 
 def _sections(
-    manifest: Candidate, digest: str, tests: Sequence[Acceptance], attested: tuple[str, str]
+    manifest: Candidate, digest: str, tests: Sequence[Acceptance], more: tuple[tuple[str, str], ...]
 ) -> Iterator[Section]:
-    head, *rows = (each for each in (*_origin(manifest, digest), attested) if each[1])
+    head, *rows = (each for each in (*_origin(manifest, digest), *more) if each[1])
     yield Section("", (Table(head, tuple(rows)),))
     policy = manifest.verdict.policy
     measured = metrics.blocks(manifest.evaluation, policy.metric, f"version {manifest.version}", "release")
@@ -156,8 +171,8 @@ def _sections(
         yield Section("Acceptance tests", (Bullets(lines),))
     signature = manifest.signature
     tensors = [("in", *_tensor(each)) for each in signature.inputs[:MOST_INPUTS]]
-    if more := len(signature.inputs) - len(tensors):
-        tensors.append(("", f"... and {more} more: --json has all", "", ""))
+    if others := len(signature.inputs) - len(tensors):
+        tensors.append(("", f"... and {others} more: --json has all", "", ""))
     tensors += [("out", *_tensor(each)) for each in signature.outputs]
     names = ", ".join(map(_short, signature.classes))
     classes = [Paragraph(f"classes: {names}")] if names else []

@@ -198,6 +198,7 @@ def disagreements(config: Config) -> Iterator[str]:
 
 def _registry(registry: Registry, *, batch: bool) -> Iterator[str]:
     """`batch`: another bucket is read or written, and reached in the same way."""
+    yield from _archive(registry)
     if not registry.url.startswith("s3://"):
         for name in () if batch else ("endpoint", "region", "profile", "sse", "kms_key", "storage_class"):
             if getattr(registry, name):
@@ -212,6 +213,19 @@ def _registry(registry: Registry, *, batch: bool) -> Iterator[str]:
             yield f"{error} ({error.hint})"
     if registry.kms_key and not registry.sse.startswith("aws:kms"):
         yield 'registry.kms_key: needs registry.sse = "aws:kms"'
+
+
+def _archive(registry: Registry) -> Iterator[str]:
+    url = registry.archive
+    if url.startswith("s3://"):
+        from registry.s3_client import parse_url
+
+        try:
+            parse_url(url, "[registry] archive")
+        except ConfigError as error:
+            yield f"{error} ({error.hint})"
+    elif "://" in url and not url.startswith("file://"):
+        yield f"registry.archive: {url!r:.200} is neither s3://BUCKET/PREFIX nor file://FOLDER nor a folder"
 
 
 def _cache(config: Config) -> Iterator[str]:

@@ -187,6 +187,9 @@ def _absolute(config: Config, path: Path) -> Config:
         url = f"file://{home}/registry"
     elif url.startswith("file://"):
         url = f"file://{(path.parent / url.removeprefix('file://')).resolve()}"
+    archive = config.registry.archive
+    if archive and not archive.startswith("s3://"):
+        archive = f"file://{absolute(archive.removeprefix('file://'))}"
     shared = config.cache.url
     if shared.startswith("file://"):
         shared = f"file://{(path.parent / shared.removeprefix('file://')).resolve()}"
@@ -217,7 +220,7 @@ def _absolute(config: Config, path: Path) -> Config:
         jenkins=server,
         tracking=tracking,
         file=str(path),
-        registry=dataclasses.replace(config.registry, url=url),
+        registry=dataclasses.replace(config.registry, url=url, archive=archive),
         cache=dataclasses.replace(config.cache, url=shared),
         repositories=dataclasses.replace(sources, **found),
     )

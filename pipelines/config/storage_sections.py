@@ -29,6 +29,10 @@ class Registry:
     """`s3://`: of the files; records are small, and always STANDARD."""
     cache_mb: Annotated[int, Between(0, 10**8)] = 20_480
     """`s3://`: local copies that nobody uses at the moment."""
+    archive: str = ""
+    """Where `trainyard registry archive` moves the bytes of a version: a folder, `file://…` or `s3://bucket/prefix`."""
+    archive_days: Annotated[float, Between(0, 36_500)] = 30.0
+    """A version that was registered, or live, since then is not archived."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from dataclasses import field
 from datetime import datetime
 
 from registry import attestations, candidates, codec
+from registry.archived import archive_chain, moved, newest_of
 from registry.candidates import version_folder
 from registry.checks.findings import Findings
 from registry.dataclass import dataclass
-from registry.records import Candidate, Claim
+from registry.records import Archiving, Candidate, Claim
 from registry.stores import Store, signatures_of
 
 COMPLETE = "if its run was killed, the step `register`, repeated in the run's folder, adds what is missing"
@@ -38,10 +39,11 @@ class Versions:
     signed: dict[int, dict[str, str]] = field(default_factory=dict)
     """Version → its files with their SHA-256, as other tools see it."""
     parents: dict[int, int] = field(default_factory=dict)
+    archived: dict[int, Archiving] = field(default_factory=dict)
 
     def check_production(self) -> None:
         """Check what was copied; to be called before `check_test`, for the writers do it in the opposite order."""
-        for version, name in self._folders("production", {"approvals/", "heads/", "releases/"}):
+        for version, name in self._folders("production", {"approvals/", "archive/", "heads/", "releases/"}):
             there = self._contents(name, {"card.json"})
             if "card.json" not in there:
                 self.copied[version] = there
@@ -125,9 +127,43 @@ class Versions:
                 if each not in manifest.files and each.split("/")[0] not in own:
                     self.findings.wrong(f"{where}/{each}", "is not in the manifest")
             self.findings.spelling(self.store, f"{where}/card.json")
-            self.files |= {f"{where}/{each}": sha256 for each, sha256 in manifest.files.items()}
+            away = self._moved(where, manifest, digest, there)
+            self.files |= {f"{where}/{each}": sha256 for each, sha256 in manifest.files.items() if each not in away}
             return manifest, digest
         return None
+
+    def check_archive(self) -> None:
+        """Check the records of what was archived; to be called before the versions are."""
+        chain = archive_chain(self.store, self.model)
+        records = self.findings.records(chain)
+        for each in records:
+            if each.model != self.model:
+                self.findings.wrong(chain.name(each.number), f"is about {each.model}")
+            self.findings.clock(chain.name(each.number), each.at, self.now)
+        self.archived = newest_of(records)
+
+    def check_archived(self, live: int | None) -> None:
+        """Check that what was archived is in test, and not live."""
+        chain = archive_chain(self.store, self.model)
+        for version, each in self.archived.items():
+            if self.test.get(version) != each.card:
+                self.findings.wrong(chain.name(each.number), f"archives a manifest that test/…/{version} does not have")
+            if version == live:
+                self.findings.wrong(chain.name(each.number), f"archives version {version}, which is live: restore it")
+
+    def _moved(self, where: str, manifest: Candidate, digest: str, there: list[str]) -> dict[str, str]:
+        """The files of a version that are elsewhere; a note says where."""
+        record = self.archived.get(manifest.version)
+        if record is None or record.card != digest:
+            return {}
+        if record.files != moved(manifest):
+            number = archive_chain(self.store, self.model).name(record.number)
+            self.findings.wrong(number, f"does not name the files of version {manifest.version}")
+            return {}
+        here = [each for each in there if each in record.files]
+        again = f"; {here[0]} is still here: the same `registry archive` removes it" if here else ""
+        self.findings.note(where, f"archived: its bytes are in {record.url}, and are not checked here{again}")
+        return record.files
 
     def _claim(self, version: int, *, published: bool) -> str:
         """The run that has the number, "" when that cannot be read."""

@@ -1,5 +1,6 @@
 """What the steps share: frozen dataclasses, each one JSON file in a run folder or in the registry; see `registry.codec`."""
 
+from registry.records.archive import Archiving
 from registry.records.data import (
     Convertible,
     DatasetTree,
@@ -33,6 +34,7 @@ __all__ = [
     "Acceptance",
     "Approval",
     "ApprovalWay",
+    "Archiving",
     "Attestation",
     "Candidate",
     "Claim",

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("which", ["sample", pytest.param("all", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("scenario", "at_least"),
-    [("first", 50), ("publish", 80), ("accept", 25), ("promote", 90), ("rollback", 20)],
+    [("first", 50), ("publish", 80), ("accept", 25), ("promote", 90), ("rollback", 20), ("archive", 60)],
     ids=str,
 )
 def test_killed_anywhere_it_resumes(tmp_path, scenario, at_least, which):

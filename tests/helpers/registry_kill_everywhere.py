@@ -22,8 +22,10 @@ from signed_registry import config_of
 from versions import append_release, approval_draft, release_draft
 
 from pipelines.trust import open_registry
-from registry import candidates, heads, releases
+from registry import archiving, candidates, heads, releases
+from registry.archived import archived
 from registry.files import CHUNK
+from registry.stores import open_store
 from registry.verify import verify
 
 OPERATIONS = ("open", "link", "unlink", "mkdir", "rename", "rmdir", "scandir", "fchmod", "fsync")
@@ -86,7 +88,20 @@ def two_released(store, folder):
     promoted(store, published(store, folder, "newer", files=NEW), "newer")
 
 
+def three_released(store, folder):
+    two_released(store, folder)
+    promoted(store, published(store, folder, "newest", files=FILES), "newest")
+
+
+def archive(store, folder):
+    """As the command does."""
+    target = open_store(f"file://{folder / 'team' / 'archive'}")
+    who = archiving.Who("ada", "2026-07-01T08:00:00+00:00", "room")
+    return archiving.archive(store, target, "file:///archive", ("digits", 2), who, lambda: ()).number
+
+
 SCENARIOS = {
+    "archive": (three_released, archive),
     "first": (nothing, first),
     "publish": (old, publish),
     "accept": (old, accept),
@@ -98,7 +113,8 @@ SCENARIOS = {
 def seen(store):
     """What any reader may see."""
     versions = candidates.versions(store, "digits")
-    for version in versions:
+    away = archived(store, "digits")
+    for version in sorted({*versions} - away.keys()):
         candidates.local_folder(store, "test", "digits", version)
     live = releases.live(store, "digits")
     if live:
@@ -108,6 +124,7 @@ def seen(store):
         [len(candidates.acceptances(store, "digits", version)) for version in versions],
         live and live.version,
         len(releases.releases(store, "digits")),
+        sorted(away),
     )
 
 

@@ -112,6 +112,15 @@ class MemoryStore:
     def probe(self):
         pass
 
+    def remove(self, files, needed):
+        with self._lock:
+            for name in files:
+                self._kept.pop(check_name(name), None)
+                (self._local / name).unlink(missing_ok=True)
+
+    def keep(self, path, sha256):
+        pass
+
 
 def write_files(folder, files=FILES):
     """Files as a run leaves them; gives name → SHA-256."""

@@ -117,6 +117,18 @@ class StoreContract:
         folder = store.path("m/1/a").parent
         assert store.path("m/1/saved/x/b") == folder / "saved" / "x" / "b"
 
+    def test_removed_files_are_gone_and_equal_bytes_under_other_names_are_not(self, store):
+        one, two = (hashlib.sha256(each).hexdigest() for each in (b"1", b"2"))
+        store.create("a/1/x", b"1", one)
+        store.create("a/1/deep/y", b"2", two)
+        store.create("a/2/x", b"1", one)
+        for _ in range(2):  # the second time, nothing is there any more
+            store.remove({"a/1/x": one, "a/1/deep/y": two, "a/1/never": two}, {one})
+            assert walk(store, "a") == ["2/x"]
+        assert store.path("a/2/x").read_bytes() == b"1"
+        store.create("a/1/x", b"2", two)
+        assert store.path("a/1/x").read_bytes() == b"2"
+
     @pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
     def test_bad_names_are_refused_everywhere(self, store, name):
         with pytest.raises(ConfigError):
