@@ -113,7 +113,11 @@ class RunFolder:
     @property
     def requirements(self) -> Path | None:
         """The `requirements.txt` of the code repository, if it has one."""
-        path = self.sources / "code" / "requirements.txt"
+        return self.requirements_of("code")
+
+    def requirements_of(self, repository: str) -> Path | None:
+        """The `requirements.txt` of a repository, if it has one."""
+        path = self.sources / repository / "requirements.txt"
         return path if path.is_file() else None
 
     @property

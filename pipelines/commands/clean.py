@@ -1,4 +1,4 @@
-"""`trainyard clean`: remove what `[keep]`, `[cache]`, `[repositories]`, `[prediction_log]`, `[labels]` and `[monitoring]` do not keep,
+"""`trainyard clean`: remove what `[keep]`, `[cache]`, `[runner]`, `[repositories]`, `[prediction_log]`, `[labels]` and `[monitoring]` do not keep,
 of every kind: runs, mails, fetched and shared data, predictions and their labels, windows that were checked."""
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pipelines.old_runs import removals, remove, size
 from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.reproduction.scratch import abandoned
 from pipelines.reuse.bound import over_bound, remove_entry
+from pipelines.runners.process.packages import FOLDER, Packages
+from pipelines.runners.process.packages import remove as remove_packages
 from pipelines.text.markup import Section, Table, to_text
 from pipelines.text.sizes import bytes_text
 from registry.label_store import LabelStore, label_file
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print what was removed of each kind, or would be."""
-    removing = (_runs, _mails, _fetched, _shared, _reproductions, _predictions, _labels, _windows)
+    removing = (_runs, _mails, _fetched, _packages, _shared, _reproductions, _predictions, _labels, _windows)
     rows = [each(config, dry_run=args.dry_run) for each in removing]
     freed = sum(each[2] for each in rows)
     if args.json:
@@ -71,6 +73,13 @@ def _fetched(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
     for path, _size in () if dry_run else found:
         path.unlink(missing_ok=True)
     return "fetched files of datasets that are not in git", len(found), sum(size for _path, size in found)
+
+
+def _packages(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
+    found = Packages(Path(config.home) / "cache" / FOLDER, config.runner.packages_mb, 0.0).over()
+    for each in () if dry_run else found:
+        remove_packages(each)
+    return "packages of requirements.txt", len(found), sum(each.bytes for each in found)
 
 
 def _shared(config: Config, *, dry_run: bool) -> tuple[str, int, int]:

@@ -138,6 +138,10 @@ class RunnerConfig:
     """What a worker may write."""
     require_fence: bool = False
     """Start no worker, and no API, that the kernel cannot fence in every respect."""
+    packages: bool = True
+    """Have the packages of a requirements.txt in the code or tests repository for the workers, as wheels."""
+    packages_mb: Annotated[int, Between(1, 10**8)] = 10_240
+    """Of all environments with such packages, which are not containers' images; those used last stay."""
     cpus: Annotated[float, Between(0, 4096)] = 0.0
     """0: all. Docker only, like everything below."""
     pids: Annotated[int, Between(16, 4 * 10**6)] = 4096

@@ -136,4 +136,5 @@ class Config:
         same = {name: values[name] for name in ("training", "retraining", "gate", "acceptance")}
         if not self.gate.recent:
             del same["gate"]["recent"]  # runs keep the ids that they had before there was this setting
-        return {**same, "serving": serving, "runner": [self.runner.kind, self.runner.image]}
+        runner = [self.runner.kind, self.runner.image, *([] if self.runner.packages else ["no packages"])]
+        return {**same, "serving": serving, "runner": runner}

@@ -8,28 +8,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipelines.container_images.pip_errors import pip_error
 from pipelines.docker_engine import engine_errors, explain
 from registry.dataclass import dataclass
-from registry.errors import ConfigError, PipelineError, TryAgain
+from registry.errors import PipelineError, TryAgain
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 OnLine = Callable[[str], None]
 KEPT = 40  # lines of output that are looked at when a build has failed
-SHOWN = 600  # characters of them in the message; the log has all
 NOISE = re.compile(r" ---> |Removing intermediate container|\[notice\]|WARNING: Running pip as")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the engine shows what goes to stderr in red
 STEP = re.compile(r"Step \d+/\d+ : ")
-ADVICE = re.compile(r"To fix this you could|\d\. |ERROR: ResolutionImpossible")
-CERTIFICATE = re.compile(
-    r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLCertVerificationError|confirming the ssl"
-)
-NETWORK = re.compile(
-    r"connection broken by|NewConnectionError|Max retries exceeded|Temporary failure in name resolution|timed out"
-    r"|ConnectionResetError|Connection refused|IncompleteRead|HTTP error 5\d\d|ProxyError|Network is unreachable"
-)
-CONFLICT = re.compile(r"ResolutionImpossible|conflicting dependencies|^Cannot install ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +83,12 @@ def failure(what: str, error: str, output: str) -> PipelineError:
         return explain(what, 500, "no space left on device")
     if "returned a non-zero code" not in error:
         return explain(what, 400, error)
-    said = _error_lines(output)
-    if CERTIFICATE.search(output):
-        return ConfigError(
-            f"{what}: {said}",
-            hint="a proxy with a certificate of its own? Put that into docker/certs/, or `trainyard images build --ca FILE`",
-        )
-    if NETWORK.search(output) and not CONFLICT.search(output):
-        return TryAgain(f"{what}: {said}", hint="is the package index reached? PIP_INDEX_URL names another one")
-    return ConfigError(
-        f"{what}: {said}", hint="versions must go together with those of the image, and each package needs a wheel"
+    return pip_error(
+        what,
+        output,
+        certificate="a proxy with a certificate of its own? Put that into docker/certs/, or `trainyard images build --ca FILE`",
+        versions="versions must go together with those of the image, and each package needs a wheel",
     )
-
-
-def _error_lines(output: str) -> str:
-    """From pip's first ERROR on, or the last lines."""
-    lines = output.splitlines()
-    errors = [number for number, line in enumerate(lines) if line.startswith("ERROR:")]
-    chosen = lines[errors[0] :] if errors else lines[-5:]
-    said = " ".join(" ".join(line for line in chosen if not ADVICE.match(line)).split()).replace("ERROR: ", "")
-    return said if len(said) <= SHOWN else f"{said[:SHOWN]}…"
 
 
 def _ended(what: str) -> TryAgain:

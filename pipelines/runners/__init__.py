@@ -70,7 +70,8 @@ class Job:
     run: str = ""
     """The run it belongs to, for labels."""
     requirements: Path | None = None
-    """A `requirements.txt` of the team. A container runs in an image with these packages; a process does not have them."""
+    """A `requirements.txt` of the team. A container runs in an image with these packages; a process imports them, too, unless
+    the settings say otherwise."""
     image: ImageKind = "train"
     """Which packages it needs: all, or those of the API (no TensorFlow)."""
     reaches: Service | None = None

@@ -141,7 +141,11 @@ def _on_staging_instance(context: Context, folder: RunFolder, version: int, file
         job = AcceptJob(service.url, service.admin_url, max_body_mb=config.serving.max_body_mb, **policy)
         codec.save(job, tests / "job.json")
         limits = context.limits(job.seconds)
-        context.work(Job(f"accept-{version}", ("unit_tests",), tests, limits, inputs, run=run, reaches=service))
+        needs = folder.requirements_of("tests")
+        worker = Job(
+            f"accept-{version}", ("unit_tests",), tests, limits, inputs, run=run, requirements=needs, reaches=service
+        )
+        context.work(worker)
     return codec.read(AcceptResult, tests / "result.json")
 
 

@@ -243,8 +243,8 @@ def _hint(error: BaseException, code: Path) -> str:
 def missing_package(name: str) -> str:
     """What to do about a package that the worker does not have."""
     return (
-        f"{name} is not installed where the worker runs: workers have Trainyard's own packages; "
-        '[runner] kind = "docker" adds those of a requirements.txt in the code repository'
+        f"{name} is not installed where the worker runs: workers have Trainyard's own packages, and those of a "
+        "requirements.txt in the code repository ([runner] packages)"
     )
 
 

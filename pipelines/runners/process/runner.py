@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,18 +34,22 @@ class ProcessRunner:
 
     name = "process"
 
-    def __init__(self, config: RunnerConfig, _cache: Path, _serve_image: str = "", grace: float = 5.0) -> None:
-        """`grace` is the time in seconds between SIGTERM and SIGKILL. Nothing is kept from worker to worker."""
+    def __init__(self, config: RunnerConfig, cache: Path, _serve_image: str = "", grace: float = 5.0) -> None:
+        """`grace` is the time in seconds between SIGTERM and SIGKILL. Packages are kept in `cache`, else nothing is kept from
+        worker to worker."""
         if sys.platform != "linux":
             raise ConfigError(f'[runner] kind: "process" needs Linux, this is {sys.platform}')
         self.require_fence = config.require_fence
         self.grace = grace
+        self._config, self._cache = config, cache
 
     def run(self, job: Job, on_line: OnLine) -> None:
         """Run to the end; see `Runner.run`."""
         urls = (job.reaches.url, job.reaches.admin_url) if job.reaches else ()
         ports = tuple(port for url in urls if (port := urlsplit(url).port))
-        run_through(self._worker(job, on_line, {}, Fence(connect=ports), self.grace))
+        with self._packages(job.requirements, on_line) as site:
+            fence = Fence(read=(str(site),) if site else (), connect=ports)
+            run_through(self._worker(job, on_line, _importable(site, job), fence, self.grace))
 
     def service(self, job: Job, on_line: OnLine) -> AbstractContextManager[Service]:
         """Run a server while the block runs; see `Runner.service`."""
@@ -59,11 +63,24 @@ class ProcessRunner:
         return served(worker, lambda worker: Service(url, admin_url, worker.check, worker.on_end))
 
     def image(self, requirements: Path | None, on_line: OnLine) -> None:
-        """None: a process has the packages that Trainyard itself has, and `on_line` gets a warning when a team wants others."""
-        if requirements:
-            on_line(
-                'requirements.txt is not installed: a worker of [runner] kind = "process" has Trainyard\'s own packages'
-            )
+        """None: what it does is to have the packages ready."""
+        if requirements and not self._config.packages:
+            on_line("requirements.txt is not installed: [runner] packages = false")
+        with self._packages(requirements, on_line):
+            pass
+
+    @contextmanager
+    def _packages(self, requirements: Path | None, on_line: OnLine) -> Iterator[Path | None]:
+        """The folder from which a worker with these requirements imports, while the block runs; None: it needs no more."""
+        if requirements is None or not self._config.packages:
+            yield None
+            return
+        from pipelines.runners.process.packages import FOLDER, Packages  # who needs none does without
+
+        config = self._config
+        packages = Packages(self._cache / FOLDER, config.packages_mb, config.timeout_minutes * 60)
+        with packages.ready(requirements, on_line) as site:
+            yield site
 
     def lacks(self) -> tuple[str, ...]:
         """What this kernel cannot keep from a worker; see `Runner.lacks`."""
@@ -95,13 +112,21 @@ class ProcessRunner:
         return {"PATH": os.defpath} | SETTINGS | allowed(os.environ) | own
 
 
+def _importable(site: Path | None, job: Job) -> dict[str, str]:
+    """The variables by which a worker finds packages, before Trainyard's own: none of them hides one of those."""
+    if site is None:
+        return {}
+    own = job.env.get("PYTHONPATH") or allowed(os.environ).get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(site), *([own] if own else [])])}
+
+
 def _fence(job: Job, folder: Path, ports: Fence) -> Fence:
     """Its folder to write, its inputs to read, its ports, and what Python needs."""
     system = around_python()
     inputs = [str(path.resolve()) for path in job.inputs.values()]
     return replace(
         ports,
-        read=(*system.read, *inputs),
+        read=(*system.read, *ports.read, *inputs),
         names=system.names,
         write=(str(folder),),
         devices=system.devices,
