@@ -21,8 +21,13 @@ from registry.records import Run
 GONE = ".gone-"
 HEAVY = ("sources", "*/inputs", "*/outputs", "*/scratch", "accept/*/inputs", "accept/*/outputs", "accept/*/scratch")
 """What of a run's folder goes first; records, logs and the report stay."""
-COPIES = ("train/outputs/model.*", "train/outputs/saved_model")
-"""What the registry has, too."""
+COPIES = (
+    "train/outputs/model.*", "train/outputs/saved_model", "register/version", "train/checkpoints", "accept/api-*/models",
+)  # fmt: skip
+"""What the registry has, too, or has the outcome of."""
+ACCESS_LOG = "accept/api-*/worker.log"
+"""Of the staging instance: a line per request of the load test, which nobody reads of a version that was accepted."""
+LONG = 256 << 10  # bytes of it; a shorter one stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +109,14 @@ def removals(runs: Path, keep: Keep) -> Iterator[Removal]:
         yield Removal(each.run.id, (each.folder.root,), size(each.folder.root), True, runs, each.folder)
     copies = [each for each in found if _has_copies(each) and each not in removed + lighter]
     for each, patterns in [*((one, HEAVY) for one in lighter), *((one, COPIES) for one in copies)]:
-        paths = tuple(path for pattern in patterns for path in each.folder.root.glob(pattern))
+        paths = (*(path for pattern in patterns for path in each.folder.root.glob(pattern)), *_long_logs(each))
         if paths:
             yield Removal(each.run.id, paths, sum(map(size, paths)), False, runs, each.folder)
+
+
+def _long_logs(one: Known) -> Iterator[Path]:
+    if one.ended and one.state == "accepted":
+        yield from (path for path in one.folder.root.glob(ACCESS_LOG) if path.lstat().st_size > LONG)
 
 
 def _has_copies(one: Known) -> bool:

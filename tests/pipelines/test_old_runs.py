@@ -76,6 +76,23 @@ def test_the_oldest_go_and_the_newest_keep_all_but_weights_that_the_registry_has
     assert not list(removals(runs, Keep(runs=3, full_runs=2)))
 
 
+def test_what_the_registry_has_is_in_no_run_that_was_accepted_and_one_that_may_be_resumed_keeps_it(runs):
+    files = (
+        "register/version/model.keras",
+        "train/checkpoints/best-0-1.npz",
+        "accept/api-1/models/abc",
+        "accept/api-1/worker.log",
+    )
+    begun = flows.names("code")[:-1]
+    for name, steps, log in (("done", None, 300_000), ("short", None, 9), ("open", begun, 300_000)):
+        folder = run(runs, name, steps=steps)
+        for path in files:
+            write_whole(folder.root / path, b"x" * (log if path == files[3] else 9))
+    tidy(runs, Keep())
+    left = {name: {path for path in files if (runs / name / path).exists()} for name in ("done", "short", "open")}
+    assert left == {"done": set(), "short": {files[3]}, "open": set(files)}
+
+
 def test_a_run_that_was_not_registered_keeps_its_weights_until_it_is_old(runs):
     run(runs, "rejected", steps=("resolve", "gate"), outcome="rejected").keep(
         StepRecord("notify", "done", "", "2026", 1.0)
@@ -335,9 +352,11 @@ def test_clean_and_prune_say_what_they_would_remove_and_then_do(project, runs, c
         time.sleep(0.02)  # what was used last is known by ticks of the kernel
     for number in range(3):
         write_whole(project / f"home/monitor/m/health/2026113{number}T000000Z-r1.json", b"{}")
-    bound = ("--set", "repositories.data_mb=1", "--set", "monitoring.keep=2", "--json")
+    write_whole(project / "home/cache/packages/abc/large.py", bytes(1_200_000))
+    (project / "home/cache/packages/abc.lock").touch()
+    bound = ("--set", "repositories.data_mb=1", "--set", "runner.packages_mb=1", "--set", "monitoring.keep=2", "--json")
     would = json.loads(said(project, capsys, "clean", "--dry-run", *bound)[1])
-    assert [each["count"] for each in would["kinds"]] == [5, 1, 1, 0, 1, 0, 0, 1]
+    assert [each["count"] for each in would["kinds"]] == [5, 1, 1, 1, 0, 1, 0, 0, 1]
     assert killed.exists()
     assert names(known(runs)) == ["e", "d", "c", "b", "a"]
     assert json.loads(said(project, capsys, "clean", *bound)[1])["bytes"] == would["bytes"] > 0
