@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     whose.add_argument("--user", action="store_true", help="a unit of your own; default for everybody else")
     parser.add_argument("--as", dest="account", metavar="USER", help="--system: as whom; default: the owner of [home]")
     parser.add_argument(
-        "--print", dest="only_print", action="store_true", help="install: print the unit, and do nothing"
+        "--print", "--dry-run", dest="only_print", action="store_true", help="install: print the unit, and do nothing"
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import grp
 import importlib.metadata
 import importlib.util
 import os
 import platform
+import pwd
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -123,7 +126,28 @@ def home_folder(home: Path) -> Finding:
     if foreign:
         what = f"{len(foreign)} files or folders belong to other users, e.g. {foreign[0]}"
         return Finding("warn", what, f"sudo chown -R {os.geteuid()} {home}; and run it as one user only")
+    if who := _others_who_may_write(home):
+        return Finding(
+            "warn",
+            f"{home} can be written by {who}, who can replace what a run reads",
+            f"chmod go-w {home}; docs/how-to/operate.md says how several people use one home",
+        )
     return Finding("ok", f"{home} can be written")
+
+
+def _others_who_may_write(folder: Path) -> str:
+    """Who can add and remove files beside its owner, in words; empty when nobody can."""
+    status = folder.stat()
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody on this machine"
+    if not status.st_mode & stat.S_IWGRP:
+        return ""
+    try:
+        group = grp.getgrgid(status.st_gid)
+    except KeyError:
+        return f"group {status.st_gid}"
+    others = sorted({*group.gr_mem} - {pwd.getpwuid(os.geteuid()).pw_name})  # a user's own group has nobody else
+    return f"the group {group.gr_name} ({', '.join(others[:5])})" if others else ""
 
 
 def disk(home: Path, registry_url: str) -> Finding:

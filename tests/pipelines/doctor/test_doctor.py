@@ -1,7 +1,9 @@
 import argparse
+import grp
 import itertools
 import json
 import os
+import pwd
 import socket
 import ssl
 import subprocess
@@ -285,6 +287,26 @@ class TestSecret:
 
 
 class TestFolders:
+    def test_a_home_that_others_may_write(self, tmp_path):
+        home = tmp_path / "home"
+        home.mkdir()
+        for mode, state in ((0o700, "ok"), (0o755, "ok"), (0o777, "warn")):
+            home.chmod(mode)
+            assert machine.home_folder(home).state == state
+        assert "can be written by everybody on this machine" in machine.home_folder(home).what
+
+    def test_a_home_of_a_group_is_fine_while_the_group_has_nobody_else(self, tmp_path, monkeypatch):
+        home = tmp_path / "home"
+        home.mkdir()
+        home.chmod(0o775)
+        own = pwd.getpwuid(os.geteuid()).pw_name
+        for members, state in (([own], "ok"), ([own, "bo"], "warn")):
+            monkeypatch.setattr(
+                grp, "getgrgid", lambda gid, members=members: grp.struct_group(("ml", "x", gid, members))
+            )
+            assert machine.home_folder(home).state == state
+        assert "by the group ml (bo)" in machine.home_folder(home).what
+
     def test_a_home_that_cannot_be_written(self, ask, place):
         (place / "file").touch()
         write(place, home="file/home")
