@@ -24,7 +24,7 @@ STORES = {"file": "registry.folder:FolderStore", "s3": "registry.s3:S3Store"}
 
 
 class Store(Protocol):
-    """Bytes under names, with three verbs: get, create, names. Nothing is overwritten or deleted.
+    """Bytes under names, with three verbs: get, create, names. Nothing is overwritten; see `Removes` for what can be deleted.
 
     A name is `part/part/…`; see `check_name`. A file is whole or absent at every moment, and once `create` has
     returned it is on disk, also after a power cut. All verbs raise TryAgain when the store is out of reach or full,

@@ -12,6 +12,8 @@ import requests
 from newcomer import newcomer_in, token_in
 from team import ROOT, Team, clean_environment
 
+from pipelines.old_runs import size
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial" / "your-own-repositories.md").read_text(encoding="utf-8")
 COMMANDS, TEN_LINES, JENKINS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
@@ -74,6 +76,8 @@ def test_the_ten_lines_become_a_candidate(tmp_path):
     for repository in ("code", "dataset", "tests"):
         team.push(repository)
     assert team.ask("run", "code", "--set", "training.epochs=20")["outcome"] == "done"
+    (run,), version = team.runs("code"), team.home / "registry/test/digits/1"
+    assert size(run) <= 1.2 * size(version), "what the registry has is not kept twice"
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="the tutorial asks the API with curl, which is not installed")
