@@ -47,7 +47,7 @@ def call(config: Config, store: MonitorStore, look: Look, since: str = "") -> Ou
     store.remove_undecided(state)
     _write_alarms(store, state)
     now = utc_now()
-    state = _in_the_past(state, config, now, since)
+    state = _in_the_past(state, config, store, now, since)
     try:
         looked = look(config, dict(state.positions), now, since)
     except PipelineError:
@@ -80,7 +80,7 @@ def deliver(config: Config, store: MonitorStore) -> tuple[str, ...]:
     return (*problems, *_send(config, store))
 
 
-def _in_the_past(state: MonitorState, config: Config, now: str, since: str) -> MonitorState:
+def _in_the_past(state: MonitorState, config: Config, store: MonitorStore, now: str, since: str) -> MonitorState:
     """The state, when no window of it ends later than now; what `since` is before is forgotten. Raises TryAgain."""
     ahead = {release: end for release, end in state.positions.items() if moment(end) > moment(now)}
     if ahead and since and moment(since) <= moment(now):
@@ -89,9 +89,17 @@ def _in_the_past(state: MonitorState, config: Config, now: str, since: str) -> M
     if ahead and moment(newest) - moment(now) > slack:
         raise TryAgain(
             f"the clock says {now}, and the newest window ended at {newest}: nothing is checked before then",
-            hint=f"was the clock set back? Correct it; or, if it is right now: trainyard monitor --once --since {now}",
+            hint=f"was the clock set back? Correct it; or, if it is right now: trainyard monitor --once --since {_last_before(store, now)}",
         )
     return state
+
+
+def _last_before(store: MonitorStore, now: str) -> str:
+    """The end of the newest window that a clock that says `now` can have seen: what came after it may not have been checked. Without
+    one, `now`."""
+    latest = decide.stamp(now, 0).partition("-r")[0]
+    earlier = [each for each in store.health_ids() if each.partition("-r")[0] <= latest]
+    return store.health(earlier[-1]).window.until if earlier else now
 
 
 def _decided(config: Config, store: MonitorStore, state: MonitorState, looked: Looked, now: str) -> MonitorState:

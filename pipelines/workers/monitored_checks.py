@@ -88,7 +88,11 @@ def check_window(
         dropped_lines(folder, since, until),
         None if last == NOTHING else (cut.until - last) / HOUR,
     )
-    limits = ServiceLimits(job.rules.max_error_share, job.rules.max_latency_ms, job.rules.no_traffic_hours)
+    limits = ServiceLimits(
+        error_share=job.rules.max_error_share,
+        latency_ms=job.rules.max_latency_ms,
+        quiet_hours=job.rules.no_traffic_hours,
+    )
     checks += health.service_checks(traffic, limits)
     lost = left_out(folder, since, until)
     if lost:
@@ -118,7 +122,7 @@ def histograms(checks: Sequence[Check], known: Known, columns: Mapping[str, Colu
 def _of_reference(rules: MonitorRules, columns: Mapping[str, Column], opened: Opened) -> Iterator[Check]:
     assert opened.reference is not None
     assert opened.release is not None
-    limits = Limits(rules.alpha, rules.effect, rules.share, rules.min_rows)
+    limits = Limits(alpha=rules.alpha, effect=rules.effect, share=rules.share, min_rows=rules.min_rows)
     findings = check_columns(opened.known, columns, limits)
     yield from health.drift_checks(findings, opened.known, columns, limits)
     confidence, then = columns.get(CONFIDENCE), opened.release.then.get("accuracy")

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -250,6 +251,18 @@ def test_a_clock_that_was_set_back_is_reported_and_a_person_can_begin_anew(tmp_p
     assert "--since" in caught.value.hint
     assert monitor_once(settings, looking(failing(1)), since=at(0)).found == (failing(1),)
     assert store.state().positions == {"4": at(1)}
+
+
+def test_who_begins_anew_after_a_clock_that_was_ahead_is_led_to_the_last_window_before_it(tmp_path):
+    settings = config(tmp_path)
+    store = MonitorStore(settings)
+    monitor_once(settings, looking(passing(1), passing(2)))
+    store.save(replace(store.state(), positions={"4": "2126-01-01T00:00:00Z"}))
+    with pytest.raises(TryAgain) as caught:
+        monitor_once(settings, looking())
+    assert caught.value.hint.endswith(f"--since {at(2)}"), "what came after it may not have been checked"
+    monitor_once(settings, looking(passing(3)), since=at(2))
+    assert store.state().positions == {"4": at(3)}
 
 
 def test_what_was_decided_is_sent_although_nothing_can_be_checked_now(tmp_path):
