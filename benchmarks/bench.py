@@ -41,6 +41,7 @@ BENCHMARKS = {
     "runner_overhead": "what the docker runner adds to the process runner, per worker",
     "data_speed": "fetching and validating 20,000 small files, against `dvc add`",
     "table_speed": "reading and checking a table, against pandas.read_csv",
+    "large_table": "validating and splitting a table of a million rows, against pyarrow.csv.read_csv and SHA-256",
     "outside_speed": "`trainyard data` with a bucket, against DVC, and a large file against s3transfer",
     "registry_speed": "publishing, and what a long history costs",
     "s3_speed": "the registry in a bucket: publishing and promoting, against bare s3transfer",

@@ -78,12 +78,17 @@ def seconds(code: str, folder: Path, rows: int) -> float:
 
 
 def write_table(path: Path, rows: int) -> None:
+    """The table of this benchmark, of some rows."""
+    write_columns(path, rows, NUMBERS, CATEGORIES)
+
+
+def write_columns(path: Path, rows: int, of_numbers: int, of_categories: int) -> None:
     """Random numbers with six digits, categories of eight letters, and a label; always the same ones."""
     chance = random.Random(1)
     words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(50)]
-    names = [*(f"number {i}" for i in range(NUMBERS)), *(f"category {i}" for i in range(CATEGORIES)), "kind"]
+    names = [*(f"number {i}" for i in range(of_numbers)), *(f"category {i}" for i in range(of_categories)), "kind"]
     with path.open("w", encoding="utf-8") as file:
         file.write(",".join(names) + "\n")
         for _ in range(rows):
-            numbers = [f"{chance.gauss(0, 100):.4f}" for _ in range(NUMBERS)]
-            file.write(",".join([*numbers, *chance.choices(words, k=CATEGORIES), chance.choice("ab")]) + "\n")
+            numbers = [f"{chance.gauss(0, 100):.4f}" for _ in range(of_numbers)]
+            file.write(",".join([*numbers, *chance.choices(words, k=of_categories), chance.choice("ab")]) + "\n")

@@ -18,6 +18,7 @@ from training.worker.protocol import read_foreign
 
 NAME = "dataset.toml"
 MAX_BYTES = 4 << 20
+MOST_SKIPPED = 1000
 LONGEST = 4096
 """Pixels of a side of an image that others are resized to."""
 COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128)}
@@ -74,6 +75,8 @@ class Table:
     decimal: Literal[".", ","] = "."
     thousands: str = ""
     """Between groups of digits; empty: numbers have none. A blank means every kind of blank."""
+    skip_rows: int = 0
+    """Lines of a text file before the one with the names of the columns, which mean nothing."""
     encoding: str = ""
     """A codec's name in Python; empty: UTF-8, or what a byte order mark says."""
     na: tuple[str, ...] | None = None
@@ -316,6 +319,12 @@ def _thousands(value: Any) -> str:
     return value
 
 
+def _lines(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MOST_SKIPPED:
+        raise _Wrong(f"a whole number of lines, up to {MOST_SKIPPED:,}")
+    return value
+
+
 def _encoding(value: Any) -> str:
     try:
         "a".encode(_text(value))
@@ -380,6 +389,7 @@ TABLE: dict[str, Check] = {
     "delimiter": _delimiter,
     "decimal": _one_of(".", ","),
     "thousands": _thousands,
+    "skip_rows": _lines,
     "encoding": _encoding,
     "na": _marks,
 }

@@ -16,7 +16,7 @@ from registry.errors import ConfigError
 from registry.spelling import by_spelling, spelling
 from training.data.checks import Checks, as_text
 from training.data.dataset_toml import DatasetFile, Table
-from training.data.table import csv_file
+from training.data.table import csv_file, packed
 from training.data.table.dialect import Dialect
 from training.data.table.read import PARQUET, Rows, read_rows
 
@@ -119,18 +119,18 @@ def _table_file(
         return part.name, _parquet(rows)
     if new is None:
         assert part.dialect is not None
-        return part.name, _behind(
-            (repository / part.name).read_bytes(), part.rows.column_names, part.dialect, records, table
-        )
+        before = bytes(memoryview(packed.read(repository / part.name)))
+        data = _behind(before, part.rows.column_names, part.dialect, records, table)
+        return part.name, packed.pack(part.name, data)
     if Path(new).suffix.lower() in PARQUET:
         like = next((each for each in there.parts if not each.dialect), None)
         if like is None:
             raise ConfigError(f"{new}: the dataset has no Parquet file whose types it could have", hint="add one first")
         return new, _parquet(_arrow(records, like.rows.schema))
     dialect = part.dialect or Dialect(
-        table.delimiter or csv_file.ENDINGS[Path(new).suffix.lower()], table.encoding or "utf-8"
+        table.delimiter or csv_file.ENDINGS[packed.ending(new)], table.encoding or "utf-8"
     )
-    return new, _text(there.columns, dialect, records, table, head=True)
+    return new, packed.pack(new, _text(there.columns, dialect, records, table, head=True))
 
 
 def _arrow(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -1,5 +1,6 @@
 """Labelled answers as samples of a dataset repository, in its own format."""
 
+import gzip
 import io
 import json
 import subprocess
@@ -101,6 +102,22 @@ class TestTable:
         assert (
             place.dataset / result.files[0]
         ).read_text() == "species;mass;year;island;ok;note\nAdelie;99,25;2026;Dream;True;\n"
+
+    def test_a_row_goes_behind_the_last_one_of_a_compressed_file(self, place):
+        place.write("dataset.toml", TABLE.format(file="data.csv.gz"))
+        place.write("data.csv.gz", gzip.compress(ROWS.encode()))
+        write_segment(place.log, KEPT, [penguin("a")])
+        assert place.make(("a", "Adelie")).files == ["data.csv.gz"]
+        text = gzip.decompress((place.dataset / "data.csv.gz").read_bytes()).decode()
+        assert text == ROWS + "Adelie;99,25;2026;Dream;True;\n"
+
+    def test_what_is_missing_stays_missing_where_the_dataset_keeps_it(self, place):
+        place.write("dataset.toml", TABLE.format(file="data.csv") + 'missing = "keep"\n')
+        write_segment(place.log, KEPT, [penguin("a", mass=None), penguin("b", island=""), penguin("c", island=None)])
+        result = place.make(("a", "Adelie"), ("b", "Gentoo"), ("c", "Gentoo"))
+        text = (place.dataset / "data.csv").read_text()
+        assert text == ROWS + "Adelie;;2026;Dream;True;\nGentoo;99,25;2026;;True;\n"
+        assert result.left_out
 
     def test_what_is_not_known_is_left_out_with_the_reason(self, place):
         odd = {**KEPT, "mass": ("bin", "int")}

@@ -133,12 +133,12 @@ REFUSED = {
     "a comment before the names": (
         "# made today\n" + PLAIN,
         "begins with '# made today'; the names of its columns seem to be in line 2",
-        "delete the lines before it",
+        "write skip_rows = 1 under [table] in dataset.toml, or delete the lines before it",
     ),
     "a title and an empty line": (
         "Report\n\n" + PLAIN,
         "names of its columns seem to be in line 3",
-        "delete the lines",
+        "write skip_rows = 2 under",
     ),
     "a comment in between": (PLAIN + "# end\n1,2,cat\n", f"in line {ROWS + 2}", "delete the comments"),
     "a footer": (PLAIN + "Total: 60\n", "the last lines look like a footer", "delete the lines below the table"),
@@ -166,7 +166,8 @@ REFUSED = {
     "a zero byte": (PLAIN.replace("cat", "c\0t", 1), "holds a zero byte in line 2", "write the file again"),
     "a web page": ("\n<!DOCTYPE html><html>", "is a web page", "download the data again"),
     "a workbook": (b"PK\x03\x04 and more", "a zip archive, as Excel workbooks (.xlsx) are", "save the sheet as CSV"),
-    "gzip": (gzip.compress(PLAIN.encode()), "is compressed by gzip", "gunzip"),
+    "gzip": (gzip.compress(PLAIN.encode()), "is compressed by gzip", "give it the ending .csv.gz"),
+    "fewer lines than are skipped": (("a,b,kind\n1,2,cat\n", "skip_rows = 7"), "has no 7 lines to skip", "skip_rows"),
     "Parquet": (b"PAR1 and more", "is a Parquet file", "give it the ending .parquet"),
     "a mark alone": (codecs.BOM_UTF8, "has no line with the names of columns", "add one"),
 }

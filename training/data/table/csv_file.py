@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from training.data.dataset_toml import Table
-from training.data.table import lines, suspect
+from training.data.table import lines, packed, suspect
 from training.data.table.content import known_kind
 from training.data.table.dialect import Dialect, quoted
 from training.data.table.suspect import Unreadable
@@ -48,19 +49,19 @@ class CsvFile:
 
 def read(path: Path, table: Table) -> CsvFile:
     """Read the file; raises Unreadable, pa.ArrowInvalid or OSError when it cannot be."""
-    whole = pa.memory_map(str(path)).read_buffer()
+    whole = packed.read(path)
     start = bytes(memoryview(whole)[:START])
     if kind := known_kind(start):
-        raise Unreadable(f"is {kind[0]}, not a table in text", kind[1])
+        raise Unreadable(f"is {kind[0]}, not a table in text", kind[1] + packed.rename(start))
     text, encoding, notes = _decoded(whole, start, table.encoding)
-    first_line, delimiter, begin = declared_inside(text, table, ENDINGS[path.suffix.lower()])
+    first_line, delimiter, begin = declared_inside(text, table, ENDINGS[packed.ending(path.name)])
     header, end = header_of(text, begin)
     dialect = Dialect(delimiter, encoding, first_line)
     names = next(python_csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
     if not names:
         raise Unreadable("has no line with the names of columns", "add one")
     beginning = bytes(memoryview(text)[begin : begin + suspect.SAMPLE]).decode(errors="replace")
-    sample = suspect.Sample(beginning, table.target, lines.line_at(text, begin))
+    sample = suspect.Sample(beginning, table.target, lines.line_at(text, begin), table.skip_rows)
     sample.check_delimiter(delimiter, names)
     suspect.check_names(names, table.target)
     rows = _rows(text, end, names, dialect, sample)
@@ -82,7 +83,7 @@ def convert_options(names: list[str], kind: Any) -> Any:
 
 def write(rows: Any, dialect: Dialect, path: Path) -> None:
     """Write rows that `read` has read, with the same delimiter, in the same encoding; fields in quotes only where needed."""
-    path.write_bytes(text(rows, dialect).encode(dialect.encoding))
+    path.write_bytes(packed.pack(path.name, text(rows, dialect).encode(dialect.encoding)))
 
 
 def text(rows: Any, dialect: Dialect) -> str:
@@ -155,9 +156,21 @@ def _decoded(whole: Any, start: bytes, declared: str) -> tuple[Any, str, list[st
 
 
 def declared_inside(text: Any, table: Table, default: str) -> tuple[str, str, int]:
-    """The line `sep=;` that Excel reads, what is between columns, and where the rest of the file begins.
+    """What is before the names of the columns (the line `sep=;` that Excel reads, and `[table] skip_rows` lines), what is
+    between columns, and where the rest of the file begins.
 
     Raises Unreadable."""
+    first_line, delimiter, begin = _sep_line(text, table, default)
+    if not table.skip_rows:
+        return first_line, delimiter, begin
+    start = bytes(memoryview(text)[begin : begin + LONGEST_HEADER])
+    ends = [each.end() for each in islice(re.finditer(rb"\r\n|\n|\r", start), table.skip_rows)]
+    if len(ends) < table.skip_rows:
+        raise Unreadable(f"has no {table.skip_rows} lines to skip", "correct [table] skip_rows, or the file")
+    return first_line + start[: ends[-1]].decode(errors="replace"), delimiter, begin + ends[-1]
+
+
+def _sep_line(text: Any, table: Table, default: str) -> tuple[str, str, int]:
     found = re.match(rb'"?sep=(.)"?(?:\r\n|\n|\r)', bytes(memoryview(text)[:20]), re.IGNORECASE)
     if not found:
         return "", table.delimiter or default, 0

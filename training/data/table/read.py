@@ -23,7 +23,7 @@ from registry.spelling import difference, name_spelling, shown
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
 from training.data.files import CORRECT, FILES, find_files
-from training.data.table import csv_file, suspect, typed
+from training.data.table import csv_file, packed, suspect, typed
 from training.data.table.content import known_kind
 from training.data.table.dialect import Dialect
 from training.data.table.index import index_columns
@@ -231,7 +231,7 @@ def _fail_unreadable(
                 other for other, each in unreadable if each.declares == error.declares and each.hint != error.hint
             ]
         for part in parts if error.declares else ():
-            plain = error.declares == "encoding" and suspect.letters((repository / part.name).read_bytes()) == "ascii"
+            plain = error.declares == "encoding" and suspect.letters(packed.read(repository / part.name)) == "ascii"
             others += [part.name] if part.dialect and not plain else []
         checks.fail(FILES, f"{name} {error}", _hint_for_all(error, others) if others else error.hint)
 
@@ -248,15 +248,15 @@ def _check_encodings(repository: Path, parts: Sequence[Part], table: Table, chec
         return
     found: dict[str, str] = {}
     for part in parts:
-        found.setdefault(suspect.letters((repository / part.name).read_bytes()), part.name)
+        found.setdefault(suspect.letters(packed.read(repository / part.name)), part.name)
     if "utf-8" in found and "other" in found:
         message = f"{found['utf-8']} is UTF-8, and {found['other']} is not"
         checks.fail(FILES, message, "write all files in one encoding, best in UTF-8")
 
 
 def _read(path: Path, name: str, table: Table, checks: Checks) -> Part:
-    ending = path.suffix.lower()
-    if ending in PARQUET:
+    ending = packed.ending(name)
+    if ending in PARQUET and not packed.is_packed(name):
         with path.open("rb") as file:
             start = file.read(csv_file.START)
         if not start.startswith(b"PAR1"):

@@ -36,7 +36,9 @@ class Unreadable(ValueError):
     `declares`: the setting of `[table]` that the hint is about, which holds for all files.
     """
 
-    def __init__(self, message: str, hint: str, declares: Literal["", "delimiter", "encoding"] = "") -> None:
+    def __init__(
+        self, message: str, hint: str, declares: Literal["", "delimiter", "encoding", "skip_rows"] = ""
+    ) -> None:
         super().__init__(message)
         self.hint, self.declares = hint, declares
 
@@ -49,6 +51,8 @@ class Sample:
     target: str
     line: int = 1
     """The line of the file in which it begins."""
+    skipped: int = 0
+    """Lines before it that `[table] skip_rows` names."""
 
     def check_delimiter(self, delimiter: str, names: Sequence[str]) -> None:
         """Raise Unreadable when another delimiter obviously divides the columns."""
@@ -80,7 +84,8 @@ class Sample:
         if line := self._line_of_names(delimiter):
             first_line = next(each for each in self.text.splitlines() if each.strip())
             message = f"begins with {first_line!r:.80}; the names of its columns seem to be in line {line}"
-            return Unreadable(message, "delete the lines before it")
+            skip = f"write skip_rows = {self.skipped + line - self.line} under [table] in dataset.toml"
+            return Unreadable(message, f"{skip}, or delete the lines before it", "skip_rows")
         if all(each.actual_columns == expected + 1 and each.text.rstrip().endswith(delimiter) for each in odd):
             return Unreadable(
                 message, f"rows end in one {delimiter!r} more than the first line: delete it, or add one there"
