@@ -128,6 +128,9 @@ def _recent(job: EvaluateJob, model: LoadedModel, holdout: Holdout, inputs: Path
     recent, samples = Holdout(holdout.data, x, y), len(y)
     if not samples:
         return Recent(0, notes=notes)
+    if job.live.signature.preparation != job.candidate.signature.preparation:
+        why = "the log has images as the live version sees them, and those of the candidate are prepared in another way"
+        return Recent(samples, notes=(why, *notes))
     try:
         check_inputs(job.candidate.signature, recent.x)
         new = predict(model, recent, silent=True)

@@ -7,7 +7,6 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from io import BytesIO
 from typing import NoReturn
 
@@ -65,18 +64,25 @@ def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # a limit is checked below, before anything is decoded
-    with damage_named(), Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
-        width, height = image.size
-        check_pixels(width, height)
-        if image.mode not in {"L", "RGB"}:
-            refuse_mode(image.mode)
-        image.load()
-        rotated = "exif" in image.info and image.getexif().get(0x0112, 1) != 1
-        return height, width, image.mode, rotated, image.tobytes()
+    try:
+        with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
+            width, height = image.size
+            check_pixels(width, height)
+            if image.mode not in {"L", "RGB"}:
+                refuse_mode(image.mode)
+            image.load()
+            rotated = "exif" in image.info and image.getexif().get(0x0112, 1) != 1
+            return height, width, image.mode, rotated, image.tobytes()
+    except (Unreadable, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  (damaged bytes can make a decoder raise anything; it is reported)
+        raise damaged(error) from None
 
 
 def format_of(data: bytes) -> str:
     """By how the file begins; empty for what is not an image of a known format."""
+    if data.startswith(JPEG):  # most are
+        return "jpeg"
     found = next((name for start, name in STARTS.items() if data.startswith(start)), "")
     return "" if found == "webp" and data[8:12] != b"WEBP" else found
 
@@ -110,16 +116,10 @@ def refuse_mode(mode: str) -> NoReturn:
     raise Unreadable(f"has Pillow's mode {mode!r}", CONVERT, about="mode", declare=declare)
 
 
-@contextmanager
-def damage_named() -> Iterator[None]:
-    """Whatever a decoder raises becomes Unreadable."""
-    try:
-        yield
-    except (Unreadable, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001  (damaged bytes can make a decoder raise anything; it is reported)
-        said = str(error).partition("\n")[0]
-        raise Unreadable(f"cannot be decoded, probably truncated or damaged: {said}") from None
+def damaged(error: Exception) -> Unreadable:
+    """What a decoder has raised, as Unreadable."""
+    said = str(error).partition("\n")[0]
+    return Unreadable(f"cannot be decoded, probably truncated or damaged: {said}")
 
 
 def scans(data: bytes) -> int:

@@ -22,7 +22,7 @@ from training.data.decode import (
     Unreadable,
     check_pixels,
     check_whole,
-    damage_named,
+    damaged,
     format_of,
     has_transparent_colour,
     png_facts,
@@ -112,13 +112,18 @@ def _opened(data: bytes, how: ImagePreparation) -> Iterator[tuple[Any, tuple[int
     if kind not in how.formats or kind == "webp":  # whose decoder wants all of it, and does not say what is missing
         check_whole(data, how.formats)
     Image.MAX_IMAGE_PIXELS = None  # a limit is checked below
-    with damage_named(), Image.open(BytesIO(data), formats=(kind,)) as image:
-        size = image.size
-        check_pixels(*size)
-        if kind == "jpeg" and how.resize:
-            side = DRAFT * max(how.resize)
-            image.draft(image.mode, (side, side))
-        yield image, size
+    try:
+        with Image.open(BytesIO(data), formats=(kind,)) as image:
+            size = image.size
+            check_pixels(*size)
+            if kind == "jpeg" and how.resize:
+                side = DRAFT * max(how.resize)
+                image.draft(image.mode, (side, side))
+            yield image, size
+    except (Unreadable, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  (as in `decode`)
+        raise damaged(error) from None
 
 
 def _has_several(image: Any, kind: str) -> bool:

@@ -145,6 +145,18 @@ def test_recent_predictions_that_a_model_cannot_answer_are_a_note(evaluating):
     assert recent.notes[0].startswith("they cannot be answered by both models: it takes image; the data have picture")
 
 
+def test_recent_images_that_were_prepared_for_the_live_version_alone_are_a_note(evaluating):
+    x, y = images(12)
+    evaluating.recent("image", x, [THIRDS[each] for each in y])
+    evaluating.holdout(IMAGES, [x], y)
+    candidate = subject(evaluating.models / "thirds")
+    changed = dataclasses.replace(candidate.signature, preparation=ImagePreparation(resize=(6, 6)))
+    other = {"candidate": dataclasses.replace(candidate, signature=changed)}
+    recent = evaluating.run("thirds", "dull", recent=True, subjects=other).recent
+    assert (recent.samples, recent.comparison, len(recent.notes)) == (12, None, 1)
+    assert "those of the candidate are prepared in another way" in recent.notes[0]
+
+
 def test_without_recent_predictions_nothing_is_compared(evaluating):
     x, y = images(60)
     evaluating.recent("image", x[:0], [], ["nobody has labelled a prediction yet"])
