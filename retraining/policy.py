@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from training.data.spec import DataSpec
 
 RESPLIT = "the rule of the split has changed, so it may have learned from what is the holdout now"
 NO_KERAS = "it is an ONNX model, which nothing trains further"
+LEARNED_UNKNOWN = "samples may change their split, and which ones it has learned from is not known: there are more than [lineage] row_keys"
 SHOWN = 10
 
 
@@ -78,6 +79,17 @@ def obstacle(old: Signature, split: str, spec: DataSpec, inputs: Collection[str]
     if difference := _difference([each.name for each in old.inputs], inputs):
         return f"the inputs have changed ({difference})"
     return ""
+
+
+def has_learned(moving: bool, rows: Sequence[bool] | None) -> str:  # noqa: FBT001
+    """Why a registered model may not be fine-tuned, as it has learned from what is the holdout now; else empty. `moving`:
+    samples may change their split; `rows`: see `learned_rows`."""
+    if not moving:
+        return ""
+    if rows is None:
+        return LEARNED_UNKNOWN
+    count = sum(rows)
+    return f"it has learned from {count:,} of the {len(rows):,} samples that are the holdout now" if count else ""
 
 
 def other_classes(had: Collection[str], have: Collection[str]) -> str:

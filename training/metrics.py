@@ -129,6 +129,12 @@ def join(parts: Sequence[Answers] | Sequence[Estimates]) -> Answers | Estimates:
     return kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in kind.__slots__))
 
 
+def some(outputs: Answers | Estimates, rows: NDArray[np.bool_]) -> Answers | Estimates:
+    """Those of some of the samples."""
+    kind = type(outputs)
+    return kind(*(getattr(outputs, name)[rows] for name in kind.__slots__))
+
+
 def _positions(names: Sequence[str], among: Sequence[str]) -> Ints:
     """The index of each of `names` in `among`, -1 where it is missing."""
     positions = {name: i for i, name in enumerate(among)}

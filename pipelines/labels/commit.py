@@ -101,7 +101,8 @@ def _one_try(config: Config, labels: _Labels, by: tuple[str, Callable[[str], Non
         if samples:
             _refuse(new, result)
             if not rehearse:
-                commit = _commit(new, folder, samples, listed, author_of(who))
+                beside = sorted({*map(str, result["files"])} - {each.file for each in samples})
+                commit = _commit(new, folder, (samples, beside), listed, author_of(who))
                 if not new.push(commit, url, branch, show):
                     return None
                 labels.note(samples, commit)
@@ -179,13 +180,18 @@ def _refuse(new: NewCommit, result: dict[str, Any]) -> None:
         if new.show(file) is None:
             raise ConfigError(
                 f"[repositories] dataset: {file} does not lie in git, so a commit cannot add rows to it",
-                hint='have new files taken in: file = "part-*.csv" in dataset.toml',
+                hint='have new files taken in: file = "part-*.csv" in dataset.toml'
+                if any(file == row[3] for row in result["taken"])
+                else f"keep {file} in git itself: new samples need a line in it",
             )
 
 
-def _commit(new: NewCommit, folder: Path, samples: Sequence[Sample], listed: bytes, committer: Author) -> str:
-    """Its id; the samples' files are in the checkout."""
-    files = {each.file: folder / "dataset" / each.file for each in samples}
+def _commit(
+    new: NewCommit, folder: Path, made: tuple[Sequence[Sample], Sequence[str]], listed: bytes, committer: Author
+) -> str:
+    """Its id; the samples' files are in the checkout, and others that say something about them."""
+    samples, beside = made
+    files = {file: folder / "dataset" / file for file in (*(each.file for each in samples), *beside)}
     (folder / MANIFEST).write_bytes(with_lines(listed, samples))
     authors = [author_of(person) for person in people_of(samples)]
     others = [f"{each.name} <{each.email}>" for each in authors[1:]]

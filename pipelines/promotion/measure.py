@@ -59,7 +59,8 @@ def _on_its_holdout(context: Context, folder: RunFolder, candidate: Candidate, l
     prepare(context, folder)
     new, new_files = registered(context, folder, "test", candidate.version)
     old, old_files = registered(context, folder, "production", live)
-    job = EvaluateJob(candidate.verdict.policy.metric, new, old)
+    policy = candidate.verdict.policy
+    job = EvaluateJob(policy.metric, new, old, min_samples=policy.min_samples)
     return measure(context, folder, "evaluate", job, {"candidate": new_files, "live": old_files})
 
 

@@ -25,7 +25,16 @@ def main(context: Context, folder: RunFolder) -> str:
     recent = context.config.gate.recent and live is not None
     if recent and live:
         inputs["recent"] = gather(context, folder, live)
-    job = EvaluateJob(context.config.gate.metric, candidate, live, importance=True, reference=True, recent=recent)
+    gate = context.config.gate
+    job = EvaluateJob(
+        gate.metric,
+        candidate,
+        live,
+        importance=True,
+        reference=True,
+        recent=recent,
+        min_samples=gate.min_samples,
+    )
     found = measure(context, folder, "evaluate", job, inputs)
     return _in_words(found, context.config.gate.metric)
 
@@ -57,4 +66,6 @@ def _in_words(found: Evaluation, metric: str) -> str:
         words += f"; {metrics.gap(found.comparison)} than the live release"
     if found.recent and found.recent.comparison:
         words += f", {metrics.gap(found.recent.comparison)} on {found.recent.samples} recent predictions"
+    if found.learned:
+        words += f"; without {found.learned:,} others, which the live release has learned from"
     return words + (f"; {found.live_note}" if found.live_note else "")

@@ -24,6 +24,7 @@ from registry.label_manifest import MANIFEST, MOST_BYTES, labels_in
 from registry.records import Candidate, Evaluation, TrainJob, TrainResult, Verdict, utc_now
 from registry.records.data import DatasetLabels
 from retraining.policy import choose_base
+from training.data.learned import LEARNED
 from training.data.spec import Validation
 from training.model.served_file import check_served
 
@@ -66,7 +67,8 @@ def _gather(folder: RunFolder) -> Path:
         (folder.root / "gate" / "verdict.json", Path("verdict.json")),
         (folder.split("train") / "data.json", Path("data.json")),
     ]
-    lists = (folder.outputs("validate") / name for name in (dataset_lists.FILES, dataset_lists.KEYS))
+    lists = [folder.outputs("validate") / name for name in (dataset_lists.FILES, dataset_lists.KEYS)]
+    lists.append(folder.split("train") / LEARNED)
     sources += [(each, Path(each.name)) for each in lists if each.is_file()]
     for path, name in sources:
         try:

@@ -12,7 +12,9 @@ from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import codec
 from registry.errors import ConfigError, WorkerFailed
 from registry.records import Verdict
-from retraining.policy import choose_base, decide
+from retraining.policy import choose_base, decide, has_learned
+from training.data.learned import learned_rows
+from training.data.spec import DataSpec
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -27,12 +29,23 @@ def main(context: Context, folder: RunFolder) -> str:
     context.progress.note("; ".join(decision.reasons))
     if not decision.retrain:
         raise NothingToDo("; ".join(decision.reasons))
-    return train.work(context, folder, "retraining" if base else "training", files)
+    if files and (why := _has_learned(folder, files["model"])):
+        context.progress.note(f"version {base.version if base else 0} is not fine-tuned: {why}; training from scratch")
+        files = {}
+    return train.work(context, folder, "retraining" if files else "training", files)
+
+
+def _has_learned(folder: RunFolder, version: Path) -> str:
+    """Why a registered version may not be fine-tuned, as it knows the holdout; else empty."""
+    holdout = folder.split("holdout")
+    spec = codec.read(DataSpec, holdout / "data.json")
+    return has_learned(spec.moving, learned_rows(version, holdout))
 
 
 def _verdict(context: Context, folder: RunFolder, subject: MeasuredModel, files: Path) -> Verdict | None:
     """The gate's verdict on a registered version with the new data; None when it cannot be measured on them."""
-    job = EvaluateJob(context.config.gate.metric, subject)
+    gate = context.config.gate
+    job = EvaluateJob(gate.metric, subject, min_samples=gate.min_samples)
     try:
         evaluation = evaluate.measure(context, folder, "before", job, {"candidate": files})
     except (ConfigError, WorkerFailed) as error:  # another kind of data than it was made for: all the more reason

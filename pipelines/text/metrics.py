@@ -51,6 +51,8 @@ def in_words(evaluation: Evaluation, metric: str, candidate: str, live: str) -> 
         said = f"{on} has {_name(metric)} {number(value)}"
         if old and metric in old.values:
             said += f"; {live}, which is live now, has {number(old.values[metric])} on the same samples"
+    if evaluation.learned:
+        said += f" ({evaluation.learned:,} more are left out: {live} has learned from them)"
     if evaluation.comparison:
         return f"{said}. {_difference(evaluation.comparison)}"
     return f"{said}. {_sentence(evaluation.live_note)}".strip()

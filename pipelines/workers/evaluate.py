@@ -30,10 +30,11 @@ from registry.files import sha256_file, write_whole
 from registry.records import DIRECTION, Evaluation, Importance, Metrics, Recent, Signature
 from retraining.monitoring.names import REFERENCE_FILE
 from retraining.monitoring.reference import to_bytes
-from retraining.policy import RESPLIT, other_classes
+from retraining.policy import LEARNED_UNKNOWN, RESPLIT, other_classes
 from serving.engines.base import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
+from training.data.learned import learned_rows
 from training.data.spec import DataSpec, load_split
-from training.metrics import Answers, Estimates, classification, grade, join, regression
+from training.metrics import Answers, Estimates, classification, grade, join, regression, some
 from training.model.contract import FILE, offers
 from training.worker.protocol import report_event, work
 
@@ -79,9 +80,10 @@ def main(folder: Path) -> Evaluation:
 
 
 def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Evaluation:
-    if why := not_comparable(job.candidate, inputs, "candidate"):
+    if why := not_comparable(job.candidate, inputs, "candidate", job.min_samples):
         raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
     holdout = open_holdout(inputs)
+    unseen = unseen_rows(job, inputs)
     verify(job.candidate, inputs / "candidate")
     if job.live:
         verify(job.live, inputs / "live")
@@ -95,14 +97,18 @@ def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
         raise ConfigError(f"the candidate does not fit the holdout: {error}", hint=hint) from error
     except (BadInput, EngineError) as error:
         raise WorkerFailed(f"the candidate cannot answer for the holdout: {error}") from error
-    found = measure(new, holdout)
-    draw(found, new, holdout.data.target)
     if made:
         right = new.truth == new.predicted if isinstance(new, Answers) else None
         write_whole(outputs / REFERENCE_FILE, to_bytes(made.make(holdout.x, right)))
+    if unseen is not None:
+        new = some(new, unseen)
+    found = measure(new, holdout)
+    draw(found, new, holdout.data.target)
     looks_at = _importance(model, holdout, job.seed) if job.importance else None
     recent = _recent(job, model, holdout, inputs) if job.recent and job.live else None
-    return replace(_with_live(job, found, new, holdout, inputs), importance=looks_at, recent=recent)
+    evaluation = _with_live(job, found, (new, unseen), holdout, inputs)
+    learned = len(holdout.y) - found.samples
+    return replace(evaluation, importance=looks_at, recent=recent, learned=learned)
 
 
 def _importance(model: LoadedModel, holdout: Holdout, seed: int) -> Importance | None:
@@ -144,14 +150,28 @@ def _recent(job: EvaluateJob, model: LoadedModel, holdout: Holdout, inputs: Path
     return Recent(samples, found, was, comparison, notes)
 
 
+def unseen_rows(job: EvaluateJob, inputs: Path) -> Array | None:
+    """Which samples of the holdout no measured version has learned from, as a NumPy array of bool; None: all of them. A version
+    that is not comparable does not count, as it is not measured."""
+    found = None
+    for name, measured in (("candidate", job.candidate), ("live", job.live)):
+        if measured and measured.version is not None and not not_comparable(measured, inputs, name, job.min_samples):
+            rows = learned_rows(inputs / name, inputs / "holdout")
+            if rows and any(rows):
+                found = np.logical_not(rows) & (True if found is None else found)
+    return found
+
+
 def _with_live(
-    job: EvaluateJob, found: Metrics, new: Answers | Estimates, holdout: Holdout, inputs: Path
+    job: EvaluateJob, found: Metrics, answered: tuple[Answers | Estimates, Array | None], holdout: Holdout, inputs: Path
 ) -> Evaluation:
-    """The evaluation with the live release on the same holdout. One that cannot be measured is a note, not an error,
+    """The evaluation with the live release on the same samples of the holdout; `answered`: the candidate's answers, and which
+    samples they are for. One that cannot be measured is a note, not an error,
     because a new kind of model must be able to replace it."""
     if job.live is None:
         return Evaluation(found)
-    if why := not_comparable(job.live, inputs, "live"):
+    new, unseen = answered
+    if why := not_comparable(job.live, inputs, "live", job.min_samples):
         alone = "; the gate decides by the thresholds alone"
         return Evaluation(found, live_note=f"live version {job.live.version} was not measured: {why}{alone}")
     try:
@@ -160,13 +180,15 @@ def _with_live(
         return Evaluation(
             found, live_note=f"live version {job.live.version} cannot be measured on this holdout: {error}"
         )
+    if unseen is not None:
+        old = some(old, unseen)
     live = measure(old, holdout)
     if job.metric not in DIRECTION or job.metric not in live.values:  # the gate rejects that
         return Evaluation(found, live)
     return Evaluation(found, live, compare(new, old, job.metric, job.live.version or 0, job.seed))
 
 
-def not_comparable(measured: MeasuredModel, inputs: Path, name: str) -> str:
+def not_comparable(measured: MeasuredModel, inputs: Path, name: str, min_samples: int = 0) -> str:
     """Why a registered version's metrics on this holdout would mean nothing; empty when they are comparable."""
     if measured.version is None:
         return ""
@@ -179,6 +201,23 @@ def not_comparable(measured: MeasuredModel, inputs: Path, name: str) -> str:
         return why
     if measured.other_code and (_has_load_data(inputs) or (measured.signature.kind == "array" and now.format != "npz")):
         return "it was made for another load_data"
+    return _learned_too_much(inputs, name, now, min_samples) if now.moving else ""
+
+
+def _learned_too_much(inputs: Path, name: str, now: DataSpec, min_samples: int) -> str:
+    """Why too little of the holdout is left without what a version has learned from; empty when enough is."""
+    rows = learned_rows(inputs / name, inputs / "holdout")
+    if rows is None:
+        return LEARNED_UNKNOWN
+    y = np.load(inputs / "holdout" / "y.npy", mmap_mode="r")
+    left = np.logical_not(rows)
+    if left.all():
+        return ""
+    if _has_load_data(inputs) or len(rows) != len(y):
+        return f"it has learned from {sum(rows):,} samples of the holdout, which load_data may have changed"
+    lost = now.classes and set(np.unique(y).tolist()) - set(np.unique(y[left]).tolist())
+    if left.sum() < max(1, min_samples) or lost:
+        return f"it has learned from {sum(rows):,} of the {len(rows):,} samples of the holdout: too few are left to compare"
     return ""
 
 

@@ -42,6 +42,8 @@ class EvaluateJob:
     """Whether to make the candidate's reference, for monitoring."""
     recent: bool = False
     """Whether to compare on labelled recent predictions, too: the input `recent`, as `pipelines.workers.recent` leaves it."""
+    min_samples: int = 0
+    """How many samples of the holdout must be left without those that a measured version has learned from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,9 @@ class Evaluation:
     """Why the live release was not measured, when there is one."""
     importance: Importance | None = None
     """Of the candidate's inputs; None: it was not measured, as of an image's pixels and in earlier versions of Trainyard."""
+    learned: int = 0
+    """Samples of the holdout that are left out of all that is measured, as a registered version has learned from them: its split
+    was another one then."""
     recent: Recent | None = None
     """None: nobody has asked for it, or nothing is live."""
 

@@ -12,10 +12,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
 from registry.dataclass import dataclass
+from training.data.near_images import NEAR
 
 By = Literal["margin", "entropy", "disagreement"]
-NEAR = 2
-"""Bits in which perceptual hashes of 64 may differ so that two images count as one."""
 
 
 @dataclass(frozen=True, slots=True)

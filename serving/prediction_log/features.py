@@ -7,27 +7,19 @@ Formulas, with L the luminance 0.299 R + 0.587 G + 0.114 B of a pixel, between 0
   neighbours also where not every pixel is looked at
 * hues: the share of the image's colour (chroma) in each of eight sectors of the hue circle, from red on; sums up to 1, or
   to 0 for an image without colour
-* hash: a perceptual hash (pHash) of 64 bits: L is averaged to 32 × 32, of its cosine transform the 8 × 8 lowest
-  frequencies are taken, and each bit says whether one is above their median. Near images differ in few bits.
+* hash: see `training.data.perceptual`
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
 from serving.engines.base import Array
+from training.data.perceptual import coarse_step, hashes, light_of, scaled
 
 HUES = 8
-COARSE = 64
-"""Of an image with twice as many rows and columns or more, every k-th is looked at, so that about as many are left."""
-SMALL = 32
-LOW = 8
-GRAY = tuple(np.float32(each) for each in (0.299, 0.587, 0.114))
-ONE_THREAD = 1 << 18
-"""Multiplications up to which OpenBLAS uses the thread that calls it alone."""
 IMAGE_FEATURES = ("width", "height", "brightness", "contrast", "sharpness", "hash")
 ARRAY_FEATURES = ("mean", "deviation", "low", "high", "missing")
 
@@ -38,10 +30,10 @@ def of_images(batch: Array) -> dict[str, list[Any]]:
     rows, height, width, channels = batch.shape
     if not batch.size:
         return {}
-    step = max(1, min(height, width) // COARSE)
+    step = coarse_step(height, width)
     coarse = batch[:, ::step, ::step]
-    colours = _scaled(coarse[..., :3]) if channels >= 3 else None
-    light = _scaled(coarse[..., 0]) if colours is None else _light(colours)
+    colours = scaled(coarse[..., :3]) if channels >= 3 else None
+    light = scaled(coarse[..., 0]) if colours is None else light_of(colours)
     brightness, contrast = _moments(light)
     found = {
         "width": [width] * rows,
@@ -49,7 +41,7 @@ def of_images(batch: Array) -> dict[str, list[Any]]:
         "brightness": rounded(brightness),
         "contrast": rounded(contrast),
         "sharpness": rounded(_sharpness(batch, light, step)),
-        "hash": _hashes(light),
+        "hash": hashes(light),
     }
     return found if colours is None else found | {"hues": rounded(_hues(colours))}
 
@@ -92,23 +84,6 @@ def _finite(array: Array) -> list[Any]:
     return [each if np.isfinite(each) else None for each in array.tolist()]
 
 
-def _scaled(pixels: Array) -> Array:
-    """From 0 to 1; what is not a number becomes 0."""
-    light = np.multiply(pixels, np.float32(1 / 255), dtype=np.float32, casting="same_kind")
-    if pixels.dtype == np.uint8:
-        return light
-    if not np.isfinite(light.sum()):
-        np.nan_to_num(light, copy=False)
-    return light.clip(0, 1, out=light)
-
-
-def _light(colours: Array) -> Array:
-    light = colours[..., 0] * GRAY[0]
-    light += colours[..., 1] * GRAY[1]
-    light += colours[..., 2] * GRAY[2]
-    return np.asarray(light)
-
-
 def _moments(light: Array, pixels: int = 0) -> tuple[Array, Array]:
     """Mean and standard deviation of each image, which has so many `pixels` (0: all), the other ones being 0; by sums of
     squares, which is fast, and exact enough between 0 and 1."""
@@ -131,7 +106,7 @@ def _sharpness(batch: Array, light: Array, step: int) -> Array:
     def at(down: int, right: int) -> Array:
         rows, columns = slice(1 + down, height - 1 + down, step), slice(1 + right, width - 1 + right, step)
         part = batch[:, rows, columns]
-        return _light(_scaled(part[..., :3])) if channels >= 3 else _scaled(part[..., 0])
+        return light_of(scaled(part[..., :3])) if channels >= 3 else scaled(part[..., 0])
 
     edges = at(0, 0) * np.float32(4)
     for place in ((-1, 0), (1, 0), (0, -1), (0, 1)):
@@ -170,36 +145,3 @@ def _hues(colours: Array) -> Array:
     sums = np.bincount(cells, weights=chroma.reshape(-1), minlength=rows * HUES).reshape(rows, HUES)
     total = sums.sum(axis=1, keepdims=True)
     return np.asarray(sums / np.where(total > 0, total, 1))
-
-
-def _hashes(light: Array) -> list[str]:
-    rows, height, width = light.shape
-    across = _times(light.reshape(-1, width), _lowest(width).T)
-    low = _times(across.reshape(rows, height, LOW).swapaxes(1, 2).reshape(-1, height), _lowest(height).T)
-    flat = low.reshape(rows, LOW, LOW).swapaxes(1, 2).reshape(rows, -1)
-    others = np.sort(flat[:, 1:], axis=1)  # the first one is the brightness
-    bits = flat > others[:, others.shape[1] // 2, None]  # their median
-    packed = np.packbits(bits, axis=1).tobytes().hex()
-    return [packed[16 * i : 16 * (i + 1)] for i in range(rows)]
-
-
-def _times(left: Array, right: Array) -> Array:
-    """Their product, in parts for which OpenBLAS starts no threads: those would take the cores from the answers."""
-    step = max(1, ONE_THREAD // right.size)
-    if len(left) <= step:
-        return np.asarray(left @ right)
-    product = np.empty((len(left), right.shape[1]), left.dtype)
-    for at in range(0, len(left), step):
-        np.matmul(left[at : at + step], right, out=product[at : at + step])
-    return product
-
-
-@functools.lru_cache(maxsize=64)
-def _lowest(size: int) -> Array:
-    """The 8 lowest frequencies of the cosine transform of `size` values averaged to 32, as a matrix (8, size)."""
-    edges = np.arange(SMALL + 1) * (size / SMALL)
-    places = np.arange(size)
-    overlap = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
-    average = np.clip(overlap, 0, None) * (SMALL / size)
-    cosine = np.cos(np.pi / SMALL * (np.arange(SMALL) + 0.5) * np.arange(LOW)[:, None])
-    return np.asarray(cosine @ average, np.float32)

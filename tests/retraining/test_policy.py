@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.records import Policy, Signature, TensorSpec, Verdict
-from retraining.policy import RESPLIT, Base, choose_base, decide, obstacle, other_classes
+from retraining.policy import (
+    LEARNED_UNKNOWN,
+    RESPLIT,
+    Base,
+    choose_base,
+    decide,
+    has_learned,
+    obstacle,
+    other_classes,
+)
 from training.data.spec import DataSpec
 
 LIVE = Base(3, "production")
@@ -105,3 +114,16 @@ def test_of_many_other_inputs_the_first_ten_are_named():
 )
 def test_metrics_of_a_model_with_other_classes_say_nothing_on_the_data(had, have, why):
     assert other_classes(had, have) == why
+
+
+@pytest.mark.parametrize(
+    ("moving", "rows", "why"),
+    [
+        (False, None, ""),
+        (True, [False, False], ""),
+        (True, [True, False, True], "it has learned from 2 of the 3 samples that are the holdout now"),
+        (True, None, LEARNED_UNKNOWN),
+    ],
+)
+def test_a_model_that_knows_the_holdout_is_not_fine_tuned(moving, rows, why):
+    assert has_learned(moving, rows) == why

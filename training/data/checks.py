@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from registry.records import TestCase, TestReport
 from registry.spelling import difference, shown, spelling, spellings
 from training.data.spec import SPLITS, FailedCheck, SplitName
+from training.data.times import Times
 
 SHOWN = 10  # messages kept per check; the rest is counted
 
@@ -18,6 +19,7 @@ TWO_LABELS = "no sample has two labels"
 CLASSES = "every class is there"
 FILLED = "every split has samples of every class"
 SPELLINGS = "every value is written in one way"
+SIDES = "every sample has a split"
 HANDFUL = 5
 """A value that fewer rows share may say who they are: only its places are shown. Class names are not secret."""
 
@@ -34,6 +36,19 @@ class SampleList:
     """A hash of the sample without its label: equal means the same sample."""
     classes: tuple[str, ...] = ()
     """In the order of the model's outputs; empty for regression."""
+
+    said: list[str] = field(default_factory=list)
+    """What `[split] column` or `file` says of each; with `by = "given"` only."""
+    times: Times | None = None
+    """When each was made; None without `[split] time`, and where it is not known."""
+    strata: list[str] = field(default_factory=list)
+    """The values of the column that `[split] stratify` names."""
+    boundaries: tuple[str, ...] = ()
+    """See `DataSpec.boundaries`."""
+    contents: list[bytes] = field(default_factory=list)
+    """As `digests`, also where equal samples are different things."""
+    keyed: bool = False
+    """A name is the sample's own, and not its place in a file."""
 
     groups: list[str] = field(default_factory=list)
     """What belongs together: all samples of a group are in one split; empty without `group` in `dataset.toml`."""
@@ -69,7 +84,11 @@ class Checks:
     def __init__(self) -> None:
         self._made: dict[str, dict[str, tuple[list[str], list[int]]]] = {}
         """Check → hint → what was found, and how often."""
-        self.notes: list[str] = []
+        self._notes: list[str] = []
+        self._leaks: dict[str, tuple[str, int]] = {}
+        """Check → the first leak that was found, and how many."""
+        self.leaks_are_noted = False
+        """Whether a sample that another split gives away is a note, and no error."""
         self.read_as: list[str] = []
         """How files were read, where there is more than one way to read them."""
 
@@ -86,13 +105,28 @@ class Checks:
         if len(messages) < SHOWN:
             messages.append(message)
 
+    def leak(self, check: str, message: str, hint: str = "", count: int = 1) -> None:
+        """A split gives samples of another one away: as `fail`, unless that is only reported."""
+        if not self.leaks_are_noted:
+            self.fail(check, message, hint, count)
+            return
+        self.make(check)
+        first, before = self._leaks.get(check, (message, 0))
+        self._leaks[check] = first, before + count
+
     def has_failed(self, check: str) -> bool:
         """Whether this check has found something wrong."""
         return bool(self._made.get(check))
 
     def note(self, message: str) -> None:
         """Worth knowing, no reason to stop."""
-        self.notes.append(message)
+        self._notes.append(message)
+
+    @property
+    def notes(self) -> list[str]:
+        """All that is worth knowing; what splits give away comes first."""
+        leaks = [f"leakage ({count:,}): {message}" for message, count in self._leaks.values()]
+        return leaks + self._notes
 
     @property
     def failed(self) -> tuple[FailedCheck, ...]:
@@ -223,7 +257,7 @@ class TwinHints:
 
 def check_samples(checks: Checks, samples: SampleList, hints: TwinHints) -> None:
     """What must hold for every format: classes and splits are filled, and no sample leaks or contradicts itself."""
-    if checks.has_failed(SPELLINGS):  # the classes are not yet what they will be
+    if checks.has_failed(SPELLINGS) or checks.has_failed(SIDES):  # the classes are not yet what they will be
         return
     if samples.digests:
         _check_twins(checks, samples, hints)
@@ -266,7 +300,7 @@ def _check_twins(checks: Checks, samples: SampleList, hints: TwinHints) -> None:
         by_label = {samples.labels[index]: index for index in reversed(members)} if samples.labels else {}
         if len(by_split) > 1:
             places = _places(samples, by_split.values(), samples.splits)
-            checks.fail(TWO_SPLITS, f"equal samples: {places}", hints.splits)
+            checks.leak(TWO_SPLITS, f"equal samples: {places}", hints.splits)
         if len(by_label) > 1:
             places = _places(samples, by_label.values(), samples.labels)
             checks.fail(TWO_LABELS, f"equal samples: {places}", hints.labels)

@@ -14,6 +14,7 @@ from registry import toml
 from registry.errors import ConfigError, Corrupt
 from registry.records import Convertible, ImageFormat, ImagePreparation, Task
 from training.data.spec import Missing
+from training.data.split_toml import SplitRule, errors_of
 from training.worker.protocol import read_foreign
 
 NAME = "dataset.toml"
@@ -81,6 +82,8 @@ class Table:
     """A codec's name in Python; empty: UTF-8, or what a byte order mark says."""
     na: tuple[str, ...] | None = None
     """The texts that mean missing, beside the empty field; null: see `MARKS`, and only where a column is not declared."""
+    split: tuple[str, ...] = ()
+    """The columns that `[split]` names: they are no inputs, unless they are declared to be."""
 
     @property
     def texts(self) -> frozenset[str]:
@@ -91,7 +94,13 @@ class Table:
     @property
     def used(self) -> frozenset[str]:
         """The columns that are named here for what they mean."""
-        return frozenset({self.target, self.key, self.group, *self.numeric, *self.categorical} - {""})
+        return frozenset({self.target, self.key, self.group, *self.numeric, *self.categorical, *self.split} - {""})
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The columns that say something about a row, and are not shown to the model."""
+        splits = set(self.split) - {*self.numeric, *self.categorical}
+        return frozenset({self.target, self.key, self.group, *self.ignore, *splits} - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,7 @@ class DatasetFile:
     source: Images | Table | Npz
     classes: tuple[str, ...] = ()
     split: Fractions = field(default_factory=Fractions)
+    rule: SplitRule = field(default_factory=SplitRule)
 
 
 class _Wrong(ValueError):
@@ -156,8 +166,10 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
         elif name in top:
             errors.append(f'[{name}]: is for format = "{name}", but format is "{kind}"')
     _section(top.get("data", {}), DATA, "[data] ", errors)  # where its files are: the controller has fetched them
-    fractions = _section(top.get("split", {}), SPLIT, "[split] ", errors)
-    both = Fractions(**fractions)
+    split = _section(top.get("split", {}), SPLIT, "[split] ", errors)
+    both = Fractions(**{name: split[name] for name in ("validation", "holdout") if name in split})
+    rule = SplitRule(**{name: value for name, value in split.items() if name not in {"validation", "holdout"}})
+    errors += errors_of(kind, sections, split)
     if not both.validation + both.holdout < 1:
         errors.append(
             f"[split] validation + holdout is {both.validation + both.holdout:g}, nothing is left to train on"
@@ -171,7 +183,8 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
         errors += _roles(sections)
         if sections.get("thousands") == sections.get("decimal", "."):
             errors.append(f"[table] thousands: {sections['thousands']!r} is [table] decimal, too")
-    return None if errors else DatasetFile(kind, KINDS[kind][0](**sections), classes, both)
+        sections["split"] = tuple(sorted(rule.columns))
+    return None if errors else DatasetFile(kind, KINDS[kind][0](**sections), classes, both, rule)
 
 
 def _section(raw: dict[str, Any], checks: dict[str, Check], prefix: str, errors: list[str]) -> dict[str, Any]:
@@ -345,6 +358,12 @@ def _fraction(value: Any) -> float:
     return value
 
 
+def _stratify(value: Any) -> bool | str:
+    if not isinstance(value, bool | str) or value == "":
+        raise _Wrong("true, or the name of a column")
+    return value
+
+
 def _one_of(*choices: str) -> Check:
     def check(value: Any) -> Any:
         if value not in choices:
@@ -402,7 +421,16 @@ NPZ: dict[str, Check] = {
     "duplicates": _one_of("refuse", "allow"),
 }
 DATA: dict[str, Check] = {"store": _text, "endpoint": _text, "region": _text, "profile": _text}
-SPLIT: dict[str, Check] = {"validation": _fraction, "holdout": _fraction}
+SPLIT: dict[str, Check] = {
+    "validation": _fraction,
+    "holdout": _fraction,
+    "by": _one_of("hash", "time", "given"),
+    "column": _text,
+    "file": _path,
+    "time": _text,
+    "stratify": _stratify,
+    "leakage": _one_of("refuse", "report"),
+}
 KINDS: dict[str, tuple[Any, dict[str, Check], tuple[str, ...]]] = {
     "images": (Images, IMAGES, ()),
     "table": (Table, TABLE, ("file", "target")),

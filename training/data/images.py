@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Literal
 
 from registry.records import TensorSpec
+from training.data import said
 from training.data.arrays import create_npy, write_description, write_labels
+from training.data.assign import assign
 from training.data.checks import Checks, SampleList, TwinHints, check_classes, check_samples, check_spellings
 from training.data.dataset_toml import DatasetFile, Images
 from training.data.decode import NAMES, SUFFIXES
 from training.data.image_files import ARRAY, Chunk, ImageFile, peek
+from training.data.near_images import check_near
 from training.data.readers import read
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
-from training.data.split import shuffled, split_of, split_rule
+from training.data.split import shuffled, split_rule
 from training.worker.protocol import report_event
 
 OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".heic", ".avif", ".jp2", *SUFFIXES}
@@ -78,6 +81,9 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     folder = repository / source.folder
     listing = list_images(repository, source, settings.classes, checks)
     samples = _samples(listing, settings, checks)
+    if samples.names:
+        _read_rule(repository, settings, samples, checks)
+    assign(samples, samples.names, settings, checks)
     check_spellings(
         checks, "the images folder", listing.per_class, listing.first_of, "put all images of a class into one folder"
     )
@@ -96,13 +102,17 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     _check_images(checks, source, samples.names, images)
     samples.digests = [image.digest or name.encode() for name, image in zip(samples.names, images, strict=True)]
     read_here = zip(samples.names, images, strict=True)
+    samples.contents, samples.keyed = samples.digests, True
     samples.files = {f"{source.folder}/{name}": (each.digest.hex(), each.bytes) for name, each in read_here}
     check_samples(checks, samples, TWINS)
+    if settings.rule.leakage and not checks.failed:
+        check_near(checks, samples, {split: (output / split / ARRAY, rows[split]) for split in SPLITS})
     if (repository / "expectations.json").exists():
         _write_index(output.parent / "index.parquet", samples, images)
     if not checks.failed:
         spec = _spec(shape, samples.classes, len(rows["train"]))
         spec = replace(spec, split=split_rule(settings), preparation=source.preparation)
+        spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries)
         for split in SPLITS:
             _finish(output / split, rows[split], samples, spec)
     return samples
@@ -190,17 +200,24 @@ def _samples(listing: Listing, settings: DatasetFile, checks: Checks) -> SampleL
     if settings.source.group:
         checks.make(GROUPS)
     for name in listing.names:
-        key = name
         if settings.source.group:
             found = pattern.search(name.partition("/")[2])
             if found is None or found[1] is None:
                 hint = f"rename the file, or change [images] group = {settings.source.group!r}"
                 checks.fail(GROUPS, f"{name} does not match", hint)
+                samples.groups.append(name)
             else:
-                key = found[1]
-            samples.groups.append(key)
-        samples.splits.append(split_of(key, settings.split))
+                samples.groups.append(found[1])
     return samples
+
+
+def _read_rule(repository: Path, settings: DatasetFile, samples: SampleList, checks: Checks) -> None:
+    """What the files that `[split]` names say of the images, by `<class>/<file>`."""
+    rule, names = settings.rule, samples.names
+    if rule.file and (found := said.read(repository, rule.file, "[split] file", ("split",), names, checks)):
+        samples.said = found.of("split")
+    if rule.time and (found := said.read(repository, rule.time, "[split] time", ("time",), names, checks)):
+        samples.times = said.read_times(found.of("time"), rule.time, samples.called, checks)
 
 
 def _shape(source: Images, folder: Path, names: Sequence[str]) -> Shape:

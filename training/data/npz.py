@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from registry.records import TensorSpec
+from training.data import said
 from training.data.arrays import create_npy, write_description, write_labels
+from training.data.assign import assign
 from training.data.checks import Checks, SampleList, TwinHints, check_classes, check_samples, check_spellings, in_order
 from training.data.dataset_toml import DatasetFile, Npz
 from training.data.files import CORRECT, FILES, find_files
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
-from training.data.split import apart, shuffled, split_of, split_rule
+from training.data.split import apart, shuffled, split_rule
 
 ARRAYS = "every file has the arrays that dataset.toml names"
 USABLE = "every array has a type that a model can use"
@@ -48,6 +50,11 @@ class Archive:
     """NumPy array, one entry per sample: text, or float64 for regression."""
     digests: list[bytes]
     groups: list[str]
+    said: list[str]
+    """What `[split] column` says of each."""
+    times: list[str]
+    """When each was made."""
+    strata: list[str]
 
 
 def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> SampleList:
@@ -60,24 +67,30 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     _check_shapes(archives, checks)
     if checks.failed:
         return SampleList(classes=settings.classes)
-    samples = _samples(archives, settings)
+    samples, keys = _samples(archives, settings)
     if npz.task == "classification":
         samples.labels = [label for each in archives for label in each.labels.tolist()]
         counts = Counter(samples.labels)
         found = {name: counts[name] for name in in_order(samples.labels)}
         check_spellings(checks, f"array {npz.y!r}", found, samples.first_of, "store each label in one spelling")
         samples.classes = check_classes(checks, settings.classes, found, "label")
+    if settings.rule.time:
+        texts = [text for each in archives for text in each.times]
+        samples.times = said.read_times(texts, settings.rule.time, samples.called, checks)
+    assign(samples, keys, settings, checks)
     check_samples(checks, samples if npz.duplicates == "refuse" else replace(samples, digests=[]), TWINS)
     if not checks.failed:
         train = samples.per_split()["train"]
         spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
         spec = replace(spec, split=split_rule(settings))
+        spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries)
         for split, members in _write_y(output, archives, samples, spec).items():
             _write_x(repository, npz, output / split, archives, members, files=job.files)
     return samples
 
 
-def _samples(archives: Sequence[Archive], settings: DatasetFile) -> SampleList:
+def _samples(archives: Sequence[Archive], settings: DatasetFile) -> tuple[SampleList, Sequence[bytes]]:
+    """The samples, and what each is known by, unless it has a group."""
     samples = SampleList()
     for each in archives:
         samples.names += [f"{each.name} row index {row}" for row in range(len(each.digests))]
@@ -86,14 +99,18 @@ def _samples(archives: Sequence[Archive], settings: DatasetFile) -> SampleList:
     assert isinstance(npz, Npz)
     keys = apart(samples.digests, labels) if npz.duplicates == "allow" else samples.digests
     samples.groups = [group for each in archives for group in each.groups]
-    samples.splits = [split_of(key, settings.split) for key in samples.groups or keys]
-    return samples
+    samples.said = [text for each in archives for text in each.said]
+    samples.strata = [text for each in archives for text in each.strata]
+    samples.contents = samples.digests
+    return samples, keys
 
 
 def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks) -> Archive | None:
-    npz = settings.source
+    npz, rule = settings.source, settings.rule
     assert isinstance(npz, Npz)
-    wanted = [*npz.x, npz.y, *([npz.group] if npz.group else [])]
+    stratum = rule.stratify if isinstance(rule.stratify, str) else ""
+    beside = [each for each in (npz.group, rule.column, rule.time, stratum) if each]
+    wanted = list(dict.fromkeys([*npz.x, npz.y, *beside]))
     try:
         arrays = _load(repository / name, wanted)
     except MemoryError:
@@ -117,20 +134,26 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
     labels = _labels(name, arrays[npz.y], settings, checks)
     if labels is None or len(inputs) < len(npz.x):
         return None
-    groups = _groups(name, arrays[npz.group], checks) if npz.group else []
+    texts = {each: _texts(name, each, arrays[each], "UiufM" if each == rule.time else "Uiu", checks) for each in beside}
     dtypes = tuple(
         arrays[each].dtype if arrays[each].dtype.kind == "U" else np.dtype(spec.dtype) for each, spec in inputs
     )
     with np.errstate(over="ignore"):  # reported above
         given = [arrays[each].astype(dtype, copy=False) for each, dtype in zip(npz.x, dtypes, strict=True)]
-    return Archive(name, tuple(spec for _, spec in inputs), dtypes, labels, _digests(given), groups)
+    extra = [texts.get(each, []) for each in (npz.group, rule.column, rule.time, stratum)]
+    return Archive(name, tuple(spec for _, spec in inputs), dtypes, labels, _digests(given), *extra)
 
 
-def _groups(file: str, array: Any, checks: Checks) -> list[str]:
-    if array.size != len(array) or array.dtype.kind not in "Uiu":
-        message = f"{file}: the group array has shape {array.shape} and dtype {array.dtype}"
-        checks.fail(USABLE, message, "store one whole number or text per sample")
+def _texts(file: str, name: str, array: Any, kinds: str, checks: Checks) -> list[str]:
+    """What an array beside the inputs says of each sample, as text; `kinds`: of dtypes that it may have."""
+    if array.size != len(array) or array.dtype.kind not in kinds:
+        message = f"{file}: {name!r} has shape {array.shape} and dtype {array.dtype}"
+        moment = ", or as a time a number or datetime64" if "M" in kinds else ""
+        checks.fail(USABLE, message, f"store one whole number or text per sample{moment}")
         return []
+    if array.dtype.kind == "M":
+        array = array.astype("datetime64[us]")
+        return [str(each) for each in np.datetime_as_string(array.reshape(len(array)))]
     return [str(each) for each in array.reshape(len(array)).tolist()]
 
 

@@ -23,6 +23,7 @@ from registry.files import sha256_bytes, write_whole
 from registry.records import DatasetTree
 from training.data.checks import Checks, SampleList
 from training.data.dataset_toml import DatasetFile, load_dataset_file
+from training.data.learned import write_lists
 from training.data.spec import SPLITS, PrepareJob, Validation
 from training.junit import write_junit
 from training.worker.protocol import work
@@ -44,6 +45,8 @@ def main(folder: Path) -> Validation:
         shutil.rmtree(outputs / "data")
         tree = None
     else:
+        if settings.rule.moves and len(samples.names) <= job.row_keys:
+            write_lists(outputs / "data", samples)
         tree = _write_lists(repository, samples, job.row_keys, outputs)
     validation = Validation(
         ok=not checks.failed,

@@ -127,6 +127,10 @@ class DataSpec:
     missing: Missing = "refuse"
     """What `[table] missing` says. With "impute", a missing value is replaced by its column's `median` or `mode` before it
     reaches the model, in training and in what is served; with "keep" it reaches the model as NaN, or as the empty text."""
+    moving: bool = False
+    """Whether a sample may come into another split when the dataset changes."""
+    boundaries: tuple[str, ...] = ()
+    """With a split by time: from which time on samples are in the validation split, and in the holdout."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

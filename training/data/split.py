@@ -37,15 +37,20 @@ def apart(digests: Sequence[bytes], labels: Sequence[object]) -> list[bytes]:
 
 
 def split_rule(settings: DatasetFile) -> str:
-    """What `split_of` is asked with, as text: the fractions, and what a sample's key is."""
-    source = settings.source
+    """What decides a sample's split, as text: the fractions, and what a sample's key is; or what says it."""
+    source, rule = settings.source, settings.rule
+    fractions = f"holdout {settings.split.holdout}, validation {settings.split.validation}"
+    if rule.by == "given":
+        return rule.in_words
+    if rule.by == "time":
+        return f"{fractions}, {rule.in_words}{f', by group {source.group}' if source.group else ''}"
     if source.group:
         key = f"group {source.group}"
     elif isinstance(source, Table):
         key = f"key {source.key}" if source.key else f"content{_equal(source)}"
     else:
         key = f"content of {', '.join(source.x)}{_equal(source)}" if isinstance(source, Npz) else "file name"
-    return f"holdout {settings.split.holdout}, validation {settings.split.validation}, by {key}"
+    return f"{fractions}, by {key}{f', {rule.in_words}' if rule.in_words else ''}"
 
 
 def _equal(source: Table | Npz) -> str:

@@ -44,7 +44,7 @@ def answers(log: Path, wanted: Mapping[Key, str], *, with_images: bool) -> tuple
 
 def _lines(log: Path, wanted: Mapping[Key, str]) -> Iterator[Labelled]:
     ids = pa.array(sorted({request for request, _ in wanted}), pa.string())
-    for lines in read(log, Wanted(columns=("id", "row", "class", "inputs"), live=True)):
+    for lines in read(log, Wanted(columns=("time", "id", "row", "class", "inputs"), live=True)):
         chosen = lines.filter(pc.is_in(lines["id"], value_set=ids))
         if not chosen.num_rows or "inputs" not in chosen.column_names:
             continue
@@ -53,7 +53,7 @@ def _lines(log: Path, wanted: Mapping[Key, str]) -> Iterator[Labelled]:
             key = (line["id"], line["row"])
             if key in wanted:
                 label = wanted[key] or line.get("class") or ""  # without one, the answer was right
-                yield Labelled(line["id"], line["row"], label, inputs_of(line, chosen), kept)
+                yield Labelled(line["id"], line["row"], label, inputs_of(line, chosen), kept, at=line["time"])
 
 
 def rules_of(lines: pa.Table) -> dict[str, str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines.workers.label_files.sample import Labelled, Part, Parts, Unusable, new_name, value_of
+from pipelines.workers.label_files.split import BY_HAND, moment, train_word
 from registry.errors import ConfigError
 from training.data.dataset_toml import DatasetFile, Npz
+from training.data.times import kind_of
 
 
 def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp: str, made: Parts) -> None:
@@ -25,7 +27,11 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp
             f"[npz] files names archives one by one ({', '.join(npz.files):.200}), so that none can be added",
             hint='use a pattern in dataset.toml, e.g. files = "*.npz"',
         )
-    like, classes = _first_archive(repository, npz), _classes(repository, npz, settings.classes)
+    rule = settings.rule
+    stratum = rule.stratify if isinstance(rule.stratify, str) and rule.stratify not in npz.x else ""
+    if stratum:
+        raise ConfigError(f"[split] stratify: no answer says its {stratum!r}", hint=BY_HAND)
+    like, classes = _first_archive(repository, npz, rule.columns), _classes(repository, npz, settings.classes)
     taken, arrays = [], {name: list[Any]() for name in like}
     for each in rows:
         try:
@@ -35,6 +41,10 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp
             found[npz.y] = _scalar(npz.y, each.label, like[npz.y].dtype)
             if npz.group:
                 found[npz.group] = _scalar(npz.group, each.key, like[npz.group].dtype)
+            if rule.column:
+                found[rule.column] = train_word(_texts(repository, npz, rule.column))
+            if rule.time:
+                found[rule.time] = _moment(each, rule.time, like[rule.time])
         except Unusable as error:
             made.left_out.append((each, str(error)))
             continue
@@ -50,10 +60,16 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp
         made.files.append(Part(new, file.getvalue(), tuple(taken)))
 
 
-def _first_archive(repository: Path, npz: Npz) -> dict[str, Any]:
+def _moment(each: Labelled, name: str, like: Any) -> Any:
+    if like.dtype.kind == "M":
+        return np.datetime64(moment(each, "time", name)).astype(like.dtype)
+    return moment(each, kind_of(str(like.reshape(1)[0])), name)
+
+
+def _first_archive(repository: Path, npz: Npz, beside: Collection[str]) -> dict[str, Any]:
     """One entry of each array that is needed, of the first archive."""
     paths = sorted(path for pattern in npz.files for path in repository.glob(pattern))
-    wanted = [*npz.x, npz.y, *([npz.group] if npz.group else [])]
+    wanted = [*npz.x, npz.y, *([npz.group] if npz.group else []), *beside]
     try:
         with np.load(paths[0], allow_pickle=False) as archive:
             return {name: archive[name][:1] for name in wanted}
@@ -67,10 +83,15 @@ def _first_archive(repository: Path, npz: Npz) -> dict[str, Any]:
 def _classes(repository: Path, npz: Npz, declared: Sequence[str]) -> set[str]:
     if declared or npz.task == "regression":
         return set(declared)
+    return _texts(repository, npz, npz.y)
+
+
+def _texts(repository: Path, npz: Npz, name: str) -> set[str]:
+    """The different values of an array."""
     found: set[str] = set()
     for path in {path for pattern in npz.files for path in repository.glob(pattern)}:
         with np.load(path, allow_pickle=False) as archive:
-            found |= {str(each) for each in np.unique(archive[npz.y]).tolist()}
+            found |= {str(each) for each in np.unique(archive[name]).tolist()}
     return found
 
 

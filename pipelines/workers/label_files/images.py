@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from pipelines.workers.label_files.sample import MARK, NO_IMAGE, Labelled, Part, Parts
+from pipelines.workers.label_files.split import said_parts
 from training.data.dataset_toml import DatasetFile, Images
 
 
@@ -15,6 +16,7 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], made:
     images = settings.source
     assert isinstance(images, Images)
     classes = settings.classes or _folders(repository, images)
+    named = []
     for each in rows:
         if each.image is None:
             reason = NO_IMAGE
@@ -23,8 +25,10 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], made:
         else:
             name = f"{MARK}-{hashlib.sha256(each.key.encode(errors='replace')).hexdigest()[:16]}.png"
             made.files.append(Part(str(PurePosixPath(images.folder) / each.label / name), each.image, (each,)))
+            named.append((f"{each.label}/{name}", each))
             continue
         made.left_out.append((each, reason))
+    made.files += said_parts(repository, settings.rule, named, images=True)
 
 
 def _folders(repository: Path, images: Images) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from serving.prediction_log.rules import MOST_TEXT
@@ -35,6 +36,8 @@ class Labelled:
     """Input → by which rule."""
     image: bytes | None = None
     """The PNG of an image, where it was kept."""
+    at: datetime | None = None
+    """When it was answered, UTC."""
 
     @property
     def key(self) -> str:

@@ -12,13 +12,16 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipelines.workers.label_files.sample import Labelled, Part, Parts, Unusable, new_name, value_of
+from pipelines.workers.label_files.split import moment, moment_as, said_parts, train_word
 from registry.errors import ConfigError
 from registry.spelling import by_spelling, spelling
 from training.data.checks import Checks, as_text
 from training.data.dataset_toml import DatasetFile, Table
+from training.data.split_toml import SplitRule
 from training.data.table import csv_file, packed
 from training.data.table.dialect import Dialect
 from training.data.table.read import PARQUET, Rows, read_rows
+from training.data.times import kind_of
 
 
 def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp: str, made: Parts) -> None:
@@ -30,7 +33,7 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp
     if there is None or checks.failed:
         failed = "; ".join(map(as_text, checks.failed)) or "no rows"
         raise ConfigError(f"the dataset cannot be read: {failed:.1000}", hint="correct it, commit and push first")
-    columns = _Columns(there, table)
+    columns = _Columns(there, table, settings.rule)
     records = []
     for each in rows:
         try:
@@ -41,12 +44,14 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp
         taken = tuple(each for each, _ in records)
         file, data = _table_file(repository, table, there, [record for _, record in records], stamp)
         made.files.append(Part(file, data, taken))
+        made.files += said_parts(repository, settings.rule, [(each.key, each) for each in taken], images=False)
 
 
 class _Columns:
     """How a row of a table is written, going by those that are there."""
 
-    def __init__(self, rows: Rows, table: Table) -> None:
+    def __init__(self, rows: Rows, table: Table, rule: SplitRule) -> None:
+        self._rule = rule
         self._table, self._names = table, [name for name in rows.columns if name not in rows.index]
         self._rows = rows
         self._kinds = {name: rows.column(name).type for name in self._names}
@@ -55,13 +60,16 @@ class _Columns:
     def record(self, each: Labelled) -> dict[str, Any]:
         """Column → value, of the column's kind; None where a column has none. Raises Unusable."""
         table = self._table
-        others = {table.target, table.key, table.group, *table.ignore}
         found: dict[str, Any] = {
             name: self._of(name, value_of(each, name, may_miss=table.missing in {"keep", "impute"}))
             for name in self._names
-            if name not in others
+            if name not in table.hidden
         }
         found |= {name: each.key for name in (table.key, table.group) if name}
+        if self._rule.column:
+            found[self._rule.column] = train_word(self._texts(self._rule.column).values())
+        if self._rule.time and self._rule.time not in found:
+            found[self._rule.time] = self._moment(each, self._rule.time)
         label: Any = each.label
         if table.task == "regression":
             try:
@@ -71,6 +79,15 @@ class _Columns:
         elif spelling(each.label) not in self._texts(table.target):
             raise Unusable(f"the dataset has no class {each.label!r:.80}")
         return {**found, table.target: self._of(table.target, label)}
+
+    def _moment(self, each: Labelled, name: str) -> Any:
+        kind = self._kinds[name]
+        if pa.types.is_timestamp(kind):
+            return moment_as(each, "zoned" if kind.tz else "time", name)
+        if pa.types.is_date(kind):
+            return moment_as(each, "date", name).date()
+        texts = self._rows.as_written(name).drop_null()
+        return moment(each, kind_of(texts[0].as_py()) if len(texts) else "number", name)
 
     def _of(self, name: str, value: Any) -> Any:
         if value is None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pipelines.gate import gate_report
+from pipelines.steps import evaluate as evaluate_step
 from pipelines.workers.evaluate import golden_index
 from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import codec
@@ -20,7 +21,9 @@ from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_file
 from registry.records import Evaluation, ImagePreparation, Policy, Served, Signature, TensorSpec
 from retraining.monitoring.reference import from_bytes
-from retraining.policy import RESPLIT
+from retraining.policy import LEARNED_UNKNOWN, RESPLIT
+from training.data.checks import SampleList
+from training.data.learned import CONTENTS, LEARNED, write_lists
 from training.data.spec import DataSpec
 from training.worker.protocol import load_failure, parse_event
 
@@ -312,6 +315,53 @@ def test_a_version_whose_images_are_prepared_in_another_way_is_not_measured(eval
     found = evaluating.run("thirds", "thirds")
     assert (found.live, found.candidate.samples) == (None, 30)
     assert "dataset.toml has other [images] settings now" in found.live_note
+
+
+class TestLearned:
+    """A live release that was trained on samples of what is the holdout now."""
+
+    MOVING = dataclasses.replace(IMAGES, split="the newest by day", moving=True)
+
+    @pytest.fixture
+    def beside(self, evaluating):
+        def run(learned, **more):
+            x, y = images(60)
+            inputs, names = evaluating.folder / "inputs", [f"sample {i}" for i in range(60)]
+            evaluating.holdout(self.MOVING, [x], y)
+            (inputs / "train").mkdir()
+            (inputs / "live").mkdir()
+            contents = [f"{i:032}".encode()[::-1] for i in range(60)]
+            write_lists(inputs, SampleList(names, ["holdout"] * 60, contents=contents))
+            of_train = SampleList(names[:learned], ["train"] * learned, contents=contents[:learned])
+            kept = (inputs / "holdout" / CONTENTS).read_bytes()
+            (inputs / "holdout" / "names.json").write_text("[]")
+            write_lists(inputs, of_train)
+            (inputs / "holdout" / CONTENTS).write_bytes(kept)
+            (inputs / "train" / LEARNED).rename(inputs / "live" / LEARNED)
+            (inputs / "holdout" / "names.json").write_text(json.dumps(names))
+            return evaluating.run("thirds", "dull", **more)
+
+        return run
+
+    def test_both_are_measured_without_what_it_knows(self, beside):
+        found = beside(12, min_samples=48)
+        assert (found.candidate.samples, found.live.samples, found.learned) == (48, 48, 12)
+        assert found.comparison.samples == 48
+        assert "without 12 others, which the live release has learned from" in evaluate_step._in_words(
+            found, "accuracy"
+        )
+
+    @pytest.mark.parametrize(("learned", "few"), [(12, 49), (60, 0)])
+    def test_where_too_few_are_left_it_is_not_compared(self, beside, learned, few):
+        found = beside(learned, min_samples=few)
+        assert (found.candidate.samples, found.live, found.learned) == (60, None, 0)
+        assert f"it has learned from {learned} of the 60 samples of the holdout" in found.live_note
+
+    def test_what_is_not_known_is_not_compared(self, evaluating):
+        x, y = images(30)
+        found = evaluating.holdout(self.MOVING, [x], y).run("thirds", "dull")
+        assert (found.candidate.samples, found.live) == (30, None)
+        assert LEARNED_UNKNOWN in found.live_note
 
 
 @pytest.mark.tensorflow

@@ -303,3 +303,63 @@ def test_the_worker_gives_its_result_or_its_error_as_json(place):
     place.write("dataset.toml", TABLE.format(file="data.csv"))
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False)
     assert json.loads(done.stdout) == {"files": [], "changed": [], "taken": [], "left_out": [], "failed": []}
+
+
+class TestSplit:
+    """What new samples say where the dataset has its samples say their split."""
+
+    def days(self, place, toml, head, values, file="data.csv"):
+        lines = ROWS.strip().split("\n")
+        text = "\n".join(
+            [f"{lines[0]};{head}", *(f"{line};{values[n % len(values)]}" for n, line in enumerate(lines[1:]))]
+        )
+        place.write("dataset.toml", TABLE.format(file=file) + toml)
+        place.write("data.csv", text + "\n")
+        write_segment(place.log, KEPT, [penguin("a")])
+
+    @pytest.mark.parametrize(
+        ("values", "written"),
+        [
+            ([f"2026-01-{n:02}" for n in range(1, 30)], "2026-11-30"),
+            ([f"2026-01-{n:02}T10:00:00" for n in range(1, 30)], "2026-11-30T04:01:49"),
+            ([f"2026-01-{n:02}T10:00:00Z" for n in range(1, 30)], "2026-11-30T04:01:49+00:00"),
+        ],
+    )
+    def test_they_were_made_when_they_were_asked_about(self, place, values, written):
+        self.days(place, '[split]\nby = "time"\ntime = "day"\n', "day", values)
+        result = place.make(("a", "Adelie"))
+        assert (result.failed, result.left_out) == ([], [])
+        assert (place.dataset / "data.csv").read_text().endswith(f"Adelie;99,25;2026;Dream;True;;{written}\n")
+
+    def test_numbers_as_times_are_refused(self, place):
+        self.days(place, '[split]\nby = "time"\ntime = "day"\n', "day", list(range(1, 61)))
+        with pytest.raises(ConfigError, match="'day' holds numbers, and nothing says what they count"):
+            place.make(("a", "Adelie"))
+
+    def test_they_are_for_training_in_the_words_of_the_dataset(self, place):
+        self.days(
+            place, '[split]\nby = "given"\ncolumn = "part"\n', "part", ["Training", "Training", "val", "test", "test"]
+        )
+        assert place.make(("a", "Adelie")).failed == []
+        assert (place.dataset / "data.csv").read_text().endswith("Adelie;99,25;2026;Dream;True;;Training\n")
+
+    def test_an_image_gets_a_line_in_the_file(self, place):
+        toml = 'format = "images"\n[split]\nby = "given"\nfile = "split.csv"\n'
+        place.write("dataset.toml", toml)
+        words = ("train", "validation", "holdout")
+        names = []
+        for n in range(12):
+            file = io.BytesIO()
+            Image.fromarray(np.random.default_rng(n).integers(0, 255, (8, 8), np.uint8)).save(file, "PNG")
+            names.append(f"{'ab'[n % 2]}/{n}.png")
+            place.write(names[-1], file.getvalue())
+        said = "split,name\r\n" + "".join(f"{words[n // 2 % 3]},{name}\r\n" for n, name in enumerate(names))
+        place.write("split.csv", said.rstrip())
+        file = io.BytesIO()
+        Image.fromarray(np.random.default_rng(99).integers(0, 255, (8, 8), np.uint8)).save(file, "PNG")
+        write_segment(place.log, IMAGES, [{"id": "q"}], images={"q.0.png": file.getvalue()})
+        result = place.make(("q", "a"))
+        assert (result.failed, result.left_out, len(result.taken)) == ([], [], 1)
+        assert sorted(result.changed) == ["split.csv"]
+        added = result.taken[0][3]
+        assert (place.dataset / "split.csv").read_bytes().decode() == said + f"train,{added}\r\n"

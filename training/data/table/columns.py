@@ -55,12 +55,13 @@ class ColumnReader:
         for role, wanted in roles.items():
             for name in wanted:
                 if name and name not in self._rows.columns:
-                    message = f"[table] {role}: there is no column {self._suggest(name)}"
+                    message = f"[table] {role}: there is no column {self.suggest(name)}"
                     self._checks.fail(THERE, message, "put the column back into the table, or correct dataset.toml")
                     found = False
         return found
 
-    def _suggest(self, name: str) -> str:
+    def suggest(self, name: str) -> str:
+        """A column that is not there, with one that may be meant."""
         columns = self._rows.columns
         if same := [each for each in columns if name_spelling(each) == name_spelling(name)]:
             ours, theirs = shown(name, same[0])
@@ -71,7 +72,7 @@ class ColumnReader:
     def features(self) -> list[Feature]:
         """All input columns in the order of the first file; those that cannot be used are reported and left out."""
         self._checks.make(USABLE)
-        others = {self._table.target, self._table.key, self._table.group, *self._table.ignore, *self._rows.index}
+        others = {*self._table.hidden, *self._rows.index}
         for name in self._rows.index:
             called = f"column {name!r}" if name else "the first column, which has no name,"
             use = "; to use it all the same, list it under [table] numeric or categorical" if name else ""
@@ -93,7 +94,7 @@ class ColumnReader:
         """
         self._checks.make(LABELS)
         target = self._table.target
-        column = self._column(target)
+        column = self.column(target)
         if column is None:
             return None
         if pa.types.is_null(column.type):
@@ -117,14 +118,14 @@ class ColumnReader:
     def texts(self, name: str, check: str) -> list[str]:
         """The key or the group of each row; a row without one fails `check`."""
         self._checks.make(check)
-        column = self._column(name)
+        column = self.column(name)
         values: list[str | None] = [] if column is None else _text(column).to_pylist()
         for row, value in enumerate(values):
             if value is None:
                 self._checks.fail(check, f"{self._rows.where(row)} has no {name!r}", "fill it in, or delete the row")
         return [value or "" for value in values]
 
-    def _column(self, name: str) -> Any:
+    def column(self, name: str) -> Any:
         """One column of all files; None when its types do not go together."""
         try:
             return self._rows.column(name)
@@ -137,7 +138,7 @@ class ColumnReader:
             return None
 
     def _feature(self, name: str) -> Feature | None:
-        column = self._column(name)
+        column = self.column(name)
         if column is None:
             return None
         kind = column.type

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from registry.records import TensorSpec
 from registry.spelling import canonical, spellings
 from training.data.arrays import write_description, write_labels
+from training.data.assign import assign
 from training.data.checks import (
     HANDFUL,
     Checks,
@@ -26,10 +27,11 @@ from training.data.checks import (
 )
 from training.data.dataset_toml import DatasetFile, Table
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
-from training.data.split import apart, shuffled, split_of, split_rule
+from training.data.split import apart, shuffled, split_rule
 from training.data.table.columns import ColumnReader, Feature
 from training.data.table.dialect import quoted
 from training.data.table.read import Rows, read_rows
+from training.data.table.rule import read_rule
 from training.data.table.statistics import column_of
 
 MISSING = "no value is missing"
@@ -68,9 +70,12 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if not rows or not content:
         return SampleList(classes=settings.classes)
     kept = _complete(rows, content.features, table, checks)
+    said = read_rule(rows, (repository, settings), content.names, checks)
     if checks.failed:
         return SampleList(classes=settings.classes)
     samples, keys = _samples(rows, content, kept, settings, checks)
+    said.put(samples, kept)
+    assign(samples, keys, settings, checks)
     check_samples(checks, samples, TWINS)
     if not checks.failed:
         order = shuffled(keys)
@@ -78,6 +83,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         _check_measurable(content.features, members["train"], checks)
     if not checks.failed:
         spec = _spec(content.features, members["train"], samples.classes, settings)
+        spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries)
         for split in SPLITS:
             _write_arrays(output / split, spec, content, members[split])
             if job.files:
@@ -209,7 +215,7 @@ def _samples(
     if table.duplicates == "allow" and not table.key:
         keys = apart(samples.digests, [content.labels[row] for row in kept])
     samples.groups = [content.groups[row] for row in kept] if content.groups else []
-    samples.splits = [split_of(key, settings.split) for key in samples.groups or keys]
+    samples.contents, samples.keyed = samples.digests, bool(table.key)
     if table.task == "classification":
         samples.labels = [content.labels[row] for row in kept]
         counts = Counter(samples.labels)
