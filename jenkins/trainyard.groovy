@@ -21,7 +21,7 @@ void prepare() {
     dir('build') { deleteDir() } // of the previous build
     if (params.WATCHED_URL) { // first of all that may fail: Jenkins polls only what it has seen
         Map seen = [:]
-        dir('watched') { seen = checkoutWatched(params.WATCHED_URL, params.WATCHED_BRANCH ?: 'main') }
+        dir('watched') { seen = checkoutWatched(params.WATCHED_URL, params.WATCHED_BRANCH ?: 'main', params.WATCHED_FOLDER ?: '') }
         watched = seen.GIT_COMMIT // here: a closure would set a variable of the script instead of the field
     }
     int code = shWithRetries('pipeline/jenkins/prepare')
@@ -207,16 +207,21 @@ String showKind(String kind) {
     return what
 }
 
-Map checkoutWatched(String url, String branch) {
+Map checkoutWatched(String url, String branch, String folder) {
     Map repository = [
         name: 'origin',
         url: url,
         refspec: "+refs/heads/${branch}:refs/remotes/origin/${branch}",
         credentialsId: params.GIT_CREDENTIALS ?: '',
     ]
+    List extensions = [cloneOption(shallow: !folder, depth: folder ? 0 : 1, noTags: true, honorRefspec: true, reference: '')]
+    if (folder) { // Jenkins compares the commits that it has: only those that change a file below the folder start a build
+        String region = '\\Q' + folder + '\\E/.*'
+        extensions << pathRestriction(includedRegions: region, excludedRegions: '')
+    }
     return checkout(scm: scmGit(
         branches: [[name: "refs/heads/${branch}"]],
-        extensions: [cloneOption(shallow: true, depth: 1, noTags: true, honorRefspec: true, reference: '')],
+        extensions: extensions,
         userRemoteConfigs: [repository]
     ), poll: true, changelog: true)
 }

@@ -36,6 +36,7 @@ def clones(config: Config) -> GitCache:
         unimportant=chosen.unimportant,
         data_store=chosen.data_store,
         data_bytes=chosen.data_mb << 20,
+        folders={name: folder for name in ("code", "dataset", "tests") if (folder := chosen.folder_of(name))},
     )
     return GitCache(Path(config.home) / "git", extras)
 

@@ -45,7 +45,7 @@ def trace(store: Store, config: Config, model: str, version: int) -> Lineage:
     card, digest = candidates.read_manifest(store, model, version)
     parents = {number: lineage.parent_of(each) for number, each in lineage.cards(store, model).items()}
     history = releases.read_history(store, model)
-    urls = {name: redact(getattr(config.repositories, name)) for name in ("code", "dataset", "tests")}
+    urls = {name: redact(config.repositories.address_of(name)) for name in ("code", "dataset", "tests")}
     return Lineage(
         card,
         digest,

@@ -11,15 +11,17 @@ import argparse
 import fcntl
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.commands.run import run_pipeline, say, send_waiting
 from pipelines.config.schema import Config
+from pipelines.context import clones
 from pipelines.old_runs import known
 from pipelines.repositories import git, processes
+from pipelines.repositories.folders import is_touched
 from pipelines.schedule import Clock, Due
 from pipelines.signals import Terminated
 from pipelines.steps.resolve import Request
@@ -55,9 +57,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
 
 
 def _watch(watcher: Watcher, args: argparse.Namespace) -> int:
-    say(
-        f"watching {watcher.config.repositories.branch} of code, dataset and tests every {args.interval:g} s; stop with Ctrl-C"
-    )
+    say(f"watching {_branches(watcher.config)} of code, dataset and tests every {args.interval:g} s; stop with Ctrl-C")
     for each in watcher.clock.entries:
         say(f"{each.what} by the clock: {each.cron} ({each.timezone})")
     while True:
@@ -66,6 +66,10 @@ def _watch(watcher: Watcher, args: argparse.Namespace) -> int:
         if args.once:
             return code
         threading.Event().wait(args.interval if code != TryAgain.exit_code else min(args.interval * 4, LONGEST_WAIT))
+
+
+def _branches(config: Config) -> str:
+    return ", ".join(dict.fromkeys(config.repositories.branch_of(name) for name in TRIGGERS))
 
 
 @contextmanager
@@ -95,6 +99,9 @@ class Watcher:
         """Act upon what is new; gives the exit code of the run, 0 without one, 75 when the run could not be started."""
         seen, heads = self._seen(), self._heads()
         new = [name for name in TRIGGERS if name in heads and heads[name] != seen.get(name)]
+        new, passed_over = self._touched(new, seen, heads)
+        if passed_over and not new:
+            write_whole(self.file, json.dumps({"schema": 1, "seen": seen | passed_over}).encode())
         if not new or len(heads | seen) < len(TRIGGERS):
             send_waiting(self.config)
             return 0  # nothing new, or a repository that nobody has seen yet
@@ -151,8 +158,23 @@ class Watcher:
 
     def _has_tests_of_its_own(self, trigger: str) -> bool:
         """Whether the tests are in another repository; those of the same one are the commit that has just been run."""
-        urls = self.config.repositories
-        return trigger != "tests" and getattr(urls, trigger) != urls.tests
+        chosen = self.config.repositories
+        return trigger != "tests" and chosen.place_of(trigger) != chosen.place_of("tests")
+
+    def _touched(
+        self, new: Sequence[Trigger], seen: dict[str, str], heads: dict[str, str]
+    ) -> tuple[list[Trigger], dict[str, str]]:
+        """Those of what is new in which something changed, and the heads of the others: with a folder of a repository as a role, most
+        pushes are about something else."""
+        chosen, cache, passed_over = self.config.repositories, clones(self.config), dict[str, str]()
+        for name in new:
+            url, _, folder = chosen.place_of(name)
+            try:
+                if not is_touched(cache, url, name, folder, (seen.get(name, ""), heads[name])):
+                    passed_over[name] = heads[name]
+            except PipelineError:
+                continue  # the run meets it, too, and says what to do
+        return [name for name in new if name not in passed_over], passed_over
 
     def _heads(self) -> dict[str, str]:
         """The heads that can be read now; each problem is shown once, and again when it has changed."""
@@ -170,7 +192,7 @@ class Watcher:
 
     def _head(self, name: str) -> str | PipelineError:
         try:
-            return git.head(getattr(self.config.repositories, name), self.config.repositories.branch, name)
+            return git.head(getattr(self.config.repositories, name), self.config.repositories.branch_of(name), name)
         except PipelineError as error:
             return error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 # With or without a name before it: of words, or in quotes.
@@ -34,3 +35,19 @@ def names_a_server(text: str) -> bool:
         return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def parted(address: str) -> tuple[str, str]:
+    """The address of a repository, and the folder in it; the folder is empty where none is named."""
+    url, sign, folder = address.rpartition("#")
+    return (url, folder.strip("/")) if sign else (address, "")
+
+
+def folder_problem(folder: str) -> str:
+    """Why a text does not name a folder of a repository; empty when it does."""
+    if not folder:
+        return ""
+    parts = PurePosixPath(folder).parts
+    if folder.startswith("/") or ".." in parts or ".git" in parts or not folder.isprintable() or "\\" in folder:
+        return f"{folder!r:.200} is not a folder inside the repository"
+    return "" if str(PurePosixPath(folder)) == folder.rstrip("/") else f"{folder!r:.200}: write it without `.` and `//`"

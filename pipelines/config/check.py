@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from pipelines.config import auto_promote, cron
-from pipelines.config.addresses import is_address, is_http, names_a_server
+from pipelines.config.addresses import folder_problem, is_address, is_http, names_a_server, parted
 from pipelines.config.bounds import ONE_OR_MORE, PUBLIC_KEY, Between
 from pipelines.config.schema import (
     NOT_SETTINGS,
@@ -276,6 +276,12 @@ def _repositories(repositories: Repositories) -> Iterator[str]:
                 f"repositories.{name}: holds a user name or a password; git's credential helper or a deploy key keeps "
                 "it out of logs (an @ that belongs to the path is written %40)"
             )
+        if (folder := repositories.folder_of(name)) and (why := folder_problem(folder)):
+            yield f"repositories.{name}_folder: {why}"
+        if "#" in (address := getattr(repositories, name)) and folder:
+            yield f"repositories.{name}_folder: {address!r:.200} names a folder, too"
+        if (why := folder_problem(parted(address)[1])) and not folder:
+            yield f"repositories.{name}: {why}"
     for each in repositories.trusted:
         if not TRUSTED.fullmatch(each):
             example = '"git.example.org", "git.example.org:8443"'

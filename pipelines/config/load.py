@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.config.addresses import is_http
+from pipelines.config.addresses import is_http, parted
 from pipelines.config.check import Setting, disagreements, names, sections, setting, unknown
 from pipelines.config.held import TAKEN, environment_with_held
 from pipelines.config.schema import RENAMED, Config, Registry
@@ -193,10 +193,13 @@ def _absolute(config: Config, path: Path) -> Config:
     shared = config.cache.url
     if shared.startswith("file://"):
         shared = f"file://{(path.parent / shared.removeprefix('file://')).resolve()}"
-    given = {name: getattr(sources, name) for name in ("code", "dataset", "tests")}
-    found: dict[str, Any] = {
-        name: each if _is_url(each) else str((path.parent / each).resolve()) for name, each in given.items()
-    }
+    found: dict[str, Any] = {}
+    for name in ("code", "dataset", "tests"):
+        each = getattr(sources, name)
+        if not (path.parent / each).exists():  # a folder may have the sign in its name
+            each, folder = parted(each)
+            found |= {f"{name}_folder": folder} if folder else {}
+        found[name] = each if _is_url(each) else str((path.parent / each).resolve())
     if store := sources.data_store.removeprefix("file://"):
         found["data_store"] = store if "://" in store else absolute(store)
     mail, server, serving = config.mail, config.jenkins, config.serving

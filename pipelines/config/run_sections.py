@@ -16,6 +16,14 @@ class Repositories:
     dataset: str
     tests: str
     branch: str = "main"
+    code_folder: str = ""
+    """The folder that is the code; `#folder` at the end of `code` says the same. Empty: the whole repository."""
+    dataset_folder: str = ""
+    tests_folder: str = ""
+    code_branch: str = ""
+    """The branch of the code that is watched; empty: `branch`."""
+    dataset_branch: str = ""
+    tests_branch: str = ""
     unimportant: tuple[str, ...] = ("*.md", "LICENSE", ".gitignore", ".github/*")
     """Files that change no model, by name or, with a `/`, by path. A push of nothing else has nothing to find out, and
     they may be missing: in Git LFS, in a submodule, links."""
@@ -32,6 +40,23 @@ class Repositories:
     repository says."""
     data_mb: Annotated[int, Between(1, 10**8)] = 20_480
     """What these files of one commit may come to; so much is kept on this machine."""
+
+    def folder_of(self, name: str) -> str:
+        """The folder that is the code, dataset or tests; empty: the whole repository."""
+        return str(getattr(self, f"{name}_folder"))
+
+    def branch_of(self, name: str) -> str:
+        """The branch that is watched of it."""
+        return str(getattr(self, f"{name}_branch")) or self.branch
+
+    def place_of(self, name: str) -> tuple[str, str, str]:
+        """Address, branch and folder: what tells one of the three from another."""
+        return str(getattr(self, name)), self.branch_of(name), self.folder_of(name)
+
+    def address_of(self, name: str) -> str:
+        """The address, with the folder behind it where there is one."""
+        folder = self.folder_of(name)
+        return f"{getattr(self, name)}#{folder}" if folder else str(getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)

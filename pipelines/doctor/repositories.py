@@ -64,7 +64,7 @@ def _outside_git(config: Config, commit: str, found: Tree) -> str:
     git_cache = clones(config)
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
-        git_cache.checkout(config.repositories.dataset, commit, tree).write()
+        git_cache.checkout(config.repositories.dataset, commit, tree, DATASET).write()
         outside = OutsideGit(
             ObjectStore(Path(config.home) / "data"), git_cache.extras, DATASET, config.repositories.dataset
         )
@@ -116,9 +116,9 @@ def hooks(config: Config) -> Finding:
 
 
 def _known(config: Config, name: str) -> tuple[str, Tree] | None:
-    url, branch = str(getattr(config.repositories, name)), config.repositories.branch
+    url, branch = str(getattr(config.repositories, name)), config.repositories.branch_of(name)
     with tempfile.TemporaryDirectory() as scratch:
-        return clones(config).look_at_known(url, branch, Path(scratch))
+        return clones(config).look_at_known(url, branch, Path(scratch), name)
 
 
 def _hooks(url: str) -> Iterator[Path]:

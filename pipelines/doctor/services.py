@@ -30,7 +30,7 @@ from serving.server.ports import refuse_without_grpc
 
 def repository(config: Config, name: str) -> Finding:
     """The repository can be read, and has the watched branch."""
-    url, branch = getattr(config.repositories, name), config.repositories.branch
+    url, branch = getattr(config.repositories, name), config.repositories.branch_of(name)
     commit = git.head(url, branch, name, PATIENCE)
     return Finding("ok", f"{git.redact(url)}, {branch} is at {commit[:10]}")
 

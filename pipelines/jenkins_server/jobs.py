@@ -96,8 +96,8 @@ def monitor_cron(config: Config) -> str:
 
 def _watched(job: str, config: Config) -> str:
     """The URL of the job's repository; empty when an earlier job watches it: one push must not start several runs."""
-    urls = {name: str(getattr(config.repositories, name)) for name in WATCHED}
-    return urls[job] if next(name for name in WATCHED if urls[name] == urls[job]) == job else ""
+    places = {name: config.repositories.place_of(name) for name in WATCHED}
+    return places[job][0] if next(name for name in WATCHED if places[name] == places[job]) == job else ""
 
 
 def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
@@ -138,8 +138,10 @@ def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
         )
     watched = [
         Parameter("WATCHED_URL", _watched(job, config), "the repository that is watched; empty: none", managed=True),
-        Parameter("WATCHED_BRANCH", config.repositories.branch, "its branch", managed=True),
+        Parameter("WATCHED_BRANCH", config.repositories.branch_of(job), "its branch", managed=True),
     ]
+    if folder := config.repositories.folder_of(job):
+        watched.append(Parameter("WATCHED_FOLDER", folder, "the folder whose changes start the job", managed=True))
     if job == "dataset":
         watched.append(Parameter("CRON", server.schedule, "when to retrain without a push; empty: never", managed=True))
         watched.append(Parameter("OCCASION"))

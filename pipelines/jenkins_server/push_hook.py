@@ -114,7 +114,7 @@ def script(config: Config, name: str, mark: str) -> str:
         "PATIENCE": str(SECONDS - 1),
         "JENKINS": shlex.quote(f"{server.url.rstrip('/')}/git/notifyCommit"),
         "REPOSITORY": shlex.quote(repository),
-        "BRANCH": shlex.quote(f"refs/heads/{config.repositories.branch}"),
+        "BRANCH": shlex.quote(f"refs/heads/{config.repositories.branch_of(name)}"),
         "TOKEN_FILE": TOKEN_FILE,
         "MORE": re.sub(r"[$`]", r"\\\g<0>", f'cacert = "{server.ca_file}"\n') if server.ca_file else "",
     }

@@ -82,12 +82,13 @@ def _one_try(config: Config, labels: _Labels, by: tuple[str, Callable[[str], Non
     who, show = by
     if not labels.wanted():
         return Made("", corrected=labels.corrected())
-    url, branch, cache = config.repositories.dataset, config.repositories.branch, clones(config)
+    url, branch, folder_inside = config.repositories.place_of("dataset")
+    cache = clones(config)
     head = git.head(url, branch, "dataset")
     ask_to_close(log_folder(config))  # the images of a segment appear when it is closed
     with scratch(config, "commit") as folder:
         cache.fetch_and_checkout(url, head, "dataset", folder / "dataset")
-        new = NewCommit(cache.clone_of(url, head), head, folder)
+        new = NewCommit(cache.clone_of(url, head), head, folder, folder_inside)
         listed = new.show(MANIFEST) or b""
         labels.note([each for each in samples_in(listed) if each.model == config.model], head)
         wanted, corrected = labels.wanted(), labels.corrected()

@@ -44,7 +44,9 @@ def author_of(person: str) -> Author:
 class NewCommit:
     """A commit that is made in a repository of its own, which has the objects of `clone` besides. Raises GitFailed, TryAgain."""
 
-    def __init__(self, clone: Path, parent: str, scratch: Path) -> None:
+    def __init__(self, clone: Path, parent: str, scratch: Path, inside: str = "") -> None:
+        """`inside`: the folder of the repository that all paths are in; empty: its root."""
+        self._inside = f"{inside}/" if inside else ""
         self._parent, self.folder = parent, scratch / "commit.git"
         kind = ["--object-format=sha256"] if len(parent) > 40 else []
         git.run(["init", "--quiet", "--bare", *kind, str(self.folder)], cwd=scratch)
@@ -57,23 +59,25 @@ class NewCommit:
 
     def show(self, path: str) -> bytes | None:
         """A file of the parent; None: it has none of this name."""
+        path = self._inside + path
         if not self._run(["ls-tree", self._parent, "--", path]).strip():
             return None
         return git.run_bytes(["cat-file", "blob", f"{self._parent}:{path}"], cwd=self.folder)
 
     def elsewhere(self, paths: Sequence[str]) -> list[str]:
         """Those of the paths that the repository keeps in Git LFS, or passes through another filter."""
-        out = self._run(["check-attr", "--cached", "-z", "filter", "--", *paths])
+        out = self._run(["check-attr", "--cached", "-z", "filter", "--", *(self._inside + path for path in paths)])
         fields = out.split("\0")
         return [
-            path
+            path.removeprefix(self._inside)
             for path, value in zip(fields[::3], fields[2::3], strict=False)
             if value not in {"unspecified", "unset"}
         ]
 
     def commit(self, files: Mapping[str, Path], message: str, author: Author, committer: Author) -> str:
         """Its id; `files`: path in the repository → where its bytes are."""
-        for path, source in files.items():
+        for name, source in files.items():
+            path = self._inside + name
             blob = self._run(["hash-object", "-w", "--no-filters", "--", str(source.resolve())]).strip()
             mode = (self._run(["ls-tree", self._parent, "--", path]).split() or ["100644"])[0]
             self._run(["update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}"])

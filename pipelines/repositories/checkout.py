@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from pipelines.repositories import git
-from pipelines.repositories.tree import index_in
+from pipelines.repositories.tree import index_in, tree_of
 from registry.files import TMP
 
 # A commit gives the same files for everybody, whatever they have set for their own working trees.
@@ -24,8 +24,9 @@ class Checkout:
     """The files of a commit, on their way to the folder `target`. In `with` a process puts up its fence, where the clone is
     there already, while the commit may still be on its way."""
 
-    def __init__(self, repository: Path, commit: str, target: Path) -> None:
-        """`repository` is the clone."""
+    def __init__(self, repository: Path, commit: str, target: Path, folder: str = "") -> None:
+        """`repository` is the clone; `folder`: of which the files are wanted, empty: all."""
+        self._tree = tree_of(commit, folder)
         self.repository, self.commit, self.target = repository, commit, target
         self._begun: Callable[[], None] | None = None
         self._inode = 0
@@ -64,7 +65,7 @@ class Checkout:
             files.mkdir()
             words = [*AS_COMMITTED, *ON_ALL_CORES, "-c", "core.symlinks=false", "-c", "core.bare=false"]
             words += ["--git-dir", str(self.repository.absolute()), "--work-tree", str(files.absolute())]
-            words += ["read-tree", "--reset", "-u", self.commit]
+            words += ["read-tree", "--reset", "-u", self._tree]
             fence, alone = git.fenced(self.repository, tmp)
             with git.Command(words, extra=index_in(tmp) | alone, cwd=files, prefix=fence, reads=True) as command:
 

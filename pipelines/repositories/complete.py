@@ -12,7 +12,7 @@ from pipelines.repositories.addresses import Address
 from pipelines.repositories.checkout import Checkout
 from pipelines.repositories.lfs_store import ObjectStore
 from pipelines.repositories.outside.manifest import NAME, Manifest
-from pipelines.repositories.tree import Extras, Tree, any_of, refuse_lacks
+from pipelines.repositories.tree import DVC_CONFIG, Extras, Tree, any_of, refuse_lacks
 from pipelines.text.clean import clean
 from registry.dataclass import dataclass
 from registry.errors import ConfigError
@@ -32,8 +32,8 @@ class Clones(Protocol):
     def look(self, url: str, commit: str, what: str, scratch: Path) -> Tree:
         """What the commit's files name without having it."""
 
-    def checkout(self, url: str, commit: str, target: Path) -> Checkout:
-        """The commit's own files, to be written as `target`."""
+    def checkout(self, url: str, commit: str, target: Path, what: str = "") -> Checkout:
+        """The commit's own files, those of the folder that is `what`, to be written as `target`."""
 
     def fetch_files(self, url: str, what: str, files: Checkout) -> None:
         """Write them."""
@@ -59,11 +59,14 @@ class Bringer:
         server that is out of reach.
         """
         tree = scratch / "tree"
-        with self.clones.checkout(url, commit, tree) as files:
+        with self.clones.checkout(url, commit, tree, what) as files:
             found = self.clones.look(url, commit, what, scratch)
             refuse_lacks(found, self.extras, what, commit)
             self.clones.fetch_files(url, what, files)
         _refuse_merged(found, tree, what)
+        if found.dvc_config and what == DATASET:
+            (tree / DVC_CONFIG).parent.mkdir(exist_ok=True)
+            (tree / DVC_CONFIG).write_bytes(found.dvc_config)
         unimportant = any_of(self.extras.unimportant)
         pointers = {name: each for name, each in found.pointers.items() if not unimportant(name)}
         if pointers and self.extras.lfs:

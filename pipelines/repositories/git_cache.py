@@ -62,27 +62,41 @@ class GitCache:
 
     def look(self, url: str, commit: str, what: str, scratch: Path) -> Tree:
         """`fetch`, and what the commit's files name without having it."""
-        memory, question = Memory(self._repository(url, commit), tree.__file__), ("names nothing but its files", commit)
+        folder = self.extras.folders.get(what, "")
+        memory = Memory(self._repository(url, commit), tree.__file__)
+        question = ("names nothing but its files", tree.tree_of(commit, folder))
         if names := memory.recall(*question):
             return Tree(names=json.loads(names))
-        found = self.read(url, commit, what, lambda: look(self._repository(url, commit), commit, scratch))
+        if folder:
+            self.read(url, commit, what, lambda: self._must_have(url, commit, what, folder))
+        found = self.read(url, commit, what, lambda: look(self._repository(url, commit), commit, scratch, folder))
         if found == Tree(names=found.names):
             memory.keep(json.dumps(found.names), *question)
         return found
 
-    def look_at_known(self, url: str, branch: str, scratch: Path) -> tuple[str, Tree] | None:
-        """The newest commit of the branch that is here, and what its files name; None when nothing was fetched yet."""
+    def _must_have(self, url: str, commit: str, what: str, folder: str) -> None:
+        """Raise ConfigError when the commit does not have the folder."""
+        found = git.run(["ls-tree", "-d", "--full-tree", commit, "--", folder], cwd=self._repository(url, commit))
+        if not found.strip():
+            raise ConfigError(
+                f"[repositories] {what}: commit {commit[:12]} of {git.redact(url)} has no folder {folder!r}",
+                hint="push the folder, or correct what is behind the # of its address",
+            )
+
+    def look_at_known(self, url: str, branch: str, scratch: Path, what: str = "") -> tuple[str, Tree] | None:
+        """The newest commit of the branch that is here, and what its files, those of the folder that is `what`, name; None when
+        nothing was fetched yet."""
         for digits in (40, SHA256_DIGITS):
             repository = self._repository(url, "0" * digits)
             if repository.is_dir():
                 names = ["for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}"]
                 if commit := git.run(names, cwd=repository).strip():
-                    return commit, look(repository, commit, scratch)
+                    return commit, look(repository, commit, scratch, self.extras.folders.get(what, ""))
         return None
 
-    def checkout(self, url: str, commit: str, target: Path) -> Checkout:
-        """The commit's own files, to be written as `target` once it is fetched."""
-        return Checkout(self._repository(url, commit), commit, target)
+    def checkout(self, url: str, commit: str, target: Path, what: str = "") -> Checkout:
+        """The commit's own files, those of the folder that is `what`, to be written as `target` once it is fetched."""
+        return Checkout(self._repository(url, commit), commit, target, self.extras.folders.get(what, ""))
 
     def fetch_files(self, url: str, what: str, files: Checkout) -> None:
         """`fetch`, then write the files; repairs the clone as `read` does."""
@@ -168,9 +182,9 @@ class GitCache:
                     f"[repositories] {what}: {git.redact(url)} does not have commit {commit[:12]}", hint=hint
                 ) from None
 
-    def history(self, url: str, commit: str) -> History:
-        """What the clone that has the commit knows of it, and of those before it."""
-        return History(self._repository(url, commit))
+    def history(self, url: str, commit: str, what: str = "") -> History:
+        """What the clone that has the commit knows of it, and of those before it, as far as they touch the folder that is `what`."""
+        return History(self._repository(url, commit), self.extras.folders.get(what, ""))
 
     def clone_of(self, url: str, commit: str) -> Path:
         """Where the clone is that has this commit, once it was fetched; to read only."""

@@ -11,15 +11,17 @@ from pipelines.repositories import git
 from pipelines.repositories.changes import Changes, Commit
 from pipelines.repositories.git import FULL_SHA, GitFailed
 from pipelines.repositories.memory import Memory
-from pipelines.repositories.tree import any_of
+from pipelines.repositories.tree import any_of, tree_of
 from pipelines.text.clean import clean
 
 
 class History:
     """Questions about commits of one clone. Raises GitFailed, and FileNotFoundError when the clone is gone."""
 
-    def __init__(self, clone: Path) -> None:
-        self.clone = clone
+    def __init__(self, clone: Path, folder: str = "") -> None:
+        """`folder`: the only one whose files count; empty: all do."""
+        self.clone, self.folder = clone, folder
+        self._paths = [f":(top,literal){folder}"] if folder else []
 
     def changes(self, old: str | None, new: str, what: str, most: int = 10) -> Changes:
         """The newest commits up to `new` that `old` does not have; without a usable `old`, just the last one."""
@@ -35,7 +37,7 @@ class History:
         does not have; without a usable `old`, of all. None when a shallow repository does not have all of these commits."""
         if old == new:
             return set()
-        memory, question = Memory(self.clone, __file__), ("authors", old or "", new)
+        memory, question = Memory(self.clone, __file__), ("authors", old or "", new, *self._paths)
         if known := memory.recall(*question):
             return set(json.loads(known))
         since = [f"^{old}"] if old and FULL_SHA.fullmatch(old) and git.has_commit(self.clone, old) else []
@@ -43,7 +45,7 @@ class History:
         if cut and cut & set(git.run(["rev-list", *since, new, "--"], cwd=self.clone).split()):
             return None
         mailmap = ["-c", f"mailmap.blob={new}:.mailmap"]  # a bare clone has no working tree to find it in
-        log = ["log", "-z", "--use-mailmap", "--format=%aN <%aE>%x00%cN <%cE>", *since, new, "--"]
+        log = ["log", "-z", "--use-mailmap", "--format=%aN <%aE>%x00%cN <%cE>", *since, new, "--", *self._paths]
         out = git.run([*mailmap, *log], cwd=self.clone)
         authors = {clean(each, 200) for each in out.split("\0") if each.strip()}
         if since or not old:  # else it may still come
@@ -52,10 +54,11 @@ class History:
 
     def content_digest(self, commit: str, unimportant: Sequence[str]) -> str:
         """A digest of the commit's files, names and bytes, except for those that match a pattern in `unimportant`."""
-        memory, question = Memory(self.clone, __file__), ("content", commit, *unimportant)
+        tree = tree_of(commit, self.folder)
+        memory, question = Memory(self.clone, __file__), ("content", tree, *unimportant)
         if known := memory.recall(*question):
             return known
-        listed = git.run(["-c", "core.quotePath=true", "ls-tree", "-r", "--full-tree", commit], cwd=self.clone)
+        listed = git.run(["-c", "core.quotePath=true", "ls-tree", "-r", "--full-tree", tree], cwd=self.clone)
         matches = any_of(unimportant)
         kept = [row for row in listed.splitlines() if not matches(row.partition("\t")[2].strip('"'))]
         digest = hashlib.sha256("\n".join(kept).encode()).hexdigest()
@@ -74,8 +77,8 @@ class History:
         log = ["log", "-z", "--format=%H%x1f%ae%x1f%an%x1f%s"]
         if old and FULL_SHA.fullmatch(old):
             try:
-                return git.run([*log, f"{old}..{new}", "--"], cwd=self.clone)
+                return git.run([*log, f"{old}..{new}", "--", *self._paths], cwd=self.clone)
             except GitFailed:
                 if git.has_commit(self.clone, old):
                     raise
-        return git.run([*log, "--max-count=1", new, "--"], cwd=self.clone)
+        return git.run([*log, "--max-count=1", new, "--", *self._paths], cwd=self.clone)

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from fnmatch import translate
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from pipelines.repositories import git
@@ -35,6 +35,7 @@ NOT_THERE = "BAD"
 SUBMODULE, LINK = "160000", "120000"
 SHOWN = 3
 DVC = (".dvc", "dvc.lock")
+DVC_CONFIG = ".dvc/config"
 LIMITS = "docs/reference/limits.md says what is not fetched"
 
 
@@ -54,11 +55,14 @@ class Extras:
     """Where the files of a dataset are that do not lie in git; empty: where its repository says."""
     data_bytes: int = 1 << 30
     """What these files of one commit may come to, and what is kept of them."""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    """Repository (code, dataset, tests) → the folder that is it; those that are missing are whole repositories."""
 
     @property
     def chosen(self) -> str:
-        """What decides which files a commit gives."""
-        return repr((self.lfs, self.submodules, self.unimportant))
+        """What decides which files a commit of the dataset gives."""
+        folder = self.folders.get("dataset")
+        return repr((self.lfs, self.submodules, self.unimportant, *((folder,) if folder else ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ class Tree:
     """All files, links and submodules."""
     dvc: list[str] = field(default_factory=list)
     """Files in which DVC names what it keeps."""
+    dvc_config: bytes = b""
+    """The settings of DVC that lie above the folder, where there are none in it."""
     lacks: dict[str, list[str]] = field(default_factory=dict)
     """What is wrong, in words → names of files."""
     hints: dict[str, str] = field(default_factory=dict)
@@ -106,14 +112,26 @@ class Tree:
         self.hints[what] = hint
 
 
-def look(repository: Path, commit: str, scratch: Path) -> Tree:
-    """What the commit's files name without having it; `scratch` is a folder for an index.
+def tree_of(commit: str, folder: str) -> str:
+    """What git calls the files of a commit, or of a folder of it."""
+    return f"{commit}:{folder}" if folder else commit
+
+
+def look(repository: Path, commit: str, scratch: Path, folder: str = "") -> Tree:
+    """What the files of a commit, or of a folder of it, name without having it; `scratch` is a folder for an index.
 
     Raises GitFailed, also when a file of the commit is missing in the repository.
     """
-    listed = git.run_bytes(["ls-tree", "-r", "-l", "-z", "--full-tree", commit], cwd=repository)
-    entries = [_entry(row) for row in listed.split(b"\0")[:-1]]
+    entries = _entries(repository, ["-r", tree_of(commit, folder)])
     tree, small, unusual, attributes = Tree(), list[Entry](), list[Entry](), set[str]()
+    above = {each.name: each.sha for each in _above(repository, commit, folder)}
+    attributes |= {sha for name, sha in above.items() if name.endswith(".gitattributes")}
+    if modules := above.get(".gitmodules"):
+        inside = f"{folder}/"
+        urls = _modules(_settings(repository, modules))
+        tree.modules = {name.removeprefix(inside): url for name, url in urls.items() if name.startswith(inside)}
+    if settings := above.get(".lfsconfig"):
+        tree.lfs = _settings(repository, settings)
     for entry in entries:
         if entry.mode == SUBMODULE:
             tree.submodules[entry.name] = entry.sha
@@ -128,13 +146,29 @@ def look(repository: Path, commit: str, scratch: Path) -> Tree:
         elif entry.name.endswith(DVC) and entry.mode not in {SUBMODULE, LINK}:
             tree.dvc.append(entry.name)
     tree.names = [entry.name for entry in entries]
+    if tree.dvc and DVC_CONFIG not in tree.names and (settings := above.get(DVC_CONFIG)):
+        tree.dvc_config = dict(_contents(repository, [settings]))[settings]
     _check_names(tree, entries)
     rules = b"\n".join(content for _, content in _contents(repository, attributes))
     _read_small(tree, repository, small + unusual if b"lfs" in rules else small)
     if b"filter" in rules:
         git.run(["read-tree", commit], cwd=repository, extra=index_in(scratch))
-        _filtered(tree, repository, scratch, [entry.name for entry in entries])
+        _filtered(tree, repository, scratch, tree.names, folder)
     return tree
+
+
+def _entries(repository: Path, words: Sequence[str]) -> list[Entry]:
+    listed = git.run_bytes(["ls-tree", "-l", "-z", "--full-tree", *words], cwd=repository)
+    return [_entry(row) for row in listed.split(b"\0")[:-1]]
+
+
+def _above(repository: Path, commit: str, folder: str) -> list[Entry]:
+    """What lies above a folder and says something about its files."""
+    if not folder:
+        return []
+    outer = [f"{parent}/.gitattributes" for parent in list(PurePosixPath(folder).parents)[:-1]]
+    wanted = [".gitattributes", ".gitmodules", ".lfsconfig", DVC_CONFIG, *outer]
+    return [each for each in _entries(repository, [commit, "--", *wanted]) if each.mode not in {SUBMODULE, LINK}]
 
 
 def _entry(row: bytes) -> Entry:
@@ -238,13 +272,14 @@ def _contents(repository: Path, shas: Iterable[str]) -> Iterator[tuple[str, byte
             at = end + int(size) + 2
 
 
-def _filtered(tree: Tree, repository: Path, scratch: Path, names: Sequence[str]) -> None:
+def _filtered(tree: Tree, repository: Path, scratch: Path, names: Sequence[str], folder: str) -> None:
     """Files that are kept as a filter has made them. Notebooks are not read here, and what cleans them changes nothing."""
-    asked = b"\0".join(map(os.fsencode, names)) + b"\0"
+    inside = f"{folder}/" if folder else ""
+    asked = b"\0".join(os.fsencode(f"{inside}{name}") for name in names) + b"\0"
     attributes = ["-c", f"core.attributesFile={os.devnull}", "check-attr", "--cached", "--stdin", "-z", "filter"]
     words = git.run_bytes(attributes, cwd=repository, extra=index_in(scratch), given=asked).split(b"\0")
     for raw, value in zip(words[0::3], words[2::3], strict=False):
-        name, driver = os.fsdecode(raw), value.decode("utf-8", "replace")
+        name, driver = os.fsdecode(raw).removeprefix(inside), value.decode("utf-8", "replace")
         if driver not in {"unspecified", "unset", "set", "lfs"} and not name.endswith(".ipynb"):
             if name in tree.submodules or name.rpartition("/")[2] == ".gitattributes":
                 continue

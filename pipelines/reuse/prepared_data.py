@@ -103,7 +103,9 @@ class _NotShared(Exception):
 def key_of(context: Context, folder: RunFolder, job: str) -> str:
     """A digest of what decides the outputs of `job`, which has its `job.json`."""
     description = (folder.job(job) / "job.json").read_text(encoding="utf-8")
-    return _digest(folder.run.sources.dataset, *AS_COMMITTED, job, description, *tools(context))
+    inside = context.config.repositories.dataset_folder
+    commit = f"{folder.run.sources.dataset}:{inside}" if inside else folder.run.sources.dataset
+    return _digest(commit, *AS_COMMITTED, job, description, *tools(context))
 
 
 def tools(context: Context, packages: Sequence[str] = MAKERS) -> list[str]:

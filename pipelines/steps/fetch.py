@@ -89,7 +89,7 @@ def _looks(context: Context, folder: RunFolder) -> list[Look]:
 def _look(context: Context, folder: RunFolder, before: Sources | None, live: Sources | None, name: str) -> Look:
     """What is new in a repository since `before`, and who made what is new since the release `live`."""
     git, url, commit = context.git, context.url(name), getattr(folder.run.sources, name)
-    unimportant, history = context.config.repositories.unimportant, git.history(url, commit)
+    unimportant, history = context.config.repositories.unimportant, git.history(url, commit, name)
 
     def look() -> Look:
         return Look(

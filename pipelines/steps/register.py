@@ -41,7 +41,7 @@ def main(context: Context, folder: RunFolder) -> str:
     version_folder = _gather(folder)
     manifest = _manifest(folder, version, verdict, version_folder)
     check_served(version_folder, manifest.served)
-    repositories = {name: redact(context.url(name)) for name in ("code", "dataset", "tests")}
+    repositories = {name: redact(context.config.repositories.address_of(name)) for name in ("code", "dataset", "tests")}
     made = version_files.build(folder.run, manifest, repositories)
     digests = _write(version_folder, made.files)
     manifest = replace(manifest, files=dict(sorted({**manifest.files, **digests}.items())))

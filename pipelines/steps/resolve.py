@@ -122,23 +122,25 @@ def _sources_of_candidate(context: Context, request: Request, newest: int | None
             f"{context.config.model} has no candidate to test yet",
             hint="push to code first, or run `trainyard run code`",
         )
-    tests = request.commits.get("tests") or git.head(context.url("tests"), context.config.repositories.branch, "tests")
+    tests = request.commits.get("tests") or git.head(
+        context.url("tests"), context.config.repositories.branch_of("tests"), "tests"
+    )
     manifest = candidates.manifest(context.store, context.config.model, newest)
     return Sources(code=manifest.sources.code, dataset=manifest.sources.dataset, tests=tests)
 
 
 def _heads(context: Context, given: Mapping[str, str]) -> dict[str, str]:
-    """The commit of each role. A repository that has several roles has one commit in a run."""
-    branch, roles = context.config.repositories.branch, dict[str, list[str]]()
+    """The commit of each role. A branch that has several roles has one commit in a run."""
+    roles = dict[tuple[str, str], list[str]]()
     for name in ("code", "dataset", "tests"):
-        roles.setdefault(context.url(name), []).append(name)
+        roles.setdefault((context.url(name), context.config.repositories.branch_of(name)), []).append(name)
 
-    def head(url: str) -> str:
-        known = next((given[name] for name in roles[url] if given.get(name)), "")
-        return known or git.head(url, branch, roles[url][0])
+    def head(place: tuple[str, str]) -> str:
+        known = next((given[name] for name in roles[place] if given.get(name)), "")
+        return known or git.head(*place, roles[place][0])
 
     heads = dict(zip(roles, processes.in_parallel(head, list(roles)), strict=True))
-    return {name: given.get(name) or heads[url] for url, names in roles.items() for name in names}
+    return {name: given.get(name) or heads[place] for place, names in roles.items() for name in names}
 
 
 def _next(context: Context, went_in: list[Any]) -> int:

@@ -119,3 +119,41 @@ def test_a_wrong_schedule_is_refused_before_anything_starts(broken):
     said = broken.trainyard("watch", "--once", code=2).stderr
     assert "schedule.retrain: 'H 3 * * 0' holds H, which only Jenkins knows; write a number" in said
     assert str(broken.config) in said
+
+
+def in_one_repository(team):
+    """The code repository has all three, in folders; what each push then changes is a file in one of them."""
+    text = team.config.read_text(encoding="utf-8")
+    for name in ("code", "dataset", "tests"):
+        text = text.replace(f"repositories/{name}.git", f"repositories/code.git#{name}")
+        work = team.folder / "work" / name
+        team.write("code", {f"{name}/{path.name}": path.read_bytes() for path in work.iterdir() if path.is_file()})
+        team.write("code", {f"{name}/more.txt": "1"})
+    team.config.write_text(text, encoding="utf-8")
+    team.push("code", "all of it")
+
+
+def test_only_the_folders_that_a_push_touched_are_acted_upon(broken):
+    in_one_repository(broken)
+    assert "new in code" in broken.trainyard("watch", "--once", code=2).stderr
+    broken.trainyard("watch", "--once", code=0)
+    broken.write("code", {"README.txt": "beside them"})
+    broken.push("code", "beside them")
+    assert "new in" not in broken.trainyard("watch", "--once").stderr
+    broken.write("code", {"dataset/more.txt": "2"})
+    broken.push("code", "data")
+    said = broken.trainyard("watch", "--once", code=2).stderr
+    assert "new in dataset" in said
+    assert "code" not in said.partition("new in ")[2].partition("\n")[0]
+    assert "new in" not in broken.trainyard("watch", "--once").stderr
+
+
+def test_the_hook_runs_for_the_folders_that_a_push_touched(broken):
+    in_one_repository(broken)
+    broken.trainyard("hooks", "install")
+    broken.write("code", {"README.txt": "beside them"})
+    assert "nothing in code, dataset, tests was changed" in broken.push("code", "beside them")[1]
+    broken.write("code", {"dataset/more.txt": "2"})
+    said = broken.push("code", "data")[1]
+    assert "runs the pipeline for dataset, with this commit as code and tests" in said
+    assert (len(broken.runs("code")), len(broken.runs("dataset"))) == (0, 1)

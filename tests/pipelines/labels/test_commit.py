@@ -313,3 +313,22 @@ def test_what_the_dataset_has_already_is_one_line(team, capsys):
 def test_many_reasons_are_cut_with_how_many_are_left():
     said = list(labels._left_out([f"reason {n}" for n in range(25)] + ["reason 0"]))
     assert (said[0], said[-1], len(said)) == ("2, reason 0", "5 more, for other reasons: --json has all of them", 21)
+
+
+def test_they_go_into_the_folder_that_is_the_dataset(tmp_path):
+    team = Team(tmp_path)
+    toml = DATASET.encode()
+    team.repository.commit(
+        {"README.md": b"x", "data.csv": b"not this", "m/data/dataset.toml": toml, "m/data/data.csv": ROWS.encode()}
+    )
+    text = (tmp_path / "trainyard.toml").read_text().replace('dataset"\n', 'dataset#m/data"\n')
+    text = text.replace(f'"{team.repository.url}"', f'"{team.repository.url}#m/data"')
+    (tmp_path / "trainyard.toml").write_text(text)
+    team.config = load_config(tmp_path / "trainyard.toml", {})
+    assert team.config.repositories.place_of("dataset") == (str(team.repository.url), "main", "m/data")
+    team.label(label("r-1"))
+    made = team.commit()
+    assert (len(made.taken), made.files) == (1, ("data.csv",))
+    names = git("show", "--name-only", "--format=", made.commit, cwd=team.repository.url).split()
+    assert names == ["m/data/data.csv", f"m/data/{MANIFEST}"]
+    assert git("show", f"{made.commit}:data.csv", cwd=team.repository.url) == "not this"
