@@ -217,7 +217,7 @@ Map checkoutWatched(String url, String branch, String folder) {
     List extensions = [cloneOption(shallow: !folder, depth: folder ? 0 : 1, noTags: true, honorRefspec: true, reference: '')]
     if (folder) { // Jenkins compares the commits that it has: only those that change a file below the folder start a build
         String region = '\\Q' + folder + '\\E/.*'
-        extensions << pathRestriction(includedRegions: region, excludedRegions: '')
+        extensions << [$class: 'PathRestriction', includedRegions: region, excludedRegions: '']
     }
     return checkout(scm: scmGit(
         branches: [[name: "refs/heads/${branch}"]],

@@ -166,10 +166,6 @@ abstract class Steps extends Script {
         only('cloneOption', given, 'shallow', 'noTags', 'reference', 'timeout', 'depth', 'honorRefspec')
         return given
     }
-    def pathRestriction(Map given) {
-        only('pathRestriction', given, 'includedRegions', 'excludedRegions')
-        return given + [symbol: 'pathRestriction']
-    }
     def load(String name) {
         Script script = Simulator.shell(world, binding).parse(new File(Simulator.root, name - 'pipeline/'))
         world.record('load', [file: name])

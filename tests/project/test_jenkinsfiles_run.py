@@ -71,6 +71,7 @@ SCENARIOS = {
     "timer": scenario(file="jenkins/dataset.Jenkinsfile", causes=TIMER, params={**URL, "CRON": "H 3 * * 0", "POLL": "H * * * *"}),
     "odd": scenario(params={**URL, **ODD}),
     "commit": scenario(params={**URL, "COMMIT": "abc123", "WATCHED_BRANCH": "feature/x", "AGENT": "gpu", **CREDENTIALS}),
+    "folder": scenario(params={**URL, "WATCHED_FOLDER": "m/a.b"}),
     "nothing new": scenario({"step": "resolve", "files": {**RUN, "build/decided": ""}}),
     "earlier rejection": scenario({"step": "resolve", "code": 3, "files": {**RUN, "build/decided": ""}}),
     "rejected": scenario(REJECTED),
@@ -180,6 +181,13 @@ def test_only_a_push_to_the_watched_repository_starts_a_build(builds):
 def test_a_build_runs_where_its_parameters_say_for_the_commit_that_they_name(builds):
     assert builds["commit"].of("node")[0]["label"] == "gpu"
     assert builds["commit"].of("sh")[1]["env"]["COMMIT"] == "abc123"
+
+
+def test_a_folder_is_polled_by_the_files_in_it(builds):
+    watched = builds["folder"].of("checkout")[-1]["scm"]["extensions"]
+    assert watched[1:] == [{"$class": "PathRestriction", "includedRegions": r"\Qm/a.b\E/.*", "excludedRegions": ""}]
+    assert not watched[0]["shallow"]
+    assert len(builds["commit"].of("checkout")[-1]["scm"]["extensions"]) == 1
 
 
 def test_secrets_are_bound_for_the_steps_that_need_them_only(builds):

@@ -58,14 +58,13 @@ def near(small: Any, large: Any) -> Iterator[tuple[int, int]]:
     order = np.argsort(neighbours, kind="stable")
     neighbours, owners = neighbours[order], owners[order]
     partner = np.full(len(small), -1)
+    hashes, rows = np.unique(large, return_index=True)  # in order, so that most look-ups are near the one before
     for flip in flips:
-        wanted = large ^ flip
-        first, last = (np.searchsorted(neighbours, wanted, side=side) for side in ("left", "right"))
-        rows = np.flatnonzero(first < last)
-        _, distinct = np.unique(wanted[rows], return_index=True)  # equal images ask for the same
-        for row in rows[distinct]:
-            mine = owners[first[row] : last[row]]
-            partner[mine[partner[mine] < 0]] = row
+        wanted = hashes ^ flip
+        first = np.minimum(np.searchsorted(neighbours, wanted), len(neighbours) - 1)
+        for place in np.flatnonzero(neighbours[first] == wanted):
+            mine = owners[first[place] : np.searchsorted(neighbours, wanted[place], side="right")]
+            partner[mine[partner[mine] < 0]] = rows[place]
     yield from ((int(i), int(partner[i])) for i in np.flatnonzero(partner >= 0))
 
 

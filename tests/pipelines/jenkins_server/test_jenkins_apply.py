@@ -498,3 +498,15 @@ def test_the_fake_marks_what_jenkins_marks():
     tree = ET.fromstring("<flow-definition/>")
     defaults(tree)
     assert tree.find("keepDependencies") is not None
+
+
+def test_each_folder_of_one_repository_is_watched_by_the_job_of_its_role(fake, config):
+    one = dict.fromkeys(("code", "dataset", "tests"), "https://git.example.org/team/one.git")
+    config = changed(
+        config, "repositories", **one, code_folder="m/code", dataset_folder="m/data", dataset_branch="data"
+    )
+    applied(config)
+    found = {name: fake.state.find(f"digits/{name}").defaults() for name in ("code", "dataset", "tests")}
+    watched = [[each.get(f"WATCHED_{what}") for what in ("URL", "BRANCH", "FOLDER")] for each in found.values()]
+    url = one["code"]
+    assert watched == [[url, "main", "m/code"], [url, "data", "m/data"], [url, "main", None]]
