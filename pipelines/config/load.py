@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.config.addresses import is_http, parted
 from pipelines.config.check import Setting, disagreements, names, sections, setting, unknown
 from pipelines.config.held import TAKEN, environment_with_held
+from pipelines.config.run_sections import Repositories
 from pipelines.config.schema import RENAMED, Config, Registry
 from registry import toml
 from registry.errors import ConfigError
@@ -193,13 +194,7 @@ def _absolute(config: Config, path: Path) -> Config:
     shared = config.cache.url
     if shared.startswith("file://"):
         shared = f"file://{(path.parent / shared.removeprefix('file://')).resolve()}"
-    found: dict[str, Any] = {}
-    for name in ("code", "dataset", "tests"):
-        each = getattr(sources, name)
-        if not (path.parent / each).exists():  # a folder may have the sign in its name
-            each, folder = parted(each)
-            found |= {f"{name}_folder": folder} if folder else {}
-        found[name] = each if _is_url(each) else str((path.parent / each).resolve())
+    found = _repositories(sources, path)
     if store := sources.data_store.removeprefix("file://"):
         found["data_store"] = store if "://" in store else absolute(store)
     mail, server, serving = config.mail, config.jenkins, config.serving
@@ -227,6 +222,18 @@ def _absolute(config: Config, path: Path) -> Config:
         cache=dataclasses.replace(config.cache, url=shared),
         repositories=dataclasses.replace(sources, **found),
     )
+
+
+def _repositories(sources: Repositories, path: Path) -> dict[str, Any]:
+    """Where the three repositories are, and which folders of them are meant."""
+    found: dict[str, Any] = {}
+    for name in ("code", "dataset", "tests"):
+        each = getattr(sources, name)
+        if not (path.parent / each).exists():  # a folder may have the sign in its name
+            each, folder = parted(each)
+            found |= {f"{name}_folder": folder} if folder else {}
+        found[name] = each if _is_url(each) else str((path.parent / each).resolve())
+    return found
 
 
 def _is_url(repository: str) -> bool:

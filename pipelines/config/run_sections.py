@@ -50,7 +50,7 @@ class Repositories:
         return str(getattr(self, f"{name}_branch")) or self.branch
 
     def place_of(self, name: str) -> tuple[str, str, str]:
-        """Address, branch and folder: what tells one of the three from another."""
+        """Address, branch and folder: by which one of the three differs from another."""
         return str(getattr(self, name)), self.branch_of(name), self.folder_of(name)
 
     def address_of(self, name: str) -> str:

@@ -70,6 +70,11 @@ def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> It
         yield Table(("on samples kept aside (holdout)", candidate), alone, numbers=True)
         if evaluation.live_note:
             yield Paragraph(_sentence(evaluation.live_note))
+    if evaluation.learned:
+        yield Paragraph(
+            f"Measured without {evaluation.learned:,} more samples of the holdout: {live or 'the live release'} has learned from them, as their split "
+            "was another one then."
+        )
     if new.classes:
         yield from _classes(new)
 

@@ -28,7 +28,7 @@ def assign(samples: SampleList, keys: Sequence[bytes | str], settings: DatasetFi
     if rule.by == "given":
         samples.splits = _given(samples, settings, checks)
     elif rule.by == "time":
-        samples.splits = _by_time(samples, settings)
+        samples.splits = _by_time(samples, settings, checks)
     elif rule.stratify:
         samples.splits = _stratified(samples, units, settings, checks)
     else:
@@ -51,7 +51,7 @@ def _given(samples: SampleList, settings: DatasetFile, checks: Checks) -> list[S
             message = f"[split] {by!r} says {text!r:.60} of {count:,} samples, the first: {first}"
             checks.fail(SIDES, message, hint, count)
         else:
-            checks.fail(SIDES, f"[split] {by!r} says nothing of {count:,} samples, the first: {first}", hint, count)
+            checks.fail(SIDES, f"[split] {by!r} names no split for {count:,} samples, the first: {first}", hint, count)
     if samples.said and not unknown:
         there = {known[text] for text in known}
         for split in (each for each in SPLITS if each not in there):
@@ -62,12 +62,14 @@ def _given(samples: SampleList, settings: DatasetFile, checks: Checks) -> list[S
     return [known[text] or "train" for text in samples.said]
 
 
-def _by_time(samples: SampleList, settings: DatasetFile) -> list[SplitName]:
+def _by_time(samples: SampleList, settings: DatasetFile, checks: Checks) -> list[SplitName]:
     if samples.times is None or not samples.times.values:
         return []
     times = newest(samples.times.values, samples.groups)
     begin = boundaries(times, settings.split)
     samples.boundaries = samples.times.shown(begin.validation), samples.times.shown(begin.holdout)
+    first = "the validation split begins with {}, the holdout with {}".format(*samples.boundaries)
+    checks.note(f"split by {settings.rule.time!r}: {first}")
     return [begin.side(time) for time in times]
 
 

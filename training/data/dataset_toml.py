@@ -83,7 +83,7 @@ class Table:
     na: tuple[str, ...] | None = None
     """The texts that mean missing, beside the empty field; null: see `MARKS`, and only where a column is not declared."""
     split: tuple[str, ...] = ()
-    """The columns that `[split]` names: they are no inputs, unless they are declared to be."""
+    """The columns that `[split]` names: the model does not see them, unless they are declared as inputs."""
 
     @property
     def texts(self) -> frozenset[str]:

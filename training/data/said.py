@@ -58,7 +58,7 @@ def read(
 
 
 def read_times(texts: Sequence[str], name: str, called: Callable[[int], str], checks: Checks) -> Times | None:
-    """What `[split] time = name` says of each sample; None when it says nothing of some, or no times, which goes to `checks`."""
+    """What `[split] time = name` says of each sample; None where a time is missing or cannot be read, which goes to `checks`."""
     checks.make(SIDES)
     if missing := [i for i, text in enumerate(texts) if not text.strip()]:
         message = f"[split] time: {name!r} is missing in {len(missing):,} samples, the first: {called(missing[0])}"

@@ -28,7 +28,7 @@ class SplitRule:
 
     @property
     def columns(self) -> frozenset[str]:
-        """Those that say the split, and are no inputs by themselves."""
+        """Those that say the split; the model does not see them, unless they are declared as inputs."""
         return frozenset({self.column, self.time} - {""})
 
     @property
@@ -38,7 +38,7 @@ class SplitRule:
 
     @property
     def in_words(self) -> str:
-        """What tells one rule from another, without the fractions; empty for a hash of each sample alone."""
+        """How one rule differs from another, without the fractions; empty for a hash of each sample alone."""
         if self.by == "given":
             return f"given by {self.column or self.file}"
         if self.by == "time":

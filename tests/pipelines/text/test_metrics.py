@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pipelines.text.metrics import blocks, gap
+from pipelines.text.metrics import blocks, gap, in_words
 from registry.records import ClassMetrics, Comparison, Evaluation, Metrics
 
 
@@ -28,3 +28,13 @@ def test_a_long_name_of_a_class_leaves_its_table_narrow_and_two_of_them_differen
     shown = [row[0] for row in table.rows]
     assert len(set(shown)) == 2
     assert max(map(len, shown)) == 48
+
+
+def test_what_is_left_out_as_the_live_release_knows_it_is_said():
+    metrics = Metrics("classification", 48, {"accuracy": 0.9})
+    comparison = Comparison(1, "accuracy", 0.0, -0.1, 0.1, 48)
+    found = Evaluation(metrics, metrics, comparison, learned=1200)
+    said = in_words(found, "accuracy", "version 2", "version 1")
+    assert "(1,200 more are left out: version 1 has learned from them)" in said
+    (note,) = [each.text for each in blocks(found, "accuracy", "version 2", "version 1") if hasattr(each, "text")]
+    assert note.startswith("Measured without 1,200 more samples of the holdout: version 1 has learned from them")

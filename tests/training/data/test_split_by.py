@@ -67,6 +67,8 @@ class TestTime:
         spec = prepared.split("train").spec
         assert [each.name for each in spec.inputs] == ["mass"]
         assert spec.boundaries == (DAYS[42], DAYS[48])
+        said_so = f"split by 'day': the validation split begins with {DAYS[42]}, the holdout with {DAYS[48]}"
+        assert said_so in found.notes
         assert spec.split == "holdout 0.2, validation 0.1, the newest by day"
 
     def test_a_time_that_is_declared_as_a_feature_is_one(self, prepared):
@@ -155,7 +157,7 @@ class TestGiven:
         [
             ("name,part\n0,train\n", "split.csv has the columns 'name', 'part', and not 'split' once"),
             ("name,split\n0,train\n0,test\n", "split.csv names '0' in line 2 and in line 3"),
-            ("name,split\n0,train\n", "[split] 'split.csv' says nothing of 59 samples, the first: data.csv line 3"),
+            ("name,split\n0,train\n", "[split] 'split.csv' names no split for 59 samples, the first: data.csv line 3"),
             ("name,split\n0\n", "split.csv line 2 has 1 fields, and 2 columns"),
             (b"name,split\n\xff,train\n", "split.csv is not UTF-8"),
         ],

@@ -71,7 +71,7 @@ def _times(reader: ColumnReader, rows: Rows, name: str, checks: Checks) -> Times
             ["" if each is None else str(each) for each in column.to_pylist()], name, rows.where, checks
         )
     if (stored := _stored(column)) is None:
-        message = f"[split] time: column {name!r} holds values of type {column.type}, which are no times"
+        message = f"[split] time: column {name!r} holds values of type {column.type}, not times"
         checks.fail(SIDES, message, WRITE, len(column))
         return None
     kind, values = stored
