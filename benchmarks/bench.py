@@ -47,6 +47,7 @@ BENCHMARKS = {
     "s3_speed": "the registry in a bucket: publishing and promoting, against bare s3transfer",
     "s3_history": "what a long history in a bucket costs",
     "predict_speed": "POST /predict against an empty route on the same gunicorn settings",
+    "wide_table_speed": "POST /predict of a table with 2,000 columns",
     "arrays_speed": "binary tensors and JPEG files over HTTP against LiteRT in process",
     "serving_memory": "what server processes of a model with large weights take together",
     "batching_speed": "POST /predict for a model that gains by batches, with and without them",
@@ -63,6 +64,7 @@ BENCHMARKS = {
     "refused_memory": "what refused bodies leave in memory",
     "five_steps": "five trivial steps, against DVC, Kedro and Metaflow",
     "neighbours_serving": "POST /predict against BentoML and MLflow",
+    "forest_serving": "POST /predict of a random forest, as ONNX, against mlflow models serve",
 }
 
 

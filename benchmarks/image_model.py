@@ -153,8 +153,8 @@ def _signature() -> Any:
     return Signature("classification", "image", (image,), (answers,), CLASSES, image_mode="L")
 
 
-def publish(models: ModelRegistry, files: Path, version: int, signature: Any) -> None:
-    """Register the files as that version of MODEL; `signature`: registry.records.Signature."""
+def publish(models: ModelRegistry, files: Path, version: int, signature: Any, served: Any = None) -> None:
+    """Register the files as that version of MODEL; `signature`, `served`: of registry.records; None: LiteRT."""
     from registry import candidates
     from registry.files import sha256_file
     from registry.records import (
@@ -184,7 +184,7 @@ def publish(models: ModelRegistry, files: Path, version: int, signature: Any) ->
         packages={},
         files={path.name: sha256_file(path) for path in files.iterdir()},
         signature=signature,
-        served=Served("litert", "model.tflite", "a benchmark"),
+        served=served or Served("litert", "model.tflite", "a benchmark"),
         evaluation=Evaluation(Metrics("classification", 16, {})),
         verdict=Verdict(accepted=True, reasons=(), policy=Policy()),
     )

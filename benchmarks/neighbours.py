@@ -21,6 +21,7 @@ PINNED = {
     "mlflow": ("mlflow==3.17.2",),
     "mlflow-batch": ("mlflow==3.17.2", "ai-edge-litert==2.3.0"),
     "mlflow-serving": ("mlflow==3.17.2", "tensorflow-cpu==2.21.0", "keras==3.15.1"),
+    "mlflow-forest": ("mlflow==3.17.2", "scikit-learn==1.9.1"),
     "evidently": ("evidently==0.7.23", "pandas<3"),  # with the pandas that pip would take, its import fails
     "nannyml": ("nannyml==0.13.1", "statsmodels"),  # which its import needs, and its package does not ask for
     "river": ("river==0.26.1",),

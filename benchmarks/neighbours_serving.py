@@ -50,7 +50,7 @@ def measure(run: BenchRun) -> list[Row]:
             "ours": stack.enter_context(api(folder / "ours", model=MODEL, registry=models.url)),
             "bentoml": stack.enter_context(_bentoml(pythons["bentoml"], folder, batched="no")),
             "bentoml, batches": stack.enter_context(_bentoml(pythons["bentoml"], folder, batched="yes")),
-            "mlflow": stack.enter_context(_mlflow(pythons["mlflow"], folder)),
+            "mlflow": stack.enter_context(serve_mlflow(pythons["mlflow"], folder)),
         }
         for number in range(1, run.rounds(ROUNDS) + 1):
             run.say(f"  load, round {number}")
@@ -88,7 +88,8 @@ def _bentoml(python: Path, folder: Path, batched: str) -> AbstractContextManager
     return serve([*command, "--host", "127.0.0.1", "--port", str(port)], folder / f"bentoml-{batched}", ready, environ)
 
 
-def _mlflow(python: Path, folder: Path) -> AbstractContextManager[Server]:
+def serve_mlflow(python: Path, folder: Path) -> AbstractContextManager[Server]:
+    """The model in `folder/mlflow-model`, by MLflow's own server."""
     port = free_port()
     command = [
         str(python),

@@ -8,7 +8,7 @@ With `shared` there is one copy of the weights for all interpreters of all proce
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from serving.engines.base import (
     CHUNK,
     Array,
     Arrays,
+    ColumnBlock,
     EngineError,
     check_inputs,
     check_outputs,
@@ -58,6 +59,25 @@ class AnyBatch:
             self._shapes = shapes
         for name, array in arrays.items():
             interpreter.set_tensor(self._inputs[name], array)
+        return self._invoke()
+
+    def columns(self, tensors: Sequence[str], by_column: Array) -> dict[str, Array]:
+        """The same for the tensors in this order, each (rows, 1), from an array (tensors, rows)."""
+        interpreter = self._interpreter
+        shapes: list[tuple[int, ...]] = [(by_column.shape[1], 1)] * len(tensors)
+        indices = [self._inputs[name] for name in tensors]
+        if shapes != self._shapes:
+            self._shapes = []
+            for index, shape in zip(indices, shapes, strict=True):
+                interpreter.resize_tensor_input(index, shape)
+            interpreter.allocate_tensors()
+            self._shapes = shapes
+        for index, array in zip(indices, by_column[:, :, np.newaxis], strict=True):
+            interpreter.set_tensor(index, array)
+        return self._invoke()
+
+    def _invoke(self) -> dict[str, Array]:
+        interpreter = self._interpreter
         interpreter.invoke()
         return {name: interpreter.get_tensor(index) for name, index in self._outputs}
 
@@ -82,6 +102,7 @@ class LiteRT:
         self._signature = signature
         self._batches = served.batches
         self._tensors = {each.name: each.tensor for each in signature.inputs}
+        self._in_order = tuple(self._tensors.values())
         self._path = folder / served.path
         if not self._path.is_file():
             raise Corrupt(f"{self._path}: the served file is missing")
@@ -123,7 +144,10 @@ class LiteRT:
             wait_for(turns)
         runners = wait_for(self._idle)
         try:
-            return runners[size](**{self._tensors[name]: array for name, array in inputs.items()})
+            runner = runners[size]
+            if isinstance(inputs, ColumnBlock) and isinstance(runner, AnyBatch):
+                return runner.columns(self._in_order, inputs.by_column)
+            return runner(**{self._tensors[name]: array for name, array in inputs.items()})
         except (RuntimeError, ValueError) as error:  # all that the interpreter raises; it stays usable
             raise EngineError(" ".join(str(error).split())) from error
         finally:

@@ -13,7 +13,7 @@ from serving_parts import samples
 from registry import codec
 from registry.errors import ConfigError, Corrupt
 from registry.records import Served, Signature
-from serving.engines.base import BadInput, EngineError, cast_inputs, chunks, load_engine
+from serving.engines.base import BadInput, ColumnBlock, EngineError, can_be_block, cast_inputs, chunks, load_engine
 
 LITERT = ("digits", "table", "recurrent", "lookup", "price", "pair")
 
@@ -277,3 +277,20 @@ def test_tensorflow_is_imported_the_quick_way_and_its_want_of_memory_is_a_memory
     quick, fine, full = done.stdout.splitlines() or [done.stderr, "", ""]
     assert (quick, fine) == ("True", "{'sum': array([0.], dtype=float32)}")
     assert "OOM when allocating tensor" in full
+
+
+def test_columns_side_by_side_are_answered_as_single_ones(served_models):
+    kind = "price"
+    signature = codec.read(Signature, served_models / kind / "signature.json")
+    assert can_be_block(signature.inputs)
+    served, (x, _) = codec.read(Served, served_models / kind / "served.json"), samples(served_models / kind)
+    engine = load_engine(served_models / kind, signature, served)
+    for rows in (3, 1, 3, 20):
+        by_column = np.stack([x[each.name][:rows, 0] for each in signature.inputs])
+        expected = engine({name: array[:rows] for name, array in x.items()})
+        for found in (
+            engine(ColumnBlock(signature.inputs, by_column)),
+            engine({**x, **ColumnBlock(signature.inputs, by_column)}),
+        ):
+            for name, array in expected.items():
+                np.testing.assert_array_equal(found[name], array)
