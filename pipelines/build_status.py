@@ -145,7 +145,7 @@ def _status(context: Context, folder: RunFolder) -> tuple[str, list[str]]:
     """Name and lines of the description."""
     run = folder.run
     version = run.candidate if run.trigger == "tests" else _version(context, folder)
-    metric = context.config.gate.metric
+    metric = context.config.gate.measure
     found = _evaluation(folder)
     name = [run.model, *([str(version)] if version else [])]
     about = [f"{run.model} version {version}" if version else run.model]

@@ -7,12 +7,31 @@ number from an old manifest does not compare.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from registry.records import DIRECTION, Evaluation, Metrics, Outcome, Policy, TestCase, TestReport, Verdict
+from pipelines.gate_cases import ROUNDING, case, pair
+from pipelines.gate_slices import slice_cases, slice_drops
+from registry.dataclass import dataclass
+from registry.records import Comparison, Evaluation, Metrics, Policy, TestCase, TestReport, Verdict
+from training.metric_table import METRICS, better, row_of
 
-ROUNDING = 1e-9
-"""0.95 - 0.94 is a little more than 0.01 to a computer; no model should be rejected for that."""
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """How much worse than the live release one metric may be."""
+
+    measure: str
+    at_most: float
+    of: str = ""
+    """Names the metric, where it is not the gate's own."""
+
+
+def drops(policy: Policy) -> tuple[Drop, ...]:
+    """By the gate's metric, then by its rules."""
+    rules = (
+        Drop(each.measure, each.max_drop, f"{each.measure}: ") for each in policy.rule if each.max_drop is not None
+    )
+    return (Drop(policy.measure, policy.max_drop), *rules)
 
 
 def decide(evaluation: Evaluation, policy: Policy) -> Verdict:
@@ -24,46 +43,64 @@ def decide(evaluation: Evaluation, policy: Policy) -> Verdict:
 def gate_report(evaluation: Evaluation, policy: Policy) -> TestReport:
     """What `decide` looks at, as one case per criterion; the messages of the failed ones are the verdict's reasons."""
     new = evaluation.candidate
-    cases = [_metric(new, policy), _samples(new, policy), *_numbers(new), *_floors(new, policy)]
-    recent = [_recent(evaluation, policy)] if policy.recent else []
-    return TestReport("gate", (*cases, _drop(evaluation, policy), *recent))
+    cases = [_metric(new, policy), _samples(new, policy), *_numbers(new), *_floors(new, policy), *_rules(new, policy)]
+    dropped = [_drop(evaluation, each) for each in drops(policy)]
+    recent = [_recent(evaluation, policy, each) for each in drops(policy)] if policy.recent else []
+    return TestReport("gate", (*cases, *slice_cases(evaluation, policy), *dropped, *recent))
 
 
 def worse_than_live(evaluation: Evaluation, policy: Policy) -> tuple[str, ...]:
-    """The one criterion that depends on what is live, for a candidate that passed the gate before; empty when it holds."""
-    case = _drop(evaluation, policy)
-    return (case.message,) if case.outcome == "failed" else ()
+    """The criteria that depend on what is live, for a candidate that passed the gate before; empty when they hold."""
+    cases = (*(_drop(evaluation, each) for each in drops(policy)), *slice_drops(evaluation, policy))
+    return tuple(case.message for case in cases if case.outcome == "failed")
 
 
 def _metric(new: Metrics, policy: Policy) -> TestCase:
-    name, limit = policy.metric, policy.threshold
-    if name not in DIRECTION:
-        return _case("threshold", f"[gate] metric: {name!r} is not known; known: {', '.join(DIRECTION)}")
-    title, word = (
-        (f"{name} at least {limit:g}", "under") if DIRECTION[name] > 0 else (f"{name} at most {limit:g}", "over")
-    )
+    row = row_of(policy.measure)
+    if row is None:
+        return case("threshold", f"[gate] metric: {policy.metric!r} is not known; known: {', '.join(METRICS)}")
+    return _limit(new, policy.measure, policy.threshold, row.better, ("threshold", "threshold"))
+
+
+def _rules(new: Metrics, policy: Policy) -> Iterator[TestCase]:
+    for rule in policy.rule:
+        if rule.min is not None:
+            yield _limit(new, rule.measure, rule.min, 1, ("minimum", "maximum"))
+        if rule.max is not None:
+            yield _limit(new, rule.measure, rule.max, -1, ("minimum", "maximum"))
+
+
+def _limit(new: Metrics, name: str, limit: float, sign: int, called: tuple[str, str]) -> TestCase:
+    """At least, with `sign` 1, or at most."""
+    title = f"{name} at least {limit:g}" if sign > 0 else f"{name} at most {limit:g}"
+    word, limit_is = ("under", called[0]) if sign > 0 else ("over", called[1])
     if name not in new.values:
-        return _case(title, f"{name} is not measured for {new.task}; measured: {', '.join(new.values)}")
+        return case(title, f"{name} is not measured for {new.task}; measured: {', '.join(new.values)}")
     value = new.values[name]
-    if DIRECTION[name] * value >= DIRECTION[name] * limit:  # asked this way round, NaN fails
-        return _case(title)
+    if sign * value >= sign * limit:  # asked this way round, NaN fails
+        return case(title)
     if math.isnan(value):
-        return _case(title, f"{name} is not a number")
-    shown, wanted = _pair(value, limit)
-    return _case(title, f"{name} {shown} is {word} the threshold {wanted}")
+        return case(title, f"{name} is not a number{_why(name)}")
+    shown, wanted = pair(value, limit)
+    return case(title, f"{name} {shown} is {word} the {limit_is} {wanted}")
+
+
+def _why(name: str) -> str:
+    row = row_of(name)
+    return f": {row.undefined}" if row and row.undefined else ""
 
 
 def _samples(new: Metrics, policy: Policy) -> TestCase:
     title = f"at least {policy.min_samples} samples"
     if new.samples >= policy.min_samples:
-        return _case(title)
-    return _case(title, f"measured on {new.samples} holdout samples, the policy wants at least {policy.min_samples}")
+        return case(title)
+    return case(title, f"measured on {new.samples} holdout samples, the policy wants at least {policy.min_samples}")
 
 
 def _numbers(new: Metrics) -> Iterator[TestCase]:
     """A metric that is NaN or infinite means that the model's answers are, whichever metric the policy names."""
-    bad = [name for name, value in new.values.items() if not math.isfinite(value)]
-    yield _case(
+    bad = [name for name, value in new.values.items() if not math.isfinite(value) and not _why(name)]
+    yield case(
         "every metric is a number",
         f"not a number: {', '.join(bad)}; the model answers NaN or infinity on the holdout" if bad else "",
     )
@@ -74,39 +111,39 @@ def _floors(new: Metrics, policy: Policy) -> Iterator[TestCase]:
     if floor is None:
         return
     if not new.classes:
-        yield _case("class floor", f"[gate] class_floor is set, but there are no classes ({new.task})")
+        yield case("class floor", f"[gate] class_floor is set, but there are no classes ({new.task})")
     for name, each in new.classes.items():
         title = f"class {name!r}: recall at least {floor:g}"
         if not each.support:
-            yield _case(title, f"class {name!r} has no sample in the holdout, so its recall is not known")
+            yield case(title, f"class {name!r} has no sample in the holdout, so its recall is not known")
         elif each.recall >= floor:
-            yield _case(title)
+            yield case(title)
         else:
-            shown, wanted = _pair(each.recall, floor)
-            yield _case(title, f"class {name!r}: recall {shown} is under the floor {wanted} ({each.support} samples)")
+            shown, wanted = pair(each.recall, floor)
+            yield case(title, f"class {name!r}: recall {shown} is under the floor {wanted} ({each.support} samples)")
 
 
-def _drop(evaluation: Evaluation, policy: Policy) -> TestCase:
-    name, title = policy.metric, f"at most {policy.max_drop:g} worse than the live release"
+def _drop(evaluation: Evaluation, of: Drop) -> TestCase:
+    name, title = of.measure, f"{of.of}at most {of.at_most:g} worse than the live release"
     if evaluation.live is None:
         return TestCase(title, "skipped", message=evaluation.live_note or "nothing is live")
     old, new = evaluation.live.values.get(name), evaluation.candidate.values.get(name)
-    if old is None or new is None or name not in DIRECTION:
-        return _case(title, f"{name} was not measured for both the candidate and the live release")
-    drop = DIRECTION[name] * (old - new)
-    if drop <= policy.max_drop + ROUNDING:  # asked this way round, NaN fails
-        return _case(title)
+    if old is None or new is None or row_of(name) is None:
+        return case(title, f"{name} was not measured for both the candidate and the live release")
+    drop = better(name) * (old - new)
+    if drop <= of.at_most + ROUNDING:  # asked this way round, NaN fails
+        return case(title)
     if math.isnan(drop):
         whose = "the live release" if math.isfinite(new) else "the candidate"
-        return _case(title, f"{name} of {whose} is not a number on this holdout, so they cannot be compared")
-    shown, live = _pair(new, old)
-    return _case(title, f"{name} {shown} is worse than the live release's {live}, by more than {policy.max_drop:g}")
+        return case(title, f"{name} of {whose} is not a number on this holdout{_why(name)}, so they cannot be compared")
+    shown, live = pair(new, old)
+    return case(title, f"{name} {shown} is worse than the live release's {live}, by more than {of.at_most:g}")
 
 
-def _recent(evaluation: Evaluation, policy: Policy) -> TestCase:
+def _recent(evaluation: Evaluation, policy: Policy, of: Drop) -> TestCase:
     """Worse on recent predictions by more than `max_drop`, and not by chance alone: there are often few of them, and two equal
     models differ by more than that on some. Without enough of them it is skipped, with the reason."""
-    title = f"not worse than the live release on recent predictions, by more than {policy.max_drop:g}"
+    title = f"{of.of}not worse than the live release on recent predictions, by more than {of.at_most:g}"
     found = evaluation.recent
     if found is None:
         return TestCase(title, "skipped", message="nothing is live that could be compared on recent predictions")
@@ -114,28 +151,32 @@ def _recent(evaluation: Evaluation, policy: Policy) -> TestCase:
     if found.samples < policy.min_samples:
         few = f"{found.samples} labelled recent predictions that no training saw, {policy.min_samples} are needed"
         return TestCase(title, "skipped", message=few + notes)
-    compared = found.comparison
+    compared = _comparison((found.comparison, *found.comparisons), of.measure)
     if compared is None:
         return TestCase(
             title, "skipped", message=f"{found.samples} labelled recent predictions were not compared{notes}"
         )
     if math.isnan(compared.difference):
-        return _case(title, f"{policy.metric} is not a number on {found.samples} recent predictions")
-    if -compared.difference <= policy.max_drop + ROUNDING or not compared.high < 0:
-        return _case(title)
+        return case(title, f"{of.measure} is not a number on {found.samples} recent predictions{_why(of.measure)}")
+    if -compared.difference <= of.at_most + ROUNDING or not compared.high < 0:
+        return case(title)
     interval = f"95 % interval of the difference: {compared.low:.4f} to {compared.high:.4f}"
-    return _case(
+    return case(
         title,
-        f"{policy.metric} is worse than the live release's by {-compared.difference:.4f} on {found.samples} labelled recent "
-        f"predictions, more than {policy.max_drop:g} ({interval})",
+        f"{of.measure} is worse than the live release's by {-compared.difference:.4f} on {found.samples} labelled recent "
+        f"predictions, more than {of.at_most:g} ({interval})",
     )
+
+
+def _comparison(known: Iterable[Comparison | None], measure: str) -> Comparison | None:
+    return next((each for each in known if each and each.metric == measure), None)
 
 
 def recent_note(evaluation: Evaluation, policy: Policy) -> str:
     """What the comparison on recent predictions came to, for people; empty when nobody has asked for it."""
     if not policy.recent:
         return ""
-    case = _recent(evaluation, policy)
+    case = _recent(evaluation, policy, drops(policy)[0])
     if case.message or evaluation.recent is None:
         return f"recent predictions: {case.message}"
     return f"not worse than the live release on {evaluation.recent.samples} labelled recent predictions"
@@ -145,18 +186,4 @@ def not_compared_on_recent(evaluation: Evaluation, policy: Policy) -> str:
     """Why a candidate that has passed was not compared on recent predictions; empty when it was."""
     if not policy.recent:
         return "[gate] recent was false when it was compared with the live release"
-    return _recent(evaluation, policy).message
-
-
-def _case(name: str, message: str = "") -> TestCase:
-    outcome: Outcome = "failed" if message else "passed"
-    return TestCase(name, outcome, message=message)
-
-
-def _pair(one: float, other: float) -> tuple[str, str]:
-    """Both numbers with as few digits as distinguish them: never `0.9000 is under 0.9000`."""
-    for digits in (4, 6, 9):
-        shown = f"{one:.{digits}f}", f"{other:.{digits}f}"
-        if shown[0] != shown[1]:
-            return shown
-    return repr(one), repr(other)
+    return _recent(evaluation, policy, drops(policy)[0]).message

@@ -16,6 +16,7 @@ from training.data.spec import DataSpec
 from training.loop.attempts import BestAttempt
 from training.loop.goal import measure
 from training.loop.history import HISTORY, History
+from training.metrics import Wanted
 from training.model.contract import registered
 from training.model.export import export
 from training.model.keras_file import save_repeatably
@@ -52,8 +53,9 @@ def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -
     """Fill `outputs/` and describe it. The exported endpoint's answers decide whether the threshold is reached."""
     outputs = empty_outputs(folder)
     exported = export(trained.wiring, validation, outputs, job.parity_command, _keep(trained, outputs))
-    _check_answers(trained.wiring.spec, exported.answers)
-    values = measure(trained.wiring.spec.task, exported.answers, validation.y)
+    spec = trained.wiring.spec
+    _check_answers(spec, exported.answers)
+    values = measure(spec.task, exported.answers, validation.y, Wanted((job.metric,), job.costs), spec.classes)
     made = Made(trained.how, trained.note, trained.attempt, trained.epochs)
     return describe_result(job, folder, made, exported.signature, exported.served, values)
 

@@ -27,7 +27,7 @@ def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
     job = codec.read(TrainJob, folder / "job.json")
     use_threads(job.threads)
     spec = codec.read(DataSpec, folder / "inputs" / "train" / "data.json")
-    check_metric(job.metric, spec.task)
+    check_metric(job.metric, spec.task, spec.classes)
     return job, spec
 
 
@@ -47,9 +47,11 @@ def run_attempts(
     from training.loop.attempts import AttemptLoop
     from training.loop.checkpoints import Checkpoints
     from training.loop.fit import Goal
+    from training.metrics import Wanted
 
     be_repeatable(job)
-    goal = Goal(job.metric, job.threshold, job.patience, job.seed, job.batch_size)
+    wanted = Wanted((job.metric,), job.costs)
+    goal = Goal(job.metric, job.threshold, job.patience, job.seed, job.batch_size, wanted)
     bound_to = (folder / "job.json").read_bytes() + (contract.code / FILE).read_bytes() + version("keras").encode()
     digest = hashlib.sha256(bound_to).hexdigest()
     return AttemptLoop(contract, data, goal, Checkpoints(folder / "checkpoints"), digest).run(attempts)

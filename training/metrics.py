@@ -1,20 +1,26 @@
 """How good answers are: per-sample facts while the holdout streams by, metrics from them at the end.
 
-What is kept per sample is a few numbers, whatever the size of a sample or the number of classes. Metrics that divide by
-nothing (recall of a class without samples) are NaN, which JSON shows as null.
+What is kept per sample is a few numbers, whatever the size of a sample or the number of classes; only metrics that rank samples
+by their probabilities need one more number per class, MOST_SCORES in all. Metrics that divide by nothing (recall of a class
+without samples) are NaN, which JSON shows as null. `training.metric_table` lists the metrics.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.records import ClassMetrics, Metrics
+from registry.errors import ConfigError
+from registry.records import ClassMetrics, Metrics, Task
+from registry.records.measure import read_measure
+from training.metric_table import METRICS, always_measured, row_of, unsuitable
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,11 +29,40 @@ BINS = 15
 """Bins of equal width for calibration, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"."""
 SMALLEST = float(np.finfo(np.float32).eps)
 """Probabilities are clipped to this in the log loss: what is served is float32. One sample costs 15.9 nats at most."""
+MOST_SCORES = 100_000_000
+"""Probabilities that are kept: samples times classes, 400 MB as float32."""
+FUNCTIONS = "training.metric_functions"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is measured beyond what always is."""
+
+    measures: tuple[str, ...] = ()
+    """Metrics with their arguments."""
+    costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Truth → answer → cost, by the names of classes."""
+
+    def needs(self, what: str) -> bool:
+        """Whether one of them needs `rank`, `scores` or `cost` of each sample."""
+        return any(row.needs == what for row in map(row_of, self.measures) if row)
+
+    def columns(self, classes: Sequence[str]) -> tuple[int, ...]:
+        """The classes whose probabilities are needed of each sample: all, or those that are named."""
+        found: set[int] = set()
+        for row, each in ((row_of(each), read_measure(each)[1]) for each in self.measures):
+            if row and row.needs == "scores":
+                positive = each.get("positive")
+                found |= {classes.index(str(positive))} if positive in classes else set(range(len(classes)))
+        return tuple(sorted(found))
+
+
+NOTHING = Wanted()
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What is known of each sample, in holdout order; all arrays have shape (samples,).
+    """What is known of each sample, in holdout order; all arrays have shape (samples,) but `scores`.
 
     Classification: `truth` and `predicted` are indices into the dataset's classes; `predicted` is -1 for a class that
     the dataset does not have, and for probabilities that are not finite.
@@ -39,6 +74,15 @@ class Answers:
     """The largest probability."""
     log_loss: Floats
     brier: Floats
+    rank: Ints | None = None
+    """How many classes are before the true one, by their probability; None, as all below: no metric needs it."""
+    cost: Floats | None = None
+    scores: NDArray[Any] | None = None
+    """Probabilities of some classes as float32, or what ranks as they do, shape (samples, columns)."""
+    columns: tuple[int, ...] = ()
+    """Which classes those are."""
+    classes: tuple[str, ...] = ()
+    """All classes of the dataset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +93,16 @@ class Estimates:
     predicted: Floats
 
 
-def grade(probabilities: NDArray[Any], truth: NDArray[Any], own: Sequence[str], classes: Sequence[str]) -> Answers:
+def grade(
+    probabilities: NDArray[Any],
+    truth: NDArray[Any],
+    own: Sequence[str],
+    classes: Sequence[str],
+    wanted: Wanted = NOTHING,
+) -> Answers:
     """Compare one batch with the truth: probabilities (rows, len(own)) in the order of the model's `own` classes, truth (rows,) as
     indices into the dataset's `classes`. Classes are matched by name: a class that the model does not know has
-    probability 0, so its samples are wrong.
+    probability 0, so its samples are wrong. Of each sample is kept what the `wanted` metrics need, too.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     to_dataset, to_own = _positions(own, classes), _positions(classes, own)
@@ -61,42 +111,83 @@ def grade(probabilities: NDArray[Any], truth: NDArray[Any], own: Sequence[str], 
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
     missing = np.where(finite, 0.0, np.nan)  # one bad number makes the whole answer useless
     p = np.where(finite[:, np.newaxis], p, 0.0)
+    predicted = np.where(finite, to_dataset[p.argmax(axis=1)], -1)
+    columns, cost = wanted.columns(classes), cost_of(truth, predicted, wanted, classes)
     return Answers(
         truth=np.asarray(truth, dtype=np.int64),
-        predicted=np.where(finite, to_dataset[p.argmax(axis=1)], -1),
+        predicted=predicted,
         confidence=p.max(axis=1) + missing,
         log_loss=-np.log(of_truth.clip(SMALLEST, 1.0)) + missing,
         brier=(p**2).sum(axis=1) - 2 * of_truth + 1 + missing,
+        rank=_rank(p, of_truth, column, finite) if wanted.needs("rank") else None,
+        cost=None if cost is None else cost + missing,
+        scores=_scores(p, to_own, columns) + missing[:, np.newaxis].astype(np.float32) if columns else None,
+        columns=columns,
+        classes=tuple(classes),
     )
 
 
-def classification(answers: Answers, classes: Sequence[str]) -> Metrics:
-    """All metrics of a classifier. `brier` is Brier's own sum over classes (0–2); `macro_f1` is the mean over the classes
-    that appear in truth or predictions."""
+def must_be_possible(wanted: Wanted, classes: Sequence[str], samples: int) -> None:
+    """Raise ConfigError where what is wanted cannot be measured on such data, or not in bounded memory.
+
+    Another task's metrics are the gate's to reject.
+    """
+    task = "classification" if classes else "regression"
+    for each in wanted.measures:
+        row = row_of(each)
+        if row and task in row.tasks and (why := unsuitable(each, task, classes)):
+            raise ConfigError(f"[gate] {why}", hint="correct `positive` or `k` in [gate] or [[gate.rule]]")
+    numbers = samples * len(wanted.columns(classes))
+    if numbers > MOST_SCORES:
+        raise ConfigError(
+            f"[gate]: ranking {samples:,} samples by the probabilities of {len(classes):,} classes needs {numbers:,} numbers, "
+            f"{MOST_SCORES:,} are kept",
+            hint="name one class with `positive`, or use a metric that does not rank",
+        )
+
+
+def classification(answers: Answers, classes: Sequence[str], wanted: Sequence[str] = ()) -> Metrics:
+    """All metrics of a classifier, and the `wanted` ones of this task. `brier` is Brier's own sum over classes (0–2); `macro_f1`
+    is the mean over the classes that appear in truth or predictions."""
     counts = confusion(answers, len(classes))
     per_class = [_class(counts, answers, i) for i in range(len(classes))]
     return Metrics(
         task="classification",
         samples=len(answers.truth),
-        values={name: value(name, answers) for name in ANSWER_METRICS},
+        values=values(answers, wanted),
         classes=dict(zip(classes, per_class, strict=True)),
         confusion=tuple(tuple(row) for row in counts.tolist()),
         calibration=calibration(answers),
     )
 
 
-def regression(estimates: Estimates) -> Metrics:
-    """All metrics of a regression; `loss` is the mean squared error. R² of a constant target is 1 when all predictions
-    are exact and 0 when they are not, as scikit-learn has it, and NaN for fewer than two samples."""
-    values = {name: value(name, estimates) for name in ESTIMATE_METRICS}
-    return Metrics(task="regression", samples=len(estimates.truth), values=values)
+def regression(estimates: Estimates, wanted: Sequence[str] = ()) -> Metrics:
+    """All metrics of a regression, and the `wanted` ones of this task; `loss` is the mean squared error. R² of a constant target
+    is 1 when all predictions are exact and 0 when they are not, as scikit-learn has it, and NaN for fewer than two samples."""
+    return Metrics(task="regression", samples=len(estimates.truth), values=values(estimates, wanted))
 
 
-def value(metric: str, of: Answers | Estimates) -> float:
-    """One metric over the samples; NaN when there are none. Raises KeyError for a metric of the other task."""
-    if isinstance(of, Estimates):
-        return ESTIMATE_METRICS[metric](of) if len(of.truth) else math.nan
-    return ANSWER_METRICS[metric](of) if len(of.truth) else math.nan
+def values(of: Answers | Estimates, wanted: Sequence[str] = ()) -> dict[str, float]:
+    """What is always measured, and the `wanted` metrics of this task, each under its name with arguments."""
+    task: Task = "regression" if isinstance(of, Estimates) else "classification"
+    more = [each for each in wanted if (row := row_of(each)) and task in row.tasks]
+    return {name: value(name, of) for name in dict.fromkeys((*always_measured(task), *more))}
+
+
+def value(measure: str, of: Answers | Estimates) -> float:
+    """One metric over the samples; NaN when there are none. Raises KeyError for a metric of the other task, ValueError where it
+    needs what is not kept of each sample."""
+    task, function = _function(measure)
+    if ("regression" if isinstance(of, Estimates) else "classification") not in task:
+        raise KeyError(measure)
+    return function(of) if len(of.truth) else math.nan
+
+
+@functools.cache
+def _function(measure: str) -> tuple[Sequence[str], Callable[[Any], float]]:
+    metric, arguments = read_measure(measure)
+    row = METRICS[metric]
+    return row.tasks, functools.partial(getattr(import_module(FUNCTIONS), row.function), **arguments)
 
 
 def confusion(answers: Answers, classes: int) -> Ints:
@@ -118,21 +209,61 @@ def calibration(answers: Answers) -> tuple[tuple[float, float, int], ...]:
 
 def take(of: Answers | Estimates, index: Ints) -> Answers | Estimates:
     """The samples at `index`, which may name one several times."""
-    if isinstance(of, Estimates):
-        return Estimates(of.truth[index], of.predicted[index])
-    return Answers(*(getattr(of, name)[index] for name in Answers.__slots__))
+    known = {name: getattr(of, name) for name in type(of).__slots__}
+    arrays: Any = {name: each[index] for name, each in known.items() if isinstance(each, np.ndarray)}
+    return replace(of, **arrays)
 
 
 def join(parts: Sequence[Answers] | Sequence[Estimates]) -> Answers | Estimates:
     """The batches in one; raises ValueError when there are none."""
-    kind = type(parts[0])
-    return kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in kind.__slots__))
+    names = [name for name in type(parts[0]).__slots__ if isinstance(getattr(parts[0], name), np.ndarray)]
+    arrays: Any = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **arrays)
+
+
+def ranked(of: Answers | Estimates) -> Answers | Estimates:
+    """The same, with scores as integers that rank as they do, so that no resample has to be sorted; NaN stays what it is."""
+    if isinstance(of, Estimates) or of.scores is None or not np.isfinite(of.scores).all():
+        return of
+    dense = [np.unique(column, return_inverse=True)[1] for column in of.scores.T]
+    return replace(of, scores=np.stack(dense, axis=1).astype(np.int32))
+
+
+def _rank(p: Floats, of_truth: Floats, column: Ints, finite: NDArray[np.bool_]) -> Ints:
+    """Of equal probabilities the first class counts, as in `argmax`; a true class that the model does not have is after all."""
+    first = np.arange(p.shape[1]) < column[:, np.newaxis]
+    before = (p > of_truth[:, np.newaxis]).sum(axis=1) + ((p == of_truth[:, np.newaxis]) & first).sum(axis=1)
+    return np.where(finite & (column >= 0), before, np.iinfo(np.int64).max).astype(np.int64)
+
+
+def _scores(p: Floats, to_own: Ints, columns: Sequence[int]) -> NDArray[np.float32]:
+    """A class that the model does not have has probability 0."""
+    own = to_own[list(columns)]
+    return np.where(own >= 0, p[:, own.clip(0)], 0.0).astype(np.float32)
+
+
+def cost_matrix(costs: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> Floats:
+    """By truth and answer, in the order of `classes`. What is not named costs 0 where it is right, else 1."""
+    matrix, places = 1.0 - np.eye(len(classes)), {name: i for i, name in enumerate(classes)}
+    for truth, answers in costs.items():
+        for answer, each in answers.items():
+            if truth in places and answer in places:
+                matrix[places[truth], places[answer]] = each
+    return matrix
+
+
+def cost_of(truth: NDArray[Any], predicted: Ints, wanted: Wanted, classes: Sequence[str]) -> Floats | None:
+    """Of each answer; None when nothing needs it. An answer of a class that the dataset does not have costs as much as the dearest."""
+    if not wanted.needs("cost"):
+        return None
+    matrix = cost_matrix(wanted.costs, classes)
+    found: Floats = np.where(predicted >= 0, matrix[truth, predicted], matrix.max(axis=1)[truth])
+    return found
 
 
 def some(outputs: Answers | Estimates, rows: NDArray[np.bool_]) -> Answers | Estimates:
     """Those of some of the samples."""
-    kind = type(outputs)
-    return kind(*(getattr(outputs, name)[rows] for name in kind.__slots__))
+    return take(outputs, np.flatnonzero(rows))
 
 
 def _positions(names: Sequence[str], among: Sequence[str]) -> Ints:
@@ -149,46 +280,3 @@ def _class(counts: Ints, answers: Answers, i: int) -> ClassMetrics:
         f1=2 * hits / (predicted + support) if predicted + support else math.nan,
         support=support,
     )
-
-
-def _macro_f1(answers: Answers) -> float:
-    classes = int(max(answers.truth.max(), answers.predicted.max())) + 1
-    counts = confusion(answers, classes)
-    seen = counts.sum(axis=0) + np.bincount(answers.truth, minlength=classes)
-    return float((2 * np.diagonal(counts)[seen > 0] / seen[seen > 0]).mean())
-
-
-def _ece(answers: Answers) -> float:
-    """Expected calibration error: the mean gap between confidence and accuracy, weighted by samples."""
-    if not np.isfinite(answers.confidence).all():
-        return math.nan
-    return sum(n * abs(mean - hits) for mean, hits, n in calibration(answers)) / len(answers.truth)
-
-
-def _r2(estimates: Estimates) -> float:
-    if len(estimates.truth) < 2:
-        return math.nan
-    residual = float(((estimates.truth - estimates.predicted) ** 2).sum())
-    total = float(((estimates.truth - estimates.truth.mean()) ** 2).sum())
-    if total == 0:
-        return math.nan if math.isnan(residual) else float(residual == 0)
-    return 1 - residual / total
-
-
-def _mse(estimates: Estimates) -> float:
-    return float(((estimates.truth - estimates.predicted) ** 2).mean())
-
-
-ANSWER_METRICS: dict[str, Callable[[Answers], float]] = {
-    "accuracy": lambda each: float((each.truth == each.predicted).mean()),
-    "loss": lambda each: float(each.log_loss.mean()),
-    "macro_f1": _macro_f1,
-    "brier": lambda each: float(each.brier.mean()),
-    "ece": _ece,
-}
-ESTIMATE_METRICS: dict[str, Callable[[Estimates], float]] = {
-    "mae": lambda each: float(np.abs(each.truth - each.predicted).mean()),
-    "rmse": lambda each: math.sqrt(_mse(each)),
-    "r2": _r2,
-    "loss": _mse,
-}

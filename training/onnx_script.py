@@ -12,6 +12,7 @@ from training.command import ONNX_FILE
 from training.data.spec import DataSpec
 from training.loop.goal import measure
 from training.loop.history import HISTORY, History
+from training.metrics import Wanted
 from training.outcome import Made, describe_result, empty_outputs
 
 if TYPE_CHECKING:
@@ -39,5 +40,5 @@ def finish_onnx(job: TrainJob, folder: Path, spec: DataSpec, file: Path, made: M
     codec.save(History(job.metric, job.threshold, job.seed), outputs / HISTORY)
     reason = f"ONNX Runtime: the script's own file; answers the same one by one and in batches on {len(validation)} validation samples"
     served = Served("onnx", ONNX_FILE, reason, onnx=found.wiring)
-    values = measure(spec.task, found.answers, validation.y)
+    values = measure(spec.task, found.answers, validation.y, Wanted((job.metric,), job.costs), spec.classes)
     return describe_result(job, folder, made, found.signature, served, values)

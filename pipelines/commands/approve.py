@@ -58,7 +58,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
     else:
         print(text)
     policy = manifest.verdict.policy
-    measured = metrics.short(manifest.evaluation, policy.metric)
+    measured = metrics.short(manifest.evaluation, policy.measure)
     print(f"{by} approves {args.model} version {args.version} ({measured}), manifest {digest:.12}…", file=sys.stderr)
     if manifest.evaluation.live_note:
         print(f"  note           {clean(manifest.evaluation.live_note)}", file=sys.stderr)

@@ -135,7 +135,7 @@ def _summary(store: Store, model: str, version: int, live: int | None) -> dict[s
         "version": version,
         "registered": manifest.created_at,
         "how": manifest.how,
-        "measured": metrics.short(manifest.evaluation, manifest.verdict.policy.metric),
+        "measured": metrics.short(manifest.evaluation, manifest.verdict.policy.measure),
         "tried": "no" if not tests else "accepted" if tests[-1].accepted else "refused",
         "live": version == live,
     }
@@ -162,9 +162,10 @@ def _sections(
     head, *rows = (each for each in (*_origin(manifest, digest), *more) if each[1])
     yield Section("", (Table(head, tuple(rows)),))
     policy = manifest.verdict.policy
-    measured = metrics.blocks(manifest.evaluation, policy.metric, f"version {manifest.version}", "release")
+    measured = metrics.blocks(manifest.evaluation, policy.measure, f"version {manifest.version}", "release")
     yield Section("Measured", tuple(measured))
-    reasons = manifest.verdict.reasons or (f"accepted: {policy.metric}, threshold {policy.threshold}",)
+    accepted = (f"accepted: {policy.measure}, threshold {policy.threshold}", *metrics.rules(policy))
+    reasons = manifest.verdict.reasons or accepted
     yield Section("Gate", (Bullets(reasons),))
     if tests:
         lines = tuple(f"{each.at} with tests {each.tests[:7]}: {_outcome(each)}" for each in tests)

@@ -15,6 +15,8 @@ from typing import Any
 from pipelines.config import auto_promote, cron
 from pipelines.config.addresses import folder_problem, is_address, is_http, names_a_server, parted
 from pipelines.config.bounds import ONE_OR_MORE, PUBLIC_KEY, Between
+from pipelines.config.gate_settings import gate_problems
+from pipelines.config.nested import WORDS, is_nested, read_nested
 from pipelines.config.schema import (
     NOT_SETTINGS,
     RENAMED,
@@ -29,7 +31,6 @@ from pipelines.config.schema import (
 )
 from registry.dataclass import dataclass, types_of
 from registry.errors import ConfigError
-from registry.records import DIRECTION, Policy
 
 # For https a user name may be a token; for ssh it is the name of an account.
 PLAIN_URL = re.compile(r"[A-Za-z0-9:/._~%!$&'()*+,;=@\[\]-]*")
@@ -41,20 +42,14 @@ TRUSTED = re.compile(
 )
 DATA_STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x1f]*)?|(file://)?(?!.*://)[^\x00-\x1f]+")
 HOST = re.compile(r"[A-Za-z0-9.\-]+|(?=.*:.*:)[0-9A-Fa-f:]+")  # two colons: `cafe:8500` has a port
-POSSIBLE = dict.fromkeys(("accuracy", "macro_f1", "ece"), Between(0, 1)) | {
-    "brier": Between(0, 2),
-    "r2": Between(-math.inf, 1),
-    **dict.fromkeys(("loss", "mae", "rmse"), Between(0, math.inf)),
-}
-"""What a metric can be: a threshold outside holds for every model, or for none."""
 MOST_NAMES = 10_000
 """In a table of names."""
-WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: `kind` is str, int, float, bool, tuple (of texts) or dict (of names and one of `choices` each)."""
+    """One setting: `kind` is str, int, float, bool, tuple (of texts), dict (of names and one of `choices` each), or a type that
+    `pipelines.config.nested` reads."""
 
     kind: Any
     choices: tuple[str, ...] = ()
@@ -66,6 +61,8 @@ class Setting:
         """The value as the config holds it; raises ValueError that says what is wrong with it."""
         if self.kind is dict:
             return self._table(value)
+        if is_nested(self.kind):
+            return read_nested(self.kind, value)
         if self.choices:
             if value not in self.choices:
                 raise ValueError(f"{value!r} is not one of {', '.join(map(repr, self.choices))}")
@@ -139,6 +136,8 @@ def _setting(hint: Any, *, required: bool) -> Setting:
     if typing.get_origin(hint) in {typing.Union, types.UnionType}:
         hint, _ = typing.get_args(hint)  # `float | None`: a file cannot say None
     bounds = next((each for each in extras if isinstance(each, Between)), None)
+    if is_nested(hint):
+        return Setting(hint, required=required)
     if typing.get_origin(hint) is dict:
         return Setting(dict, typing.get_args(typing.get_args(hint)[1]), required=required)
     if typing.get_origin(hint) is typing.Literal:
@@ -169,7 +168,7 @@ def disagreements(config: Config) -> Iterator[str]:
     if config.registry.url.startswith("s3://") and config.serving.registry_volume:
         yield "serving.registry_volume: is for a registry in a folder, and [registry] url is a bucket: remove it"
     yield from _cache(config)
-    yield from _gate(config.gate)
+    yield from gate_problems(config.gate)
     if config.gate.recent and not config.prediction_log.enabled:
         yield "gate.recent: compares on predictions that the API has kept: set prediction_log.enabled = true"
     for name in ("url", "repository"):
@@ -241,19 +240,6 @@ def _cache(config: Config) -> Iterator[str]:
             yield f"{error} ({error.hint})"
     if url == config.registry.url:
         yield "cache.url: is the registry, which never deletes anything: name another folder, or another prefix"
-
-
-def _gate(policy: Policy) -> Iterator[str]:
-    if policy.metric not in DIRECTION:
-        yield f"gate.metric: {policy.metric!r} is not one of {', '.join(DIRECTION)}"
-    elif not (possible := POSSIBLE[policy.metric]).low <= policy.threshold <= possible.high:
-        yield f"gate.threshold: {policy.threshold:g} is impossible for {policy.metric}, {_range(possible)}"
-
-
-def _range(possible: Between) -> str:
-    if math.isinf(possible.high):
-        return f"which is never under {possible.low:g}"
-    return f"which is {f'between {possible.low:g} and' if math.isfinite(possible.low) else 'at most'} {possible.high:g}"
 
 
 def _mail(mail: Mail) -> Iterator[str]:

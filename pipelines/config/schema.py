@@ -36,6 +36,7 @@ from pipelines.config.storage_sections import (
 )
 from registry.dataclass import dataclass
 from registry.records import Policy
+from training.metric_table import LIMITS
 
 __all__ = [
     "NOT_SETTINGS",
@@ -66,6 +67,21 @@ __all__ = [
 RENAMED = {"serving.go_live": "serving.deploy", "jenkins.go_live": "jenkins.deploy"}
 """Settings by the names that they had in earlier versions of Trainyard."""
 NOT_SETTINGS = {"file"}
+LATER = {
+    "recent",
+    "positive",
+    "beta",
+    "k",
+    "quantile",
+    "costs",
+    "rule",
+    "slices",
+    "slice_floor",
+    "slice_floors",
+    "slice_min_samples",
+    "slice_max_drop",
+}
+"""Settings of `[gate]` that came later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,9 @@ class Config:
             "min_samples": Between(1, 10**9),
             "max_drop": Between(0, float("inf")),
             "class_floor": Between(0, 1),
+            "slice_min_samples": Between(1, 10**9),
+            "slice_max_drop": Between(0, float("inf")),
+            **{name: Between(*each) for name, each in LIMITS.items()},
         },  # a record of the registry
     ] = field(default_factory=Policy)
     acceptance: AcceptancePolicy = field(default_factory=AcceptancePolicy)
@@ -134,7 +153,7 @@ class Config:
         }  # fmt: skip
         serving = {key: value for key, value in values["serving"].items() if key not in where | who}
         same = {name: values[name] for name in ("training", "retraining", "gate", "acceptance")}
-        if not self.gate.recent:
-            del same["gate"]["recent"]  # runs keep the ids that they had before there was this setting
+        for name in (each for each in LATER if getattr(self.gate, each) == getattr(Policy(), each)):
+            del same["gate"][name]  # runs keep the ids that they had before there was this setting
         runner = [self.runner.kind, self.runner.image, *([] if self.runner.packages else ["no packages"])]
         return {**same, "serving": serving, "runner": runner}

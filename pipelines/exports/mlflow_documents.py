@@ -118,8 +118,9 @@ def _measured(facts: MailFacts, start: int) -> Iterator[dict[str, Any]]:
         return
     values = {f"holdout/{name}": value for name, value in found.candidate.values.items()}
     values |= {f"live/{name}": value for name, value in (found.live.values if found.live else {}).items()}
-    if found.comparison:
-        values[f"difference/{found.comparison.metric}"] = found.comparison.difference
+    for each in (found.comparison, *found.comparisons):
+        if each:
+            values[f"difference/{each.metric}"] = each.difference
     for name, value in values.items():
         if _finite(value) is not None:
             yield {"key": _name(name), "value": value, "timestamp": start, "step": 0}

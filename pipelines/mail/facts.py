@@ -96,5 +96,5 @@ class MailFacts:
     def metric(self) -> str:
         """The metric that the gate decides by, else the first that was measured, else empty."""
         if self.verdict:
-            return self.verdict.policy.metric
+            return self.verdict.policy.measure
         return next(iter(self.evaluation.candidate.values), "") if self.evaluation else ""

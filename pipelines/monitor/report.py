@@ -21,6 +21,7 @@ from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Box, Bullets, Paragraph
 from registry import codec
 from registry.records.monitoring import Alarm, Check, Health, Histogram, Silence
+from training.metric_table import row_of
 
 MOST_CHARTS = 40
 MOST_ROWS = 400
@@ -91,7 +92,8 @@ def _tiles(health: Health) -> Iterator[tuple[str, str]]:
     if unknown:
         yield "not enough to go by", f"{unknown} checks"
     for check in health.checks:
-        if check.kind == "decay" and check.now is not None and words.known(check.now) and " of " not in check.what:
+        is_metric = check.what == ESTIMATED or row_of(check.what) is not None
+        if check.kind == "decay" and check.now is not None and words.known(check.now) and is_metric:
             then = (
                 f" (holdout {metrics.number(check.then)})" if check.then is not None and words.known(check.then) else ""
             )

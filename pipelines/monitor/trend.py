@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pipelines.monitor.state import moment
 from registry.dataclass import dataclass
 from registry.records.monitoring import Health, Histogram
+from training.metric_table import row_of
 
 MOST_POINTS = 672
 """Windows; a week of 15 minutes each."""
@@ -48,7 +49,7 @@ class Charts:
 
 def point(health: Health) -> Point:
     """What the curves show of a window."""
-    measured = next((each for each in health.checks if each.kind == "decay" and _is_metric(each.what)), None)
+    measured = next((each for each in health.checks if each.kind == "decay" and row_of(each.what)), None)
     estimated = next((each for each in health.checks if each.kind == "decay" and each.what == ESTIMATED), None)
     window = health.window
     return Point(
@@ -67,10 +68,6 @@ def extended(points: Iterable[Point], found: Iterable[Health]) -> tuple[Point, .
     """The points with those of more windows; a window that is there already is replaced."""
     by_window = {(moment(each.until), each.release): each for each in (*points, *map(point, found))}
     return tuple(by_window[key] for key in sorted(by_window))[-MOST_POINTS:]
-
-
-def _is_metric(what: str) -> bool:
-    return what != ESTIMATED and " " not in what
 
 
 def _known(value: float | None) -> float:

@@ -110,11 +110,14 @@ def _monitored(store: Store, release: Release) -> MonitoredRelease:
     except PipelineError as error:
         return replace(known, note=f"version {release.version} cannot be read: {error}")
     metrics, outputs = manifest.evaluation.candidate, manifest.signature.outputs
+    policy = manifest.verdict.policy
     known = replace(
         known,
         classes=manifest.signature.classes,
         output=outputs[0].name if outputs else "",
-        metric=manifest.verdict.policy.metric,
+        metric=policy.measure,
+        drops={each.measure: each.max_drop for each in policy.rule if each.max_drop is not None},
+        costs=policy.costs,
         then=metrics.values,
         samples=metrics.samples,
     )

@@ -16,7 +16,7 @@ from pipelines.context import Context
 from pipelines.promotion.compare import Measure
 from pipelines.reuse import prepared_data
 from pipelines.runs import RunFolder
-from pipelines.steps.evaluate import measure, registered
+from pipelines.steps.evaluate import asked_by, measure, registered
 from pipelines.steps.validate import prepare
 from pipelines.workers.jobs import EvaluateJob
 from registry import codec
@@ -59,8 +59,7 @@ def _on_its_holdout(context: Context, folder: RunFolder, candidate: Candidate, l
     prepare(context, folder)
     new, new_files = registered(context, folder, "test", candidate.version)
     old, old_files = registered(context, folder, "production", live)
-    policy = candidate.verdict.policy
-    job = EvaluateJob(policy.metric, new, old, min_samples=policy.min_samples)
+    job = EvaluateJob(candidate=new, live=old, **asked_by(candidate.verdict.policy))
     return measure(context, folder, "evaluate", job, {"candidate": new_files, "live": old_files})
 
 

@@ -65,7 +65,7 @@ def _facts(store: Store, config: Config, version: int) -> Iterator[str]:
     manifest = candidates.manifest(store, config.model, version)
     live = releases.live(store, config.model)
     now = f"version {live.version} is live" if live else "nothing is live yet"
-    yield f"version {version}: {metrics.short(manifest.evaluation, manifest.verdict.policy.metric)}; {now}"
+    yield f"version {version}: {metrics.short(manifest.evaluation, manifest.verdict.policy.measure)}; {now}"
     yield from (f"{key}: {url}" for key, url in page_of_run(config.runs / manifest.run))
     tests = candidates.acceptances(store, config.model, version)
     yield "acceptance tests: " + (_outcome(tests[-1].accepted, tests[-1].reasons) if tests else "not run yet")

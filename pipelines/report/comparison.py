@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from pipelines.report.svg import BLUE, GREEN, INK, LINE, ORANGE, RED, SOFT, Drawing, Scale, drawable, fit, width_of
-from pipelines.text.metrics import NAMES, number
-from registry.records import DIRECTION, Evaluation, Policy
+from pipelines.text.metrics import number
+from registry.records import Evaluation, Policy
+from training.metric_table import row_of
 
 WIDTH, HEAD, ROW = 560, 40, 66
 EDGE = 20
@@ -18,15 +19,15 @@ MOST = 12
 def draw_comparison(evaluation: Evaluation, policy: Policy | None, names: tuple[str, str]) -> bytes:
     """The SVG file; empty when nothing can be compared. `names` are those of the candidate and of the live release."""
     new, old = evaluation.candidate.values, evaluation.live.values if evaluation.live else {}
-    first = policy.metric if policy else ""
-    shown = [each for each in sorted(new, key=lambda each: (each != first, each not in NAMES)) if each in old]
+    first = policy.measure if policy else ""
+    shown = [each for each in sorted(new, key=lambda each: (each != first, row_of(each) is None)) if each in old]
     shown = [each for each in shown if len(drawable([new[each], old[each]])) == 2][:MOST]
     if not shown:
         return b""
     drawing = Drawing(WIDTH, HEAD + ROW * len(shown) + 6, "The candidate against the live release")
     _legend(drawing, names, evaluation)
     for place, metric in enumerate(shown):
-        limit = policy.threshold if policy and policy.metric == metric else None
+        limit = policy.threshold if policy and policy.measure == metric else None
         _row(drawing, HEAD + place * ROW, metric, evaluation, limit)
     return drawing.to_bytes()
 
@@ -49,13 +50,14 @@ def _legend(drawing: Drawing, names: tuple[str, str], evaluation: Evaluation) ->
 def _row(drawing: Drawing, top: int, metric: str, evaluation: Evaluation, limit: float | None) -> None:
     assert evaluation.live
     new, old = evaluation.candidate.values[metric], evaluation.live.values[metric]
-    gain = DIRECTION.get(metric, 0) * (new - old)
+    row = row_of(metric)
+    gain = row.better * (new - old) if row else 0.0
     colour = GREEN if gain > 0 else RED if gain < 0 else SOFT
     values = f"{number(old)} → {number(new)}"
     words = f"{values} ({'better' if gain > 0 else 'worse'})" if gain else values
     drawing.line((EDGE, top), (WIDTH - EDGE, top), "#e4e9ee")
     room = WIDTH - 2 * EDGE - width_of(words, 12) - 16
-    less = " (less is better)" if DIRECTION.get(metric, 1) < 0 else ""
+    less = " (less is better)" if row and row.better < 0 else ""
     drawing.text((EDGE, top + 20), fit(metric.replace("_", " ") + less, room, 13), INK, 13, weight="bold")
     drawing.text((WIDTH - EDGE, top + 20), words, colour, 12, anchor="end")
     ends = _interval(metric, evaluation, old)
@@ -75,10 +77,11 @@ def _row(drawing: Drawing, top: int, metric: str, evaluation: Evaluation, limit:
 
 def _interval(metric: str, evaluation: Evaluation, old: float) -> list[float]:
     """Where the candidate may really be, as seen from the live release."""
-    found = evaluation.comparison
-    if not found or found.metric != metric or metric not in DIRECTION:
+    known = (evaluation.comparison, *evaluation.comparisons)
+    found, row = next((each for each in known if each and each.metric == metric), None), row_of(metric)
+    if not found or not row:
         return []
-    ends = drawable(sorted(old + DIRECTION[metric] * each for each in (found.low, found.high)))
+    ends = drawable(sorted(old + row.better * each for each in (found.low, found.high)))
     return ends if len(ends) == 2 else []
 
 

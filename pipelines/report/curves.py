@@ -19,8 +19,8 @@ from pipelines.report.svg import (
     ticks,
     width_of,
 )
-from pipelines.text.metrics import NAMES
 from training.loop.history import AttemptHistory, History
+from training.metric_table import title
 
 WIDTH, PANEL = 560, 250
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 62, 40
@@ -69,10 +69,10 @@ def draw_curves(history: History) -> bytes:
     panels: list[tuple[str, list[Series], float | None]] = []
     if any(each.values for each in loss):
         panels.append(("loss (as the model was compiled with)", loss, None))
-    panels.append((NAMES.get(history.metric, history.metric), metric, history.threshold))
+    panels.append((title(history.metric), metric, history.threshold))
     drawing = Drawing(WIDTH, PANEL * len(panels), "Curves of the training")
-    for place, (title, series, threshold) in enumerate(panels):
-        _Panel(drawing, place * PANEL, attempts).draw(title, series, threshold)
+    for place, (name, series, threshold) in enumerate(panels):
+        _Panel(drawing, place * PANEL, attempts).draw(name, series, threshold)
     return drawing.to_bytes()
 
 

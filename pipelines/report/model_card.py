@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pipelines.text import images, importance, reference
 from pipelines.text.clean import clean
-from pipelines.text.metrics import MAX_CLASSES, in_words, number, weakest_classes
+from pipelines.text.metrics import MAX_CLASSES, in_words, number, rules, weakest_classes
 from registry.records import Acceptance, Candidate
 
 MARKS = {ord(each): f"\\{each}" for each in "\\`*_[]{}|#~&$@^"} | {ord("<"): "&lt;", ord(">"): "&gt;"}
@@ -140,14 +140,17 @@ def _procedure(manifest: Candidate) -> Iterator[str]:
 
 
 def _evaluation(manifest: Candidate) -> Iterator[str]:
-    metric, live = manifest.verdict.policy.metric, manifest.evaluation.comparison
+    metric, live = manifest.verdict.policy.measure, manifest.evaluation.comparison
     name = f"version {live.live_version}" if live else "the live version"
     yield _text(in_words(manifest.evaluation, metric, f"version {manifest.version}", name), 2000)
     yield ""
     policy = manifest.verdict.policy
-    yield f"Gate: {_text(policy.metric)} with threshold {policy.threshold:g}, at least {policy.min_samples} samples, at most"
+    yield f"Gate: {_text(policy.measure)} with threshold {policy.threshold:g}, at least {policy.min_samples} samples, at most"
     yield f"{policy.max_drop:g} worse than the live release: {'accepted' if manifest.verdict.accepted else 'rejected'}."
     yield from (f"- {_text(each)}" for each in manifest.verdict.reasons[:MAX_CLASSES])
+    if asked := list(rules(policy)):
+        yield from ("", "Also asked for:", "")
+        yield from (f"- {_text(each)}" for each in asked[:MAX_CLASSES])
 
 
 def _metrics(manifest: Candidate) -> Iterator[str]:
@@ -166,6 +169,19 @@ def _metrics(manifest: Candidate) -> Iterator[str]:
             for name, each in weakest_classes(new)[:MAX_CLASSES]
         ]
         yield from _table(("class, weakest first", "precision", "recall", "F1", "samples"), found)
+    if slices := manifest.evaluation.slices[:MAX_CLASSES]:
+        yield ""
+        of_slices = [
+            (each.name, number(each.candidate), "" if each.live is None else number(each.live), f"{each.samples:,}")
+            for each in slices
+        ]
+        head = (
+            f"slice: {manifest.verdict.policy.measure}",
+            f"version {manifest.version}",
+            "live release then",
+            "samples",
+        )
+        yield from _table(head, of_slices)
 
 
 def _importance(manifest: Candidate) -> Iterator[str]:

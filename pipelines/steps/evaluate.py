@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pipelines.context import Context
 from pipelines.recent import gather
@@ -12,7 +13,7 @@ from pipelines.text import metrics
 from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import candidates, codec
 from registry.candidates import Area
-from registry.records import Evaluation, TrainResult
+from registry.records import Evaluation, Policy, TrainResult
 
 
 def main(context: Context, folder: RunFolder) -> str:
@@ -26,17 +27,20 @@ def main(context: Context, folder: RunFolder) -> str:
     if recent and live:
         inputs["recent"] = gather(context, folder, live)
     gate = context.config.gate
-    job = EvaluateJob(
-        gate.metric,
-        candidate,
-        live,
-        importance=True,
-        reference=True,
-        recent=recent,
-        min_samples=gate.min_samples,
-    )
+    job = EvaluateJob(candidate=candidate, live=live, importance=True, reference=True, recent=recent, **asked_by(gate))
     found = measure(context, folder, "evaluate", job, inputs)
-    return _in_words(found, context.config.gate.metric)
+    return _in_words(found, gate.measure)
+
+
+def asked_by(policy: Policy) -> dict[str, Any]:
+    """What the gate wants to know, as fields of the job."""
+    return {
+        "metric": policy.measure,
+        "more": policy.more,
+        "costs": policy.costs,
+        "slices": policy.slices,
+        "min_samples": policy.min_samples,
+    }
 
 
 def registered(context: Context, run: RunFolder, area: Area, version: int) -> tuple[MeasuredModel, Path]:

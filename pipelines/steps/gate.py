@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipelines.context import Context
 from pipelines.gate import decide, gate_report, recent_note
 from pipelines.runs import RunFolder
+from pipelines.text import metrics
 from registry import codec
 from registry.errors import Rejected
 from registry.records import Evaluation
@@ -24,7 +25,9 @@ def main(context: Context, folder: RunFolder) -> str:
             hint="nothing was registered: the report shows what is missing; improve the model or its data, then push",
         )
     measured = (
-        f"{policy.metric} {evaluation.candidate.values[policy.metric]:.4f} on {evaluation.candidate.samples} samples"
+        f"{policy.measure} {evaluation.candidate.values[policy.measure]:.4f} on {evaluation.candidate.samples} samples"
     )
-    notes = (evaluation.live_note, recent_note(evaluation, policy))
+    asked = list(metrics.rules(policy))
+    more = f"{len(asked)} more rule{'s' if len(asked) > 1 else ''} hold{'' if len(asked) > 1 else 's'}" if asked else ""
+    notes = (more, evaluation.live_note, recent_note(evaluation, policy))
     return f"accepted: {measured}" + "".join(f"; {each}" for each in notes if each)

@@ -45,12 +45,12 @@ def _has_learned(folder: RunFolder, version: Path) -> str:
 def _verdict(context: Context, folder: RunFolder, subject: MeasuredModel, files: Path) -> Verdict | None:
     """The gate's verdict on a registered version with the new data; None when it cannot be measured on them."""
     gate = context.config.gate
-    job = EvaluateJob(gate.metric, subject, min_samples=gate.min_samples)
+    job = EvaluateJob(candidate=subject, **evaluate.asked_by(gate))
     try:
         evaluation = evaluate.measure(context, folder, "before", job, {"candidate": files})
     except (ConfigError, WorkerFailed) as error:  # another kind of data than it was made for: all the more reason
         context.progress.note(f"version {subject.version} on the new data: {error}")
         return None
-    verdict = decide_by_gate(evaluation, context.config.gate)
+    verdict = decide_by_gate(evaluation, gate)
     codec.save(verdict, folder.job("before") / "verdict.json")
     return verdict

@@ -30,7 +30,7 @@ def work(context: Context, folder: RunFolder, module: str, more: dict[str, Path]
     folder.keep_unfenced(lacks := context.runner.lacks())
     context.work(Job("train", (module,), job, context.limits(), inputs | more, run=folder.run.id, requirements=needs))
     result = codec.read(TrainResult, job / "result.json")
-    metric = context.config.gate.metric
+    metric = context.config.gate.measure
     value = result.validation.get(metric, float("nan"))
     reached = "" if result.reached else f", short of the threshold {context.config.gate.threshold:g}"
     return f"{result.note}: {metric} {value:.4f} on the validation split{reached}; served by {result.served.engine}{open_to(lacks)}"
@@ -50,7 +50,7 @@ def _job(context: Context) -> TrainJob:
         batch_size=config.training.batch_size,
         max_attempts=config.training.max_attempts,
         patience=config.training.patience,
-        metric=config.gate.metric,
+        metric=config.gate.measure,
         threshold=config.gate.threshold,
         command=config.training.command,
         rehearsal_seconds=config.training.rehearsal_seconds,
@@ -58,4 +58,5 @@ def _job(context: Context) -> TrainJob:
         retrain_epochs=config.retraining.epochs,
         learning_rate=config.retraining.learning_rate,
         deterministic=config.training.deterministic,
+        costs=config.gate.costs,
     )

@@ -8,9 +8,11 @@ from pipelines.runners import Job
 from pipelines.runs import RunFolder
 from registry import codec
 from registry.errors import ConfigError
-from registry.records import Policy, TestReport
-from training.data.spec import FailedCheck, PrepareJob, Validation
+from registry.records import Policy, Task, TestReport
+from training.data.spec import DataSpec, FailedCheck, PrepareJob, Validation
+from training.metric_table import unknown_costs, unsuitable
 from training.model.contract import FILE, offers
+from training.slices import missing_columns
 
 SHOWN = 5  # problems in the message, and notes; validation.json has them all
 
@@ -43,11 +45,23 @@ def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
             none
         )
         problems += ["[gate] class_floor is set, but there are no classes: the data are for regression"] * (not classes)
+    problems += _unsuitable(policy, tuple(classes))
+    columns = [each.name for each in codec.read(DataSpec, folder.split("holdout") / "data.json").inputs]
+    problems += [why] if (why := missing_columns(policy.slices, columns)) else []
     if problems:
         raise ConfigError(
             f"dataset {folder.run.sources.dataset[:7]}: {'; '.join(problems)}",
             hint="add samples, raise [split] holdout in dataset.toml, or change the setting",
         )
+
+
+def _unsuitable(policy: Policy, classes: tuple[str, ...]) -> list[str]:
+    """Metrics of another task, and classes that the dataset does not have."""
+    task: Task = "classification" if classes else "regression"
+    found = [f"[gate] {why}" for each in (policy.measure, *policy.more) if (why := unsuitable(each, task, classes))]
+    if names := unknown_costs(policy.costs, classes):
+        found.append(f"[gate.costs] the dataset has no class {', '.join(map(repr, names[:SHOWN]))}")
+    return found
 
 
 def prepare(context: Context, folder: RunFolder) -> Validation:

@@ -8,24 +8,15 @@ from datetime import datetime
 
 from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Paragraph, Table
-from registry.records import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics
+from registry.records import ClassMetrics, Comparison, Evaluation, Metrics, Policy
 from registry.text import shortened
+from training.metric_table import row_of, title
 
 NOT_COMPARABLE = "not comparable"
 """What `retraining.policy.other_classes` says of a live release that has other classes."""
 MAX_CLASSES = 20
 MAX_NAME = 48
 """Characters of a class's name in a table."""
-NAMES = {
-    "accuracy": "accuracy (share of right answers)",
-    "macro_f1": "macro F1 (every class counts equally)",
-    "loss": "loss",
-    "brier": "Brier score (error of the probabilities)",
-    "ece": "calibration error",
-    "mae": "mean absolute error",
-    "rmse": "root mean square error",
-    "r2": "R2 (share of the variation explained)",
-}
 
 
 def short(evaluation: Evaluation, metric: str) -> str:
@@ -61,7 +52,7 @@ def in_words(evaluation: Evaluation, metric: str, candidate: str, live: str) -> 
 def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> Iterator[Block]:
     """All measurements against the live release's, the gate's metric first, and the classes, the weakest first."""
     new, old = evaluation.candidate, evaluation.live
-    names = sorted(new.values, key=lambda name: (name != metric, name not in NAMES))
+    names = sorted(new.values, key=lambda name: (name != metric, row_of(name) is None))
     if old:
         rows = tuple((_name(each), number(new.values[each]), number(old.values.get(each, math.nan))) for each in names)
         yield Table(("on samples kept aside (holdout)", candidate, f"live {live}"), rows, numbers=True)
@@ -77,6 +68,8 @@ def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> It
         )
     if new.classes:
         yield from _classes(new)
+    if evaluation.slices:
+        yield from slices(evaluation, metric)
 
 
 def _classes(metrics: Metrics) -> Iterator[Block]:
@@ -96,9 +89,43 @@ def _classes(metrics: Metrics) -> Iterator[Block]:
         yield Paragraph(f"... and {len(weakest) - MAX_CLASSES} more classes, all better than these")
 
 
+def slices(evaluation: Evaluation, metric: str) -> Iterator[Block]:
+    """The gate's metric on each slice, beside the live release's on the same samples."""
+    rows = tuple(
+        (shortened(clean(each.name), MAX_NAME), number(each.candidate), _live(each.live), f"{each.samples:,}")
+        for each in evaluation.slices[:MAX_CLASSES]
+    )
+    yield Table((f"slice: {clean(metric, MAX_NAME)}", "candidate", "live", "samples"), rows, numbers=True)
+    if more := len(evaluation.slices) - MAX_CLASSES:
+        yield from [Paragraph(f"... and {more} more slices")] * (more > 0)
+
+
+def _live(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
 def weakest_classes(metrics: Metrics) -> list[tuple[str, ClassMetrics]]:
     """By F1, the lowest first; a class without a sample has none, and comes before all others."""
     return sorted(metrics.classes.items(), key=lambda item: (not math.isnan(item[1].f1), item[1].f1))
+
+
+def rules(policy: Policy) -> Iterator[str]:
+    """What the gate's rules ask for, one line each; those that are only shown have none."""
+    for rule in policy.rule:
+        limits = (
+            ("at least {:g}", rule.min),
+            ("at most {:g}", rule.max),
+            ("at most {:g} worse than live", rule.max_drop),
+        )
+        if asked := [words.format(each) for words, each in limits if each is not None]:
+            yield f"{clean(rule.measure)}: {', '.join(asked)}"
+    floors = [
+        *policy.slice_floors.items(),
+        *[("each other slice", policy.slice_floor)] * (policy.slice_floor is not None),
+    ]
+    yield from (f"{clean(name)}: {clean(policy.measure)} no worse than {floor:g}" for name, floor in floors)
+    if policy.slice_max_drop is not None:
+        yield f"each slice: at most {policy.slice_max_drop:g} worse than live"
 
 
 def gap(comparison: Comparison) -> str:
@@ -144,8 +171,8 @@ def moment(iso: str) -> str:
 
 
 def _name(metric: str) -> str:
-    less = ", less is better" if DIRECTION.get(metric, 1) < 0 else ""
-    name = NAMES.get(metric, metric)
+    row, name = row_of(metric), clean(title(metric))
+    less = ", less is better" if row and row.better < 0 else ""
     return f"{name[:-1]}{less})" if less and name.endswith(")") else f"{name}{' (less is better)' if less else ''}"
 
 

@@ -7,13 +7,16 @@ from statistics import NormalDist
 
 import numpy as np
 
-from registry.records import DIRECTION, Comparison
-from training.metrics import Answers, Estimates, Floats, take, value
+from registry.records import Comparison
+from training.metric_table import better
+from training.metrics import Answers, Estimates, Floats, ranked, take, value
 
 Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 2000
 BUDGET = 40_000_000
 """Samples drawn by a bootstrap at most: a large holdout needs fewer resamples for the same width."""
+LOST = 0.05
+"""Of the resamples, so many may have no value, as they have no sample of a rare class; with more of them there is no interval."""
 
 
 def compare(
@@ -24,7 +27,7 @@ def compare(
     Positive is better, also where less of the metric is better. Accuracy and MAE have an interval of their own; any
     other metric gets a paired bootstrap, which `seed` makes repeatable. All numbers are NaN when one side is.
     """
-    difference = DIRECTION[metric] * (value(metric, new) - value(metric, live))
+    difference = better(metric) * (value(metric, new) - value(metric, live))
     if math.isnan(difference):
         low, high = math.nan, math.nan
     elif metric == "accuracy" and isinstance(new, Answers) and isinstance(live, Answers):
@@ -77,9 +80,12 @@ def _bootstrap(new: Answers | Estimates, live: Answers | Estimates, metric: str,
     """Percentiles of the difference over resamples, the same ones for both sides (Efron 1979)."""
     n = len(new.truth)
     random = np.random.default_rng(seed)
-    differences = np.empty(max(200, min(RESAMPLES, BUDGET // n)))
+    width = max(len(new.columns), 1) if isinstance(new, Answers) else 1
+    differences = np.empty(max(200, min(RESAMPLES, BUDGET // (n * width))))
+    new, live = ranked(new), ranked(live)
     for i in range(len(differences)):
         index = random.integers(n, size=n)
         differences[i] = value(metric, take(new, index)) - value(metric, take(live, index))
-    low, high = np.quantile(DIRECTION[metric] * differences, (0.025, 0.975))
+    differences = differences[~np.isnan(differences)] if np.isnan(differences).mean() <= LOST else differences
+    low, high = np.quantile(better(metric) * differences, (0.025, 0.975))
     return float(low), float(high)

@@ -23,19 +23,33 @@ from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from pipelines.workers.plot_process import Draw, plot_process
 from pipelines.workers.recent_samples import open_recent
 from pipelines.workers.reference import ReferenceMaker, maker
+from pipelines.workers.slices import measure_slices
 from registry import codec
 from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt, WorkerFailed
 from registry.files import sha256_file, write_whole
-from registry.records import DIRECTION, Evaluation, Importance, Metrics, Recent, Signature
+from registry.records import Comparison, Evaluation, Importance, Metrics, Recent, Signature
 from retraining.monitoring.names import REFERENCE_FILE
 from retraining.monitoring.reference import to_bytes
 from retraining.policy import LEARNED_UNKNOWN, RESPLIT, other_classes
 from serving.engines.base import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
 from training.data.learned import learned_rows
 from training.data.spec import DataSpec, load_split
-from training.metrics import Answers, Estimates, classification, grade, join, regression, some
+from training.metric_table import row_of
+from training.metrics import (
+    NOTHING,
+    Answers,
+    Estimates,
+    Wanted,
+    classification,
+    grade,
+    join,
+    must_be_possible,
+    regression,
+    some,
+)
 from training.model.contract import FILE, offers
+from training.slices import rows_of_slices
 from training.worker.protocol import report_event, work
 
 BATCH = 64
@@ -50,6 +64,8 @@ class Holdout:
     data: DataSpec
     x: Mapping[str, Array]
     y: Array
+    wanted: Wanted = NOTHING
+    """What is measured on them beyond what always is."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,7 +98,8 @@ def main(folder: Path) -> Evaluation:
 def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Evaluation:
     if why := not_comparable(job.candidate, inputs, "candidate", job.min_samples):
         raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
-    holdout = open_holdout(inputs)
+    holdout = replace(open_holdout(inputs), wanted=Wanted((job.metric, *job.more), job.costs))
+    must_be_possible(holdout.wanted, holdout.classes, len(holdout.y))
     unseen = unseen_rows(job, inputs)
     verify(job.candidate, inputs / "candidate")
     if job.live:
@@ -119,7 +136,7 @@ def _importance(model: LoadedModel, holdout: Holdout, seed: int) -> Importance |
     y = np.asarray(holdout.y[rows])
 
     def ask(shuffled: Mapping[str, Array]) -> Answers | Estimates:
-        return predict(model, replace(holdout, x=shuffled, y=y), silent=True)
+        return predict(model, replace(holdout, x=shuffled, y=y, wanted=NOTHING), silent=True)
 
     try:
         return importance(ask, model.signature, x, seed)
@@ -131,7 +148,7 @@ def _recent(job: EvaluateJob, model: LoadedModel, holdout: Holdout, inputs: Path
     """Both models on labelled predictions that no training saw. What keeps them from being compared is a note."""
     assert job.live
     x, y, notes = open_recent(inputs / "recent", holdout.classes)
-    recent, samples = Holdout(holdout.data, x, y), len(y)
+    recent, samples = replace(holdout, x=x, y=y), len(y)
     if not samples:
         return Recent(0, notes=notes)
     if job.live.signature.preparation != job.candidate.signature.preparation:
@@ -143,11 +160,8 @@ def _recent(job: EvaluateJob, model: LoadedModel, holdout: Holdout, inputs: Path
         live = predict(open_model(job.live, inputs / "live", recent), recent, silent=True)
     except (Mismatch, BadInput, EngineError) as error:
         return Recent(samples, notes=(f"they cannot be answered by both models: {error}", *notes))
-    found, was = measure(new, recent), measure(live, recent)
-    if job.metric not in was.values or job.metric not in found.values:
-        return Recent(samples, found, was, notes=notes)
-    comparison = compare(new, live, job.metric, job.live.version or 0, job.seed)
-    return Recent(samples, found, was, comparison, notes)
+    first, *others = _comparisons(job, new, live)
+    return Recent(samples, measure(new, recent), measure(live, recent), first, notes, tuple(filter(None, others)))
 
 
 def unseen_rows(job: EvaluateJob, inputs: Path) -> Array | None:
@@ -168,24 +182,35 @@ def _with_live(
     """The evaluation with the live release on the same samples of the holdout; `answered`: the candidate's answers, and which
     samples they are for. One that cannot be measured is a note, not an error,
     because a new kind of model must be able to replace it."""
-    if job.live is None:
-        return Evaluation(found)
     new, unseen = answered
+    rows = rows_of_slices(job.slices, holdout.x, unseen)
+    alone = Evaluation(found, slices=measure_slices(job, new, None, rows))
+    if job.live is None:
+        return alone
     if why := not_comparable(job.live, inputs, "live", job.min_samples):
-        alone = "; the gate decides by the thresholds alone"
-        return Evaluation(found, live_note=f"live version {job.live.version} was not measured: {why}{alone}")
+        note = f"live version {job.live.version} was not measured: {why}; the gate decides by the thresholds alone"
+        return replace(alone, live_note=note)
     try:
         old = predict(open_model(job.live, inputs / "live", holdout), holdout)
     except (Mismatch, BadInput, EngineError) as error:
-        return Evaluation(
-            found, live_note=f"live version {job.live.version} cannot be measured on this holdout: {error}"
-        )
+        return replace(alone, live_note=f"live version {job.live.version} cannot be measured on this holdout: {error}")
     if unseen is not None:
         old = some(old, unseen)
     live = measure(old, holdout)
-    if job.metric not in DIRECTION or job.metric not in live.values:  # the gate rejects that
-        return Evaluation(found, live)
-    return Evaluation(found, live, compare(new, old, job.metric, job.live.version or 0, job.seed))
+    first, *others = _comparisons(job, new, old)
+    slices = measure_slices(job, new, old, rows)
+    return Evaluation(found, live, first, comparisons=tuple(filter(None, others)), slices=slices)
+
+
+def _comparisons(job: EvaluateJob, new: Answers | Estimates, live: Answers | Estimates) -> list[Comparison | None]:
+    """By the gate's metric, and by those of its rules; None for a metric of another task, which the gate rejects."""
+    assert job.live
+    task = "regression" if isinstance(new, Estimates) else "classification"
+    version = job.live.version or 0
+    return [
+        compare(new, live, each, version, job.seed) if (row := row_of(each)) and task in row.tasks else None
+        for each in (job.metric, *job.more)
+    ]
 
 
 def not_comparable(measured: MeasuredModel, inputs: Path, name: str, min_samples: int = 0) -> str:
@@ -288,7 +313,7 @@ def predict(
         truth = np.asarray(holdout.y[part])
         if not holdout.classes:
             return Estimates(truth.astype(np.float64), numbers(output))
-        return grade(probabilities(output, len(own)), truth, own, holdout.classes)
+        return grade(probabilities(output, len(own)), truth, own, holdout.classes, holdout.wanted)
 
     parts: list[Any] = []
     starts = range(0, total, BATCH)
@@ -303,8 +328,8 @@ def predict(
 def measure(outputs: Answers | Estimates, holdout: Holdout) -> Metrics:
     """All metrics of one model."""
     if isinstance(outputs, Estimates):
-        return regression(outputs)
-    return classification(outputs, holdout.classes)
+        return regression(outputs, holdout.wanted.measures)
+    return classification(outputs, holdout.classes, holdout.wanted.measures)
 
 
 def keep_golden(model: LoadedModel, holdout: Holdout, path: Path) -> dict[str, Array]:

@@ -44,6 +44,12 @@ class EvaluateJob:
     """Whether to compare on labelled recent predictions, too: the input `recent`, as `pipelines.workers.recent` leaves it."""
     min_samples: int = 0
     """How many samples of the holdout must be left without those that a measured version has learned from."""
+    more: tuple[str, ...] = ()
+    """Further metrics, of the gate's rules."""
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Truth → answer → cost."""
+    slices: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column → values: on these samples alone the metric is measured, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,10 @@ class MonitoredRelease:
     """The first one: the probabilities, or the number."""
     metric: str = ""
     """The gate's."""
+    drops: dict[str, float] = field(default_factory=dict)
+    """The metrics of the gate's rules that compare with what is live → how much worse each may be."""
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Truth → answer → cost."""
     then: dict[str, float] = field(default_factory=dict)
     """The metrics on the holdout."""
     samples: int = 0

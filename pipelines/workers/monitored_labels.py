@@ -26,6 +26,7 @@ from retraining.monitoring import health
 from retraining.monitoring.quality import FEWEST, Labelled, measure, wrong
 from retraining.monitoring.sequences import page_hinkley
 from serving.prediction_log.tables import Wanted, header_of, read
+from training.metric_table import needs_probabilities
 
 MOST_LINES = 2_000_000
 """Of the release, the newest so many are looked through for the requests that labels name."""
@@ -37,8 +38,6 @@ RISE = 0.05
 """Of the error rate, which the sequence of errors is to find where `max_drop` is not a share."""
 SHARES = frozenset({"accuracy", "macro_f1"})
 STEP = timedelta(days=1)
-ONLY_CLASS = frozenset({"accuracy", "macro_f1", "ece"})
-"""Metrics for which the log's `class` and `confidence` are enough."""
 Key = tuple[str, int]
 
 
@@ -101,15 +100,21 @@ def _checks(joined: Joined, release: MonitoredRelease, max_drop: float) -> Itera
     if fresh.sum() < AT_LEAST:
         chosen[-AT_LEAST:] = True
     came = f" ({int(fresh.sum()):,} of them came in since the last look)" if not fresh[chosen].all() else ""
-    found = measure(release.metric, labelled.only(chosen), release.classes)
-    then = release.then.get(release.metric, float("nan"))
-    yield health.quality_check(release.metric, found, then, release.samples, max_drop, came)
+    for metric, allowed in ({release.metric: max_drop} | _others(release)).items():
+        found = measure(metric, labelled.only(chosen), release.classes, release.costs)
+        then = release.then.get(metric, float("nan"))
+        yield health.quality_check(metric, found, then, release.samples, allowed, came)
     accuracy = release.then.get("accuracy", float("nan"))
     if release.classes and release.samples and math.isfinite(accuracy) and len(fresh) >= FEWEST:
         rise = max_drop if release.metric in SHARES and 0 < max_drop < 0.5 else RISE
         errors = wrong(labelled.newest(MOST_LABELLED))
         usual = page_hinkley(round((1 - accuracy) * release.samples), release.samples, rise)
         yield health.sequence_check(usual, errors)
+
+
+def _others(release: MonitoredRelease) -> dict[str, float]:
+    """The metrics of the gate's rules, with how much worse each may be."""
+    return {metric: each for metric, each in release.drops.items() if metric != release.metric}
 
 
 def join(
@@ -154,7 +159,7 @@ def _found(
     found: dict[Key, tuple[Any, ...]] = {}
     lines, end = 0, until
     begin = max(oldest, datetime.fromisoformat(release.at) - STEP)  # clocks of two machines may differ
-    with_outputs = not release.classes or release.metric not in ONLY_CLASS
+    with_outputs = not release.classes or any(map(needs_probabilities, (release.metric, *release.drops)))
     columns = ("id", "row", "time", "class", "confidence", *(("outputs",) if with_outputs else ()))
     while end > begin and len(found) < len(labels):
         if lines >= MOST_LINES:

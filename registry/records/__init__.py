@@ -12,7 +12,6 @@ from registry.records.data import (
     with_tensor_names,
 )
 from registry.records.evaluation import (
-    DIRECTION,
     ClassMetrics,
     Comparison,
     Evaluation,
@@ -21,6 +20,8 @@ from registry.records.evaluation import (
     Metrics,
     Policy,
     Recent,
+    Rule,
+    SliceMetrics,
     Verdict,
 )
 from registry.records.release import Approval, ApprovalWay, Release, ReleaseKind
@@ -30,7 +31,6 @@ from registry.records.trust import Attestation, Head, HeadFold, KeyKind, KeyReco
 from registry.records.version import Acceptance, Candidate, Claim, LoadReport, Outcome, TestCase, TestReport
 
 __all__ = [
-    "DIRECTION",
     "Acceptance",
     "Approval",
     "ApprovalWay",
@@ -60,10 +60,12 @@ __all__ = [
     "Recent",
     "Release",
     "ReleaseKind",
+    "Rule",
     "Run",
     "SeenHead",
     "Served",
     "Signature",
+    "SliceMetrics",
     "Sources",
     "Task",
     "TensorSpec",

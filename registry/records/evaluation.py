@@ -7,9 +7,33 @@ from typing import Literal
 
 from registry.dataclass import dataclass
 from registry.records.data import Task
+from registry.records.measure import written
 
-DIRECTION = {"accuracy": 1, "macro_f1": 1, "r2": 1, "loss": -1, "brier": -1, "ece": -1, "mae": -1, "rmse": -1}
-"""The metrics that a policy may name: 1 when more is better, -1 when less is."""
+ARGUMENTS = ("positive", "beta", "k", "quantile")
+"""Of metrics, as rules and the policy name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one metric must be, beside the gate's own. Without a limit, it is measured and shown only."""
+
+    metric: str
+    min: float | None = None
+    """At least."""
+    max: float | None = None
+    """At most."""
+    max_drop: float | None = None
+    """How much worse than the live release, on the same holdout; None: not compared."""
+    positive: str = ""
+    """The class that it is about; empty: the mean over all."""
+    beta: float | None = None
+    k: int | None = None
+    quantile: float | None = None
+
+    @property
+    def measure(self) -> str:
+        """The metric with its arguments: the name of its value."""
+        return written(self.metric, {name: getattr(self, name) for name in ARGUMENTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +49,34 @@ class Policy:
     """How much worse than the live release, on the same holdout, in units of the metric."""
     recent: bool = False
     """Compare with the live release on labelled recent predictions, too."""
+    positive: str = ""
+    """Arguments of the metric, as of a rule."""
+    beta: float | None = None
+    k: int | None = None
+    quantile: float | None = None
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What an answer costs: truth → answer → cost. What is not named costs 0 where it is right, 1 where it is wrong."""
+    rule: tuple[Rule, ...] = ()
+    slices: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column → values, or ranges of numbers (`18..30`): on these samples alone the gate's metric is measured, too."""
+    slice_floor: float | None = None
+    """What it must be at least on each slice; where less is better: at most."""
+    slice_floors: dict[str, float] = field(default_factory=dict)
+    """Slice (`island=Dream`) → the same, for this one."""
+    slice_min_samples: int = 20
+    """A slice with fewer is shown, and decides nothing."""
+    slice_max_drop: float | None = None
+    """How much worse than the live release on any slice, when chance does not explain it."""
+
+    @property
+    def measure(self) -> str:
+        """The gate's metric with its arguments: the name of its value."""
+        return written(self.metric, {name: getattr(self, name) for name in ARGUMENTS})
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """What the rules ask for beside it."""
+        return tuple(dict.fromkeys(each.measure for each in self.rule if each.measure != self.measure))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +96,8 @@ class Metrics:
     task: Task
     samples: int
     values: dict[str, float]
-    """classification: accuracy, loss (log loss, nats), macro_f1, brier, ece; regression: mae, rmse, r2, loss (MSE)."""
+    """classification: accuracy, loss (log loss, nats), macro_f1, brier, ece; regression: mae, rmse, r2, loss (MSE); and what the
+    gate's rules ask for, under the name of the metric with its arguments."""
     classes: dict[str, ClassMetrics] = field(default_factory=dict)
     confusion: tuple[tuple[int, ...], ...] = ()
     """Rows: truth, columns: prediction, both in the order of the signature's classes."""
@@ -104,6 +157,21 @@ class Recent:
     comparison: Comparison | None = None
     notes: tuple[str, ...] = ()
     """What was left out, and why they were not compared, if they were not."""
+    comparisons: tuple[Comparison, ...] = ()
+    """In the metrics of the gate's rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceMetrics:
+    """The gate's metric on some samples of the holdout."""
+
+    name: str
+    """`column=value`."""
+    samples: int
+    candidate: float
+    live: float | None = None
+    """None: it was not measured."""
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +190,9 @@ class Evaluation:
     was another one then."""
     recent: Recent | None = None
     """None: nobody has asked for it, or nothing is live."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Candidate and live release in the metrics of the gate's rules."""
+    slices: tuple[SliceMetrics, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

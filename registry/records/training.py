@@ -64,6 +64,8 @@ class TrainJob:
     threads: int = 0
     """Threads of TensorFlow within one operator, which add up numbers in an order that depends on how many there are;
     0: as many as there are cores."""
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of the metric `cost`: truth → answer → cost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.records.evaluation import DIRECTION
 from registry.records.monitoring import Check, CheckOutcome
 from retraining.monitoring.calibration import Estimate
 from retraining.monitoring.drift import Column, Finding, Limits
 from retraining.monitoring.quality import FEWEST, Floats, Measured, has_dropped, proportion
 from retraining.monitoring.sequences import PageHinkley, follow
 from retraining.monitoring.sketches import Categories, Numbers
+from training.metric_table import better
 
 WORTH = (
     "estimated from the model's own confidence: true where only other cases come than before; where the right answer to the "
@@ -88,7 +88,7 @@ def quality_check(
     """Of answers with labels. `now`: a sentence where there is nothing to measure; `labels`: which those are, in words."""
     if isinstance(now, str):
         return Check("decay", metric, "unknown", now)
-    limit = then - DIRECTION[metric] * max_drop
+    limit = then - better(metric) * max_drop
     seen = (
         f"{metric} is {now.value:.4g} (95 %: {now.low:.4g} to {now.high:.4g}) on {now.rows:,} labelled answers{labels}"
     )

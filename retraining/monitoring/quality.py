@@ -7,14 +7,14 @@ interval: Wilson's (1927) for accuracy, a bootstrap (Efron 1979) for the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.records.evaluation import DIRECTION
-from training.metrics import ANSWER_METRICS, ESTIMATE_METRICS, Answers, Estimates, grade, take, value
+from training.metric_table import better, needs_probabilities, row_of
+from training.metrics import Answers, Estimates, Wanted, cost_of, grade, ranked, take, value
 
 Floats = NDArray[np.float64]
 Z95 = 1.96
@@ -22,6 +22,7 @@ RESAMPLES = 500
 BUDGET = 10_000_000
 """Samples drawn by a bootstrap at most."""
 SEED = 1
+NO_COSTS: Mapping[str, Mapping[str, float]] = {}
 FEWEST = 30
 """Rows. Of fewer, nothing is said."""
 
@@ -76,23 +77,29 @@ def wrong(labelled: Labelled) -> NDArray[np.bool_]:
     return np.array([truth != predicted if truth else not correct for predicted, truth, correct in triples], dtype=bool)
 
 
-def measure(metric: str, labelled: Labelled, classes: Sequence[str]) -> Measured | str:
+def measure(
+    metric: str, labelled: Labelled, classes: Sequence[str], costs: Mapping[str, Mapping[str, float]] = NO_COSTS
+) -> Measured | str:
     """The metric; a sentence when there is nothing to measure it by. `classes`: of the model; empty: it is a regression.
 
     Labels of a class that the model does not have count as wrong answers. Labels that are not numbers do not count in a
-    regression, nor answers that are not finite.
+    regression, nor answers that are not finite. `costs`: truth → answer → cost.
     """
-    if metric not in (ANSWER_METRICS if classes else ESTIMATE_METRICS):
+    row = row_of(metric)
+    if row is None or ("classification" if classes else "regression") not in row.tasks:
         return f"{metric} cannot be measured on labelled answers"
     if metric == "accuracy":
         errors = wrong(labelled)
         return proportion(int((~errors).sum()), len(errors)) if len(errors) else "no label is known yet"
-    known = _answers(labelled, classes) if classes else _estimates(labelled)
+    if classes and labelled.probabilities is None and needs_probabilities(metric):
+        return f"{metric} needs probabilities, which the prediction log does not keep"
+    known = _answers(labelled, classes, Wanted((metric,), costs)) if classes else _estimates(labelled)
     if not len(known.truth):
         return f"no label says what was right, so that {metric} cannot be measured"
     found = value(metric, known)
     if not math.isfinite(found):
-        return f"{metric} needs probabilities, which the prediction log does not keep"
+        why = "probabilities are not kept, or not numbers" if classes and not row.undefined else row.undefined
+        return f"{metric} is not a number on these answers{f': {why}' if why else ''}"
     low, high = _bootstrap(metric, known)
     return Measured(found, low, high, len(known.truth))
 
@@ -106,7 +113,7 @@ def has_dropped(metric: str, now: Measured, then: float, of_then: int, max_drop:
     find small drops sooner. `then` is a measurement, too, of `of_then` samples: the interval is as much wider as if those
     varied like these.
     """
-    sign = DIRECTION[metric]
+    sign = better(metric)
     half = (now.high - now.value) if sign > 0 else (now.value - now.low)
     widened = half * math.sqrt(1 + now.rows / max(of_then, 1))
     return sign * now.value + widened < sign * then - max_drop
@@ -120,17 +127,18 @@ def proportion(hits: int, rows: int) -> Measured:
     return Measured(share, max(0.0, middle - half), min(1.0, middle + half), rows)
 
 
-def _answers(labelled: Labelled, own: Sequence[str]) -> Answers:
+def _answers(labelled: Labelled, own: Sequence[str], wanted: Wanted) -> Answers:
     rows = np.array([i for i, truth in enumerate(labelled.truth) if truth], dtype=np.int64)
     truth = [labelled.truth[i] for i in rows]
     classes = [*own, *sorted(set(truth) - set(own))]
     places = {name: i for i, name in enumerate(classes)}
     indices = np.array([places[each] for each in truth], dtype=np.int64)
     if labelled.probabilities is not None:
-        return grade(labelled.probabilities[rows], indices, own, classes)
-    predicted = [places.get(str(labelled.predicted[i]), -1) for i in rows]
+        return grade(labelled.probabilities[rows], indices, own, classes, wanted)
+    predicted = np.array([places.get(str(labelled.predicted[i]), -1) for i in rows], dtype=np.int64)
     unknown = np.full(len(rows), np.nan)
-    return Answers(indices, np.array(predicted, dtype=np.int64), labelled.confidence[rows], unknown, unknown)
+    cost = cost_of(indices, predicted, wanted, classes)
+    return Answers(indices, predicted, labelled.confidence[rows], unknown, unknown, cost=cost, classes=tuple(classes))
 
 
 def _estimates(labelled: Labelled) -> Estimates:
@@ -150,6 +158,7 @@ def _number(text: str) -> float:
 def _bootstrap(metric: str, known: Answers | Estimates) -> tuple[float, float]:
     random, rows = np.random.default_rng(SEED), len(known.truth)
     draws = max(100, min(RESAMPLES, BUDGET // rows))
+    known = ranked(known)
     found = [value(metric, take(known, random.integers(rows, size=rows))) for _ in range(draws)]
     low, high = np.nanquantile(found, (0.025, 0.975))
     return float(low), float(high)

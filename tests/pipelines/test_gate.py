@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from pipelines.gate import ROUNDING, decide, gate_report, not_compared_on_recent, recent_note, worse_than_live
 from registry import codec
-from registry.records import DIRECTION, ClassMetrics, Comparison, Evaluation, Metrics, Policy, Recent, Verdict
+from registry.records import ClassMetrics, Comparison, Evaluation, Metrics, Policy, Recent, Rule, SliceMetrics, Verdict
+from training.metric_table import METRICS, better
+
+ALWAYS = [name for name, row in METRICS.items() if row.always]
 
 REGRESSION = {"mae": 2.0, "rmse": 3.0, "r2": 0.8, "loss": 9.0}
 
@@ -49,7 +52,7 @@ def test_every_failed_criterion_is_reported_not_only_the_first():
         ({"loss": math.nan}, Policy("loss", 9.0), "loss is not a number"),
         ({"rmse": math.inf}, Policy("rmse", 9.0), "rmse inf is over the threshold 9.0000"),
         ({}, Policy("accuracy"), "accuracy is not measured for regression; measured: mae, rmse, r2, loss"),
-        ({}, Policy("acuracy"), f"[gate] metric: 'acuracy' is not known; known: {', '.join(DIRECTION)}"),
+        ({}, Policy("acuracy"), f"[gate] metric: 'acuracy' is not known; known: {', '.join(METRICS)}"),
         (
             {},
             Policy("mae", 5.0, class_floor=0.5),
@@ -165,19 +168,28 @@ metrics = st.builds(
         dict(zip(names, values, strict=False)),
         {str(i): ClassMetrics(0.5, r, 0.5, s) for i, (r, s) in enumerate(zip(recalls, supports, strict=False))},
     ),
-    st.permutations(list(DIRECTION)),
+    st.permutations(ALWAYS),
     st.lists(numbers, min_size=3, max_size=8),
     st.integers(0, 60),
     st.lists(numbers, max_size=3),
     st.lists(st.integers(0, 5), max_size=3),
 )
+
+
+def rule(metric, limit, drop):
+    """One that a better model never fails where a worse one passes."""
+    return Rule(metric, limit, None, drop) if better(metric) > 0 else Rule(metric, None, limit, drop)
+
+
+rules = st.builds(rule, st.sampled_from(ALWAYS), st.none() | st.floats(0, 1), st.none() | st.floats(0, 1))
 policies = st.builds(
     Policy,
-    metric=st.sampled_from([*DIRECTION, "nonsense"]),
+    metric=st.sampled_from([*ALWAYS, "nonsense"]),
     threshold=st.floats(0, 1),
     class_floor=st.none() | st.floats(0, 1),
     min_samples=st.integers(0, 60),
     max_drop=st.floats(0, 1),
+    rule=st.lists(rules, max_size=3).map(tuple),
 )
 evaluations = st.builds(Evaluation, candidate=metrics, live=st.none() | metrics)
 
@@ -189,7 +201,7 @@ def test_reasons_are_empty_exactly_when_it_is_accepted(evaluation, policy):
     assert all(reason and "\n" not in reason for reason in verdict.reasons)
 
 
-@given(evaluations, policies, st.sampled_from(list(DIRECTION)))
+@given(evaluations, policies, st.sampled_from(ALWAYS))
 def test_nan_is_never_accepted(evaluation, policy, name):
     values = evaluation.candidate.values | {name: math.nan}
     altered = dataclasses.replace(evaluation.candidate, values=values)
@@ -202,7 +214,7 @@ def test_worse_metrics_are_never_accepted_where_better_ones_are_rejected(evaluat
     worse = dataclasses.replace(
         new,
         samples=new.samples - fewer,
-        values={name: value - by * DIRECTION[name] for name, value in new.values.items()},
+        values={name: value - by * better(name) for name, value in new.values.items()},
         classes={name: dataclasses.replace(each, recall=each.recall - recall) for name, each in new.classes.items()},
     )
     if decide(dataclasses.replace(evaluation, candidate=worse), policy).accepted:
@@ -213,7 +225,7 @@ def test_worse_metrics_are_never_accepted_where_better_ones_are_rejected(evaluat
 def test_a_stricter_policy_never_accepts_what_a_laxer_one_rejects(evaluation, policy, by):
     stricter = dataclasses.replace(
         policy,
-        threshold=policy.threshold + by * DIRECTION.get(policy.metric, 1),
+        threshold=policy.threshold + by * (1 if policy.metric == "nonsense" else better(policy.metric)),
         max_drop=policy.max_drop - by,
         min_samples=policy.min_samples + int(by * 10),
     )
@@ -310,3 +322,122 @@ def test_a_policy_and_an_evaluation_of_before_are_read():
     verdict = json.loads(codec.to_json(decide(Evaluation(classifier()), Policy())))
     del verdict["policy"]["recent"]
     assert codec.from_json(Verdict, json.dumps(verdict).encode(), "older").policy == Policy()
+
+
+RECALL = 'recall(positive="1")'
+
+
+def with_rules(*rules, **more):
+    return Policy(rule=rules, **more)
+
+
+def test_each_rule_is_a_criterion_of_its_own():
+    new, live = classifier(**{RECALL: 0.8, "mcc": 0.5}), classifier(0.95, **{RECALL: 0.9, "mcc": 0.5})
+    policy = with_rules(Rule("recall", 0.9, positive="1", max_drop=0.05), Rule("ece", max=0.01), Rule("mcc"))
+    report = gate_report(Evaluation(new, live), policy)
+    assert [(case.name, case.outcome) for case in report.cases[3:]] == [
+        (f"{RECALL} at least 0.9", "failed"),
+        ("ece at most 0.01", "failed"),
+        ("at most 0.01 worse than the live release", "passed"),
+        (f"{RECALL}: at most 0.05 worse than the live release", "failed"),
+    ]
+    assert decide(Evaluation(new, live), policy).reasons == (
+        f"{RECALL} 0.8000 is under the minimum 0.9000",
+        "ece 0.0200 is over the maximum 0.0100",
+        f"{RECALL} 0.8000 is worse than the live release's 0.9000, by more than 0.05",
+    )
+    assert worse_than_live(Evaluation(new, live), policy) == (decide(Evaluation(new, live), policy).reasons[2],)
+
+
+def test_a_metric_that_a_rule_names_is_not_a_number_for_a_reason_of_its_own():
+    new = classifier(roc_auc=math.nan)
+    assert decide(Evaluation(new), with_rules(Rule("roc_auc"))).accepted, "it is only shown"
+    assert decide(Evaluation(new), with_rules(Rule("roc_auc", 0.5))).reasons == (
+        "roc_auc is not a number: the holdout has no sample of a class that it is about",
+    )
+
+
+def test_the_gates_own_metric_may_have_arguments():
+    new = classifier(**{"f_beta(beta=2)": 0.7})
+    policy = Policy("f_beta", 0.8, beta=2.0)
+    assert decide(Evaluation(new), policy).reasons == ("f_beta(beta=2) 0.7000 is under the threshold 0.8000",)
+    assert policy.more == ()
+
+
+def test_a_rule_that_was_not_measured_fails():
+    (reason,) = decide(Evaluation(classifier()), with_rules(Rule("mcc", 0.1))).reasons
+    assert reason.startswith("mcc is not measured for classification; measured: accuracy")
+
+
+def test_rules_are_compared_on_recent_predictions_too():
+    worse = Comparison(3, RECALL, -0.2, -0.3, -0.1, 200)
+    both = dataclasses.replace(on_recent(0.0, -0.01, 0.01).recent, comparisons=(worse,))
+    new = classifier(**{RECALL: 0.9})
+    found = Evaluation(new, live=new, recent=both)
+    policy = with_rules(Rule("recall", positive="1", max_drop=0.1), recent=True)
+    (reason,) = decide(found, policy).reasons
+    assert reason.startswith(f"{RECALL} is worse than the live release's by 0.2000 on 200 labelled recent predictions")
+    assert decide(found, with_rules(Rule("recall", positive="1"), recent=True)).accepted, "it compares with nothing"
+
+
+def test_a_policy_without_rules_is_read_and_a_verdict_with_them_is_the_same_after_the_file():
+    policy = with_rules(Rule("pinball", max=2.0, quantile=0.9), costs={"a": {"b": 2.0}})
+    verdict = decide(Evaluation(classifier()), policy)
+    assert codec.from_json(Verdict, codec.to_json(verdict), "verdict.json") == verdict
+    older = json.loads(codec.to_json(decide(Evaluation(classifier()), Policy())))
+    for name in ("rule", "costs", "positive", "beta", "k", "quantile"):
+        del older["policy"][name]
+    assert codec.from_json(Verdict, json.dumps(older).encode(), "older").policy == Policy()
+
+
+def sliced(*slices, **more):
+    return Evaluation(classifier(), live=classifier(), slices=slices, **more)
+
+
+def compared(difference, low, high):
+    return Comparison(3, "accuracy", difference, low, high, 50)
+
+
+def test_each_slice_has_a_floor_and_one_with_few_samples_decides_nothing():
+    found = sliced(
+        SliceMetrics("island=Dream", 50, 0.7, 0.9, compared(-0.2, -0.3, -0.1)),
+        SliceMetrics("island=Biscoe", 50, 0.85, 0.9, compared(-0.05, -0.2, 0.1)),
+        SliceMetrics("island=Torgersen", 3, 0.0, 0.9, compared(-0.9, -1.0, -0.8)),
+        SliceMetrics("mass=..3", 0, math.nan, math.nan, None),
+    )
+    policy = Policy(slice_floor=0.8, slice_floors={"island=Dream": 0.75}, slice_max_drop=0.01)
+    report = gate_report(found, policy)
+    assert decide(found, policy).reasons == (
+        "slice island=Dream: accuracy 0.7000 is under the floor 0.7500 (50 samples)",
+        (
+            "slice island=Dream: accuracy is worse than the live release's by 0.2000 on 50 samples, more than 0.01 "
+            "(95 % interval of the difference: -0.3000 to -0.1000)"
+        ),
+    )
+    outcomes = {case.name: case.outcome for case in report.cases if case.name.startswith("slice ")}
+    assert len(outcomes) == 8
+    assert outcomes["slice island=Biscoe: accuracy at least 0.8"] == "passed"
+    assert outcomes["slice island=Biscoe: not worse than the live release, by more than 0.01"] == "passed", "by chance"
+    skipped = [case.message for case in report.cases if case.outcome == "skipped"]
+    assert skipped == ["3 samples of the holdout, 20 are needed", "0 samples of the holdout, 20 are needed"] * 2
+    assert worse_than_live(found, policy) == decide(found, policy).reasons[1:]
+
+
+def test_slices_without_limits_are_shown_only():
+    assert decide(sliced(SliceMetrics("island=Dream", 50, 0.0, 0.9, compared(-0.9, -1, -0.8))), Policy()).accepted
+
+
+def test_a_slice_of_an_error_has_a_ceiling_and_nan_is_under_no_limit():
+    new = Metrics("regression", 50, REGRESSION)
+    found = Evaluation(new, slices=(SliceMetrics("a=1", 50, 3.0), SliceMetrics("a=2", 50, math.nan)))
+    policy = Policy("mae", 9.0, slice_floor=2.5, slice_max_drop=1.0)
+    assert decide(found, policy).reasons == (
+        "slice a=1: mae 3.0000 is over the floor 2.5000 (50 samples)",
+        "slice a=2: mae is not a number on 50 samples",
+    )
+    assert gate_report(found, policy).cases[-2].message == "nothing is live"
+
+
+def test_slices_come_back_from_the_file():
+    found = sliced(SliceMetrics("island=Dream", 50, 0.7, 0.9, compared(-0.2, -0.3, -0.1)))
+    assert codec.from_json(Evaluation, codec.to_json(found), "result.json") == found

@@ -11,7 +11,22 @@ from sklearn import metrics as reference
 
 from pipelines.workers import comparison
 from pipelines.workers.comparison import _student, compare
-from training.metrics import Answers, Estimates, calibration, classification, grade, join, regression, take, value
+from registry.errors import ConfigError
+from training.metrics import (
+    MOST_SCORES,
+    Answers,
+    Estimates,
+    Wanted,
+    calibration,
+    classification,
+    grade,
+    join,
+    must_be_possible,
+    ranked,
+    regression,
+    take,
+    value,
+)
 
 CLASSES = ("cat", "dog", "owl", "pig")
 
@@ -354,3 +369,145 @@ def test_answers_of_no_class_are_counted_as_wrong_but_in_no_column():
 def test_samples_may_be_taken_twice():
     each = take(Estimates(np.array([1.0, 2.0]), np.array([1.0, 5.0])), np.array([1, 1, 0]))
     assert value("mae", each) == pytest.approx(2.0)
+
+
+NAMED = {
+    **{f'{name}(positive="{each}")': (name, each) for name in ("roc_auc", "average_precision") for each in CLASSES},
+    **{f'{name}(positive="{each}")': (name, each) for name in ("precision", "recall") for each in CLASSES},
+}
+
+
+def measured(truth, p, *measures, costs=None, own=CLASSES):
+    given = grade(p, truth, own, CLASSES, Wanted(measures, costs or {}))
+    return classification(given, CLASSES, measures).values
+
+
+@given(answers())
+def test_rankings_and_classes_are_measured_as_scikit_learn_measures_them(case):
+    truth, p = case
+    guess = p.argmax(axis=1)
+    found = measured(truth, p, *NAMED, "roc_auc", "average_precision", "precision", "recall", "f_beta(beta=2)", "mcc")
+    ranked = {"roc_auc": reference.roc_auc_score, "average_precision": reference.average_precision_score}
+    per_class = {name: [] for name in ranked}
+    for measure, (name, positive) in NAMED.items():
+        own = truth == CLASSES.index(positive)
+        if not own.any():
+            assert math.isnan(found[measure])
+        elif name in ranked and (name == "average_precision" or not own.all()):
+            wanted = ranked[name](own, p[:, CLASSES.index(positive)])
+            per_class[name].append(wanted)
+            assert found[measure] == pytest.approx(wanted)
+    present = np.union1d(truth, guess)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, score in (("precision", reference.precision_score), ("recall", reference.recall_score)):
+            wanted = score(truth, guess, labels=present, average="macro", zero_division=0)
+            assert found[name] == pytest.approx(wanted)
+        wanted = reference.fbeta_score(truth, guess, beta=2, labels=present, average="macro", zero_division=0)
+        assert found["f_beta(beta=2)"] == pytest.approx(wanted)
+        assert found["mcc"] == pytest.approx(reference.matthews_corrcoef(truth, guess))
+    if len(set(truth)) > 1:
+        for name, wanted in per_class.items():
+            assert found[name] == pytest.approx(np.mean(wanted))
+
+
+@given(answers(), st.integers(1, 3))
+def test_top_k_is_that_of_scikit_learn(case, k):
+    truth, p = case
+    assume(all(len(set(row)) == len(row) for row in p.tolist()))  # ties are broken another way there
+    found = measured(truth, p, f"top_k(k={k})")[f"top_k(k={k})"]
+    assert found == pytest.approx(reference.top_k_accuracy_score(truth, p, k=k, labels=range(len(CLASSES))))
+
+
+@given(answers())
+def test_the_first_k_begin_with_the_answer_and_f1_is_f_beta_of_one(case):
+    found = measured(*case, "top_k(k=1)", "top_k(k=2)", "f_beta(beta=1)", "cost")
+    assert found["top_k(k=1)"] == found["accuracy"] <= found["top_k(k=2)"]
+    assert found["f_beta(beta=1)"] == pytest.approx(found["macro_f1"])
+    assert found["cost"] == pytest.approx(1 - found["accuracy"]), "without costs, every mistake costs 1"
+
+
+def test_a_mistake_costs_what_the_matrix_says():
+    truth, p = np.array([0, 0, 1, 2]), np.eye(4)[[1, 0, 1, 3]]
+    costs = {"cat": {"dog": 10}, "dog": {"dog": -2}}
+    assert measured(truth, p, "cost", costs=costs)["cost"] == pytest.approx((10 + 0 - 2 + 1) / 4)
+    other = measured(np.array([0, 1]), np.eye(4)[[0, 0]], "cost", costs=costs, own=("emu", "dog", "owl", "pig"))
+    assert other["cost"] == pytest.approx((10 + 1) / 2), (
+        "a class that the dataset does not have costs as the dearest one"
+    )
+
+
+def test_of_a_model_that_does_not_know_a_class_it_is_never_among_the_first():
+    found = measured(np.array([0, 1]), np.eye(3)[[0, 1]], "top_k(k=3)", 'roc_auc(positive="cat")', own=CLASSES[1:])
+    assert found["top_k(k=3)"] == 0.5
+    assert found['roc_auc(positive="cat")'] == 0.5, "its probability is 0 for all"
+
+
+def test_an_answer_that_is_not_finite_makes_every_metric_of_probabilities_nan():
+    p = np.array([[math.nan, 0, 0, 0], [0, 1, 0, 0]])
+    found = measured(np.array([0, 1]), p, "roc_auc", "average_precision", "cost", "top_k(k=2)")
+    assert all(math.isnan(found[name]) for name in ("loss", "roc_auc", "average_precision", "cost"))
+    assert found["top_k(k=2)"] == 0.5
+
+
+@given(answers(), st.data())
+def test_ranks_in_place_of_probabilities_change_nothing(case, data):
+    truth, p = case
+    wanted = ("roc_auc", "average_precision", 'roc_auc(positive="owl")')
+    given_ = grade(p, truth, CLASSES, CLASSES, Wanted(wanted))
+    index = np.array(data.draw(st.lists(st.integers(0, len(truth) - 1), min_size=1, max_size=60)))
+    for each in wanted:
+        one, other = value(each, take(ranked(given_), index)), value(each, take(given_, index))
+        assert one == pytest.approx(other, nan_ok=True)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 1e3), st.floats(-1e3, 1e3)), min_size=1, max_size=40), st.floats(0.01, 0.99))
+def test_shares_and_quantiles_are_those_of_scikit_learn(pairs, quantile):
+    truth, guess = np.array(pairs).T
+    measure = f"pinball(quantile={quantile!r})"
+    found = regression(Estimates(truth, guess), ("mape", measure)).values
+    assert found["mape"] == pytest.approx(reference.mean_absolute_percentage_error(truth, guess))
+    assert found[measure] == pytest.approx(reference.mean_pinball_loss(truth, guess, alpha=quantile))
+    assert math.isnan(value("mape", Estimates(np.array([0.0, 1.0]), np.array([1.0, 1.0]))))
+
+
+@pytest.mark.parametrize(
+    "measure", ["roc_auc", 'average_precision(positive="owl")', 'recall(positive="dog")', "mcc", "cost", "top_k(k=2)"]
+)
+def test_each_metric_of_classes_has_a_paired_interval(measure):
+    random = np.random.default_rng(5)
+    truth, noise = random.integers(0, 4, 400), random.normal(size=(400, 4))
+    good, bad = (softmax(strength * np.eye(4)[truth] + noise) for strength in (3.0, 1.0))
+    new, live = (grade(each, truth, CLASSES, CLASSES, Wanted((measure,))) for each in (good, bad))
+    found, same = compare(new, live, measure, 1, 1), compare(new, new, measure, 1, 1)
+    assert 0 < found.low < found.difference < found.high
+    assert (same.low, same.difference, same.high) == (0, 0, 0)
+
+
+def test_resamples_without_a_rare_class_count_only_when_they_are_few():
+    truth = np.array([0] * 200 + [2] * 6)  # one resample in 400 has none of them
+    p = softmax(np.random.default_rng(1).normal(size=(206, 4)))
+    often = grade(p, truth, CLASSES, CLASSES, Wanted(('recall(positive="owl")',)))
+    assert math.isfinite(compare(often, often, 'recall(positive="owl")', 1, 1).low)
+    rare = take(often, np.arange(201))  # one sample of it: a third of the resamples have none
+    assert math.isnan(compare(rare, rare, 'recall(positive="owl")', 1, 1).low)
+
+
+def test_what_is_not_kept_is_not_measured_by_accident():
+    plain = graded(np.array([0, 1]), np.eye(4)[[0, 1]])
+    for measure in ("roc_auc", "top_k(k=2)", "cost"):
+        with pytest.raises(ValueError, match="not kept"):
+            value(measure, plain)
+    some = grade(np.eye(4)[[0, 1]], np.array([0, 1]), CLASSES, CLASSES, Wanted(('roc_auc(positive="owl")',)))
+    assert some.scores.shape == (2, 1)
+    with pytest.raises(ValueError, match="not kept"):
+        value("roc_auc", some)
+
+
+def test_too_many_probabilities_are_refused_before_anything_is_measured():
+    must_be_possible(Wanted(("roc_auc",)), CLASSES, MOST_SCORES // 4)
+    must_be_possible(Wanted(('roc_auc(positive="owl")',)), CLASSES, MOST_SCORES)
+    with pytest.raises(ConfigError, match="needs 100,000,004 numbers, 100,000,000 are kept"):
+        must_be_possible(Wanted(("roc_auc",)), CLASSES, MOST_SCORES // 4 + 1)
+    with pytest.raises(ConfigError, match="has no class 'emu'"):
+        must_be_possible(Wanted(('recall(positive="emu")',)), CLASSES, 10)

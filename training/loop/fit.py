@@ -17,6 +17,7 @@ from training.data.spec import DataSpec
 from training.loop.feed import Order, training_batches, validation_batches
 from training.loop.goal import best_index, from_logs, measure
 from training.loop.history import AttemptHistory, How
+from training.metrics import NOTHING, Wanted
 from training.model.contract import Contract, blame
 from training.model.samples import Samples
 from training.model.signature import Wiring, answers
@@ -36,6 +37,8 @@ class Goal:
     patience: int
     seed: int
     batch_size: int
+    wanted: Wanted = NOTHING
+    """The metric, with what else it is measured by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def fit(attempt: Attempt, wiring: Wiring, data: Data, contract: Contract, keeper
         return replace(keeper.history, finished=True)
     model, goal = wiring.model, keeper.goal
     keeper.set_model(model)
-    keeper.measure = _own_measure(wiring, data.validation, goal.metric)
+    keeper.measure = _own_measure(wiring, data.validation, goal)
     prepare, costly = _prepare(wiring, contract.augment), contract.augment is not None
     with blame(contract.code, "model.py: augment failed" if costly else "the data could not be fed"):
         train, steps = training_batches(
@@ -190,9 +193,12 @@ def _prepare(wiring: Wiring, augment: Callable[..., Any] | None) -> Callable[[An
     return prepare
 
 
-def _own_measure(wiring: Wiring, samples: Samples, metric: str) -> Callable[[], float]:
+def _own_measure(wiring: Wiring, samples: Samples, goal: Goal) -> Callable[[], float]:
     """Measures what Keras does not, by one more pass over the validation split."""
     answer = tf.function(
         lambda named: wiring.answer(wiring.model(wiring.arrange(named), training=False)), reduce_retracing=True
     )
-    return lambda: measure(wiring.spec.task, answers(answer, wiring, samples), samples.y)[metric]
+    spec = wiring.spec
+    return lambda: measure(spec.task, answers(answer, wiring, samples), samples.y, goal.wanted, spec.classes)[
+        goal.metric
+    ]

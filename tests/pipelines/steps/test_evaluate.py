@@ -19,7 +19,7 @@ from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import codec
 from registry.errors import ConfigError, Corrupt
 from registry.files import sha256_file
-from registry.records import Evaluation, ImagePreparation, Policy, Served, Signature, TensorSpec
+from registry.records import Evaluation, ImagePreparation, Policy, Rule, Served, Signature, TensorSpec
 from retraining.monitoring.reference import from_bytes
 from retraining.policy import LEARNED_UNKNOWN, RESPLIT
 from training.data.checks import SampleList
@@ -140,6 +140,48 @@ def test_both_models_are_compared_on_labelled_recent_predictions(evaluating):
     assert not gate_report(found, Policy(threshold=0.0, recent=True)).failed
 
 
+def test_what_the_rules_of_the_gate_ask_for_is_measured_and_compared(evaluating):
+    x, y = images(90)
+    evaluating.recent("image", x, [THIRDS[each] for each in y])
+    policy = Policy(
+        threshold=0.0,
+        recent=True,
+        costs={"right": {"left": 5.0, "middle": 5.0}},
+        rule=(
+            Rule("recall", 0.9, positive="right"),
+            Rule("roc_auc", max_drop=0.0),
+            Rule("cost", max=0.1),
+            Rule("mape"),
+        ),
+    )
+    more = policy.more
+    found = evaluating.holdout(IMAGES, [x], y).run("thirds", "dull", recent=True, more=more, costs=policy.costs)
+    recall, roc_auc, cost, mape = more
+    assert found.candidate.values[recall] > 0.9
+    assert found.live.values[recall] == 0
+    assert found.live.values["cost"] == pytest.approx(5 / 3)
+    assert mape not in found.candidate.values, "it is of another task"
+    assert [each.metric for each in found.comparisons] == [recall, roc_auc, cost]
+    better = [each.low > 0 for each in found.comparisons]
+    assert better == [each.low > 0 for each in found.recent.comparisons] == [True, False, True], (
+        "both rank nearly as well"
+    )
+    assert not gate_report(found, policy).failed
+    swapped = dataclasses.replace(found, candidate=found.live, live=found.candidate)
+    assert [case.name for case in gate_report(swapped, policy).failed] == [
+        f"{recall} at least 0.9",
+        "cost at most 0.1",
+        "at most 0.01 worse than the live release",
+        "roc_auc: at most 0 worse than the live release",
+    ]
+
+
+def test_a_class_that_the_holdout_does_not_have_is_said(evaluating):
+    x, y = images(9)
+    with pytest.raises(ConfigError, match="the dataset has no class 'top'; it has 'left', 'middle', 'right'"):
+        evaluating.holdout(IMAGES, [x], y).run("thirds", more=('recall(positive="top")',))
+
+
 def test_recent_predictions_that_a_model_cannot_answer_are_a_note(evaluating):
     x, y = images(60)
     evaluating.recent("picture", x, [THIRDS[each] for each in y])
@@ -215,6 +257,24 @@ def test_named_columns_with_text_are_measured(evaluating):
     with np.load(evaluating.outputs / "golden.npz", allow_pickle=False) as golden:
         assert golden["in_1"].dtype.kind == "U"
         assert golden["in_1"].ravel().tolist() == ["red", "blue", "red", "green"]
+
+
+def test_slices_are_measured_beside_the_live_release(evaluating):
+    inputs = (TensorSpec("age", (None, 1), "float32"), TensorSpec("colour", (None, 1), "string"))
+    spec = DataSpec("table", "classification", inputs, ("yes", "no"), target="buys")
+    age = np.array([[20.0], [60.0], [45.0], [80.0]], np.float32)
+    colour = np.array([["red"], ["blue"], ["red"], ["green"]])
+    slices = {"colour": ("red", "grey"), "age": ("50..",)}
+    found = evaluating.holdout(spec, [age, colour], np.array([0, 1, 0, 0])).run("shop", "shop", slices=slices)
+    assert [(each.name, each.samples, each.candidate, each.live) for each in found.slices[::2]] == [
+        ("colour=red", 2, 1.0, 1.0),
+        ("age=50..", 2, 0.5, 0.5),
+    ]
+    assert (found.slices[1].samples, found.slices[1].comparison) == (0, None)
+    assert math.isnan(found.slices[1].candidate)
+    assert (found.slices[0].comparison.difference, found.slices[0].comparison.live_version) == (0, 7)
+    with pytest.raises(ConfigError, match=r"no input column 'isle'; it has 'age', 'colour'"):
+        evaluating.run("shop", slices={"isle": ("a",)})
 
 
 @pytest.mark.tensorflow

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from registry.errors import ConfigError
-from registry.records import DIRECTION
 from training.loop.goal import beats, best_index, check_metric, from_logs, measure, reached
+from training.metric_table import METRICS, better
 
 
 @given(st.integers(2, 60), st.integers(2, 5), st.integers(0, 1000))
@@ -52,14 +52,14 @@ def test_less_is_better_for_losses():
     assert not reached("accuracy", 0.89, 0.9)
 
 
-@given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=8), st.sampled_from(sorted(DIRECTION)))
+@given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=8), st.sampled_from(sorted(METRICS)))
 def test_the_first_of_the_best_epochs_is_the_best(values, metric):
     place = best_index(metric, values)
     numbers = [value for value in values if not math.isnan(value)]
     if not numbers:
         assert place == -1
         return
-    best = max(numbers) if DIRECTION[metric] > 0 else min(numbers)
+    best = max(numbers) if better(metric) > 0 else min(numbers)
     assert values[place] == best
     assert best not in values[:place]
 

@@ -1,0 +1,170 @@
+"""The table of metrics: what each is for, what it can be, what it needs, and how it is called for people.
+
+Whatever knows metrics reads this: settings, training, evaluation, gate, report, mail, monitoring and documentation. The
+functions are imported when a metric is measured; the controller loads none of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from registry.dataclass import dataclass
+from registry.records import Task
+from registry.records.measure import read_measure
+
+INF = math.inf
+Need = Literal["", "probabilities", "rank", "scores", "cost"]
+"""What a metric needs beside the class that is answered; `rank`, `scores` and `cost` are kept for those that need them."""
+LIMITS: Mapping[str, tuple[float, float]] = {"beta": (0.01, 100), "k": (1, 1_000_000), "quantile": (0.001, 0.999)}
+"""Of the arguments that are numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric."""
+
+    tasks: tuple[Task, ...]
+    better: Literal[1, -1]
+    """1 when more is better, -1 when less is."""
+    low: float
+    high: float
+    """What it can be: a limit outside holds for every model, or for none."""
+    title: str
+    """For people, with arguments in braces."""
+    function: str
+    """In `training.metric_functions`; it takes the answers, and the arguments by name."""
+    title_of: str = ""
+    """The same for a `positive` class; empty: it does not take one."""
+    arguments: tuple[str, ...] = ()
+    """Those that must be given."""
+    needs: Need = ""
+    undefined: str = ""
+    """When it is not a number, although the answers are."""
+    always: bool = False
+    """Whether it is measured without being asked for."""
+
+
+C: tuple[Task, ...] = ("classification",)
+R: tuple[Task, ...] = ("regression",)
+NO_SAMPLE = "the holdout has no sample of a class that it is about"
+METRICS: Mapping[str, MetricRow] = {
+    "accuracy": MetricRow(C, 1, 0, 1, "accuracy (share of right answers)", "accuracy", always=True),
+    "loss": MetricRow((*C, *R), -1, 0, INF, "loss", "loss", needs="probabilities", always=True),
+    "macro_f1": MetricRow(C, 1, 0, 1, "macro F1 (every class counts equally)", "macro_f1", always=True),
+    "brier": MetricRow(C, -1, 0, 2, "Brier score (error of the probabilities)", "brier", needs="probabilities", always=True),
+    "ece": MetricRow(C, -1, 0, 1, "calibration error", "ece", always=True),
+    "mae": MetricRow(R, -1, 0, INF, "mean absolute error", "mae", always=True),
+    "rmse": MetricRow(R, -1, 0, INF, "root mean square error", "rmse", always=True),
+    "r2": MetricRow(R, 1, -INF, 1, "R2 (share of the variation explained)", "r2", always=True),
+    "roc_auc": MetricRow(
+        C, 1, 0, 1, "ROC-AUC (how well the probabilities rank, mean over the classes)", "roc_auc",
+        title_of="ROC-AUC of {positive} (how well its probability ranks)", needs="scores", undefined=NO_SAMPLE,
+    ),
+    "average_precision": MetricRow(
+        C, 1, 0, 1, "average precision (mean over the classes)", "average_precision",
+        title_of="average precision of {positive}", needs="scores", undefined=NO_SAMPLE,
+    ),
+    "precision": MetricRow(
+        C, 1, 0, 1, "precision (right when said, mean over the classes)", "precision",
+        title_of="precision of {positive} (right when said)", undefined=NO_SAMPLE,
+    ),
+    "recall": MetricRow(
+        C, 1, 0, 1, "recall (share that is found, mean over the classes)", "recall",
+        title_of="recall of {positive} (share that is found)", undefined=NO_SAMPLE,
+    ),
+    "f_beta": MetricRow(
+        C, 1, 0, 1, "F-{beta} (mean over the classes)", "f_beta",
+        title_of="F-{beta} of {positive}", arguments=("beta",), undefined=NO_SAMPLE,
+    ),
+    "top_k": MetricRow(
+        C, 1, 0, 1, "top-{k} accuracy (right within the first {k})", "top_k", arguments=("k",), needs="rank"
+    ),
+    "mcc": MetricRow(C, 1, -1, 1, "Matthews correlation coefficient (0: no better than chance)", "mcc"),
+    "cost": MetricRow(C, -1, -INF, INF, "mean cost of an answer", "cost", needs="cost"),
+    "mape": MetricRow(
+        R, -1, 0, INF, "mean absolute error as a share of the true value", "mape", undefined="a true value is 0"
+    ),
+    "pinball": MetricRow(R, -1, 0, INF, "pinball loss at quantile {quantile}", "pinball", arguments=("quantile",)),
+}  # fmt: skip
+
+
+def row_of(measure: str) -> MetricRow | None:
+    """The row of a metric, with or without arguments; None when there is no such metric."""
+    try:
+        return METRICS.get(read_measure(measure)[0])
+    except ValueError:
+        return None
+
+
+def better(measure: str) -> int:
+    """1 when more of it is better, -1 when less is; raises KeyError when it is not known."""
+    row = row_of(measure)
+    if row is None:
+        raise KeyError(measure)
+    return row.better
+
+
+def needs_probabilities(measure: str) -> bool:
+    """Whether the answered class, and its probability, are not enough."""
+    row = row_of(measure)
+    return row is not None and row.needs in {"probabilities", "rank", "scores"}
+
+
+def title(measure: str) -> str:
+    """How it is called for people; its own name when it is not known."""
+    row = row_of(measure)
+    if row is None:
+        return measure
+    arguments = read_measure(measure)[1]
+    shown = {name: f"{each:g}" if isinstance(each, float) else str(each) for name, each in arguments.items()}
+    try:
+        return (row.title_of if "positive" in arguments else row.title).format(**shown)
+    except (KeyError, IndexError):  # a name that somebody has made up
+        return measure
+
+
+def always_measured(task: Task) -> tuple[str, ...]:
+    """The metrics of a task that are measured without being asked for."""
+    return tuple(name for name, row in METRICS.items() if row.always and task in row.tasks)
+
+
+def problems(measure: str) -> Iterator[str]:
+    """What is wrong with a metric and its arguments, whatever the data are."""
+    metric, arguments = read_measure(measure)
+    row = METRICS.get(metric)
+    if row is None:
+        yield f"{metric!r} is not one of {', '.join(METRICS)}"
+        return
+    yield from (f"{metric} needs {name}" for name in row.arguments if name not in arguments)
+    for name, each in arguments.items():
+        if name not in row.arguments and not (name == "positive" and row.title_of):
+            yield f"{metric} takes no {name}"
+        elif name in LIMITS and not LIMITS[name][0] <= float(each) <= LIMITS[name][1]:
+            yield f"{name} {each} is not between {LIMITS[name][0]:g} and {LIMITS[name][1]:g}"
+
+
+def unsuitable(measure: str, task: Task, classes: Sequence[str]) -> str:
+    """Why it cannot be measured on such data; empty when it can."""
+    row = row_of(measure)
+    if row is None:
+        return f"{measure} is not known"
+    if task not in row.tasks:
+        return f"{measure} is not measured for {task}"
+    arguments = read_measure(measure)[1]
+    if "positive" in arguments and arguments["positive"] not in classes:
+        return f"{measure}: the dataset has no class {arguments['positive']!r:.100}; it has {_some(classes)}"
+    if int(arguments.get("k", 1)) >= max(len(classes), 2):
+        return f"{measure}: there are {len(classes)} classes, so that it is 1 for every model"
+    return ""
+
+
+def unknown_costs(costs: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> tuple[str, ...]:
+    """The names in a cost matrix that are not those of a class."""
+    named = [*costs, *(answer for each in costs.values() for answer in each)]
+    return tuple(dict.fromkeys(each for each in named if each not in classes))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
