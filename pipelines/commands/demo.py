@@ -27,8 +27,9 @@ NEEDS_CONFIG = False
 EXAMPLE = CHECKOUT / "examples" / "digits"
 MODEL = "digits"
 NAMES = ("code", "dataset", "tests")
-GOOD = 0.95
-"""Of the second scanner's images, so many the new model must read."""
+GOOD = 0.9
+"""Of the second scanner's images, so many the new model must read. It reads 95.8 to 100 % of the 120; another processor trains
+another model, and each image counts for 0.8 %."""
 WHERE = {"process": "process", "docker": "container"}
 PORTS = {"process": 8500, "docker": 8510}
 """Where the API is to be found when the port is free; others, so that one demo of each runner can be played at once."""
