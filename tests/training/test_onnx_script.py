@@ -71,6 +71,24 @@ def test_what_cannot_be_served_is_refused_with_the_way_out(outcomes, name):
     outcomes[name].must_have_failed(*CASES[name][1])
 
 
+def test_a_retraining_gives_the_script_no_onnx_file_and_says_so(tmp_path):
+    registered = tmp_path / "version"
+    registered.mkdir()
+    script = LEAVES + "assert 'TRAINYARD_MODEL' not in os.environ\n"
+    settings = leaves(model_onnx=mixed()) | {"files": {"train.py": script}, "retrain_epochs": 7, "epochs": 3}
+    folder = make_job(tmp_path / "again", code=None, data=shop, model=registered, **settings)
+    (registered / "data.json").write_bytes((folder / "inputs" / "train" / "data.json").read_bytes())
+    (registered / "model.onnx").write_bytes(mixed())
+    outcome = run_jobs([], [folder])["again"]
+    assert outcome.result.note.startswith("trained by python train.py")
+    assert outcome.result.epochs == 3
+    (note,) = outcome.events("note")
+    assert (
+        note["text"]
+        == "the registered model is not given to the script: it is an ONNX model, which nothing trains further"
+    )
+
+
 def test_no_tensorflow_is_imported_for_it(tmp_path):
     import subprocess
 

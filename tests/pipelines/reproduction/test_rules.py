@@ -42,6 +42,15 @@ def test_both_weights_and_predictions_must_be_within_the_tolerance(weights, pred
     assert decide(("model.tflite",), found, 1e-5)[0] == outcome
 
 
+@pytest.mark.parametrize(
+    ("predictions", "outcome"),
+    [(0.0, "bit-identical"), (1e-5, "equal"), (1.1e-5, "different"), (math.nan, "different"), (None, "different")],
+)
+def test_models_without_weights_that_can_be_compared_count_by_their_predictions(predictions, outcome):
+    found = replace(SAME, weights=None, predictions=predictions, by_predictions=True)
+    assert decide(("model.onnx",), found, 1e-5)[0] == outcome
+
+
 def test_every_number_that_differs_is_a_reason():
     found = Differences(0.25, 0.5, 76, {"accuracy": 0.97, "loss": 0.1}, {"accuracy": 0.93, "loss": 0.1}, ("a note",))
     _, reasons = decide(("model.keras",), found, 1e-5)

@@ -279,6 +279,41 @@ def test_tensorflow_is_imported_the_quick_way_and_its_want_of_memory_is_a_memory
     assert "OOM when allocating tensor" in full
 
 
+class Sizes:
+    """An interpreter of one output, the sum of each row, that counts how often its sizes are set up."""
+
+    def __init__(self):
+        self.given, self.set_up = {}, 0
+
+    def resize_tensor_input(self, index, shape):
+        self.given[index] = np.zeros(shape, np.float32)
+
+    def allocate_tensors(self):
+        self.set_up += 1
+
+    def set_tensor(self, index, array):
+        assert self.given[index].shape == array.shape
+        self.given[index] = array
+
+    def invoke(self):
+        self.out = sum(self.given.values())
+
+    def get_tensor(self, _index):
+        return self.out
+
+
+def test_many_columns_keep_their_sizes_for_fewer_rows():
+    from serving.engines.litert import MANY_TENSORS, PADDED, AnyBatch
+
+    names = tuple(f"c{i}" for i in range(MANY_TENSORS))
+    interpreter = Sizes()
+    runner = AnyBatch(interpreter, {name: i for i, name in enumerate(names)}, {"out": 0})
+    for rows, set_up in [(1, 1), (4, 2), (3, 2), (1, 2), (4, 2), (PADDED + 1, 3), (1, 4)]:
+        x = np.arange(rows * MANY_TENSORS, dtype=np.float32).reshape(MANY_TENSORS, rows)
+        np.testing.assert_array_equal(runner.columns(names, x)["out"][:, 0], x.sum(axis=0))
+        assert interpreter.set_up == set_up
+
+
 def test_columns_side_by_side_are_answered_as_single_ones(served_models):
     kind = "price"
     signature = codec.read(Signature, served_models / kind / "signature.json")
