@@ -38,7 +38,9 @@ def written(job):
     here = "https://git.example.org"
     config = Config(
         model="digits",
-        repositories=Repositories(f"{here}/code", f"{here}/dataset", f"{here}/tests"),
+        repositories=Repositories(
+            f"{here}/code", f"{here}/dataset", f"{here}/tests", code_folder="c", dataset_folder="d", tests_folder="t"
+        ),
         batch=Batch(input="in", output="out"),
         schedule=Schedule(monitor="*/15 * * * *"),
     )
