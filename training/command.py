@@ -24,6 +24,7 @@ from registry.errors import ConfigError, WorkerFailed
 from registry.records import TrainJob
 from training.code_copy import copy_code, make_writable
 from training.data.spec import sample_files
+from training.reported import FILE as REPORTED
 from training.script_output import KEPT, failure
 
 KERAS_FILE, ONNX_FILE = "model.keras", "model.onnx"
@@ -61,7 +62,7 @@ def run_command(
         shutil.copytree(sample_files(folder / "inputs" / split), data / split, copy_function=shutil.copyfile)
     make_writable(data)
     output.mkdir(exist_ok=True)
-    for name in (KERAS_FILE, ONNX_FILE):
+    for name in (KERAS_FILE, ONNX_FILE, REPORTED):
         (output / name).unlink(missing_ok=True)
     env = os.environ | {
         # `python` is this very Python, where Keras is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,8 +83,7 @@ def train_by_command(
     note = f"trained by {' '.join(job.command)}" if model is None else f"retrained by {' '.join(job.command)}"
     if file.name == ONNX_FILE:
         result = finish_onnx(job, folder, spec, file, Made("command", note, 0, epochs))
-        shutil.rmtree(folder / "command")
-        return result
+        return _with_reported(result, folder)
     wiring, validation = open_script_model(folder, job, spec, file)
 
     from training.finish import Trained, finish
@@ -92,6 +92,13 @@ def train_by_command(
     be_repeatable(job)
     history = History(job.metric, job.threshold, job.seed)
     trained = Trained(wiring, "command", note, 0, epochs, history, file)
-    result = finish(job, trained, validation, folder)
+    return _with_reported(finish(job, trained, validation, folder), folder)
+
+
+def _with_reported(result: TrainResult, folder: Path) -> TrainResult:
+    """The result with what the script says of its model; its folder is removed."""
+    from training.reported import read_reported
+
+    result = replace(result, reported=read_reported(folder / "command" / "output"))
     shutil.rmtree(folder / "command")
     return result

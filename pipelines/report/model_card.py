@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pipelines.text import images, importance, reference
 from pipelines.text.clean import clean
-from pipelines.text.metrics import MAX_CLASSES, in_words, number, rules, weakest_classes
+from pipelines.text.metrics import MAX_CLASSES, REPORTED, in_words, number, reported, rules, weakest_classes
 from registry.records import Acceptance, Candidate
 
 MARKS = {ord(each): f"\\{each}" for each in "\\`*_[]{}|#~&$@^"} | {ord("<"): "&lt;", ord(">"): "&gt;"}
@@ -34,6 +34,7 @@ def card_markdown(
         ("Training procedure", _procedure(manifest)),
         ("Evaluation", _evaluation(manifest)),
         ("Metrics", _metrics(manifest)),
+        ("Reported by the script", _reported(manifest)),
         ("What it looks at", _importance(manifest)),
         ("Acceptance", _acceptance(tested)),
         ("What is kept of requests", kept),
@@ -182,6 +183,13 @@ def _metrics(manifest: Candidate) -> Iterator[str]:
             "samples",
         )
         yield from _table(head, of_slices)
+
+
+def _reported(manifest: Candidate) -> Iterator[str]:
+    if rows := list(reported(manifest.evaluation)):
+        yield f"{REPORTED.capitalize()}; the gate does not go by it."
+        yield ""
+        yield from _table(("name", f"version {manifest.version}", "live release then"), rows)
 
 
 def _importance(manifest: Candidate) -> Iterator[str]:

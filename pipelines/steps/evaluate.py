@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,19 @@ def main(context: Context, folder: RunFolder) -> str:
     gate = context.config.gate
     job = EvaluateJob(candidate=candidate, live=live, importance=True, reference=True, recent=recent, **asked_by(gate))
     found = measure(context, folder, "evaluate", job, inputs)
+    said = _live_reported(context, folder)
+    if result.reported or said:
+        found = replace(found, reported=result.reported, live_reported=said)
+        codec.save(found, folder.job("evaluate") / "result.json")
     return _in_words(found, gate.measure)
+
+
+def _live_reported(context: Context, folder: RunFolder) -> dict[str, float]:
+    """What a script said of the live release, when that was made."""
+    if folder.run.parent is None:
+        return {}
+    live = candidates.manifest(context.store, context.config.model, folder.run.parent, "production")
+    return live.evaluation.reported
 
 
 def asked_by(policy: Policy) -> dict[str, Any]:

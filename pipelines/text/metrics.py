@@ -14,6 +14,7 @@ from training.metric_table import row_of, title
 
 NOT_COMPARABLE = "not comparable"
 """What `retraining.policy.other_classes` says of a live release that has other classes."""
+REPORTED = "said by the training script, not measured here"
 MAX_CLASSES = 20
 MAX_NAME = 48
 """Characters of a class's name in a table."""
@@ -70,6 +71,8 @@ def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> It
         yield from _classes(new)
     if evaluation.slices:
         yield from slices(evaluation, metric)
+    if evaluation.reported:
+        yield Table((REPORTED, candidate, f"live {live}, then"), tuple(reported(evaluation)), numbers=True)
 
 
 def _classes(metrics: Metrics) -> Iterator[Block]:
@@ -87,6 +90,13 @@ def _classes(metrics: Metrics) -> Iterator[Block]:
     yield Table(("class, weakest first", "found", "right when said", "F1", "samples"), rows, numbers=True)
     if len(weakest) > MAX_CLASSES:
         yield Paragraph(f"... and {len(weakest) - MAX_CLASSES} more classes, all better than these")
+
+
+def reported(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
+    """What the training script says of the candidate, and one said of the live release."""
+    for name, value in evaluation.reported.items():
+        live = evaluation.live_reported.get(name)
+        yield shortened(clean(name), MAX_NAME), number(value), "" if live is None else number(live)
 
 
 def slices(evaluation: Evaluation, metric: str) -> Iterator[Block]:

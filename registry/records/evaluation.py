@@ -193,6 +193,10 @@ class Evaluation:
     comparisons: tuple[Comparison, ...] = ()
     """Candidate and live release in the metrics of the gate's rules."""
     slices: tuple[SliceMetrics, ...] = ()
+    reported: dict[str, float] = field(default_factory=dict)
+    """What a script of the team's says of the candidate; no criterion goes by it."""
+    live_reported: dict[str, float] = field(default_factory=dict)
+    """What one said of the live release, when that was made."""
 
 
 @dataclass(frozen=True, slots=True)

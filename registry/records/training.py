@@ -88,3 +88,5 @@ class TrainResult:
     machine: dict[str, str] = field(default_factory=dict)
     """What else the weights may depend on: processor, its vector instructions, threads, the code of Trainyard; see
     `training.machine`."""
+    reported: dict[str, float] = field(default_factory=dict)
+    """What a script of the team's says of its model; see `training.reported`."""

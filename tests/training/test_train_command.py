@@ -48,6 +48,8 @@ model.compile(loss="sparse_categorical_crossentropy", optimizer=keras.optimizers
 model.fit(data, labels, batch_size=args["batch_size"], epochs=int(os.environ["TRAINYARD_EPOCHS"]), verbose=2)
 print("[INFO] serializing network...")
 model.save(args["model"])
+with open(os.path.join(os.path.dirname(args["model"]), "metrics.json"), "w") as file:
+    file.write('{"images": %d}' % len(data))
 """
 
 CASES = {
@@ -170,6 +172,7 @@ def test_the_script_of_an_old_tutorial_gives_a_model_that_can_be_served(tmp_path
     assert result.note == "trained by python train.py --batch-size 8"
     assert {"model.keras", "model.tflite", "signature.json", "history.json"} == result.files.keys()
     assert result.validation["accuracy"] > 0.9
+    assert result.reported == {"images": len(load_split(folder / "inputs" / "train").names)}
     assert "[INFO] training network..." in outcome.out
     split = load_split(folder / "inputs" / "validation")
     answers = load_engine(outcome.outputs, result.signature, result.served)(cast_inputs(result.signature, split.x))
