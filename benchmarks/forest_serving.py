@@ -35,7 +35,7 @@ with open(sys.argv[1], "rb") as file:
     forest, rows = pickle.load(file)
 rows = pandas.DataFrame(rows, columns=forest.feature_names_in_)
 described = mlflow.models.infer_signature(rows, forest.predict(rows))
-mlflow.sklearn.save_model(forest, sys.argv[2], signature=described)
+mlflow.sklearn.save_model(forest, sys.argv[2], signature=described, serialization_format="cloudpickle")
 """
 
 
