@@ -266,13 +266,14 @@ def test_slices_are_measured_beside_the_live_release(evaluating):
     colour = np.array([["red"], ["blue"], ["red"], ["green"]])
     slices = {"colour": ("red", "grey"), "age": ("50..",)}
     found = evaluating.holdout(spec, [age, colour], np.array([0, 1, 0, 0])).run("shop", "shop", slices=slices)
-    assert [(each.name, each.samples, each.candidate, each.live) for each in found.slices[::2]] == [
-        ("colour=red", 2, 1.0, 1.0),
+    old, red, grey = found.slices  # by the name of the column
+    assert [(each.name, each.samples, each.candidate, each.live) for each in (old, red)] == [
         ("age=50..", 2, 0.5, 0.5),
+        ("colour=red", 2, 1.0, 1.0),
     ]
-    assert (found.slices[1].samples, found.slices[1].comparison) == (0, None)
-    assert math.isnan(found.slices[1].candidate)
-    assert (found.slices[0].comparison.difference, found.slices[0].comparison.live_version) == (0, 7)
+    assert (grey.name, grey.samples, grey.comparison) == ("colour=grey", 0, None)
+    assert math.isnan(grey.candidate)
+    assert (red.comparison.difference, red.comparison.live_version) == (0, 7)
     with pytest.raises(ConfigError, match=r"no input column 'isle'; it has 'age', 'colour'"):
         evaluating.run("shop", slices={"isle": ("a",)})
 
