@@ -124,8 +124,8 @@ def mirror_folder(config: Config) -> Path:
 
 
 def image_for(served: Served) -> ImageKind:
-    """The smallest image that has the engine of a version: a SavedModel needs TensorFlow."""
-    return "train" if served.engine == "saved_model" else "serve"
+    """The smallest image that has the engine of a version: that of the API has LiteRT only, and is small by it."""
+    return "serve" if served.engine == "litert" else "train"
 
 
 def image_of(store: Store, release: Release) -> ImageKind:

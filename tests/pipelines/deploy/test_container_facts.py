@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from pipelines.deploy.container_facts import grpc_of, is_of_this_version, no_port
+from pipelines.deploy.serve_job import image_for
 from registry.formats import formats
+from registry.records import Served
 from serving.job import ServeJob
 
 
@@ -32,3 +34,8 @@ def test_grpc_is_where_the_engine_publishes_it(published, shown, monkeypatch):
     settings = '{"schema": 1, "model": "m", "admin_host": "127.0.0.1"}'
     listener = SimpleNamespace(labels={"org.trainyard.settings": settings}, attrs={"NetworkSettings": {"Ports": ports}})
     assert grpc_of(listener) == shown
+
+
+@pytest.mark.parametrize(("engine", "image"), [("litert", "serve"), ("onnx", "train"), ("saved_model", "train")])
+def test_only_what_litert_runs_is_served_from_the_small_image(engine, image):
+    assert image_for(Served(engine, "model", "")) == image
