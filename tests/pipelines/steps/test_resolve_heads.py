@@ -18,7 +18,7 @@ def heads(monkeypatch):
         newest = iter("123")
         monkeypatch.setattr(git, "head", lambda url, branch, what: next(newest) * 40)
         monkeypatch.setattr(processes, "in_parallel", lambda work, items: [work(each) for each in items])
-        config = SimpleNamespace(repositories=SimpleNamespace(branch="main"))
+        config = SimpleNamespace(repositories=SimpleNamespace(branch_of=lambda name: "main"))
         context = SimpleNamespace(config=config, url=dict(zip(("code", "dataset", "tests"), urls, strict=True)).get)
         found = resolve._heads(context, given or {})
         return found["code"][0] + found["dataset"][0] + found["tests"][0]
