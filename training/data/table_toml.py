@@ -1,0 +1,137 @@
+"""The section `[table]` of `dataset.toml`."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from registry.records import Task
+from training.data.spec import Missing
+from training.data.toml_values import TASK, Check, Wrong, one_of, paths, text, texts
+
+MOST_SKIPPED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of CSV or Parquet files with the same columns."""
+
+    file: tuple[str, ...]
+    target: str
+    task: Task = "classification"
+    key: str = ""
+    group: str = ""
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    missing: Missing = "refuse"
+    """Of features. `keep`: NaN and the empty text reach the model; `impute`: what the train split measured is in their place."""
+    duplicates: Literal["refuse", "allow"] = "refuse"
+    """`allow`: rows with equal features are different things that happen to look the same."""
+    spellings: Literal["refuse", "distinct"] = "refuse"
+    """`distinct`: `1` and `01`, `yes` and `yes `, are different values."""
+    delimiter: str = ""
+    """Between the columns of a text file; empty: a comma, in a `.tsv` a tab."""
+    decimal: Literal[".", ","] = "."
+    thousands: str = ""
+    """Between groups of digits; empty: numbers have none. A blank means every kind of blank."""
+    skip_rows: int = 0
+    """Lines of a text file before the one with the names of the columns, which mean nothing."""
+    encoding: str = ""
+    """A codec's name in Python; empty: UTF-8, or what a byte order mark says."""
+    na: tuple[str, ...] | None = None
+    """The texts that mean missing, beside the empty field; null: see `MARKS`, and only where a column is not declared."""
+    split: tuple[str, ...] = ()
+    """The columns that `[split]` names: the model does not see them, unless they are declared as inputs."""
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """The columns that are declared to be text, so that `007` and `NA` are values."""
+        target = self.target if self.task == "classification" else ""
+        return frozenset({target, self.key, self.group, *self.ignore, *self.categorical} - {""})
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns that are named here for what they mean."""
+        return frozenset({self.target, self.key, self.group, *self.numeric, *self.categorical, *self.split} - {""})
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The columns that say something about a row, and are not shown to the model."""
+        splits = set(self.split) - {*self.numeric, *self.categorical}
+        return frozenset({self.target, self.key, self.group, *self.ignore, *splits} - {""})
+
+
+def errors_of(table: Mapping[str, Any]) -> Iterator[str]:
+    """What does not go together in `[table]`, which holds good values only."""
+    yield from _roles(table)
+    if table.get("thousands") == table.get("decimal", "."):
+        yield f"[table] thousands: {table['thousands']!r} is [table] decimal, too"
+
+
+def _roles(table: Mapping[str, Any]) -> Iterator[str]:
+    """A column of a table has one role."""
+    roles: dict[str, str] = {}
+    for role in ("target", "key", "group", "numeric", "categorical", "ignore"):
+        value = table.get(role, ())
+        for column in (value,) if isinstance(value, str) else value:
+            if not column:
+                continue
+            if column in roles:
+                yield f"[table] {role}: {column!r} already is {roles[column]}"
+            roles.setdefault(column, role)
+
+
+def _delimiter(value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in '"\r\n\0':
+        raise Wrong('one character, such as ";", "|" or "\\t" (in double quotes)')
+    return value
+
+
+def _thousands(value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1 or value.isalnum() or value in '+-"\r\n\0':
+        raise Wrong('one character between groups of digits, such as ".", "," or " "')
+    return value
+
+
+def _lines(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MOST_SKIPPED:
+        raise Wrong(f"a whole number of lines, up to {MOST_SKIPPED:,}")
+    return value
+
+
+def _encoding(value: Any) -> str:
+    try:
+        "a".encode(text(value))
+        return codecs.lookup(value).name
+    except (LookupError, ValueError):
+        raise Wrong('an encoding, such as "utf-8", "cp1252" or "utf-16"') from None
+
+
+def _marks(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise Wrong('a list of the texts that mean missing, such as ["?", "-"]')
+    return tuple(dict.fromkeys(each.strip() for each in value))
+
+
+TABLE: dict[str, Check] = {
+    "file": paths,
+    "target": text,
+    "task": TASK,
+    "key": text,
+    "group": text,
+    "numeric": texts,
+    "categorical": texts,
+    "ignore": texts,
+    "missing": one_of("refuse", "drop", "keep", "impute"),
+    "duplicates": one_of("refuse", "allow"),
+    "spellings": one_of("refuse", "distinct"),
+    "delimiter": _delimiter,
+    "decimal": one_of(".", ","),
+    "thousands": _thousands,
+    "skip_rows": _lines,
+    "encoding": _encoding,
+    "na": _marks,
+}
