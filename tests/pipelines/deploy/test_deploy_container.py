@@ -63,10 +63,19 @@ def project(tmp_path, tiny_models, serve_image):
     made.stop()
 
 
+FOREIGN = set()  # what was on the engine before: the model's name is not ours alone
+
+
+@pytest.fixture(scope="module", autouse=True)
+def foreign(engine):
+    FOREIGN.update(each.id for role in ("api", "listener", "probe") for each in parts(engine, role))
+
+
 def parts(engine, role):
-    """The containers of the model, whatever they do."""
+    """The containers that these tests have made for the model, whatever they do."""
     wanted = [f"{name}={value}" for name, value in labels(model=MODEL, role=role).items()]
-    return engine.containers.list(all=True, filters={"label": wanted})
+    found = engine.containers.list(all=True, filters={"label": wanted})
+    return [each for each in found if each.id not in FOREIGN]
 
 
 def handoffs(engine):
