@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,7 @@ class Answers:
     the dataset does not have, and for probabilities that are not finite.
     """
 
+    task: ClassVar[Task] = "classification"
     truth: Ints
     predicted: Ints
     confidence: Floats
@@ -84,13 +85,44 @@ class Answers:
     classes: tuple[str, ...] = ()
     """All classes of the dataset."""
 
+    @property
+    def losses(self) -> Floats:
+        """Of each sample: 1 where the answer is wrong, 0 where it is right."""
+        wrong: Floats = (self.truth != self.predicted).astype(np.float64)
+        return wrong
+
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
     """Regression: truth and prediction of each sample, shape (samples,), in units of the target."""
 
+    task: ClassVar[Task] = "regression"
     truth: Floats
     predicted: Floats
+
+    @property
+    def losses(self) -> Floats:
+        """Of each sample: the absolute error."""
+        return np.abs(self.predicted - self.truth)
+
+
+Graded = Answers | Estimates
+"""Answers beside the truth, one type per task; whatever differs between tasks asks `task`, or the type itself."""
+
+
+def graded(
+    task: Task,
+    output: NDArray[Any],
+    truth: NDArray[Any],
+    own: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    wanted: Wanted = NOTHING,
+) -> Graded:
+    """Compare one batch of what a model answers, shape (rows, numbers), with the truth as the dataset has it, (rows, …). `own`:
+    the model's classes, `classes`: the dataset's."""
+    if task == "regression":
+        return Estimates(np.asarray(truth, dtype=np.float64), output[:, 0].astype(np.float64))
+    return grade(output, truth, own, classes, wanted)
 
 
 def grade(
@@ -127,12 +159,11 @@ def grade(
     )
 
 
-def must_be_possible(wanted: Wanted, classes: Sequence[str], samples: int) -> None:
+def must_be_possible(wanted: Wanted, task: Task, classes: Sequence[str], samples: int) -> None:
     """Raise ConfigError where what is wanted cannot be measured on such data, or not in bounded memory.
 
     Another task's metrics are the gate's to reject.
     """
-    task = "classification" if classes else "regression"
     for each in wanted.measures:
         row = row_of(each)
         if row and task in row.tasks and (why := unsuitable(each, task, classes)):
@@ -144,6 +175,13 @@ def must_be_possible(wanted: Wanted, classes: Sequence[str], samples: int) -> No
             f"{MOST_SCORES:,} are kept",
             hint="name one class with `positive`, or use a metric that does not rank",
         )
+
+
+def summary(of: Graded, classes: Sequence[str], wanted: Sequence[str] = ()) -> Metrics:
+    """All metrics of its task, and the `wanted` ones; `classes`: of the dataset."""
+    if isinstance(of, Estimates):
+        return regression(of, wanted)
+    return classification(of, classes, wanted)
 
 
 def classification(answers: Answers, classes: Sequence[str], wanted: Sequence[str] = ()) -> Metrics:
@@ -167,18 +205,17 @@ def regression(estimates: Estimates, wanted: Sequence[str] = ()) -> Metrics:
     return Metrics(task="regression", samples=len(estimates.truth), values=values(estimates, wanted))
 
 
-def values(of: Answers | Estimates, wanted: Sequence[str] = ()) -> dict[str, float]:
+def values(of: Graded, wanted: Sequence[str] = ()) -> dict[str, float]:
     """What is always measured, and the `wanted` metrics of this task, each under its name with arguments."""
-    task: Task = "regression" if isinstance(of, Estimates) else "classification"
-    more = [each for each in wanted if (row := row_of(each)) and task in row.tasks]
-    return {name: value(name, of) for name in dict.fromkeys((*always_measured(task), *more))}
+    more = [each for each in wanted if (row := row_of(each)) and of.task in row.tasks]
+    return {name: value(name, of) for name in dict.fromkeys((*always_measured(of.task), *more))}
 
 
-def value(measure: str, of: Answers | Estimates) -> float:
+def value(measure: str, of: Graded) -> float:
     """One metric over the samples; NaN when there are none. Raises KeyError for a metric of the other task, ValueError where it
     needs what is not kept of each sample."""
-    task, function = _function(measure)
-    if ("regression" if isinstance(of, Estimates) else "classification") not in task:
+    tasks, function = _function(measure)
+    if of.task not in tasks:
         raise KeyError(measure)
     return function(of) if len(of.truth) else math.nan
 
@@ -207,23 +244,23 @@ def calibration(answers: Answers) -> tuple[tuple[float, float, int], ...]:
     return tuple((float(sums[i] / n), float(hits[i] / n), int(n)) for i, n in enumerate(counts) if n)
 
 
-def take(of: Answers | Estimates, index: Ints) -> Answers | Estimates:
+def take(of: Graded, index: Ints) -> Graded:
     """The samples at `index`, which may name one several times."""
     known = {name: getattr(of, name) for name in type(of).__slots__}
     arrays: Any = {name: each[index] for name, each in known.items() if isinstance(each, np.ndarray)}
     return replace(of, **arrays)
 
 
-def join(parts: Sequence[Answers] | Sequence[Estimates]) -> Answers | Estimates:
+def join(parts: Sequence[Graded]) -> Graded:
     """The batches in one; raises ValueError when there are none."""
     names = [name for name in type(parts[0]).__slots__ if isinstance(getattr(parts[0], name), np.ndarray)]
     arrays: Any = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return replace(parts[0], **arrays)
 
 
-def ranked(of: Answers | Estimates) -> Answers | Estimates:
+def ranked(of: Graded) -> Graded:
     """The same, with scores as integers that rank as they do, so that no resample has to be sorted; NaN stays what it is."""
-    if isinstance(of, Estimates) or of.scores is None or not np.isfinite(of.scores).all():
+    if not isinstance(of, Answers) or of.scores is None or not np.isfinite(of.scores).all():
         return of
     dense = [np.unique(column, return_inverse=True)[1] for column in of.scores.T]
     return replace(of, scores=np.stack(dense, axis=1).astype(np.int32))
@@ -261,7 +298,7 @@ def cost_of(truth: NDArray[Any], predicted: Ints, wanted: Wanted, classes: Seque
     return found
 
 
-def some(outputs: Answers | Estimates, rows: NDArray[np.bool_]) -> Answers | Estimates:
+def some(outputs: Graded, rows: NDArray[np.bool_]) -> Graded:
     """Those of some of the samples."""
     return take(outputs, np.flatnonzero(rows))
 

@@ -53,7 +53,9 @@ class Golden:
         """How `answer` differs from what evaluation got for sample `i`; empty when it does not."""
         if not isinstance(answer, dict):
             return f"{answer!r:.100} is not an answer"
-        return self._differs_in_class(i, answer) if self.signature.classes else self._differs_in_value(i, answer)
+        if self.signature.task == "regression":
+            return self._differs_in_value(i, answer)
+        return self._differs_in_class(i, answer)
 
     def _differs_in_class(self, i: int, answer: Mapping[str, Any]) -> str:
         classes, wanted = self.signature.classes, self.outputs[i]

@@ -48,7 +48,9 @@ class Holdout:
         self.names: tuple[str, ...] = split.names
         self.samples = HoldoutSamples(split)
         y = split.y.tolist()
-        self.labels: tuple[Any, ...] = tuple(self.classes[each] for each in y) if self.classes else tuple(y)
+        self.labels: tuple[Any, ...] = tuple(y)
+        if split.spec.task == "classification":
+            self.labels = tuple(self.classes[each] for each in y)
 
     def __len__(self) -> int:
         return len(self.labels)

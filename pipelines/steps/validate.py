@@ -45,8 +45,9 @@ def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
             none
         )
         problems += ["[gate] class_floor is set, but there are no classes: the data are for regression"] * (not classes)
-    problems += _unsuitable(policy, tuple(classes))
-    columns = [each.name for each in codec.read(DataSpec, folder.split("holdout") / "data.json").inputs]
+    spec = codec.read(DataSpec, folder.split("holdout") / "data.json")
+    problems += _unsuitable(policy, spec.task, tuple(classes))
+    columns = [each.name for each in spec.inputs]
     problems += [why] if (why := missing_columns(policy.slices, columns)) else []
     if problems:
         raise ConfigError(
@@ -55,9 +56,8 @@ def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
         )
 
 
-def _unsuitable(policy: Policy, classes: tuple[str, ...]) -> list[str]:
+def _unsuitable(policy: Policy, task: Task, classes: tuple[str, ...]) -> list[str]:
     """Metrics of another task, and classes that the dataset does not have."""
-    task: Task = "classification" if classes else "regression"
     found = [f"[gate] {why}" for each in (policy.measure, *policy.more) if (why := unsuitable(each, task, classes))]
     if names := unknown_costs(policy.costs, classes):
         found.append(f"[gate.costs] the dataset has no class {', '.join(map(repr, names[:SHOWN]))}")

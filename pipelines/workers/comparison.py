@@ -9,7 +9,7 @@ import numpy as np
 
 from registry.records import Comparison
 from training.metric_table import better
-from training.metrics import Answers, Estimates, Floats, ranked, take, value
+from training.metrics import Answers, Estimates, Floats, Graded, ranked, take, value
 
 Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 2000
@@ -19,9 +19,7 @@ LOST = 0.05
 """Of the resamples, so many may have no value, as they have no sample of a rare class; with more of them there is no interval."""
 
 
-def compare(
-    new: Answers | Estimates, live: Answers | Estimates, metric: str, live_version: int, seed: int
-) -> Comparison:
+def compare(new: Graded, live: Graded, metric: str, live_version: int, seed: int) -> Comparison:
     """How much better `new` is in `metric`; the two are answers to the same samples in the same order.
 
     Positive is better, also where less of the metric is better. Accuracy and MAE have an interval of their own; any
@@ -33,8 +31,7 @@ def compare(
     elif metric == "accuracy" and isinstance(new, Answers) and isinstance(live, Answers):
         low, high = _proportions(new, live)
     elif metric == "mae" and isinstance(new, Estimates) and isinstance(live, Estimates):
-        errors = np.abs(live.truth - live.predicted) - np.abs(new.truth - new.predicted)
-        low, high = _mean(errors)
+        low, high = _mean(live.losses - new.losses)
     else:
         low, high = _bootstrap(new, live, metric, seed)
     return Comparison(live_version, metric, difference, low, high, len(new.truth))
@@ -76,7 +73,7 @@ def _student(freedom: int) -> float:
     return math.fsum(term / freedom**i for i, term in enumerate(terms))
 
 
-def _bootstrap(new: Answers | Estimates, live: Answers | Estimates, metric: str, seed: int) -> tuple[float, float]:
+def _bootstrap(new: Graded, live: Graded, metric: str, seed: int) -> tuple[float, float]:
     """Percentiles of the difference over resamples, the same ones for both sides (Efron 1979)."""
     n = len(new.truth)
     random = np.random.default_rng(seed)

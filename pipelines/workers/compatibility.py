@@ -36,18 +36,12 @@ def check_inputs(signature: Signature, x: Mapping[str, Array]) -> None:
             raise Mismatch(f"its input {spec.name} is {spec_text(spec)}; the data are {spec_text(found)}")
 
 
-def probabilities(output: Array, classes: int) -> Array:
-    """`output` when it has shape (rows, classes), else Mismatch."""
-    if output.ndim != 2 or output.shape[1] != classes:
-        raise Mismatch(f"its output has shape {list(output.shape)} for {classes} classes")
-    return output
-
-
-def numbers(output: Array) -> Array:
-    """Shape (rows,), float64, from (rows, 1), else Mismatch."""
-    if output.ndim != 2 or output.shape[1] != 1:
-        raise Mismatch(f"its output has shape {list(output.shape)}; one number is to be predicted")
-    return output[:, 0].astype(np.float64)
+def check_output(signature: Signature, output: Array) -> None:
+    """Raise Mismatch unless it has shape (rows, classes), or, without classes, (rows, 1)."""
+    classes = len(signature.classes)
+    if output.ndim != 2 or output.shape[1] != (classes or 1):
+        wanted = f" for {classes} classes" if classes else "; one number is to be predicted"
+        raise Mismatch(f"its output has shape {list(output.shape)}{wanted}")
 
 
 def _missing(array: Array) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.workers.comparison import compare
-from pipelines.workers.compatibility import Array, Mismatch, check_inputs, numbers, probabilities
+from pipelines.workers.compatibility import Array, Mismatch, check_inputs, check_output
 from pipelines.workers.importance import choose, importance
 from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from pipelines.workers.plot_process import Draw, plot_process
@@ -28,7 +28,7 @@ from registry import codec
 from registry.dataclass import dataclass
 from registry.errors import ConfigError, Corrupt, WorkerFailed
 from registry.files import sha256_file, write_whole
-from registry.records import Comparison, Evaluation, Importance, Metrics, Recent, Signature
+from registry.records import Comparison, Evaluation, Importance, Metrics, Recent, Signature, Task
 from retraining.monitoring.names import REFERENCE_FILE
 from retraining.monitoring.reference import to_bytes
 from retraining.policy import LEARNED_UNKNOWN, RESPLIT, other_classes
@@ -39,14 +39,13 @@ from training.metric_table import row_of
 from training.metrics import (
     NOTHING,
     Answers,
-    Estimates,
+    Graded,
     Wanted,
-    classification,
-    grade,
+    graded,
     join,
     must_be_possible,
-    regression,
     some,
+    summary,
 )
 from training.model.contract import FILE, offers
 from training.slices import rows_of_slices
@@ -66,6 +65,11 @@ class Holdout:
     y: Array
     wanted: Wanted = NOTHING
     """What is measured on them beyond what always is."""
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return self.data.task
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -99,7 +103,7 @@ def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
     if why := not_comparable(job.candidate, inputs, "candidate", job.min_samples):
         raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
     holdout = replace(open_holdout(inputs), wanted=Wanted((job.metric, *job.more), job.costs))
-    must_be_possible(holdout.wanted, holdout.classes, len(holdout.y))
+    must_be_possible(holdout.wanted, holdout.task, holdout.classes, len(holdout.y))
     unseen = unseen_rows(job, inputs)
     verify(job.candidate, inputs / "candidate")
     if job.live:
@@ -135,7 +139,7 @@ def _importance(model: LoadedModel, holdout: Holdout, seed: int) -> Importance |
         return None
     y = np.asarray(holdout.y[rows])
 
-    def ask(shuffled: Mapping[str, Array]) -> Answers | Estimates:
+    def ask(shuffled: Mapping[str, Array]) -> Graded:
         return predict(model, replace(holdout, x=shuffled, y=y, wanted=NOTHING), silent=True)
 
     try:
@@ -177,7 +181,7 @@ def unseen_rows(job: EvaluateJob, inputs: Path) -> Array | None:
 
 
 def _with_live(
-    job: EvaluateJob, found: Metrics, answered: tuple[Answers | Estimates, Array | None], holdout: Holdout, inputs: Path
+    job: EvaluateJob, found: Metrics, answered: tuple[Graded, Array | None], holdout: Holdout, inputs: Path
 ) -> Evaluation:
     """The evaluation with the live release on the same samples of the holdout; `answered`: the candidate's answers, and which
     samples they are for. One that cannot be measured is a note, not an error,
@@ -202,13 +206,12 @@ def _with_live(
     return Evaluation(found, live, first, comparisons=tuple(filter(None, others)), slices=slices)
 
 
-def _comparisons(job: EvaluateJob, new: Answers | Estimates, live: Answers | Estimates) -> list[Comparison | None]:
+def _comparisons(job: EvaluateJob, new: Graded, live: Graded) -> list[Comparison | None]:
     """By the gate's metric, and by those of its rules; None for a metric of another task, which the gate rejects."""
     assert job.live
-    task = "regression" if isinstance(new, Estimates) else "classification"
     version = job.live.version or 0
     return [
-        compare(new, live, each, version, job.seed) if (row := row_of(each)) and task in row.tasks else None
+        compare(new, live, each, version, job.seed) if (row := row_of(each)) and new.task in row.tasks else None
         for each in (job.metric, *job.more)
     ]
 
@@ -240,7 +243,7 @@ def _learned_too_much(inputs: Path, name: str, now: DataSpec, min_samples: int) 
         return ""
     if _has_load_data(inputs) or len(rows) != len(y):
         return f"it has learned from {sum(rows):,} samples of the holdout, which load_data may have changed"
-    lost = now.classes and set(np.unique(y).tolist()) - set(np.unique(y[left]).tolist())
+    lost = now.task == "classification" and set(np.unique(y).tolist()) - set(np.unique(y[left]).tolist())
     if left.sum() < max(1, min_samples) or lost:
         return f"it has learned from {sum(rows):,} of the {len(rows):,} samples of the holdout: too few are left to compare"
     return ""
@@ -289,31 +292,29 @@ def verify(measured: MeasuredModel, folder: Path) -> None:
 
 def open_model(measured: MeasuredModel, folder: Path, holdout: Holdout) -> LoadedModel:
     """Load what is served. Raises Mismatch or Corrupt."""
-    if bool(measured.signature.classes) != bool(holdout.classes):
-        wanted = "classification" if holdout.classes else "regression"
-        raise Mismatch(f"it is made for {measured.signature.task}; the data are for {wanted}")
+    if measured.signature.task != holdout.task:
+        raise Mismatch(f"it is made for {measured.signature.task}; the data are for {holdout.task}")
     check_inputs(measured.signature, holdout.x)
     return LoadedModel(measured.signature, load_engine(folder, measured.signature, measured.served, cores()))
 
 
 def predict(
     model: LoadedModel, holdout: Holdout, *, silent: bool = False, reference: ReferenceMaker | None = None
-) -> Answers | Estimates:
+) -> Graded:
     """The model's outputs for every sample. Batches run on all cores; a few numbers per sample are kept, and given to the
     `reference` that is made. Reports the progress unless `silent`."""
     total, own = len(holdout.y), model.signature.classes
 
-    def batch(start: int) -> Answers | Estimates:
+    def batch(start: int) -> Graded:
         part = slice(start, start + BATCH)
         x = cast_inputs(model.signature, {name: array[part] for name, array in holdout.x.items()})
         outputs = model.engine(x)
         if reference:
             reference.add(start, x, outputs)
         output = outputs[model.signature.outputs[0].name]
+        check_output(model.signature, output)
         truth = np.asarray(holdout.y[part])
-        if not holdout.classes:
-            return Estimates(truth.astype(np.float64), numbers(output))
-        return grade(probabilities(output, len(own)), truth, own, holdout.classes, holdout.wanted)
+        return graded(holdout.task, output, truth, own, holdout.classes, holdout.wanted)
 
     parts: list[Any] = []
     starts = range(0, total, BATCH)
@@ -325,16 +326,14 @@ def predict(
     return join(parts)
 
 
-def measure(outputs: Answers | Estimates, holdout: Holdout) -> Metrics:
+def measure(outputs: Graded, holdout: Holdout) -> Metrics:
     """All metrics of one model."""
-    if isinstance(outputs, Estimates):
-        return regression(outputs, holdout.wanted.measures)
-    return classification(outputs, holdout.classes, holdout.wanted.measures)
+    return summary(outputs, holdout.classes, holdout.wanted.measures)
 
 
 def keep_golden(model: LoadedModel, holdout: Holdout, path: Path) -> dict[str, Array]:
     """Write some samples as the dataset has them, and all outputs of the served model for them, which are given back."""
-    index = golden_index(np.asarray(holdout.y), len(holdout.classes))
+    index = golden_index(np.asarray(holdout.y), len(holdout.classes) if holdout.task == "classification" else 0)
     x = {name: np.asarray(array[index]) for name, array in holdout.x.items()}
     outputs = model(x)
     arrays = {f"in_{i}": x[spec.name] for i, spec in enumerate(model.signature.inputs)}

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pipelines.workers.compatibility import Array
-from registry.records import Importance, InputImportance, Signature
-from training.metrics import Answers, Estimates
+from registry.records import Importance, InputImportance, Signature, Task
+from training.metrics import Graded
 
 SAMPLES = 2000
 """At most; chosen at random from more."""
@@ -28,7 +28,9 @@ POSITIONS = 64
 """Numbers of an only input, at most, that are taken for inputs of their own."""
 KEPT = 100
 Z95 = 1.96
-Ask = Callable[[Mapping[str, Array]], Answers | Estimates]
+Ask = Callable[[Mapping[str, Array]], Graded]
+LOSES: Mapping[Task, Literal["accuracy", "mae"]] = {"classification": "accuracy", "regression": "mae"}
+"""By task: the metric whose units the losses are in."""
 
 
 class Place(NamedTuple):
@@ -69,7 +71,7 @@ def importance(
     """Of each input of the samples `x`, for which `ask` gives the model's answers; None when they are not numbers."""
     wanted, until = places(signature, x), clock() + SECONDS
     before = ask(x)
-    usual = _losses(before)
+    usual = before.losses
     if not np.isfinite(usual).all():
         return None
 
@@ -83,7 +85,7 @@ def importance(
                 if rises and clock() > until:
                     break
                 order = random.permutation(len(usual))
-                rise = _losses(ask(_shuffled(x, place, order))) - usual
+                rise = ask(_shuffled(x, place, order)).losses - usual
                 rises.append(np.stack([rise, rise[np.argsort(order)]]))
             if number == 0 or len(rises) == len(wanted):
                 yield rises
@@ -94,14 +96,7 @@ def importance(
     means = (np.mean(each, axis=0) for each in zip(*measured, strict=True))
     found = [_interval(place.name, each) for place, each in zip(wanted, means, strict=False)]
     found.sort(key=lambda each: (math.isnan(each.loss), -each.loss))
-    metric: Literal["accuracy", "mae"] = "accuracy" if isinstance(before, Answers) else "mae"
-    return Importance(metric, len(usual), len(measured), tuple(found[:KEPT]), len(wanted))
-
-
-def _losses(of: Answers | Estimates) -> Array:
-    """Per sample: 1 for a wrong answer and 0 for a right one, or the absolute error."""
-    found: Array = np.abs(of.predicted - of.truth) if isinstance(of, Estimates) else (of.predicted != of.truth) * 1.0
-    return found
+    return Importance(LOSES[before.task], len(usual), len(measured), tuple(found[:KEPT]), len(wanted))
 
 
 def _shuffled(x: Mapping[str, Array], place: Place, order: Array) -> dict[str, Array]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from registry.records import Metrics
-from training.metrics import Answers, Estimates
+from training.metrics import Estimates, Graded
 
-Draw = Callable[[Metrics, Answers | Estimates, str], None]
+Draw = Callable[[Metrics, Graded, str], None]
 """Starts the drawing, given the metrics, the model's outputs and the name of the target.
 
 Does not wait until the plots are drawn; with thousands of estimates, until the process is ready to read them."""
@@ -29,7 +29,7 @@ def plot_process(outputs: Path) -> Iterator[Draw]:
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         assert process.stdin
 
-        def draw(found: Metrics, given: Answers | Estimates, target: str) -> None:
+        def draw(found: Metrics, given: Graded, target: str) -> None:
             assert process.stdin
             with contextlib.suppress(BrokenPipeError), process.stdin:  # a broken one: its exit code says why
                 dots = given if isinstance(given, Estimates) else None  # the others are drawn from `found`

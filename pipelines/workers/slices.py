@@ -8,21 +8,21 @@ from pipelines.workers.comparison import compare
 from pipelines.workers.jobs import EvaluateJob
 from registry.records import SliceMetrics
 from training.metric_table import row_of
-from training.metrics import Answers, Estimates, Ints, take, value
+from training.metrics import Graded, Ints, take, value
 
 
 def measure_slices(
-    job: EvaluateJob, new: Answers | Estimates, live: Answers | Estimates | None, rows: Mapping[str, Ints]
+    job: EvaluateJob, new: Graded, live: Graded | None, rows: Mapping[str, Ints]
 ) -> tuple[SliceMetrics, ...]:
     """In the order of `rows`: name of a slice → the positions of its samples. None for a metric of another task, which the
     gate rejects."""
     row = row_of(job.metric)
-    if row is None or ("regression" if isinstance(new, Estimates) else "classification") not in row.tasks:
+    if row is None or new.task not in row.tasks:
         return ()
     return tuple(_slice(job, name, take(new, each), live and take(live, each)) for name, each in rows.items())
 
 
-def _slice(job: EvaluateJob, name: str, new: Answers | Estimates, live: Answers | Estimates | None) -> SliceMetrics:
+def _slice(job: EvaluateJob, name: str, new: Graded, live: Graded | None) -> SliceMetrics:
     samples, found = len(new.truth), value(job.metric, new)
     if live is None or job.live is None:
         return SliceMetrics(name, samples, found)

@@ -505,9 +505,9 @@ def test_what_is_not_kept_is_not_measured_by_accident():
 
 
 def test_too_many_probabilities_are_refused_before_anything_is_measured():
-    must_be_possible(Wanted(("roc_auc",)), CLASSES, MOST_SCORES // 4)
-    must_be_possible(Wanted(('roc_auc(positive="owl")',)), CLASSES, MOST_SCORES)
+    must_be_possible(Wanted(("roc_auc",)), "classification", CLASSES, MOST_SCORES // 4)
+    must_be_possible(Wanted(('roc_auc(positive="owl")',)), "classification", CLASSES, MOST_SCORES)
     with pytest.raises(ConfigError, match="needs 100,000,004 numbers, 100,000,000 are kept"):
-        must_be_possible(Wanted(("roc_auc",)), CLASSES, MOST_SCORES // 4 + 1)
+        must_be_possible(Wanted(("roc_auc",)), "classification", CLASSES, MOST_SCORES // 4 + 1)
     with pytest.raises(ConfigError, match="has no class 'emu'"):
-        must_be_possible(Wanted(('recall(positive="emu")',)), CLASSES, 10)
+        must_be_possible(Wanted(('recall(positive="emu")',)), "classification", CLASSES, 10)

@@ -11,7 +11,7 @@ import numpy as np
 from registry.errors import ConfigError
 from registry.records import Task
 from training.metric_table import METRICS, always_measured, better, row_of, unsuitable
-from training.metrics import NOTHING, Answers, Estimates, Wanted, grade, values
+from training.metrics import NOTHING, Wanted, graded, values
 
 KERAS_NAMES = {
     "accuracy": ("val_accuracy", "val_acc", "val_sparse_categorical_accuracy"),
@@ -70,10 +70,5 @@ def measure(
     answers = np.asarray(answers, dtype=np.float64)
     if not np.isfinite(answers).all():
         return dict.fromkeys((*always_measured(task), *wanted.measures), math.nan)
-    of: Answers | Estimates
-    if task == "regression":
-        of = Estimates(np.asarray(y, dtype=np.float64), answers[:, 0])
-    else:
-        labels = classes or [str(each) for each in range(answers.shape[1])]
-        of = grade(answers, y, labels, labels, wanted)
-    return values(of, wanted.measures)
+    names = classes or [str(each) for each in range(answers.shape[1])]
+    return values(graded(task, answers, np.asarray(y), names, names, wanted), wanted.measures)
