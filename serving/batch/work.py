@@ -28,7 +28,7 @@ from serving.model import Model, load
 from serving.protocols.read_instances import Reader
 from serving.version_files import check_folder
 from training.data.dataset_toml import Table
-from training.data.table.csv_file import header_text
+from training.data.table.csv_file import COMMAS, header_text
 
 CALL_BYTES, CALL_ROWS = 1 << 18, 4096
 """Of inputs that the engine gets in one call: enough that the call itself costs little. What a model makes of an image
@@ -202,7 +202,7 @@ class FileWork:
         table = with_predictions(kept, predicted, explain.columns(why) if explain else [])
         if not flat:
             return Done(block, table, len(rows), rejected)
-        return Done(block, csv_bytes(table), len(rows), rejected, header_text(table.column_names, ",").encode())
+        return Done(block, csv_bytes(table), len(rows), rejected, header_text(table.column_names, COMMAS).encode())
 
     def begin(self, part: int, outputs: Path) -> PartWriter:
         """A writer for one part."""

@@ -141,7 +141,7 @@ def parquet_options(schema: Any) -> Mapping[str, Any]:
 
 def csv_bytes(table: Any) -> bytes:
     """A table as text without a header; texts have quotation marks when some of the block needs them."""
-    if (text := csv_file.unquoted(table, ",")) is not None:
+    if (text := csv_file.unquoted(table, csv_file.COMMAS)) is not None:
         return text
     out = pa.BufferOutputStream()
     csv.write_csv(table, out, csv.WriteOptions(include_header=False, quoting_style="needed"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,11 +13,14 @@ from training.data.spec import Missing
 from training.data.toml_values import TASK, Check, Wrong, one_of, paths, text, texts
 
 MOST_SKIPPED = 1000
+LONGEST_MARK = 3
+MARKS = frozenset(string.punctuation) - {'"'}
+QUOTES = MARKS | {'"'} - set("+-.,")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of CSV or Parquet files with the same columns."""
+    """Rows of CSV, Parquet or other files with the same columns."""
 
     file: tuple[str, ...]
     target: str
@@ -37,8 +41,14 @@ class Table:
     decimal: Literal[".", ","] = "."
     thousands: str = ""
     """Between groups of digits; empty: numbers have none. A blank means every kind of blank."""
+    quote: str = '"'
+    """Around a field that holds a delimiter or a line break; empty: quotation marks mean nothing."""
+    comment: str = ""
+    """Lines of a text file that begin with it, behind blanks or none, mean nothing; empty: every line is a row."""
     skip_rows: int = 0
     """Lines of a text file before the one with the names of the columns, which mean nothing."""
+    sheet: str = ""
+    """Of an Excel workbook: the one with the rows."""
     encoding: str = ""
     """A codec's name in Python; empty: UTF-8, or what a byte order mark says."""
     na: tuple[str, ...] | None = None
@@ -69,6 +79,13 @@ def errors_of(table: Mapping[str, Any]) -> Iterator[str]:
     yield from _roles(table)
     if table.get("thousands") == table.get("decimal", "."):
         yield f"[table] thousands: {table['thousands']!r} is [table] decimal, too"
+    quote, comment = table.get("quote", '"'), table.get("comment", "")
+    for name in ("delimiter", "thousands"):
+        if quote and table.get(name) == quote:
+            yield f"[table] quote: {quote!r} is [table] {name}, too"
+    for name, mark in (("delimiter", table.get("delimiter", ",")), ("quote", quote)):
+        if mark and comment.startswith(mark):
+            yield f"[table] comment: a row, too, may begin with {mark!r}, which is [table] {name}"
 
 
 def _roles(table: Mapping[str, Any]) -> Iterator[str]:
@@ -88,6 +105,19 @@ def _delimiter(value: Any) -> str:
     if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in '"\r\n\0':
         raise Wrong('one character, such as ";", "|" or "\\t" (in double quotes)')
     return value
+
+
+def _quote(value: Any) -> str:
+    if not isinstance(value, str) or (value and (len(value) > 1 or value not in QUOTES)):
+        raise Wrong('one character that is neither a letter nor a digit, such as "\'", or "" where nothing is quoted')
+    return str(value)
+
+
+def _comment(value: Any) -> str:
+    marks = set(value) if isinstance(value, str) else set()
+    if not marks or len(value) > LONGEST_MARK or not marks <= MARKS or value in {"-", "+", ".", ","}:
+        raise Wrong(f'one to {LONGEST_MARK} signs, with which no row begins, such as "#", "%" or "//"')
+    return str(value)
 
 
 def _thousands(value: Any) -> str:
@@ -131,7 +161,10 @@ TABLE: dict[str, Check] = {
     "delimiter": _delimiter,
     "decimal": one_of(".", ","),
     "thousands": _thousands,
+    "quote": _quote,
+    "comment": _comment,
     "skip_rows": _lines,
+    "sheet": text,
     "encoding": _encoding,
     "na": _marks,
 }

@@ -18,10 +18,15 @@ from registry.spelling import by_spelling, spelling
 from training.data.checks import Checks, as_text
 from training.data.dataset_toml import DatasetFile, Table
 from training.data.split_toml import SplitRule
-from training.data.table import csv_file, packed
+from training.data.table import csv_file, json_lines, packed, workbook
 from training.data.table.dialect import Dialect
 from training.data.table.read import PARQUET, Rows, read_rows
 from training.data.times import kind_of
+
+WORKBOOK = (
+    "put one row into a CSV file beside it, and let [table] file take both in, the one with a pattern first: "
+    'file = ["labelled-*.csv", "data.xlsx"]'
+)
 
 
 def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp: str, made: Parts) -> None:
@@ -134,6 +139,13 @@ def _table_file(
     if new is None and Path(part.name).suffix.lower() in PARQUET:
         rows = pa.concat_tables([part.rows, _arrow(records, part.rows.schema)])
         return part.name, _parquet(rows)
+    if new is None and packed.ending(part.name) in json_lines.ENDINGS:
+        there_already = bytes(memoryview(packed.read(repository / part.name)))
+        end = b"" if there_already.endswith(b"\n") else b"\n"
+        lines = json_lines.text(_arrow(records, part.rows.schema))
+        return part.name, packed.pack(part.name, there_already + end + lines)
+    if packed.ending(new or part.name) in workbook.ENDINGS:
+        raise ConfigError(f"{new or part.name}: labels are not written into workbooks", hint=WORKBOOK)
     if new is None:
         assert part.dialect is not None
         before = bytes(memoryview(packed.read(repository / part.name)))
@@ -144,8 +156,15 @@ def _table_file(
         if like is None:
             raise ConfigError(f"{new}: the dataset has no Parquet file whose types it could have", hint="add one first")
         return new, _parquet(_arrow(records, like.rows.schema))
+    if packed.ending(new) in json_lines.ENDINGS:
+        like = next(each for each in reversed(there.parts) if packed.ending(each.name) in json_lines.ENDINGS)
+        return new, packed.pack(new, json_lines.text(_arrow(records, like.rows.schema)))
     dialect = part.dialect or Dialect(
-        table.delimiter or csv_file.ENDINGS[packed.ending(new)], table.encoding or "utf-8"
+        table.delimiter or csv_file.ENDINGS[packed.ending(new)],
+        table.encoding or "utf-8",
+        "\n" * table.skip_rows,
+        quote=table.quote,
+        comment=table.comment,
     )
     return new, packed.pack(new, _text(there.columns, dialect, records, table, head=True))
 
@@ -197,7 +216,7 @@ def _text(
     text = csv_file.text(rows, dialect)
     if head:
         return text.encode(dialect.encoding)
-    text = text.removeprefix(dialect.first_line).removeprefix(csv_file.header_text(list(names), dialect.delimiter))
+    text = text.removeprefix(dialect.first_line).removeprefix(csv_file.header_text(list(names), dialect))
     encoding = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(
         dialect.encoding, dialect.encoding
     )

@@ -111,6 +111,19 @@ class TestTable:
         text = gzip.decompress((place.dataset / "data.csv.gz").read_bytes()).decode()
         assert text == ROWS + "Adelie;99,25;2026;Dream;True;\n"
 
+    @pytest.mark.parametrize(("files", "file"), [("data.jsonl", "data.jsonl"), ("*.jsonl", "trainyard-now.jsonl")])
+    def test_a_row_becomes_a_line_of_json_as_the_others_are(self, place, files, file):
+        place.write("dataset.toml", TABLE.format(file=files))
+        names, *rows = [line.split(";") for line in ROWS.splitlines()]
+        kinds = {"mass": lambda text: float(text.replace(",", ".")), "year": int, "ok": lambda text: text == "True"}
+        objects = [{name: kinds.get(name, str)(text) for name, text in zip(names, row, strict=True)} for row in rows]
+        place.write("data.jsonl", "\n".join(map(json.dumps, objects)))
+        write_segment(place.log, KEPT, [penguin("a")])
+        assert place.make(("a", "Adelie")).files == [file]
+        lines = (place.dataset / file).read_text().splitlines()
+        new = {"species": "Adelie", "mass": 99.25, "year": 2026, "island": "Dream", "ok": True, "note": None}
+        assert list(map(json.loads, lines)) == ([new] if "*" in files else [*objects, new])
+
     def test_what_is_missing_stays_missing_where_the_dataset_keeps_it(self, place):
         place.write("dataset.toml", TABLE.format(file="data.csv") + 'missing = "keep"\n')
         write_segment(place.log, KEPT, [penguin("a", mass=None), penguin("b", island=""), penguin("c", island=None)])

@@ -267,7 +267,7 @@ BAD = {
     ),
     "excel": (
         settle(HEAD.replace(".csv", ".xlsx"), lambda f: (f / "data.xlsx").write_bytes(b"PK")),
-        "data.xlsx is neither .csv nor .parquet",
+        "data.xlsx is something else, not an Excel workbook (.xlsx)",
     ),
     "column twice": (raw(b"a,a,kind\n1,2,x\n2,3,y\n"), "data.csv: column 'a' appears 2 times"),
     "column names that look the same": (

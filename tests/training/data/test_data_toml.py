@@ -203,6 +203,13 @@ def test_another_encoding_is_named(tmp_path, data, message):
 
 
 DIALECT = {
+    'quote = "ab"': "[table] quote: 'ab' is not one character",
+    'quote = "x"': "[table] quote: 'x' is not one character that is neither a letter nor a digit",
+    "quote = ';'\ndelimiter = ';'": "[table] quote: ';' is [table] delimiter, too",
+    'comment = ""': "[table] comment: '' is not one to 3 signs, with which no row begins",
+    'comment = "-"': "[table] comment: '-' is not one to 3 signs",
+    'comment = ",#"': "[table] comment: a row, too, may begin with ',', which is [table] delimiter",
+    'comment = "\'"\nquote = "\'"': 'may begin with "\'", which is [table] quote',
     'delimiter = ";;"': "[table] delimiter: ';;' is not one character",
     "delimiter = '\\t'": "is not one character, such as",
     'decimal = "·"': "[table] decimal: '·' is not one of '.', ','",

@@ -2,6 +2,8 @@
 
 import codecs
 import gzip
+import json
+import shutil
 from datetime import date, timedelta
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from data_makers import job_folder, messages, outputs, run
 
 from training.data.spec import SPLITS, load_split
+from training.data.table import packed
 
 HEAD = 'format = "table"\n[table]\nfile = "data.csv"\ntarget = "kind"\nduplicates = "allow"\n'
 ROWS = 60
@@ -59,6 +62,13 @@ READ = {
     "carriage returns": (text(end="\r"), "", 'delimiter ","'),
     "empty rows at the end": (PLAIN + ",,\n" * 3, "", 'delimiter ","'),
     "one delimiter too many": (PLAIN.replace("kind", "kind,").replace("cat", "cat,").replace("dog", "dog,"), "", ""),
+    "comments before, between and behind the rows": (
+        "# made today\n" + PLAIN.replace("\n1.0,", "\n  # one, two, three\n1.0,") + "# end\n",
+        'comment = "#"',
+        'comment "#"',
+    ),
+    "other quotation marks, declared": (text(lambda i: f"'{i / 4}'"), 'quote = "\'"', 'quote "\'"'),
+    "quotation marks that mean nothing": (text(second=lambda i: f'"{i}'), 'quote = ""', 'quote ""'),
     "declared missing": (text() + "?,1,cat\n", 'na = ["?"]\nmissing = "drop"', ""),
 }
 
@@ -102,6 +112,25 @@ def test_the_files_of_a_split_are_written_as_the_repository_has_them(dataset):
     assert len(lines) == ROWS + 2 * len(SPLITS)
 
 
+@pytest.mark.parametrize("file", ["data.jsonl", "data.ndjson.xz"])
+def test_json_lines_are_prepared_as_a_text_file_of_the_same_values_and_written_as_such(dataset, file):
+    rows = [{"a": i / 4, "kind": ("cat", "dog")[i % 2]} | ({} if i % 3 else {"b": i}) for i in range(ROWS)]
+    lines = "\n".join(map(json.dumps, rows)).encode()
+    assert prepare(dataset, packed.pack(file, lines), 'missing = "keep"', file=file).ok
+    from_json = [load_split(outputs(dataset) / "data" / split) for split in SPLITS]
+    for split in from_json:
+        places = [int(name.removeprefix(f"{file} line ")) for name in split.names]
+        written = bytes(memoryview(packed.read(split.files / file))).splitlines()
+        assert list(map(json.loads, written)) == [{"b": None, **rows[place - 1]} for place in sorted(places)]
+    arrays = [{name: np.array(split.x[name]) for name in ("a", "b")} for split in from_json]
+    shutil.rmtree(outputs(dataset))
+    data = "".join(["a,b,kind\n", *(f"{each['a']},{each.get('b', '')},{each['kind']}\n" for each in rows)])
+    assert prepare(dataset, data, 'missing = "keep"').ok
+    for split, before in zip(SPLITS, arrays, strict=True):
+        after = load_split(outputs(dataset) / "data" / split)
+        assert all(np.array_equal(after.x[name], before[name], equal_nan=True) for name in before)
+
+
 REFUSED = {
     "semicolons and decimal commas": (
         text(lambda i: european(i / 4), lambda i: european(i * 1.5), delimiter=";"),
@@ -133,14 +162,19 @@ REFUSED = {
     "a comment before the names": (
         "# made today\n" + PLAIN,
         "begins with '# made today'; the names of its columns seem to be in line 2",
-        "write skip_rows = 1 under [table] in dataset.toml, or delete the lines before it",
+        'write comment = "#" under [table] in dataset.toml, or delete the comments',
     ),
     "a title and an empty line": (
         "Report\n\n" + PLAIN,
         "names of its columns seem to be in line 3",
         "write skip_rows = 2 under",
     ),
-    "a comment in between": (PLAIN + "# end\n1,2,cat\n", f"in line {ROWS + 2}", "delete the comments"),
+    "a comment in between": (PLAIN + "# end\n1,2,cat\n", f"in line {ROWS + 2}", 'write comment = "#" under [table]'),
+    "other quotation marks": (
+        text(second=lambda i: ("'one, two'", "'two, one'")[i // 2 % 2]),
+        "has 4 fields in line 2, but its first line names 3 columns",
+        'write quote = "\'" under [table]',
+    ),
     "a footer": (PLAIN + "Total: 60\n", "the last lines look like a footer", "delete the lines below the table"),
     "a footer with all columns": (
         PLAIN + "Total,100,cat\n",
@@ -165,7 +199,7 @@ REFUSED = {
     ),
     "a zero byte": (PLAIN.replace("cat", "c\0t", 1), "holds a zero byte in line 2", "write the file again"),
     "a web page": ("\n<!DOCTYPE html><html>", "is a web page", "download the data again"),
-    "a workbook": (b"PK\x03\x04 and more", "a zip archive, as Excel workbooks (.xlsx) are", "save the sheet as CSV"),
+    "a workbook": (b"PK\x03\x04 and more", "a zip archive, as Excel workbooks (.xlsx) are", "give it the ending .xlsx"),
     "gzip": (gzip.compress(PLAIN.encode()), "is compressed by gzip", "give it the ending .csv.gz"),
     "fewer lines than are skipped": (("a,b,kind\n1,2,cat\n", "skip_rows = 7"), "has no 7 lines to skip", "skip_rows"),
     "Parquet": (b"PAR1 and more", "is a Parquet file", "give it the ending .parquet"),

@@ -6,9 +6,13 @@ KINDS = (
     (
         b"PK\x03\x04",
         "a zip archive, as Excel workbooks (.xlsx) are",
-        "save the sheet as CSV (UTF-8), or unpack the archive",
+        'where it is a workbook, give it the ending .xlsx, and name its sheet: sheet = "…" under [table] in dataset.toml; else unpack it',
     ),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)", "save the sheet as CSV (UTF-8)"),
+    (
+        b"\xd0\xcf\x11\xe0",
+        "an old Excel workbook (.xls), or one with a password",
+        "save it as .xlsx without a password, or the sheet as CSV (UTF-8)",
+    ),
     (b"\x1f\x8b", "compressed by gzip", "unpack it with gunzip"),
     (b"BZh", "compressed by bzip2", "unpack it with bunzip2"),
     (b"\xfd7zXZ", "compressed by xz", "unpack it with unxz"),
@@ -38,5 +42,9 @@ def known_kind(start: bytes) -> tuple[str, str] | None:
     for begin, kind in MARKUP:
         if text.startswith(begin):
             page = "open it: most often it says why the download failed; then download the data again"
-            return kind, page if kind == "a web page" else "store the table as CSV or Parquet"
+            lines = "an object in each line is JSON Lines: give it the ending .jsonl; else store the table as CSV or Parquet"
+            return (
+                kind,
+                page if kind == "a web page" else lines if kind == "JSON" else "store the table as CSV or Parquet",
+            )
     return None

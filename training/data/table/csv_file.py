@@ -6,17 +6,18 @@ import codecs
 import csv as python_csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import csv
+from pyarrow import compute, csv
 
 from training.data.dataset_toml import Table
 from training.data.table import lines, packed, suspect
+from training.data.table.comments import Comments
 from training.data.table.content import known_kind
 from training.data.table.dialect import Dialect, quoted
 from training.data.table.suspect import Unreadable
@@ -32,6 +33,7 @@ BOMS = (  # UTF-32 first: its mark begins like that of UTF-16
 )
 UTF_8 = ("utf-8", "utf-8-sig", "ascii")
 LONGEST_HEADER = 1 << 20  # bytes
+COMMAS = Dialect(",", "utf-8")
 START = 4096
 
 
@@ -55,25 +57,31 @@ def read(path: Path, table: Table) -> CsvFile:
         raise Unreadable(f"is {kind[0]}, not a table in text", kind[1] + packed.rename(start))
     text, encoding, notes = _decoded(whole, start, table.encoding)
     first_line, delimiter, begin = declared_inside(text, table, ENDINGS[packed.ending(path.name)])
-    header, end = header_of(text, begin)
-    dialect = Dialect(delimiter, encoding, first_line)
-    names = next(python_csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
+    dialect = Dialect(delimiter, encoding, first_line, table.quote, table.comment)
+    text = _without_comments(text, begin, dialect)
+    header, end = header_of(text, begin, dialect.quote)
+    names = names_in(header, dialect)
     if not names:
         raise Unreadable("has no line with the names of columns", "add one")
     beginning = bytes(memoryview(text)[begin : begin + suspect.SAMPLE]).decode(errors="replace")
-    sample = suspect.Sample(beginning, table.target, lines.line_at(text, begin), table.skip_rows)
+    sample = suspect.Sample(beginning, table.target, lines.line_at(text, begin), table.skip_rows, dialect.quote)
     sample.check_delimiter(delimiter, names)
     suspect.check_names(names, table.target)
     rows = _rows(text, end, names, dialect, sample)
     begins = lines.of_records(text, end, rows)
-    suspect.check_quotes(text, begins, delimiter)
+    suspect.check_quotes(text, begins, dialect)
     rows, more = suspect.without_empty(rows)
     return CsvFile(rows, begins, dialect, (*notes, *more, *suspect.footer(rows)))
 
 
-def parse_options(delimiter: str, odd: Callable[[Any], str] | None) -> Any:
+def parse_options(dialect: Dialect, odd: Callable[[Any], str] | None) -> Any:
     """How records are parsed; `odd` is asked about those with more or fewer fields than the header."""
-    return csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=odd)
+    return csv.ParseOptions(
+        delimiter=dialect.delimiter,
+        quote_char=dialect.quote or False,
+        newlines_in_values=bool(dialect.quote),
+        invalid_row_handler=odd,
+    )
 
 
 def convert_options(names: list[str], kind: Any) -> Any:
@@ -88,30 +96,57 @@ def write(rows: Any, dialect: Dialect, path: Path) -> None:
 
 def text(rows: Any, dialect: Dialect) -> str:
     """The text of a file with these rows, a pyarrow.Table of strings; fields in quotes only where needed."""
-    head = header_text(rows.column_names, dialect.delimiter)
-    if (body := unquoted(rows, dialect.delimiter)) is None:  # some field needs quotes
-        quoting = io.StringIO(newline="")
-        writer = python_csv.writer(quoting, delimiter=dialect.delimiter, lineterminator="\n")
-        writer.writerows(zip(*(column.to_pylist() for column in rows.columns), strict=True))
-        body = quoting.getvalue().encode()
+    head = header_text(rows.column_names, dialect)
+    if (body := unquoted(rows, dialect)) is None:  # some field needs quotes
+        body = _quoted(zip(*(column.to_pylist() for column in rows.columns), strict=True), dialect).encode()
     return dialect.first_line + head + body.decode()
 
 
-def header_text(names: list[str], delimiter: str) -> str:
+def header_text(names: list[str], dialect: Dialect) -> str:
     """The first line, with quotes where a name needs them."""
-    head = io.StringIO(newline="")
-    python_csv.writer(head, delimiter=delimiter, lineterminator="\n").writerow(names)
-    return head.getvalue()
+    return _quoted([names], dialect)
 
 
-def unquoted(rows: Any, delimiter: str) -> bytes | None:
-    """Rows in UTF-8 without a header; None when some field needs quotes."""
-    body = pa.BufferOutputStream()
+def _quoted(rows: Iterable[Sequence[str]], dialect: Dialect) -> str:
+    """Lines of a file, with quotes where a field needs them. Raises Unreadable where nothing can be quoted, and a field needs it."""
+    made = io.StringIO(newline="")
+    writer = python_csv.writer(made, **dialect.for_python, lineterminator="\n")
+    every = python_csv.writer(
+        made,
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote or '"',
+        quoting=python_csv.QUOTE_ALL,
+        lineterminator="\n",
+    )
     try:
-        csv.write_csv(rows, body, csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none"))
+        for row in rows:
+            like_comment = dialect.comment and row[0].lstrip(" \t").startswith(dialect.comment)
+            (every if like_comment and dialect.quote else writer).writerow(row)
+    except python_csv.Error:
+        raise Unreadable(
+            f"cannot hold a field with {suspect.called(dialect.delimiter)} or a line break: nothing is quoted",
+            'set [table] quote = """ if the files hold no quotation mark',
+        ) from None
+    return made.getvalue()
+
+
+def unquoted(rows: Any, dialect: Dialect) -> bytes | None:
+    """Rows in UTF-8 without a header; None when some field needs quotes."""
+    if dialect.quote not in {"", '"'} and any(_any_holds(each, re.escape(dialect.quote)) for each in rows.columns):
+        return None
+    if dialect.comment and _any_holds(rows.column(0), rf"^[ \t]*{re.escape(dialect.comment)}"):
+        return None
+    body = pa.BufferOutputStream()
+    options = csv.WriteOptions(include_header=False, delimiter=dialect.delimiter, quoting_style="none")
+    try:
+        csv.write_csv(rows, body, options)
     except pa.ArrowInvalid:
         return None
     return bytes(body.getvalue().to_pybytes())
+
+
+def _any_holds(column: Any, pattern: str) -> bool:
+    return bool(compute.any(compute.match_substring_regex(column, pattern)).as_py())
 
 
 def encoding_of(start: bytes, declared: str) -> str:
@@ -183,7 +218,20 @@ def _sep_line(text: Any, table: Table, default: str) -> tuple[str, str, int]:
     return found[0].decode(), inside, found.end()
 
 
-def header_of(text: Any, begin: int) -> tuple[str, int]:
+def _without_comments(text: Any, begin: int, dialect: Dialect) -> Any:
+    """The text of a file, a buffer, with the comments behind `begin` emptied."""
+    if not dialect.comment:
+        return text
+    whole = bytes(memoryview(text))
+    return pa.py_buffer(whole[:begin] + Comments(dialect.comment, dialect.quote).emptied(whole[begin:]))
+
+
+def names_in(header: str, dialect: Dialect) -> list[str]:
+    """The names of the columns in the record that holds them."""
+    return next(python_csv.reader(io.StringIO(header, newline=""), **dialect.for_python), [])
+
+
+def header_of(text: Any, begin: int, quote: str) -> tuple[str, int]:
     """The record with the names of the columns, and where the next one begins; empty lines before it are passed over.
 
     Raises Unreadable."""
@@ -191,7 +239,7 @@ def header_of(text: Any, begin: int) -> tuple[str, int]:
     at = len(start) - len(start.lstrip(b"\r\n"))
     for line in re.finditer(rb"\r\n|\n|\r", start[at:]):
         record = start[at : at + line.start()]
-        if record.count(b'"') % 2 == 0:
+        if not quote or record.count(quote.encode()) % 2 == 0:
             break
     else:
         if len(start) == LONGEST_HEADER:
@@ -215,7 +263,7 @@ def _rows(text: Any, begin: int, names: list[str], dialect: Dialect, sample: sus
         return csv.read_csv(
             pa.BufferReader(text.slice(begin)),
             csv.ReadOptions(column_names=names, use_threads=not slow, block_size=block),
-            parse_options(dialect.delimiter, keep if slow else None),
+            parse_options(dialect, keep if slow else None),
             convert_options(names, pa.string()),
         )
 
@@ -233,5 +281,5 @@ def _rows(text: Any, begin: int, names: list[str], dialect: Dialect, sample: sus
         raise (suspect.not_utf_8(text) if "UTF8" in str(error) else error) from None
     if odd:
         begins = lines.of_records(text, begin, rows, odd)
-        raise sample.ragged(odd, begins, dialect.delimiter)
+        raise sample.ragged(odd, begins, dialect)
     return rows

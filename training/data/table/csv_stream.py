@@ -6,7 +6,6 @@ The header, the delimiter and how fields are parsed are those of `csv_file`, whi
 from __future__ import annotations
 
 import contextlib
-import csv as python_csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from pyarrow import csv
 from registry.errors import ConfigError
 from training.data.dataset_toml import Table
 from training.data.table import csv_file
+from training.data.table.comments import Comments
 from training.data.table.content import known_kind
 from training.data.table.dialect import Dialect
 from training.data.table.suspect import Unreadable
@@ -42,17 +42,19 @@ class CsvStream:
             if kind := known_kind(start):
                 raise Unreadable(f"is {kind[0]}, not a table in text", kind[1])
             self._encoding = csv_file.encoding_of(start, table.encoding)
-            self._stream = _Utf8(path, self._encoding)
+            self._stream = _Utf8(path, self._encoding, Comments(table.comment, table.quote))
             with contextlib.closing(self._stream):
                 text = pa.py_buffer(self._stream.read_start())
-            first_line, delimiter, begin = csv_file.declared_inside(text, table, csv_file.ENDINGS.get(ending, ","))
-            header, self._begin = csv_file.header_of(text, begin)
+                default = csv_file.ENDINGS.get(ending, ",")
+                first_line, delimiter, self._begin = csv_file.declared_inside(text, table, default)
+                text = pa.py_buffer(self._stream.begin(self._begin))
+                header, self._header = csv_file.header_of(text, 0, table.quote)
         except Unreadable as error:
             raise ConfigError(str(error), hint=error.hint) from None
         except UnicodeError:
             raise self._not_encoded() from None
-        self.dialect = Dialect(delimiter, self._encoding, first_line)
-        self.names = next(python_csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
+        self.dialect = Dialect(delimiter, self._encoding, first_line, table.quote, table.comment)
+        self.names = csv_file.names_in(header, self.dialect)
         if not self.names:
             raise ConfigError("has no line with the names of columns", hint="add one")
 
@@ -62,7 +64,7 @@ class CsvStream:
 
     def pieces(self) -> Iterator[Piece]:
         """All rows; raises ConfigError where the file cannot be parsed any further."""
-        self._stream = _Utf8(self._path, self._encoding)
+        self._stream = _Utf8(self._path, self._encoding, Comments(self.dialect.comment, self.dialect.quote))
         odd: list[tuple[int, int]] = []
 
         def keep(row: Any) -> str:
@@ -71,13 +73,14 @@ class CsvStream:
 
         try:
             self._stream.read_start()
-            self._stream.skip(self._begin)
+            self._stream.begin(self._begin)
+            self._stream.skip(self._header)
             if not self._stream.has_rows():
                 return
             batches = csv.open_csv(
                 pa.PythonFile(self._stream, mode="r"),
                 csv.ReadOptions(column_names=self.names, use_threads=False, block_size=BLOCK),
-                csv_file.parse_options(self.dialect.delimiter, keep),
+                csv_file.parse_options(self.dialect, keep),
                 csv_file.convert_options(self.names, pa.binary()),
             )
             yield from self._pieces(batches, odd)
@@ -121,12 +124,12 @@ class CsvStream:
 
 
 class _Utf8:
-    """A file's text in UTF-8, without a byte order mark, as a file that pyarrow reads."""
+    """A file's text in UTF-8, without a byte order mark and comments, as a file that pyarrow reads."""
 
     closed = False
 
-    def __init__(self, path: Path, encoding: str) -> None:
-        self._file = path.open("rb")
+    def __init__(self, path: Path, encoding: str, comments: Comments) -> None:
+        self._file, self._comments, self._begun, self._ended = path.open("rb"), comments, False, False
         plain = encoding in csv_file.UTF_8
         self._text = None if plain else io.TextIOWrapper(self._file, encoding, newline="")
         self.start = b""
@@ -134,6 +137,11 @@ class _Utf8:
     def read_start(self) -> bytes:
         """The beginning, which may hold the header; it is there to be read again."""
         self.start = self.read(csv_file.LONGEST_HEADER).removeprefix("\ufeff".encode())
+        return self.start
+
+    def begin(self, count: int) -> bytes:
+        """Pass over what is before the names of the columns; from there on, comments are emptied."""
+        self.start, self._begun = self._comments.next(self.start[count:]), True
         return self.start
 
     def at(self) -> int:
@@ -155,10 +163,13 @@ class _Utf8:
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, not more than `size`; empty at the end."""
-        if not self.start:
-            if self._text is None:
-                return self._file.read(size)
-            self.start = self._text.read(max(1, size)).encode("utf-8", "replace")
+        while not self.start and not self._ended:
+            piece = (
+                self._file.read(size)
+                if self._text is None
+                else self._text.read(max(1, size)).encode("utf-8", "replace")
+            )
+            self.start, self._ended = self._comments.next(piece) if self._begun else piece, not piece
         found, self.start = self.start[:size], self.start[size:]
         return found
 

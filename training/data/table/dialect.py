@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
+from typing import Any
 
 BLANKS = " \u00a0\u2007\u2009\u202f"
 """What may be between groups of digits where `thousands` is a blank."""
@@ -55,11 +57,23 @@ class Dialect:
     """A codec's name in Python."""
     first_line: str = ""
     """`sep=;` where the file begins with it; it is written again."""
+    quote: str = '"'
+    """What is around a field that holds a delimiter or a line break; empty: nothing can be."""
+    comment: str = ""
+    """What a line begins with that means nothing; empty: every line means something."""
+
+    @property
+    def for_python(self) -> dict[str, Any]:
+        """As arguments of Python's module csv."""
+        quoting = {"quotechar": self.quote} if self.quote else {"quotechar": None, "quoting": csv.QUOTE_NONE}
+        return {"delimiter": self.delimiter, **quoting}
 
     def in_words(self, numbers: Numbers) -> str:
         """E.g. `delimiter ";", decimal ",", encoding "utf-8-sig"`."""
         said = {"delimiter": self.delimiter, "decimal": numbers.decimal, "encoding": self.encoding}
         said |= {"thousands": numbers.thousands} if numbers.thousands else {}
+        said |= {"quote": self.quote} if self.quote != '"' else {}
+        said |= {"comment": self.comment} if self.comment else {}
         return ", ".join(f"{name} {quoted(value)}" for name, value in said.items())
 
 

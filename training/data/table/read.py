@@ -23,7 +23,7 @@ from registry.spelling import difference, name_spelling, shown
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
 from training.data.files import CORRECT, FILES, find_files
-from training.data.table import csv_file, packed, suspect, typed
+from training.data.table import csv_file, json_lines, packed, suspect, typed, workbook
 from training.data.table.content import known_kind
 from training.data.table.dialect import Dialect
 from training.data.table.index import index_columns
@@ -52,7 +52,9 @@ class Part:
     dialect: Dialect | None = None
     """How a text file was read."""
     lines: Any = None
-    """NumPy array: the line of a text file on which each row begins."""
+    """NumPy array: the line of a text file on which each row begins, or the row of a sheet; None: its rows have no numbers."""
+    unit: str = "line"
+    """What `lines` counts."""
 
 
 class Rows:
@@ -82,14 +84,17 @@ class Rows:
         `data.parquet row index 15`, as `DataFrame.iloc` counts, from 0."""
         number, inside = self._find(row)
         part = self._parts[number]
-        return f"{part.name} line {part.lines[inside]}" if part.dialect else f"{part.name} row index {inside}"
+        return (
+            f"{part.name} row index {inside}" if part.lines is None else f"{part.name} {part.unit} {part.lines[inside]}"
+        )
 
     def places(self) -> list[str]:
         """What `where` says of each row."""
         found: list[str] = []
         for part in self._parts:
-            called = f"{part.name} {'line' if part.dialect else 'row index'} "
-            numbers = part.lines[: part.rows.num_rows].tolist() if part.dialect else range(part.rows.num_rows)
+            numbered = part.lines is not None
+            called = f"{part.name} {part.unit if numbered else 'row index'} "
+            numbers = part.lines[: part.rows.num_rows].tolist() if numbered else range(part.rows.num_rows)
             found += [f"{called}{number}" for number in numbers]
         return found
 
@@ -186,7 +191,7 @@ class Rows:
             number, inside = self._find(row)
             chosen[number].append(inside)
         for part, inside_part in zip(self._parts, chosen, strict=True):
-            _write_part(part, inside_part, folder)
+            _write_part(part, inside_part, folder, self._table)
 
     def _find(self, row: int) -> tuple[int, int]:
         """The number of the file, and the row in it, from 0."""
@@ -263,10 +268,20 @@ def _read(path: Path, name: str, table: Table, checks: Checks) -> Part:
             kind, hint = known_kind(start) or ("something else", "give it the ending that says what it is, e.g. .csv")
             raise Unreadable(f"is {kind}, not a Parquet file", hint)
         return Part(name, _without_views(parquet.read_table(path, partitioning=None)))
+    if ending in json_lines.ENDINGS:
+        rows, lines = json_lines.read(path, table)
+        return Part(name, rows, None, lines)
+    if ending in workbook.ENDINGS and not packed.is_packed(name):
+        rows, numbers, notes = workbook.read(path, table)
+        for note in notes:
+            checks.note(f"{name} {note}")
+        return Part(name, rows, None, numbers, f"sheet {table.sheet!r} row")
     if ending not in csv_file.ENDINGS:
         with path.open("rb") as file:
             kind, hint = known_kind(file.read(csv_file.START)) or ("", CORRECT)
-        raise Unreadable(f"is neither .csv nor .parquet{f', but {kind}' if kind else ''}", hint)
+        raise Unreadable(
+            f"has none of the endings .csv, .tsv, .jsonl, .xlsx and .parquet{f', but {kind}' if kind else ''}", hint
+        )
     found = csv_file.read(path, table)
     for note in found.notes:
         checks.note(f"{name} {note}")
@@ -341,12 +356,16 @@ def plain_column(column: Any) -> Any:
     return column
 
 
-def _write_part(part: Part, rows: list[int], folder: Path) -> None:
+def _write_part(part: Part, rows: list[int], folder: Path, table: Table) -> None:
     path = folder / part.name
     path.parent.mkdir(parents=True, exist_ok=True)
     wanted = pa.py_buffer(array("q", rows))
     chosen = part.rows.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, wanted]))
     if path.suffix.lower() in PARQUET:
         parquet.write_table(chosen, path)
+    elif path.suffix.lower() in workbook.ENDINGS:
+        workbook.write(chosen, table, path)
+    elif packed.ending(part.name) in json_lines.ENDINGS:
+        path.write_bytes(packed.pack(part.name, json_lines.text(chosen)))
     elif part.dialect:
         csv_file.write(chosen, part.dialect, path)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pyarrow import compute
 
-from training.data.table.dialect import Numbers, quoted
+from training.data.table.dialect import Dialect, Numbers, quoted
 from training.data.table.lines import line_at
 
 DELIMITERS = (";", "\t", ",", "|")
@@ -37,7 +37,10 @@ class Unreadable(ValueError):
     """
 
     def __init__(
-        self, message: str, hint: str, declares: Literal["", "delimiter", "encoding", "skip_rows"] = ""
+        self,
+        message: str,
+        hint: str,
+        declares: Literal["", "delimiter", "encoding", "skip_rows", "comment", "quote", "sheet"] = "",
     ) -> None:
         super().__init__(message)
         self.hint, self.declares = hint, declares
@@ -53,6 +56,8 @@ class Sample:
     """The line of the file in which it begins."""
     skipped: int = 0
     """Lines before it that `[table] skip_rows` names."""
+    quote: str = '"'
+    """See Dialect."""
 
     def check_delimiter(self, delimiter: str, names: Sequence[str]) -> None:
         """Raise Unreadable when another delimiter obviously divides the columns."""
@@ -73,10 +78,10 @@ class Sample:
             "delimiter",
         )
 
-    def ragged(self, odd: Sequence[Any], begins: Any, delimiter: str) -> Unreadable:
+    def ragged(self, odd: Sequence[Any], begins: Any, dialect: Dialect) -> Unreadable:
         """Why records have more or fewer fields than the first line; `odd` are pyarrow's InvalidRows, and `begins` the
         lines on which all records begin."""
-        first, expected = odd[0], odd[0].expected_columns
+        first, expected, delimiter = odd[0], odd[0].expected_columns, dialect.delimiter
         fields = f"{first.actual_columns} {'field' if first.actual_columns == 1 else 'fields'}"
         message = f"has {fields} in line {begins[first.number - 1]}, but its first line names {expected} columns"
         if len(odd) > 1:
@@ -84,14 +89,18 @@ class Sample:
         if line := self._line_of_names(delimiter):
             first_line = next(each for each in self.text.splitlines() if each.strip())
             message = f"begins with {first_line!r:.80}; the names of its columns seem to be in line {line}"
+            if mark := comment_mark(self.text.splitlines()[: line - self.line]):
+                return Unreadable(message, comments_are(mark), "comment")
             skip = f"write skip_rows = {self.skipped + line - self.line} under [table] in dataset.toml"
             return Unreadable(message, f"{skip}, or delete the lines before it", "skip_rows")
         if all(each.actual_columns == expected + 1 and each.text.rstrip().endswith(delimiter) for each in odd):
             return Unreadable(
                 message, f"rows end in one {delimiter!r} more than the first line: delete it, or add one there"
             )
-        if all(each.text.lstrip().startswith(COMMENTS) for each in odd):
-            return Unreadable(f"{message}: it looks like a comment", "delete the comments")
+        if mark := comment_mark([each.text for each in odd]):
+            return Unreadable(f"{message}: it looks like a comment", comments_are(mark), "comment")
+        if dialect.quote == '"' and all(_fields(each.text, delimiter, "'") == expected for each in odd):
+            return Unreadable(message, 'write quote = "\'" under [table] in dataset.toml', "quote")
         if first.number == len(begins) - len(odd) + 1 and len(odd) <= 5:
             return Unreadable(f"{message}: the last lines look like a footer", "delete the lines below the table")
         if re.search(rf'{re.escape(delimiter)}[ \t]+"', first.text):
@@ -107,7 +116,7 @@ class Sample:
     def _records(self, delimiter: str) -> list[list[str]]:
         """The records of the sample, at most 200, without the last, which may be cut off."""
         try:
-            found = [record for record in csv.reader(io.StringIO(self.text, newline=""), delimiter=delimiter) if record]
+            found = [record for record in self._reader(delimiter) if record]
         except csv.Error:  # a field without an end
             return [[]]
         return (found[:-1] if len(self.text) >= SAMPLE / 4 else found)[:200] or [[]]
@@ -119,7 +128,7 @@ class Sample:
 
     def _line_of_names(self, delimiter: str) -> int:
         """The line of the file in which the target's name is, unless that is in the first record or in none: 0."""
-        reader, line, first = csv.reader(io.StringIO(self.text, newline=""), delimiter=delimiter), self.line, True
+        reader, line, first = self._reader(delimiter), self.line, True
         try:
             for record in reader:
                 if self.target in record:
@@ -128,6 +137,9 @@ class Sample:
         except csv.Error:
             pass
         return 0
+
+    def _reader(self, delimiter: str) -> Any:
+        return csv.reader(io.StringIO(self.text, newline=""), **Dialect(delimiter, "", quote=self.quote).for_python)
 
     def _numbers(self, delimiter: str) -> Numbers:
         """How numbers are written, where some column shows it beyond doubt; else the default."""
@@ -148,6 +160,27 @@ class Sample:
 def called(delimiter: str) -> str:
     """A delimiter in words."""
     return CALLED.get(delimiter, repr(delimiter))
+
+
+def comment_mark(lines: Sequence[str]) -> str:
+    """What all of some lines begin with, those that are empty aside, if comments begin so; else empty."""
+    filled = [each.lstrip() for each in lines if each.strip()]
+    return next((mark for mark in COMMENTS if filled and all(each.startswith(mark) for each in filled)), "")
+
+
+def comments_are(mark: str) -> str:
+    """What to write when lines that begin like this are comments."""
+    return f"write comment = {quoted(mark)} under [table] in dataset.toml, or delete the comments"
+
+
+def _fields(line: str, delimiter: str, quote: str) -> int:
+    """How many fields a line has with another quotation mark; 0: it has no such mark."""
+    if quote not in line:
+        return 0
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter, quotechar=quote)))
+    except csv.Error:
+        return 0
 
 
 def check_zeros(text: Any, start: bytes) -> None:
@@ -206,18 +239,21 @@ def check_names(names: Sequence[str], target: str) -> None:
         raise Unreadable("has no line with the names of its columns: the first one holds numbers", "add one")
 
 
-def check_quotes(text: Any, begins: Any, delimiter: str) -> None:
+def check_quotes(text: Any, begins: Any, dialect: Dialect) -> None:
     """Raise Unreadable when a quotation mark is not closed, so that all that follows is one field, or the file is cut off.
 
     `begins`: the line on which each row begins."""
-    whole = bytes(memoryview(text))
-    if not len(begins) or whole.count(b'"') % 2 == 0:
+    whole, mark = bytes(memoryview(text)), dialect.quote.encode()
+    if not len(begins) or not mark or whole.count(mark) % 2 == 0:
         return
-    other = rf"[^{re.escape(delimiter)}\r\n]".encode()
-    field = rb'(?:"(?:[^"]++|"")*+"%b*|(?!")%b+)?' % (other, other)
+    quote, other = re.escape(mark), rf"[^{re.escape(dialect.delimiter)}\r\n]".encode()
+    field = rb"(?:Q(?:[^Q]++|QQ)*+QO*|(?!Q)O+)?".replace(b"Q", quote).replace(b"O", other)
     last = b"".join(whole.splitlines(keepends=True)[begins[-1] - 1 :])
-    if not re.fullmatch(rb"%b(?:%b%b)*+[\r\n]*" % (field, re.escape(delimiter).encode(), field), last):
-        raise Unreadable(f"has a quotation mark in line {begins[-1]} that is not closed", "correct the line")
+    if not re.fullmatch(rb"%b(?:%b%b)*+[\r\n]*" % (field, re.escape(dialect.delimiter).encode(), field), last):
+        raise Unreadable(
+            f"has a quotation mark in line {begins[-1]} that is not closed",
+            'correct the line; where the mark means nothing, write quote = "" under [table] in dataset.toml',
+        )
 
 
 def without_empty(rows: Any) -> tuple[Any, list[str]]:

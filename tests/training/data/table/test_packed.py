@@ -64,8 +64,16 @@ def test_tabs_and_other_encodings_may_be_compressed(dataset):
         ("data.csv.xz", lzma.compress(PLAIN.encode())[:-9], "cannot be unpacked as .xz"),
         ("data.csv.bz2", b"BZh9 and more", "cannot be unpacked as .bz2"),
         ("data.csv.gz", gzip.compress(gzip.compress(PLAIN.encode())), "is compressed by gzip, not a table in text"),
-        ("data.gz", gzip.compress(PLAIN.encode()), "is neither .csv nor .parquet, but compressed by gzip"),
-        ("data.parquet.gz", gzip.compress(b"PAR1"), "is neither .csv nor .parquet, but compressed by gzip"),
+        (
+            "data.gz",
+            gzip.compress(PLAIN.encode()),
+            "has none of the endings .csv, .tsv, .jsonl, .xlsx and .parquet, but compressed by gzip",
+        ),
+        (
+            "data.parquet.gz",
+            gzip.compress(b"PAR1"),
+            "has none of the endings .csv, .tsv, .jsonl, .xlsx and .parquet, but compressed by gzip",
+        ),
     ],
 )
 def test_what_cannot_be_unpacked_is_refused(dataset, name, data, said):

@@ -202,8 +202,9 @@ class TestFiles:
         ("files", "messages"),
         [
             ({"a.csv": b"x,kind\n"}, ["a.csv has no rows"]),
-            ({"a.xlsx": b"PK\x03\x04"}, ["a.xlsx is neither .csv nor .parquet, but a zip archive, as Excel workbooks (.xlsx) are"]),
-            ({"a.doc": b"hello"}, ["a.doc is neither .csv nor .parquet"]),
+            ({"a.xlsx": b"PK\x03\x04"}, ["a.xlsx cannot be read as a workbook: "]),
+            ({"a.xls": b"PK\x03\x04"}, ["a.xls has none of the endings .csv, .tsv, .jsonl, .xlsx and .parquet, but a zip archive"]),
+            ({"a.doc": b"hello"}, ["a.doc has none of the endings .csv, .tsv, .jsonl, .xlsx and .parquet"]),
             ({"a.parquet": b"\x1f\x8b"}, ["a.parquet is compressed by gzip, not a Parquet file"]),
             ({"a.parquet": b"hello"}, ["a.parquet is something else, not a Parquet file"]),
             ({"a.parquet": b"PAR1 and no more"}, ["a.parquet cannot be read: "]),
@@ -218,7 +219,7 @@ class TestFiles:
             ),
             (
                 {"a.csv": b"", "b.csv": b"x,kind\n", "c.doc": b"?", "d.csv": b"x,kind\n1,a\n"},
-                ["a.csv is empty (0 bytes)", "c.doc is neither .csv nor .parquet", "b.csv has no rows"],
+                ["a.csv is empty (0 bytes)", "c.doc has none of the endings .csv, .tsv, .jsonl, .xlsx and .parquet", "b.csv has no rows"],
             ),
         ],
         ids=lambda each: " ".join(each) if isinstance(each, dict) else "",
