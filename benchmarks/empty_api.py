@@ -16,7 +16,9 @@ from pathlib import Path
 from flask import Flask, request
 
 from registry.files import write_whole
-from serving.server.program import GC_THRESHOLD, Server, listen, read_job
+from serving.server.api_server import GC_THRESHOLD, Server
+from serving.server.ports import listen
+from serving.server.program import read_job
 
 PORT_FILE = "port"
 

@@ -58,12 +58,15 @@ class ModelSwap:
         known_good: KnownGood,
         folder: Path,
         taking: Callable[[], bool] = lambda: True,
+        not_kept: Callable[[], str] = str,
     ) -> None:
-        """`folder` is the API's. `taking`: whether clients reach this worker, for its status."""
+        """`folder` is the API's. For its status: `taking`, whether clients reach this worker; `not_kept`, why what it keeps of
+        answers cannot be kept."""
         self.current: Predictor | None = None
         self.first_attempt = threading.Event()
         """Set when the first attempt to load has ended, successful or not, or an earlier release is served meanwhile."""
-        self._source, self._preflights, self._known_good, self._taking = source, preflights, known_good, taking
+        self._source, self._preflights, self._known_good = source, preflights, known_good
+        self._taking, self._not_kept = taking, not_kept
         self._statuses, self._copies = folder / "workers", folder / "models"
         self._wanted = 0
         self._settled = False
@@ -306,6 +309,7 @@ class ModelSwap:
             self._cut_off,
             model.manifest.created_at if model else "",
             model.batching.said() if model and model.batching else "",
+            self._not_kept(),
         )
         if status == self._written:
             return

@@ -44,6 +44,8 @@ class Status:
     """When that version was registered, UTC."""
     batching: str = ""
     """Whether requests for that version are batched, and why, in words."""
+    not_kept: str = ""
+    """Why predictions or labels cannot be kept before the API is started again, in words; empty: they can."""
 
 
 def write(folder: Path, status: Status) -> None:

@@ -29,7 +29,7 @@ from registry import codec
 from registry.errors import ConfigError, TryAgain
 from registry.formats import formats
 from registry.store_options import StoreOptions
-from serving import follower_login
+from serving import follower_login, kept_folders
 from serving.job import ServeJob
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class ApiContainers:
             command=["python", "-P", "-m", "serving"],
             labels=self._own_labels
             | labels(role="api", number=number, kind=kind, job=self.digest(job, image), settings=_settings(job))
-            | labels(formats=formats()),
+            | labels(formats=formats(), kept=kept_folders.identity(job)),
             environment={
                 "TRAINYARD_JOB": _settings(inner),
                 "TRAINYARD_LISTENER": f"{HANDOFF}/listener.sock",
@@ -180,11 +180,12 @@ class ApiContainers:
         )
 
     def digest(self, job: ServeJob, image: str) -> str:
-        """Of all that makes an API container what it is; hosts and ports are the listener's."""
+        """Of all that makes an API container what it is, with the folders that it writes, as one that was replaced does not reach
+        it; hosts and ports are the listener's."""
         bounds = (self._config.runner.memory_mb, self._config.runner.pids, self._config.serving.registry_volume)
         speaks_grpc = int(bool(job.grpc_port))
         settings = _settings(replace(job, host="", port=0, admin_host="", admin_port=0, grpc_port=speaks_grpc))
-        return sha256(repr((settings, image, bounds, self._user)).encode()).hexdigest()
+        return sha256(repr((settings, image, bounds, self._user, kept_folders.identity(job))).encode()).hexdigest()
 
     def refresh_access(self, job: ServeJob, image: str) -> None:
         """Have the API see tokens and certificates as they are now; mounted folders it sees anyway."""

@@ -10,6 +10,7 @@ from pipelines.docker_engine import LABEL, address
 from registry import codec
 from registry.errors import ConfigError
 from registry.formats import formats
+from serving import kept_folders
 from serving.access.exposure import is_loopback
 from serving.job import ServeJob, differences
 from serving.server import lockfile
@@ -82,7 +83,11 @@ def changes(job: ServeJob, container: Container, listener: Container) -> dict[st
     wanted = dict(json.loads(codec.to_json(job))) | {
         name: runs[name] for name in ("port", "admin_port") if not getattr(job, name)
     }  # 0: any
-    return differences(runs | {"formats": label(container, "formats")}, wanted)
+    found = differences(runs | {"formats": label(container, "formats")}, wanted)
+    if (then := label(container, "kept")) and then != (now := kept_folders.identity(job)):
+        pairs = zip(kept_folders.kept_folders(job), then.split(), now.split(), strict=False)
+        found |= {"kept": kept_folders.in_words([name for name, was, is_now in pairs if was != is_now])}
+    return found
 
 
 def no_port(job: ServeJob, said: str) -> ConfigError | None:

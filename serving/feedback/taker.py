@@ -33,6 +33,7 @@ BUSY_SECONDS = 2.0
 SETTLE_SECONDS = 1.0
 """So long after an answer its line may not be there yet."""
 LOOK_SECONDS = 0.1
+STARTED_AGAIN = "whoever runs it has to start it again; then retry: nothing of this request was kept"
 Outcome = Literal["added", "same", "invalid", "unknown", "forgotten", "failed"]
 log = logging.getLogger(__name__)
 
@@ -57,10 +58,18 @@ class Result:
 
 
 class FeedbackTaker:
-    """For all threads of a process. `counted` is called with each outcome."""
+    """For all threads of a process. `counted` is called with each outcome; `lost` gives why nothing can be kept, or found, before
+    the API is started again; empty: it can."""
 
-    def __init__(self, job: PredictionLogJob, labels: Path, threads: int, counted: Callable[[str, int], None]) -> None:
-        self._job, self._path, self._counted = job, labels, counted
+    def __init__(
+        self,
+        job: PredictionLogJob,
+        labels: Path,
+        threads: int,
+        counted: Callable[[str, int], None],
+        lost: Callable[[], str] = str,
+    ) -> None:
+        self._job, self._path, self._counted, self._lost = job, labels, counted, lost
         self._patient = threads > AT_ONCE
         self._finder = Finder(job)
         self._store: LabelStore | None = None
@@ -71,6 +80,9 @@ class FeedbackTaker:
     def take(self, entries: Sequence[Any], caller: str) -> list[Result]:
         """What became of each report; labels are on the disk when this returns. Raises Refused (503): none was added."""
         with self._turn():
+            if why := self._lost():
+                self._counted("failed", len(entries))
+                raise Refused(503, f"labels cannot be kept: {why}", hint=STARTED_AGAIN, reason=why)
             try:
                 results = self._take(entries, caller)
             except PipelineError as error:

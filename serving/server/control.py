@@ -138,7 +138,9 @@ def changed(job: ServeJob, folder: Path) -> dict[str, str]:
     ports = {"port": urlsplit(found.url).port, "admin_port": urlsplit(found.admin).port}
     runs = asdict(codec.read(ServeJob, folder / "job.json")) | ports
     wanted = asdict(job) | {name: runs[name] for name in ports if not getattr(job, name)}  # 0: any
-    return differences(runs | {"formats": found.formats}, wanted)
+    return differences(runs | {"formats": found.formats}, wanted) | _not_kept(
+        worker_status.read_all(folder / "workers")
+    )
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -192,6 +194,11 @@ def await_workers(ask: Callable[[], dict[str, Any]], number: int, seconds: float
 def cut_off(answer: dict[str, Any]) -> str:
     """Why, by what `status` gave, the API can follow no release before it is started again; empty: it can."""
     return next((each["error"] for each in answer["workers"] if each.get("cut_off")), "")  # an older API does not say
+
+
+def _not_kept(workers: list[dict[str, Any]]) -> dict[str, str]:
+    found = next((each["not_kept"] for each in workers if each.get("not_kept")), "")  # an older API does not say
+    return {"kept": found} if found else {}
 
 
 def start_again(model: str) -> str:

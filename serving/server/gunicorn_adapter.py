@@ -1,6 +1,6 @@
 """What relies on how gunicorn works inside, beyond its documented settings and server hooks. Tried with gunicorn 27.0.1.
 
-All of it is in this module and in gunicorn_worker.py beside it.
+All of it is in this module, and in gunicorn_worker.py and gunicorn_errors.py beside it.
 
 Before another version is pinned in requirements.txt, run tests/serving: test_gunicorn_adapter.py holds that the names
 below exist, the others that they are used as below.

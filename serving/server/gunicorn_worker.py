@@ -21,9 +21,10 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from serving.metrics.counters import WorkerCounters
 from serving.request_ids import RequestIds
-from serving.server import logs, refusals
+from serving.server import logs
 from serving.server.connection import Connection
 from serving.server.connection_balance import NOT_ACCEPTING, WorkerConnections
+from serving.server.gunicorn_errors import refusal_for
 from serving.server.limits import Limits
 from serving.server.quick import LogReader, QuickRequests
 from serving.server.receiver import Receiver
@@ -294,21 +295,3 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """See EventLoop."""
         self.unwatch(listener)
         self.sockets.remove(listener)
-
-
-def refusal_for(error: Exception) -> Refusal:
-    """The answer to a request that did not get to the app, or that the app left without an answer."""
-    if isinstance(error, errors.LimitRequestLine):
-        return Refusal(414, "request_line", "the first line of the request is too long", "send data in the body")
-    if isinstance(error, errors.LimitRequestHeaders):
-        return refusals.HEAD_TOO_LARGE
-    if isinstance(error, errors.ExpectationFailed):
-        return Refusal(417, "expectation", str(error)[:200], "the only one is 100-continue")
-    if isinstance(error, errors.UnsupportedTransferCoding):
-        text = "Transfer-Encoding: a coding that is not supported"
-        return Refusal(501, "transfer_coding", text, "the only one is chunked")
-    if isinstance(error, errors.NoMoreData):
-        return Refusal(400, "ended_early", "the request ended early")
-    if isinstance(error, errors.ParseException):
-        return Refusal(400, "malformed", f"the request is not valid HTTP: {str(error)[:200]}")
-    return Refusal(500, "error", "an error inside the server; it was logged under the request id")

@@ -1,14 +1,18 @@
 """A registry whose folder was removed and made anew under the fence of a running API: it says so, and no release is blamed."""
 
+import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prediction_log_parts import log_job
 from serving_parts import ask
 
 from registry.errors import ConfigError, TryAgain
+from serving import kept_folders
 from serving.access import tokens
 from serving.job import ServeJob
 from serving.reach import REPLACED, OutOfReach, is_out_of_reach
@@ -81,6 +85,71 @@ class TestAnApi:
             )
 
         until(logged)
+
+
+@pytest.mark.skipif(not confine.abi(), reason="needs Landlock")
+def test_an_api_whose_labels_folder_was_replaced_says_so_to_clients_and_operators_until_it_is_started_again(
+    registry, start, until, tmp_path
+):
+    registry.release(registry.put("table"))
+    kept, labels = log_job(tmp_path / "log"), tmp_path / "labels" / "m" / "labels.sqlite"
+    settings = {"prediction_log": kept, "labels": str(labels), "workers": 1}
+    url, folder = start(registry, **settings)
+    control.await_release(folder, 1, 20)
+    job = ServeJob("m", registry=registry.url, port=0, threads=2, **settings)
+    assert "kept" not in control.changed(job, folder)
+    labels.parent.rename(tmp_path / "old")
+    labels.parent.mkdir()
+    until(lambda: control.changed(job, folder).get("kept"))
+    why = "the folder of the labels was removed or replaced after this API had started, which cannot reach a new one"
+    assert control.changed(job, folder)["kept"] == why
+    report = json.dumps({"request_id": "r-1", "label": "x"})
+    status, _, answer = ask(url, "POST", "/feedback", report, {"Content-Type": "application/json"})
+    assert (status, answer["error"]) == (503, f"labels cannot be kept: {why}")
+    assert "start it again" in answer["hint"]
+    assert f"{why}: start it again" in (folder / "api.log").read_text()
+    assert ask(url, "GET", "/health/ready")[0] == 200
+    control.stop(folder)
+    control.start(job, folder)
+    control.await_release(folder, 1, 20)
+    assert "kept" not in control.changed(job, folder)
+
+
+class TestTheFoldersThatAreKept:
+    @pytest.fixture
+    def job(self, tmp_path):
+        kept, labels = log_job(tmp_path / "log"), tmp_path / "labels" / "m" / "labels.sqlite"
+        for each in (tmp_path / "log", labels.parent):
+            each.mkdir(parents=True, exist_ok=True)
+        return ServeJob("m", prediction_log=kept, labels=str(labels))
+
+    def test_are_the_same_until_one_is_replaced(self, job, tmp_path):
+        before = kept_folders.identity(job)
+        assert kept_folders.identity(job) == before
+        (tmp_path / "log").rename(tmp_path / "old")
+        assert kept_folders.identity(job) != before
+        (tmp_path / "log").mkdir()
+        assert kept_folders.identity(job).split()[1:] == before.split()[1:]
+        assert kept_folders.identity(job) != before
+
+    def test_that_can_be_reached_are_not_lost_though_they_are_other_ones(self, job, tmp_path):
+        kept = kept_folders.KeptFolders(job)
+        (tmp_path / "log").rename(tmp_path / "old")
+        (tmp_path / "log").mkdir()
+        assert kept.lost() == ""
+
+    def test_are_lost_when_they_were_removed_under_their_mount(self, tmp_path):
+        (tmp_path / "log").mkdir()
+        mounted = open_folder(tmp_path / "log")
+        job = ServeJob("m", prediction_log=replace(log_job(tmp_path), folder=str(mounted)))
+        kept = kept_folders.KeptFolders(job)
+        (tmp_path / "log").rmdir()
+        assert kept.lost().startswith("the folder of the prediction log was removed or replaced")
+        assert kept_folders.KeptFolders(job).lost() == "", "it was so when the API started: another cause"
+
+    def test_of_an_api_that_keeps_nothing_are_none(self):
+        assert kept_folders.identity(ServeJob("m")) == ""
+        assert kept_folders.KeptFolders(ServeJob("m")).lost() == ""
 
 
 class TestTheFolder:

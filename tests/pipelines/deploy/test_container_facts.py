@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.deploy.container_facts import grpc_of, is_of_this_version, no_port
+from pipelines.deploy.container_facts import changes, grpc_of, is_of_this_version, no_port
 from pipelines.deploy.serve_job import image_for
+from registry import codec
 from registry.formats import formats
 from registry.records import Served
-from serving.job import ServeJob
+from serving import kept_folders
+from serving.job import PredictionLogJob, ServeJob
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,27 @@ def test_grpc_is_where_the_engine_publishes_it(published, shown, monkeypatch):
     settings = '{"schema": 1, "model": "m", "admin_host": "127.0.0.1"}'
     listener = SimpleNamespace(labels={"org.trainyard.settings": settings}, attrs={"NetworkSettings": {"Ports": ports}})
     assert grpc_of(listener) == shown
+
+
+def test_a_folder_that_was_replaced_is_a_change_as_the_container_writes_the_old_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///var/run/docker.sock")
+    kept = PredictionLogJob(str(tmp_path / "log"), "key")
+    job = ServeJob("m", prediction_log=kept, labels=str(tmp_path / "labels" / "labels.sqlite"))
+    for name in ("log", "labels"):
+        (tmp_path / name).mkdir()
+    said = {"settings": codec.to_json(job).decode(), "formats": formats(), "kept": kept_folders.identity(job)}
+    labels = {f"org.trainyard.{name}": value for name, value in said.items()}
+    ports = {f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for port in (8500, 8501)}
+    listener = SimpleNamespace(labels=labels, attrs={"NetworkSettings": {"Ports": ports}})
+    container = SimpleNamespace(labels=labels)
+    assert changes(job, container, listener) == {}
+    (tmp_path / "labels").rename(tmp_path / "old")
+    (tmp_path / "labels").mkdir()
+    assert changes(job, container, listener) == {
+        "kept": "the folder of the labels was removed or replaced after this API had started, which cannot reach a new one"
+    }
+    earlier = SimpleNamespace(labels={name: value for name, value in labels.items() if not name.endswith("kept")})
+    assert changes(job, earlier, listener) == {}
 
 
 @pytest.mark.parametrize(("engine", "image"), [("litert", "serve"), ("onnx", "train"), ("saved_model", "train")])

@@ -99,5 +99,6 @@ def test_no_other_module_of_serving_touches_gunicorn():
     files = {path for path in (ROOT / "serving").rglob("*.py") if importing.search(path.read_text(encoding="utf-8"))}
     assert {path.relative_to(ROOT / "serving" / "server").name for path in files} == {
         "gunicorn_adapter.py",
+        "gunicorn_errors.py",
         "gunicorn_worker.py",
     }

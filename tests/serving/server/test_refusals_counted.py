@@ -13,7 +13,7 @@ from serving_parts import ask
 from serving.metrics.counters import CounterTable
 from serving.metrics.layout import CLOSED, REFUSALS
 from serving.server import control
-from serving.server.gunicorn_worker import refusal_for
+from serving.server.gunicorn_errors import refusal_for
 
 HOST = b"Host: localhost\r\n"
 REFUSED = {
