@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +13,11 @@ from registry.records import ImagePreparation, Signature
 from serving.engines.base import Array
 from serving.errors import Refused, bad_request, show
 from serving.protocols.large import LARGE_PIXELS, one_at_a_time
-from training.data.decode import JPEG, NAMES, ONLY, PNG, Unreadable, decode, scans
+from training.data.decode import JPEG, NAMES, ONLY, PNG, Unreadable, decode, open_header, scans
 from training.data.preparation import measure, prepare_image
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 MAX_PIXELS = 16 << 20
 """Of all images in one request, as the model sees them, which compressed take next to nothing; as RGB in float32 they take
@@ -59,14 +61,15 @@ class ImageReader:
         prefixes = [f"image {i}: " if len(files) > 1 else "" for i in range(len(files))]
         if self._how:
             return self._prepared(self._how, files, prefixes)
-        sizes = [self._size(data, prefix) for data, prefix in zip(files, prefixes, strict=True)]
+        heads = [self._head(data, prefix) for data, prefix in zip(files, prefixes, strict=True)]
+        sizes = [(height, width) for height, width, _ in heads]
         _check_same(sizes)
         pixels = sum(height * width for height, width in sizes)
         _check_pixels(len(files), pixels)
         _check_work(sum(height * width * scans(data) for (height, width), data in zip(sizes, files, strict=True)))
         with one_at_a_time(pixels > LARGE_PIXELS):
             return np.stack(
-                [self._image(data, *sizes[0], prefix) for data, prefix in zip(files, prefixes, strict=True)]
+                [self._image(data, head, prefix) for data, head, prefix in zip(files, heads, prefixes, strict=True)]
             )
 
     def _prepared(self, how: ImagePreparation, files: list[bytes], prefixes: list[str]) -> Array:
@@ -100,10 +103,11 @@ class ImageReader:
         if any(want not in {None, have} for want, have in zip(self._shape, (height, width), strict=False)):
             raise bad_request(f"{prefix}the image is {width}x{height} pixels, not {self.text}")
 
-    def _image(self, data: bytes, height: int, width: int, prefix: str) -> Array:
+    def _image(self, data: bytes, head: tuple[int, int, ImageFile | None], prefix: str) -> Array:
         """One image in the model's mode, uint8, height x width x channels."""
+        height, width, opened = head
         try:
-            found_height, found_width, mode, _, pixels = decode(data)
+            found_height, found_width, mode, _, pixels = decode(data, opened)
         except Unreadable as error:
             raise self._refused(error, prefix) from None
         if (found_height, found_width) != (height, width):
@@ -114,21 +118,18 @@ class ImageReader:
             pixels = Image.frombytes(mode, (width, height), pixels).convert(self.mode).tobytes()
         return np.frombuffer(pixels, np.uint8).reshape(height, width, -1)
 
-    def _size(self, data: bytes, prefix: str) -> tuple[int, int]:
-        """Height and width, which fit the model's. Only the file's header is read."""
+    def _head(self, data: bytes, prefix: str) -> tuple[int, int, ImageFile | None]:
+        """Height and width, which fit the model's, and the file as `open_header` gives it. Only the header is read."""
         if not data.startswith((PNG, JPEG)):
             raise bad_request(f"{prefix}the body is neither PNG nor JPEG", hint=f"send {self.text}")
-        from PIL import Image
-
         try:
-            with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
-                width, height = image.size
+            height, width, opened = open_header(data)
         except Exception as error:  # noqa: BLE001  (damaged bytes can make a decoder raise anything; the client gets its message)
             raise bad_request(f"{prefix}the image cannot be read: {str(error).partition(' <')[0]}") from None
         self._check_size(height, width, prefix)
         if width * height > MAX_PIXELS:
             raise bad_request(f"{prefix}the image is {width}x{height} pixels, not {self.text}")
-        return height, width
+        return height, width, opened
 
 
 def _check_same(sizes: Sequence[tuple[int, ...]]) -> None:

@@ -8,9 +8,12 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from training.data.files import POINTER
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 MAX_BYTES = 64 << 20  # of one file
 MAX_PIXELS = 64 << 20  # of one image; more is a mistake, or an attack on the memory
@@ -55,17 +58,24 @@ class Unreadable(ValueError):
         self.declare = declare
 
 
-def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
-    """Height, width, mode (`L` or `RGB`), whether EXIF wants it rotated, and the pixels; raises Unreadable."""
-    if plain := _decode_plain(data):
+def open_header(data: bytes) -> tuple[int, int, ImageFile | None]:
+    """Height and width, as the header of a PNG or JPEG says, and the open file, which `decode` takes; None: it needs none. Raises
+    what a decoder raises."""
+    if plain := _plain_head(data):
+        return plain[1], plain[0], None
+    image = _opened(data)
+    return image.height, image.width, image
+
+
+def decode(data: bytes, header: ImageFile | None = None) -> tuple[int, int, str, bool, bytes]:
+    """Height, width, mode (`L` or `RGB`), whether EXIF wants it rotated, and the pixels; raises Unreadable. `header`: the open file, of
+    which the header was read already; it is closed."""
+    if header is None and (plain := _decode_plain(data)):
         return plain
     if check_whole(data, ONLY) == "png":
         _check_png_type(data)
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = None  # a limit is checked below, before anything is decoded
     try:
-        with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
+        with header or _opened(data) as image:
             width, height = image.size
             check_pixels(width, height)
             if image.mode not in {"L", "RGB"}:
@@ -77,6 +87,13 @@ def decode(data: bytes) -> tuple[int, int, str, bool, bytes]:
         raise
     except Exception as error:  # noqa: BLE001  (damaged bytes can make a decoder raise anything; it is reported)
         raise damaged(error) from None
+
+
+def _opened(data: bytes) -> ImageFile:
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # a limit is checked before anything is decoded
+    return Image.open(BytesIO(data), formats=("PNG", "JPEG"))
 
 
 def format_of(data: bytes) -> str:
@@ -130,13 +147,9 @@ def scans(data: bytes) -> int:
 def _decode_plain(data: bytes) -> tuple[int, int, str, bool, bytes] | None:
     """What `decode` gives, for a small PNG of 8-bit grey or RGB that is whole and holds nothing beside its pixels; None
     for any other. By the same decoder of Pillow, without its reader of files, which takes twice as long."""
-    if len(data) < PLAIN_PNG.size + 4 or not data.endswith(PLAIN_END):
+    if not (head := _plain_head(data)):
         return None
-    start, width, height, bits, colour, *others, crc, length, kind = PLAIN_PNG.unpack_from(data)
-    if (start, kind, length, bits) != (PLAIN_START, b"IDAT", len(data) - PLAIN_PNG.size - 4 - len(PLAIN_END), 8):
-        return None
-    if colour not in PLAIN or any(others) or not 0 < width * height <= MAX_PIXELS:
-        return None
+    width, height, colour, crc = head
     end = len(data) - len(PLAIN_END)
     if zlib.crc32(data[12:29]) != crc or zlib.crc32(data[37 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
         return None
@@ -148,6 +161,18 @@ def _decode_plain(data: bytes) -> tuple[int, int, str, bool, bytes] | None:
         return height, width, mode, False, image.tobytes()
     except Exception:  # noqa: BLE001  (the reader of files finds out what is wrong)
         return None
+
+
+def _plain_head(data: bytes) -> tuple[int, int, int, int] | None:
+    """Width, height, colour type and checksum in the header of such a PNG."""
+    if len(data) < PLAIN_PNG.size + 4 or not data.endswith(PLAIN_END):
+        return None
+    start, width, height, bits, colour, *others, crc, length, kind = PLAIN_PNG.unpack_from(data)
+    if (start, kind, length, bits) != (PLAIN_START, b"IDAT", len(data) - PLAIN_PNG.size - 4 - len(PLAIN_END), 8):
+        return None
+    if colour not in PLAIN or any(others) or not 0 < width * height <= MAX_PIXELS:
+        return None
+    return width, height, colour, crc
 
 
 def png_facts(data: bytes) -> tuple[int, int]:
