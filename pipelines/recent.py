@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pipelines.config.monitoring_sections import Labelling
 from pipelines.context import Context
 from pipelines.deploy.serve_job import log_folder
 from pipelines.runs import RunFolder
@@ -18,7 +19,7 @@ from registry.files import write_whole
 from registry.label_manifest import MANIFEST
 from registry.label_queue import LabelQueue
 from registry.label_store import LabelStore, label_file
-from retraining.labels.accepted import accepted
+from retraining.labels.accepted import accepted, asked
 from training.fence.rules import Fence, around_python
 
 WHAT = "the worker that reads labelled predictions"
@@ -33,7 +34,7 @@ def gather(context: Context, folder: RunFolder, live: MeasuredModel) -> Path:
     config = context.config
     made = folder.job("recent") / "outputs"
     made.mkdir(exist_ok=True)
-    rows, committed = _labelled(label_file(Path(config.home).absolute(), config.model), config.labels.labellers)
+    rows, committed = _labelled(label_file(Path(config.home).absolute(), config.model), config.labels)
     if not rows:
         notes = [f"{committed} left out: they are samples of the dataset"] if committed else [NOBODY]
         write_whole(made / "recent.json", json.dumps({"inputs": [], "labels": [], "notes": notes}).encode())
@@ -50,14 +51,14 @@ def gather(context: Context, folder: RunFolder, live: MeasuredModel) -> Path:
     return made
 
 
-def _labelled(file: Path, labellers: int) -> tuple[tuple[RecentRow, ...], int]:
+def _labelled(file: Path, labelling: Labelling) -> tuple[tuple[RecentRow, ...], int]:
     """What is labelled and not a sample of the dataset; and how many others are."""
     store = LabelStore.existing(file)
     if store is None:
         return (), 0
     with store, LabelQueue(file) as queue:
         committed = {(each.request, each.row) for each in queue.committed()}
-        known = list(accepted(store.all(), {(each.request, each.row) for each in queue.items()}, labellers))
+        known = list(accepted(store.all(), asked(queue.items(), labelling.numbers), labelling.labellers))
     rows = [
         RecentRow(each.request, each.row, each.label) for each in known if (each.request, each.row) not in committed
     ]

@@ -1,4 +1,4 @@
-"""The review queue of one model, and what of its labels went into the dataset: two more tables in the file of its labels."""
+"""The review queue of one model, and what of its labels went into the dataset, or could not: more tables in the file of its labels."""
 
 from __future__ import annotations
 
@@ -43,8 +43,23 @@ class Committed:
     at: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An accepted label that no sample could be made of."""
+
+    request: str
+    row: int
+    label: str
+    """As it was accepted; another one is tried."""
+    reason: str
+    basis: str
+    """What the reason goes by: a declaration or a commit of the dataset. With another one it is tried again."""
+    at: str = ""
+    """When that was found, UTC; empty: now."""
+
+
 class LabelQueue(LabelFile):
-    """What was offered, and what was committed. Both are added to, and leave with the labels of a request that is forgotten."""
+    """What was offered, what was committed, and what could not be. They leave with the labels of a request that is forgotten."""
 
     def offer(self, items: Sequence[Item]) -> int:
         """Add those that are not there yet; how many. One that is there, and was drawn at random now, counts as that."""
@@ -97,9 +112,29 @@ class LabelQueue(LabelFile):
             rows = self._db.execute(f'{COMMITS} ORDER BY at, request, "row"').fetchall()
         yield from (Committed(*each) for each in rows)
 
+    def add_unusable(self, rows: Sequence[Unusable]) -> None:
+        """Note why these are no samples, in place of what was noted of them before."""
+        with self.transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO unusable VALUES (?, ?, ?, ?, ?, ?)",
+                [(each.request, each.row, each.label, each.reason, each.basis, each.at or utc_now()) for each in rows],
+            )
+
+    def move_basis(self, old: str, new: str) -> None:
+        """What went by the old one goes by the new one."""
+        with self.transaction() as db:
+            db.execute("UPDATE unusable SET basis = ? WHERE basis = ?", (new, old))
+
+    def unusable(self) -> tuple[Unusable, ...]:
+        """All of them, the oldest first."""
+        with self._lock, self.errors():
+            rows = self._db.execute(f'{UNUSABLE} ORDER BY at, request, "row"').fetchall()
+        return tuple(Unusable(*each) for each in rows)
+
 
 COUNT = "SELECT count(*) FROM items"
 OFFER = """INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET why = 'random' WHERE excluded.why = 'random'"""
 ITEMS = 'SELECT request, "row", why, score, answered, version, offered FROM items'
+UNUSABLE = 'SELECT request, "row", label, reason, basis, at FROM unusable'
 COMMITS = 'SELECT request, "row", label, file, "commit", at FROM commits'

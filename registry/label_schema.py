@@ -1,6 +1,7 @@
 """The tables of a label store, and the steps by which an older file becomes a newer one. SQL only.
 
-`items` and `commits` are the review queue, and what of it went into the dataset: what leaves `labels` leaves them, too.
+`items` and `commits` are the review queue, and what of it went into the dataset, and `unusable` what could not: what leaves `labels`
+leaves them, too.
 `labels` has a line for everything that somebody has said of an answered instance, and `removals` one for each removal.
 Triggers refuse to change either. Lines of `labels` leave only while `leaving` says which, and `leaving` is empty
 whenever a transaction is over.
@@ -81,5 +82,25 @@ BEGIN
 END;
 """
 
-STEPS = (LABELS, QUEUE)
+UNUSABLE = """
+CREATE TABLE unusable (
+    request TEXT NOT NULL CHECK (request <> ''),
+    "row" INTEGER NOT NULL CHECK (typeof("row") = 'integer' AND "row" >= 0),
+    label TEXT NOT NULL,
+    reason TEXT NOT NULL CHECK (reason <> ''),
+    basis TEXT NOT NULL CHECK (basis <> ''),
+    at TEXT NOT NULL CHECK (length(at) = 20),
+    PRIMARY KEY (request, "row")
+) WITHOUT ROWID;
+CREATE TRIGGER unusable_forgets AFTER INSERT ON leaving
+BEGIN
+    DELETE FROM unusable WHERE request = NEW.request OR at < NEW.before;
+END;
+CREATE TRIGGER committed_is_usable AFTER INSERT ON commits
+BEGIN
+    DELETE FROM unusable WHERE request = NEW.request AND "row" = NEW."row";
+END;
+"""
+
+STEPS = (LABELS, QUEUE, UNUSABLE)
 """Step n brings a file of version n to n + 1; `PRAGMA user_version` says which it has. A step that was released stays as it is."""

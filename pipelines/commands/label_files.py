@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipelines.config.schema import Config
 from pipelines.text.clean import clean
 from pipelines.text.markup import Paragraph, Section, Table, to_text
 from registry.errors import ConfigError
+from registry.label_manifest import TWIN
 from registry.label_store import label_file
 
 SHOWN = 20
@@ -70,7 +72,7 @@ def show(args: argparse.Namespace, config: Config) -> int:
         print(json.dumps(dataclasses.asdict(found)))
         return 0
     counts = found.counts
-    if not counts.labels:
+    if not counts.labels:  # then nothing was left out, either
         print(f"{config.model}: no labels for any of {found.answers} answers")
         return 0
     said = [f"Labels for {counts.rows} answers, until {counts.newest}; the prediction log has {found.answers}."]
@@ -85,9 +87,24 @@ def show(args: argparse.Namespace, config: Config) -> int:
         people.append((f"{len(rest)} more", str(sum(count for _, count in rest))))
     table = Table(("by", "labels"), tuple(people))
     sources = Table(("from", "labels"), tuple((name, str(count)) for name, count in counts.sources))
+    left_out = [
+        Paragraph(f"No sample of the dataset: {each}.") for each in by_reason([each.reason for each in found.unusable])
+    ]
     paragraphs = [Paragraph(each) for each in said]
-    print(to_text(f"{config.model}: labels", [Section("", (*paragraphs, table, sources))]), end="")
+    print(to_text(f"{config.model}: labels", [Section("", (*paragraphs, *left_out, table, sources))]), end="")
     return 0
+
+
+def by_reason(reasons: Sequence[str]) -> Iterator[str]:
+    """How many for which reason, the most first; of what the dataset has already, one place is named for all."""
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        groups.setdefault(next((each for each in TWIN if reason.startswith(each)), reason), []).append(reason)
+    found = sorted(groups.values(), key=lambda each: -len(each))
+    for same in found[:SHOWN]:
+        yield f"{len(same)}, {clean(same[0], 200)}{', and others' if len({*same}) > 1 else ''}"
+    if rest := found[SHOWN:]:
+        yield f"{sum(map(len, rest))} more, for other reasons: --json has all of them"
 
 
 def _since(text: str) -> str:

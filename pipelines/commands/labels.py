@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from pipelines.config.schema import Config
 from pipelines.text.clean import clean
 from pipelines.text.markup import Paragraph, Section, Table, to_text
 from registry.errors import ConfigError
-from registry.label_manifest import TWIN
 
 if TYPE_CHECKING:
     from pipelines.labels.review import Filled, Review
@@ -41,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", metavar="FILE", default="", help="tasks: a .json file; export: a .csv or .jsonl file")
     label_files.add_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="commit: say what would be committed; push nothing")
+    parser.add_argument("--retry", action="store_true", help="commit: also what could not be a sample before")
     add_who(parser)
 
 
@@ -92,7 +91,8 @@ def _said(found: Review, per_day: int) -> list[str]:
         )
     for each in found.agreements:
         kappa = "" if each.kappa is None else f", Cohen's kappa {each.kappa:.2f}"
-        said.append(f"{each.one} and {each.other} agree on {each.share:.0%} of {each.items}{kappa}.")
+        off = "" if each.difference is None else f", and differ by {each.difference:.4g} on average"
+        said.append(f"{each.one} and {each.other} agree on {each.share:.0%} of {each.items}{kappa}{off}.")
     return said
 
 
@@ -110,7 +110,8 @@ def _as_json(found: Review, filled: Filled, lines: dict[tuple[str, int], dict[st
         "accuracy": accuracy,
         "drawn": found.drawn,
         "agreement": [
-            {"one": each.one, "other": each.other, "items": each.items, "share": each.share, "kappa": each.kappa}
+            {"one": each.one, "other": each.other, "items": each.items, "share": each.share, "kappa": each.kappa,
+             "difference": each.difference}
             for each in found.agreements
         ],
     }  # fmt: skip
@@ -153,12 +154,13 @@ def _classes(config: Config, version: int) -> tuple[str, ...]:
 def _commit(args: argparse.Namespace, config: Config) -> int:
     from pipelines.labels.commit import commit_labels
 
-    made = commit_labels(config, args.by or who(), _show, rehearse=args.dry_run)
+    made = commit_labels(config, args.by or who(), _show, rehearse=args.dry_run, retry=args.retry)
     if args.json:
         facts = {
             "commit": made.commit,
             "samples": [{"request": each.request, "row": each.row, "label": each.label, "file": each.file} for each in made.taken],
             "left_out": [{"request": each.request, "row": each.row, "reason": each.reason} for each in made.left_out],
+            "before": [{"request": each.request, "row": each.row, "reason": each.reason} for each in made.before],
             "corrected": [{"request": each.request, "row": each.row, "file": each.file, "commit": each.commit} for each in made.corrected],
         }  # fmt: skip
         print(json.dumps(facts))
@@ -170,25 +172,17 @@ def _commit(args: argparse.Namespace, config: Config) -> int:
         print(f"{config.model}: {what} would be committed to {', '.join(made.files[:5])}")
     else:
         print(f"{config.model}: no accepted label that the dataset does not have")
-    for line in _left_out([each.reason for each in made.left_out]):
+    for line in label_files.by_reason([each.reason for each in made.left_out]):
         print(f"  left out: {line}")
+    if made.before:
+        print(
+            f"  left out before, and not tried again: {len(made.before)}; `trainyard labels show` says why, --retry tries them"
+        )
     for each in made.corrected[:SHOWN]:
         print(
             f"  corrected since: {each.file} has {each.label!r} of request {each.request}: correct it in the repository"
         )
     return 0
-
-
-def _left_out(reasons: Sequence[str]) -> Iterator[str]:
-    """How many for which reason, the most first; of what the dataset has already, one place is named for all."""
-    groups: dict[str, list[str]] = {}
-    for reason in reasons:
-        groups.setdefault(next((each for each in TWIN if reason.startswith(each)), reason), []).append(reason)
-    found = sorted(groups.values(), key=lambda each: -len(each))
-    for same in found[:SHOWN]:
-        yield f"{len(same)}, {clean(same[0], 200)}{', and others' if len({*same}) > 1 else ''}"
-    if rest := found[SHOWN:]:
-        yield f"{sum(map(len, rest))} more, for other reasons: --json has all of them"
 
 
 def _show(line: str) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pipelines.config.bounds import ONE_OR_MORE, Between
 from registry.dataclass import dataclass
+from retraining.labels.numbers import Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,19 @@ class Labelling:
     """Which of the others come first."""
     labellers: Annotated[int, Between(1, 2)] = 1
     """How many people label each; with 2, a third decides where they differ."""
+    tolerance: Annotated[float, Between(0, 10**12)] = 0.0
+    """Where the model answers with a number: labels of two people that differ by no more agree."""
+    relative_tolerance: Annotated[float, Between(0, 1)] = 0.0
+    """As `tolerance`, as a share of the one that is further from 0; either is enough."""
+    agreed_value: Literal["median", "mean", "first"] = "median"
+    """Which number is taken of labels that agree; `first`: that of whoever labelled first."""
     keep_days: Annotated[int, Between(1, 36_500)] = 365
     """How long labels are kept."""
+
+    @property
+    def numbers(self) -> Numbers:
+        """How labels that are numbers are compared."""
+        return Numbers(self.tolerance, self.relative_tolerance, self.agreed_value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ it is made of, and what the branch holds counts as committed, whether or not som
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelines.config.monitoring_sections import Labelling
 from pipelines.config.schema import Config
 from pipelines.context import clones
 from pipelines.deploy.serve_job import log_folder
@@ -23,25 +25,17 @@ from pipelines.small_workers import ask
 from registry.dataclass import dataclass
 from registry.errors import ConfigError, TryAgain
 from registry.label_manifest import MANIFEST
-from registry.label_queue import Committed, LabelQueue
+from registry.label_queue import Committed, LabelQueue, Unusable
 from registry.label_store import LabelStore, label_file
 from registry.records.run import utc_now
-from retraining.labels.accepted import Accepted, accepted
+from retraining.labels.accepted import Accepted, accepted, asked
 from serving.prediction_log.segments import ask_to_close
 from training.fence.rules import Fence, around_python
 
+DATASET_FILE = "dataset.toml"
 TRIES = 5
 """When others push meanwhile."""
 WHAT = "the worker that writes the dataset's files"
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """An accepted label that no sample could be made of."""
-
-    request: str
-    row: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +45,21 @@ class Made:
     commit: str
     """Empty: there was nothing to commit, or it was a rehearsal."""
     taken: tuple[Sample, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Unusable, ...] = ()
+    """No sample could be made of them."""
+    before: tuple[Unusable, ...] = ()
+    """Nor could it when it was tried last, and nothing that their reasons go by has changed since: they were not tried again."""
     files: tuple[str, ...] = ()
     corrected: tuple[Committed, ...] = ()
     """What the dataset holds with a label that was corrected since."""
 
 
-def commit_labels(config: Config, who: str, show: Callable[[str], None], *, rehearse: bool = False) -> Made:
+def commit_labels(
+    config: Config, who: str, show: Callable[[str], None], *, rehearse: bool = False, retry: bool = False
+) -> Made:
     """Make samples of what was accepted and is not in the dataset yet, check the dataset with them, commit and push.
 
-    `show` gets what the repository says meanwhile: its hook may run the pipeline.
+    `show` gets what the repository says meanwhile: its hook may run the pipeline. `retry`: also of what could not be a sample before.
 
     Raises ConfigError, also when the checks of the dataset fail with them, and TryAgain; nothing was pushed then.
     """
@@ -68,7 +67,7 @@ def commit_labels(config: Config, who: str, show: Callable[[str], None], *, rehe
     if not path.exists():
         return Made("")
     with alone(path.with_suffix(".lock"), "commits labels"), LabelStore(path) as store, LabelQueue(path) as queue:
-        labels = _Labels(store, queue, config.labels.labellers)
+        labels = _Labels(store, queue, config.labels, retry=retry)
         for _ in range(TRIES):
             if made := _one_try(config, labels, (who, show), rehearse=rehearse):
                 return made
@@ -81,21 +80,29 @@ def _one_try(config: Config, labels: _Labels, by: tuple[str, Callable[[str], Non
     """None: another push came in between. `by`: who commits, and `show`."""
     who, show = by
     if not labels.wanted():
-        return Made("", corrected=labels.corrected())
+        return Made("", corrected=labels.corrected())  # before anything is fetched
     url, branch, folder_inside = config.repositories.place_of("dataset")
     cache = clones(config)
     head = git.head(url, branch, "dataset")
     ask_to_close(log_folder(config))  # the images of a segment appear when it is closed
     with scratch(config, "commit") as folder:
-        cache.fetch_and_checkout(url, head, "dataset", folder / "dataset")
-        new = NewCommit(cache.clone_of(url, head), head, folder, folder_inside)
-        listed = new.show(MANIFEST) or b""
+
+        def read() -> tuple[NewCommit, bytes, bytes]:
+            new = NewCommit(cache.clone_of(url, head), head, folder, folder_inside)
+            return new, new.show(MANIFEST) or b"", new.show(DATASET_FILE) or b""
+
+        new, listed, declaration = cache.read(url, head, "dataset", read)
         labels.note([each for each in samples_in(listed) if each.model == config.model], head)
-        wanted, corrected = labels.wanted(), labels.corrected()
+        bases = _bases(config, declaration, head)
+        before, corrected = labels.unusable(bases), labels.corrected()
+        wanted = labels.wanted(before)
         if not wanted:
-            return Made("", corrected=corrected)
+            return Made("", before=before, corrected=corrected)
+        cache.fetch_and_checkout(url, head, "dataset", folder / "dataset")
         result = _make_files(config, folder, wanted)
-        left_out = tuple(LeftOut(*each) for each in result["left_out"])
+        left_out = _left_out(result["left_out"], wanted, bases)
+        if not rehearse:
+            labels.note_unusable(left_out)
         people = {(each.request, each.row): each.by for each in wanted}
         samples = [Sample(config.model, *each, by=people[each[0], each[1]]) for each in map(_taken, result["taken"])]
         commit = ""
@@ -107,19 +114,63 @@ def _one_try(config: Config, labels: _Labels, by: tuple[str, Callable[[str], Non
                 if not new.push(commit, url, branch, show):
                     return None
                 labels.note(samples, commit)
-        return Made(commit, tuple(samples), left_out, tuple(map(str, result["files"])), corrected)
+                labels.now_at(head, commit)
+        return Made(commit, tuple(samples), left_out, before, tuple(map(str, result["files"])), corrected)
+
+
+def _bases(config: Config, declaration: bytes, head: str) -> dict[str, str]:
+    """What the reasons go by for which answers are left out, as it is now."""
+    log = log_folder(config)
+    return {
+        "declaration": f"{DATASET_FILE} {hashlib.sha256(declaration).hexdigest()}",
+        "dataset": _at(head),
+        "log": f"log {log.stat().st_ino if log.exists() else 0}",
+    }
+
+
+def _at(commit: str) -> str:
+    return f"commit {commit}"
+
+
+def _left_out(
+    rows: Sequence[Sequence[Any]], wanted: Sequence[Accepted], bases: Mapping[str, str]
+) -> tuple[Unusable, ...]:
+    labels = {(each.request, each.row): each.label for each in wanted}
+    return tuple(
+        Unusable(str(request), int(row), labels[request, row], str(reason), bases[basis])
+        for request, row, reason, basis in rows
+    )
 
 
 class _Labels:
     """What was accepted, and what of it is in the dataset."""
 
-    def __init__(self, store: LabelStore, queue: LabelQueue, labellers: int) -> None:
-        self._store, self._queue, self._labellers = store, queue, labellers
+    def __init__(self, store: LabelStore, queue: LabelQueue, labelling: Labelling, *, retry: bool) -> None:
+        self._store, self._queue, self._labelling, self._retry = store, queue, labelling, retry
 
-    def wanted(self) -> list[Accepted]:
-        """Accepted, and not in the dataset yet."""
-        there = self._there()
+    def wanted(self, unusable: Sequence[Unusable] = ()) -> list[Accepted]:
+        """Accepted, not in the dataset yet, and not among these."""
+        there = self._there().keys() | {(each.request, each.row) for each in unusable}
         return [each for each in self._accepted() if (each.request, each.row) not in there]
+
+    def unusable(self, bases: Mapping[str, str]) -> tuple[Unusable, ...]:
+        """What is accepted, and could not be a sample when it was tried last; and nothing that the reason goes by has changed since."""
+        if self._retry:
+            return ()
+        labels = {(each.request, each.row): each.label for each in self._accepted()}
+        return tuple(
+            each
+            for each in self._queue.unusable()
+            if each.basis in bases.values() and labels.get((each.request, each.row)) == each.label
+        )
+
+    def note_unusable(self, rows: Sequence[Unusable]) -> None:
+        """No sample can be made of them."""
+        self._queue.add_unusable(rows)
+
+    def now_at(self, head: str, commit: str) -> None:
+        """The dataset has a commit of ours on top of that head: no reason to try again what could not be a sample."""
+        self._queue.move_basis(_at(head), _at(commit))
 
     def corrected(self) -> tuple[Committed, ...]:
         """In the dataset, with another label than the one that is accepted now."""
@@ -136,8 +187,8 @@ class _Labels:
         return {(each.request, each.row): each for each in self._queue.committed()}
 
     def _accepted(self) -> Iterator[Accepted]:
-        items = {(each.request, each.row) for each in self._queue.items()}
-        return accepted(self._store.all(), items, self._labellers)
+        items = asked(self._queue.items(), self._labelling.numbers)
+        return accepted(self._store.all(), items, self._labelling.labellers)
 
 
 def _taken(row: Sequence[Any]) -> tuple[str, int, str, str]:

@@ -20,7 +20,7 @@ from registry.dataclass import dataclass
 from registry.errors import PipelineError
 from registry.label_queue import Item, LabelQueue
 from registry.label_store import LabelStore, label_file
-from retraining.labels.accepted import is_wrong, said, states
+from retraining.labels.accepted import asked, is_wrong, said, states
 from retraining.labels.agreement import Agreement, Outcome, agreements, estimated_accuracy
 from serving.prediction_log.segments import ask_to_close
 
@@ -103,9 +103,9 @@ def review(config: Config) -> Review:
         return Review((), {}, (), None, 0)
     with LabelQueue(path) as queue, LabelStore(path) as store:
         items = queue.items()
-        keys = {(each.request, each.row) for each in items}
-        labels = [each for each in store.all({request for request, _ in keys}) if (each.request, each.row) in keys]
-    found = states(labels, keys, config.labels.labellers)
+        rules = asked(items, config.labels.numbers)
+        labels = [each for each in store.all({request for request, _ in rules}) if (each.request, each.row) in rules]
+    found = states(labels, rules, config.labels.labellers)
     by_row: dict[tuple[str, int], list[Any]] = {}
     for each in labels:
         by_row.setdefault((each.request, each.row), []).append(each)
@@ -117,9 +117,12 @@ def review(config: Config) -> Review:
                 right.append(outcome.label in {item.answered, ""})
             elif is_wrong(by_row.get((item.request, item.row), ()), config.labels.labellers):
                 right.append(False)
-    return Review(
-        items, found, agreements([said(rows) for rows in by_row.values()]), estimated_accuracy(right), len(right)
+    numbers, classes = (
+        [said(rows) for key, rows in by_row.items() if (rules[key] is not None) is are_numbers]
+        for are_numbers in (True, False)
     )
+    agreed = (*agreements(classes), *agreements(numbers, config.labels.numbers))
+    return Review(items, found, agreed, estimated_accuracy(right), len(right))
 
 
 def details(config: Config, items: Sequence[Item], *, images: bool = False) -> dict[tuple[str, int], dict[str, Any]]:

@@ -9,6 +9,7 @@ from pipelines.config.schema import Config
 from pipelines.deploy.serve_job import log_job
 from pipelines.small_workers import ask
 from registry.dataclass import dataclass
+from registry.label_queue import LabelQueue, Unusable
 from registry.label_store import Counts, LabelStore, label_file
 from serving.prediction_log.find import Finder
 
@@ -28,6 +29,8 @@ class Summary:
     """Of those, where the model answered with that class, or was said to be right."""
     error: float | None
     """Mean absolute difference between label and answer, of numbers; None without any."""
+    unusable: tuple[Unusable, ...] = ()
+    """Accepted labels of which no sample of the dataset could be made, with the reason."""
 
 
 def summary(config: Config) -> Summary:
@@ -36,7 +39,7 @@ def summary(config: Config) -> Summary:
     store = LabelStore.existing(path)
     if store is None:
         return Summary(Counts(0, 0, 0, "", (), ()), Finder(job).instances(), 0, 0, None)
-    with store:
-        counts = store.counts()
+    with store, LabelQueue(path) as queue:
+        counts, unusable = store.counts(), queue.unusable()
     found = json.loads(ask("pipelines.workers.label_agreement", {"log": job.folder, "labels": str(path)}, WHAT))
-    return Summary(counts, Finder(job).instances(), found["compared"], found["right"], found["error"])
+    return Summary(counts, Finder(job).instances(), found["compared"], found["right"], found["error"], unusable)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from registry.dataclass import dataclass
+from retraining.labels.numbers import Numbers, number
 
 State = Literal["open", "accepted", "tied"]
 
@@ -22,19 +23,26 @@ class Outcome:
     """Who says what was accepted."""
 
 
-def outcome(labels: Mapping[str, str], labellers: int) -> Outcome:
-    """Of one item. `labels`: person → what they say now; `labellers`: how many label each item.
+def outcome(labels: Mapping[str, str], labellers: int, numbers: Numbers | None = None) -> Outcome:
+    """Of one item. `labels`: person → what they say now, who said something first being the first; `labellers`: how many label each
+    item; `numbers`: how their labels are compared where they are numbers.
 
     With two who differ, a third decides; where all three differ, it is tied: nobody is asked again, and it is accepted when one of
     them changes their mind.
     """
-    counts = Counter(labels.values())
     if len(labels) < labellers:
         return Outcome("open")
-    best, times = min(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    if times * 2 > len(labels):
-        return Outcome("accepted", best, tuple(sorted(who for who, label in labels.items() if label == best)))
+    people = numbers.largest(labels) if numbers else _most(labels)
+    if len(people) * 2 > len(labels):
+        said = [label for who, label in labels.items() if who in people]
+        return Outcome("accepted", numbers.of(said) if numbers else said[0], tuple(sorted(people)))
     return Outcome("open" if len(labels) <= 2 else "tied")
+
+
+def _most(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Who say what most people say."""
+    best = min(Counter(labels.values()).items(), key=lambda pair: (-pair[1], pair[0]), default=("", 0))[0]
+    return tuple(who for who, label in labels.items() if label == best)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +53,32 @@ class Agreement:
     other: str
     items: int
     share: float
-    """Of them, those with the same label."""
+    """Of them, those with the same label; of numbers, with labels that agree."""
     kappa: float | None
-    """Cohen's kappa (1960): 0, as if by chance; 1, always. None: both gave one and the same label throughout, or no item is shared."""
+    """Cohen's kappa (1960): 0, as if by chance; 1, always. None: of numbers, or both gave one and the same label throughout."""
+    difference: float | None = None
+    """By how much their numbers differ on average; None: of classes."""
 
 
-def agreements(items: Sequence[Mapping[str, str]]) -> tuple[Agreement, ...]:
-    """Of each two people who share an item; `items`: person → label of each."""
+def agreements(items: Sequence[Mapping[str, str]], numbers: Numbers | None = None) -> tuple[Agreement, ...]:
+    """Of each two people who share an item; `items`: person → label of each; `numbers` as for `outcome`."""
     pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for labels in items:
         people = sorted(labels)
         for place, one in enumerate(people):
             for other in people[place + 1 :]:
                 pairs.setdefault((one, other), []).append((labels[one], labels[other]))
-    return tuple(_agreement(one, other, both) for (one, other), both in sorted(pairs.items()))
+    return tuple(
+        _of_numbers(one, other, both, numbers) if numbers else _agreement(one, other, both)
+        for (one, other), both in sorted(pairs.items())
+    )
+
+
+def _of_numbers(one: str, other: str, both: Sequence[tuple[str, str]], numbers: Numbers) -> Agreement:
+    same = sum(numbers.agree(mine, yours) for mine, yours in both)
+    pairs = [(number(mine), number(yours)) for mine, yours in both]
+    off = [abs(mine - yours) for mine, yours in pairs if mine is not None and yours is not None]
+    return Agreement(one, other, len(both), same / len(both), None, sum(off) / len(off) if off else None)
 
 
 def _agreement(one: str, other: str, both: Sequence[tuple[str, str]]) -> Agreement:

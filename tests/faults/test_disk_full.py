@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 
 import pytest
 from digits_model import MODEL
 from faults_parts import check_whole, left_over, mail, nobody_works_in, small_team
-from registry_faults_parts import small_disk
+from registry_faults_parts import KIB, full, small_disk
 from training_parts import EQUAL, QUICK, make_job
 
 from pipelines.config.schema import Mail, RunnerConfig
@@ -25,29 +24,9 @@ from training.worker.protocol import parse_event
 
 pytestmark = pytest.mark.slow
 
-KIB = 1024
 STEPS = ("resolve", "fetch", "validate", "train", "evaluate", "gate", "register", "accept", "notify")
 ROOM = {"fetch": (0, 8, 60, 150), "validate": (0, 40), "train": (0, 40), "evaluate": (0, 24), "register": (0, 40)}
 """Step → how many KiB are left to it when it is tried on the full disk; others are tried with none."""
-
-
-@contextlib.contextmanager
-def full(folder, kib=0):
-    """Fill the disk of `folder` up, but for some KiB."""
-    filler = folder / "filler"
-    try:
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while file.write(bytes(1 << 16)) == 1 << 16:
-                pass
-        state = os.statvfs(folder)
-        while state.f_bavail:  # the last pages
-            with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-                file.write(bytes(state.f_bavail * state.f_frsize))
-            state = os.statvfs(folder)
-        os.truncate(filler, filler.stat().st_size - kib * KIB)
-        yield
-    finally:
-        filler.unlink()
 
 
 @contextlib.contextmanager

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).parents[1]
+KIB = 1024
 
 
 def copy(original, target):
@@ -31,6 +32,25 @@ def small_disk(folder, **options):
         yield lambda **more: _remounted(folder, more)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def full(folder, kib=0):
+    """Fill the disk of `folder` up, but for some KiB."""
+    filler = folder / "filler"
+    try:
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(1 << 16)) == 1 << 16:
+                pass
+        state = os.statvfs(folder)
+        while state.f_bavail:  # the last pages
+            with filler.open("ab", buffering=0) as file, suppress(OSError):
+                file.write(bytes(state.f_bavail * state.f_frsize))
+            state = os.statvfs(folder)
+        os.truncate(filler, filler.stat().st_size - kib * KIB)
+        yield
+    finally:
+        filler.unlink()
 
 
 def _mount(folder, options, *first):

@@ -18,7 +18,7 @@ from typing import Any
 
 from pipelines.workers.label_files import arrays, images, table
 from pipelines.workers.label_files.answers import answers
-from pipelines.workers.label_files.sample import Labelled, Part, Parts
+from pipelines.workers.label_files.sample import Labelled, Part, Parts, goes_by
 from pipelines.workers.label_files.twins import twins_of
 from pipelines.workers.question import answer
 from registry.errors import ConfigError
@@ -38,8 +38,8 @@ class Result:
     """Those of them that were there before."""
     taken: list[tuple[str, int, str, str]]
     """Request, row, label and the file that holds it."""
-    left_out: list[tuple[str, int, str]]
-    """Request, row and the reason."""
+    left_out: list[tuple[str, int, str, str]]
+    """Request, row, the reason, and what it goes by."""
     failed: list[str]
     """What the checks of the dataset found; nothing may be pushed then."""
 
@@ -51,11 +51,13 @@ def make(job: Mapping[str, Any]) -> Result:
     wanted = {(each["request"], each["row"]): str(each["label"]) for each in job["rows"]}
     rows, gone = answers(Path(job["log"]), wanted, with_images=isinstance(settings.source, Images))
     before = _Originals(dataset)
-    left_out = [(*key, reason) for key, reason in gone.items()]
+    left_out = _LeftOut(settings)
+    for key, reason in gone.items():
+        left_out.add(key, reason)
     made = Parts()
     while rows:
         made = _parts(dataset, settings, rows, job["stamp"])
-        left_out += [(each.request, each.row, reason) for each, reason in made.left_out]
+        left_out.add_all(made.left_out)
         before.write(made.files)
         samples, checks = _check(dataset, settings, scratch / "data")
         found = twins_of(made.files, samples, settings, scratch / "data")
@@ -63,12 +65,29 @@ def make(job: Mapping[str, Any]) -> Result:
             failed = [as_text(each) for each in checks.failed]
             taken = [(each.request, each.row, each.label, part.file) for part in made.files for each in part.samples]
             files = sorted(part.file for part in made.files)
-            return Result(files, before.changed(files), taken, left_out, failed)
+            return Result(files, before.changed(files), taken, left_out.rows, failed)
         before.restore()
-        left_out += [(each.request, each.row, reason) for each, reason in found]
+        left_out.add_all(found)
         gone_now = {each.key for each, _ in found}
         rows = [each for part in made.files for each in part.samples if each.key not in gone_now]
-    return Result([], [], [], left_out, [])
+    return Result([], [], [], left_out.rows, [])
+
+
+class _LeftOut:
+    """Answers that no sample can be made of."""
+
+    def __init__(self, settings: DatasetFile) -> None:
+        self.rows: list[tuple[str, int, str, str]] = []
+        self._declared = bool(settings.classes)
+
+    def add(self, key: tuple[str, int], reason: str) -> None:
+        """One, by its request and row."""
+        self.rows.append((*key, reason, goes_by(reason, declared=self._declared)))
+
+    def add_all(self, found: Iterable[tuple[Labelled, str]]) -> None:
+        """Some, with their reasons."""
+        for each, reason in found:
+            self.add((each.request, each.row), reason)
 
 
 def _parts(dataset: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp: str) -> Parts:

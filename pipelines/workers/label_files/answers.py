@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.workers.label_files.sample import TWICE, Labelled
+from pipelines.workers.label_files.sample import GONE, TWICE, Labelled
 from serving.prediction_log.images import member_name, stored_images
 from serving.prediction_log.segments import IMAGES
 from serving.prediction_log.tables import Wanted, as_written, header_of, read
@@ -33,7 +33,7 @@ def answers(log: Path, wanted: Mapping[Key, str], *, with_images: bool) -> tuple
         if key in found and found[key].inputs != each.inputs:
             twice.add(key)
         found[key] = each
-    gone = dict.fromkeys(wanted.keys() - found.keys(), "its line is not in the prediction log any more")
+    gone = dict.fromkeys(wanted.keys() - found.keys(), GONE)
     gone |= dict.fromkeys(twice, TWICE)
     rows = [each for key, each in found.items() if key not in twice]
     if with_images:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.workers.label_files.sample import Labelled, Part, Parts, Unusable, new_name, value_of
+from pipelines.workers.label_files.sample import Labelled, Part, Parts, Unusable, new_name, no_class, value_of
 from pipelines.workers.label_files.split import BY_HAND, moment, train_word
 from registry.errors import ConfigError
 from training.data.dataset_toml import DatasetFile, Npz
@@ -37,7 +37,7 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp
         try:
             found = {name: _array(each, name, like[name]) for name in npz.x}
             if npz.task == "classification" and each.label not in classes:
-                raise Unusable(f"the dataset has no class {each.label!r:.80}")
+                raise Unusable(no_class(each.label))
             found[npz.y] = _scalar(npz.y, each.label, like[npz.y].dtype)
             if npz.group:
                 found[npz.group] = _scalar(npz.group, each.key, like[npz.group].dtype)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from pipelines.workers.label_files.sample import MARK, NO_IMAGE, Labelled, Part, Parts
+from pipelines.workers.label_files.sample import MARK, NO_IMAGE, Labelled, Part, Parts, no_class
 from pipelines.workers.label_files.split import said_parts
 from training.data.dataset_toml import DatasetFile, Images
 
@@ -21,7 +21,7 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], made:
         if each.image is None:
             reason = NO_IMAGE
         elif each.label not in classes:
-            reason = f"the dataset has no class {each.label!r:.80}"
+            reason = no_class(each.label)
         else:
             name = f"{MARK}-{hashlib.sha256(each.key.encode(errors='replace')).hexdigest()[:16]}.png"
             made.files.append(Part(str(PurePosixPath(images.folder) / each.label / name), each.image, (each,)))

@@ -8,12 +8,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from serving.prediction_log.rules import MOST_TEXT
 
 MARK = "trainyard"
 TWICE = "several requests had this id"
+GONE = "its line is not in the prediction log any more"
+NO_CLASS = "the dataset has no class"
 NO_IMAGE = 'its image is not kept: set [prediction_log] images = "file"'
 UNKNOWN = {
     "hash": "is kept as a hash",
@@ -66,6 +68,19 @@ class Parts:
 
 class Unusable(Exception):
     """Why one answer cannot be a sample."""
+
+
+def no_class(label: str) -> str:
+    """Why an answer with this label cannot be a sample."""
+    return f"{NO_CLASS} {label!r:.80}"
+
+
+def goes_by(reason: str, *, declared: bool) -> Literal["declaration", "dataset", "log"]:
+    """What must be another one before an answer that was left out for this reason is worth a try again: dataset.toml, any commit of the
+    dataset, or the prediction log. `declared`: the classes are in dataset.toml."""
+    if reason == GONE:
+        return "log"
+    return "dataset" if reason.startswith(NO_CLASS) and not declared else "declaration"
 
 
 def value_of(each: Labelled, name: str, *, may_miss: bool = False) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipelines.workers.label_files.sample import Labelled, Part, Parts, Unusable, new_name, value_of
+from pipelines.workers.label_files.sample import Labelled, Part, Parts, Unusable, new_name, no_class, value_of
 from pipelines.workers.label_files.split import moment, moment_as, said_parts, train_word
 from registry.errors import ConfigError
 from registry.spelling import by_spelling, spelling
@@ -82,7 +82,7 @@ class _Columns:
             except ValueError:
                 raise Unusable(f"its label {each.label!r:.80} is not a number") from None
         elif spelling(each.label) not in self._texts(table.target):
-            raise Unusable(f"the dataset has no class {each.label!r:.80}")
+            raise Unusable(no_class(each.label))
         return {**found, table.target: self._of(table.target, label)}
 
     def _moment(self, each: Labelled, name: str) -> Any:

@@ -8,63 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from label_team import DATASET, KEPT, ROWS, Team, label
 from prediction_log_files import write_segment
-from repositories_parts import Repository, git
+from repositories_parts import git
 
 from pipelines.__main__ import main
-from pipelines.commands import labels
+from pipelines.commands import label_files
 from pipelines.config.load import load_config
 from pipelines.deploy.serve_job import log_folder
 from pipelines.labels import commit as module
-from pipelines.labels.commit import commit_labels
 from pipelines.labels.documents import samples_in
 from pipelines.labels.push import NewCommit, author_of
 from pipelines.labels.scratch import alone
 from registry.errors import ConfigError, TryAgain
 from registry.label_manifest import MANIFEST
-from registry.label_queue import Item, LabelQueue
+from registry.label_queue import Item
 from registry.label_store import LabelStore, label_file
-from registry.records.labels import Label
-
-ROWS = "kind,mass\n" + "".join(f"{'a' if n % 2 else 'b'},{n}.5\n" for n in range(60))
-DATASET = 'format = "table"\n[table]\nfile = "data.csv"\ntarget = "kind"\n'
-KEPT = {"mass": ("value", "float")}
-
-
-def label(request, value="a", by="ada", at="2026-11-30T10:00:00Z", correct=None):
-    return Label(request, 0, value, correct, by, at, "feedback")
-
-
-class Team:
-    """A dataset repository, a model's settings, and what the API has answered."""
-
-    def __init__(self, folder, repository=None):
-        self.folder, self.shown = folder, []
-        self.repository = repository or Repository(folder, "dataset")
-        if repository is None:
-            self.repository.commit({"dataset.toml": DATASET.encode(), "data.csv": ROWS.encode()})
-        text = f'model = "m"\n[repositories]\ncode = "c"\ndataset = "{self.repository.url}"\ntests = "t"\n'
-        (folder / "trainyard.toml").write_text(text)
-        self.config = load_config(folder / "trainyard.toml", {})
-        lines = [{"id": f"r-{n}", "class": "b", "inputs": {"mass": 1000.0 + n}} for n in range(9)]
-        write_segment(log_folder(self.config), KEPT, lines)
-
-    def label(self, *labels):
-        with LabelStore(label_file(Path(self.config.home), "m")) as store:
-            store.add(labels)
-
-    @property
-    def queue(self):
-        return LabelQueue(label_file(Path(self.config.home), "m"))
-
-    def commit(self, **options):
-        return commit_labels(self.config, "ops@example.org", self.shown.append, **options)
-
-    def show(self, words, *more):
-        return git(*words.split(), *more, cwd=self.repository.url)
-
-    def rows(self):
-        return self.show("show main:data.csv").splitlines()[61:]
 
 
 @pytest.fixture
@@ -124,6 +83,76 @@ def test_a_rehearsal_says_what_would_be_and_pushes_nothing(team):
     ]
     assert team.show("rev-list --count main") == "1"
     assert list(team.queue.committed()) == []
+
+
+class TestWhatCannotBeASample:
+    """Of the labels of r-1 (a class that is not there), t-0 (a sample that is there) and gone, none can."""
+
+    ALL = frozenset({"r-1", "t-0", "gone"})
+
+    @pytest.fixture
+    def tried(self, team, monkeypatch):
+        """Requests that a worker was asked about, once for each time."""
+        write_segment(log_folder(team.config), KEPT, [{"id": "t-0", "class": "b", "inputs": {"mass": 0.5}}], number=2)
+        team.label(label("r-1", "c"), label("t-0", "b"), label("gone"))
+        make, asked = module._make_files, []
+
+        def noted(config, folder, wanted):
+            asked.append({each.request for each in wanted})
+            return make(config, folder, wanted)
+
+        monkeypatch.setattr(module, "_make_files", noted)
+        return asked
+
+    def test_is_tried_once(self, team, tried):
+        assert {each.request for each in team.commit().left_out} == self.ALL
+        made = team.commit()
+        assert (made.left_out, {each.request for each in made.before}) == ((), self.ALL)
+        team.label(label("r-2"))
+        team.commit()
+        assert {each.request for each in team.commit().before} == self.ALL, "a commit of ours is no reason to try again"
+        assert tried == [self.ALL, {"r-2"}]
+
+    def test_is_not_noted_by_a_rehearsal(self, team, tried):
+        team.commit(rehearse=True)
+        team.commit()
+        assert tried == [self.ALL, self.ALL]
+
+    def test_is_tried_again_with_another_declaration_or_when_asked_to(self, team, tried):
+        team.commit()
+        team.commit(retry=True)
+        team.repository.commit({"dataset.toml": DATASET.encode() + b'duplicates = "allow"\n'})
+        made = team.commit()
+        assert tried[1:] == [self.ALL, {"r-1", "t-0"}], "the log is as it was"
+        assert [each.request for each in made.taken] == ["t-0"]
+        assert {each.request for each in team.queue.unusable()} == {"r-1", "gone"}
+
+    def test_of_a_class_that_the_data_do_not_have_is_tried_again_after_each_push_of_others(self, team, tried):
+        team.commit()
+        more = "".join(f"c,{n}.25\n" for n in range(100, 130))
+        team.repository.commit({"data.csv": ROWS.encode() + more.encode()})
+        made = team.commit()
+        assert tried[1:] == [{"r-1"}]
+        assert [(each.request, each.label) for each in made.taken] == [("r-1", "c")]
+
+    def test_as_its_line_is_gone_is_tried_again_with_another_log(self, team, tried):
+        team.commit()
+        log_folder(team.config).rename(team.folder / "away")
+        write_segment(log_folder(team.config), KEPT, [{"id": "gone", "class": "b", "inputs": {"mass": 99.25}}])
+        assert [each.request for each in team.commit().taken] == ["gone"]
+        assert tried[1:] == [{"gone"}]
+
+    def test_with_another_label_is_tried_again(self, team, tried):
+        team.commit()
+        team.label(label("r-1", "a", at="2026-11-30T11:00:00Z"))
+        assert [each.request for each in team.commit().taken] == ["r-1"]
+        assert tried[1:] == [{"r-1"}]
+
+    def test_leaves_with_the_request_that_is_forgotten(self, team, tried):
+        team.commit()
+        with LabelStore(label_file(Path(team.config.home), "m")) as store:
+            store.purge(["r-1"], "ops", "1 request")
+        assert {each.request for each in team.queue.unusable()} == {"t-0", "gone"}
 
 
 def test_what_is_in_the_queue_waits_until_enough_people_agree(team):
@@ -295,6 +324,12 @@ def test_the_command_says_what_would_be_committed_what_was_and_what_was_left_out
     out = "  left out: 1, its line is not in the prediction log any more\n"
     assert call("commit", "--dry-run") == f"m: 1 samples would be committed to data.csv\n{out}"
     assert call("commit").endswith(f"of the dataset repository, which is pushed\n{out}")
+    assert call("commit") == (
+        "m: no accepted label that the dataset does not have\n"
+        "  left out before, and not tried again: 1; `trainyard labels show` says why, --retry tries them\n"
+    )
+    assert "No sample of the dataset: 1, its line is not in the prediction log any more." in call("show")
+    assert call("commit", "--retry").endswith(out)
     assert "answers wait for a label" in call("queue")
 
 
@@ -311,7 +346,7 @@ def test_what_the_dataset_has_already_is_one_line(team, capsys):
 
 
 def test_many_reasons_are_cut_with_how_many_are_left():
-    said = list(labels._left_out([f"reason {n}" for n in range(25)] + ["reason 0"]))
+    said = list(label_files.by_reason([f"reason {n}" for n in range(25)] + ["reason 0"]))
     assert (said[0], said[-1], len(said)) == ("2, reason 0", "5 more, for other reasons: --json has all of them", 21)
 
 

@@ -1,8 +1,10 @@
 """Which labels count."""
 
+from registry.label_queue import Item
 from registry.records.labels import Label
-from retraining.labels.accepted import Accepted, accepted, said, states
+from retraining.labels.accepted import Accepted, accepted, asked, said, states
 from retraining.labels.agreement import Outcome
+from retraining.labels.numbers import Numbers
 
 
 def label(request, by, value, at=1, correct=None, row=0):
@@ -27,7 +29,7 @@ def test_outside_the_queue_the_newest_label_is_taken_whoever_says_it():
         label("b", "ada", "", correct=True),
         label("c", "ada", "", correct=False),
     ]
-    assert list(accepted(labels, (), 2)) == [Accepted("a", 0, "dog", ("bob",)), Accepted("b", 0, "", ("ada",))]
+    assert list(accepted(labels, {}, 2)) == [Accepted("a", 0, "dog", ("bob",)), Accepted("b", 0, "", ("ada",))]
 
 
 def test_in_the_queue_as_many_must_have_labelled_as_the_settings_say():
@@ -38,9 +40,17 @@ def test_in_the_queue_as_many_must_have_labelled_as_the_settings_say():
         label("c", "ada", "cat"),
         label("c", "bob", "dog"),
     ]
-    queue = [("a", 0), ("b", 0), ("c", 0), ("d", 0)]
+    queue = dict.fromkeys([("a", 0), ("b", 0), ("c", 0), ("d", 0)])
     assert list(accepted(labels, queue, 2)) == [Accepted("b", 0, "cat", ("ada", "bob"))]
     assert states(labels, queue, 2) == {
         ("a", 0): Outcome("open"), ("b", 0): Outcome("accepted", "cat", ("ada", "bob")),
         ("c", 0): Outcome("open"), ("d", 0): Outcome("open"),
     }  # fmt: skip
+
+
+def test_numbers_that_are_near_enough_are_accepted_and_classes_that_look_like_numbers_are_not():
+    items = [Item(request, 0, "random", 0.5, answered, 1, "") for request, answered in (("n", ""), ("c", "3"))]
+    queue = asked(items, Numbers(tolerance=1.0, kept="first"))
+    labels = [label(each, by, value) for each in ("c", "n") for by, value in (("bob", "3"), ("ada", "4"))]
+    assert list(accepted(labels, queue, 2)) == [Accepted("n", 0, "3", ("ada", "bob"))]
+    assert states(labels, queue, 2)["c", 0] == Outcome("open")
