@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from pipelines.gate_cases import ROUNDING, case, pair
 from pipelines.gate_slices import slice_cases, slice_drops
+from pipelines.text import metrics
 from registry.dataclass import dataclass
 from registry.records import Comparison, Evaluation, Metrics, Policy, TestCase, TestReport, Verdict
 from training.metric_table import METRICS, better, row_of
@@ -180,6 +181,26 @@ def recent_note(evaluation: Evaluation, policy: Policy) -> str:
     if case.message or evaluation.recent is None:
         return f"recent predictions: {case.message}"
     return f"not worse than the live release on {evaluation.recent.samples} labelled recent predictions"
+
+
+def recent_in_words(evaluation: Evaluation, policy: Policy) -> str:
+    """The comparison on recent predictions as sentences for mail and model card; empty when nobody has asked for it, or the verdict
+    says it."""
+    if not policy.recent:
+        return ""
+    of = drops(policy)[0]
+    case, found = _recent(evaluation, policy, of), evaluation.recent
+    if case.outcome == "failed":
+        return ""
+    compared = _comparison((found.comparison, *found.comparisons), of.measure) if found else None
+    if case.message or found is None or compared is None:
+        return f"Not compared on recent predictions: {case.message}."
+    values = [each.values.get(of.measure, math.nan) if each else math.nan for each in (found.candidate, found.live)]
+    new, old = (metrics.number(each) for each in values)
+    return (
+        f"On {found.samples:,} labelled recent predictions that no training saw, {of.measure} is {new}, and the live release's {old}. "
+        f"{metrics.difference(compared)}"
+    )
 
 
 def not_compared_on_recent(evaluation: Evaluation, policy: Policy) -> str:

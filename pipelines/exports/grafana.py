@@ -1,6 +1,7 @@
-"""A dashboard for Grafana: what the API answers, how fast, with what, and what it uses.
+"""A dashboard for Grafana: what the API answers, how fast, with what, what it uses, and what the monitor has found.
 
-It asks a Prometheus that scrapes the operators' port; data source and APIs are chosen on the page. A test runs every
+It asks a Prometheus that scrapes the operators' port, and node_exporter for the monitor's file; data source, APIs and models are
+chosen on the page. A test runs every
 expression against a real one.
 """
 
@@ -13,6 +14,8 @@ from typing import Any
 UID, FILE = "trainyard-api", "trainyard.json"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 CHOSEN = 'job=~"$job", instance=~"$instance"'
+MONITORED = 'model=~"$model"'
+"""Of what the monitor writes, which another job scrapes than that of the APIs: node_exporter's."""
 HALF, ROW_HEIGHT = 12, 8
 
 
@@ -25,6 +28,8 @@ class Panel:
     lines: tuple[tuple[str, str], ...]
     text: str
     number: bool = False
+    from_zero: bool = True
+    """Nothing here is less."""
 
 
 def _rate(name: str, labels: str = "") -> str:
@@ -38,6 +43,29 @@ def _quantiles(name: str, labels: str = "") -> tuple[tuple[str, str], ...]:
     )
 
 
+def _newest(name: str, by: str = "") -> str:
+    """The value that the monitor has written last, of each model; an earlier version's file is replaced by the newer one's."""
+    return f"max by (model{', ' if by else ''}{by}) (trainyard_monitor_{name}{{{MONITORED}}})"
+
+
+MONITOR = (
+    Panel("Open alarms of the monitor", "short", ((_newest("alarms_open", "kind"), "{{model}}: {{kind}}"),), "`trainyard monitor show` says what to do.", number=True),
+    Panel("Since the monitor was last done", "s", ((f"time() - {_newest('last_check_timestamp_seconds')}", "{{model}}"),), "It is a service, or a Jenkins job.", number=True),
+    Panel("Accuracy without labels", "percentunit",
+          tuple((_newest(f"estimated_accuracy{end}"), f"{{{{model}}}}{said}") for end, said in (("", ""), ("_low", ", at least"), ("_high", ", at most"))),
+          "As the model's calibrated confidence suggests, of the newest window. It knows nothing of what is right having changed."),
+    Panel("Quality by labels", "short",
+          tuple((_newest(f"measured{end}", "metric"), f"{{{{model}}}}: {{{{metric}}}}{said}")
+                for end, said in (("", ""), ("_low", ", at least"), ("_high", ", at most"), ("_holdout", " on the holdout"))),
+          "The gate's metrics, of the newest window's answers with a label, and on the holdout when the version was accepted.", from_zero=False),
+    Panel("Columns that changed most", "percentunit", ((f"topk(10, {_newest('drift_effect', 'column')})", "{{model}}: {{column}}"),),
+          "How much a distribution differs from what the version saw on its holdout, 0 to 1."),
+    Panel("Checks that failed", "short", ((_newest("checks_failed", "kind"), "{{model}}: {{kind}}"), (_newest("lines_left_out"), "{{model}}: lines that cannot be read")),
+          "Of the newest window. An alarm needs several windows in a row."),
+    Panel("Predictions in the window", "short",
+          ((_newest("rows"), "{{model}}"), (_newest("labelled_rows"), "{{model}}: labelled"), (_newest("requests_failed"), "{{model}}: requests that failed")),
+          "With few, the monitor says nothing about drift."),
+)  # fmt: skip
 PANELS = (
     Panel("Version", "short", ((f"sum by (model, version, release) (trainyard_model_info{{{CHOSEN}}})", "{{model}} {{version}}, release {{release}}"),),
           "Server processes per version; two while a release is taken over.", number=True),
@@ -79,6 +107,8 @@ PANELS = (
           "Mostly the disk is full."),
     Panel("Age of the version", "s", ((f"time() - max by (model, version) (trainyard_model_created_timestamp_seconds{{{CHOSEN}}})", "{{model}} {{version}}"),),
           "Since it was registered.", number=True),
+    Panel("Labels reported", "cps", ((f"sum by (outcome) ({_rate('trainyard_feedback_total')})", "{{outcome}}"),), "Per second, of answers; failed: they could not be kept."),
+    *MONITOR,
 )  # fmt: skip
 
 
@@ -122,6 +152,7 @@ def _variables() -> list[dict[str, Any]]:
         {"name": "datasource", "type": "datasource", "query": "prometheus", "current": {}},
         asked("job", "label_values(trainyard_workers_expected, job)"),
         asked("instance", 'label_values(trainyard_workers_expected{job=~"$job"}, instance)'),
+        asked("model", "label_values(trainyard_monitor_alarms_open, model)"),
     ]
 
 
@@ -137,7 +168,7 @@ def _panel(index: int, panel: Panel) -> dict[str, Any]:
         "description": panel.text,
         "datasource": SOURCE,
         "gridPos": {"h": ROW_HEIGHT, "w": HALF, "x": index % 2 * HALF, "y": index // 2 * ROW_HEIGHT},
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "fieldConfig": {"defaults": {"unit": panel.unit} | ({"min": 0} if panel.from_zero else {}), "overrides": []},
         "options": {},
         "targets": targets,
     }

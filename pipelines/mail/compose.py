@@ -14,6 +14,7 @@ from email.utils import format_datetime
 from typing import Any, NamedTuple, cast
 
 from pipelines.config.schema import Mail
+from pipelines.gate import recent_in_words
 from pipelines.mail.facts import MailFacts
 from pipelines.mail.statements import MAX_ITEMS, some, started_by, statement, upper
 from pipelines.text import importance, metrics
@@ -165,6 +166,8 @@ def summary(facts: MailFacts) -> Iterator[Block]:
     yield Paragraph(f"{started} {facts.note}" if facts.note and facts.status != "failed" else started)
     if facts.evaluation:
         yield Paragraph(metrics.in_words(facts.evaluation, facts.metric, facts.candidate, facts.live))
+        if facts.verdict and (recent := recent_in_words(facts.evaluation, facts.verdict.policy)):
+            yield Paragraph(recent)
 
 
 def _to_do(facts: MailFacts) -> Iterator[Block]:

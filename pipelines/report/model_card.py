@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
+from pipelines.gate import recent_in_words
 from pipelines.text import images, importance, reference
 from pipelines.text.clean import clean
 from pipelines.text.metrics import MAX_CLASSES, REPORTED, in_words, number, reported, rules, weakest_classes
@@ -144,6 +145,9 @@ def _evaluation(manifest: Candidate) -> Iterator[str]:
     metric, live = manifest.verdict.policy.measure, manifest.evaluation.comparison
     name = f"version {live.live_version}" if live else "the live version"
     yield _text(in_words(manifest.evaluation, metric, f"version {manifest.version}", name), 2000)
+    if recent := recent_in_words(manifest.evaluation, manifest.verdict.policy):
+        yield ""
+        yield _text(recent, 2000)
     yield ""
     policy = manifest.verdict.policy
     yield f"Gate: {_text(policy.measure)} with threshold {policy.threshold:g}, at least {policy.min_samples} samples, at most"

@@ -46,7 +46,7 @@ def in_words(evaluation: Evaluation, metric: str, candidate: str, live: str) -> 
     if evaluation.learned:
         said += f" ({evaluation.learned:,} more are left out: {live} has learned from them)"
     if evaluation.comparison:
-        return f"{said}. {_difference(evaluation.comparison)}"
+        return f"{said}. {difference(evaluation.comparison)}"
     return f"{said}. {_sentence(evaluation.live_note)}".strip()
 
 
@@ -151,7 +151,8 @@ def _side(difference: float) -> str:
     return f"{abs(difference):.3g} {word}"
 
 
-def _difference(comparison: Comparison) -> str:
+def difference(comparison: Comparison) -> str:
+    """How large a difference is, and how sure, as a sentence."""
     low, high, size = comparison.low, comparison.high, comparison.difference
     if not all(map(math.isfinite, (low, high, size))):
         return "How sure the difference is could not be computed."

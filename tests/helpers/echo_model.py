@@ -94,9 +94,9 @@ def app_of(model, max_body=1 << 16, max_instances=10):
 
 
 @contextmanager
-def served(model, limits=None):
-    """The app of `model` on a free port of the loopback interface: its URL."""
-    app = create_app(Held(model), "m", limits or Limits(1 << 20, 64), CounterTable().counters(0))
+def served(model, limits=None, **more):
+    """The app of `model` on a free port of the loopback interface: its URL. `more`: what `create_app` takes besides."""
+    app = create_app(Held(model), "m", limits or Limits(1 << 20, 64), CounterTable().counters(0), **more)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

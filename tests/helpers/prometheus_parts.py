@@ -53,6 +53,28 @@ def running(folder, command, ready):
         process.wait()
 
 
+@contextmanager
+def textfile(text):
+    """Metrics as node_exporter's textfile collector gives them; gives host and port."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
 class Prometheus:
     """One that runs."""
 

@@ -16,6 +16,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 POLICY = "sandbox allow-same-origin; default-src 'none'; img-src 'self'; style-src 'self';"
 """What Jenkins sends with every file of a build's artifacts and workspace."""
@@ -150,3 +152,50 @@ class Browser:
             *whole, self.rest = (self.rest + data).split(b"\0")
             for each in filter(None, whole):
                 (take or self.events.append)(json.loads(each))
+
+
+def needed():
+    """Skip the module where there is no Chromium."""
+    if not CHROMIUM:
+        pytest.skip("there is no Chromium", allow_module_level=True)
+
+
+@contextlib.contextmanager
+def shown(folder: Path, home: Path):
+    """A browser, the address of the pages in a folder, and what their server has been asked for."""
+    with served(folder) as (url, answered):
+        browser = Browser(home)
+        try:
+            yield browser, url, answered
+        finally:
+            browser.close()
+
+
+def breaks_no_rule_and_fits(browser: Browser, url: str, width: int, *, dark: bool) -> None:
+    """The page obeys the policy, and nothing on it is wider than the screen."""
+    browser.open(f"{url}/index.html", width, dark=dark)
+    assert not browser.complaints()
+    assert browser.width() <= width
+    for left, _, right, _ in browser.boxes("h1, p, figure, .box, .scroll, .tiles, .files"):
+        assert 0 <= left < right <= width
+
+
+def images_apart(browser: Browser, url: str) -> list[tuple[float, float, float, float]]:
+    """The boxes of the page's figures, none of which covers another."""
+    browser.open(f"{url}/index.html")
+    images = browser.boxes("figure img")
+    for one in images:
+        for other in images:
+            assert one is other or one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    return images
+
+
+def opens_alone(browser: Browser, url: str) -> None:
+    """A drawing shows its texts without the page around it."""
+    browser.open(url)
+    assert not browser.complaints()
+    assert browser.boxes("text")
+
+
+EVERY_SCREEN = [(width, dark) for width in (1280, 390) for dark in (False, True)]
+SCREENS = ["desk", "desk in the dark", "phone", "phone in the dark"]

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.gate import ROUNDING, decide, gate_report, not_compared_on_recent, recent_note, worse_than_live
+from pipelines.gate import (
+    ROUNDING,
+    decide,
+    gate_report,
+    not_compared_on_recent,
+    recent_in_words,
+    recent_note,
+    worse_than_live,
+)
 from registry import codec
 from registry.records import ClassMetrics, Comparison, Evaluation, Metrics, Policy, Recent, Rule, SliceMetrics, Verdict
 from training.metric_table import METRICS, better
@@ -303,6 +311,23 @@ def test_what_was_compared_on_recent_predictions_is_said_of_what_is_accepted():
         recent_note(on_recent(0.1, 0.0, 0.2), RECENT)
         == "not worse than the live release on 200 labelled recent predictions"
     )
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "policy", "words"),
+    [
+        (on_recent(0.1, 0.02, 0.2), Policy(), ""),
+        (on_recent(-0.9, -0.95, -0.8), RECENT, ""),
+        (on_recent(-0.9, -0.95, -0.8, samples=29), RECENT, "Not compared on recent predictions: 29 labelled"),
+        (Evaluation(classifier()), RECENT, "Not compared on recent predictions: nothing is live"),
+        (on_recent(0.1, 0.02, 0.2), RECENT, "On 200 labelled recent predictions that no training saw, accuracy is "),
+        (on_recent(0.1, 0.02, 0.2), RECENT, "That is better by 0.1, and more than chance explains"),
+    ],
+)
+def test_mail_and_card_have_a_sentence_about_recent_predictions_unless_the_verdict_says_it(evaluation, policy, words):
+    found = recent_in_words(evaluation, policy)
+    assert words in found
+    assert bool(words) is bool(found)
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.integers(1, 500), st.floats(0, 0.2))

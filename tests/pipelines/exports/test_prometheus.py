@@ -13,6 +13,7 @@ from pipelines.commands import export as export_command
 from pipelines.config.schema import Config, Repositories, Serving
 from pipelines.exports import grafana, prometheus
 from pipelines.exports.destination import write_folder
+from pipelines.monitor import metrics
 from registry.errors import ConfigError
 
 SERVING = Serving(admin_port=8501)
@@ -54,6 +55,8 @@ SERIES = {
     'trainyard_requests_refused_total{job="trainyard", instance="a", code="503", reason="memory"}': "0x40 0+1x50",
     'trainyard_log_lines_dropped_total{job="trainyard", instance="a"}': "0x40 0+5x50",
     'trainyard_prediction_log_dropped_total{job="trainyard", instance="a"}': "0x40 0+5x50",
+    'trainyard_feedback_total{job="trainyard", instance="a", outcome="failed"}': "0x40 0+5x50",
+    'trainyard_feedback_total{job="trainyard", instance="a", outcome="added"}': "0+5x90",
     'trainyard_cgroup_memory_bytes{job="trainyard", instance="a"}': "95x90",
     'trainyard_cgroup_memory_limit_bytes{job="trainyard", instance="a"}': "100x90",
     'trainyard_process_open_files{job="trainyard", instance="a"}': "9x90",
@@ -74,6 +77,7 @@ FIRES = {
     "TrainyardReleasesDiffer": ("80m", None),
     "TrainyardLogDropped": ("40m", "50m"),
     "TrainyardPredictionLogDropped": ("40m", "50m"),
+    "TrainyardLabelsNotKept": ("40m", "50m"),
     "TrainyardMemory": ("5m", "20m"),
     "TrainyardOpenFiles": ("2m", "20m"),
     "TrainyardMonitorAlarm": ("40m", "50m"),
@@ -220,5 +224,17 @@ class TestDashboard:
     def test_every_expression_can_be_narrowed_to_one_api(self):
         for panel in self.made["panels"]:
             for target in panel["targets"]:
-                names = re.findall(r"trainyard_\w+(?!\w)", target["expr"])
-                assert len(names) == target["expr"].count('instance=~"$instance"'), target["expr"]
+                of_monitor = len(re.findall(r"trainyard_monitor_\w+", target["expr"]))
+                of_apis = len(re.findall(r"trainyard_\w+", target["expr"])) - of_monitor
+                assert of_apis == target["expr"].count('instance=~"$instance"'), target["expr"]
+                assert of_monitor == target["expr"].count('model=~"$model"'), target["expr"]
+                assert of_apis + of_monitor
+
+    def test_it_shows_all_that_the_monitor_writes_of_a_window(self):
+        shown = {
+            name
+            for panel in self.made["panels"]
+            for each in panel["targets"]
+            for name in re.findall(r"trainyard_monitor_(\w+)", each["expr"])
+        }
+        assert metrics.ABOUT.keys() - shown == {"window_end_timestamp_seconds", "checks"}

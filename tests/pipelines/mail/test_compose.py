@@ -31,6 +31,7 @@ from registry.records import (
     TestReport,
     Verdict,
 )
+from registry.records.evaluation import Recent
 
 RUN = Run(
     "3f2a9c1b77de", "digits", "dataset", Sources("a" * 40, "b" * 40, "c" * 40), "d" * 64, 2, 3, "2026-11-21T00:00:00Z"
@@ -87,6 +88,15 @@ def read(message):
 
 def words(text):
     return " ".join(text.split())
+
+
+def test_a_comparison_on_recent_predictions_is_said_where_it_was_asked_for():
+    recent = Recent(120, metrics(0.93), metrics(0.9), Comparison(2, "accuracy", 0.03, 0.01, 0.05, 120))
+    evaluation = dataclasses.replace(facts().evaluation, recent=recent)
+    asked = facts(evaluation=evaluation, verdict=Verdict(True, (), Policy(recent=True)))
+    said = "On 120 labelled recent predictions that no training saw, accuracy is 0.930, and the live release's 0.900. That is better"
+    assert said in words(read(compose(asked))[1])
+    assert "recent predictions" not in words(read(compose(facts(evaluation=evaluation)))[1])
 
 
 class Tags(html.parser.HTMLParser):

@@ -2,38 +2,27 @@
 
 import pytest
 import report_browser
-from report_browser import Browser, served
+from report_browser import EVERY_SCREEN, SCREENS, served
 from report_parts import HOSTILE, Team, accepted, fetched
 
 from pipelines.report import write_report
 
-if not report_browser.CHROMIUM:
-    pytest.skip("there is no Chromium", allow_module_level=True)
+report_browser.needed()
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    """A browser, the address of a report, and what the server has been asked for."""
     team = Team(tmp_path_factory.mktemp("team"))
     folder = accepted(team, reason=HOSTILE)
     fetched(folder, HOSTILE)
-    with served(write_report(team.context, folder)) as (url, answered):
-        browser = Browser(tmp_path_factory.mktemp("browser"))
-        try:
-            yield browser, url, answered
-        finally:
-            browser.close()
+    with report_browser.shown(write_report(team.context, folder), tmp_path_factory.mktemp("browser")) as found:
+        yield found
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "dark"), EVERY_SCREEN, ids=SCREENS)
 def test_the_page_breaks_no_rule_and_fits_the_screen(shown, width, dark):
     browser, url, _ = shown
-    browser.open(f"{url}/index.html", width, dark=dark)
-    assert not browser.complaints()
-    assert browser.width() <= width
-    for left, _, right, _ in browser.boxes("h1, p, figure, .box, .scroll, .tiles, .files"):
-        assert 0 <= left < right <= width
+    report_browser.breaks_no_rule_and_fits(browser, url, width, dark=dark)
 
 
 def test_the_stylesheet_applies_and_knows_the_dark(shown):
@@ -48,24 +37,18 @@ def test_the_stylesheet_applies_and_knows_the_dark(shown):
 
 def test_every_image_loads_and_has_its_size(shown):
     browser, url, answered = shown
-    browser.open(f"{url}/index.html")
+    images = report_browser.images_apart(browser, url)
     asked = dict(answered)
     for name in ("comparison.svg", "curves.svg", "confusion.png", "calibration.png", "lineage.svg"):
         assert asked[f"/{name}"] in {200, 304}
-    images = browser.boxes("figure img")
     assert len(images) == 5
     assert all(right - left > 200 and bottom - top > 200 for left, top, right, bottom in images)
-    for one in images:
-        for other in images:
-            assert one is other or one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 
 @pytest.mark.parametrize("name", ["comparison.svg", "curves.svg"])
 def test_a_drawing_can_be_opened_by_itself(shown, name):
     browser, url, _ = shown
-    browser.open(f"{url}/{name}")
-    assert not browser.complaints()
-    assert browser.boxes("text")
+    report_browser.opens_alone(browser, f"{url}/{name}")
 
 
 def test_the_browser_would_have_complained(shown, tmp_path):

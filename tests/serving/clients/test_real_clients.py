@@ -5,9 +5,13 @@ from contextlib import ExitStack
 import pytest
 import requests
 from echo_model import VERSION, echo_model, echo_table, served
+from prediction_log_parts import log_job
 from real_clients import module, run
 
 from serving.calls import Limits
+from serving.feedback.taker import FeedbackTaker
+from serving.prediction_log.find import Finder
+from serving.prediction_log.writer import PredictionLog
 
 pytestmark = pytest.mark.slow
 CHECKS = (
@@ -58,5 +62,27 @@ def test_schemathesis_finds_no_answer_that_the_openapi_document_does_not_promise
         document = tmp_path / "openapi.json"
         document.write_bytes(requests.get(f"{url}/openapi.json", timeout=20).content)
         module("openapi_spec_validator", document)
-        said = module("schemathesis.cli", "run", f"{url}/openapi.json", *SCHEMATHESIS, cwd=tmp_path)
+        finds_nothing(url, tmp_path)
+
+
+def finds_nothing(url, folder):
+    said = module("schemathesis.cli", "run", f"{url}/openapi.json", *SCHEMATHESIS, cwd=folder)
     assert "No issues found" in said or "passed" in said, said
+
+
+def test_schemathesis_finds_none_either_while_answers_are_logged_and_labelled(tmp_path):
+    job, lost = log_job(tmp_path / "log", keep_days=1), []
+    log, labels = PredictionLog(job, lost.append), tmp_path / "labels" / "labels.sqlite"
+    log.start()
+    taker = FeedbackTaker(job, labels, 2, lambda *_: None)  # of two threads none waits for a line that is not there yet
+    model = echo_table({"a": "float32", "b": "string"})
+    with served(model, prediction_log=log, feedback=taker) as url:
+        finds_nothing(url, tmp_path)
+        answer = requests.post(f"{url}/predict", json={"instances": [{"a": 1.0, "b": "x"}]}, timeout=20).json()
+        log.close()
+        report = {"request_id": answer["request_id"], "correct": True}
+        added = requests.post(f"{url}/feedback", json=report, timeout=20)
+    taker.close()
+    assert (added.status_code, added.json()["added"]) == (200, 1)
+    assert lost == []
+    assert Finder(job).instances() > 10

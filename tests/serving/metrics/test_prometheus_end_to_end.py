@@ -6,12 +6,15 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-from prometheus_parts import alertmanager, needed, prometheus, run, webhook
+from monitor_parts import at, decay, drift, health
+from prometheus_parts import alertmanager, needed, prometheus, run, textfile, webhook
 from serving_parts import Client, ask
 
 from pipelines.config.schema import Serving
 from pipelines.exports import grafana
 from pipelines.exports import prometheus as exported
+from pipelines.monitor import metrics
+from pipelines.monitor.state import MonitorState
 from serving.access import tokens
 from serving.server import control
 
@@ -74,7 +77,9 @@ def expressions(page):
             expr = target["expr"]
             name = re.search(r"trainyard_\w+", expr)[0]
             if name in page or not name.startswith(ONLY_WITH_A_LIMIT):
-                filled = expr.replace("$job", ".*").replace("$instance", ".*").replace("$__rate_interval", "5s")
+                filled = expr.replace("$__rate_interval", "5s")
+                for chosen in ("$job", "$instance", "$model"):
+                    filled = filled.replace(chosen, ".*")
                 yield f"{panel['title']}: {target['legendFormat']}", filled
 
 
@@ -86,8 +91,11 @@ def is_there(asked, expr):
 
 def test_everything_is_there_under_load_and_an_alert_reaches_the_webhook(watched, until):
     url, api, folder, headers = watched
-    with webhook() as hook, alertmanager(folder, hook.url) as manager:
+    checks = (drift(), decay(), decay(what="estimated accuracy"))
+    written = metrics.text("m", MonitorState(looked=at(1)), health(1, *checks))
+    with webhook() as hook, alertmanager(folder, hook.url) as manager, textfile(written) as node:
         config = (folder / "prometheus.yml").read_text()
+        config += f'  - {{job_name: node, static_configs: [{{targets: ["{node}"]}}]}}\n'
         target = f'alerting: {{alertmanagers: [{{static_configs: [{{targets: ["{manager}"]}}]}}]}}'
         (folder / "prometheus.yml").write_text(re.sub(r"# alerting:\n(#.*\n)+", f"{target}\n", config))
         with prometheus(folder) as asked:
