@@ -54,6 +54,7 @@ BENCHMARKS = {
     "batch_speed": "trainyard batch on Parquet against LiteRT in process, and on CSV against mlflow models predict",
     "explain_speed": "POST /predict beside a client that asks for explanations without a pause",
     "prediction_log_speed": "POST /predict with every answer kept against none; size and reading speed of what is kept",
+    "feedback_speed": "POST /predict beside a client that reports labels of its answers",
     "cbpe": "accuracy without labels against the true one on shifted windows of real data, and against NannyML",
     "drift_alarms": "false alarms and power of the checks of a window, against Evidently and NannyML",
     "drift_delay": "after how many labels a decay is found, against river",
