@@ -113,7 +113,7 @@ class LabelQueue(LabelFile):
         yield from (Committed(*each) for each in rows)
 
     def add_unusable(self, rows: Sequence[Unusable]) -> None:
-        """Note why these are no samples, in place of what was noted of them before."""
+        """Note why these cannot be samples, in place of what was noted of them before."""
         with self.transaction() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO unusable VALUES (?, ?, ?, ?, ?, ?)",

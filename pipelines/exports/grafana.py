@@ -64,7 +64,7 @@ MONITOR = (
           "Of the newest window. An alarm needs several windows in a row."),
     Panel("Predictions in the window", "short",
           ((_newest("rows"), "{{model}}"), (_newest("labelled_rows"), "{{model}}: labelled"), (_newest("requests_failed"), "{{model}}: requests that failed")),
-          "With few, the monitor says nothing about drift."),
+          "With few, drift is not looked for."),
 )  # fmt: skip
 PANELS = (
     Panel("Version", "short", ((f"sum by (model, version, release) (trainyard_model_info{{{CHOSEN}}})", "{{model}} {{version}}, release {{release}}"),),

@@ -169,7 +169,7 @@ class _Labels:
         self._queue.add_unusable(rows)
 
     def now_at(self, head: str, commit: str) -> None:
-        """The dataset has a commit of ours on top of that head: no reason to try again what could not be a sample."""
+        """The dataset has new samples of this command on top of that head, for which nothing has to be tried again."""
         self._queue.move_basis(_at(head), _at(commit))
 
     def corrected(self) -> tuple[Committed, ...]:

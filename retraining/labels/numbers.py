@@ -26,8 +26,8 @@ class Numbers:
 
     def agree(self, one: str, other: str) -> bool:
         """Whether two labels do; what is not a number agrees with itself only."""
-        numbers = number(one), number(other)
-        return one == other if None in numbers else self._fit(*numbers)  # type: ignore[arg-type]  # neither is None
+        mine, yours = number(one), number(other)
+        return one == other if mine is None or yours is None else self._fit(mine, yours)
 
     def largest(self, labels: Mapping[str, str]) -> tuple[str, ...]:
         """The most people who all agree with each other; `labels`: person → what they say.
@@ -61,7 +61,7 @@ class Numbers:
 
 
 def number(label: str) -> float | None:
-    """A label as a number; None: it is none."""
+    """A label as a number; None: it has another form."""
     try:
         found = float(label)
     except ValueError:
@@ -76,5 +76,5 @@ def _others(labels: Mapping[str, str]) -> list[str]:
 def _mean(numbers: Sequence[float]) -> float:
     try:
         return statistics.fmean(numbers)
-    except OverflowError:  # the sum is no float
+    except OverflowError:  # as their sum is too large for a float
         return math.fsum(each / len(numbers) for each in numbers)

@@ -181,7 +181,7 @@ def breaks_no_rule_and_fits(browser: Browser, url: str, width: int, *, dark: boo
 
 
 def images_apart(browser: Browser, url: str) -> list[tuple[float, float, float, float]]:
-    """The boxes of the page's figures, none of which covers another."""
+    """Where the page's figures are; none of them covers another."""
     browser.open(f"{url}/index.html")
     images = browser.boxes("figure img")
     for one in images:

@@ -110,7 +110,9 @@ class TestWhatCannotBeASample:
         assert (made.left_out, {each.request for each in made.before}) == ((), self.ALL)
         team.label(label("r-2"))
         team.commit()
-        assert {each.request for each in team.commit().before} == self.ALL, "a commit of ours is no reason to try again"
+        assert {each.request for each in team.commit().before} == self.ALL, (
+            "samples that this command has added change nothing"
+        )
         assert tried == [self.ALL, {"r-2"}]
 
     def test_is_not_noted_by_a_rehearsal(self, team, tried):
