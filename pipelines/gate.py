@@ -14,6 +14,7 @@ from pipelines.gate_slices import slice_cases, slice_drops
 from pipelines.text import metrics
 from registry.dataclass import dataclass
 from registry.records import Comparison, Evaluation, Metrics, Policy, TestCase, TestReport, Verdict
+from registry.records.measure import SCRIPT, name_after
 from training.metric_table import METRICS, better, row_of
 
 
@@ -44,9 +45,11 @@ def decide(evaluation: Evaluation, policy: Policy) -> Verdict:
 def gate_report(evaluation: Evaluation, policy: Policy) -> TestReport:
     """What `decide` looks at, as one case per criterion; the messages of the failed ones are the verdict's reasons."""
     new = evaluation.candidate
-    cases = [_metric(new, policy), _samples(new, policy), *_numbers(new), *_floors(new, policy), *_rules(new, policy)]
+    cases = [_metric(new, policy), _samples(new, policy), *_numbers(new), *_floors(new, policy)]
+    cases += _rules(evaluation, policy)
     dropped = [_drop(evaluation, each) for each in drops(policy)]
-    recent = [_recent(evaluation, policy, each) for each in drops(policy)] if policy.recent else []
+    again = [each for each in drops(policy) if not each.measure.startswith(SCRIPT)] if policy.recent else []
+    recent = [_recent(evaluation, policy, each) for each in again]
     return TestReport("gate", (*cases, *slice_cases(evaluation, policy), *dropped, *recent))
 
 
@@ -60,30 +63,39 @@ def _metric(new: Metrics, policy: Policy) -> TestCase:
     row = row_of(policy.measure)
     if row is None:
         return case("threshold", f"[gate] metric: {policy.metric!r} is not known; known: {', '.join(METRICS)}")
-    return _limit(new, policy.measure, policy.threshold, row.better, ("threshold", "threshold"))
+    return _limit(new.values.get(policy.measure), new, policy.measure, policy.threshold, row.better, "threshold")
 
 
-def _rules(new: Metrics, policy: Policy) -> Iterator[TestCase]:
+def _rules(evaluation: Evaluation, policy: Policy) -> Iterator[TestCase]:
     for rule in policy.rule:
+        value = _value(evaluation, rule.measure)
         if rule.min is not None:
-            yield _limit(new, rule.measure, rule.min, 1, ("minimum", "maximum"))
+            yield _limit(value, evaluation.candidate, rule.measure, rule.min, 1, "minimum")
         if rule.max is not None:
-            yield _limit(new, rule.measure, rule.max, -1, ("minimum", "maximum"))
+            yield _limit(value, evaluation.candidate, rule.measure, rule.max, -1, "maximum")
 
 
-def _limit(new: Metrics, name: str, limit: float, sign: int, called: tuple[str, str]) -> TestCase:
+def _value(evaluation: Evaluation, measure: str) -> float | None:
+    """Of the candidate: as it was measured, or as the script says that has made it; None: neither."""
+    if name := name_after(SCRIPT, measure):
+        return evaluation.reported.get(name)
+    return evaluation.candidate.values.get(measure)
+
+
+def _limit(value: float | None, new: Metrics, name: str, limit: float, sign: int, called: str) -> TestCase:
     """At least, with `sign` 1, or at most."""
     title = f"{name} at least {limit:g}" if sign > 0 else f"{name} at most {limit:g}"
-    word, limit_is = ("under", called[0]) if sign > 0 else ("over", called[1])
-    if name not in new.values:
+    word = "under" if sign > 0 else "over"
+    if value is None and name.startswith(SCRIPT):
+        return case(title, f"{name} is not among the numbers that the training script has reported")
+    if value is None:
         return case(title, f"{name} is not measured for {new.task}; measured: {', '.join(new.values)}")
-    value = new.values[name]
     if sign * value >= sign * limit:  # asked this way round, NaN fails
         return case(title)
     if math.isnan(value):
         return case(title, f"{name} is not a number{_why(name)}")
     shown, wanted = pair(value, limit)
-    return case(title, f"{name} {shown} is {word} the {limit_is} {wanted}")
+    return case(title, f"{name} {shown} is {word} the {called} {wanted}")
 
 
 def _why(name: str) -> str:
@@ -128,7 +140,13 @@ def _drop(evaluation: Evaluation, of: Drop) -> TestCase:
     name, title = of.measure, f"{of.of}at most {of.at_most:g} worse than the live release"
     if evaluation.live is None:
         return TestCase(title, "skipped", message=evaluation.live_note or "nothing is live")
-    old, new = evaluation.live.values.get(name), evaluation.candidate.values.get(name)
+    new = _value(evaluation, name)
+    if said := name_after(SCRIPT, name):
+        if said not in evaluation.live_reported:
+            return TestCase(title, "skipped", message=f"no script has reported {said} of the live release")
+        old: float | None = evaluation.live_reported[said]
+    else:
+        old = evaluation.live.values.get(name)
     if old is None or new is None or row_of(name) is None:
         return case(title, f"{name} was not measured for both the candidate and the live release")
     drop = better(name) * (old - new)

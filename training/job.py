@@ -83,7 +83,7 @@ def train_by_command(
     note = f"trained by {' '.join(job.command)}" if model is None else f"retrained by {' '.join(job.command)}"
     if file.name == ONNX_FILE:
         result = finish_onnx(job, folder, spec, file, Made("command", note, 0, epochs))
-        return _with_reported(result, folder)
+        return _with_reported(result, folder, job)
     wiring, validation = open_script_model(folder, job, spec, file)
 
     from training.finish import Trained, finish
@@ -92,13 +92,14 @@ def train_by_command(
     be_repeatable(job)
     history = History(job.metric, job.threshold, job.seed)
     trained = Trained(wiring, "command", note, 0, epochs, history, file)
-    return _with_reported(finish(job, trained, validation, folder), folder)
+    return _with_reported(finish(job, trained, validation, folder), folder, job)
 
 
-def _with_reported(result: TrainResult, folder: Path) -> TrainResult:
-    """The result with what the script says of its model; its folder is removed."""
-    from training.reported import read_reported
+def _with_reported(result: TrainResult, folder: Path, job: TrainJob) -> TrainResult:
+    """The result with what the script says of its model; its folder is removed. Raises ConfigError where a number is missing."""
+    from training.reported import must_hold, read_reported
 
     result = replace(result, reported=read_reported(folder / "command" / "output"))
+    must_hold(result.reported, job.must_report)
     shutil.rmtree(folder / "command")
     return result

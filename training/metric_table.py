@@ -12,13 +12,14 @@ from typing import Literal
 
 from registry.dataclass import dataclass
 from registry.records import Task
-from registry.records.measure import read_measure
+from registry.records.measure import OWN, SCRIPT, Argument, read_measure
 
 INF = math.inf
 Need = Literal["", "probabilities", "rank", "scores", "cost"]
 """What a metric needs beside the class that is answered; `rank`, `scores` and `cost` are kept for those that need them."""
 LIMITS: Mapping[str, tuple[float, float]] = {"beta": (0.01, 100), "k": (1, 1_000_000), "quantile": (0.001, 0.999)}
 """Of the arguments that are numbers."""
+MORE, LESS = "more", "less"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class MetricRow:
     """When it is not a number, although the answers are."""
     always: bool = False
     """Whether it is measured without being asked for."""
+    source: Literal["", "own", "script"] = ""
+    """Who gives the number: Trainyard, the team's `metrics.py`, or its training script."""
 
 
 C: tuple[Task, ...] = ("classification",)
@@ -93,9 +96,25 @@ METRICS: Mapping[str, MetricRow] = {
 def row_of(measure: str) -> MetricRow | None:
     """The row of a metric, with or without arguments; None when there is no such metric."""
     try:
-        return METRICS.get(read_measure(measure)[0])
+        metric, arguments = read_measure(measure)
     except ValueError:
         return None
+    return METRICS.get(metric) or _of_the_team(metric, arguments)
+
+
+def _of_the_team(metric: str, arguments: Mapping[str, Argument]) -> MetricRow | None:
+    """Of a number that the team gives: Trainyard knows of it which way is better, and no bounds."""
+    better: Literal[1, -1] = -1 if arguments.get("better") == LESS else 1
+    kind, _, name = metric.partition(":")
+    if kind + ":" == OWN:
+        title, undefined = f"{name} (by metrics.py of the tests repository)", f"{name} of metrics.py has returned that"
+        return MetricRow(
+            (*C, *R), better, -INF, INF, title, "", arguments=("better",), undefined=undefined, source="own"
+        )
+    if kind + ":" == SCRIPT:
+        title = f"{name} (as the training script says)"
+        return MetricRow((*C, *R), better, -INF, INF, title, "", arguments=("better",), source="script")
+    return None
 
 
 def better(measure: str) -> int:
@@ -117,6 +136,8 @@ def title(measure: str) -> str:
     row = row_of(measure)
     if row is None:
         return measure
+    if row.source:
+        return row.title
     arguments = read_measure(measure)[1]
     shown = {name: f"{each:g}" if isinstance(each, float) else str(each) for name, each in arguments.items()}
     try:
@@ -132,14 +153,18 @@ def always_measured(task: Task) -> tuple[str, ...]:
 
 def problems(measure: str) -> Iterator[str]:
     """What is wrong with a metric and its arguments, whatever the data are."""
-    metric, arguments = read_measure(measure)
-    row = METRICS.get(metric)
+    row = row_of(measure)
     if row is None:
-        yield f"{metric!r} is not one of {', '.join(METRICS)}"
+        yield f"{measure!r:.200} is not one of {', '.join(METRICS)}, own:FUNCTION and script:NUMBER"
         return
+    metric, arguments = read_measure(measure)
+    if row.source == "own" and not (name := metric.removeprefix(OWN)).isidentifier():
+        yield f"{name!r:.100} is not the name of a function of metrics.py"
     yield from (f"{metric} needs {name}" for name in row.arguments if name not in arguments)
     for name, each in arguments.items():
-        if name not in row.arguments and not (name == "positive" and row.title_of):
+        if name == "better" and row.source and each not in {MORE, LESS}:
+            yield f'{metric}: better is "{MORE}" or "{LESS}", not {each!r:.100}'
+        elif name not in row.arguments and not (name == "positive" and row.title_of):
             yield f"{metric} takes no {name}"
         elif name in LIMITS and not LIMITS[name][0] <= float(each) <= LIMITS[name][1]:
             yield f"{name} {each} is not between {LIMITS[name][0]:g} and {LIMITS[name][1]:g}"

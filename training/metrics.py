@@ -42,6 +42,8 @@ class Wanted:
     """Metrics with their arguments."""
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Truth → answer → cost, by the names of classes."""
+    probabilities: bool = False
+    """Those of every class, whatever the metrics need."""
 
     def needs(self, what: str) -> bool:
         """Whether one of them needs `rank`, `scores` or `cost` of each sample."""
@@ -49,6 +51,8 @@ class Wanted:
 
     def columns(self, classes: Sequence[str]) -> tuple[int, ...]:
         """The classes whose probabilities are needed of each sample: all, or those that are named."""
+        if self.probabilities:
+            return tuple(range(len(classes)))
         found: set[int] = set()
         for row, each in ((row_of(each), read_measure(each)[1]) for each in self.measures):
             if row and row.needs == "scores":
@@ -171,9 +175,9 @@ def must_be_possible(wanted: Wanted, task: Task, classes: Sequence[str], samples
     numbers = samples * len(wanted.columns(classes))
     if numbers > MOST_SCORES:
         raise ConfigError(
-            f"[gate]: ranking {samples:,} samples by the probabilities of {len(classes):,} classes needs {numbers:,} numbers, "
+            f"[gate]: measuring {samples:,} samples by the probabilities of {len(classes):,} classes needs {numbers:,} numbers, "
             f"{MOST_SCORES:,} are kept",
-            hint="name one class with `positive`, or use a metric that does not rank",
+            hint="name one class with `positive`, use a metric that does not rank, and none of your own (own:NAME)",
         )
 
 

@@ -27,6 +27,7 @@ from training.heavy import import_tensorflow
 from training.model.contract import register_own
 from training.model.model_file import load_model, scan_model_file
 from training.onnx_script import open_onnx_of_script
+from training.reported import must_hold, read_reported
 from training.script_output import ScriptFailed
 from training.worker.protocol import OUT_OF_MEMORY, load_failure, report_event, work
 
@@ -73,6 +74,8 @@ def rehearse(job: TrainJob, folder: Path, model: Path | None = None) -> None:
     try:
         run_command(job, folder, 1, model, Rehearsal(own, job.rehearsal_seconds, environment))
         _check(own)
+        if said := read_reported(own / "output"):  # a script may leave none in a rehearsal
+            must_hold(said, job.must_report)
     except TooLong:
         _note(
             f"was ended after {job.rehearsal_seconds:g} s ([training] rehearsal_seconds): the training begins without it"

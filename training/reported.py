@@ -1,9 +1,11 @@
-"""What a team's own script says of its model: `metrics.json` in TRAINYARD_OUTPUT. Kept and shown; the gate never goes by it."""
+"""What a team's own script says of its model: `metrics.json` in TRAINYARD_OUTPUT. Kept and shown; only a rule of the gate that
+names one of these numbers goes by it."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from registry.errors import ConfigError
@@ -29,6 +31,16 @@ def read_reported(output: Path) -> dict[str, float]:
     if not isinstance(found, dict) or len(found) > MOST:
         raise _refused(f"it is not one object with at most {MOST} numbers by name")
     return {_name(name): _number(name, value) for name, value in found.items()}
+
+
+def must_hold(reported: dict[str, float], names: Sequence[str]) -> None:
+    """Raise ConfigError for a number that a rule of the gate names, and the script has not written."""
+    if missing := [each for each in names if each not in reported]:
+        known = ", ".join(map(repr, list(reported)[:10])) or "nothing"
+        raise ConfigError(
+            f"[[gate.rule]] script:{missing[0]}: the training script has reported no {missing[0]!r}; in its {FILE}: {known}",
+            hint=f"write it to $TRAINYARD_OUTPUT/{FILE}, or correct the name in the rule",
+        )
 
 
 def _name(name: str) -> str:

@@ -169,6 +169,8 @@ def disagreements(config: Config) -> Iterator[str]:
         yield "serving.registry_volume: is for a registry in a folder, and [registry] url is a bucket: remove it"
     yield from _cache(config)
     yield from gate_problems(config.gate)
+    if config.gate.said and not config.training.command:
+        yield f"gate.rule: {config.gate.said[0]} is a number that a script reports, and training.command names no script"
     if config.gate.recent and not config.prediction_log.enabled:
         yield "gate.recent: compares on predictions that the API has kept: set prediction_log.enabled = true"
     for name in ("url", "repository"):

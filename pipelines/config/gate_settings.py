@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pipelines.config.bounds import Between
 from registry.records import Policy, Rule
-from training.metric_table import METRICS, problems
+from training.metric_table import METRICS, problems, row_of
 from training.slices import slice_names
 
 MOST_RULES = 100
@@ -15,9 +15,9 @@ MOST_RULES = 100
 
 def gate_problems(policy: Policy) -> Iterator[str]:
     """What is wrong with each setting, by its name."""
-    found = list(problems(policy.measure))
+    found = list(problems(policy.measure)) if policy.metric in METRICS else [_not_the_main_one(policy.metric)]
     yield from (f"gate.metric: {each}" for each in found)
-    if not found and (why := _impossible(policy.measure, policy.metric, policy.threshold)):
+    if not found and (why := _impossible(policy.measure, policy.threshold)):
         yield f"gate.threshold: {why}"
     if len(policy.rule) > MOST_RULES:
         yield f"gate.rule: {len(policy.rule)} rules are too many, at most {MOST_RULES}"
@@ -28,11 +28,17 @@ def gate_problems(policy: Policy) -> Iterator[str]:
         yield 'gate.costs: nothing reads it: set gate.metric = "cost", or add a [[gate.rule]] with metric = "cost"'
 
 
+def _not_the_main_one(metric: str) -> str:
+    if (row := row_of(metric)) and row.source:
+        return f"{metric!r:.100} is for a [[gate.rule]]: training aims at gate.metric, and cannot measure that"
+    return f"{metric!r:.100} is not one of {', '.join(METRICS)}"
+
+
 def _rule_problems(rule: Rule) -> Iterator[str]:
     found = list(problems(rule.measure))
     yield from found
     for name, limit in (("min", rule.min), ("max", rule.max)):
-        if not found and limit is not None and (why := _impossible(rule.measure, rule.metric, limit)):
+        if not found and limit is not None and (why := _impossible(rule.measure, limit)):
             yield f"{name}: {why}"
     if rule.min is not None and rule.max is not None and rule.min > rule.max:
         yield f"min {rule.min:g} is over max {rule.max:g}"
@@ -56,14 +62,14 @@ def _slice_problems(policy: Policy, *, possible: bool) -> Iterator[str]:
         f"gate.slice_floors: {name}": each for name, each in policy.slice_floors.items()
     }
     for name, each in floors.items():
-        if possible and each is not None and (why := _impossible(policy.measure, policy.metric, each)):
+        if possible and each is not None and (why := _impossible(policy.measure, each)):
             yield f"{name}: {why}"
 
 
-def _impossible(measure: str, metric: str, limit: float) -> str:
+def _impossible(measure: str, limit: float) -> str:
     """Why a limit holds for every model, or for none."""
-    row = METRICS[metric]
-    possible = Between(row.low, row.high)
+    row = row_of(measure)
+    possible = Between(row.low, row.high) if row else Between(-math.inf, math.inf)
     return (
         "" if possible.low <= limit <= possible.high else f"{limit:g} is impossible for {measure}, {_range(possible)}"
     )

@@ -20,11 +20,12 @@ from registry import candidates, codec, releases
 from registry.errors import ConfigError, Corrupt, PipelineError, TryAgain
 from registry.files import sha256_file
 from registry.label_store import label_file
-from registry.records import Candidate, Release
+from registry.records import Candidate, Release, Rule
 from registry.records.monitoring import Check, Looked
 from registry.stores import Store, far_away, open_store
 from retraining.monitoring.names import REFERENCE_FILE
 from serving.server import control
+from training.metric_table import row_of
 
 LATE_SECONDS = 10.0
 """Until a line is on the disk, beyond the time that its request may take."""
@@ -116,7 +117,7 @@ def _monitored(store: Store, release: Release) -> MonitoredRelease:
         classes=manifest.signature.classes,
         output=outputs[0].name if outputs else "",
         metric=policy.measure,
-        drops={each.measure: each.max_drop for each in policy.rule if each.max_drop is not None},
+        drops={each.measure: each.max_drop for each in policy.rule if each.max_drop is not None and _known(each)},
         costs=policy.costs,
         then=metrics.values,
         samples=metrics.samples,
@@ -129,6 +130,12 @@ def _monitored(store: Store, release: Release) -> MonitoredRelease:
         )
     except PipelineError as error:
         return replace(known, note=f"version {release.version} has no reference: {error}")
+
+
+def _known(rule: Rule) -> bool:
+    """Whether it is about a metric that is measured here: neither by the team's `metrics.py` nor by its script."""
+    row = row_of(rule.measure)
+    return row is not None and not row.source
 
 
 def reference_file(store: Store, manifest: Candidate) -> Path:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.context import Context
 from pipelines.promotion.compare import Measure
 from pipelines.reuse import prepared_data
 from pipelines.runs import RunFolder
-from pipelines.steps.evaluate import asked_by, measure, registered
+from pipelines.steps.evaluate import asked_by, measure, registered, reported
 from pipelines.steps.validate import prepare
 from pipelines.workers.jobs import EvaluateJob
 from registry import codec
@@ -60,7 +61,12 @@ def _on_its_holdout(context: Context, folder: RunFolder, candidate: Candidate, l
     new, new_files = registered(context, folder, "test", candidate.version)
     old, old_files = registered(context, folder, "production", live)
     job = EvaluateJob(candidate=new, live=old, **asked_by(candidate.verdict.policy))
-    return measure(context, folder, "evaluate", job, {"candidate": new_files, "live": old_files})
+    own = candidate.verdict.policy.own
+    if own:
+        context.git.fetch_and_checkout(context.url("tests"), candidate.sources.tests, "tests", folder.sources / "tests")
+    found = measure(context, folder, "evaluate", job, {"candidate": new_files, "live": old_files}, own)
+    said = reported(context, "production", live)
+    return replace(found, reported=candidate.evaluation.reported, live_reported=said)
 
 
 def _run(candidate: Candidate, live: Release) -> Run:

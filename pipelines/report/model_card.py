@@ -11,6 +11,7 @@ from pipelines.text import images, importance, reference
 from pipelines.text.clean import clean
 from pipelines.text.metrics import MAX_CLASSES, REPORTED, in_words, number, reported, rules, weakest_classes
 from registry.records import Acceptance, Candidate
+from registry.records.measure import SCRIPT, name_after
 
 MARKS = {ord(each): f"\\{each}" for each in "\\`*_[]{}|#~&$@^"} | {ord("<"): "&lt;", ord(">"): "&gt;"}
 HUB_TASK = {
@@ -191,7 +192,8 @@ def _metrics(manifest: Candidate) -> Iterator[str]:
 
 def _reported(manifest: Candidate) -> Iterator[str]:
     if rows := list(reported(manifest.evaluation)):
-        yield f"{REPORTED.capitalize()}; the gate does not go by it."
+        named = ", ".join(_text(name_after(SCRIPT, each)) for each in manifest.verdict.policy.said)
+        yield f"{REPORTED.capitalize()}; {f'a rule of the gate goes by {named}' if named else 'the gate does not go by it'}."
         yield ""
         yield from _table(("name", f"version {manifest.version}", "live release then"), rows)
 

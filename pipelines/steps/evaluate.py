@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.context import Context
+from pipelines.own_metrics import with_own
 from pipelines.recent import gather
 from pipelines.runners import Job
 from pipelines.runs import RunFolder
@@ -29,20 +30,19 @@ def main(context: Context, folder: RunFolder) -> str:
         inputs["recent"] = gather(context, folder, live)
     gate = context.config.gate
     job = EvaluateJob(candidate=candidate, live=live, importance=True, reference=True, recent=recent, **asked_by(gate))
-    found = measure(context, folder, "evaluate", job, inputs)
-    said = _live_reported(context, folder)
+    found = measure(context, folder, "evaluate", job, inputs, gate.own)
+    said = reported(context, "production", folder.run.parent)
     if result.reported or said:
         found = replace(found, reported=result.reported, live_reported=said)
         codec.save(found, folder.job("evaluate") / "result.json")
     return _in_words(found, gate.measure)
 
 
-def _live_reported(context: Context, folder: RunFolder) -> dict[str, float]:
-    """What a script said of the live release, when that was made."""
-    if folder.run.parent is None:
+def reported(context: Context, area: Area, version: int | None) -> dict[str, float]:
+    """What a script said of a registered version, when that was made; nothing of None."""
+    if version is None:
         return {}
-    live = candidates.manifest(context.store, context.config.model, folder.run.parent, "production")
-    return live.evaluation.reported
+    return candidates.manifest(context.store, context.config.model, version, area).evaluation.reported
 
 
 def asked_by(policy: Policy) -> dict[str, Any]:
@@ -52,6 +52,7 @@ def asked_by(policy: Policy) -> dict[str, Any]:
         "more": policy.more,
         "costs": policy.costs,
         "slices": policy.slices,
+        "answers": bool(policy.own),
         "min_samples": policy.min_samples,
     }
 
@@ -64,8 +65,15 @@ def registered(context: Context, run: RunFolder, area: Area, version: int) -> tu
     return MeasuredModel(manifest.signature, manifest.served, manifest.files, version, other_code), folder
 
 
-def measure(context: Context, folder: RunFolder, name: str, job: EvaluateJob, inputs: dict[str, Path]) -> Evaluation:
-    """Run the evaluate worker in the job folder `name`."""
+def measure(
+    context: Context,
+    folder: RunFolder,
+    name: str,
+    job: EvaluateJob,
+    inputs: dict[str, Path],
+    own: tuple[str, ...] = (),
+) -> Evaluation:
+    """Run the evaluate worker in the job folder `name`, and the team's `metrics.py` for the metrics in `own`."""
     inputs = {"holdout": folder.split("holdout"), **inputs}
     if not context.config.training.command:  # a team's own script has no `load_data` of `model.py`
         inputs["code"] = folder.sources / "code"
@@ -73,7 +81,8 @@ def measure(context: Context, folder: RunFolder, name: str, job: EvaluateJob, in
     module = ("pipelines.workers.evaluate",)
     needs = folder.requirements if "code" in inputs else None  # `load_data` may import what training may
     context.work(Job(name, module, folder.job(name), context.limits(), inputs, run=folder.run.id, requirements=needs))
-    return codec.read(Evaluation, folder.job(name) / "result.json")
+    found = codec.read(Evaluation, folder.job(name) / "result.json")
+    return with_own(context, folder, name, job, own, found) if own else found
 
 
 def _in_words(found: Evaluation, metric: str) -> str:

@@ -10,6 +10,7 @@ from pipelines.runners import Job
 from pipelines.runs import RunFolder
 from registry import codec
 from registry.records import TrainJob, TrainResult
+from registry.records.measure import SCRIPT, name_after
 
 PARITY = ("{python}", "-P", "-m", "serving.engines.parity")
 """Checks the converted file where there is no TensorFlow, as in the API."""
@@ -59,4 +60,5 @@ def _job(context: Context) -> TrainJob:
         learning_rate=config.retraining.learning_rate,
         deterministic=config.training.deterministic,
         costs=config.gate.costs,
+        must_report=tuple(name_after(SCRIPT, each) for each in config.gate.said),
     )

@@ -6,6 +6,7 @@ from pipelines.context import Context
 from pipelines.reuse import prepared_data
 from pipelines.runners import Job
 from pipelines.runs import RunFolder
+from pipelines.workers.metrics_file import must_define
 from registry import codec
 from registry.errors import ConfigError
 from registry.records import Policy, Task, TestReport
@@ -19,6 +20,8 @@ SHOWN = 5  # problems in the message, and notes; validation.json has them all
 
 def main(context: Context, folder: RunFolder) -> str:
     """Raises ConfigError with the problems; `validate/outputs` holds `validation.json`, `junit.xml` and `data/`."""
+    if own := context.config.gate.own:
+        must_define(folder.sources / "tests", own)
     found = prepare(context, folder)
     _must_suffice(context.config.gate, found, folder)
     expectations = _expectations(context, folder)

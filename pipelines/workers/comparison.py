@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
 
 from registry.records import Comparison
 from training.metric_table import better
-from training.metrics import Answers, Estimates, Floats, Graded, ranked, take, value
+from training.metrics import Answers, Estimates, Floats, Graded, Ints, ranked, take, value
 
 Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 2000
@@ -76,13 +77,20 @@ def _student(freedom: int) -> float:
 def _bootstrap(new: Graded, live: Graded, metric: str, seed: int) -> tuple[float, float]:
     """Percentiles of the difference over resamples, the same ones for both sides (Efron 1979)."""
     n = len(new.truth)
-    random = np.random.default_rng(seed)
     width = max(len(new.columns), 1) if isinstance(new, Answers) else 1
-    differences = np.empty(max(200, min(RESAMPLES, BUDGET // (n * width))))
-    new, live = ranked(new), ranked(live)
-    for i in range(len(differences)):
-        index = random.integers(n, size=n)
-        differences[i] = value(metric, take(new, index)) - value(metric, take(live, index))
-    differences = differences[~np.isnan(differences)] if np.isnan(differences).mean() <= LOST else differences
-    low, high = np.quantile(better(metric) * differences, (0.025, 0.975))
+    new, live, sign = ranked(new), ranked(live), better(metric)
+    return resampled(
+        n,
+        max(200, min(RESAMPLES, BUDGET // (n * width))),
+        seed,
+        lambda index: sign * (value(metric, take(new, index)) - value(metric, take(live, index))),
+    )
+
+
+def resampled(n: int, resamples: int, seed: int, difference: Callable[[Ints], float]) -> tuple[float, float]:
+    """The 2.5 % and 97.5 % percentiles of a difference over resamples of `n` samples, which it takes by their positions."""
+    random = np.random.default_rng(seed)
+    found = np.array([difference(random.integers(n, size=n)) for _ in range(resamples)])
+    found = found[~np.isnan(found)] if np.isnan(found).mean() <= LOST else found
+    low, high = np.quantile(found, (0.025, 0.975))
     return float(low), float(high)

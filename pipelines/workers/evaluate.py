@@ -7,6 +7,7 @@ must give as well (`in_0` …, `out_0` …, `index`), and `reference.npz`: what 
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.workers.answers import Which, Whose, keep, keep_classes, without_kept
+from pipelines.workers.comparable import has_load_data, not_comparable, unseen_rows
 from pipelines.workers.comparison import compare
 from pipelines.workers.compatibility import Array, Mismatch, check_inputs, check_output
 from pipelines.workers.importance import choose, importance
-from pipelines.workers.jobs import EvaluateJob, MeasuredModel
+from pipelines.workers.jobs import ANSWERS, EvaluateJob, MeasuredModel
 from pipelines.workers.plot_process import Draw, plot_process
 from pipelines.workers.recent_samples import open_recent
 from pipelines.workers.reference import ReferenceMaker, maker
@@ -31,9 +34,7 @@ from registry.files import sha256_file, write_whole
 from registry.records import Comparison, Evaluation, Importance, Metrics, Recent, Signature, Task
 from retraining.monitoring.names import REFERENCE_FILE
 from retraining.monitoring.reference import to_bytes
-from retraining.policy import LEARNED_UNKNOWN, RESPLIT, other_classes
 from serving.engines.base import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
-from training.data.learned import learned_rows
 from training.data.spec import DataSpec, load_split
 from training.metric_table import row_of
 from training.metrics import (
@@ -47,7 +48,6 @@ from training.metrics import (
     some,
     summary,
 )
-from training.model.contract import FILE, offers
 from training.slices import rows_of_slices
 from training.worker.protocol import report_event, work
 
@@ -95,6 +95,7 @@ def main(folder: Path) -> Evaluation:
     job = codec.read(EvaluateJob, folder / "job.json")
     inputs, outputs = folder / "inputs", folder / "outputs"
     outputs.mkdir(exist_ok=True)
+    shutil.rmtree(outputs / ANSWERS, ignore_errors=True)  # of an earlier try
     with plot_process(outputs) as draw:
         return _evaluate(job, inputs, outputs, draw)
 
@@ -102,7 +103,7 @@ def main(folder: Path) -> Evaluation:
 def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Evaluation:
     if why := not_comparable(job.candidate, inputs, "candidate", job.min_samples):
         raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
-    holdout = replace(open_holdout(inputs), wanted=Wanted((job.metric, *job.more), job.costs))
+    holdout = replace(open_holdout(inputs), wanted=Wanted((job.metric, *job.more), job.costs, job.answers))
     must_be_possible(holdout.wanted, holdout.task, holdout.classes, len(holdout.y))
     unseen = unseen_rows(job, inputs)
     verify(job.candidate, inputs / "candidate")
@@ -123,6 +124,7 @@ def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
         write_whole(outputs / REFERENCE_FILE, to_bytes(made.make(holdout.x, right)))
     if unseen is not None:
         new = some(new, unseen)
+    new = _leave(job, holdout, outputs, ("holdout", "candidate"), new)
     found = measure(new, holdout)
     draw(found, new, holdout.data.target)
     looks_at = _importance(model, holdout, job.seed) if job.importance else None
@@ -130,6 +132,15 @@ def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
     evaluation = _with_live(job, found, (new, unseen), holdout, inputs)
     learned = len(holdout.y) - found.samples
     return replace(evaluation, importance=looks_at, recent=recent, learned=learned)
+
+
+def _leave(job: EvaluateJob, holdout: Holdout, outputs: Path, of: tuple[Which, Whose], answers: Graded) -> Graded:
+    """Leave the answers for the team's `metrics.py`, if the job wants that; gives them as Trainyard measures them."""
+    if not job.answers:
+        return answers
+    keep_classes(outputs / ANSWERS, holdout.classes)
+    keep(outputs / ANSWERS, *of, answers)
+    return without_kept(answers, holdout.wanted)
 
 
 def _importance(model: LoadedModel, holdout: Holdout, seed: int) -> Importance | None:
@@ -164,20 +175,11 @@ def _recent(job: EvaluateJob, model: LoadedModel, holdout: Holdout, inputs: Path
         live = predict(open_model(job.live, inputs / "live", recent), recent, silent=True)
     except (Mismatch, BadInput, EngineError) as error:
         return Recent(samples, notes=(f"they cannot be answered by both models: {error}", *notes))
+    outputs = inputs.parent / "outputs"
+    new = _leave(job, holdout, outputs, ("recent", "candidate"), new)
+    live = _leave(job, holdout, outputs, ("recent", "live"), live)
     first, *others = _comparisons(job, new, live)
     return Recent(samples, measure(new, recent), measure(live, recent), first, notes, tuple(filter(None, others)))
-
-
-def unseen_rows(job: EvaluateJob, inputs: Path) -> Array | None:
-    """Which samples of the holdout no measured version has learned from, as a NumPy array of bool; None: all of them. A version
-    that is not comparable does not count, as it is not measured."""
-    found = None
-    for name, measured in (("candidate", job.candidate), ("live", job.live)):
-        if measured and measured.version is not None and not not_comparable(measured, inputs, name, job.min_samples):
-            rows = learned_rows(inputs / name, inputs / "holdout")
-            if rows and any(rows):
-                found = np.logical_not(rows) & (True if found is None else found)
-    return found
 
 
 def _with_live(
@@ -200,6 +202,7 @@ def _with_live(
         return replace(alone, live_note=f"live version {job.live.version} cannot be measured on this holdout: {error}")
     if unseen is not None:
         old = some(old, unseen)
+    old = _leave(job, holdout, inputs.parent / "outputs", ("holdout", "live"), old)
     live = measure(old, holdout)
     first, *others = _comparisons(job, new, old)
     slices = measure_slices(job, new, old, rows)
@@ -216,39 +219,6 @@ def _comparisons(job: EvaluateJob, new: Graded, live: Graded) -> list[Comparison
     ]
 
 
-def not_comparable(measured: MeasuredModel, inputs: Path, name: str, min_samples: int = 0) -> str:
-    """Why a registered version's metrics on this holdout would mean nothing; empty when they are comparable."""
-    if measured.version is None:
-        return ""
-    then, now = (codec.read(DataSpec, inputs / each / "data.json") for each in (name, "holdout"))
-    if then.split != now.split:
-        return RESPLIT
-    if measured.signature.kind == "image" and then.preparation != now.preparation:
-        return "dataset.toml has other [images] settings now than those by which its images are prepared"
-    if why := other_classes(measured.signature.classes, now.classes):
-        return why
-    if measured.other_code and (_has_load_data(inputs) or (measured.signature.kind == "array" and now.format != "npz")):
-        return "it was made for another load_data"
-    return _learned_too_much(inputs, name, now, min_samples) if now.moving else ""
-
-
-def _learned_too_much(inputs: Path, name: str, now: DataSpec, min_samples: int) -> str:
-    """Why too little of the holdout is left without what a version has learned from; empty when enough is."""
-    rows = learned_rows(inputs / name, inputs / "holdout")
-    if rows is None:
-        return LEARNED_UNKNOWN
-    y = np.load(inputs / "holdout" / "y.npy", mmap_mode="r")
-    left = np.logical_not(rows)
-    if left.all():
-        return ""
-    if _has_load_data(inputs) or len(rows) != len(y):
-        return f"it has learned from {sum(rows):,} samples of the holdout, which load_data may have changed"
-    lost = now.task == "classification" and set(np.unique(y).tolist()) - set(np.unique(y[left]).tolist())
-    if left.sum() < max(1, min_samples) or lost:
-        return f"it has learned from {sum(rows):,} of the {len(rows):,} samples of the holdout: too few are left to compare"
-    return ""
-
-
 def open_holdout(inputs: Path) -> Holdout:
     """The prepared split, or what the code repository's `load_data` makes of the same files.
 
@@ -257,19 +227,13 @@ def open_holdout(inputs: Path) -> Holdout:
     split = load_split(inputs / "holdout")
     if not split.names:
         raise ConfigError("the holdout has no samples", hint="raise [split] holdout in dataset.toml, or add samples")
-    if not _has_load_data(inputs):
+    if not has_load_data(inputs):
         return Holdout(split.spec, split.x, split.y)
     from training.model.contract import load_contract
     from training.model.samples import open_samples
 
     samples = open_samples(inputs / "holdout", load_contract(inputs / "code"))
     return Holdout(split.spec, samples.x, samples.y)
-
-
-def _has_load_data(inputs: Path) -> bool:
-    """Whether the code repository reads the dataset by a `load_data` of its own."""
-    code = inputs / "code"
-    return (code / FILE).is_file() and offers(code, "load_data")
 
 
 def verify(measured: MeasuredModel, folder: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import field
 
 from registry.dataclass import dataclass
-from registry.records import Served, Signature
+from registry.records import Comparison, Served, Signature
+
+ANSWERS = "answers"
+"""The folder of the outputs with what `pipelines.workers.answers` writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,45 @@ class EvaluateJob:
     """Truth → answer → cost."""
     slices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Column → values: on these samples alone the metric is measured, too."""
+    answers: bool = False
+    """Whether to leave the answers for `metrics.py` of the tests repository, under `outputs/answers`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnJob:
+    """The job of `pipelines.workers.own_metrics`; its result is an OwnResult.
+
+    Inputs: `answers` (as the evaluation leaves them) and `tests` (a tests repository).
+    """
+
+    measures: tuple[str, ...]
+    """Metrics with the functions' names."""
+    seconds: float
+    """For all of them together."""
+    live_version: int = 0
+    seed: int = 1
+    """For the bootstrap of the comparisons."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNumbers:
+    """What the functions say of some samples."""
+
+    candidate: dict[str, float] = field(default_factory=dict)
+    live: dict[str, float] = field(default_factory=dict)
+    """Empty: it was not measured."""
+    comparisons: tuple[Comparison, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What could not be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnResult:
+    """What the team's `metrics.py` says of the candidate and of the live release."""
+
+    holdout: OwnNumbers
+    recent: OwnNumbers
+    """On labelled recent predictions; empty where nobody has asked for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from registry.dataclass import dataclass
 from registry.records.data import Task
-from registry.records.measure import written
+from registry.records.measure import OWN, SCRIPT, written
 
 ARGUMENTS = ("positive", "beta", "k", "quantile")
 """Of metrics, as rules and the policy name them."""
@@ -29,11 +29,13 @@ class Rule:
     beta: float | None = None
     k: int | None = None
     quantile: float | None = None
+    better: str = ""
+    """`more` or `less`, of a metric that Trainyard does not know."""
 
     @property
     def measure(self) -> str:
         """The metric with its arguments: the name of its value."""
-        return written(self.metric, {name: getattr(self, name) for name in ARGUMENTS})
+        return written(self.metric, {name: getattr(self, name) for name in (*ARGUMENTS, "better")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,22 @@ class Policy:
 
     @property
     def more(self) -> tuple[str, ...]:
-        """What the rules ask for beside it."""
-        return tuple(dict.fromkeys(each.measure for each in self.rule if each.measure != self.measure))
+        """What the rules ask for beside it, of what Trainyard measures."""
+        return tuple(each for each in self._asked if each != self.measure and not each.startswith((OWN, SCRIPT)))
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """What they ask of the team's `metrics.py`."""
+        return tuple(each for each in self._asked if each.startswith(OWN))
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What they ask of the numbers that a script reports."""
+        return tuple(each for each in self._asked if each.startswith(SCRIPT))
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(each.measure for each in self.rule))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +210,7 @@ class Evaluation:
     """Candidate and live release in the metrics of the gate's rules."""
     slices: tuple[SliceMetrics, ...] = ()
     reported: dict[str, float] = field(default_factory=dict)
-    """What a script of the team's says of the candidate; no criterion goes by it."""
+    """What a script of the team's says of the candidate; only a rule about `script:NAME` goes by it."""
     live_reported: dict[str, float] = field(default_factory=dict)
     """What one said of the live release, when that was made."""
 

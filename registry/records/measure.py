@@ -8,7 +8,9 @@ import re
 from collections.abc import Mapping
 
 Argument = str | float | int
-CALL = re.compile(r"([\w.]+)(?:\((.*)\))?", re.DOTALL)
+OWN, SCRIPT = "own:", "script:"
+"""Before the name of a function of the team's `metrics.py`, and before that of a number that its script reports."""
+CALL = re.compile(r"((?:own|script):[^()]+|[\w.]+)(?:\((.*)\))?", re.DOTALL)
 NAME = re.compile(r"(?:, )?(\w+)=")
 _DECODER = json.JSONDecoder()
 
@@ -35,6 +37,11 @@ def read_measure(text: str) -> tuple[str, Mapping[str, Argument]]:
         found[name[1]], end = _DECODER.raw_decode(rest, name.end())
         rest = rest[end:]
     return call[1], found
+
+
+def name_after(prefix: str, measure: str) -> str:
+    """`profit` of `own:profit(better="more")`; empty for another kind of metric."""
+    return read_measure(measure)[0].removeprefix(prefix) if measure.startswith(prefix) else ""
 
 
 def _value(value: Argument) -> str:

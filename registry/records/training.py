@@ -66,6 +66,8 @@ class TrainJob:
     0: as many as there are cores."""
     costs: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of the metric `cost`: truth → answer → cost."""
+    must_report: tuple[str, ...] = ()
+    """The numbers of a script that the gate's rules name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,52 @@ def test_the_reason_names_the_number_and_the_limit(values, policy, reason):
     assert reason in decide(Evaluation(Metrics("regression", 50, REGRESSION | values)), policy).reasons
 
 
+SAID = Policy(
+    rule=(Rule("script:val auc", min=0.8, max_drop=0.05, better="more"), Rule("script:err", max=2, better="less"))
+)
+
+
+def test_a_rule_goes_by_what_the_script_says():
+    assert decide(Evaluation(classifier(), reported={"val auc": 0.8, "err": 2.0}), SAID).accepted
+    assert decide(Evaluation(classifier(), reported={"val auc": 0.7, "err": 2.5}), SAID).reasons == (
+        'script:val auc(better="more") 0.7000 is under the minimum 0.8000',
+        'script:err(better="less") 2.5000 is over the maximum 2.0000',
+    )
+    (reason,) = decide(Evaluation(classifier(), reported={"val auc": 0.9}), SAID).reasons
+    assert reason == 'script:err(better="less") is not among the numbers that the training script has reported'
+
+
+def test_what_the_script_says_is_compared_with_what_one_said_of_the_live_release():
+    said = {"val auc": 0.85, "err": 1.0}
+    worse = Evaluation(classifier(), classifier(), reported=said, live_reported={"val auc": 0.91})
+    assert decide(worse, SAID).reasons == worse_than_live(worse, SAID)
+    assert (
+        'script:val auc(better="more") 0.8500 is worse than the live release\'s 0.9100'
+        in decide(worse, SAID).reasons[0]
+    )
+    near = dataclasses.replace(worse, live_reported={"val auc": 0.89, "err": 0.0})
+    assert decide(near, SAID).accepted
+    silent = dataclasses.replace(worse, live_reported={})
+    assert decide(silent, SAID).accepted
+    assert "no script has reported val auc of the live release" in {
+        each.message for each in gate_report(silent, SAID).cases
+    }
+
+
+def test_no_script_is_asked_about_recent_predictions():
+    found = Evaluation(classifier(), classifier(), reported={"val auc": 0.9, "err": 1.0}, recent=Recent(0))
+    policy = dataclasses.replace(SAID, recent=True)
+    assert sum("recent predictions" in each.name for each in gate_report(found, policy).cases) == 1
+
+
+def test_what_the_team_measures_may_be_no_number():
+    measure = 'own:profit(better="more")'
+    policy = Policy(rule=(Rule("own:profit", min=0, max_drop=1, better="more"),))
+    assert decide(Evaluation(classifier(**{measure: 0.0}), classifier(**{measure: 1.0})), policy).accepted
+    (reason,) = decide(Evaluation(classifier(**{measure: math.nan})), policy).reasons
+    assert reason == f"{measure} is not a number: profit of metrics.py has returned that"
+
+
 @pytest.mark.parametrize(("metric", "threshold"), [("mae", 2.0), ("r2", 0.8), ("rmse", 3.5)])
 def test_a_threshold_that_is_just_reached_is_reached(metric, threshold):
     assert decide(Evaluation(Metrics("regression", 50, REGRESSION)), Policy(metric, threshold)).accepted

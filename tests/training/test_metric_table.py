@@ -105,6 +105,24 @@ def test_what_does_not_suit_the_data_is_said(measure, task, why):
     assert why in unsuitable(measure, task, CLASSES if task == "classification" else ())
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize(
+    ("measure", "source", "sign", "called"),
+    [
+        ('own:profit(better="more")', "own", 1, "profit (by metrics.py of the tests repository)"),
+        ('own:cost(better="less")', "own", -1, "cost (by metrics.py of the tests repository)"),
+        ('script:val {AUC} 1.0(better="less")', "script", -1, "val {AUC} 1.0 (as the training script says)"),
+    ],
+)
+def test_a_number_of_the_teams_says_which_way_is_better(measure, source, sign, called, task):
+    row = row_of(measure)
+    assert (row.source, row.better, better(measure), title(measure)) == (source, sign, sign, called)
+    assert (row.low, row.high) == (-math.inf, math.inf)
+    assert list(problems(measure)) == []
+    assert unsuitable(measure, task, CLASSES if task == "classification" else ()) == ""
+    assert not needs_probabilities(measure)
+
+
 def test_metrics_of_classes_alone_need_no_probabilities():
     assert {name for name in METRICS if needs_probabilities(name)} == {
         *("loss", "brier", "roc_auc", "average_precision", "top_k")

@@ -84,6 +84,10 @@ WRONG = {
         COPY.format(name="shape"), ConfigError, ["the model of python train.py", "[None, 8, 8, 1]"], "TRAINYARD_DATA",
     ),
     "logits": (COPY.format(name="logits"), ConfigError, ["not probabilities"], "softmax"),
+    "number": (
+        COPY.format(name="plain") + "open(os.environ['TRAINYARD_OUTPUT'] + '/metrics.json', 'w').write('{\"auc\": 1}')\n",
+        ConfigError, ["script:val_auc", "has reported no 'val_auc'", "metrics.json: 'auc'"], "correct the name in the rule",
+    ),
     "no_package": ("import cv2_is_not_here\n", WorkerFailed, ["No module named 'cv2_is_not_here'"], "requirements.txt"),
     "arguments": (
         "import argparse\nap = argparse.ArgumentParser()\nap.add_argument('-d', '--dataset', required=True)\nap.parse_args()\n",
@@ -103,7 +107,13 @@ def rehearsed(tmp_path_factory):
         seconds = 3.0 if name == "never_ends" else 200.0
         jobs.append(
             make_job(
-                at / name, code=None, files=files, samples=12, command=("python", "train.py"), rehearsal_seconds=seconds
+                at / name,
+                code=None,
+                files=files,
+                samples=12,
+                command=("python", "train.py"),
+                rehearsal_seconds=seconds,
+                must_report=("val_auc",) if name == "number" else (),
             )
         )
     return run_jobs(jobs)

@@ -12,7 +12,7 @@ from pipelines.text.metrics import REPORTED, blocks
 from registry import codec
 from registry.errors import ConfigError, Corrupt
 from registry.records import Evaluation, Metrics
-from training.reported import FILE, MOST_BYTES, read_reported
+from training.reported import FILE, MOST_BYTES, must_hold, read_reported
 
 
 def written(folder, text):
@@ -62,6 +62,18 @@ def test_a_large_file_or_a_link_is_not_read(tmp_path):
     os.symlink("/etc/hostname", tmp_path / FILE)
     with pytest.raises(Corrupt):
         read_reported(tmp_path)
+
+
+def test_a_number_that_a_rule_names_must_be_there():
+    must_hold({"auc": 1.0, "b": 2.0}, ["b"])
+    must_hold({}, [])
+    with pytest.raises(
+        ConfigError, match=r"script:val auc: the training script has reported no 'val auc'; .*: 'auc', 'b'$"
+    ):
+        must_hold({"auc": 1.0, "b": 2.0}, ["b", "val auc"])
+    with pytest.raises(ConfigError, match=r"nothing$") as error:
+        must_hold({}, ["auc"])
+    assert "$TRAINYARD_OUTPUT/metrics.json" in error.value.hint
 
 
 @given(

@@ -167,7 +167,12 @@ def offers(code: Path, name: str) -> bool:
     Raises ConfigError when the file is missing or not Python.
     """
     _compile(code)
-    return _gives(code / FILE, name, set())
+    return gives(code / FILE, name)
+
+
+def gives(path: Path, name: str) -> bool:
+    """The same of any Python file."""
+    return _gives(path, name, set())
 
 
 def _gives(path: Path, name: str, seen: set[Path]) -> bool:
@@ -249,21 +254,26 @@ def missing_package(name: str) -> str:
 
 
 def _compile(code: Path) -> CodeType:
-    path = code / FILE
     try:
-        return compile(path.read_bytes(), str(path), "exec")
+        return compiled(code / FILE, HINT)
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             f"the code repository has no {FILE}",
             hint=f"add {FILE} with build_model(spec, attempt), or name your own script as [training] command",
         ) from None
+
+
+def compiled(path: Path, hint: str) -> CodeType:
+    """A team's Python file; raises ConfigError when it is not Python, OSError when it cannot be read."""
+    try:
+        return compile(path.read_bytes(), str(path), "exec")
     except SyntaxError as error:
         line = (error.text or "").strip()
         raise ConfigError(
-            f"{FILE}, line {error.lineno}: {error.msg}" + (f": {line:.80}" if line else ""), hint=HINT
+            f"{path.name}, line {error.lineno}: {error.msg}" + (f": {line:.80}" if line else ""), hint=hint
         ) from None
     except ValueError as error:  # null bytes, or not UTF-8
-        raise ConfigError(f"{FILE} is not Python: {error}", hint=HINT) from None
+        raise ConfigError(f"{path.name} is not Python: {error}", hint=hint) from None
 
 
 def _within(filename: str, folder: Path) -> bool:

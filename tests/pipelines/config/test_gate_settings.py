@@ -10,6 +10,7 @@ from registry.errors import ConfigError
 from registry.records import Policy, Rule
 
 FILE = '{before}model = "birds"\n[repositories]\ncode = "a"\ndataset = "b"\ntests = "c"\n[gate]\n{gate}'
+SCRIPT = '\n[training]\ncommand = ["python", "train.py"]'
 
 
 @pytest.fixture
@@ -46,6 +47,26 @@ cat = -0.5
     assert gate.more == ('recall(positive="dog \\"b\\"")', "cost")
 
 
+def test_a_rule_may_name_what_the_team_measures(read):
+    gate = read(
+        """
+[[gate.rule]]
+metric = "own:profit"
+better = "more"
+min = -5
+[[gate.rule]]
+metric = "script:val AUC"
+better = "less"
+max = 1e9
+"""
+        + SCRIPT
+    )
+    assert gate.rule == (Rule("own:profit", -5.0, better="more"), Rule("script:val AUC", max=1e9, better="less"))
+    assert gate.own == ('own:profit(better="more")',)
+    assert gate.said == ('script:val AUC(better="less")',)
+    assert gate.more == ()
+
+
 def test_the_environment_has_them_as_json(read):
     assert read("", {"TRAINYARD_GATE_RULE": '[{"metric": "mcc", "min": 0.5}]'}).rule == (Rule("mcc", 0.5),)
 
@@ -53,6 +74,15 @@ def test_the_environment_has_them_as_json(read):
 @pytest.mark.parametrize(
     ("gate", "words"),
     [
+        ('metric = "top k"', "gate.metric: 'top k' is not one of accuracy"),
+        ('metric = "own:profit"', "gate.metric: 'own:profit' is for a [[gate.rule]]: training aims at gate.metric"),
+        ('[[gate.rule]]\nmetric = "own:profit"', "gate.rule 1: own:profit needs better"),
+        ('[[gate.rule]]\nmetric = "own:profit"\nbetter = "higher"', 'better is "more" or "less", not \'higher\''),
+        ('[[gate.rule]]\nmetric = "own:net profit"\nbetter = "more"', "'net profit' is not the name of a function"),
+        ('[[gate.rule]]\nmetric = "own:profit"\nbetter = "more"\nk = 2', "gate.rule 1: own:profit takes no k"),
+        ('[[gate.rule]]\nmetric = "script:"\nbetter = "more"', "'script:(better="),
+        ('[[gate.rule]]\nmetric = "script:auc"\nbetter = "more"', "and training.command names no script"),
+        ('[[gate.rule]]\nmetric = "mcc"\nbetter = "more"', "gate.rule 1: mcc takes no better"),
         ('[[gate.rule]]\nmetric = "luck"', "gate.rule 1: 'luck' is not one of accuracy"),
         ("[[gate.rule]]\nmin = 1", "gate.rule: 1: metric is missing"),
         ('[[gate.rule]]\nmetric = "mcc"\nmim = 0.5', "gate.rule: 1: 'mim' is unknown; known: metric, min, max, max_drop"),

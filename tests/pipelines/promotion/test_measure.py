@@ -14,6 +14,7 @@ from versions import release_draft
 
 from pipelines.config.schema import Repositories
 from pipelines.context import Context
+from pipelines.gate import worse_than_live
 from pipelines.progress.view import open_progress
 from pipelines.promotion.compare import compare_with_live
 from pipelines.promotion.measure import measure_by_worker
@@ -22,7 +23,7 @@ from pipelines.runs import RunFolder
 from pipelines.steps.validate import prepare
 from registry import candidates, codec, releases
 from registry.errors import ConfigError
-from registry.records import Run, Sources, utc_now
+from registry.records import Policy, Rule, Run, Sources, utc_now
 
 pytestmark = pytest.mark.tensorflow
 THIRDS = ("left", "middle", "right")
@@ -33,6 +34,12 @@ mode = "L"
 [split]
 holdout = 0.5
 validation = 0.25
+"""
+
+METRICS = b"""
+def found(truth, probabilities, classes):
+    of = truth == classes.index("right")
+    return (probabilities.argmax(axis=1) == truth)[of].mean()
 """
 
 
@@ -67,7 +74,7 @@ def project(tmp_path, tiny_models):
     commits = Sources(
         commit(sources["code"], {"model.py": b"def build_model(spec): ...\n"}),
         commit(sources["dataset"], {"dataset.toml": DATASET.encode()}),
-        commit(sources["tests"], {"README": b"tests\n"}),
+        commit(sources["tests"], {"metrics.py": METRICS}),
     )
     made.config = replace(made.config, repositories=Repositories(*map(str, sources.values())))
     made.seen = io.StringIO()
@@ -104,6 +111,27 @@ def test_both_are_measured_on_the_same_holdout_and_the_worse_one_is_rejected(pro
     assert (found.failed, found.comparison.difference > 0.2) == ((), True)
     assert {path.name for path in (project.home / "promotions").glob("*/*")} <= {".lock"}
     assert "prepared before, for another run" in project.seen.getvalue()
+
+
+def test_the_teams_own_metrics_are_asked_again_and_what_its_scripts_have_said_is_compared(project):
+    rules = (
+        Rule("own:found", max_drop=0.1, better="more"),
+        Rule("script:auc", max_drop=0.1, better="more"),
+    )
+    dull = candidates.manifest(project.store, MODEL, 2)
+    dull = replace(
+        dull,
+        verdict=replace(dull.verdict, policy=Policy(max_drop=1.0, rule=rules)),
+        evaluation=replace(project_evaluation(project, None), reported={"auc": 0.5}),
+    )
+    found = measure_by_worker(lambda: project.context)(dull, live(project, 1))
+    own = 'own:found(better="more")'
+    assert (found.candidate.values[own], found.live.values[own]) == (0.0, 1.0)
+    assert [each.metric for each in found.comparisons] == [own]
+    assert found.reported == {"auc": 0.5}
+    (reason,) = worse_than_live(found, dull.verdict.policy)
+    assert reason == f"{own} 0.0000 is worse than the live release's 1.0000, by more than 0.1"
+    assert not list((project.home / "promotions" / "2-beside-1").glob("*answers"))
 
 
 def project_evaluation(project, live_version):

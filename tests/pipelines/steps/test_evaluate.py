@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipelines.gate import gate_report
 from pipelines.steps import evaluate as evaluate_step
+from pipelines.workers.answers import classes_of, kept
 from pipelines.workers.evaluate import golden_index
 from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import codec
@@ -174,6 +175,27 @@ def test_what_the_rules_of_the_gate_ask_for_is_measured_and_compared(evaluating)
         "at most 0.01 worse than the live release",
         "roc_auc: at most 0 worse than the live release",
     ]
+
+
+def test_the_answers_are_left_for_the_teams_own_metrics_and_change_nothing_else(evaluating):
+    x, y = images(90)
+    evaluating.recent("image", x[:30], [THIRDS[each] for each in y[:30]])
+    evaluating.holdout(IMAGES, [x], y)
+    plain = evaluating.run("thirds", "dull", recent=True, more=("mcc",))
+    assert not (evaluating.outputs / "answers").exists()
+    (evaluating.outputs / "answers" / "left").mkdir(parents=True)
+    found = evaluating.run("thirds", "dull", recent=True, more=("mcc",), answers=True)
+    assert codec.to_json(dataclasses.replace(found, importance=None)) == codec.to_json(
+        dataclasses.replace(plain, importance=None)
+    )
+    answers = evaluating.outputs / "answers"
+    assert sorted(each.name for each in answers.iterdir()) == ["classes.json", "holdout", "recent"]
+    whole, recent = kept(answers, "holdout"), kept(answers, "recent")
+    assert classes_of(answers) == THIRDS
+    assert whole.truth.tolist() == y.tolist()
+    assert whole.candidate.shape == whole.live.shape == (90, 3)
+    assert (whole.candidate.argmax(axis=1) == y).mean() == found.candidate.values["accuracy"]
+    assert len(recent.truth) == len(recent.live) == 30
 
 
 def test_a_class_that_the_holdout_does_not_have_is_said(evaluating):
