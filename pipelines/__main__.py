@@ -51,6 +51,8 @@ COMMANDS = {
 HIDDEN = {"hook": "what the post-receive hook calls"}
 CHECKOUTS = 2
 """How many fences `fetch` needs mostly: the files of a dataset that has not changed are there."""
+BEFORE = ("--config", "--model", "--set")
+"""Options that may come before the command, with their values."""
 EXIT_CODES = (
     "exit codes: 0 done · 1 a bug · 2 a person must fix something · 3 rejected, or an alarm is open · 75 try again"
 )
@@ -72,10 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 stream.reconfigure(errors="replace")
     raise_on_sigterm()
     atexit.register(gc.freeze)  # all memory goes at the end: a last look for what is unreachable only takes time
+    at = command_at(arguments)
+    name = arguments[at] if at < len(arguments) else ""
     try:
-        return _dispatch(arguments)
+        return _dispatch(name, arguments, arguments[:at] + arguments[at + 1 :])
     except PipelineError as error:
-        return report(error, " ".join(arguments[:1]), as_json="--json" in arguments)
+        return report(error, name, as_json="--json" in arguments)
     except BrokenPipeError:  # the reader of our stdout has gone, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -83,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = from_os_error(error)
         if known is None:
             raise
-        return report(known, " ".join(arguments[:1]), as_json="--json" in arguments)
+        return report(known, name, as_json="--json" in arguments)
     except KeyboardInterrupt:
         print("interrupted; the same command resumes here", file=sys.stderr)
         return 130
@@ -103,8 +107,16 @@ def report(error: PipelineError, command: str, *, as_json: bool = False) -> int:
     return error.exit_code
 
 
-def _dispatch(arguments: list[str]) -> int:
-    name = next((each for each in arguments if not each.startswith("-")), "")
+def command_at(arguments: Sequence[str]) -> int:
+    """Where the first word is that is neither an option nor the value of one."""
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("-"):
+        at += 2 if arguments[at] in BEFORE else 1
+    return at
+
+
+def _dispatch(name: str, arguments: list[str], others: list[str]) -> int:
+    """`others`: the arguments without the command."""
     if name not in COMMANDS and name not in HIDDEN:
         _overview().parse_args(arguments)  # prints what is wrong, or the help, and exits
         return 2
@@ -116,19 +128,20 @@ def _dispatch(arguments: list[str]) -> int:
         epilog=EXIT_CODES,
     )
     parser.add_argument("--config", metavar="FILE", help="trainyard.toml; default: here or in a folder above")
+    parser.add_argument("--model", dest="only_model", metavar="NAME", help="which one, where models/ has several")
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override one setting")
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     command.add_arguments(parser)
-    before = arguments.index(name)
-    args = parser.parse_args(arguments[:before] + arguments[before + 1 :])
+    args = parser.parse_args(others)
     if not getattr(command, "NEEDS_CONFIG", True):
         return int(command.main(args))
-    from pipelines.config.load import find_config, load_config, mistyped
+    from pipelines.commands.of_models import configs_of
+    from pipelines.config.load import mistyped
 
-    config = load_config(find_config(args.config, os.environ), os.environ, args.set)
+    configs = configs_of(args, command)
     for warning in mistyped(os.environ):
         print(f"trainyard: {warning}", file=sys.stderr)
-    return int(command.main(args, config))
+    return int(command.main(args, configs[0]) if len(configs) == 1 else command.main_of_all(args, configs))
 
 
 def _overview() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """What `[schedule]` makes due: each time once, also when the machine was off, or its clock was set back.
 
-`<home>/schedule.json` says until when each entry has been seen to. Times that passed while nobody watched are one time, the
+`schedule.json` says until when each entry has been seen to. Times that passed while nobody watched are one time, the
 first of them. An entry that is new, or was changed, begins with the present.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
 from pipelines.config import cron
@@ -81,7 +80,7 @@ class Clock:
 
     def __init__(self, config: Config) -> None:
         self.entries = entries(config)
-        self.file = Path(config.home) / "schedule.json"
+        self.file = config.own_folder / "schedule.json"
 
     def due(self, now: datetime) -> list[Due]:
         """What is to be done; `now` has a time zone. Raises ConfigError when the file is damaged."""

@@ -8,10 +8,11 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.commands.of_models import for_each
 from pipelines.config.schema import Config
 from pipelines.deploy.serve_job import log_folder
 from pipelines.monitor.store import MonitorStore
@@ -52,6 +53,11 @@ def main(args: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """The same for one model after the other."""
+    return for_each(main, args, configs)
+
+
 def _runs(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
     found = list(removals(config.runs, config.keep))
     for each in () if dry_run else found:
@@ -60,7 +66,7 @@ def _runs(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
 
 
 def _mails(config: Config, *, dry_run: bool) -> tuple[str, int, int]:
-    found = dict(_old_mails(Path(config.home) / "outbox" / "sent", config.keep.mail_days))
+    found = dict(_old_mails(config.own_folder / "outbox" / "sent", config.keep.mail_days))
     for each in () if dry_run else found:
         each.unlink(missing_ok=True)
     return "mails that were sent", len(found), sum(found.values())

@@ -62,15 +62,18 @@ def main(args: argparse.Namespace) -> int:
 
 def _place(tree: WorkingTree, args: argparse.Namespace) -> Place:
     """Where the store is: what a trainyard.toml here or above says, else the repository's own dataset.toml."""
-    from pipelines.config.load import find_config, load_config
+    from pipelines.commands.of_models import chosen_by, load_all, must_name
+    from pipelines.config.load import find_config
 
     try:
-        file = find_config(args.config, os.environ)
+        find_config(args.config, os.environ)
     except ConfigError:
         if args.config:
             raise
-        file = None
-    if file is not None and (store := load_config(file, os.environ, args.set).repositories.data_store):
+        return store_of(tree.root / SETTINGS, f"{SETTINGS} [data] store")
+    configs = load_all(chosen_by(args).files, args.set)
+    stores = {each.repositories.data_store for each in configs}
+    if store := stores.pop() if len(stores) == 1 else must_name(configs).repositories.data_store:
         return place.parse(store, {}, "[repositories] data_store")
     return store_of(tree.root / SETTINGS, f"{SETTINGS} [data] store")
 

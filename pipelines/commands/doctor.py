@@ -7,12 +7,14 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from pipelines.config.load import find_config, load_config, mistyped
+from pipelines.commands.of_models import chosen_by
+from pipelines.config.clashes import clashes
+from pipelines.config.load import load_config, mistyped
 from pipelines.config.schema import Config
-from pipelines.doctor.checks import of_config, without_config
+from pipelines.doctor.checks import of_config, of_model, of_the_place, without_config
 from pipelines.doctor.finding import Check, Finding
 from registry.errors import ConfigError, PipelineError, TryAgain
 
@@ -29,11 +31,12 @@ def main(args: argparse.Namespace, config: Config | None = None) -> int:
 
     2 when a person must do something, 75 when all that failed may work later.
     """
-    read = Finding("ok", "")
-    if config is None:
-        config, read = _read_config(args)
-    checks = {**without_config(), **(of_config(config) if config else {})}
-    found = {"config": read} | run_all(checks, SECONDS)
+    configs, found = ([config], {"config": Finding("ok", "")}) if config else _read(args)
+    if len(found) == 1:
+        found |= run_all({**without_config(), **(of_config(configs[0]) if configs else {})}, SECONDS)
+    else:
+        found |= {"models": _together(configs)} | run_all(without_config(), SECONDS)
+        found |= _of_all(configs)
     failed = [each for each in found.values() if each.state == "fail"]
     if args.json:
         print(
@@ -75,16 +78,60 @@ def run_all(checks: Mapping[str, Check], seconds: float) -> dict[str, Finding]:
     return {name: found.get(name, late) for name in checks}
 
 
-def _read_config(args: argparse.Namespace) -> tuple[Config | None, Finding]:
+def _of_all(configs: Sequence[Config]) -> dict[str, Finding]:
+    places = {(each.home, each.registry, each.runner, each.serving.deploy): each for each in configs}
+    if len(places) > 1:
+        return merged({each.model: run_all(of_config(each), SECONDS) for each in configs})
+    found: dict[str, Finding] = {}
+    for each in places.values():
+        found |= run_all(of_the_place(each), SECONDS)
+    return found | merged({each.model: run_all(of_model(each), SECONDS) for each in configs})
+
+
+def merged(found: Mapping[str, Mapping[str, Finding]]) -> dict[str, Finding]:
+    """What was found of several models, as one: with the model before its name, unless all have it in common."""
+    names = dict.fromkeys(name for each in found.values() for name in each)
+    made: dict[str, Finding] = {}
+    for name in names:
+        of_it = {model: each[name] for model, each in found.items() if name in each}
+        if len(of_it) == len(found) and len(set(of_it.values())) == 1:
+            made[name] = next(iter(of_it.values()))
+        else:
+            made |= {f"{model}: {name}": each for model, each in of_it.items()}
+    return made
+
+
+def _read(args: argparse.Namespace) -> tuple[list[Config], dict[str, Finding]]:
+    """The settings of the models that can be read, and what there is to say of those of each."""
     try:
-        config = load_config(find_config(args.config, os.environ), os.environ, args.set)
+        files = chosen_by(args).files
     except ConfigError as error:
-        return None, Finding(
-            "fail", str(error), f"{error.hint}; repositories, registry and servers are checked after that"
-        )
-    if ignored := mistyped(os.environ):
-        return config, Finding("warn", "; ".join(ignored), "correct the name, or unset it")
-    return config, Finding("ok", f"{config.file}, model {config.model}")
+        return [], {"config": _unreadable(error)}
+    configs, found = [], {}
+    for file in files:
+        name = f"{file.parent.name}: config" if len(files) > 1 else "config"
+        try:
+            config = load_config(file, os.environ, args.set)
+        except ConfigError as error:
+            found[name] = _unreadable(error)
+            continue
+        configs.append(config)
+        where = f"{config.file}, with {config.shared}" if config.shared else config.file
+        found[name] = Finding("ok", f"{where}, model {config.model}")
+        if ignored := mistyped(os.environ):
+            found[name] = Finding("warn", "; ".join(ignored), "correct the name, or unset it")
+    return configs, found
+
+
+def _unreadable(error: ConfigError) -> Finding:
+    return Finding("fail", str(error), f"{error.hint}; repositories, registry and servers are checked after that")
+
+
+def _together(configs: Sequence[Config]) -> Finding:
+    """Whether the models can be beside each other."""
+    if found := list(clashes(configs)):
+        return Finding("fail", "; ".join(found), "give each its own, in its models/NAME/trainyard.toml")
+    return Finding("ok", ", ".join(each.model for each in configs) or "none can be read")
 
 
 def _lines(found: dict[str, Finding]) -> list[str]:

@@ -10,15 +10,16 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pipelines.commands.of_models import must_name
 from pipelines.config.schema import Config
-from pipelines.repositories import git
+from pipelines.repositories import git, hook_call
 from registry.errors import ConfigError
 from registry.files import write_whole
 
-NAMES = ("code", "dataset", "tests")
+NAMES = hook_call.ROLES
 MARK = "# installed by `trainyard hooks install`"
 
 
@@ -41,42 +42,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Install or remove the hooks; raises ConfigError for a hook that Trainyard has not written."""
-    hooks: dict[Path, list[str]] = {}
-    for name, path in _paths(args, config).items():
-        hooks.setdefault(_hooks_folder(name, path) / "post-receive", []).append(name)
-    for hook, names in hooks.items():
+    return main_of_all(args, [config])
+
+
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """The same for several models, of which some may have a repository in common: it has one hook for all of them."""
+    asked = _asked(args, configs)
+    file = hook_call.file_of(configs[0])
+    for hook, roles in asked.items():
         if hook.exists() and MARK not in hook.read_text(encoding="utf-8", errors="replace"):
-            call = (
-                "the script that would be installed otherwise" if args.jenkins is not None else _command(names, config)
-            )
+            call = "the script that would be installed otherwise" if args.jenkins is not None else _command(roles, file)
             raise ConfigError(
                 f"{hook} was not written by Trainyard",
                 hint=f"keep it, and call from it: {call}  (which reads `old new ref` lines on stdin)",
             )
-    for hook, names in hooks.items():
-        before = _roles(hook, config)
-        names[:] = [each for each in NAMES if each in before or (args.action == "install" and each in names)] or names
+    before = {hook: _roles(hook, file) for hook in asked}
     if args.action == "remove":
-        _remove(hooks)
+        models = {each.model if each.shared else "" for each in configs}
+        left = {
+            hook: [each for each in roles if hook_call.parted(each)[0] not in models] for hook, roles in before.items()
+        }
+        done = {
+            hook: [each for each in before[hook] if each not in left[hook]] or roles for hook, roles in asked.items()
+        }
+        _remove(hook for hook, roles in left.items() if not roles)
+        _write({hook: _script(roles, file) for hook, roles in left.items() if roles})
+    elif args.jenkins is None:
+        done = {hook: hook_call.in_order([*before[hook], *roles]) for hook, roles in asked.items()}
+        _write({hook: _script(roles, file) for hook, roles in done.items()})
     else:
-        _install(hooks, config, jenkins=args.jenkins is not None)
+        done = {hook: hook_call.in_order([*before[hook], *roles]) for hook, roles in asked.items()}
+        _notify_jenkins(done, configs)
     if args.json:
-        print(json.dumps({name: str(hook) for hook, names in hooks.items() for name in names}))
+        print(json.dumps({name: str(hook) for hook, names in done.items() for name in names}))
     else:
-        for hook, names in hooks.items():
+        for hook, names in done.items():
             print(f"{', '.join(names)}: {hook} {'removed' if args.action == 'remove' else 'installed'}")
     return 0
 
 
-def _roles(hook: Path, config: Config) -> list[str]:
-    """For what the hook there, of this config, runs the pipeline: a repository may be code, dataset and tests at once."""
+def _asked(args: argparse.Namespace, configs: Sequence[Config]) -> dict[Path, list[str]]:
+    """Each hook, with the roles of its repository that are asked for."""
+    found: dict[Path, list[str]] = {}
+    for config in configs:
+        for role, path in _paths(args, configs, config).items():
+            hook = _hooks_folder(role, path) / "post-receive"
+            found.setdefault(hook, []).append(hook_call.named(config, role))
+    return found
+
+
+def _roles(hook: Path, file: str) -> list[str]:
+    """For what the hook there, of this file, runs the pipeline: a repository may be code, dataset and tests at once."""
     text = hook.read_text(encoding="utf-8", errors="replace") if hook.is_file() else ""
-    if f" --config {shlex.quote(config.file)}\n" not in text:
+    if f" --config {shlex.quote(file)}\n" not in text:
         return []
-    return text.partition(" pipelines hook ")[2].partition(" --config ")[0].split()
+    words = text.partition(" pipelines hook ")[2].partition(" --config ")[0].split()
+    return [each for each in words if hook_call.parted(each)[1] in NAMES]
 
 
-def _paths(args: argparse.Namespace, config: Config) -> dict[str, str]:
+def _paths(args: argparse.Namespace, configs: Sequence[Config], config: Config) -> dict[str, str]:
     """Each chosen repository → its path on this machine."""
     paths = {}
     for each in [*args.repository, *(args.jenkins or ())] or NAMES:
@@ -85,22 +109,31 @@ def _paths(args: argparse.Namespace, config: Config) -> dict[str, str]:
             raise ConfigError(
                 f"hooks: unknown repository {each!r}", hint=f"{', '.join(NAMES)}, or NAME=PATH with one of them"
             )
+        if path and len({getattr(one.repositories, name) for one in configs}) > 1:
+            must_name(configs)
         paths[name] = path or getattr(config.repositories, name)
     return paths
 
 
-def _install(hooks: dict[Path, list[str]], config: Config, *, jenkins: bool) -> None:
-    if not jenkins:
-        scripts = {hook: _script(names, config) for hook, names in hooks.items()}
-    else:
-        from pipelines.jenkins_server import push_hook
+def _notify_jenkins(hooks: Mapping[Path, Sequence[str]], configs: Sequence[Config]) -> None:
+    from pipelines.jenkins_server import push_hook
 
-        token = push_hook.notify_token()
-        # one notice is enough for all jobs that poll the repository
-        scripts = {hook: push_hook.script(config, names[0], MARK) for hook, names in hooks.items()}
-        for hook in hooks:
-            hook.parent.mkdir(exist_ok=True)
-            push_hook.write_token(hook.parent, token)
+    token = push_hook.notify_token()
+    scripts = {hook: push_hook.script(_branches(roles, configs), MARK) for hook, roles in hooks.items()}
+    for hook in hooks:
+        hook.parent.mkdir(exist_ok=True)
+        push_hook.write_token(hook.parent, token)
+    _write(scripts)
+
+
+def _branches(roles: Sequence[str], configs: Sequence[Config]) -> list[tuple[Config, str]]:
+    """The settings and the roles of one repository; one notice is enough for all Jenkins jobs that poll it."""
+    by_model = {each.model if each.shared else "": each for each in configs}
+    parted = map(hook_call.parted, roles)
+    return [(by_model[model], role) for model, role in parted if model in by_model]
+
+
+def _write(scripts: Mapping[Path, str]) -> None:
     for hook, script in scripts.items():
         write_whole(hook, script.encode())
         hook.chmod(0o755)
@@ -132,22 +165,22 @@ def _hooks_folder(name: str, path: str) -> Path:
     )
 
 
-def _command(names: Sequence[str], config: Config) -> str:
+def _command(roles: Sequence[str], file: str) -> str:
     # the interpreter by its full path: a hook's PATH is the git server's
-    return shlex.join([sys.executable, "-P", "-m", "pipelines", "hook", *names, "--config", config.file])
+    return shlex.join([sys.executable, "-P", "-m", "pipelines", "hook", *roles, "--config", file])
 
 
-def _script(names: Sequence[str], config: Config) -> str:
-    python, file, chosen = shlex.quote(sys.executable), shlex.quote(config.file), " ".join(names)
+def _script(roles: Sequence[str], file: str) -> str:
+    python, chosen = shlex.quote(sys.executable), " ".join(dict.fromkeys(hook_call.parted(each)[1] for each in roles))
     return f"""#!/bin/sh
 {MARK}
-# A push to this repository starts the pipeline for {chosen}. The push itself has succeeded by now, whatever happens here.
-for needed in {python} {file}; do
+# A push to this repository starts the pipeline for {" ".join(roles)}. The push itself has succeeded by now, whatever happens here.
+for needed in {python} {shlex.quote(file)}; do
   [ -e "$needed" ] && continue
   hook=$(cd "$(dirname "$0")" && pwd)/post-receive
   echo "Trainyard: this push has started no run: $needed is gone, which its hook names ($hook)" >&2
   echo "  hint: in the folder that has trainyard.toml now: trainyard hooks install {chosen}" >&2
   exit 0
 done
-exec {_command(names, config)}
+exec {_command(roles, file)}
 """

@@ -6,8 +6,12 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
+from pipelines.commands.of_models import for_each, must_name
+from pipelines.config.clashes import folder_clashes
 from pipelines.config.schema import Config
 from pipelines.text.clean import clean
 from registry.errors import ConfigError
@@ -57,6 +61,18 @@ def main(args: argparse.Namespace, config: Config) -> int:
     if args.pipeline:
         raise ConfigError(f"jenkins {args.action} {args.pipeline}: {args.action} applies to all jobs of the model")
     return {"apply": _apply, "status": _status, "export": _export}[args.action](args, config)
+
+
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """The folder of one model after the other; no two may have the same."""
+    if args.action == "trigger":
+        must_name(configs)
+    if found := [each for pair in combinations(configs, 2) for each in folder_clashes(*pair)]:
+        raise ConfigError(
+            "; ".join(dict.fromkeys(found)),
+            hint="[jenkins] folder in the shared trainyard.toml holds a folder for each; in that of a model it is the model's own",
+        )
+    return for_each(main, args, configs)
 
 
 def _apply(args: argparse.Namespace, config: Config) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines import key_changes
 from pipelines.attest import KEY as ATTESTING
 from pipelines.attest import own_key
+from pipelines.commands.of_models import of_one_registry
 from pipelines.commands.promote import add_who, who
 from pipelines.config.schema import Config
 from pipelines.text.markup import Section, Table, to_text
@@ -60,6 +61,11 @@ def main(args: argparse.Namespace, config: Config) -> int:
         key_changes.revoke(config, args.key, by, args.reason)
     _list(key_changes.signing(config), as_json=args.json)
     return 0
+
+
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """The keys of the registry that they share."""
+    return main(args, of_one_registry(configs))
 
 
 def _list(own: Signing, *, as_json: bool) -> None:

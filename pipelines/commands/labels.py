@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_who(parser)
 
 
+def model_in(args: argparse.Namespace) -> str:
+    """The model that is named; for `import` it is a file."""
+    return "" if args.action == "import" else args.given
+
+
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print what was found or done."""
     if args.given and args.action != "import":

@@ -6,9 +6,11 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from pipelines.commands.of_models import must_name, of_one_registry
 from pipelines.config.schema import Config
 from pipelines.text.markup import Block, Paragraph, Section, Table, to_text
 from pipelines.trust import open_registry
@@ -18,6 +20,7 @@ from registry.files import sha256_file
 from registry.lineage import Answer
 from registry.stores import Store
 
+OF_REGISTRY = True  # MODEL may be one that only the registry has
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -53,6 +56,11 @@ def main(args: argparse.Namespace, config: Config) -> int:
         asked, answer = f"file {sha256}", lineage.uses_of_file(store, model, sha256)
     _backwards(model, asked, answer, as_json=args.json)
     return 0
+
+
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """A model that is named need be known to the registry only."""
+    return main(args, of_one_registry(configs) if args.model else must_name(configs))
 
 
 def _forwards(store: Store, config: Config, model: str, args: argparse.Namespace) -> None:

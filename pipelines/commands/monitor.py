@@ -6,13 +6,16 @@ import argparse
 import json
 import shutil
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.command_line import command_line
 from pipelines.commands.monitor_show import plain, show
+from pipelines.commands.of_models import for_each, must_name
 from pipelines.commands.promote import who
 from pipelines.commands.run import say
 from pipelines.config.schema import Config
@@ -78,7 +81,18 @@ def main(args: argparse.Namespace, config: Config) -> int:
         return show(args, config)
     if args.action == "silence":
         return _silence(args, config)
-    return _monitor(args, config)
+    return _monitor(args, [config])
+
+
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """Look at one model after the other; each has its own interval."""
+    if args.action == "show" or (args.once and not args.action):
+        if args.build or args.junit:
+            must_name(configs)
+        return for_each(main, args, configs)
+    if args.action or args.build or args.junit:
+        must_name(configs)
+    return _monitor(args, configs)
 
 
 def look(config: Config, positions: dict[str, str], until: str, since: str) -> Looked:
@@ -88,10 +102,10 @@ def look(config: Config, positions: dict[str, str], until: str, since: str) -> L
     return read(config, positions, until, since)
 
 
-def _monitor(args: argparse.Namespace, config: Config) -> int:
-    interval = config.monitoring.window_minutes * 60 if args.interval is None else args.interval
-    if not interval > 0:
-        raise ConfigError(f"--interval: {interval:g} is not a time", hint="seconds, e.g. 60")
+def _monitor(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    config = configs[0]
+    if args.interval is not None and not args.interval > 0:
+        raise ConfigError(f"--interval: {args.interval:g} is not a time", hint="seconds, e.g. 60")
     since = _time("since", args.since) if args.since else ""
     if since and moment(since) > datetime.now(UTC):
         raise ConfigError(f"--since: {args.since} is in the future", hint=f"it is {utc_now()} now")
@@ -100,41 +114,68 @@ def _monitor(args: argparse.Namespace, config: Config) -> int:
             "--build: Jenkins does the retraining, and [monitoring] auto_promote promotes what a monitor's own has made",
             hint="remove auto_promote, or run `trainyard monitor` as a service",
         )
-    store = MonitorStore(config)
     if args.once:
-        with store.alone():
-            outcome = call(config, store, look, since)
-            _report(args, config, outcome)
-            if args.build:
-                _show_on_jenkins(args.build, config, store, outcome)
-            _follow(config, store, args.build)
-        return outcome.exit_code
+        return _once(args, config, since)
     if args.build:
         raise ConfigError("--build: is for one check", hint="trainyard monitor --once --build DIR")
     try:
-        with store.alone():
-            _loop(args, config, store, since, interval)
+        with ExitStack() as locks:
+            watched = [_Watched(args, each, since, f"{each.model}: " * (len(configs) > 1)) for each in configs]
+            for each in watched:
+                locks.enter_context(each.store.alone())
+            _loop(watched)
     except Terminated:  # how a service is stopped; what it has decided is kept
         say("stopped monitoring")
     return 0
 
 
-def _loop(args: argparse.Namespace, config: Config, store: MonitorStore, since: str, interval: float) -> None:
-    say(f"monitoring {config.model} every {interval:g} s; stop with Ctrl-C")
-    before: object = None
+def _once(args: argparse.Namespace, config: Config, since: str) -> int:
+    store = MonitorStore(config)
+    with store.alone():
+        outcome = call(config, store, look, since)
+        _report(args, config, outcome)
+        if args.build:
+            _show_on_jenkins(args.build, config, store, outcome)
+        _follow(config, store, args.build)
+    return outcome.exit_code
+
+
+def _loop(watched: Sequence[_Watched]) -> None:
+    for each in watched:
+        say(f"monitoring {each.config.model} every {each.interval:g} s; stop with Ctrl-C")
     while True:
+        due = min(watched, key=lambda each: each.due)
+        threading.Event().wait(max(0.0, due.due - time.monotonic()))
+        due.look()
+        due.due = time.monotonic() + due.interval
+
+
+class _Watched:
+    """A model that is looked at again and again, and when next."""
+
+    def __init__(self, args: argparse.Namespace, config: Config, since: str, each_line: str) -> None:
+        self.config = config
+        self.store = MonitorStore(config)
+        self.interval = config.monitoring.window_minutes * 60 if args.interval is None else args.interval
+        self.due = 0.0
+        self._args = args
+        self._since = since
+        self._each_line = each_line
+        self._before: object = None
+
+    def look(self) -> None:
+        """Report what is new; each problem is shown once, and again when it has changed."""
         try:
-            outcome = _call(config, store, since)
+            outcome = _call(self.config, self.store, self._since)
         except (TryAgain, WorkerFailed) as error:
-            if str(error) != before:  # each problem is shown once, and again when it has changed
-                say(f"still monitoring, but: {error}")
-            before = str(error)
-        else:
-            if outcome.found or outcome.problems != before:
-                _report(args, config, outcome)
-            before, since = outcome.problems, ""
-            _follow(config, store, None)
-        threading.Event().wait(interval)
+            if str(error) != self._before:
+                say(f"{self._each_line}still monitoring, but: {error}")
+            self._before = str(error)
+            return
+        if outcome.found or outcome.problems != self._before:
+            _report(self._args, self.config, outcome)
+        self._before, self._since = outcome.problems, ""
+        _follow(self.config, self.store, None)
 
 
 def _call(config: Config, store: MonitorStore, since: str) -> Outcome:
@@ -149,7 +190,7 @@ def check_once(config: Config) -> int:
     """What `trainyard monitor --once` does, for `trainyard watch`; its exit code."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return _monitor(parser.parse_args(["--once"], argparse.Namespace(json=False)), config)
+    return _monitor(parser.parse_args(["--once"], argparse.Namespace(json=False)), [config])
 
 
 def _follow(config: Config, store: MonitorStore, build: Path | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.approvals.policy import who as approvers_of
 from pipelines.commands import registry_archive, registry_copy
+from pipelines.commands.of_models import for_each, of_one_registry
 from pipelines.commands.promote import add_who, who
 from pipelines.config.schema import Config
 from pipelines.text import metrics, reference
@@ -28,6 +29,7 @@ from registry.stores import Store, far_away
 from registry.text import shortened
 from registry.verify import inspect
 
+OF_REGISTRY = True  # MODEL may be one that only the registry has
 MOST_INPUTS = 12  # that `show` lists
 AT_ONCE = 8  # versions that are read, where each one has to be asked for
 NEWEST = 20  # versions that `list` shows without --all
@@ -95,6 +97,18 @@ def main(args: argparse.Namespace, config: Config) -> int:
     else:
         _history(store, model, as_json=args.json)
     return 0
+
+
+def model_in(args: argparse.Namespace) -> str:
+    """The model that is named; of `copy` it is the URL of a registry."""
+    return "" if args.action == "copy" else args.model or ""
+
+
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """The versions of one model after the other; what is about the registry, or names a model there, of the one that they share."""
+    if args.action in {"list", "show", "history"} and args.model is None:
+        return for_each(main, args, configs)
+    return main(args, of_one_registry(configs))
 
 
 def _number(text: str | None) -> int | None:

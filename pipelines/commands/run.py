@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from pipelines import execute
 from pipelines.config.load import secret
@@ -79,7 +78,7 @@ def send_waiting(config: Config) -> None:
 
         for problem in tracking.send_waiting(config):
             say(f"  not recorded: {problem}")
-    outbox = Path(config.home) / "outbox"
+    outbox = config.own_folder / "outbox"
     if config.mail.host and any((outbox / "pending").glob("*.eml")):
         from pipelines.mail.outbox import (
             deliver,  # with smtplib and TLS, which take longer to load than a run that has ended

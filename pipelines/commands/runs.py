@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipelines.commands.of_models import for_each, must_name
 from pipelines.config.schema import Config
 from pipelines.mail.statements import started_by
 from pipelines.old_runs import Known, Removal, known, removals, remove, size
@@ -50,6 +51,13 @@ def main(args: argparse.Namespace, config: Config) -> int:
     else:
         _log(one, args.step)
     return 0
+
+
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """List or prune those of one model after the other."""
+    if args.action in {"show", "log"}:
+        must_name(configs)
+    return for_each(main, args, configs)
 
 
 def _carried_out(config: Config, *, dry_run: bool) -> Iterator[Removal]:

@@ -12,10 +12,11 @@ import fcntl
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.commands.of_models import attempt, worst
 from pipelines.commands.run import run_pipeline, say, send_waiting
 from pipelines.config.schema import Config
 from pipelines.context import clones
@@ -47,22 +48,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Poll until SIGTERM, which ends it with 0, or Ctrl-C; with --once the exit code is that of the run."""
-    watcher = Watcher(config)
+    return _until_stopped(args, [Watcher(config)])
+
+
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """The same for several models, one after the other in each round; with --once the exit code is the worst."""
+    return _until_stopped(args, [Watcher(config, each_line=f"{config.model}: ") for config in configs])
+
+
+def _until_stopped(args: argparse.Namespace, watchers: Sequence[Watcher]) -> int:
     try:
-        with _alone(watcher.file.with_suffix(".lock")):
-            return _watch(watcher, args)
+        with ExitStack() as locks:
+            for each in watchers:
+                locks.enter_context(_alone(each.file.with_suffix(".lock")))
+            return _watch(watchers, args)
     except Terminated:  # how a service is stopped; an unfinished run resumes at the next start
         say("stopped watching")
         return 0
 
 
-def _watch(watcher: Watcher, args: argparse.Namespace) -> int:
-    say(f"watching {_branches(watcher.config)} of code, dataset and tests every {args.interval:g} s; stop with Ctrl-C")
-    for each in watcher.clock.entries:
-        say(f"{each.what} by the clock: {each.cron} ({each.timezone})")
+def _watch(watchers: Sequence[Watcher], args: argparse.Namespace) -> int:
+    for watcher in watchers:
+        branches = _branches(watcher.config)
+        watcher.say(f"watching {branches} of code, dataset and tests every {args.interval:g} s; stop with Ctrl-C")
+        for each in watcher.clock.entries:
+            watcher.say(f"{each.what} by the clock: {each.cron} ({each.timezone})")
     while True:
-        pushed, timed = watcher.poll(), watcher.keep_time(datetime.now(UTC))
-        code = pushed or timed
+        several = len(watchers) > 1
+        code = worst([attempt(each.config.model, each.look) if several else each.look() for each in watchers])
         if args.once:
             return code
         threading.Event().wait(args.interval if code != TryAgain.exit_code else min(args.interval * 4, LONGEST_WAIT))
@@ -87,13 +100,24 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 class Watcher:
-    """Remembers the heads it has acted upon, in `<home>/watch.json`."""
+    """Remembers the heads it has acted upon, in `watch.json`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, each_line: str = "") -> None:
+        """`each_line` is put before what is said, where others are watched beside it."""
         self.config = config
-        self.file = Path(config.home) / "watch.json"
+        self._each_line = each_line
+        self.file = config.own_folder / "watch.json"
         self.problems: dict[str, str] = {}
         self.clock = Clock(config)
+
+    def say(self, text: str) -> None:
+        """A line for the person who watches."""
+        say(f"{self._each_line}{text}")
+
+    def look(self) -> int:
+        """Do what was pushed, and what is due; the exit code of the former, else of the latter."""
+        pushed, timed = self.poll(), self.keep_time(datetime.now(UTC))
+        return pushed or timed
 
     def poll(self) -> int:
         """Act upon what is new; gives the exit code of the run, 0 without one, 75 when the run could not be started."""
@@ -106,7 +130,7 @@ class Watcher:
             send_waiting(self.config)
             return 0  # nothing new, or a repository that nobody has seen yet
         trigger = new[0]
-        say(f"new in {', '.join(f'{name} {heads[name][:7]}' for name in new)}")
+        self.say(f"new in {', '.join(f'{name} {heads[name][:7]}' for name in new)}")
         code = self._run(Request(trigger, {**seen, **heads}, reason="seen by trainyard watch"))
         if code != TryAgain.exit_code:
             if self._has_tests_of_its_own(trigger) and "tests" in seen:
@@ -118,7 +142,7 @@ class Watcher:
         """Do what `[schedule]` makes due; gives the last exit code that is not 0. What may succeed later stays due."""
         code = 0
         for due in self.clock.due(now):
-            say(f"{due.entry.what}: due since {due.words}")
+            self.say(f"{due.entry.what}: due since {due.words}")
             found = self._retrain(due) if due.entry.what == "retrain" else self._monitor()
             if found != TryAgain.exit_code:
                 self.clock.done(due)
@@ -141,7 +165,7 @@ class Watcher:
         try:
             return check_once(self.config)
         except PipelineError as error:
-            say(f"cannot monitor now: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
+            self.say(f"cannot monitor now: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
             return error.exit_code
 
     def _run(self, request: Request) -> int:
@@ -149,11 +173,11 @@ class Watcher:
         try:
             return run_pipeline(self.config, request)[2]
         except TryAgain as error:
-            say(f"cannot start a run now: {error}")
+            self.say(f"cannot start a run now: {error}")
             return error.exit_code
         except PipelineError as error:  # a person must act; the next commit may be what they do
             what = request.occasion or f"push to {request.trigger}"
-            say(f"FAILED: {what}: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
+            self.say(f"FAILED: {what}: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
             return error.exit_code
 
     def _has_tests_of_its_own(self, trigger: str) -> bool:
@@ -183,10 +207,10 @@ class Watcher:
             if isinstance(head, str):
                 heads[name] = head
                 if self.problems.pop(name, None):
-                    say(f"{name} can be read again")
+                    self.say(f"{name} can be read again")
             else:
                 if self.problems.get(name) != str(head):
-                    say(f"still watching, but: {one_line(head)}")
+                    self.say(f"still watching, but: {one_line(head)}")
                 self.problems[name] = str(head)
         return heads
 

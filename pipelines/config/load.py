@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.config.addresses import is_http, parted
-from pipelines.config.check import Setting, disagreements, names, sections, setting, unknown
+from pipelines.config.agreement import disagreements
+from pipelines.config.check import Setting, names, sections, setting, unknown
 from pipelines.config.held import TAKEN, environment_with_held
-from pipelines.config.run_sections import Repositories
-from pipelines.config.schema import RENAMED, Config, Registry
-from registry import toml
+from pipelines.config.layers import Layers
+from pipelines.config.models import FOLDER, NAME, shared_file
+from pipelines.config.paths import absolute
+from pipelines.config.schema import RENAMED, Config
 from registry.errors import ConfigError
 
-NAME = "trainyard.toml"
 NOT_OURS = {"TRAINYARD_SERVE_IMAGE"}
 """Variables of the Compose file that only look like settings."""
 
@@ -31,31 +32,30 @@ def find_config(given: str | None, environment: Mapping[str, str]) -> Path:
     for folder in (here, *here.parents):
         if (folder / NAME).is_file():
             return folder / NAME
-    raise ConfigError(
-        f"no {NAME} in {here} or above", hint="go to the pipeline's repository, or name the file with --config"
-    )
+    hint = "go to the pipeline's repository, or name the file with --config"
+    if next(here.glob(f"{FOLDER}/*/{NAME}"), None):
+        hint = f"create it beside {FOLDER}/, for what the models there share; it may be empty"
+    raise ConfigError(f"no {NAME} in {here} or above", hint=hint)
 
 
 def load_config(path: Path, environment: Mapping[str, str], overrides: Sequence[str] = ()) -> Config:
-    """The settings of the file at `path`; raises ConfigError with every problem.
+    """The settings of the file at `path`, with what its model shares with others; raises ConfigError with every problem.
 
     `environment` may hold `TRAINYARD_<SECTION>_<KEY>`; `overrides` are `section.key=value`.
     """
-    given: dict[str, Any] = {}
-    problems = [
-        *_from_file(path, given),
-        *_from_environment(environment, given),
-        *_from_overrides(overrides, given),
-        *_checked(given),
-    ]
-    if problems:
-        renamed = [f"{old} is called {new} now" for old, new in _renamed() if any(old in each for each in problems)]
-        hint = "; ".join([*renamed, "docs/reference/configuration.md lists every setting"])
-        raise ConfigError(f"{path}: " + "; ".join(sorted(problems)), hint=hint)
-    config = _build(given)
-    if problems := list(disagreements(config)):
-        raise ConfigError(f"{path}: " + "; ".join(problems), hint="see docs/reference/configuration.md")
-    return _absolute(config, path)
+    layers = Layers(path, shared_file(path))
+    layers.read(_checked)
+    given = layers.values
+    for problem in (*_from_environment(environment, layers), *_from_overrides(overrides, layers)):
+        layers.report(problem)
+    for name, problem in (*_checked(given), *_missing(given.keys() | layers.refused)):
+        layers.report(problem, name)
+    layers.raise_problems(_hint)
+    config = replace(_build(given), file=str(path), shared=str(layers.shared or ""))
+    for problem in disagreements(config):
+        layers.report(problem, _setting_of(problem))
+    layers.raise_problems(lambda _: "see docs/reference/configuration.md", in_order=True)
+    return absolute(_in_its_folder(config, layers), layers.folder)
 
 
 def mistyped(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -99,37 +99,21 @@ def _content(file: str) -> str:
     return Path(file).read_text(encoding="utf-8-sig").strip()
 
 
-def _from_file(path: Path, given: dict[str, Any]) -> Iterator[str]:
-    """Put the file's values into `given`, by their full names; yields what is wrong."""
-    try:
-        raw = toml.read(path)
-    except OSError as error:
-        hint = "name the file with --config; when a push shows this: `trainyard hooks install` in the folder that has it now"
-        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: not TOML: {error}", hint="correct the file; texts need quotes") from None
-    for key, value in raw.items():
-        if key not in sections():
-            given[key] = value
-        elif isinstance(value, dict):
-            given |= {f"{key}.{name}": each for name, each in value.items()}
-        else:
-            yield f"{key}: {value!r} is not a section, write [{key}]"
-
-
-def _from_environment(environment: Mapping[str, str], given: dict[str, Any]) -> Iterator[str]:
+def _from_environment(environment: Mapping[str, str], layers: Layers) -> Iterator[str]:
     for name in names():
         text = environment.get(_variable(name))
-        if text is not None:
-            given[name] = _parsed(text, setting(name))
+        if text is not None and not (layers.model and name == "model"):  # there it has chosen the file
+            layers.put(name, _parsed(text, setting(name)))
     yield from (f"{_variable(old)}: unknown setting" for old in RENAMED if _variable(old) in environment)
 
 
-def _from_overrides(overrides: Sequence[str], given: dict[str, Any]) -> Iterator[str]:
+def _from_overrides(overrides: Sequence[str], layers: Layers) -> Iterator[str]:
     for override in overrides:
         name, sign, text = override.partition("=")
-        if sign and name in names():
-            given[name] = _parsed(text, setting(name))
+        if sign and name == "model" and text != layers.model and layers.model:
+            yield f"--set {override}: a model is called as its folder, {FOLDER}/{layers.model}; --model chooses one"
+        elif sign and name in names():
+            layers.put(name, _parsed(text, setting(name)))
         elif sign:
             yield f"--set {unknown(name)}"
         else:
@@ -157,16 +141,38 @@ def _parsed(text: str, wanted: Setting) -> Any:
         return text
 
 
-def _checked(given: dict[str, Any]) -> Iterator[str]:
-    """Bring each value into its type; yields what is wrong or missing."""
+def _checked(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Bring each value into its type; yields the names of what is wrong, and how."""
     for name, value in given.items():
         try:
             given[name] = setting(name).read(value)
         except KeyError:
-            yield unknown(name)
+            yield name, unknown(name)
         except ValueError as error:
-            yield f"{name}: {error}"
-    yield from (f"{name}: missing" for name, needed in names().items() if needed and name not in given)
+            yield name, f"{name}: {error}"
+
+
+def _missing(given: Container[str]) -> Iterator[tuple[str, str]]:
+    yield from ((name, f"{name}: missing") for name, needed in names().items() if needed and name not in given)
+
+
+def _hint(problems: Sequence[str]) -> str:
+    renamed = [f"{old} is called {new} now" for old, new in _renamed() if any(old in each for each in problems)]
+    return "; ".join([*renamed, "docs/reference/configuration.md lists every setting"])
+
+
+def _setting_of(problem: str) -> str:
+    """The setting that a problem is about: its first words name it."""
+    found = re.match(r"\[?(\w+)(?:\.|\] )(\w+)", problem)
+    return f"{found[1]}.{found[2]}" if found else problem.partition(":")[0]
+
+
+def _in_its_folder(config: Config, layers: Layers) -> Config:
+    """Where several models name one folder of Jenkins, each has a folder in it."""
+    folder = config.jenkins.folder.strip("/")
+    if not layers.model or not folder or layers.is_own("jenkins.folder"):
+        return config
+    return replace(config, jenkins=replace(config.jenkins, folder=f"{folder}/{config.model}"))
 
 
 def _build(given: Mapping[str, Any]) -> Config:
@@ -175,68 +181,3 @@ def _build(given: Mapping[str, Any]) -> Config:
         section, _, key = name.rpartition(".")
         values[section][key] = value
     return Config(**values[""], **{section: kind(**values[section]) for section, kind in sections().items()})
-
-
-def _absolute(config: Config, path: Path) -> Config:
-    """Paths in the file are relative to the file, wherever the command is run."""
-
-    def absolute(name: str) -> str:
-        return str((path.parent / Path(name).expanduser()).resolve())
-
-    home, url, sources = absolute(config.home), config.registry.url, config.repositories
-    if url == Registry().url:
-        url = f"file://{home}/registry"
-    elif url.startswith("file://"):
-        url = f"file://{(path.parent / url.removeprefix('file://')).resolve()}"
-    archive = config.registry.archive
-    if archive and not archive.startswith("s3://"):
-        archive = f"file://{absolute(archive.removeprefix('file://'))}"
-    shared = config.cache.url
-    if shared.startswith("file://"):
-        shared = f"file://{(path.parent / shared.removeprefix('file://')).resolve()}"
-    found = _repositories(sources, path)
-    if store := sources.data_store.removeprefix("file://"):
-        found["data_store"] = store if "://" in store else absolute(store)
-    mail, server, serving = config.mail, config.jenkins, config.serving
-    if serving.certfile:  # not resolved: certbot replaces a link
-        certfile, keyfile = (
-            os.path.abspath(path.parent / Path(each).expanduser()) for each in (serving.certfile, serving.keyfile)
-        )
-        serving = dataclasses.replace(serving, certfile=certfile, keyfile=keyfile)
-    tracking = config.tracking
-    if tracking.openlineage and not is_http(tracking.openlineage):
-        tracking = dataclasses.replace(tracking, openlineage=absolute(tracking.openlineage))
-    if mail.ca_file:
-        mail = dataclasses.replace(mail, ca_file=absolute(mail.ca_file))
-    if server.ca_file:
-        server = dataclasses.replace(server, ca_file=absolute(server.ca_file))
-    return dataclasses.replace(
-        config,
-        home=home,
-        serving=serving,
-        mail=mail,
-        jenkins=server,
-        tracking=tracking,
-        file=str(path),
-        registry=dataclasses.replace(config.registry, url=url, archive=archive),
-        cache=dataclasses.replace(config.cache, url=shared),
-        repositories=dataclasses.replace(sources, **found),
-    )
-
-
-def _repositories(sources: Repositories, path: Path) -> dict[str, Any]:
-    """Where the three repositories are, and which folders of them are meant."""
-    found: dict[str, Any] = {}
-    for name in ("code", "dataset", "tests"):
-        each = getattr(sources, name)
-        if not (path.parent / each).exists():  # a folder may have the sign in its name
-            each, folder = parted(each)
-            found |= {f"{name}_folder": folder} if folder else {}
-        found[name] = each if _is_url(each) else str((path.parent / each).resolve())
-    return found
-
-
-def _is_url(repository: str) -> bool:
-    """`https://…`, `ssh://…` or git's own `user@host:path`."""
-    head = repository.partition("/")[0]
-    return "://" in repository or ":" in head

@@ -66,7 +66,7 @@ __all__ = [
 
 RENAMED = {"serving.go_live": "serving.deploy", "jenkins.go_live": "jenkins.deploy"}
 """Settings by the names that they had in earlier versions of Trainyard."""
-NOT_SETTINGS = {"file"}
+NOT_SETTINGS = {"file", "shared"}
 LATER = {
     "recent",
     "positive",
@@ -125,11 +125,19 @@ class Config:
 
     file: str = ""
     """Where all this was read from; not a setting."""
+    shared: str = ""
+    """The file with what several models share, which was read, too; empty: the repository has one model. Not a setting."""
+
+    @property
+    def own_folder(self) -> Path:
+        """Where the runs and mails of this model are, and what its commands remember: `home`, or its own folder in it where several
+        models share that."""
+        return Path(self.home) / "models" / self.model if self.shared else Path(self.home)
 
     @property
     def runs(self) -> Path:
         """The folder that holds one folder per run."""
-        return Path(self.home) / "runs"
+        return self.own_folder / "runs"
 
     @property
     def outcome_settings(self) -> dict[str, Any]:

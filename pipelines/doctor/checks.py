@@ -10,10 +10,25 @@ from pipelines.config.schema import Config
 from pipelines.doctor import docker, labels, machine, monitoring, repositories, services
 from pipelines.doctor.finding import Check
 
+OF_THE_PLACE = {
+    "home", "disk", "memory", "registry", "signatures", "approval secret", "fence", "docker", "docker images", "docker disk",
+}  # fmt: skip
+"""Those that find the same for each model of a repository with one home, registry and runner."""
+
 
 def without_config() -> Mapping[str, Check]:
     """What every installation needs."""
     return {"python": machine.python, "packages": machine.packages, "git": machine.git_version}
+
+
+def of_the_place(config: Config) -> Mapping[str, Check]:
+    """What the models that share this config's home, registry and runner need of them."""
+    return {name: check for name, check in of_config(config).items() if name in OF_THE_PLACE}
+
+
+def of_model(config: Config) -> Mapping[str, Check]:
+    """What the model of this config needs beside that."""
+    return {name: check for name, check in of_config(config).items() if name not in OF_THE_PLACE}
 
 
 def of_config(config: Config) -> Mapping[str, Check]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipelines.config.schema import Config, Repositories
 from pipelines.context import clones
 from pipelines.doctor.finding import Finding
-from pipelines.repositories import git
+from pipelines.repositories import git, hook_call
 from pipelines.repositories.complete import DATASET, address_of
 from pipelines.repositories.lfs import Lfs
 from pipelines.repositories.lfs_store import ObjectStore
@@ -25,7 +25,7 @@ from pipelines.repositories.outside.source import key_of, open_objects
 from pipelines.repositories.tree import Tree, any_of, refuse_lacks
 from pipelines.text.clean import clean
 
-NAMES = ("code", "dataset", "tests")
+NAMES = hook_call.ROLES
 BY_DEFAULT = Repositories("", "", "").unimportant
 CALL = " -m pipelines hook "
 
@@ -147,9 +147,9 @@ def _wrong(words: list[str], names: list[str], config: Config) -> str:
     for needed in (python, file):
         if not os.path.exists(needed):
             return f"names {needed}, which does not exist: a push starts no run"
-    if file != config.file:
+    if file != hook_call.file_of(config):
         return f"runs the pipeline of {file}"
     if python != sys.executable:
         return f"runs the Trainyard of {python}, and this is that of {sys.executable}"
-    missing = [name for name in names if name not in roles]
+    missing = [name for name in names if hook_call.named(config, name) not in roles]
     return f"does not run it for {', '.join(missing)}, which is the same repository" if missing else ""

@@ -86,7 +86,7 @@ def mail(config: Config) -> Finding:
     """The mail server accepts a session; without a server, mails stay in the outbox."""
     settings = config.mail
     if not settings.host:
-        outbox = Path(config.home) / "outbox"
+        outbox = config.own_folder / "outbox"
         return Finding("ok", f"no [mail] host: mails are written to {outbox}", "set [mail] host to have them sent")
     password = secret("SMTP_PASSWORD")
     timeout = min(settings.timeout_seconds, PATIENCE)

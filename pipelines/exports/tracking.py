@@ -200,7 +200,7 @@ def _send_aliases(config: Config, store: Store, send: Callable[..., tuple[str, .
     live = releases.live(store, config.model)
     champion = live.version if live else None
     wanted = {"champion": champion, "challenger": _challenger(store, config.model)}
-    sent = Path(config.home) / "tracking" / f"aliases-{config.model}.json"
+    sent = config.own_folder / "tracking" / f"aliases-{config.model}.json"
     record = json.dumps({"server": config.tracking.mlflow, **wanted}).encode()
     if sent.is_file() and sent.read_bytes() == record:
         return
@@ -262,7 +262,7 @@ def _repositories(context: Context) -> dict[str, str]:
 
 
 def _outbox(config: Config) -> Outbox:
-    return Outbox(Path(config.home) / "tracking")
+    return Outbox(config.own_folder / "tracking")
 
 
 def _secret(name: str) -> str:

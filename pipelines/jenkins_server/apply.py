@@ -18,7 +18,7 @@ from pipelines.jenkins_server.client import JenkinsClient, job_path
 from pipelines.jenkins_server.config_checks import check_config
 from pipelines.jenkins_server.errors import Forbidden, NotFound, Refused
 from pipelines.jenkins_server.job_xml import Difference
-from pipelines.jenkins_server.jobs import JenkinsJob, folder_of, jobs_of
+from pipelines.jenkins_server.jobs import JenkinsJob, folder_of, folders_of, jobs_of
 from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
@@ -54,6 +54,8 @@ class _Folder:
     """A folder on the path to the Jenkins jobs."""
 
     name: str
+    model: str
+    """Whose jobs are in it; empty: several models'."""
     exists: bool
     managed: bool
 
@@ -95,7 +97,7 @@ def apply(
     folders = _folders(client, config)
     there = all(folder.exists for folder in folders)
     updates = [_compare(client, folder_of(config), job, there=there) for job in jobs_of(config)]
-    items = [_ensure_folder(client, folder, config.model, dry_run=dry_run, say=say) for folder in folders]
+    items = [_ensure_folder(client, folder, dry_run=dry_run, say=say) for folder in folders]
     jobs = [(update if dry_run else _write(client, update, say), update) for update in updates]
     for written, update in jobs:
         builds = build and written.job.has_triggers and job_xml.is_pending(written.tree)
@@ -126,9 +128,9 @@ def _check_plugins(client: JenkinsClient, *, retraining: bool) -> list[str]:
 
 def _folders(client: JenkinsClient, config: Config) -> list[_Folder]:
     """Each folder on the path, from the top."""
-    parts, found, exists = folder_of(config).split("/"), [], True
-    for depth in range(1, len(parts) + 1):
-        name, managed = "/".join(parts[:depth]), False
+    found, exists = [], True
+    for name, model in folders_of(config).items():
+        managed = False
         about = _find(client, name) if exists else None
         if about and about.get("_class") != job_xml.FOLDER:
             raise ConfigError(
@@ -137,7 +139,7 @@ def _folders(client: JenkinsClient, config: Config) -> list[_Folder]:
         if about:
             managed = bool(job_xml.MARK.search(about.get("description") or ""))
         exists = about is not None
-        found.append(_Folder(name, exists, managed))
+        found.append(_Folder(name, model, exists, managed))
     return found
 
 
@@ -148,14 +150,12 @@ def _find(client: JenkinsClient, full_name: str) -> dict[str, Any] | None:
         return None
 
 
-def _ensure_folder(
-    client: JenkinsClient, folder: _Folder, model: str, *, dry_run: bool, say: Callable[[str], None]
-) -> Item:
+def _ensure_folder(client: JenkinsClient, folder: _Folder, *, dry_run: bool, say: Callable[[str], None]) -> Item:
     """Create the folder; one that exists stays as it is, as its permissions and credentials are its administrator's."""
     if folder.exists:
         return Item("folder", folder.name, "unchanged" if folder.managed else "used")
     if not dry_run:
-        _create(client, folder.name, job_xml.folder_xml(model))
+        _create(client, folder.name, job_xml.folder_xml(folder.model))
         say(f"{folder.name}: folder created")
     return Item("folder", folder.name, "created")
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.config.layers import Layers
 from pipelines.config.schema import Config
 from pipelines.jenkins_server.jobs import WATCHED, folder_of
-from registry import toml
 from registry.errors import ConfigError
 
 UNSAFE_IN_A_NAME = set('?*\\%!@#$^&|<>[]:;"')  # Jenkins refuses them, apart from the quote; / is between folders
@@ -75,21 +75,29 @@ def _unprintable(config: Config) -> list[str]:
 
 def _inside_a_checkout(config: Config, environment: Mapping[str, str]) -> list[str]:
     """Each Jenkins job on each agent has its own checkout of the pipeline's repository: what they share must be outside."""
-    file = Path(config.file)
-    raw = toml.read(file) if file.is_file() else {}
-    home = environment.get("TRAINYARD_HOME") or raw.get("home", "")
-    url = environment.get("TRAINYARD_REGISTRY_URL") or raw.get("registry", {}).get("url", "")
+    checkout = Path(config.shared or config.file).parent
+    written = _as_written(config)
     problems = []
-    for name, given, resolved, example in (
-        ("home", home, config.home, "/var/lib/trainyard"),
-        ("registry.url", url, config.registry.url, "file:///var/lib/trainyard/registry"),
+    for name, variable, resolved, example in (
+        ("home", "TRAINYARD_HOME", config.home, "/var/lib/trainyard"),
+        ("registry.url", "TRAINYARD_REGISTRY_URL", config.registry.url, "file:///var/lib/trainyard/registry"),
     ):
+        given = environment.get(variable) or written.get(name, "")
         if name != "home" and not given.startswith("file://"):
             continue  # another kind of store, or the default, which is below home
-        written = Path(given.removeprefix("file://")).expanduser()
-        if (given and not written.is_absolute()) or Path(resolved.removeprefix("file://")).is_relative_to(file.parent):
+        path = Path(given.removeprefix("file://")).expanduser()
+        if (given and not path.is_absolute()) or Path(resolved.removeprefix("file://")).is_relative_to(checkout):
             problems.append(
                 f"{name}: {given or '.trainyard'!r} is inside the pipeline's checkout, of which each Jenkins job has its own; "
                 f'use a path outside that all agents share, e.g. "{example}"'
             )
     return problems
+
+
+def _as_written(config: Config) -> Mapping[str, Any]:
+    """What the files say, by the full names of settings."""
+    if not Path(config.file).is_file():
+        return {}
+    layers = Layers(Path(config.file), Path(config.shared) if config.shared else None)
+    layers.read(lambda _: ())
+    return layers.values

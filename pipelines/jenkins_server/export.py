@@ -12,15 +12,14 @@ from pathlib import Path
 from pipelines.config.schema import Config
 from pipelines.jenkins_server import job_xml
 from pipelines.jenkins_server.config_checks import check_config
-from pipelines.jenkins_server.jobs import folder_of, jobs_of
+from pipelines.jenkins_server.jobs import folder_of, folders_of, jobs_of
 from registry.files import write_whole
 
 
 def export(config: Config, folder: Path) -> list[Path]:
     """Write the files, parents first; raises ConfigError for a config that cannot work on Jenkins."""
     check_config(config)
-    parts = folder_of(config).split("/")
-    items = {"/".join(parts[:depth]): job_xml.folder_xml(config.model) for depth in range(1, len(parts) + 1)}
+    items = {name: job_xml.folder_xml(model) for name, model in folders_of(config).items()}
     for job in jobs_of(config):
         tree = job_xml.empty_job()
         job_xml.merge(tree, job)

@@ -27,7 +27,9 @@ KINDS = {
     "password": "hudson.model.PasswordParameterDefinition",
     "choice": "hudson.model.ChoiceParameterDefinition",
 }
-MARK = re.compile(r"Trainyard's (folder|job \S+) of model (\S+), kept by `trainyard jenkins apply`\.")
+MARK = re.compile(
+    r"Trainyard's (folder|job \S+) of (?:model (\S+)|several models), kept by `trainyard jenkins apply`\."
+)
 PENDING = " Its first build since the last change has not started yet."
 
 
@@ -41,8 +43,10 @@ class Difference:
 
 
 def mark(what: str, model: str) -> str:
-    """The line in a description that marks what Trainyard manages; `what` is `folder` or `job code`."""
-    return f"Trainyard's {what} of model {model}, kept by `trainyard jenkins apply`."
+    """The line in a description that marks what Trainyard manages; `what` is `folder` or `job code`, without `model` a folder of
+    several."""
+    of_what = f"model {model}" if model else "several models"
+    return f"Trainyard's {what} of {of_what}, kept by `trainyard jenkins apply`."
 
 
 def parse(xml: str, where: str) -> ET.Element:

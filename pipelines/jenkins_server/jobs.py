@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pipelines.config.models import VARIABLE
 from pipelines.config.schema import Config
 from registry.dataclass import dataclass
 
@@ -65,6 +66,13 @@ def folder_of(config: Config) -> str:
     return config.jenkins.folder.strip("/") or config.model
 
 
+def folders_of(config: Config) -> dict[str, str]:
+    """Each folder on the path to the Jenkins jobs, from the top, with the model whose jobs are in it; empty: several models'."""
+    parts = folder_of(config).split("/")
+    names = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return {name: "" if config.shared and name != names[-1] else config.model for name in names}
+
+
 def jobs_of(config: Config) -> tuple[JenkinsJob, ...]:
     """The Jenkins jobs of this model."""
     server = config.jenkins
@@ -107,6 +115,8 @@ def _parameters(job: str, config: Config) -> tuple[Parameter, ...]:
         Parameter("GIT_CREDENTIALS", server.git_credentials, "credentials for the repositories", managed=True),
         Parameter("SMTP_CREDENTIALS", server.smtp_credentials, "the mail server's password", managed=True),
     ]
+    if config.shared:  # the shell has the parameters of its build in its environment
+        managed.append(Parameter(VARIABLE, config.model, "the model's folder in models/", managed=True))
     if job == "promotion":
         return (
             *managed,

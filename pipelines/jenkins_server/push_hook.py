@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.config.load import secret
@@ -29,11 +30,11 @@ CREATED = "create one under Manage Jenkins > Security > Git plugin notifyCommit 
 
 SCRIPT = r"""#!/bin/sh
 @MARK@
-# Notifies Jenkins of a push to the watched branch, so that it polls the repository at once. The push itself has succeeded
+# Notifies Jenkins of a push to a watched branch, so that it polls the repository at once. The push itself has succeeded
 # by now, whatever happens here, and waits for at most @SECONDS@ seconds.
 jenkins=@JENKINS@
 repository=@REPOSITORY@
-branch=@BRANCH@
+branches=@BRANCHES@
 token_file="$(dirname "$0")/@TOKEN_FILE@"
 
 say() { printf 'Trainyard: %s\n' "$1" >&2; }
@@ -44,7 +45,7 @@ missed() {
 
 pushed=
 while read -r _ new ref; do
-  case $new in *[!0]*) [ "$ref" = "$branch" ] && pushed=yes ;; esac
+  case $new in *[!0]*) case " $branches " in *" $ref "*) pushed=yes ;; esac ;; esac
 done
 [ "$pushed" ] || exit 0
 
@@ -88,9 +89,12 @@ esac
 """
 
 
-def script(config: Config, name: str, mark: str) -> str:
-    """The hook for the repository `code`, `dataset` or `tests`; raises ConfigError when a setting is missing or cannot be used."""
+def script(watched: Sequence[tuple[Config, str]], mark: str) -> str:
+    """The hook for a repository that is `code`, `dataset` or `tests` of these settings; raises ConfigError when a setting is missing
+    or cannot be used."""
+    config, name = watched[0]
     repository, server = str(getattr(config.repositories, name)), config.jenkins
+    branches = dict.fromkeys(f"refs/heads/{each.repositories.branch_of(role)}" for each, role in watched)
     if not is_remote(repository):
         raise ConfigError(
             f"[repositories] {name}: {repository} is a folder, which Jenkins cannot poll",
@@ -114,7 +118,7 @@ def script(config: Config, name: str, mark: str) -> str:
         "PATIENCE": str(SECONDS - 1),
         "JENKINS": shlex.quote(f"{server.url.rstrip('/')}/git/notifyCommit"),
         "REPOSITORY": shlex.quote(repository),
-        "BRANCH": shlex.quote(f"refs/heads/{config.repositories.branch_of(name)}"),
+        "BRANCHES": shlex.quote(" ".join(branches)),
         "TOKEN_FILE": TOKEN_FILE,
         "MORE": re.sub(r"[$`]", r"\\\g<0>", f'cacert = "{server.ca_file}"\n') if server.ca_file else "",
     }

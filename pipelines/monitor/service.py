@@ -170,7 +170,7 @@ def _put(config: Config, store: MonitorStore, notice: Notification, channel: Cha
     if channel == "mail":
         from pipelines.mail.outbox import post
 
-        post(compose(config, notice, report_page(store)), Path(config.home) / "outbox")
+        post(compose(config, notice, report_page(store)), config.own_folder / "outbox")
         return f"mail to {', '.join(config.mail.to)}"
     dropped = webhook.put(store.folder, notice.id, document(config, notice))
     more = f"; {dropped} older ones were dropped, as too many wait" if dropped else ""
@@ -187,7 +187,7 @@ def _send(config: Config, store: MonitorStore) -> tuple[str, ...]:
 def _send_mails(config: Config) -> Iterator[str]:
     from pipelines.mail.outbox import deliver
 
-    outbox = Path(config.home) / "outbox"
+    outbox = config.own_folder / "outbox"
     if not (outbox / "pending").is_dir():
         return
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from email.message import EmailMessage
-from pathlib import Path
 
 from pipelines.command_line import command_line
 from pipelines.config.load import secret
@@ -23,7 +22,7 @@ from registry.stores import Store
 def mail_although(config: Config, store: Store, release: Release) -> str:
     """Post the mail, once per release, and deliver what waits; gives a line about what became of it. Whatever prevents
     it, the release stays what it is."""
-    outbox, to = Path(config.home) / "outbox", ", ".join(config.mail.to)
+    outbox, to = config.own_folder / "outbox", ", ".join(config.mail.to)
     try:
         files = post(compose(config, release, _head(store, release.model)), outbox)
         delivery = deliver(outbox, config.mail, secret("SMTP_PASSWORD", os.environ))

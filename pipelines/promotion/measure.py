@@ -35,7 +35,7 @@ def measure_by_worker(context: Callable[[], Context]) -> Measure:
 
 def _measure(context: Context, candidate: Candidate, live: Release) -> Evaluation:
     assert live.version is not None
-    folder = RunFolder(context.home / "promotions" / f"{candidate.version}-beside-{live.version}")
+    folder = RunFolder(context.config.own_folder / "promotions" / f"{candidate.version}-beside-{live.version}")
     with folder.locked():
         _clear(folder.root)
         codec.save(_run(candidate, live), folder.root / "run.json")

@@ -131,7 +131,7 @@ def _lay_out(content: Path, made: Path) -> None:
 
 
 def _cache(context: Context, name: str) -> DatasetCache:
-    return DatasetCache(context.home.absolute() / "datasets" / name, _is_over)
+    return DatasetCache(context.config.own_folder.absolute() / "datasets" / name, _is_over)
 
 
 def _is_over(root: Path) -> bool:

@@ -61,7 +61,7 @@ def _track(context: Context, folder: RunFolder, facts: MailFacts) -> tuple[tuple
 
 
 def _mail(context: Context, folder: RunFolder, facts: MailFacts) -> str:
-    outbox = context.home / "outbox"
+    outbox = context.config.own_folder / "outbox"
     files = post(compose(_more(context, folder, facts)), outbox)
     delivery = deliver(outbox, context.config.mail, secret("SMTP_PASSWORD", os.environ))
     paths = [path for each in files for path in (each, outbox / "sent" / each.name, outbox / "failed" / each.name)]

@@ -11,7 +11,7 @@ from importlib import import_module
 import pytest
 from docs_pages import IDS, PAGES, ROOT
 
-from pipelines.__main__ import COMMANDS
+from pipelines.__main__ import COMMANDS, command_at
 from pipelines.config.load import load_config
 from pipelines.config.schema import Config
 from registry.signatures import make_key
@@ -29,9 +29,9 @@ def commands(page):
     sentences = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     lines = [part.strip() for line in lines for part in re.split(r" #|&&|\||;", line)]
-    typed = [shlex.split(line)[1:] for line in lines if line.startswith("trainyard ")]
-    inline = re.findall(r"`trainyard ([a-z][^`]*)`", sentences.replace("\\|", "|"))
-    said = [shlex.split(line.replace("…", "")) for each in inline for line in alternatives(each)]
+    typed = [command_first(shlex.split(line)[1:]) for line in lines if line.startswith("trainyard ")]
+    inline = re.findall(r"`trainyard ((?:--model [A-Za-z]+ )?[a-z][^`]*)`", sentences.replace("\\|", "|"))
+    said = [command_first(shlex.split(line.replace("…", ""))) for each in inline for line in alternatives(each)]
     return typed, said
 
 
@@ -41,9 +41,15 @@ def alternatives(line):
     return [line.replace(first, each) for each in more] or [line]
 
 
+def command_first(words):
+    """`--model NAME` may come before the command."""
+    at = command_at(words)
+    return [*words[at : at + 1], *words[:at], *words[at + 1 :]]
+
+
 def parsed(words):
     parser = argparse.ArgumentParser(exit_on_error=False)
-    for flag in ("--config", "--set"):
+    for flag in ("--config", "--set", "--model"):
         parser.add_argument(flag)
     parser.add_argument("--json", action="store_true")
     import_module(f"pipelines.commands.{words[0]}").add_arguments(parser)

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from pipelines.config.agreement import disagreements
 from pipelines.config.bounds import Between
-from pipelines.config.check import Setting, disagreements, sections, settings, unknown
+from pipelines.config.check import Setting, sections, settings, unknown
 from pipelines.config.schema import (
     ApprovalPolicy,
     Config,
