@@ -11,7 +11,7 @@ from training.data.checks import SIDES, Checks, SampleList
 from training.data.dataset_toml import DatasetFile
 from training.data.sides import FEWEST, WORDS, boundaries, in_strata, newest
 from training.data.spec import SPLITS, SplitName
-from training.data.split import split_of
+from training.data.split import hashes, splits_of
 from training.data.times import future
 
 ONE_SIDE = "no group is in two splits"
@@ -19,12 +19,12 @@ PAST = "nothing to learn from is newer than the holdout"
 NOT_AHEAD = "no sample comes from the future"
 
 
-def assign(samples: SampleList, keys: Sequence[bytes | str], settings: DatasetFile, checks: Checks) -> None:
-    """Fill `samples.splits`; what keeps a sample from having one goes to `checks`. `keys`: what each is known by, unless it
-    has a group."""
+def assign(samples: SampleList, keys: Sequence[bytes], settings: DatasetFile, checks: Checks) -> None:
+    """Fill `samples.splits`; what keeps a sample from having one goes to `checks`. `keys`: the hash of what each is known by,
+    unless it has a group."""
     rule, total = settings.rule, len(samples.names)
     checks.leaks_are_noted = rule.leakage == "report"
-    units: Sequence[bytes | str] = samples.groups or keys
+    units = hashes(samples.groups) if samples.groups else keys
     if rule.by == "given":
         samples.splits = _given(samples, settings, checks)
     elif rule.by == "time":
@@ -32,7 +32,7 @@ def assign(samples: SampleList, keys: Sequence[bytes | str], settings: DatasetFi
     elif rule.stratify:
         samples.splits = _stratified(samples, units, settings, checks)
     else:
-        samples.splits = [split_of(key, settings.split) for key in units]
+        samples.splits = splits_of(units, settings.split)
     if len(samples.splits) < total:  # it is reported why
         samples.splits = ["train"] * total
     elif not checks.has_failed(SIDES):
@@ -73,9 +73,7 @@ def _by_time(samples: SampleList, settings: DatasetFile, checks: Checks) -> list
     return [begin.side(time) for time in times]
 
 
-def _stratified(
-    samples: SampleList, units: Sequence[bytes | str], settings: DatasetFile, checks: Checks
-) -> list[SplitName]:
+def _stratified(samples: SampleList, units: Sequence[bytes], settings: DatasetFile, checks: Checks) -> list[SplitName]:
     rule = settings.rule
     strata = samples.strata if isinstance(rule.stratify, str) else samples.labels
     if len(strata) < len(units):

@@ -23,7 +23,7 @@ from training.data.image_files import ARRAY, Chunk, ImageFile, peek
 from training.data.near_images import check_near
 from training.data.readers import read
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
-from training.data.split import shuffled, split_rule
+from training.data.split import hashes, shuffled, split_rule
 from training.worker.protocol import report_event
 
 OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".heic", ".avif", ".jp2", *SUFFIXES}
@@ -83,7 +83,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     samples = _samples(listing, settings, checks)
     if samples.names:
         _read_rule(repository, settings, samples, checks)
-    assign(samples, samples.names, settings, checks)
+    assign(samples, hashes(samples.names), settings, checks)
     check_spellings(
         checks, "the images folder", listing.per_class, listing.first_of, "put all images of a class into one folder"
     )
@@ -234,7 +234,7 @@ def _shape(source: Images, folder: Path, names: Sequence[str]) -> Shape:
 def _rows(samples: SampleList, split: SplitName) -> list[int]:
     """The samples of the split's arrays, in order: classes mixed, so that any part is a fair sample of the whole."""
     members = [i for i, each in enumerate(samples.splits) if each == split]
-    return [members[i] for i in shuffled([samples.names[i] for i in members])]
+    return [members[i] for i in shuffled(hashes(samples.names[i] for i in members))]
 
 
 def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samples: int) -> list[tuple[str, int]]:

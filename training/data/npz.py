@@ -21,7 +21,7 @@ from training.data.checks import Checks, SampleList, TwinHints, check_classes, c
 from training.data.dataset_toml import DatasetFile, Npz
 from training.data.files import CORRECT, FILES, find_files
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
-from training.data.split import apart, shuffled, split_rule
+from training.data.split import apart, hashes, shuffled, split_rule
 
 ARRAYS = "every file has the arrays that dataset.toml names"
 USABLE = "every array has a type that a model can use"
@@ -77,7 +77,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if settings.rule.time:
         texts = [text for each in archives for text in each.times]
         samples.times = said.read_times(texts, settings.rule.time, samples.called, checks)
-    assign(samples, keys, settings, checks)
+    assign(samples, hashes(keys), settings, checks)
     check_samples(checks, samples if npz.duplicates == "refuse" else replace(samples, digests=[]), TWINS)
     if not checks.failed:
         train = samples.per_split()["train"]
@@ -283,7 +283,7 @@ def _write_y(
     output: Path, archives: Sequence[Archive], samples: SampleList, spec: DataSpec
 ) -> dict[SplitName, list[int]]:
     """Write what is known of each sample; gives the samples of each split, in the order of its rows."""
-    order = shuffled(samples.digests)
+    order = shuffled(hashes(samples.digests))
     rows = {split: [i for i in order if samples.splits[i] == split] for split in SPLITS}
     labels = np.concatenate([archive.labels for archive in archives])
     number = {name: i for i, name in enumerate(spec.classes)}

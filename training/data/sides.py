@@ -10,7 +10,6 @@ so the shares are at least what was asked for. A group is as new as its newest s
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 
 from training.data.dataset_toml import Fractions
 from training.data.spec import SplitName
-from training.data.split import split_of
+from training.data.split import splits_of
 
 WORDS: dict[str, SplitName] = {
     "train": "train",
@@ -67,20 +66,19 @@ def boundaries(times: Sequence[float], fractions: Fractions) -> Boundaries:
     return Boundaries(ordered[max(0, before - wanted)] if before else holdout, holdout)
 
 
-def in_strata(keys: Sequence[bytes | str], strata: Sequence[str], fractions: Fractions) -> list[SplitName]:
+def in_strata(hashes: Sequence[bytes], strata: Sequence[str], fractions: Fractions) -> list[SplitName]:
     """By the hash of each key, but so that every stratum has one in the holdout, and of two or more one in validation."""
-    side: dict[bytes | str, SplitName] = {key: split_of(key, fractions) for key in keys}
-    members: defaultdict[str, set[bytes | str]] = defaultdict(set)
-    for key, stratum in zip(keys, strata, strict=True):
-        members[stratum].add(key)
-    smallest = {key: hashlib.sha256(key.encode() if isinstance(key, str) else key).digest() for key in side}
+    side: dict[bytes, SplitName] = dict(zip(hashes, splits_of(hashes, fractions), strict=True))
+    members: defaultdict[str, set[bytes]] = defaultdict(set)
+    for each, stratum in zip(hashes, strata, strict=True):
+        members[stratum].add(each)
     small_splits: tuple[SplitName, ...] = ("holdout", "validation")
     for split in small_splits:
-        lacking = [group for group in members.values() if not any(side[key] == split for key in group)]
+        lacking = [group for group in members.values() if not any(side[each] == split for each in group)]
         moved = {
-            min(free, key=smallest.__getitem__)
+            min(free)
             for group in lacking
-            if (free := [key for key in group if split == "holdout" or side[key] != "holdout"])
+            if (free := [each for each in group if split == "holdout" or side[each] != "holdout"])
         }
         side |= dict.fromkeys(moved, split)
-    return [side[key] for key in keys]
+    return [side[each] for each in hashes]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from hashlib import sha256
 
 from training.data.dataset_toml import DatasetFile, Fractions, Npz, Table
 from training.data.spec import SplitName
@@ -16,12 +17,28 @@ def split_of(key: bytes | str, fractions: Fractions) -> SplitName:
     The first 8 bytes of the key's SHA-256 are read as a number in [0, 1): under `holdout` it is the holdout, under
     `holdout + validation` the validation split, else train. No other sample has a say.
     """
-    number = int.from_bytes(hashlib.sha256(_raw(key)).digest()[:8], "big") / 2**64
-    if number < fractions.holdout:
-        return "holdout"
-    if number < fractions.holdout + fractions.validation:
-        return "validation"
-    return "train"
+    return splits_of(hashes([key]), fractions)[0]
+
+
+def hashes(keys: Iterable[bytes | str]) -> list[bytes]:
+    """The SHA-256 of each key: what decides its split, and its place there."""
+    return [sha256(key.encode() if isinstance(key, str) else key).digest() for key in keys]
+
+
+def splits_of(hashes: Iterable[bytes], fractions: Fractions) -> list[SplitName]:
+    """The split of each key with this hash, as `split_of` has it."""
+    holdout, validation = _first_from(fractions.holdout), _first_from(fractions.holdout + fractions.validation)
+    return ["holdout" if each < holdout else "validation" if each < validation else "train" for each in hashes]
+
+
+@lru_cache(maxsize=64)
+def _first_from(share: float) -> bytes:
+    """The smallest hash that is read as a number not under `share`; one behind all hashes where there is none."""
+    low, high = 0, 2**64
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if middle / 2**64 >= share else (middle + 1, high)
+    return low.to_bytes(8, "big") if low < 2**64 else b"\xff" * 33
 
 
 def apart(digests: Sequence[bytes], labels: Sequence[object]) -> list[bytes]:
@@ -57,10 +74,6 @@ def _equal(source: Table | Npz) -> str:
     return ", equal ones apart" if source.duplicates == "allow" else ""
 
 
-def shuffled(keys: Sequence[bytes | str]) -> list[int]:
-    """The positions of `keys` in an order that looks random and depends on the keys alone."""
-    return sorted(range(len(keys)), key=lambda i: hashlib.sha256(_raw(keys[i])).digest())
-
-
-def _raw(key: bytes | str) -> bytes:
-    return key.encode() if isinstance(key, str) else key
+def shuffled(hashes: Sequence[bytes]) -> list[int]:
+    """The positions of keys with these hashes in an order that looks random and depends on the keys alone."""
+    return sorted(range(len(hashes)), key=hashes.__getitem__)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,17 +13,20 @@ from registry.records import TensorSpec
 from serving.explain.background import BLOCK, ROWS, background
 from training.data.checks import HANDFUL
 from training.data.spec import Column
-from training.data.table.columns import Feature
+from training.data.table.columns import Feature, categories
 from training.data.table.statistics import column_of
 
 AGE, COLOUR = TensorSpec("age", (None, 1), "float32"), TensorSpec("colour", (None, 1), "string")
 
 
 def of(values, kind="numeric", **changes):
-    values = np.asarray(values, np.float64 if kind == "numeric" else object)
-    name = "age" if kind == "numeric" else "colour"
-    column = column_of(Feature(name, kind, values), np.arange(len(values)))
-    return background((AGE if kind == "numeric" else COLOUR,), (dataclasses.replace(column, **changes),))[name]
+    if kind == "numeric":
+        feature = Feature("age", kind, np.asarray(values, np.float64))
+    else:
+        feature = Feature("colour", kind, *categories(pa.chunked_array([values])))
+    column = column_of(feature, np.arange(len(values)))
+    tensor = AGE if kind == "numeric" else COLOUR
+    return background((tensor,), (dataclasses.replace(column, **changes),))[feature.name]
 
 
 def test_the_mean_of_each_block_is_the_columns():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from training.data.dataset_toml import Fractions
 from training.data.sides import boundaries, in_strata, newest
-from training.data.split import split_of
+from training.data.split import hashes, split_of
 from training.data.times import NotTimesError, Times, future, parse
 
 FRACTIONS = st.builds(Fractions, st.floats(0.05, 0.4), st.floats(0.05, 0.4))
@@ -55,7 +55,7 @@ def test_a_group_is_as_new_as_its_newest_sample(times, fractions, data):
 @given(STRATA, FRACTIONS)
 def test_every_stratum_is_in_the_holdout(strata, fractions):
     keys, of = list(strata), list(strata.values())
-    sides = in_strata(keys, of, fractions)
+    sides = in_strata(hashes(keys), of, fractions)
     for stratum, count in Counter(of).items():
         found = {side for side, each in zip(sides, of, strict=True) if each == stratum}
         assert "holdout" in found
@@ -66,8 +66,8 @@ def test_every_stratum_is_in_the_holdout(strata, fractions):
 @given(STRATA, STRATA, FRACTIONS)
 def test_no_training_sample_comes_into_another_split_when_others_are_added(old, new, fractions):
     both = {**new, **old}
-    before = dict(zip(old, in_strata(list(old), list(old.values()), fractions), strict=True))
-    after = dict(zip(both, in_strata(list(both), list(both.values()), fractions), strict=True))
+    before = dict(zip(old, in_strata(hashes(old), list(old.values()), fractions), strict=True))
+    after = dict(zip(both, in_strata(hashes(both), list(both.values()), fractions), strict=True))
     assert all(after[key] == "train" for key, side in before.items() if side == "train")
     assert all(after[key] != "holdout" for key, side in before.items() if side == "validation")
 
@@ -76,7 +76,7 @@ def test_no_training_sample_comes_into_another_split_when_others_are_added(old, 
 def test_where_every_stratum_has_its_share_nothing_moves(keys, fractions):
     hashed = [split_of(key, fractions) for key in keys]
     if {"holdout", "validation"} <= set(hashed):
-        assert in_strata(keys, ["one"] * len(keys), fractions) == hashed
+        assert in_strata(hashes(keys), ["one"] * len(keys), fractions) == hashed
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from training.data.dataset_toml import DatasetFile, Fractions, Images, Npz, Table
 from training.data.spec import SPLITS
-from training.data.split import apart, shuffled, split_of, split_rule
+from training.data.split import apart, hashes, shuffled, split_of, split_rule, splits_of
 
 KEYS = st.lists(st.text(), unique=True, max_size=40)
 FRACTIONS = st.builds(Fractions, st.floats(0.01, 0.49), st.floats(0.01, 0.49))
@@ -48,6 +48,26 @@ def test_a_sample_on_the_limit_of_a_split_belongs_to_the_next(key):
     assert split_of(key, Fractions(validation=1.0, holdout=number)) == "validation"
 
 
+@given(KEYS, FRACTIONS)
+def test_the_rule_is_a_number_between_0_and_1_that_is_compared(keys, fractions):
+    """As it was written when the first splits were recorded, key by key."""
+
+    def rule(key):
+        number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+        if number < fractions.holdout:
+            return "holdout"
+        return "validation" if number < fractions.holdout + fractions.validation else "train"
+
+    assert splits_of(hashes(keys), fractions) == [rule(key) for key in keys]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**62, 2**63 - 1, 2**63, 2**64 - 2**10, 2**64 - 1])
+@pytest.mark.parametrize("share", [0.0, 2**-64, 0.1, 0.25, 0.5, 1.0, 1.5])
+def test_hashes_at_the_limits_of_what_a_float_can_hold(number, share):
+    found = splits_of([number.to_bytes(8, "big") + bytes(24)], Fractions(validation=0.0, holdout=share))
+    assert found == ["holdout" if number / 2**64 < share else "train"]
+
+
 def test_the_rule_never_changes():
     """A changed rule would leak old holdouts into training: these were written down once."""
     assert [split_of(f"{i}", Fractions()) for i in range(12)] == RECORDED
@@ -55,10 +75,10 @@ def test_the_rule_never_changes():
 
 @given(KEYS)
 def test_shuffled_is_a_permutation_that_depends_on_the_keys_alone(keys):
-    order = shuffled(keys)
+    order = shuffled(hashes(keys))
     assert sorted(order) == list(range(len(keys)))
     turned = keys[::-1]
-    assert [keys[i] for i in order] == [turned[i] for i in shuffled(turned)]
+    assert [keys[i] for i in order] == [turned[i] for i in shuffled(hashes(turned))]
 
 
 RECORDED = [

@@ -14,9 +14,10 @@ from registry.spelling import difference, name_spelling, shown
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
 from training.data.table.dialect import quoted
+from training.data.table.parallel import in_threads
 from training.data.table.read import MixedTypes, Rows
-from training.data.table.slips import doubtful, leading_zeros, slip_in
-from training.data.table.typed import typed
+from training.data.table.slips import Counted, doubtful, leading_zeros, slip_in
+from training.data.table.typed import as_numpy, numbers_of, typed
 
 THERE = "every column that dataset.toml names is there"
 USABLE = "every column has a type that a model can use"
@@ -27,17 +28,37 @@ IGNORE = "list it under [table] ignore"
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One input column. `values` has one entry per row: float64 with NaN, or text with None, where it is missing."""
+    """One input column."""
 
     name: str
     kind: Literal["numeric", "categorical"]
     values: Any
-    """NumPy array: float64, or object (str | None)."""
+    """NumPy array, one entry per row: float64, NaN where it is missing; of categories int32, the place of each in `texts`."""
+    texts: tuple[str, ...] = ()
+    """The different categories in the order in which they come; behind them the empty text, which means a missing value."""
 
     @property
     def missing(self) -> Any:
         """NumPy array of bool: the rows without a value."""
-        return np.isnan(self.values) if self.kind == "numeric" else self.values == None  # noqa: E711
+        return np.isnan(self.values) if self.kind == "numeric" else self.values == len(self.texts) - 1
+
+    def counts(self, rows: Any = slice(None)) -> dict[str, int]:
+        """Category → how many rows (all, or NumPy array of indices) have it, in their order; without those that none has."""
+        found = np.bincount(self.values[rows], minlength=len(self.texts)).tolist()
+        return {text: count for text, count in zip(self.texts[:-1], found, strict=False) if count}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A table whose columns can be used; all lists have one entry per row, of the files as they are."""
+
+    features: list[Feature]
+    labels: Any
+    """See `ColumnReader.labels`."""
+    names: list[str]
+    """What each row is called: its key, else its file and number."""
+    groups: list[str]
+    """Empty when `[table] group` is not set."""
 
 
 class ColumnReader:
@@ -84,7 +105,8 @@ class ColumnReader:
                 "no column is left as an input",
                 "put a column beside the target; columns under [table] ignore, key and group are not inputs",
             )
-        features = [self._feature(name) for name in names]
+        columns = zip(names, in_threads(self._read, names), strict=True)
+        features = [self._feature(name, self._checked(name, column)) for name, column in columns]
         return [feature for feature in features if feature]
 
     def labels(self) -> Any:
@@ -126,19 +148,26 @@ class ColumnReader:
         return [value or "" for value in values]
 
     def column(self, name: str) -> Any:
-        """One column of all files; None when its types do not go together."""
+        """One column of all files; None when its types do not go together, which is reported."""
+        return self._checked(name, self._read(name))
+
+    def _read(self, name: str) -> Any:
         try:
             return self._rows.column(name)
         except MixedTypes as error:
-            kinds: dict[str, str] = {}
-            for kind, file in error.kinds.items():
-                kinds.setdefault(_called(kind), file)
-            mixture = " and ".join(f"{kind} in {file}" for kind, file in kinds.items())
-            self._checks.fail(USABLE, f"column {name!r} holds {mixture}", "store the same kind of value in all files")
-            return None
+            return error
 
-    def _feature(self, name: str) -> Feature | None:
-        column = self.column(name)
+    def _checked(self, name: str, read: Any) -> Any:
+        if not isinstance(read, MixedTypes):
+            return read
+        kinds: dict[str, str] = {}
+        for kind, file in read.kinds.items():
+            kinds.setdefault(_called(kind), file)
+        mixture = " and ".join(f"{kind} in {file}" for kind, file in kinds.items())
+        self._checks.fail(USABLE, f"column {name!r} holds {mixture}", "store the same kind of value in all files")
+        return None
+
+    def _feature(self, name: str, column: Any) -> Feature | None:
         if column is None:
             return None
         kind = column.type
@@ -151,45 +180,48 @@ class ColumnReader:
         categorical, numeric = name in self._table.categorical, name in self._table.numeric
         if pa.types.is_string(kind) and not categorical:
             as_numbers = f"numeric = [{quoted(name)}] reads them as numbers"
-            if slip := slip_in(name, column, self._rows, self._table, numeric=numeric):
+            found = Counted(column, numbers_of(self._table))
+            if slip := slip_in(name, found, self._rows, self._table, numeric=numeric):
                 texts = not (numeric or self._rows.has_text_files) and slip.hint.startswith(("write", "if they mean"))
                 hint = f"{slip.hint}; the file stores texts: {as_numbers}" if texts else slip.hint
                 self._checks.fail(USABLE, slip.message, hint, slip.count)
                 return None
-            if not pa.types.is_string(typed(column, self._table).type) and not numeric:
+            if not pa.types.is_string(typed(found.values, self._table).type) and not numeric:
                 self._checks.note(f"column {name!r} holds numbers, stored as texts: they are categories; {as_numbers}")
-            self._note_doubts(name, column)
+            self._note_doubts(name, found)
         if numeric or (_is_number(kind) and not categorical):
             for note in leading_zeros(name, self._rows) if pa.types.is_integer(kind) and not numeric else ():
                 self._checks.note(note)
             return Feature(name, "numeric", _numbers(column))
         return self._category(name, column)
 
-    def _note_doubts(self, name: str, column: Any) -> None:
+    def _note_doubts(self, name: str, found: Counted) -> None:
         """How the texts of a column that is not declared were read, where that may be wrong."""
-        for note in doubtful(name, column, self._table):
+        for note in doubtful(name, found, self._table):
             self._checks.note(note)
-        if self._table.na is None and (marks := self._rows.marks(name)):
+        if self._table.na is None and found.column.null_count and (marks := self._rows.marks(name)):
             said = ", ".join(f"{mark!r} in {count:,} rows" for mark, count in marks.items())
             declare = f"categorical = [{quoted(name)}] takes them as values"
             self._checks.note(f"column {name!r}: {said} are read as missing; {declare}")
 
     def _category(self, name: str, column: Any) -> Feature | None:
-        values = np.array(_text(column).to_pylist(), dtype=object)
-        long = compute.utf8_length(_text(column))
-        if (most := compute.max(long).as_py() or 0) > LONGEST:
-            row = compute.index(long, compute.max(long)).as_py()
+        values, texts = categories(column)
+        lengths = np.array([len(text) for text in texts])
+        if (most := lengths.max()) > LONGEST:
+            row = int((lengths == most)[values].argmax())
             message = f"column {name!r} holds {most:,} characters in {self._rows.where(row)}"
             self._checks.fail(USABLE, message, f"shorten it to {LONGEST:,} characters, or {IGNORE}")
             return None
-        return Feature(name, "categorical", values)
+        return Feature(name, "categorical", values, texts)
 
     def _numbers_to_predict(self, column: Any) -> Any:
         if _is_number(column.type):
             return _numbers(column)
         target = self._table.target
         slip = (
-            slip_in(target, column, self._rows, self._table, numeric=True, what="target")
+            slip_in(
+                target, Counted(column, numbers_of(self._table)), self._rows, self._table, numeric=True, what="target"
+            )
             if pa.types.is_string(column.type)
             else None
         )
@@ -211,7 +243,17 @@ class ColumnReader:
             hint = 'set [table] task = "regression", or store class names'
             self._checks.fail(USABLE, f"{target} holds decimal numbers, not classes", hint)
             return None
-        return np.array(_text(column).to_pylist(), dtype=object)
+        values, texts = categories(column)
+        return np.array([*texts[:-1], None], dtype=object)[values]
+
+
+def categories(column: Any) -> tuple[Any, tuple[str, ...]]:
+    """The values and the texts of a categorical `Feature` with this column."""
+    encoded = _text(column).dictionary_encode().unify_dictionaries()
+    texts = encoded.chunk(0).dictionary.to_pylist() if encoded.num_chunks else []
+    places = np.array(as_numpy(pa.chunked_array([each.indices for each in encoded.chunks], pa.int32())))
+    places[_missing(encoded)] = len(texts)
+    return places, (*texts, "")
 
 
 def _text(column: Any) -> Any:
@@ -230,18 +272,17 @@ def _is_simple(kind: Any) -> bool:
 
 
 def _numbers(column: Any) -> Any:
-    """A column as a NumPy array of float64, NaN where it is null; through the buffers, as `to_numpy` imports pandas."""
-    values = _buffer(column.cast(pa.float64(), safe=False), np.float64).copy()  # safe: no whole number above 2**53
-    values[_buffer(compute.indices_nonzero(compute.is_null(column)), np.uint64)] = np.nan
+    """A column as a NumPy array of float64, NaN where it is null."""
+    values = as_numpy(column.cast(pa.float64(), safe=False))  # safe: no whole number above 2**53
+    if not column.null_count:
+        return values
+    values = np.array(values)
+    values[_missing(column)] = np.nan
     return values
 
 
-def _buffer(column: Any, dtype: type) -> Any:
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if not len(whole):
-        return np.zeros(0, dtype)
-    size = np.dtype(dtype).itemsize
-    return np.frombuffer(whole.buffers()[1], dtype, len(whole), whole.offset * size)
+def _missing(column: Any) -> Any:
+    return as_numpy(compute.is_null(column))
 
 
 def _holds_decimals(column: Any) -> bool:

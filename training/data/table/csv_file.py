@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 from pyarrow import compute, csv
@@ -91,15 +91,22 @@ def convert_options(names: list[str], kind: Any) -> Any:
 
 def write(rows: Any, dialect: Dialect, path: Path) -> None:
     """Write rows that `read` has read, with the same delimiter, in the same encoding; fields in quotes only where needed."""
-    path.write_bytes(packed.pack(path.name, text(rows, dialect).encode(dialect.encoding)))
+    written = _in_utf_8(rows, dialect)
+    if dialect.encoding not in {"utf-8", "ascii"}:
+        written = written.decode().encode(dialect.encoding)
+    path.write_bytes(packed.pack(path.name, written))
 
 
 def text(rows: Any, dialect: Dialect) -> str:
     """The text of a file with these rows, a pyarrow.Table of strings; fields in quotes only where needed."""
+    return _in_utf_8(rows, dialect).decode()
+
+
+def _in_utf_8(rows: Any, dialect: Dialect) -> bytes:
     head = header_text(rows.column_names, dialect)
     if (body := unquoted(rows, dialect)) is None:  # some field needs quotes
         body = _quoted(zip(*(column.to_pylist() for column in rows.columns), strict=True), dialect).encode()
-    return dialect.first_line + head + body.decode()
+    return (dialect.first_line + head).encode() + body
 
 
 def header_text(names: list[str], dialect: Dialect) -> str:
@@ -142,7 +149,7 @@ def unquoted(rows: Any, dialect: Dialect) -> bytes | None:
         csv.write_csv(rows, body, options)
     except pa.ArrowInvalid:
         return None
-    return bytes(body.getvalue().to_pybytes())
+    return cast("bytes", body.getvalue().to_pybytes())
 
 
 def _any_holds(column: Any, pattern: str) -> bool:

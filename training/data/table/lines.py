@@ -9,17 +9,38 @@ import numpy as np
 from pyarrow import compute
 
 BREAK = r"\r\n|\n|\r"
-BLOCK = 1 << 24  # bytes that are looked at together
+BLOCK, PIECE = 1 << 24, 1 << 19  # bytes that are looked at together
 
 
-def breaks(text: bytes) -> int:
-    """How many lines end in a text: by a line feed, by a carriage return, or by both together."""
-    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
+def breaks(text: Any) -> int:
+    """How many lines end in a text (bytes, or a buffer): by a line feed, by a carriage return, or by both together."""
+    found, before = 0, b""
+    for _, piece in _pieces(text):
+        found += piece.count(b"\n") - (before == b"\r" and piece.startswith(b"\n"))
+        if b"\r" in piece:
+            found += piece.count(b"\r") - piece.count(b"\r\n")
+        before = piece[-1:]
+    return found
+
+
+def count(text: Any, byte: bytes) -> int:
+    """How often a byte is in a buffer."""
+    return sum(piece.count(byte) for _, piece in _pieces(text))
+
+
+def find(text: Any, byte: bytes) -> int:
+    """Where a byte is first in a buffer; -1: nowhere."""
+    return next((start + piece.index(byte) for start, piece in _pieces(text) if byte in piece), -1)
+
+
+def _pieces(text: Any) -> Iterator[tuple[int, bytes]]:
+    view = memoryview(text)
+    return ((start, bytes(view[start : start + PIECE])) for start in range(0, len(view), PIECE))
 
 
 def line_at(text: Any, offset: int) -> int:
     """The line in which the byte at `offset` of a buffer is."""
-    return 1 + breaks(bytes(memoryview(text)[:offset]))
+    return 1 + breaks(memoryview(text)[:offset])
 
 
 def of_records(text: Any, begin: int, rows: Any, odd: Sequence[Any] = ()) -> Any:
@@ -28,13 +49,15 @@ def of_records(text: Any, begin: int, rows: Any, odd: Sequence[Any] = ()) -> Any
 
     `rows`: pyarrow.Table of strings; `odd`: pyarrow's InvalidRows, which lack in it, and have a place in the result.
     """
-    first, lines = line_at(text, begin), _filled_lines(text, begin)
-    count = rows.num_rows + len(odd)
-    if len(lines) == count:  # no record has several lines
+    first, records, body = line_at(text, begin), rows.num_rows + len(odd), memoryview(text)[begin:]
+    if len(body) and breaks(body) + (bytes(body[-1:]) not in {b"\n", b"\r"}) == records:  # no other lines
+        return first + np.arange(records)
+    lines = _filled_lines(bytes(body))
+    if len(lines) == records:  # no record has several lines
         return first + lines
     inside, numbers = _breaks_inside(rows), {each.number: breaks(each.text.encode()) for each in odd}
     filled, found, line = iter(lines.tolist()), [], -1
-    for number in range(1, count + 1):
+    for number in range(1, records + 1):
         more = numbers[number] if number in numbers else next(inside)
         begins = next(each for each in filled if each > line)
         found.append(first + begins)
@@ -42,11 +65,8 @@ def of_records(text: Any, begin: int, rows: Any, odd: Sequence[Any] = ()) -> Any
     return np.array(found, np.int64)
 
 
-def _filled_lines(text: Any, begin: int) -> Any:
+def _filled_lines(whole: bytes) -> Any:
     """The numbers, from 0, of the lines that are not empty, as a NumPy array of int64."""
-    whole = bytes(memoryview(text)[begin:])
-    if not whole.startswith((b"\n", b"\r")) and not any(each in whole for each in (b"\n\n", b"\n\r", b"\r\r")):
-        return np.arange(breaks(whole) + (bool(whole) and not whole.endswith((b"\n", b"\r"))))  # none is empty
     data = np.frombuffer(whole, np.uint8)
     ends = []
     for start in range(0, len(data), BLOCK):

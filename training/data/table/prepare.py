@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from registry import codec
+from registry.files import sha256_file
 from registry.records import TensorSpec
-from registry.spelling import canonical, spellings
-from training.data.arrays import write_description, write_labels
+from registry.spelling import spellings
 from training.data.assign import assign
 from training.data.checks import (
-    HANDFUL,
     Checks,
     SampleList,
     TwinHints,
@@ -26,13 +26,15 @@ from training.data.checks import (
     in_order,
 )
 from training.data.dataset_toml import DatasetFile, Table
-from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
-from training.data.split import apart, shuffled, split_rule
-from training.data.table.columns import ColumnReader, Feature
+from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
+from training.data.split import apart, hashes, split_rule
+from training.data.table.columns import ColumnReader, Content, Feature
 from training.data.table.dialect import quoted
+from training.data.table.keys import all_differ, order_of, row_digests
+from training.data.table.oddities import is_free_text, oddities
 from training.data.table.read import Rows, read_rows
 from training.data.table.rule import read_rule
-from training.data.table.statistics import column_of
+from training.data.table.write import write_splits
 
 MISSING = "no value is missing"
 FINITE = "every number is finite"
@@ -45,20 +47,6 @@ TWINS = TwinHints(
     labels=f"{ALLOW}, or add a column that distinguishes them; if they are the same thing, correct its label",
     allow=ALLOW,
 )
-FLOAT32_WHOLE = 1 << 24  # from here on float32 does not hold every whole number
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A table whose columns can be used; all lists have one entry per row, of the files as they are."""
-
-    features: list[Feature]
-    labels: Any
-    """See `ColumnReader.labels`."""
-    names: list[str]
-    """What each row is called: its key, else its file and number."""
-    groups: list[str]
-    """Empty when `[table] group` is not set."""
 
 
 def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Checks, job: PrepareJob) -> SampleList:
@@ -78,17 +66,18 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     assign(samples, keys, settings, checks)
     check_samples(checks, samples, TWINS)
     if not checks.failed:
-        order = shuffled(keys)
-        members = {split: [kept[i] for i in order if samples.splits[i] == split] for split in SPLITS}
+        members = _members(samples, keys, kept)
         _check_measurable(content.features, members["train"], checks)
     if not checks.failed:
-        spec = _spec(content.features, members["train"], samples.classes, settings)
-        spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries)
-        for split in SPLITS:
-            _write_arrays(output / split, spec, content, members[split])
+        folders = {output / split: members[split] for split in SPLITS}
+        columns = write_splits(folders, content, samples.classes, partial(_hash_files, repository, rows, samples))
+        spec = replace(_spec(columns, samples, settings), train_samples=len(members["train"]))
+        for folder, chosen in folders.items():
+            codec.save(spec, folder / "data.json")
             if job.files:
-                rows.write(members[split], output / split / "files")
-        _note_oddities(spec, content.features, members, checks)
+                rows.write(chosen, folder / "files")
+        for note in oddities(spec, content.features, members):
+            checks.note(note)
     return samples
 
 
@@ -117,27 +106,26 @@ def _check_categories(rows: Rows, feature: Feature, checks: Checks) -> None:
     """One category in two spellings is refused; where a column holds free text, it is noted."""
     if feature.kind == "numeric":
         return
-    texts, what = feature.values.tolist(), f"column {feature.name!r}"
-    if _is_free_text(len(set(texts)), len(texts)):
-        if several := sum(len(each) > 1 for each in spellings(filter(None, texts)).values()):
+    counts, what = feature.counts(), f"column {feature.name!r}"
+    if is_free_text(len(counts) + bool(feature.missing.any()), len(rows)):
+        if several := sum(len(each) > 1 for each in spellings(counts).values()):
             texts_are = f"{several} texts are" if several > 1 else "a text is"
             checks.note(f"{what}: {texts_are} there in two spellings, and count as different ones")
-    else:
-        _check_texts(rows, what, texts, checks)
+        return
+
+    def first(text: str) -> str:
+        return rows.where(int((feature.values == feature.texts.index(text)).argmax()))
+
+    check_spellings(checks, what, counts, first, ONE_SPELLING, secret=True)
 
 
-def _check_texts(rows: Rows, what: str, texts: Sequence[str | None], checks: Checks) -> None:
+def _check_texts(rows: Rows, what: str, texts: Sequence[str], checks: Checks) -> None:
     counts = {text: count for text, count in Counter(texts).items() if text}
     check_spellings(checks, what, counts, lambda text: rows.where(texts.index(text)), ONE_SPELLING, secret=True)
 
 
-def _is_free_text(different: int, rows: int) -> bool:
-    """Whether a column holds too many different texts to be categories."""
-    return different > 20 and different > rows / 2
-
-
-def _complete(rows: Rows, features: Sequence[Feature], table: Table, checks: Checks) -> list[int]:
-    """The rows without a missing value; with missing = "refuse" a missing value is an error."""
+def _complete(rows: Rows, features: Sequence[Feature], table: Table, checks: Checks) -> Any:
+    """The rows without a missing value, as a NumPy array of indices; with missing = "refuse" a missing value is an error."""
     checks.make(MISSING)
     incomplete = np.zeros(len(rows), dtype=bool)
     gaps = []
@@ -164,15 +152,15 @@ def _complete(rows: Rows, features: Sequence[Feature], table: Table, checks: Che
     if gaps and table.missing in {"keep", "impute"}:
         done = "reach the model" if table.missing == "keep" else "are filled in with what the train split measured"
         checks.note(f"{incomplete.sum()} of {total} rows have missing values, which {done}: {', '.join(gaps)}")
-        return list(range(total))
+        return np.arange(total)
     if gaps and table.missing == "drop":
         checks.note(f"{incomplete.sum()} of {total} rows are dropped, with a value missing in {', '.join(gaps)}")
         if incomplete.all():
             checks.fail(MISSING, "no row is complete", "list the columns with gaps under [table] ignore", total)
-    return [int(row) for row in np.flatnonzero(~incomplete)]
+    return np.flatnonzero(~incomplete)
 
 
-def _check_measurable(features: Sequence[Feature], train: Sequence[int], checks: Checks) -> None:
+def _check_measurable(features: Sequence[Feature], train: Any, checks: Checks) -> None:
     """Every column has a value in the train split: else nothing can be measured, or filled in."""
     for feature in features:
         if feature.missing[train].all():
@@ -204,20 +192,23 @@ def _check_keys(rows: Rows, names: Sequence[str], table: Table, checks: Checks) 
 
 
 def _samples(
-    rows: Rows, content: Content, kept: Sequence[int], settings: DatasetFile, checks: Checks
-) -> tuple[SampleList, Sequence[bytes | str]]:
-    """The rows that are kept, as samples, and by which key each is put into a split and into order there."""
+    rows: Rows, content: Content, kept: Any, settings: DatasetFile, checks: Checks
+) -> tuple[SampleList, list[bytes]]:
+    """The rows that are kept (NumPy array of indices), as samples, and the hash by which each is put into a split and into
+    order there."""
     table = settings.source
     assert isinstance(table, Table)
-    samples = SampleList([content.names[row] for row in kept], digests=_digests(content.features, kept))
-    samples.place = lambda index: rows.where(kept[index])
-    keys: Sequence[bytes | str] = samples.names if table.key else samples.digests
-    if table.duplicates == "allow" and not table.key:
-        keys = apart(samples.digests, [content.labels[row] for row in kept])
-    samples.groups = [content.groups[row] for row in kept] if content.groups else []
+    digests, hashed = row_digests(content.features, kept)
+    samples = SampleList(_chosen(content.names, kept), digests=digests)
+    samples.place = lambda index: rows.where(int(kept[index]))
+    if table.key:
+        hashed = hashes(samples.names)
+    elif table.duplicates == "allow" and not all_differ(hashed):
+        hashed = hashes(apart(digests, content.labels[kept].tolist()))
+    samples.groups = _chosen(content.groups, kept) if content.groups else []
     samples.contents, samples.keyed = samples.digests, bool(table.key)
     if table.task == "classification":
-        samples.labels = [content.labels[row] for row in kept]
+        samples.labels = content.labels[kept].tolist()
         counts = Counter(samples.labels)
         found = {name: counts[name] for name in in_order(samples.labels)}
         if table.spellings == "refuse":
@@ -225,102 +216,40 @@ def _samples(
         samples.classes = check_classes(checks, settings.classes, found, "label")
     if table.duplicates == "allow":
         samples.digests = []
-    return samples, keys
+    return samples, hashed
 
 
-def _digests(features: Sequence[Feature], rows: Sequence[int]) -> list[bytes]:
-    """SHA-256 of each row's inputs by column name, numbers as a model gets them: the same when columns are moved or a
-    column's type or width changes."""
-    texts = []
-    for feature in sorted(features, key=lambda each: each.name):
-        name, missing = feature.name, feature.missing[rows].tolist()
-        if feature.kind == "numeric":
-            values = feature.values[rows].astype(np.float32).tolist()
-            texts.append(
-                [f"{name}=" if gone else numeric_text(name, v) for v, gone in zip(values, missing, strict=True)]
-            )
-            continue
-        seen: dict[Any, str] = {None: f"{name}="}
-        values = feature.values[rows].tolist()
-        texts.append([seen.get(v) or seen.setdefault(v, f"{name}={canonical(v)}") for v in values])
-    return [hashlib.sha256("\x1f".join(row).encode()).digest() for row in zip(*texts, strict=True)]
+def _chosen(texts: list[str], rows: Any) -> list[str]:
+    return texts if len(rows) == len(texts) else [texts[row] for row in rows.tolist()]
 
 
-def numeric_text(name: str, value: float) -> str:
-    """`canonical` of a float under its column's name, many times as quickly."""
-    return f"{name}={value + 0.0!r}"  # no negative zero
+def _hash_files(repository: Path, rows: Rows, samples: SampleList) -> None:
+    for part in rows.parts:
+        path = repository / part.name
+        samples.files[part.name] = sha256_file(path), path.stat().st_size
 
 
-def _spec(
-    features: Sequence[Feature], train: Sequence[int], classes: tuple[str, ...], settings: DatasetFile
-) -> DataSpec:
+def _members(samples: SampleList, keys: Sequence[bytes], kept: Any) -> dict[SplitName, Any]:
+    """Split → its rows in their order there, as a NumPy array of indices; `keys`: the hash of each sample's key."""
+    number = {split: i for i, split in enumerate(SPLITS)}
+    order = order_of(keys)
+    sides = np.fromiter((number[split] for split in samples.splits), np.int8, len(kept))[order]
+    return {split: kept[order[sides == i]] for split, i in number.items()}
+
+
+def _spec(columns: tuple[Column, ...], samples: SampleList, settings: DatasetFile) -> DataSpec:
     table = settings.source
     assert isinstance(table, Table)
-    columns, inputs = [], []
-    for feature in features:
-        columns.append(column_of(feature, train))
-        dtype = "float32" if feature.kind == "numeric" else "string"
-        inputs.append(TensorSpec(feature.name, (None, 1), dtype, may_miss=columns[-1].has_missing))
+    dtypes = {"numeric": "float32", "categorical": "string"}
     return DataSpec(
         "table",
         table.task,
-        tuple(inputs),
-        classes,
-        tuple(columns),
+        tuple(TensorSpec(each.name, (None, 1), dtypes[each.kind], may_miss=each.has_missing) for each in columns),
+        samples.classes,
+        columns,
         table.target,
-        train_samples=len(train),
         split=split_rule(settings),
         missing=table.missing,
+        moving=settings.rule.moves,
+        boundaries=samples.boundaries,
     )
-
-
-def _write_arrays(folder: Path, spec: DataSpec, content: Content, rows: Sequence[int]) -> None:
-    folder.mkdir()
-    for i, feature in enumerate(content.features):
-        numeric, values = feature.kind == "numeric", feature.values[rows]
-        array = values.astype(np.float32) if numeric else np.where(feature.missing[rows], "", values).astype(np.str_)
-        np.save(folder / f"x{i}.npy", array[:, None])
-    if spec.task == "classification":
-        number = {name: i for i, name in enumerate(spec.classes)}
-        write_labels(folder / "y.npy", [number[content.labels[row]] for row in rows])
-    else:
-        np.save(folder / "y.npy", content.labels[rows].astype(np.float32))
-    write_description(folder, spec, [content.names[row] for row in rows])
-
-
-def _numbers_rows(values: Any) -> bool:
-    return len(np.unique(values)) == len(values) == np.ptp(values) + 1 and bool((values == np.floor(values)).all())
-
-
-def _there(feature: Feature, rows: Sequence[int]) -> Any:
-    """The values of some rows, without those that are missing."""
-    return feature.values[rows][~feature.missing[rows]]
-
-
-def _note_oddities(
-    spec: DataSpec, features: Sequence[Feature], members: dict[SplitName, list[int]], checks: Checks
-) -> None:
-    for column, feature in zip(spec.columns, features, strict=True):
-        if column.kind == "numeric":
-            if not column.variance:
-                checks.note(f"column {column.name!r} is {column.mean:g} in every row of the train split")
-            if _numbers_rows(_there(feature, [row for rows in members.values() for row in rows])):
-                checks.note(
-                    f"column {column.name!r} holds consecutive whole numbers, each once: if it numbers the rows, list it under "
-                    "[table] ignore, as rows that are sorted by label are numbered by it"
-                )
-            values = _there(feature, members["train"])
-            if np.abs(values).max() > FLOAT32_WHOLE and (values == np.floor(values)).all():
-                checks.note(
-                    f"column {column.name!r} holds whole numbers that float32 rounds: is it a name, not a number?"
-                )
-            continue
-        known = set(column.vocabulary)
-        if _is_free_text(len(known), spec.train_samples):
-            checks.note(f"column {column.name!r} has {len(known)} values in {spec.train_samples} rows: is it a name?")
-            continue
-        elsewhere = Counter(_there(feature, members["validation"] + members["holdout"]).tolist())
-        if new := {each: count for each, count in elsewhere.items() if each not in known}:
-            common = sorted(each for each, count in new.items() if count >= HANDFUL)[:5]
-            some = f" ({', '.join(common)})" if common else ""
-            checks.note(f"column {column.name!r}: {len(new)} values are not in the train split{some}")

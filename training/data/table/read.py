@@ -7,7 +7,6 @@ than all the rest, only to ask whether they are pandas' own.
 from __future__ import annotations
 
 import re
-from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -16,6 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute, parquet
 
@@ -184,14 +184,12 @@ class Rows:
         if len(kinds) > 1:
             raise MixedTypes(kinds)
 
-    def write(self, rows: Sequence[int], folder: Path) -> None:
-        """Write some rows of each file under its own name, in its own format and order."""
-        chosen: list[list[int]] = [[] for _ in self._parts]
-        for row in sorted(rows):
-            number, inside = self._find(row)
-            chosen[number].append(inside)
-        for part, inside_part in zip(self._parts, chosen, strict=True):
-            _write_part(part, inside_part, folder, self._table)
+    def write(self, rows: Any, folder: Path) -> None:
+        """Write some rows (NumPy array of indices) of each file under its own name, in its own format and order."""
+        chosen = np.sort(rows)
+        ends = np.searchsorted(chosen, self._starts)
+        for i, part in enumerate(self._parts):
+            _write_part(part, chosen[ends[i] : ends[i + 1]] - self._starts[i], folder, self._table)
 
     def _find(self, row: int) -> tuple[int, int]:
         """The number of the file, and the row in it, from 0."""
@@ -356,10 +354,10 @@ def plain_column(column: Any) -> Any:
     return column
 
 
-def _write_part(part: Part, rows: list[int], folder: Path, table: Table) -> None:
+def _write_part(part: Part, rows: Any, folder: Path, table: Table) -> None:
     path = folder / part.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    wanted = pa.py_buffer(array("q", rows))
+    wanted = pa.py_buffer(rows.astype(np.int64))
     chosen = part.rows.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, wanted]))
     if path.suffix.lower() in PARQUET:
         parquet.write_table(chosen, path)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from pyarrow import compute
 
 from training.data.checks import HANDFUL
@@ -66,6 +67,8 @@ class Counted:
         self.column = column
         found = compute.value_counts(column.drop_null())
         values, counts = found.field(0), found.field(1)
+        self.values = pa.chunked_array([values])
+        """Each of them once, as a column."""
         self.total: int = compute.sum(counts).as_py() or 0
         is_number = compute.match_substring_regex(compute.utf8_trim_whitespace(values), numbers.pattern)
         odd = compute.invert(is_number)
@@ -97,14 +100,13 @@ class Counted:
 
 
 def slip_in(
-    name: str, column: Any, rows: Rows, table: Table, *, numeric: bool = False, what: str = "column"
+    name: str, found: Counted, rows: Rows, table: Table, *, numeric: bool = False, what: str = "column"
 ) -> Slip | None:
     """What is wrong with a column of texts that is not declared as text; None: it is a column of categories.
 
     `numeric`: the column is declared to hold numbers.
     """
     numbers = numbers_of(table)
-    found = Counted(column, numbers)
     if not found.odd:
         return None
     dates = [text for text in found.odd if DATE.fullmatch(text.strip())]
@@ -156,9 +158,8 @@ def fitting(found: Counted, odd: Sequence[str], declared: Numbers) -> list[Numbe
     return [way for way in ways if not any(changes[other] < changes[way] for other in ways)]
 
 
-def doubtful(name: str, column: Any, table: Table) -> list[str]:
+def doubtful(name: str, found: Counted, table: Table) -> list[str]:
     """Texts of a column of categories that often mean missing, as a note."""
-    found = Counted(column, numbers_of(table))
     texts = [text for text in found.odd if text.strip().casefold() in SUSPICIOUS]
     if not texts or table.na is not None:
         return []

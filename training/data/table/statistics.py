@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -16,19 +15,20 @@ LEVELS = 20
 
 
 def column_of(feature: Feature, train: Any) -> Column:
-    """The column as `spec.columns` has it, measured on the rows `train` (indices) alone."""
-    values, has_missing = feature.values[train], bool(feature.missing.any())
-    there = values[~feature.missing[train]]
+    """The column as `spec.columns` has it, measured on the rows `train` (NumPy array of indices) alone."""
+    has_missing = bool(feature.missing.any())
     if feature.kind == "numeric":
-        seen = there.astype(np.float32).astype(np.float64)  # what the model gets
+        narrow = feature.values[train].astype(np.float32)  # what the model gets
+        narrow = narrow[~np.isnan(narrow)]
+        seen = narrow.astype(np.float64)
         mean, variance, middle = float(seen.mean()), float(seen.var()), median(seen) if has_missing else 0.0
         return Column(
-            feature.name, "numeric", mean, variance, levels=levels(seen), has_missing=has_missing, median=middle
+            feature.name, "numeric", mean, variance, levels=levels(narrow), has_missing=has_missing, median=middle
         )
-    counts = Counter(there.tolist())
+    counts = feature.counts(train)
     vocabulary = tuple(sorted(counts))
     common = tuple(each for each in vocabulary if counts[each] >= HANDFUL)
-    shares = tuple(counts[each] / len(values) for each in common)
+    shares = tuple(counts[each] / len(train) for each in common)
     mode = max(vocabulary, key=lambda each: counts[each]) if has_missing else ""
     return Column(
         feature.name,
@@ -52,7 +52,7 @@ def median(values: Any) -> float:
 
 
 def levels(values: Any) -> tuple[float, ...]:
-    """How the numbers (shape (rows,), float64) are distributed: sorted and cut into up to LEVELS groups of the same size (±1),
+    """How the numbers (shape (rows,), float32) are distributed: sorted and cut into up to LEVELS groups of the same size (±1),
     each a handful or more, the mean of each group, ascending. The mean of all, weighted by size, is the column's.
 
     None of them is a value that only few rows have: a mean that happens to be one is moved by a thousandth of its group's width.
@@ -60,12 +60,15 @@ def levels(values: Any) -> tuple[float, ...]:
     groups = min(LEVELS, len(values) // HANDFUL)
     if not groups:
         return ()
-    found, counts = np.unique(values, return_counts=True)
-    few = set(found[counts < HANDFUL].tolist())
-    means = []
-    for group in np.array_split(np.sort(values), groups):
+    ordered, means = np.sort(values).astype(np.float64), []
+    for group in np.array_split(ordered, groups):
         mean, step = float(np.float32(group.mean())), float(np.ptp(group)) / 1000
-        while mean in few and step:
+        while step and 0 < _times(ordered, mean) < HANDFUL:
             mean, step = float(np.float32(mean + step)), step * 1.5
         means.append(mean)
     return tuple(means)
+
+
+def _times(ordered: Any, value: float) -> int:
+    """How often a value is among sorted numbers."""
+    return int(np.searchsorted(ordered, value, "right") - np.searchsorted(ordered, value, "left"))

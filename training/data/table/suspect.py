@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from training.data.table.dialect import Dialect, Numbers, quoted
-from training.data.table.lines import line_at
+from training.data.table.lines import count, find, line_at
 
 DELIMITERS = (";", "\t", ",", "|")
 CALLED = {"\t": "a tab"}
@@ -185,7 +185,7 @@ def _fields(line: str, delimiter: str, quote: str) -> int:
 
 def check_zeros(text: Any, start: bytes) -> None:
     """Raise Unreadable when there is a zero byte, which no text has."""
-    if not (found := re.search(rb"\0", memoryview(text))):
+    if (found := find(text, b"\0")) < 0:
         return
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) > len(start) / 5:
@@ -195,7 +195,7 @@ def check_zeros(text: Any, start: bytes) -> None:
             f'write encoding = "{encoding}" under [table] in dataset.toml',
             "encoding",
         )
-    line = line_at(text, found.start())
+    line = line_at(text, found)
     raise Unreadable(f"holds a zero byte in line {line}: it is damaged, or not a text", "write the file again")
 
 
@@ -243,9 +243,10 @@ def check_quotes(text: Any, begins: Any, dialect: Dialect) -> None:
     """Raise Unreadable when a quotation mark is not closed, so that all that follows is one field, or the file is cut off.
 
     `begins`: the line on which each row begins."""
-    whole, mark = bytes(memoryview(text)), dialect.quote.encode()
-    if not len(begins) or not mark or whole.count(mark) % 2 == 0:
+    mark = dialect.quote.encode()
+    if not len(begins) or not mark or count(text, mark) % 2 == 0:
         return
+    whole = bytes(memoryview(text))
     quote, other = re.escape(mark), rf"[^{re.escape(dialect.delimiter)}\r\n]".encode()
     field = rb"(?:Q(?:[^Q]++|QQ)*+QO*|(?!Q)O+)?".replace(b"Q", quote).replace(b"O", other)
     last = b"".join(whole.splitlines(keepends=True)[begins[-1] - 1 :])

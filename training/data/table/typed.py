@@ -16,6 +16,7 @@ from training.data.table.dialect import BLANKS, MARKS, Numbers
 
 NUMPY = {"halffloat": "float16", "float": "float32", "double": "float64"}
 """What pyarrow calls otherwise than NumPy."""
+FEW = 8
 TRUTH = r"^(?:true|false|True|False|TRUE|FALSE)$"
 
 
@@ -122,13 +123,18 @@ def by_value(column: Any, function: Callable[[Any], Any]) -> Any:
     encoded = column.dictionary_encode().unify_dictionaries()
     if not encoded.num_chunks:
         return function(column)
-    values = function(pa.chunked_array([encoded.chunk(0).dictionary])).combine_chunks()
+    different = pa.chunked_array([encoded.chunk(0).dictionary])
+    if (made := function(different)) is different:
+        return column
+    values = made.combine_chunks()
     return pa.chunked_array([values.take(chunk.indices) for chunk in encoded.chunks], values.type)
 
 
 def _without(column: Any, marks: tuple[str, ...]) -> Any:
     pattern = "|".join(re.escape(mark) for mark in sorted(marks))
     missing = compute.match_substring_regex(column, rf"^\s*(?:{pattern})?\s*$")
+    if not compute.any(missing).as_py():
+        return column
     return compute.if_else(missing, pa.nulls(1, pa.string())[0], column)
 
 
@@ -139,6 +145,7 @@ def _cast(column: Any) -> Any:
     except pa.ArrowInvalid:
         return None
     try:
+        column.slice(0, FEW).cast(pa.int64())  # the message about each text that fails takes longer than the rest
         return column.cast(pa.int64())
     except pa.ArrowInvalid:
         return found

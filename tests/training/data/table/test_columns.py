@@ -126,8 +126,11 @@ class TestOneInput:
         feature, checks = column(pa.array(values), **settings)
         assert said(checks) == []
         assert (feature.name, feature.kind) == ("a", kind)
-        assert feature.values.dtype == (np.float64 if kind == "numeric" else object)
-        np.testing.assert_array_equal(feature.values, np.array(read, feature.values.dtype))
+        if kind == "numeric":
+            assert feature.values.dtype == np.float64
+            np.testing.assert_array_equal(feature.values, np.array(read, np.float64))
+        else:
+            assert [feature.texts[place] for place in feature.values] == [each or "" for each in read]
         gaps = [each is None or each != each for each in read]  # noqa: PLR0124 (NaN)
         assert (feature.missing.tolist(), feature.missing.dtype) == (gaps, bool)
 

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from registry.spelling import canonical
 from training.data.checks import HANDFUL, Checks
 from training.data.dataset_toml import DatasetFile, Fractions, Table
 from training.data.spec import SPLITS, PrepareJob, load_split
-from training.data.table.prepare import MISSING, numeric_text, prepare
+from training.data.table.prepare import MISSING, prepare
 from training.data.table.statistics import median
 
 ROWS = 90
@@ -114,9 +113,3 @@ def test_the_median_is_the_median_where_many_share_it_and_else_near(values):
     ordered = np.sort(array)
     middle = ordered[max(0, (len(array) - HANDFUL) // 2) :][: HANDFUL + 1]
     assert middle[0] - 1e-3 <= found <= middle[-1] + 1e-3 or found == exact
-
-
-@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
-def test_a_number_has_the_text_that_it_has_always_had(value):
-    """Which a row's split follows from."""
-    assert numeric_text("a", value) == f"a={canonical(value)}"
