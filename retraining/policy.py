@@ -74,6 +74,8 @@ def obstacle(old: Signature, split: str, spec: DataSpec, inputs: Collection[str]
         return f"it was made for {old.task}, the data are for {spec.task}"
     if old.classes != spec.classes:
         return f"the classes have changed ({_difference(old.classes, spec.classes) or 'another order'})"
+    if old.targets != spec.targets:
+        return f"the targets have changed ({_difference(old.targets, spec.targets) or 'another order'})"
     if old.target != spec.target:
         return f"it predicts {old.target!r}, the data ask for {spec.target!r}"
     if difference := _difference([each.name for each in old.inputs], inputs):

@@ -55,7 +55,8 @@ def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -
     exported = export(trained.wiring, validation, outputs, job.parity_command, _keep(trained, outputs))
     spec = trained.wiring.spec
     _check_answers(spec, exported.answers)
-    values = measure(spec.task, exported.answers, validation.y, Wanted((job.metric,), job.costs), spec.classes)
+    wanted = Wanted((job.metric,), job.costs, targets=spec.targets)
+    values = measure(spec.task, exported.answers, validation.y, wanted, spec.classes)
     made = Made(trained.how, trained.note, trained.attempt, trained.epochs)
     return describe_result(job, folder, made, exported.signature, exported.served, values)
 

@@ -28,7 +28,7 @@ def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
     job = codec.read(TrainJob, folder / "job.json")
     use_threads(job.threads)
     spec = codec.read(DataSpec, folder / "inputs" / "train" / "data.json")
-    check_metric(job.metric, spec.task, spec.classes)
+    check_metric(job.metric, spec.task, spec.classes, spec.targets)
     return job, spec
 
 
@@ -51,7 +51,7 @@ def run_attempts(
     from training.metrics import Wanted
 
     be_repeatable(job)
-    wanted = Wanted((job.metric,), job.costs)
+    wanted = Wanted((job.metric,), job.costs, targets=data.spec.targets)
     goal = Goal(job.metric, job.threshold, job.patience, job.seed, job.batch_size, wanted)
     bound_to = (folder / "job.json").read_bytes() + (contract.code / FILE).read_bytes() + version("keras").encode()
     digest = hashlib.sha256(bound_to).hexdigest()

@@ -96,17 +96,18 @@ def mae(estimates: Estimates) -> float:
 
 
 def rmse(estimates: Estimates) -> float:
-    return math.sqrt(_mse(estimates))
+    """Of several targets the mean of their errors, and not the error over all of their numbers."""
+    return float(np.sqrt(((estimates.truth - estimates.predicted) ** 2).mean(axis=0)).mean())
 
 
 def r2(estimates: Estimates) -> float:
     if len(estimates.truth) < 2:
         return math.nan
-    residual = float(((estimates.truth - estimates.predicted) ** 2).sum())
-    total = float(((estimates.truth - estimates.truth.mean()) ** 2).sum())
-    if total == 0:
-        return math.nan if math.isnan(residual) else float(residual == 0)
-    return 1 - residual / total
+    residual = ((estimates.truth - estimates.predicted) ** 2).sum(axis=0)
+    total = ((estimates.truth - estimates.truth.mean(axis=0)) ** 2).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exact = np.where(np.isnan(residual), math.nan, residual == 0)
+        return float(np.where(total == 0, exact, 1 - residual / total).mean())
 
 
 def mape(estimates: Estimates) -> float:

@@ -37,7 +37,7 @@ class MetricRow:
     function: str
     """In `training.metric_functions`; it takes the answers, and the arguments by name."""
     title_of: str = ""
-    """The same for a `positive` class; empty: it does not take one."""
+    """The same for one class (`positive`), or for one of several targets (`target`); empty: it does not take one."""
     arguments: tuple[str, ...] = ()
     """Those that must be given."""
     needs: Need = ""
@@ -47,6 +47,11 @@ class MetricRow:
     """Whether it is measured without being asked for."""
     source: Literal["", "own", "script"] = ""
     """Who gives the number: Trainyard, the team's `metrics.py`, or its training script."""
+
+    @property
+    def about(self) -> str:
+        """The argument that says what one of several things it is about; empty: it takes none."""
+        return ("target" if self.tasks == R else "positive") if self.title_of else ""
 
 
 C: tuple[Task, ...] = ("classification",)
@@ -58,9 +63,16 @@ METRICS: Mapping[str, MetricRow] = {
     "macro_f1": MetricRow(C, 1, 0, 1, "macro F1 (every class counts equally)", "macro_f1", always=True),
     "brier": MetricRow(C, -1, 0, 2, "Brier score (error of the probabilities)", "brier", needs="probabilities", always=True),
     "ece": MetricRow(C, -1, 0, 1, "calibration error", "ece", always=True),
-    "mae": MetricRow(R, -1, 0, INF, "mean absolute error", "mae", always=True),
-    "rmse": MetricRow(R, -1, 0, INF, "root mean square error", "rmse", always=True),
-    "r2": MetricRow(R, 1, -INF, 1, "R2 (share of the variation explained)", "r2", always=True),
+    "mae": MetricRow(
+        R, -1, 0, INF, "mean absolute error", "mae", title_of="mean absolute error of {target}", always=True
+    ),
+    "rmse": MetricRow(
+        R, -1, 0, INF, "root mean square error", "rmse", title_of="root mean square error of {target}", always=True
+    ),
+    "r2": MetricRow(
+        R, 1, -INF, 1, "R2 (share of the variation explained)", "r2",
+        title_of="R2 of {target} (share of the variation explained)", always=True,
+    ),
     "roc_auc": MetricRow(
         C, 1, 0, 1, "ROC-AUC (how well the probabilities rank, mean over the classes)", "roc_auc",
         title_of="ROC-AUC of {positive} (how well its probability ranks)", needs="scores", undefined=NO_SAMPLE,
@@ -87,9 +99,13 @@ METRICS: Mapping[str, MetricRow] = {
     "mcc": MetricRow(C, 1, -1, 1, "Matthews correlation coefficient (0: no better than chance)", "mcc"),
     "cost": MetricRow(C, -1, -INF, INF, "mean cost of an answer", "cost", needs="cost"),
     "mape": MetricRow(
-        R, -1, 0, INF, "mean absolute error as a share of the true value", "mape", undefined="a true value is 0"
+        R, -1, 0, INF, "mean absolute error as a share of the true value", "mape",
+        title_of="mean absolute error of {target} as a share of the true value", undefined="a true value is 0",
     ),
-    "pinball": MetricRow(R, -1, 0, INF, "pinball loss at quantile {quantile}", "pinball", arguments=("quantile",)),
+    "pinball": MetricRow(
+        R, -1, 0, INF, "pinball loss at quantile {quantile}", "pinball",
+        title_of="pinball loss of {target} at quantile {quantile}", arguments=("quantile",),
+    ),
 }  # fmt: skip
 
 
@@ -141,7 +157,7 @@ def title(measure: str) -> str:
     arguments = read_measure(measure)[1]
     shown = {name: f"{each:g}" if isinstance(each, float) else str(each) for name, each in arguments.items()}
     try:
-        return (row.title_of if "positive" in arguments else row.title).format(**shown)
+        return (row.title_of if row.about in arguments else row.title).format(**shown)
     except (KeyError, IndexError):  # a name that somebody has made up
         return measure
 
@@ -164,14 +180,14 @@ def problems(measure: str) -> Iterator[str]:
     for name, each in arguments.items():
         if name == "better" and row.source and each not in {MORE, LESS}:
             yield f'{metric}: better is "{MORE}" or "{LESS}", not {each!r:.100}'
-        elif name not in row.arguments and not (name == "positive" and row.title_of):
+        elif name not in row.arguments and name != row.about:
             yield f"{metric} takes no {name}"
         elif name in LIMITS and not LIMITS[name][0] <= float(each) <= LIMITS[name][1]:
             yield f"{name} {each} is not between {LIMITS[name][0]:g} and {LIMITS[name][1]:g}"
 
 
-def unsuitable(measure: str, task: Task, classes: Sequence[str]) -> str:
-    """Why it cannot be measured on such data; empty when it can."""
+def unsuitable(measure: str, task: Task, classes: Sequence[str], targets: Sequence[str] = ()) -> str:
+    """Why it cannot be measured on such data; empty when it can. `targets`: the names of several numbers per sample."""
     row = row_of(measure)
     if row is None:
         return f"{measure} is not known"
@@ -180,6 +196,9 @@ def unsuitable(measure: str, task: Task, classes: Sequence[str]) -> str:
     arguments = read_measure(measure)[1]
     if "positive" in arguments and arguments["positive"] not in classes:
         return f"{measure}: the dataset has no class {arguments['positive']!r:.100}; it has {_some(classes)}"
+    if "target" in arguments and arguments["target"] not in targets:
+        have = f"the dataset has {_some(targets)}" if targets else "the dataset has one number per sample: leave it out"
+        return f"{measure}: there is no target {arguments['target']!r:.100}; {have}"
     if int(arguments.get("k", 1)) >= max(len(classes), 2):
         return f"{measure}: there are {len(classes)} classes, so that it is 1 for every model"
     return ""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import ConfigError
-from registry.records import ClassMetrics, Metrics, Task
+from registry.records import ClassMetrics, Metrics, TargetMetrics, Task
 from registry.records.measure import read_measure
 from training.metric_table import METRICS, always_measured, row_of, unsuitable
 
@@ -44,6 +44,8 @@ class Wanted:
     """Truth → answer → cost, by the names of classes."""
     probabilities: bool = False
     """Those of every class, whatever the metrics need."""
+    targets: tuple[str, ...] = ()
+    """The names of several numbers per sample, which a metric may name; empty: there is one, or classes."""
 
     def needs(self, what: str) -> bool:
         """Whether one of them needs `rank`, `scores` or `cost` of each sample."""
@@ -98,16 +100,26 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """Regression: truth and prediction of each sample, shape (samples,), in units of the target."""
+    """Regression: truth and prediction of each sample, shape (samples,), in units of the target; of several targets shape
+    (samples, targets), each in its own."""
 
     task: ClassVar[Task] = "regression"
     truth: Floats
     predicted: Floats
+    targets: tuple[str, ...] = ()
+    """Their names; empty when there is one."""
+
+    def of_target(self, name: str) -> Estimates:
+        """Those of one target; raises ValueError when there is no such."""
+        place = self.targets.index(name)
+        return Estimates(self.truth[:, place], self.predicted[:, place])
 
     @property
     def losses(self) -> Floats:
-        """Of each sample: the absolute error."""
-        return np.abs(self.predicted - self.truth)
+        """Of each sample: the absolute error, of several targets their mean."""
+        errors = np.abs(self.predicted - self.truth).reshape(len(self.truth), -1)
+        found: Floats = errors.mean(axis=1)
+        return found
 
 
 Graded = Answers | Estimates
@@ -125,7 +137,9 @@ def graded(
     """Compare one batch of what a model answers, shape (rows, numbers), with the truth as the dataset has it, (rows, …). `own`:
     the model's classes, `classes`: the dataset's."""
     if task == "regression":
-        return Estimates(np.asarray(truth, dtype=np.float64), output[:, 0].astype(np.float64))
+        numbers = output.astype(np.float64)
+        several = wanted.targets
+        return Estimates(np.asarray(truth, dtype=np.float64), numbers if several else numbers[:, 0], several)
     return grade(output, truth, own, classes, wanted)
 
 
@@ -170,8 +184,8 @@ def must_be_possible(wanted: Wanted, task: Task, classes: Sequence[str], samples
     """
     for each in wanted.measures:
         row = row_of(each)
-        if row and task in row.tasks and (why := unsuitable(each, task, classes)):
-            raise ConfigError(f"[gate] {why}", hint="correct `positive` or `k` in [gate] or [[gate.rule]]")
+        if row and task in row.tasks and (why := unsuitable(each, task, classes, wanted.targets)):
+            raise ConfigError(f"[gate] {why}", hint="correct `positive`, `target` or `k` in [gate] or [[gate.rule]]")
     numbers = samples * len(wanted.columns(classes))
     if numbers > MOST_SCORES:
         raise ConfigError(
@@ -205,8 +219,13 @@ def classification(answers: Answers, classes: Sequence[str], wanted: Sequence[st
 
 def regression(estimates: Estimates, wanted: Sequence[str] = ()) -> Metrics:
     """All metrics of a regression, and the `wanted` ones of this task; `loss` is the mean squared error. R² of a constant target
-    is 1 when all predictions are exact and 0 when they are not, as scikit-learn has it, and NaN for fewer than two samples."""
-    return Metrics(task="regression", samples=len(estimates.truth), values=values(estimates, wanted))
+    is 1 when all predictions are exact and 0 when they are not, as scikit-learn has it, and NaN for fewer than two samples.
+
+    Of several targets each metric is the mean of what it is for each of them, scikit-learn's `uniform_average`."""
+    per_target = {name: _target(estimates.of_target(name)) for name in estimates.targets}
+    return Metrics(
+        task="regression", samples=len(estimates.truth), values=values(estimates, wanted), targets=per_target
+    )
 
 
 def values(of: Graded, wanted: Sequence[str] = ()) -> dict[str, float]:
@@ -218,17 +237,21 @@ def values(of: Graded, wanted: Sequence[str] = ()) -> dict[str, float]:
 def value(measure: str, of: Graded) -> float:
     """One metric over the samples; NaN when there are none. Raises KeyError for a metric of the other task, ValueError where it
     needs what is not kept of each sample."""
-    tasks, function = _function(measure)
+    tasks, target, function = _function(measure)
     if of.task not in tasks:
         raise KeyError(measure)
+    if isinstance(of, Estimates) and target:
+        of = of.of_target(target)
     return function(of) if len(of.truth) else math.nan
 
 
 @functools.cache
-def _function(measure: str) -> tuple[Sequence[str], Callable[[Any], float]]:
-    metric, arguments = read_measure(measure)
-    row = METRICS[metric]
-    return row.tasks, functools.partial(getattr(import_module(FUNCTIONS), row.function), **arguments)
+def _function(measure: str) -> tuple[Sequence[str], str, Callable[[Any], float]]:
+    """Its tasks, the target that it is about, and what measures it."""
+    metric, given = read_measure(measure)
+    row, arguments = METRICS[metric], dict(given)
+    target = str(arguments.pop("target", ""))
+    return row.tasks, target, functools.partial(getattr(import_module(FUNCTIONS), row.function), **arguments)
 
 
 def confusion(answers: Answers, classes: int) -> Ints:
@@ -311,6 +334,10 @@ def _positions(names: Sequence[str], among: Sequence[str]) -> Ints:
     """The index of each of `names` in `among`, -1 where it is missing."""
     positions = {name: i for i, name in enumerate(among)}
     return np.array([positions.get(name, -1) for name in names], dtype=np.int64)
+
+
+def _target(of: Estimates) -> TargetMetrics:
+    return TargetMetrics(*(value(name, of) for name in ("mae", "rmse", "r2")))
 
 
 def _class(counts: Ints, answers: Answers, i: int) -> ClassMetrics:

@@ -40,5 +40,6 @@ def finish_onnx(job: TrainJob, folder: Path, spec: DataSpec, file: Path, made: M
     codec.save(History(job.metric, job.threshold, job.seed), outputs / HISTORY)
     reason = f"ONNX Runtime: the script's own file; answers the same one by one and in batches on {len(validation)} validation samples"
     served = Served("onnx", ONNX_FILE, reason, onnx=found.wiring)
-    values = measure(spec.task, found.answers, validation.y, Wanted((job.metric,), job.costs), spec.classes)
+    wanted = Wanted((job.metric,), job.costs, targets=spec.targets)
+    values = measure(spec.task, found.answers, validation.y, wanted, spec.classes)
     return describe_result(job, folder, made, found.signature, served, values)

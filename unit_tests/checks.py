@@ -148,7 +148,8 @@ def _says(answer: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 def _signature(subject: Subject) -> None:
     answer, signature = subject.api.description, subject.manifest.signature
-    simple = {"task": signature.task, "kind": signature.kind, "classes": list(signature.classes)}
+    simple: dict[str, object] = {"task": signature.task, "kind": signature.kind}
+    simple |= {"classes": list(signature.classes), "targets": list(signature.targets)}
     for name, value in simple.items():
         expect(answer.get(name) == value, f"GET / says {name} {answer.get(name)!r}, the manifest {value!r}")
     inputs = [(each["name"], tuple(each["shape"]), each["dtype"]) for each in answer["inputs"]]

@@ -26,7 +26,7 @@ class Golden:
     signature: Signature
     inputs: Mapping[str, NDArray[Any]]
     outputs: NDArray[np.float32]
-    """The first output: (samples, classes) probabilities, or (samples, 1) predictions."""
+    """The first output: (samples, classes) probabilities, or (samples, 1) or (samples, targets) predictions."""
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -53,6 +53,8 @@ class Golden:
         """How `answer` differs from what evaluation got for sample `i`; empty when it does not."""
         if not isinstance(answer, dict):
             return f"{answer!r:.100} is not an answer"
+        if self.signature.targets:
+            return self._differs_in_targets(i, answer)
         if self.signature.task == "regression":
             return self._differs_in_value(i, answer)
         return self._differs_in_class(i, answer)
@@ -70,6 +72,17 @@ class Golden:
             return f"class {answer.get('class')!r}, evaluation got {best!r}"
         return ""
 
+    def _differs_in_targets(self, i: int, answer: Mapping[str, Any]) -> str:
+        targets, wanted, given = self.signature.targets, self.outputs[i].astype(np.float64), answer.get("values")
+        if not isinstance(given, dict) or list(given) != list(targets):
+            return f"the values are not those of {', '.join(targets)}: {given!r:.100}"
+        gaps = np.abs(np.array(list(given.values()), dtype=np.float64) - wanted)
+        near = gaps <= TOLERANCE * np.maximum(1.0, np.abs(wanted))  # asked this way round, NaN is far
+        if near.all():
+            return ""
+        name = targets[int(near.argmin())]
+        return f"value {given[name]!r} of {name}, evaluation got {wanted[int(near.argmin())]:.7g}"
+
     def _differs_in_value(self, i: int, answer: Mapping[str, Any]) -> str:
         wanted, given = float(self.outputs[i, 0]), answer.get("value")
         if not isinstance(given, (int, float)) or not abs(given - wanted) <= TOLERANCE * max(1.0, abs(wanted)):
@@ -85,7 +98,7 @@ def load_golden(path: Path, signature: Signature) -> Golden:
             outputs = file["out_0"]
     except (OSError, KeyError, ValueError) as error:
         raise Corrupt(f"{path}: {error}", hint="evaluation writes it; run the pipeline again") from error
-    width = len(signature.classes) or 1
+    width = len(signature.classes) or len(signature.targets) or 1
     if outputs.ndim != 2 or outputs.shape[1] != width or not len(outputs):
         raise Corrupt(f"{path}: out_0 has shape {list(outputs.shape)}, the signature has {width} numbers per sample")
     return Golden(signature, inputs, outputs)

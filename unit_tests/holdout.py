@@ -39,7 +39,7 @@ class HoldoutSamples(Sequence[Any]):
 class Holdout:
     """`len(holdout)`, `for sample, label in holdout`, and the same in columns: `samples`, `labels`, `names`.
 
-    A sample is what `predict` takes; its label a class name, or a number for regression.
+    A sample is what `predict` takes; its label a class name, a number for regression, or a dict of several targets: name → number.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,6 +49,8 @@ class Holdout:
         self.samples = HoldoutSamples(split)
         y = split.y.tolist()
         self.labels: tuple[Any, ...] = tuple(y)
+        if split.spec.targets:
+            self.labels = tuple(dict(zip(split.spec.targets, each, strict=True)) for each in y)
         if split.spec.task == "classification":
             self.labels = tuple(self.classes[each] for each in y)
 

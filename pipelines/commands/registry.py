@@ -191,6 +191,9 @@ def _sections(
     tensors += [("out", *_tensor(each)) for each in signature.outputs]
     names = ", ".join(map(_short, signature.classes))
     classes = [Paragraph(f"classes: {names}")] if names else []
+    if signature.targets:
+        rest = f", … and {len(signature.targets) - MOST_INPUTS} more" if len(signature.targets) > MOST_INPUTS else ""
+        classes.append(Paragraph(f"targets: {', '.join(map(_short, signature.targets[:MOST_INPUTS]))}{rest}"))
     yield Section("Signature", (Table(("", "name", "shape", "dtype"), tuple(tensors)), *classes))
     files = tuple((sha256[:12], name) for name, sha256 in sorted(manifest.files.items()))
     yield Section("Files", (Table(("SHA-256", "file"), files),))

@@ -80,6 +80,7 @@ LATER = {
     "slice_floors",
     "slice_min_samples",
     "slice_max_drop",
+    "target",
 }
 """Settings of `[gate]` that came later."""
 
@@ -163,5 +164,7 @@ class Config:
         same = {name: values[name] for name in ("training", "retraining", "gate", "acceptance")}
         for name in (each for each in LATER if getattr(self.gate, each) == getattr(Policy(), each)):
             del same["gate"][name]  # runs keep the ids that they had before there was this setting
+        for rule in (each for each in same["gate"].get("rule", ()) if not each["target"]):
+            del rule["target"]
         runner = [self.runner.kind, self.runner.image, *([] if self.runner.packages else ["no packages"])]
         return {**same, "serving": serving, "runner": runner}

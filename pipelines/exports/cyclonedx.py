@@ -102,6 +102,10 @@ def _metrics(manifest: Candidate, measured: Metrics) -> Iterator[dict[str, Any]]
         for kind, value in (("precision", each.precision), ("recall", each.recall), ("f1", each.f1)):
             if each.support and math.isfinite(value):
                 yield {"type": kind, "value": repr(value), "slice": f"holdout, class {name}"}
+    for name, of in list(measured.targets.items())[:MAX_CLASSES]:
+        for kind, value in (("mae", of.mae), ("rmse", of.rmse), ("r2", of.r2)):
+            if math.isfinite(value):
+                yield {"type": kind, "value": repr(value), "slice": f"holdout, target {name}"}
     if (gap := manifest.evaluation.comparison) and all(map(math.isfinite, (gap.difference, gap.low, gap.high))):
         yield {
             "type": f"{gap.metric}, better than version {gap.live_version} by",

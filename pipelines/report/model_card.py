@@ -9,8 +9,18 @@ from collections.abc import Iterator, Sequence
 from pipelines.gate import recent_in_words
 from pipelines.text import images, importance, reference
 from pipelines.text.clean import clean
-from pipelines.text.metrics import MAX_CLASSES, REPORTED, in_words, number, reported, rules, weakest_classes
-from registry.records import Acceptance, Candidate
+from pipelines.text.metrics import (
+    MAX_CLASSES,
+    REPORTED,
+    in_words,
+    number,
+    reported,
+    rules,
+    sentence_of_means,
+    weakest_classes,
+    weakest_targets,
+)
+from registry.records import Acceptance, Candidate, Metrics
 from registry.records.measure import SCRIPT, name_after
 
 MARKS = {ord(each): f"\\{each}" for each in "\\`*_[]{}|#~&$@^"} | {ord("<"): "&lt;", ord(">"): "&gt;"}
@@ -133,7 +143,11 @@ def _data(manifest: Candidate, read_as: Sequence[str]) -> Iterator[str]:
     if how := manifest.signature.preparation:
         yield ""
         yield f"Images, in training and in every request: {_text(images.in_words(how, manifest.signature.image_mode))}."
-    if manifest.signature.target:
+    if targets := manifest.signature.targets:
+        others = f" and {len(targets) - MAX_CLASSES} more" if len(targets) > MAX_CLASSES else ""
+        yield ""
+        yield f"Predicted, a number each: {', '.join(map(_text, targets[:MAX_CLASSES]))}{others}."
+    elif manifest.signature.target:
         yield ""
         yield f"Predicted column: {_text(manifest.signature.target)}."
 
@@ -175,6 +189,8 @@ def _metrics(manifest: Candidate) -> Iterator[str]:
             for name, each in weakest_classes(new)[:MAX_CLASSES]
         ]
         yield from _table(("class, weakest first", "precision", "recall", "F1", "samples"), found)
+    if new.targets:
+        yield from _targets(new)
     if slices := manifest.evaluation.slices[:MAX_CLASSES]:
         yield ""
         of_slices = [
@@ -188,6 +204,17 @@ def _metrics(manifest: Candidate) -> Iterator[str]:
             "samples",
         )
         yield from _table(head, of_slices)
+
+
+def _targets(new: Metrics) -> Iterator[str]:
+    shown = weakest_targets(new)
+    yield ""
+    found = [(name, number(each.r2), number(each.mae), number(each.rmse)) for name, each in shown]
+    yield from _table(("target", "R2", "mean absolute error", "root mean square error"), found)
+    yield ""
+    yield sentence_of_means(new)
+    if len(shown) < len(new.targets):
+        yield f"The table has the {len(shown)} with the lowest R2."
 
 
 def _reported(manifest: Candidate) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pipelines.runs import RunFolder
 from pipelines.workers.metrics_file import must_define
 from registry import codec
 from registry.errors import ConfigError
-from registry.records import Policy, Task, TestReport
+from registry.records import Policy, TestReport
 from training.data.spec import DataSpec, FailedCheck, PrepareJob, Validation
 from training.metric_table import unknown_costs, unsuitable
 from training.model.contract import FILE, offers
@@ -49,7 +49,7 @@ def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
         )
         problems += ["[gate] class_floor is set, but there are no classes: the data are for regression"] * (not classes)
     spec = codec.read(DataSpec, folder.split("holdout") / "data.json")
-    problems += _unsuitable(policy, spec.task, tuple(classes))
+    problems += _unsuitable(policy, spec, tuple(classes))
     columns = [each.name for each in spec.inputs]
     problems += [why] if (why := missing_columns(policy.slices, columns)) else []
     if problems:
@@ -59,9 +59,13 @@ def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
         )
 
 
-def _unsuitable(policy: Policy, task: Task, classes: tuple[str, ...]) -> list[str]:
-    """Metrics of another task, and classes that the dataset does not have."""
-    found = [f"[gate] {why}" for each in (policy.measure, *policy.more) if (why := unsuitable(each, task, classes))]
+def _unsuitable(policy: Policy, spec: DataSpec, classes: tuple[str, ...]) -> list[str]:
+    """Metrics of another task, and classes and targets that the dataset does not have."""
+    asked = (policy.measure, *policy.more)
+    found = [f"[gate] {why}" for each in asked if (why := unsuitable(each, spec.task, classes, spec.targets))]
+    if policy.recent and spec.targets:
+        several = f"{len(spec.targets)} per sample are predicted"
+        found.append(f"[gate] recent: a label is one number, and {several}: set it to false")
     if names := unknown_costs(policy.costs, classes):
         found.append(f"[gate.costs] the dataset has no class {', '.join(map(repr, names[:SHOWN]))}")
     return found

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Paragraph, Table
-from registry.records import ClassMetrics, Comparison, Evaluation, Metrics, Policy
+from registry.records import ClassMetrics, Comparison, Evaluation, Metrics, Policy, TargetMetrics
 from registry.text import shortened
 from training.metric_table import row_of, title
 
@@ -40,7 +40,7 @@ def in_words(evaluation: Evaluation, metric: str, candidate: str, live: str) -> 
         if old and math.isfinite(old.values.get(metric, math.nan)):
             said += f"; {live}, which is live now, for {old.values[metric] * 100:.1f} % of the same samples"
     else:
-        said = f"{on} has {_name(metric)} {number(value)}"
+        said = f"{on} has {_name(metric)} {number(value)}{_mean_of(new, metric)}"
         if old and metric in old.values:
             said += f"; {live}, which is live now, has {number(old.values[metric])} on the same samples"
     if evaluation.learned:
@@ -69,6 +69,8 @@ def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> It
         )
     if new.classes:
         yield from _classes(new)
+    if new.targets:
+        yield from _targets(new, old)
     if evaluation.slices:
         yield from slices(evaluation, metric)
     if evaluation.reported:
@@ -90,6 +92,44 @@ def _classes(metrics: Metrics) -> Iterator[Block]:
     yield Table(("class, weakest first", "found", "right when said", "F1", "samples"), rows, numbers=True)
     if len(weakest) > MAX_CLASSES:
         yield Paragraph(f"... and {len(weakest) - MAX_CLASSES} more classes, all better than these")
+
+
+def _targets(new: Metrics, old: Metrics | None) -> Iterator[Block]:
+    live = old.targets if old else {}
+    shown = weakest_targets(new)
+    rows = tuple(
+        (
+            shortened(clean(name), MAX_NAME),
+            number(each.r2),
+            number(each.mae),
+            number(live[name].mae) if name in live else "",
+            number(each.rmse),
+        )
+        for name, each in shown
+    )
+    head = ("target", "R2", "mean absolute error", "live", "root mean square error")
+    yield Table(head, rows, numbers=True)
+    more = len(new.targets) - len(shown)
+    above = f"{sentence_of_means(new)} " if not more else f"{sentence_of_means(new)} These have the lowest R2. "
+    yield Paragraph(f"{above}Each target is in units of its own.")
+
+
+def sentence_of_means(metrics: Metrics) -> str:
+    """What a metric that names no target is."""
+    return f"A metric that names no target is the mean over all {len(metrics.targets):,}."
+
+
+def weakest_targets(metrics: Metrics) -> list[tuple[str, TargetMetrics]]:
+    """In the order of the dataset; of many those with the lowest R2."""
+    by_r2 = sorted(
+        metrics.targets, key=lambda name: (not math.isnan(metrics.targets[name].r2), metrics.targets[name].r2)
+    )
+    kept = set(by_r2[:MAX_CLASSES])
+    return [(name, each) for name, each in metrics.targets.items() if name in kept]
+
+
+def _mean_of(metrics: Metrics, metric: str) -> str:
+    return f" (mean over {len(metrics.targets):,} targets)" if metrics.targets and "target=" not in metric else ""
 
 
 def reported(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:

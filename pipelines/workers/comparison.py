@@ -77,7 +77,7 @@ def _student(freedom: int) -> float:
 def _bootstrap(new: Graded, live: Graded, metric: str, seed: int) -> tuple[float, float]:
     """Percentiles of the difference over resamples, the same ones for both sides (Efron 1979)."""
     n = len(new.truth)
-    width = max(len(new.columns), 1) if isinstance(new, Answers) else 1
+    width = max(len(new.columns if isinstance(new, Answers) else new.targets), 1)
     new, live, sign = ranked(new), ranked(live), better(metric)
     return resampled(
         n,

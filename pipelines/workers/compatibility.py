@@ -37,10 +37,11 @@ def check_inputs(signature: Signature, x: Mapping[str, Array]) -> None:
 
 
 def check_output(signature: Signature, output: Array) -> None:
-    """Raise Mismatch unless it has shape (rows, classes), or, without classes, (rows, 1)."""
-    classes = len(signature.classes)
-    if output.ndim != 2 or output.shape[1] != (classes or 1):
-        wanted = f" for {classes} classes" if classes else "; one number is to be predicted"
+    """Raise Mismatch unless it has shape (rows, classes), or, without classes, (rows, 1) or (rows, targets)."""
+    classes, targets = len(signature.classes), len(signature.targets)
+    if output.ndim != 2 or output.shape[1] != (classes or targets or 1):
+        numbers = f"; {targets} numbers are to be predicted" if targets else "; one number is to be predicted"
+        wanted = f" for {classes} classes" if classes else numbers
         raise Mismatch(f"its output has shape {list(output.shape)}{wanted}")
 
 

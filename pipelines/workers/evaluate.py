@@ -64,7 +64,7 @@ class Holdout:
     x: Mapping[str, Array]
     y: Array
     wanted: Wanted = NOTHING
-    """What is measured on them beyond what always is."""
+    """What is measured on them beyond what always is, and of which targets."""
 
     @property
     def task(self) -> Task:
@@ -103,7 +103,9 @@ def main(folder: Path) -> Evaluation:
 def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Evaluation:
     if why := not_comparable(job.candidate, inputs, "candidate", job.min_samples):
         raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
-    holdout = replace(open_holdout(inputs), wanted=Wanted((job.metric, *job.more), job.costs, job.answers))
+    holdout = open_holdout(inputs)
+    wanted = replace(holdout.wanted, measures=(job.metric, *job.more), costs=job.costs, probabilities=job.answers)
+    holdout = replace(holdout, wanted=wanted)
     must_be_possible(holdout.wanted, holdout.task, holdout.classes, len(holdout.y))
     unseen = unseen_rows(job, inputs)
     verify(job.candidate, inputs / "candidate")
@@ -115,7 +117,7 @@ def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
         made = maker(model.signature, holdout.data, warm) if job.reference else None
         new = predict(model, holdout, reference=made)
     except Mismatch as error:
-        hint = "the model must take the dataset's samples and answer with one probability per class, or one number"
+        hint = "the model must take the dataset's samples and answer with one probability per class, or one number per target"
         raise ConfigError(f"the candidate does not fit the holdout: {error}", hint=hint) from error
     except (BadInput, EngineError) as error:
         raise WorkerFailed(f"the candidate cannot answer for the holdout: {error}") from error
@@ -150,8 +152,10 @@ def _importance(model: LoadedModel, holdout: Holdout, seed: int) -> Importance |
         return None
     y = np.asarray(holdout.y[rows])
 
+    least = Wanted(targets=holdout.data.targets)
+
     def ask(shuffled: Mapping[str, Array]) -> Graded:
-        return predict(model, replace(holdout, x=shuffled, y=y, wanted=NOTHING), silent=True)
+        return predict(model, replace(holdout, x=shuffled, y=y, wanted=least), silent=True)
 
     try:
         return importance(ask, model.signature, x, seed)
@@ -162,6 +166,8 @@ def _importance(model: LoadedModel, holdout: Holdout, seed: int) -> Importance |
 def _recent(job: EvaluateJob, model: LoadedModel, holdout: Holdout, inputs: Path) -> Recent:
     """Both models on labelled predictions that no training saw. What keeps them from being compared is a note."""
     assert job.live
+    if holdout.data.targets:
+        return Recent(0, notes=("a label is one number, and the models answer with several",))
     x, y, notes = open_recent(inputs / "recent", holdout.classes)
     recent, samples = replace(holdout, x=x, y=y), len(y)
     if not samples:
@@ -228,12 +234,12 @@ def open_holdout(inputs: Path) -> Holdout:
     if not split.names:
         raise ConfigError("the holdout has no samples", hint="raise [split] holdout in dataset.toml, or add samples")
     if not has_load_data(inputs):
-        return Holdout(split.spec, split.x, split.y)
+        return Holdout(split.spec, split.x, split.y, Wanted(targets=split.spec.targets))
     from training.model.contract import load_contract
     from training.model.samples import open_samples
 
     samples = open_samples(inputs / "holdout", load_contract(inputs / "code"))
-    return Holdout(split.spec, samples.x, samples.y)
+    return Holdout(split.spec, samples.x, samples.y, Wanted(targets=split.spec.targets))
 
 
 def verify(measured: MeasuredModel, folder: Path) -> None:
@@ -258,6 +264,9 @@ def open_model(measured: MeasuredModel, folder: Path, holdout: Holdout) -> Loade
     """Load what is served. Raises Mismatch or Corrupt."""
     if measured.signature.task != holdout.task:
         raise Mismatch(f"it is made for {measured.signature.task}; the data are for {holdout.task}")
+    if measured.signature.targets != holdout.data.targets:
+        had, have = (", ".join(each) or "one number" for each in (measured.signature.targets, holdout.data.targets))
+        raise Mismatch(f"it predicts {had:.200}; the data ask for {have:.200}")
     check_inputs(measured.signature, holdout.x)
     return LoadedModel(measured.signature, load_engine(folder, measured.signature, measured.served, cores()))
 

@@ -55,7 +55,10 @@ def main(outputs: Path) -> None:
     except EOFError:
         return
     if isinstance(dots, Estimates):
-        plots.draw_scatter(found, dots, target, outputs / "scatter.png")
+        if dots.targets:
+            plots.draw_targets(found, dots, outputs / "scatter.png")
+        else:
+            plots.draw_scatter(found, dots, target, outputs / "scatter.png")
         return
     plots.draw_confusion(found, outputs / "confusion.png")
     plots.draw_calibration(found, outputs / "calibration.png")

@@ -29,6 +29,7 @@ DPI = 110
 NAMED_CLASSES = 40
 """With more classes than this, names and counts would be too small to read."""
 DOTS = 4000  # of a scatter plot
+PANELS = 9
 
 
 def draw_confusion(metrics: Metrics, path: Path) -> None:
@@ -97,17 +98,9 @@ def draw_calibration(metrics: Metrics, path: Path) -> None:
 def draw_scatter(metrics: Metrics, estimates: Estimates, target: str, path: Path) -> None:
     """Prediction against truth; an even choice of samples when there are many."""
     figure, axes = _figure(4.8, 4.9)
-    usable = np.flatnonzero(np.isfinite(estimates.predicted))
-    index = usable[np.linspace(0, len(usable) - 1, min(DOTS, len(usable))).astype(int)] if len(usable) else usable
-    truth, predicted = estimates.truth[index], estimates.predicted[index]
-    axes.scatter(truth, predicted, s=12, color=ACCENT, alpha=max(0.2, min(0.8, 400 / max(len(index), 1))), linewidths=0)
-    if len(index):
-        ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
-        axes.plot(ends, ends, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    _dots(axes, estimates, DOTS)
     name = shortened(one_line(target), 48) or "value"
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-    axes.grid(color=LINE, linewidth=0.6)
-    axes.set_axisbelow(True)
     values = metrics.values
     _title(
         figure, "Prediction against truth", f"MAE {values['mae']:.4g}, RMSE {values['rmse']:.4g}, R² {values['r2']:.3f}"
@@ -115,11 +108,44 @@ def draw_scatter(metrics: Metrics, estimates: Estimates, target: str, path: Path
     _save(figure, path)
 
 
-def _figure(width: float, height: float, rows: tuple[float, ...] = (1,)) -> tuple[Figure, Any]:
+def draw_targets(metrics: Metrics, estimates: Estimates, path: Path) -> None:
+    """Prediction against truth, a panel for each of several targets; of many the ones with the lowest R²."""
+    by_r2 = sorted(metrics.targets, key=lambda name: (not np.isnan(metrics.targets[name].r2), metrics.targets[name].r2))
+    shown = [name for name in metrics.targets if name in by_r2[:PANELS]]
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    figure, grid = _figure(2.6 * columns, 2.6 * rows + 0.7, (1,) * rows, columns)
+    panels = list(np.atleast_1d(grid).flat)
+    for axes, name in zip(panels, shown, strict=False):
+        _dots(axes, estimates.of_target(name), DOTS // len(shown))
+        axes.set_xlabel(f"{shortened(one_line(name), 24)}, R² {metrics.targets[name].r2:.3f}")
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    more = f", the {len(shown)} with the lowest R² of {len(metrics.targets)} targets" * (
+        len(shown) < len(metrics.targets)
+    )
+    figure.suptitle(f"Prediction (upwards) against truth{more}", fontsize=11, fontweight="bold", color=INK)
+    _save(figure, path)
+
+
+def _dots(axes: Any, estimates: Estimates, most: int) -> None:
+    """An even choice of the samples, and the line on which all would be."""
+    usable = np.flatnonzero(np.isfinite(estimates.predicted))
+    index = usable[np.linspace(0, len(usable) - 1, min(most, len(usable))).astype(int)] if len(usable) else usable
+    truth, predicted = estimates.truth[index], estimates.predicted[index]
+    axes.scatter(truth, predicted, s=12, color=ACCENT, alpha=max(0.2, min(0.8, 400 / max(len(index), 1))), linewidths=0)
+    if len(index):
+        ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
+        axes.plot(ends, ends, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.grid(color=LINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _figure(width: float, height: float, rows: tuple[float, ...] = (1,), columns: int = 1) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), height_ratios=rows)
-    for each in np.atleast_1d(axes):
+    axes = figure.subplots(len(rows), columns, height_ratios=rows)
+    for each in np.atleast_1d(axes).flat:
         each.tick_params(colors=SOFT, labelsize=8, length=3)
         each.xaxis.label.set(color=INK, size=9)
         each.yaxis.label.set(color=INK, size=9)

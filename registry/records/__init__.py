@@ -22,6 +22,7 @@ from registry.records.evaluation import (
     Recent,
     Rule,
     SliceMetrics,
+    TargetMetrics,
     Verdict,
 )
 from registry.records.release import Approval, ApprovalWay, Release, ReleaseKind
@@ -67,6 +68,7 @@ __all__ = [
     "Signature",
     "SliceMetrics",
     "Sources",
+    "TargetMetrics",
     "Task",
     "TensorSpec",
     "TestCase",

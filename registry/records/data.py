@@ -87,6 +87,8 @@ class Signature:
     """The predicted column of a table."""
     preparation: ImagePreparation | None = None
     """Of image files; null: PNG and JPEG of the model's own size, as they are."""
+    targets: tuple[str, ...] = ()
+    """Of several numbers per sample, what each is called, in the order of the output; empty: there is one, or classes."""
 
 
 @dataclass(frozen=True, slots=True)

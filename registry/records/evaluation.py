@@ -9,7 +9,7 @@ from registry.dataclass import dataclass
 from registry.records.data import Task
 from registry.records.measure import OWN, SCRIPT, written
 
-ARGUMENTS = ("positive", "beta", "k", "quantile")
+ARGUMENTS = ("positive", "beta", "k", "quantile", "target")
 """Of metrics, as rules and the policy name them."""
 
 
@@ -31,6 +31,8 @@ class Rule:
     quantile: float | None = None
     better: str = ""
     """`more` or `less`, of a metric that Trainyard does not know."""
+    target: str = ""
+    """Of several targets the one that it is about; empty: the mean over all."""
 
     @property
     def measure(self) -> str:
@@ -69,6 +71,8 @@ class Policy:
     """A slice with fewer is shown, and decides nothing."""
     slice_max_drop: float | None = None
     """How much worse than the live release on any slice, when chance does not explain it."""
+    target: str = ""
+    """An argument of the metric, as of a rule."""
 
     @property
     def measure(self) -> str:
@@ -106,19 +110,30 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetMetrics:
+    """One of several targets on the holdout, in its own units."""
+
+    mae: float
+    rmse: float
+    r2: float
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """Measured with the very file that is served, on the holdout, which training never saw."""
 
     task: Task
     samples: int
     values: dict[str, float]
-    """classification: accuracy, loss (log loss, nats), macro_f1, brier, ece; regression: mae, rmse, r2, loss (MSE); and what the
-    gate's rules ask for, under the name of the metric with its arguments."""
+    """classification: accuracy, loss (log loss, nats), macro_f1, brier, ece; regression: mae, rmse, r2, loss (MSE), of several
+    targets the mean; and what the gate's rules ask for, under the name of the metric with its arguments."""
     classes: dict[str, ClassMetrics] = field(default_factory=dict)
     confusion: tuple[tuple[int, ...], ...] = ()
     """Rows: truth, columns: prediction, both in the order of the signature's classes."""
     calibration: tuple[tuple[float, float, int], ...] = ()
     """Bins of (mean confidence, accuracy, samples)."""
+    targets: dict[str, TargetMetrics] = field(default_factory=dict)
+    """By name, in the order of the dataset, where there are several."""
 
 
 @dataclass(frozen=True, slots=True)

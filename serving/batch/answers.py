@@ -24,7 +24,7 @@ class Answers:
     """Makes predictions of outputs, for one model; `warm` are its outputs for rows that are known to be good."""
 
     def __init__(self, signature: Signature, warm: Arrays) -> None:
-        self._classes = signature.classes
+        self._classes, self._targets = signature.classes, signature.targets
         self._forms: dict[str, Form] = {
             each.name: form_of(signature.classes, warm[each.name]) for each in signature.outputs
         }
@@ -46,6 +46,9 @@ class Answers:
         return self._writer.write(outputs)
 
     def _of(self, output: Array, form: Form, *, flat: bool) -> list[tuple[str, Any]]:
+        if self._targets and output.shape[1:] == (len(self._targets),):
+            numbers = np.ascontiguousarray(_plain(output).T)
+            return [(f"predicted_{name}", arrow.numbers(numbers[i])) for i, name in enumerate(self._targets)]
         if form == "numbers":
             return _spread("predicted_value", _plain(output), flat=flat)
         output = _plain(of_both(output) if form == "second" else output)

@@ -51,7 +51,7 @@ class Explanation:
         """As an object of JSON: what is left out is not there for its method. `heat` is a NumPy array."""
         entry: dict[str, Any] = {"output": self.target.output}
         if self.target.name:
-            entry["class"] = self.target.name
+            entry[self.target.kind] = self.target.name
         entry |= {"value": self.output, "method": self.method}
         if self.base is not None:
             entry |= {"base": self.base, "draws": self.draws}

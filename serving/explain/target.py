@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -29,9 +30,11 @@ class Target:
     index: int = 0
     """Which of its numbers."""
     name: str = ""
-    """The class; empty where there is none."""
+    """The class, or one of several targets; empty where there is none."""
     opposite: bool = False
     """1 minus the number: a model of two classes that gives the probability of the second one only."""
+    kind: Literal["class", "target"] = "class"
+    """What `name` names."""
 
     def of(self, outputs: Mapping[str, Array]) -> Array:
         """The number of each row, float64, shape (rows,)."""
@@ -49,7 +52,8 @@ def choose_target(
     wanted: str = "",
 ) -> Target:
     """What is explained of row `row`: of the output called `output` (empty: the first) the class `wanted` (empty: the one that
-    the model finds the most likely), or with several numbers and no classes the one at position `wanted` (empty: 0). `forms`
+    the model finds the most likely); of several targets the one called `wanted` (empty: the first); of several numbers without
+    names the one at position `wanted` (empty: 0). `forms`
     are those of the model's outputs: they do not depend on the row, so that a number has the meaning that `/predict` gives it.
 
     Raises CannotExplain for what the model does not have.
@@ -68,13 +72,17 @@ def choose_target(
     if forms[name] == "second":
         index = _position(classes, wanted) if wanted else int(numbers[0] > 0.5)
         return Target(name, 0, classes[index], opposite=index == 0)
+    if signature.targets and len(numbers) == len(signature.targets):
+        index = _position(signature.targets, wanted, "target") if wanted else 0
+        return Target(name, index, signature.targets[index], kind="target")
     if wanted and not (wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < len(numbers)):
         raise CannotExplain(f"class {wanted[:80]!r}: not known", hint=f"a position from 0 to {len(numbers) - 1}")
     return Target(name, int(wanted or 0))
 
 
-def _position(classes: tuple[str, ...], wanted: str) -> int:
-    if wanted not in classes:
-        known = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
-        raise CannotExplain(f"class {wanted[:80]!r}: not known", hint=f"classes: {known}")
-    return classes.index(wanted)
+def _position(names: tuple[str, ...], wanted: str, what: str = "class") -> int:
+    if wanted not in names:
+        known = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+        several = "classes" if what == "class" else f"{what}s"
+        raise CannotExplain(f"{what} {wanted[:80]!r}: not known", hint=f"{several}: {known}")
+    return names.index(wanted)

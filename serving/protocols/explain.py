@@ -30,7 +30,7 @@ PNG = "image/png"
 MOST_ROWS = 16
 """Rows of one request: each is as much work as hundreds of predictions."""
 MODEL, VERSION = "/v1/models/{model}", re.compile(r"/versions/([0-9]{1,12}):explain")
-QUERY = {"budget_ms", "class", "output"}
+QUERY = {"budget_ms", "class", "output", "target"}
 LEAST_MS = 10
 
 
@@ -123,7 +123,10 @@ def _wanted(call: Call) -> Wanted:
     text = given.get("budget_ms", [str(most)])[0]
     if not (text.isascii() and text.isdigit() and len(text) < 9 and LEAST_MS <= int(text) <= most):
         raise bad_request(f"budget_ms: {text[:40]!r}", hint=f"milliseconds, {LEAST_MS} to {most}")
-    return Wanted(int(text) / 1000, given.get("output", [""])[0], given.get("class", [""])[0])
+    if "class" in given and "target" in given:
+        raise bad_request("class, target: one of them is expected, and not both")
+    name = given.get("target", given.get("class", [""]))[0]
+    return Wanted(int(text) / 1000, given.get("output", [""])[0], name)
 
 
 def _explained(predictor: Predictor, inputs: dict[str, Array], rows: int, wanted: Wanted) -> list[Explanation]:
@@ -159,7 +162,7 @@ def _png(found: Explanation, image: Array) -> Answer:
     if found.heat is None:
         raise Refused(406, "this explanation has no image", hint=f"Accept: {JSON}")
     about = (
-        (("X-Explained-Class", found.target.name),)
+        ((f"X-Explained-{found.target.kind.capitalize()}", found.target.name),)
         if found.target.name.isascii() and found.target.name.isprintable()
         else ()
     )

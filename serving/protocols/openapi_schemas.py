@@ -167,13 +167,14 @@ def _kind(spec: TensorSpec) -> Schema:
 
 
 def _prediction(signature: Signature, warm: Arrays) -> Schema:
-    found = {each.name: _answer(signature.classes, each, warm[each.name]) for each in signature.outputs}
+    found = {each.name: _answer(signature, each, warm[each.name]) for each in signature.outputs}
     return next(iter(found.values())) if len(found) == 1 else _object(found)
 
 
-def _answer(classes: tuple[str, ...], spec: TensorSpec, warm: Array) -> Schema:
+def _answer(signature: Signature, spec: TensorSpec, warm: Array) -> Schema:
     """One output of one row, as serving.protocols.write_predictions writes it."""
     number: Schema = {"type": "number"}
+    classes, targets = signature.classes, signature.targets
     form = form_of(classes, warm)
     per_class = _object(dict.fromkeys(classes, number))
     if form in {"distribution", "second"}:
@@ -182,6 +183,8 @@ def _answer(classes: tuple[str, ...], spec: TensorSpec, warm: Array) -> Schema:
         return _object({"class": {"enum": list(classes)}, "scores": per_class})
     if warm.ndim == 1 or warm.shape[1:] == (1,):
         return _object({"value": _kind(spec)})
+    if targets and warm.shape[1:] == (len(targets),):
+        return _object({"values": _object(dict.fromkeys(targets, number))})
     return _object({"values": _values(spec, warm)})
 
 

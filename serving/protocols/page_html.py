@@ -66,9 +66,13 @@ def page(facts: dict[str, Any], form: Form) -> str:
     title = escape(f"{facts['model']}, version {facts['version']}")
     release = "a candidate in an acceptance test" if facts["release"] is None else f"release {facts['release']}"
     target = f" of {printable(facts['target'])}" if facts["target"] else ""
+    if several := facts["targets"]:
+        target = f" of {len(several):,} targets"
     about = escape(f"{facts['task']}{target}, {release}, engine {facts['engine']}")
     names = ", ".join(f"<bdi>{escape(each)}</bdi>" for each in facts["classes"][:MOST_INPUTS])
     classes = f"<h2>Classes</h2><p>{names}</p>" if names else ""
+    if several:
+        classes = f"<h2>Targets</h2><p>{', '.join(f'<bdi>{escape(each)}</bdi>' for each in several[:MOST_INPUTS])}</p>"
     curl = "".join(f"<pre>{escape(line)}</pre>" for line in facts["curl"])
     pages = ", ".join(map(_link, facts["pages"]))
     return (

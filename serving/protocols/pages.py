@@ -61,6 +61,7 @@ def describe(
         "outputs": [{"name": each.name, "shape": each.shape, "dtype": each.dtype} for each in signature.outputs],
         "classes": signature.classes,
         "target": signature.target,
+        "targets": signature.targets,
         "send": _send(reader),
         "curl": curl,
         "python": f"import requests\nprint({python})",

@@ -42,7 +42,7 @@ def _npy(predicted: Predicted) -> bytes:
 
 
 def _arrow(predicted: Predicted) -> bytes:
-    """A column per output, `class` and `probability` before them where the model knows classes."""
+    """A column per output, or per target, `class` and `probability` before them where the model knows classes."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {}
@@ -51,7 +51,11 @@ def _arrow(predicted: Predicted) -> bytes:
         names = np.asarray(predicted.model.signature.classes, dtype=object)
         columns["class"] = pa.array(names[best].tolist(), pa.string())
         columns["probability"] = pa.array(predicted.probabilities.max(axis=1))
+    targets = predicted.model.signature.targets
     for name, array in predicted.outputs.items():
+        if targets and array.shape[1:] == (len(targets),):
+            columns |= {each: _column(np.ascontiguousarray(array[:, i])) for i, each in enumerate(targets)}
+            continue
         columns[name if name not in columns else f"output {name}"] = _column(array)
     model = predicted.model
     about = {"model": model.manifest.model, "version": model.manifest.version, "release": model.release}

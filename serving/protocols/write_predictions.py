@@ -3,7 +3,8 @@
 * classes as a probability distribution: `{"class": "7", "probability": 0.98, "probabilities": {"0": …}}`
 * one number and two classes: it is the probability of the second class, and the answer has the same form
 * classes, but no distribution (logits, several labels at once): `{"class": "7", "scores": {"0": …}}`
-* regression: `{"value": 3.2}`, or `{"values": [...]}` when one sample has several numbers
+* regression: `{"value": 3.2}`; of several targets `{"values": {"wind": 3.2, …}}`, and of several numbers without names
+  `{"values": [...]}`
 * several outputs: each of the above under the output's name
 
 Whether outputs are a distribution is decided once per model: see serving.probabilities.
@@ -20,6 +21,8 @@ from registry.records import Signature
 from serving.engines.base import Array, Arrays
 from serving.probabilities import form_of, of_both
 
+FLAT = 2
+"""Dimensions of an output with one row of numbers per instance."""
 Write = Callable[[Array], list[dict[str, Any]]]
 
 
@@ -27,7 +30,7 @@ class Writer:
     """Writes predictions for one signature; `warm` are the model's outputs for rows that are known to be good."""
 
     def __init__(self, signature: Signature, warm: Arrays) -> None:
-        self._writers = {each.name: _writer(signature.classes, warm[each.name]) for each in signature.outputs}
+        self._writers = {each.name: _writer(signature, warm[each.name]) for each in signature.outputs}
         self._only = signature.outputs[0].name if len(signature.outputs) == 1 else ""
 
     def write(self, outputs: Arrays) -> list[dict[str, Any]]:
@@ -38,7 +41,8 @@ class Writer:
         return [dict(zip(self._writers, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _writer(classes: tuple[str, ...], warm: Array) -> Write:
+def _writer(signature: Signature, warm: Array) -> Write:
+    classes = signature.classes
     form = form_of(classes, warm)
     if form == "distribution":
         return _probabilities(classes)
@@ -46,6 +50,8 @@ def _writer(classes: tuple[str, ...], warm: Array) -> Write:
         return _two(_probabilities(classes))
     if form == "scores":
         return _scores(classes)
+    if signature.targets and warm.ndim == FLAT and warm.shape[1] == len(signature.targets):
+        return _named(signature.targets)
     return _value if warm.ndim == 1 or (warm.ndim == 2 and warm.shape[1] == 1) else _values
 
 
@@ -80,6 +86,13 @@ def _two(write: Write) -> Write:
 
 def _value(output: Array) -> list[dict[str, Any]]:
     return [{"value": each} for each in _plain(output.reshape(-1))]
+
+
+def _named(targets: tuple[str, ...]) -> Write:
+    def write(output: Array) -> list[dict[str, Any]]:
+        return [{"values": dict(zip(targets, row, strict=True))} for row in _plain(output)]
+
+    return write
 
 
 def _values(output: Array) -> list[dict[str, Any]]:

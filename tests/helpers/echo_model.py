@@ -33,11 +33,11 @@ def values(dtype, shape):
 VERSION = 7
 
 
-def echo_model(dtypes=DTYPES, shape=(3,)):
+def echo_model(dtypes=DTYPES, shape=(3,), targets=()):
     """Version 7 of a model with an input `in_DTYPE` of `shape` per row for each dtype, and an output `out_DTYPE` that is the same."""
     inputs = tuple(TensorSpec(f"in_{each}", (None, *shape), each) for each in dtypes)
     outputs = tuple(TensorSpec(f"out_{each}", (None, *shape), each) for each in dtypes)
-    signature = Signature("regression", "array", inputs, outputs)
+    signature = Signature("regression", "array", inputs, outputs, targets=targets)
     warm = {each.name: values(each.dtype, (2, *shape)) for each in inputs}
 
     def engine(given):

@@ -7,6 +7,7 @@ weights are written down. Each one gets a folder with model.tflite (and saved_mo
     nothing    the same, but it answers NaN for images whose first pixel is 255
     shop       columns age (number) and colour (text) → buys: yes, no
     sum        columns a, b (numbers) → 2a + 3b
+    pair       columns a, b (numbers) → their sum, and their difference
     halves     array of 4 numbers → first, second: which half has the greater sum
 """
 
@@ -71,6 +72,16 @@ def total():
     return answer, Signature("regression", "table", inputs, outputs, target="total")
 
 
+def pair():
+    @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name=name) for name in "ab"])
+    def answer(a, b):
+        return {"prediction": tf.concat([a + b, a - b], axis=1)}
+
+    inputs = tuple(TensorSpec(name, (None, 1), "float32") for name in "ab")
+    outputs = (TensorSpec("prediction", (None, 2), "float32"),)
+    return answer, Signature("regression", "table", inputs, outputs, targets=("sum", "difference"))
+
+
 def halves():
     @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x")])
     def answer(x):
@@ -87,6 +98,7 @@ MODELS = {
     "nothing": lambda: image_model(nan=True),
     "shop": shop,
     "sum": total,
+    "pair": pair,
     "halves": halves,
 }
 

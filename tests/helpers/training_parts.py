@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,17 @@ def build_model(spec, attempt):
 """A model of any table with two classes: one input per column, each preprocessed as the spec says."""
 
 
+TWO_SUMS = """
+import keras
+def build_model(spec, attempt):
+    inputs = [keras.Input((1,), name=each.name) for each in spec.columns]
+    numbers = keras.layers.Dense(len(spec.targets))(keras.layers.Concatenate()(inputs))
+    model = keras.Model(inputs, keras.layers.Rescaling(list(spec.target_deviations))(numbers))
+    model.compile(keras.optimizers.Adam(0.05), loss="mse", metrics=[keras.metrics.RootMeanSquaredError()])
+    return model
+"""
+
+
 def images(samples, seed, classes=THIRDS):
     """6x6 grey images whose left, middle or right third is bright; the class says which."""
     random = np.random.default_rng(seed)
@@ -102,6 +114,14 @@ def numbers(samples, seed):
     columns = tuple(Column(name, "numeric", 0.0, 0.33) for name in x)
     spec = DataSpec("table", "regression", inputs, (), columns, "c", train_samples=samples)
     return spec, x, (2 * x["a"] + 3 * x["b"])[:, 0].astype(np.float32)
+
+
+def two_sums(samples, seed):
+    """Columns a, b → 2a + 3b, and 100 times a - b."""
+    spec, x, first = numbers(samples, seed)
+    y = np.stack([first, 100 * (x["a"] - x["b"])[:, 0]], axis=1)
+    facts = {"targets": ("sum", "difference"), "target_means": (0.0, 0.0), "target_deviations": (2.1, 82.0)}
+    return replace(spec, target="", **facts), x, y
 
 
 def waves(samples, seed):

@@ -71,10 +71,16 @@ def test_a_model_that_cannot_be_measured_is_retrained(forced):
         ({"classes": ("a", "c")}, "the classes have changed (new: c; gone: b)"),
         ({"classes": ("b", "a")}, "the classes have changed (another order)"),
         ({"target": "sex"}, "it predicts 'kind', the data ask for 'sex'"),
+        ({"target": "", "targets": ("kind", "sex")}, "the targets have changed (new: kind, sex)"),
     ],
 )
 def test_a_model_is_fine_tuned_on_data_like_its_own_alone(change, why):
     assert obstacle(OLD, "by key", replace(NEW, **change), ["mass", "size"]) == why
+
+
+def test_several_targets_in_another_order_are_an_obstacle_to_fine_tuning():
+    old, new = replace(OLD, targets=("a", "b")), replace(NEW, targets=("b", "a"))
+    assert obstacle(old, "by key", new, ["mass", "size"]) == "the targets have changed (another order)"
 
 
 def test_other_inputs_are_an_obstacle_to_fine_tuning():

@@ -15,12 +15,13 @@ from training.metric_table import METRICS, better, needs_probabilities, problems
 from training.metrics import Estimates, Wanted, grade, value
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "gate.md").read_text(encoding="utf-8")
-ARGUMENTS = {"beta": 2.0, "k": 2, "quantile": 0.9, "positive": "owl"}
+ARGUMENTS = {"beta": 2.0, "k": 2, "quantile": 0.9, "positive": "owl", "target": "wing"}
 CLASSES = ("cat", "dog", "owl")
+TARGETS = ("weight", "wing")
 EXAMPLES = [
     each
     for name, row in METRICS.items()
-    for given_too in ((), ("positive",) if row.title_of else ())
+    for given_too in ((), (row.about,) if row.about else ())
     for each in [written(name, {key: ARGUMENTS[key] for key in (*row.arguments, *given_too)})]
 ]
 
@@ -36,7 +37,7 @@ def test_the_page_lists_exactly_the_metrics_with_what_the_table_says_of_them():
         tasks, way, _, arguments, _ = (each.strip() for each in found[name].split(" |", 4))
         assert tasks == ", ".join({"classification": "classes", "regression": "numbers"}[each] for each in row.tasks)
         assert way == ("more" if row.better > 0 else "less")
-        assert re.findall(r"`(\w+)`", arguments) == [*row.arguments, *["positive"] * bool(row.title_of)]
+        assert re.findall(r"`(\w+)`", arguments) == [*row.arguments, *filter(None, [row.about])]
 
 
 @pytest.mark.parametrize("measure", dict.fromkeys(EXAMPLES))
@@ -48,11 +49,11 @@ def test_each_can_be_measured_and_is_within_its_bounds(measure):
         p = random.dirichlet(np.ones(3), 60).astype(np.float32)
         found = value(measure, grade(p, random.integers(0, 3, 60), CLASSES, CLASSES, Wanted((measure,))))
     else:
-        found = value(measure, Estimates(random.normal(5, 1, 60), random.normal(5, 1, 60)))
+        found = value(measure, Estimates(random.normal(5, 1, (60, 2)), random.normal(5, 1, (60, 2)), TARGETS))
     assert row.low <= found <= row.high
     assert better(measure) == row.better
     assert "{" not in title(measure)
-    assert unsuitable(measure, row.tasks[0], CLASSES) == ""
+    assert unsuitable(measure, row.tasks[0], CLASSES, TARGETS) == ""
 
 
 @given(st.dictionaries(st.sampled_from(["beta", "quantile"]), st.floats(allow_nan=False, allow_infinity=False)),
@@ -84,6 +85,8 @@ def test_another_text_is_no_metric(text):
         ("pinball(quantile=1)", "quantile 1 is not between 0.001 and 0.999"),
         ("accuracy(k=2)", "accuracy takes no k"),
         ('mcc(positive="owl")', "mcc takes no positive"),
+        ('mae(positive="owl")', "mae takes no positive"),
+        ('recall(target="wing")', "recall takes no target"),
     ],
 )
 def test_what_is_wrong_with_a_metric_is_said(measure, words):

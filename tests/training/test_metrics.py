@@ -511,3 +511,85 @@ def test_too_many_probabilities_are_refused_before_anything_is_measured():
         must_be_possible(Wanted(("roc_auc",)), "classification", CLASSES, MOST_SCORES // 4 + 1)
     with pytest.raises(ConfigError, match="has no class 'emu'"):
         must_be_possible(Wanted(('recall(positive="emu")',)), "classification", CLASSES, 10)
+
+
+TARGETS = ("wing", "weight", "bill")
+
+
+@st.composite
+def several(draw):
+    seed, samples = draw(st.integers(0, 10_000)), draw(st.integers(2, 50))
+    random = np.random.default_rng(seed)
+    truth = random.normal(size=(samples, 3)) * (1, 1000, 0.01) + (2, 5000, 1)
+    return Estimates(truth, truth + random.normal(size=(samples, 3)) * draw(st.floats(0.01, 10)), TARGETS)
+
+
+@given(several())
+def test_of_several_targets_each_metric_is_scikit_learns_uniform_average(of):
+    found = regression(of, ("mape", "pinball(quantile=0.9)"))
+    pair, average = (of.truth, of.predicted), {"multioutput": "uniform_average"}
+    assert found.values["mae"] == pytest.approx(reference.mean_absolute_error(*pair, **average))
+    assert found.values["loss"] == pytest.approx(reference.mean_squared_error(*pair, **average))
+    assert found.values["rmse"] == pytest.approx(reference.root_mean_squared_error(*pair, **average))
+    assert found.values["r2"] == pytest.approx(reference.r2_score(*pair, **average))
+    assert found.values["mape"] == pytest.approx(reference.mean_absolute_percentage_error(*pair, **average))
+    pinball = reference.mean_pinball_loss(*pair, alpha=0.9, **average)
+    assert found.values["pinball(quantile=0.9)"] == pytest.approx(pinball)
+
+
+@given(several())
+def test_a_metric_that_names_a_target_is_that_of_its_column_alone(of):
+    names = (
+        'mae(target="weight")',
+        'rmse(target="weight")',
+        'r2(target="weight")',
+        'pinball(quantile=0.1, target="weight")',
+    )
+    found = regression(of, names)
+    alone = regression(Estimates(of.truth[:, 1], of.predicted[:, 1]), ("pinball(quantile=0.1)",))
+    assert list(found.targets) == list(TARGETS)
+    for name in ("mae", "rmse", "r2"):
+        assert found.values[f'{name}(target="weight")'] == alone.values[name] == getattr(found.targets["weight"], name)
+    assert found.values['pinball(quantile=0.1, target="weight")'] == alone.values["pinball(quantile=0.1)"]
+
+
+@given(several(), st.data())
+def test_some_samples_of_several_targets_are_those_samples(of, data):
+    rows = np.array(data.draw(st.lists(st.integers(0, len(of.truth) - 1), min_size=1, max_size=20)))
+    assert take(of, rows).targets == TARGETS
+    assert np.array_equal(take(of, rows).truth, of.truth[rows])
+    assert np.array_equal(join([take(of, rows), of]).predicted, np.concatenate([of.predicted[rows], of.predicted]))
+
+
+def test_a_constant_target_among_others_counts_as_it_does_alone():
+    truth = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
+    assert value("r2", Estimates(truth, truth, ("a", "b"))) == 1
+    assert value("r2", Estimates(truth, truth + np.array([0, 1]), ("a", "b"))) == 0.5
+    assert math.isnan(value("r2", Estimates(truth, np.full((3, 2), np.nan), ("a", "b"))))
+
+
+def test_the_interval_of_the_mean_over_targets_is_students_over_samples():
+    random = np.random.default_rng(2)
+    truth = random.normal(size=(50, 3))
+    new, live = (Estimates(truth, truth + random.normal(size=(50, 3)) * size, TARGETS) for size in (0.5, 1))
+    found = compare(new, live, "mae", 4, 1)
+    errors = (np.abs(live.truth - live.predicted) - np.abs(new.truth - new.predicted)).mean(axis=1)
+    half = _student(49) * errors.std(ddof=1) / math.sqrt(50)
+    assert found.difference == pytest.approx(errors.mean())
+    assert (found.low, found.high) == pytest.approx((errors.mean() - half, errors.mean() + half))
+
+
+@pytest.mark.parametrize("measure", ["r2", "rmse", 'mae(target="bill")'])
+def test_each_metric_of_several_targets_has_a_paired_interval(measure):
+    random = np.random.default_rng(3)
+    truth = random.normal(size=(80, 3))
+    new, live = (Estimates(truth, truth + random.normal(size=(80, 3)) * size, TARGETS) for size in (0.3, 1))
+    found = compare(new, live, measure, 4, 1)
+    assert 0 < found.low < found.difference < found.high
+
+
+def test_a_target_that_the_dataset_has_not_is_refused_before_anything_is_measured():
+    must_be_possible(Wanted(('mae(target="wing")',), targets=TARGETS), "regression", (), 10)
+    for targets, why in ((TARGETS, "the dataset has 'wing', 'weight', 'bill'"), ((), "one number per sample")):
+        with pytest.raises(ConfigError, match=why):
+            must_be_possible(Wanted(('mae(target="tail")',), targets=targets), "regression", (), 10)

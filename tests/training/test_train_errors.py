@@ -1,7 +1,7 @@
 """Errors of a code repository: each is reported with file, line and the next action, and never as a bug of Trainyard."""
 
 import pytest
-from training_parts import CNN, images, make_job, run_jobs, shop
+from training_parts import CNN, TWO_SUMS, images, make_job, run_jobs, shop, two_sums
 
 from registry.errors import ConfigError, WorkerFailed
 
@@ -202,6 +202,22 @@ CASES = {
         {"code": CNN.replace("sparse_categorical", "categorical")},
     ),
     "load_data": (ConfigError, ["model.py: load_data did not return (x, y)"], "return x, y", {"code": LOAD}),
+    "too_few_numbers": (
+        ConfigError, ["model.py", "the model answers with shape [2, 1] for 2 samples; wanted: 2 numbers, one per target"],
+        "end with Dense(len(spec.targets))",
+        {"code": TWO_SUMS.replace("len(spec.targets)", "1"), "data": two_sums, "metric": "mae", "threshold": 9.0},
+    ),
+    "too_few_in_load_data": (
+        ConfigError, ["model.py: load_data returned y with 1 numbers per sample; the dataset has 2"], "(samples, 2)",
+        {
+            "code": TWO_SUMS + "\ndef load_data(folder):\n    import numpy\n    return numpy.zeros((9, 2)), numpy.zeros(9)\n",
+            "data": two_sums, "metric": "mae", "threshold": 9.0,
+        },
+    ),
+    "other_target": (
+        ConfigError, ["there is no target 'third'; the dataset has 'sum', 'difference'"], "correct it in [gate]",
+        {"code": TWO_SUMS, "data": two_sums, "metric": 'mae(target="third")', "threshold": 9.0},
+    ),
     "metric": (ConfigError, ["[gate] metric: 'rmse'", "classification"], "macro_f1", {"metric": "rmse"}),
 }  # fmt: skip
 

@@ -88,10 +88,16 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
     classes = top.get("classes", ())
     if classes and sections.get("task") == "regression":
         errors.append('classes: a task of "regression" has none')
+    if sections.get("targets") and sections.get("task") != "regression":
+        errors.append(f'[{kind}] targets: are numbers: set task = "regression"')
     if kind == "images":
         sections = image_settings(sections, errors)
     if kind == "table":
         errors += table_toml.errors_of(sections)
+        given = top.get("table", {}).keys() & {"target", "targets"}
+        if len(given) != 1:
+            found = "is given beside targets" if given else "missing"
+            errors.append(f"[table] target: {found}; name one column under `target`, or several under `targets`")
         sections["split"] = tuple(sorted(rule.columns))
     return None if errors else DatasetFile(kind, KINDS[kind][0](**sections), classes, both, rule)
 
@@ -138,7 +144,7 @@ SPLIT: dict[str, Check] = {
 }
 KINDS: dict[str, tuple[Any, dict[str, Check], tuple[str, ...]]] = {
     "images": (Images, IMAGES, ()),
-    "table": (Table, TABLE, ("file", "target")),
+    "table": (Table, TABLE, ("file",)),
     "npz": (Npz, NPZ, ()),
 }
 TOP: dict[str, Check] = {

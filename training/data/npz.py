@@ -20,14 +20,13 @@ from training.data.assign import assign
 from training.data.checks import Checks, SampleList, TwinHints, check_classes, check_samples, check_spellings, in_order
 from training.data.dataset_toml import DatasetFile, Npz
 from training.data.files import CORRECT, FILES, find_files
+from training.data.npz_labels import FINITE, LABELS, USABLE, names_of_targets, read_labels
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
-from training.data.split import apart, hashes, shuffled, split_rule
+from training.data.split import apart, hashes, labelled, shuffled, split_rule
+from training.data.targets import with_targets
 
 ARRAYS = "every file has the arrays that dataset.toml names"
-USABLE = "every array has a type that a model can use"
 SHAPES = "every array has the same shape in all files"
-LABELS = "every sample has a label"
-FINITE = "every number is finite"
 ALLOW = 'if they are different things that look the same, set [npz] duplicates = "allow"'
 TWINS = TwinHints(
     splits=f"{ALLOW}; if they are the same thing, keep them in one split with [npz] group, or keep one of them",
@@ -47,7 +46,7 @@ class Archive:
     dtypes: tuple[Any, ...]
     """What each input's array is stored as; for texts as wide as this file needs."""
     labels: Any
-    """NumPy array, one entry per sample: text, or float64 for regression."""
+    """NumPy array, one entry per sample: text, or float64 for regression, of shape (samples, targets) where there are several."""
     digests: list[bytes]
     groups: list[str]
     said: list[str]
@@ -84,6 +83,10 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
         spec = replace(spec, split=split_rule(settings))
         spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries)
+        if npz.task == "regression":
+            labels = np.concatenate([archive.labels for archive in archives])
+            of_train = labels[[split == "train" for split in samples.splits]]
+            spec = with_targets(spec, names_of_targets(npz, labels), of_train)
         for split, members in _write_y(output, archives, samples, spec).items():
             _write_x(repository, npz, output / split, archives, members, files=job.files)
     return samples
@@ -95,7 +98,7 @@ def _samples(archives: Sequence[Archive], settings: DatasetFile) -> tuple[Sample
     for each in archives:
         samples.names += [f"{each.name} row index {row}" for row in range(len(each.digests))]
         samples.digests += each.digests
-    npz, labels = settings.source, [label for each in archives for label in each.labels.tolist()]
+    npz, labels = settings.source, [labelled(label) for each in archives for label in each.labels.tolist()]
     assert isinstance(npz, Npz)
     keys = apart(samples.digests, labels) if npz.duplicates == "allow" else samples.digests
     samples.groups = [group for each in archives for group in each.groups]
@@ -131,7 +134,7 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
     if len(arrays) < len(wanted) or len(set(lengths.values())) > 1 or 0 in lengths.values():
         return None
     inputs = [(each, spec) for each in npz.x if (spec := _input(name, each, arrays[each], checks))]
-    labels = _labels(name, arrays[npz.y], settings, checks)
+    labels = read_labels(name, arrays[npz.y], settings, checks)
     if labels is None or len(inputs) < len(npz.x):
         return None
     texts = {each: _texts(name, each, arrays[each], "UiufM" if each == rule.time else "Uiu", checks) for each in beside}
@@ -196,62 +199,6 @@ def _input(file: str, name: str, array: Any, checks: Checks) -> TensorSpec | Non
     return None
 
 
-def _labels(file: str, y: Any, settings: DatasetFile, checks: Checks) -> Any:
-    """One label per sample: text for classification, float64 for regression; None when y cannot be used."""
-    npz = settings.source
-    assert isinstance(npz, Npz)
-    if y.size != len(y):
-        hint = "store one number per sample" + (": y.argmax(axis=1)" if npz.task == "classification" else "")
-        checks.fail(USABLE, f"{file}: {npz.y!r} has shape {y.shape}, one label per sample is wanted", hint)
-        return None
-    y = y.reshape(len(y))
-    if y.dtype.kind == "f":
-        for row in np.flatnonzero(np.isnan(y)).tolist():
-            checks.fail(LABELS, f"{file} row index {row} has no label (NaN)", "fill in the label, or delete the sample")
-        if np.isinf(y).any():
-            checks.fail(FINITE, f"{file}: {npz.y!r} holds infinity", "correct it, or delete the sample")
-    if npz.task == "regression":
-        if y.dtype.kind in "fiu":
-            return _targets(file, y.astype(np.float64), npz.y, checks)
-        checks.fail(
-            USABLE,
-            f"{file}: {npz.y!r} has dtype {y.dtype}, which is not a number",
-            'store numbers, or set task = "classification"',
-        )
-        return None
-    if y.dtype.kind == "f" and (y == np.floor(y)).all():
-        y = y.astype(np.int64)
-    if y.dtype.kind == "U":
-        for row in np.flatnonzero(y == "").tolist():
-            checks.fail(
-                LABELS, f"{file} row index {row} has no label (an empty text)", "fill it in, or delete the sample"
-            )
-        return y
-    if y.dtype.kind == "b":
-        return np.where(y, "true", "false")
-    if y.dtype.kind in "iu":
-        return np.array(_named(y.tolist(), settings.classes))
-    hint = 'store class numbers or names, or set [npz] task = "regression"'
-    checks.fail(USABLE, f"{file}: {npz.y!r} has dtype {y.dtype} and holds no classes", hint)
-    return None
-
-
-def _targets(file: str, y: Any, name: str, checks: Checks) -> Any:
-    with np.errstate(over="ignore"):
-        far = np.flatnonzero(np.isinf(y.astype(np.float32)) & np.isfinite(y))
-    if len(far):
-        message = f"{file} row index {far[0]}: {name!r} is a number that float32 cannot hold (beyond ±3.4e38)"
-        checks.fail(FINITE, message, "correct the value, or scale the labels", len(far))
-    return y
-
-
-def _named(numbers: Sequence[int], classes: Sequence[str]) -> list[str]:
-    """Whole numbers as labels: their digits, or, when `classes` lists names, the name at that place (from 0)."""
-    if not classes or all(name.removeprefix("-").isdecimal() for name in classes):
-        return [str(number) for number in numbers]
-    return [classes[number] if 0 <= number < len(classes) else str(number) for number in numbers]
-
-
 def _digests(arrays: Sequence[Any]) -> list[bytes]:
     """SHA-256 of each sample's inputs as a model gets them; a text counts without the padding that its file gave it."""
     digests = []
@@ -273,6 +220,10 @@ def _check_shapes(archives: Sequence[Archive], checks: Checks) -> None:
                 checks.fail(
                     SHAPES, f"{archive.name}: a sample of {mine.name!r} is {found}", "give all files the same arrays"
                 )
+        mine_has, first_has = (each.labels.size // len(each.labels) for each in (archive, archives[0]))
+        if mine_has != first_has:
+            message = f"{archive.name}: y has {mine_has} numbers per sample, in {archives[0].name} {first_has}"
+            checks.fail(SHAPES, message, "give all files the same arrays")
 
 
 def _shape(tensor: TensorSpec) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from registry.records import Task
-from training.data.toml_values import TASK, Check, names, one_of, paths, text
+from training.data.toml_values import TASK, Check, names, one_of, paths, targets, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,15 @@ class Npz:
     group: str = ""
     duplicates: Literal["refuse", "allow"] = "refuse"
     """`allow`: samples with equal arrays are different things that happen to look the same."""
+    targets: tuple[str, ...] = ()
+    """What the columns of y are called; empty: `y[0]`, `y[1]`, …, where there are several."""
 
 
 NPZ: dict[str, Check] = {
     "files": paths,
     "x": names,
     "y": text,
+    "targets": targets,
     "task": TASK,
     "group": text,
     "duplicates": one_of("refuse", "allow"),

@@ -5,7 +5,7 @@ A prepared split is a folder, the same for every format:
     data.json     this spec
     names.json    the samples' names, in order
     x0.npy …      one array per input, in the order of `spec.inputs`; the first axis is the sample
-    y.npy         int64 class indices, or float32 targets
+    y.npy         int64 class indices, or float32 targets: with several of them one column each
     files/        the samples in the dataset repository's own format, when `load_data(folder)` or an own script reads them
 """
 
@@ -118,6 +118,7 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     target: str = ""
+    """The column or array that is to be predicted; empty where `targets` are columns."""
     image_mode: Literal["", "L", "RGB"] = ""
     train_samples: int = 0
     split: str = ""
@@ -131,6 +132,12 @@ class DataSpec:
     """Whether a sample may come into another split when the dataset changes."""
     boundaries: tuple[str, ...] = ()
     """With a split by time: from which time on samples are in the validation split, and in the holdout."""
+    targets: tuple[str, ...] = ()
+    """Of several numbers per sample, what each is called, in the order of the columns of y; empty: there is one, or classes."""
+    target_means: tuple[float, ...] = ()
+    """Of the numbers that are to be predicted, one or several, in the train split; empty for classes."""
+    target_deviations: tuple[float, ...] = ()
+    """Their standard deviations."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -151,7 +158,7 @@ class Split:
     x: dict[str, Any]
     """Input name → numpy array of shape (samples, *input.shape[1:]) and the input's dtype; strings have a `U` dtype."""
     y: Any
-    """numpy array, int64 (samples,) class indices or float32 (samples,) targets."""
+    """numpy array, int64 (samples,) class indices or float32 (samples,) targets; with several (samples, targets)."""
     folder: Path
 
     @property

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from typing import Any
 
 from training.data.dataset_toml import DatasetFile, Fractions, Npz, Table
 from training.data.spec import SplitName
@@ -51,6 +52,11 @@ def apart(digests: Sequence[bytes], labels: Sequence[object]) -> list[bytes]:
         seen[digest, label] += 1
         keys.append(digest + f"{label}\x1f{number}".encode() if number else digest)
     return keys
+
+
+def labelled(label: Any) -> object:
+    """A label that can be counted: several numbers as one tuple."""
+    return tuple(label) if isinstance(label, list) else label
 
 
 def split_rule(settings: DatasetFile) -> str:

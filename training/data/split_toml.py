@@ -99,8 +99,8 @@ def _roles(rule: SplitRule, table: Mapping[str, Any]) -> Iterator[str]:
     if rule.column and rule.column == rule.time:
         yield f"[split] time: {rule.time!r} already is `column`"
     for name in sorted(rule.columns):
-        for role in ("target", "key", "group"):
-            if table.get(role) == name:
+        for role in ("target", "targets", "key", "group"):
+            if name in _set(table.get(role, ())):
                 yield f"[split]: column {name!r} already is [table] {role}"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from registry.records import Task
 from training.data.spec import Missing
-from training.data.toml_values import TASK, Check, Wrong, one_of, paths, text, texts
+from training.data.toml_values import TASK, Check, Wrong, one_of, paths, targets, text, texts
 
 MOST_SKIPPED = 1000
 LONGEST_MARK = 3
@@ -23,7 +23,8 @@ class Table:
     """Rows of CSV, Parquet or other files with the same columns."""
 
     file: tuple[str, ...]
-    target: str
+    target: str = ""
+    """Empty: it is `targets` that are predicted."""
     task: Task = "classification"
     key: str = ""
     group: str = ""
@@ -55,6 +56,13 @@ class Table:
     """The texts that mean missing, beside the empty field; null: see `MARKS`, and only where a column is not declared."""
     split: tuple[str, ...] = ()
     """The columns that `[split]` names: the model does not see them, unless they are declared as inputs."""
+    targets: tuple[str, ...] = ()
+    """Several columns of numbers that are predicted together."""
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The columns that are predicted."""
+        return self.targets or (self.target,)
 
     @property
     def texts(self) -> frozenset[str]:
@@ -65,13 +73,14 @@ class Table:
     @property
     def used(self) -> frozenset[str]:
         """The columns that are named here for what they mean."""
-        return frozenset({self.target, self.key, self.group, *self.numeric, *self.categorical, *self.split} - {""})
+        named = {*self.predicted, self.key, self.group, *self.numeric, *self.categorical, *self.split}
+        return frozenset(named - {""})
 
     @property
     def hidden(self) -> frozenset[str]:
         """The columns that say something about a row, and are not shown to the model."""
         splits = set(self.split) - {*self.numeric, *self.categorical}
-        return frozenset({self.target, self.key, self.group, *self.ignore, *splits} - {""})
+        return frozenset({*self.predicted, self.key, self.group, *self.ignore, *splits} - {""})
 
 
 def errors_of(table: Mapping[str, Any]) -> Iterator[str]:
@@ -91,7 +100,7 @@ def errors_of(table: Mapping[str, Any]) -> Iterator[str]:
 def _roles(table: Mapping[str, Any]) -> Iterator[str]:
     """A column of a table has one role."""
     roles: dict[str, str] = {}
-    for role in ("target", "key", "group", "numeric", "categorical", "ignore"):
+    for role in ("target", "targets", "key", "group", "numeric", "categorical", "ignore"):
         value = table.get(role, ())
         for column in (value,) if isinstance(value, str) else value:
             if not column:
@@ -149,6 +158,7 @@ def _marks(value: Any) -> tuple[str, ...]:
 TABLE: dict[str, Check] = {
     "file": paths,
     "target": text,
+    "targets": targets,
     "task": TASK,
     "key": text,
     "group": text,

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
+MOST_TARGETS = 1000
+"""Numbers that are predicted of one sample."""
 Check = Callable[[Any], Any]
 
 
@@ -35,6 +37,14 @@ def names(value: Any) -> tuple[str, ...]:
     found = (value,) if isinstance(value, str) and value else texts(value)
     if not found:
         raise Wrong("a list of at least one name")
+    return found
+
+
+def targets(value: Any) -> tuple[str, ...]:
+    """What several numbers per sample are called."""
+    found = texts(value)
+    if not 2 <= len(found) <= MOST_TARGETS:
+        raise Wrong(f"a list of 2 to {MOST_TARGETS:,} names")
     return found
 
 

@@ -95,7 +95,7 @@ def _from_disk(samples: Samples) -> Callable[[Any], Any]:
             spec.name: _known(each, (None, *samples.x[spec.name].shape[1:]))
             for spec, each in zip(samples.inputs, rows, strict=True)
         }
-        return named, _known(y, (None,))
+        return named, _known(y, (None, *samples.y.shape[1:]))
 
     return take
 

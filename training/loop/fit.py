@@ -81,6 +81,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
         super().__init__()
         self.goal, self.order, self.of, self.history, self.on_epoch_done = goal, order, of, history, on_epoch
         self.measure: Callable[[], float] = lambda: math.nan
+        self.trusts_keras = True
+        """Whether what Keras has measured is what the gate means by the metric."""
         self.began = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -103,7 +105,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
                 hint="lower the learning rate in model.compile, scale the inputs inside the model, or look for NaN and "
                 "huge values in the data",
             )
-        value = from_logs(self.goal.metric, logs)
+        value = from_logs(self.goal.metric, logs) if self.trusts_keras else None
         if value is None:
             value = self.measure()
         seconds = round(time.monotonic() - self.began, 3)
@@ -131,6 +133,7 @@ def fit(attempt: Attempt, wiring: Wiring, data: Data, contract: Contract, keeper
     model, goal = wiring.model, keeper.goal
     keeper.set_model(model)
     keeper.measure = _own_measure(wiring, data.validation, goal)
+    keeper.trusts_keras = not (data.spec.targets and goal.metric == "rmse")  # its root is that of all targets' errors
     prepare, costly = _prepare(wiring, contract.augment), contract.augment is not None
     with blame(contract.code, "model.py: augment failed" if costly else "the data could not be fed"):
         train, steps = training_batches(
@@ -162,8 +165,8 @@ def _hint(model: Any, spec: DataSpec) -> str:
     """About the labels only where the loss does not suit them: whatever else fails has another reason."""
     loss = loss_name(model)
     if spec.task == "regression":
-        wrong = "crossentropy" in loss
-        return "y is one number per sample: compile with mse, mae or huber" if wrong else FIT_HINT
+        wrong, numbers = "crossentropy" in loss, f"{len(spec.targets)} numbers" if spec.targets else "one number"
+        return f"y is {numbers} per sample: compile with mse, mae or huber" if wrong else FIT_HINT
     single = "sparse" in loss or (len(spec.classes) == 2 and loss.startswith("binary"))
     if loss and not single:
         return (
@@ -199,6 +202,9 @@ def _own_measure(wiring: Wiring, samples: Samples, goal: Goal) -> Callable[[], f
         lambda named: wiring.answer(wiring.model(wiring.arrange(named), training=False)), reduce_retracing=True
     )
     spec = wiring.spec
-    return lambda: measure(spec.task, answers(answer, wiring, samples), samples.y, goal.wanted, spec.classes)[
-        goal.metric
-    ]
+
+    def found() -> float:
+        given = answers(answer, wiring, samples)
+        return measure(spec.task, given, samples.y, goal.wanted, spec.classes)[goal.metric]
+
+    return found

@@ -22,15 +22,15 @@ KERAS_NAMES = {
 """Where Keras has measured the same thing on the validation split already. Its loss has penalties in it, `loss` here has not."""
 
 
-def check_metric(metric: str, task: Task, classes: Sequence[str] = ()) -> None:
-    """Raise ConfigError unless `metric`, with its arguments, can be measured for `task` and `classes`."""
+def check_metric(metric: str, task: Task, classes: Sequence[str] = (), targets: Sequence[str] = ()) -> None:
+    """Raise ConfigError unless `metric`, with its arguments, can be measured for `task`, and `classes` or `targets`."""
     row = row_of(metric)
     if row is None or task not in row.tasks:
         known = (name for name, each in METRICS.items() if task in each.tasks)
         raise ConfigError(
             f"[gate] metric: {metric!r} is not measured for {task}", hint=f"use one of: {', '.join(known)}"
         )
-    if classes and (why := unsuitable(metric, task, classes)):
+    if (classes or task == "regression") and (why := unsuitable(metric, task, classes, targets)):
         raise ConfigError(f"[gate] metric: {why}", hint="correct it in [gate]")
 
 
@@ -65,8 +65,8 @@ def from_logs(metric: str, logs: dict[str, Any]) -> float | None:
 def measure(
     task: Task, answers: Any, y: Any, wanted: Wanted = NOTHING, classes: Sequence[str] = ()
 ) -> dict[str, float]:
-    """All metrics of answers (samples, classes) or (samples, 1) for y (samples,), and what is wanted; all NaN when one answer is
-    not finite. `classes`: their names, which some metrics need."""
+    """All metrics of answers (samples, classes) or (samples, 1) for y (samples,), or (samples, targets) for y of that shape, and
+    what is wanted; all NaN when one answer is not finite. `classes`: their names, which some metrics need."""
     answers = np.asarray(answers, dtype=np.float64)
     if not np.isfinite(answers).all():
         return dict.fromkeys((*always_measured(task), *wanted.measures), math.nan)

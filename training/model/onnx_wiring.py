@@ -48,7 +48,8 @@ NAMES_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class OnnxAnswers:
-    """A file that suits the dataset, and what it answers for every sample: float32 (samples, classes) or (samples, 1)."""
+    """A file that suits the dataset, and what it answers for every sample: float32 (samples, classes), (samples, 1) or
+    (samples, targets)."""
 
     signature: Signature
     wiring: OnnxWiring
@@ -77,10 +78,12 @@ def wire_onnx(path: Path, spec: DataSpec, samples: Samples, origin: str) -> Onnx
         if numbers.ndim == 1:
             numbers = numbers[:, None]
         if not spec.classes:
-            if numbers.shape[1:] != (1,):
+            if numbers.shape[1:] != (len(spec.targets) or 1,):
+                several = f"{len(spec.targets)} numbers are wanted, one per target"
                 raise ConfigError(
-                    f"its output {output.name} has shape {list(numbers.shape[1:])} for a sample; one number is wanted",
-                    hint="export a regression of one target",
+                    f"its output {output.name} has shape {list(numbers.shape[1:])} for a sample; "
+                    f"{several if spec.targets else 'one number is wanted'}",
+                    hint=f"export a regression of {len(spec.targets) or 'one'} target{'s' * bool(spec.targets)}",
                 )
             return OnnxAnswers(signature, OnnxWiring(output.name, (), columns), numbers)
         _check_probabilities(numbers, spec, output)

@@ -23,7 +23,8 @@ MAX_ROWS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """One split as a model sees it: input name → array (samples, …), strings as `U`; y (samples,), int64 or float32."""
+    """One split as a model sees it: input name → array (samples, …), strings as `U`; y (samples,), int64 or float32, or float32
+    (samples, targets)."""
 
     inputs: tuple[TensorSpec, ...]
     x: dict[str, Any]
@@ -87,8 +88,13 @@ def _loaded(loaded: Any, spec: DataSpec) -> Samples:
             )
     else:
         y = y.astype(np.float32).reshape(len(y), -1)
+        if y.shape[1] != (wanted := len(spec.targets) or 1):
+            raise ConfigError(
+                f"model.py: load_data returned y with {y.shape[1]} numbers per sample; the dataset has {wanted}",
+                hint=f"return y with shape (samples, {wanted})" if spec.targets else "return y with shape (samples,)",
+            )
     inputs = tuple(TensorSpec(name, (None, *each.shape[1:]), _dtype(each)) for name, each in arrays.items())
-    return Samples(inputs, arrays, y[:, 0], loaded=True)
+    return Samples(inputs, arrays, y if spec.targets else y[:, 0], loaded=True)
 
 
 def _array(value: Any) -> Any:
@@ -113,9 +119,9 @@ def signature_of(spec: DataSpec, samples: Samples, inputs: tuple[TensorSpec, ...
     if spec.task == "classification":
         answer = TensorSpec(output, (None, len(spec.classes)), "float32", 0.0, 1.0)
     else:
-        answer = TensorSpec(output, (None, 1), "float32")
+        answer = TensorSpec(output, (None, len(spec.targets) or 1), "float32")
     mode, preparation = (spec.image_mode, spec.preparation) if kind == "image" else ("", None)
-    return Signature(spec.task, kind, inputs, (answer,), spec.classes, mode, spec.target, preparation)
+    return Signature(spec.task, kind, inputs, (answer,), spec.classes, mode, spec.target, preparation, spec.targets)
 
 
 def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:

@@ -1,7 +1,7 @@
 """How the named arrays of a dataset go into a model, and what its answers are called.
 
 What is served always takes the dataset's own names (`image`, the columns of a table), whatever the model calls its
-inputs, and always answers a classification with one probability per class and a regression with one number.
+inputs, and always answers a classification with one probability per class and a regression with one number, or one per target.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Wiring:
         return {name: self.fill[name](tensor) if name in self.fill else tensor for name, tensor in named.items()}
 
     def answer(self, output: Any) -> Any:
-        """float32 probabilities (rows, classes), or predictions (rows, 1), from what the model gives.
+        """float32 probabilities (rows, classes), or predictions (rows, 1) or (rows, targets), from what the model gives.
 
         A single number for two classes is the probability of the second one.
         """
@@ -131,7 +131,7 @@ def wire(model: Any, spec: DataSpec, samples: Samples, origin: str, *, of_a_scri
         hint = error.hint
         if of_a_script:
             hint = OF_A_SCRIPT if hint == SHAPE_HINT else hint.replace("len(spec.classes)", str(len(spec.classes)))
-            hint = hint.replace("name=column.input_name", "name=…")
+            hint = hint.replace("name=column.input_name", "name=…").replace("len(spec.targets)", str(len(spec.targets)))
         raise ConfigError(f"{origin}: {error}", hint=hint) from error
 
 
@@ -296,16 +296,18 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
     if len(found) != 1:
         raise ConfigError(
             f"the model has {len(found)} outputs",
-            hint="one output: the classes' probabilities or the number; several are not served: docs/reference/limits.md",
+            hint="one output: the classes' probabilities, or the number or numbers; several are not served: docs/reference/limits.md",
         )
     array = np.asarray(tf.cast(found[0], tf.float32))
     classes = len(spec.classes)
-    shapes = [(rows, 1), (rows,)] if not classes else [(rows, classes)] + [(rows, 1)] * (classes == 2)
-    if array.shape not in shapes:
-        wanted = f"{classes} probabilities, one per class" if classes else "one number"
+    several = len(spec.targets)
+    shapes = [(rows, classes)] + [(rows, 1)] * (classes == 2) if classes else [(rows, 1), (rows,)]
+    if array.shape not in ([(rows, several)] if several else shapes):
+        numbers = f"{several} numbers, one per target" if several else "one number"
+        wanted = f"{classes} probabilities, one per class" if classes else numbers
         raise ConfigError(
             f"the model answers with shape {list(array.shape)} for {rows} samples; wanted: {wanted} per sample",
-            hint=_output_hint(array.ndim, classes),
+            hint=_output_hint(array.ndim, spec),
         )
     if not classes:
         return
@@ -318,8 +320,9 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
         )
 
 
-def _output_hint(dimensions: int, classes: int) -> str:
-    end = "Dense(len(spec.classes), activation='softmax')" if classes else "Dense(1)"
+def _output_hint(dimensions: int, spec: DataSpec) -> str:
+    numbers = "Dense(len(spec.targets))" if spec.targets else "Dense(1)"
+    end = "Dense(len(spec.classes), activation='softmax')" if spec.classes else numbers
     if dimensions <= FLAT:
         return f"end with {end}"
     return f"end with a Flatten or a global pooling and {end}; an answer per pixel or step is not served: docs/reference/limits.md"

@@ -10,7 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.workers.label_files.sample import Labelled, Part, Parts, Unusable, new_name, no_class, value_of
+from pipelines.workers.label_files.sample import (
+    ADD_ROWS,
+    ONE_NUMBER,
+    Labelled,
+    Part,
+    Parts,
+    Unusable,
+    new_name,
+    no_class,
+    value_of,
+)
 from pipelines.workers.label_files.split import BY_HAND, moment, train_word
 from registry.errors import ConfigError
 from training.data.dataset_toml import DatasetFile, Npz
@@ -32,6 +42,8 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp
     if stratum:
         raise ConfigError(f"[split] stratify: no answer says its {stratum!r}", hint=BY_HAND)
     like, classes = _first_archive(repository, npz, rule.columns), _classes(repository, npz, settings.classes)
+    if like[npz.y].size > 1:
+        raise ConfigError(f"[npz] y: {ONE_NUMBER}", hint=ADD_ROWS)
     taken, arrays = [], {name: list[Any]() for name in like}
     for each in rows:
         try:

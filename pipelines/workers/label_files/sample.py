@@ -16,6 +16,8 @@ MARK = "trainyard"
 TWICE = "several requests had this id"
 GONE = "its line is not in the prediction log any more"
 NO_CLASS = "the dataset has no class"
+ONE_NUMBER = "the dataset has several numbers per sample, and a label is one"
+ADD_ROWS = "add such samples to the dataset by hand"
 NO_IMAGE = 'its image is not kept: set [prediction_log] images = "file"'
 UNKNOWN = {
     "hash": "is kept as a hash",

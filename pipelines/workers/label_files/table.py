@@ -11,7 +11,17 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipelines.workers.label_files.sample import Labelled, Part, Parts, Unusable, new_name, no_class, value_of
+from pipelines.workers.label_files.sample import (
+    ADD_ROWS,
+    ONE_NUMBER,
+    Labelled,
+    Part,
+    Parts,
+    Unusable,
+    new_name,
+    no_class,
+    value_of,
+)
 from pipelines.workers.label_files.split import moment, moment_as, said_parts, train_word
 from registry.errors import ConfigError
 from registry.spelling import by_spelling, spelling
@@ -33,6 +43,8 @@ def add(repository: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp
     """Write them as the rows that are there; raises ConfigError when those cannot be read."""
     table = settings.source
     assert isinstance(table, Table)
+    if table.targets:
+        raise ConfigError(f"[table] targets: {ONE_NUMBER}", hint=ADD_ROWS)
     checks = Checks()
     there = read_rows(repository, table, checks)
     if there is None or checks.failed:

@@ -19,7 +19,7 @@ from registry.records import Run, Served, Signature
 from serving.engines.base import load_engine
 
 OTHER_TOOLS = os.environ.get("TRAINYARD_TEST_TOOLS", "")
-MODELS = ("thirds", "shop", "sum", "halves")
+MODELS = ("thirds", "shop", "sum", "pair", "halves")
 RUN = Run("run", "tiny", "code", SOURCES, "f" * 64, None, None, CREATED_AT)
 LOAD_AND_PREDICT = """
 import json, sys

@@ -566,3 +566,55 @@ def test_golden_samples_hold_every_class_and_are_few():
     assert golden_index(y[:3], 3).tolist() == [0, 1, 2]
     assert golden_index(np.linspace(0, 1, 40), 0).tolist()[::15] == [0, 39]
     assert golden_index(np.linspace(0, 1, 1), 0).tolist() == [0]
+
+
+PAIRS = dataclasses.replace(SUMS, target="", targets=("sum", "difference"))
+
+
+def pairs(samples=60):
+    """Two columns, and their sum and difference, which is off by 2 in every sample."""
+    random = np.random.default_rng(4)
+    x = [random.normal(5, 2, (samples, 1)).astype(np.float32) for _ in "ab"]
+    return x, np.hstack([x[0] + x[1], x[0] - x[1] + 2]).astype(np.float32)
+
+
+def test_of_several_targets_each_is_measured_and_compared(evaluating):
+    x, y = pairs()
+    rules = {"more": ('mae(target="difference")', "r2")}
+    found = evaluating.holdout(PAIRS, x, y).run("pair", "pair", metric="mae", importance=True, reference=True, **rules)
+    new = found.candidate
+    assert {name: each.mae for name, each in new.targets.items()} == pytest.approx(
+        {"sum": 0, "difference": 2}, abs=1e-5
+    )
+    assert new.values["mae"] == pytest.approx(1, abs=1e-5)
+    assert new.values['mae(target="difference")'] == pytest.approx(2, abs=1e-5)
+    assert [each.difference for each in (found.comparison, *found.comparisons)] == [0, 0, 0]
+    assert {each.name for each in found.importance.inputs} == {"a", "b"}
+    assert min(each.loss for each in found.importance.inputs) > 1
+    with np.load(evaluating.outputs / "golden.npz") as golden:
+        assert golden["out_0"] == pytest.approx(y[golden["index"]] - [0, 2], abs=1e-5)
+    known = from_bytes((evaluating.outputs / "reference.npz").read_bytes())
+    assert {"outputs.prediction[0]", "outputs.prediction[1]"} <= set(known.columns)
+    with Image.open(evaluating.outputs / "scatter.png") as image:
+        assert min(image.size) > 250
+
+
+def test_a_live_release_with_other_targets_is_not_measured(evaluating):
+    x, y = pairs()
+    found = evaluating.holdout(PAIRS, x, y).run("pair", "sum", metric="mae")
+    assert "it predicts one number; the data ask for sum, difference" in found.live_note
+    assert found.live is None
+
+
+def test_labelled_predictions_of_several_targets_are_not_compared(evaluating):
+    x, y = pairs()
+    found = evaluating.holdout(PAIRS, x, y).run("pair", "pair", metric="mae", recent=True)
+    assert (found.recent.samples, found.recent.notes) == (
+        0,
+        ("a label is one number, and the models answer with several",),
+    )
+
+
+def test_a_target_that_the_dataset_has_not_is_refused(evaluating):
+    with pytest.raises(ConfigError, match="there is no target 'product'; the dataset has 'sum', 'difference'"):
+        evaluating.holdout(PAIRS, *pairs()).run("pair", metric='mae(target="product")')

@@ -376,3 +376,19 @@ class TestSplit:
         assert sorted(result.changed) == ["split.csv"]
         added = result.taken[0][3]
         assert (place.dataset / "split.csv").read_bytes().decode() == said + f"train,{added}\r\n"
+
+
+def test_a_dataset_of_several_numbers_per_sample_takes_no_labels(place):
+    place.write(
+        "dataset.toml", 'format = "table"\n[table]\nfile = "a.csv"\ntask = "regression"\ntargets = ["mass", "year"]\n'
+    )
+    place.write("a.csv", "mass,year,wing\n" + "".join(f"{n},{n},{n}\n" for n in range(60)))
+    write_segment(place.log, KEPT, [penguin("one")])
+    with pytest.raises(ConfigError, match="several numbers per sample, and a label is one"):
+        place.make(("one", "5"))
+    place.write("dataset.toml", 'format = "npz"\n[npz]\ntask = "regression"\n')
+    file = io.BytesIO()
+    np.savez(file, x=np.zeros((60, 2)), y=np.zeros((60, 2)))
+    place.write("a.npz", file.getvalue())
+    with pytest.raises(ConfigError, match="several numbers per sample, and a label is one"):
+        place.make(("one", "5"))

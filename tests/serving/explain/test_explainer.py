@@ -170,3 +170,17 @@ def test_the_budget_is_for_all_rows_together():
     assert len(found) == 16
     assert all("background rows" in each.degraded for each in found)
     assert clock.now <= 1.5 * 0.5
+
+
+def test_of_several_targets_one_is_asked_for_by_its_name():
+    out = (TensorSpec("out", (None, 2), "float32"),)
+    signature = Signature("regression", "array", (AGE,), out, targets=("wing", "weight"))
+    outputs, forms = {"out": np.array([[1.0, 2.0]])}, {"out": "numbers"}
+    first, second = (choose_target(signature, forms, outputs, 0, wanted=wanted) for wanted in ("", "weight"))
+    assert [(each.name, each.kind, each.of(outputs).tolist()) for each in (first, second)] == [
+        ("wing", "target", [1.0]),
+        ("weight", "target", [2.0]),
+    ]
+    with pytest.raises(CannotExplain, match="target '1': not known") as refused:
+        choose_target(signature, forms, outputs, 0, wanted="1")
+    assert refused.value.hint == "targets: wing, weight"

@@ -103,3 +103,13 @@ def test_several_outputs_are_answered_under_their_names():
     (found,) = Writer(Signature("regression", "array", INPUT, outputs), warm).write(warm)
     assert found["low"] == {"value": 1.0}
     assert list(found["high"]["values"]) == [2.0, 3.0]
+
+
+def test_of_several_targets_the_numbers_are_answered_by_name():
+    warm = np.array([[1.5, -2.0], [0.0, 7.0]], np.float32)
+    spec = TensorSpec("prediction", (None, 2), "float32")
+    writer = Writer(Signature("regression", "array", INPUT, (spec,), targets=("wing", "+1 h")), {"prediction": warm})
+    assert writer.write({"prediction": warm}) == [
+        {"values": {"wing": 1.5, "+1 h": -2.0}},
+        {"values": {"wing": 0.0, "+1 h": 7.0}},
+    ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_parts import CNN, QUICK, make_job, run_jobs, start_worker
+from training_parts import CNN, QUICK, TWO_SUMS, make_job, run_jobs, start_worker, two_sums
 
 from registry import codec
 from serving.engines.base import cast_inputs, load_engine
@@ -97,6 +97,7 @@ def runs(tmp_path_factory):
         make_job(at / "spoils", SPOILS, epochs=4),
         make_job(at / "no_callbacks", NO_CALLBACKS, epochs=3),
         make_job(at / "in_memory", QUICK),
+        make_job(at / "two_sums", TWO_SUMS, two_sums, epochs=8, metric="rmse", threshold=9.0),
         whole,
         killed,
         twice,
@@ -261,3 +262,11 @@ def test_a_checkpoint_names_files_of_its_own_folder_only(tmp_path):
     checkpoints.save(Progress("job", History("accuracy", 0.9, 1), "../outside.npz"))
     assert checkpoints.load("job") is None
     assert Path(outside).exists()
+
+
+def test_of_several_targets_rmse_is_that_of_the_gate_and_not_of_keras(runs):
+    result = runs["two_sums"].result
+    (output,) = result.signature.outputs
+    assert (result.signature.targets, output.shape) == (("sum", "difference"), (None, 2))
+    *_, last = history_of(runs["two_sums"]).rounds[-1].epochs
+    assert last["value"] < 0.9 * last["val_root_mean_squared_error"]  # the root of both targets' errors together

@@ -335,3 +335,30 @@ def test_labels_that_count_are_names_only_beside_the_metadata():
         class_columns(["a", "b", "c"], rows, np.array([0, 1, 2, 2]), "", [["0", "1", "2"]])
     assert class_columns(["a", "b", "c"], rows, np.array([0, 1, 2, 2]), '["c", "a", "b"]', []) == (1, 2, 0)
     assert class_columns(["0", "1", "2"], rows, np.array([0, 1, 2, 2]), "", [["0", "1", "2"]]) == (0, 1, 2)
+
+
+def of_two(targets=("near", "far")):
+    spec, x, _ = flat()
+    y = np.stack([x["x"][:, 0], x["x"][:, 1]], axis=1)
+    return replace(spec, task="regression", classes=(), targets=targets), x, y
+
+
+def regression_of(columns):
+    """The first so many of three numbers, as they are."""
+    weights = tensor("w", [float(row == column) for row in range(3) for column in range(columns)], [3, columns])
+    ends = [end("variable", FLOAT, "batch", columns)]
+    return model(graph([node("MatMul", ["x", "w"], ["variable"])], [end("x", FLOAT, "batch", 3)], ends, [weights]))
+
+
+def test_several_targets_are_the_columns_of_one_output(tmp_path):
+    found, answers, y = wired(tmp_path, regression_of(2), of_two())
+    assert np.allclose(answers, y)
+    assert (found.signature.targets, found.signature.outputs[0].shape) == (("near", "far"), (None, 2))
+
+
+@pytest.mark.parametrize(
+    ("columns", "targets", "said"),
+    [(3, ("near", "far"), "2 numbers are wanted, one per target"), (2, (), "one number is wanted")],
+)
+def test_another_number_of_targets_is_refused(tmp_path, columns, targets, said):
+    assert said in refused(tmp_path, regression_of(columns), of_two(targets))

@@ -71,7 +71,8 @@ class ColumnReader:
         """Whether all columns that `dataset.toml` names are there."""
         self._checks.make(THERE)
         table, found = self._table, True
-        roles: dict[str, tuple[str, ...]] = {"target": (table.target,), "key": (table.key,), "group": (table.group,)}
+        roles: dict[str, tuple[str, ...]] = {"targets" if table.targets else "target": table.predicted}
+        roles |= {"key": (table.key,), "group": (table.group,)}
         roles |= {"numeric": table.numeric, "categorical": table.categorical, "ignore": table.ignore}
         for role, wanted in roles.items():
             for name in wanted:
@@ -110,19 +111,25 @@ class ColumnReader:
         return [feature for feature in features if feature]
 
     def labels(self) -> Any:
-        """The target of each row: texts (str | None) for classification, float64 (NaN: missing) for regression.
+        """The target of each row: texts (str | None) for classification, float64 (NaN: missing) for regression; with several
+        targets float64 of shape (rows, targets).
 
-        None when the column cannot be used.
+        None when a column cannot be used.
         """
         self._checks.make(LABELS)
-        target = self._table.target
+        found = [self._labels(name) for name in self._table.predicted]
+        if any(each is None for each in found):
+            return None
+        return np.stack(found, axis=1) if self._table.targets else found[0]
+
+    def _labels(self, target: str) -> Any:
         column = self.column(target)
         if column is None:
             return None
         if pa.types.is_null(column.type):
             self._checks.fail(LABELS, f"target {target!r} is empty in every row", "fill it in", len(column))
             return None
-        values = self._numbers_to_predict(column) if self._table.task == "regression" else self._classes(column)
+        values = self._numbers_to_predict(target, column) if self._table.task == "regression" else self._classes(column)
         if values is None:
             return None
         missing = np.isnan(values) if self._table.task == "regression" else values == None  # noqa: E711
@@ -214,10 +221,9 @@ class ColumnReader:
             return None
         return Feature(name, "categorical", values, texts)
 
-    def _numbers_to_predict(self, column: Any) -> Any:
+    def _numbers_to_predict(self, target: str, column: Any) -> Any:
         if _is_number(column.type):
             return _numbers(column)
-        target = self._table.target
         slip = (
             slip_in(
                 target, Counted(column, numbers_of(self._table)), self._rows, self._table, numeric=True, what="target"
@@ -226,6 +232,8 @@ class ColumnReader:
             else None
         )
         hint = 'for classes, set [table] task = "classification"'
+        if self._table.targets:
+            hint = "take it out of [table] targets: several targets are numbers"
         self._checks.fail(
             USABLE,
             slip.message if slip else f"target {target!r} holds {_called(column.type)}, not numbers",

@@ -64,9 +64,9 @@ def read(path: Path, table: Table) -> CsvFile:
     if not names:
         raise Unreadable("has no line with the names of columns", "add one")
     beginning = bytes(memoryview(text)[begin : begin + suspect.SAMPLE]).decode(errors="replace")
-    sample = suspect.Sample(beginning, table.target, lines.line_at(text, begin), table.skip_rows, dialect.quote)
+    sample = suspect.Sample(beginning, table.predicted[0], lines.line_at(text, begin), table.skip_rows, dialect.quote)
     sample.check_delimiter(delimiter, names)
-    suspect.check_names(names, table.target)
+    suspect.check_names(names, table.predicted[0])
     rows = _rows(text, end, names, dialect, sample)
     begins = lines.of_records(text, end, rows)
     suspect.check_quotes(text, begins, dialect)

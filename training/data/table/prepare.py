@@ -27,7 +27,7 @@ from training.data.checks import (
 )
 from training.data.dataset_toml import DatasetFile, Table
 from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
-from training.data.split import apart, hashes, split_rule
+from training.data.split import apart, hashes, labelled, split_rule
 from training.data.table.columns import ColumnReader, Content, Feature
 from training.data.table.dialect import quoted
 from training.data.table.keys import all_differ, order_of, row_digests
@@ -35,6 +35,7 @@ from training.data.table.oddities import is_free_text, oddities
 from training.data.table.read import Rows, read_rows
 from training.data.table.rule import read_rule
 from training.data.table.write import write_splits
+from training.data.targets import with_targets
 
 MISSING = "no value is missing"
 FINITE = "every number is finite"
@@ -72,6 +73,8 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         folders = {output / split: members[split] for split in SPLITS}
         columns = write_splits(folders, content, samples.classes, partial(_hash_files, repository, rows, samples))
         spec = replace(_spec(columns, samples, settings), train_samples=len(members["train"]))
+        if table.task == "regression":
+            spec = with_targets(spec, table.targets, content.labels[members["train"]])
         for folder, chosen in folders.items():
             codec.save(spec, folder / "data.json")
             if job.files:
@@ -172,7 +175,8 @@ def _check_finite(rows: Rows, features: Sequence[Feature], labels: Any, table: T
     checks.make(FINITE)
     numbers = {f"column {each.name!r}": each.values for each in features if each.kind == "numeric"}
     if table.task == "regression" and labels is not None:
-        numbers[f"target {table.target!r}"] = labels
+        columns = labels.reshape(len(labels), -1).T
+        numbers |= {f"target {name!r}": each for name, each in zip(table.predicted, columns, strict=True)}
     for called, values in numbers.items():
         with np.errstate(over="ignore"):
             infinite = np.flatnonzero(np.isinf(values.astype(np.float32)))
@@ -204,7 +208,7 @@ def _samples(
     if table.key:
         hashed = hashes(samples.names)
     elif table.duplicates == "allow" and not all_differ(hashed):
-        hashed = hashes(apart(digests, content.labels[kept].tolist()))
+        hashed = hashes(apart(digests, list(map(labelled, content.labels[kept].tolist()))))
     samples.groups = _chosen(content.groups, kept) if content.groups else []
     samples.contents, samples.keyed = samples.digests, bool(table.key)
     if table.task == "classification":

@@ -110,7 +110,7 @@ class Rows:
             columns.insert(0, (written[0], joined if name in table.texts else typed.typed(joined, table)))
             if len(written) > 1 and pa.types.is_string(columns[0][1].type) and name not in table.texts:
                 self._check_mixture(name, written)
-        if name in table.numeric or (name == table.target and table.task == "regression"):
+        if name in table.numeric or (name in table.predicted and table.task == "regression"):
             columns = [(p, typed.typed(c, table) if pa.types.is_string(c.type) else c) for p, c in columns]
         try:
             tables = [pa.table({name: column}) for _, column in columns]
