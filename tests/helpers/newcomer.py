@@ -6,29 +6,25 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from team import ROOT, Team, clean_environment, free_port
 
 
-def newcomer_in(
-    home: Path, project: str, ports: Mapping[str, int] | None = None
-) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Runs a block as the next lines of one shell: folder and variables are kept from block to block. The page's ports become others:
-    `ports`, or one for all.
+def newcomer_in(home: Path, project: str) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Runs a block as the next lines of one shell: folder and variables are kept from block to block.
 
     `folder` of what is returned is the project's folder below `home`.
     """
     (home / ".gitconfig").write_text("[user]\nname = New\nemail = new@example.org\n", encoding="utf-8")
-    known = ports or dict.fromkeys(("8500", "8501"), free_port())
-    setting = {} if ports else {"TRAINYARD_SERVING_PORT": str(known["8500"])}
+    port = str(free_port())
     state = home / "shell-state"
     state.write_text(f"cd {ROOT}\n", encoding="utf-8")
 
     def run(block: str) -> subprocess.CompletedProcess[str]:
-        script = f'. "{state}"\nset -euo pipefail\n{re.sub("850[01]", lambda found: str(known[found[0]]), block)}\n{{ export -p; echo "cd $PWD"; }} > "{state}"\n'
-        environment = clean_environment() | {"HOME": str(home)} | setting
+        script = f'. "{state}"\nset -euo pipefail\n{re.sub("850[01]", port, block)}\n{{ export -p; echo "cd $PWD"; }} > "{state}"\n'
+        environment = clean_environment() | {"HOME": str(home), "TRAINYARD_SERVING_PORT": port}
         environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
@@ -38,9 +34,9 @@ def newcomer_in(
     return run
 
 
-def token_in(folder: Path, home: str = ".trainyard") -> str:
+def token_in(folder: Path) -> str:
     """The token of the newest mail in the outbox of a project."""
     team = object.__new__(Team)  # the same way to read the mail
-    team.home = folder / home
+    team.home = folder / ".trainyard"
     texts = [mail.get_body(("plain",)).get_content() for mail in team.mails()]
     return re.findall(r"--approval (\S+)", texts[-1])[0]
