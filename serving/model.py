@@ -14,6 +14,7 @@ from registry.records import Candidate, Signature
 from serving.batching.batcher import Batcher
 from serving.batching.measure import Bounds, Measured, measure, seconds_of_a_row
 from serving.engines.base import CHUNK, Array, Arrays, Engine, EngineError, chunks, load_engine
+from serving.engines.dated import in_parts
 from serving.free_memory import give_back_freed
 from serving.version_files import mapped_copy
 from serving.warm_up import warm_up_inputs
@@ -72,6 +73,7 @@ class Model:
 
         Raises RowError for the first failing row, EngineError when the engine fails on its warm-up rows, too.
         """
+        inputs = in_parts(inputs, self.signature)  # so that all that is batched is of one kind
         try:
             outputs = (self.batcher or self.engine)(inputs)
         except EngineError as error:
@@ -162,7 +164,9 @@ def batched(model: Model, bounds: Bounds) -> Model:
     rows, batcher = measured.decision.rows, None
     if rows and measured.costs:
         seconds, at_once = bounds.seconds, bounds.at_once
-        batcher = Batcher(model.engine, model.signature, measured.costs, rows=rows, seconds=seconds, at_once=at_once)
+        batcher = Batcher(
+            model.engine, model.signature.in_parts, measured.costs, rows=rows, seconds=seconds, at_once=at_once
+        )
     most = QUICK_ALONE if bounds.at_once == 1 else QUICK
     is_quick = (
         batcher is None

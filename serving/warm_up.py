@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
 from registry.records import Signature
 from serving.engines.base import Array, Arrays, cast_inputs
+from training.data import dates
 from training.data.spec import DataSpec
 
 WARM_ROWS = 16
+DAYS = 20_000
+"""Of a date that is made up, since 1970: in October 2024."""
 OPEN_SIZE = 32
 """Size of a made-up sample in a dimension that the model leaves open."""
 
@@ -33,10 +37,17 @@ def example(signature: Signature, data: DataSpec | None) -> dict[str, Array]:
     """
     columns = {each.name: each for each in data.columns} if data else {}
     arrays: dict[str, Array] = {}
+    written = {each.name: each.written for each in signature.dates}
     for spec in signature.inputs:
         shape = (1, *(OPEN_SIZE if each is None else each for each in spec.shape[1:]))
         column = columns.get(spec.name)
-        if spec.dtype == "string":
+        if spec.name in written:
+            day = columns.get(dates.feature(spec.name, "days"))
+            when = dates.EPOCH + timedelta(days=round(day.mean) if day else DAYS)
+            arrays[spec.name] = np.full(
+                shape, dates.as_text(when if written[spec.name] else when.date(), written[spec.name]), object
+            )
+        elif spec.dtype == "string":
             arrays[spec.name] = np.full(shape, column.common[0] if column and column.common else "", object)
         else:
             value = np.nan_to_num(round(column.mean, 3) if column else 0.0)

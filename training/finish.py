@@ -58,7 +58,8 @@ def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -
     wanted = Wanted((job.metric,), job.costs, targets=spec.targets)
     values = measure(spec.task, exported.answers, validation.y, wanted, spec.classes)
     made = Made(trained.how, trained.note, trained.attempt, trained.epochs)
-    return describe_result(job, folder, made, exported.signature, exported.served, values)
+    signature = exported.signature.with_dates(spec.dates)
+    return describe_result(job, folder, made, signature, exported.served, values)
 
 
 def _check_answers(spec: DataSpec, answers: Any) -> None:

@@ -42,4 +42,5 @@ def finish_onnx(job: TrainJob, folder: Path, spec: DataSpec, file: Path, made: M
     served = Served("onnx", ONNX_FILE, reason, onnx=found.wiring)
     wanted = Wanted((job.metric,), job.costs, targets=spec.targets)
     values = measure(spec.task, found.answers, validation.y, wanted, spec.classes)
-    return describe_result(job, folder, made, found.signature, served, values)
+    signature = found.signature.with_dates(spec.dates)
+    return describe_result(job, folder, made, signature, served, values)

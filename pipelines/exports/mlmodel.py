@@ -9,6 +9,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ def files(run: Run, signature: Signature, served: Served, packages: Mapping[str,
         "classes": list(signature.classes),
         **({"onnx": asdict(served.onnx)} if served.onnx else {}),
     }
+    dates = find_spec("training.data.dates") if signature.dates else None
+    if signature.dates:
+        about["dates"] = [asdict(each) | {"features": each.features} for each in signature.dates]
+        about["features"] = [_tensor(each) for each in signature.features]
     needs = [f"mlflow>={MLFLOW}", *_requirements(served, packages)]
     python = packages.get("python", "")
     environment = {
@@ -47,6 +52,7 @@ def files(run: Run, signature: Signature, served: Served, packages: Mapping[str,
         "requirements.txt": "".join(f"{each}\n" for each in needs).encode("ascii"),
         "pyfunc/trainyard_pyfunc.py": CODE.read_bytes(),
         "pyfunc/model.json": _json(about),
+        **({"pyfunc/trainyard_dates.py": Path(dates.origin).read_bytes()} if dates and dates.origin else {}),
     }
 
 

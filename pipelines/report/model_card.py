@@ -143,6 +143,10 @@ def _data(manifest: Candidate, read_as: Sequence[str]) -> Iterator[str]:
     if how := manifest.signature.preparation:
         yield ""
         yield f"Images, in training and in every request: {_text(images.in_words(how, manifest.signature.image_mode))}."
+    for date in manifest.signature.dates:
+        written = f"as {date.written!r}" if date.written else "in ISO 8601"
+        yield ""
+        yield f"Dates: {_text(date.name)}, written {_text(written)}, in UTC where they have an offset; the model gets: {', '.join(date.parts)}."
     if targets := manifest.signature.targets:
         others = f" and {len(targets) - MAX_CLASSES} more" if len(targets) > MAX_CLASSES else ""
         yield ""

@@ -234,7 +234,9 @@ def open_holdout(inputs: Path) -> Holdout:
     if not split.names:
         raise ConfigError("the holdout has no samples", hint="raise [split] holdout in dataset.toml, or add samples")
     if not has_load_data(inputs):
-        return Holdout(split.spec, split.x, split.y, Wanted(targets=split.spec.targets))
+        parts = {name for each in split.spec.dates for name in each.features}
+        x = {name: array for name, array in split.x.items() if name not in parts} | split.dates
+        return Holdout(split.spec, x, split.y, Wanted(targets=split.spec.targets))
     from training.model.contract import load_contract
     from training.model.samples import open_samples
 

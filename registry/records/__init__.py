@@ -4,6 +4,7 @@ from registry.records.archive import Archiving
 from registry.records.data import (
     Convertible,
     DatasetTree,
+    DateColumn,
     ImageFormat,
     ImagePreparation,
     Signature,
@@ -43,6 +44,7 @@ __all__ = [
     "Comparison",
     "Convertible",
     "DatasetTree",
+    "DateColumn",
     "Evaluation",
     "Head",
     "HeadFold",

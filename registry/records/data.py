@@ -72,6 +72,22 @@ class ImagePreparation:
 
 
 @dataclass(frozen=True, slots=True)
+class DateColumn:
+    """A column of a table that holds dates: a request has their text, and the model gets numbers, each an input of its own."""
+
+    name: str
+    written: str = ""
+    """As Python's `strptime` has it; empty: as ISO 8601 writes it."""
+    parts: tuple[str, ...] = ("days",)
+    """What the model gets: see `training.data.dates`."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of these inputs."""
+        return tuple(f"{self.name} {part}" for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """What goes into a model and what comes out, in the order and under the names the served file uses."""
 
@@ -89,6 +105,30 @@ class Signature:
     """Of image files; null: PNG and JPEG of the model's own size, as they are."""
     targets: tuple[str, ...] = ()
     """Of several numbers per sample, what each is called, in the order of the output; empty: there is one, or classes."""
+    dates: tuple[DateColumn, ...] = ()
+    """The inputs that are dates, written as texts."""
+    features: tuple[TensorSpec, ...] = ()
+    """What the served file takes where some inputs are dates: their parts in their places. Empty: `inputs`."""
+
+    @property
+    def in_parts(self) -> Signature:
+        """That of the served file."""
+        return replace(self, inputs=self.features, dates=(), features=()) if self.dates else self
+
+    def with_dates(self, dates: Sequence[DateColumn]) -> Signature:
+        """Where this is that of a served file: what a request holds in place of parts of dates."""
+        names = {each.name for each in self.inputs}
+        found = tuple(each for each in dates if names >= set(each.features))
+        if not found:
+            return self
+        first = {each.features[0]: each.name for each in found}
+        parts = {name for each in found for name in each.features}
+        inputs = (
+            TensorSpec(first[each.name], (None, 1), "string", may_miss=each.may_miss) if each.name in first else each
+            for each in self.inputs
+            if each.name in first or each.name not in parts
+        )
+        return replace(self, inputs=tuple(inputs), dates=found, features=self.inputs)
 
 
 @dataclass(frozen=True, slots=True)

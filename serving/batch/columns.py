@@ -98,6 +98,8 @@ class ColumnReader:
         if self._written:
             known = any(each in field.known for each in MARKS)
             column = typed.without(column, self._rules.na or ()) if known else typed.text(column, self._rules, name)
+        if field.written is not None and pa.types.is_date(column.type):
+            column = column.cast(pa.date32())  # of which a dictionary can be made
         encoded = column.combine_chunks().dictionary_encode()
         values = encoded.dictionary.to_pylist()
         if field.dtype == "bool" and self._written:

@@ -107,9 +107,10 @@ def load_engine(
     if served.engine not in ENGINES:
         raise ConfigError(f"engine {served.engine!r} is not known", hint=f"known engines: {', '.join(ENGINES)}")
     module, _, name = ENGINES[served.engine].partition(":")
-    return cast(
-        "LoadedEngine", getattr(import_module(module), name)(folder, signature, served, threads, most, shared=shared)
-    )
+    engine = getattr(import_module(module), name)(folder, signature.in_parts, served, threads, most, shared=shared)
+    if signature.dates:
+        engine = import_module("serving.engines.dated").Dated(engine, signature)
+    return cast("LoadedEngine", engine)
 
 
 def cast_inputs(signature: Signature, arrays: Arrays) -> dict[str, Array]:

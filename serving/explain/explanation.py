@@ -11,6 +11,7 @@ import numpy as np
 
 from registry.records import Signature
 from serving.engines.base import Array, Arrays
+from serving.engines.dated import in_parts
 from serving.explain.asker import Asker, Run
 from serving.explain.background import ROWS, background
 from serving.explain.occlusion import Drops, Level, array_levels, drops, image_levels, spans, text_levels
@@ -87,6 +88,7 @@ class Explainer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`warm` are the model's outputs for rows that are known to be good."""
+        self._asked, signature = signature, signature.in_parts
         self._run, self._signature, self._clock = run, signature, clock
         self._forms: dict[str, Form] = {
             each.name: form_of(signature.classes, warm[each.name]) for each in signature.outputs
@@ -104,10 +106,12 @@ class Explainer:
         return column is None or not column.common or 0 < sum(column.shares) < MOSTLY
 
     def __call__(self, inputs: Arrays, rows: int, wanted: Wanted) -> list[Explanation]:
-        """One explanation per row; `inputs` are as the signature has them, and each array has `rows` rows.
+        """One explanation per row; `inputs` are as the signature has them, and each array has `rows` rows. Of a date, each
+        part has its own.
 
         Raises CannotExplain, and whatever the model raises.
         """
+        inputs = in_parts(inputs, self._asked)
         outputs = self._run(inputs, rows)
         targets = [self._target(outputs, i, wanted) for i in range(rows)]
         began, found = self._clock(), list[Explanation]()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import chain
 from typing import Any
 
@@ -21,6 +22,7 @@ from registry.records import TensorSpec
 from registry.spelling import by_spelling, spelling
 from serving.engines.base import Array, shape_text
 from serving.errors import bad_request, show
+from training.data import dates
 
 MAX_TEXT = 10_000
 """Characters of one string."""
@@ -45,6 +47,8 @@ class Field:
     """What all spellings of a value have in common → the value, unless two values share it."""
     may_miss: bool = False
     """Whether null is taken: for NaN, or for the empty text."""
+    written: str | None = None
+    """Of a date: how its text is written, see `registry.records.DateColumn`. None: it is not a date."""
 
     def read(self, values: list[Any], where: Where, *, plain: bool) -> Array:
         """The array (len(values), *shape) of the field's dtype; raises Refused, naming the path.
@@ -105,9 +109,13 @@ class Field:
             raise bad_request(f"{self._path(index, where)}: {array[tuple(index)].item()!r} is not a whole number")
 
     def _texts(self, values: list[Any], where: Where) -> Array:
-        if self.known or self.may_miss:
+        if self.known or self.may_miss or self.written is not None:
             values = [self.as_known(each) for each in values]
-        if self.shape or not all(type(each) is str and len(each) <= MAX_TEXT for each in values):
+        if (
+            self.shape
+            or self.written is not None
+            or not all(type(each) is str and len(each) <= MAX_TEXT for each in values)
+        ):
             self._walk_all(values, where)
         return self._shaped(np.asarray(values, dtype=object), values, where)
 
@@ -116,6 +124,8 @@ class Field:
         empty text for null, where a value may be missing."""
         if value is None and self.may_miss:
             return ""
+        if self.written is not None:  # a DataFrame, Parquet and Arrow have dates of their own
+            return dates.as_text(value, self.written) if isinstance(value, date) else value
         if type(value) is str and (value in self.known or len(value) > MAX_TEXT):
             return value
         return self.spelled.get(spelling(value), value) if type(value) in {str, bool, int, float} else value
@@ -160,6 +170,12 @@ class Field:
             if type(value) is not str:
                 known = ", nor a value that the model knows in this column" if self.known else ""
                 return f"{show(value)} is not a string{known}"
+            if (
+                self.written is not None
+                and not (self.may_miss and not value)
+                and not dates.is_date(value, self.written)
+            ):
+                return f"{show(value)} is not a date {dates.in_words(self.written)}"
             return "" if len(value) <= MAX_TEXT else f"{len(value)} characters, {MAX_TEXT} are allowed"
         if self.dtype == "bool":
             return "" if type(value) is bool else f"{show(value)} is not true or false"
@@ -217,15 +233,21 @@ def _octets(values: list[Any], shape: tuple[int | None, ...]) -> Array | None:
         return None
 
 
-def field_of(spec: TensorSpec, shape: tuple[int | None, ...] | None = None, vocabulary: Sequence[str] = ()) -> Field:
+def field_of(
+    spec: TensorSpec,
+    shape: tuple[int | None, ...] | None = None,
+    vocabulary: Sequence[str] = (),
+    written: str | None = None,
+) -> Field:
     """The field of an input, its bounds filled in: those of the dtype where the signature has none.
 
-    `shape`: how one sample is written, when not as the model has it; `vocabulary`: the categories that it knows. Raises Corrupt for a dtype that requests cannot carry.
+    `shape`: how one sample is written, when not as the model has it; `vocabulary`: the categories that it knows; `written`:
+    see Field. Raises Corrupt for a dtype that requests cannot carry.
     """
     shape = spec.shape[1:] if shape is None else shape
     if spec.dtype in {"string", "bool"}:
         known, spelled = frozenset(vocabulary), by_spelling(vocabulary)
-        return Field(spec.name, shape, spec.dtype, -math.inf, math.inf, known, spelled, spec.may_miss)
+        return Field(spec.name, shape, spec.dtype, -math.inf, math.inf, known, spelled, spec.may_miss, written)
     try:
         lowest, highest = _holds(np.dtype(spec.dtype))
     except (TypeError, ValueError):

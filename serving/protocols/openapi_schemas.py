@@ -13,6 +13,7 @@ from serving.protocols.fields import EXACT, MAX_TEXT, Field
 from serving.protocols.read_instances import Reader
 from serving.protocols.v2.tensors import DATATYPES
 from serving.request_ids import VALID
+from training.data import dates
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string", "maxLength": MAX_TEXT}
@@ -137,6 +138,9 @@ def _instance(reader: Reader) -> Schema:
 
 def _leaf(field: Field) -> Schema:
     """One value of an input."""
+    if field.dtype == "string" and field.written is not None:
+        said = {"description": f"a date {dates.in_words(field.written)}"}
+        return TEXT | said | ({"type": ["string", "null"]} if field.may_miss else {})
     if field.dtype == "string":
         return TEXT | {"type": ["string", "null"]} if field.may_miss else TEXT
     if field.dtype == "bool":

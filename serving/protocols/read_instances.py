@@ -43,9 +43,15 @@ class Reader:
         self.signature = signature
         # A column, and anything else with one value per sample, is written as that value.
         columns = data.columns if data and signature.kind == "table" else ()
+        written = {each.name: each.written for each in signature.dates}
         vocabulary = {each.name: each.vocabulary for each in columns if each.kind == "categorical"}
         self.fields = tuple(
-            field_of(each, () if each.shape[1:] == (1,) else None, vocabulary.get(each.name, ()))
+            field_of(
+                each,
+                () if each.shape[1:] == (1,) else None,
+                vocabulary.get(each.name, ()),
+                written.get(each.name),
+            )
             for each in signature.inputs
         )
         self.named = signature.kind == "table" or len(self.fields) > 1

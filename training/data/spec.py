@@ -5,6 +5,7 @@ A prepared split is a folder, the same for every format:
     data.json     this spec
     names.json    the samples' names, in order
     x0.npy …      one array per input, in the order of `spec.inputs`; the first axis is the sample
+    d0.npy …      one array of texts per column of dates, whose parts are inputs
     y.npy         int64 class indices, or float32 targets: with several of them one column each
     files/        the samples in the dataset repository's own format, when `load_data(folder)` or an own script reads them
 """
@@ -19,7 +20,7 @@ from typing import Any, Literal
 from registry import codec
 from registry.dataclass import dataclass
 from registry.errors import ConfigError
-from registry.records import DatasetTree, ImagePreparation, Task, TensorSpec
+from registry.records import DatasetTree, DateColumn, ImagePreparation, Task, TensorSpec
 from registry.records.names import keras_name
 
 SplitName = Literal["train", "validation", "holdout"]
@@ -130,6 +131,8 @@ class DataSpec:
     reaches the model, in training and in what is served; with "keep" it reaches the model as NaN, or as the empty text."""
     moving: bool = False
     """Whether a sample may come into another split when the dataset changes."""
+    dates: tuple[DateColumn, ...] = ()
+    """The columns of dates, of which `inputs` and `columns` have the parts."""
     boundaries: tuple[str, ...] = ()
     """With a split by time: from which time on samples are in the validation split, and in the holdout."""
     targets: tuple[str, ...] = ()
@@ -160,6 +163,8 @@ class Split:
     y: Any
     """numpy array, int64 (samples,) class indices or float32 (samples,) targets; with several (samples, targets)."""
     folder: Path
+    dates: dict[str, Any] = field(default_factory=dict)
+    """Column of dates → numpy array of shape (samples, 1) with their texts; the empty one: missing."""
 
     @property
     def files(self) -> Path:
@@ -174,7 +179,8 @@ def load_split(folder: Path) -> Split:
     spec = codec.read(DataSpec, folder / "data.json")
     names = tuple(json.loads((folder / "names.json").read_text(encoding="utf-8")))
     x = {each.name: np.load(folder / f"x{i}.npy", mmap_mode="r") for i, each in enumerate(spec.inputs)}
-    return Split(spec, names, x, np.load(folder / "y.npy", mmap_mode="r"), folder)
+    dates = {each.name: np.load(folder / f"d{i}.npy", mmap_mode="r") for i, each in enumerate(spec.dates)}
+    return Split(spec, names, x, np.load(folder / "y.npy", mmap_mode="r"), folder, dates)
 
 
 def sample_files(folder: Path) -> Path:

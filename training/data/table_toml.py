@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import re
 import string
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from registry.records import Task
+from registry.records import DateColumn, Task
+from training.data.dates import PARTS, as_text, parse
 from training.data.spec import Missing
-from training.data.toml_values import TASK, Check, Wrong, one_of, paths, targets, text, texts
+from training.data.toml_values import TASK, Check, Wrong, one_of, paths, some_of, targets, text, texts
 
 MOST_SKIPPED = 1000
 LONGEST_MARK = 3
@@ -48,6 +50,10 @@ class Table:
     """Lines of a text file that begin with it, behind blanks or none, mean nothing; empty: every line is a row."""
     skip_rows: int = 0
     """Lines of a text file before the one with the names of the columns, which mean nothing."""
+    dates: tuple[DateColumn, ...] = ()
+    """Columns of dates, of which the model gets parts as numbers."""
+    date_format: str = ""
+    """Of those that have none of their own; empty: ISO 8601."""
     sheet: str = ""
     """Of an Excel workbook: the one with the rows."""
     encoding: str = ""
@@ -68,18 +74,28 @@ class Table:
     def texts(self) -> frozenset[str]:
         """The columns that are declared to be text, so that `007` and `NA` are values."""
         target = self.target if self.task == "classification" else ""
-        return frozenset({target, self.key, self.group, *self.ignore, *self.categorical} - {""})
+        return frozenset({target, self.key, self.group, *self.ignore, *self.categorical, *self.date_names} - {""})
+
+    @property
+    def date_names(self) -> frozenset[str]:
+        """The columns of dates."""
+        return frozenset(each.name for each in self.dates)
+
+    @property
+    def dated(self) -> tuple[DateColumn, ...]:
+        """The columns of dates, each with its format."""
+        return tuple(replace(each, written=each.written or self.date_format) for each in self.dates)
 
     @property
     def used(self) -> frozenset[str]:
         """The columns that are named here for what they mean."""
-        named = {*self.predicted, self.key, self.group, *self.numeric, *self.categorical, *self.split}
+        named = {*self.predicted, self.key, self.group, *self.numeric, *self.categorical, *self.date_names, *self.split}
         return frozenset(named - {""})
 
     @property
     def hidden(self) -> frozenset[str]:
         """The columns that say something about a row, and are not shown to the model."""
-        splits = set(self.split) - {*self.numeric, *self.categorical}
+        splits = set(self.split) - {*self.numeric, *self.categorical, *self.date_names}
         return frozenset({*self.predicted, self.key, self.group, *self.ignore, *splits} - {""})
 
 
@@ -100,8 +116,10 @@ def errors_of(table: Mapping[str, Any]) -> Iterator[str]:
 def _roles(table: Mapping[str, Any]) -> Iterator[str]:
     """A column of a table has one role."""
     roles: dict[str, str] = {}
-    for role in ("target", "targets", "key", "group", "numeric", "categorical", "ignore"):
+    for role in ("target", "targets", "key", "group", "numeric", "categorical", "ignore", "dates"):
         value = table.get(role, ())
+        if role == "dates":
+            value = [each.name for each in value]
         for column in (value,) if isinstance(value, str) else value:
             if not column:
                 continue
@@ -126,6 +144,32 @@ def _comment(value: Any) -> str:
     marks = set(value) if isinstance(value, str) else set()
     if not marks or len(value) > LONGEST_MARK or not marks <= MARKS or value in {"-", "+", ".", ","}:
         raise Wrong(f'one to {LONGEST_MARK} signs, with which no row begins, such as "#", "%" or "//"')
+    return str(value)
+
+
+def _dates(value: Any) -> tuple[DateColumn, ...]:
+    if not isinstance(value, list):
+        raise Wrong('a list of columns: ["when"], or [{column = "when", parts = ["year", "month"]}]')
+    return tuple(_date(each) for each in value)
+
+
+def _date(value: Any) -> DateColumn:
+    given = {"column": value} if isinstance(value, str) else value
+    if not isinstance(given, dict) or not given.keys() <= {"column", "parts", "date_format"} or "column" not in given:
+        raise Wrong(f'a column; {value!r:.60} is neither its name nor {{column = "…", parts = […], date_format = "…"}}')
+    parts = some_of(*PARTS)(given["parts"]) if "parts" in given else ("days",)
+    if not parts:
+        raise Wrong(f"a list of at least one of {', '.join(map(repr, PARTS))} as parts")
+    return DateColumn(text(given["column"]), _format(given["date_format"]) if "date_format" in given else "", parts)
+
+
+def _format(value: Any) -> str:
+    try:
+        again = parse(as_text(parse("2026-11-30T14:05:06+00:00"), text(value)), value)
+    except ValueError:
+        again = None
+    if not again or not re.search(r"%[A-Za-z]", value):
+        raise Wrong('a format of dates as Python\'s strptime has it, such as "%d.%m.%Y"')
     return str(value)
 
 
@@ -174,6 +218,8 @@ TABLE: dict[str, Check] = {
     "quote": _quote,
     "comment": _comment,
     "skip_rows": _lines,
+    "dates": _dates,
+    "date_format": _format,
     "sheet": text,
     "encoding": _encoding,
     "na": _marks,

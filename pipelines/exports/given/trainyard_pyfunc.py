@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class Model:
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self._inputs, self._outputs = about["inputs"], about["outputs"]
+        self._dates, self._features = about.get("dates", ()), about.get("features", ())
         self._batches = tuple(about["batches"])
         self._run: Callable[[int, Arrays], Arrays] = ENGINES[about["engine"]](folder / about["path"], about)
         self._one = threading.Lock()
@@ -65,7 +67,24 @@ class Model:
             if named and name not in given:
                 raise ValueError(f"{name}: this input is missing")
             arrays[spec["tensor"]] = _array(spec, np.asarray(given[name] if named else given))
-        return arrays
+        return self._in_parts(arrays) if self._dates else arrays
+
+    def _in_parts(self, arrays: Arrays) -> Arrays:
+        """With the parts of dates in place of their texts."""
+        import trainyard_dates
+
+        tensors, found = {each["name"]: each["tensor"] for each in self._inputs}, dict(arrays)
+        for each in self._dates:
+            texts = [str(value) for value in arrays[tensors[each["name"]]].ravel().tolist()]
+            try:
+                numbers = trainyard_dates.numbers(texts, SimpleNamespace(**each))
+            except ValueError as error:
+                raise ValueError(f"{each['name']}: not a date {trainyard_dates.in_words(each['written'])}") from error
+            found |= {name: numbers[:, i : i + 1] for i, name in enumerate(each["features"])}
+        named = {
+            each["tensor"]: found[each["name"] if each["name"] in found else each["tensor"]] for each in self._features
+        }
+        return {each["tensor"]: named[each["tensor"]].astype(_kind(each)) for each in self._features}
 
     def _chunks(self, rows: int) -> list[tuple[int, int, int]]:
         """(start, stop, batch): batches of the sizes that the served file has, else of at most CHUNK."""
@@ -81,6 +100,10 @@ class Model:
         index = np.minimum(np.arange(start, start + batch), stop - 1)  # the last row fills a batch up
         outputs = self._run(batch, {name: array[index] for name, array in arrays.items()})
         return {each["name"]: np.asarray(outputs[each["tensor"]])[: stop - start] for each in self._outputs}
+
+
+def _kind(spec: Mapping[str, Any]) -> Any:
+    return object if spec["dtype"] == "string" else spec["dtype"]
 
 
 def _array(spec: Mapping[str, Any], array: Any) -> Any:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from registry.records import DateColumn
 from registry.spelling import difference, name_spelling, shown
+from training.data import dates
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
+from training.data.table import dated
 from training.data.table.dialect import quoted
 from training.data.table.parallel import in_threads
 from training.data.table.read import MixedTypes, Rows
@@ -36,6 +39,8 @@ class Feature:
     """NumPy array, one entry per row: float64, NaN where it is missing; of categories int32, the place of each in `texts`."""
     texts: tuple[str, ...] = ()
     """The different categories in the order in which they come; behind them the empty text, which means a missing value."""
+    source: str = ""
+    """The column of dates that it is a part of."""
 
     @property
     def missing(self) -> Any:
@@ -59,6 +64,8 @@ class Content:
     """What each row is called: its key, else its file and number."""
     groups: list[str]
     """Empty when `[table] group` is not set."""
+    dates: dict[str, Any] = field(default_factory=dict)
+    """Column of dates → NumPy array of objects: the text of each row, None where it is missing; as `[table] dates` lists them."""
 
 
 class ColumnReader:
@@ -66,6 +73,8 @@ class ColumnReader:
 
     def __init__(self, rows: Rows, table: Table, checks: Checks) -> None:
         self._rows, self._table, self._checks = rows, table, checks
+        self.dates: dict[str, Any] = {}
+        """Column of dates → NumPy array of objects: the text of each row, None where it is missing. `features` fills it."""
 
     def check_named(self) -> bool:
         """Whether all columns that `dataset.toml` names are there."""
@@ -74,6 +83,7 @@ class ColumnReader:
         roles: dict[str, tuple[str, ...]] = {"targets" if table.targets else "target": table.predicted}
         roles |= {"key": (table.key,), "group": (table.group,)}
         roles |= {"numeric": table.numeric, "categorical": table.categorical, "ignore": table.ignore}
+        roles |= {"dates": tuple(each.name for each in table.dates)}
         for role, wanted in roles.items():
             for name in wanted:
                 if name and name not in self._rows.columns:
@@ -106,8 +116,13 @@ class ColumnReader:
                 "no column is left as an input",
                 "put a column beside the target; columns under [table] ignore, key and group are not inputs",
             )
-        columns = zip(names, in_threads(self._read, names), strict=True)
-        features = [self._feature(name, self._checked(name, column)) for name, column in columns]
+        rules, features = {each.name: each for each in self._table.dated}, list[Feature | None]()
+        for name, read in zip(names, in_threads(self._read, names), strict=True):
+            column = self._checked(name, read)
+            features += self._parts_of(rules[name], column) if name in rules else [self._feature(name, column)]
+        for name in {each for rule in rules.values() for each in rule.features} & set(self._rows.columns):
+            message = f"[table] dates make an input {name!r}, and there is a column of that name"
+            self._checks.fail(USABLE, message, "rename the column")
         return [feature for feature in features if feature]
 
     def labels(self) -> Any:
@@ -182,7 +197,14 @@ class ColumnReader:
             self._checks.fail(USABLE, f"column {name!r} is empty in every row", f"fill it in, or {IGNORE}")
             return None
         if not _is_simple(kind):
-            self._checks.fail(USABLE, f"column {name!r} holds {_called(kind)}", f"{IGNORE}, or store a number")
+            as_dates = (
+                f"write dates = [{quoted(name)}] under [table] in dataset.toml, or "
+                if pa.types.is_temporal(kind)
+                else ""
+            )
+            self._checks.fail(
+                USABLE, f"column {name!r} holds {_called(kind)}", f"{as_dates}{IGNORE}, or store a number"
+            )
             return None
         categorical, numeric = name in self._table.categorical, name in self._table.numeric
         if pa.types.is_string(kind) and not categorical:
@@ -201,6 +223,28 @@ class ColumnReader:
                 self._checks.note(note)
             return Feature(name, "numeric", _numbers(column))
         return self._category(name, column)
+
+    def _parts_of(self, rule: DateColumn, column: Any) -> list[Feature]:
+        """The parts of a column of dates; none when a row cannot be read."""
+        if column is None:
+            return []
+        if pa.types.is_null(column.type):
+            self._checks.fail(USABLE, f"column {rule.name!r} is empty in every row", f"fill it in, or {IGNORE}")
+            return []
+        texts = dated.texts_of(column, rule.written)
+        if texts is None:
+            stored = f"column {rule.name!r} holds {_called(column.type)}"
+            hint = (
+                "leave date_format out: the file stores dates" if pa.types.is_temporal(column.type) else "store dates"
+            )
+            self._checks.fail(USABLE, f"{stored}, not dates {dates.in_words(rule.written)}", hint, len(column))
+            return []
+        if wrong := dated.unreadable(texts, rule, self._rows):
+            self._checks.fail(USABLE, wrong.message, wrong.hint, wrong.count)
+            return []
+        self.dates[rule.name] = np.array(texts, dtype=object)
+        values = dates.numbers(texts, rule)
+        return [Feature(name, "numeric", values[:, i], source=rule.name) for i, name in enumerate(rule.features)]
 
     def _note_doubts(self, name: str, found: Counted) -> None:
         """How the texts of a column that is not declared were read, where that may be wrong."""

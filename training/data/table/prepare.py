@@ -102,7 +102,8 @@ def read_content(rows: Rows, table: Table, checks: Checks) -> Content | None:
     for column, texts in ((table.key, names if table.key else []), (table.group, groups)):
         if table.spellings == "refuse":
             _check_texts(rows, f"column {column!r}", texts, checks)
-    return Content(features, labels, names, groups)
+    texts_of = {each.name: reader.dates[each.name] for each in table.dated if each.name in reader.dates}
+    return Content(features, labels, names, groups, texts_of)
 
 
 def _check_categories(rows: Rows, feature: Feature, checks: Checks) -> None:
@@ -131,12 +132,15 @@ def _complete(rows: Rows, features: Sequence[Feature], table: Table, checks: Che
     """The rows without a missing value, as a NumPy array of indices; with missing = "refuse" a missing value is an error."""
     checks.make(MISSING)
     incomplete = np.zeros(len(rows), dtype=bool)
-    gaps = []
+    gaps: list[str] = []
     for feature in features:
         missing = np.flatnonzero(feature.missing)
-        if len(missing):
+        name = feature.source or feature.name
+        if len(missing) and (
+            not gaps or gaps[-1] != f"{name!r} ({len(missing)})"
+        ):  # the parts of a date are missing together
             incomplete[missing] = True
-            gaps.append(f"{feature.name!r} ({len(missing)})")
+            gaps.append(f"{name!r} ({len(missing)})")
             if table.missing == "refuse":
                 marks = (
                     ", ".join(f"{mark!r} in {count}" for mark, count in rows.marks(feature.name).items())
@@ -150,7 +154,7 @@ def _complete(rows: Rows, features: Sequence[Feature], table: Table, checks: Che
                 )
                 if marks and table.na is None:
                     hint += f"; where {marks.split(' in ')[0]} is a value: categorical = [{quoted(feature.name)}]"
-                checks.fail(MISSING, f"column {feature.name!r} is missing in {where}", hint, len(missing))
+                checks.fail(MISSING, f"column {name!r} is missing in {where}", hint, len(missing))
     total = len(incomplete)
     if gaps and table.missing in {"keep", "impute"}:
         done = "reach the model" if table.missing == "keep" else "are filled in with what the train split measured"
@@ -254,6 +258,7 @@ def _spec(columns: tuple[Column, ...], samples: SampleList, settings: DatasetFil
         table.target,
         split=split_rule(settings),
         missing=table.missing,
+        dates=table.dated,
         moving=settings.rule.moves,
         boundaries=samples.boundaries,
     )

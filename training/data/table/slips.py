@@ -16,6 +16,7 @@ from pyarrow import compute
 
 from training.data.checks import HANDFUL
 from training.data.dataset_toml import Table
+from training.data.dates import guessed, is_date
 from training.data.table.dialect import SUSPICIOUS, Numbers, form, quoted
 from training.data.table.read import Rows
 from training.data.table.suspect import FOOTER, texts
@@ -191,11 +192,13 @@ def _dates(name: str, dates: Sequence[str], found: Counted, rows: Rows) -> Slip:
         day_first, month_first = any(a > 12 for a, _ in pairs), any(b > 12 for _, b in pairs)
         order = {(True, False): ", day first", (False, True): ", month first"}.get((day_first, month_first), "")
     first = rows.where(compute.index(found.column, _scalar(found.column, dates[0])).as_py())
+    ways = [] if all(map(is_date, dates)) else guessed(dates)
+    declare = "".join(f" and date_format = {quoted(each)}" for each in ways) if len(ways) == 1 else ""
     message = f"column {name!r} holds dates or times{order} (like {form(dates[0])!r}, in {first})"
     return Slip(
         message,
-        "dates are not taken as features: store a number, such as days since a day or the month, or list the column under "
-        f"[table] ignore; categorical = [{quoted(name)}] takes each date as a category",
+        f"write dates = [{quoted(name)}]{declare} under [table] in dataset.toml: the model gets them as numbers; or list the column "
+        f"under [table] ignore; categorical = [{quoted(name)}] takes each date as a category",
         round(found.share(dates) * found.total),
     )
 

@@ -33,6 +33,9 @@ def write_splits(
 
 def _write_rest(folder: Path, rows: Any, content: Content, classes: Sequence[str]) -> None:
     write_names(folder, [content.names[row] for row in rows.tolist()])
+    for i, texts in enumerate(content.dates.values()):
+        chosen = np.array([each or "" for each in texts[rows].tolist()], np.str_)
+        np.save(folder / f"d{i}.npy", chosen[:, None])
     if classes:
         number = {name: i for i, name in enumerate(classes)}
         write_labels(folder / "y.npy", [number[label] for label in content.labels[rows].tolist()])
