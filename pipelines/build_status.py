@@ -42,8 +42,8 @@ def check_home(config: Config) -> None:
     if workspace and Path(config.home).is_relative_to(Path(workspace).resolve()):
         raise ConfigError(
             f"{config.file}: home is {config.home}, in the workspace of one Jenkins job; the model's other jobs would not see it",
-            hint='write an absolute path that all agents share, e.g. home = "/var/lib/trainyard/'
-            f'{config.model}", or set TRAINYARD_HOME',
+            hint='write an absolute path that all agents share, e.g. home = "/var/lib/trainyard'
+            f'{"" if config.shared else f"/{config.model}"}", or set TRAINYARD_HOME',
         )
 
 

@@ -157,6 +157,26 @@ def test_the_command_line_runs_on_the_code_of_the_commit_from_any_folder_with_bl
     assert "CI/CD for machine-learning models" in output
 
 
+def test_the_job_of_one_of_several_models_knows_it_by_its_parameter(prepared):
+    (prepared.pipeline / "trainyard.toml").write_text(CONFIG.partition("\n")[2], encoding="utf-8")
+    for name in ("cats", "dogs"):
+        (prepared.pipeline / "models" / name).mkdir(parents=True)
+        (prepared.pipeline / "models" / name / "trainyard.toml").touch()
+    job = {
+        "TRAINYARD_MODEL": "dogs",
+        "JOB_NAME": "dogs/code",
+    }  # Jenkins puts the parameters of a build into its environment
+    assert 'model = "dogs"' in prepared.run("trainyard", "config", "show", **job)
+    assert "whose Jenkins jobs are in the folder dogs" in prepared.run(
+        "trainyard", "config", "show", code=2, **job | {"JOB_NAME": "cats/code"}
+    )
+    output = prepared.run("trainyard", "step", "fetch", "--build", "build", code=2, **job)
+    assert 'e.g. home = "/var/lib/trainyard", or' in output
+    assert "which model? There are cats, dogs" in prepared.run("trainyard", "config", "show", code=2)
+    shutil.rmtree(prepared.pipeline / "models")
+    prepared.git("checkout", "--quiet", ".")
+
+
 def test_its_exit_code_is_that_of_the_step(prepared):
     output = prepared.run("trainyard", "step", "fetch", "--build", "build", code=2)
     assert "home is" in output, "in the workspace of one job"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -204,6 +205,48 @@ class TestWhatTheyShare:
                 assert value == above[name]
         assert merged(below, {}) == below
         assert merged(found, above) == found
+
+
+LINES = {
+    "home": 'home = "state"',
+    "repositories": 'code = "animals.git#zoo"\nbranch = "release"\ndataset = "https://git.example.org/data.git"\ntests = "t"',
+    "gate": "threshold = 0.7\nmin_samples = 30\nslices = {island = ['Dream']}",
+    "mail": 'to = ["a@example.org", "b@example.org"]\nfailures_to = "both"',
+    "serving": "port = 8507\nworkers = 1",
+    "prediction_log": 'columns = {age = "bin"}\nenabled = true',
+    "registry": 'url = "file://memory"\narchive = "old"',
+}
+EACH = [(section, line) for section, lines in LINES.items() for line in lines.splitlines()]
+
+
+def text_of(lines):
+    sections = {section: [line for name, line in lines if name == section] for section, _ in lines}
+    first = "\n".join(sections.pop("home", []))
+    return "\n".join([first, *("\n".join([f"[{name}]", *each]) for name, each in sections.items())])
+
+
+def seen_from_below(line):
+    """A line with the same path, as it is written in a folder of `models/`."""
+    name, sign, value = line.partition(' = "')
+    if name not in {"home", "code", "tests", "archive", "url"}:
+        return line
+    return f"{name}{sign}file://../../{value[7:]}" if value.startswith("file://") else f"{name}{sign}../../{value}"
+
+
+@given(st.sets(st.sampled_from(EACH)))
+def test_it_is_the_same_whether_a_setting_is_in_the_shared_file_or_in_the_models_own(tmp_path_factory, own):
+    folder = tmp_path_factory.mktemp("yards")
+    single = folder / "single" / "trainyard.toml"
+    single.parent.mkdir()
+    single.write_text('model = "digits"\n' + text_of(EACH), encoding="utf-8")
+    upwards = [(section, seen_from_below(line)) for section, line in own]
+    shared = text_of([each for each in EACH if each not in own])
+    yard = Yard(folder / "single" / "yard").write(shared, digits=text_of(upwards))
+    expected, found = load_config(single, {}), yard.load("digits")
+    moved = dataclasses.asdict(found) | {"file": expected.file, "shared": ""}
+    assert json.loads(json.dumps(moved).replace("/single/yard/", "/single/")) == json.loads(
+        json.dumps(dataclasses.asdict(expected))
+    )
 
 
 class TestWhatIsWrong:
