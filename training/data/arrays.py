@@ -50,11 +50,6 @@ def write_labels(path: Path, labels: Sequence[int]) -> None:
 def write_description(folder: Path, spec: DataSpec, names: Sequence[str]) -> None:
     """Write `data.json` and `names.json` of one prepared split."""
     codec.save(spec, folder / "data.json")
-    write_names(folder, names)
-
-
-def write_names(folder: Path, names: Sequence[str]) -> None:
-    """Write `names.json` of one prepared split."""
     write_whole(folder / "names.json", json.dumps(list(names)).encode())
 
 

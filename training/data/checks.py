@@ -28,7 +28,7 @@ HANDFUL = 5
 class SampleList:
     """What all formats know of their samples, one entry per sample in each list."""
 
-    names: list[str] = field(default_factory=list)
+    names: Sequence[str] = field(default_factory=list)
     splits: list[SplitName] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     """Class names; empty for regression."""

@@ -251,7 +251,7 @@ def _allocate(output: Path, rows: dict[SplitName, list[int]], shape: Shape, samp
 
 
 def _chunks(
-    folder: Path, source: Images, names: list[str], shape: Shape, pixels_at: list[tuple[str, int]], *, files: bool
+    folder: Path, source: Images, names: Sequence[str], shape: Shape, pixels_at: list[tuple[str, int]], *, files: bool
 ) -> list[Chunk]:
     return [
         Chunk(

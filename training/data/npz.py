@@ -94,10 +94,8 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
 
 def _samples(archives: Sequence[Archive], settings: DatasetFile) -> tuple[SampleList, Sequence[bytes]]:
     """The samples, and what each is known by, unless it has a group."""
-    samples = SampleList()
-    for each in archives:
-        samples.names += [f"{each.name} row index {row}" for row in range(len(each.digests))]
-        samples.digests += each.digests
+    samples = SampleList([f"{each.name} row index {row}" for each in archives for row in range(len(each.digests))])
+    samples.digests = [digest for each in archives for digest in each.digests]
     npz, labels = settings.source, [labelled(label) for each in archives for label in each.labels.tolist()]
     assert isinstance(npz, Npz)
     keys = apart(samples.digests, labels) if npz.duplicates == "allow" else samples.digests

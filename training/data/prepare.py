@@ -11,7 +11,7 @@ import contextlib
 import errno
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -73,7 +73,7 @@ def _write_lists(repository: Path, samples: SampleList, most: int, outputs: Path
     (outputs / lists.KEYS).unlink(missing_ok=True)
     if len(samples.names) <= most:
         keys: dict[str, dict[lists.KeyKind, set[str]]] = {split: {"row": set(), "group": set()} for split in SPLITS}
-        given: dict[lists.KeyKind, list[str]] = {"row": samples.names, "group": samples.groups}
+        given: dict[lists.KeyKind, Sequence[str]] = {"row": samples.names, "group": samples.groups}
         for kind, names in given.items():
             for split, key in zip(samples.splits, names, strict=bool(names)):
                 keys[split][kind].add(key)

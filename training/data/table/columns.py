@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -60,7 +61,7 @@ class Content:
     features: list[Feature]
     labels: Any
     """See `ColumnReader.labels`."""
-    names: list[str]
+    names: Sequence[str]
     """What each row is called: its key, else its file and number."""
     groups: list[str]
     """Empty when `[table] group` is not set."""

@@ -22,6 +22,7 @@ from training.data.split import hashes
 from training.data.table.columns import Feature
 from training.data.table.parallel import in_threads
 from training.data.table.suspect import texts
+from training.data.table.typed import of_numpy
 
 ROWS, BYTES = 1 << 14, 1 << 25
 """Whose text is made at a time, by each thread: so many rows, and about so many bytes."""
@@ -84,7 +85,7 @@ def _numbers(feature: Feature) -> Callable[[Any], tuple[Any, Any]]:
 
 def _categories(feature: Feature) -> Callable[[Any], tuple[Any]]:
     written = texts(*(f"{feature.name}={canonical(each)}{END}" for each in feature.texts))
-    return lambda rows: (written.take(_array(pa.int32(), feature.values[rows])),)
+    return lambda rows: (written.take(of_numpy(feature.values[rows])),)
 
 
 def _longest(feature: Feature) -> int:
@@ -106,11 +107,6 @@ def numbers_as_text(values: Any) -> Any:
     if (odd := (size >= MOST) | ((size < LEAST) & (wide != 0))).any():
         found = compute.replace_with_mask(found, _bits(odd), texts(*(f"{each!r}{END}" for each in wide[odd].tolist())))
     return compute.if_else(_bits(missing), texts(END)[0], found) if missing.any() else found
-
-
-def _array(kind: Any, values: Any) -> Any:
-    """A NumPy array as one of pyarrow; `pa.array` would import pandas."""
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def _bits(values: Any) -> Any:

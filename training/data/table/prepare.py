@@ -32,6 +32,7 @@ from training.data.table.columns import ColumnReader, Content, Feature
 from training.data.table.dialect import quoted
 from training.data.table.keys import all_differ, order_of, row_digests
 from training.data.table.oddities import is_free_text, oddities
+from training.data.table.places import chosen
 from training.data.table.read import Rows, read_rows
 from training.data.table.rule import read_rule
 from training.data.table.write import write_splits
@@ -75,10 +76,10 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         spec = replace(_spec(columns, samples, settings), train_samples=len(members["train"]))
         if table.task == "regression":
             spec = with_targets(spec, table.targets, content.labels[members["train"]])
-        for folder, chosen in folders.items():
+        for folder, those in folders.items():
             codec.save(spec, folder / "data.json")
             if job.files:
-                rows.write(chosen, folder / "files")
+                rows.write(those, folder / "files")
         for note in oddities(spec, content.features, members):
             checks.note(note)
     return samples
@@ -93,13 +94,12 @@ def read_content(rows: Rows, table: Table, checks: Checks) -> Content | None:
     _check_finite(rows, features, labels, table, checks)
     for feature in features if table.spellings == "refuse" else ():
         _check_categories(rows, feature, checks)
+    names: Sequence[str] = rows.places()
     if table.key:
         names = reader.texts(table.key, KEYS)
         _check_keys(rows, names, table, checks)
-    else:
-        names = rows.places()
     groups = reader.texts(table.group, GROUPS) if table.group else []
-    for column, texts in ((table.key, names if table.key else []), (table.group, groups)):
+    for column, texts in ((table.key, names if table.key else ()), (table.group, groups)):
         if table.spellings == "refuse":
             _check_texts(rows, f"column {column!r}", texts, checks)
     texts_of = {each.name: reader.dates[each.name] for each in table.dated if each.name in reader.dates}
@@ -207,13 +207,13 @@ def _samples(
     table = settings.source
     assert isinstance(table, Table)
     digests, hashed = row_digests(content.features, kept)
-    samples = SampleList(_chosen(content.names, kept), digests=digests)
+    samples = SampleList(chosen(content.names, kept), digests=digests)
     samples.place = lambda index: rows.where(int(kept[index]))
     if table.key:
         hashed = hashes(samples.names)
     elif table.duplicates == "allow" and not all_differ(hashed):
         hashed = hashes(apart(digests, list(map(labelled, content.labels[kept].tolist()))))
-    samples.groups = _chosen(content.groups, kept) if content.groups else []
+    samples.groups = list(chosen(content.groups, kept)) if content.groups else []
     samples.contents, samples.keyed = samples.digests, bool(table.key)
     if table.task == "classification":
         samples.labels = content.labels[kept].tolist()
@@ -225,10 +225,6 @@ def _samples(
     if table.duplicates == "allow":
         samples.digests = []
     return samples, hashed
-
-
-def _chosen(texts: list[str], rows: Any) -> list[str]:
-    return texts if len(rows) == len(texts) else [texts[row] for row in rows.tolist()]
 
 
 def _hash_files(repository: Path, rows: Rows, samples: SampleList) -> None:

@@ -27,6 +27,7 @@ from training.data.table import csv_file, json_lines, packed, suspect, typed, wo
 from training.data.table.content import known_kind
 from training.data.table.dialect import Dialect
 from training.data.table.index import index_columns
+from training.data.table.places import Places
 from training.data.table.suspect import Unreadable
 
 PARQUET = (".parquet", ".pq")
@@ -88,15 +89,14 @@ class Rows:
             f"{part.name} row index {inside}" if part.lines is None else f"{part.name} {part.unit} {part.lines[inside]}"
         )
 
-    def places(self) -> list[str]:
+    def places(self) -> Places:
         """What `where` says of each row."""
-        found: list[str] = []
+        called, numbers = [], []
         for part in self._parts:
-            numbered = part.lines is not None
-            called = f"{part.name} {part.unit if numbered else 'row index'} "
-            numbers = part.lines[: part.rows.num_rows].tolist() if numbered else range(part.rows.num_rows)
-            found += [f"{called}{number}" for number in numbers]
-        return found
+            called.append(f"{part.name} {'row index' if part.lines is None else part.unit}")
+            numbers.append(np.arange(part.rows.num_rows) if part.lines is None else part.lines[: part.rows.num_rows])
+        files = np.repeat(np.arange(len(called), dtype=np.int32), [len(each) for each in numbers])
+        return Places(called, files, np.concatenate(numbers).astype(np.int64, copy=False))
 
     def column(self, name: str) -> Any:
         """One column of all files by what it holds, as one pyarrow.ChunkedArray: numbers, truth values, or texts, which

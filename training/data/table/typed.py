@@ -63,6 +63,12 @@ def numbers(column: Any, table: Table, *, truth: bool = False, exact: bool = Fal
     return plain(good, rules).cast(pa.float64()), as_numpy(wrong)
 
 
+def of_numpy(values: Any) -> Any:
+    """A NumPy array of numbers as one of pyarrow; `pa.array` would import pandas."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
 def as_numpy(column: Any) -> Any:
     """Numbers or truth values without null as a NumPy array, without a copy where there is one chunk; pyarrow's own
     `to_numpy` imports pandas."""

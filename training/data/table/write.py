@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from training.data.arrays import write_labels, write_names
+from registry.files import write_whole
+from training.data.arrays import write_labels
 from training.data.spec import Column
 from training.data.table.columns import Content, Feature
 from training.data.table.parallel import in_threads
+from training.data.table.places import as_json, chosen
 from training.data.table.statistics import column_of
 
 Job = Callable[[], Column | None]
@@ -32,10 +34,10 @@ def write_splits(
 
 
 def _write_rest(folder: Path, rows: Any, content: Content, classes: Sequence[str]) -> None:
-    write_names(folder, [content.names[row] for row in rows.tolist()])
+    write_whole(folder / "names.json", as_json(chosen(content.names, rows)))
     for i, texts in enumerate(content.dates.values()):
-        chosen = np.array([each or "" for each in texts[rows].tolist()], np.str_)
-        np.save(folder / f"d{i}.npy", chosen[:, None])
+        dates = np.array([each or "" for each in texts[rows].tolist()], np.str_)
+        np.save(folder / f"d{i}.npy", dates[:, None])
     if classes:
         number = {name: i for i, name in enumerate(classes)}
         write_labels(folder / "y.npy", [number[label] for label in content.labels[rows].tolist()])
