@@ -28,7 +28,7 @@ from pipelines.monitor.store import MonitorStore
 from pipelines.signals import Terminated
 from pipelines.text import metrics
 from pipelines.text.clean import clean
-from registry.errors import ConfigError, TryAgain, WorkerFailed, from_os_error
+from registry.errors import ConfigError, PipelineError, TryAgain, WorkerFailed, from_os_error
 from registry.records import utc_now
 from registry.records.monitoring import Health, Looked, Silence
 
@@ -85,14 +85,16 @@ def main(args: argparse.Namespace, config: Config) -> int:
 
 
 def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
-    """Look at one model after the other; each has its own interval."""
-    if args.action == "show" or (args.once and not args.action):
-        if args.build or args.junit:
-            must_name(configs)
-        return for_each(main, args, configs)
-    if args.action or args.build or args.junit:
+    """Look at one model after the other, each at its own interval; those without a prediction log are left out."""
+    if args.action == "silence" or args.build or args.junit:
         must_name(configs)
-    return _monitor(args, configs)
+    if args.action == "show":
+        return for_each(main, args, configs)
+    kept = [each for each in configs if each.prediction_log.enabled]
+    if kept and len(kept) < len(configs):
+        without = ", ".join(each.model for each in configs if each not in kept)
+        say(f"not monitored, as [prediction_log] enabled is false: {without}")
+    return for_each(main, args, kept or configs) if args.once else _monitor(args, kept or configs)
 
 
 def look(config: Config, positions: dict[str, str], until: str, since: str) -> Looked:
@@ -167,7 +169,9 @@ class _Watched:
         """Report what is new; each problem is shown once, and again when it has changed."""
         try:
             outcome = _call(self.config, self.store, self._since)
-        except (TryAgain, WorkerFailed) as error:
+        except PipelineError as error:
+            if not (self._each_line or isinstance(error, (TryAgain, WorkerFailed))):
+                raise  # where others are monitored beside it, they are
             if str(error) != self._before:
                 say(f"{self._each_line}still monitoring, but: {error}")
             self._before = str(error)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import pwd
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.command_line import command_line
+from pipelines.commands.of_models import must_name
 from pipelines.config.held import environment_with_held
 from pipelines.config.schema import Config
 from pipelines.systemd import MARK, NEEDED, Service, Unit, crontab, environment_of, file_name, words
@@ -49,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print what was done; exit code 3 of `show`: it does not run."""
     return run(args, config)
+
+
+def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
+    """One unit that watches, or monitors, all models; each API has its own."""
+    config = configs[0] if args.name != "serve" else must_name(configs)
+    folder = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(config.shared).parent.name).strip("-") or "trainyard"
+    return run(args, dataclasses.replace(config, model=f"{folder}-models", file=config.shared))
 
 
 def run(args: argparse.Namespace, config: Config, booted: Path = BOOTED, units: Path = SYSTEM_UNITS) -> int:

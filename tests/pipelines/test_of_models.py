@@ -182,6 +182,20 @@ class TestEach:
         assert "keys: which model?" in yard.err
 
 
+class TestService:
+    def test_one_unit_watches_all(self, yard):
+        unit = yard("service", "install", "watch", "--user", "--print")
+        assert f" -m pipelines watch --config {yard.shared}\n" in unit
+        assert f"WorkingDirectory={yard.folder}\n" in unit
+        own = yard("service", "install", "watch", "--user", "--print", "--model", "cats")
+        assert f" -m pipelines watch --config {yard.folder}/models/cats/trainyard.toml\n" in own
+        assert "Description=Trainyard: pipelines of cats," in own
+
+    def test_each_api_has_its_own(self, yard):
+        yard("service", "install", "serve", "--user", "--print", code=2)
+        assert "which model?" in yard.err
+
+
 class TestDoctor:
     def found(self, yard, code=0):
         said = yard.ask("doctor", code=code)
@@ -229,6 +243,20 @@ class TestWatch:
     def test_one_of_one_model_is_its_own(self, yard, begun):
         yard("watch", "--once", "--model", "digits")
         assert begun == [("digits", "code")]
+
+
+class TestMonitor:
+    def test_models_without_a_prediction_log_are_left_out(self, yard):
+        yard.write("cats", "[prediction_log]\nenabled = true")
+        said = yard("monitor", "--once")
+        assert "not monitored, as [prediction_log] enabled is false: digits\n" in yard.err
+        assert said.startswith("cats:\n")
+        assert "digits" not in said
+
+    def test_where_no_model_has_one_each_is_an_error(self, yard):
+        yard("monitor", "--once", code=2)
+        assert "cats: [prediction_log] enabled is false" in yard.err
+        assert "digits: [prediction_log] enabled is false" in yard.err
 
 
 class TestHooks:
