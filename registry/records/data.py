@@ -28,6 +28,8 @@ class TensorSpec:
     """What the served file calls it; empty: as `registry.records.names.tensor_name_of_old` says."""
     may_miss: bool = False
     """Whether a value may be missing: null in a request, for the model NaN or the empty text."""
+    longest: int | None = None
+    """Characters that a text may have; null: 10,000."""
 
     @property
     def tensor(self) -> str:

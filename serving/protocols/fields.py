@@ -25,7 +25,7 @@ from serving.errors import bad_request, show
 from training.data import dates
 
 MAX_TEXT = 10_000
-"""Characters of one string."""
+"""Characters of one string, unless the input says another number."""
 EXACT = 2**53
 """Whole numbers beyond this are not exact in float64."""
 Where = Callable[[int], str]
@@ -49,6 +49,8 @@ class Field:
     """Whether null is taken: for NaN, or for the empty text."""
     written: str | None = None
     """Of a date: how its text is written, see `registry.records.DateColumn`. None: it is not a date."""
+    longest: int = MAX_TEXT
+    """Characters of a text."""
 
     def read(self, values: list[Any], where: Where, *, plain: bool) -> Array:
         """The array (len(values), *shape) of the field's dtype; raises Refused, naming the path.
@@ -114,7 +116,7 @@ class Field:
         if (
             self.shape
             or self.written is not None
-            or not all(type(each) is str and len(each) <= MAX_TEXT for each in values)
+            or not all(type(each) is str and len(each) <= self.longest for each in values)
         ):
             self._walk_all(values, where)
         return self._shaped(np.asarray(values, dtype=object), values, where)
@@ -126,7 +128,7 @@ class Field:
             return ""
         if self.written is not None:  # a DataFrame, Parquet and Arrow have dates of their own
             return dates.as_text(value, self.written) if isinstance(value, date) else value
-        if type(value) is str and (value in self.known or len(value) > MAX_TEXT):
+        if type(value) is str and (value in self.known or len(value) > self.longest):
             return value
         return self.spelled.get(spelling(value), value) if type(value) in {str, bool, int, float} else value
 
@@ -176,7 +178,7 @@ class Field:
                 and not dates.is_date(value, self.written)
             ):
                 return f"{show(value)} is not a date {dates.in_words(self.written)}"
-            return "" if len(value) <= MAX_TEXT else f"{len(value)} characters, {MAX_TEXT} are allowed"
+            return "" if len(value) <= self.longest else f"{len(value)} characters, {self.longest} are allowed"
         if self.dtype == "bool":
             return "" if type(value) is bool else f"{show(value)} is not true or false"
         if type(value) is bool and (self.low, self.high) == (0, 1):  # the dataset has truth values there
@@ -247,7 +249,18 @@ def field_of(
     shape = spec.shape[1:] if shape is None else shape
     if spec.dtype in {"string", "bool"}:
         known, spelled = frozenset(vocabulary), by_spelling(vocabulary)
-        return Field(spec.name, shape, spec.dtype, -math.inf, math.inf, known, spelled, spec.may_miss, written)
+        return Field(
+            spec.name,
+            shape,
+            spec.dtype,
+            -math.inf,
+            math.inf,
+            known,
+            spelled,
+            spec.may_miss,
+            written,
+            spec.longest or MAX_TEXT,
+        )
     try:
         lowest, highest = _holds(np.dtype(spec.dtype))
     except (TypeError, ValueError):

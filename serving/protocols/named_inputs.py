@@ -12,7 +12,7 @@ from registry.records import TensorSpec
 from registry.spelling import name_spelling
 from serving.engines.base import Array, shape_text
 from serving.errors import Refused, bad_request, did_you_mean, show
-from serving.protocols.fields import MAX_TEXT, depth_of
+from serving.protocols.fields import depth_of
 from serving.protocols.read_instances import Reader
 
 Shape = tuple[int | None, ...]
@@ -60,7 +60,7 @@ class NamedInputs:
         dated = field.written is not None
         values = [field.as_known(each) for each in texts] if field.known or field.may_miss or dated else texts
         for i, each in enumerate(values):
-            if type(each) is not str or len(each) > MAX_TEXT or (dated and field.refusal(each)):
+            if type(each) is not str or len(each) > field.longest or (dated and field.refusal(each)):
                 raise bad_request(f"{path}[{i}]: {field.refusal(each)}")
         return np.asarray(values, dtype=object).reshape(shape[0], *dims)
 

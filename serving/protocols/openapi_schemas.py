@@ -9,14 +9,13 @@ from serving.calls import Limits
 from serving.engines.base import Array, Arrays
 from serving.feedback.items import MOST_ITEMS, MOST_TEXT
 from serving.probabilities import form_of
-from serving.protocols.fields import EXACT, MAX_TEXT, Field
+from serving.protocols.fields import EXACT, Field
 from serving.protocols.read_instances import Reader
 from serving.protocols.v2.tensors import DATATYPES
 from serving.request_ids import VALID
 from training.data import dates
 
 Schema = dict[str, Any]
-TEXT: Schema = {"type": "string", "maxLength": MAX_TEXT}
 
 
 def schemas(reader: Reader, signature: Signature, warm: Arrays, limits: Limits) -> dict[str, Schema]:
@@ -138,11 +137,10 @@ def _instance(reader: Reader) -> Schema:
 
 def _leaf(field: Field) -> Schema:
     """One value of an input."""
-    if field.dtype == "string" and field.written is not None:
-        said = {"description": f"a date {dates.in_words(field.written)}"}
-        return TEXT | said | ({"type": ["string", "null"]} if field.may_miss else {})
     if field.dtype == "string":
-        return TEXT | {"type": ["string", "null"]} if field.may_miss else TEXT
+        said = {} if field.written is None else {"description": f"a date {dates.in_words(field.written)}"}
+        kinds: Any = ["string", "null"] if field.may_miss else "string"
+        return {"type": kinds, "maxLength": field.longest} | said
     if field.dtype == "bool":
         return {"type": "boolean"}
     whole = field.dtype.startswith(("int", "uint"))

@@ -15,6 +15,7 @@ from training.data.spec import Missing
 from training.data.toml_values import TASK, Check, Wrong, one_of, paths, some_of, targets, text, texts
 
 MOST_SKIPPED = 1000
+LONGEST_TEXT, MOST_CHARACTERS = 10_000, 1_000_000
 LONGEST_MARK = 3
 MARKS = frozenset(string.punctuation) - {'"'}
 QUOTES = MARKS | {'"'} - set("+-.,")
@@ -50,6 +51,8 @@ class Table:
     """Lines of a text file that begin with it, behind blanks or none, mean nothing; empty: every line is a row."""
     skip_rows: int = 0
     """Lines of a text file before the one with the names of the columns, which mean nothing."""
+    longest_text: int = LONGEST_TEXT
+    """Characters of a text that is a feature."""
     dates: tuple[DateColumn, ...] = ()
     """Columns of dates, of which the model gets parts as numbers."""
     date_format: str = ""
@@ -147,6 +150,12 @@ def _comment(value: Any) -> str:
     return str(value)
 
 
+def _characters(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= MOST_CHARACTERS:
+        raise Wrong(f"a whole number of characters, up to {MOST_CHARACTERS:,}")
+    return value
+
+
 def _dates(value: Any) -> tuple[DateColumn, ...]:
     if not isinstance(value, list):
         raise Wrong('a list of columns: ["when"], or [{column = "when", parts = ["year", "month"]}]')
@@ -218,6 +227,7 @@ TABLE: dict[str, Check] = {
     "quote": _quote,
     "comment": _comment,
     "skip_rows": _lines,
+    "longest_text": _characters,
     "dates": _dates,
     "date_format": _format,
     "sheet": text,

@@ -267,7 +267,7 @@ def _one(have: TensorSpec, tensor: Any) -> TensorSpec:
         )
     shape: Shape = (None, *(a if a is not None else b for a, b in zip(have.shape[1:], want[1:], strict=True)))
     _check_holes(have, tensor)
-    return TensorSpec(have.name, shape, _served(tensor.dtype), have.low, have.high, may_miss=have.may_miss)
+    return replace(have, shape=shape, dtype=_served(tensor.dtype), tensor_name="")
 
 
 def _check_holes(have: TensorSpec, tensor: Any) -> None:

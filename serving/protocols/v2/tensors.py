@@ -14,7 +14,6 @@ import numpy as np
 
 from serving.engines.base import Array
 from serving.errors import bad_request, show
-from serving.protocols.fields import MAX_TEXT
 
 DATATYPES = {
     "bool": "BOOL",
@@ -37,6 +36,8 @@ _BY_DTYPE = {np.dtype(dtype): name for dtype, name in DATATYPES.items() if dtype
 """NumPy takes longer to make the name of a dtype than all else here."""
 MAX_ELEMENTS = 1 << 31
 LENGTH = struct.Struct("<I")
+MOST_BYTES = 4_000_000
+"""Of a text, whatever the input says."""
 
 
 def datatype_of(array: Array) -> str:
@@ -93,8 +94,8 @@ def _texts(raw: memoryview, count: int, path: str) -> list[str]:
 
 
 def _text(data: bytes, path: str) -> str:
-    if len(data) > 4 * MAX_TEXT:
-        raise bad_request(f"{path}: {len(data)} bytes, {MAX_TEXT} characters are allowed")
+    if len(data) > MOST_BYTES:
+        raise bad_request(f"{path}: {len(data)} bytes, {MOST_BYTES} are allowed")
     try:
         return data.decode()
     except UnicodeDecodeError:

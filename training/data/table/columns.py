@@ -22,11 +22,13 @@ from training.data.table.parallel import in_threads
 from training.data.table.read import MixedTypes, Rows
 from training.data.table.slips import Counted, doubtful, leading_zeros, slip_in
 from training.data.table.typed import as_numpy, numbers_of, typed
+from training.data.table_toml import MOST_CHARACTERS
 
 THERE = "every column that dataset.toml names is there"
 USABLE = "every column has a type that a model can use"
 LABELS = "every row has a label"
-LONGEST = 10_000  # characters; NumPy gives every row as much room as the longest text
+MOST_TEXT = 4 << 30
+"""Bytes of a column of texts in the splits: NumPy gives every row as much room as the longest one, four bytes a character."""
 IGNORE = "list it under [table] ignore"
 
 
@@ -259,10 +261,21 @@ class ColumnReader:
     def _category(self, name: str, column: Any) -> Feature | None:
         values, texts = categories(column)
         lengths = np.array([len(text) for text in texts])
-        if (most := lengths.max()) > LONGEST:
-            row = int((lengths == most)[values].argmax())
+        allowed, most = self._table.longest_text, int(lengths.max())
+        row = int((lengths == most)[values].argmax())
+        if most > allowed:
             message = f"column {name!r} holds {most:,} characters in {self._rows.where(row)}"
-            self._checks.fail(USABLE, message, f"shorten it to {LONGEST:,} characters, or {IGNORE}")
+            longer = f", write longest_text = {most} under [table] in dataset.toml" if most <= MOST_CHARACTERS else ""
+            self._checks.fail(USABLE, message, f"shorten it to {allowed:,} characters{longer}, or {IGNORE}")
+            return None
+        if (size := 4 * most * len(values)) > MOST_TEXT:
+            message = (
+                f"column {name!r} would take {size >> 30:,} GB: every row has the room of the longest text, "
+                f"{most:,} characters in {self._rows.where(row)}"
+            )
+            self._checks.fail(
+                USABLE, message, f"shorten the longest texts, so that it takes {MOST_TEXT >> 30} GB, or {IGNORE}"
+            )
             return None
         return Feature(name, "categorical", values, texts)
 

@@ -36,6 +36,7 @@ from training.data.table.places import chosen
 from training.data.table.read import Rows, read_rows
 from training.data.table.rule import read_rule
 from training.data.table.write import write_splits
+from training.data.table_toml import LONGEST_TEXT
 from training.data.targets import with_targets
 
 MISSING = "no value is missing"
@@ -245,10 +246,20 @@ def _spec(columns: tuple[Column, ...], samples: SampleList, settings: DatasetFil
     table = settings.source
     assert isinstance(table, Table)
     dtypes = {"numeric": "float32", "categorical": "string"}
+    longest = None if table.longest_text == LONGEST_TEXT else table.longest_text
     return DataSpec(
         "table",
         table.task,
-        tuple(TensorSpec(each.name, (None, 1), dtypes[each.kind], may_miss=each.has_missing) for each in columns),
+        tuple(
+            TensorSpec(
+                each.name,
+                (None, 1),
+                dtypes[each.kind],
+                may_miss=each.has_missing,
+                longest=longest if each.kind == "categorical" else None,
+            )
+            for each in columns
+        ),
         samples.classes,
         columns,
         table.target,
