@@ -91,6 +91,29 @@ def average_precision(answers: Answers, positive: str = "") -> float:
     return _mean(_average_precision(*each) for each in _ranked_counts(answers, positive))
 
 
+def rank_mae(answers: Answers) -> float:
+    """The mean distance between the places of answer and truth among classes that have an order."""
+    return float(np.abs(_answered(answers) - answers.truth).mean())
+
+
+def quadratic_kappa(answers: Answers) -> float:
+    """Cohen 1968, "Weighted kappa", with the squares of the distances as weights; 0 where all answers and all truths are one class."""
+    truth, answered = answers.truth.astype(np.float64), _answered(answers).astype(np.float64)
+    by_chance = (truth**2).mean() + (answered**2).mean() - 2 * truth.mean() * answered.mean()
+    return float(1 - ((truth - answered) ** 2).mean() / by_chance) if by_chance > 0 else 0.0
+
+
+def within_one(answers: Answers) -> float:
+    return float((np.abs(_answered(answers) - answers.truth) <= 1).mean())
+
+
+def _answered(answers: Answers) -> Ints:
+    """The places of the answered classes; an answer of no class counts as the one that is farthest from the truth."""
+    last = len(answers.classes) - 1
+    farthest = np.where(answers.truth > last - answers.truth, 0, last)
+    return np.where(answers.predicted >= 0, answers.predicted, farthest)
+
+
 def mae(estimates: Estimates) -> float:
     return float(np.abs(estimates.truth - estimates.predicted).mean())
 

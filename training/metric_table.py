@@ -45,6 +45,8 @@ class MetricRow:
     """When it is not a number, although the answers are."""
     always: bool = False
     """Whether it is measured without being asked for."""
+    ordered: bool = False
+    """It is about classes that have an order, and `always` means of those."""
     source: Literal["", "own", "script"] = ""
     """Who gives the number: Trainyard, the team's `metrics.py`, or its training script."""
 
@@ -97,6 +99,15 @@ METRICS: Mapping[str, MetricRow] = {
         C, 1, 0, 1, "top-{k} accuracy (right within the first {k})", "top_k", arguments=("k",), needs="rank"
     ),
     "mcc": MetricRow(C, 1, -1, 1, "Matthews correlation coefficient (0: no better than chance)", "mcc"),
+    "rank_mae": MetricRow(
+        C, -1, 0, INF, "mean error in ranks (how many classes off)", "rank_mae", always=True, ordered=True
+    ),
+    "quadratic_kappa": MetricRow(
+        C, 1, -1, 1, "quadratic weighted kappa (0: no better than chance)", "quadratic_kappa", always=True, ordered=True
+    ),
+    "within_one": MetricRow(
+        C, 1, 0, 1, "accuracy within one (right, or one class off)", "within_one", always=True, ordered=True
+    ),
     "cost": MetricRow(C, -1, -INF, INF, "mean cost of an answer", "cost", needs="cost"),
     "mape": MetricRow(
         R, -1, 0, INF, "mean absolute error as a share of the true value", "mape",
@@ -162,9 +173,11 @@ def title(measure: str) -> str:
         return measure
 
 
-def always_measured(task: Task) -> tuple[str, ...]:
-    """The metrics of a task that are measured without being asked for."""
-    return tuple(name for name, row in METRICS.items() if row.always and task in row.tasks)
+def always_measured(task: Task, *, ordered: bool = False) -> tuple[str, ...]:
+    """The metrics of a task that are measured without being asked for; `ordered`: of classes that have an order."""
+    return tuple(
+        name for name, row in METRICS.items() if row.always and task in row.tasks and (ordered or not row.ordered)
+    )
 
 
 def problems(measure: str) -> Iterator[str]:
@@ -186,13 +199,18 @@ def problems(measure: str) -> Iterator[str]:
             yield f"{name} {each} is not between {LIMITS[name][0]:g} and {LIMITS[name][1]:g}"
 
 
-def unsuitable(measure: str, task: Task, classes: Sequence[str], targets: Sequence[str] = ()) -> str:
-    """Why it cannot be measured on such data; empty when it can. `targets`: the names of several numbers per sample."""
+def unsuitable(
+    measure: str, task: Task, classes: Sequence[str], targets: Sequence[str] = (), *, ordered: bool = True
+) -> str:
+    """Why it cannot be measured on such data; empty when it can. `targets`: the names of several numbers per sample; `ordered`: the
+    classes have an order, or it is not known."""
     row = row_of(measure)
     if row is None:
         return f"{measure} is not known"
     if task not in row.tasks:
         return f"{measure} is not measured for {task}"
+    if row.ordered and not ordered:
+        return f"{measure} is about classes that have an order: list them in it, with ordered = true in dataset.toml"
     arguments = read_measure(measure)[1]
     if "positive" in arguments and arguments["positive"] not in classes:
         return f"{measure}: the dataset has no class {arguments['positive']!r:.100}; it has {_some(classes)}"

@@ -136,7 +136,8 @@ def _data(manifest: Candidate, read_as: Sequence[str]) -> Iterator[str]:
         names = [_text(each) for each in manifest.signature.classes[:MAX_CLASSES]]
         more = len(manifest.signature.classes) - len(names)
         yield ""
-        yield f"Classes: {', '.join(names)}{f' and {more} more' if more else ''}."
+        order = ", in their order" if manifest.signature.ordered else ""
+        yield f"Classes{order}: {', '.join(names)}{f' and {more} more' if more else ''}."
     for each in read_as[:MAX_CLASSES]:
         yield ""
         yield f"Read as: {_text(each)}."

@@ -62,7 +62,8 @@ def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
 def _unsuitable(policy: Policy, spec: DataSpec, classes: tuple[str, ...]) -> list[str]:
     """Metrics of another task, and classes and targets that the dataset does not have."""
     asked = (policy.measure, *policy.more)
-    found = [f"[gate] {why}" for each in asked if (why := unsuitable(each, spec.task, classes, spec.targets))]
+    known = (spec.task, classes, spec.targets)
+    found = [f"[gate] {why}" for each in asked if (why := unsuitable(each, *known, ordered=spec.ordered))]
     if policy.recent and spec.targets:
         several = f"{len(spec.targets)} per sample are predicted"
         found.append(f"[gate] recent: a label is one number, and {several}: set it to false")

@@ -36,7 +36,7 @@ from retraining.monitoring.names import REFERENCE_FILE
 from retraining.monitoring.reference import to_bytes
 from serving.engines.base import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
 from training.data.spec import DataSpec, load_split
-from training.metric_table import row_of
+from training.metric_table import always_measured, row_of
 from training.metrics import (
     NOTHING,
     Answers,
@@ -104,7 +104,9 @@ def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
     if why := not_comparable(job.candidate, inputs, "candidate", job.min_samples):
         raise ConfigError(f"version {job.candidate.version} is not measured: {why}", hint="train a new model")
     holdout = open_holdout(inputs)
-    wanted = replace(holdout.wanted, measures=(job.metric, *job.more), costs=job.costs, probabilities=job.answers)
+    of_the_order = always_measured(holdout.task, ordered=True) if holdout.data.ordered else ()
+    asked = (job.metric, *job.more, *of_the_order)
+    wanted = replace(holdout.wanted, measures=asked, costs=job.costs, probabilities=job.answers)
     holdout = replace(holdout, wanted=wanted)
     must_be_possible(holdout.wanted, holdout.task, holdout.classes, len(holdout.y))
     unseen = unseen_rows(job, inputs)

@@ -111,6 +111,8 @@ class Signature:
     """The inputs that are dates, written as texts."""
     features: tuple[TensorSpec, ...] = ()
     """What the served file takes where some inputs are dates: their parts in their places. Empty: `inputs`."""
+    ordered: bool = False
+    """Whether the classes have an order, that of `classes`."""
 
     @property
     def in_parts(self) -> Signature:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from registry.records.measure import read_measure, written
 from training import metric_functions
-from training.metric_table import METRICS, better, needs_probabilities, problems, row_of, title, unsuitable
+from training.metric_table import (
+    METRICS,
+    always_measured,
+    better,
+    needs_probabilities,
+    problems,
+    row_of,
+    title,
+    unsuitable,
+)
 from training.metrics import Estimates, Wanted, grade, value
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "gate.md").read_text(encoding="utf-8")
@@ -35,7 +44,8 @@ def test_the_page_lists_exactly_the_metrics_with_what_the_table_says_of_them():
     assert found.keys() == METRICS.keys()
     for name, row in METRICS.items():
         tasks, way, _, arguments, _ = (each.strip() for each in found[name].split(" |", 4))
-        assert tasks == ", ".join({"classification": "classes", "regression": "numbers"}[each] for each in row.tasks)
+        called = {"classification": "classes in order" if row.ordered else "classes", "regression": "numbers"}
+        assert tasks == ", ".join(called[each] for each in row.tasks)
         assert way == ("more" if row.better > 0 else "less")
         assert re.findall(r"`(\w+)`", arguments) == [*row.arguments, *filter(None, [row.about])]
 
@@ -124,6 +134,13 @@ def test_a_number_of_the_teams_says_which_way_is_better(measure, source, sign, c
     assert list(problems(measure)) == []
     assert unsuitable(measure, task, CLASSES if task == "classification" else ()) == ""
     assert not needs_probabilities(measure)
+
+
+def test_metrics_of_an_order_are_for_classes_that_have_one():
+    assert unsuitable("rank_mae", "classification", CLASSES) == ""
+    assert "with ordered = true in dataset.toml" in unsuitable("rank_mae", "classification", CLASSES, ordered=False)
+    more = set(always_measured("classification", ordered=True)) - set(always_measured("classification"))
+    assert more == {"rank_mae", "quadratic_kappa", "within_one"}
 
 
 def test_metrics_of_classes_alone_need_no_probabilities():

@@ -93,6 +93,26 @@ def test_calibration_bins_hold_every_sample_once_and_make_the_error(case):
     assert all(low[0] < high[0] for low, high in zip(found.calibration, found.calibration[1:], strict=False))
 
 
+@given(answers())
+def test_distances_in_ranks_are_measured_as_scikit_learn_measures_them(case):
+    of = graded(*case)
+    truth, guess = of.truth, of.predicted
+    kappa = value("quadratic_kappa", of)
+    assert value("rank_mae", of) == pytest.approx(reference.mean_absolute_error(truth, guess))
+    assert value("within_one", of) == (abs(truth - guess) <= 1).mean()
+    if len({*truth.tolist(), *guess.tolist()}) == 1:
+        assert kappa == 0
+    else:
+        assert kappa == pytest.approx(reference.cohen_kappa_score(truth, guess, weights="quadratic"), abs=1e-9)
+
+
+def test_an_answer_of_no_class_is_as_far_off_as_can_be():
+    nothing = np.full((4, 4), np.nan)
+    of = graded(np.array([0, 1, 2, 3]), nothing)
+    assert value("rank_mae", of) == (3 + 2 + 2 + 3) / 4
+    assert value("within_one", of) == 0
+
+
 def test_a_perfect_model_is_perfect():
     truth = np.array([0, 1, 2, 3] * 5)
     found = classification(graded(truth, np.eye(4)[truth]), CLASSES)

@@ -17,7 +17,7 @@ from training.data.images_toml import IMAGES, Images, image_settings
 from training.data.npz_toml import NPZ, Npz
 from training.data.split_toml import SplitRule
 from training.data.table_toml import TABLE, Table
-from training.data.toml_values import Check, Wrong, fraction, one_of, path, subsection, text, texts
+from training.data.toml_values import Check, Wrong, flag, fraction, one_of, path, subsection, text, texts
 from training.worker.protocol import read_foreign
 
 __all__ = ["DatasetFile", "Fractions", "Images", "Npz", "Table", "load_dataset_file"]
@@ -43,6 +43,8 @@ class DatasetFile:
     classes: tuple[str, ...] = ()
     split: Fractions = field(default_factory=Fractions)
     rule: SplitRule = field(default_factory=SplitRule)
+    ordered: bool = False
+    """Whether the classes have an order, the one in which they are listed."""
 
 
 def load_dataset_file(repository: Path) -> DatasetFile:
@@ -85,7 +87,9 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
         errors.append(
             f"[split] validation + holdout is {both.validation + both.holdout:g}, nothing is left to train on"
         )
-    classes = top.get("classes", ())
+    classes, ordered = top.get("classes", ()), top.get("ordered", False)
+    if ordered and len(classes) < 3:
+        errors.append('ordered: list the classes in their order, three or more: classes = ["low", "medium", "high"]')
     if classes and sections.get("task") == "regression":
         errors.append('classes: a task of "regression" has none')
     if sections.get("targets") and sections.get("task") != "regression":
@@ -99,7 +103,7 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
             found = "is given beside targets" if given else "missing"
             errors.append(f"[table] target: {found}; name one column under `target`, or several under `targets`")
         sections["split"] = tuple(sorted(rule.columns))
-    return None if errors else DatasetFile(kind, KINDS[kind][0](**sections), classes, both, rule)
+    return None if errors else DatasetFile(kind, KINDS[kind][0](**sections), classes, both, rule, ordered)
 
 
 def _section(raw: dict[str, Any], checks: dict[str, Check], prefix: str, errors: list[str]) -> dict[str, Any]:
@@ -150,5 +154,6 @@ KINDS: dict[str, tuple[Any, dict[str, Check], tuple[str, ...]]] = {
 TOP: dict[str, Check] = {
     "format": one_of(*KINDS),
     "classes": _classes,
+    "ordered": flag,
     **dict.fromkeys((*KINDS, "split", "data"), subsection),
 }

@@ -112,7 +112,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if not checks.failed:
         spec = _spec(shape, samples.classes, len(rows["train"]))
         spec = replace(spec, split=split_rule(settings), preparation=source.preparation)
-        spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries)
+        spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries, ordered=settings.ordered)
         for split in SPLITS:
             _finish(output / split, rows[split], samples, spec)
     return samples

@@ -82,7 +82,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         train = samples.per_split()["train"]
         spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
         spec = replace(spec, split=split_rule(settings))
-        spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries)
+        spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries, ordered=settings.ordered)
         if npz.task == "regression":
             labels = np.concatenate([archive.labels for archive in archives])
             of_train = labels[[split == "train" for split in samples.splits]]

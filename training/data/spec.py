@@ -141,6 +141,8 @@ class DataSpec:
     """Of the numbers that are to be predicted, one or several, in the train split; empty for classes."""
     target_deviations: tuple[float, ...] = ()
     """Their standard deviations."""
+    ordered: bool = False
+    """Whether the classes have an order, that of `classes`."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

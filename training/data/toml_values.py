@@ -82,6 +82,13 @@ def fraction(value: Any) -> float:
     return value
 
 
+def flag(value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise Wrong("true or false")
+    return value
+
+
 def one_of(*choices: str) -> Check:
     """One of the choices."""
 

@@ -121,7 +121,8 @@ def signature_of(spec: DataSpec, samples: Samples, inputs: tuple[TensorSpec, ...
     else:
         answer = TensorSpec(output, (None, len(spec.targets) or 1), "float32")
     mode, preparation = (spec.image_mode, spec.preparation) if kind == "image" else ("", None)
-    return Signature(spec.task, kind, inputs, (answer,), spec.classes, mode, spec.target, preparation, spec.targets)
+    known = (spec.task, kind, inputs, (answer,), spec.classes, mode, spec.target, preparation, spec.targets)
+    return Signature(*known, ordered=spec.ordered)
 
 
 def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:

@@ -198,6 +198,20 @@ def test_the_answers_are_left_for_the_teams_own_metrics_and_change_nothing_else(
     assert len(recent.truth) == len(recent.live) == 30
 
 
+def test_classes_that_have_an_order_are_measured_by_their_distances_too(evaluating):
+    x, y = images(90)
+    found = evaluating.holdout(dataclasses.replace(IMAGES, ordered=True), [x], y).run(
+        "dull", "thirds", more=("rank_mae",)
+    )
+    values = found.candidate.values
+    counts, places = np.array(found.candidate.confusion), np.arange(3)
+    assert values["rank_mae"] == pytest.approx((counts * abs(places - places[:, None])).sum() / counts.sum())
+    assert {"quadratic_kappa", "within_one"} < values.keys()
+    assert values["within_one"] >= values["accuracy"]
+    (compared,) = found.comparisons
+    assert (compared.metric, compared.difference < 0) == ("rank_mae", True)
+
+
 def test_a_class_that_the_holdout_does_not_have_is_said(evaluating):
     x, y = images(9)
     with pytest.raises(ConfigError, match="the dataset has no class 'top'; it has 'left', 'middle', 'right'"):

@@ -37,6 +37,16 @@ def test_all_settings_of_images(load):
     assert (found.classes, found.split) == (("cat", "dog"), Fractions(0.2, 0.1))
 
 
+def test_classes_may_have_an_order(load):
+    found = load('format = "npz"\nclasses = ["low", "medium", "high"]\nordered = true')
+    assert (found.ordered, found.classes) == (True, ("low", "medium", "high"))
+    for text in ('format = "npz"\nordered = true', 'format = "npz"\nclasses = ["a", "b"]\nordered = true'):
+        with pytest.raises(ConfigError, match="ordered: list the classes in their order, three or more"):
+            load(text)
+    with pytest.raises(ConfigError, match="ordered: 'yes' is not"):
+        load('format = "npz"\nclasses = ["a", "b", "c"]\nordered = "yes"')
+
+
 def test_all_that_may_be_done_to_images(load):
     found = load("""
         format = "images"

@@ -268,4 +268,5 @@ def _spec(columns: tuple[Column, ...], samples: SampleList, settings: DatasetFil
         dates=table.dated,
         moving=settings.rule.moves,
         boundaries=samples.boundaries,
+        ordered=settings.ordered,
     )
