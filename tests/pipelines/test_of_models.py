@@ -245,6 +245,24 @@ class TestWatch:
         assert begun == [("digits", "code")]
 
 
+def test_a_single_model_becomes_the_first_of_several_and_keeps_what_it_has(yard, begun):
+    """As docs/how-to/many-models.md has it."""
+    shutil.rmtree(yard.folder / "models")
+    yard.shared.write_text(f'model = "digits"\n{yard.shared.read_text()}')
+    yard("watch", "--once")
+    yard("keys", "make")
+    before = yard.ask("keys", "list")["keys"]
+    (yard.folder / "models" / "digits").mkdir(parents=True)
+    text = yard.shared.read_text().replace("animals.git", "../../animals.git").replace('home = "home"\n', "")
+    (yard.folder / "models" / "digits" / "trainyard.toml").write_text(text)
+    yard.shared.write_text('home = "home"\n')
+    (yard.folder / "home" / "models" / "digits").mkdir(parents=True)
+    (yard.folder / "home" / "watch.json").rename(yard.folder / "home" / "models" / "digits" / "watch.json")
+    yard("watch", "--once")
+    assert begun == [("digits", "code")]
+    assert yard.ask("keys", "list")["keys"] == before
+
+
 class TestMonitor:
     def test_models_without_a_prediction_log_are_left_out(self, yard):
         yard.write("cats", "[prediction_log]\nenabled = true")
