@@ -24,9 +24,11 @@ KINDS: dict[str, Kind] = {
     ".ndjson": "jsonl", ".npz": "npz", ".zip": "zip", ".tar": "tar", ".tar.gz": "tar", ".tgz": "tar",
     ".tar.bz2": "tar", ".tar.xz": "tar",
 }  # fmt: skip
+PACKED = (".gz", ".bz2", ".xz")
+"""Behind the ending of a text file that is compressed."""
 IMAGES = tuple(SUFFIXES)
 """Endings; which of them a model takes, its worker knows."""
-KNOWN = "known endings: .csv .tsv .txt .parquet .pq .jsonl .ndjson .npz, of archives with images .zip .tar .tar.gz .tgz"
+KNOWN = "known endings: .csv .tsv .txt .jsonl .ndjson, also with .gz .bz2 .xz behind, .parquet .pq .npz, of archives with images .zip .tar .tar.gz .tgz"
 SAMPLE = 1 << 16
 MOST_FILES = 99_999
 AT_ONCE = 8
@@ -71,7 +73,11 @@ class Found:
 def kind_of(name: str) -> Kind | None:
     """By the ending of a file's name."""
     lower = name.lower()
-    return next((kind for ending, kind in KINDS.items() if lower.endswith(ending)), None)
+    if kind := next((kind for ending, kind in KINDS.items() if lower.endswith(ending)), None):
+        return kind
+    stem, _, last = lower.rpartition(".")
+    kind = kind_of(stem) if f".{last}" in PACKED else None
+    return kind if kind in {"csv", "jsonl"} else None
 
 
 def find_local(given: str, *, alone: bool) -> Found:

@@ -152,7 +152,20 @@ def _text(config: Config) -> TextRules:
     rules = config.batch
     if rules.thousands == rules.decimal:
         raise ConfigError(f"[batch] thousands: {rules.thousands!r} is [batch] decimal, too", hint="correct one of them")
-    return TextRules(rules.delimiter, rules.decimal, rules.thousands, rules.encoding, rules.na or None)
+    if len(rules.quote) > 1 or not rules.quote.isascii():
+        raise ConfigError(f"[batch] quote: {rules.quote!r} is not one character", hint='leave it out, or "" for none')
+    if rules.comment and rules.comment.startswith((rules.delimiter or ",", rules.quote or ",")):
+        raise ConfigError(f"[batch] comment: a row, too, may begin with {rules.comment!r}", hint='write e.g. "#"')
+    return TextRules(
+        rules.delimiter,
+        rules.decimal,
+        rules.thousands,
+        rules.encoding,
+        rules.na or None,
+        rules.quote,
+        rules.comment,
+        rules.skip_rows,
+    )
 
 
 def _must_be_apart(found: Found, target: Path) -> None:

@@ -112,5 +112,8 @@ class Batch:
     """How text files are written, as in `[table]` of a dataset.toml: this, and everything below."""
     decimal: Literal[".", ","] = "."
     thousands: str = ""
+    quote: str = '"'
+    comment: str = ""
+    skip_rows: Annotated[int, Between(0, 1000)] = 0
     encoding: str = ""
     na: Annotated[tuple[str, ...], ONE_OR_MORE] = ()

@@ -19,6 +19,9 @@ class TextRules:
     thousands: str = ""
     encoding: str = ""
     na: tuple[str, ...] | None = None
+    quote: str = '"'
+    comment: str = ""
+    skip_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

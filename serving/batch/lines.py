@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import orjson
@@ -16,6 +16,7 @@ from serving.batch.block import BYTES, Block, Inputs, Rejected, Wanted, Wants
 from serving.engines.base import Array
 from serving.errors import Refused, did_you_mean, show
 from serving.protocols.read_instances import Reader
+from training.data.table import packed
 from training.data.table.content import known_kind
 
 LONGEST = 16 << 20
@@ -28,8 +29,9 @@ class LinesSource:
 
     total: int | None = None
 
-    def __init__(self, path: Path, reader: Reader, wants: Wants) -> None:
-        self._path, self._reader, self._wants = path, reader, wants
+    def __init__(self, path: Path, reader: Reader, wants: Wants, name: str = "") -> None:
+        """`name`: of the file; its ending says how it is compressed."""
+        self._path, self._name, self._reader, self._wants = path, name, reader, wants
         self._names = [each.name for each in reader.fields]
         self._spellings = {name_spelling(each): each for each in self._names}
         self._size, self._rows, self._at = max(1, path.stat().st_size), 0, 0
@@ -107,16 +109,27 @@ class LinesSource:
         return found if self._reader.named else found[self._names[0]]
 
     def _lines(self) -> Iterator[bytes]:
-        with self._path.open("rb", buffering=1 << 20) as file:
-            while line := file.readline(LONGEST + 1):
-                self._at += len(line)
+        raw, file = packed.opened(self._path, self._name)
+        first = True
+        with raw, file:
+            while line := self._line(file):
+                self._at = raw.tell()
                 if len(line) > LONGEST and not line.endswith(b"\n"):
-                    while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
-                        self._at += len(rest)
-                if self._at == len(line):
-                    line = line.removeprefix(b"\xef\xbb\xbf")
+                    while (rest := self._line(file)) and not rest.endswith(b"\n"):
+                        pass
+                if first:
+                    line, first = line.removeprefix(b"\xef\xbb\xbf"), False
                 if line.strip():
                     yield line
+
+    def _line(self, file: IO[bytes]) -> bytes:
+        try:
+            return file.readline(LONGEST + 1)
+        except packed.DAMAGED as error:
+            if not packed.is_packed(self._name):
+                raise
+            found = packed.unreadable(self._name, error)
+            raise ConfigError(str(found), hint=found.hint) from None
 
     def _look(self) -> dict[str, Any]:
         """The first line's object, empty when it is not an object. Raises ConfigError when no line can be meant."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from registry.errors import ConfigError, PipelineError
 from serving.batch.arrays import ArraysSource
@@ -33,5 +33,5 @@ def _open(path: Path, file: BatchFile, reader: Reader, wants: Wants) -> Source:
     if file.kind == "parquet":
         return ParquetSource(path, reader, wants)
     if file.kind == "csv":
-        return CsvSource(path, PurePosixPath(file.name).suffix.lower(), reader, wants)
-    return LinesSource(path, reader, wants) if file.kind == "jsonl" else ArraysSource(path, reader, wants)
+        return CsvSource(path, file.name, reader, wants)
+    return LinesSource(path, reader, wants, file.name) if file.kind == "jsonl" else ArraysSource(path, reader, wants)

@@ -120,8 +120,8 @@ class CsvSource(TableSource):
 
     total: int | None = None
 
-    def __init__(self, path: Path, ending: str, reader: Reader, wants: Wants) -> None:
-        self._stream = CsvStream(path, wants.rules, ending)
+    def __init__(self, path: Path, name: str, reader: Reader, wants: Wants) -> None:
+        self._stream = CsvStream(path, wants.rules, name)
         names = self._stream.names
         super().__init__(reader, names, wants, written=True)
         self.schema = pa.schema([(each, pa.string()) for each in self.keep])

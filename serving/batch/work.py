@@ -98,6 +98,9 @@ def rules_of(job: BatchJob) -> Table:
         thousands=text.thousands,
         encoding=text.encoding,
         na=text.na,
+        quote=text.quote,
+        comment=text.comment,
+        skip_rows=text.skip_rows,
     )
 
 

@@ -19,6 +19,7 @@ from serving.batch.job import TextRules
 from serving.engines.base import load_engine
 from serving.errors import Refused
 from serving.protocols.read_instances import Reader
+from training.data.table import packed
 
 COLUMNS = ("a", "b", "c")
 ROWS = 2500
@@ -142,6 +143,32 @@ def test_the_dialect_is_that_of_a_dataset(worker, table, tmp_path):
         (1, "a: 1000.5 is out of range, 0 to 100 is allowed"),
         (2, "b: is missing"),
     ]
+
+
+def test_comments_other_quotation_marks_and_skipped_lines_are_those_of_a_dataset(worker, tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("A title\n# a comment\nid,a,b,c\n'1,5',1,2,3\n# 2,1,2,3\n3,4,5,6\n")
+    found, rejected = worker.predicted(path, text=TextRules(quote="'", comment="#", skip_rows=1))
+    assert (found["id"].to_pylist(), rejected) == (["1,5", "3"], [])
+
+
+@pytest.mark.parametrize("name", ["in.csv.gz", "in.csv.xz", "in.tsv.bz2", "in.jsonl.gz", "in.ndjson.xz"])
+def test_a_compressed_file_gives_the_predictions_of_its_content(worker, table, tmp_path, name):
+    few = table.slice(0, 300)
+    if ".csv" in name or ".tsv" in name:
+        between = "\t" if ".tsv" in name else ","
+        rows = [few.column_names, *zip(*(each.to_pylist() for each in few.columns), strict=True)]
+        data = "".join(between.join(map(str, row)) + "\n" for row in rows)
+    else:
+        data = "".join(json.dumps(row) + "\n" for row in few.to_pylist())
+    path = tmp_path / name
+    path.write_bytes(packed.pack(name, data.encode()))
+    found, rejected = worker.predicted(path)
+    assert (found.num_rows, rejected) == (300, [])
+    assert np.allclose(found["probabilities"].to_pylist(), direct(worker, few), atol=1e-6)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ConfigError, match=r"cannot be unpacked as \.(gz|xz|bz2), which its name says"):
+        worker.predicted(path)
 
 
 def test_numbers_of_any_type_and_nulls_in_parquet(worker, tmp_path):

@@ -17,7 +17,7 @@ from pyarrow import csv
 
 from registry.errors import ConfigError
 from training.data.dataset_toml import Table
-from training.data.table import csv_file
+from training.data.table import csv_file, packed
 from training.data.table.comments import Comments
 from training.data.table.content import known_kind
 from training.data.table.dialect import Dialect
@@ -33,16 +33,18 @@ array; None: all are good), and place → why a row could not be read."""
 class CsvStream:
     """One file, whose header is read at once. Raises ConfigError for what is not such a file."""
 
-    def __init__(self, path: Path, table: Table, ending: str) -> None:
-        """`ending`: of the file's name, e.g. `.tsv`; it says what is between columns, unless `table` does."""
-        self._path, self._size = path, max(1, path.stat().st_size)
+    def __init__(self, path: Path, table: Table, name: str) -> None:
+        """`name`: of the file; its ending says what is between columns, unless `table` does, and how it is compressed."""
+        self._path, self._name, self._size = path, name, max(1, path.stat().st_size)
+        ending = packed.ending(name)
         try:
-            with path.open("rb") as file:
+            raw, file = packed.opened(path, name)
+            with raw, file:
                 start = file.read(csv_file.START)
             if kind := known_kind(start):
                 raise Unreadable(f"is {kind[0]}, not a table in text", kind[1])
             self._encoding = csv_file.encoding_of(start, table.encoding)
-            self._stream = _Utf8(path, self._encoding, Comments(table.comment, table.quote))
+            self._stream = _Utf8(path, name, self._encoding, Comments(table.comment, table.quote))
             with contextlib.closing(self._stream):
                 text = pa.py_buffer(self._stream.read_start())
                 default = csv_file.ENDINGS.get(ending, ",")
@@ -53,6 +55,8 @@ class CsvStream:
             raise ConfigError(str(error), hint=error.hint) from None
         except UnicodeError:
             raise self._not_encoded() from None
+        except packed.DAMAGED as error:
+            raise self._damaged(error) from None
         self.dialect = Dialect(delimiter, self._encoding, first_line, table.quote, table.comment)
         self.names = csv_file.names_in(header, self.dialect)
         if not self.names:
@@ -64,7 +68,8 @@ class CsvStream:
 
     def pieces(self) -> Iterator[Piece]:
         """All rows; raises ConfigError where the file cannot be parsed any further."""
-        self._stream = _Utf8(self._path, self._encoding, Comments(self.dialect.comment, self.dialect.quote))
+        comments = Comments(self.dialect.comment, self.dialect.quote)
+        self._stream = _Utf8(self._path, self._name, self._encoding, comments)
         odd: list[tuple[int, int]] = []
 
         def keep(row: Any) -> str:
@@ -90,6 +95,8 @@ class CsvStream:
             raise ConfigError(f"cannot be read: {said.partition(chr(10))[0]:.300}", hint="correct the file") from None
         except UnicodeError:
             raise self._not_encoded() from None
+        except packed.DAMAGED as error:
+            raise self._damaged(error) from None
         finally:
             self._stream.close()
 
@@ -119,6 +126,12 @@ class CsvStream:
     def _fields(self, count: int) -> str:
         return f"{count} fields, and the header has {len(self.names)}"
 
+    def _damaged(self, error: Exception) -> Exception:
+        if not packed.is_packed(self._name):
+            return error
+        found = packed.unreadable(self._name, error)
+        return ConfigError(str(found), hint=found.hint)
+
     def _not_encoded(self) -> ConfigError:
         return ConfigError(f"is not encoded as {self._encoding}", hint="correct the file, or [batch] encoding")
 
@@ -128,8 +141,9 @@ class _Utf8:
 
     closed = False
 
-    def __init__(self, path: Path, encoding: str, comments: Comments) -> None:
-        self._file, self._comments, self._begun, self._ended = path.open("rb"), comments, False, False
+    def __init__(self, path: Path, name: str, encoding: str, comments: Comments) -> None:
+        self._raw, self._file = packed.opened(path, name)
+        self._comments, self._begun, self._ended = comments, False, False
         plain = encoding in csv_file.UTF_8
         self._text = None if plain else io.TextIOWrapper(self._file, encoding, newline="")
         self.start = b""
@@ -146,7 +160,7 @@ class _Utf8:
 
     def at(self) -> int:
         """The bytes of the file that were read."""
-        return 0 if self._file.closed else self._file.tell()
+        return 0 if self._raw.closed else self._raw.tell()
 
     def skip(self, count: int) -> None:
         """Pass over some of `start`."""
@@ -181,6 +195,7 @@ class _Utf8:
         """See io.RawIOBase."""
         self.closed = True
         self._file.close()
+        self._raw.close()
 
 
 def _texts(table: Any) -> tuple[Any, dict[int, str]]:

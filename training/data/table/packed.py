@@ -7,7 +7,7 @@ import gzip
 import lzma
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -52,12 +52,23 @@ def read(path: Path) -> Any:
     except Unreadable:
         raise
     except DAMAGED as error:
-        said = str(error).partition("\n")[0]
-        raise Unreadable(
-            f"cannot be unpacked as {path.suffix.lower()}, which its name says: {said:.200}",
-            "replace the file by a whole one, or correct its ending",
-        ) from None
+        raise unreadable(path.name, error) from None
     return pa.py_buffer(bytes(found))
+
+
+def opened(path: Path, name: str) -> tuple[IO[bytes], IO[bytes]]:
+    """The file as it is, and unpacked as `name` says, to be read from its beginning; both the same where it is not compressed."""
+    raw = path.open("rb", buffering=PIECE)
+    return raw, PROGRAMS[PurePosixPath(name).suffix.lower()].open(raw, "rb") if is_packed(name) else raw
+
+
+def unreadable(name: str, error: Exception) -> Unreadable:
+    """Why a compressed file cannot be read any further."""
+    said = str(error).partition("\n")[0]
+    return Unreadable(
+        f"cannot be unpacked as {PurePosixPath(name).suffix.lower()}, which its name says: {said:.200}",
+        "replace the file by a whole one, or correct its ending",
+    )
 
 
 def rename(start: bytes) -> str:
