@@ -15,11 +15,13 @@ from pipelines.runs import RunFolder
 from pipelines.small_workers import ask
 from pipelines.workers.jobs import MeasuredModel, RecentJob, RecentRow
 from registry import codec
+from registry.errors import TryAgain
 from registry.files import write_whole
 from registry.label_manifest import MANIFEST
 from registry.label_queue import LabelQueue
 from registry.label_store import LabelStore, label_file
 from retraining.labels.accepted import accepted, asked
+from serving.prediction_log.segments import ask_to_close
 from training.fence.rules import Fence, around_python
 
 WHAT = "the worker that reads labelled predictions"
@@ -39,6 +41,10 @@ def gather(context: Context, folder: RunFolder, live: MeasuredModel) -> Path:
         notes = [f"{committed} left out: they are samples of the dataset"] if committed else [NOBODY]
         write_whole(made / "recent.json", json.dumps({"inputs": [], "labels": [], "notes": notes}).encode())
         return made
+    try:
+        ask_to_close(log_folder(config))  # the images of a segment appear when it is closed
+    except TryAgain as error:
+        context.progress.note(f"images of the newest predictions are not there yet: {error}")
     log, manifest = str(log_folder(config)), str(folder.sources / "dataset" / MANIFEST)
     job = RecentJob(config.model, log, manifest, str(made), live.signature, rows, committed)
     system = around_python()

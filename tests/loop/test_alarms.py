@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from monitor_parts import drift, health, looking
+from alarming_team import Monitor
 
-from pipelines.commands import monitor
 from pipelines.commands.monitor_retrain import follow
 from pipelines.commands.watch import Watcher
-from pipelines.config.load import load_config
 from pipelines.config.schema import Schedule
 from pipelines.monitor.service import monitor_once
-from pipelines.monitor.store import MonitorStore
-
-
-class Monitor:
-    """The monitor of a team, which finds that a column has changed."""
-
-    def __init__(self, team):
-        text = team.config.read_text(encoding="utf-8")
-        team.config.write_text(f'{text}[monitoring]\non_alarm = "retrain"\n', encoding="utf-8")
-        self.team, self.config = team, load_config(team.config, {})
-        self.store = MonitorStore(self.config)
-        self.look = looking(*(health(number, drift()) for number in (1, 2)))
-
-    def once(self, *words):
-        parser = argparse.ArgumentParser()
-        parser.set_defaults(json=False)
-        monitor.add_arguments(parser)
-        with self.looking():
-            return monitor.main(parser.parse_args(["--once", *words]), self.config)
-
-    @contextlib.contextmanager
-    def looking(self):
-        before, monitor.look = monitor.look, self.look
-        try:
-            yield
-        finally:
-            monitor.look = before
-
-    def runs(self):
-        return [json.loads((each / "run.json").read_bytes()) for each in self.team.runs("dataset")]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from pipelines.runs import RunFolder
 from pipelines.workers.jobs import MeasuredModel
 from pipelines.workers.recent_samples import open_recent
 from registry import codec
+from registry.errors import TryAgain
 from registry.label_manifest import MANIFEST, answers_in
 from registry.label_queue import Committed, LabelQueue
 from registry.label_store import LabelStore, label_file
@@ -92,6 +93,23 @@ def test_an_answer_that_was_right_has_itself_as_its_label_and_one_that_was_wrong
     team.label(("b", ""), correct=False)
     x, y, _ = team.gather()
     assert (len(x["mass"]), y.tolist()) == (1, [1])
+
+
+def test_writers_are_asked_to_close_their_segments_first_as_images_appear_then(team, monkeypatch):
+    monkeypatch.setattr(recent, "ask_to_close", lambda log: write_segment(log, KEPT, [line("a")]))
+    team.label(("a", "yes"))
+    assert len(team.gather()[1]) == 1
+
+
+def test_a_writer_that_does_not_close_its_segment_is_named_and_the_others_are_read(team, monkeypatch):
+    def stuck(_log):
+        raise TryAgain("1.jsonl: still being written")
+
+    monkeypatch.setattr(recent, "ask_to_close", stuck)
+    write_segment(team.log, KEPT, [line("a")])
+    team.label(("a", "yes"))
+    assert len(team.gather()[1]) == 1
+    assert team.said[0] == "images of the newest predictions are not there yet: 1.jsonl: still being written"
 
 
 def test_what_training_may_have_seen_is_left_out(team):
