@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from io import BytesIO
 from typing import Any
 
 from serving.server.heads import Progress, RequestScan
@@ -139,6 +140,21 @@ class Connection:
         del self.input[: self.scan.end]
         self._taken, self.scan = 0, RequestScan(self.max_body)
         return True
+
+    def whole_body(self, length: int, read_ahead: int) -> BytesIO | None:
+        """The body, when all of it has come in one piece; it counts as read then. None: it has to be read as it was sent.
+
+        `length` and `read_ahead` are the parser's: how long it takes the body for, and what it has received after the head. Where it
+        sees another body than was awaited, nothing is given: `finish_request` must see that.
+        """
+        if not self.complete or (place := self.scan.in_one_piece) is None:
+            return None
+        begin, end = place
+        if (self._taken - read_ahead, length) != (begin, end - begin) or end > len(self.input):
+            return None
+        self._taken = end
+        with memoryview(self.input) as view:
+            return BytesIO(bytes(view[begin:end]))
 
     def half_close(self) -> None:
         """Send nothing more; the client sees the end after the answer."""

@@ -28,11 +28,14 @@ below exist, the others that they are used as below.
 | `ThreadWorker.cfg` | the Config |
 | `ThreadWorker.log` | the Logger |
 | `RequestParser.unreader` | reads by `recv(size)` of what the parser was made with |
-| `Unreader.take_buffered()` | what was received after the request |
+| `Unreader.take_buffered()` | what was received after what was read |
+| `Unreader.unread(data)` | gives it back |
 | `Request.headers` | pairs of names in capitals and values |
 | `Request.method` | as sent |
 | `Request.path` | as sent |
-| `Request.body` | the rest of it can be read, also after the app |
+| `Request.body` | the rest of it can be read, also after the app; what the app reads, so another file may take its place |
+| `Body.reader` | a `LengthReader` for a body of known length |
+| `LengthReader.length` | how much of it was not read yet |
 | `Request.force_close()` | the answer says `Connection: close` |
 | `Request._expected_100_continue` | whether `handle_request` sends `100 Continue` |
 | `environ["gunicorn.socket"]` | the `sock` of the connection |

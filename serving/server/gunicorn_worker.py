@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gunicorn.http import errors
+from gunicorn.http.body import LengthReader
 from gunicorn.http.parser import RequestParser
 from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import ThreadWorker
@@ -198,6 +199,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             parser = RequestParser(self.cfg, conn, conn.client)
             request = next(parser)
+            _hand_over_body(parser, request, conn)
             keep = self.handle_request(request, conn)
         except Exception as error:  # noqa: BLE001  (a thread of the pool may not end, and each client gets an answer)
             conn.output.clear()
@@ -295,3 +297,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """See EventLoop."""
         self.unwatch(listener)
         self.sockets.remove(listener)
+
+
+def _hand_over_body(parser: RequestParser, request: Any, conn: Any) -> None:
+    """Give the app a body that is there whole at once: gunicorn's own reader copies it eight times."""
+    reader = request.body.reader
+    if isinstance(reader, LengthReader):
+        ahead = parser.unreader.take_buffered()
+        if body := conn.whole_body(reader.length, len(ahead)):
+            request.body = body
+        else:
+            parser.unreader.unread(ahead)

@@ -57,6 +57,11 @@ class RequestScan:
         self._chunks: ChunkScan | None = None
         self._broken = False
 
+    @property
+    def in_one_piece(self) -> tuple[int, int] | None:
+        """Where the body of a WHOLE request begins and ends, when it is sent as it is; None: it comes in chunks, or is not there."""
+        return (self._body, self.end) if self.end and not self._chunks and not self._broken else None
+
     def look(self, data: bytearray) -> Progress:
         """What there is by now."""
         if not self._body and (missing := self._find_body(data)):

@@ -12,6 +12,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
+from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
 from gunicorn.http.wsgi import Response
@@ -40,6 +41,8 @@ def objects():
             "Request": next(RequestParser(config, iter([b"GET / HTTP/1.1\r\n\r\n"]), ("", 0))),
             "RequestParser": RequestParser(config, iter([]), ("", 0)),
             "Unreader": Unreader(),
+            "Body": Body(LengthReader(Unreader(), 3)),
+            "LengthReader": LengthReader(Unreader(), 3),
             "errors": errors,
             "sock": sock,
             "Response": Response(None, connection, config),
