@@ -53,6 +53,7 @@ def settings(job: ServeJob, bind: str) -> dict[str, Any]:
         "forwarded_allow_ips": "",  # serving.proxies reads what trusted proxies say
         "forwarder_headers": "",  # no header becomes SCRIPT_NAME or PATH_INFO
         "secure_scheme_headers": {},
+        "http_parser": "python",  # gunicorn_h1c, where it is installed, is another parser: what is refused must not depend on it
         "limit_request_line": 4094,
         "limit_request_fields": 64,
         "limit_request_field_size": 8190,

@@ -4,6 +4,7 @@ import inspect
 import re
 from pathlib import Path
 from socket import socket
+from types import SimpleNamespace
 
 import gunicorn
 import pytest
@@ -11,14 +12,15 @@ from gunicorn import sock
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.http import errors
+from gunicorn.http import errors, message
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
 from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import ThreadWorker
 
-from serving.server import gunicorn_adapter, gunicorn_worker
+from serving.job import ServeJob
+from serving.server import gunicorn_adapter, gunicorn_settings, gunicorn_worker
 
 ROOT = Path(__file__).parents[3]
 RELIED_ON = re.findall(r"^\| `(\w+)\.(\w+)(?:\((.*)\))?` \|", gunicorn_adapter.__doc__, re.MULTILINE)
@@ -81,6 +83,16 @@ def test_the_pinned_version_was_tried():
     assert re.search(rf"Tried with gunicorn .*\b{re.escape(pinned)}\b", gunicorn_adapter.__doc__), (
         f"gunicorn {pinned} is pinned: run tests/serving, then name it in serving/server/gunicorn_adapter.py"
     )
+
+
+def test_requests_are_read_by_the_parser_that_was_tried_also_where_another_is_installed(monkeypatch):
+    monkeypatch.setattr(message, "_fast_parser_available", True)
+    monkeypatch.setattr(message, "_fast_parser_module", SimpleNamespace(LimitRequestLine=ValueError))
+    config = Config()
+    assert message._check_fast_parser(config)  # gunicorn by itself would take it
+    for name, value in gunicorn_settings.settings(ServeJob("m"), "127.0.0.1:0").items():
+        config.set(name, value)
+    assert not message._check_fast_parser(config)
 
 
 def test_no_other_module_of_serving_touches_gunicorn():
