@@ -205,7 +205,7 @@ CASES = {
     "too_few_numbers": (
         ConfigError, ["model.py", "the model answers with shape [2, 1] for 2 samples; wanted: 2 numbers, one per target"],
         "end with Dense(len(spec.targets))",
-        {"code": TWO_SUMS.replace("len(spec.targets)", "1"), "data": two_sums, "metric": "mae", "threshold": 9.0},
+        {"code": TWO_SUMS.replace("len(spec.targets)", "1").replace("list(spec.target_deviations)", "1.0"), "data": two_sums, "metric": "mae", "threshold": 9.0},
     ),
     "too_few_in_load_data": (
         ConfigError, ["model.py: load_data returned y with 1 numbers per sample; the dataset has 2"], "(samples, 2)",
