@@ -11,16 +11,20 @@ import numpy as np
 
 from registry.records import Signature
 from serving.engines.base import Array, Arrays
+from training.multi_label import decided
 
 TOLERANCE = 1e-2
 """How far the sum of probabilities may be from 1: 16-bit models are coarse."""
-Form = Literal["distribution", "second", "scores", "numbers"]
-"""Of one output: a probability per class; the probability of the second of two classes; a score per class; anything else."""
+Form = Literal["distribution", "second", "scores", "labels", "numbers"]
+"""Of one output: a probability per class; the probability of the second of two classes; a score per class; a probability for
+each of several labels, which do not exclude each other; anything else."""
 
 
-def form_of(classes: tuple[str, ...], warm: Array) -> Form:
-    """The form of an output, by its values `warm` for rows that are known to be good."""
-    width = warm.shape[1] if warm.ndim == 2 else 0
+def form_of(signature: Signature, warm: Array) -> Form:
+    """The form of an output of the model with `signature`, by its values `warm` for rows that are known to be good."""
+    classes, width = signature.classes, warm.shape[1] if warm.ndim == 2 else 0
+    if signature.task == "multi-label" and width == len(classes):
+        return "labels"
     if classes and width == len(classes):
         distribution = bool((warm >= -TOLERANCE).all() and (np.abs(warm.sum(axis=1) - 1) <= TOLERANCE).all())
         return "distribution" if distribution else "scores"
@@ -35,12 +39,17 @@ def of_both(second: Array) -> Array:
     return np.concatenate([1 - column, column], axis=1)
 
 
+def applying(labels: tuple[str, ...], output: Array, threshold: float) -> list[list[str]]:
+    """The labels of each row whose probability is at least the threshold."""
+    return [[labels[i] for i in np.flatnonzero(row).tolist()] for row in decided(output, threshold)]
+
+
 class Probabilities:
     """Of the model with `signature`, whose outputs for good rows are `warm`."""
 
     def __init__(self, signature: Signature, warm: Arrays) -> None:
         only = signature.outputs[0].name if len(signature.outputs) == 1 else ""
-        self._form: Form = form_of(signature.classes, warm[only]) if only else "numbers"
+        self._form: Form = form_of(signature, warm[only]) if only else "numbers"
         self._only = only
 
     def of(self, outputs: Arrays) -> Array | None:

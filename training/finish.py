@@ -23,6 +23,7 @@ from training.model.keras_file import save_repeatably
 from training.model.model_file import scan_model_file
 from training.model.samples import Samples
 from training.model.signature import Wiring
+from training.multi_label import END_OF_LABELS, exclusive
 from training.outcome import Made, describe_result, empty_outputs
 
 KERAS_FILE = "model.keras"
@@ -54,21 +55,24 @@ def finish(job: TrainJob, trained: Trained, validation: Samples, folder: Path) -
     outputs = empty_outputs(folder)
     exported = export(trained.wiring, validation, outputs, job.parity_command, _keep(trained, outputs))
     spec = trained.wiring.spec
-    _check_answers(spec, exported.answers)
+    _check_answers(spec, exported.answers, validation.y)
     wanted = Wanted((job.metric,), job.costs, targets=spec.targets)
-    values = measure(spec.task, exported.answers, validation.y, wanted, spec.classes)
+    values = measure(spec.task, exported.answers, validation.y, wanted, spec.classes, spec.threshold)
     made = Made(trained.how, trained.note, trained.attempt, trained.epochs)
     signature = exported.signature.with_dates(spec.dates)
     return describe_result(job, folder, made, signature, exported.served, values)
 
 
-def _check_answers(spec: DataSpec, answers: Any) -> None:
+def _check_answers(spec: DataSpec, answers: Any, y: Any) -> None:
     """Before it is trained, a model that answers with logits may pass for one that answers with probabilities."""
-    if spec.task == "classification" and bool(((answers < -SLACK) | (answers > 1 + SLACK)).any()):
+    if spec.task != "regression" and bool(((answers < -SLACK) | (answers > 1 + SLACK)).any()):
+        end = "a sigmoid" if spec.task == "multi-label" else "a sigmoid or softmax"
         raise ConfigError(
             "the trained model answers with numbers outside 0 to 1, not with probabilities",
-            hint="end with a sigmoid or softmax, and compile with from_logits=False",
+            hint=f"end with {end}, and compile with from_logits=False",
         )
+    if spec.task == "multi-label" and (why := exclusive(answers, y)):
+        raise ConfigError(f"the trained model {why}", hint=END_OF_LABELS)
 
 
 def _keep(trained: Trained, outputs: Path) -> Callable[[], None]:

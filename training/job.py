@@ -52,7 +52,7 @@ def run_attempts(
 
     be_repeatable(job)
     wanted = Wanted((job.metric,), job.costs, targets=data.spec.targets)
-    goal = Goal(job.metric, job.threshold, job.patience, job.seed, job.batch_size, wanted)
+    goal = Goal(data.spec.task, job.metric, job.threshold, job.patience, job.seed, job.batch_size, wanted)
     bound_to = (folder / "job.json").read_bytes() + (contract.code / FILE).read_bytes() + version("keras").encode()
     digest = hashlib.sha256(bound_to).hexdigest()
     return AttemptLoop(contract, data, goal, Checkpoints(folder / "checkpoints"), digest).run(attempts)

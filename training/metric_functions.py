@@ -9,17 +9,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics import Answers, Estimates, Floats, Ints, calibration, confusion
+from training.metrics import Answers, Estimates, Floats, Graded, Ints, calibration, confusion
+from training.multi_label import LabelAnswers
 
 MISSING = "this metric needs what was not kept of each sample: name it in `wanted`"
 
 
-def accuracy(answers: Answers) -> float:
-    return float((answers.truth == answers.predicted).mean())
+Named = Answers | LabelAnswers
+"""Of classes, or of labels."""
+NOTHING_THERE = 1.0
+"""F1 where no sample has a label, and none is given: nothing is wrong."""
 
 
-def loss(each: Answers | Estimates) -> float:
-    """Log loss of a classifier, mean squared error of a regression."""
+def accuracy(answers: Named) -> float:
+    """Of labels: of the samples with every label right, which is called subset accuracy, too."""
+    return float(answers.right.mean())
+
+
+def hamming_loss(answers: LabelAnswers) -> float:
+    return float(answers.losses.mean())
+
+
+def loss(each: Graded) -> float:
+    """Log loss of a classifier, of labels the mean over them; mean squared error of a regression."""
     return _mse(each) if isinstance(each, Estimates) else float(each.log_loss.mean())
 
 
@@ -27,11 +39,15 @@ def brier(answers: Answers) -> float:
     return float(answers.brier.mean())
 
 
-def macro_f1(answers: Answers) -> float:
-    classes = int(max(answers.truth.max(), answers.predicted.max())) + 1
-    counts = confusion(answers, classes)
-    seen = counts.sum(axis=0) + np.bincount(answers.truth, minlength=classes)
-    return float((2 * np.diagonal(counts)[seen > 0] / seen[seen > 0]).mean())
+def macro_f1(answers: Named) -> float:
+    hits, predicted, support = _counts(answers).T
+    seen = predicted + support
+    return float((2 * hits[seen > 0] / seen[seen > 0]).mean()) if seen.any() else NOTHING_THERE
+
+
+def micro_f1(answers: LabelAnswers) -> float:
+    hits, predicted, support = map(int, answers.counts.sum(axis=0))
+    return 2 * hits / (predicted + support) if predicted + support else NOTHING_THERE
 
 
 def ece(answers: Answers) -> float:
@@ -41,15 +57,15 @@ def ece(answers: Answers) -> float:
     return sum(n * abs(mean - hits) for mean, hits, n in calibration(answers)) / len(answers.truth)
 
 
-def precision(answers: Answers, positive: str = "") -> float:
+def precision(answers: Named, positive: str = "") -> float:
     return _of_classes(answers, positive, lambda hits, predicted, _: _share(hits, predicted))
 
 
-def recall(answers: Answers, positive: str = "") -> float:
+def recall(answers: Named, positive: str = "") -> float:
     return _of_classes(answers, positive, lambda hits, _, support: _share(hits, support))
 
 
-def f_beta(answers: Answers, beta: float, positive: str = "") -> float:
+def f_beta(answers: Named, beta: float, positive: str = "") -> float:
     """The harmonic mean of precision and recall, recall weighing `beta` times as much (van Rijsbergen 1979)."""
     square = beta**2
     return _of_classes(
@@ -79,13 +95,13 @@ def cost(answers: Answers) -> float:
     return float(_kept(answers.cost).mean())
 
 
-def roc_auc(answers: Answers, positive: str = "") -> float:
+def roc_auc(answers: Named, positive: str = "") -> float:
     """The probability that a sample of a class has a higher score for it than another one, ties counting half (Mann and
     Whitney 1947). The mean over the classes that have samples, one against the rest."""
     return _mean(_area(*each) for each in _ranked_counts(answers, positive))
 
 
-def average_precision(answers: Answers, positive: str = "") -> float:
+def average_precision(answers: Named, positive: str = "") -> float:
     """The sum of precision times rise of recall over all thresholds, without interpolation, as scikit-learn has it. The mean over
     the classes that have samples."""
     return _mean(_average_precision(*each) for each in _ranked_counts(answers, positive))
@@ -150,23 +166,30 @@ def _mse(estimates: Estimates) -> float:
     return float(((estimates.truth - estimates.predicted) ** 2).mean())
 
 
-def _of_classes(answers: Answers, positive: str, of_class: Callable[[int, int, int], float]) -> float:
+def _of_classes(answers: Named, positive: str, of_class: Callable[[int, int, int], float]) -> float:
     """Of hits, answers and samples of one class; or the mean over the classes that appear in truth or answers, as `macro_f1` has it.
     A class without samples and answers has none; one that is never answered has hits 0, which is 0 and not unknown."""
-    size = max(len(answers.classes), int(max(answers.truth.max(), answers.predicted.max())) + 1)
-    counts = confusion(answers, size)
-    facts = np.stack([np.diagonal(counts), counts.sum(axis=0), np.bincount(answers.truth, minlength=size)], axis=1)
+    facts = _counts(answers)
     if positive:
         hits, predicted, support = map(int, facts[answers.classes.index(positive)])
         return of_class(hits, predicted, support) if support else math.nan
     return _mean(of_class(*map(int, each)) for each in facts if each[1] or each[2])
 
 
+def _counts(answers: Named) -> Ints:
+    """Of each class or label: hits, answers and samples; shape (classes, 3)."""
+    if isinstance(answers, LabelAnswers):
+        return answers.counts
+    size = max(len(answers.classes), int(max(answers.truth.max(), answers.predicted.max())) + 1)
+    counts = confusion(answers, size)
+    return np.stack([np.diagonal(counts), counts.sum(axis=0), np.bincount(answers.truth, minlength=size)], axis=1)
+
+
 def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _ranked_counts(answers: Answers, positive: str) -> Iterator[tuple[Ints, Ints]]:
+def _ranked_counts(answers: Named, positive: str) -> Iterator[tuple[Ints, Ints]]:
     """Of each class that has samples: how many of its own, and of all others, have each score, the lowest first."""
     scores = _kept(answers.scores)
     if not np.isfinite(scores).all():
@@ -175,7 +198,7 @@ def _ranked_counts(answers: Answers, positive: str) -> Iterator[tuple[Ints, Ints
     if not wanted <= set(answers.columns):
         raise ValueError(MISSING)
     for place, of in enumerate(answers.columns):
-        own = answers.truth == of
+        own = answers.having(of)
         if of in wanted and own.any():
             column = scores[:, place]
             rank = column if column.dtype.kind == "i" else np.unique(column, return_inverse=True)[1]

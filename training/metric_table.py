@@ -58,11 +58,15 @@ class MetricRow:
 
 C: tuple[Task, ...] = ("classification",)
 R: tuple[Task, ...] = ("regression",)
+M: tuple[Task, ...] = ("multi-label",)
+CM = (*C, *M)
 NO_SAMPLE = "the holdout has no sample of a class that it is about"
 METRICS: Mapping[str, MetricRow] = {
-    "accuracy": MetricRow(C, 1, 0, 1, "accuracy (share of right answers)", "accuracy", always=True),
-    "loss": MetricRow((*C, *R), -1, 0, INF, "loss", "loss", needs="probabilities", always=True),
-    "macro_f1": MetricRow(C, 1, 0, 1, "macro F1 (every class counts equally)", "macro_f1", always=True),
+    "accuracy": MetricRow(CM, 1, 0, 1, "accuracy (share of right answers)", "accuracy", always=True),
+    "loss": MetricRow((*C, *R, *M), -1, 0, INF, "loss", "loss", needs="probabilities", always=True),
+    "macro_f1": MetricRow(CM, 1, 0, 1, "macro F1 (every class counts equally)", "macro_f1", always=True),
+    "micro_f1": MetricRow(M, 1, 0, 1, "micro F1 (every label given counts equally)", "micro_f1", always=True),
+    "hamming_loss": MetricRow(M, -1, 0, 1, "Hamming loss (share of wrong labels)", "hamming_loss", always=True),
     "brier": MetricRow(C, -1, 0, 2, "Brier score (error of the probabilities)", "brier", needs="probabilities", always=True),
     "ece": MetricRow(C, -1, 0, 1, "calibration error", "ece", always=True),
     "mae": MetricRow(
@@ -76,23 +80,23 @@ METRICS: Mapping[str, MetricRow] = {
         title_of="R2 of {target} (share of the variation explained)", always=True,
     ),
     "roc_auc": MetricRow(
-        C, 1, 0, 1, "ROC-AUC (how well the probabilities rank, mean over the classes)", "roc_auc",
+        CM, 1, 0, 1, "ROC-AUC (how well the probabilities rank, mean over the classes)", "roc_auc",
         title_of="ROC-AUC of {positive} (how well its probability ranks)", needs="scores", undefined=NO_SAMPLE,
     ),
     "average_precision": MetricRow(
-        C, 1, 0, 1, "average precision (mean over the classes)", "average_precision",
+        CM, 1, 0, 1, "average precision (mean over the classes)", "average_precision",
         title_of="average precision of {positive}", needs="scores", undefined=NO_SAMPLE,
     ),
     "precision": MetricRow(
-        C, 1, 0, 1, "precision (right when said, mean over the classes)", "precision",
+        CM, 1, 0, 1, "precision (right when said, mean over the classes)", "precision",
         title_of="precision of {positive} (right when said)", undefined=NO_SAMPLE,
     ),
     "recall": MetricRow(
-        C, 1, 0, 1, "recall (share that is found, mean over the classes)", "recall",
+        CM, 1, 0, 1, "recall (share that is found, mean over the classes)", "recall",
         title_of="recall of {positive} (share that is found)", undefined=NO_SAMPLE,
     ),
     "f_beta": MetricRow(
-        C, 1, 0, 1, "F-{beta} (mean over the classes)", "f_beta",
+        CM, 1, 0, 1, "F-{beta} (mean over the classes)", "f_beta",
         title_of="F-{beta} of {positive}", arguments=("beta",), undefined=NO_SAMPLE,
     ),
     "top_k": MetricRow(

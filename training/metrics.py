@@ -21,6 +21,7 @@ from registry.errors import ConfigError
 from registry.records import ClassMetrics, Metrics, TargetMetrics, Task
 from registry.records.measure import read_measure
 from training.metric_table import METRICS, always_measured, row_of, unsuitable
+from training.multi_label import LabelAnswers, grade_labels, per_label
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -92,10 +93,25 @@ class Answers:
     """All classes of the dataset."""
 
     @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which answers are right."""
+        found: NDArray[np.bool_] = self.truth == self.predicted
+        return found
+
+    @property
     def losses(self) -> Floats:
         """Of each sample: 1 where the answer is wrong, 0 where it is right."""
-        wrong: Floats = (self.truth != self.predicted).astype(np.float64)
-        return wrong
+        return (~self.right).astype(np.float64)
+
+    @property
+    def width(self) -> int:
+        """Numbers per sample that a metric goes through."""
+        return max(len(self.columns), 1)
+
+    def having(self, of: int) -> NDArray[np.bool_]:
+        """Which samples are of a class."""
+        found: NDArray[np.bool_] = self.truth == of
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +137,38 @@ class Estimates:
         found: Floats = errors.mean(axis=1)
         return found
 
+    @property
+    def width(self) -> int:
+        """Numbers per sample that a metric goes through."""
+        return max(len(self.targets), 1)
 
-Graded = Answers | Estimates
+
+Graded = Answers | Estimates | LabelAnswers
 """Answers beside the truth, one type per task; whatever differs between tasks asks `task`, or the type itself."""
 
 
-def graded(
-    task: Task,
-    output: NDArray[Any],
-    truth: NDArray[Any],
-    own: Sequence[str] = (),
-    classes: Sequence[str] = (),
-    wanted: Wanted = NOTHING,
-) -> Graded:
-    """Compare one batch of what a model answers, shape (rows, numbers), with the truth as the dataset has it, (rows, …). `own`:
-    the model's classes, `classes`: the dataset's."""
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What outputs and truth are called; nothing for a number."""
+
+    own: Sequence[str] = ()
+    """The model's classes, or labels, in the order of its output."""
+    classes: Sequence[str] = ()
+    """The dataset's."""
+    threshold: float = 0.5
+    """The model's, of labels."""
+
+
+def graded(task: Task, output: NDArray[Any], truth: NDArray[Any], names: Names, wanted: Wanted = NOTHING) -> Graded:
+    """Compare one batch of what a model answers, shape (rows, numbers), with the truth as the dataset has it, (rows, …)."""
     if task == "regression":
         numbers = output.astype(np.float64)
         several = wanted.targets
         return Estimates(np.asarray(truth, dtype=np.float64), numbers if several else numbers[:, 0], several)
-    return grade(output, truth, own, classes, wanted)
+    if task == "multi-label":
+        columns = wanted.columns(names.classes)
+        return grade_labels(output, truth, names.own, names.classes, names.threshold, columns)
+    return grade(output, truth, names.own, names.classes, wanted)
 
 
 def grade(
@@ -199,6 +227,8 @@ def summary(of: Graded, classes: Sequence[str], wanted: Sequence[str] = ()) -> M
     """All metrics of its task, and the `wanted` ones; `classes`: of the dataset."""
     if isinstance(of, Estimates):
         return regression(of, wanted)
+    if isinstance(of, LabelAnswers):
+        return Metrics(of.task, len(of.truth), values(of, wanted), per_label(of))
     return classification(of, classes, wanted)
 
 
@@ -287,7 +317,7 @@ def join(parts: Sequence[Graded]) -> Graded:
 
 def ranked(of: Graded) -> Graded:
     """The same, with scores as integers that rank as they do, so that no resample has to be sorted; NaN stays what it is."""
-    if not isinstance(of, Answers) or of.scores is None or not np.isfinite(of.scores).all():
+    if isinstance(of, Estimates) or of.scores is None or not np.isfinite(of.scores).all():
         return of
     dense = [np.unique(column, return_inverse=True)[1] for column in of.scores.T]
     return replace(of, scores=np.stack(dense, axis=1).astype(np.int32))

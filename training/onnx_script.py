@@ -41,6 +41,6 @@ def finish_onnx(job: TrainJob, folder: Path, spec: DataSpec, file: Path, made: M
     reason = f"ONNX Runtime: the script's own file; answers the same one by one and in batches on {len(validation)} validation samples"
     served = Served("onnx", ONNX_FILE, reason, onnx=found.wiring)
     wanted = Wanted((job.metric,), job.costs, targets=spec.targets)
-    values = measure(spec.task, found.answers, validation.y, wanted, spec.classes)
+    values = measure(spec.task, found.answers, validation.y, wanted, spec.classes, spec.threshold)
     signature = found.signature.with_dates(spec.dates)
     return describe_result(job, folder, made, signature, served, values)

@@ -57,14 +57,35 @@ class Golden:
             return self._differs_in_targets(i, answer)
         if self.signature.task == "regression":
             return self._differs_in_value(i, answer)
+        if self.signature.task == "multi-label":
+            return self._differs_in_labels(i, answer)
         return self._differs_in_class(i, answer)
+
+    def _gap(self, i: int, given: Any) -> float | str:
+        """The largest difference of a probability; a sentence where they are not those of the classes."""
+        classes = self.signature.classes
+        if not isinstance(given, dict) or list(given) != list(classes):
+            return f"the probabilities are not those of {', '.join(classes)}: {given!r:.100}"
+        return float(np.abs(np.array([given[name] for name in classes], dtype=np.float64) - self.outputs[i]).max())
+
+    def _differs_in_labels(self, i: int, answer: Mapping[str, Any]) -> str:
+        gap, given = self._gap(i, answer.get("probabilities")), answer.get("labels")
+        if isinstance(gap, str):
+            return gap
+        names, threshold = self.signature.classes, self.signature.threshold
+        wanted = [name for name, each in zip(names, self.outputs[i], strict=True) if each >= np.float32(threshold)]
+        if not gap <= TOLERANCE:
+            return f"probabilities differ by {gap:.2g} ({given!r:.100}, evaluation got {wanted!r:.100})"
+        close = {name for name, each in zip(names, self.outputs[i], strict=True) if abs(each - threshold) <= TOLERANCE}
+        if not isinstance(given, list) or (set(given) ^ set(wanted)) - close:
+            return f"labels {given!r:.100}, evaluation got {wanted!r:.100}"
+        return ""
 
     def _differs_in_class(self, i: int, answer: Mapping[str, Any]) -> str:
         classes, wanted = self.signature.classes, self.outputs[i]
-        given = answer.get("probabilities")
-        if not isinstance(given, dict) or list(given) != list(classes):
-            return f"the probabilities are not those of {', '.join(classes)}: {given!r:.100}"
-        gap = float(np.abs(np.array([given[name] for name in classes], dtype=np.float64) - wanted).max())
+        gap = self._gap(i, answer.get("probabilities"))
+        if isinstance(gap, str):
+            return gap
         best = classes[int(wanted.argmax())]
         if not gap <= TOLERANCE:
             return f"probabilities differ by {gap:.2g} ({answer.get('class')!r}, evaluation got {best!r})"

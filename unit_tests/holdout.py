@@ -40,6 +40,7 @@ class Holdout:
     """`len(holdout)`, `for sample, label in holdout`, and the same in columns: `samples`, `labels`, `names`.
 
     A sample is what `predict` takes; its label a class name, a number for regression, or a dict of several targets: name → number.
+    Of multi-label it is a tuple of names.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +54,8 @@ class Holdout:
             self.labels = tuple(dict(zip(split.spec.targets, each, strict=True)) for each in y)
         if split.spec.task == "classification":
             self.labels = tuple(self.classes[each] for each in y)
+        if split.spec.task == "multi-label":
+            self.labels = tuple(tuple(name for name, has in zip(self.classes, row, strict=True) if has) for row in y)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -61,7 +61,11 @@ def main(args: argparse.Namespace, config: Config) -> int:
 
 
 def line(prediction: dict[str, Any]) -> str:
-    """One prediction for people: the class with its probability, or the numbers."""
+    """One prediction for people: the class with its probability, the labels with theirs, or the numbers."""
+    if "labels" in prediction:
+        shares = sorted(prediction["probabilities"].items(), key=lambda each: -each[1])
+        others = ", ".join(f"{name} {share:.1%}" for name, share in shares[:SHOWN])
+        return f"{', '.join(prediction['labels']) or 'no label'}  ({others})"
     if "class" in prediction and "probability" in prediction:
         shares = sorted(prediction["probabilities"].items(), key=lambda each: -each[1])[1:SHOWN]
         others = ", ".join(f"{name} {share:.1%}" for name, share in shares)

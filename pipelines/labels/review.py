@@ -17,7 +17,7 @@ from pipelines.text.clean import clean
 from pipelines.trust import open_registry
 from registry import candidates, releases
 from registry.dataclass import dataclass
-from registry.errors import PipelineError
+from registry.errors import ConfigError, PipelineError
 from registry.label_queue import Item, LabelQueue
 from registry.label_store import LabelStore, label_file
 from retraining.labels.accepted import asked, is_wrong, said, states
@@ -58,7 +58,9 @@ class Filled:
 
 
 def fill(config: Config, now: datetime | None = None) -> Filled:
-    """Put into the queue what the day's bound leaves room for. Raises what the worker reports."""
+    """Put into the queue what the day's bound leaves room for. Raises ConfigError for a live model whose answers people cannot
+    label, and what the worker reports."""
+    _check_task(config)
     at = now or datetime.now(UTC)
     path = label_file(Path(config.home), config.model)
     with LabelQueue(path) as queue:
@@ -78,6 +80,23 @@ def fill(config: Config, now: datetime | None = None) -> Filled:
         found = json.loads(ask(MODULE, job, WHAT))
         new = queue.offer([Item(**each, offered=f"{at:%Y-%m-%dT%H:%M:%SZ}") for each in found])
         return Filled(new, tuple(each for each in (asked.note if asked else "", note) if each))
+
+
+def _check_task(config: Config) -> None:
+    """Raise ConfigError where an answer is several labels. What is not known now is not refused: see `_holdout`."""
+    try:
+        store = open_registry(config, only_look=True)
+        live = releases.live(store, config.model)
+        if live is None or live.version is None:
+            return
+        task = candidates.manifest(store, config.model, live.version, "production").signature.task
+    except PipelineError:
+        return
+    if task == "multi-label":
+        raise ConfigError(
+            f"version {live.version} of {config.model} gives any number of labels at once; the review queue asks for one class or number",
+            hint="label such samples in the dataset repository; clients may report `correct` by POST /v1/feedback",
+        )
 
 
 def _holdout(config: Config) -> tuple[str, str]:

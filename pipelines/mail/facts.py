@@ -36,7 +36,7 @@ class MailFacts:
     acceptance: Acceptance | None = None
     live_acceptance: Acceptance | None = None
     plot: bytes = b""
-    """PNG: confusion matrix, or predicted against true values."""
+    """PNG: confusion matrix, predicted against true values, or how well each label is found."""
     changes: tuple[Changes, ...] = ()
     seconds: tuple[tuple[str, float], ...] = ()
     """Step → wall seconds."""

@@ -114,7 +114,8 @@ def _monitored(store: Store, release: Release) -> MonitoredRelease:
     policy = manifest.verdict.policy
     known = replace(
         known,
-        classes=manifest.signature.classes,
+        task=manifest.signature.task,
+        classes=manifest.signature.classes if manifest.signature.task == "classification" else (),
         output=outputs[0].name if outputs else "",
         metric=policy.measure,
         drops={each.measure: each.max_drop for each in policy.rule if each.max_drop is not None and _known(each)},

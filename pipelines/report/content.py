@@ -18,6 +18,7 @@ from serving.prediction_log.rules import said_of_settings
 PLOTS = {
     "confusion.png": ("Confusion matrix of the holdout: truth by row, prediction by column.", "confusion matrix"),
     "scatter.png": ("Predicted against true values of the holdout.", "prediction against truth"),
+    "labels.png": ("How well each label is found on the holdout, the weakest first.", "labels"),
     "calibration.png": ("How often the model is right at each confidence, on the holdout.", "calibration"),
 }
 """What the evaluation draws: caption, and what the file is."""

@@ -13,6 +13,7 @@ from pipelines.text.metrics import (
     MAX_CLASSES,
     REPORTED,
     in_words,
+    named,
     number,
     reported,
     rules,
@@ -137,7 +138,10 @@ def _data(manifest: Candidate, read_as: Sequence[str]) -> Iterator[str]:
         more = len(manifest.signature.classes) - len(names)
         yield ""
         order = ", in their order" if manifest.signature.ordered else ""
-        yield f"Classes{order}: {', '.join(names)}{f' and {more} more' if more else ''}."
+        called = named(manifest.signature.task, 2).capitalize()
+        yield f"{called}{order}: {', '.join(names)}{f' and {more} more' if more else ''}."
+        if manifest.signature.task == "multi-label":
+            yield f"A sample may have several of them, or none; one applies from a probability of {manifest.signature.threshold:g} on."
     for each in read_as[:MAX_CLASSES]:
         yield ""
         yield f"Read as: {_text(each)}."
@@ -193,7 +197,7 @@ def _metrics(manifest: Candidate) -> Iterator[str]:
             (name, number(each.precision), number(each.recall), number(each.f1), f"{each.support:,}")
             for name, each in weakest_classes(new)[:MAX_CLASSES]
         ]
-        yield from _table(("class, weakest first", "precision", "recall", "F1", "samples"), found)
+        yield from _table((f"{named(new.task)}, weakest first", "precision", "recall", "F1", "samples"), found)
     if new.targets:
         yield from _targets(new)
     if slices := manifest.evaluation.slices[:MAX_CLASSES]:
@@ -261,7 +265,7 @@ def _limitations(manifest: Candidate) -> Iterator[str]:
     unknown = [name for name, each in manifest.evaluation.candidate.classes.items() if not each.support]
     if unknown:
         names = ", ".join(map(_text, unknown[:MAX_CLASSES]))
-        yield f"- No sample of these classes was in the holdout: {names}."
+        yield f"- No sample of these {named(manifest.signature.task, 2)} was in the holdout: {names}."
     if manifest.evaluation.candidate.samples < 1000:
         yield f"- {manifest.evaluation.candidate.samples:,} samples were measured: small differences may be chance."
     yield "- Known weaknesses, fairness and misuse are the team's to describe."

@@ -109,9 +109,9 @@ def _data(known: ReportFacts) -> Iterator[Html]:
         splits = _in_order(found.classes)
         names = list(dict.fromkeys(name for each in found.classes.values() for name in each))
         counts = [(name, *(f"{found.classes[split].get(name, 0):,}" for split in splits)) for name in names[:MAX_ITEMS]]
-        yield table(("class", *splits), counts, numbers=True)
+        yield table((metrics.named(found.task), *splits), counts, numbers=True)
         if len(names) > MAX_ITEMS:
-            yield written(Paragraph(f"... and {len(names) - MAX_ITEMS} more classes"))
+            yield written(Paragraph(f"... and {len(names) - MAX_ITEMS} more {metrics.named(found.task, 2)}"))
     if found.read_as:
         yield written(Bullets(tuple(f"read as: {each}" for each in found.read_as[:MAX_ITEMS])))
     for failed in found.faults[:MAX_ITEMS]:

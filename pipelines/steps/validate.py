@@ -67,6 +67,8 @@ def _unsuitable(policy: Policy, spec: DataSpec, classes: tuple[str, ...]) -> lis
     if policy.recent and spec.targets:
         several = f"{len(spec.targets)} per sample are predicted"
         found.append(f"[gate] recent: a label is one number, and {several}: set it to false")
+    if policy.recent and spec.task == "multi-label":
+        found.append("[gate] recent: a label is one class, and a sample has any number of them: set it to false")
     if names := unknown_costs(policy.costs, classes):
         found.append(f"[gate.costs] the dataset has no class {', '.join(map(repr, names[:SHOWN]))}")
     return found

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Paragraph, Table
-from registry.records import ClassMetrics, Comparison, Evaluation, Metrics, Policy, TargetMetrics
+from registry.records import ClassMetrics, Comparison, Evaluation, Metrics, Policy, TargetMetrics, Task
 from registry.text import shortened
 from training.metric_table import row_of, title
 
@@ -36,7 +36,8 @@ def in_words(evaluation: Evaluation, metric: str, candidate: str, live: str) -> 
     value = new.values.get(metric, math.nan)
     on = f"On {new.samples:,} samples that it had never seen, {candidate}"
     if metric == "accuracy" and math.isfinite(value):
-        said = f"{on} gives the right answer for {value * 100:.1f} %"
+        right = "exactly the right labels" if new.task == "multi-label" else "the right answer"
+        said = f"{on} gives {right} for {value * 100:.1f} %"
         if old and math.isfinite(old.values.get(metric, math.nan)):
             said += f"; {live}, which is live now, for {old.values[metric] * 100:.1f} % of the same samples"
     else:
@@ -89,9 +90,18 @@ def _classes(metrics: Metrics) -> Iterator[Block]:
         )
         for name, each in weakest[:MAX_CLASSES]
     )
-    yield Table(("class, weakest first", "found", "right when said", "F1", "samples"), rows, numbers=True)
+    yield Table(
+        (f"{named(metrics.task)}, weakest first", "found", "right when said", "F1", "samples"), rows, numbers=True
+    )
     if len(weakest) > MAX_CLASSES:
-        yield Paragraph(f"... and {len(weakest) - MAX_CLASSES} more classes, all better than these")
+        yield Paragraph(f"... and {len(weakest) - MAX_CLASSES} more {named(metrics.task, 2)}, all better than these")
+
+
+def named(task: Task, count: int = 1) -> str:
+    """What is predicted of a sample: one class, or some labels."""
+    if task == "multi-label":
+        return "label" if count == 1 else "labels"
+    return "class" if count == 1 else "classes"
 
 
 def _targets(new: Metrics, old: Metrics | None) -> Iterator[Block]:

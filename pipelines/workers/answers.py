@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from registry.dataclass import dataclass
 from registry.errors import Corrupt
-from training.metrics import Answers, Graded, Wanted
+from training.metrics import Estimates, Graded, Wanted
 
 Which = Literal["holdout", "recent"]
 Whose = Literal["candidate", "live"]
@@ -29,16 +29,16 @@ class Kept:
     """One set of samples, as the functions get it: arrays that nobody may write to."""
 
     truth: NDArray[Any]
-    """Indices of classes as int64, or numbers; the first axis is the sample."""
+    """Indices of classes as int64, or numbers; of labels bool, shape (samples, labels). The first axis is the sample."""
     candidate: NDArray[Any]
-    """Probabilities as float32, shape (samples, classes), or numbers."""
+    """Probabilities as float32, shape (samples, classes or labels), or numbers."""
     live: NDArray[Any] | None
 
 
 def keep(folder: Path, which: Which, whose: Whose, of: Graded) -> None:
     """Write the answers of one model, and the truth."""
     (folder / which).mkdir(parents=True, exist_ok=True)
-    given = of.scores if isinstance(of, Answers) else of.predicted
+    given = of.predicted if isinstance(of, Estimates) else of.scores
     assert given is not None
     for name, array in (("truth", of.truth), (whose, given)):
         np.save(folder / which / f"{name}.npy", array, allow_pickle=False)
@@ -52,7 +52,7 @@ def keep_classes(folder: Path, classes: Sequence[str]) -> None:
 
 def without_kept(of: Graded, wanted: Wanted) -> Graded:
     """The same without probabilities that were only there to be kept: each resample of a bootstrap would copy them."""
-    if isinstance(of, Answers) and not wanted.needs("scores"):
+    if not isinstance(of, Estimates) and not wanted.needs("scores"):
         return replace(of, scores=None, columns=())
     return of
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from registry.records import Comparison
 from training.metric_table import better
-from training.metrics import Answers, Estimates, Floats, Graded, Ints, ranked, take, value
+from training.metrics import Estimates, Floats, Graded, Ints, ranked, take, value
 
 Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 2000
@@ -29,8 +30,8 @@ def compare(new: Graded, live: Graded, metric: str, live_version: int, seed: int
     difference = better(metric) * (value(metric, new) - value(metric, live))
     if math.isnan(difference):
         low, high = math.nan, math.nan
-    elif metric == "accuracy" and isinstance(new, Answers) and isinstance(live, Answers):
-        low, high = _proportions(new, live)
+    elif metric == "accuracy" and not isinstance(new, Estimates) and not isinstance(live, Estimates):
+        low, high = _proportions(new.right, live.right)
     elif metric == "mae" and isinstance(new, Estimates) and isinstance(live, Estimates):
         low, high = _mean(live.losses - new.losses)
     else:
@@ -38,10 +39,9 @@ def compare(new: Graded, live: Graded, metric: str, live_version: int, seed: int
     return Comparison(live_version, metric, difference, low, high, len(new.truth))
 
 
-def _proportions(new: Answers, live: Answers) -> tuple[float, float]:
+def _proportions(right: NDArray[np.bool_], was_right: NDArray[np.bool_]) -> tuple[float, float]:
     """Adjusted Wald interval for the difference of paired proportions: half a sample is added to each cell of the 2x2
     table. Agresti and Min 2005, "Simple improved confidence intervals for comparing matched proportions"."""
-    right, was_right = new.truth == new.predicted, live.truth == live.predicted
     won, lost = int((right & ~was_right).sum()) + 0.5, int((~right & was_right).sum()) + 0.5
     n = len(right) + 2
     middle = (won - lost) / n
@@ -77,11 +77,10 @@ def _student(freedom: int) -> float:
 def _bootstrap(new: Graded, live: Graded, metric: str, seed: int) -> tuple[float, float]:
     """Percentiles of the difference over resamples, the same ones for both sides (Efron 1979)."""
     n = len(new.truth)
-    width = max(len(new.columns if isinstance(new, Answers) else new.targets), 1)
     new, live, sign = ranked(new), ranked(live), better(metric)
     return resampled(
         n,
-        max(200, min(RESAMPLES, BUDGET // (n * width))),
+        max(200, min(RESAMPLES, BUDGET // (n * new.width))),
         seed,
         lambda index: sign * (value(metric, take(new, index)) - value(metric, take(live, index))),
     )

@@ -1,7 +1,7 @@
 """The evaluate worker (`python -P -m pipelines.workers.evaluate`): measures the file that will be served.
 
 In its folder: `job.json` (EvaluateJob) and the inputs named there. It leaves the Evaluation and, under `outputs/`,
-`confusion.png` and `calibration.png` or `scatter.png`, `golden.npz`: some samples with the answers given here, which the API
+`confusion.png` and `calibration.png`, `scatter.png` or `labels.png`, `golden.npz`: some samples with the answers given here, which the API
 must give as well (`in_0` …, `out_0` …, `index`), and `reference.npz`: what monitoring compares later predictions with.
 """
 
@@ -41,6 +41,7 @@ from training.metrics import (
     NOTHING,
     Answers,
     Graded,
+    Names,
     Wanted,
     graded,
     join,
@@ -280,7 +281,8 @@ def predict(
 ) -> Graded:
     """The model's outputs for every sample. Batches run on all cores; a few numbers per sample are kept, and given to the
     `reference` that is made. Reports the progress unless `silent`."""
-    total, own = len(holdout.y), model.signature.classes
+    total = len(holdout.y)
+    names = Names(model.signature.classes, holdout.classes, model.signature.threshold)
 
     def batch(start: int) -> Graded:
         part = slice(start, start + BATCH)
@@ -291,7 +293,7 @@ def predict(
         output = outputs[model.signature.outputs[0].name]
         check_output(model.signature, output)
         truth = np.asarray(holdout.y[part])
-        return graded(holdout.task, output, truth, own, holdout.classes, holdout.wanted)
+        return graded(holdout.task, output, truth, names, holdout.wanted)
 
     parts: list[Any] = []
     starts = range(0, total, BATCH)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 
 from registry.dataclass import dataclass
-from registry.records import Comparison, Served, Signature
+from registry.records import Comparison, Served, Signature, Task
 
 ANSWERS = "answers"
 """The folder of the outputs with what `pipelines.workers.answers` writes."""
@@ -158,8 +158,10 @@ class MonitoredRelease:
     at: str
     """When it was made, UTC."""
     version: int
+    task: Task | None = None
+    """None: nothing is known of the version."""
     classes: tuple[str, ...] = ()
-    """In the order of the probabilities; empty for regression."""
+    """In the order of the probabilities, of which an answer is one; empty for numbers and labels."""
     output: str = ""
     """The first one: the probabilities, or the number."""
     metric: str = ""

@@ -101,7 +101,7 @@ def _checks(joined: Joined, release: MonitoredRelease, max_drop: float) -> Itera
         chosen[-AT_LEAST:] = True
     came = f" ({int(fresh.sum()):,} of them came in since the last look)" if not fresh[chosen].all() else ""
     for metric, allowed in ({release.metric: max_drop} | _others(release)).items():
-        found = measure(metric, labelled.only(chosen), release.classes, release.costs)
+        found = measure(metric, labelled.only(chosen), release.classes, release.costs, release.task)
         then = release.then.get(metric, float("nan"))
         yield health.quality_check(metric, found, then, release.samples, allowed, came)
     accuracy = release.then.get("accuracy", float("nan"))

@@ -60,6 +60,9 @@ def main(outputs: Path) -> None:
         else:
             plots.draw_scatter(found, dots, target, outputs / "scatter.png")
         return
+    if found.task == "multi-label":
+        plots.draw_labels(found, outputs / "labels.png")
+        return
     plots.draw_confusion(found, outputs / "confusion.png")
     plots.draw_calibration(found, outputs / "calibration.png")
 

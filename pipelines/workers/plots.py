@@ -95,6 +95,24 @@ def draw_calibration(metrics: Metrics, path: Path) -> None:
     _save(figure, path)
 
 
+def draw_labels(metrics: Metrics, path: Path) -> None:
+    """F1 of each label as a bar, its precision and recall as marks on it; the weakest first."""
+    known = sorted(metrics.classes.items(), key=lambda item: (not np.isnan(item[1].f1), item[1].f1))[:NAMED_CLASSES]
+    figure, axes = _figure(5.4, 1.4 + 0.3 * len(known))
+    places = np.arange(len(known))
+    axes.barh(places, [each.f1 for _, each in known], height=0.6, color=ACCENT, alpha=0.35, label="F1")
+    axes.scatter([each.precision for _, each in known], places, s=22, color=ACCENT, label="precision", zorder=3)
+    axes.scatter([each.recall for _, each in known], places, s=22, color=WARM, marker="D", label="recall", zorder=3)
+    axes.set_yticks(places, [shortened(one_line(name), 24) for name, _ in known])
+    axes.set(xlim=(0, 1.02), ylim=(len(known) - 0.4, -0.6))
+    axes.grid(color=LINE, linewidth=0.6, axis="x")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3, labelcolor=INK)
+    micro, macro = metrics.values["micro_f1"], metrics.values["macro_f1"]
+    _title(figure, "Labels", f"micro F1 {micro:.3f}, macro F1 {macro:.3f}, {len(metrics.classes):,} labels")
+    _save(figure, path)
+
+
 def draw_scatter(metrics: Metrics, estimates: Estimates, target: str, path: Path) -> None:
     """Prediction against truth; an even choice of samples when there are many."""
     figure, axes = _figure(4.8, 4.9)

@@ -23,7 +23,7 @@ from retraining.monitoring.reference import Reference, knots_for
 from retraining.monitoring.sketches import Categories, Numbers, counted, numbers, only_shared
 from serving.engines.base import Arrays, cast_inputs
 from serving.prediction_log.rules import COLUMN_RULES, Kept, is_scalar, make_plan, numbers_of
-from serving.prediction_log.values import best, field_types, input_values, output_columns, text
+from serving.prediction_log.values import best, field_types, input_values, one_of, output_columns, text
 from serving.probabilities import Probabilities
 from training.data.checks import HANDFUL
 from training.data.spec import DataSpec
@@ -133,7 +133,7 @@ class ReferenceMaker:
     def _answers(self, outputs: Arrays) -> Iterator[tuple[Key, Values]]:
         for name, rows in output_columns(self.outputs, [outputs], NO_KEY):
             yield from _columns(_fields(("outputs", name), self.types), rows)
-        names, sure = best([self.probabilities.of(outputs)], [outputs], self.signature.classes)
+        names, sure = best([self.probabilities.of(outputs)], [outputs], one_of(self.signature))
         if names:
             yield from _columns((CLASS_FIELD,), names)
         if sure:

@@ -9,7 +9,8 @@ from typing import Literal
 from registry.dataclass import dataclass
 from registry.records.names import keras_name, tensor_name_of_old, tensor_names
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "multi-label"]
+"""What is predicted of a sample: one of several classes, a number, or which of several labels it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Signature:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     classes: tuple[str, ...] = ()
-    """Class names, by output index; empty for regression."""
+    """Names of the classes, or of the labels, by output index; empty for regression."""
     image_mode: Literal["", "L", "RGB"] = ""
     target: str = ""
     """The predicted column of a table."""
@@ -113,6 +114,8 @@ class Signature:
     """What the served file takes where some inputs are dates: their parts in their places. Empty: `inputs`."""
     ordered: bool = False
     """Whether the classes have an order, that of `classes`."""
+    threshold: float = 0.5
+    """Of multi-label: a label applies from this probability on."""
 
     @property
     def in_parts(self) -> Signature:

@@ -126,8 +126,10 @@ class Metrics:
     samples: int
     values: dict[str, float]
     """classification: accuracy, loss (log loss, nats), macro_f1, brier, ece; regression: mae, rmse, r2, loss (MSE), of several
-    targets the mean; and what the gate's rules ask for, under the name of the metric with its arguments."""
+    targets the mean; multi-label: accuracy (every label right), micro_f1, macro_f1, hamming_loss, loss (log loss per label); and
+    what the gate's rules ask for, under the name of the metric with its arguments."""
     classes: dict[str, ClassMetrics] = field(default_factory=dict)
+    """Or labels, by name; empty for regression."""
     confusion: tuple[tuple[int, ...], ...] = ()
     """Rows: truth, columns: prediction, both in the order of the signature's classes."""
     calibration: tuple[tuple[float, float, int], ...] = ()
@@ -167,8 +169,8 @@ class InputImportance:
 class Importance:
     """What a candidate looks at: permutation importance on the holdout (Breiman 2001)."""
 
-    metric: Literal["accuracy", "mae"]
-    """In which units the losses are: what accuracy falls by; what the mean absolute error rises by."""
+    metric: Literal["accuracy", "mae", "hamming_loss"]
+    """In which units the losses are: what accuracy falls by; what the mean absolute error, or the share of wrong labels, rises by."""
     samples: int
     repeats: int
     """How often each input was shuffled."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.records import Task
 from training.metric_table import better, needs_probabilities, row_of
-from training.metrics import Answers, Estimates, Wanted, cost_of, grade, ranked, take, value
+from training.metrics import Answers, Estimates, Graded, Wanted, cost_of, grade, ranked, take, value
 
 Floats = NDArray[np.float64]
 Z95 = 1.96
@@ -78,15 +79,21 @@ def wrong(labelled: Labelled) -> NDArray[np.bool_]:
 
 
 def measure(
-    metric: str, labelled: Labelled, classes: Sequence[str], costs: Mapping[str, Mapping[str, float]] = NO_COSTS
+    metric: str,
+    labelled: Labelled,
+    classes: Sequence[str],
+    costs: Mapping[str, Mapping[str, float]] = NO_COSTS,
+    task: Task | None = None,
 ) -> Measured | str:
-    """The metric; a sentence when there is nothing to measure it by. `classes`: of the model; empty: it is a regression.
+    """The metric; a sentence when there is nothing to measure it by. `classes`: of the model. `task`: None: one by which it has
+    classes, or gives a number. Of labels people say only whether all of an answer are right, which is enough for accuracy.
 
     Labels of a class that the model does not have count as wrong answers. Labels that are not numbers do not count in a
     regression, nor answers that are not finite. `costs`: truth → answer → cost.
     """
     row = row_of(metric)
-    if row is None or ("classification" if classes else "regression") not in row.tasks:
+    task = task or ("classification" if classes else "regression")
+    if row is None or task not in row.tasks or (task == "multi-label" and metric != "accuracy"):
         return f"{metric} cannot be measured on labelled answers"
     if metric == "accuracy":
         errors = wrong(labelled)
@@ -155,7 +162,7 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _bootstrap(metric: str, known: Answers | Estimates) -> tuple[float, float]:
+def _bootstrap(metric: str, known: Graded) -> tuple[float, float]:
     random, rows = np.random.default_rng(SEED), len(known.truth)
     draws = max(100, min(RESAMPLES, BUDGET // rows))
     known = ranked(known)

@@ -13,8 +13,9 @@ from registry.errors import ConfigError
 from registry.records import Signature
 from serving.batch import arrow
 from serving.engines.base import Array, Arrays
-from serving.probabilities import Form, form_of, of_both
+from serving.probabilities import Form, applying, form_of, of_both
 from serving.protocols.write_predictions import Writer
+from training.multi_label import decided
 
 KEY = "prediction"
 """The member of a JSON object that holds the prediction."""
@@ -24,10 +25,8 @@ class Answers:
     """Makes predictions of outputs, for one model; `warm` are its outputs for rows that are known to be good."""
 
     def __init__(self, signature: Signature, warm: Arrays) -> None:
-        self._classes, self._targets = signature.classes, signature.targets
-        self._forms: dict[str, Form] = {
-            each.name: form_of(signature.classes, warm[each.name]) for each in signature.outputs
-        }
+        self._classes, self._targets, self._threshold = signature.classes, signature.targets, signature.threshold
+        self._forms: dict[str, Form] = {each.name: form_of(signature, warm[each.name]) for each in signature.outputs}
         self._prefix = {each: "" if len(self._forms) == 1 else f"{each}." for each in self._forms}
         self._writer = Writer(signature, warm)
         self.names = [name for name, _ in self.columns(warm, flat=False)]
@@ -51,6 +50,8 @@ class Answers:
             return [(f"predicted_{name}", arrow.numbers(numbers[i])) for i, name in enumerate(self._targets)]
         if form == "numbers":
             return _spread("predicted_value", _plain(output), flat=flat)
+        if form == "labels":
+            return self._labels(_plain(output), flat=flat)
         output = _plain(of_both(output) if form == "second" else output)
         best = output.argmax(axis=1)
         found = [("predicted_class", arrow.chosen(self._classes, best))]
@@ -60,6 +61,14 @@ class Answers:
         if flat:
             return found + [(f"{what}_{each}", arrow.numbers(output[:, i])) for i, each in enumerate(self._classes)]
         return [*found, ("scores" if form == "scores" else "probabilities", arrow.numbers(output))]
+
+    def _labels(self, output: Array, *, flat: bool) -> list[tuple[str, Any]]:
+        if not flat:
+            found = applying(self._classes, output, self._threshold)
+            return [("predicted_labels", arrow.lists(found)), ("probabilities", arrow.numbers(output))]
+        given = decided(output, self._threshold)
+        columns = [(f"predicted_{each}", arrow.numbers(given[:, i])) for i, each in enumerate(self._classes)]
+        return columns + [(f"probability_{each}", arrow.numbers(output[:, i])) for i, each in enumerate(self._classes)]
 
 
 def check_names(kept: Sequence[str], predicted: Sequence[str]) -> None:

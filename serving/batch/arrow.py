@@ -31,6 +31,13 @@ def texts(values: Sequence[str | None]) -> Any:
     return pa.Array.from_buffers(pa.string(), len(data), buffers)
 
 
+def lists(values: Sequence[Sequence[str]]) -> Any:
+    """Lists of texts as a pyarrow.Array."""
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(each) for each in values], out=offsets[1:])
+    return pa.ListArray.from_arrays(numbers(offsets), texts([text for each in values for text in each]))
+
+
 def optional(values: Sequence[float | None]) -> Any:
     """Numbers as a pyarrow.Array of float64; None is null."""
     there = np.array([0.0 if each is None else each for each in values], np.float64)

@@ -90,9 +90,7 @@ class Explainer:
         """`warm` are the model's outputs for rows that are known to be good."""
         self._asked, signature = signature, signature.in_parts
         self._run, self._signature, self._clock = run, signature, clock
-        self._forms: dict[str, Form] = {
-            each.name: form_of(signature.classes, warm[each.name]) for each in signature.outputs
-        }
+        self._forms: dict[str, Form] = {each.name: form_of(signature, warm[each.name]) for each in signature.outputs}
         self._columns = {each.name: each for each in data.columns} if data else {}
         scalars = all(each.shape[1:] == (1,) for each in signature.inputs)
         self._background: dict[str, Array] = {}

@@ -1,4 +1,4 @@
-"""Which number of the model's answer is explained: a class's probability or score, or a predicted value."""
+"""Which number of the model's answer is explained: the probability or score of a class or label, or a predicted value."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def choose_target(
     if found.dtype.kind not in "fiub" or found.ndim > 1:
         raise CannotExplain(f"output {name}: only a number, or a list of numbers, per sample can be explained")
     numbers, classes = found.reshape(-1), signature.classes
-    if forms[name] in {"distribution", "scores"}:
+    if forms[name] in {"distribution", "scores", "labels"}:
         index = _position(classes, wanted) if wanted else int(numbers.argmax())
         return Target(name, index, classes[index])
     if forms[name] == "second":

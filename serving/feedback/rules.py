@@ -47,6 +47,9 @@ def value_of(label: str | float, about: Mapping[str, Any]) -> str:
                 return each
         hint = f"version {about.get('version')} knows {texts(classes)}"
         raise Invalid(422, f"label: {label!r} is not a class of the version that has answered", hint=hint)
+    if about.get("labels"):
+        why = "label: the model that has answered gives any number of labels, and one of them is not an answer"
+        raise Invalid(422, why, hint='say "correct": true where every label was right, else false')
     outputs = about.get("outputs") or {}
     types = [each.get("type") for each in outputs.values()]
     if len(types) > 1 or any(each not in {*NUMBERS, "text"} for each in types):

@@ -25,6 +25,7 @@ from serving.prediction_log.values import (
     field_types,
     input_columns,
     objects,
+    one_of,
     output_columns,
     short_names,
     text,
@@ -79,7 +80,9 @@ def header(model: Model | None, plan: Plan) -> bytes:
     """The first line of a segment: which release its lines are about, and the fields of `inputs` and `outputs` with types."""
     facts: dict[str, Any] = {"prediction_log": FORMAT} | _about(model)
     types = field_types(model.signature, plan) if model else {"inputs": {}, "outputs": {}}
-    classes = {"classes": short_names(model.signature.classes)} if model else {}
+    classes = {"classes": short_names(one_of(model.signature))} if model else {}
+    if model and model.signature.task == "multi-label":
+        classes["labels"] = short_names(model.signature.classes)
     return orjson.dumps(facts | types | classes, option=LINE)
 
 
@@ -100,7 +103,7 @@ def lines(answers: Sequence[Answered], plan: Plan, key: bytes) -> list[bytes]:
     inputs = input_columns(plan.inputs, [each.inputs or {} for each in answers], key)
     outputs = output_columns(plan.outputs, [each.outputs or {} for each in answers], key)
     names, sure = best(
-        [each.probabilities for each in answers], [each.outputs for each in answers], model.signature.classes
+        [each.probabilities for each in answers], [each.outputs for each in answers], one_of(model.signature)
     )
     seconds = np.repeat([each.seconds for each in answers], [each.rows for each in answers])
     fields: dict[str, list[Any]] = {"ms": rounded(seconds * 1000, 2), "class": names, "confidence": sure}

@@ -80,6 +80,11 @@ def input_values(kept: Kept, array: Array, key: bytes) -> list[Any]:
     return plain(array)
 
 
+def one_of(signature: Signature) -> tuple[str, ...]:
+    """The classes of which an answer is one; none of numbers, nor of labels, of which it may be several."""
+    return () if signature.task == "multi-label" else signature.classes
+
+
 def best(
     shares: Sequence[Array | None], outputs: Sequence[Arrays | None], classes: tuple[str, ...]
 ) -> tuple[list[str], list[float]]:

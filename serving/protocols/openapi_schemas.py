@@ -177,10 +177,13 @@ def _answer(signature: Signature, spec: TensorSpec, warm: Array) -> Schema:
     """One output of one row, as serving.protocols.write_predictions writes it."""
     number: Schema = {"type": "number"}
     classes, targets = signature.classes, signature.targets
-    form = form_of(classes, warm)
+    form = form_of(signature, warm)
     per_class = _object(dict.fromkeys(classes, number))
     if form in {"distribution", "second"}:
         return _object({"class": {"enum": list(classes)}, "probability": number, "probabilities": per_class})
+    if form == "labels":
+        names: Schema = {"type": "array", "items": {"enum": list(classes)}, "uniqueItems": True}
+        return _object({"labels": names, "probabilities": per_class})
     if form == "scores":
         return _object({"class": {"enum": list(classes)}, "scores": per_class})
     if warm.ndim == 1 or warm.shape[1:] == (1,):

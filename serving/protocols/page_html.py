@@ -70,7 +70,10 @@ def page(facts: dict[str, Any], form: Form) -> str:
         target = f" of {len(several):,} targets"
     about = escape(f"{facts['task']}{target}, {release}, engine {facts['engine']}")
     names = ", ".join(f"<bdi>{escape(each)}</bdi>" for each in facts["classes"][:MOST_INPUTS])
-    classes = f"<h2>Classes</h2><p>{names}</p>" if names else ""
+    called = "Classes"
+    if "threshold" in facts:
+        called, names = "Labels", f"{names}; one applies from a probability of {facts['threshold']:g} on"
+    classes = f"<h2>{called}</h2><p>{names}</p>" if names else ""
     if several:
         classes = f"<h2>Targets</h2><p>{', '.join(f'<bdi>{escape(each)}</bdi>' for each in several[:MOST_INPUTS])}</p>"
     curl = "".join(f"<pre>{escape(line)}</pre>" for line in facts["curl"])

@@ -62,6 +62,7 @@ def describe(
         "classes": signature.classes,
         "target": signature.target,
         "targets": signature.targets,
+        **({"threshold": signature.threshold} if signature.task == "multi-label" else {}),
         "send": _send(reader),
         "curl": curl,
         "python": f"import requests\nprint({python})",

@@ -85,7 +85,8 @@ class V1Codec:
     def scores(self, outputs: Arrays) -> Array:
         """Rows × classes: probabilities, or scores where the model gives no probabilities."""
         classes, names = self._signature.classes, list(outputs)
-        if classes and len(names) == 1 and form_of(classes, self._warm[names[0]]) == "scores":
+        form = form_of(self._signature, self._warm[names[0]]) if classes and len(names) == 1 else "numbers"
+        if form in {"scores", "labels"}:
             return outputs[names[0]]
         raise bad_request("this model does not give a score for each class", hint="ask :predict, or :regress")
 

@@ -12,6 +12,7 @@ from werkzeug.http import parse_accept_header
 from serving.calls import JSON, Answer, Predicted
 from serving.engines.base import Array
 from serving.errors import Refused
+from serving.probabilities import applying, form_of
 from serving.protocols.frames import ARROW, NPY
 from serving.protocols.write_predictions import numbers
 
@@ -42,7 +43,8 @@ def _npy(predicted: Predicted) -> bytes:
 
 
 def _arrow(predicted: Predicted) -> bytes:
-    """A column per output, or per target, `class` and `probability` before them where the model knows classes."""
+    """A column per output, or per target; before them `class` and `probability` where the model knows classes, `labels` where it
+    gives any number."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {}
@@ -51,13 +53,15 @@ def _arrow(predicted: Predicted) -> bytes:
         names = np.asarray(predicted.model.signature.classes, dtype=object)
         columns["class"] = pa.array(names[best].tolist(), pa.string())
         columns["probability"] = pa.array(predicted.probabilities.max(axis=1))
-    targets = predicted.model.signature.targets
+    signature, model = predicted.model.signature, predicted.model
+    first, targets = next(iter(predicted.outputs.values())), signature.targets
+    if len(predicted.outputs) == 1 and form_of(signature, first) == "labels":
+        columns["labels"] = pa.array(applying(signature.classes, first, signature.threshold), pa.list_(pa.string()))
     for name, array in predicted.outputs.items():
         if targets and array.shape[1:] == (len(targets),):
             columns |= {each: _column(np.ascontiguousarray(array[:, i])) for i, each in enumerate(targets)}
             continue
         columns[name if name not in columns else f"output {name}"] = _column(array)
-    model = predicted.model
     about = {"model": model.manifest.model, "version": model.manifest.version, "release": model.release}
     table = pa.table(columns).replace_schema_metadata({name: str(value) for name, value in about.items()})
     sink = io.BytesIO()

@@ -2,7 +2,8 @@
 
 * classes as a probability distribution: `{"class": "7", "probability": 0.98, "probabilities": {"0": …}}`
 * one number and two classes: it is the probability of the second class, and the answer has the same form
-* classes, but no distribution (logits, several labels at once): `{"class": "7", "scores": {"0": …}}`
+* classes, but no distribution (logits): `{"class": "7", "scores": {"0": …}}`
+* several labels at once: `{"labels": ["rain", "wind"], "probabilities": {"rain": 0.93, …}}`
 * regression: `{"value": 3.2}`; of several targets `{"values": {"wind": 3.2, …}}`, and of several numbers without names
   `{"values": [...]}`
 * several outputs: each of the above under the output's name
@@ -19,7 +20,7 @@ import numpy as np
 
 from registry.records import Signature
 from serving.engines.base import Array, Arrays
-from serving.probabilities import form_of, of_both
+from serving.probabilities import applying, form_of, of_both
 
 FLAT = 2
 """Dimensions of an output with one row of numbers per instance."""
@@ -42,8 +43,7 @@ class Writer:
 
 
 def _writer(signature: Signature, warm: Array) -> Write:
-    classes = signature.classes
-    form = form_of(classes, warm)
+    classes, form = signature.classes, form_of(signature, warm)
     if form == "distribution":
         return _probabilities(classes)
     if form == "second":
@@ -52,6 +52,8 @@ def _writer(signature: Signature, warm: Array) -> Write:
         return _scores(classes)
     if signature.targets and warm.ndim == FLAT and warm.shape[1] == len(signature.targets):
         return _named(signature.targets)
+    if form == "labels":
+        return _labels(classes, signature.threshold)
     return _value if warm.ndim == 1 or (warm.ndim == 2 and warm.shape[1] == 1) else _values
 
 
@@ -72,6 +74,17 @@ def _scores(classes: tuple[str, ...]) -> Write:
         return [
             {"class": classes[best], "scores": dict(zip(classes, row, strict=True))}
             for row, best in zip(rows, output.argmax(axis=1).tolist(), strict=True)
+        ]
+
+    return write
+
+
+def _labels(labels: tuple[str, ...], threshold: float) -> Write:
+    def write(output: Array) -> list[dict[str, Any]]:
+        names = applying(labels, output, threshold)
+        return [
+            {"labels": found, "probabilities": dict(zip(labels, row, strict=True))}
+            for found, row in zip(names, _plain(output), strict=True)
         ]
 
     return write

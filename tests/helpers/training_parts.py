@@ -134,6 +134,14 @@ def waves(samples, seed):
     return spec, {"x": x}, y.astype(np.int64)
 
 
+def weather(samples, seed):
+    """Six readings → which of rain, wind and fog there are: several, or none."""
+    x = np.random.default_rng(seed).normal(size=(samples, 6)).astype(np.float32)
+    y = np.stack([x[:, 0] + x[:, 1] > 0.4, x[:, 2] > 0.2, x[:, 3] - x[:, 0] > 0.9], axis=1)
+    spec = DataSpec("npz", "multi-label", (TensorSpec("x", (None, 6), "float32"),), ("rain", "wind", "fog"), target="y")
+    return spec, {"x": x}, y.astype(np.float32)
+
+
 def sentences(samples, seed):
     """Short texts, good or bad."""
     random = np.random.default_rng(seed)

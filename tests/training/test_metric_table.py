@@ -21,7 +21,7 @@ from training.metric_table import (
     title,
     unsuitable,
 )
-from training.metrics import Estimates, Wanted, grade, value
+from training.metrics import Estimates, Names, Wanted, grade, graded, value
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "gate.md").read_text(encoding="utf-8")
 ARGUMENTS = {"beta": 2.0, "k": 2, "quantile": 0.9, "positive": "owl", "target": "wing"}
@@ -35,8 +35,11 @@ EXAMPLES = [
 ]
 
 
+WORDS = {"classification": "classes", "regression": "numbers", "multi-label": "labels"}
+
+
 def rows_of_page():
-    return dict(re.findall(r"^\| `(\w+)` \| ((?:classes|numbers).*) \|$", PAGE, re.MULTILINE))
+    return dict(re.findall(r"^\| `(\w+)` \| ((?:classes|numbers|labels).*) \|$", PAGE, re.MULTILINE))
 
 
 def test_the_page_lists_exactly_the_metrics_with_what_the_table_says_of_them():
@@ -44,7 +47,7 @@ def test_the_page_lists_exactly_the_metrics_with_what_the_table_says_of_them():
     assert found.keys() == METRICS.keys()
     for name, row in METRICS.items():
         tasks, way, _, arguments, _ = (each.strip() for each in found[name].split(" |", 4))
-        called = {"classification": "classes in order" if row.ordered else "classes", "regression": "numbers"}
+        called = WORDS | ({"classification": "classes in order"} if row.ordered else {})
         assert tasks == ", ".join(called[each] for each in row.tasks)
         assert way == ("more" if row.better > 0 else "less")
         assert re.findall(r"`(\w+)`", arguments) == [*row.arguments, *filter(None, [row.about])]
@@ -58,6 +61,9 @@ def test_each_can_be_measured_and_is_within_its_bounds(measure):
     if "classification" in row.tasks:
         p = random.dirichlet(np.ones(3), 60).astype(np.float32)
         found = value(measure, grade(p, random.integers(0, 3, 60), CLASSES, CLASSES, Wanted((measure,))))
+    elif "multi-label" in row.tasks:
+        y, p = random.integers(0, 2, (60, 3)), random.random((60, 3))
+        found = value(measure, graded("multi-label", p, y, Names(CLASSES, CLASSES), Wanted((measure,))))
     else:
         found = value(measure, Estimates(random.normal(5, 1, (60, 2)), random.normal(5, 1, (60, 2)), TARGETS))
     assert row.low <= found <= row.high

@@ -16,7 +16,10 @@ SHOWN = 10  # messages kept per check; the rest is counted
 
 TWO_SPLITS = "no sample is in two splits"
 TWO_LABELS = "no sample has two labels"
+SAME_LABELS = "equal samples have the same labels"
+"""The same, where a sample may have several."""
 CLASSES = "every class is there"
+LABELS_THERE = "every label is there"
 FILLED = "every split has samples of every class"
 SPELLINGS = "every value is written in one way"
 SIDES = "every sample has a split"
@@ -31,7 +34,9 @@ class SampleList:
     names: Sequence[str] = field(default_factory=list)
     splits: list[SplitName] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    """Class names; empty for regression."""
+    """Class names, or the names of all its labels in one text; empty for regression."""
+    several: list[tuple[int, ...]] | None = None
+    """Of multi-label: which of `classes` each has; None for other tasks."""
     digests: list[bytes] = field(default_factory=list)
     """A hash of the sample without its label: equal means the same sample."""
     classes: tuple[str, ...] = ()
@@ -75,6 +80,9 @@ class SampleList:
         if not self.classes:
             return {}
         found = Counter(zip(self.splits, self.labels, strict=True))
+        if self.several is not None:
+            sides = zip(self.splits, self.several, strict=True)
+            found = Counter((split, self.classes[each]) for split, row in sides for each in row)
         return {split: {name: found[split, name] for name in self.classes} for split in SPLITS}
 
 
@@ -263,7 +271,9 @@ def check_samples(checks: Checks, samples: SampleList, hints: TwinHints) -> None
         _check_twins(checks, samples, hints)
     different = len(set(samples.digests))
     few = bool(hints.allow) and different < len(samples.digests) / 2
-    if few and checks.has_failed(TWO_LABELS):  # the splits are not yet what they will be
+    if few and (
+        checks.has_failed(TWO_LABELS) or checks.has_failed(SAME_LABELS)
+    ):  # the splits are not yet what they will be
         return
     equal = f"only {different} of {len(samples.digests)} samples differ, and equal ones share a split: {hints.allow}"
     _check_filled(checks, samples, equal if few else "")
@@ -278,17 +288,19 @@ def _check_filled(checks: Checks, samples: SampleList, hint: str) -> None:
             checks.fail(
                 FILLED, f"{split}: no samples at all", hint or "add samples, or change the fractions in [split]"
             )
-    in_all = Counter(samples.labels)
-    for part, found in samples.per_class().items():
+    per_class, what = samples.per_class(), "class" if samples.several is None else "label"
+    in_all = {name: sum(each[name] for each in per_class.values()) for name in samples.classes}
+    for part, found in per_class.items():
         if not per_split[part]:
             continue
         for name in (name for name, count in found.items() if not count and in_all[name]):
-            message = f"{part}: no sample of class {name!r} (samples of it in all: {in_all[name]})"
-            checks.fail(FILLED, message, hint or "add samples of this class, or raise the fractions in [split]")
+            message = f"{part}: no sample of {what} {name!r} (samples of it in all: {in_all[name]})"
+            checks.fail(FILLED, message, hint or f"add samples of this {what}, or raise the fractions in [split]")
 
 
 def _check_twins(checks: Checks, samples: SampleList, hints: TwinHints) -> None:
-    checks.make(TWO_SPLITS, *([TWO_LABELS] if samples.classes else []))
+    same = TWO_LABELS if samples.several is None else SAME_LABELS
+    checks.make(TWO_SPLITS, *([same] if samples.classes else []))
     first: dict[bytes, int] = {}
     twins: dict[bytes, list[int]] = {}
     for index, digest in enumerate(samples.digests):
@@ -303,7 +315,7 @@ def _check_twins(checks: Checks, samples: SampleList, hints: TwinHints) -> None:
             checks.leak(TWO_SPLITS, f"equal samples: {places}", hints.splits)
         if len(by_label) > 1:
             places = _places(samples, by_label.values(), samples.labels)
-            checks.fail(TWO_LABELS, f"equal samples: {places}", hints.labels)
+            checks.fail(same, f"equal samples: {places}", hints.labels)
         if len(by_split) <= 1 and len(by_label) <= 1:
             harmless += members[1:]
     if harmless:

@@ -6,13 +6,14 @@ Each format has a section, and a module: `table_toml`, `images_toml`, `npz_toml`
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from registry import toml
 from registry.errors import ConfigError, Corrupt
-from training.data import split_toml, table_toml
+from training.data import npz_toml, split_toml, table_toml
 from training.data.images_toml import IMAGES, Images, image_settings
 from training.data.npz_toml import NPZ, Npz
 from training.data.split_toml import SplitRule
@@ -88,12 +89,9 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
             f"[split] validation + holdout is {both.validation + both.holdout:g}, nothing is left to train on"
         )
     classes, ordered = top.get("classes", ()), top.get("ordered", False)
-    if ordered and len(classes) < 3:
-        errors.append('ordered: list the classes in their order, three or more: classes = ["low", "medium", "high"]')
-    if classes and sections.get("task") == "regression":
-        errors.append('classes: a task of "regression" has none')
-    if sections.get("targets") and sections.get("task") != "regression":
-        errors.append(f'[{kind}] targets: are numbers: set task = "regression"')
+    errors += _task_errors(kind, sections, classes, ordered=ordered)
+    if kind == "npz":
+        errors += npz_toml.errors_of(sections, classes)
     if kind == "images":
         sections = image_settings(sections, errors)
     if kind == "table":
@@ -104,6 +102,19 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
             errors.append(f"[table] target: {found}; name one column under `target`, or several under `targets`")
         sections["split"] = tuple(sorted(rule.columns))
     return None if errors else DatasetFile(kind, KINDS[kind][0](**sections), classes, both, rule, ordered)
+
+
+def _task_errors(kind: str, section: dict[str, Any], classes: tuple[str, ...], *, ordered: bool) -> Iterator[str]:
+    """What does not go together with the task."""
+    task = section.get("task")
+    if ordered and len(classes) < 3:
+        yield 'ordered: list the classes in their order, three or more: classes = ["low", "medium", "high"]'
+    if ordered and task == "multi-label":
+        yield "ordered: is about classes of which a sample has one"
+    if classes and task == "regression":
+        yield 'classes: a task of "regression" has none'
+    if section.get("targets") and task != "regression":
+        yield f'[{kind}] targets: are numbers: set task = "regression"'
 
 
 def _section(raw: dict[str, Any], checks: dict[str, Check], prefix: str, errors: list[str]) -> dict[str, Any]:

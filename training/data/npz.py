@@ -20,6 +20,7 @@ from training.data.assign import assign
 from training.data.checks import Checks, SampleList, TwinHints, check_classes, check_samples, check_spellings, in_order
 from training.data.dataset_toml import DatasetFile, Npz
 from training.data.files import CORRECT, FILES, find_files
+from training.data.label_matrix import put_labels, read_matrix
 from training.data.npz_labels import FINITE, LABELS, USABLE, names_of_targets, read_labels
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
 from training.data.split import apart, hashes, labelled, shuffled, split_rule
@@ -46,7 +47,8 @@ class Archive:
     dtypes: tuple[Any, ...]
     """What each input's array is stored as; for texts as wide as this file needs."""
     labels: Any
-    """NumPy array, one entry per sample: text, or float64 for regression, of shape (samples, targets) where there are several."""
+    """NumPy array, one entry per sample: text, or float64 for regression, of shape (samples, targets) where there are several;
+    of multi-label uint8, shape (samples, labels)."""
     digests: list[bytes]
     groups: list[str]
     said: list[str]
@@ -66,7 +68,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     _check_shapes(archives, checks)
     if checks.failed:
         return SampleList(classes=settings.classes)
-    samples, keys = _samples(archives, settings)
+    samples, keys = _samples(archives, settings, checks)
     if npz.task == "classification":
         samples.labels = [label for each in archives for label in each.labels.tolist()]
         counts = Counter(samples.labels)
@@ -81,7 +83,7 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     if not checks.failed:
         train = samples.per_split()["train"]
         spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
-        spec = replace(spec, split=split_rule(settings))
+        spec = replace(spec, split=split_rule(settings), threshold=npz.threshold)
         spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries, ordered=settings.ordered)
         if npz.task == "regression":
             labels = np.concatenate([archive.labels for archive in archives])
@@ -92,12 +94,16 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     return samples
 
 
-def _samples(archives: Sequence[Archive], settings: DatasetFile) -> tuple[SampleList, Sequence[bytes]]:
+def _samples(archives: Sequence[Archive], settings: DatasetFile, checks: Checks) -> tuple[SampleList, Sequence[bytes]]:
     """The samples, and what each is known by, unless it has a group."""
     samples = SampleList([f"{each.name} row index {row}" for each in archives for row in range(len(each.digests))])
     samples.digests = [digest for each in archives for digest in each.digests]
-    npz, labels = settings.source, [labelled(label) for each in archives for label in each.labels.tolist()]
+    npz = settings.source
     assert isinstance(npz, Npz)
+    labels: Sequence[object] = [labelled(label) for each in archives for label in each.labels.tolist()]
+    if npz.task == "multi-label":
+        put_labels(samples, np.concatenate([each.labels for each in archives]), settings.classes, checks)
+        labels = samples.labels
     keys = apart(samples.digests, labels) if npz.duplicates == "allow" else samples.digests
     samples.groups = [group for each in archives for group in each.groups]
     samples.said = [text for each in archives for text in each.said]
@@ -132,7 +138,8 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
     if len(arrays) < len(wanted) or len(set(lengths.values())) > 1 or 0 in lengths.values():
         return None
     inputs = [(each, spec) for each in npz.x if (spec := _input(name, each, arrays[each], checks))]
-    labels = read_labels(name, arrays[npz.y], settings, checks)
+    several = npz.task == "multi-label"
+    labels = (read_matrix if several else read_labels)(name, arrays[npz.y], settings, checks)
     if labels is None or len(inputs) < len(npz.x):
         return None
     texts = {each: _texts(name, each, arrays[each], "UiufM" if each == rule.time else "Uiu", checks) for each in beside}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from registry.records import Task
-from training.data.toml_values import TASK, Check, names, one_of, paths, targets, text
+from training.data.toml_values import TASK, Check, fraction, names, one_of, paths, targets, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +18,22 @@ class Npz:
     x: tuple[str, ...] = ("x",)
     y: str = "y"
     task: Task = "classification"
+    threshold: float = 0.5
+    """Of multi-label: a label applies from this probability on."""
     group: str = ""
     duplicates: Literal["refuse", "allow"] = "refuse"
     """`allow`: samples with equal arrays are different things that happen to look the same."""
     targets: tuple[str, ...] = ()
     """What the columns of y are called; empty: `y[0]`, `y[1]`, …, where there are several."""
+
+
+def errors_of(npz: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:
+    """What does not go together in `[npz]`, which holds good values only, and `classes` beside it."""
+    if npz.get("task") != "multi-label":
+        if "threshold" in npz:
+            yield '[npz] threshold: is for task = "multi-label", and says from which probability on a label applies'
+    elif not classes:
+        yield 'classes: missing; with task = "multi-label" they are the names of the labels, in the order of the columns of y'
 
 
 NPZ: dict[str, Check] = {
@@ -30,6 +42,7 @@ NPZ: dict[str, Check] = {
     "y": text,
     "targets": targets,
     "task": TASK,
+    "threshold": fraction,
     "group": text,
     "duplicates": one_of("refuse", "allow"),
 }

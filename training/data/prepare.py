@@ -58,6 +58,7 @@ def main(folder: Path) -> Validation:
         notes=tuple(checks.notes),
         read_as=tuple(checks.read_as),
         tree=tree,
+        task=getattr(settings.source, "task", "classification"),
     )
     write_junit(outputs / "junit.xml", [checks.report()])
     codec.save(validation, outputs / "validation.json")

@@ -6,7 +6,8 @@ A prepared split is a folder, the same for every format:
     names.json    the samples' names, in order
     x0.npy …      one array per input, in the order of `spec.inputs`; the first axis is the sample
     d0.npy …      one array of texts per column of dates, whose parts are inputs
-    y.npy         int64 class indices, or float32 targets: with several of them one column each
+    y.npy         int64 class indices, or float32 targets: with several of them one column each; of multi-label float32 0 and 1, a
+                  column per label
     files/        the samples in the dataset repository's own format, when `load_data(folder)` or an own script reads them
 """
 
@@ -63,13 +64,15 @@ class Validation:
     samples: dict[str, int]
     """Split → samples."""
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Split → class → samples; empty for regression."""
+    """Split → class, or label → samples that have it; empty for regression."""
     faults: tuple[FailedCheck, ...] = ()
     """The checks that failed; the name is the one that files of older versions have."""
     notes: tuple[str, ...] = ()
     """Worth knowing, no reason to stop."""
     read_as: tuple[str, ...] = ()
     """How the text files of a table were read: delimiter, decimal mark, encoding."""
+    task: Task = "classification"
+    """What is predicted; files of earlier versions do not say it."""
     tree: DatasetTree | None = None
     """What the lists `dataset.files.gz` and `dataset.keys` beside this hold; None when checks have failed."""
 
@@ -117,6 +120,7 @@ class DataSpec:
     """images: one, `image`, (None, height, width, channels), uint8 0–255; table: one per column, (None, 1), float32 or
     string, named like the column; npz: one per array."""
     classes: tuple[str, ...] = ()
+    """Names of the classes, or of the labels, in the order of the model's outputs; empty for regression."""
     columns: tuple[Column, ...] = ()
     target: str = ""
     """The column or array that is to be predicted; empty where `targets` are columns."""
@@ -143,6 +147,8 @@ class DataSpec:
     """Their standard deviations."""
     ordered: bool = False
     """Whether the classes have an order, that of `classes`."""
+    threshold: float = 0.5
+    """Of multi-label: a label applies from this probability on."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -163,7 +169,8 @@ class Split:
     x: dict[str, Any]
     """Input name → numpy array of shape (samples, *input.shape[1:]) and the input's dtype; strings have a `U` dtype."""
     y: Any
-    """numpy array, int64 (samples,) class indices or float32 (samples,) targets; with several (samples, targets)."""
+    """numpy array, int64 (samples,) class indices or float32 (samples,) targets; with several (samples, targets); of multi-label
+    float32 (samples, labels)."""
     folder: Path
     dates: dict[str, Any] = field(default_factory=dict)
     """Column of dates → numpy array of shape (samples, 1) with their texts; the empty one: missing."""

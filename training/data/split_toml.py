@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 CSV = ".csv"
+NO_CLASS = {
+    "regression": "there are none in regression",
+    "multi-label": "a sample of multi-label has any number of them",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,8 @@ def errors_of(kind: str, section: Mapping[str, Any], split: Mapping[str, Any]) -
     elif rule.file and not (kind == "table" and section.get("key")):
         instead = "set [table] key, or name a `column`" if kind == "table" else "name an array under `column`"
         yield f"[split] file: {rule.file!r} goes by the samples' names, and they have none: {instead}"
-    if rule.stratify is True and section.get("task") == "regression":
-        yield "[split] stratify: true goes by the class, and there are none in regression: name a column"
+    if rule.stratify is True and (why := NO_CLASS.get(section.get("task", ""))):
+        yield f"[split] stratify: true goes by the class, and {why}: name a column"
     if kind == "table":
         yield from _roles(rule, section)
     if kind == "npz":

@@ -105,6 +105,8 @@ class Table:
 def errors_of(table: Mapping[str, Any]) -> Iterator[str]:
     """What does not go together in `[table]`, which holds good values only."""
     yield from _roles(table)
+    if table.get("task") == "multi-label":
+        yield '[table] task: "multi-label" is for arrays: set format = "npz"'
     if table.get("thousands") == table.get("decimal", "."):
         yield f"[table] thousands: {table['thousands']!r} is [table] decimal, too"
     quote, comment = table.get("quote", '"'), table.get("comment", "")

@@ -119,4 +119,4 @@ def subsection(value: Any) -> Any:
     return value
 
 
-TASK = one_of("classification", "regression")
+TASK = one_of("classification", "regression", "multi-label")

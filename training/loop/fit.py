@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from registry.errors import WorkerFailed
+from registry.records import Task
 from training.data.spec import DataSpec
 from training.loop.feed import Order, training_batches, validation_batches
 from training.loop.goal import best_index, from_logs, measure
@@ -32,6 +33,7 @@ class Diverged(WorkerFailed):
 class Goal:
     """What an attempt aims at, and when it gives up."""
 
+    task: Task
     metric: str
     threshold: float
     patience: int
@@ -68,6 +70,7 @@ class Attempt:
     """When it diverges, the next attempt may do better."""
 
 
+LABEL_LOSS = "the loss is {loss}, for one class per sample; y is a row of {labels} numbers, 0 or 1: compile with binary_crossentropy"
 FIT_HINT = "the error names the layer, loss, metric or callback that fails: correct it in the code repository"
 
 OnEpoch = Callable[[AttemptHistory], None]
@@ -105,7 +108,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
                 hint="lower the learning rate in model.compile, scale the inputs inside the model, or look for NaN and "
                 "huge values in the data",
             )
-        value = from_logs(self.goal.metric, logs) if self.trusts_keras else None
+        value = from_logs(self.goal.metric, self.goal.task, logs) if self.trusts_keras else None
         if value is None:
             value = self.measure()
         seconds = round(time.monotonic() - self.began, 3)
@@ -167,6 +170,9 @@ def _hint(model: Any, spec: DataSpec) -> str:
     if spec.task == "regression":
         wrong, numbers = "crossentropy" in loss, f"{len(spec.targets)} numbers" if spec.targets else "one number"
         return f"y is {numbers} per sample: compile with mse, mae or huber" if wrong else FIT_HINT
+    if spec.task == "multi-label":
+        wrong = "categorical" in loss
+        return LABEL_LOSS.format(loss=loss, labels=len(spec.classes)) if wrong else FIT_HINT
     single = "sparse" in loss or (len(spec.classes) == 2 and loss.startswith("binary"))
     if loss and not single:
         return (
@@ -205,6 +211,6 @@ def _own_measure(wiring: Wiring, samples: Samples, goal: Goal) -> Callable[[], f
 
     def found() -> float:
         given = answers(answer, wiring, samples)
-        return measure(spec.task, given, samples.y, goal.wanted, spec.classes)[goal.metric]
+        return measure(spec.task, given, samples.y, goal.wanted, spec.classes, spec.threshold)[goal.metric]
 
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from registry.errors import ConfigError
 from registry.records import Task
 from training.metric_table import METRICS, always_measured, better, row_of, unsuitable
-from training.metrics import NOTHING, Wanted, graded, values
+from training.metrics import NOTHING, Names, Wanted, graded, values
 
 KERAS_NAMES = {
     "accuracy": ("val_accuracy", "val_acc", "val_sparse_categorical_accuracy"),
@@ -57,18 +57,22 @@ def beats(metric: str, new: Mapping[str, float], old: Mapping[str, float]) -> bo
     return sign * new["value"] > sign * old["value"]
 
 
-def from_logs(metric: str, logs: dict[str, Any]) -> float | None:
-    """The metric from what Keras reports at the end of an epoch, or None when it did not measure it."""
+def from_logs(metric: str, task: Task, logs: dict[str, Any]) -> float | None:
+    """The metric from what Keras reports at the end of an epoch, or None when it did not measure it. Of labels, its accuracy
+    is another one: the share of right labels."""
+    if task == "multi-label":
+        return None
     return next((float(logs[name]) for name in KERAS_NAMES.get(metric, ()) if name in logs), None)
 
 
 def measure(
-    task: Task, answers: Any, y: Any, wanted: Wanted = NOTHING, classes: Sequence[str] = ()
+    task: Task, answers: Any, y: Any, wanted: Wanted = NOTHING, classes: Sequence[str] = (), threshold: float = 0.5
 ) -> dict[str, float]:
     """All metrics of answers (samples, classes) or (samples, 1) for y (samples,), or (samples, targets) for y of that shape, and
-    what is wanted; all NaN when one answer is not finite. `classes`: their names, which some metrics need."""
+    what is wanted; all NaN when one answer is not finite. Of labels, both are (samples, labels). `classes`: their names, which
+    some metrics need."""
     answers = np.asarray(answers, dtype=np.float64)
     if not np.isfinite(answers).all():
         return dict.fromkeys((*always_measured(task), *wanted.measures), math.nan)
     names = classes or [str(each) for each in range(answers.shape[1])]
-    return values(graded(task, answers, np.asarray(y), names, names, wanted), wanted.measures)
+    return values(graded(task, answers, np.asarray(y), Names(names, names, threshold), wanted), wanted.measures)

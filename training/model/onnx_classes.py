@@ -51,6 +51,13 @@ def class_columns(
     return columns if numbers.shape[1] > 1 else tuple(each - 1 for each in columns)
 
 
+def label_columns(labels: Sequence[str], metadata: str) -> tuple[int, ...]:
+    """Of each label of the dataset its column in the probabilities. Without a list in the file's metadata `classes` they are in
+    the order of the dataset, as the columns of its y are. Raises ConfigError when the list has other names."""
+    order = _from_metadata(metadata, labels) if metadata else labels
+    return tuple(list(order).index(name) for name in labels)
+
+
 def _labels(labels: Any, metadata: str) -> list[str] | None:
     """The label of each sample as text. Numbers beside a list of names count from 0 into that list."""
     if labels is None:

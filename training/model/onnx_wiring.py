@@ -19,10 +19,11 @@ import numpy as np
 from registry.errors import ConfigError
 from registry.records import OnnxWiring, Signature, TensorSpec
 from training.data.spec import DataSpec
-from training.model.onnx_classes import class_columns
+from training.model.onnx_classes import class_columns, label_columns
 from training.model.onnx_file import check_onnx
 from training.model.onnx_runtime import Port, RunError, feed, open_session, ports, run
 from training.model.samples import Samples, big_batch, signature_of
+from training.multi_label import exclusive
 
 TRIED = (1, 2, 7)
 """Rows at once, of which the answers are compared with those of larger batches."""
@@ -87,6 +88,11 @@ def wire_onnx(path: Path, spec: DataSpec, samples: Samples, origin: str) -> Onnx
                 )
             return OnnxAnswers(signature, OnnxWiring(output.name, (), columns), numbers)
         _check_probabilities(numbers, spec, output)
+        if spec.task == "multi-label":
+            order = label_columns(spec.classes, facts.metadata.get("classes", ""))
+            if why := exclusive(numbers, samples.y):
+                raise ConfigError(f"its output {output.name} {why}", hint="end with one sigmoid per label")
+            return OnnxAnswers(signature, OnnxWiring(output.name, order, columns), numbers[:, list(order)])
         labels = found[1] if label else None
         order = class_columns(spec.classes, numbers, labels, facts.metadata.get("classes", ""), facts.classes)
         answers = np.where(np.array(order) < 0, 1 - numbers[:, :1], numbers[:, list(order)])
@@ -285,11 +291,20 @@ def _answers(
 
 def _check_probabilities(numbers: Any, spec: DataSpec, output: Port) -> None:
     classes = len(spec.classes)
-    if numbers.ndim != 2 or numbers.shape[1] not in {classes, 1 if classes == 2 else classes}:
+    labels = spec.task == "multi-label"
+    if numbers.ndim != 2 or numbers.shape[1] not in {classes, 1 if classes == 2 and not labels else classes}:
+        what = ("labels", "label") if labels else ("classes", "class")
         raise ConfigError(
-            f"its output {output.name} has shape {list(numbers.shape[1:])} for a sample; the dataset has {classes} classes",
-            hint="one probability per class; did the training see every class?",
+            f"its output {output.name} has shape {list(numbers.shape[1:])} for a sample; the dataset has {classes} {what[0]}",
+            hint=f"one probability per {what[1]}; did the training see every {what[1]}?",
         )
+    if labels:
+        if np.isfinite(numbers).all() and (numbers.min() < -SLACK or numbers.max() > 1 + SLACK):
+            raise ConfigError(
+                f"its output {output.name} are not probabilities: they are not between 0 and 1",
+                hint="end with a sigmoid in PyTorch; in scikit-learn take a classifier that has predict_proba",
+            )
+        return
     sums = numbers.sum(axis=1) if numbers.shape[1] > 1 else np.ones(len(numbers))
     if np.isfinite(numbers).all() and (
         abs(sums - 1).max() > SLACK or numbers.min() < -SLACK or numbers.max() > 1 + SLACK

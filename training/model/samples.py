@@ -24,7 +24,7 @@ MAX_ROWS = 1024
 @dataclass(frozen=True, slots=True)
 class Samples:
     """One split as a model sees it: input name → array (samples, …), strings as `U`; y (samples,), int64 or float32, or float32
-    (samples, targets)."""
+    (samples, targets), or of multi-label (samples, labels)."""
 
     inputs: tuple[TensorSpec, ...]
     x: dict[str, Any]
@@ -86,6 +86,13 @@ def _loaded(loaded: Any, spec: DataSpec) -> Samples:
             raise ConfigError(
                 f"model.py: load_data must return y as indices 0 to {len(spec.classes) - 1} of spec.classes"
             )
+        y = y[:, 0]
+    elif spec.task == "multi-label":
+        if y.shape != (len(y), len(spec.classes)) or not np.isin(y, (0, 1)).all():
+            raise ConfigError(
+                f"model.py: load_data must return y as rows of {len(spec.classes)} numbers, 0 or 1, one per label of spec.classes"
+            )
+        y = y.astype(np.float32)
     else:
         y = y.astype(np.float32).reshape(len(y), -1)
         if y.shape[1] != (wanted := len(spec.targets) or 1):
@@ -93,8 +100,9 @@ def _loaded(loaded: Any, spec: DataSpec) -> Samples:
                 f"model.py: load_data returned y with {y.shape[1]} numbers per sample; the dataset has {wanted}",
                 hint=f"return y with shape (samples, {wanted})" if spec.targets else "return y with shape (samples,)",
             )
+        y = y if spec.targets else y[:, 0]
     inputs = tuple(TensorSpec(name, (None, *each.shape[1:]), _dtype(each)) for name, each in arrays.items())
-    return Samples(inputs, arrays, y if spec.targets else y[:, 0], loaded=True)
+    return Samples(inputs, arrays, y, loaded=True)
 
 
 def _array(value: Any) -> Any:
@@ -116,13 +124,13 @@ def signature_of(spec: DataSpec, samples: Samples, inputs: tuple[TensorSpec, ...
     kind = _kind(spec, samples)
     if kind == "image":
         inputs = tuple(replace(each, low=0.0, high=255.0) for each in inputs)
-    if spec.task == "classification":
-        answer = TensorSpec(output, (None, len(spec.classes)), "float32", 0.0, 1.0)
-    else:
+    if spec.task == "regression":
         answer = TensorSpec(output, (None, len(spec.targets) or 1), "float32")
+    else:
+        answer = TensorSpec(output, (None, len(spec.classes)), "float32", 0.0, 1.0)
     mode, preparation = (spec.image_mode, spec.preparation) if kind == "image" else ("", None)
     known = (spec.task, kind, inputs, (answer,), spec.classes, mode, spec.target, preparation, spec.targets)
-    return Signature(*known, ordered=spec.ordered)
+    return Signature(*known, ordered=spec.ordered, threshold=spec.threshold)
 
 
 def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:

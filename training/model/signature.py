@@ -1,7 +1,8 @@
 """How the named arrays of a dataset go into a model, and what its answers are called.
 
 What is served always takes the dataset's own names (`image`, the columns of a table), whatever the model calls its
-inputs, and always answers a classification with one probability per class and a regression with one number, or one per target.
+inputs, and always answers a classification, or labels, with one probability per class or label, and a regression with one
+number, or one per target.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from registry.errors import ConfigError
 from registry.records import Signature, TensorSpec, with_tensor_names
 from training.data.spec import Column, DataSpec
 from training.model.samples import Samples, big_batch, signature_of
+from training.multi_label import END_OF_LABELS
 
 TRIED = 2
 """Samples that are run through a fresh model before it is trained."""
@@ -76,7 +78,7 @@ class Wiring:
     @property
     def output(self) -> str:
         """The name of the only output."""
-        return "probabilities" if self.spec.task == "classification" else "prediction"
+        return "prediction" if self.spec.task == "regression" else "probabilities"
 
     def cast(self, named: Mapping[str, Any]) -> dict[str, Any]:
         """The tensors in the dtypes of the model, missing values filled in; strings stay strings."""
@@ -301,10 +303,12 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
     array = np.asarray(tf.cast(found[0], tf.float32))
     classes = len(spec.classes)
     several = len(spec.targets)
-    shapes = [(rows, classes)] + [(rows, 1)] * (classes == 2) if classes else [(rows, 1), (rows,)]
+    shapes = [(rows, classes)] if classes else [(rows, 1), (rows,)]
+    shapes += [(rows, 1)] * (classes == 2 and spec.task == "classification")
     if array.shape not in ([(rows, several)] if several else shapes):
         numbers = f"{several} numbers, one per target" if several else "one number"
-        wanted = f"{classes} probabilities, one per class" if classes else numbers
+        of = "label" if spec.task == "multi-label" else "class"
+        wanted = f"{classes} probabilities, one per {of}" if classes else numbers
         raise ConfigError(
             f"the model answers with shape {list(array.shape)} for {rows} samples; wanted: {wanted} per sample",
             hint=_output_hint(array.ndim, spec),
@@ -312,6 +316,9 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
     if not classes:
         return
     probabilities = np.asarray(wiring.answer(output))
+    if spec.task == "multi-label":
+        _check_labels(probabilities, wiring.model)
+        return
     finite = np.isfinite(probabilities).all()
     if finite and (abs(probabilities.sum(axis=1) - 1).max() > 0.02 or probabilities.min() < 0):
         raise ConfigError(
@@ -320,9 +327,22 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
         )
 
 
+def _check_labels(probabilities: Any, model: Any) -> None:
+    """Raise ConfigError where the answers are not one probability per label, each on its own."""
+    if np.isfinite(probabilities).all() and (probabilities.min() < 0 or probabilities.max() > 1):
+        raise ConfigError("the model's answers are not probabilities: they are not between 0 and 1", hint=END_OF_LABELS)
+    last = getattr(model, "layers", [None])[-1]
+    if "softmax" in {getattr(getattr(last, "activation", None), "__name__", ""), type(last).__name__.lower()}:
+        raise ConfigError(
+            "the model ends with a softmax, whose answers add up to 1, so that the labels of a sample exclude each other",
+            hint=END_OF_LABELS,
+        )
+
+
 def _output_hint(dimensions: int, spec: DataSpec) -> str:
     numbers = "Dense(len(spec.targets))" if spec.targets else "Dense(1)"
-    end = "Dense(len(spec.classes), activation='softmax')" if spec.classes else numbers
+    kind = "sigmoid" if spec.task == "multi-label" else "softmax"
+    end = f"Dense(len(spec.classes), activation='{kind}')" if spec.classes else numbers
     if dimensions <= FLAT:
         return f"end with {end}"
     return f"end with a Flatten or a global pooling and {end}; an answer per pixel or step is not served: docs/reference/limits.md"

@@ -92,6 +92,11 @@ class _LeftOut:
 
 def _parts(dataset: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp: str) -> Parts:
     made = Parts()
+    if getattr(settings.source, "task", "") == "multi-label":
+        raise ConfigError(
+            'task = "multi-label": a label of an answer says one class or a number, and no sample can be made of it',
+            hint="label such samples in the dataset repository",
+        )
     if isinstance(settings.source, Images):
         images.add(dataset, settings, rows, made)
     elif isinstance(settings.source, Table):

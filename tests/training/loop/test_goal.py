@@ -65,10 +65,11 @@ def test_the_first_of_the_best_epochs_is_the_best(values, metric):
 
 
 def test_what_keras_measured_is_not_measured_again():
-    assert from_logs("accuracy", {"val_accuracy": 0.5, "accuracy": 0.9}) == 0.5
-    assert from_logs("mae", {"val_mean_absolute_error": 2}) == 2.0
-    assert from_logs("loss", {"val_loss": 2}) is None  # it has penalties in it
-    assert from_logs("macro_f1", {"val_accuracy": 0.5}) is None
+    assert from_logs("accuracy", "classification", {"val_accuracy": 0.5, "accuracy": 0.9}) == 0.5
+    assert from_logs("mae", "regression", {"val_mean_absolute_error": 2}) == 2.0
+    assert from_logs("loss", "regression", {"val_loss": 2}) is None  # it has penalties in it
+    assert from_logs("macro_f1", "classification", {"val_accuracy": 0.5}) is None
+    assert from_logs("accuracy", "multi-label", {"val_accuracy": 0.5}) is None  # of single labels, not of whole answers
 
 
 @pytest.mark.parametrize(
