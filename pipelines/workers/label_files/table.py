@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipelines.workers.label_files.sample import (
 from pipelines.workers.label_files.split import moment, moment_as, said_parts, train_word
 from registry.errors import ConfigError
 from registry.spelling import by_spelling, spelling
+from training.data import dates
 from training.data.checks import Checks, as_text
 from training.data.dataset_toml import DatasetFile, Table
 from training.data.split_toml import SplitRule
@@ -110,6 +112,8 @@ class _Columns:
         if value is None:
             return None
         kind = self._kinds[name]
+        if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+            return self._stored_date(name, str(value))
         if pa.types.is_integer(kind):
             return _whole(name, value)
         if pa.types.is_boolean(kind) or isinstance(value, bool):
@@ -120,6 +124,17 @@ class _Columns:
             except (TypeError, ValueError):
                 raise Unusable(f"its {name!r} is {value!r:.80}, and the dataset's are numbers") from None
         return self._spelt(name, str(value))
+
+    def _stored_date(self, name: str, text: str) -> Any:
+        """What a request had as text, as Parquet stores dates."""
+        kind = self._kinds[name]
+        try:
+            when = dates.parse(text)
+        except ValueError:
+            raise Unusable(f"its {name!r} is {text!r:.80}, and the dataset's are dates") from None
+        if pa.types.is_date(kind):
+            return when.date()
+        return when.replace(tzinfo=UTC) if kind.tz else when
 
     def _spelt(self, name: str, text: str) -> str:
         """As the files write the same value."""

@@ -187,6 +187,27 @@ class TestTable:
         (failed,) = place.make(("a", "Adelie")).failed
         assert "failed: every value is written in one way" in failed
 
+    @pytest.mark.parametrize("kind", [pa.timestamp("us", "UTC"), pa.timestamp("ms"), pa.date32()])
+    def test_a_date_is_stored_as_the_others_are(self, place, kind):
+        moments = pa.array([n * 86_400_000_000 for n in range(60)], pa.int64()).cast(pa.timestamp("us"))
+        rows = pa.table({"when": moments.cast(kind), "species": ["Adelie", "Gentoo"] * 30})
+        place.write(
+            "dataset.toml", 'format = "table"\n[table]\nfile = "data.parquet"\ntarget = "species"\ndates = ["when"]\n'
+        )
+        parquet.write_table(rows, place.dataset / "data.parquet")
+        write_segment(
+            place.log,
+            {"when": ("value", "text")},
+            [{"id": r, "inputs": {"when": t}} for r, t in (("a", "2026-11-30T14:05:00+01:00"), ("b", "soon"))],
+        )
+        result = place.make(("a", "Adelie"), ("b", "Gentoo"))
+        assert "its 'when' is 'soon', and the dataset's are dates" in str(result.left_out)
+        after = parquet.read_table(place.dataset / "data.parquet")
+        assert after.schema.field("when").type == kind
+        assert str(after["when"].cast(pa.string())[60].as_py()).startswith(
+            "2026-11-30" if pa.types.is_date(kind) else "2026-11-30 13:05:00"
+        )
+
     def test_parquet_keeps_the_types_of_its_columns(self, place):
         columns = {"species": ["Adelie", "Gentoo"] * 30, "mass": np.arange(60) / 2, "year": np.arange(60) + 2000,
                    "island": ["Dream", "Biscoe", "Dream"] * 20, "ok": [True, False] * 30, "note": ["x"] * 60}  # fmt: skip
