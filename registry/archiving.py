@@ -25,7 +25,20 @@ from registry.stores import Removes, Store, create_or_same, far_away, present, w
 from registry.undo import good_before, live_before
 
 AREAS: tuple[Area, ...] = ("test", "production")
-STAYS_BECAUSE = "release another version, or wait; [registry] archive_days says how long a version stays"
+LIVE, NEXT = "it is live", "it is what a rollback goes back to"
+
+
+def way_out(reasons: Sequence[str]) -> str:
+    """What has to happen before a version with these reasons may be moved."""
+    ways = {
+        LIVE: "release another version",
+        NEXT: "release another version, so that a rollback goes back to a newer one",
+    }
+    first = [ways[each] for each in reasons if each in ways]
+    waits = len(first) < len(reasons)
+    return "; ".join([*first, *(["wait: [registry] archive_days says how long a version stays"] if waits else [])])
+
+
 OTHER_ARCHIVE = "name another folder or prefix: this one holds the files of another registry, or damaged ones"
 Protected = Callable[[], Iterable[str]]
 """Why a version may not be moved, as it is now; nothing: it may."""
@@ -45,9 +58,9 @@ def why_protected(manifest: Candidate, releases: Sequence[Release], now: datetim
     version = manifest.version
     live = releases[-1].version if releases else None
     if version == live:
-        yield "it is live"
+        yield LIVE
     elif releases and version in {each.version for each in (live_before(releases), good_before(releases)) if each}:
-        yield "it is what a rollback goes back to"
+        yield NEXT
     ends = {each.number: following.at for each, following in pairwise(releases)}
     used = [("was registered", manifest.created_at)]
     used += [("was live until", ends[each.number]) for each in releases[:-1] if each.version == version]
@@ -69,7 +82,7 @@ def archive(
     found = archived(store, model).get(version)
     if found is None:
         if reasons := list(protected()):
-            raise Rejected(f"{model} version {version} stays: {'; '.join(reasons)}", hint=STAYS_BECAUSE)
+            raise Rejected(f"{model} version {version} stays: {'; '.join(reasons)}", hint=way_out(reasons))
         files = moved(manifest)
         _copy(store, target, manifest, files)
         chain = archive_chain(store, model)
@@ -83,22 +96,24 @@ def archive(
             f"{model} version {version} is archived in {found.url} already",
             hint=f"`trainyard registry restore {model} {version}` brings it back; then it can be moved elsewhere",
         )
-    _must_be_there(target, found)
+    _must_be_there(target, url, found)
     _remove(store, target, found)
     return found
 
 
-def restore(store: Store, source: Store, model: str, version: int, who: Who) -> Archiving:
-    """Bring the files of an archived version back from `source`, where they stay; gives the record that says so.
+def restore(store: Store, source: Store, url: str, wanted: tuple[str, int], who: Who) -> Archiving:
+    """Bring the files of `wanted` (model, version) back from `source`, which is at `url` and keeps them; gives the record that
+    says so.
 
     Raises ConfigError when it is not archived, Corrupt when bytes differ from the manifest.
     """
+    model, version = wanted
     manifest, _ = candidates.read_manifest(store, model, version)
     found = archived(store, model).get(version)
     if found is None:
         raise ConfigError(f"{model} version {version} is not archived", hint="its files are in the registry")
     where = version_folder("test", model, version)
-    _must_be_there(source, found)
+    _must_be_there(source, url, found)
     if far := far_away(source):
         far.bring(f"{where}/{name}" for name in found.files)
     files = {name: (source.path(f"{where}/{name}"), sha256) for name, sha256 in found.files.items()}
@@ -108,8 +123,8 @@ def restore(store: Store, source: Store, model: str, version: int, who: Who) -> 
             continue
         if others := version_files.store_all(store, target, files):
             raise Corrupt(f"{target}/{others[0]}: a different file exists", hint=candidates.RESTORE)
-        wanted = {f"{target}/{name}": sha256 for name, sha256 in manifest.files.items()}
-        if wrong := version_files.altered_there(store, wanted, {}):
+        whole = {f"{target}/{name}": sha256 for name, sha256 in manifest.files.items()}
+        if wrong := version_files.altered_there(store, whole, {}):
             raise Corrupt(wrong[0], hint=candidates.RESTORE)
     chain = archive_chain(store, model)
     draft = replace(found, kind="restored", by=who.by, at=who.at, reason=who.reason)
@@ -127,12 +142,12 @@ def _copy(store: Store, target: Store, manifest: Candidate, files: dict[str, str
         raise Corrupt(f"{where}/card.json: a different version exists in the archive", hint=OTHER_ARCHIVE)
 
 
-def _must_be_there(target: Store, record: Archiving) -> None:
+def _must_be_there(target: Store, url: str, record: Archiving) -> None:
     """Raise Corrupt unless the archive has every byte, as it is there now."""
     where = version_folder("test", record.model, record.version)
     wanted = {f"{where}/{name}": sha256 for name, sha256 in record.files.items()}
     if wrong := version_files.altered_there(target, wanted, {}):
-        raise Corrupt(f"{record.url}: {wrong[0]}", hint="is this the archive? Restore the file there from a backup")
+        raise Corrupt(f"{url}: {wrong[0]}", hint="is this the archive? Restore the file there from a backup")
 
 
 def _remove(store: Store, target: Store, record: Archiving) -> None:

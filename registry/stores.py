@@ -190,6 +190,16 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
     return cast("Store", getattr(import_module(module), name)(url, options))
 
 
+def url_of(text: str) -> str:
+    """The URL of a store that a person names, by a URL or a folder; raises ConfigError for a URL that lacks its slashes."""
+    if not text or "://" in text:
+        return text
+    if text.startswith(tuple(f"{scheme}:" for scheme in STORES)):
+        hint = "write s3://bucket/prefix or file:///folder; a folder of such a name is ./NAME"
+        raise ConfigError(f"{text!r:.200} is not a URL", hint=hint)
+    return f"file://{Path(text).absolute()}"
+
+
 def check_name(name: str) -> str:
     """Give back `name`, or raise ConfigError.
 

@@ -208,7 +208,7 @@ def open_output(given: str, options: StoreOptions) -> Output:
         from registry.s3_objects import Objects
 
         return BucketOutput(Objects(parse_url(given, "--output"), options))
-    if "://" in given:
+    if "://" in given or given.startswith("s3:"):
         raise ConfigError(f"--output {given}: is neither a folder nor s3://bucket/prefix")
     path = Path(given).expanduser().absolute()
     if path.is_symlink() or (path.exists() and not path.is_dir()):

@@ -12,6 +12,7 @@ manifest.json             everything is complete: written last
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,12 +79,20 @@ def differences(there: BatchSettings, wanted: BatchSettings) -> list[str]:
         was, now = getattr(there, each.name), getattr(wanted, each.name)
         if was == now:
             continue
-        if each.name == "files":
+        if each.name == "text":
+            old, new = dataclasses.asdict(was), dataclasses.asdict(now)
+            named = [name for name in old if old[name] != new[name]]
+            found += [f"[batch] {name}: {_in_toml(old[name])}, now {_in_toml(new[name])}" for name in named]
+        elif each.name == "files":
             names = sorted({x.name for x in set(was) ^ set(now)})
             found.append(f"input: {', '.join(names[:3])}{' …' if len(names) > 3 else ''} differ")
         elif each.name != "card" or there.version == wanted.version:
             found.append(f"{each.name}: {shown(was)}, now {shown(now)}")
     return found
+
+
+def _in_toml(value: str | tuple[str, ...] | None) -> str:
+    return json.dumps(value if isinstance(value, str) else list(value or ()), ensure_ascii=False)[:60]
 
 
 def shown(value: object) -> str:

@@ -75,6 +75,8 @@ def begin(ask: Ask, output: Output) -> None:
     known = codec.from_json(BatchSettings, there, f"{output.where}/{records.SETTINGS}")
     if wrong := records.differences(known, ask.settings):
         hint = "resume with what it was begun with, or name another --output"
+        if not output.names(records.STATE):
+            hint = "nothing was predicted there: delete it, or name another --output"
         raise ConfigError(f"--output {output.where}: was begun with other settings: {'; '.join(wrong)}", hint=hint)
     if not ask.resume and (ask.settings.shards == 1 or _has_begun(ask, output)):
         hint = "--resume does what is left; or name another --output"

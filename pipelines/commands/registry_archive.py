@@ -6,7 +6,6 @@ import argparse
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pipelines.commands.promote import who
 from pipelines.config.schema import Config
@@ -16,7 +15,7 @@ from registry.archived import archived
 from registry.archiving import Who, archive, restore, why_protected
 from registry.errors import ConfigError
 from registry.records import utc_now
-from registry.stores import Store
+from registry.stores import Store, url_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +35,11 @@ def main(args: argparse.Namespace, config: Config, version: int | None) -> int:
     if not args.model or version is None:
         raise ConfigError(f"registry {args.action}: names a model and the number of a version", hint=EXAMPLE)
     store = open_registry(config, only_look=args.dry_run)
-    given = _url(args.archive)
+    given = url_of(args.archive)
     known = archived(store, args.model).get(version)
     if args.action == "restore":
         url = given or (known.url if known else config.registry.archive or config.registry.url)
-        made = restore(store, _open(config, url), args.model, version, _who(args))
+        made = restore(store, _open(config, url), url, (args.model, version), _who(args))
     else:
         url = given or (known.url if known else config.registry.archive)
         _must_be_apart(config, url)
@@ -83,10 +82,6 @@ def _protected(store: Store, config: Config, model: str, version: int) -> list[s
 
 def _who(args: argparse.Namespace) -> Who:
     return Who(args.by or who(), utc_now(), args.reason)
-
-
-def _url(text: str) -> str:
-    return text if not text or "://" in text else f"file://{Path(text).absolute()}"
 
 
 def _must_be_apart(config: Config, url: str) -> None:

@@ -14,6 +14,7 @@ from pipelines.key_folder import KeyFolder
 from pipelines.trust import open_registry, open_unsigned
 from registry.copying import Copied, copy
 from registry.errors import ConfigError, Corrupt
+from registry.stores import url_of
 from registry.verify import inspect
 
 EVERY_SECONDS = 5.0
@@ -73,7 +74,7 @@ def _print(done: Copied, config: Config, target: Config, problems: tuple[str, ..
 
 def _config(config: Config, text: str, side: str, args: argparse.Namespace) -> Config:
     """The config of a controller whose registry is there."""
-    url = text if "://" in text else f"file://{Path(text).absolute()}"
+    url = url_of(text)
     if not url.startswith("s3://"):
         return replace(config, registry=replace(config.registry, url=url))
     given = {name: getattr(args, f"{side}_{name}") for name in STORE_SETTINGS}

@@ -104,7 +104,7 @@ def _archive(registry: Registry) -> Iterator[str]:
             parse_url(url, "[registry] archive")
         except ConfigError as error:
             yield f"{error} ({error.hint})"
-    elif "://" in url and not url.startswith("file://"):
+    elif ("://" in url or url.startswith(("s3:", "file:"))) and not url.startswith("file://"):
         yield f"registry.archive: {url!r:.200} is neither s3://BUCKET/PREFIX nor file://FOLDER nor a folder"
 
 

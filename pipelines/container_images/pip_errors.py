@@ -15,6 +15,7 @@ NETWORK = re.compile(
     r"connection broken by|NewConnectionError|Max retries exceeded|Temporary failure in name resolution|timed out"
     r"|ConnectionResetError|Connection refused|IncompleteRead|HTTP error 5\d\d|ProxyError|Network is unreachable"
 )
+UNKNOWN = re.compile(r"satisfies the requirement ([A-Za-z0-9._-]+).*\(from versions: ([^)]*)\)")
 CONFLICT = re.compile(r"ResolutionImpossible|conflicting dependencies|^Cannot install ", re.MULTILINE)
 
 
@@ -26,7 +27,16 @@ def pip_error(what: str, output: str, *, certificate: str, versions: str) -> Pip
         return ConfigError(f"{what}: {said}", hint=certificate)
     if NETWORK.search(output) and not CONFLICT.search(output):
         return TryAgain(f"{what}: {said}", hint="is the package index reached? PIP_INDEX_URL names another one")
+    if (found := UNKNOWN.search(output)) and not CONFLICT.search(output):
+        return ConfigError(f"{what}: {said}", hint=_not_found(*found.groups()))
     return ConfigError(f"{what}: {said}", hint=versions)
+
+
+def _not_found(package: str, there: str) -> str:
+    """`there`: the versions that the index has as wheels for this Python."""
+    if there == "none":
+        return f"is {package!r} its name in the index? each package needs a wheel for this Python; PIP_INDEX_URL names another index"
+    return f"ask for a version of {package!r} that is there as a wheel for this Python"
 
 
 def error_lines(output: str) -> str:

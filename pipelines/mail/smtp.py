@@ -18,7 +18,14 @@ SESSION = 5  # times the time limit of one answer
 
 
 class NoServer(Exception):
-    """There is no session with the mail server, so no mail can be sent."""
+    """There is no session with the mail server, so no mail can be sent.
+
+    `hint`: which setting a person must change; empty: it may work later as it is.
+    """
+
+    def __init__(self, why: str, hint: str = "") -> None:
+        super().__init__(why)
+        self.hint = hint
 
 
 class TooSlow(OSError):
@@ -87,7 +94,10 @@ def session(settings: Mail, password: str) -> Iterator[Session]:
     password on the terminal, and appends @gmail.com to a user name without @.
     """
     if settings.username and not password:
-        raise NoServer("TRAINYARD_SMTP_PASSWORD is not set, though [mail] username is")
+        raise NoServer(
+            "TRAINYARD_SMTP_PASSWORD is not set, though [mail] username is",
+            "set it, or TRAINYARD_SMTP_PASSWORD_FILE, in the environment of who sends mails",
+        )
     import yagmail
 
     encryption, limit = _encryption(settings), SESSION * settings.timeout_seconds
@@ -111,9 +121,12 @@ def session(settings: Mail, password: str) -> Iterator[Session]:
         try:
             client.login()
         except (OSError, smtplib.SMTPException) as error:
-            raise NoServer(why_not_sent(TooSlow(limit) if deadline.late else error, settings)) from None
+            refused = isinstance(error, smtplib.SMTPAuthenticationError) and 500 <= error.smtp_code < 600
+            hint = "correct [mail] username or TRAINYARD_SMTP_PASSWORD" if refused else ""
+            raise NoServer(why_not_sent(TooSlow(limit) if deadline.late else error, settings), hint) from None
         except UnicodeError:
-            raise NoServer("[mail] host, username and TRAINYARD_SMTP_PASSWORD must be ASCII") from None
+            why = "[mail] host, username and TRAINYARD_SMTP_PASSWORD must be ASCII"
+            raise NoServer(why, "correct the one that is not") from None
         try:
             yield client.smtp
         except (OSError, smtplib.SMTPException) as error:
@@ -140,7 +153,8 @@ def _encryption(settings: Mail) -> dict[str, Any]:
         try:
             context.load_verify_locations(settings.ca_file)
         except OSError as error:  # ssl.SSLError is one
-            raise NoServer(f"[mail] ca_file {settings.ca_file}: no readable certificates: {error}") from None
+            why = f"[mail] ca_file {settings.ca_file}: no readable certificates: {error}"
+            raise NoServer(why, "name a PEM file that can be read") from None
     if settings.security == "smtps":
         return {"smtp_ssl": True, "smtp_starttls": False, "context": context}
     return {"smtp_ssl": False, "smtp_starttls": {"context": context}}

@@ -12,6 +12,7 @@ from pipelines.mail.outbox import Refused, check_security, for_one, send
 from pipelines.mail.smtp import NoServer, redact, session, why_not_sent
 from pipelines.text.markup import Paragraph, Section
 from registry.dataclass import dataclass
+from registry.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ def try_mail(config: Config, password: str) -> list[Answer]:
         except Refused as refusal:
             answer = Answer(recipient, str(refusal), taken=False, final=refusal.final)
         except NoServer as error:
+            if error.hint:
+                raise ConfigError(redact(str(error), settings, password), hint=error.hint) from None
             answer = Answer(recipient, str(error), taken=False)
         except (OSError, smtplib.SMTPException) as error:
             answer = Answer(recipient, why_not_sent(error, settings), taken=False)

@@ -67,17 +67,16 @@ class GitCache:
         question = ("names nothing but its files", tree.tree_of(commit, folder))
         if names := memory.recall(*question):
             return Tree(names=json.loads(names))
-        if folder:
-            self.read(url, commit, what, lambda: self._must_have(url, commit, what, folder))
+        self.read(url, commit, what, lambda: self._must_have(url, commit, what))
         found = self.read(url, commit, what, lambda: look(self._repository(url, commit), commit, scratch, folder))
         if found == Tree(names=found.names):
             memory.keep(json.dumps(found.names), *question)
         return found
 
-    def _must_have(self, url: str, commit: str, what: str, folder: str) -> None:
-        """Raise ConfigError when the commit does not have the folder."""
-        found = git.run(["ls-tree", "-d", "--full-tree", commit, "--", folder], cwd=self._repository(url, commit))
-        if not found.strip():
+    def _must_have(self, url: str, commit: str, what: str) -> None:
+        """Raise ConfigError when the commit does not have the folder that is `what`."""
+        folder, repository = self.extras.folders.get(what, ""), self._repository(url, commit)
+        if folder and not git.run(["ls-tree", "-d", "--full-tree", commit, "--", folder], cwd=repository).strip():
             raise ConfigError(
                 f"[repositories] {what}: commit {commit[:12]} of {git.redact(url)} has no folder {folder!r}",
                 hint="push the folder, or correct what is behind the # of its address",
@@ -91,6 +90,7 @@ class GitCache:
             if repository.is_dir():
                 names = ["for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}"]
                 if commit := git.run(names, cwd=repository).strip():
+                    self._must_have(url, commit, what)
                     return commit, look(repository, commit, scratch, self.extras.folders.get(what, ""))
         return None
 

@@ -95,8 +95,12 @@ def _run(context: Context, request: Request, *, elsewhere: bool) -> Run:
     else:
         sources = Sources(**_heads(context, request.commits))
     config = _digest(context.config.outcome_settings)
-    went_in = [model, request.trigger, sources.code, sources.dataset, sources.tests, config, parent]
+    went_in: list[Any] = [model, request.trigger, sources.code, sources.dataset, sources.tests, config, parent]
     went_in += [newest] if request.trigger == "tests" else []
+    folders = {
+        name: folder for name in ("code", "dataset", "tests") if (folder := context.config.repositories.folder_of(name))
+    }
+    went_in += [folders] if folders else []  # another folder of a commit holds other files
     if request.forced and not request.occasion:
         went_in.append(os.urandom(16).hex() if elsewhere else _next(context, went_in))
     return Run(

@@ -8,6 +8,7 @@ error is; good requests do not pay for it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -27,6 +28,7 @@ from training.data import dates
 MAX_TEXT = 10_000
 """Characters of one string, unless the input says another number."""
 EXACT = 2**53
+DECIMAL = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?")
 """Whole numbers beyond this are not exact in float64."""
 Where = Callable[[int], str]
 """The path of row i, for messages: `instances[3].age`."""
@@ -147,7 +149,18 @@ class Field:
         for i, each in enumerate(values):
             if error := self._walk(each, self.shape):
                 path, message = error
-                raise bad_request(f"{where(i)}{path}: {message}")
+                raise bad_request(f"{where(i)}{path}: {message}", hint=self._way_out(each))
+
+    def _way_out(self, value: Any) -> str:
+        """What to send instead of a refused value, where that can be known."""
+        if value is None and not self.shape:
+            return "the model takes no missing values here: send one"
+        if type(value) is not str or self.shape or self.dtype in {"string", "bool"}:
+            return ""
+        written = value.strip().replace(",", ".")
+        if DECIMAL.fullmatch(written):
+            return f"send {written}: a number has a point, and no quotes in JSON"
+        return "what is missing is null in JSON, and an empty field in CSV" if self.may_miss else ""
 
     def _walk(self, value: Any, shape: tuple[int | None, ...]) -> tuple[str, str] | None:
         """The path inside `value` and the message of the first error."""

@@ -34,6 +34,7 @@ KINDS = (CSV, PARQUET, ARROW, NPY)
 MAX_UNPACKED = 64 << 20
 """Bytes of a file's columns once they are unpacked."""
 LARGE = 1 << 20
+BATCH = "`trainyard batch` reads files as [batch] delimiter, decimal and encoding say"
 
 
 def content_type(environ: WSGIEnvironment) -> tuple[str, dict[str, str]]:
@@ -73,7 +74,7 @@ class FrameReader:
         try:
             text = body.decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise bad_request("the CSV is not UTF-8") from None
+            raise bad_request("the CSV is not UTF-8", hint=f"save it as UTF-8; {BATCH}") from None
         try:
             lines = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
         except csv.Error as error:
@@ -87,9 +88,13 @@ class FrameReader:
             raise Refused(413, f"{len(rows)} rows, {limit} are allowed in one request", hint="send them in parts")
         if len(set(names)) < len(names):
             raise bad_request("the CSV's first line has a name twice")
+        if between := self._delimiter(names):
+            hint = f"write ',' between columns and '.' in numbers; {BATCH}"
+            raise bad_request(f"the CSV has {between!r} between its columns", hint=hint)
         for i, row in enumerate(rows):
             if len(row) != len(names):
-                raise bad_request(f"row {i}: {len(row)} values, {len(names)} are expected")
+                hint = "each row has as many as the first line has names; a value that has a comma in it is put between quotes"
+                raise bad_request(f"row {i}: {len(row)} values, {len(names)} are expected", hint=hint)
         arrays = {}
         for at, name in enumerate(names):
             spec = self._inputs.spec(name, "the CSV's first line")
@@ -98,6 +103,12 @@ class FrameReader:
                 spec, [field.from_text(row[at]) for row in rows], f"column {name}"
             )
         return self._inputs.joined(arrays, limit, "columns")
+
+    def _delimiter(self, names: list[str]) -> str:
+        """What is between the columns where it is not a comma; empty: a comma, or nothing that can be known."""
+        line = ",".join(names)
+        found = (each for each in ";\t|" if len(set(line.split(each)) & self._fields.keys()) > 1)
+        return next(found, "") if not self._fields.keys() & set(names) else ""
 
     def _parquet(self, body: bytes, limit: int) -> tuple[dict[str, Array], int]:
         import pyarrow as pa

@@ -11,7 +11,7 @@ from signed_registry import build, config_of
 from pipelines import key_changes
 from pipelines.commands import registry as command
 from pipelines.trust import open_registry
-from registry.errors import ConfigError, Rejected
+from registry.errors import ConfigError, Corrupt, Rejected
 from registry.stores import walk
 from registry.verify import inspect
 
@@ -95,3 +95,19 @@ def test_without_a_place_or_a_version_it_says_what_to_give(run):
         run("archive", "digits", "1", archive="")
     with pytest.raises(ConfigError, match="names a model and the number"):
         run("archive", "digits")
+
+
+def test_the_archive_that_was_named_is_the_one_that_is_said_to_lack_a_file(run, tmp_path):
+    version = free_version(run)
+    run("archive", "digits", version)
+    with pytest.raises(Corrupt, match=f"file://{tmp_path}/other: .* is missing"):
+        run("restore", "digits", version, "--archive", str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("text", ["s3:/bucket/prefix", "s3:bucket", "file:/srv/archive"])
+def test_a_url_that_lacks_its_slashes_is_not_a_folder(run, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for action in ("archive", "restore"):
+        with pytest.raises(ConfigError, match="is not a URL"):
+            run(action, "digits", "1", "--archive", text)
+    assert not list(tmp_path.glob("*:"))

@@ -67,7 +67,7 @@ def test_whoever_needs_it_is_sent_to_restore(released, target):
 def test_it_comes_back_with_every_byte(released, target):
     before = walk(released, "")
     move(released, target)
-    made = restore(released, target, "digits", 1, WHO)
+    made = restore(released, target, URL, ("digits", 1), WHO)
     assert (made.kind, made.number) == ("restored", 2)
     assert set(walk(released, "")) == {*before, *(f"production/digits/archive/00000{n}.json" for n in (1, 2))}
     assert inspect(released).problems == ()
@@ -75,7 +75,7 @@ def test_it_comes_back_with_every_byte(released, target):
     candidates.local_folder(released, "production", "digits", 1)
     append_release(released, "digits", 1)
     with pytest.raises(ConfigError, match="is not archived"):
-        restore(released, target, "digits", 1, WHO)
+        restore(released, target, URL, ("digits", 1), WHO)
 
 
 def test_archived_again_it_says_the_same_and_elsewhere_it_is_refused(released, target):
@@ -89,7 +89,7 @@ def test_a_version_of_which_nothing_was_released_is_moved_too(store, target, tmp
     publish(store, tmp_path, "run1")
     move(store, target)
     assert inspect(store).problems == ()
-    restore(store, target, "digits", 1, WHO)
+    restore(store, target, URL, ("digits", 1), WHO)
     assert inspect(store).problems == ()
 
 
@@ -182,3 +182,18 @@ def history(*versions):
 def test_what_is_live_or_may_be_again_or_was_lately_is_protected(version, releases, days, reasons):
     card = dataclasses.replace(make_card(version, "run", {}), created_at="2026-05-01T08:00:00+00:00")
     assert list(why_protected(card, history(*releases), NOW, days)) == reasons
+
+
+@pytest.mark.parametrize(
+    ("reasons", "hint"),
+    [
+        (["it is live"], "release another version"),
+        (["it is what a rollback goes back to"], "release another version, so that a rollback goes back to a newer one"),
+        (["it was registered 2026-11-30, less than 30 days ago"], "wait: [registry] archive_days says how long a version stays"),
+        (["it is live", "it was registered"], "release another version; wait: [registry] archive_days says how long a version stays"),
+    ],
+)  # fmt: skip
+def test_the_hint_is_about_the_reasons_that_there_are(released, target, reasons, hint):
+    with pytest.raises(Rejected) as error:
+        move(released, target, 2, lambda: reasons)
+    assert error.value.hint == hint

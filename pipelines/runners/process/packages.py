@@ -150,7 +150,8 @@ class Packages:
                 assert pip.stdout
                 for line in pip.stdout:
                     last.append(line.rstrip())
-                    on_line(line.rstrip())
+                    if not line.lstrip().startswith("Requirement already satisfied"):
+                        on_line(line.rstrip())
                 code = pip.wait()
             finally:
                 timer.cancel()

@@ -93,6 +93,12 @@ class TestFiles:
         kept.write_bytes(b"test")
         assert "1 in LFS, from /" in repositories.files(config(lfs=True), "dataset").what
 
+    def test_of_a_folder_that_is_not_there(self, config):
+        found = config()
+        wrong = replace(found, repositories=replace(found.repositories, tests_folder="m/test"))
+        with pytest.raises(ConfigError, match=r"\[repositories\] tests: commit .* has no folder 'm/test'"):
+            repositories.files(wrong, "tests")
+
     def test_that_are_all_unimportant(self, config):
         found = repositories.files(config(unimportant=("*.py",)), "code")
         assert found.state == "warn"

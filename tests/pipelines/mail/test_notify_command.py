@@ -82,3 +82,13 @@ def test_an_address_to_reply_to_that_is_not_one_is_refused_with_the_settings(not
     code, _, errors = notify(reply_to=[address])
     assert code == 2
     assert "mail.reply_to:" in errors
+
+
+def test_a_password_that_is_not_set_or_is_wrong_is_for_a_person_to_mend(notify, serve, monkeypatch):
+    code, _, errors = notify(host="127.0.0.1", port=1, security="none", username="olga")
+    assert (code, "TRAINYARD_SMTP_PASSWORD is not set" in errors) == (2, True)
+    assert "hint: set it, or TRAINYARD_SMTP_PASSWORD_FILE" in errors
+    code, _, errors = notify(host="127.0.0.1", port=1, security="starttls", ca_file="nothing.pem")
+    assert (code, "hint: name a PEM file" in errors) == (2, True)
+    code, out, _ = notify(host="127.0.0.1", port=1, security="none")
+    assert (code, "not now" in out) == (75, True), "a server that is away may be back"

@@ -221,3 +221,14 @@ def test_turning_them_off_makes_other_runs_and_the_default_the_same_as_before():
 
     assert runner() == ["process", ""]
     assert runner(packages=False) != runner()
+
+
+def test_a_misspelled_package_and_a_version_that_is_not_there_have_hints_of_their_own(index, wanted, packages):
+    for text, hint in (
+        ("greetz==1.0", "is 'greetz' its name in the index?"),
+        ("greets==9.9", "ask for a version of 'greets'"),
+    ):
+        with pytest.raises(ConfigError) as error:  # noqa: SIM117
+            with packages.ready(wanted(text), nothing):
+                pass
+        assert error.value.hint.startswith(hint)

@@ -280,3 +280,11 @@ def test_what_is_always_there_is_declared_so_and_what_may_be_missing_is_not(work
     nullable = {each.name: each.nullable for each in found.schema}
     predicted = {"predicted_class": False, "probability": False, "probabilities": False}
     assert nullable == {"id": True, "a": False, "b": False, "c": False, "note": True} | predicted
+
+
+def test_a_file_with_another_delimiter_says_which_setting_names_it(worker, tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("id;a;b;c\n1;1,5;2;3\n")
+    with pytest.raises(ConfigError, match=r"column '[abc]' is missing") as error:
+        worker.predicted(path)
+    assert "';' between its columns: set [batch] delimiter" in error.value.hint

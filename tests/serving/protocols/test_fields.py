@@ -273,3 +273,26 @@ def test_bounds_are_shown_where_they_say_more_than_the_dtype(dtype, low, high, b
 )
 def test_bounds_are_written_as_far_as_there_are_some(low, high, text):
     assert range_text(low, high) == text
+
+
+def hint_of(given, value):
+    with pytest.raises(Refused) as error:
+        read(given, [value], plain=False)
+    return error.value.hint
+
+
+@pytest.mark.parametrize("sent", ["46.1", "46,1", " 46,1 "])
+def test_a_number_that_comes_as_a_text_is_shown_as_it_should_be(sent):
+    assert hint_of(field("float32"), sent) == "send 46.1: a number has a point, and no quotes in JSON"
+
+
+@pytest.mark.parametrize("sent", ["-", "1e", "46,1,2", "n/a", True, [1]])
+def test_no_number_is_suggested_for_what_is_none(sent):
+    assert hint_of(field("float32"), sent) == ""
+
+
+def test_what_is_missing_is_shown_as_null_only_where_it_may_be():
+    holes = field_of(TensorSpec("x", (None,), "float32", may_miss=True))
+    assert "null in JSON" in hint_of(holes, "-")
+    assert hint_of(field("float32"), None) == "the model takes no missing values here: send one"
+    assert hint_of(category("yes"), None) == "the model takes no missing values here: send one"

@@ -138,3 +138,22 @@ def test_the_description_for_programs_says_so(reader):
     jsonschema.validate(ROWS[2], found)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(ROWS[0] | {"size": None}, found)
+
+
+@pytest.mark.parametrize("between", [";", "\t", "|"])
+def test_a_csv_with_another_delimiter_is_named_as_one(reader, between):
+    for line in ("age|city|size\n1,5|Bern|2\n", "age|city|size\n1.5|Bern|2\n", "age|city|size\n1,5|Bern|2,0\n"):
+        with pytest.raises(Refused) as error:
+            FrameReader(reader).read(CSV, line.replace("|", between).encode(), 9)
+        assert str(error.value) == f"the CSV has {between!r} between its columns"
+        assert "trainyard batch" in error.value.hint
+
+
+def test_a_csv_that_is_not_utf_8_or_has_too_few_values_says_what_to_do(reader):
+    for body, hint in (
+        ("age,city,size\n1,Zürich,2\n".encode("cp1252"), "save it as UTF-8"),
+        (b"age,city,size\n1,2\n", "quotes"),
+    ):
+        with pytest.raises(Refused) as error:
+            FrameReader(reader).read(CSV, body, 9)
+        assert hint in error.value.hint
