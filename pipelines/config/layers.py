@@ -45,6 +45,7 @@ class Layers:
             self.problems.setdefault(self.shared, []).extend(bad.values())
             self.values = {name: value for name, value in values.items() if name not in bad}
             self.refused = frozenset(bad)
+            self._must_be_beside()
         own = self._values(self.file)
         self._own, self._shared = frozenset(own), frozenset(self.values) - frozenset(own)
         self.values = merged(self.values, own)
@@ -80,6 +81,14 @@ class Layers:
         if found:
             said = "; ".join(f"{file}: {'; '.join(each)}" for file, each in found.items())
             raise ConfigError(said, hint=hint([each for several in found.values() for each in several]))
+
+    def _must_be_beside(self) -> None:
+        """A command finds the shared file by the place of the model's own."""
+        assert self.shared
+        folder = self.shared.parent.resolve()
+        if self.file.resolve() != folder / FOLDER / self.model / self.file.name:
+            where = f"{FOLDER}/{self.model}"
+            self.report(f"{where} is a link, or its file is one: make it a folder with a file, in the repository")
 
     def _values(self, file: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}

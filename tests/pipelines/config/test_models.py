@@ -303,6 +303,13 @@ class TestWhatIsWrong:
         assert "model: 'numbers' is in models/digits, and a model is called as its folder" in self.said(yard)
         assert "--set model=x: a model is called as its folder" in self.said(yard, "cats", overrides=["model=x"])
 
+    @pytest.mark.parametrize("what", ["the folder", "the file"])
+    def test_a_link_which_would_hide_the_shared_file_is_refused(self, yard, what):
+        linked = yard.file("cats").parent if what == "the folder" else yard.file("cats")
+        linked.rename(yard.folder / "elsewhere")
+        linked.symlink_to(yard.folder / "elsewhere")
+        assert "models/cats is a link, or its file is one" in self.said(yard, "cats")
+
     @pytest.mark.parametrize("name", ["a b", "-x", "a.b", "é!", "x" * 65])
     def test_a_folder_that_can_be_no_model(self, yard, name):
         yard.write(SHARED, **{name: ""})
