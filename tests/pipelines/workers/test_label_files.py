@@ -60,7 +60,7 @@ def place(tmp_path):
             return make(job | {"rows": rows or wanted(*pairs)})
 
         def reasons(self, *pairs):
-            return {request: reason for request, _, reason in self.make(*pairs).left_out}
+            return {request: reason for request, _, reason, *_ in self.make(*pairs).left_out}
 
     place = Place()
     place.dataset.mkdir()
@@ -250,7 +250,7 @@ class TestImages:
         (new,) = result.files
         assert new.startswith("cat/trainyard-")
         assert (place.dataset / new).read_bytes() == png(200)
-        assert {request: reason for request, _, reason in result.left_out} == {
+        assert {request: reason for request, _, reason, *_ in result.left_out} == {
             "b": "the dataset has it already: cat/7.png",
             "c": 'its image is not kept: set [prediction_log] images = "file"',
         }
@@ -304,7 +304,7 @@ class TestArrays:
         with np.load(place.dataset / "trainyard-now.npz") as new:
             assert (new["x"].dtype, new["x"].tolist()) == (np.float32, [[[0.5, 1.5], [2.5, 3.5]]])
             assert (new["y"].dtype, new["y"].tolist()) == (np.int64, [1])
-        assert {request: reason for request, _, reason in result.left_out} == {
+        assert {request: reason for request, _, reason, *_ in result.left_out} == {
             "b": "the dataset has it already: data.npz row index 1",
             "c": "its 'x' has 2 values, and the dataset's have 4",
             "d": "its 'x' has missing values",
