@@ -128,7 +128,8 @@ def read_manifest(store: Store, model: str, version: int, area: Area = "test") -
         data = store.get(name)
     except FileNotFoundError:
         hint = f"`trainyard registry list {model}` shows the versions"
-        raise ConfigError(f"{name}: there is no such version", hint=hint) from None
+        what = f"{model} version {version}" if area == "test" else name
+        raise ConfigError(f"{what}: there is no such version", hint=hint) from None
     found = codec.from_json(Candidate, data, name, checksum_required=True)
     if (found.model, found.version) != (model, version):
         raise Corrupt(f"{name}: is the manifest of {found.model} {found.version}", hint=RESTORE)

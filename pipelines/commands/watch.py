@@ -70,7 +70,8 @@ def _until_stopped(args: argparse.Namespace, watchers: Sequence[Watcher]) -> int
 def _watch(watchers: Sequence[Watcher], args: argparse.Namespace) -> int:
     for watcher in watchers:
         branches = _branches(watcher.config)
-        watcher.say(f"watching {branches} of code, dataset and tests every {args.interval:g} s; stop with Ctrl-C")
+        how_long = "once" if args.once else f"every {args.interval:g} s; stop with Ctrl-C"
+        watcher.say(f"watching {branches} of code, dataset and tests {how_long}")
         for each in watcher.clock.entries:
             watcher.say(f"{each.what} by the clock: {each.cron} ({each.timezone})")
     while True:

@@ -103,7 +103,7 @@ def test_a_row_is_found_also_by_a_key_that_no_command_line_shows(run, store, mon
     ("arguments", "words"),
     [
         (("cats",), "no model 'cats'"),
-        (("digits", "9"), "there is no such version"),
+        (("digits", "9"), "digits version 9: there is no such version"),
         (("--data", "abc"), "not a SHA-256"),
         (("--file", "/nowhere"), "no such file"),
         (("digits", "1", "--row", "ada"), "all versions"),
