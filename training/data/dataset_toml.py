@@ -113,7 +113,9 @@ def _task_errors(kind: str, section: dict[str, Any], classes: tuple[str, ...], *
         yield "ordered: is about classes of which a sample has one"
     if classes and task == "regression":
         yield 'classes: a task of "regression" has none'
-    if section.get("targets") and task != "regression":
+    if classes and kind == "table" and task == "multi-label":
+        yield "classes: the labels are called as their columns under [table] targets; leave it out"
+    if section.get("targets") and task != "regression" and (kind, task) != ("table", "multi-label"):
         yield f'[{kind}] targets: are numbers: set task = "regression"'
 
 

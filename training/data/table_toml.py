@@ -12,7 +12,7 @@ from typing import Any, Literal
 from registry.records import DateColumn, Task
 from training.data.dates import PARTS, as_text, parse
 from training.data.spec import Missing
-from training.data.toml_values import TASK, Check, Wrong, one_of, paths, some_of, targets, text, texts
+from training.data.toml_values import TASK, Check, Wrong, fraction, one_of, paths, some_of, targets, text, texts
 
 MOST_SKIPPED = 1000
 LONGEST_TEXT, MOST_CHARACTERS = 10_000, 1_000_000
@@ -29,6 +29,8 @@ class Table:
     target: str = ""
     """Empty: it is `targets` that are predicted."""
     task: Task = "classification"
+    threshold: float = 0.5
+    """Of multi-label: a label applies from this probability on."""
     key: str = ""
     group: str = ""
     numeric: tuple[str, ...] = ()
@@ -105,8 +107,10 @@ class Table:
 def errors_of(table: Mapping[str, Any]) -> Iterator[str]:
     """What does not go together in `[table]`, which holds good values only."""
     yield from _roles(table)
-    if table.get("task") == "multi-label":
-        yield '[table] task: "multi-label" is for arrays: set format = "npz"'
+    if table.get("task") == "multi-label" and not table.get("targets"):
+        yield '[table] targets: missing; with task = "multi-label" they are the columns of 0 and 1, a label each'
+    if table.get("task") != "multi-label" and "threshold" in table:
+        yield '[table] threshold: is for task = "multi-label", and says from which probability on a label applies'
     if table.get("thousands") == table.get("decimal", "."):
         yield f"[table] thousands: {table['thousands']!r} is [table] decimal, too"
     quote, comment = table.get("quote", '"'), table.get("comment", "")
@@ -215,6 +219,7 @@ TABLE: dict[str, Check] = {
     "target": text,
     "targets": targets,
     "task": TASK,
+    "threshold": fraction,
     "key": text,
     "group": text,
     "numeric": texts,

@@ -125,3 +125,58 @@ def test_strata_may_come_from_an_array(dataset):
     (dataset / "dataset.toml").write_text(HEAD + '[split]\nstratify = "place"\n')
     write(dataset, labels().astype("u1"), place=np.arange(ROWS) % 2)
     assert run(dataset).ok
+
+
+TABLE = 'format = "table"\n[table]\nfile = "a.csv"\ntask = "multi-label"\ntargets = ["rain", "wind", "fog"]\n'
+
+
+def write_table(dataset, change=lambda row, cells: cells, words=("0", "1")):
+    (dataset / "dataset.toml").write_text(TABLE)
+    x = np.random.default_rng(1).normal(size=ROWS)
+    rows = [change(row, [words[int(each)] for each in labels()[row]]) for row in range(ROWS)]
+    lines = [f"{x[row]:.6f},{','.join(cells)}" for row, cells in enumerate(rows)]
+    (dataset / "a.csv").write_text("\n".join(["a,rain,wind,fog", *lines]) + "\n")
+    return x
+
+
+@pytest.mark.parametrize("words", [("0", "1"), ("false", "true"), ("False", "True")])
+def test_columns_of_a_table_are_labels_called_by_their_names(dataset, words):
+    x = write_table(dataset, words=words)
+    found = run(dataset)
+    assert (found.ok, found.task) == (True, "multi-label"), messages(found)
+    for name in SPLITS:
+        split = load_split(outputs(dataset) / "data" / name)
+        assert (split.spec.classes, [each.name for each in split.spec.inputs]) == (("rain", "wind", "fog"), ["a"])
+        rows = [int(np.abs(x - each).argmin()) for each in np.asarray(split.x["a"])[:, 0]]
+        assert split.y.dtype == np.float32
+        assert np.array_equal(split.y, labels()[rows])
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("2", "label 'wind' is '2' in a.csv line 6"),
+        ("", "a.csv line 6 has no 'wind'"),
+        ("yes", "label 'wind' is 'yes' in"),
+    ],
+)
+def test_a_cell_that_is_neither_is_said_with_its_line(dataset, cell, said):
+    write_table(dataset, lambda row, cells: [cells[0], cell, cells[2]] if row == 4 else cells)
+    found = run(dataset)
+    assert not found.ok
+    assert said in messages(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("targets =", "target =").replace('["rain", "wind", "fog"]', '"rain"'), "[table] targets: missing"),
+        (lambda text: 'classes = ["a", "b"]\n' + text, "classes: the labels are called as their columns"),
+        (lambda text: text.replace("multi-label", "regression") + "threshold = 0.3\n", "[table] threshold: is for task"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_settings_of_a_table_is_reported(tmp_path, change, said):
+    (tmp_path / "dataset.toml").write_text(change(TABLE))
+    with pytest.raises(ConfigError) as caught:
+        load_dataset_file(tmp_path)
+    assert said in str(caught.value)

@@ -16,6 +16,7 @@ from registry.spelling import difference, name_spelling, shown
 from training.data import dates
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
+from training.data.label_matrix import ONES, ZERO_OR_ONE
 from training.data.table import dated
 from training.data.table.dialect import quoted
 from training.data.table.parallel import in_threads
@@ -29,6 +30,7 @@ USABLE = "every column has a type that a model can use"
 LABELS = "every row has a label"
 MOST_TEXT = 4 << 30
 """Bytes of a column of texts in the splits: NumPy gives every row as much room as the longest one, four bytes a character."""
+FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1}
 IGNORE = "list it under [table] ignore"
 
 
@@ -130,7 +132,7 @@ class ColumnReader:
 
     def labels(self) -> Any:
         """The target of each row: texts (str | None) for classification, float64 (NaN: missing) for regression; with several
-        targets float64 of shape (rows, targets).
+        targets float64 of shape (rows, targets), and of multi-label uint8 of that shape, 0 and 1.
 
         None when a column cannot be used.
         """
@@ -138,6 +140,9 @@ class ColumnReader:
         found = [self._labels(name) for name in self._table.predicted]
         if any(each is None for each in found):
             return None
+        if self._table.task == "multi-label":
+            flags = [self._flags(*each) for each in zip(self._table.targets, found, strict=True)]
+            return None if any(each is None for each in flags) else np.stack(flags, axis=1)
         return np.stack(found, axis=1) if self._table.targets else found[0]
 
     def _labels(self, target: str) -> Any:
@@ -161,6 +166,16 @@ class ColumnReader:
             message = f"{self._rows.where(row)} has no {target!r}"
             self._checks.fail(LABELS, message, hint)
         return values
+
+    def _flags(self, name: str, values: Any) -> Any:
+        """Whether each row has a label, as uint8; None where it is not said by 0 and 1, or true and false."""
+        self._checks.make(ONES)
+        known = [FLAGS.get(str(each).lower()) for each in values]
+        wrong = [row for row, flag in enumerate(known) if flag is None and values[row] is not None]
+        if wrong:
+            message = f"label {name!r} is {values[wrong[0]]!r:.60} in {self._rows.where(wrong[0])}"
+            self._checks.fail(ONES, message, f"{ZERO_OR_ONE}, or true and false", len(wrong))
+        return None if None in known else np.array(known, dtype=np.uint8)
 
     def texts(self, name: str, check: str) -> list[str]:
         """The key or the group of each row; a row without one fails `check`."""
@@ -301,12 +316,13 @@ class ColumnReader:
         return None
 
     def _classes(self, column: Any) -> Any:
-        target = f"target {self._table.target!r}"
+        several = self._table.task == "multi-label"
+        target = "a target" if several else f"target {self._table.target!r}"
         if not _is_simple(column.type):
             self._checks.fail(USABLE, f"{target} holds {_called(column.type)}", "store a class name or a number")
             return None
         if _holds_decimals(typed(column, self._table) if pa.types.is_string(column.type) else column):
-            hint = 'set [table] task = "regression", or store class names'
+            hint = ZERO_OR_ONE if several else 'set [table] task = "regression", or store class names'
             self._checks.fail(USABLE, f"{target} holds decimal numbers, not classes", hint)
             return None
         values, texts = categories(column)

@@ -26,6 +26,7 @@ from training.data.checks import (
     in_order,
 )
 from training.data.dataset_toml import DatasetFile, Table
+from training.data.label_matrix import put_labels
 from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
 from training.data.split import apart, hashes, labelled, split_rule
 from training.data.table.columns import ColumnReader, Content, Feature
@@ -216,6 +217,8 @@ def _samples(
         hashed = hashes(apart(digests, list(map(labelled, content.labels[kept].tolist()))))
     samples.groups = list(chosen(content.groups, kept)) if content.groups else []
     samples.contents, samples.keyed = samples.digests, bool(table.key)
+    if table.task == "multi-label":
+        put_labels(samples, content.labels[kept], table.targets, checks)
     if table.task == "classification":
         samples.labels = content.labels[kept].tolist()
         counts = Counter(samples.labels)
@@ -269,4 +272,5 @@ def _spec(columns: tuple[Column, ...], samples: SampleList, settings: DatasetFil
         moving=settings.rule.moves,
         boundaries=samples.boundaries,
         ordered=settings.ordered,
+        threshold=table.threshold,
     )

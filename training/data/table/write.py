@@ -38,7 +38,7 @@ def _write_rest(folder: Path, rows: Any, content: Content, classes: Sequence[str
     for i, texts in enumerate(content.dates.values()):
         dates = np.array([each or "" for each in texts[rows].tolist()], np.str_)
         np.save(folder / f"d{i}.npy", dates[:, None])
-    if classes:
+    if content.labels.dtype == object:  # names of classes
         number = {name: i for i, name in enumerate(classes)}
         write_labels(folder / "y.npy", [number[label] for label in content.labels[rows].tolist()])
     else:
