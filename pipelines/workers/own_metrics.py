@@ -58,7 +58,7 @@ class OwnFunction:
         """The number; NaN for one that is not finite. Raises WorkerFailed for what the function raises, ConfigError for what is not
         a number."""
         try:
-            with blame(self.code, f"{FILE}: {self.name} failed", HINT):
+            with blame(self.code, f"{FILE}: {self.name} failed", HINT, "tests"):
                 found = self.call(truth, answers)
         except WorkerFailed as error:
             said = str(error) if FILE in str(error).partition("\n")[0] else f"{FILE}: {self.name}: {error}"
@@ -112,7 +112,7 @@ def _functions(job: OwnJob, tests: Path, classes: tuple[str, ...]) -> list[OwnFu
     module.__file__ = str(code / FILE)
     module.__spec__ = importlib.util.spec_from_file_location("metrics", code / FILE)
     sys.modules["metrics"] = module
-    with blame(code, f"{FILE} could not be imported", HINT):
+    with blame(code, f"{FILE} could not be imported", HINT, "tests"):
         exec(compiled(code / FILE, HINT), module.__dict__)  # noqa: S102  (running this code is what the worker is for)
     found = []
     for measure in job.measures:

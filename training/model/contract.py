@@ -194,9 +194,9 @@ def registered() -> frozenset[str]:
 
 
 @contextlib.contextmanager
-def blame(code: Path, what: str, hint: str = HINT) -> Iterator[None]:
+def blame(code: Path, what: str, hint: str = HINT, repository: str = "code") -> Iterator[None]:
     """Report what a team's code raises as WorkerFailed: the line in their file and the end of their traceback, or `what`
-    went wrong when it is not in their file (a loss that does not suit the model, say).
+    went wrong when it is not in their file (a loss that does not suit the model, say). `repository`: where the code is from.
 
     An error that arose in Trainyard's own code on the way (a callback, say) is a bug and passes as it is, as do PipelineErrors
     and lack of memory.
@@ -212,7 +212,7 @@ def blame(code: Path, what: str, hint: str = HINT) -> Iterator[None]:
         theirs = [frame for frame in frames if _within(frame.filename, code)]
         if not theirs and _in_trainyard(error.__traceback__):
             raise
-        raise WorkerFailed(_describe(what, error, theirs, code), hint=_hint(error, code) or hint) from error
+        raise WorkerFailed(_describe(what, error, theirs, code), hint=_hint(error, code, repository) or hint) from error
 
 
 def _describe(what: str, error: BaseException, theirs: list[traceback.FrameSummary], code: Path) -> str:
@@ -233,7 +233,7 @@ def _place(filename: str, line: object, function: str, code: Path) -> str:
     return f"{Path(filename).resolve().relative_to(code.resolve())}, line {line}, in {function}"
 
 
-def _hint(error: BaseException, code: Path) -> str:
+def _hint(error: BaseException, code: Path, repository: str) -> str:
     """What to do about a name that Keras does not carry, or a module that is not there; nothing for any other error."""
     if isinstance(error, ValueError) and NOT_CARRIED.search(str(error)):
         return "name the inputs keras.Input((1,), name=column.input_name): Keras does not carry every column's name"
@@ -241,15 +241,15 @@ def _hint(error: BaseException, code: Path) -> str:
         return ""
     top, _, rest = error.name.partition(".")
     if rest and top in PACKAGES and ((code / top).is_dir() or (code / f"{top}.py").is_file()):
-        return f"rename {top}/ in the code repository: Trainyard has a package of that name"
-    return missing_package(error.name)
+        return f"rename {top}/ in the {repository} repository: Trainyard has a package of that name"
+    return missing_package(error.name, repository)
 
 
-def missing_package(name: str) -> str:
+def missing_package(name: str, repository: str = "code") -> str:
     """What to do about a package that the worker does not have."""
     return (
         f"{name} is not installed where the worker runs: workers have Trainyard's own packages, and those of a "
-        "requirements.txt in the code repository ([runner] packages)"
+        f"requirements.txt in the {repository} repository ([runner] packages)"
     )
 
 

@@ -136,7 +136,7 @@ def test_a_slow_function_is_not_called_hundreds_of_times(job):
     [
         ("def cost(): pass", "own:profit: metrics.py of the tests repository defines no profit", "(truth, answers)"),
         ("def profit(truth:", "metrics.py, line 1: ", "correct it in the tests repository"),
-        ("import nothing_of_this_name as profit", "metrics.py, line 1, in <module>: ModuleNotFoundError", ""),
+        ("import nothing_of_this_name as profit", "metrics.py, line 1, in <module>: ModuleNotFoundError", "in the tests repository"),
         ("profit = 5", "metrics.py: profit is a int, not a function", "define profit(truth, answers)"),
         ("def profit(truth): pass", "metrics.py: profit(truth) cannot be called with (truth, answers)", "defaults"),
         ("def profit(t, p): raise ValueError('no owls')", "metrics.py, line 1, in profit: ValueError: no owls", ""),

@@ -7,7 +7,6 @@ import pytest
 from data_makers import job_folder, messages, outputs, packages_loaded, run
 
 from training.data.spec import SPLITS, load_split
-from training.model.samples import open_samples, signature_of
 
 HEAD = 'format = "npz"\n'
 
@@ -50,15 +49,6 @@ def test_good_archives_give_three_splits_that_a_model_can_use(dataset):
         files = [np.load(split.files / f"{name}.npz") for name in "ab"]
         assert sum(len(file["y"]) for file in files) == len(split.y)
         assert all(file["x"].dtype == np.float64 for file in files)
-
-
-def test_classes_in_order_are_known_to_the_model_and_to_the_api(dataset):
-    (dataset / "dataset.toml").write_text('classes = ["low", "mid", "high"]\nordered = true\n' + HEAD)
-    run(dataset)
-    train = prepared(dataset)["train"]
-    assert (train.spec.ordered, train.spec.classes) == (True, ("low", "mid", "high"))
-    folder = outputs(dataset) / "data" / "train"
-    assert signature_of(train.spec, open_samples(folder, None), train.spec.inputs, "grade").ordered
 
 
 def test_several_inputs_of_several_types(dataset):
