@@ -70,9 +70,7 @@ def ask_candidate(config: Config, since: datetime) -> Asked:
     if found is None:
         return Asked(f"No accepted candidate is newer than the live release: {MARGIN}.")
     if found.signature.task != "classification":
-        return Asked(
-            f"Version {found.version} waits for an approval, and does not answer with one of several classes: {MARGIN}."
-        )
+        return Asked(f"Version {found.version} waits for an approval, and answers without a single class: {MARGIN}.")
     version = candidates.local_folder(store, "test", config.model, found.version)
     ask_to_close(log_folder(config))  # the images of a segment appear when it is closed
     lock = label_file(Path(config.home), config.model).with_suffix(".candidate.lock")
