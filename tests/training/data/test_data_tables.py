@@ -207,6 +207,9 @@ def test_missing_values_are_refused_or_dropped(dataset):
     assert found.ok
     assert sum(found.samples.values()) == 117
     assert found.notes[0] == "3 of 120 rows are dropped, with a value missing in 'mass' (2), 'colour' (2)"
+    spec = prepared(dataset)["train"].spec  # the model has seen no gap: a request may have none either
+    assert not any(each.has_missing for each in spec.columns)
+    assert not any(each.may_miss for each in spec.inputs)
 
 
 def test_a_file_in_which_no_row_is_complete(dataset):

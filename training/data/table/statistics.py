@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ LEVELS = 20
 """At most so many groups of a numeric column's values."""
 
 
-def column_of(feature: Feature, train: Any) -> Column:
-    """The column as `spec.columns` has it, measured on the rows `train` (NumPy array of indices) alone."""
-    has_missing = bool(feature.missing.any())
+def column_of(feature: Feature, train: Any, others: Iterable[Any] = ()) -> Column:
+    """The column as `spec.columns` has it, measured on the rows `train` (NumPy array of indices) alone; whether values are
+    missing is asked of the rows of the `others` too, and not of rows that were dropped."""
+    has_missing = any(feature.missing[rows].any() for rows in (train, *others))
     if feature.kind == "numeric":
         narrow = feature.values[train].astype(np.float32)  # what the model gets
         narrow = narrow[~np.isnan(narrow)]

@@ -53,4 +53,5 @@ def _write_input(folders: Mapping[Path, Any], i: int, feature: Feature) -> Colum
             used = np.bincount(values, minlength=len(feature.texts)) > 0
             values = np.array(feature.texts, object)[used].astype(np.str_)[(np.cumsum(used) - 1)[values]]
         np.save(folder / f"x{i}.npy", values[:, None])
-    return column_of(feature, next(iter(folders.values())))
+    train, *others = folders.values()
+    return column_of(feature, train, others)
