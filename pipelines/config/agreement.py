@@ -31,6 +31,7 @@ TRUSTED = re.compile(
     r"/[^\x00-\x1f]+|s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x1f]+)?|[A-Za-z0-9][A-Za-z0-9.\-]*(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?"
 )
 DATA_STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x1f]*)?|(file://)?(?!.*://)[^\x00-\x1f]+")
+MAIL_HOST = re.compile(r"[\w.\-]+|(?=.*:.*:)[0-9A-Fa-f:]+")
 HOST = re.compile(r"[A-Za-z0-9.\-]+|(?=.*:.*:)[0-9A-Fa-f:]+")  # two colons: `cafe:8500` has a port
 
 
@@ -129,6 +130,8 @@ def _mail(mail: Mail) -> Iterator[str]:
             if not is_address(each):
                 several = ', or several as a list: ["ada@…", "bo@…"]' if name != "sender" else ""
                 yield f'mail.{name}: {each!r:.200} is not a mail address; write "name@company.example", in ASCII{several}'
+    if mail.host and not MAIL_HOST.fullmatch(mail.host):
+        yield f'mail.host: {mail.host!r:.200} is not the name of a server, e.g. "mail.company.example"; its port is mail.port'
     if not mail.to:
         yield "mail.to: empty: nobody would be asked to approve"
 

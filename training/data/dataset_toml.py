@@ -142,6 +142,23 @@ def _classes(value: Any) -> tuple[str, ...]:
     return names
 
 
+MEANT = {
+    **dict.fromkeys(("csv", "tsv", "parquet", "jsonl", "ndjson", "json", "xlsx", "excel", "tables"), "table"),
+    **dict.fromkeys(("image", "png", "jpeg", "jpg", "webp", "folder", "folders"), "images"),
+    **dict.fromkeys(("npy", "numpy", "array", "arrays"), "npz"),
+}
+"""What people write for `format` who think of their files."""
+
+
+def _format(value: Any) -> Any:
+    try:
+        return one_of(*KINDS)(value)
+    except Wrong as wrong:
+        if meant := MEANT.get(str(value).lower().lstrip(".")):
+            raise Wrong(f"{wrong}: for these files write {meant!r}") from None
+        raise
+
+
 def _stratify(value: Any) -> bool | str:
     if not isinstance(value, bool | str) or value == "":
         raise Wrong("true, or the name of a column")
@@ -165,7 +182,7 @@ KINDS: dict[str, tuple[Any, dict[str, Check], tuple[str, ...]]] = {
     "npz": (Npz, NPZ, ()),
 }
 TOP: dict[str, Check] = {
-    "format": one_of(*KINDS),
+    "format": _format,
     "classes": _classes,
     "ordered": flag,
     **dict.fromkeys((*KINDS, "split", "data"), subsection),

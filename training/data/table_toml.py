@@ -29,8 +29,6 @@ class Table:
     target: str = ""
     """Empty: it is `targets` that are predicted."""
     task: Task = "classification"
-    threshold: float = 0.5
-    """Of multi-label: a label applies from this probability on."""
     key: str = ""
     group: str = ""
     numeric: tuple[str, ...] = ()
@@ -68,7 +66,9 @@ class Table:
     split: tuple[str, ...] = ()
     """The columns that `[split]` names: the model does not see them, unless they are declared as inputs."""
     targets: tuple[str, ...] = ()
-    """Several columns of numbers that are predicted together."""
+    """Several columns that are predicted together."""
+    threshold: float = 0.5
+    """Of multi-label: a label applies from this probability on."""
 
     @property
     def predicted(self) -> tuple[str, ...]:

@@ -94,6 +94,11 @@ def test_all_problems_are_reported_together(written):
         (GOOD + 'training = "fast"\n'.replace("training", "gate_"), "unknown setting"),
         ("gate = 3\n" + GOOD, "gate: 3 is not a section, write [gate]"),
         (GOOD + '[mail]\nhost = "mail.example.org"\nsecurity = "none"\n', "mail.security"),
+        (
+            GOOD + '[mail]\nhost = "smtp://mail.example.org"\n',
+            "mail.host: 'smtp://mail.example.org' is not the name of a",
+        ),
+        (GOOD + '[mail]\nhost = "mail.example.org:587"\n', "its port is mail.port"),
         (GOOD + '[serving]\ncertfile = "cert.pem"\n', "TLS needs both"),
         (GOOD + '[serving]\ncors_origins = "*"\n', "is not an origin"),
         (GOOD + '[serving]\ncors_origins = ["https://shop.example/"]\n', "is not an origin"),

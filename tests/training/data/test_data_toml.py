@@ -101,7 +101,9 @@ def test_archives_have_defaults_and_one_name_needs_no_list(load):
 WRONG = {
     "not TOML": ("format = ", "dataset.toml: not TOML"),
     "no format": ("", "format: missing; it is one of 'images', 'table', 'npz'"),
-    "unknown format": ('format = "image"', "format: 'image' is not one of 'images', 'table', 'npz'"),
+    "unknown format": ('format = "video"', "format: 'video' is not one of 'images', 'table', 'npz'"),
+    "the ending of a file as format": ('format = ".CSV"', "'npz': for these files write 'table'"),
+    "a word of another number as format": ('format = "image"', "'npz': for these files write 'images'"),
     "unknown key": ('format = "images"\nclases = ["a", "b"]', "clases: unknown setting, did you mean 'classes'?"),
     "unknown key in a section": (
         'format = "images"\n[images]\nfoldr = "x"',
