@@ -13,7 +13,7 @@ from registry.records import ImagePreparation, Signature
 from serving.engines.base import Array
 from serving.errors import Refused, bad_request, show
 from serving.protocols.large import LARGE_PIXELS, one_at_a_time
-from training.data.decode import JPEG, NAMES, ONLY, PNG, Unreadable, decode, open_header, scans
+from training.data.decode import JPEG, NAMES, ONLY, PNG, REPLACE, Unreadable, decode, open_header, scans
 from training.data.preparation import measure, prepare_image
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ MAX_DECODED = 24 << 20
 """Of one image that is resized afterwards, and that is in memory alone; of a JPEG, at the size at which it is decoded."""
 MAX_WORK = 256 << 20
 """Pixels times scans of all images in one request: a JPEG may be decoded in many passes, and this takes half a second."""
+WHOLE = "send the bytes of a whole image file; where the body is the file, `curl -d` leaves out some of them, and `--data-binary` none"
 JSON = 'send JSON: {"instances": [...]}'
 
 
@@ -97,7 +98,7 @@ class ImageReader:
         return np.stack(arrays)
 
     def _refused(self, error: Unreadable, prefix: str) -> Refused:
-        return bad_request(f"{prefix}the image {error}", hint=error.hint)
+        return bad_request(f"{prefix}the image {error}", hint=WHOLE if error.hint == REPLACE else error.hint)
 
     def _check_size(self, height: int, width: int, prefix: str) -> None:
         if any(want not in {None, have} for want, have in zip(self._shape, (height, width), strict=False)):
