@@ -43,6 +43,7 @@ def written(job):
         ),
         batch=Batch(input="in", output="out"),
         schedule=Schedule(monitor="*/15 * * * *"),
+        shared="/pipeline/trainyard.toml",  # with other models
     )
     (found,) = (each for each in jobs_of(config) if each.name == job)
     return {each.name for each in found.parameters if each.managed} - declared(job)

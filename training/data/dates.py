@@ -6,11 +6,10 @@ Of the standard library and NumPy alone: an exported version has this file, too.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
-
-import numpy as np
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (all moments here are UTC, or without a zone)
 LONGEST = 64
@@ -100,7 +99,9 @@ def feature(column: str, part: str) -> str:
 
 def numbers(texts: Sequence[Any], rule: DateRule) -> Any:
     """The parts of each text, float64 of shape (texts, parts), NaN for None and the empty text. Raises ValueError."""
-    found: dict[Any, list[float]] = {None: [np.nan] * len(rule.parts), "": [np.nan] * len(rule.parts)}
+    import numpy as np  # settings are read where nothing else needs it
+
+    found: dict[Any, list[float]] = {None: [math.nan] * len(rule.parts), "": [math.nan] * len(rule.parts)}
     for text in dict.fromkeys(texts):
         if text not in found:
             when = parse(text, rule.written)
