@@ -180,7 +180,7 @@ def test_what_the_dataset_does_not_declare_is_refused_without_naming_its_files(d
     assert refused.value.status == 400
     assert refused.value.hint
     assert "dataset.toml" not in refused.value.hint
-    assert "delete it" not in refused.value.hint  # it is the client's own file, which somebody else may not even have
+    assert "delete it" not in refused.value.hint  # that is advice for the people of the dataset
 
 
 def test_photos_of_a_modern_camera_are_taken_and_no_more_than_one_is_in_memory():
