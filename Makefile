@@ -50,7 +50,7 @@ test: setup-dev ## Run the tests of every rule and of the main loop (11 minutes)
 test-slow: setup-dev ## Run the others: long stories, fault injection, containers
 	@$(BIN)/python -P -m pytest $(PYTEST) -m "(slow or docker) and not long"
 
-test-all: setup-dev ## Run both
+test-all: setup-dev ## Run both, as CI does
 	@$(BIN)/python -P -m pytest $(PYTEST) -m "not long"
 
 fuzz: setup-dev ## Run what CI has no time for: every point of what the other tests take samples of
