@@ -30,6 +30,7 @@ COMMANDS = {
     "approve": "sign an approval with your own key",
     "promote": "put an approved version into production",
     "rollback": "go back to an earlier version",
+    "demote": "take a model out of production: nothing is live any more",
     "data": "add, push, pull, status, gc: files of a dataset that do not lie in git",
     "serve": "start, stop or inspect the prediction API",
     "predict": "ask the prediction API with files",

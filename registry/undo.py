@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from registry.records import Release
+from registry.records import NOTHING_LIVE, Release
 
 
 def live_before(history: Sequence[Release]) -> Release | None:
@@ -40,7 +40,7 @@ def has_failed(release: Release, following: Release | None) -> bool:
 
 
 def left_behind(history: Sequence[Release], version: int) -> Release | None:
-    """The first rollback, automatic revert or withdrawal after the last release of a version: somebody has gone back from
+    """The first rollback, automatic revert, withdrawal or demotion after the last release of a version: somebody has gone back from
     it. None when it is live, was never released, or was replaced by promotions only."""
     back = None
     for release in reversed(history):
@@ -78,8 +78,8 @@ class _UndoStack:
         self._first: dict[int | None, int] = {}  # version → its first position
 
     def push(self, release: Release) -> None:
-        """Going back to a version takes away all from its first position on; a withdrawal takes away all."""
-        if release.kind == "withdrawal":
+        """Going back to a version takes away all from its first position on; a withdrawal or a demotion takes away all."""
+        if release.kind in NOTHING_LIVE:
             self._cut(0)
             return
         if release.kind != "promotion" and release.version in self._first:

@@ -33,7 +33,13 @@ OF_REGISTRY = True  # MODEL may be one that only the registry has
 MOST_INPUTS = 12  # that `show` lists
 AT_ONCE = 8  # versions that are read, where each one has to be asked for
 NEWEST = 20  # versions that `list` shows without --all
-KINDS = {"promotion": "promotion", "rollback": "rollback", "revert": "automatic revert", "withdrawal": "withdrawal"}
+KINDS = {
+    "promotion": "promotion",
+    "rollback": "rollback",
+    "revert": "automatic revert",
+    "withdrawal": "withdrawal",
+    "demotion": "demotion",
+}
 TESTED = {"no": "no", "accepted": "accepted", "refused": "rejected"}
 """Values of the JSON → what the tables say."""
 

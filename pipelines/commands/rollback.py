@@ -22,8 +22,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "repeated, in a script or after an interrupt: without it each run goes back one step further",
     )
     parser.add_argument("--reason", default="", help="why, for the record")
+    add_over(parser)
     add_who(parser)
     add_here(parser)
+
+
+def add_over(parser: argparse.ArgumentParser) -> None:
+    """`--over`, for who has looked at what is live before."""
+    parser.add_argument(
+        "--over",
+        metavar="RELEASE",
+        type=int,
+        default=0,
+        help="the number of the release that is live: with another one by then, nothing is done",
+    )
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
@@ -41,7 +53,7 @@ def _rollback(args: argparse.Namespace, config: Config) -> int:
         promotion_job.check_by(args.by)
         return promotion_job.command(args, config, promotion_job.rollback(config, args.to, args.reason))
     store = open_registry(config)
-    release = rollback(store, config, args.model, args.to, args.by or who(), args.reason)
+    release = rollback(store, config, args.model, args.to, args.by or who(), args.reason, over=args.over)
     print_release(release, config, as_json=args.json)
     track(store, config)
     return 0

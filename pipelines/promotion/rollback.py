@@ -8,6 +8,7 @@ from pipelines.config.schema import Config
 from pipelines.deploy import open_deployment
 from pipelines.deploy.serve_job import image_of, serve_job
 from pipelines.promotion.follow import back_to, check_again, deploy
+from pipelines.promotion.over import must_be_over
 from registry import candidates, releases
 from registry.errors import ConfigError, Rejected
 from registry.records import Release
@@ -16,11 +17,14 @@ from registry.stores import Store
 from registry.undo import live_before
 
 
-def rollback(store: Store, config: Config, model: str, to: int | None, by: str, reason: str) -> Release:
+def rollback(  # noqa: PLR0913  (what the command says)
+    store: Store, config: Config, model: str, to: int | None, by: str, reason: str, *, over: int = 0
+) -> Release:
     """Make an earlier version live again: `to`, else the one that was live before the current one.
 
-    Raises ConfigError when there is none, Rejected when it was never released with an approval, Corrupt when its bytes
-    were altered, each before anything is written; TryAgain and WorkerFailed as `promote` does.
+    `over`: the number of the release that the caller has looked at; 0: any. Raises ConfigError when there is none, Rejected
+    when it was never released with an approval, or another release was made meanwhile, Corrupt when its bytes were altered,
+    each before anything is written; TryAgain and WorkerFailed as `promote` does.
     """
     known = releases.read_history(store, model)
     history = known.releases
@@ -31,6 +35,7 @@ def rollback(store: Store, config: Config, model: str, to: int | None, by: str, 
     _must_be_approved(known, target)
     if (current.version, current.card) == (target.version, target.card):
         return check_again(store, config, current)
+    must_be_over(current, over)
     assert target.version is not None
     candidates.local_folder(store, "production", model, target.version, target.card)
     api, image = open_deployment(config), image_of(store, target)

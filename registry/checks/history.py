@@ -7,7 +7,7 @@ from datetime import datetime
 
 from registry.checks.findings import SKEW
 from registry.dataclass import dataclass
-from registry.records import Approval, Release
+from registry.records import NOTHING_LIVE, Approval, Release
 from registry.undo import has_failed
 
 Problem = tuple[int, str]
@@ -76,7 +76,7 @@ def released_before_approval(
 def _wrong_by_itself(model: str, release: Release) -> Iterator[str]:
     if release.model != model:
         yield f"is a release of {release.model}"
-    if (release.kind == "withdrawal") != (release.version is None):
+    if (release.kind in NOTHING_LIVE) != (release.version is None):
         yield f"is a {release.kind} of version {release.version or 'none'}"
     if (release.kind == "promotion") != (release.approval is not None):
         yield f"is a {release.kind} {'without an' if release.approval is None else 'with an'} approval"

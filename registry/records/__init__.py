@@ -26,13 +26,14 @@ from registry.records.evaluation import (
     TargetMetrics,
     Verdict,
 )
-from registry.records.release import Approval, ApprovalWay, Release, ReleaseKind
+from registry.records.release import NOTHING_LIVE, Approval, ApprovalWay, Release, ReleaseKind
 from registry.records.run import Run, Sources, Trigger, utc_now
 from registry.records.training import OnnxWiring, Served, TrainJob, TrainResult
 from registry.records.trust import Attestation, Head, HeadFold, KeyKind, KeyRecord, Mark, SeenHead, VersionMark
 from registry.records.version import Acceptance, Candidate, Claim, LoadReport, Outcome, TestCase, TestReport
 
 __all__ = [
+    "NOTHING_LIVE",
     "Acceptance",
     "Approval",
     "ApprovalWay",

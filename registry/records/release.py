@@ -12,9 +12,12 @@ from registry.records.evaluation import Comparison
 ApprovalWay = Literal["unknown", "token", "jenkins", "key"]
 """How an approval was given: with the token of a mail, by a login of Jenkins, signed by the approver's own key; unknown in
 records of earlier versions of Trainyard."""
-ReleaseKind = Literal["promotion", "rollback", "revert", "withdrawal"]
+ReleaseKind = Literal["promotion", "rollback", "revert", "withdrawal", "demotion"]
 """Why a version became live: with an approval; because a person went back to it; because Trainyard did, when the release
-before it could not be deployed (an automatic revert); or, when there was nothing to go back to, why none is live."""
+before it could not be deployed (an automatic revert). Or why none is live: there was nothing to go back to (a withdrawal); a
+person took the model out of production (a demotion)."""
+NOTHING_LIVE = frozenset({"withdrawal", "demotion"})
+"""Releases without a version."""
 
 REVERT_OF_OLD = re.compile(r"release [0-9]+ did not go\slive: ")
 """How the reason of an automatic revert began before releases had a kind."""

@@ -92,6 +92,7 @@ def test_help_loads_nothing_heavy(command):
         "registry list",
         "registry verify",
         "rollback digits",
+        "demote digits",
         "monitor show",
         "monitor --once",
         "clean --dry-run",

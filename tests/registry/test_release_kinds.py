@@ -78,7 +78,7 @@ def test_an_old_release_is_read_with_its_checksum_and_its_kind():
 def test_an_unknown_kind_is_refused(kind):
     raw = json.loads(codec.to_json(release_draft("digits", 1))) | {"kind": kind}
     with pytest.raises(
-        Corrupt, match=r"x\.json\.kind: .* is not 'promotion' or 'rollback' or 'revert' or 'withdrawal'"
+        Corrupt, match=r"x\.json\.kind: .* is not 'promotion' or 'rollback' or 'revert' or 'withdrawal' or 'demotion'"
     ):
         codec.from_json(Release, json.dumps(raw).encode(), "x.json")
 

@@ -9,11 +9,12 @@ from versions import release_draft
 
 from registry.undo import _fold, good_before, has_failed, left_behind, live_before
 
-KINDS = {"P": "promotion", "B": "rollback", "R": "revert", "W": "withdrawal"}
+KINDS = {"P": "promotion", "B": "rollback", "R": "revert", "W": "withdrawal", "D": "demotion"}
 
 
 def history(text):
-    """`P1 P2 B1`: version 1 and 2 were promoted, and then somebody went back to 1; R is an automatic revert, W a withdrawal."""
+    """`P1 P2 B1`: version 1 and 2 were promoted, and then somebody went back to 1; R is an automatic revert, W a withdrawal, D a
+    demotion."""
     return [
         replace(release_draft("digits", int(word[1:]) if word[1:] else None, "c"), number=number, kind=KINDS[word[0]])
         for number, word in enumerate(text.split(), 1)
@@ -37,6 +38,9 @@ def number(found):
         ("P3 P1 P3 R1", None),
         ("P1 P2 W", None),
         ("P1 P2 W P3", None),
+        ("P1 P2 D", None),
+        ("P1 P2 D P3", None),
+        ("P1 P2 D P3 P4", 4),
         ("P1 P2 W P3 P4 B1", 5),
         ("P1 P2 P3 B1 P4 P5 B2", 6),
         ("P1 P2 P3 B2 P4 B3", 5),
@@ -49,7 +53,11 @@ def test_undo_goes_back_through_what_was_live_and_not_through_what_was_undone(re
 
 
 @given(
-    st.lists(st.builds("{}{}".format, st.sampled_from("PBR"), st.integers(1, 4)) | st.just("W"), min_size=1, max_size=9)
+    st.lists(
+        st.builds("{}{}".format, st.sampled_from("PBR"), st.integers(1, 4)) | st.sampled_from("WD"),
+        min_size=1,
+        max_size=9,
+    )
 )
 def test_the_short_way_leads_where_going_through_all_of_history_does(releases):
     made = history(" ".join(releases))
@@ -76,7 +84,15 @@ def test_after_a_promotion_of_another_version_only_the_newest_two_are_decoded(re
 
 @pytest.mark.parametrize(
     ("releases", "before"),
-    [("P1", None), ("P1 P2", 1), ("P1 P2 R1 P3", 3), ("P1 P2 P1", 2), ("P1 P1", None), ("P1 P2 W P3", None)],
+    [
+        ("P1", None),
+        ("P1 P2", 1),
+        ("P1 P2 R1 P3", 3),
+        ("P1 P2 P1", 2),
+        ("P1 P1", None),
+        ("P1 P2 W P3", None),
+        ("P1 P2 D P3", None),
+    ],
 )
 def test_what_cannot_be_deployed_is_replaced_by_the_release_before_it(releases, before):
     assert number(good_before(history(releases))) == before
@@ -86,6 +102,8 @@ def test_a_release_has_failed_when_the_very_next_one_takes_it_back():
     first, second, back, gone = history("P1 P2 R1 W")
     assert [has_failed(second, each) for each in (None, first, back, gone)] == [False, False, True, False]
     assert has_failed(back, gone)
+    assert not has_failed(gone, history("P1 P2 R1 W D")[-1])
+    assert not has_failed(second, history("P1 P2 D")[-1])  # it has served, and its approval is used up
     assert not has_failed(first, second)
 
 
@@ -108,6 +126,7 @@ def test_a_history_without_releases_has_nothing_to_go_back_to():
         ("P1 P2 B1 P2", None),
         ("P1 P2 B1 P3", 3),
         ("P2 W", 2),
+        ("P1 P2 D", 3),
         ("P1", None),
     ],
 )
