@@ -26,6 +26,7 @@ COMMANDS = {
     "clean": "remove what [keep], [cache] and [prediction_log] do not keep: runs, data, weights, mails, predictions",
     "watch": "poll the three repositories and run a pipeline for each new commit",
     "service": "install, show, remove: have systemd keep watch, monitor or serve running",
+    "console": "web pages over everything, for people with a browser; users add, list, remove, passwd",
     "hooks": "install: make `git push` to a bare repository start its pipeline",
     "approve": "sign an approval with your own key",
     "promote": "put an approved version into production",

@@ -71,12 +71,12 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
     _write(path, data, os.link, mode)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Create or replace `path` with all of `data`: readers see the old bytes or the new ones.
 
-    For private state (run folders, worker status). The registry never replaces: see `write_new`.
+    For private state (run folders, worker status). The registry never replaces: see `write_new`, also for `mode`.
     """
-    _write(path, data, os.replace)
+    _write(path, data, os.replace, mode)
 
 
 def write_unflushed(path: Path, data: bytes) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 
-from pipelines.config import auto_promote, cron
+from pipelines.config import auto_promote, console_rules, cron
 from pipelines.config.addresses import folder_problem, is_address, is_http, names_a_server, parted
 from pipelines.config.bounds import PUBLIC_KEY
 from pipelines.config.gate_settings import gate_problems
@@ -72,6 +72,7 @@ def disagreements(config: Config) -> Iterator[str]:
     yield from auto_promote.problems(config)
     yield from _approvers(config.approval)
     yield from cron.problems(config.schedule)
+    yield from console_rules.problems(config.console)
     yield from _mail(config.mail)
     if config.mail.security == "none" and config.mail.host not in LOCAL:
         yield 'mail.security: "none" is for a server on this machine only'

@@ -15,6 +15,7 @@ SECRETS = (
     "JENKINS_NOTIFY_TOKEN",
     "PREDICTION_LOG_TOKEN",
     "MONITOR_TOKEN",
+    "CONSOLE_OIDC_SECRET",
 )
 """What `trainyard config show` lists; each is `TRAINYARD_<name>`, or the file that `TRAINYARD_<name>_FILE` names."""
 TAKEN = (*SECRETS, "APPROVAL", "API_TOKEN")

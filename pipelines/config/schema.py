@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pipelines.config.bounds import Between
+from pipelines.config.console_sections import Console
 from pipelines.config.monitoring_sections import Labelling, Monitoring, Schedule
 from pipelines.config.run_sections import (
     AcceptancePolicy,
@@ -46,6 +47,7 @@ __all__ = [
     "Batch",
     "Cache",
     "Config",
+    "Console",
     "JenkinsServer",
     "Keep",
     "Labelling",
@@ -119,6 +121,7 @@ class Config:
     cache: Cache = field(default_factory=Cache)
     lineage: Lineage = field(default_factory=Lineage)
     keep: Keep = field(default_factory=Keep)
+    console: Console = field(default_factory=Console)
     jenkins: JenkinsServer = field(default_factory=JenkinsServer)
     tracking: Tracking = field(default_factory=Tracking)
     home: str = ".trainyard"

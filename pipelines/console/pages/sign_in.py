@@ -1,0 +1,84 @@
+"""Sign in and out."""
+
+from __future__ import annotations
+
+from flask import Blueprint, abort, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from pipelines.console import audit, cookies
+from pipelines.console.person import Person
+from pipelines.console.services import Services, services
+from serving.access.addresses import client_network
+
+page = Blueprint("sign_in", __name__)
+LONGEST = 500
+WRONG = "Name or password are not right."
+
+
+@page.get("/sign-in")
+def form() -> str | Response:
+    """The way to sign in that this installation has."""
+    back = local_path(request.args.get("next", ""))
+    if g.person:
+        return redirect(back, 303)
+    return render_template("sign_in.html", way=services().installation.settings.sign_in, back=back, name="", wrong="")
+
+
+@page.post("/sign-in")
+def by_password() -> str | Response | tuple[str, int]:
+    """Name and password of a local user."""
+    if services().installation.settings.sign_in != "password":
+        abort(404)
+    name, password = request.form.get("name", "").strip()[:LONGEST], request.form.get("password", "")
+    back = local_path(request.form.get("next", ""))
+    address = client_network(request.remote_addr or "")
+    keys = Keys(services(), name, address)
+    if keys.wait():
+        return _again(back, name, f"Too many tries. Wait {keys.wait() / 60:.0f} minutes, then try again."), 429
+    user = services().users.check(name, password)
+    if user is None:
+        keys.failed()
+        services().audit.append(name[:100], "password", request.remote_addr or "", "sign in failed", "", "")
+        return _again(back, name, WRONG), 403
+    keys.succeeded()
+    person = Person(user.name, user.email, "password")
+    services().audit.append(person.shown, person.how, request.remote_addr or "", "sign in", "", "")
+    return cookies.begin(redirect(back, 303), person)  # type: ignore[arg-type]
+
+
+@page.post("/sign-out")
+def out() -> Response:
+    """The session ends on the server, too."""
+    if g.person:
+        audit.record("sign out", "", "")
+    return cookies.end(redirect(url_for("sign_in.form"), 303))  # type: ignore[arg-type]
+
+
+class Keys:
+    """Under what the tries of a name from an address are counted."""
+
+    def __init__(self, of: Services, name: str, address: str) -> None:
+        self._of, self._name, self._address = of, f"{name.casefold()} {address}", address
+
+    def wait(self) -> float:
+        """Seconds until the next try; 0: now."""
+        return max(self._of.by_name.wait(self._name), self._of.by_address.wait(self._address))
+
+    def failed(self) -> None:
+        """One more."""
+        self._of.by_name.add(self._name)
+        self._of.by_address.add(self._address)
+
+    def succeeded(self) -> None:
+        """The name begins anew; the address does not: it may have tried others."""
+        self._of.by_name.clear(self._name)
+
+
+def local_path(text: str) -> str:
+    """A path of this console; the start page for anything else, that could lead elsewhere."""
+    plain = text.isprintable() and "\\" not in text and len(text) <= LONGEST
+    return text if plain and text.startswith("/") and not text.startswith("//") else "/"
+
+
+def _again(back: str, name: str, wrong: str) -> str:
+    return render_template("sign_in.html", way="password", back=back, name=name, wrong=wrong)
