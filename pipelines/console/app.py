@@ -29,6 +29,7 @@ PAGES = (
     Page("audit", "Audit", "audit.show", "audit"),
     Page("settings", "Settings", "settings.show", "settings"),
     Page("sign_in"),
+    Page("mail_link"),
 )
 """The modules of `pipelines.console.pages`. With a title a page is in the bar on top; with a tab, among those of a model."""
 CSP = (
@@ -81,7 +82,7 @@ def create_console(installation: Installation, options: Options | None = None) -
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=is_https(settings),
     )
-    app.extensions["trainyard"] = open_services(installation, (options or Options()).cost)
+    app.extensions["trainyard"] = open_services(app, installation, (options or Options()).cost)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     static = StaticFiles()
     app.add_url_rule("/static/<tag>/<name>", "static", static.answer)

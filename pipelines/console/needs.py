@@ -41,6 +41,8 @@ def needs(action: str) -> Callable[[View], View]:
                 g.place = installation().models.get(arguments["model"])
                 if g.place is None or not can("see", arguments["model"]):
                     abort(404)
+            if g.person.only not in {"", f"{arguments.get('model', '')}/{arguments.get('version', '')}"}:
+                abort(404)  # who came by the link of a mail sees what that is about
             if not can(action, arguments.get("model", "")):
                 abort(403, _why_not(action))
             return view(**arguments)

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from flask import current_app
+from flask import Flask, current_app
 
+from pipelines.config.console_sections import Console
+from pipelines.config.load import secret
 from pipelines.console.audit import AuditLog
 from pipelines.console.installation import Installation
 from pipelines.console.rates import Failures
 from pipelines.console.sessions import Sessions
 from pipelines.console.sign_in.local_users import Cost, LocalUsers
+from pipelines.console.sign_in.mail_link import UsedLinks
+from pipelines.console.sign_in.oidc import Provider
 from registry.errors import ConfigError
 from registry.files import write_new
 
@@ -34,6 +38,9 @@ class Services:
     users: LocalUsers
     by_name: Failures
     by_address: Failures
+    links: UsedLinks
+    provider: Provider | None = None
+    """Of OpenID Connect, where that is set."""
 
 
 def services() -> Services:
@@ -41,7 +48,7 @@ def services() -> Services:
     return cast("Services", current_app.extensions["trainyard"])
 
 
-def open_services(installation: Installation, cost: Cost | None = None) -> Services:
+def open_services(app: Flask, installation: Installation, cost: Cost | None = None) -> Services:
     """With the files in the console's folder. `cost`: of the passwords that are hashed from now on."""
     home, settings = installation.home, installation.settings
     return Services(
@@ -51,7 +58,14 @@ def open_services(installation: Installation, cost: Cost | None = None) -> Servi
         users_of(installation, cost),
         Failures(PER_NAME, WINDOW),
         Failures(PER_ADDRESS, WINDOW),
+        UsedLinks(home / "links"),
+        _provider(app, settings) if settings.sign_in == "oidc" else None,
     )
+
+
+def _provider(app: Flask, settings: Console) -> Provider:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return Provider(app, settings, secret("CONSOLE_OIDC_SECRET"), settings.url or f"http://{host}:{settings.port}")
 
 
 def users_of(installation: Installation, cost: Cost | None = None) -> LocalUsers:

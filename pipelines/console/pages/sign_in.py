@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, abort, g, redirect, render_template, request, url_for
+import logging
+
+from flask import Blueprint, abort, g, make_response, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
 from pipelines.console import audit, cookies
 from pipelines.console.person import Person
 from pipelines.console.services import Services, services
+from registry.errors import Rejected, TryAgain
 from serving.access.addresses import client_network
 
+log = logging.getLogger(__name__)
 page = Blueprint("sign_in", __name__)
 LONGEST = 500
 WRONG = "Name or password are not right."
@@ -41,17 +45,59 @@ def by_password() -> str | Response | tuple[str, int]:
         services().audit.append(name[:100], "password", request.remote_addr or "", "sign in failed", "", "")
         return _again(back, name, WRONG), 403
     keys.succeeded()
-    person = Person(user.name, user.email, "password")
-    services().audit.append(person.shown, person.how, request.remote_addr or "", "sign in", "", "")
-    return cookies.begin(redirect(back, 303), person)  # type: ignore[arg-type]
+    return _signed_in(Person(user.name, user.email, "password"), back)
+
+
+@page.get("/sign-in/oidc")
+def to_provider() -> Response:
+    """Leads to the OpenID provider's own page."""
+    provider = services().provider or abort(404)
+    answer: Response = provider.begin()
+    session["next"] = local_path(request.args.get("next", ""))
+    return answer
+
+
+@page.get("/sign-in/oidc/back")
+def from_provider() -> Response:
+    """Where the provider leads back to."""
+    provider = services().provider or abort(404)
+    back = local_path(session.get("next", ""))
+    try:
+        signed_in = provider.finish()
+    except Rejected as error:
+        log.warning("a sign-in was refused: %s", error)
+        services().audit.append("", "oidc", request.remote_addr or "", "sign in failed", "", "")
+        abort(403, "The OpenID provider's answer does not count here. The console's log has the reason; try once more.")
+    return _signed_in(signed_in.person, back, signed_in.token)
 
 
 @page.post("/sign-out")
-def out() -> Response:
-    """The session ends on the server, too."""
+def out() -> str | Response:
+    """The session ends on the server, too; and at the OpenID provider."""
     if g.person:
         audit.record("sign out", "", "")
-    return cookies.end(redirect(url_for("sign_in.form"), 303))  # type: ignore[arg-type]
+    there = _goodbye()
+    answer = redirect(url_for("sign_in.form"), 303)
+    if there:  # a redirect after a form may lead to our own pages only
+        answer = make_response(render_template("signed_out.html", there=there))
+        answer.headers["Refresh"] = f"0; url={there}"
+    return cookies.end(answer)  # type: ignore[arg-type]
+
+
+def _goodbye() -> str:
+    provider = services().provider
+    if provider is None or not g.session or g.person.how != "oidc":
+        return ""
+    try:
+        return provider.goodbye(g.session.ends_at_provider)
+    except TryAgain as error:  # the session ends here in any case
+        log.warning("signed out here only: %s", error)
+        return ""
+
+
+def _signed_in(person: Person, back: str, at_provider: str = "") -> Response:
+    services().audit.append(person.shown, person.how, request.remote_addr or "", "sign in", "", "")
+    return cookies.begin(redirect(back, 303), person, at_provider)  # type: ignore[arg-type]
 
 
 class Keys:
