@@ -1,7 +1,7 @@
 """`python -P -m serving.follower`: an API whose registry does not lie on this machine, in a folder with `job.json` (ServeJob).
 
-This process keeps a local copy of what the API reads (`registry.mirror`), and starts the API as its child, which follows the
-copy. So the API stays behind its fence: it reaches no network, and has no credentials; and it still answers, and starts
+This process keeps a local copy of what the API reads (`registry.mirror`), and starts the API as its child (`serving.keeper`), which
+follows the copy. So the API stays behind its fence: it reaches no network, and has no credentials; and it still answers, and starts
 again, while the registry is out of reach. Beside the copy, in `job.mirror`:
 
     lock             held as long as this process lives
@@ -17,12 +17,11 @@ import fcntl
 import logging
 import os
 import signal
-import subprocess
 import sys
+import threading
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from types import FrameType
 
 from registry.errors import ConfigError, Corrupt, PipelineError
 from registry.mirror import Mirror
@@ -32,15 +31,10 @@ from serving.__main__ import report
 from serving.follower_login import read_login
 from serving.follower_state import FollowerState, write_state
 from serving.job import ServeJob
+from serving.keeper import Keeper
 from serving.reach import LOCK
-from serving.server.control import clean_environment, fenced_command
 from serving.server.program import read_job
 
-FORWARDED = (
-    *(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP),
-    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU),
-)
-"""What gunicorn understands, and a terminal sends."""
 LOG_BYTES = 1 << 20
 ALONE = "--alone"
 log = logging.getLogger(__name__)
@@ -102,13 +96,11 @@ def main() -> int:
         mirror.mkdir(parents=True, exist_ok=True)
         _log_to(RotatingFileHandler(mirror / "follower.log", maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8"))
         follower = _begun(job)
+        keeper = Keeper(job, folder)
     except PipelineError as error:
         return report(folder, error)
-    # A session of its own: what a terminal sends comes from us, and only once.
-    child = subprocess.Popen(fenced_command(job, folder), env=clean_environment(), start_new_session=True)
-    _live_with(child)
-    follower.follow()
-    return 0
+    threading.Thread(target=follower.follow, name="follower", daemon=True).start()
+    os._exit(keeper.run())  # also in the middle of a request that nobody answers: the copy is whole at every moment
 
 
 def alone() -> int:
@@ -150,24 +142,6 @@ def _lock(mirror: Path) -> None:
             f"{mirror}: another process keeps this copy of the registry",
             hint="the API of this model is running, or being stopped: `trainyard serve MODEL --status` shows it",
         ) from None
-
-
-def _live_with(child: subprocess.Popen[bytes]) -> None:
-    """Hand signals on to the child, and end when it ends, also in the middle of a request that nobody answers."""
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        del frame
-        child.send_signal(number)
-
-    def end(*_: object) -> None:
-        code = child.poll()
-        if code is not None:
-            os._exit(code if code >= 0 else 128 - code)  # the copy is whole at every moment
-
-    for each in FORWARDED:
-        signal.signal(each, hand_on)
-    signal.signal(signal.SIGCHLD, end)
-    end()  # it may have ended before
 
 
 if __name__ == "__main__":

@@ -47,8 +47,40 @@ class KeptFolders:
         if found != self._reported:
             self._reported = found
             if found:
-                log.error("%s: start it again", found)
+                log.error("%s; a process is started again when one is there, a container by its next update", found)
         return found
+
+
+class HeldFolders:
+    """Those of an API, and whether they still are those that were under their paths. They are held open: the number of one that was removed is not
+    that of its successor."""
+
+    def __init__(self, job: ServeJob) -> None:
+        self._held: list[tuple[str, Path, int]] = []
+        for name, folder in kept_folders(job).items():
+            try:
+                fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:  # it could not be made: whoever can makes it later, which is no replacement
+                continue
+            self._held.append((name, folder, fd))
+
+    def replaced(self) -> list[str]:
+        """Those in whose place there is another one; none before all of those are there."""
+        found = []
+        for name, folder, fd in self._held:
+            try:
+                now = os.stat(folder)
+            except OSError:
+                return []
+            if not os.path.samestat(now, os.fstat(fd)):
+                found.append(name)
+        return found
+
+    def close(self) -> None:
+        """Hold them no longer."""
+        for _, _, fd in self._held:
+            os.close(fd)
+        self._held = []
 
 
 def _is_lost(folder: Path) -> bool:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from registry.dataclass import dataclass
-from registry.errors import PipelineError, from_os_error
+from registry.errors import PipelineError, TryAgain, from_os_error
 from registry.label_store import MOST_PER_ROW, LabelStore
+from registry.label_store import Outcome as LabelOutcome
 from registry.records.labels import Label
 from serving.errors import Refused
 from serving.feedback.items import Invalid, Item, read_item
@@ -33,7 +34,8 @@ BUSY_SECONDS = 2.0
 SETTLE_SECONDS = 1.0
 """So long after an answer its line may not be there yet."""
 LOOK_SECONDS = 0.1
-STARTED_AGAIN = "whoever runs it has to start it again; then retry: nothing of this request was kept"
+TRIES = 3
+STARTED_AGAIN = "retry in some seconds; if that stays so, whoever runs the API has to start it again. Nothing of this request was kept"
 Outcome = Literal["added", "same", "invalid", "unknown", "forgotten", "failed"]
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class FeedbackTaker:
         self._patient = threads > AT_ONCE
         self._finder = Finder(job)
         self._store: LabelStore | None = None
-        self._inode = (0, 0)
+        self._inode: tuple[int, int] | None = None
         self._places, self._lock = threading.BoundedSemaphore(AT_ONCE), threading.Lock()
         self._waits = threading.Lock()
 
@@ -119,7 +121,7 @@ class FeedbackTaker:
             except Invalid as error:
                 results[i] = _refused(error, item.request, item.row)
         with self._lock:
-            added = self._opened().add(list(labels.values())) if labels else []
+            added = self._keep(list(labels.values())) if labels else []
         for (i, label), outcome in zip(labels.items(), added, strict=True):
             if outcome == "full":
                 full = Invalid(422, f"row: {label.row} has {MOST_PER_ROW} labels already")
@@ -149,21 +151,32 @@ class FeedbackTaker:
         with self._lock:
             return self._finder.find(list(requests))
 
+    def _keep(self, labels: Sequence[Label]) -> list[LabelOutcome]:
+        """Add them, to the file that still is under its path afterwards: what was replaced meanwhile is nobody's any more."""
+        for _ in range(TRIES):
+            outcomes = self._opened().add(labels)
+            if self._there() == self._inode:
+                return outcomes
+        raise TryAgain(f"{self._path}: replaced again and again", hint="retry when it stays")
+
     def _opened(self) -> LabelStore:
         """The store. One that was moved away, or removed, is not written any more."""
-        try:
-            stat = os.stat(self._path)
-            inode = stat.st_dev, stat.st_ino
-        except FileNotFoundError:
-            inode = (0, 0)
-        if self._store is None or inode != self._inode:
+        there = self._there()
+        if self._store is None or there != self._inode:
             if self._store:
                 self._store.close()
                 self._store = None
             self._store = LabelStore(self._path, BUSY_SECONDS)
-            stat = os.stat(self._path)
-            self._inode = stat.st_dev, stat.st_ino
+            self._inode = there or self._there()
         return self._store
+
+    def _there(self) -> tuple[int, int] | None:
+        """Which file is under the path now."""
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _failed(self, count: int, reason: str) -> Refused:
         self._counted("failed", count)

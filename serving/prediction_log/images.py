@@ -47,6 +47,11 @@ class ImageFile:
         Path(self._tmp).replace(self._target)
         sync_folder(self._target.parent)
 
+    def leave(self) -> None:
+        """Close it where it is; it never appears."""
+        self._tar.close()
+        self._file.close()
+
 
 def stored_images(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and PNG of each image in a closed file."""

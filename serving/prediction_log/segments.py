@@ -110,6 +110,24 @@ class OpenSegment:
         elif lines:
             self._all_noted = False
 
+    def is_there(self) -> bool:
+        """Whether it is still under its path: not when a folder above it was moved away, or removed."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._fd))
+        except OSError:
+            return False
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether what is written to it is gone when it is closed."""
+        return os.fstat(self._fd).st_nlink == 0
+
+    def leave(self) -> int:
+        """Close it where it is: whoever reads the folder that was moved away finds its lines. How many were removed with it."""
+        lost = self.lines if self.is_removed else 0
+        os.close(self._fd)
+        return lost
+
     def close(self) -> Path | None:
         """Have it appear among the closed ones; None: it had no lines, and is gone.
 

@@ -220,6 +220,9 @@ class _Segments:
         images, release.images = release.images, None
         if segment is None:
             return
+        if not segment.is_there():
+            self._leave(segment, images)
+            return
         try:
             if images:
                 images.close()
@@ -245,18 +248,42 @@ class _Segments:
 
     def _append(self, release: _Release, made: Sequence[bytes], group: Sequence[Answered]) -> None:
         try:
-            if release.segment is None:
-                self._number += 1
-                name = stem(self._clock(), self._process, self._number)
-                release.segment = OpenSegment(self._folder, name, lines.header(release.model, release.plan))
-                release.until = time.monotonic() + SEGMENT_SECONDS
             requests = [(each.request_id, 0 if each.model is None else each.rows) for each in group]
-            release.segment.append(b"".join(made), len(made), requests)
+            self._segment_of(release).append(b"".join(made), len(made), requests)
         except OSError as error:
             self._dropped(len(made))
             self._say(f"predictions are not kept: {error}")
         else:
             self._problem = ""
+
+    def _segment_of(self, release: _Release) -> OpenSegment:
+        """The open one; another one, once that can be made, when the log's folder was replaced. Raises OSError."""
+        old = release.segment
+        if old is not None and (old.is_there() or not (old.is_removed or self._folder.is_dir())):
+            return old  # also while no other folder is there: who moves one there must not find ours
+        self._number += 1
+        name = stem(self._clock(), self._process, self._number)
+        try:
+            new = OpenSegment(self._folder, name, lines.header(release.model, release.plan))
+        except OSError:
+            if old is None or old.is_removed:
+                raise
+            return old  # out of reach, behind a fence: the lines are where the folder went
+        release.segment, release.until = new, time.monotonic() + SEGMENT_SECONDS
+        if old is not None:
+            images, release.images = release.images, None
+            self._leave(old, images)
+        return new
+
+    def _leave(self, segment: OpenSegment, images: ImageFile | None) -> None:
+        """A segment whose folder was replaced."""
+        where = "removed" if segment.is_removed else "moved away"
+        lost = segment.leave()
+        if lost:
+            self._dropped(lost)
+        if images:
+            images.leave()
+        self._say(f"the log's folder was {where}, with {segment.lines} lines" + (" and their images" if images else ""))
 
     def _keep_images(self, release: _Release, group: Sequence[Answered]) -> None:
         assert release.segment is not None

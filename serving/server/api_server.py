@@ -36,7 +36,7 @@ from serving.server.socket_handoff import SocketHandoff
 from serving.worker_crashes import WorkerCrashes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from flask import Flask
 
@@ -60,12 +60,12 @@ class Server(GunicornServer):
         bind: str,
         listener: str = "",
         operators: socket.socket | None = None,
-        unfenced: str = "",
+        notes: Sequence[str] = (),
     ) -> None:
         """`bind` is gunicorn's; `listener` the path of serving.server.listener's Unix socket, if requests come from there.
 
-        `operators` is the socket of their port; None: `listener` hands that out, too. `unfenced` is what the kernel does not
-        keep this process from, for the log.
+        `operators` is the socket of their port; None: `listener` hands that out, too. `notes` are for the log, when
+        it starts.
         """
         self._job, self._folder, self._listener, self._operators = job, folder, listener, operators
         self._balance, self._counters = ConnectionBalance(), CounterTable(SLOTS)
@@ -86,10 +86,8 @@ class Server(GunicornServer):
         self._started = False
         """Whether this worker has come so far that it accepts connections."""
         more = tls_settings(self._tls, job) if self._tls else {}
-        if unfenced:
-            more["on_starting"] = lambda master: master.log.warning(
-                "not fenced: this kernel cannot keep the API from %s", unfenced
-            )
+        if notes:
+            more["on_starting"] = lambda master: master.log.warning("%s", "; ".join(notes))
         super().__init__(settings(job, bind) | more)
 
     @property

@@ -75,7 +75,7 @@ def _start(job: ServeJob, folder: Path) -> str:
             start_new_session=True,
         )
     _started[process.pid] = process
-    if not _wait(lambda: process.poll() is not None or _answers(folder), START_SECONDS):
+    if not _wait(lambda: process.poll() is not None or is_ready(folder), START_SECONDS):
         for pid in (lockfile.holder(folder), process.pid):
             if pid:
                 _kill(pid)
@@ -212,16 +212,23 @@ def behind(answer: dict[str, Any], number: int) -> list[str]:
 
 
 def command(job: ServeJob, folder: Path) -> list[str]:
-    """The command line of the API, or of the process that follows its registry and starts it."""
-    return [sys.executable, "-P", "-m", "serving.follower"] if job.mirror else fenced_command(job, folder)
+    """The command line of the API, or of the process that starts it, and follows its registry, or starts it again for folders
+    that were replaced."""
+    if parent := "serving.follower" if job.mirror else "serving.keeper" if job.prediction_log else "":
+        return [sys.executable, "-P", "-m", parent]
+    return fenced_command(job, folder)
 
 
 def environment(job: ServeJob) -> dict[str, str]:
     """The environment for `command`; only who follows a registry in a bucket has what logs in there, and only who sends spans
     the settings of OpenTelemetry."""
-    login = login_variables() if job.mirror else {}
+    return child_environment(job) | (login_variables() if job.mirror else {})
+
+
+def child_environment(job: ServeJob) -> dict[str, str]:
+    """The environment for the API itself, whoever starts it."""
     spans = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")} if job.traces else {}
-    return clean_environment() | login | spans
+    return clean_environment() | spans
 
 
 def login_variables() -> dict[str, str]:
@@ -256,8 +263,8 @@ def _behind(worker: dict[str, Any]) -> str:
     return f"server process {worker['pid']} is {worker['state']}, answers with {serves}{taking}{error}"
 
 
-def _answers(folder: Path) -> bool:
-    """Whether one of its processes accepts connections."""
+def is_ready(folder: Path) -> bool:
+    """Whether one of the processes of the API in `folder` accepts connections."""
     try:
         return any(each.get("taking", True) for each in status(folder)["workers"])
     except TryAgain:

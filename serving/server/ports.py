@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from registry.errors import ConfigError
@@ -11,6 +12,8 @@ from serving.job import ServeJob
 from serving.server import admin_listener
 
 BACKLOG = 2048
+GIVEN = "TRAINYARD_SOCKETS"
+"""The variable that names to the API the listening sockets that its parent holds: of clients, and of operators."""
 GRPC_PACKAGES = {"grpc": "grpcio", "google.protobuf": "protobuf"}
 """Module → what is to be installed."""
 
@@ -31,6 +34,25 @@ def listen_for_operators(job: ServeJob) -> socket.socket:
         return admin_listener.listen(job.admin_host, job.admin_port)
     except OSError as error:
         raise _no_port("admin_port", job.admin_host, job.admin_port, error) from None
+
+
+def listen_for_all(job: ServeJob) -> tuple[socket.socket, socket.socket]:
+    """The listening sockets for clients and for operators; raises ConfigError as `listen` does."""
+    operators = listen_for_operators(job)
+    try:
+        return listen(job), operators
+    except ConfigError:
+        operators.close()
+        raise
+
+
+def given(environ: Mapping[str, str]) -> tuple[socket.socket, socket.socket] | None:
+    """The same, of a parent that holds them; None: it does not."""
+    fds = environ.get(GIVEN, "").split()
+    if not fds:
+        return None
+    listener, operators = (socket.socket(fileno=int(each)) for each in fds)
+    return listener, operators
 
 
 def keep_for_grpc(job: ServeJob) -> socket.socket:

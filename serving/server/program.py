@@ -20,12 +20,14 @@ from registry import codec
 from registry.errors import ConfigError
 from serving.access.exposure import refuse_exposed
 from serving.job import ServeJob
-from serving.server import lockfile
+from serving.server import lockfile, ports
 from serving.server.api_server import Server, operators_need_tls
 from serving.server.fence import UNFENCED
 from serving.server.for_workers import import_for_workers
 from serving.server.gunicorn_settings import refuse_unsupported
-from serving.server.ports import listen, listen_for_operators
+
+STARTED_AGAIN = "TRAINYARD_STARTED_AGAIN"
+"""The variable that says to the API why its parent has started it again."""
 
 
 def read_job(folder: Path, environ: Mapping[str, str]) -> ServeJob:
@@ -63,7 +65,7 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
     if path:
         url, bind = f"unix://{folder / 'api.sock'}", f"unix:{folder / 'api.sock'}"
     else:
-        operators, listener = listen_for_operators(job), listen(job)
+        listener, operators = ports.given(environ) or ports.listen_for_all(job)
         admin = lockfile.url(*operators.getsockname()[:2], tls=operators_need_tls(job))
         url = lockfile.url(*listener.getsockname()[:2], tls=bool(job.certfile))
         bind = f"fd://{listener.detach()}"
@@ -71,7 +73,9 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "error.json").unlink(missing_ok=True)
     _use_own_scratch(folder / "scratch")
-    server = Server(job, folder, bind, path, operators, environ.get(UNFENCED, ""))
+    notes = [f"not fenced: this kernel cannot keep the API from {missing}" for missing in _given(environ, UNFENCED)]
+    notes += [f"started again: {why}" for why in _given(environ, STARTED_AGAIN)]
+    server = Server(job, folder, bind, path, operators, notes)
     refuse_unsupported(server.effective, bind)
     lockfile.write(folder, (url, admin, server.grpc_target), job.model, job.workers)
     import_for_workers()
@@ -81,6 +85,10 @@ def run(folder: Path, environ: Mapping[str, str]) -> None:
         if os.getpid() == master:  # a worker that ends comes by here, too
             (folder / lockfile.ADDRESS_FILE).unlink(missing_ok=True)
             os.close(lock)
+
+
+def _given(environ: Mapping[str, str], name: str) -> list[str]:
+    return [environ[name]] if environ.get(name) else []
 
 
 def _use_own_scratch(scratch: Path) -> None:

