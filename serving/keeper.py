@@ -89,7 +89,7 @@ class Keeper:
         self._job, self._folder = job, folder
         self._sockets = ports.listen_for_all(job)
         self._child: Child | None = None
-        self._told = 0
+        self._ends_by = 0
         self._said = ""
 
     def run(self) -> int:
@@ -107,15 +107,15 @@ class Keeper:
 
     def _begin(self, why: str) -> Child:
         self._child = child = Child(self._job, self._folder, self._sockets, why)
-        if self._told:  # while there was none
-            child.signal(self._told)
+        if self._ends_by:  # while there was none
+            child.signal(self._ends_by)
         return child
 
     def _begin_again(self, child: Child, why: str) -> Child:
         with lockfile.exclusive(self._folder):  # who stops the API meanwhile stops the new one
             if not child.ended.is_set():
                 child.stop(self._job.timeout_seconds + KILL_AFTER)
-                if not self._told:
+                if not self._ends_by:
                     child = self._begin(why)
                     _wait(lambda: child.ended.is_set() or is_ready(self._folder), START_SECONDS)
             return child
@@ -123,7 +123,7 @@ class Keeper:
     def _hand_on(self, number: int, frame: FrameType | None) -> None:
         del frame
         if number in ENDING:
-            self._told = number
+            self._ends_by = number
         if self._child:
             self._child.signal(number)
 

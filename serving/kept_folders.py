@@ -60,7 +60,7 @@ class HeldFolders:
         for name, folder in kept_folders(job).items():
             try:
                 fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            except OSError:  # it could not be made: whoever can makes it later, which is no replacement
+            except OSError:  # it could not be made: whoever makes it later replaces nothing
                 continue
             self._held.append((name, folder, fd))
 

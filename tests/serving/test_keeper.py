@@ -174,7 +174,7 @@ class TestHeldFolders:
         (tmp_path / "log").mkdir()
         assert held.replaced() == ["the prediction log"]
 
-    def test_are_told_from_one_that_gets_the_number_of_one_that_was_removed(self, held, labels):
+    def test_are_replaced_by_one_that_gets_the_number_of_one_that_was_removed(self, held, labels):
         labels.parent.rmdir()
         labels.parent.mkdir()
         assert held.replaced() == ["the labels"]
