@@ -14,7 +14,7 @@ from pipelines.console import csrf
 from pipelines.console.cookies import cookie_name, is_https, person_now
 from pipelines.console.installation import Installation
 from pipelines.console.navigation import Page, add_navigation
-from pipelines.console.needs import can
+from pipelines.console.needs import can, most_body
 from pipelines.console.proxies import ProxyHeaders
 from pipelines.console.services import open_services, own_secret, services
 from pipelines.console.sign_in.local_users import Cost
@@ -46,7 +46,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 MOST_BODY, MOST_FIELDS = 1_000_000, 500
-"""Bytes of a form, and parts of it. A page that takes files sets `request.max_content_length` itself."""
+"""Bytes of a form, and parts of it. A page that takes files says how much with `needs.takes_files`."""
 TITLES = {
     400: "This request cannot be read",
     403: "Not allowed",
@@ -105,6 +105,8 @@ def _who_asks() -> None:
     g.person, g.session = person_now()
     if g.person:
         g.roles = services().installation.roles_of(g.person)
+        if g.roles and (most := most_body(request.endpoint)):
+            request.max_content_length = most
     csrf.check()
 
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from flask import abort, g, redirect, request, url_for
+from flask import abort, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from pipelines.console.installation import Installation
@@ -51,6 +51,21 @@ def needs(action: str) -> Callable[[View], View]:
         return checked
 
     return decorator
+
+
+def takes_files(most: int) -> Callable[[View], View]:
+    """For a view below `needs`, whose form has files: so many bytes at most, from who has signed in."""
+
+    def decorator(view: View) -> View:
+        view.most_body = most  # type: ignore[attr-defined]
+        return view
+
+    return decorator
+
+
+def most_body(endpoint: str | None) -> int | None:
+    """What a view takes, if it has said so."""
+    return getattr(current_app.view_functions.get(endpoint or ""), "most_body", None)
 
 
 def _sign_in_first() -> Response:

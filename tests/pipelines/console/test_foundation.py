@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from console_parts import PASSWORD, ConsoleProject
+from flask import request
+
+from pipelines.console.needs import needs, takes_files
 
 
 @pytest.fixture
@@ -147,6 +152,24 @@ def test_the_settings_hold_no_path_of_the_machine(project):
     page = project.browser("engineer").get("/settings").text
     assert "registry" in page
     assert str(project.folder) not in page
+
+
+def test_a_large_body_is_taken_only_where_a_page_says_so_and_from_who_has_signed_in(project):
+    app = project.app()
+
+    @needs("see")
+    @takes_files(3_000_000)
+    def received():
+        return str(len(request.files["file"].read()))
+
+    app.add_url_rule("/file", "file", received, methods=["POST"])
+    browser = project.browser("viewer", app)
+    size = 2_000_000
+    assert browser.post("/file", {"file": (io.BytesIO(b"x" * size), "a")}).text == str(size)
+    assert browser.post("/file", {"file": (io.BytesIO(b"x" * 2 * size), "a")}).status_code == 413
+    assert browser.post("/sign-out", {"file": (io.BytesIO(b"x" * size), "a")}).status_code == 413
+    stranger = project.browser("", app)
+    assert stranger.post("/file", {"file": (io.BytesIO(b"x" * size), "a")}, page="/sign-in").status_code == 413
 
 
 def test_a_bug_is_a_page_without_its_traceback(project, caplog):
