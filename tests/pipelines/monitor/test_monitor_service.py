@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from aiosmtpd.controller import Controller
+from certificates import write_certificate
+from mail_server import PASSWORD, servers
 from monitor_parts import at, columns, config, drift, failing, health, later, looking, name, names, passing
 
 from pipelines.config.schema import Mail
@@ -62,6 +65,9 @@ def mail_server():
         )
     finally:
         server.stop()
+
+
+relay = pytest.fixture(servers)
 
 
 class _Hook(BaseHTTPRequestHandler):
@@ -152,6 +158,30 @@ def test_mails_reach_a_real_server_one_per_call(tmp_path):
         assert wanted in text
     assert "drift of inputs.mass" in came[0].get_body(("html",)).get_content()
     assert "Nothing." in came[1].get_body(("plain",)).get_content()
+
+
+def test_mails_reach_a_relay_that_wants_tls_and_a_password_and_wait_while_the_password_is_wrong(
+    tmp_path, relay, monkeypatch
+):
+    write_certificate(tmp_path / "tls")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "tls" / "cert.pem", tmp_path / "tls" / "key.pem")
+    server = relay(None, "starttls", tls, auth=True)
+    owners, trusted = ("owner@company.example",), str(tmp_path / "tls" / "cert.pem")
+    settings = config(tmp_path, replace(server.settings, to=owners, username="monitor", ca_file=trusted))
+    monkeypatch.setenv("TRAINYARD_SMTP_PASSWORD", "not the relay's")
+    refused = monitor_once(settings, looking(failing(1), failing(2)))
+    assert any("does not accept [mail] username" in each for each in refused.problems)
+    assert "not the relay's" not in str(refused)
+    assert (server.inbox.taken, len(mails(tmp_path))) == ([], 1)
+    monkeypatch.setenv("TRAINYARD_SMTP_PASSWORD", PASSWORD)
+    assert monitor_once(settings, looking()).problems == ()
+    assert server.inbox.subjects == ["[digits] ALARM: drift of inputs.mass: distribution"]
+    assert set(server.inbox.users) == {"monitor"}
+    unknown = replace(settings, mail=replace(settings.mail, ca_file=""))
+    monitor_once(unknown, looking(passing(3)))
+    assert len(server.inbox.taken) == 1, "nothing is sent to a server whose certificate nobody vouches for"
+    assert len(mails(tmp_path)) == 1
 
 
 def test_a_mail_server_that_is_away_keeps_neither_the_alarm_nor_the_webhook_from_people(tmp_path):
