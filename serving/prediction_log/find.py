@@ -27,6 +27,8 @@ from serving.prediction_log.segments import CHUNK, OPEN
 State = Literal["answered", "refused", "gone", "unknown"]
 """It has instances; it has none, as it was refused; it is not kept any more, or was purged; it never was here, or was not
 kept."""
+MOST_HELD = 64
+"""Ids files that are open at once; a log that nobody compacts has thousands."""
 TICK = 100_000_000
 """Nanoseconds in which a folder may change again without another time."""
 log = logging.getLogger(__name__)
@@ -52,8 +54,12 @@ class Finder:
     def __init__(self, job: PredictionLogJob) -> None:
         self._job, self._folder = job, Path(job.folder)
         self._open: dict[str, _OpenIds] = {}
-        self._files: dict[str, ids.IdFile | None] = {}
-        """By name, the newest first; None: it cannot be read."""
+        self._closed: list[str] = []
+        """The ids files of closed data, the newest first."""
+        self._checked: dict[str, bool] = {}
+        """Whether those that were looked at can be read."""
+        self._held: dict[str, ids.IdFile] = {}
+        """Those that are open, the one that was used last at the end."""
         self._purged: list[ids.IdFile] = []
         self._seen = 0
         self._key: bytes | None = None
@@ -69,10 +75,10 @@ class Finder:
             for key in list(left):
                 if (rows := segment.rows.get(key)) is not None:
                     _better(found, left, key, _found(rows, segment.about))
-        for name, file in self._files.items():
+        for name in self._closed:
             if not left:
                 break
-            if file is not None:
+            if file := self._opened(name):
                 self._find_in(name, file, (found, left), oldest)
         return {each: found.get(each, UNKNOWN) for each in requests}
 
@@ -84,8 +90,8 @@ class Finder:
         oldest = datetime.now(UTC) - timedelta(days=self._job.keep_days)
         counted = (
             each.instances
-            for name, each in self._files.items()
-            if each and ids.data_of(name) not in replaced and self._is_kept(name, oldest)
+            for name in self._closed
+            if ids.data_of(name) not in replaced and self._is_kept(name, oldest) and (each := self._opened(name))
         )
         return sum(counted) + sum(sum(each.rows.values()) for each in self._open.values())
 
@@ -127,16 +133,31 @@ class Finder:
         try:
             seen = folder.stat().st_mtime_ns
         except FileNotFoundError:
-            self._files, self._purged = {}, []
+            self._closed, self._purged = [], []
             return
         if seen == self._seen:
             return
         names = [each.name for each in os.scandir(folder) if each.name.endswith(ids.SUFFIX) and ids.time_of(each.name)]
         names.sort(key=lambda each: str(ids.time_of(each)), reverse=True)
-        known = self._files
-        self._files = {name: known.get(name) or _read(folder / name) for name in names if ids.PURGED not in name}
+        self._closed = [name for name in names if ids.PURGED not in name]
+        there = set(self._closed)
+        self._checked = {name: good for name, good in self._checked.items() if name in there}
+        self._held = {name: file for name, file in self._held.items() if name in there}
         self._purged = [each for name in names if ids.PURGED in name and (each := _read(folder / name))]
         self._seen = seen if time.time_ns() - seen > TICK else 0
+
+    def _opened(self, name: str) -> ids.IdFile | None:
+        """None: it cannot be read, or has gone meanwhile. Each that is open takes one of the process's files."""
+        known = self._checked.get(name)
+        if known is False:
+            return None
+        file = self._held.pop(name, None) or _read(self._folder / ids.IDS / name, known=known is True)
+        self._checked[name] = file is not None
+        if file:
+            while len(self._held) >= MOST_HELD:
+                del self._held[next(iter(self._held))]
+            self._held[name] = file
+        return file
 
 
 class _OpenIds:
@@ -179,9 +200,9 @@ def _better(found: dict[str, Found], left: dict[int, str], key: int, new: Found)
         found[request] = new
 
 
-def _read(path: Path) -> ids.IdFile | None:
+def _read(path: Path, *, known: bool = False) -> ids.IdFile | None:
     try:
-        return ids.IdFile(path)
+        return ids.IdFile(path, known=known)
     except FileNotFoundError:
         return None
     except (Corrupt, OSError) as error:

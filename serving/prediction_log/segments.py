@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import time
@@ -156,14 +157,18 @@ def publish(folder: Path, path: Path, lines: int, known: tuple[bytes, dict[int, 
 
 
 def ids_in(path: Path) -> tuple[bytes, dict[int, int]]:
-    """The header of the open segment at `path`, and which requests its whole lines are about."""
+    """The header of the open segment at `path`, and which requests its whole lines are about; no header, where what is in its
+    place, after a crash of the machine perhaps, is not one."""
     rows: dict[int, int] = {}
     with path.open("rb") as file:
         header, rest = file.readline(), b""
         while part := file.read(LINES_AT_ONCE):
             lines, sign, rest = (rest + part).rpartition(b"\n")
             ids.count_lines(rows, lines + sign)
-    return header, rows
+    try:
+        return (header if isinstance(json.loads(header), dict) else b""), rows
+    except ValueError:
+        return b"", rows
 
 
 def replace_compressed(target: Path, parts: Iterator[bytes]) -> None:

@@ -137,7 +137,8 @@ class PredictionLog:
             except Exception as error:  # noqa: BLE001  (a bug must not end what keeps the others)
                 segments.failed(error)
                 self._losses.add(sum(max(each.rows, 1) for each in batch))
-        for kept in [key for key, (model, _) in self._sizes.items() if not segments.knows(model)]:
+        sizes = self._sizes.copy()  # in one step: threads that answer add to it
+        for kept in [key for key, (model, _) in sizes.items() if not segments.knows(model)]:
             self._sizes.pop(kept, None)  # of a release that is gone
         segments.tick()
         self._losses.note()
@@ -297,14 +298,14 @@ class _Segments:
 
     def _tidy(self) -> None:
         """Close what others have left, and remove what is too old or too much."""
+        gone = list[bounds.File]()
         try:
+            gone = bounds.enforce(self._folder, self._job.keep_days, self._job.max_mb)  # first: the disk may be full
             recover(self._folder)
             for name in (CLOSED, IMAGES):
                 sweep(self._folder / name)
-            gone = bounds.enforce(self._folder, self._job.keep_days, self._job.max_mb)
         except OSError as error:
             self._say(f"the prediction log cannot be tidied: {error}")
-            return
         if lost := sum(each.lines for each in gone) if self._job.sent else 0:
             self._dropped(lost)
             self._say(f"{lost} lines were removed before they were sent")

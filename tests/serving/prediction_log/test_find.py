@@ -1,5 +1,6 @@
 """Requests are found by their ids, in every kind of file of the prediction log, also when their data are gone."""
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,7 @@ from registry.records.labels import Label
 from serving.prediction_log import bounds, ids, segments
 from serving.prediction_log import purge as purging
 from serving.prediction_log.compact import compact
-from serving.prediction_log.find import Finder
+from serving.prediction_log.find import MOST_HELD, Finder
 from serving.prediction_log.key import read_key
 from serving.prediction_log.purge import Purge, purge
 from serving.prediction_log.writer import PredictionLog
@@ -263,3 +264,18 @@ def test_many_requests_are_found_by_one_pass_and_few_by_a_search_each(folder):
     for count in (1, 10, 39, 40, 41, 900):
         wanted = {ids.digest(f"r-{i}") for i in range(count)} | {ids.digest("never")}
         assert dict(file.among(wanted)) == {key: rows[key] for key in wanted if key in rows}
+
+
+def test_a_log_that_nobody_compacts_does_not_take_all_files_that_a_process_may_open(folder):
+    job, began = log_job(folder), datetime.now(UTC) - timedelta(hours=1)
+    for i in range(MOST_HELD + 40):
+        name = f"{began + timedelta(seconds=i):%Y%m%dT%H%M%S000Z}-a-{i:06d}-1.v1.jsonl.gz"
+        (folder / "segments").mkdir(parents=True, exist_ok=True)
+        (folder / "segments" / name).touch()
+        ids.write(ids.path_of(folder, f"segments/{name}"), b"{}", {ids.digest(f"r-{i}"): 1})
+    finder, before = Finder(job), len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        asked = [f"r-{i}" for i in range(MOST_HELD + 40)]
+        assert set(states(finder, *asked, "never")) == {"answered", "unknown"}
+        assert len(os.listdir("/proc/self/fd")) <= before + MOST_HELD
+    assert finder.instances() == MOST_HELD + 40

@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import os
@@ -342,3 +343,51 @@ def test_lines_that_are_removed_with_their_folder_are_counted(tmp_path, until):
     log.close()
     assert [each["id"] for each in lines_of(folder)[1]] == ["r-2"]
     assert sum(dropped) == 2
+
+
+def test_a_segment_whose_header_is_not_one_is_closed_and_keeps_nobody_from_writing(tmp_path):
+    """As a machine leaves a file that has lost its power: its blocks were given to it, and not yet written."""
+    torn = tmp_path / "log" / "open" / f"{segments.stem(time.time(), 'a1', 1)}.jsonl"
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(bytes(16) + b'\n{"model":"m","version":5,"release":2,"id":"r-0","row":0}\n')
+    log = PredictionLog(log_job(tmp_path / "log"), lambda _: None)
+    log.start()
+    log.offer(table_answer(table_model()))
+    log.close()
+    assert not torn.exists()
+    assert [each.lines for each in closed(tmp_path / "log")] == [1, 1]
+
+
+def test_what_is_too_old_is_removed_also_when_the_disk_is_too_full_to_close_what_others_left(tmp_path, monkeypatch):
+    old = tmp_path / "log" / "segments" / f"{segments.stem(time.time() - 3 * 86_400, 'a1', 1)}-7.v1.jsonl.gz"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writer, "recover", full)
+    log = PredictionLog(log_job(tmp_path / "log", keep_days=2), lambda _: None)
+    log.start()
+    log.close()
+    assert not old.exists()
+
+
+def test_a_release_that_answers_for_the_first_time_while_the_log_tidies_up_does_not_end_it(
+    tmp_path, monkeypatch, until
+):
+    log, models = PredictionLog(log_job(tmp_path / "log"), lambda _: None), [table_model(release=n) for n in range(3)]
+    knows = writer._Segments.knows
+
+    def meanwhile(kept, model):
+        log.offer(table_answer(models[-1], "r-new"))
+        return knows(kept, model)
+
+    monkeypatch.setattr(writer._Segments, "knows", meanwhile)
+    log.start()
+    for each in models[:2]:
+        log.offer(table_answer(each, "r-old"))
+    until(lambda: len(log._sizes) > 2)
+    log.close()
+    assert not log._thread.is_alive()
+    assert {each["id"] for each in lines_of(tmp_path / "log")[1]} == {"r-old", "r-new"}
