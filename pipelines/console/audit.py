@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flask import current_app, g, request
@@ -52,11 +52,21 @@ class Entry:
         return json.dumps({name: getattr(self, name) for name in FIELDS}, ensure_ascii=True, separators=(",", ":"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What one file says: problems within it, its first entry, and what the first of the next file must name."""
+
+    problems: tuple[str, ...]
+    first: Entry | None
+    next: tuple[str, int]
+
+
 class AuditLog:
     """The log of one console; several processes may append."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self._folder, self._most = folder, most_bytes
+        self._checked: dict[Path, tuple[tuple[int, ...], _Checked]] = {}
 
     def append(self, who: str, how: str, address: str, action: str, model: str, detail: str) -> Entry:
         """Keep an entry: it is on the disk when this returns. Raises TryAgain when it cannot be written, so that nothing is done
@@ -88,19 +98,25 @@ class AuditLog:
                 yield entry
 
     def problems(self) -> list[str]:
-        """Where the chain is broken."""
-        found, before, number = [], "", 0
-        for line in self._lines():
-            entry = _read(line)
-            if entry is None:
-                found.append(f"after entry {number}: a line that is not an entry")
+        """Where the chain is broken. A file that has not changed since it was checked is not read again."""
+        found: list[str] = []
+        before: _Checked | None = None
+        for file in self._files():
+            try:
+                info = file.stat()
+                key = (info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+                known = self._checked.get(file)
+                if known is None or known[0] != key:
+                    known = self._checked[file] = (key, _check(self._lines_of(file)))
+            except FileNotFoundError:  # the bound has removed it meanwhile
                 continue
-            expected = hashlib.sha256(before.encode()).hexdigest() if before else ""
-            if before and (entry.previous, entry.number) != (expected, number + 1):
-                found.append(f"entry {entry.number} does not follow entry {number} as it is now")
-            if not before and entry.number == 1 and entry.previous:
+            checked = known[1]
+            found += checked.problems
+            if before and checked.first and (checked.first.previous, checked.first.number) != before.next:
+                found.append(f"entry {checked.first.number} does not follow entry {before.next[1] - 1} as it is now")
+            if before is None and checked.first and checked.first.number == 1 and checked.first.previous:
                 found.append("entry 1 names one before it")
-            before, number = line, entry.number
+            before = checked if checked.first else before
         return found
 
     def _files(self) -> list[Path]:
@@ -108,11 +124,13 @@ class AuditLog:
 
     def _lines(self) -> Iterator[str]:
         for file in self._files():
-            try:
-                with file.open(encoding="utf-8", errors="replace") as lines:
-                    yield from (line.removesuffix("\n") for line in lines)
-            except FileNotFoundError:  # the bound has removed it meanwhile
-                continue
+            with contextlib.suppress(FileNotFoundError):  # the bound has removed it meanwhile
+                yield from self._lines_of(file)
+
+    @staticmethod
+    def _lines_of(file: Path) -> Iterator[str]:
+        with file.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+            yield from (line.removesuffix("\n") for line in lines)
 
     def _last_line(self) -> str:
         for file in reversed(self._files()):
@@ -157,6 +175,21 @@ def _drop_half_a_line(path: Path) -> None:
         tail = file.read()
         if tail and not tail.endswith(b"\n"):
             file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+
+
+def _check(lines: Iterable[str]) -> _Checked:
+    found: list[str] = []
+    first, follows = None, ("", 0)
+    for line in lines:
+        entry = _read(line)
+        if entry is None:
+            found.append(f"after entry {max(0, follows[1] - 1)}: a line that is not an entry")
+            continue
+        if first and (entry.previous, entry.number) != follows:
+            found.append(f"entry {entry.number} does not follow entry {follows[1] - 1} as it is now")
+        first = first or entry
+        follows = (hashlib.sha256(line.encode()).hexdigest(), entry.number + 1)
+    return _Checked(tuple(found), first, follows)
 
 
 def _read(line: str) -> Entry | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 from console_parts import PASSWORD, ConsoleProject
 from flask import request
@@ -163,13 +161,18 @@ def test_a_large_body_is_taken_only_where_a_page_says_so_and_from_who_has_signed
         return str(len(request.files["file"].read()))
 
     app.add_url_rule("/file", "file", received, methods=["POST"])
-    browser = project.browser("viewer", app)
-    size = 2_000_000
-    assert browser.post("/file", {"file": (io.BytesIO(b"x" * size), "a")}).text == str(size)
-    assert browser.post("/file", {"file": (io.BytesIO(b"x" * 2 * size), "a")}).status_code == 413
-    assert browser.post("/sign-out", {"file": (io.BytesIO(b"x" * size), "a")}).status_code == 413
-    stranger = project.browser("", app)
-    assert stranger.post("/file", {"file": (io.BytesIO(b"x" * size), "a")}, page="/sign-in").status_code == 413
+    viewer = project.browser("viewer", app)
+
+    def sent(browser, path, size, page="/"):
+        head = f'--x\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n{browser.token(page)}\r\n--x\r\n'
+        head += 'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        body = head.encode() + b"y" * size + b"\r\n--x--\r\n"
+        return browser.client.post(path, data=body, content_type="multipart/form-data; boundary=x")
+
+    assert sent(viewer, "/file", 2_000_000).text == "2000000"
+    assert sent(viewer, "/file", 4_000_000).status_code == 413
+    assert sent(viewer, "/sign-out", 2_000_000).status_code == 413
+    assert sent(project.browser("", app), "/file", 2_000_000, "/sign-in").status_code == 413
 
 
 def test_a_bug_is_a_page_without_its_traceback(project, caplog):
