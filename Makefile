@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo images jenkins jenkins-stop test test-slow test-all fuzz mutants check format bench lock proto clean
+.PHONY: help setup setup-dev demo images jenkins jenkins-stop test test-ci test-slow fuzz mutants check format bench lock proto clean
 
 help: ## List these targets
 	@echo "Trainyard: from git push to a running prediction API. Start with: make demo"
@@ -47,11 +47,11 @@ jenkins-stop: ## Stop what make jenkins has started; all data stay
 test: setup-dev ## Run the tests of every rule and of the main loop (11 minutes)
 	@$(BIN)/python -P -m pytest $(PYTEST) -m "not slow and not docker and not long"
 
-test-slow: setup-dev ## Run the others: long stories, fault injection, containers
-	@$(BIN)/python -P -m pytest $(PYTEST) -m "(slow or docker) and not long"
+test-ci: setup-dev ## Run them and the stories with containers, as CI does
+	@$(BIN)/python -P -m pytest $(PYTEST) -m "not slow and not long"
 
-test-all: setup-dev ## Run both, as CI does
-	@$(BIN)/python -P -m pytest $(PYTEST) -m "not long"
+test-slow: setup-dev ## Run the others: long stories, fault injection, each variant; CI has no time for them (an hour)
+	@$(BIN)/python -P -m pytest $(PYTEST) -m "slow and not long"
 
 fuzz: setup-dev ## Run what CI has no time for: every point of what the other tests take samples of
 	@$(BIN)/python -P -m pytest $(PYTEST) -m long

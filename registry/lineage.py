@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from registry import candidates, dataset_lists
@@ -77,6 +76,8 @@ def parent_of(card: Candidate) -> int | None:
 
 def cards(store: Store, model: str) -> dict[int, Candidate]:
     """The manifest of every version, by its number: read side by side, as an object store takes its time for each."""
+    from concurrent.futures import ThreadPoolExecutor  # most commands need no lineage
+
     versions = candidates.versions(store, model)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(

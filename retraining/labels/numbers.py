@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -47,12 +46,9 @@ class Numbers:
         numbers = [number(each) for each in labels]
         if self.kept == "first" or None in numbers:
             return labels[0]
-        known = [each for each in numbers if each is not None]
-        found = (
-            _mean([statistics.median_low(known), statistics.median_high(known)])
-            if self.kept == "median"
-            else _mean(known)
-        )
+        known = sorted(each for each in numbers if each is not None)
+        middle = [known[(len(known) - 1) // 2], known[len(known) // 2]]
+        found = _mean(middle if self.kept == "median" else known)
         return next((text for text, each in zip(labels, numbers, strict=True) if each == found), json.dumps(found))
 
     def _fit(self, low: float, high: float) -> bool:
@@ -75,6 +71,6 @@ def _others(labels: Mapping[str, str]) -> list[str]:
 
 def _mean(numbers: Sequence[float]) -> float:
     try:
-        return statistics.fmean(numbers)
+        return math.fsum(numbers) / len(numbers)
     except OverflowError:  # as their sum is too large for a float
         return math.fsum(each / len(numbers) for each in numbers)

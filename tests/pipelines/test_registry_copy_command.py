@@ -55,6 +55,7 @@ def test_to_a_folder_it_is_verified_there_and_says_what_to_set(run, config, tmp_
     assert walk(copied, "") == walk(open_registry(config), "")
 
 
+@pytest.mark.slow
 def test_to_a_bucket_and_back(run, config, tmp_path, s3_place):
     url, options = s3_place
     access = ["--to-endpoint", options.access.endpoint, "--to-region", options.access.region]

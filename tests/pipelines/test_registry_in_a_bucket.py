@@ -34,6 +34,7 @@ def config(s3_place, tmp_path):
     return replace(config_of(tmp_path), registry=registry)
 
 
+@pytest.mark.slow
 def test_records_are_signed_and_verified_there_too(config, tmp_path):
     promote(open_registry(config), publish(open_registry(config), tmp_path, "one"), "token")
     store = open_registry(config)

@@ -90,14 +90,14 @@ MARKS = [set(each) for count in range(4) for each in itertools.combinations(("sl
 
 
 @pytest.mark.parametrize("marks", MARKS, ids=lambda marks: "-".join(sorted(marks)) or "none")
-def test_every_test_is_run_by_one_target_and_by_ci_unless_it_is_long(marks):
+def test_every_test_is_run_by_ci_or_by_one_opt_in_target(marks):
     chosen = re.findall(r'^([a-z-]+): .*\n.*pytest \$\(PYTEST\) -m "?([^"\n]*)"?$', MAKEFILE, re.MULTILINE)
     running = {name for name, words in chosen if Expression.compile(words).evaluate(lambda mark, **_: mark in marks)}
     ci = (ROOT / ".ci/run").read_text(encoding="utf-8")
-    assert len(running & {"test", "test-slow", "fuzz"}) == 1
-    assert ("test-all" in running) == ("long" not in marks)
-    assert re.search(r"^make test-all$", ci, re.MULTILINE)
-    assert "make fuzz" not in ci
+    assert len(running & {"test-ci", "test-slow", "fuzz"}) == 1
+    assert ("test" in running) == (not marks)
+    assert re.search(r"^make test-ci$", ci, re.MULTILINE)
+    assert "make fuzz" not in ci and "make test-slow" not in ci
 
 
 def test_the_environment_lies_in_the_checkout():

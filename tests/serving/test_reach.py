@@ -32,6 +32,7 @@ def make_anew(registry):
 
 @pytest.mark.skipif(not confine.abi(), reason="needs Landlock")
 class TestAnApi:
+    @pytest.mark.slow
     def test_reports_it_serves_on_and_is_not_asked_to_follow(self, registry, start, until):
         registry.release(registry.put("price"))
         _, folder = start(registry)
@@ -55,6 +56,7 @@ class TestAnApi:
         until(lambda: not control.cut_off(control.status(folder)))
         control.await_release(folder, registry.release(registry.put("price")), 20)
 
+    @pytest.mark.slow
     def test_started_again_follows_the_new_folder(self, registry, start, until):
         registry.release(registry.put("price"))
         _, folder = start(registry)

@@ -148,6 +148,7 @@ def test_the_spans_of_a_fenced_api_reach_the_collector_and_are_of_the_clients_tr
     assert [each["trace_id"] for each in lines] == [TRACE]
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_not_there_delays_no_answer(registry, start):
     registry.release(registry.put("price"))
     with socket.create_server(("127.0.0.1", 0)) as nobody:  # takes connections, and never answers

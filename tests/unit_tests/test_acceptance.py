@@ -44,6 +44,7 @@ def test_a_good_version_passes_every_check(acceptance, versions, thirds):
     assert suites.get("tests") == str(sum(len(report.cases) for report in found.reports))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "check"),
     [("shop", "refuses a number for the text colour"), ("sum", "refuses NaN for a")],
@@ -161,6 +162,7 @@ def test_an_api_that_hangs_is_not_waited_for_again_and_again(acceptance, version
     assert reasons[:2] == ("load: was not run", "tests: was not run")
 
 
+@pytest.mark.slow
 def test_the_checks_find_an_api_that_lets_everything_pass(acceptance, versions, serve_badly):
     found = acceptance.test(GOOD).run(serve_badly(Careless), versions("thirds"))
     failed = {case.name: case.message for case in found.reports[0].failed}

@@ -170,6 +170,7 @@ def test_its_exit_code_is_that_of_the_promotion_in_the_build(project, jenkins, r
     assert f"{result}: build 1" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_the_api_that_the_job_has_started_outlives_its_build(tmp_path, tiny_models):
     """Jenkins ends, with a build, each process whose environment has that build's cookie."""
@@ -238,6 +239,7 @@ def test_who_approved_in_jenkins_is_recorded_in_the_approval(tmp_path, tiny_mode
         project.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_the_user_that_the_how_to_recommends_can_promote_and_roll_back(tmp_path, tiny_models):
     """Automatic reverts are recorded as `by` trainyard, too: what a release is depends on its kind alone."""

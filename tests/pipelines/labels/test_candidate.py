@@ -205,6 +205,7 @@ def test_arrays_get_back_the_shape_that_the_log_does_not_keep(shop):
     assert doubtful <= {"r-6", "r-7", "r-8"}
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_images_that_the_log_keeps_are_predicted_again(shop):
     shop.publish("thirds")

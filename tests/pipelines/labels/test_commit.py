@@ -120,6 +120,7 @@ class TestWhatCannotBeASample:
         team.commit()
         assert tried == [self.ALL, self.ALL]
 
+    @pytest.mark.slow
     def test_is_tried_again_with_another_declaration_or_when_asked_to(self, team, tried):
         team.commit()
         team.commit(retry=True)
@@ -180,6 +181,7 @@ def test_others_who_push_meanwhile_are_not_overwritten(team, monkeypatch):
     assert team.rows() == ["b,77.25", "a,1001.0"]
 
 
+@pytest.mark.slow
 def test_two_installations_that_commit_the_same_labels_at_once_have_each_in_the_dataset_once(
     team, tmp_path, monkeypatch
 ):
@@ -212,6 +214,7 @@ def test_what_the_hook_of_the_repository_says_is_shown_meanwhile(team):
     assert [each.strip() for each in team.shown] == ["remote: training begins"]
 
 
+@pytest.mark.slow
 def test_after_five_tries_it_gives_up_and_loses_nothing(team, monkeypatch):
     team.label(label("r-1"))
     monkeypatch.setattr(NewCommit, "push", lambda *_, **__: False)

@@ -13,6 +13,7 @@ from registry.records.evaluation import Recent
 pytestmark = pytest.mark.tensorflow
 
 
+@pytest.mark.slow
 def test_the_api_answers_with_what_the_monitor_has_promoted_and_none_is_started(tmp_path, tiny_models):
     project = Project(tmp_path, tiny_models)
     project.release_by_hand(project.publish("dull"))

@@ -113,6 +113,7 @@ def test_both_are_measured_on_the_same_holdout_and_the_worse_one_is_rejected(pro
     assert "prepared before, for another run" in project.seen.getvalue()
 
 
+@pytest.mark.slow
 def test_the_teams_own_metrics_are_asked_again_and_what_its_scripts_have_said_is_compared(project):
     rules = (
         Rule("own:found", max_drop=0.1, better="more"),
@@ -139,6 +140,7 @@ def project_evaluation(project, live_version):
     return replace(candidates.manifest(project.store, MODEL, 1).evaluation, comparison=live_version)
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_gone_is_reported_and_its_prepared_data_are_not_needed_once_cloned(project):
     measure = measure_by_worker(lambda: project.context)
     shutil.rmtree(project.dataset)
@@ -151,6 +153,7 @@ def test_a_dataset_that_is_gone_is_reported_and_its_prepared_data_are_not_needed
     assert not (project.home / "promotions" / "2-beside-1" / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_what_an_earlier_try_has_left_does_no_harm(project):
     folder = project.home / "promotions" / "2-beside-1"
     (folder / "evaluate").mkdir(parents=True)

@@ -113,6 +113,7 @@ def test_an_approval_is_used_up_once_its_release_has_served(project):
     assert project.history == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_person_called_trainyard_promotes_and_rolls_back(project):
     """Who made a release does not say what it is: an automatic revert is one by its kind."""
     for kind in ("dull", "thirds", "dull"):
@@ -128,6 +129,7 @@ def test_a_person_called_trainyard_promotes_and_rolls_back(project):
     assert releases.live(project.store, MODEL).kind == "revert"
 
 
+@pytest.mark.slow
 def test_a_first_release_that_cannot_be_loaded_is_withdrawn(project):
     project.publish()
     project.publish("thirds")
@@ -140,6 +142,7 @@ def test_a_first_release_that_cannot_be_loaded_is_withdrawn(project):
     assert project.ask()[1]["release"] == 3
 
 
+@pytest.mark.slow
 def test_an_api_that_does_nothing_does_not_revert_what_is_live(project):
     project.publish("dull")
     project.publish("thirds")
@@ -151,6 +154,7 @@ def test_an_api_that_does_nothing_does_not_revert_what_is_live(project):
     assert project.rollback(to=2) == live
 
 
+@pytest.mark.slow
 def test_a_promotion_that_takes_too_long_stays_and_the_same_command_checks_it_again(project, monkeypatch):
     project.publish("dull")
     token = project.token(project.publish("thirds"))
@@ -167,6 +171,7 @@ def test_a_promotion_that_takes_too_long_stays_and_the_same_command_checks_it_ag
     assert project.history == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_rollback_that_takes_too_long_says_how_it_is_checked_again(project, monkeypatch):
     """Without --to the same command would go back by one more version."""
     for kind in ("dull", "thirds"):
@@ -180,6 +185,7 @@ def test_a_rollback_that_takes_too_long_says_how_it_is_checked_again(project, mo
     assert project.ask()[1]["release"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not confine.abi(), reason="needs Landlock")
 def test_an_api_that_cannot_reach_a_registry_made_anew_is_to_be_started_again_and_nothing_is_released(project):
     project.publish("dull")
@@ -200,6 +206,7 @@ def test_an_api_that_cannot_reach_a_registry_made_anew_is_to_be_started_again_an
     assert project.ask()[1]["release"] == 2
 
 
+@pytest.mark.slow
 def test_an_api_that_cannot_be_started_does_not_revert_what_is_live(project):
     project.publish("dull")
     project.publish("thirds")
@@ -213,6 +220,7 @@ def test_an_api_that_cannot_be_started_does_not_revert_what_is_live(project):
     assert project.history == [1, 2]
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_and_cannot_be_loaded_is_taken_back_when_it_is_repeated(project):
     project.publish("thirds")
     project.publish()
@@ -327,6 +335,7 @@ def test_a_promotion_that_was_killed_after_any_write_resumes_when_it_is_repeated
         project.stop()
 
 
+@pytest.mark.slow
 def test_a_rollback_of_an_api_that_is_down_brings_it_up(project):
     project.publish("dull")
     project.publish("thirds")

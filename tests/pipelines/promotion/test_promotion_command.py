@@ -71,6 +71,7 @@ def test_the_token_may_come_by_flag_standard_input_or_environment(tmp_path, tiny
         project.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_version_that_was_compared_with_another_live_one_is_promoted_only_although(tmp_path, tiny_models):
     project = Project(tmp_path, tiny_models)
@@ -105,6 +106,7 @@ def test_a_version_that_was_compared_with_another_live_one_is_promoted_only_alth
         project.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     ("sent", "code"),
@@ -133,6 +135,7 @@ def test_a_promotion_that_is_ended_while_it_waits_undoes_nothing_and_resumes(tmp
         project.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_changed_settings_are_reported_and_another_registry_is_refused(tmp_path, tiny_models):
     project = Project(tmp_path, tiny_models)
@@ -205,6 +208,7 @@ def test_without_a_git_identity_the_user_and_the_machine_are_recorded(monkeypatc
     assert "@" in who()
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_the_jenkins_user_that_the_documentation_recommends_promotes_and_rolls_back(tmp_path, tiny_models):
     """The job `promotion` passes the Jenkins user as --by."""

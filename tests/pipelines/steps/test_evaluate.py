@@ -141,6 +141,7 @@ def test_both_models_are_compared_on_labelled_recent_predictions(evaluating):
     assert not gate_report(found, Policy(threshold=0.0, recent=True)).failed
 
 
+@pytest.mark.slow
 def test_what_the_rules_of_the_gate_ask_for_is_measured_and_compared(evaluating):
     x, y = images(90)
     evaluating.recent("image", x, [THIRDS[each] for each in y])
@@ -177,6 +178,7 @@ def test_what_the_rules_of_the_gate_ask_for_is_measured_and_compared(evaluating)
     ]
 
 
+@pytest.mark.slow
 def test_the_answers_are_left_for_the_teams_own_metrics_and_change_nothing_else(evaluating):
     x, y = images(90)
     evaluating.recent("image", x[:30], [THIRDS[each] for each in y[:30]])
@@ -198,6 +200,7 @@ def test_the_answers_are_left_for_the_teams_own_metrics_and_change_nothing_else(
     assert len(recent.truth) == len(recent.live) == 30
 
 
+@pytest.mark.slow
 def test_classes_that_have_an_order_are_measured_by_their_distances_too(evaluating):
     x, y = images(90)
     found = evaluating.holdout(dataclasses.replace(IMAGES, ordered=True), [x], y).run(
@@ -218,6 +221,7 @@ def test_a_class_that_the_holdout_does_not_have_is_said(evaluating):
         evaluating.holdout(IMAGES, [x], y).run("thirds", more=('recall(positive="top")',))
 
 
+@pytest.mark.slow
 def test_recent_predictions_that_a_model_cannot_answer_are_a_note(evaluating):
     x, y = images(60)
     evaluating.recent("picture", x, [THIRDS[each] for each in y])
@@ -238,6 +242,7 @@ def test_recent_images_that_were_prepared_for_the_live_version_alone_are_a_note(
     assert "those of the candidate are prepared in another way" in recent.notes[0]
 
 
+@pytest.mark.slow
 def test_without_recent_predictions_nothing_is_compared(evaluating):
     x, y = images(60)
     evaluating.recent("image", x[:0], [], ["nobody has labelled a prediction yet"])
@@ -262,6 +267,7 @@ def test_the_reference_of_the_candidate_is_made_when_the_job_asks_for_it(evaluat
     assert found.calibration.right.tolist() == [1.0]
 
 
+@pytest.mark.slow
 def test_nobody_asks_for_the_reference_of_a_version_that_has_one(evaluating):
     x, y = images(20)
     evaluating.holdout(IMAGES, [x], y).run("thirds")
@@ -314,6 +320,7 @@ def test_slices_are_measured_beside_the_live_release(evaluating):
         evaluating.run("shop", slices={"isle": ("a",)})
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_the_teams_load_data_reads_the_holdout(evaluating):
     """It finds the files of the split, and may use what is beside model.py."""
@@ -344,6 +351,7 @@ def test_the_live_release_is_measured_on_the_same_samples_and_compared(evaluatin
     assert 0.2 < found.comparison.low < found.comparison.difference < found.comparison.high < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("live", "note"),
     [
@@ -358,6 +366,7 @@ def test_a_live_release_of_another_kind_is_noted_and_is_not_an_error(evaluating,
     assert found.live_note == f"live version 7 cannot be measured on this holdout: {note}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "why"),
     [
@@ -388,6 +397,7 @@ def test_a_version_with_the_same_classes_in_another_order_is_compared(evaluating
     assert found.live.values["accuracy"] == found.candidate.values["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_a_version_of_another_split_is_not_measured(evaluating):
     """A sample of this holdout may have been one that it learned from."""
     x, y = images(30)
@@ -402,6 +412,7 @@ def test_a_version_of_another_split_is_not_measured(evaluating):
         evaluating.run("thirds", subjects={"candidate": subject(evaluating.models / "thirds", 6)})
 
 
+@pytest.mark.slow
 def test_a_version_whose_images_are_prepared_in_another_way_is_not_measured(evaluating):
     """Its API would show it other pixels than this holdout has."""
     x, y = images(30)
@@ -440,6 +451,7 @@ class TestLearned:
 
         return run
 
+    @pytest.mark.slow
     def test_both_are_measured_without_what_it_knows(self, beside):
         found = beside(12, min_samples=48)
         assert (found.candidate.samples, found.live.samples, found.learned) == (48, 48, 12)
@@ -448,12 +460,14 @@ class TestLearned:
             found, "accuracy"
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("learned", "few"), [(12, 49), (60, 0)])
     def test_where_too_few_are_left_it_is_not_compared(self, beside, learned, few):
         found = beside(learned, min_samples=few)
         assert (found.candidate.samples, found.live, found.learned) == (60, None, 0)
         assert f"it has learned from {learned} of the 60 samples of the holdout" in found.live_note
 
+    @pytest.mark.slow
     def test_what_is_not_known_is_not_compared(self, evaluating):
         x, y = images(30)
         found = evaluating.holdout(self.MOVING, [x], y).run("thirds", "dull")
@@ -486,6 +500,7 @@ def test_a_version_made_for_another_load_data_is_not_measured(evaluating):
     assert evaluating.run("halves", "halves", subjects={"live": live}).live.values["accuracy"] == 1
 
 
+@pytest.mark.slow
 def test_a_live_release_that_does_not_know_a_class_is_not_compared(evaluating):
     x, y = images(60)
     live = subject(evaluating.models / "thirds", 7)
@@ -497,6 +512,7 @@ def test_a_live_release_that_does_not_know_a_class_is_not_compared(evaluating):
     assert "not comparable: it has other classes than the data (new: right; gone: far)" in found.live_note
 
 
+@pytest.mark.slow
 def test_answers_that_are_not_numbers_are_reported_as_such(evaluating):
     x, y = images(60)
     x[5, 0, 0] = 255
@@ -529,6 +545,7 @@ def test_a_candidate_that_does_not_take_the_data_is_an_error_of_the_model(evalua
         evaluating.holdout(IMAGES, [x], y).run("wide")
 
 
+@pytest.mark.slow
 def test_progress_is_reported(evaluating):
     x, y = images(200)
     evaluating.holdout(IMAGES, [x], y).run("thirds")
@@ -557,6 +574,7 @@ def test_the_worker_does_not_import_tensorflow_for_litert(evaluating):
     subprocess.run([sys.executable, "-P", "-c", command], cwd=evaluating.folder, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_what_the_candidate_looks_at_is_measured_where_it_is_asked_for(evaluating):
     random = np.random.default_rng(1)
     a, b = random.normal(size=(2, 300, 1)).astype(np.float32)
@@ -568,6 +586,7 @@ def test_what_the_candidate_looks_at_is_measured_where_it_is_asked_for(evaluatin
     assert evaluating.run("sum", metric="mae").importance is None
 
 
+@pytest.mark.slow
 def test_the_pixels_of_an_image_have_no_importance(evaluating):
     x, y = images(30)
     assert evaluating.holdout(IMAGES, [x], y).run("thirds", importance=True).importance is None
@@ -592,6 +611,7 @@ def pairs(samples=60):
     return x, np.hstack([x[0] + x[1], x[0] - x[1] + 2]).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_of_several_targets_each_is_measured_and_compared(evaluating):
     x, y = pairs()
     rules = {"more": ('mae(target="difference")', "r2")}
@@ -613,6 +633,7 @@ def test_of_several_targets_each_is_measured_and_compared(evaluating):
         assert min(image.size) > 250
 
 
+@pytest.mark.slow
 def test_a_live_release_with_other_targets_is_not_measured(evaluating):
     x, y = pairs()
     found = evaluating.holdout(PAIRS, x, y).run("pair", "sum", metric="mae")
@@ -620,6 +641,7 @@ def test_a_live_release_with_other_targets_is_not_measured(evaluating):
     assert found.live is None
 
 
+@pytest.mark.slow
 def test_labelled_predictions_of_several_targets_are_not_compared(evaluating):
     x, y = pairs()
     found = evaluating.holdout(PAIRS, x, y).run("pair", "pair", metric="mae", recent=True)

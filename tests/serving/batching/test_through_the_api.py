@@ -73,6 +73,7 @@ def test_many_clients_get_their_own_answers_in_batches_and_a_bad_row_fails_alone
     assert metric(folder, "trainyard_queue_depth")
 
 
+@pytest.mark.slow
 def test_whether_requests_are_batched_and_why_is_said_by_the_page_the_status_and_the_log(wide):
     url, folder = wide
     said = ask(url, "GET", "/")[2]["batching"]
@@ -86,6 +87,7 @@ def test_whether_requests_are_batched_and_why_is_said_by_the_page_the_status_and
     assert worker["batching"] in [each.get("message") for each in lines]
 
 
+@pytest.mark.slow
 def test_a_model_that_gains_nothing_is_not_batched_and_a_release_of_it_ends_batches(wide, registry):
     url, folder = wide
     control.await_release(folder, registry.release(registry.put("lookup")), 20)
@@ -94,6 +96,7 @@ def test_a_model_that_gains_nothing_is_not_batched_and_a_release_of_it_ends_batc
     assert "there is nothing to gain" in said["why"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_stopped_answers_those_that_wait_in_a_batch(wide, served_models):
     url, folder = wide
     x, _ = samples(served_models / "wide")

@@ -225,6 +225,7 @@ def test_the_parity_command_refuses_nan(served_models, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_the_fallback_engine_runs_text_operations_that_litert_has_not(served_models):
     done = parity(served_models / "text")

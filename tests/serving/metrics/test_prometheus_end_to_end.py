@@ -89,6 +89,7 @@ def is_there(asked, expr):
     return bool(found) and all(each["value"][1] != "NaN" for each in found)
 
 
+@pytest.mark.slow
 def test_everything_is_there_under_load_and_an_alert_reaches_the_webhook(watched, until):
     url, api, folder, headers = watched
     checks = (drift(), decay(), decay(what="estimated accuracy"))

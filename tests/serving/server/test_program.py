@@ -233,6 +233,7 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/
 ZEROS = json.dumps({"instances": [[[0] * 8] * 8] * 100}).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "client",
     [
@@ -273,6 +274,7 @@ def test_connections_of_clients_that_never_finish_are_closed_and_others_answered
     until(lambda: said in (folder / "api.log").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_model_that_litert_cannot_run_is_served_by_tensorflow(registry, start, served_models):
     registry.release(registry.put("text"))

@@ -126,6 +126,7 @@ def test_junit_has_one_case_per_expectation(table_job):
     ]
 
 
+@pytest.mark.slow
 def test_for_images_it_is_about_the_index_that_prepare_writes(tmp_path):
     dataset = images(job_folder(tmp_path))
     (dataset / "dataset.toml").write_text('format = "images"\n')

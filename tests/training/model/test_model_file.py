@@ -265,6 +265,7 @@ def test_any_config_is_scanned_without_a_crash(config):
         assert "somewhere" in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_every_name_on_the_list_is_a_class_of_keras_and_nothing_public_was_forgotten():
     code = """
