@@ -48,6 +48,8 @@ def test_an_interrupt_that_python_has_to_ignore_is_raised_again(sent, code):
 
 
 def test_other_ignored_exceptions_are_printed_as_ever():
-    broken = "from pipelines.signals import raise_on_sigterm; raise_on_sigterm()\nclass A:\n  def __del__(self): 1 / 0\nA()"
+    broken = (
+        "from pipelines.signals import raise_on_sigterm; raise_on_sigterm()\nclass A:\n  def __del__(self): 1 / 0\nA()"
+    )
     done = subprocess.run([sys.executable, "-P", "-c", broken], capture_output=True, text=True, check=True)
     assert "ZeroDivisionError" in done.stderr
