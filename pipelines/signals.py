@@ -18,7 +18,7 @@ def raise_on_sigterm() -> None:
     """From now on SIGTERM raises Terminated in the main thread, and neither it nor Ctrl-C gets lost.
 
     A signal that arrives in a weak reference's callback, a `__del__` or a handler of `os.fork` is an "ignored exception"
-    of Python, e.g. while a module is imported: the process would go on for as long as it likes. It is raised again then.
+    of Python, e.g. while a module is imported: the process would run for as long as it likes. It is raised again then.
     """
     signal.signal(signal.SIGTERM, _raise)
     sys.unraisablehook = _ignored
