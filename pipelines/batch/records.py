@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from registry.errors import ConfigError, Corrupt
-from serving.batch.job import BatchFile, Format, PartRecord, TextRules, makes, part_id, reads
+from registry.records import TextRules
+from serving.batch.job import BatchFile, Format, PartRecord, makes, part_id, reads
 
 SETTINGS, MANIFEST, REJECTED = "batch.json", "manifest.json", "rejected.jsonl"
 PREDICTIONS, REJECTS, STATE, SHARDS = "predictions", "rejected", "state", "shards"

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,17 @@ from pipelines.batch.records import BatchSettings, Manifest, Shard
 from pipelines.batch.run import Ask, run
 from pipelines.commands.promote import check_model
 from pipelines.config.schema import Config
+from pipelines.config.serving_sections import Batch
 from pipelines.context import Context
 from pipelines.progress.view import open_progress
 from pipelines.text.duration import duration
 from pipelines.trust import open_registry, store_options
 from registry import candidates, heads, releases
 from registry.errors import ConfigError
-from registry.records import Release
+from registry.records import Release, TextRules
 from registry.stores import Store, signatures_of
 from registry.trusted import Trusted
-from serving.batch.job import IMAGES, BatchFile, Format, TextRules
+from serving.batch.job import IMAGES, BatchFile, Format
 
 ROWS_PER_PART, SLOW_ROWS_PER_PART = 50_000, 1_000
 """The second: of images, and of rows that are explained."""
@@ -80,6 +82,9 @@ def main(args: argparse.Namespace, config: Config) -> int:
     store = open_registry(config, only_look=True)
     release = released(store, args.model, args.version)
     assert release.version is not None
+    text = text_rules(
+        candidates.manifest(store, args.model, release.version, "production").signature.text, config.batch
+    )
     explain = args.explain or config.batch.explain
     settings = BatchSettings(
         model=args.model,
@@ -89,7 +94,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
         format=format_of(args.format or config.batch.format, target, found.files),
         rows_per_part=config.batch.rows_per_part or _rows_per_part(found.files, explain=explain),
         columns=_columns(args.columns, config),
-        text=_text(config),
+        text=text,
         shards=shards,
         explain_ms=config.batch.explain_ms if explain else 0,
     )
@@ -99,6 +104,8 @@ def main(args: argparse.Namespace, config: Config) -> int:
     ask = Ask(settings, release.number, shard, args.resume, most, version, what)
     done, manifest = run(Context(config, open_progress()), ask, found, output)
     _print(args, what, output.where, done, manifest)
+    if text != TextRules() and not args.json and any(each.kind == "csv" for each in found.files):
+        print(f"  text files were read with {in_words(text)}")
     return 0
 
 
@@ -148,23 +155,29 @@ def _columns(given: str | None, config: Config) -> tuple[str, ...] | None:
     return None if config.batch.columns == ("*",) else config.batch.columns
 
 
-def _text(config: Config) -> TextRules:
-    rules = config.batch
+def text_rules(of_version: TextRules | None, given: Batch) -> TextRules:
+    """How text files are read: as `[batch]` sets it, else as the files of the version's dataset.
+
+    Raises ConfigError for what does not go together."""
+    said = {each.name: getattr(given, each.name) for each in fields(TextRules)}
+    rules = replace(of_version or TextRules(), **{name: value for name, value in said.items() if value is not None})
+    hint = "correct one of them; what [batch] does not name is as in the version's dataset"
     if rules.thousands == rules.decimal:
-        raise ConfigError(f"[batch] thousands: {rules.thousands!r} is [batch] decimal, too", hint="correct one of them")
+        raise ConfigError(f"[batch] thousands: {rules.thousands!r} is [batch] decimal, too", hint=hint)
     if len(rules.quote) > 1 or not rules.quote.isascii():
         raise ConfigError(f"[batch] quote: {rules.quote!r} is not one character", hint='leave it out, or "" for none')
     if rules.comment and rules.comment.startswith((rules.delimiter or ",", rules.quote or ",")):
         raise ConfigError(f"[batch] comment: a row, too, may begin with {rules.comment!r}", hint='write e.g. "#"')
-    return TextRules(
-        rules.delimiter,
-        rules.decimal,
-        rules.thousands,
-        rules.encoding,
-        rules.na or None,
-        rules.quote,
-        rules.comment,
-        rules.skip_rows,
+    return rules
+
+
+def in_words(rules: TextRules) -> str:
+    """What differs from a plain CSV, as `[batch]` has it."""
+    plain = TextRules()
+    return ", ".join(
+        f"{each.name} = {json.dumps(value, ensure_ascii=False)}"
+        for each in fields(TextRules)
+        if (value := getattr(rules, each.name)) != getattr(plain, each.name)
     )
 
 

@@ -108,12 +108,13 @@ class Batch:
     """Milliseconds that one row may be explained."""
     rows_per_part: Annotated[int, Between(0, 10**8)] = 0
     """What a killed run loses at most; 0: 50,000, of images and with explanations 1,000."""
-    delimiter: str = ""
-    """How text files are written, as in `[table]` of a dataset.toml: this, and everything below."""
-    decimal: Literal[".", ","] = "."
-    thousands: str = ""
-    quote: str = '"'
-    comment: str = ""
-    skip_rows: Annotated[int, Between(0, 1000)] = 0
-    encoding: str = ""
-    na: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
+    delimiter: str | None = None
+    """How text files are written, as in `[table]` of a dataset.toml: this, and everything below. None: as the files of the
+    dataset that the version was trained on."""
+    decimal: Literal[".", ","] | None = None
+    thousands: str | None = None
+    quote: str | None = None
+    comment: str | None = None
+    skip_rows: Annotated[int | None, Between(0, 1000)] = None
+    encoding: str | None = None
+    na: Annotated[tuple[str, ...] | None, ONE_OR_MORE] = None

@@ -10,6 +10,7 @@ from registry.records.data import (
     Signature,
     Task,
     TensorSpec,
+    TextRules,
     with_tensor_names,
 )
 from registry.records.evaluation import (
@@ -76,6 +77,7 @@ __all__ = [
     "TensorSpec",
     "TestCase",
     "TestReport",
+    "TextRules",
     "TrainJob",
     "TrainResult",
     "Trigger",

@@ -91,6 +91,20 @@ class DateColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class TextRules:
+    """How text files write columns and numbers: the settings of `[table]` in a dataset.toml, by the same names."""
+
+    delimiter: str = ""
+    decimal: Literal[".", ","] = "."
+    thousands: str = ""
+    encoding: str = ""
+    na: tuple[str, ...] | None = None
+    quote: str = '"'
+    comment: str = ""
+    skip_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """What goes into a model and what comes out, in the order and under the names the served file uses."""
 
@@ -116,6 +130,8 @@ class Signature:
     """Whether the classes have an order, that of `classes`."""
     threshold: float = 0.5
     """Of multi-label: a label applies from this probability on."""
+    text: TextRules | None = None
+    """Of a table: how the dataset's files are written. Null: nothing was declared, or an earlier version of Trainyard made it."""
 
     @property
     def in_parts(self) -> Signature:

@@ -148,11 +148,9 @@ def columns_of(field: Field, signature: Signature, names: Sequence[str]) -> tupl
                         return tuple(flat)
     what = f"column {field.name!r} is missing"
     also = f", or {size} columns such as {field.name}_0 to {field.name}_{size - 1}" if size else ""
-    between = next((each for each in ";\t|" if len(names) == 1 and field.name in names[0].split(each)), "")
+    between = next((each for each in ",;\t|" if len(names) == 1 and field.name in names[0].split(each)), "")
     if between:
-        hint = (
-            f"the file has {between!r} between its columns: set [batch] delimiter, and decimal where it is not a point"
-        )
+        hint = f"the file has {between!r} between its columns: set [batch] delimiter and decimal"
         raise ConfigError(f"{what}{also}", hint=hint)
     raise ConfigError(f"{what}{also}", hint=did_you_mean(field.name, names) if names else "there are no columns")
 

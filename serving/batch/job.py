@@ -5,23 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from registry.records import TextRules
+
 Kind = Literal["csv", "parquet", "jsonl", "npz", "folder", "zip", "tar"]
 Format = Literal["parquet", "csv", "jsonl"]
 IMAGES: tuple[Kind, ...] = ("folder", "zip", "tar")
-
-
-@dataclass(frozen=True, slots=True)
-class TextRules:
-    """How text files write columns and numbers: the settings of `[table]` in a dataset.toml, by the same names."""
-
-    delimiter: str = ""
-    decimal: Literal[".", ","] = "."
-    thousands: str = ""
-    encoding: str = ""
-    na: tuple[str, ...] | None = None
-    quote: str = '"'
-    comment: str = ""
-    skip_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

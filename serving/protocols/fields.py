@@ -53,6 +53,8 @@ class Field:
     """Of a date: how its text is written, see `registry.records.DateColumn`. None: it is not a date."""
     longest: int = MAX_TEXT
     """Characters of a text."""
+    marks: frozenset[str] = frozenset()
+    """Of texts: those that mean missing in the files of the dataset, which has them nowhere as values."""
 
     def read(self, values: list[Any], where: Where, *, plain: bool) -> Array:
         """The array (len(values), *shape) of the field's dtype; raises Refused, naming the path.
@@ -113,26 +115,35 @@ class Field:
             raise bad_request(f"{self._path(index, where)}: {array[tuple(index)].item()!r} is not a whole number")
 
     def _texts(self, values: list[Any], where: Where) -> Array:
-        if self.known or self.may_miss or self.written is not None:
+        if self.is_read:
             values = [self.as_known(each) for each in values]
         if (
             self.shape
+            or self.marks
             or self.written is not None
             or not all(type(each) is str and len(each) <= self.longest for each in values)
         ):
             self._walk_all(values, where)
         return self._shaped(np.asarray(values, dtype=object), values, where)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether `as_known` may make something else of a value."""
+        return bool(self.known or self.may_miss or self.marks or self.written is not None)
+
     def as_known(self, value: Any) -> Any:
         """A category as the file has it, for what JSON makes of it: true for `True`, 1 for `1.0`, `yes ` for `yes`; the
         empty text for null, where a value may be missing."""
-        if value is None and self.may_miss:
+        if self.may_miss and (value is None or self._is_mark(value)):
             return ""
         if self.written is not None:  # a DataFrame, Parquet and Arrow have dates of their own
             return dates.as_text(value, self.written) if isinstance(value, date) else value
         if type(value) is str and (value in self.known or len(value) > self.longest):
             return value
         return self.spelled.get(spelling(value), value) if type(value) in {str, bool, int, float} else value
+
+    def _is_mark(self, value: Any) -> bool:
+        return type(value) is str and value.strip() in self.marks
 
     def _shaped(self, array: Array, values: list[Any], where: Where) -> Array:
         """The array, if it has the field's shape."""
@@ -153,7 +164,7 @@ class Field:
 
     def _way_out(self, value: Any) -> str:
         """What to send instead of a refused value, where that can be known."""
-        if value is None and not self.shape:
+        if (value is None or self._is_mark(value)) and not self.shape:
             return "the model takes no missing values here: send one"
         if type(value) is not str or self.shape or self.dtype in {"string", "bool"}:
             return ""
@@ -182,6 +193,8 @@ class Field:
         if value is None and self.may_miss:
             return ""
         if self.dtype == "string":
+            if self._is_mark(value):
+                return f"{show(value)} means a missing value in the dataset"
             if type(value) is not str:
                 known = ", nor a value that the model knows in this column" if self.known else ""
                 return f"{show(value)} is not a string{known}"
@@ -253,11 +266,12 @@ def field_of(
     shape: tuple[int | None, ...] | None = None,
     vocabulary: Sequence[str] = (),
     written: str | None = None,
+    marks: frozenset[str] = frozenset(),
 ) -> Field:
     """The field of an input, its bounds filled in: those of the dtype where the signature has none.
 
-    `shape`: how one sample is written, when not as the model has it; `vocabulary`: the categories that it knows; `written`:
-    see Field. Raises Corrupt for a dtype that requests cannot carry.
+    `shape`: how one sample is written, when not as the model has it; `vocabulary`: the categories that it knows; `written` and
+    `marks`: see Field. Raises Corrupt for a dtype that requests cannot carry.
     """
     shape = spec.shape[1:] if shape is None else shape
     if spec.dtype in {"string", "bool"}:
@@ -273,6 +287,7 @@ def field_of(
             spec.may_miss,
             written,
             spec.longest or MAX_TEXT,
+            marks - known,
         )
     try:
         lowest, highest = _holds(np.dtype(spec.dtype))

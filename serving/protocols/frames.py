@@ -5,7 +5,6 @@ What is in a file is bounded before it is read: by the limit of rows, and by wha
 
 from __future__ import annotations
 
-import csv
 import functools
 import io
 import math
@@ -17,6 +16,7 @@ import numpy as np
 from registry.records import TensorSpec
 from serving.engines.base import Array
 from serving.errors import Refused, bad_request
+from serving.protocols import csv_text
 from serving.protocols.large import one_at_a_time
 from serving.protocols.named_inputs import NamedInputs
 from serving.protocols.read_instances import Reader
@@ -34,7 +34,6 @@ KINDS = (CSV, PARQUET, ARROW, NPY)
 MAX_UNPACKED = 64 << 20
 """Bytes of a file's columns once they are unpacked."""
 LARGE = 1 << 20
-BATCH = "`trainyard batch` reads files as [batch] delimiter, decimal and encoding say"
 
 
 def content_type(environ: WSGIEnvironment) -> tuple[str, dict[str, str]]:
@@ -71,26 +70,14 @@ class FrameReader:
 
     def _csv(self, body: bytes, limit: int) -> tuple[dict[str, Array], int]:
         """A first line with names; a model with one input without columns takes none, and one sample per line."""
-        try:
-            text = body.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise bad_request("the CSV is not UTF-8", hint=f"save it as UTF-8; {BATCH}") from None
-        try:
-            lines = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-        except csv.Error as error:
-            raise bad_request(f"the CSV cannot be read: {error}") from None
         if not self._reader.named:
             raise Refused(415, "this model does not take columns, which CSV has", hint="send JSON, or .npy")
-        if len(lines) < 2:
-            raise bad_request("the CSV has no row", hint="a first line with the names, then one line per row")
-        names, rows = lines[0], lines[1:]
+        found = csv_text.read(body, self._reader.signature.text, self._fields.keys())
+        names, rows = found.names, found.rows
         if len(rows) > limit:
             raise Refused(413, f"{len(rows)} rows, {limit} are allowed in one request", hint="send them in parts")
         if len(set(names)) < len(names):
             raise bad_request("the CSV's first line has a name twice")
-        if between := self._delimiter(names):
-            hint = f"write ',' between columns and '.' in numbers; {BATCH}"
-            raise bad_request(f"the CSV has {between!r} between its columns", hint=hint)
         for i, row in enumerate(rows):
             if len(row) != len(names):
                 hint = "each row has as many as the first line has names; a value that has a comma in it is put between quotes"
@@ -99,16 +86,8 @@ class FrameReader:
         for at, name in enumerate(names):
             spec = self._inputs.spec(name, "the CSV's first line")
             field = self._fields[spec.name]
-            arrays[spec.name] = self._inputs.from_list(
-                spec, [field.from_text(row[at]) for row in rows], f"column {name}"
-            )
+            arrays[spec.name] = self._inputs.from_list(spec, found.column(field, at), f"column {name}")
         return self._inputs.joined(arrays, limit, "columns")
-
-    def _delimiter(self, names: list[str]) -> str:
-        """What is between the columns where it is not a comma; empty: a comma, or nothing that can be known."""
-        line = ",".join(names)
-        found = (each for each in ";\t|" if len(set(line.split(each)) & self._fields.keys()) > 1)
-        return next(found, "") if not self._fields.keys() & set(names) else ""
 
     def _parquet(self, body: bytes, limit: int) -> tuple[dict[str, Array], int]:
         import pyarrow as pa

@@ -57,10 +57,10 @@ class NamedInputs:
         """Texts in row-major order for an input of texts; categories in any of their spellings."""
         field = self._known[spec.name][1]
         dims = self._model_shape(spec, shape[1:], path)
-        dated = field.written is not None
-        values = [field.as_known(each) for each in texts] if field.known or field.may_miss or dated else texts
+        checked = field.written is not None or field.marks
+        values = [field.as_known(each) for each in texts] if field.is_read else texts
         for i, each in enumerate(values):
-            if type(each) is not str or len(each) > field.longest or (dated and field.refusal(each)):
+            if type(each) is not str or len(each) > field.longest or (checked and field.refusal(each)):
                 raise bad_request(f"{path}[{i}]: {field.refusal(each)}")
         return np.asarray(values, dtype=object).reshape(shape[0], *dims)
 

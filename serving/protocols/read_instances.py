@@ -45,12 +45,14 @@ class Reader:
         columns = data.columns if data and signature.kind == "table" else ()
         written = {each.name: each.written for each in signature.dates}
         vocabulary = {each.name: each.vocabulary for each in columns if each.kind == "categorical"}
+        marks = frozenset((signature.text and signature.text.na) or ())
         self.fields = tuple(
             field_of(
                 each,
                 () if each.shape[1:] == (1,) else None,
                 vocabulary.get(each.name, ()),
                 written.get(each.name),
+                marks,
             )
             for each in signature.inputs
         )

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from registry import codec
 from registry.dataclass import dataclass
 from registry.errors import ConfigError
-from registry.records import DatasetTree, DateColumn, ImagePreparation, Task, TensorSpec
+from registry.records import DatasetTree, DateColumn, ImagePreparation, Task, TensorSpec, TextRules
 from registry.records.names import keras_name
 
 SplitName = Literal["train", "validation", "holdout"]
@@ -149,6 +149,8 @@ class DataSpec:
     """Whether the classes have an order, that of `classes`."""
     threshold: float = 0.5
     """Of multi-label: a label applies from this probability on."""
+    text: TextRules | None = None
+    """Of a table: how its text files are written, as far as `[table]` declares it; null: nothing is declared."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

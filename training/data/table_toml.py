@@ -6,10 +6,10 @@ import codecs
 import re
 import string
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from registry.records import DateColumn, Task
+from registry.records import DateColumn, Task, TextRules
 from training.data.dates import PARTS, as_text, parse
 from training.data.spec import Missing
 from training.data.toml_values import TASK, Check, Wrong, fraction, one_of, paths, some_of, targets, text, texts
@@ -69,6 +69,12 @@ class Table:
     """Several columns that are predicted together."""
     threshold: float = 0.5
     """Of multi-label: a label applies from this probability on."""
+
+    @property
+    def text(self) -> TextRules | None:
+        """How the files are written, for whoever reads others like them; None: nothing is declared."""
+        found = TextRules(*(getattr(self, each.name) for each in fields(TextRules)))
+        return None if found == TextRules() else found
 
     @property
     def predicted(self) -> tuple[str, ...]:

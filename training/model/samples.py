@@ -129,8 +129,9 @@ def signature_of(spec: DataSpec, samples: Samples, inputs: tuple[TensorSpec, ...
     else:
         answer = TensorSpec(output, (None, len(spec.classes)), "float32", 0.0, 1.0)
     mode, preparation = (spec.image_mode, spec.preparation) if kind == "image" else ("", None)
+    text = spec.text if kind == "table" else None
     known = (spec.task, kind, inputs, (answer,), spec.classes, mode, spec.target, preparation, spec.targets)
-    return Signature(*known, ordered=spec.ordered, threshold=spec.threshold)
+    return Signature(*known, ordered=spec.ordered, threshold=spec.threshold, text=text)
 
 
 def _kind(spec: DataSpec, samples: Samples) -> Literal["image", "table", "array"]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from batch_models import registered, table_signature
 from pyarrow import csv, parquet
 
 from registry.files import sha256_file
+from registry.records import TextRules
 from registry.s3_client import parse_url
 from registry.s3_objects import Objects
 
@@ -52,6 +54,23 @@ def test_a_file_becomes_a_folder_of_parts_with_a_manifest(project, tmp_path):
     assert (again.returncode, "there is something already" in again.stderr) == (2, True)
     complete = batch(project, "--input", "in.parquet", "--output", tmp_path / "out", "--resume", "--json")
     assert json.loads(complete.stdout)["complete"], complete.stderr
+
+
+def test_a_file_is_read_as_the_dataset_is_written_unless_the_settings_say_otherwise(tmp_path):
+    european = TextRules(";", ",", encoding="cp1252", na=("-",))
+    url, _ = registered(tmp_path, replace(table_signature(COLUMNS, ("no", "yes"), 0, 100), text=european))
+    write_settings(tmp_path, url)
+    (tmp_path / "in.csv").write_text("Ort;a;b\nZürich;1,5;2\nBern;3;-\n", encoding="cp1252")
+    done = batch(tmp_path, "--input", "in.csv", "--output", "out")
+    assert (done.returncode, "2 rows, 1 predicted, 1 rejected" in done.stdout) == (0, True), done.stderr
+    assert 'read with delimiter = ";", decimal = ",", encoding = "cp1252", na = ["-"]' in done.stdout
+    (tmp_path / "in.csv").write_text("Ort;a;b\nZürich;1.5;2\n", encoding="utf-8")
+    other = batch(tmp_path, "--input", "in.csv", "--output", "other")
+    assert "is encoded as UTF-8, not as cp1252" in other.stderr
+    assert 'write encoding = "utf-8" under [batch] in trainyard.toml' in other.stderr
+    settings = ("--set", "batch.decimal=.", "--set", "batch.encoding=utf-8")
+    given = batch(tmp_path, "--input", "in.csv", "--output", "given", *settings)
+    assert "1 rows, 1 predicted" in given.stdout, given.stderr
 
 
 def test_predictions_are_explained_on_request_and_a_resume_keeps_to_it(project, tmp_path):

@@ -15,7 +15,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from registry.errors import ConfigError
-from serving.batch.job import TextRules
+from registry.records import TextRules
 from serving.engines.base import load_engine
 from serving.errors import Refused
 from serving.protocols.read_instances import Reader

@@ -5,6 +5,7 @@ The header, the delimiter and how fields are parsed are those of `csv_file`, whi
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from training.data.table.content import known_kind
 from training.data.table.dialect import Dialect
 from training.data.table.suspect import Unreadable
 
+BATCH = "[batch] in trainyard.toml"
+"""Where what a hint names is set for such a file."""
 BLOCK = 1 << 20
 """Bytes that are parsed together; a row must fit into it."""
 Piece = tuple[int, int, Any, Any, dict[int, str]]
@@ -44,6 +47,7 @@ class CsvStream:
             if kind := known_kind(start):
                 raise Unreadable(f"is {kind[0]}, not a table in text", kind[1])
             self._encoding = csv_file.encoding_of(start, table.encoding)
+            _check_letters(start, self._encoding)
             self._stream = _Utf8(path, name, self._encoding, Comments(table.comment, table.quote))
             with contextlib.closing(self._stream):
                 text = pa.py_buffer(self._stream.read_start())
@@ -52,7 +56,8 @@ class CsvStream:
                 text = pa.py_buffer(self._stream.begin(self._begin))
                 header, self._header = csv_file.header_of(text, 0, table.quote)
         except Unreadable as error:
-            raise ConfigError(str(error), hint=error.hint) from None
+            hint = error.hint.replace("[table] in dataset.toml", BATCH).replace("[table]", "[batch]")
+            raise ConfigError(str(error), hint=hint) from None
         except UnicodeError:
             raise self._not_encoded() from None
         except packed.DAMAGED as error:
@@ -134,6 +139,20 @@ class CsvStream:
 
     def _not_encoded(self) -> ConfigError:
         return ConfigError(f"is not encoded as {self._encoding}", hint="correct the file, or [batch] encoding")
+
+
+def _check_letters(start: bytes, encoding: str) -> None:
+    """Raise Unreadable for letters in UTF-8 that would be read as others: each byte means something in most older encodings."""
+    if encoding in csv_file.UTF_8 or encoding.startswith(("utf-16", "utf-32")):
+        return
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # which may end within a letter
+    except UnicodeDecodeError:
+        return
+    if not text.isascii():
+        raise Unreadable(
+            f"is encoded as UTF-8, not as {encoding}", f'write encoding = "utf-8" under {BATCH}', "encoding"
+        )
 
 
 class _Utf8:

@@ -273,4 +273,5 @@ def _spec(columns: tuple[Column, ...], samples: SampleList, settings: DatasetFil
         boundaries=samples.boundaries,
         ordered=settings.ordered,
         threshold=table.threshold,
+        text=table.text,
     )

@@ -1,5 +1,6 @@
 """Columns of dates: what each part of one is, in text files, Parquet and workbooks; and what is said of a text that is not a date."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from registry.errors import ConfigError
-from registry.records import DateColumn
+from registry.records import DateColumn, TextRules
 from training.data import dates
 from training.data.dataset_toml import load_dataset_file
 from training.data.spec import SPLITS, load_split
+from training.model.samples import open_samples, signature_of
 
 ROWS = 60
 HEAD = 'format = "table"\n[table]\nfile = "{file}"\ntarget = "kind"\nduplicates = "allow"\n'
@@ -73,6 +75,19 @@ def test_the_spec_and_the_splits_keep_the_texts(prepare):
         assert [(each.name, each.kind) for each in split.spec.columns] == [("when days", "numeric")]
         days = [(datetime.strptime(text, "%d.%m.%Y") - dates.EPOCH).days for text in split.dates["when"][:, 0]]  # noqa: DTZ007
         assert split.x["when days"][:, 0].tolist() == days
+
+
+def test_the_signature_says_how_the_files_are_written_where_anything_is_declared(prepare):
+    texts = [each.isoformat() for each in MOMENTS]
+    for settings, wanted in (
+        ("", None),
+        ('na = ["-"]\nencoding = "cp1252"\n', TextRules(encoding="cp1252", na=("-",))),
+    ):
+        assert prepare(settings + 'dates = ["when"]', texts).ok
+        samples = open_samples(outputs(prepare.dataset) / "data" / "train", None)
+        spec = load_split(outputs(prepare.dataset) / "data" / "train").spec
+        assert signature_of(spec, samples, spec.inputs, "kind").text == wanted
+        assert signature_of(spec, replace(samples, loaded=True), spec.inputs, "kind").text is None
 
 
 @pytest.mark.parametrize(
