@@ -54,7 +54,7 @@ test-slow: setup-dev ## Run the others: long stories, fault injection, each vari
 	@$(BIN)/python -P -m pytest $(PYTEST) -m "slow and not long"
 
 fuzz: setup-dev ## Run what CI has no time for: every point of what the other tests take samples of
-	@$(BIN)/python -P -m pytest $(PYTEST) -m long
+	@$(BIN)/python -P -m pytest $(PYTEST) --timeout 7200 -m long
 
 mutants: setup-dev ## Make small changes to the rules, and list those that the quick tests let pass (half an hour)
 	@$(BIN)/python -P tests/mutants/run.py $(MODULES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,6 +38,8 @@ from serving.metrics.routes import OTHER, PROTOCOL_OF, PROTOCOLS, ROUTES
 Histogram = tuple[list[float], float]
 """The count in each bucket, the last one without a bound, and the sum of all values."""
 _OTHER_STATUS = len(STATUSES) - 1
+FEW = 8
+"""Rows up to which each is counted by itself."""
 _PHASE_SUM = len(PHASE_SECONDS) + 1
 
 
@@ -192,10 +194,24 @@ class WorkerCounters:
         for rows in request.batches:
             row[layout.BATCHES + bisect_left(BATCH_ROWS, rows)] += 1
             row[layout.BATCHES + len(BATCH_ROWS) + 1] += rows
+        if len(request.confidence) > FEW:
+            self._confident(request.confidence)
+            return
         for each in request.confidence:
             value = min(each, 1.0)  # a probability may be a rounding more than 1
             row[layout.CLASS_CONFIDENCE + bisect_left(CONFIDENCE, value)] += 1
             row[layout.CLASS_CONFIDENCE + len(CONFIDENCE) + 1] += value
+
+    def _confident(self, confidence: Sequence[float]) -> None:
+        """The same of many rows, with the lock: their order is quicker to find than the bucket of each."""
+        row, first, found = self._row, layout.CLASS_CONFIDENCE, sorted(confidence)
+        counted = 0
+        for bucket, bound in enumerate(CONFIDENCE[:-1]):
+            up_to = bisect_right(found, bound)
+            row[first + bucket] += up_to - counted
+            counted = up_to
+        row[first + len(CONFIDENCE) - 1] += len(found) - counted
+        row[first + len(CONFIDENCE) + 1] += sum(found) if found[-1] <= 1 else sum(min(each, 1.0) for each in found)
 
     def _add(self, cell: int, value: float = 1) -> None:
         with self._lock:

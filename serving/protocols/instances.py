@@ -27,7 +27,7 @@ class InstancesCodec:
     def __init__(self, model: Model) -> None:
         self.reader = Reader(model.signature, model.data)
         self.frames = FrameReader(self.reader)
-        self.writer = Writer(model.signature, model.warm_outputs)
+        self.writer = Writer(model.signature, model.warm_outputs, as_json=True)
         self._data = model.data
 
     def describe(self, identity: Mapping[str, Any], sample: Arrays, url: str, limits: Limits) -> pages.Page:

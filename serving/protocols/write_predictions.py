@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import orjson
 
 from registry.records import Signature
 from serving.engines.base import Array, Arrays
@@ -24,14 +25,19 @@ from serving.probabilities import applying, form_of, of_both
 
 FLAT = 2
 """Dimensions of an output with one row of numbers per instance."""
+WIDE = 64
+"""Names from which on it is quicker to write their JSON than to make a dict for orjson."""
 Write = Callable[[Array], list[dict[str, Any]]]
+Named = Callable[[Any], Any]
+"""The numbers of a row with the names that they have."""
 
 
 class Writer:
-    """Writes predictions for one signature; `warm` are the model's outputs for rows that are known to be good."""
+    """Writes predictions for one signature; `warm` are the model's outputs for rows that are known to be good. `as_json`: many
+    names with their numbers are JSON already, for orjson alone to read."""
 
-    def __init__(self, signature: Signature, warm: Arrays) -> None:
-        self._writers = {each.name: _writer(signature, warm[each.name]) for each in signature.outputs}
+    def __init__(self, signature: Signature, warm: Arrays, *, as_json: bool = False) -> None:
+        self._writers = {each.name: _writer(signature, warm[each.name], as_json=as_json) for each in signature.outputs}
         self._only = signature.outputs[0].name if len(signature.outputs) == 1 else ""
 
     def write(self, outputs: Arrays) -> list[dict[str, Any]]:
@@ -42,49 +48,68 @@ class Writer:
         return [dict(zip(self._writers, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _writer(signature: Signature, warm: Array) -> Write:
+def _writer(signature: Signature, warm: Array, *, as_json: bool) -> Write:
     classes, form = signature.classes, form_of(signature, warm)
+    named = _as_json(classes) if as_json and len(classes) >= WIDE else _as_dict(classes)
     if form == "distribution":
-        return _probabilities(classes)
+        return _probabilities(classes, named)
     if form == "second":
-        return _two(_probabilities(classes))
+        return _two(_probabilities(classes, named))
     if form == "scores":
-        return _scores(classes)
+        return _scores(classes, named)
     if signature.targets and warm.ndim == FLAT and warm.shape[1] == len(signature.targets):
-        return _named(signature.targets)
+        return _targets(_as_dict(signature.targets))
     if form == "labels":
-        return _labels(classes, signature.threshold)
+        return _labels(classes, signature.threshold, named)
     return _value if warm.ndim == 1 or (warm.ndim == 2 and warm.shape[1] == 1) else _values
 
 
-def _probabilities(classes: tuple[str, ...]) -> Write:
+def _as_dict(names: tuple[str, ...]) -> Named:
+    return lambda row: dict(zip(names, row, strict=True))
+
+
+def _as_json(names: tuple[str, ...]) -> Named:
+    """What `_as_dict` gives, as orjson writes it."""
+    heads = [(b"," if i else b"{") + orjson.dumps(name) + b":" for i, name in enumerate(names)]
+
+    def write(row: Any) -> Any:
+        if not isinstance(row, np.ndarray) or row.ndim != 1 or len(row) != len(heads):
+            return dict(zip(names, row, strict=True))
+        parts = [b"}"] * (2 * len(heads) + 1)
+        parts[:-1:2] = heads
+        parts[1::2] = orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+        return orjson.Fragment(b"".join(parts))
+
+    return write
+
+
+def _probabilities(classes: tuple[str, ...], named: Named) -> Write:
     def write(output: Array) -> list[dict[str, Any]]:
         rows = _plain(output)
         return [
-            {"class": classes[best], "probability": row[best], "probabilities": dict(zip(classes, row, strict=True))}
+            {"class": classes[best], "probability": row[best], "probabilities": named(row)}
             for row, best in zip(rows, output.argmax(axis=1).tolist(), strict=True)
         ]
 
     return write
 
 
-def _scores(classes: tuple[str, ...]) -> Write:
+def _scores(classes: tuple[str, ...], named: Named) -> Write:
     def write(output: Array) -> list[dict[str, Any]]:
         rows = _plain(output)
         return [
-            {"class": classes[best], "scores": dict(zip(classes, row, strict=True))}
+            {"class": classes[best], "scores": named(row)}
             for row, best in zip(rows, output.argmax(axis=1).tolist(), strict=True)
         ]
 
     return write
 
 
-def _labels(labels: tuple[str, ...], threshold: float) -> Write:
+def _labels(labels: tuple[str, ...], threshold: float, named: Named) -> Write:
     def write(output: Array) -> list[dict[str, Any]]:
         names = applying(labels, output, threshold)
         return [
-            {"labels": found, "probabilities": dict(zip(labels, row, strict=True))}
-            for found, row in zip(names, _plain(output), strict=True)
+            {"labels": found, "probabilities": named(row)} for found, row in zip(names, _plain(output), strict=True)
         ]
 
     return write
@@ -101,9 +126,9 @@ def _value(output: Array) -> list[dict[str, Any]]:
     return [{"value": each} for each in _plain(output.reshape(-1))]
 
 
-def _named(targets: tuple[str, ...]) -> Write:
+def _targets(named: Named) -> Write:
     def write(output: Array) -> list[dict[str, Any]]:
-        return [{"values": dict(zip(targets, row, strict=True))} for row in _plain(output)]
+        return [{"values": named(row)} for row in _plain(output)]
 
     return write
 

@@ -10,11 +10,13 @@ from http.client import HTTPException
 from io import BytesIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from serving_parts import ask
 
-from serving.metrics.counters import CountedRequest, CounterTable
+from serving.metrics.counters import FEW, CountedRequest, CounterTable
 from serving.metrics.layout import STATUSES
 from serving.metrics.routes import ROUTES
 from serving.server import control
@@ -155,6 +157,17 @@ class TestCounterTable:
         assert totals.requests()["/predict", "200", ""] == 8000
         assert sum(totals.seconds()["/predict"][0]) == sum(totals.confidence[0]) == 8000
         assert totals.bytes[1] == 80000
+
+    @given(some.lists(some.sampled_from([0.0, 0.05, 0.1, 0.3, 0.95, 0.97, 1.0, 1.0000001]), min_size=FEW + 1))
+    def test_confidence_of_many_rows_is_counted_as_that_of_one_after_the_other(self, confidence):
+        table = CounterTable(2)
+        count(table.counters(0), CountedRequest("/predict", "200", 1, rows=len(confidence), confidence=confidence))
+        at_once = table.totals().confidence
+        other = CounterTable(2)
+        for each in confidence:
+            count(other.counters(0), CountedRequest("/predict", "200", 1, rows=1, confidence=[each]))
+        assert at_once[0] == other.totals().confidence[0]
+        assert at_once[1] == pytest.approx(other.totals().confidence[1])
 
     def test_what_a_dead_worker_was_answering_is_not_in_flight_and_its_counts_stay(self):
         table = CounterTable(1)

