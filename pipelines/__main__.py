@@ -25,7 +25,7 @@ COMMANDS = {
     "runs": "list, show, log, prune: what earlier runs did, and what they have left",
     "clean": "remove what [keep], [cache] and [prediction_log] do not keep: runs, data, weights, mails, predictions",
     "watch": "poll the three repositories and run a pipeline for each new commit",
-    "service": "install, show, remove: have systemd keep watch, monitor or serve running",
+    "service": "install, show, remove: have systemd keep watch, monitor, serve or console running",
     "console": "web pages over everything, for people with a browser; users add, list, remove, passwd",
     "hooks": "install: make `git push` to a bare repository start its pipeline",
     "approve": "sign an approval with your own key",

@@ -17,17 +17,26 @@ from pipelines.config.schema import Config
 from registry.dataclass import dataclass
 from registry.errors import ConfigError
 
-Service = Literal["watch", "monitor", "serve"]
+Service = Literal["watch", "monitor", "serve", "console"]
 ABOUT: Mapping[Service, str] = {
     "watch": "pipelines of {model}, for what is pushed and by the clock",
     "monitor": "checks of the live release of {model}",
     "serve": "the prediction API of {model}",
+    "console": "the web pages of {model}",
 }
 MARK = "# written by `trainyard service install`; it may be changed here, until it is installed again"
 NEEDED: Mapping[Service, tuple[str, ...]] = {
     "watch": ("APPROVAL_SECRET", "SIGNING_KEY", "SMTP_PASSWORD", "MONITOR_TOKEN"),
     "monitor": ("SMTP_PASSWORD", "MONITOR_TOKEN"),
     "serve": (),
+    "console": (
+        "APPROVAL_SECRET",
+        "SIGNING_KEY",
+        "SMTP_PASSWORD",
+        "MONITOR_TOKEN",
+        "JENKINS_TOKEN",
+        "CONSOLE_OIDC_SECRET",
+    ),
 }
 """The secrets that the command reads."""
 SETTING = re.compile(r"TRAINYARD_[A-Z0-9_]+")

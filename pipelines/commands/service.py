@@ -1,4 +1,4 @@
-"""`trainyard service install|show|remove watch|monitor|serve`: have systemd keep a command running."""
+"""`trainyard service install|show|remove watch|monitor|serve|console`: have systemd keep a command running."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def main(args: argparse.Namespace, config: Config) -> int:
 
 
 def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
-    """One unit that watches, or monitors, all models; each API has its own."""
+    """One unit that watches, monitors or shows all models; each API has its own."""
     config = configs[0] if args.name != "serve" else must_name(configs)
     folder = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(config.shared).parent.name).strip("-") or "trainyard"
     return run(args, dataclasses.replace(config, model=f"{folder}-models", file=config.shared))

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.config.schema import Config
-from pipelines.doctor import docker, labels, machine, monitoring, repositories, services
+from pipelines.doctor import console, docker, labels, machine, monitoring, repositories, services
 from pipelines.doctor.finding import Check
 
 OF_THE_PLACE = {
@@ -60,6 +60,8 @@ def of_config(config: Config) -> Mapping[str, Check]:
     }
     if config.tracking.mlflow or config.tracking.openlineage:
         checks["other tools"] = partial(services.other_tools, config)
+    if console.is_used(config):
+        checks["console"] = partial(console.console, config)
     runner, api = (kind == "docker" for kind in (config.runner.kind, config.serving.deploy))
     if not runner or config.serving.deploy == "process":
         checks["fence"] = partial(machine.fence, required=config.runner.require_fence)
