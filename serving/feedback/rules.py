@@ -19,7 +19,7 @@ def label_for(item: Item, found: Found, source: LabelSource) -> Label:
         hint = "a request is known about a second after its answer; of a share of all requests only those that are kept"
         raise Invalid(404, f"request_id: {item.request}: there is no such answer", hint=hint)
     if found.state == "gone":
-        raise Invalid(410, f"request_id: {item.request}: this answer is not kept any more")
+        raise gone(item.request)
     if found.state == "refused":
         raise Invalid(409, f"request_id: {item.request}: this request was refused, and has no prediction")
     row = item.row
@@ -33,6 +33,11 @@ def label_for(item: Item, found: Found, source: LabelSource) -> Label:
         )
     value = "" if item.label is None else value_of(item.label, found.about or {})
     return Label(item.request, row, value, item.correct, item.by, item.at, source, item.sure)
+
+
+def gone(request: str) -> Invalid:
+    """Why nothing can be said of an answer that was kept once."""
+    return Invalid(410, f"request_id: {request}: this answer is not kept any more")
 
 
 def value_of(label: str | float, about: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from registry.label_store import Outcome as LabelOutcome
 from registry.records.labels import Label
 from serving.errors import Refused
 from serving.feedback.items import Invalid, Item, read_item
-from serving.feedback.rules import label_for
+from serving.feedback.rules import gone, label_for
 from serving.job import PredictionLogJob
 from serving.prediction_log.find import Finder, Found
 from serving.prediction_log.rules import is_chosen
@@ -122,8 +122,11 @@ class FeedbackTaker:
                 results[i] = _refused(error, item.request, item.row)
         with self._lock:
             added = self._keep(list(labels.values())) if labels else []
+            purged = self._purged_since({each.request for each in labels.values()})
         for (i, label), outcome in zip(labels.items(), added, strict=True):
-            if outcome == "full":
+            if label.request in purged:
+                results[i] = _refused(gone(label.request), label.request, label.row)
+            elif outcome == "full":
                 full = Invalid(422, f"row: {label.row} has {MOST_PER_ROW} labels already")
                 results[i] = _refused(full, label.request, label.row)
             else:
@@ -158,6 +161,14 @@ class FeedbackTaker:
             if self._there() == self._inode:
                 return outcomes
         raise TryAgain(f"{self._path}: replaced again and again", hint="retry when it stays")
+
+    def _purged_since(self, requests: set[str]) -> set[str]:
+        """Those that were purged after they had been looked for. A purge is noted before it removes labels: of one that is noted
+        later it removes these, too."""
+        found = self._finder.purged(requests)
+        if found:
+            self._opened().purge(found, "the API", "reports that came during a purge")
+        return found
 
     def _opened(self) -> LabelStore:
         """The store. One that was moved away, or removed, is not written any more."""

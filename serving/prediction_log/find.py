@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +81,11 @@ class Finder:
             if file := self._opened(name):
                 self._find_in(name, file, (found, left), oldest)
         return {each: found.get(each, UNKNOWN) for each in requests}
+
+    def purged(self, requests: Collection[str]) -> set[str]:
+        """Those of these requests that were purged. Raises OSError."""
+        self._look_at_closed()
+        return {each for each in requests if self._is_purged(each)}
 
     def instances(self) -> int:
         """How many instances the log has now. Raises Corrupt for its manifest, OSError."""

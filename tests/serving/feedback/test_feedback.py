@@ -4,6 +4,7 @@ import json
 import sqlite3
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from echo_model import Held, echo_model
@@ -19,6 +20,8 @@ from serving.feedback.items import MOST_ITEMS
 from serving.feedback.taker import FeedbackTaker
 from serving.metrics.counters import CounterTable
 from serving.metrics.page import MetricsPage
+from serving.prediction_log import purge as purging
+from serving.prediction_log.key import read_key
 from serving.prediction_log.writer import PredictionLog
 
 
@@ -251,3 +254,21 @@ def test_a_file_that_is_replaced_while_a_label_is_added_gets_it_too(client, labe
     answer = client.post("/feedback", json={"request_id": "r-2", "label": "yes"})
     assert answer.get_json()["added"] == 1
     assert [each.request for each in kept(labels)] == ["r-2"]
+
+
+def test_a_request_that_is_purged_while_a_label_of_it_is_on_its_way_keeps_none(client, labels, tmp_path, monkeypatch):
+    """Between the look-up in the log and the store: the purge finds no label yet."""
+    job, add = log_job(tmp_path / "log"), LabelStore.add
+    monkeypatch.setattr(purging, "SETTLE_SECONDS", 0.0)
+
+    def after_a_purge(store, given):
+        with LabelStore(labels) as other:
+            purging.purge(tmp_path / "log", purging.Purge("request", "r-2", "ada"), read_key(Path(job.key)), other)
+        return add(store, given)
+
+    monkeypatch.setattr(LabelStore, "add", after_a_purge)
+    reports = [{"request_id": "r-2", "label": "yes"}, {"request_id": "r-1", "row": 0, "label": "yes"}]
+    answer = client.post("/feedback", json={"feedback": reports})
+    assert answer.status_code == 207
+    assert [each.get("status", 200) for each in answer.get_json()["feedback"]] == [410, 200]
+    assert [each.request for each in kept(labels)] == ["r-1"]
