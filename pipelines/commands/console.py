@@ -49,7 +49,7 @@ def main_of_all(args: argparse.Namespace, configs: Sequence[Config]) -> int:
 
 def _users(args: argparse.Namespace, configs: Sequence[Config]) -> int:
     from pipelines.console.installation import Installation
-    from pipelines.console.services import by_command, users_of
+    from pipelines.console.services import by_command, sessions_of, users_of
 
     installation = Installation(configs)
     users = users_of(installation)
@@ -67,6 +67,8 @@ def _users(args: argparse.Namespace, configs: Sequence[Config]) -> int:
         users.change_password(args.name, _password())
     else:
         users.remove(args.name)
+    if args.action != "add":
+        sessions_of(installation).end_all_of(args.name)
     by_command(installation, f"users {args.action}", args.name)
     done = {"add": "added", "passwd": "has a new password", "remove": "removed"}[args.action]
     print(json.dumps({"name": args.name, "done": args.action}) if args.json else f"{args.name}: {done}")

@@ -70,7 +70,7 @@ def most_body(endpoint: str | None) -> int | None:
 
 def _sign_in_first() -> Response:
     """The sign-in leads back to a page; what was to be decided is not decided by that."""
-    if request.method != "GET":
+    if request.method not in {"GET", "HEAD"}:
         abort(403, "Sign in first, then send the form again.")
     return redirect(url_for("sign_in.form", next=request.full_path.rstrip("?")), 303)
 

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 USER, EMAIL = "trainyard.user", "trainyard.email"
 """Where the app finds them in the environ; no header has such a name."""
 LONGEST = 200
+MOST_LOGGED = 1000
+"""Addresses; whoever sends the header again and again does not fill the log."""
 
 
 class ProxyHeaders:
@@ -24,6 +26,7 @@ class ProxyHeaders:
     def __init__(self, app: WSGIApplication, settings: Console) -> None:
         self._app, self._trusted = app, Networks(settings.trusted_proxies)
         self._named = {USER: _key(settings.user_header), EMAIL: _key(settings.email_header)}
+        self._header, self._logged = settings.user_header, set[str]()
         self._asks = settings.sign_in == "proxy"
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -35,8 +38,9 @@ class ProxyHeaders:
             environ["REMOTE_ADDR"] = client_behind(address, forwarded.get("HTTP_X_FORWARDED_FOR", ""), self._trusted)
             if self._asks:
                 environ |= {name: text.strip() for name, text in given.items() if _is_plain(text)}
-        elif given:
-            log.warning("removed %s from a request of %s, which is not a trusted proxy", " and ".join(given), address)
+        elif given and address not in self._logged and len(self._logged) < MOST_LOGGED:
+            self._logged.add(address)
+            log.warning("removed %s from requests of %s, which is not a trusted proxy", self._header, address)
         return self._app(environ, start_response)
 
 

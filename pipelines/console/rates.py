@@ -42,6 +42,12 @@ class Failures:
         with self._lock:
             self._of.pop(key, None)
 
+    def take_back(self, key: str) -> None:
+        """The last one was not a failure."""
+        with self._lock:
+            if times := self._of.get(key):
+                times.pop()
+
     def _forget(self, times: deque[float]) -> None:
         while times and times[0] <= self._clock() - self._seconds:
             times.popleft()

@@ -53,7 +53,7 @@ def open_services(app: Flask, installation: Installation, cost: Cost | None = No
     home, settings = installation.home, installation.settings
     return Services(
         installation,
-        Sessions(home / "sessions.sqlite", settings.idle_minutes * 60, settings.session_hours * 3600),
+        sessions_of(installation),
         audit_of(installation),
         users_of(installation, cost),
         Failures(PER_NAME, WINDOW),
@@ -71,6 +71,12 @@ def _provider(app: Flask, settings: Console) -> Provider:
 def users_of(installation: Installation, cost: Cost | None = None) -> LocalUsers:
     """Who has a password."""
     return LocalUsers(installation.home / "users.json", cost)
+
+
+def sessions_of(installation: Installation) -> Sessions:
+    """Who is signed in."""
+    settings = installation.settings
+    return Sessions(installation.home / "sessions.sqlite", settings.idle_minutes * 60, settings.session_hours * 3600)
 
 
 def audit_of(installation: Installation) -> AuditLog:

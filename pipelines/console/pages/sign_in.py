@@ -39,9 +39,9 @@ def by_password() -> str | Response | tuple[str, int]:
     keys = Keys(services(), name, address)
     if keys.wait():
         return _again(back, name, f"Too many tries. Wait {keys.wait() / 60:.0f} minutes, then try again."), 429
+    keys.failed()  # so that many at the same moment are not more
     user = services().users.check(name, password)
     if user is None:
-        keys.failed()
         services().audit.append(name[:100], "password", request.remote_addr or "", "sign in failed", "", "")
         return _again(back, name, WRONG), 403
     keys.succeeded()
@@ -116,8 +116,9 @@ class Keys:
         self._of.by_address.add(self._address)
 
     def succeeded(self) -> None:
-        """The name begins anew; the address does not: it may have tried others."""
+        """It was not a failure. The name begins anew; the address does not: it may have tried others."""
         self._of.by_name.clear(self._name)
+        self._of.by_address.take_back(self._address)
 
 
 def local_path(text: str) -> str:
