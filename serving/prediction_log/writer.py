@@ -200,12 +200,15 @@ class _Segments:
             log.debug("prediction log", exc_info=error)
 
     def tick(self) -> None:
-        """Close segments that are large, old, or that another process asks for."""
+        """Close segments that are large, old, or that another process asks for; a release that answers no longer is forgotten with
+        its own, as its model takes memory."""
         mark = self._mark()
         asked, self._asked = mark != self._asked, mark
-        for each in list(self._releases.values()):
+        for key, each in list(self._releases.items()):
             if each.segment and (asked or each.segment.size >= SEGMENT_BYTES or time.monotonic() >= each.until):
                 self._close(each)
+            if each.segment is None and each.model is not None and each is not self._last:
+                del self._releases[key]
 
     def close(self) -> None:
         """Have all segments appear among the closed ones."""

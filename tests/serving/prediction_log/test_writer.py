@@ -1,4 +1,5 @@
 import errno
+import gc
 import gzip
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -391,3 +393,25 @@ def test_a_release_that_answers_for_the_first_time_while_the_log_tidies_up_does_
     log.close()
     assert not log._thread.is_alive()
     assert {each["id"] for each in lines_of(tmp_path / "log")[1]} == {"r-old", "r-new"}
+
+
+class Weights:
+    """Of a model; SimpleNamespace knows no weak references."""
+
+
+def test_the_model_of_a_release_that_answers_no_longer_is_not_held_for_longer_than_its_segment(tmp_path, until):
+    log, folder = PredictionLog(log_job(tmp_path / "log"), lambda _: None), tmp_path / "log"
+    old, new = table_model(release=2), table_model(release=3)
+    old.weights = Weights()
+    held = weakref.ref(old.weights)
+    log.start()
+    log.offer(table_answer(old, "r-1"))
+    log.offer(table_answer(new, "r-2"))
+    del old
+    until(lambda: len(list(folder.glob("open/*.jsonl"))) == 2)
+    assert held() is not None
+    segments.ask_to_close(folder)
+    until(lambda: gc.collect() >= 0 and held() is None)
+    log.offer(table_answer(new, "r-3"))
+    log.close()
+    assert [each["release"] for each in lines_of(folder)[1]] == [2, 3, 3]
