@@ -43,6 +43,7 @@ BENCHMARKS = {
     "table_speed": "reading and checking a table, against pandas.read_csv",
     "large_table": "validating and splitting a table of a million rows, against pyarrow.csv.read_csv and SHA-256",
     "outside_speed": "`trainyard data` with a bucket, against DVC, and a large file against s3transfer",
+    "console_speed": "the pages of the console with 100 models, 5,000 versions and 1,000 runs",
     "registry_speed": "publishing, and what a long history costs",
     "s3_speed": "the registry in a bucket: publishing and promoting, against bare s3transfer",
     "s3_history": "what a long history in a bucket costs",

@@ -25,7 +25,8 @@ from registry.errors import PipelineError, TryAgain, from_os_error
 log = logging.getLogger(__name__)
 
 PAGES = (
-    Page("start", "Models", "start.show", "see"),
+    Page("overview", "Models", "overview.show", "see"),
+    Page("model", "Overview", "model.show", "see", tab="overview"),
     Page("audit", "Audit", "audit.show", "audit"),
     Page("settings", "Settings", "settings.show", "settings"),
     Page("sign_in"),

@@ -54,7 +54,7 @@ def draw_timeline(points: Sequence[Point], limit: float = math.nan) -> bytes:
         _quality(drawing, points, ways, [place(each) for each in times], limit)
     _rows(drawing, points, [place(each) for each in times], TOP + upper)
     bottom = TOP + upper + ROWS
-    for at in _times(first, last):
+    for at in round_times(first, last):
         drawing.line((place(at), bottom), (place(at), bottom + 4), LINE)
         words = f"{at.day} {at:%b %H:%M}"
         middle = min(place(at), WIDTH - width_of(words, 11) / 2 - 4)
@@ -146,7 +146,7 @@ def _legend(drawing: Drawing, entries: Sequence[tuple[str, str, str]]) -> None:
         left += 28 + width_of(words, 12) + 18
 
 
-def _times(first: datetime, last: datetime) -> list[datetime]:
+def round_times(first: datetime, last: datetime) -> list[datetime]:
     """At most TIMES round ones; one alone when there is no other."""
     if last <= first:
         return [first]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pipelines.monitor.state import moment
 from registry.dataclass import dataclass
-from registry.records.monitoring import Health, Histogram
+from registry.records.monitoring import Check, Health, Histogram
 from training.metric_table import row_of
 
 MOST_POINTS = 672
@@ -36,6 +36,10 @@ class Point:
     estimated_low: float = math.nan
     estimated_high: float = math.nan
     estimated_then: float = math.nan
+    since: str = ""
+    """The window's begin; empty in windows that an earlier version of Trainyard has looked at."""
+    latency: float = math.nan
+    """Milliseconds in which 95 % of the answers were given, where `[monitoring] max_latency_ms` has it measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,10 @@ def point(health: Health) -> Point:
     """What the curves show of a window."""
     measured = next((each for each in health.checks if each.kind == "decay" and row_of(each.what)), None)
     estimated = next((each for each in health.checks if each.kind == "decay" and each.what == ESTIMATED), None)
+    latency = next((each for each in health.checks if (each.kind, each.what) == ("service", "latency")), None)
     window = health.window
+    then, now, low, high = _numbers(measured, "then", "now", "low", "high")
+    estimated_, its_low, its_high, its_then = _numbers(estimated, "now", "low", "high", "then")
     return Point(
         window.until,
         window.release,
@@ -59,9 +66,21 @@ def point(health: Health) -> Point:
         window.labelled,
         len(health.failed),
         measured.what if measured else "",
-        *(_known(getattr(measured, name, None)) for name in ("then", "now", "low", "high")),
-        *(_known(getattr(estimated, name, None)) for name in ("now", "low", "high", "then")),
+        then,
+        now,
+        low,
+        high,
+        estimated_,
+        its_low,
+        its_high,
+        its_then,
+        window.since,
+        _known(latency.now if latency else None),
     )
+
+
+def _numbers(check: Check | None, *names: str) -> list[float]:
+    return [_known(getattr(check, name, None)) for name in names]
 
 
 def extended(points: Iterable[Point], found: Iterable[Health]) -> tuple[Point, ...]:

@@ -94,7 +94,13 @@ def estimated_accuracy(right: Sequence[bool]) -> tuple[float, float, float] | No
     """Accuracy with Wilson's 95 % interval, from the answers that were drawn at random; None without any."""
     if not right:
         return None
-    n, share, z = len(right), sum(right) / len(right), 1.959964
+    share = sum(right) / len(right)
+    return share, *share_interval(share, len(right))
+
+
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval (1927) of a share of `n` samples; raises ZeroDivisionError without any."""
+    z = 1.959964
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return share, max(middle - half, 0.0), min(middle + half, 1.0)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
