@@ -86,7 +86,15 @@ def import_labels(config: Config, path: Path, who: str, *, partial: bool = False
         checked.seek(0)
         with LabelStore(label_file(Path(config.home).absolute(), config.model)) as store:
             found = store.add_file(_read(checked), partial=partial)
-    return Imported(found["added"], found["same"], problems.count + found["full"], tuple(problems.first))
+            checked.seek(
+                0
+            )  # a purge is noted before it removes labels: of one that is noted later it removes these, too
+            purged = finder.purged(label.request for label, _ in _read(checked))
+            removed = store.purge(purged, who, "labels that were imported during a purge") if purged else 0
+    if purged:
+        problems.first.append(f"purged meanwhile, and their labels not kept: {len(purged)} of the requests")
+    refused = problems.count + found["full"] + removed
+    return Imported(max(found["added"] - removed, 0), found["same"], refused, tuple(problems.first))
 
 
 def _parts(entries: Iterator[Entry]) -> Iterator[list[Entry]]:

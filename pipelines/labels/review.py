@@ -95,7 +95,7 @@ def _check_task(config: Config) -> None:
     if task == "multi-label":
         raise ConfigError(
             f"version {live.version} of {config.model} gives any number of labels at once; the review queue asks for one class or number",
-            hint="label such samples in the dataset repository; clients may report `correct` by POST /v1/feedback",
+            hint="label such samples in the dataset repository; clients may report `correct` by POST /feedback",
         )
 
 

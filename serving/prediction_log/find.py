@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -82,7 +82,7 @@ class Finder:
                 self._find_in(name, file, (found, left), oldest)
         return {each: found.get(each, UNKNOWN) for each in requests}
 
-    def purged(self, requests: Collection[str]) -> set[str]:
+    def purged(self, requests: Iterable[str]) -> set[str]:
         """Those of these requests that were purged. Raises OSError."""
         self._look_at_closed()
         return {each for each in requests if self._is_purged(each)}

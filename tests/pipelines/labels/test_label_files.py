@@ -11,6 +11,7 @@ import pytest
 from prediction_log_parts import CLASSES, log_job, model_of, refused, table_answer, table_model
 
 from pipelines.config.schema import Config, Repositories
+from pipelines.deploy.serve_job import log_job as api_log
 from pipelines.labels import files
 from pipelines.labels.exports import export_labels
 from pipelines.labels.files import read_entries
@@ -20,6 +21,8 @@ from registry.errors import ConfigError
 from registry.label_store import LabelStore, label_file
 from registry.records import Signature, TensorSpec
 from registry.records.labels import Label
+from serving.prediction_log import purge as purging
+from serving.prediction_log.key import make_key, read_key
 from serving.prediction_log.writer import PredictionLog
 
 AT = "2026-11-30T10:00:00Z"
@@ -220,6 +223,23 @@ def test_numbers_of_a_regression_may_be_texts_in_a_table(tmp_path):
     path.write_text("request_id,row,label\nr-0,0,many\n")
     with pytest.raises(ConfigError, match="the answer is a number"):
         import_labels(config, path, "ann")
+
+
+def test_labels_of_a_request_that_is_purged_during_their_import_are_not_kept(config, take, monkeypatch):
+    job, add = api_log(config), LabelStore.add_file
+    make_key(Path(job.key))
+    monkeypatch.setattr(purging, "SETTLE_SECONDS", 0.0)
+
+    def after_a_purge(store, *given, **more):
+        with LabelStore(store.path) as other:
+            purging.purge(Path(job.folder), purging.Purge("request", "r-0", "ada"), read_key(Path(job.key)), other)
+        return add(store, *given, **more)
+
+    monkeypatch.setattr(LabelStore, "add_file", after_a_purge)
+    found = take("a.csv", "request_id,row,label\nr-0,0,yes\nr-0,1,no\nr-1,0,no\n")
+    assert (found.added, found.refused) == (1, 2)
+    assert found.problems == ("purged meanwhile, and their labels not kept: 1 of the requests",)
+    assert [each.request for each in kept(config)] == ["r-1"]
 
 
 def test_an_export_comes_in_again_unchanged(config, take, tmp_path):
