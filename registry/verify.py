@@ -1,6 +1,6 @@
 """Walks the whole registry and reports everything that is not as it was written.
 
-It reads in the order opposite to writing (releases, approvals, production, test), so that what a record names is there
+It reads in the order opposite to writing (releases, approvals, decisions, production, test), so that what a record names is there
 when it is looked for, also while others write. A version that has a number but no manifest yet is a note, not a problem.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from registry import candidates, releases, version_files
+from registry import candidates, decisions, releases, version_files
 from registry.checks import history, signatures
 from registry.checks.findings import Findings
 from registry.checks.versions import Versions
@@ -87,6 +87,8 @@ def _inspect_model(store: Store, model: str, now: datetime, findings: Findings) 
     """Check every record and manifest, and that what they name exists; gives what is still to be hashed."""
     release_chain, approval_chain = releases.release_chain(store, model), releases.approval_chain(store, model)
     released, approved = findings.records(release_chain), findings.records(approval_chain)
+    decision_chain = decisions.decision_chain(store, model)
+    decided = findings.records(decision_chain)
     versions = Versions(store, model, now, findings)
     versions.check_archive()
     versions.check_production()
@@ -99,6 +101,12 @@ def _inspect_model(store: Store, model: str, now: datetime, findings: Findings) 
         findings.wrong(release_chain.name(number), problem)
     for number, problem in history.wrong_approvals(model, approved, about):
         findings.wrong(approval_chain.name(number), problem)
+    for number, problem in history.wrong_decisions(model, decided, about):
+        findings.wrong(decision_chain.name(number), problem)
+    for each in decided:
+        findings.clock(decision_chain.name(each.number), each.at, now)
+    for number, what in history.released_although_refused(released, decided):
+        findings.note(release_chain.name(number), what)
     used = {number for each in released for number in each.approvals}
     for approval in approved:
         if approval.number not in used:

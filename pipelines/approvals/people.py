@@ -48,8 +48,14 @@ def approvers(entries: Iterable[str]) -> tuple[Approver, ...]:
 def is_same_login(listed: str, seen: str) -> bool:
     """Whether a login or an address that the system saw is the one that is listed. A listed name without `@` is that of
     an account on any machine."""
-    one, other = _address(listed), _address(seen)
+    one, other = address(listed), address(seen)
     return bool(one) and (one == other or ("@" not in one and one == _account(other)))
+
+
+def on_console(seen: str) -> frozenset[str]:
+    """What somebody who has signed in to the console as `login <address>`, or `login`, can be listed as: just these two. An
+    address of another company may begin with anybody's name."""
+    return frozenset({_fold(ADDRESS.sub("", seen)), address(seen)}) - {""}
 
 
 def names(*texts: str) -> frozenset[str]:
@@ -57,20 +63,20 @@ def names(*texts: str) -> frozenset[str]:
     `@`, also without what is before or after a `+`."""
     found = set()
     for text in texts:
-        address = _address(text)
-        account = _account(address)
-        found |= {_fold(text), _fold(ADDRESS.sub("", text)), address, account, *account.split("+")}
+        whole = address(text)
+        account = _account(whole)
+        found |= {_fold(text), _fold(ADDRESS.sub("", text)), whole, account, *account.split("+")}
     return frozenset(found - {""})
 
 
-def _address(text: str) -> str:
+def address(text: str) -> str:
     """The address in `Name <address>`, else all of it."""
     inside = ADDRESS.search(text)
     return _fold(inside[1] if inside else text)
 
 
-def _account(address: str) -> str:
-    return address.rpartition("@")[0] or address
+def _account(whole: str) -> str:
+    return whole.rpartition("@")[0] or whole
 
 
 def _fold(text: str) -> str:

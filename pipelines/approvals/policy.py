@@ -8,14 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from pipelines.approvals.people import Approver, approvers, is_same_login, names
+from pipelines.approvals.people import Approver, address, approvers, is_same_login, names, on_console
 from pipelines.config.schema import ApprovalPolicy
+from pipelines.text.clean import clean
 from registry.dataclass import dataclass
 from registry.records import Approval
 
 MONITOR = "the monitor, "
 """How `seen` begins where the monitor has approved, by `[monitoring] auto_promote`: no login does. A way of its own would make the
 record unreadable for earlier versions of Trainyard, and for an API that runs."""
+CONSOLE = "the console, "
+"""How `seen` begins of who has decided on a page of the console, followed by `name <address>, by the way of signing in`. For the
+same reason it is a token's."""
+NO_ANGLES = {ord(each): None for each in "<>"}
+"""Whoever chooses a login must not choose an address with it."""
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 LISTED = "it lists who may: logins as this machine or Jenkins knows them, or public keys"
 ANOTHER = "somebody who has no part in it must approve; [approval] author_may_approve = true lets authors, too"
@@ -99,6 +105,8 @@ def who(approval: Approval) -> str:
     """The person in words: as the system saw, and as was said when that differs."""
     if approval.way == "key":
         return f"{approval.by} (key {approval.seen:.16})"
+    if _is_on_console(approval):
+        return f"{_login(approval)} (on the console, signed in by {approval.seen.rpartition(', by ')[2]})"
     seen = approval.seen or approval.by
     return seen if approval.by in {"", seen, _login(approval)} else f"{approval.by} (seen as {seen})"
 
@@ -132,8 +140,20 @@ def in_words(policy: ApprovalPolicy) -> str:
     return " ".join(said)
 
 
+def seen_on_console(name: str, address: str, how: str) -> str:
+    """`seen` of somebody who has signed in to the console with this login, and this address if it is known."""
+    login, mail = (clean(each.translate(NO_ANGLES), 200) for each in (name, address))
+    return f"{CONSOLE}{f'{login} <{mail}>' if mail else login}, by {how}"
+
+
+def _is_on_console(approval: Approval) -> bool:
+    return approval.way == "token" and approval.seen.startswith(CONSOLE)
+
+
 def _login(approval: Approval) -> str:
-    """The account in `seen`: of Jenkins' `ada, https://…/12/` the first part."""
+    """The account in `seen`: of Jenkins' `ada, https://…/12/` the first part, of the console's what is between its words."""
+    if _is_on_console(approval):
+        return approval.seen.removeprefix(CONSOLE).rpartition(", by ")[0]
     return approval.seen.partition(", ")[0] if approval.way == "jenkins" else approval.seen
 
 
@@ -143,6 +163,9 @@ def _entries(approval: Approval, policy: ApprovalPolicy) -> list[Approver]:
     if approval.way == "key":
         return [each for each in listed if each.key and each.key_id == approval.seen]
     login = _login(approval)
+    if _is_on_console(approval):
+        logins = on_console(login)
+        return [each for each in listed if not each.key and address(each.name) in logins]
     return [each for each in listed if not each.key and login and is_same_login(each.name, login)]
 
 

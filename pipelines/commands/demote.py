@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from pipelines.commands.promote import add_here, add_who, check_model, placed, track, who
-from pipelines.commands.rollback import add_over
+from pipelines.commands.promote import add_here, add_over, add_who, check_model, placed, track, who
 from pipelines.config.schema import Config
 from pipelines.promotion import status
 from pipelines.promotion.demote import demote

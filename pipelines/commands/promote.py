@@ -25,10 +25,10 @@ from pipelines.promotion import status
 from pipelines.promotion.mail import mail_although
 from pipelines.promotion.measure import measure_by_worker
 from pipelines.promotion.promote import promote
-from pipelines.promotion.request import Request
+from pipelines.promotion.request import RECORDED, Request
 from pipelines.text.clean import clean
 from pipelines.trust import open_registry
-from registry import candidates, codec
+from registry import candidates, codec, decisions
 from registry.errors import ConfigError
 from registry.records import Release
 from registry.stores import Store
@@ -46,9 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--approval",
         metavar="TEXT",
         default="",
-        help=f"the token from the mail, or what `trainyard approve` has signed; - reads it from standard input; default: "
-        f"the environment's {TOKEN}, or the file that {TOKEN}_FILE names",
+        help=f"the token from the mail, or what `trainyard approve` has signed; - reads it from standard input; {RECORDED}: the "
+        f"approvals that the registry has, e.g. from the console; default: the environment's {TOKEN}, or the file that "
+        f"{TOKEN}_FILE names",
     )
+    add_over(parser)
     parser.add_argument(
         "--approved-by",
         metavar="NAME",
@@ -89,7 +91,8 @@ def _promote(args: argparse.Namespace, config: Config) -> int:
     if config.serving.deploy == "jenkins":
         from pipelines.jenkins_server import promotion_job
 
-        return promotion_job.command(args, config, _asked_of_jenkins(args, config))
+        asked = _asked_of_jenkins(args, config)
+        return promotion_job.command(args, config, asked, decided=asked["APPROVAL"] == RECORDED)
     store = open_registry(config)
     release = promote(store, config, _request(args, store, config), measure_by_worker(lambda: _context(config)))
     print_release(release, config, as_json=args.json)
@@ -108,12 +111,12 @@ def _request(args: argparse.Namespace, store: Store, config: Config) -> Request:
     if args.approved_by:
         by = approver(args, os.environ)
         token = _mint(store, config, args.model, args.version)
-        return Request(args.model, args.version, token, by, by, "jenkins", although)
+        return Request(args.model, args.version, token, by, by, "jenkins", although, over=args.over)
     token, by = read_token(args.approval, os.environ, sys.stdin), args.by or who()
     if args.jenkins_user:
         seen = _in_build(clean(args.jenkins_user), os.environ)
-        return Request(args.model, args.version, token, by, seen, "jenkins", although)
-    return Request(args.model, args.version, token, by, login(), "token", although)
+        return Request(args.model, args.version, token, by, seen, "jenkins", although, over=args.over)
+    return Request(args.model, args.version, token, by, login(), "token", although, over=args.over)
 
 
 def _context(config: Config) -> Context:
@@ -151,8 +154,11 @@ def _in_build(name: str, environment: Mapping[str, str]) -> str:
 
 def _mint(store: Store, config: Config, model: str, version: int) -> str:
     """An approval of exactly the manifest as it is now. Whoever can read the home's secret can make one: that is what
-    the secret means, and the record names who is said to have decided."""
+    the secret means, and the record names who is said to have decided. What was approved on the console needs none: it was the
+    console that has answered Jenkins' question."""
     digest = candidates.manifest_digest(store, model, version)
+    if any(each.kind == "approved" for each in decisions.about(store, model, digest)):
+        return RECORDED
     return make_token(approval_secret(Path(config.home)), model, version, digest)
 
 
@@ -169,6 +175,17 @@ def _asked_of_jenkins(args: argparse.Namespace, config: Config) -> dict[str, str
     given = args.approval or secret("APPROVAL", os.environ)
     token = read_token(args.approval, os.environ, sys.stdin) if given else ""
     return promotion_job.promote(config, args.version, token, args.although)
+
+
+def add_over(parser: argparse.ArgumentParser) -> None:
+    """`--over`, for who has looked at what is live before."""
+    parser.add_argument(
+        "--over",
+        metavar="RELEASE",
+        type=int,
+        default=0,
+        help="the number of the release that is live: with another one by then, nothing is done",
+    )
 
 
 def add_here(parser: argparse.ArgumentParser) -> None:

@@ -20,11 +20,11 @@ from pipelines.text import metrics, reference
 from pipelines.text.clean import clean
 from pipelines.text.markup import Block, Bullets, Paragraph, Section, Table, to_text
 from pipelines.trust import keyring, open_registry
-from registry import attestations, candidates, codec, heads, releases
+from registry import attestations, candidates, codec, decisions, heads, releases
 from registry.archived import archived
 from registry.checks.signatures import problems_since
 from registry.errors import ConfigError, Corrupt, Rejected
-from registry.records import Acceptance, Candidate, Release, TensorSpec
+from registry.records import Acceptance, Candidate, Decided, Release, TensorSpec
 from registry.stores import Store, far_away
 from registry.text import shortened
 from registry.verify import inspect
@@ -164,16 +164,24 @@ def _summary(store: Store, model: str, version: int, live: int | None) -> dict[s
 def _show(store: Store, model: str, version: int, *, as_json: bool) -> None:
     manifest, digest = candidates.read_manifest(store, model, version)
     tests = candidates.acceptances(store, model, version)
-    signer = attestations.signer(store, model, version)
+    signer, decided = attestations.signer(store, model, version), decisions.about(store, model, digest)
     if as_json:
-        acceptances = [json.loads(codec.to_json(each)) for each in tests]
-        shown = {"card": json.loads(codec.to_json(manifest)), "sha256": digest, "acceptances": acceptances}
+        acceptances, said = ([json.loads(codec.to_json(each)) for each in kind] for kind in (tests, decided))
+        shown = {
+            "card": json.loads(codec.to_json(manifest)),
+            "sha256": digest,
+            "acceptances": acceptances,
+            "decisions": said,
+        }
         _print_json(shown | {"signer": {"key": signer[0], "public": str(signer[1])} if signer else None})
     else:
         attested = ("attested", f"key {signer[0]} (P-256), {signer[1]}" if signer else "")
         away = archived(store, model).get(version)
         where = ("archived", f"its files are in {away.url} since {away.at}" if away else "")
-        print(to_text(f"{model} version {version}", _sections(manifest, digest, tests, (attested, where))), end="")
+        sections = [*_sections(manifest, digest, tests, (attested, where))]
+        if decided:
+            sections.insert(1, Section("Decided", (Bullets(tuple(map(_decision, decided))),)))
+        print(to_text(f"{model} version {version}", sections), end="")
 
 
 def _sections(
@@ -220,6 +228,11 @@ def _origin(manifest: Candidate, digest: str) -> list[tuple[str, str]]:
         ("reference", reference.in_words(manifest)),
         ("manifest", f"SHA-256 {digest}"),
     ]
+
+
+def _decision(made: Decided) -> str:
+    why = f": {made.reason}" if made.reason else ""
+    return f"{made.at} {decisions.WORDS[made.kind]} by {made.by}, signed in by {made.how}{why}"
 
 
 def _outcome(test: Acceptance) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.commands.promote import add_here, add_who, check_model, placed, print_release, track, who
+from pipelines.commands.promote import add_here, add_over, add_who, check_model, placed, print_release, track, who
 from pipelines.config.schema import Config
 from pipelines.promotion import status
 from pipelines.promotion.rollback import rollback
@@ -25,17 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_over(parser)
     add_who(parser)
     add_here(parser)
-
-
-def add_over(parser: argparse.ArgumentParser) -> None:
-    """`--over`, for who has looked at what is live before."""
-    parser.add_argument(
-        "--over",
-        metavar="RELEASE",
-        type=int,
-        default=0,
-        help="the number of the release that is live: with another one by then, nothing is done",
-    )
 
 
 def main(args: argparse.Namespace, config: Config) -> int:

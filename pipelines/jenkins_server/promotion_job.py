@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
 
 from pipelines.config.schema import Config
-from pipelines.jenkins_server.builds import FinishedBuild, model_job_path, start_build
-from pipelines.jenkins_server.client import open_jenkins
+from pipelines.jenkins_server.builds import FinishedBuild, Queued, model_job_path, start_build
+from pipelines.jenkins_server.client import JenkinsClient, NotFound, open_jenkins
 from pipelines.jenkins_server.terminal import follow, say, summary
 from pipelines.text.clean import clean
 from pipelines.trust import open_registry
@@ -18,6 +19,8 @@ from registry.errors import ConfigError, PipelineError
 from registry.records import Release
 
 JOB = "promotion"
+QUESTION = "Approve"
+"""The id of the Jenkins job's `input`."""
 WORK_SECONDS = 3600.0
 """Limit for getting an executor, copying, and the start of the API."""
 
@@ -42,13 +45,19 @@ def check_by(name: str) -> None:
         )
 
 
-def command(args: argparse.Namespace, config: Config, parameters: Mapping[str, str]) -> int:
-    """Start the Jenkins job, wait for its end, print the release; the exit code is that of the build."""
+def command(args: argparse.Namespace, config: Config, parameters: Mapping[str, str], *, decided: bool = False) -> int:
+    """Start the Jenkins job, wait for its end, print the release; the exit code is that of the build.
+
+    `decided`: people have approved already, and the registry has it; a build that asks for that version gets its answer.
+    """
     seconds = WORK_SECONDS
     if parameters["ACTION"] == "promote" and not parameters["APPROVAL"]:
         say("no approval token is given: Jenkins asks for the approval, on the page of the build")
         seconds += config.approval.valid_days * 86400
-    build = follow(config, start_build(open_jenkins(config), model_job_path(config, JOB), parameters), seconds)
+    client, job, queued = open_jenkins(config), model_job_path(config, JOB), None
+    if decided:
+        queued = answer_waiting(client, job, parameters)
+    build = follow(config, queued or start_build(client, job, parameters), seconds)
     if build.exit_code:
         say(summary(build))
         facts = {"build": build.url, "result": build.result, "exit_code": build.exit_code}
@@ -57,6 +66,25 @@ def command(args: argparse.Namespace, config: Config, parameters: Mapping[str, s
         return build.exit_code
     _print(build, _released(config, parameters["VERSION"]), as_json=args.json)
     return 0
+
+
+def answer_waiting(client: JenkinsClient, job: str, parameters: Mapping[str, str]) -> Queued | None:
+    """Answer the question of a build that waits for the approval of this version with yes; None when there is none."""
+    about = "builds[number,queueId,building,url,actions[parameters[name,value]]]{0,100}"
+    for build in client.get(f"{job}/api/json", about).get("builds", ()):
+        given = {
+            each.get("name"): str(each.get("value", ""))
+            for action in build.get("actions", ())
+            for each in action.get("parameters", ())
+        }
+        if not build.get("building") or any(
+            given.get(name) != parameters[name] for name in ("ACTION", "MODEL", "VERSION")
+        ):
+            continue
+        with contextlib.suppress(NotFound):  # it does not ask, or not any more
+            client.post(f"{job}/{build['number']}/input/{QUESTION}/proceed", {"json": '{"parameter": []}'})
+            return Queued(job, int(build["queueId"]), str(build["url"]), joined=True)
+    return None
 
 
 def _released(config: Config, version: str) -> Release | None:

@@ -35,6 +35,22 @@ def read_approval(config: Config, request: Request, digest: str) -> Approval:
     )
 
 
+def recorded_approval(config: Config, candidate: Candidate, digest: str, history: History) -> Approval:
+    """The newest approval of this manifest that the registry has, one that counts if there is one; raises Rejected."""
+    known = history.approvals.having("card", digest)
+    if not known:
+        raise Rejected(
+            f"nobody has approved {candidate.model} version {candidate.version} yet",
+            hint="approve it on the console, or with the token of the mail",
+        )
+    free = history.unused(digest)
+    now = datetime.now(UTC)
+    counts = [
+        each for each in free if _holds(each, config) and not why_not(each, config.approval, candidate.authors, now)
+    ]
+    return (counts or free or known)[-1]
+
+
 @dataclass(frozen=True, slots=True)
 class Approved:
     """Enough people have approved: those whose approvals make the release, the caller's first."""

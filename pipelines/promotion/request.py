@@ -5,6 +5,9 @@ from __future__ import annotations
 from registry.dataclass import dataclass
 from registry.records import ApprovalWay
 
+RECORDED = "recorded"
+"""In the place of a token: the approvals that the registry has already are to be used, as after a decision on the console."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -13,7 +16,7 @@ class Request:
     model: str
     version: int
     approval: str
-    """The token of the mail, or a text signed by the approver's own key."""
+    """The token of the mail, a text signed by the approver's own key, or `RECORDED`."""
     by: str
     """Who promotes, as the caller says."""
     seen: str

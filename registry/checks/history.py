@@ -7,7 +7,7 @@ from datetime import datetime
 
 from registry.checks.findings import SKEW
 from registry.dataclass import dataclass
-from registry.records import NOTHING_LIVE, Approval, Release
+from registry.records import NOTHING_LIVE, Approval, Decided, Release
 from registry.undo import has_failed
 
 Problem = tuple[int, str]
@@ -59,6 +59,26 @@ def wrong_approvals(model: str, approvals: Sequence[Approval], versions: Version
                 each.number,
                 f"has the token of approval {before.number}",
             )  # which several people may have used for one
+
+
+def wrong_decisions(model: str, decided: Sequence[Decided], versions: Versions) -> Iterator[Problem]:
+    """What is wrong with decisions, the oldest first."""
+    refused: set[str] = set()
+    for each in decided:
+        if each.model != model or versions.test.get(each.version) != each.card:
+            yield each.number, f"decides about a manifest that test/…/{each.version} does not have"
+        if each.card in refused:
+            yield each.number, f"decides about version {each.version}, which was refused before"
+        if each.kind != "approved":
+            refused.add(each.card)
+
+
+def released_although_refused(releases: Sequence[Release], decided: Sequence[Decided]) -> Iterator[Problem]:
+    """Releases of what a person has refused: somebody has promoted it at the same moment, or with an earlier Trainyard."""
+    refused = {each.card: each for each in reversed(decided) if each.kind != "approved"}
+    for each in releases:
+        if each.kind == "promotion" and (no := refused.get(each.card)):
+            yield each.number, f"releases version {each.version}, which decision {no.number} has refused"
 
 
 def released_before_approval(

@@ -43,7 +43,9 @@ class Versions:
 
     def check_production(self) -> None:
         """Check what was copied; to be called before `check_test`, for the writers do it in the opposite order."""
-        for version, name in self._folders("production", {"approvals/", "archive/", "heads/", "releases/"}):
+        for version, name in self._folders(
+            "production", {"approvals/", "archive/", "decisions/", "heads/", "releases/"}
+        ):
             there = self._contents(name, {"card.json"})
             if "card.json" not in there:
                 self.copied[version] = there

@@ -27,7 +27,7 @@ from registry.records.evaluation import (
     TargetMetrics,
     Verdict,
 )
-from registry.records.release import NOTHING_LIVE, Approval, ApprovalWay, Release, ReleaseKind
+from registry.records.release import NOTHING_LIVE, Approval, ApprovalWay, Decided, DecisionKind, Release, ReleaseKind
 from registry.records.run import Run, Sources, Trigger, utc_now
 from registry.records.training import OnnxWiring, Served, TrainJob, TrainResult
 from registry.records.trust import Attestation, Head, HeadFold, KeyKind, KeyRecord, Mark, SeenHead, VersionMark
@@ -47,6 +47,8 @@ __all__ = [
     "Convertible",
     "DatasetTree",
     "DateColumn",
+    "Decided",
+    "DecisionKind",
     "Evaluation",
     "Head",
     "HeadFold",

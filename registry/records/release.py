@@ -19,6 +19,9 @@ person took the model out of production (a demotion)."""
 NOTHING_LIVE = frozenset({"withdrawal", "demotion"})
 """Releases without a version."""
 
+DecisionKind = Literal["approved", "rejected", "changes asked"]
+"""What a person has decided about a candidate: it may be released; it is not; not as it is, and the reason says what to change."""
+
 REVERT_OF_OLD = re.compile(r"release [0-9]+ did not go\slive: ")
 """How the reason of an automatic revert began before releases had a kind."""
 
@@ -44,6 +47,30 @@ class Approval:
     """Who the system saw: `user@machine` of the command's process; a login of Jenkins, and its build; the id of a key."""
     signed: str = ""
     """The text that the approver's key has signed, which anybody can check again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a person has decided about exactly which manifest; append-only per model. A no is final: a new version gets a new
+    decision."""
+
+    number: int
+    model: str
+    version: int
+    card: str
+    """SHA-256 of the manifest that was decided about."""
+    kind: DecisionKind
+    by: str
+    """Who has signed in: name and address."""
+    how: str
+    """How that person has signed in: `password`, `proxy`, `oidc`, `mail link`."""
+    at: str
+    reason: str
+    over: int
+    """The number of the release beside which it was shown; 0: nothing was live."""
+    previous: str
+    token: str = ""
+    """The id in the approval that an approval here has made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,6 +270,10 @@ class _Handler(BaseHTTPRequestHandler):
                 text, end, more = build.console_from(int(query.get("start", 0)))
                 headers = {"X-Text-Size": str(end), "Content-Type": "text/plain;charset=utf-8"}
                 return 200, text, headers | ({"X-More-Data": "true"} if more else {})
+            case ["input", question, "proceed"] if seen.method == "POST":
+                self._need(user, "Job/Build", "hudson.model.Item.Build")
+                build.answer(question, user)
+                return 200, ""
             case ["stop"] if seen.method == "POST":
                 self._need(user, "Job/Cancel", "hudson.model.Item.Cancel")
                 build.abort()

@@ -50,6 +50,8 @@ class Build:
     description: str | None = None
     display_name: str = ""
     aborted: bool = False
+    asks: str = ""  # the id of the question (`input`) that it waits for
+    answered_by: str = ""
     started: int = field(default_factory=lambda: int(time.time() * 1000))
     duration: int = 4321  # milliseconds, when it has ended
 
@@ -57,9 +59,15 @@ class Build:
         if not self.ended:
             self.aborted, self.end_polls = True, 0
 
+    def answer(self, question, user):
+        """As `input/<question>/proceed`: a question that is not asked, or not any more, has no page."""
+        if self.asks != question:
+            raise Refusal(404, jetty_page(404, "Not Found"))
+        self.asks, self.answered_by = "", user
+
     @property
     def said_all(self):
-        return self.given >= len(self.console) or self.aborted
+        return (self.given >= len(self.console) and not self.asks) or self.aborted
 
     @property
     def ended(self):
@@ -72,7 +80,7 @@ class Build:
 
     def console_from(self, start):
         """The text from byte `start` on, of what there is; each call lets the build say one piece more."""
-        if not self.said_all:
+        if not self.said_all and not self.asks:
             self.given += 1
         raw = "".join(self.console[: self.given])
         text = re.sub(r"^\[Pipeline\]|(?<=^Started by user )", rf"{NOTE}\g<0>", raw, flags=re.MULTILINE).encode()

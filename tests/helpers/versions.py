@@ -7,6 +7,7 @@ from registry.records import (
     Approval,
     Candidate,
     Comparison,
+    Decided,
     Evaluation,
     Metrics,
     Policy,
@@ -77,6 +78,12 @@ def acceptance_draft(model, version, card, reasons=(), **fields):
 
 def approval_draft(model, version, card, token, by="ada", **fields):
     return Approval(0, model, version, card, token, by, **{"at": CREATED_AT, "previous": ""} | fields)
+
+
+def decision_draft(model, version, card, kind="rejected", by="ada <ada@company.example>", **fields):
+    """A decision on the console that is yet to be appended."""
+    defaults = {"how": "password", "at": CREATED_AT, "reason": "" if kind == "approved" else "too weak", "over": 0}
+    return Decided(0, model, version, card, kind, by, **{"previous": ""} | defaults | fields)
 
 
 def release_draft(model, version, card="", *, by="ada", approval=None, kind="", reason="", **fields):

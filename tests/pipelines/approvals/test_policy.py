@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from versions import approval_draft
 
 from pipelines.approvals.people import approvers, is_same_login, names
-from pipelines.approvals.policy import decide, in_words, still_asked, who, why_not
+from pipelines.approvals.policy import decide, in_words, seen_on_console, still_asked, who, why_not
 from pipelines.config.schema import ApprovalPolicy
 from registry.signatures import make_key
 
@@ -30,6 +30,10 @@ def jenkins(login, **fields):
 
 def key(public, by="ada", **fields):
     return replace(token(public.id, by, **fields), way="key")
+
+
+def console(login, address="", how="password", by="", **fields):
+    return token(seen_on_console(login, address, how), by, **fields)
 
 
 def policy(*people, needed=1, authors=True):
@@ -256,3 +260,72 @@ def test_who_only_says_so_is_not_the_monitor():
     assert objection(token("ada@laptop", MONITOR), policy(needed=2)) is None
     assert objection(jenkins("the monitor"), policy(needed=2)) is None
     assert objection(token("the monitor"), policy(needed=2)) is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "given"),
+    [
+        ("ada", console("ada")),
+        ("Ada", console("ada", "ada@elsewhere.example")),
+        ("ada@company.example", console("lovelace", "Ada@company.example", "oidc")),
+        ("Ada Lovelace <ada@company.example>", console("x", "ada@company.example")),
+        ("ada, by the sea", console("ada, by the sea")),
+    ],
+    ids=["login", "login beside an address", "address", "name and address", "a login with our own words"],
+)
+def test_who_is_listed_may_approve_on_the_console(listed, given):
+    assert objection(given, policy("edith", listed)) is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "given"),
+    [
+        ("ada", console("eve", by="ada")),
+        ("ada", console("eve", "ada@elsewhere.example", "oidc")),
+        ("ada", console("ada@elsewhere.example", how="oidc")),
+        ("ada@company.example", console("eve <ada@company.example>", how="oidc")),
+        ("ada@company.example", console("eve", "eve@x.example> <ada@company.example", "oidc")),
+        ("ada", replace(console("ada"), way="jenkins")),
+        ("ada", token("the console, ada", by="ada")),
+    ],
+    ids=[
+        "only said",
+        "account elsewhere",
+        "login elsewhere",
+        "address in a login",
+        "two addresses",
+        "Jenkins",
+        "no way",
+    ],
+)
+def test_who_is_not_listed_may_not_approve_on_the_console(listed, given):
+    assert "not among" in objection(given, policy(listed))
+
+
+def test_on_the_console_an_author_is_known_by_login_and_address():
+    rule = policy(authors=False)
+    for approval in (
+        console("ada"),
+        console("x", "ada@elsewhere.example"),
+        console("ada+work@company.example", how="oidc"),
+    ):
+        assert "is an author" in objection(approval, rule, ("Ada Lovelace <ada@company.example>",))
+    assert objection(console("grace", "grace@company.example"), rule, ("Ada <ada@company.example>",)) is None
+
+
+def test_two_sign_ins_of_one_person_count_once():
+    given = (console("ada", "ada@company.example"), console("ada@company.example", how="oidc"), token("ada@laptop"))
+    assert len(decide(given, policy(needed=3), (), NOW).counted) == 1
+
+
+def test_messages_say_how_somebody_has_signed_in():
+    assert who(console("ada", "ada@company.example", "oidc")) == (
+        "ada <ada@company.example> (on the console, signed in by oidc)"
+    )
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.sampled_from(["edith", "edith@company.example"]))
+def test_no_login_and_no_address_make_somebody_else_an_approver(login, address, listed):
+    if listed in {" ".join(each.replace("<", "").replace(">", "").casefold().split()) for each in (login, address)}:
+        return
+    assert "not among" in objection(console(login, address, "oidc"), policy(listed))

@@ -343,3 +343,21 @@ def test_it_waits_between_two_polls(scenario):
     assert scenario.now == pytest.approx(scenario.waits * builds.POLL_SECONDS)
     assert len(scenario.fake.requests) < 4 * scenario.waits
     assert threading.active_count() < 10
+
+
+PROMOTION = {"ACTION": "promote", "MODEL": "digits", "VERSION": "2", "APPROVAL": "", "ALTHOUGH": "", "REASON": ""}
+
+
+def test_a_decision_elsewhere_answers_the_build_that_asks_for_this_version(scenario):
+    job = scenario.fake.add_job("digits/promotion", parameters=PROMOTION)
+    for item, version, asks in ((101, "1", "Approve"), (102, "2", ""), (103, "2", "Approve")):
+        scenario.fake.state.start_build(job, PROMOTION | {"VERSION": version}, item).asks = asks
+    path, asked = (
+        model_job_path(scenario.config, "promotion"),
+        promotion_job.promote(scenario.config, 2, "recorded", ""),
+    )
+    found = promotion_job.answer_waiting(scenario.client(), path, asked)
+    assert (found.item, found.url, found.joined) == (103, f"{scenario.fake.url}job/digits/job/promotion/3/", True)
+    assert [(each.asks, each.answered_by) for each in job.builds.values()] == [("Approve", ""), ("", ""), ("", "alice")]
+    assert scenario.follow(found).number == 3
+    assert promotion_job.answer_waiting(scenario.client(), path, asked) is None

@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import pytest
 from promotion_parts import MODEL, Project
-from versions import append_release
+from versions import append_release, approval_draft
 
 from pipelines.approvals import signed
 from pipelines.approvals.people import approvers
+from pipelines.approvals.policy import seen_on_console
 from pipelines.config.schema import ApprovalPolicy
-from pipelines.promotion.approve import must_be_approved, must_be_unused, read_approval
+from pipelines.promotion.approve import must_be_approved, must_be_unused, read_approval, recorded_approval
 from pipelines.promotion.request import Request
 from registry import candidates, releases
 from registry.errors import Rejected
-from registry.records import Approval
+from registry.records import Approval, utc_now
 from registry.signatures import make_key
 
 ADA, GRACE = make_key(), make_key()
@@ -183,3 +184,51 @@ def test_the_caller_comes_first_also_when_others_have_approved_before(team):
     assert team.approve(1, seen="ada@laptop") == (1,)
     assert team.approve(1, seen="grace@laptop") == (2,)
     assert [each.seen for each in team.approvals] == ["ada@laptop", "grace@laptop"]
+
+
+def recorded(team, version):
+    candidate, digest = candidates.read_manifest(team.store, MODEL, version)
+    history = releases.read_history(team.store, MODEL)
+    approval = recorded_approval(team.config, candidate, digest, history)
+    must_be_unused(approval, history)
+    return must_be_approved(team.store, team.config, candidate, approval, history).append(team.store, history)
+
+
+def on_console(team, version, login, token="once"):
+    digest = candidates.manifest_digest(team.store, MODEL, version)
+    seen = seen_on_console(login, "", "password")
+    draft = approval_draft(MODEL, version, digest, token, login, at=utc_now(), way="token", seen=seen)
+    return releases.append_approval(team.store, draft)
+
+
+def test_an_approval_that_the_registry_has_makes_the_release_without_a_token(team):
+    team.rule("ada")
+    with pytest.raises(Rejected, match="nobody has approved thirds version 1 yet"):
+        recorded(team, 1)
+    on_console(team, 1, "ada")
+    assert recorded(team, 1) == (1,)
+    assert len(team.approvals) == 1
+    team.release(1, (1,))
+    team.publish()
+    team.release(2, team.approve(2))
+    with pytest.raises(Rejected, match="was used for release 1"):
+        recorded(team, 1)
+
+
+def test_a_recorded_approval_that_does_not_count_is_passed_over(team):
+    team.rule("ada")
+    on_console(team, 1, "ada", "one")
+    on_console(team, 1, "eve", "two")
+    assert recorded(team, 1) == (1,)
+    team.rule("grace")
+    with pytest.raises(Rejected, match=r"eve .* is not among"):
+        recorded(team, 1)
+
+
+def test_recorded_approvals_are_counted_as_any_others(team):
+    team.rule(needed=2)
+    on_console(team, 1, "ada", "one")
+    with pytest.raises(Rejected, match="1 more person must approve"):
+        recorded(team, 1)
+    on_console(team, 1, "grace", "two")
+    assert set(recorded(team, 1)) == {1, 2}

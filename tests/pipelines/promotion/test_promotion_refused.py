@@ -4,9 +4,12 @@ import time
 
 import pytest
 from promotion_parts import MODEL, Project
+from versions import decision_draft
 
 from pipelines.approvals.tokens import approval_secret, make_token
+from pipelines.promotion.request import RECORDED
 from registry import candidates
+from registry.decisions import append_decision
 from registry.errors import ConfigError, Corrupt, Rejected
 
 
@@ -120,3 +123,24 @@ def test_an_altered_acceptance_test_is_refused(project):
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b'"accepted": false', b'"accepted": true'))
     assert refused(project, Corrupt, 1, token, "000001.json").exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["rejected", "changes asked"])
+def test_what_a_person_has_refused_is_not_promoted_by_any_token(project, kind):
+    project.publish()
+    token = project.token(1)
+    card = candidates.manifest_digest(project.store, MODEL, 1)
+    append_decision(project.store, decision_draft(MODEL, 1, card, kind, reason="too weak on zeros"), 0)
+    error = refused(project, Rejected, 1, token, 'by ada <ada@company.example> at .*: "too weak on zeros"')
+    assert (error.exit_code, error.hint) == (3, "that is final; a new version gets a new decision")
+    refused(project, Rejected, 1, RECORDED, "too weak on zeros")
+
+
+def test_a_promotion_over_one_release_does_not_replace_another(project):
+    project.publish()
+    project.publish(parent=None)
+    project.release_by_hand(1)
+    before = project.tree()
+    with pytest.raises(Rejected, match="release 1 has replaced release 7 meanwhile"):
+        project.promote(2, over=7)
+    assert project.tree() == before
