@@ -18,7 +18,7 @@ WORDS = {"approved": "approved", "rejected": "rejected", "changes asked": "sent 
 
 
 class DecidedMeanwhile(Rejected):
-    """Somebody else was first; `first` says who, and what."""
+    """Another person was first; `first` says who, and what."""
 
     def __init__(self, first: Decided) -> None:
         super().__init__(

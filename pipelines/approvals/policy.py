@@ -140,10 +140,15 @@ def in_words(policy: ApprovalPolicy) -> str:
     return " ".join(said)
 
 
-def seen_on_console(name: str, address: str, how: str) -> str:
-    """`seen` of somebody who has signed in to the console with this login, and this address if it is known."""
+def login_on_console(name: str, address: str) -> str:
+    """`login <address>` of somebody who has signed in to the console, or the login alone where no address is known."""
     login, mail = (clean(each.translate(NO_ANGLES), 200) for each in (name, address))
-    return f"{CONSOLE}{f'{login} <{mail}>' if mail else login}, by {how}"
+    return f"{login} <{mail}>" if mail else login
+
+
+def seen_on_console(login: str, how: str) -> str:
+    """`seen` of who has signed in with `login_on_console`, in this way."""
+    return f"{CONSOLE}{login}, by {how}"
 
 
 def _is_on_console(approval: Approval) -> bool:

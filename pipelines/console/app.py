@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 PAGES = (
     Page("overview", "Models", "overview.show", "see"),
     Page("model", "Overview", "model.show", "see", tab="overview"),
+    Page("decision", "Decision", "decision.choose", "see", "decision"),
     Page("audit", "Audit", "audit.show", "audit"),
     Page("settings", "Settings", "settings.show", "settings"),
     Page("sign_in"),

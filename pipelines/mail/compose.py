@@ -172,10 +172,14 @@ def summary(facts: MailFacts) -> Iterator[Block]:
 
 def _to_do(facts: MailFacts) -> Iterator[Block]:
     stays = f"{upper(facts.live)} keeps answering requests." if facts.live_version else "Nothing is live yet."
+    if facts.command and facts.page:
+        yield Paragraph("To read all about it, and to approve it, reject it or ask for changes, open this page:")
+        yield Code(facts.page)
     if facts.command:
         until = f", before {metrics.moment(facts.expires_at)}" if facts.expires_at else ""
         yield Paragraph(
-            f"To promote {facts.candidate} to production, run this on the machine where Trainyard is installed{until}:"
+            f"{'Or, to' if facts.page else 'To'} promote {facts.candidate} to production, run this on the machine where Trainyard is "
+            f"installed{until}:"
         )
         yield Code(facts.command)
         if facts.approvers:

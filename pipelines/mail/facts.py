@@ -42,6 +42,8 @@ class MailFacts:
     """Step → wall seconds."""
     command: str = ""
     """The promotion command with its token; empty when there is nothing to approve."""
+    page: str = ""
+    """The address of the console's page about the candidate; empty when there is none."""
     expires_at: str = ""
     rollback: str = ""
     """The command that goes back to the version before."""

@@ -51,6 +51,11 @@ def recorded_approval(config: Config, candidate: Candidate, digest: str, history
     return (counts or free or known)[-1]
 
 
+def holding(config: Config, digest: str, history: History) -> list[Approval]:
+    """The approvals of a manifest that are not used up, the oldest first; one that claims to be signed must still be."""
+    return [each for each in history.unused(digest) if _holds(each, config)]
+
+
 @dataclass(frozen=True, slots=True)
 class Approved:
     """Enough people have approved: those whose approvals make the release, the caller's first."""
@@ -70,7 +75,7 @@ def must_be_approved(
     """Count the caller's approval and those that were given before; raises Rejected when it does not count, or, once it
     is recorded, when more people must approve."""
     policy, now = config.approval, datetime.now(UTC)
-    before = [each for each in history.unused(approval.card) if _holds(each, config)]
+    before = holding(config, approval.card, history)
     mine = next((each for each in before if _is_same(each, approval)), approval)
     if objection := why_not(mine, policy, candidate.authors, now):
         raise Rejected(f"the approval does not count: {who(mine)} {objection.reason}", hint=objection.hint)

@@ -29,7 +29,15 @@ def main(context: Context, folder: RunFolder) -> str:
     if recent and live:
         inputs["recent"] = gather(context, folder, live)
     gate = context.config.gate
-    job = EvaluateJob(candidate=candidate, live=live, importance=True, reference=True, recent=recent, **asked_by(gate))
+    job = EvaluateJob(
+        candidate=candidate,
+        live=live,
+        importance=True,
+        reference=True,
+        examples=True,
+        recent=recent,
+        **asked_by(gate),
+    )
     found = measure(context, folder, "evaluate", job, inputs, gate.own)
     said = reported(context, "production", folder.run.parent)
     if result.reported or said:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+from pipelines.approvals.mail_links import make_link
+from pipelines.approvals.people import address
 from pipelines.approvals.policy import in_words
 from pipelines.approvals.tokens import approval_secret, expires_at, make_token
 from pipelines.command_line import command_line
@@ -82,8 +85,19 @@ def _more(context: Context, folder: RunFolder, facts: MailFacts) -> MailFacts:
         command = _approval(context, acceptance.version)
         policy = context.config.approval
         who = who_decides(context.config, folder.run)
-        facts = dataclasses.replace(facts, command=command, expires_at=expires_at(policy.valid_days), approvers=who)
+        page = decision_page(context.config, acceptance.version, acceptance.card)
+        until = expires_at(policy.valid_days)
+        facts = dataclasses.replace(facts, command=command, page=page, expires_at=until, approvers=who)
     return facts
+
+
+def decision_page(config: Config, version: int, digest: str) -> str:
+    """Where people decide about a version; empty without `[console] url`. With `mail_link = "decide"` the address signs the one
+    person in to whom the mail is sent; several read the same mail, and sign in themselves."""
+    url, to = config.console.url.rstrip("/"), config.mail.to
+    if url and config.console.mail_link == "decide" and len(to) == 1:
+        return url + make_link(approval_secret(Path(config.home)), config.model, version, digest, address(to[0]))
+    return f"{url}/models/{config.model}/decision/{version}" if url else ""
 
 
 def who_decides(config: Config, run: Run) -> str:

@@ -2,7 +2,8 @@
 
 In its folder: `job.json` (EvaluateJob) and the inputs named there. It leaves the Evaluation and, under `outputs/`,
 `confusion.png` and `calibration.png`, `scatter.png` or `labels.png`, `golden.npz`: some samples with the answers given here, which the API
-must give as well (`in_0` …, `out_0` …, `index`), and `reference.npz`: what monitoring compares later predictions with.
+must give as well (`in_0` …, `out_0` …, `index`), `examples.json`: answers that people want to see, and `reference.npz`: what monitoring
+compares later predictions with.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pipelines.workers.answers import Which, Whose, keep, keep_classes, without_
 from pipelines.workers.comparable import has_load_data, not_comparable, unseen_rows
 from pipelines.workers.comparison import compare
 from pipelines.workers.compatibility import Array, Mismatch, check_inputs, check_output
+from pipelines.workers.examples import ExampleMaker, write_examples
 from pipelines.workers.importance import choose, importance
 from pipelines.workers.jobs import ANSWERS, EvaluateJob, MeasuredModel
 from pipelines.workers.plot_process import Draw, plot_process
@@ -134,7 +136,11 @@ def _evaluate(job: EvaluateJob, inputs: Path, outputs: Path, draw: Draw) -> Eval
     draw(found, new, holdout.data.target)
     looks_at = _importance(model, holdout, job.seed) if job.importance else None
     recent = _recent(job, model, holdout, inputs) if job.recent and job.live else None
-    evaluation = _with_live(job, found, (new, unseen), holdout, inputs)
+    evaluation, old = _with_live(job, found, (new, unseen), holdout, inputs)
+    if job.examples:
+        rows = np.arange(len(holdout.y)) if unseen is None else np.flatnonzero(unseen)
+        made_of = ExampleMaker(inputs, model.signature, holdout.x, holdout.classes, rows)
+        write_examples(made_of.make(new, old, job.live.version if job.live else None, looks_at), outputs)
     learned = len(holdout.y) - found.samples
     return replace(evaluation, importance=looks_at, recent=recent, learned=learned)
 
@@ -193,29 +199,30 @@ def _recent(job: EvaluateJob, model: LoadedModel, holdout: Holdout, inputs: Path
 
 def _with_live(
     job: EvaluateJob, found: Metrics, answered: tuple[Graded, Array | None], holdout: Holdout, inputs: Path
-) -> Evaluation:
-    """The evaluation with the live release on the same samples of the holdout; `answered`: the candidate's answers, and which
-    samples they are for. One that cannot be measured is a note, not an error,
+) -> tuple[Evaluation, Graded | None]:
+    """The evaluation with the live release on the same samples of the holdout, and its answers; `answered`: the candidate's, and
+    which samples they are for. One that cannot be measured is a note, not an error,
     because a new kind of model must be able to replace it."""
     new, unseen = answered
     rows = rows_of_slices(job.slices, holdout.x, unseen)
     alone = Evaluation(found, slices=measure_slices(job, new, None, rows))
     if job.live is None:
-        return alone
+        return alone, None
     if why := not_comparable(job.live, inputs, "live", job.min_samples):
         note = f"live version {job.live.version} was not measured: {why}; the gate decides by the thresholds alone"
-        return replace(alone, live_note=note)
+        return replace(alone, live_note=note), None
     try:
         old = predict(open_model(job.live, inputs / "live", holdout), holdout)
     except (Mismatch, BadInput, EngineError) as error:
-        return replace(alone, live_note=f"live version {job.live.version} cannot be measured on this holdout: {error}")
+        note = f"live version {job.live.version} cannot be measured on this holdout: {error}"
+        return replace(alone, live_note=note), None
     if unseen is not None:
         old = some(old, unseen)
     old = _leave(job, holdout, inputs.parent / "outputs", ("holdout", "live"), old)
     live = measure(old, holdout)
     first, *others = _comparisons(job, new, old)
     slices = measure_slices(job, new, old, rows)
-    return Evaluation(found, live, first, comparisons=tuple(filter(None, others)), slices=slices)
+    return Evaluation(found, live, first, comparisons=tuple(filter(None, others)), slices=slices), old
 
 
 def _comparisons(job: EvaluateJob, new: Graded, live: Graded) -> list[Comparison | None]:

@@ -43,6 +43,8 @@ class EvaluateJob:
     """Whether to measure what the candidate looks at."""
     reference: bool = False
     """Whether to make the candidate's reference, for monitoring."""
+    examples: bool = False
+    """Whether to leave the answers that people want to see."""
     recent: bool = False
     """Whether to compare on labelled recent predictions, too: the input `recent`, as `pipelines.workers.recent` leaves it."""
     min_samples: int = 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from versions import approval_draft
 
 from pipelines.approvals.people import approvers, is_same_login, names
-from pipelines.approvals.policy import decide, in_words, seen_on_console, still_asked, who, why_not
+from pipelines.approvals.policy import decide, in_words, login_on_console, seen_on_console, still_asked, who, why_not
 from pipelines.config.schema import ApprovalPolicy
 from registry.signatures import make_key
 
@@ -33,7 +33,7 @@ def key(public, by="ada", **fields):
 
 
 def console(login, address="", how="password", by="", **fields):
-    return token(seen_on_console(login, address, how), by, **fields)
+    return token(seen_on_console(login_on_console(login, address), how), by, **fields)
 
 
 def policy(*people, needed=1, authors=True):

@@ -417,3 +417,12 @@ def test_regression_reads_well_too():
     assert said == (
         "On 1,204 samples that it had never seen, version 1 has mean absolute error (less is better) 12,346. Nothing is live."
     )
+
+
+def test_a_mail_leads_to_the_page_of_the_decision_where_there_is_one():
+    where = "https://trainyard.company.example/models/digits/decision/3"
+    _, text, page = read(compose(facts(page=where)))
+    assert f"    {where}\r\n" in text
+    assert where in page
+    assert text.index(where) < text.index(COMMAND)
+    assert "open this page" not in read(compose(facts()))[1]

@@ -196,7 +196,7 @@ def recorded(team, version):
 
 def on_console(team, version, login, token="once"):
     digest = candidates.manifest_digest(team.store, MODEL, version)
-    seen = seen_on_console(login, "", "password")
+    seen = seen_on_console(login, "password")
     draft = approval_draft(MODEL, version, digest, token, login, at=utc_now(), way="token", seen=seen)
     return releases.append_approval(team.store, draft)
 

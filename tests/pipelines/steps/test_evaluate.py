@@ -1,6 +1,8 @@
 """The evaluate worker, on tiny served models whose answers are known."""
 
+import base64
 import dataclasses
+import io
 import json
 import math
 import shutil
@@ -16,6 +18,7 @@ from pipelines.gate import gate_report
 from pipelines.steps import evaluate as evaluate_step
 from pipelines.workers.answers import classes_of, kept
 from pipelines.workers.evaluate import golden_index
+from pipelines.workers.examples_file import FILE, MOST_BYTES, Answer, Example, Examples, read_examples
 from pipelines.workers.jobs import EvaluateJob, MeasuredModel
 from registry import codec
 from registry.errors import ConfigError, Corrupt
@@ -654,3 +657,52 @@ def test_labelled_predictions_of_several_targets_are_not_compared(evaluating):
 def test_a_target_that_the_dataset_has_not_is_refused(evaluating):
     with pytest.raises(ConfigError, match="there is no target 'product'; the dataset has 'sum', 'difference'"):
         evaluating.holdout(PAIRS, *pairs()).run("pair", metric='mae(target="product")')
+
+
+def examples(evaluating):
+    return read_examples((evaluating.outputs / FILE).read_bytes())
+
+
+def test_the_worst_and_the_most_changed_answers_are_left_with_their_images(evaluating):
+    x, y = images(90)
+    y = y.copy()
+    y[:3] = (y[:3] + 1) % 3  # what is right by the image is wrong by these labels
+    evaluating.holdout(IMAGES, [x], y).run("thirds", "dull", examples=True, importance=True)
+    found = examples(evaluating)
+    assert (found.samples, found.live_version, len(found.worst), len(found.changed)) == (90, 7, 3, 10)
+    assert {each.sample for each in found.worst} == {"sample 0", "sample 1", "sample 2"}
+    assert not any(each.candidate.right for each in found.worst)
+    assert all(each.candidate.said != each.live.said for each in found.changed)
+    assert found.fixed > found.broken
+    assert found.fixed + found.broken <= found.differ
+    first = found.changed[0]
+    place = int(first.sample.removeprefix("sample "))
+    with Image.open(io.BytesIO(base64.b64decode(first.image))) as image:
+        assert np.array_equal(np.asarray(image), x[place, :, :, 0])
+    assert first.truth == THIRDS[y[place]]
+    assert 0 < first.candidate.sure <= 1
+
+
+def test_rows_are_left_with_their_columns_and_numbers_with_how_far_they_are_off(evaluating):
+    random = np.random.default_rng(3)
+    x = random.normal(size=(2, 40, 1)).astype(np.float32)
+    y = (2 * x[0] + 3 * x[1])[:, 0]
+    y[5] += 100
+    evaluating.holdout(SUMS, list(x), y).run("sum", None, metric="mae", examples=True)
+    found = examples(evaluating)
+    assert (found.live_version, found.changed, found.differ) == (None, (), 0)
+    worst = found.worst[0]
+    assert (worst.sample, worst.live, worst.image, worst.candidate.right) == ("sample 5", None, "", None)
+    assert worst.candidate.off == pytest.approx(100, abs=1)
+    assert dict(worst.cells) == {"a": f"{x[0, 5, 0]:.6g}", "b": f"{x[1, 5, 0]:.6g}"}
+
+
+def test_a_large_or_hostile_file_of_examples_is_not_read():
+    with pytest.raises(Corrupt, match="allowed"):
+        read_examples(b" " * (MOST_BYTES + 1))
+    one = Example("s", "a", Answer("b", False))
+    with pytest.raises(Corrupt, match="more than is kept"):
+        read_examples(codec.to_json(Examples(1, None, (one,) * 11, ())))
+    for data in (b"[]", b'{"samples": "x"}', b"\xff"):
+        with pytest.raises(Corrupt):
+            read_examples(data)
