@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write the data of an example into a folder, ready to be committed: `write_data.py DESTINATION digits|penguins`.
+"""Write the data of an example into a folder, ready to be committed: `write_data.py DESTINATION digits|penguins|pumps`.
 
-Both datasets are real and come with packages that Trainyard depends on, so nothing is downloaded:
+Nothing is downloaded: two of the datasets are real and come with packages that Trainyard depends on, and one is made up:
 
 digits    1,797 handwritten digits, 8×8 pixels, that scikit-learn ships (optdigits of the UCI repository).
           `--part first` are the first 1,080, light ink on dark paper as in the source. `--part rest` are the other 717,
@@ -9,6 +9,8 @@ digits    1,797 handwritten digits, 8×8 pixels, that scikit-learn ships (optdig
           first part cannot read the second: more data is worth a retraining.
 penguins  344 penguins of three species that palmerpenguins ships (CC0), one row each, with mixed columns.
           `--part first` are the seasons 2007 and 2008, `--part rest` is 2009.
+pumps     readings of a pump that does not exist, one every ten minutes. Somebody has checked the newest 400 of each part, and
+          one in ten of those is anomalous. `--part first` are 2,000 readings, `--part rest` are the next 1,000.
 
 The same command always writes the same files; the parts share none. Nothing is ever overwritten.
 """
@@ -21,8 +23,10 @@ import gzip
 import io
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from random import Random
 
 HERE = Path(__file__).resolve().parent
 FIRST_DIGITS = 1080
@@ -31,6 +35,9 @@ PENGUIN_COLUMNS = (
     "penguin", "nest", "island", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "sex", "year",
     "species",
 )  # fmt: skip
+PUMP_COLUMNS = ("at", "flow", "pressure", "current", "temperature", "vibration", "anomalous")
+CHECKED, STRAYS = 400, (400, 401, 900)
+"""So many of the newest readings were looked at, and by chance a few of the older ones."""
 PARTS = {"first": (True,), "rest": (False,), "all": (True, False)}
 
 
@@ -86,7 +93,44 @@ def penguin(clean: dict[str, str], raw: dict[str, str]) -> dict[str, str]:
     return row
 
 
-DATASETS = {"digits": digits, "penguins": penguins}
+def pumps(*, first: bool) -> Iterator[tuple[str, bytes]]:
+    """One part of the readings: one CSV file."""
+    start, count, seed = (
+        (datetime(2026, 10, 1, tzinfo=UTC), 2000, 1) if first else (datetime(2026, 10, 15, tzinfo=UTC), 1000, 2)
+    )
+    random, text = Random(seed), io.StringIO()
+    writer = csv.DictWriter(text, PUMP_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for number in range(count):
+        checked = number >= count - CHECKED or (first and number in STRAYS)
+        wrong = random.choice(("dry", "blocked", "bearing")) if checked and number % 10 == 0 else ""
+        at = start + timedelta(minutes=10 * number)
+        marked = ("1" if wrong else "0") if checked else ""
+        writer.writerow({"at": f"{at:%Y-%m-%dT%H:%M}", **reading(random, wrong), "anomalous": marked})
+    yield f"readings-{start:%Y-%m-%d}.csv", text.getvalue().encode()
+
+
+def reading(random: Random, wrong: str) -> dict[str, str]:
+    """What the pump's instruments show, at some load and speed; `wrong`: what is the matter with it."""
+    load, speed = random.uniform(0.3, 1.0), random.uniform(0.8, 1.1)
+    found = {
+        "flow": 60 * load * speed,
+        "pressure": 1.5 + 3.5 * load * speed**2,
+        "current": 3 + 9 * load * speed,
+        "temperature": 35 + 20 * load,
+        "vibration": 0.5 + 0.5 * load + 0.6 * (speed - 0.8),
+    }
+    changes = {
+        "dry": {"flow": random.uniform(0.3, 0.85), "vibration": random.uniform(1.05, 1.6)},
+        "blocked": {"flow": random.uniform(0.7, 0.95), "pressure": random.uniform(1.03, 1.3)},
+        "bearing": {"temperature": random.uniform(1.02, 1.2), "vibration": random.uniform(1.05, 1.5)},
+    }
+    for name, factor in changes.get(wrong, {}).items():
+        found[name] *= factor
+    return {name: f"{value * random.gauss(1, 0.01):.3f}" for name, value in found.items()}
+
+
+DATASETS = {"digits": digits, "penguins": penguins, "pumps": pumps}
 
 
 def write(destination: Path, dataset: str, part: str) -> int:

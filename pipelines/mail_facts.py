@@ -114,7 +114,7 @@ def _changes(folder: RunFolder) -> tuple[Changes, ...]:
 
 def _plot(outputs: Path) -> bytes:
     """What the evaluation has drawn. A worker ran foreign code there: only a regular file counts."""
-    for name in ("confusion.png", "scatter.png", "labels.png"):
+    for name in ("confusion.png", "scatter.png", "labels.png", "scores.png"):
         with contextlib.suppress(FileNotFoundError, Corrupt):
             return read_foreign(outputs / name, MAX_PLOT)
     return b""

@@ -61,14 +61,14 @@ def _retrain(folder: Path, job: TrainJob, epochs: int, version: Path) -> TrainRe
         why = f"the registered model cannot be fine-tuned: {error}"
         report_event("note", text=f"{why}; training from scratch")
         best = run_attempts(folder, job, contract, data, attempts)
-        return finish(job, Trained.of(best, f"{_from_scratch(best)}: {why}"), data.validation, folder)
+        return finish(job, Trained.of(best, f"{_from_scratch(best)}: {why}"), data, folder)
     report_event("note", text=f"fine-tuning the registered model with a learning rate of {model.rate:g}")
     if contract.fit and not contract.retrain:
         report_event("note", text="model.py has a fit and no retrain: its fit does the fine-tuning")
     hook = contract.retrain or contract.fit
     tuning = Attempt("fine-tuned", 0, epochs, model.start, hook, model.settle, optional=True)
     best = run_attempts(folder, job, contract, data, [tuning, *attempts])
-    return finish(job, Trained.of(best, _note(best, model.rate)), data.validation, folder)
+    return finish(job, Trained.of(best, _note(best, model.rate)), data, folder)
 
 
 def _note(best: BestAttempt, rate: float) -> str:

@@ -15,6 +15,7 @@ from serving.batching.batcher import Batcher
 from serving.batching.measure import Bounds, Measured, measure, seconds_of_a_row
 from serving.engines.base import CHUNK, Array, Arrays, Engine, EngineError, chunks, load_engine
 from serving.engines.dated import in_parts
+from serving.engines.scored import answering
 from serving.free_memory import give_back_freed
 from serving.version_files import mapped_copy
 from serving.warm_up import warm_up_inputs
@@ -145,9 +146,9 @@ def load(
     with mapped_copy(folder, manifest, copies) as (where, served):
         large = bounds is not None and _is_large(where / served.path)
         at_once = min(threads, bounds.at_once) if bounds and large else threads
-        engine = load_engine(where, signature, served, at_once, most, shared=large)
+        engine = answering(load_engine(where, signature, served, at_once, most, shared=large), signature)
         outputs = engine(inputs)
-        model = Model(engine, signature, inputs, outputs, manifest, sha256_file(path), release, data)
+        model = Model(engine, signature.answered, inputs, outputs, manifest, sha256_file(path), release, data)
         if bounds:
             model = batched(model, bounds)
             engine.renew(model.most, model.batching.many if model.batching else 1, bounds.at_once)

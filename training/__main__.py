@@ -29,7 +29,7 @@ def main(folder: Path) -> TrainResult:
     attempts = attempts_from_scratch(contract, data, job.epochs, job.max_attempts)
     best = run_attempts(folder, job, contract, data, attempts)
     note = f"trained from scratch, attempt {best.attempt.attempt + 1}"
-    return finish(job, Trained.of(best, note), data.validation, folder)
+    return finish(job, Trained.of(best, note), data, folder)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from training.loop.history import AttemptHistory, History
@@ -28,7 +29,8 @@ def draw_curves(history: History, path: Path) -> None:
         if loss.has_data():
             loss.legend(frameon=False)
         metric.plot(steps, each.values, color="tab:orange", marker=".", label="validation")
-        metric.axhline(history.threshold, color="grey", linestyle="--", linewidth=1, label="threshold")
+        if math.isfinite(history.threshold):
+            metric.axhline(history.threshold, color="grey", linestyle="--", linewidth=1, label="threshold")
         metric.legend(frameon=False)
         loss.set_title(_title(number, each), fontsize=10)
         metric.set_xlabel("epoch")

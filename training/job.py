@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
 
 
 def open_job(folder: Path) -> tuple[TrainJob, DataSpec]:
-    """The job, and the dataset that it is about. Raises ConfigError for a metric that does not suit the dataset."""
+    """The job, and the dataset that it is about. Raises ConfigError for a metric that does not suit the dataset.
+
+    Of anomalies nothing that is trained on says how good a model is: unless the gate goes by the mean score, which is aimed at then,
+    the first attempt is good enough."""
     from training.loop.goal import check_metric
 
     job = codec.read(TrainJob, folder / "job.json")
     use_threads(job.threads)
     spec = codec.read(DataSpec, folder / "inputs" / "train" / "data.json")
     check_metric(job.metric, spec.task, spec.classes, spec.targets)
+    if spec.task == "anomaly" and job.metric != "mean_score":
+        job = replace(job, metric="mean_score", threshold=math.inf)
     return job, spec
 
 
@@ -87,12 +93,15 @@ def train_by_command(
     wiring, validation = open_script_model(folder, job, spec, file)
 
     from training.finish import Trained, finish
+    from training.loop.fit import Data
     from training.loop.history import History
+    from training.model.samples import open_samples
 
     be_repeatable(job)
     history = History(job.metric, job.threshold, job.seed)
     trained = Trained(wiring, "command", note, 0, epochs, history, file)
-    return _with_reported(finish(job, trained, validation, folder), folder, job)
+    train = open_samples(folder / "inputs" / "train", None) if spec.task == "anomaly" else validation
+    return _with_reported(finish(job, trained, Data(spec, train, validation), folder), folder, job)
 
 
 def _with_reported(result: TrainResult, folder: Path, job: TrainJob) -> TrainResult:

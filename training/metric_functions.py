@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics import Answers, Estimates, Floats, Graded, Ints, calibration, confusion
+from training.anomaly import Scores
+from training.metrics import Answers, Estimates, Floats, Ints, calibration, confusion
 from training.multi_label import LabelAnswers
 
 MISSING = "this metric needs what was not kept of each sample: name it in `wanted`"
 
 
-Named = Answers | LabelAnswers
-"""Of classes, or of labels."""
+Named = Answers | LabelAnswers | Scores
+"""Of classes, of labels, or of anomalies, which are one class."""
 NOTHING_THERE = 1.0
 """F1 where no sample has a label, and none is given: nothing is wrong."""
 
 
-def accuracy(answers: Named) -> float:
+def accuracy(answers: Answers | LabelAnswers) -> float:
     """Of labels: of the samples with every label right, which is called subset accuracy, too."""
     return float(answers.right.mean())
 
@@ -30,7 +31,7 @@ def hamming_loss(answers: LabelAnswers) -> float:
     return float(answers.losses.mean())
 
 
-def loss(each: Graded) -> float:
+def loss(each: Answers | Estimates | LabelAnswers) -> float:
     """Log loss of a classifier, of labels the mean over them; mean squared error of a regression."""
     return _mse(each) if isinstance(each, Estimates) else float(each.log_loss.mean())
 
@@ -162,6 +163,14 @@ def pinball(estimates: Estimates, quantile: float) -> float:
     return float(np.maximum(quantile * error, (quantile - 1) * error).mean())
 
 
+def mean_score(scores: Scores) -> float:
+    return float(scores.score.mean())
+
+
+def false_alarms(scores: Scores) -> float:
+    return float(scores.predicted.mean())
+
+
 def _mse(estimates: Estimates) -> float:
     return float(((estimates.truth - estimates.predicted) ** 2).mean())
 
@@ -178,7 +187,7 @@ def _of_classes(answers: Named, positive: str, of_class: Callable[[int, int, int
 
 def _counts(answers: Named) -> Ints:
     """Of each class or label: hits, answers and samples; shape (classes, 3)."""
-    if isinstance(answers, LabelAnswers):
+    if isinstance(answers, LabelAnswers | Scores):
         return answers.counts
     size = max(len(answers.classes), int(max(answers.truth.max(), answers.predicted.max())) + 1)
     counts = confusion(answers, size)

@@ -45,6 +45,8 @@ class MetricRow:
     """When it is not a number, although the answers are."""
     always: bool = False
     """Whether it is measured without being asked for."""
+    title_of_anomalies: str = ""
+    """The same as `title`, of anomalies."""
     ordered: bool = False
     """It is about classes that have an order, and `always` means of those."""
     source: Literal["", "own", "script"] = ""
@@ -59,7 +61,11 @@ class MetricRow:
 C: tuple[Task, ...] = ("classification",)
 R: tuple[Task, ...] = ("regression",)
 M: tuple[Task, ...] = ("multi-label",)
+A: tuple[Task, ...] = ("anomaly",)
 CM = (*C, *M)
+CMA = (*CM, *A)
+OF_LABELLED = ("roc_auc", "average_precision", "precision", "recall")
+"""Of anomalies: what is measured without being asked for where the holdout says which samples are some."""
 NO_SAMPLE = "the holdout has no sample of a class that it is about"
 METRICS: Mapping[str, MetricRow] = {
     "accuracy": MetricRow(CM, 1, 0, 1, "accuracy (share of right answers)", "accuracy", always=True),
@@ -80,24 +86,29 @@ METRICS: Mapping[str, MetricRow] = {
         title_of="R2 of {target} (share of the variation explained)", always=True,
     ),
     "roc_auc": MetricRow(
-        CM, 1, 0, 1, "ROC-AUC (how well the probabilities rank, mean over the classes)", "roc_auc",
+        CMA, 1, 0, 1, "ROC-AUC (how well the probabilities rank, mean over the classes)", "roc_auc",
         title_of="ROC-AUC of {positive} (how well its probability ranks)", needs="scores", undefined=NO_SAMPLE,
+        title_of_anomalies="ROC-AUC (how well the scores separate anomalies from the rest)",
     ),
     "average_precision": MetricRow(
-        CM, 1, 0, 1, "average precision (mean over the classes)", "average_precision",
+        CMA, 1, 0, 1, "average precision (mean over the classes)", "average_precision",
         title_of="average precision of {positive}", needs="scores", undefined=NO_SAMPLE,
+        title_of_anomalies="average precision of the anomalies",
     ),
     "precision": MetricRow(
-        CM, 1, 0, 1, "precision (right when said, mean over the classes)", "precision",
+        CMA, 1, 0, 1, "precision (right when said, mean over the classes)", "precision",
         title_of="precision of {positive} (right when said)", undefined=NO_SAMPLE,
+        title_of_anomalies="precision (right when an anomaly is reported)",
     ),
     "recall": MetricRow(
-        CM, 1, 0, 1, "recall (share that is found, mean over the classes)", "recall",
+        CMA, 1, 0, 1, "recall (share that is found, mean over the classes)", "recall",
         title_of="recall of {positive} (share that is found)", undefined=NO_SAMPLE,
+        title_of_anomalies="recall (share of the anomalies that is found)",
     ),
     "f_beta": MetricRow(
-        CM, 1, 0, 1, "F-{beta} (mean over the classes)", "f_beta",
+        CMA, 1, 0, 1, "F-{beta} (mean over the classes)", "f_beta",
         title_of="F-{beta} of {positive}", arguments=("beta",), undefined=NO_SAMPLE,
+        title_of_anomalies="F-{beta} of the anomalies",
     ),
     "top_k": MetricRow(
         C, 1, 0, 1, "top-{k} accuracy (right within the first {k})", "top_k", arguments=("k",), needs="rank"
@@ -120,6 +131,13 @@ METRICS: Mapping[str, MetricRow] = {
     "pinball": MetricRow(
         R, -1, 0, INF, "pinball loss at quantile {quantile}", "pinball",
         title_of="pinball loss of {target} at quantile {quantile}", arguments=("quantile",),
+    ),
+    "mean_score": MetricRow(
+        A, -1, -INF, INF, "mean score of what is not marked as anomalous", "mean_score", always=True
+    ),
+    "false_alarms": MetricRow(
+        A, -1, 0, 1, "false alarms (share of what is not marked as anomalous, and is answered so)", "false_alarms",
+        always=True,
     ),
 }  # fmt: skip
 
@@ -162,8 +180,8 @@ def needs_probabilities(measure: str) -> bool:
     return row is not None and row.needs in {"probabilities", "rank", "scores"}
 
 
-def title(measure: str) -> str:
-    """How it is called for people; its own name when it is not known."""
+def title(measure: str, task: Task | None = None) -> str:
+    """How it is called for people; its own name when it is not known. `task`: None: any."""
     row = row_of(measure)
     if row is None:
         return measure
@@ -171,8 +189,9 @@ def title(measure: str) -> str:
         return row.title
     arguments = read_measure(measure)[1]
     shown = {name: f"{each:g}" if isinstance(each, float) else str(each) for name, each in arguments.items()}
+    of_task = row.title_of_anomalies if task == "anomaly" and row.title_of_anomalies else row.title
     try:
-        return (row.title_of if row.about in arguments else row.title).format(**shown)
+        return (row.title_of if row.about in arguments else of_task).format(**shown)
     except (KeyError, IndexError):  # a name that somebody has made up
         return measure
 
@@ -216,6 +235,8 @@ def unsuitable(
     if row.ordered and not ordered:
         return f"{measure} is about classes that have an order: list them in it, with ordered = true in dataset.toml"
     arguments = read_measure(measure)[1]
+    if task == "anomaly" and "positive" in arguments:
+        return f"{measure}: it is about the anomalies: leave positive out"
     if "positive" in arguments and arguments["positive"] not in classes:
         return f"{measure}: the dataset has no class {arguments['positive']!r:.100}; it has {_some(classes)}"
     if "target" in arguments and arguments["target"] not in targets:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from registry.errors import ConfigError
 from registry.records import ClassMetrics, Metrics, TargetMetrics, Task
 from registry.records.measure import read_measure
-from training.metric_table import METRICS, always_measured, row_of, unsuitable
+from training.anomaly import Scores, grade_scores
+from training.metric_table import METRICS, OF_LABELLED, always_measured, row_of, unsuitable
 from training.multi_label import LabelAnswers, grade_labels, per_label
 
 Floats = NDArray[np.float64]
@@ -143,7 +144,7 @@ class Estimates:
         return max(len(self.targets), 1)
 
 
-Graded = Answers | Estimates | LabelAnswers
+Graded = Answers | Estimates | LabelAnswers | Scores
 """Answers beside the truth, one type per task; whatever differs between tasks asks `task`, or the type itself."""
 
 
@@ -156,7 +157,7 @@ class Names:
     classes: Sequence[str] = ()
     """The dataset's."""
     threshold: float = 0.5
-    """The model's, of labels."""
+    """The model's, of labels or scores."""
 
 
 def graded(task: Task, output: NDArray[Any], truth: NDArray[Any], names: Names, wanted: Wanted = NOTHING) -> Graded:
@@ -168,6 +169,8 @@ def graded(task: Task, output: NDArray[Any], truth: NDArray[Any], names: Names, 
     if task == "multi-label":
         columns = wanted.columns(names.classes)
         return grade_labels(output, truth, names.own, names.classes, names.threshold, columns)
+    if task == "anomaly":
+        return grade_scores(output, truth, names.threshold)
     return grade(output, truth, names.own, names.classes, wanted)
 
 
@@ -229,6 +232,8 @@ def summary(of: Graded, classes: Sequence[str], wanted: Sequence[str] = ()) -> M
         return regression(of, wanted)
     if isinstance(of, LabelAnswers):
         return Metrics(of.task, len(of.truth), values(of, wanted), per_label(of))
+    if isinstance(of, Scores):
+        return Metrics(of.task, len(of.truth), values(of, wanted))
     return classification(of, classes, wanted)
 
 
@@ -261,7 +266,8 @@ def regression(estimates: Estimates, wanted: Sequence[str] = ()) -> Metrics:
 def values(of: Graded, wanted: Sequence[str] = ()) -> dict[str, float]:
     """What is always measured, and the `wanted` metrics of this task, each under its name with arguments."""
     more = [each for each in wanted if (row := row_of(each)) and of.task in row.tasks]
-    return {name: value(name, of) for name in dict.fromkeys((*always_measured(of.task), *more))}
+    known = OF_LABELLED if isinstance(of, Scores) and of.has_both else ()
+    return {name: value(name, of) for name in dict.fromkeys((*always_measured(of.task), *known, *more))}
 
 
 def value(measure: str, of: Graded) -> float:
@@ -272,6 +278,8 @@ def value(measure: str, of: Graded) -> float:
         raise KeyError(measure)
     if isinstance(of, Estimates) and target:
         of = of.of_target(target)
+    if isinstance(of, Scores):
+        of = of.usual if tasks == (of.task,) else of.labelled
     return function(of) if len(of.truth) else math.nan
 
 

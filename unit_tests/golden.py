@@ -59,6 +59,8 @@ class Golden:
             return self._differs_in_value(i, answer)
         if self.signature.task == "multi-label":
             return self._differs_in_labels(i, answer)
+        if self.signature.task == "anomaly":
+            return self._differs_in_score(i, answer)
         return self._differs_in_class(i, answer)
 
     def _gap(self, i: int, given: Any) -> float | str:
@@ -108,6 +110,16 @@ class Golden:
         wanted, given = float(self.outputs[i, 0]), answer.get("value")
         if not isinstance(given, (int, float)) or not abs(given - wanted) <= TOLERANCE * max(1.0, abs(wanted)):
             return f"value {given!r}, evaluation got {wanted:.7g}"
+        return ""
+
+    def _differs_in_score(self, i: int, answer: Mapping[str, Any]) -> str:
+        wanted, given = float(self.outputs[i, 0]), answer.get("score")
+        near = TOLERANCE * max(1.0, abs(wanted))
+        if not isinstance(given, (int, float)) or not abs(given - wanted) <= near:
+            return f"score {given!r}, evaluation got {wanted:.7g}"
+        threshold = float(np.float32(self.signature.threshold))
+        if answer.get("anomalous") is not (wanted > threshold) and abs(wanted - threshold) > near:
+            return f"anomalous is {answer.get('anomalous')!r}; the score {wanted:.7g} is compared with {threshold:.7g}"
         return ""
 
 

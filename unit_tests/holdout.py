@@ -8,6 +8,8 @@ from typing import Any, overload
 
 from training.data.spec import Split, load_split
 
+MARKS = {1.0: True, 0.0: False}
+
 
 class HoldoutSamples(Sequence[Any]):
     """The samples in order, read when they are asked for: arrays for images and numbers, dicts for tables."""
@@ -40,7 +42,7 @@ class Holdout:
     """`len(holdout)`, `for sample, label in holdout`, and the same in columns: `samples`, `labels`, `names`.
 
     A sample is what `predict` takes; its label a class name, a number for regression, or a dict of several targets: name → number.
-    Of multi-label it is a tuple of names.
+    Of multi-label it is a tuple of names; of anomalies True, False, or None where nobody has said.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,6 +56,8 @@ class Holdout:
             self.labels = tuple(dict(zip(split.spec.targets, each, strict=True)) for each in y)
         if split.spec.task == "classification":
             self.labels = tuple(self.classes[each] for each in y)
+        if split.spec.task == "anomaly":
+            self.labels = tuple(MARKS.get(each) for each in y)
         if split.spec.task == "multi-label":
             self.labels = tuple(tuple(name for name, has in zip(self.classes, row, strict=True) if has) for row in y)
 

@@ -66,6 +66,9 @@ def line(prediction: dict[str, Any]) -> str:
         shares = sorted(prediction["probabilities"].items(), key=lambda each: -each[1])
         others = ", ".join(f"{name} {share:.1%}" for name, share in shares[:SHOWN])
         return f"{', '.join(prediction['labels']) or 'no label'}  ({others})"
+    if "anomalous" in prediction:
+        what = "anomalous" if prediction["anomalous"] else "usual"
+        return f"{what} (score {prediction['score']:.4g}, threshold {prediction['threshold']:.4g})"
     if "class" in prediction and "probability" in prediction:
         shares = sorted(prediction["probabilities"].items(), key=lambda each: -each[1])[1:SHOWN]
         others = ", ".join(f"{name} {share:.1%}" for name, share in shares)

@@ -20,6 +20,7 @@ from registry.dataclass import dataclass
 from registry.errors import ConfigError, PipelineError
 from registry.label_queue import Item, LabelQueue
 from registry.label_store import LabelStore, label_file
+from registry.records import Task
 from retraining.labels.accepted import asked, is_wrong, said, states
 from retraining.labels.agreement import Agreement, Outcome, agreements, estimated_accuracy
 from serving.prediction_log.segments import ask_to_close
@@ -27,6 +28,8 @@ from serving.prediction_log.segments import ask_to_close
 WHAT = "the worker that reads the prediction log"
 MODULE = "pipelines.workers.label_queue"
 LOOK_BACK = timedelta(days=7)
+GIVES: Mapping[Task, str] = {"multi-label": "any number of labels at once", "anomaly": "a score"}
+"""Tasks whose answers nobody can be asked about by one class or number."""
 """How old an answer may be that people are asked about."""
 
 
@@ -83,7 +86,7 @@ def fill(config: Config, now: datetime | None = None) -> Filled:
 
 
 def _check_task(config: Config) -> None:
-    """Raise ConfigError where an answer is several labels. What is not known now is not refused: see `_holdout`."""
+    """Raise ConfigError where an answer is not one class or number. What is not known now is not refused: see `_holdout`."""
     try:
         store = open_registry(config, only_look=True)
         live = releases.live(store, config.model)
@@ -92,9 +95,9 @@ def _check_task(config: Config) -> None:
         task = candidates.manifest(store, config.model, live.version, "production").signature.task
     except PipelineError:
         return
-    if task == "multi-label":
+    if gives := GIVES.get(task):
         raise ConfigError(
-            f"version {live.version} of {config.model} gives any number of labels at once; the review queue asks for one class or number",
+            f"version {live.version} of {config.model} gives {gives}; the review queue asks for one class or number",
             hint="label such samples in the dataset repository; clients may report `correct` by POST /feedback",
         )
 

@@ -3,7 +3,7 @@
     index.html, report.css          what happened and why; no script, no inline style, nothing from elsewhere
     curves.svg, comparison.svg      of the training, and against the live release
     lineage.svg                     from what the version was made, and what became of it
-    confusion.png, calibration.png | scatter.png | labels.png
+    confusion.png, calibration.png | scatter.png | labels.png | scores.png
     junit/*.xml                     data, expectations, gate, acceptance-<version>
     card.md, card.json              of the version that the run is about
     run.json, verdict.json

@@ -19,6 +19,7 @@ PLOTS = {
     "confusion.png": ("Confusion matrix of the holdout: truth by row, prediction by column.", "confusion matrix"),
     "scatter.png": ("Predicted against true values of the holdout.", "prediction against truth"),
     "labels.png": ("How well each label is found on the holdout, the weakest first.", "labels"),
+    "scores.png": ("The scores of the holdout; what is right of the dashed line is answered as anomalous.", "scores"),
     "calibration.png": ("How often the model is right at each confidence, on the holdout.", "calibration"),
 }
 """What the evaluation draws: caption, and what the file is."""

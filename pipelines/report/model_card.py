@@ -142,6 +142,10 @@ def _data(manifest: Candidate, read_as: Sequence[str]) -> Iterator[str]:
         yield f"{called}{order}: {', '.join(names)}{f' and {more} more' if more else ''}."
         if manifest.signature.task == "multi-label":
             yield f"A sample may have several of them, or none; one applies from a probability of {manifest.signature.threshold:g} on."
+    if manifest.signature.task == "anomaly":
+        yield ""
+        yield "It learned what is usual: samples that are marked as anomalous were in the holdout alone."
+        yield f"A sample with a score over {number(manifest.signature.threshold)}, a quantile of those of the train split, is answered as anomalous."
     for each in read_as[:MAX_CLASSES]:
         yield ""
         yield f"Read as: {_text(each)}."
@@ -158,7 +162,8 @@ def _data(manifest: Candidate, read_as: Sequence[str]) -> Iterator[str]:
         yield f"Predicted, a number each: {', '.join(map(_text, targets[:MAX_CLASSES]))}{others}."
     elif manifest.signature.target:
         yield ""
-        yield f"Predicted column: {_text(manifest.signature.target)}."
+        called = "Column with the marks" if manifest.signature.task == "anomaly" else "Predicted column"
+        yield f"{called}: {_text(manifest.signature.target)}."
 
 
 def _procedure(manifest: Candidate) -> Iterator[str]:

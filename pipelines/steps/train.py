@@ -32,6 +32,8 @@ def work(context: Context, folder: RunFolder, module: str, more: dict[str, Path]
     context.work(Job("train", (module,), job, context.limits(), inputs | more, run=folder.run.id, requirements=needs))
     result = codec.read(TrainResult, job / "result.json")
     metric = context.config.gate.measure
+    if result.signature.task == "anomaly":  # they are marked in the holdout alone
+        metric = "mean_score"
     value = result.validation.get(metric, float("nan"))
     reached = "" if result.reached else f", short of the threshold {context.config.gate.threshold:g}"
     return f"{result.note}: {metric} {value:.4f} on the validation split{reached}; served by {result.served.engine}{open_to(lacks)}"

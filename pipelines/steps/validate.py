@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from pipelines.context import Context
 from pipelines.reuse import prepared_data
 from pipelines.runners import Job
@@ -10,8 +12,9 @@ from pipelines.workers.metrics_file import must_define
 from registry import codec
 from registry.errors import ConfigError
 from registry.records import Policy, TestReport
+from training.data.checks import ANOMALOUS, ORDINARY
 from training.data.spec import DataSpec, FailedCheck, PrepareJob, Validation
-from training.metric_table import unknown_costs, unsuitable
+from training.metric_table import A, row_of, unknown_costs, unsuitable
 from training.model.contract import FILE, offers
 from training.slices import missing_columns
 
@@ -39,7 +42,10 @@ def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
     if (folder.sources / "code" / FILE).is_file() and offers(folder.sources / "code", "load_data"):
         return
     samples, classes = found.samples.get("holdout", 0), found.classes.get("holdout", {})
-    problems = []
+    problems: list[str] = []
+    if found.task == "anomaly":
+        problems += _unmarked(policy, classes)
+        classes = {}
     if samples < policy.min_samples:
         problems.append(f"the holdout has {samples} samples, [gate] min_samples wants at least {policy.min_samples}")
     if policy.class_floor is not None:
@@ -47,7 +53,9 @@ def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
         problems += [f"[gate] class_floor: the holdout has no sample of {', '.join(map(repr, none[:SHOWN]))}"] * bool(
             none
         )
-        problems += ["[gate] class_floor is set, but there are no classes: the data are for regression"] * (not classes)
+        problems += [f"[gate] class_floor is set, but there are no classes: the data are for {found.task}"] * (
+            not classes
+        )
     spec = codec.read(DataSpec, folder.split("holdout") / "data.json")
     problems += _unsuitable(policy, spec, tuple(classes))
     columns = [each.name for each in spec.inputs]
@@ -57,6 +65,15 @@ def _must_suffice(policy: Policy, found: Validation, folder: RunFolder) -> None:
             f"dataset {folder.run.sources.dataset[:7]}: {'; '.join(problems)}",
             hint="add samples, raise [split] holdout in dataset.toml, or change the setting",
         )
+
+
+def _unmarked(policy: Policy, marks: Mapping[str, int]) -> Iterator[str]:
+    """Metrics of anomalies that need to know some. `marks`: how many samples of the holdout are marked as what."""
+    if marks.get(ANOMALOUS) and marks.get(ORDINARY):
+        return
+    for each in (policy.measure, *policy.more):
+        if (row := row_of(each)) and "anomaly" in row.tasks and row.tasks != A:
+            yield f"[gate] {each} needs a holdout in which some samples are marked as {ANOMALOUS}, and some as {ORDINARY}"
 
 
 def _unsuitable(policy: Policy, spec: DataSpec, classes: tuple[str, ...]) -> list[str]:
@@ -69,6 +86,10 @@ def _unsuitable(policy: Policy, spec: DataSpec, classes: tuple[str, ...]) -> lis
         found.append(f"[gate] recent: a label is one number, and {several}: set it to false")
     if policy.recent and spec.task == "multi-label":
         found.append("[gate] recent: a label is one class, and a sample has any number of them: set it to false")
+    if policy.recent and spec.task == "anomaly":
+        found.append(
+            "[gate] recent: a label is one class or number, and anomalies are marked in the dataset: set it to false"
+        )
     if names := unknown_costs(policy.costs, classes):
         found.append(f"[gate.costs] the dataset has no class {', '.join(map(repr, names[:SHOWN]))}")
     return found

@@ -11,7 +11,12 @@ from pipelines.text.metrics import MAX_NAME, number
 from registry.records import Importance, InputImportance
 from registry.text import shortened
 
-LOST = {"accuracy": "accuracy lost", "mae": "mean absolute error added", "hamming_loss": "wrong labels added"}
+LOST = {
+    "accuracy": "accuracy lost",
+    "mae": "mean absolute error added",
+    "hamming_loss": "wrong labels added",
+    "mean_score": "score added",
+}
 CAUTION = (
     "Inputs that say the same share their importance, so one that seems to matter little may still be used. It is what the "
     "model relies on, not what causes the target."

@@ -41,7 +41,7 @@ def in_words(evaluation: Evaluation, metric: str, candidate: str, live: str) -> 
         if old and math.isfinite(old.values.get(metric, math.nan)):
             said += f"; {live}, which is live now, for {old.values[metric] * 100:.1f} % of the same samples"
     else:
-        said = f"{on} has {_name(metric)} {number(value)}{_mean_of(new, metric)}"
+        said = f"{on} has {_name(metric, new.task)} {number(value)}{_mean_of(new, metric)}"
         if old and metric in old.values:
             said += f"; {live}, which is live now, has {number(old.values[metric])} on the same samples"
     if evaluation.learned:
@@ -56,10 +56,12 @@ def blocks(evaluation: Evaluation, metric: str, candidate: str, live: str) -> It
     new, old = evaluation.candidate, evaluation.live
     names = sorted(new.values, key=lambda name: (name != metric, row_of(name) is None))
     if old:
-        rows = tuple((_name(each), number(new.values[each]), number(old.values.get(each, math.nan))) for each in names)
+        rows = tuple(
+            (_name(each, new.task), number(new.values[each]), number(old.values.get(each, math.nan))) for each in names
+        )
         yield Table(("on samples kept aside (holdout)", candidate, f"live {live}"), rows, numbers=True)
     else:
-        alone = tuple((_name(each), number(new.values[each])) for each in names)
+        alone = tuple((_name(each, new.task), number(new.values[each])) for each in names)
         yield Table(("on samples kept aside (holdout)", candidate), alone, numbers=True)
         if evaluation.live_note:
             yield Paragraph(_sentence(evaluation.live_note))
@@ -101,6 +103,8 @@ def named(task: Task, count: int = 1) -> str:
     """What is predicted of a sample: one class, or some labels."""
     if task == "multi-label":
         return "label" if count == 1 else "labels"
+    if task == "anomaly":
+        return "mark" if count == 1 else "marks"
     return "class" if count == 1 else "classes"
 
 
@@ -231,8 +235,8 @@ def moment(iso: str) -> str:
     return f"{at.day} {at:%B %Y, %H:%M} UTC"
 
 
-def _name(metric: str) -> str:
-    row, name = row_of(metric), clean(title(metric))
+def _name(metric: str, task: Task) -> str:
+    row, name = row_of(metric), clean(title(metric, task))
     less = ", less is better" if row and row.better < 0 else ""
     return f"{name[:-1]}{less})" if less and name.endswith(")") else f"{name}{' (less is better)' if less else ''}"
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from registry.dataclass import dataclass
 from registry.errors import Corrupt
-from training.metrics import Estimates, Graded, Wanted
+from training.metrics import Answers, Estimates, Graded, Wanted
+from training.multi_label import LabelAnswers
 
 Which = Literal["holdout", "recent"]
 Whose = Literal["candidate", "live"]
@@ -52,7 +53,7 @@ def keep_classes(folder: Path, classes: Sequence[str]) -> None:
 
 def without_kept(of: Graded, wanted: Wanted) -> Graded:
     """The same without probabilities that were only there to be kept: each resample of a bootstrap would copy them."""
-    if not isinstance(of, Estimates) and not wanted.needs("scores"):
+    if isinstance(of, Answers | LabelAnswers) and not wanted.needs("scores"):
         return replace(of, scores=None, columns=())
     return of
 

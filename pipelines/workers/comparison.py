@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from registry.records import Comparison
 from training.metric_table import better
-from training.metrics import Estimates, Floats, Graded, Ints, ranked, take, value
+from training.metrics import Answers, Estimates, Floats, Graded, Ints, ranked, take, value
+from training.multi_label import LabelAnswers
 
 Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 2000
@@ -30,7 +31,7 @@ def compare(new: Graded, live: Graded, metric: str, live_version: int, seed: int
     difference = better(metric) * (value(metric, new) - value(metric, live))
     if math.isnan(difference):
         low, high = math.nan, math.nan
-    elif metric == "accuracy" and not isinstance(new, Estimates) and not isinstance(live, Estimates):
+    elif metric == "accuracy" and isinstance(new, Answers | LabelAnswers) and isinstance(live, Answers | LabelAnswers):
         low, high = _proportions(new.right, live.right)
     elif metric == "mae" and isinstance(new, Estimates) and isinstance(live, Estimates):
         low, high = _mean(live.losses - new.losses)

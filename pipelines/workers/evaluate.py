@@ -1,8 +1,8 @@
 """The evaluate worker (`python -P -m pipelines.workers.evaluate`): measures the file that will be served.
 
 In its folder: `job.json` (EvaluateJob) and the inputs named there. It leaves the Evaluation and, under `outputs/`,
-`confusion.png` and `calibration.png`, `scatter.png` or `labels.png`, `golden.npz`: some samples with the answers given here, which the API
-must give as well (`in_0` …, `out_0` …, `index`), `examples.json`: answers that people want to see, and `reference.npz`: what monitoring
+`confusion.png` and `calibration.png`, `scatter.png`, `labels.png` or `scores.png`, `golden.npz`: some samples with the answers given here, which
+the API must give as well (`in_0` …, `out_0` …, `index`), `examples.json`: answers that people want to see, and `reference.npz`: what monitoring
 compares later predictions with.
 """
 
@@ -37,6 +37,7 @@ from registry.records import Comparison, Evaluation, Importance, Metrics, Recent
 from retraining.monitoring.names import REFERENCE_FILE
 from retraining.monitoring.reference import to_bytes
 from serving.engines.base import BadInput, Engine, EngineError, cast_inputs, cores, load_engine
+from serving.engines.scored import answering
 from training.data.spec import DataSpec, load_split
 from training.metric_table import always_measured, row_of
 from training.metrics import (
@@ -280,7 +281,8 @@ def open_model(measured: MeasuredModel, folder: Path, holdout: Holdout) -> Loade
         had, have = (", ".join(each) or "one number" for each in (measured.signature.targets, holdout.data.targets))
         raise Mismatch(f"it predicts {had:.200}; the data ask for {have:.200}")
     check_inputs(measured.signature, holdout.x)
-    return LoadedModel(measured.signature, load_engine(folder, measured.signature, measured.served, cores()))
+    engine = load_engine(folder, measured.signature, measured.served, cores())
+    return LoadedModel(measured.signature.answered, answering(engine, measured.signature))
 
 
 def predict(
@@ -298,6 +300,7 @@ def predict(
         if reference:
             reference.add(start, x, outputs)
         output = outputs[model.signature.outputs[0].name]
+        output = output[:, np.newaxis] if holdout.task == "anomaly" else output
         check_output(model.signature, output)
         truth = np.asarray(holdout.y[part])
         return graded(holdout.task, output, truth, names, holdout.wanted)
@@ -323,7 +326,8 @@ def keep_golden(model: LoadedModel, holdout: Holdout, path: Path) -> dict[str, A
     x = {name: np.asarray(array[index]) for name, array in holdout.x.items()}
     outputs = model(x)
     arrays = {f"in_{i}": x[spec.name] for i, spec in enumerate(model.signature.inputs)}
-    arrays |= {f"out_{i}": outputs[spec.name].astype(np.float32) for i, spec in enumerate(model.signature.outputs)}
+    given = [outputs[spec.name].astype(np.float32) for spec in model.signature.outputs]
+    arrays |= {f"out_{i}": each[:, np.newaxis] if each.ndim == 1 else each for i, each in enumerate(given)}
     np.savez(path, allow_pickle=False, index=index, **arrays)
     return outputs
 

@@ -17,6 +17,8 @@ from registry import codec
 from registry.files import write_whole
 from registry.records import Importance, Signature
 from registry.text import printable, shortened
+from training.anomaly import Scores
+from training.data.checks import ANOMALOUS, ORDINARY, UNKNOWN
 from training.metrics import Answers, Estimates, Floats, Graded, Ints
 from training.multi_label import LabelAnswers
 
@@ -35,7 +37,7 @@ class ExampleMaker:
         """The examples; `new` and `live` are answers for the same samples."""
         columns = self._columns(looks_at)
         differs = _differences(new, live) if live is not None else np.zeros(len(new.truth))
-        better = new.losses - live.losses if live is not None else differs
+        better = _errors(new) - _errors(live) if live is not None else differs
         changed = differs > 0
 
         def example(place: int) -> Example:
@@ -103,8 +105,19 @@ def _badness(of: Graded) -> Floats:
     """How bad each answer is; 0: it is right."""
     if isinstance(of, Estimates):
         return of.losses
+    if isinstance(of, Scores):
+        missed: Floats = np.where(_errors(of) > 0, np.nan_to_num(np.abs(of.score), nan=np.inf) + 1e-9, 0.0)
+        return missed
     wrong: Floats = np.where(of.right, 0.0, np.nan_to_num(of.log_loss, nan=np.inf) + 1e-9)
     return wrong
+
+
+def _errors(of: Graded) -> Floats:
+    """How wrong each answer is; of anomalies 1 or 0, where what is not marked counts as usual."""
+    if isinstance(of, Scores):
+        wrong: Floats = ((of.truth == 1) != of.predicted).astype(np.float64)
+        return wrong
+    return of.losses
 
 
 def _differences(new: Graded, live: Graded) -> Floats:
@@ -113,6 +126,8 @@ def _differences(new: Graded, live: Graded) -> Floats:
         apart = np.abs(new.predicted - live.predicted).reshape(len(new.truth), -1).mean(axis=1)
     elif isinstance(new, Answers) and isinstance(live, Answers):
         apart = np.where(new.predicted == live.predicted, 0.0, np.abs(new.log_loss - live.log_loss) + 1e-9)
+    elif isinstance(new, Scores) and isinstance(live, Scores):
+        apart = np.where(new.predicted == live.predicted, 0.0, np.abs(new.score - live.score) + 1e-9)
     else:
         assert isinstance(new, LabelAnswers)
         assert isinstance(live, LabelAnswers)
@@ -128,10 +143,15 @@ def _largest(values: Floats) -> list[int]:
 
 
 def _truth(of: Graded, place: int, classes: Sequence[str]) -> str:
+    if isinstance(of, Scores):
+        return {1.0: ANOMALOUS, 0.0: ORDINARY}.get(float(of.truth[place]), UNKNOWN)
     return _said(of, of.truth[place], classes)
 
 
 def _answer(of: Graded, place: int, classes: Sequence[str]) -> Answer:
+    if isinstance(of, Scores):
+        said = f"{ANOMALOUS if of.predicted[place] else ORDINARY}, score {of.score[place]:.4g}"
+        return Answer(said, bool(of.predicted[place] == of.truth[place]) if np.isfinite(of.truth[place]) else None)
     said = _said(of, of.predicted[place], classes)
     if isinstance(of, Estimates):
         return Answer(said, None, off=_number(of.losses[place]))

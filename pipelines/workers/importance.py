@@ -29,10 +29,11 @@ POSITIONS = 64
 KEPT = 100
 Z95 = 1.96
 Ask = Callable[[Mapping[str, Array]], Graded]
-LOSES: Mapping[Task, Literal["accuracy", "mae", "hamming_loss"]] = {
+LOSES: Mapping[Task, Literal["accuracy", "mae", "hamming_loss", "mean_score"]] = {
     "classification": "accuracy",
     "regression": "mae",
     "multi-label": "hamming_loss",
+    "anomaly": "mean_score",
 }
 """By task: the metric whose units the losses are in."""
 

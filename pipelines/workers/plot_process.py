@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from registry.records import Metrics
+from training.anomaly import Scores
 from training.metrics import Estimates, Graded
 
 Draw = Callable[[Metrics, Graded, str], None]
@@ -32,7 +33,7 @@ def plot_process(outputs: Path) -> Iterator[Draw]:
         def draw(found: Metrics, given: Graded, target: str) -> None:
             assert process.stdin
             with contextlib.suppress(BrokenPipeError), process.stdin:  # a broken one: its exit code says why
-                dots = given if isinstance(given, Estimates) else None  # the others are drawn from `found`
+                dots = given if isinstance(given, Estimates | Scores) else None  # the others are drawn from `found`
                 pickle.dump((found, dots, target), process.stdin)
 
         try:
@@ -59,6 +60,9 @@ def main(outputs: Path) -> None:
             plots.draw_targets(found, dots, outputs / "scatter.png")
         else:
             plots.draw_scatter(found, dots, target, outputs / "scatter.png")
+        return
+    if isinstance(dots, Scores):
+        plots.draw_scores(found, dots, outputs / "scores.png")
         return
     if found.task == "multi-label":
         plots.draw_labels(found, outputs / "labels.png")

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from registry.records import Metrics
 from registry.text import shortened
+from training.anomaly import Scores
 from training.metrics import BINS, Estimates
 from training.worker.protocol import one_line
 
@@ -30,6 +31,8 @@ NAMED_CLASSES = 40
 """With more classes than this, names and counts would be too small to read."""
 DOTS = 4000  # of a scatter plot
 PANELS = 9
+BARS, MOST_OF_SCORES, WIDE = 40, 0.995, 50
+"""Of a histogram: the largest scores are in its last bar, and from so many times the smallest one on the scale is logarithmic."""
 
 
 def draw_confusion(metrics: Metrics, path: Path) -> None:
@@ -143,6 +146,33 @@ def draw_targets(metrics: Metrics, estimates: Estimates, path: Path) -> None:
         len(shown) < len(metrics.targets)
     )
     figure.suptitle(f"Prediction (upwards) against truth{more}", fontsize=11, fontweight="bold", color=INK)
+    _save(figure, path)
+
+
+def draw_scores(metrics: Metrics, scores: Scores, path: Path) -> None:
+    """How many samples have which score: those marked as anomalous above the others, and from where on a sample is answered so."""
+    finite = np.isfinite(scores.score)
+    marked, over, score = scores.truth[finite] == 1, scores.predicted[finite], scores.score[finite]
+    figure, (upper, lower) = _figure(5.4, 4.2, rows=(1, 1.6))
+    if len(score):
+        score = score.clip(None, np.quantile(score, MOST_OF_SCORES))
+        wide = score.min() > 0 and score.max() > WIDE * score.min()
+        bins = np.geomspace(score.min(), score.max(), BARS + 1) if wide else np.histogram_bin_edges(score, BARS)
+        for axes in (upper, lower) if wide else ():
+            axes.set_xscale("log")
+        upper.hist(score[marked], bins, color=WARM, alpha=0.8)
+        lower.hist(score[~marked], bins, color=ACCENT, alpha=0.8)
+    for axes in (upper, lower):
+        if not over.all():
+            axes.axvline(score[~over].max(), color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.grid(color=LINE, linewidth=0.6)
+        axes.set_axisbelow(True)
+    upper.set(ylabel="marked", xticklabels=[], xlim=lower.get_xlim())
+    lower.set(ylabel="others", xlabel="score")
+    said = f"false alarms {metrics.values['false_alarms']:.1%}"
+    if "roc_auc" in metrics.values:
+        said += f", found {metrics.values['recall']:.1%}, ROC-AUC {metrics.values['roc_auc']:.3f}"
+    _title(figure, "Scores", said)
     _save(figure, path)
 
 

@@ -9,8 +9,10 @@ from typing import Literal
 from registry.dataclass import dataclass
 from registry.records.names import keras_name, tensor_name_of_old, tensor_names
 
-Task = Literal["classification", "regression", "multi-label"]
-"""What is predicted of a sample: one of several classes, a number, or which of several labels it has."""
+Task = Literal["classification", "regression", "multi-label", "anomaly"]
+"""What is predicted of a sample: one of several classes, a number, which of several labels it has, or how unusual it is."""
+SCORE, ANOMALOUS, THRESHOLD = "score", "anomalous", "threshold"
+"""What an answer about an anomaly holds; the first one is the model's own output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,17 @@ class Signature:
     ordered: bool = False
     """Whether the classes have an order, that of `classes`."""
     threshold: float = 0.5
-    """Of multi-label: a label applies from this probability on."""
+    """Of multi-label: a label applies from this probability on. Of anomalies: a score over it is one."""
     text: TextRules | None = None
     """Of a table: how the dataset's files are written. Null: nothing was declared, or an earlier version of Trainyard made it."""
+
+    @property
+    def answered(self) -> Signature:
+        """With all that an answer holds: of anomalies, beside the score, whether it is one, and the threshold."""
+        if self.task != "anomaly" or len(self.outputs) > 1:
+            return self
+        decided = TensorSpec(ANOMALOUS, (None,), "bool"), TensorSpec(THRESHOLD, (None,), "float32")
+        return replace(self, outputs=(replace(self.outputs[0], shape=(None,)), *decided))
 
     @property
     def in_parts(self) -> Signature:

@@ -126,7 +126,8 @@ class Metrics:
     samples: int
     values: dict[str, float]
     """classification: accuracy, loss (log loss, nats), macro_f1, brier, ece; regression: mae, rmse, r2, loss (MSE), of several
-    targets the mean; multi-label: accuracy (every label right), micro_f1, macro_f1, hamming_loss, loss (log loss per label); and
+    targets the mean; multi-label: accuracy (every label right), micro_f1, macro_f1, hamming_loss, loss (log loss per label);
+    anomaly: mean_score, false_alarms, and where samples are marked roc_auc, average_precision, precision, recall; and
     what the gate's rules ask for, under the name of the metric with its arguments."""
     classes: dict[str, ClassMetrics] = field(default_factory=dict)
     """Or labels, by name; empty for regression."""
@@ -169,8 +170,9 @@ class InputImportance:
 class Importance:
     """What a candidate looks at: permutation importance on the holdout (Breiman 2001)."""
 
-    metric: Literal["accuracy", "mae", "hamming_loss"]
-    """In which units the losses are: what accuracy falls by; what the mean absolute error, or the share of wrong labels, rises by."""
+    metric: Literal["accuracy", "mae", "hamming_loss", "mean_score"]
+    """In which units the losses are: what accuracy falls by; what the mean absolute error, the share of wrong labels, or the
+    mean score rises by."""
     samples: int
     repeats: int
     """How often each input was shuffled."""

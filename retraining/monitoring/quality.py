@@ -93,7 +93,7 @@ def measure(
     """
     row = row_of(metric)
     task = task or ("classification" if classes else "regression")
-    if row is None or task not in row.tasks or (task == "multi-label" and metric != "accuracy"):
+    if row is None or task not in row.tasks or (task == "multi-label" and metric != "accuracy") or task == "anomaly":
         return f"{metric} cannot be measured on labelled answers"
     if metric == "accuracy":
         errors = wrong(labelled)

@@ -29,10 +29,13 @@ class Answers:
         self._forms: dict[str, Form] = {each.name: form_of(signature, warm[each.name]) for each in signature.outputs}
         self._prefix = {each: "" if len(self._forms) == 1 else f"{each}." for each in self._forms}
         self._writer = Writer(signature, warm)
+        self._is_flat = signature.task == "anomaly"
         self.names = [name for name, _ in self.columns(warm, flat=False)]
 
     def columns(self, outputs: Arrays, *, flat: bool) -> list[tuple[str, Any]]:
         """Name and pyarrow.Array of each column. `flat`: no lists, one column for each number, as CSV needs it."""
+        if self._is_flat:
+            return [(name, arrow.numbers(_plain(outputs[name]))) for name in self._forms]
         found: list[tuple[str, Any]] = []
         for name, form in self._forms.items():
             found += [

@@ -13,6 +13,7 @@ from typing import Literal
 
 from registry.dataclass import dataclass
 from registry.records import Signature, TensorSpec
+from registry.records.data import THRESHOLD
 from training.data.spec import Column, DataSpec
 
 How = Literal["value", "hash", "bin", "no", "features", "file", "top"]
@@ -83,6 +84,8 @@ def make_plan(signature: Signature, data: DataSpec | None, columns: Mapping[str,
         _input(each, signature, known.get(each.name), columns.get(each.name, ""), images) for each in signature.inputs
     ]
     outputs = [Kept(each.name, _output(each, columns.get(each.name, ""))) for each in signature.outputs]
+    if signature.task == "anomaly":  # its threshold is the same in every answer
+        outputs = [Kept(each.name, "no") if each.name == THRESHOLD else each for each in outputs]
     return Plan(tuple(inputs), tuple(outputs))
 
 

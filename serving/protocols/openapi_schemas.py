@@ -169,6 +169,8 @@ def _kind(spec: TensorSpec) -> Schema:
 
 
 def _prediction(signature: Signature, warm: Arrays) -> Schema:
+    if signature.task == "anomaly":
+        return _object({each.name: _kind(each) for each in signature.outputs})
     found = {each.name: _answer(signature, each, warm[each.name]) for each in signature.outputs}
     return next(iter(found.values())) if len(found) == 1 else _object(found)
 

@@ -62,7 +62,7 @@ def describe(
         "classes": signature.classes,
         "target": signature.target,
         "targets": signature.targets,
-        **({"threshold": signature.threshold} if signature.task == "multi-label" else {}),
+        **({"threshold": signature.threshold} if signature.task in {"multi-label", "anomaly"} else {}),
         "send": _send(reader),
         "curl": curl,
         "python": f"import requests\nprint({python})",

@@ -6,6 +6,7 @@
 * several labels at once: `{"labels": ["rain", "wind"], "probabilities": {"rain": 0.93, …}}`
 * regression: `{"value": 3.2}`; of several targets `{"values": {"wind": 3.2, …}}`, and of several numbers without names
   `{"values": [...]}`
+* anomalies: `{"score": 3.2, "anomalous": true, "threshold": 1.9}`
 * several outputs: each of the above under the output's name
 
 Whether outputs are a distribution is decided once per model: see serving.probabilities.
@@ -39,11 +40,15 @@ class Writer:
     def __init__(self, signature: Signature, warm: Arrays, *, as_json: bool = False) -> None:
         self._writers = {each.name: _writer(signature, warm[each.name], as_json=as_json) for each in signature.outputs}
         self._only = signature.outputs[0].name if len(signature.outputs) == 1 else ""
+        self._is_flat = signature.task == "anomaly"
 
     def write(self, outputs: Arrays) -> list[dict[str, Any]]:
         """One entry per row; numbers stay NumPy's, which orjson writes as short as their dtype allows."""
         if self._only:
             return self._writers[self._only](outputs[self._only])
+        if self._is_flat:
+            values = (_plain(outputs[name]) for name in self._writers)
+            return [dict(zip(self._writers, row, strict=True)) for row in zip(*values, strict=True)]
         columns = [writer(outputs[name]) for name, writer in self._writers.items()]
         return [dict(zip(self._writers, row, strict=True)) for row in zip(*columns, strict=True)]
 

@@ -11,6 +11,7 @@ from werkzeug.serving import make_server
 from registry.records import Evaluation, Metrics, Served, Signature, TensorSpec
 from serving.app import create_app
 from serving.calls import Limits
+from serving.engines.scored import answering
 from serving.metrics.counters import CounterTable
 from serving.model import Model
 from serving.protocols.dialects import predictor_for
@@ -56,6 +57,24 @@ def echo_table(columns):
         return {f"out {name}": np.array(given[name]) for name in columns}
 
     return _model(Signature("regression", "table", inputs, outputs), engine, warm)
+
+
+def echo_labels(labels, threshold=0.5):
+    """A model of any number of labels: the probabilities that it is given."""
+    inputs = (TensorSpec("x", (None, len(labels)), "float32"),)
+    outputs = (TensorSpec("probabilities", (None, len(labels)), "float32", 0.0, 1.0),)
+    signature = Signature("multi-label", "array", inputs, outputs, tuple(labels), threshold=threshold)
+    warm = {"x": np.full((2, len(labels)), 0.5, np.float32)}
+    return _model(signature, lambda given: {"probabilities": np.array(given["x"])}, warm)
+
+
+def echo_scores(threshold):
+    """A model of anomalies: its score is the only number that it is given."""
+    inputs = (TensorSpec("x", (None, 1), "float32"),)
+    signature = Signature("anomaly", "array", inputs, (TensorSpec("score", (None, 1), "float32"),), threshold=threshold)
+    warm = {"x": np.array([[0.0], [1.0]], np.float32)}
+    engine = answering(lambda given: {"score": np.array(given["x"])}, signature)
+    return _model(signature.answered, engine, warm)
 
 
 def echo_images(signature):

@@ -23,7 +23,7 @@ def newcomer_in(home: Path, project: str) -> Callable[[str], subprocess.Complete
     state.write_text(f"cd {ROOT}\n", encoding="utf-8")
 
     def run(block: str) -> subprocess.CompletedProcess[str]:
-        script = f'. "{state}"\nset -euo pipefail\n{re.sub("850[01]", port, block)}\n{{ export -p; echo "cd $PWD"; }} > "{state}"\n'
+        script = f'. "{state}"\nset -euo pipefail\n{re.sub("850[014]", port, block)}\n{{ export -p; echo "cd $PWD"; }} > "{state}"\n'
         environment = clean_environment() | {"HOME": str(home), "TRAINYARD_SERVING_PORT": port}
         environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)

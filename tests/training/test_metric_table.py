@@ -35,11 +35,11 @@ EXAMPLES = [
 ]
 
 
-WORDS = {"classification": "classes", "regression": "numbers", "multi-label": "labels"}
+WORDS = {"classification": "classes", "regression": "numbers", "multi-label": "labels", "anomaly": "anomalies"}
 
 
 def rows_of_page():
-    return dict(re.findall(r"^\| `(\w+)` \| ((?:classes|numbers|labels).*) \|$", PAGE, re.MULTILINE))
+    return dict(re.findall(r"^\| `(\w+)` \| ((?:classes|numbers|labels|anomalies).*) \|$", PAGE, re.MULTILINE))
 
 
 def test_the_page_lists_exactly_the_metrics_with_what_the_table_says_of_them():
@@ -64,6 +64,8 @@ def test_each_can_be_measured_and_is_within_its_bounds(measure):
     elif "multi-label" in row.tasks:
         y, p = random.integers(0, 2, (60, 3)), random.random((60, 3))
         found = value(measure, graded("multi-label", p, y, Names(CLASSES, CLASSES), Wanted((measure,))))
+    elif "anomaly" in row.tasks:
+        found = value(measure, graded("anomaly", random.random((60, 1)), random.integers(0, 2, 60), Names()))
     else:
         found = value(measure, Estimates(random.normal(5, 1, (60, 2)), random.normal(5, 1, (60, 2)), TARGETS))
     assert row.low <= found <= row.high

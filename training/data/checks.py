@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from registry.records import TestCase, TestReport
 from registry.spelling import difference, shown, spelling, spellings
@@ -23,6 +24,7 @@ LABELS_THERE = "every label is there"
 FILLED = "every split has samples of every class"
 SPELLINGS = "every value is written in one way"
 SIDES = "every sample has a split"
+ANOMALOUS, ORDINARY, UNKNOWN = MARK_WORDS = ("anomalous", "not anomalous", "not marked")
 HANDFUL = 5
 """A value that fewer rows share may say who they are: only its places are shown. Class names are not secret."""
 
@@ -37,6 +39,8 @@ class SampleList:
     """Class names, or the names of all its labels in one text; empty for regression."""
     several: list[tuple[int, ...]] | None = None
     """Of multi-label: which of `classes` each has; None for other tasks."""
+    marked: Any = None
+    """Of anomalies, a NumPy array: 1, 0, or NaN where nobody has said; None for other tasks."""
     digests: list[bytes] = field(default_factory=list)
     """A hash of the sample without its label: equal means the same sample."""
     classes: tuple[str, ...] = ()
@@ -62,6 +66,19 @@ class SampleList:
     place: Callable[[int], str] | None = None
     """Where sample i is, in words, when its name is a value that nobody else may see: a key."""
 
+    def only(self, stay: Sequence[int]) -> SampleList:
+        """Those at these positions."""
+        lists = ("names", "splits", "labels", "several", "digests", "said", "strata", "contents", "groups")
+        found: dict[str, Any] = {name: [each[i] for i in stay] for name in lists if (each := getattr(self, name))}
+        place = self.place
+        return replace(
+            self,
+            **found,
+            marked=None if self.marked is None else self.marked[list(stay)],
+            times=self.times and self.times.only(stay),
+            place=(lambda index: place(stay[index])) if place else None,
+        )
+
     def called(self, index: int) -> str:
         """What messages call a sample."""
         return self.place(index) if self.place else self.names[index]
@@ -76,7 +93,11 @@ class SampleList:
         return {split: found[split] for split in SPLITS}
 
     def per_class(self) -> dict[str, dict[str, int]]:
-        """Split → class → samples; empty for regression."""
+        """Split → class → samples; of anomalies, what they are marked as; empty for regression."""
+        if self.marked is not None:
+            words = [_mark(each) for each in self.marked.tolist()]
+            marked = Counter(zip(self.splits, words, strict=True))
+            return {split: {name: marked[split, name] for name in MARK_WORDS} for split in SPLITS}
         if not self.classes:
             return {}
         found = Counter(zip(self.splits, self.labels, strict=True))
@@ -84,6 +105,10 @@ class SampleList:
             sides = zip(self.splits, self.several, strict=True)
             found = Counter((split, self.classes[each]) for split, row in sides for each in row)
         return {split: {name: found[split, name] for name in self.classes} for split in SPLITS}
+
+
+def _mark(value: float) -> str:
+    return UNKNOWN if value != value else ANOMALOUS if value else ORDINARY  # noqa: PLR0124  (NaN)
 
 
 class Checks:
@@ -288,7 +313,7 @@ def _check_filled(checks: Checks, samples: SampleList, hint: str) -> None:
             checks.fail(
                 FILLED, f"{split}: no samples at all", hint or "add samples, or change the fractions in [split]"
             )
-    per_class, what = samples.per_class(), "class" if samples.several is None else "label"
+    per_class, what = samples.per_class() if samples.classes else {}, "class" if samples.several is None else "label"
     in_all = {name: sum(each[name] for each in per_class.values()) for name in samples.classes}
     for part, found in per_class.items():
         if not per_split[part]:

@@ -92,12 +92,14 @@ def _parse(raw: dict[str, Any], errors: list[str]) -> DatasetFile | None:
     errors += _task_errors(kind, sections, classes, ordered=ordered)
     if kind == "npz":
         errors += npz_toml.errors_of(sections, classes)
+        if sections.get("task") == "anomaly":
+            sections.setdefault("y", "")
     if kind == "images":
         sections = image_settings(sections, errors)
     if kind == "table":
         errors += table_toml.errors_of(sections)
         given = top.get("table", {}).keys() & {"target", "targets"}
-        if len(given) != 1:
+        if len(given) != 1 and (given or sections.get("task") != "anomaly"):
             found = "is given beside targets" if given else "missing"
             errors.append(f"[table] target: {found}; name one column under `target`, or several under `targets`")
         sections["split"] = tuple(sorted(rule.columns))
@@ -111,12 +113,13 @@ def _task_errors(kind: str, section: dict[str, Any], classes: tuple[str, ...], *
         yield 'ordered: list the classes in their order, three or more: classes = ["low", "medium", "high"]'
     if ordered and task == "multi-label":
         yield "ordered: is about classes of which a sample has one"
-    if classes and task == "regression":
-        yield 'classes: a task of "regression" has none'
+    if classes and task in {"regression", "anomaly"}:
+        yield f'classes: a task of "{task}" has none'
     if classes and kind == "table" and task == "multi-label":
         yield "classes: the labels are called as their columns under [table] targets; leave it out"
     if section.get("targets") and task != "regression" and (kind, task) != ("table", "multi-label"):
-        yield f'[{kind}] targets: are numbers: set task = "regression"'
+        instead = "; name the column that marks anomalies under `target`" if task == "anomaly" else ""
+        yield f'[{kind}] targets: are numbers: set task = "regression"{instead}'
 
 
 def _section(raw: dict[str, Any], checks: dict[str, Check], prefix: str, errors: list[str]) -> dict[str, Any]:

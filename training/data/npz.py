@@ -21,6 +21,7 @@ from training.data.checks import Checks, SampleList, TwinHints, check_classes, c
 from training.data.dataset_toml import DatasetFile, Npz
 from training.data.files import CORRECT, FILES, find_files
 from training.data.label_matrix import put_labels, read_matrix
+from training.data.marks import read_marks, that_stay
 from training.data.npz_labels import FINITE, LABELS, USABLE, names_of_targets, read_labels
 from training.data.spec import SPLITS, DataSpec, PrepareJob, SplitName
 from training.data.split import apart, hashes, labelled, shuffled, split_rule
@@ -48,7 +49,7 @@ class Archive:
     """What each input's array is stored as; for texts as wide as this file needs."""
     labels: Any
     """NumPy array, one entry per sample: text, or float64 for regression, of shape (samples, targets) where there are several;
-    of multi-label uint8, shape (samples, labels)."""
+    of multi-label uint8, shape (samples, labels); of anomalies 1, 0 or NaN."""
     digests: list[bytes]
     groups: list[str]
     said: list[str]
@@ -79,17 +80,21 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
         texts = [text for each in archives for text in each.times]
         samples.times = said.read_times(texts, settings.rule.time, samples.called, checks)
     assign(samples, hashes(keys), settings, checks)
+    everything, stay = samples, range(len(samples.names))
+    if npz.task == "anomaly":
+        stay = that_stay(samples, settings, checks).tolist()
+        samples = samples.only(stay)
     check_samples(checks, samples if npz.duplicates == "refuse" else replace(samples, digests=[]), TWINS)
     if not checks.failed:
         train = samples.per_split()["train"]
         spec = DataSpec("npz", npz.task, archives[0].inputs, samples.classes, target=npz.y, train_samples=train)
-        spec = replace(spec, split=split_rule(settings), threshold=npz.threshold)
+        spec = replace(spec, split=split_rule(settings), threshold=npz.threshold, quantile=npz.quantile)
         spec = replace(spec, moving=settings.rule.moves, boundaries=samples.boundaries, ordered=settings.ordered)
         if npz.task == "regression":
             labels = np.concatenate([archive.labels for archive in archives])
             of_train = labels[[split == "train" for split in samples.splits]]
             spec = with_targets(spec, names_of_targets(npz, labels), of_train)
-        for split, members in _write_y(output, archives, samples, spec).items():
+        for split, members in _write_y(output, archives, (everything, stay), spec).items():
             _write_x(repository, npz, output / split, archives, members, files=job.files)
     return samples
 
@@ -100,7 +105,10 @@ def _samples(archives: Sequence[Archive], settings: DatasetFile, checks: Checks)
     samples.digests = [digest for each in archives for digest in each.digests]
     npz = settings.source
     assert isinstance(npz, Npz)
-    labels: Sequence[object] = [labelled(label) for each in archives for label in each.labels.tolist()]
+    if npz.task == "anomaly":
+        samples.marked = np.concatenate([each.labels for each in archives])
+    known = [np.nan_to_num(each.labels, nan=-1.0) if npz.task == "anomaly" else each.labels for each in archives]
+    labels: Sequence[object] = [labelled(label) for each in known for label in each.tolist()]
     if npz.task == "multi-label":
         put_labels(samples, np.concatenate([each.labels for each in archives]), settings.classes, checks)
         labels = samples.labels
@@ -117,7 +125,7 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
     assert isinstance(npz, Npz)
     stratum = rule.stratify if isinstance(rule.stratify, str) else ""
     beside = [each for each in (npz.group, rule.column, rule.time, stratum) if each]
-    wanted = list(dict.fromkeys([*npz.x, npz.y, *beside]))
+    wanted = list(dict.fromkeys([*npz.x, *filter(None, [npz.y]), *beside]))
     try:
         arrays = _load(repository / name, wanted)
     except MemoryError:
@@ -138,8 +146,7 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
     if len(arrays) < len(wanted) or len(set(lengths.values())) > 1 or 0 in lengths.values():
         return None
     inputs = [(each, spec) for each in npz.x if (spec := _input(name, each, arrays[each], checks))]
-    several = npz.task == "multi-label"
-    labels = (read_matrix if several else read_labels)(name, arrays[npz.y], settings, checks)
+    labels = _read_y(name, arrays, settings, checks)
     if labels is None or len(inputs) < len(npz.x):
         return None
     texts = {each: _texts(name, each, arrays[each], "UiufM" if each == rule.time else "Uiu", checks) for each in beside}
@@ -150,6 +157,17 @@ def _inspect(repository: Path, name: str, settings: DatasetFile, checks: Checks)
         given = [arrays[each].astype(dtype, copy=False) for each, dtype in zip(npz.x, dtypes, strict=True)]
     extra = [texts.get(each, []) for each in (npz.group, rule.column, rule.time, stratum)]
     return Archive(name, tuple(spec for _, spec in inputs), dtypes, labels, _digests(given), *extra)
+
+
+def _read_y(file: str, arrays: Mapping[str, Any], settings: DatasetFile, checks: Checks) -> Any:
+    """What is said of each sample; None when it cannot be used."""
+    npz = settings.source
+    assert isinstance(npz, Npz)
+    if not npz.y:
+        return np.full(len(arrays[npz.x[0]]), np.nan)
+    if npz.task == "anomaly":
+        return read_marks(file, arrays[npz.y], settings, checks)
+    return (read_matrix if npz.task == "multi-label" else read_labels)(file, arrays[npz.y], settings, checks)
 
 
 def _texts(file: str, name: str, array: Any, kinds: str, checks: Checks) -> list[str]:
@@ -236,10 +254,12 @@ def _shape(tensor: TensorSpec) -> str:
 
 
 def _write_y(
-    output: Path, archives: Sequence[Archive], samples: SampleList, spec: DataSpec
+    output: Path, archives: Sequence[Archive], of: tuple[SampleList, Sequence[int]], spec: DataSpec
 ) -> dict[SplitName, list[int]]:
-    """Write what is known of each sample; gives the samples of each split, in the order of its rows."""
-    order = shuffled(hashes(samples.digests))
+    """Write what is known of each sample; gives the samples of each split, in the order of its rows. `of`: all samples, and the
+    positions of those that are used."""
+    samples, used = of[0], set(of[1])
+    order = [i for i in shuffled(hashes(samples.digests)) if i in used]
     rows = {split: [i for i in order if samples.splits[i] == split] for split in SPLITS}
     labels = np.concatenate([archive.labels for archive in archives])
     number = {name: i for i, name in enumerate(spec.classes)}
@@ -249,7 +269,8 @@ def _write_y(
         if spec.task == "classification":
             write_labels(output / split / "y.npy", [number[samples.labels[i]] for i in members])
         else:
-            np.save(output / split / "y.npy", labels[members].astype(np.float32))
+            y = labels[members].astype(np.float32)
+            np.save(output / split / "y.npy", np.zeros_like(y) if spec.task == "anomaly" and split != "holdout" else y)
     return rows
 
 
@@ -257,7 +278,7 @@ def _write_x(
     repository: Path, npz: Npz, folder: Path, archives: Sequence[Archive], members: Sequence[int], *, files: bool
 ) -> None:
     """Copy the samples of one split from all archives, one archive at a time, to their rows."""
-    wanted = [*npz.x, npz.y, *([npz.group] if npz.group else [])]
+    wanted = [*npz.x, *filter(None, [npz.y, npz.group])]
     row_of = {index: row for row, index in enumerate(members)}
     targets: list[Any] = []
     for i, tensor in enumerate(archives[0].inputs):

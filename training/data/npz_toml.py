@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from registry.records import Task
-from training.data.toml_values import TASK, Check, fraction, names, one_of, paths, targets, text
+from training.data.toml_values import TASK, Check, about_task, fraction, names, one_of, paths, targets, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,12 @@ class Npz:
     files: tuple[str, ...] = ("*.npz",)
     x: tuple[str, ...] = ("x",)
     y: str = "y"
+    """Of anomalies it may be empty: nobody has marked any."""
     task: Task = "classification"
     threshold: float = 0.5
     """Of multi-label: a label applies from this probability on."""
+    quantile: float = 0.99
+    """Of anomalies: a sample is one when its score is over that of this share of the train split."""
     group: str = ""
     duplicates: Literal["refuse", "allow"] = "refuse"
     """`allow`: samples with equal arrays are different things that happen to look the same."""
@@ -29,10 +32,8 @@ class Npz:
 
 def errors_of(npz: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:
     """What does not go together in `[npz]`, which holds good values only, and `classes` beside it."""
-    if npz.get("task") != "multi-label":
-        if "threshold" in npz:
-            yield '[npz] threshold: is for task = "multi-label", and says from which probability on a label applies'
-    elif not classes:
+    yield from about_task("npz", npz)
+    if npz.get("task") == "multi-label" and not classes:
         yield 'classes: missing; with task = "multi-label" they are the names of the labels, in the order of the columns of y'
 
 
@@ -43,6 +44,7 @@ NPZ: dict[str, Check] = {
     "targets": targets,
     "task": TASK,
     "threshold": fraction,
+    "quantile": fraction,
     "group": text,
     "duplicates": one_of("refuse", "allow"),
 }

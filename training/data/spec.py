@@ -7,7 +7,7 @@ A prepared split is a folder, the same for every format:
     x0.npy …      one array per input, in the order of `spec.inputs`; the first axis is the sample
     d0.npy …      one array of texts per column of dates, whose parts are inputs
     y.npy         int64 class indices, or float32 targets: with several of them one column each; of multi-label float32 0 and 1, a
-                  column per label
+                  column per label; of anomalies float32: in the holdout 1 for one, 0, or NaN (not known), in the others 0
     files/        the samples in the dataset repository's own format, when `load_data(folder)` or an own script reads them
 """
 
@@ -64,7 +64,7 @@ class Validation:
     samples: dict[str, int]
     """Split → samples."""
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Split → class, or label → samples that have it; empty for regression."""
+    """Split → class, or label → samples that have it; of anomalies, how many are marked as what; empty for regression."""
     faults: tuple[FailedCheck, ...] = ()
     """The checks that failed; the name is the one that files of older versions have."""
     notes: tuple[str, ...] = ()
@@ -151,6 +151,8 @@ class DataSpec:
     """Of multi-label: a label applies from this probability on."""
     text: TextRules | None = None
     """Of a table: how its text files are written, as far as `[table]` declares it; null: nothing is declared."""
+    quantile: float = 0.99
+    """Of anomalies: a sample is one when its score is over that of this share of the train split."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

@@ -10,6 +10,7 @@ CSV = ".csv"
 NO_CLASS = {
     "regression": "there are none in regression",
     "multi-label": "a sample of multi-label has any number of them",
+    "anomaly": "there are none of anomalies",
 }
 
 

@@ -12,7 +12,19 @@ from typing import Any, Literal
 from registry.records import DateColumn, Task, TextRules
 from training.data.dates import PARTS, as_text, parse
 from training.data.spec import Missing
-from training.data.toml_values import TASK, Check, Wrong, fraction, one_of, paths, some_of, targets, text, texts
+from training.data.toml_values import (
+    TASK,
+    Check,
+    Wrong,
+    about_task,
+    fraction,
+    one_of,
+    paths,
+    some_of,
+    targets,
+    text,
+    texts,
+)
 
 MOST_SKIPPED = 1000
 LONGEST_TEXT, MOST_CHARACTERS = 10_000, 1_000_000
@@ -27,7 +39,7 @@ class Table:
 
     file: tuple[str, ...]
     target: str = ""
-    """Empty: it is `targets` that are predicted."""
+    """Empty: it is `targets` that are predicted, or, of anomalies, nobody has marked any."""
     task: Task = "classification"
     key: str = ""
     group: str = ""
@@ -69,6 +81,8 @@ class Table:
     """Several columns that are predicted together."""
     threshold: float = 0.5
     """Of multi-label: a label applies from this probability on."""
+    quantile: float = 0.99
+    """Of anomalies: a sample is one when its score is over that of this share of the train split."""
 
     @property
     def text(self) -> TextRules | None:
@@ -115,8 +129,7 @@ def errors_of(table: Mapping[str, Any]) -> Iterator[str]:
     yield from _roles(table)
     if table.get("task") == "multi-label" and not table.get("targets"):
         yield '[table] targets: missing; with task = "multi-label" they are the columns of 0 and 1, a label each'
-    if table.get("task") != "multi-label" and "threshold" in table:
-        yield '[table] threshold: is for task = "multi-label", and says from which probability on a label applies'
+    yield from about_task("table", table)
     if table.get("thousands") == table.get("decimal", "."):
         yield f"[table] thousands: {table['thousands']!r} is [table] decimal, too"
     quote, comment = table.get("quote", '"'), table.get("comment", "")
@@ -226,6 +239,7 @@ TABLE: dict[str, Check] = {
     "targets": targets,
     "task": TASK,
     "threshold": fraction,
+    "quantile": fraction,
     "key": text,
     "group": text,
     "numeric": texts,

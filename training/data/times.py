@@ -21,6 +21,10 @@ class Times:
     kind: Kind
     values: tuple[float, ...]
 
+    def only(self, places: Sequence[int]) -> Times:
+        """Those at these positions."""
+        return Times(self.kind, tuple(self.values[each] for each in places))
+
     def shown(self, value: float) -> str:
         """One of them, as people write it."""
         if self.kind == "number":

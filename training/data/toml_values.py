@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -82,6 +82,16 @@ def fraction(value: Any) -> float:
     return value
 
 
+def about_task(kind: str, section: Mapping[str, Any]) -> Iterator[str]:
+    """What is there of the settings of another task."""
+    task = section.get("task")
+    if task != "multi-label" and "threshold" in section:
+        instead = "; of anomalies it follows from `quantile`" if task == "anomaly" else ""
+        yield f'[{kind}] threshold: is for task = "multi-label", and says from which probability on a label applies{instead}'
+    if task != "anomaly" and "quantile" in section:
+        yield f'[{kind}] quantile: is for task = "anomaly", and says which share of the train split\'s scores is usual'
+
+
 def flag(value: Any) -> bool:
     """True or false."""
     if not isinstance(value, bool):
@@ -119,4 +129,4 @@ def subsection(value: Any) -> Any:
     return value
 
 
-TASK = one_of("classification", "regression", "multi-label")
+TASK = one_of("classification", "regression", "multi-label", "anomaly")

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from registry.errors import WorkerFailed
 from registry.records import Task
@@ -21,7 +20,7 @@ from training.loop.history import AttemptHistory, How
 from training.metrics import NOTHING, Wanted
 from training.model.contract import Contract, blame
 from training.model.samples import Samples
-from training.model.signature import Wiring, answers
+from training.model.signature import Wiring, answers, asking
 from training.worker.protocol import report_event
 
 
@@ -71,6 +70,7 @@ class Attempt:
 
 
 LABEL_LOSS = "the loss is {loss}, for one class per sample; y is a row of {labels} numbers, 0 or 1: compile with binary_crossentropy"
+SCORE_LOSS = "y is 0 for every sample: compile with mae, which makes the mean score small"
 FIT_HINT = "the error names the layer, loss, metric or callback that fails: correct it in the code repository"
 
 OnEpoch = Callable[[AttemptHistory], None]
@@ -170,6 +170,8 @@ def _hint(model: Any, spec: DataSpec) -> str:
     if spec.task == "regression":
         wrong, numbers = "crossentropy" in loss, f"{len(spec.targets)} numbers" if spec.targets else "one number"
         return f"y is {numbers} per sample: compile with mse, mae or huber" if wrong else FIT_HINT
+    if spec.task == "anomaly":
+        return SCORE_LOSS if "crossentropy" in loss else FIT_HINT
     if spec.task == "multi-label":
         wrong = "categorical" in loss
         return LABEL_LOSS.format(loss=loss, labels=len(spec.classes)) if wrong else FIT_HINT
@@ -204,10 +206,7 @@ def _prepare(wiring: Wiring, augment: Callable[..., Any] | None) -> Callable[[An
 
 def _own_measure(wiring: Wiring, samples: Samples, goal: Goal) -> Callable[[], float]:
     """Measures what Keras does not, by one more pass over the validation split."""
-    answer = tf.function(
-        lambda named: wiring.answer(wiring.model(wiring.arrange(named), training=False)), reduce_retracing=True
-    )
-    spec = wiring.spec
+    answer, spec = asking(wiring), wiring.spec
 
     def found() -> float:
         given = answers(answer, wiring, samples)

@@ -22,7 +22,7 @@ from training.data.spec import DataSpec
 from training.model.onnx_classes import class_columns, label_columns
 from training.model.onnx_file import check_onnx
 from training.model.onnx_runtime import Port, RunError, feed, open_session, ports, run
-from training.model.samples import Samples, big_batch, signature_of
+from training.model.samples import Samples, big_batch, output_of, signature_of
 from training.multi_label import exclusive
 
 TRIED = (1, 2, 7)
@@ -69,7 +69,7 @@ def wire_onnx(path: Path, spec: DataSpec, samples: Samples, origin: str) -> Onnx
         takes, gives = ports(session)
         label, output = _outputs(gives, spec)
         inputs, columns = _inputs(takes, samples, facts.metadata)
-        signature = signature_of(spec, samples, inputs, "probabilities" if spec.classes else "prediction")
+        signature = signature_of(spec, samples, inputs, output_of(spec))
         wanted = [output.name, *([label.name] if label else [])]
         _check_values(samples, inputs)
         found = _answers(session, signature, {each.name: each for each in takes}, columns, samples, wanted)

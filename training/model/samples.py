@@ -11,6 +11,7 @@ import numpy as np
 
 from registry.errors import ConfigError
 from registry.records import Signature, TensorSpec
+from registry.records.data import SCORE
 from training.data.spec import DataSpec, load_split
 from training.model.contract import Contract, blame
 
@@ -24,7 +25,7 @@ MAX_ROWS = 1024
 @dataclass(frozen=True, slots=True)
 class Samples:
     """One split as a model sees it: input name → array (samples, …), strings as `U`; y (samples,), int64 or float32, or float32
-    (samples, targets), or of multi-label (samples, labels)."""
+    (samples, targets), or of multi-label (samples, labels); of anomalies as the split has it."""
 
     inputs: tuple[TensorSpec, ...]
     x: dict[str, Any]
@@ -119,12 +120,21 @@ def big_batch(samples: Samples) -> int:
     return int(max(1, min(MAX_ROWS, BATCH_BYTES // max(1, samples.bytes // len(samples)))))
 
 
+def output_of(spec: DataSpec) -> str:
+    """What the only output of a served model is called."""
+    if spec.task == "anomaly":
+        return SCORE
+    return "probabilities" if spec.classes else "prediction"
+
+
 def signature_of(spec: DataSpec, samples: Samples, inputs: tuple[TensorSpec, ...], output: str) -> Signature:
     """What the API will take and give, for a model that takes `inputs`; `output` names its answer."""
     kind = _kind(spec, samples)
     if kind == "image":
         inputs = tuple(replace(each, low=0.0, high=255.0) for each in inputs)
-    if spec.task == "regression":
+    if spec.task == "anomaly":
+        answer = TensorSpec(output, (None, 1), "float32")
+    elif spec.task == "regression":
         answer = TensorSpec(output, (None, len(spec.targets) or 1), "float32")
     else:
         answer = TensorSpec(output, (None, len(spec.classes)), "float32", 0.0, 1.0)

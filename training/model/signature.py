@@ -16,8 +16,9 @@ import tensorflow as tf
 
 from registry.errors import ConfigError
 from registry.records import Signature, TensorSpec, with_tensor_names
+from training.anomaly import END_OF_SCORES
 from training.data.spec import Column, DataSpec
-from training.model.samples import Samples, big_batch, signature_of
+from training.model.samples import Samples, big_batch, output_of, signature_of
 from training.multi_label import END_OF_LABELS
 
 TRIED = 2
@@ -78,7 +79,7 @@ class Wiring:
     @property
     def output(self) -> str:
         """The name of the only output."""
-        return "prediction" if self.spec.task == "regression" else "probabilities"
+        return output_of(self.spec)
 
     def cast(self, named: Mapping[str, Any]) -> dict[str, Any]:
         """The tensors in the dtypes of the model, missing values filled in; strings stay strings."""
@@ -198,6 +199,14 @@ def signature(wiring: Wiring, samples: Samples) -> Signature:
     return signature_of(wiring.spec, samples, wiring.inputs, wiring.output)
 
 
+def asking(wiring: Wiring) -> Callable[[dict[str, Any]], Any]:
+    """A function for `answers`: the present answers of the model, as it predicts."""
+    found: Callable[[dict[str, Any]], Any] = tf.function(
+        lambda named: wiring.answer(wiring.model(wiring.arrange(named), training=False)), reduce_retracing=True
+    )
+    return found
+
+
 def answers(function: Callable[[dict[str, Any]], Any], wiring: Wiring, samples: Samples) -> Any:
     """What `function` gives for all samples, float32 (samples, …), in batches of named tensors."""
     rows, parts = big_batch(samples), []
@@ -307,6 +316,7 @@ def _check_output(output: Any, wiring: Wiring, rows: int) -> None:
     shapes += [(rows, 1)] * (classes == 2 and spec.task == "classification")
     if array.shape not in ([(rows, several)] if several else shapes):
         numbers = f"{several} numbers, one per target" if several else "one number"
+        numbers = "one number, its score," if spec.task == "anomaly" else numbers
         of = "label" if spec.task == "multi-label" else "class"
         wanted = f"{classes} probabilities, one per {of}" if classes else numbers
         raise ConfigError(
@@ -340,6 +350,8 @@ def _check_labels(probabilities: Any, model: Any) -> None:
 
 
 def _output_hint(dimensions: int, spec: DataSpec) -> str:
+    if spec.task == "anomaly":
+        return END_OF_SCORES
     numbers = "Dense(len(spec.targets))" if spec.targets else "Dense(1)"
     kind = "sigmoid" if spec.task == "multi-label" else "softmax"
     end = f"Dense(len(spec.classes), activation='{kind}')" if spec.classes else numbers

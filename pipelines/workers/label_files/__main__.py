@@ -92,9 +92,10 @@ class _LeftOut:
 
 def _parts(dataset: Path, settings: DatasetFile, rows: Sequence[Labelled], stamp: str) -> Parts:
     made = Parts()
-    if getattr(settings.source, "task", "") == "multi-label":
+    task = getattr(settings.source, "task", "")
+    if task in {"multi-label", "anomaly"}:
         raise ConfigError(
-            'task = "multi-label": a label of an answer says one class or a number, and no sample can be made of it',
+            f'task = "{task}": a label of an answer says one class or a number, and no sample can be made of it',
             hint="label such samples in the dataset repository",
         )
     if isinstance(settings.source, Images):

@@ -17,6 +17,7 @@ from training.data import dates
 from training.data.checks import Checks
 from training.data.dataset_toml import Table
 from training.data.label_matrix import ONES, ZERO_OR_ONE
+from training.data.marks import MARK_HINT, MARKS
 from training.data.table import dated
 from training.data.table.dialect import quoted
 from training.data.table.parallel import in_threads
@@ -132,11 +133,14 @@ class ColumnReader:
 
     def labels(self) -> Any:
         """The target of each row: texts (str | None) for classification, float64 (NaN: missing) for regression; with several
-        targets float64 of shape (rows, targets), and of multi-label uint8 of that shape, 0 and 1.
+        targets float64 of shape (rows, targets), and of multi-label uint8 of that shape, 0 and 1; of anomalies float64: 1, 0, or NaN
+        where nobody has said.
 
         None when a column cannot be used.
         """
         self._checks.make(LABELS)
+        if self._table.task == "anomaly":
+            return self._marks(self._table.target)
         found = [self._labels(name) for name in self._table.predicted]
         if any(each is None for each in found):
             return None
@@ -176,6 +180,24 @@ class ColumnReader:
             message = f"label {name!r} is {values[wrong[0]]!r:.60} in {self._rows.where(wrong[0])}"
             self._checks.fail(ONES, message, f"{ZERO_OR_ONE}, or true and false", len(wrong))
         return None if None in known else np.array(known, dtype=np.uint8)
+
+    def _marks(self, name: str) -> Any:
+        """Whether each row is anomalous; None where it is not said by 0 and 1, or true and false."""
+        self._checks.make(MARKS)
+        unknown = np.full(len(self._rows), np.nan)
+        column = self.column(name) if name else None
+        if not name or (column is not None and pa.types.is_null(column.type)):
+            return unknown
+        values = None if column is None else self._classes(column)
+        if values is None:
+            return None
+        known = [FLAGS.get(str(each).lower()) for each in values]
+        wrong = [row for row, flag in enumerate(known) if flag is None and values[row] is not None]
+        if wrong:
+            message = f"{name!r} is {values[wrong[0]]!r:.60} in {self._rows.where(wrong[0])}"
+            self._checks.fail(MARKS, message, f"{MARK_HINT}; true and false are read, too", len(wrong))
+            return None
+        return np.array([np.nan if each is None else each for each in known], dtype=np.float64)
 
     def texts(self, name: str, check: str) -> list[str]:
         """The key or the group of each row; a row without one fails `check`."""
@@ -316,13 +338,13 @@ class ColumnReader:
         return None
 
     def _classes(self, column: Any) -> Any:
-        several = self._table.task == "multi-label"
-        target = "a target" if several else f"target {self._table.target!r}"
+        flags = self._table.task != "classification"
+        target = f"target {self._table.target!r}" if self._table.target else "a target"
         if not _is_simple(column.type):
             self._checks.fail(USABLE, f"{target} holds {_called(column.type)}", "store a class name or a number")
             return None
         if _holds_decimals(typed(column, self._table) if pa.types.is_string(column.type) else column):
-            hint = ZERO_OR_ONE if several else 'set [table] task = "regression", or store class names'
+            hint = ZERO_OR_ONE if flags else 'set [table] task = "regression", or store class names'
             self._checks.fail(USABLE, f"{target} holds decimal numbers, not classes", hint)
             return None
         values, texts = categories(column)

@@ -27,6 +27,7 @@ from training.data.checks import (
 )
 from training.data.dataset_toml import DatasetFile, Table
 from training.data.label_matrix import put_labels
+from training.data.marks import that_stay
 from training.data.spec import SPLITS, Column, DataSpec, PrepareJob, SplitName
 from training.data.split import apart, hashes, labelled, split_rule
 from training.data.table.columns import ColumnReader, Content, Feature
@@ -68,11 +69,16 @@ def prepare(repository: Path, settings: DatasetFile, output: Path, checks: Check
     samples, keys = _samples(rows, content, kept, settings, checks)
     said.put(samples, kept)
     assign(samples, keys, settings, checks)
+    if table.task == "anomaly":
+        stay = that_stay(samples, settings, checks)
+        samples, keys, kept = samples.only(stay.tolist()), [keys[i] for i in stay], kept[stay]
     check_samples(checks, samples, TWINS)
     if not checks.failed:
         members = _members(samples, keys, kept)
         _check_measurable(content.features, members["train"], checks)
     if not checks.failed:
+        if table.task == "anomaly":
+            content.labels[np.concatenate([members["train"], members["validation"]])] = 0.0
         folders = {output / split: members[split] for split in SPLITS}
         columns = write_splits(folders, content, samples.classes, partial(_hash_files, repository, rows, samples))
         spec = replace(_spec(columns, samples, settings), train_samples=len(members["train"]))
@@ -214,9 +220,12 @@ def _samples(
     if table.key:
         hashed = hashes(samples.names)
     elif table.duplicates == "allow" and not all_differ(hashed):
-        hashed = hashes(apart(digests, list(map(labelled, content.labels[kept].tolist()))))
+        labels = np.nan_to_num(content.labels[kept], nan=-1.0) if table.task == "anomaly" else content.labels[kept]
+        hashed = hashes(apart(digests, list(map(labelled, labels.tolist()))))
     samples.groups = list(chosen(content.groups, kept)) if content.groups else []
     samples.contents, samples.keyed = samples.digests, bool(table.key)
+    if table.task == "anomaly":
+        samples.marked = content.labels[kept]
     if table.task == "multi-label":
         put_labels(samples, content.labels[kept], table.targets, checks)
     if table.task == "classification":
@@ -274,4 +283,5 @@ def _spec(columns: tuple[Column, ...], samples: SampleList, settings: DatasetFil
         ordered=settings.ordered,
         threshold=table.threshold,
         text=table.text,
+        quantile=table.quantile,
     )
