@@ -27,7 +27,7 @@ from onnx_models import (
     zipped,
 )  # fmt: skip
 from saved_models import field
-from training_parts import images, numbers, shop
+from training_parts import images, numbers, shop, weather
 
 from registry.errors import ConfigError
 from registry.records import TensorSpec
@@ -362,3 +362,51 @@ def test_several_targets_are_the_columns_of_one_output(tmp_path):
 )
 def test_another_number_of_targets_is_refused(tmp_path, columns, targets, said):
     assert said in refused(tmp_path, regression_of(columns), of_two(targets))
+
+
+def labels_of(order=(0, 1, 2), end_with="Sigmoid", metadata=None):
+    """The weather's labels by its own rules, in this order."""
+    rules = {0: {0: 9, 1: 9}, 1: {2: 9}, 2: {3: 9, 0: -9}}
+    limits = [[-3.6, -1.8, -8.1][each] for each in order]
+    weights = tensor("w", [float(rules[each].get(row, 0)) for row in range(6) for each in order], [6, len(order)])
+    nodes = [
+        node("MatMul", ["x", "w"], ["m"]),
+        node("Add", ["m", "b"], ["s"]),
+        node(end_with, ["s"], ["probabilities"]),
+    ]
+    ends = [end("probabilities", FLOAT, "batch", len(order))]
+    inputs = [end("x", FLOAT, "batch", 6)]
+    return model(graph(nodes, inputs, ends, [weights, tensor("b", limits, [len(order)])]), metadata=metadata)
+
+
+@pytest.mark.parametrize(("order", "metadata"), [((0, 1, 2), None), ((2, 0, 1), {"classes": ["fog", "rain", "wind"]})])
+def test_labels_are_the_columns_of_one_output_in_their_order_or_that_of_the_metadata(tmp_path, order, metadata):
+    found, answers, y = wired(tmp_path, labels_of(order, metadata=metadata), weather, 200)
+    assert ((answers >= 0.5) == (y == 1)).all()
+    signature = found.signature
+    assert (signature.task, signature.classes, signature.threshold) == ("multi-label", ("rain", "wind", "fog"), 0.5)
+    assert (signature.outputs[0].name, signature.outputs[0].shape) == ("probabilities", (None, 3))
+    assert found.wiring.classes == tuple(order.index(each) for each in range(3))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (labels_of(end_with="Softmax"), "end with one sigmoid per label"),
+        (labels_of(end_with="Identity"), "are not probabilities: they are not between 0 and 1"),
+        (labels_of((0, 1)), "the dataset has 3 labels / one probability per label"),
+        (labels_of(metadata={"classes": ["rain", "wind", "snow"]}), "its metadata classes are rain, wind, snow"),
+    ],
+    ids=["softmax", "logits", "too few", "another label"],
+)
+def test_a_file_that_does_not_give_one_probability_per_label_is_refused(tmp_path, data, said):
+    assert said in refused(tmp_path, data, weather)
+
+
+def test_a_score_of_anomalies_is_the_only_number_of_a_file(tmp_path):
+    spec, x, _ = flat()
+    anomalies = replace(spec, task="anomaly", classes=()), x, np.zeros(40, np.float32)
+    found, answers, _ = wired(tmp_path, regression_of(1), anomalies)
+    assert (found.signature.task, found.signature.outputs[0].name) == ("anomaly", "score")
+    assert np.allclose(answers[:, 0], x["x"][:, 0])
+    assert "one number is wanted" in refused(tmp_path, regression_of(2), anomalies)
