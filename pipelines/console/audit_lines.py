@@ -1,4 +1,4 @@
-"""What the audit page shows: every action on the console, and every approval and release in the registry, with what proves it."""
+"""What the audit page shows: every action on the console, and every decision, approval and release in the registry, with what proves it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pipelines.approvals.policy import who
 from pipelines.console.audit import Entry
 from pipelines.console.installation import Place
 from registry.dataclass import dataclass
+from registry.decisions import decision_chain
 from registry.errors import PipelineError
 from registry.releases import read_history
 from registry.stores import signatures_of
@@ -48,7 +49,7 @@ def of_console(entry: Entry) -> Line:
 
 
 def of_registry(place: Place) -> list[Line]:
-    """The approvals and releases of a model, all chains and signatures checked; raises PipelineError when one does not hold."""
+    """The decisions, approvals and releases of a model, all chains and signatures checked; raises PipelineError when one does not hold."""
     store = place.store
     history = read_history(store, place.name)
     proof = "signed, chain checked" if signatures_of(store) else "not signed, chain checked"
@@ -65,6 +66,9 @@ def of_registry(place: Place) -> list[Line]:
         )
         for each in history.approvals
     ]
+    for decided in decision_chain(store, place.name).records():
+        detail = f"version {decided.version}, decision {decided.number}: {decided.kind}. {decided.reason}".strip()
+        found.append(Line(decided.at, decided.by, decided.how, "", "decision", place.name, detail, proof))
     for made in history.releases:
         what = f"version {made.version}" if made.version is not None else "none is live"
         given = f" with approval {', '.join(map(str, made.approvals))}" if made.approvals else ""

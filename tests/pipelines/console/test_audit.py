@@ -8,9 +8,12 @@ import threading
 
 import pytest
 from console_parts import ConsoleProject
+from versions import decision_draft
 
 from pipelines.console.audit import LONGEST, AuditLog
 from pipelines.console.pages.audit import cell
+from registry import candidates
+from registry.decisions import append_decision
 from registry.errors import TryAgain
 
 
@@ -111,6 +114,15 @@ def test_the_page_has_the_registry_and_the_console(project):
     assert "signed, chain checked" in page
     assert "sign in" not in browser.get("/audit?action=promotion").text.partition("<tbody>")[2]
     assert "0 entries" in browser.get("/audit?until=2001-01-01").text
+
+
+def test_a_decision_is_there_with_who_and_how(project):
+    version = project.publish()
+    card = candidates.manifest_digest(project.store, project.model, version)
+    draft = decision_draft(project.model, version, card, "rejected", reason="too many digits")
+    append_decision(project.store, draft, 0)
+    page = project.browser("engineer").get("/audit?action=decision").text
+    assert "version 2, decision 1: rejected. too many digits" in page
 
 
 def test_the_file_has_the_same_lines(project):
