@@ -8,16 +8,14 @@ from dataclasses import replace
 
 import pytest
 from console_parts import ROLES, ConsoleProject
+from console_watched import watch
 from hostile_names import CLASSES
 from monitor_parts import at, decay, drift
 from promotion_parts import MODEL
 
 from pipelines.console.actions import Actions, said_by, words
 from pipelines.console.pages.model import NAME
-from pipelines.monitor.state import MonitorState, Numbered
-from pipelines.monitor.store import MonitorStore
-from pipelines.monitor.trend import Charts, extended
-from registry.records.monitoring import Alarm, Health, Window
+from registry.records.monitoring import Alarm
 
 SAYS = "import json, sys; print(json.dumps({'number': 3, 'version': 1, 'asked': sys.argv[1:]}))"
 REFUSES = "import json, sys; print(json.dumps({'error': 'no: see /srv/secret/api.log'})); sys.exit(3)"
@@ -39,22 +37,6 @@ def with_command(project, code):
     app = project.app()
     app.extensions[NAME] = acts = Actions(project.installation().home, lambda _config: (sys.executable, "-c", code))
     return app, acts
-
-
-def watch(project, *checks, alarm=None):
-    store = MonitorStore(project.config)
-    with store.alone():
-        found = [
-            Health(Window(MODEL, 2, 2, at(number), at(number + 1), 400, 40), checks, at(number + 1))
-            for number in range(20)
-        ]
-        for each in found:
-            store.put_health(each)
-        store.save_charts(Charts((), extended((), found)))
-        alarms = (Numbered(1, alarm),) if alarm else ()
-        store.save(MonitorState({"2": at(20)}, {}, alarms, 2, (), at(20)))
-        for each in alarms:
-            store.put_alarm(each)
 
 
 def test_the_overview_shows_what_is_live_what_is_wrong_and_what_waits(project):
