@@ -25,7 +25,27 @@ CODE = {
         "pipelines/__init__.py",
         "pipelines/workers",
     ),
-    "serve": ("registry", "training", "serving"),
+    "serve": (
+        "registry",
+        "training/__init__.py",
+        "training/environment.py",
+        "training/heavy.py",
+        "training/multi_label.py",
+        "training/data",
+        "training/fence",
+        "training/worker",
+        "training/model/__init__.py",
+        "training/model/flatbuffer.py",
+        "training/model/onnx_file.py",
+        "training/model/onnx_operators.py",
+        "training/model/onnx_runtime.py",
+        "training/model/operators.py",
+        "training/model/protobuf.py",
+        "training/model/saved_model_file.py",
+        "training/model/tflite_file.py",
+        "training/model/tflite_schema.py",
+        "serving",
+    ),
 }
 """Trainyard's own code in an image: all that workers run, all that the API runs. What only the controller runs is in none."""
 INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
