@@ -14,6 +14,7 @@ from pipelines.config.load import secret
 from pipelines.config.schema import Config
 from pipelines.deploy import open_deployment
 from pipelines.text.clean import clean
+from pipelines.trust import open_registry
 from registry.errors import ConfigError, TryAgain
 
 TYPES = {
@@ -100,6 +101,9 @@ def _url(args: argparse.Namespace, config: Config) -> str:
         return str(given).rstrip("/")
     if url := open_deployment(config).running():
         return url.rstrip("/")
+    from pipelines.commands.serve import live_release  # only where nothing runs
+
+    live_release(open_registry(config, only_look=True), args.model)  # else there is nothing to start
     raise TryAgain(
         f"no API of {args.model} runs here",
         hint=f"`trainyard serve {args.model} --background` starts it; --url names one elsewhere",

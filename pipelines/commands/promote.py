@@ -214,9 +214,12 @@ def placed(args: argparse.Namespace, config: Config) -> Config:
 def check_model(model: str, config: Config) -> None:
     """Config, registry and API are about one model; raises ConfigError for another."""
     if model != config.model:
+        import difflib  # hardly anybody mistypes
+
+        near = difflib.get_close_matches(model, [config.model], 1, cutoff=0.75)
         raise ConfigError(
             f"{config.file or 'trainyard.toml'} is about model {config.model!r}, not {model!r}",
-            hint="name the trainyard.toml of that model with --config",
+            hint=f"did you mean {near[0]}?" if near else "name the trainyard.toml of that model with --config",
         )
 
 

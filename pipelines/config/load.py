@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,11 @@ def load_config(path: Path, environment: Mapping[str, str], overrides: Sequence[
     given = layers.values
     for problem in (*_from_environment(environment, layers), *_from_overrides(overrides, layers)):
         layers.report(problem)
-    for name, problem in (*_checked(given), *_missing(given.keys() | layers.refused)):
+    faults = dict((*_checked(given), *_missing(given.keys() | layers.refused)))
+    for name, problem in faults.items():
         layers.report(problem, name)
+    for problem in _others(given, faults.keys() | layers.refused):
+        layers.report(problem, _setting_of(problem))
     layers.raise_problems(_hint)
     config = replace(_build(given), file=str(path), shared=str(layers.shared or ""))
     for problem in disagreements(config):
@@ -154,6 +158,15 @@ def _checked(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _missing(given: Container[str]) -> Iterator[tuple[str, str]]:
     yield from ((name, f"{name}: missing") for name, needed in names().items() if needed and name not in given)
+
+
+def _others(given: Mapping[str, Any], faults: AbstractSet[str]) -> Iterator[str]:
+    """What else is wrong where the settings in `faults` have no good value: nothing that may come of that."""
+    good = {name: value for name, value in given.items() if name not in faults}
+    if not faults or any(needed and name not in good for name, needed in names().items()):
+        return
+    concerned = re.compile("|".join(rf"\b{re.escape(each.partition('.')[0])}\b" for each in faults))
+    yield from (problem for problem in disagreements(_build(good)) if not concerned.search(problem))
 
 
 def _hint(problems: Sequence[str]) -> str:

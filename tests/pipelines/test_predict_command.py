@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from batch_models import registered, table_signature
 from echo_model import echo_model, echo_table, served
 
 from pipelines.commands.predict import line
@@ -85,8 +86,16 @@ def test_what_is_wrong_ends_with_the_right_code(trainyard, tmp_path, url, argume
     assert (done.returncode, message in done.stderr) == (code, True), done.stderr
 
 
-def test_without_an_api_it_says_how_to_start_one(trainyard, tmp_path):
+def test_without_an_api_it_says_how_to_start_one_once_there_is_a_release(trainyard, tmp_path):
     (tmp_path / "rows.csv").write_text("a,b\n1,x\n")
+    done = trainyard("m", "rows.csv")
+    assert (done.returncode, "no version of m is live" in done.stderr) == (2, True), done.stderr
+    assert "trains a first candidate; the mail about it holds the command that promotes it" in done.stderr
+    url, _ = registered(tmp_path, table_signature(("a", "b"), ("no", "yes")), "m", release=False)
+    settings = f'[registry]\nurl = "{url}"\nrequire_signatures = false\n'
+    (tmp_path / "trainyard.toml").write_text(CONFIG + settings)
+    assert "promote a candidate first" in trainyard("m", "rows.csv").stderr
+    registered(tmp_path, table_signature(("a", "b"), ("no", "yes")), "m")
     done = trainyard("m", "rows.csv")
     assert (done.returncode, "trainyard serve m --background" in done.stderr) == (75, True), done.stderr
 

@@ -84,6 +84,20 @@ def test_all_problems_are_reported_together(written):
     assert error.value.exit_code == 2
 
 
+def test_a_value_of_the_wrong_type_hides_nothing_that_is_wrong_elsewhere(written):
+    path = written(
+        GOOD + '[gate]\nrecent = true\n[training]\nepochs = "x"\n[mail]\nhost = "a.example.org:587"\n'
+        "[prediction_log]\nenabeld = true\n"
+    )
+    with pytest.raises(ConfigError) as error:
+        load_config(path, {})
+    said = str(error.value)
+    assert "training.epochs: 'x' is not a whole number" in said
+    assert "its port is mail.port" in said
+    assert "prediction_log.enabeld: unknown setting" in said
+    assert "gate.recent" not in said, "it may come of the one before"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
