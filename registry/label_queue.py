@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Literal
@@ -58,6 +59,20 @@ class Unusable:
     """When that was found, UTC; empty: now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """What somebody did last in the review queue."""
+
+    kind: Literal["label", "unsure"]
+    """unsure: that person was not sure what is right."""
+    number: int
+    """Of its line: another one for each."""
+    request: str
+    row: int
+    value: str = ""
+    correct: bool | None = None
+
+
 class LabelQueue(LabelFile):
     """What was offered, what was committed, and what could not be. They leave with the labels of a request that is forgotten."""
 
@@ -88,7 +103,7 @@ class LabelQueue(LabelFile):
         while some := tuple(islice(rest, AT_ONCE)):
             marks = ", ".join("?" * len(some))
             with self._lock, self.errors():
-                for table in ("items", "commits", "labels"):
+                for table in ("items", "commits", "holding"):
                     statement = f'SELECT request, "row" FROM {table} WHERE request IN ({marks})'  # noqa: S608  (our own names)
                     found.update(self._db.execute(statement, some).fetchall())
         return found
@@ -97,6 +112,58 @@ class LabelQueue(LabelFile):
         """Those of these requests that were drawn at random."""
         wanted = set(requests)
         return {(each.request, each.row) for each in self.items() if each.why == "random" and each.request in wanted}
+
+    def not_sure(self, request: str, row: int, by: str) -> None:
+        """Note that somebody is not sure what is right of an instance; again changes nothing."""
+        with self.transaction() as db:
+            db.execute(NOT_SURE, (request, row, by, utc_now()))
+
+    def unsure(self) -> dict[tuple[str, int], frozenset[str]]:
+        """Instance → who is not sure what is right of it."""
+        found: dict[tuple[str, int], set[str]] = {}
+        with self._lock, self.errors():
+            rows = self._db.execute('SELECT request, "row", "by" FROM unsure').fetchall()
+        for request, row, by in rows:
+            found.setdefault((request, row), set()).add(by)
+        return {key: frozenset(people) for key, people in found.items()}
+
+    def last_of(self, by: str) -> Last | None:
+        """What somebody did last in the queue, unless nothing, or a commit has it already."""
+        with self._lock, self.errors():
+            return self._last_of(self._db, by)
+
+    def undo(self, by: str, kind: str, number: int) -> Last | None:
+        """Take back what somebody did last; None when it is not that: again changes nothing. The line of a label stays as history,
+        and what that person said of the instance before holds again."""
+        with self.transaction() as db:
+            last = self._last_of(db, by)
+            if last is None or (last.kind, last.number) != (kind, number):
+                return None
+            if kind == "label":
+                db.execute("INSERT INTO withdrawals VALUES (?, ?)", (number, utc_now()))
+            else:
+                db.execute("DELETE FROM unsure WHERE seq = ?", (number,))
+            return last
+
+    def _last_of(self, db: sqlite3.Connection, by: str) -> Last | None:
+        said, unsure = db.execute(LAST_SAID, (by,)).fetchone(), db.execute(LAST_UNSURE, (by,)).fetchone()
+        last = None
+        if unsure and (said is None or unsure[3] >= said[0]):
+            last = Last("unsure", *unsure[:3])
+        elif said:
+            number, request, row, value, correct = said
+            last = Last("label", number, request, row, value, None if correct is None else bool(correct))
+        if (
+            last
+            and db.execute('SELECT 1 FROM commits WHERE request = ? AND "row" = ?', (last.request, last.row)).fetchone()
+        ):
+            return None
+        return last
+
+    def version(self) -> tuple[int, ...]:
+        """Another one after each change of what the queue, or a label, is."""
+        with self._lock, self.errors():
+            return tuple(self._db.execute(VERSION).fetchone())
 
     def add_committed(self, rows: Sequence[Committed]) -> None:
         """Note what a commit holds; again changes nothing."""
@@ -137,4 +204,12 @@ OFFER = """INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET why = 'random' WHERE excluded.why = 'random'"""
 ITEMS = 'SELECT request, "row", why, score, answered, version, offered FROM items'
 UNUSABLE = 'SELECT request, "row", label, reason, basis, at FROM unusable'
+NOT_SURE = """INSERT OR IGNORE INTO unsure (request, "row", "by", at, behind)
+VALUES (?, ?, ?, ?, (SELECT coalesce(max(seq), 0) FROM labels))"""
+LAST_SAID = """SELECT seq, request, "row", value, correct FROM holding
+WHERE "by" = ? AND source = 'queue' ORDER BY seq DESC LIMIT 1"""
+LAST_UNSURE = 'SELECT seq, request, "row", behind FROM unsure WHERE "by" = ? ORDER BY seq DESC LIMIT 1'
+VERSION = """SELECT (SELECT coalesce(max(seq), 0) FROM labels), (SELECT count(*) FROM withdrawals),
+(SELECT count(*) FROM unsure), (SELECT coalesce(max(seq), 0) FROM unsure), (SELECT coalesce(max(seq), 0) FROM removals),
+(SELECT count(*) FROM items)"""
 COMMITS = 'SELECT request, "row", label, file, "commit", at FROM commits'

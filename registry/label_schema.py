@@ -5,6 +5,8 @@ leaves them, too.
 `labels` has a line for everything that somebody has said of an answered instance, and `removals` one for each removal.
 Triggers refuse to change either. Lines of `labels` leave only while `leaving` says which, and `leaving` is empty
 whenever a transaction is over.
+`withdrawals` names the lines of `labels` that whoever labelled has taken back: they stay as history, and count no more. `unsure` is
+who was not sure what is right. `holding` is what readers of labels read.
 """
 
 from __future__ import annotations
@@ -102,5 +104,37 @@ BEGIN
 END;
 """
 
-STEPS = (LABELS, QUEUE, UNUSABLE)
+WITHDRAWN = """
+CREATE TABLE withdrawals (
+    label INTEGER PRIMARY KEY,
+    at TEXT NOT NULL CHECK (length(at) = 20)
+);
+CREATE TRIGGER withdrawals_stay BEFORE DELETE ON withdrawals
+WHEN EXISTS (SELECT 1 FROM labels WHERE seq = OLD.label)
+BEGIN SELECT RAISE(ABORT, 'withdrawals are not removed'); END;
+CREATE TRIGGER withdrawals_are_not_changed BEFORE UPDATE ON withdrawals
+BEGIN SELECT RAISE(ABORT, 'withdrawals are not changed'); END;
+CREATE TRIGGER withdrawals_leave AFTER DELETE ON labels
+BEGIN
+    DELETE FROM withdrawals WHERE label = OLD.seq;
+END;
+CREATE VIEW holding AS SELECT * FROM labels WHERE NOT EXISTS (SELECT 1 FROM withdrawals WHERE label = labels.seq);
+CREATE INDEX labels_by_person ON labels ("by", seq);
+CREATE TABLE unsure (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    request TEXT NOT NULL CHECK (request <> ''),
+    "row" INTEGER NOT NULL CHECK (typeof("row") = 'integer' AND "row" >= 0),
+    "by" TEXT NOT NULL CHECK ("by" <> ''),
+    at TEXT NOT NULL CHECK (length(at) = 20),
+    behind INTEGER NOT NULL,
+    UNIQUE (request, "row", "by")
+);
+CREATE INDEX unsure_by_person ON unsure ("by", seq);
+CREATE TRIGGER unsure_forgets AFTER INSERT ON leaving
+BEGIN
+    DELETE FROM unsure WHERE request = NEW.request OR at < NEW.before;
+END;
+"""
+
+STEPS = (LABELS, QUEUE, UNUSABLE, WITHDRAWN)
 """Step n brings a file of version n to n + 1; `PRAGMA user_version` says which it has. A step that was released stays as it is."""

@@ -1,7 +1,8 @@
 """The labels of one model: `<home>/labels/<model>/labels.sqlite`, written by several processes at once, append-only.
 
 Of a person's labels for a row the newest holds, and of several people's the newest of all; the others stay as its history.
-"Newest" goes by when it was known (`Label.at`), and then by the order in which the store got it.
+"Newest" goes by when it was known (`Label.at`), and then by the order in which the store got it. What was taken back
+(`LabelQueue.undo`) is not read, and stays in the file.
 
 Standard library only. Errors of the disk and of SQLite leave it as PipelineErrors with the next action.
 """
@@ -52,8 +53,9 @@ def label_file(home: Path, model: str) -> Path:
     return home / "labels" / model / "labels.sqlite"
 
 
-def outcome(label: Label, known: Sequence[Label], *, assumed: bool = False) -> Outcome:
-    """What adding a label does, where `known` are those of its row, the oldest first. Pure.
+def outcome(label: Label, known: Sequence[Label], *, assumed: bool = False, lines: int = 0) -> Outcome:
+    """What adding a label does, where `known` are those of its row, the oldest first; `lines`: how many the row has with those that
+    were taken back, where there are any. Pure.
 
     With its own time it is the same as one that agrees in everything but the source. Without (`at` empty: it is known
     from now on; or its time is only `assumed`) it is the same as its person's newest as well, so that a request that is sent
@@ -63,7 +65,7 @@ def outcome(label: Label, known: Sequence[Label], *, assumed: bool = False) -> O
     same = [each for each in own if each.at == label.at] + (own[-1:] if assumed or not label.at else [])
     if any(_said(each) == _said(label) for each in same):
         return "same"
-    return "full" if len(known) >= MOST_PER_ROW else "added"
+    return "full" if max(len(known), lines) >= MOST_PER_ROW else "added"
 
 
 class LabelStore(LabelFile):
@@ -94,7 +96,8 @@ class LabelStore(LabelFile):
 
     def _add(self, db: sqlite3.Connection, each: Label, *, assumed: bool = False) -> Outcome:
         known = _labels(db.execute(OF_ROW, (each.request, each.row)))
-        found = outcome(each, known, assumed=assumed)
+        (lines,) = db.execute(LINES_OF_ROW, (each.request, each.row)).fetchone()
+        found = outcome(each, known, assumed=assumed, lines=lines)
         if found == "added":
             now = utc_now()
             at = each.at or max([now, *(other.at for other in known[-1:])])
@@ -123,9 +126,9 @@ class LabelStore(LabelFile):
     def counts(self) -> Counts:
         """How many labels there are, of whom, and until when."""
         with self._lock, self.errors():
-            labels, newest = self._db.execute("SELECT count(*), coalesce(max(at), '') FROM labels").fetchone()
+            labels, newest = self._db.execute("SELECT count(*), coalesce(max(at), '') FROM holding").fetchone()
             rows, requests = self._db.execute(
-                'SELECT count(*), count(DISTINCT request) FROM (SELECT DISTINCT request, "row" FROM labels)'
+                'SELECT count(*), count(DISTINCT request) FROM (SELECT DISTINCT request, "row" FROM holding)'
             ).fetchone()
             by, sources = (tuple(self._db.execute(each)) for each in (BY_PERSON, BY_SOURCE))
         return Counts(labels, rows, requests, newest, by, sources)
@@ -202,14 +205,15 @@ def _labels(rows: Iterable[tuple[Any, ...]]) -> list[Label]:
     ]
 
 
-SELECT = 'SELECT request, "row", value, correct, "by", at, source, sure FROM labels'
+SELECT = 'SELECT request, "row", value, correct, "by", at, source, sure FROM holding'
 ORDER = 'ORDER BY request, "row", at, seq'
 ARRIVED = '(request, "row") IN (SELECT request, "row" FROM labels WHERE added >= ?)'
 EVERY = f"{SELECT} {ORDER}"
 SINCE = f"{SELECT} WHERE {ARRIVED} {ORDER}"
 OF_ROW = f'{SELECT} WHERE request = ? AND "row" = ? {ORDER}'
-BY_PERSON = 'SELECT "by", count(*) FROM labels GROUP BY 1 ORDER BY 2 DESC, 1'
-BY_SOURCE = "SELECT source, count(*) FROM labels GROUP BY 1 ORDER BY 2 DESC, 1"
+LINES_OF_ROW = 'SELECT count(*) FROM labels WHERE request = ? AND "row" = ?'
+BY_PERSON = 'SELECT "by", count(*) FROM holding GROUP BY 1 ORDER BY 2 DESC, 1'
+BY_SOURCE = "SELECT source, count(*) FROM holding GROUP BY 1 ORDER BY 2 DESC, 1"
 INSERT = """INSERT INTO labels (request, "row", value, correct, "by", at, source, sure, added)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 NOTE = 'INSERT INTO removals (why, what, "by", at, labels) VALUES (?, ?, ?, ?, ?)'

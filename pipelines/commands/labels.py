@@ -86,8 +86,9 @@ def _queue(args: argparse.Namespace, config: Config) -> int:
 def _said(found: Review, per_day: int) -> list[str]:
     """What the queue says of the model, and of the people."""
     counts = Counter(each.state for each in found.states.values())
+    unclear = f"; of which nobody was sure: {counts['unclear']}" if counts["unclear"] else ""
     said = [
-        f"Of those that people were asked about, labelled: {counts['accepted']}; tied: {counts['tied']}. At most {per_day} come in a day."
+        f"Of those that people were asked about, labelled: {counts['accepted']}; tied: {counts['tied']}{unclear}. At most {per_day} come in a day."
     ]
     if found.accuracy:
         share, low, high = found.accuracy

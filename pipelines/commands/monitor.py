@@ -20,6 +20,7 @@ from pipelines.commands.promote import who
 from pipelines.commands.run import say
 from pipelines.config.schema import Config
 from pipelines.monitor import words
+from pipelines.monitor.causes import KNOWN, OF_EVERY_MODEL, known_causes, meant
 from pipelines.monitor.decide import stamp
 from pipelines.monitor.outcome import Outcome
 from pipelines.monitor.service import call
@@ -33,14 +34,6 @@ from registry.records import utc_now
 from registry.records.monitoring import Health, Looked, Silence
 
 LAST = 10
-KNOWN = 30
-"""Causes that an error names."""
-STANDING = (
-    *(f"service {each}" for each in ("error share", "latency", "traffic", "dropped lines", "other release")),
-    "decay sequence of errors",
-    "decay estimated accuracy",
-)
-"""Of every model; they can be silenced before they were checked for the first time."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -270,10 +263,10 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 def _silence(args: argparse.Namespace, config: Config) -> int:
     store = MonitorStore(config)
     if not args.cause:
-        raise ConfigError("monitor silence: CAUSE is missing", hint=_hint(_causes(store)))
+        raise ConfigError("monitor silence: CAUSE is missing", hint=_hint(known_causes(store)))
     if args.off:
         silenced = [each.cause for each in store.silences()]
-        if not store.unsilence(_meant(args.cause, silenced)):
+        if not store.unsilence(meant(args.cause, silenced)):
             raise ConfigError(f"{args.cause!r} is not silenced", hint=f"silenced: {', '.join(silenced) or 'nothing'}")
         print(json.dumps({"cause": args.cause, "until": None}) if args.json else f"{args.cause}: not silenced any more")
         return 0
@@ -282,8 +275,8 @@ def _silence(args: argparse.Namespace, config: Config) -> int:
     until, now = _time("until", args.until), utc_now()
     if moment(until) <= moment(now):
         raise ConfigError(f"--until: {args.until} is over", hint=f"it is {now} now")
-    cause = _meant(args.cause, known := _causes(store))
-    if cause not in known and cause not in STANDING:
+    cause = meant(args.cause, known := known_causes(store))
+    if cause not in known and cause not in OF_EVERY_MODEL:
         raise ConfigError(f"{args.cause!r:.200} is not a cause that is known here", hint=_hint(known))
     silence = Silence(cause, until, args.by or who(), args.reason, now)
     store.silence(silence)
@@ -291,23 +284,9 @@ def _silence(args: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def _meant(given: str, causes: Sequence[str]) -> str:
-    """The cause that is written so, or shown so: what cannot be printed of a name is not shown, and cannot be typed."""
-    alike = [each for each in causes if clean(each) == clean(given)]
-    return alike[0] if given not in causes and len(alike) == 1 else given
-
-
-def _causes(store: MonitorStore) -> list[str]:
-    """Those of the newest window, and those that are remembered."""
-    newest, state = store.newest(), store.state()
-    failed = [each.cause for each in newest.failed] if newest else []
-    others = sorted({*(each.cause for each in newest.checks if newest)} if newest else set())
-    return list(dict.fromkeys((*failed, *(each.alarm.cause for each in state.alarms), *sorted(state.causes), *others)))
-
-
 def _hint(known: list[str]) -> str:
     if not known:
-        return f"before the first window: {', '.join(map(repr, STANDING))}"
+        return f"before the first window: {', '.join(map(repr, OF_EVERY_MODEL))}"
     more = f" and {len(known) - KNOWN} more: `trainyard monitor show --json`" if len(known) > KNOWN else ""
     return "known: " + ", ".join(map(repr, known[:KNOWN])) + more
 

@@ -28,15 +28,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--commit", default="", help="a full commit id; default: the head of the watched branch")
     parser.add_argument("--force", action="store_true", help="run although the same sources have been run")
     parser.add_argument("--reason", default="", help="why, for the mail and the record")
+    parser.add_argument(
+        "--started-by", metavar="WHO", default=BY_HAND, help=f"who or what starts it; default: {BY_HAND}"
+    )
+    parser.add_argument(
+        "--occasion",
+        metavar="WHAT",
+        default="",
+        help="what there is one run for, whatever has been pushed since; asked for again, it resumes",
+    )
 
 
 def main(args: argparse.Namespace, config: Config) -> int:
     """Print how the run ended; the exit code is the pipeline's."""
     commits = {args.trigger: args.commit} if args.commit else {}
-    folder, record, code = run_pipeline(config, Request(args.trigger, commits, args.force, args.reason, BY_HAND))
+    folder, record, code = run_pipeline(config, _request(args, commits))
     if args.json:
         print(json.dumps({"run": folder.run.id, "folder": str(folder.root), **json.loads(codec.to_json(record))}))
     return code
+
+
+def _request(args: argparse.Namespace, commits: dict[str, str]) -> Request:
+    return Request(args.trigger, commits, args.force, args.reason, args.started_by, args.occasion)
 
 
 def run_pipeline(config: Config, request: Request) -> tuple[RunFolder, StepRecord, int]:

@@ -28,6 +28,8 @@ PAGES = (
     Page("overview", "Models", "overview.show", "see"),
     Page("model", "Overview", "model.show", "see", tab="overview"),
     Page("decision", "Decision", "decision.choose", "see", "decision"),
+    Page("monitor", "Monitor", "monitor.show", "see", tab="monitor"),
+    Page("labels", "Labels", "labels.show", "see", tab="labels"),
     Page("audit", "Audit", "audit.show", "audit"),
     Page("settings", "Settings", "settings.show", "settings"),
     Page("sign_in"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from registry.errors import ConfigError, PipelineError
 from registry.label_queue import Item, LabelQueue
 from registry.label_store import LabelStore, label_file
 from registry.records import Task
-from retraining.labels.accepted import asked, is_wrong, said, states
+from registry.records.labels import Label
+from retraining.labels.accepted import Asked, asked, is_wrong, said, states
 from retraining.labels.agreement import Agreement, Outcome, agreements, estimated_accuracy
 from serving.prediction_log.segments import ask_to_close
 
@@ -31,6 +32,19 @@ LOOK_BACK = timedelta(days=7)
 GIVES: Mapping[Task, str] = {"multi-label": "any number of labels at once", "anomaly": "a score"}
 """Tasks whose answers nobody can be asked about by one class or number."""
 """How old an answer may be that people are asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The queue with what people have said."""
+
+    items: tuple[Item, ...]
+    rules: Asked
+    labels: Mapping[tuple[str, int], list[Label]]
+    """Of each item that has any: the oldest first."""
+    unsure: Mapping[tuple[str, int], frozenset[str]]
+    """Who is not sure what is right."""
+    states: Mapping[tuple[str, int], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,33 +132,41 @@ def _holdout(config: Config) -> tuple[str, str]:
         )
 
 
-def review(config: Config) -> Review:
-    """What is in the queue, how far it is, and what it says of the model."""
+def desk(config: Config) -> Desk:
+    """What is in the queue, and what people have said of it."""
     path = label_file(Path(config.home), config.model)
     if not path.exists():
-        return Review((), {}, (), None, 0)
+        return Desk((), {}, {}, {}, {})
     with LabelQueue(path) as queue, LabelStore(path) as store:
-        items = queue.items()
+        items, unsure = queue.items(), queue.unsure()
         rules = asked(items, config.labels.numbers)
         labels = [each for each in store.all({request for request, _ in rules}) if (each.request, each.row) in rules]
-    found = states(labels, rules, config.labels.labellers)
-    by_row: dict[tuple[str, int], list[Any]] = {}
+    by_row: dict[tuple[str, int], list[Label]] = {}
     for each in labels:
         by_row.setdefault((each.request, each.row), []).append(each)
+    return Desk(items, rules, by_row, unsure, states(labels, rules, config.labels.labellers, unsure))
+
+
+def review(config: Config, seen: Desk | None = None, among: Collection[tuple[str, int]] | None = None) -> Review:
+    """What is in the queue, how far it is, and what it says of the model; `among`: the agreement and the accuracy go by these
+    items alone."""
+    found = seen or desk(config)
+    shown = {key: rows for key, rows in found.labels.items() if among is None or key in among}
     right = []
-    for item in items:
-        if item.why == "random" and item.answered:  # a number is hardly ever the same as a label
-            outcome = found[item.request, item.row]
+    for item in found.items:
+        key = item.request, item.row
+        if item.why == "random" and item.answered and key in shown:  # a number is hardly ever the same as a label
+            outcome = found.states[key]
             if outcome.state == "accepted":
                 right.append(outcome.label in {item.answered, ""})
-            elif is_wrong(by_row.get((item.request, item.row), ()), config.labels.labellers):
+            elif is_wrong(shown[key], config.labels.labellers):
                 right.append(False)
     numbers, classes = (
-        [said(rows) for key, rows in by_row.items() if (rules[key] is not None) is are_numbers]
+        [said(rows) for key, rows in shown.items() if (found.rules[key] is not None) is are_numbers]
         for are_numbers in (True, False)
     )
     agreed = (*agreements(classes), *agreements(numbers, config.labels.numbers))
-    return Review(items, found, agreed, estimated_accuracy(right), len(right))
+    return Review(found.items, found.states, agreed, estimated_accuracy(right), len(right))
 
 
 def details(config: Config, items: Sequence[Item], *, images: bool = False) -> dict[tuple[str, int], dict[str, Any]]:

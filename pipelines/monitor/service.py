@@ -21,7 +21,7 @@ from pipelines.monitor import decide, retrain, webhook
 from pipelines.monitor.metrics import write_metrics
 from pipelines.monitor.notices import compose, document
 from pipelines.monitor.outcome import Outcome
-from pipelines.monitor.state import Channel, MonitorState, Notification, moment
+from pipelines.monitor.state import AskedByPerson, Channel, MonitorState, Notification, moment
 from pipelines.monitor.store import MonitorStore
 from pipelines.monitor.trend import extended
 from pipelines.old_runs import known
@@ -111,17 +111,34 @@ def _decided(config: Config, store: MonitorStore, state: MonitorState, looked: L
         histograms = looked.histograms or charts.histograms
         store.save_charts(replace(charts, histograms=histograms, points=extended(charts.points, looked.health)))
     silences = store.silences()
-    state = decide.decide(state, looked.health, config.monitoring, silences, now)
+    state = replace(decide.decide(state, looked.health, config.monitoring, silences, now), looked=now)
     if state.alarms and config.monitoring.on_alarm == "retrain":
         silenced = [each.cause for each in silences]
-        state = retrain.planned(state, config.monitoring, _run_at_work(config), silenced, now)
-    state = replace(state, looked=now)
-    store.save(state)
+        with store.asking():
+            state = retrain.planned(
+                state, config.monitoring, run_at_work(config), silenced, now, store.asked_by_person()
+            )
+            store.save(state)
+    else:
+        store.save(state)
     store.bound()
     return state
 
 
-def _run_at_work(config: Config) -> str:
+def ask_for_retraining(config: Config, store: MonitorStore, by: str, reason: str) -> AskedByPerson:
+    """Note that a person wants what `[monitoring] on_alarm = "retrain"` would start, and give what is to be started by whoever
+    asks: once, as the next one has to wait. Raises TryAgain while another one runs, or is too recent."""
+    now = utc_now()
+    with store.asking():
+        why = retrain.obstacle(store.state(), config.monitoring, run_at_work(config), now, store.asked_by_person())
+        if why:
+            raise TryAgain(f"no retraining now: {why}", hint="`trainyard runs` shows what it does")
+        asked = retrain.asked_by_person(by, reason, config.model, now)
+        store.save_asked_by_person(asked)
+    return asked
+
+
+def run_at_work(config: Config) -> str:
     """The id of a run that trains, or may, at this moment; empty without one."""
     found = (each.run.id for each in known(config.runs) if each.at_work and each.run.trigger != "tests")
     return next(found, "")

@@ -81,6 +81,18 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedByPerson:
+    """The newest retraining that somebody has asked for, as an alarm would have."""
+
+    at: str
+    by: str
+    run: str
+    """The id that the run has, or will have."""
+    occasion: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class MonitorState:
     """All that decides what the next window leads to."""
 

@@ -4,6 +4,7 @@
     health/<end>-r<release>.json    one record per window, the newest `[monitoring] keep`
     alarms/<number>.json       every alarm, with what was done about it
     silences/<hash>.json       causes that somebody does not want to be written to about
+    asked.json                 the newest retraining that a person has asked for here
     charts.json                the newest window's histograms, and quality over time
     report/, metrics.prom      made anew after each window
     webhook/                   notices that wait to be sent
@@ -15,6 +16,7 @@ written after it is made from it. A health record beyond the position of `state.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import TypeVar
 from pipelines.config.schema import Config
 from pipelines.monitor.decide import stamp, with_done
 from pipelines.monitor.retrain import asked_before
-from pipelines.monitor.state import MonitorState, Numbered, moment, remade
+from pipelines.monitor.state import AskedByPerson, MonitorState, Numbered, moment, remade
 from pipelines.monitor.trend import Charts
 from registry import codec
 from registry.errors import ConfigError, Corrupt, TryAgain
@@ -185,6 +187,26 @@ class MonitorStore:
         there = any(each.cause == cause for each in self.silences())
         self._silence_file(cause).unlink(missing_ok=True)
         return there
+
+    # retrainings: one at a time, whoever asks for them
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """Whoever is in this block is the only one that decides on a retraining: the monitor, or a person. Others wait a moment."""
+        self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with (self.folder / "asked.lock").open("a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def asked_by_person(self) -> AskedByPerson | None:
+        """The newest retraining that somebody has asked for. Raises Corrupt."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._read(AskedByPerson, self.folder / "asked.json", "then nothing is known of it")
+        return None
+
+    def save_asked_by_person(self, asked: AskedByPerson) -> None:
+        """Inside of `asking` only."""
+        self._write(self.folder / "asked.json", asked)
 
     # for charts
 

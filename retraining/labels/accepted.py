@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 
 from registry.dataclass import dataclass
@@ -59,10 +59,13 @@ def accepted(labels: Iterable[Label], queue: Asked, labellers: int) -> Iterator[
             yield Accepted(request, row, of_row[-1].value, (of_row[-1].by,))
 
 
-def states(labels: Iterable[Label], queue: Asked, labellers: int) -> Mapping[tuple[str, int], Outcome]:
-    """Of each instance in the queue, how far it is."""
+def states(
+    labels: Iterable[Label], queue: Asked, labellers: int, unsure: Mapping[tuple[str, int], Collection[str]]
+) -> Mapping[tuple[str, int], Outcome]:
+    """Of each instance in the queue, how far it is; `unsure`: who is not sure what is right of which."""
     found = dict.fromkeys(queue, Outcome("open"))
+    found |= {key: outcome({}, labellers, None, people) for key, people in unsure.items() if key in found}
     for key, group in groupby(labels, key=lambda each: (each.request, each.row)):
         if key in found:
-            found[key] = outcome(said(group), labellers, queue[key])
+            found[key] = outcome(said(group), labellers, queue[key], unsure.get(key, ()))
     return found

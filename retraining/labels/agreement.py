@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from registry.dataclass import dataclass
 from retraining.labels.numbers import Numbers, number
 
-State = Literal["open", "accepted", "tied"]
+State = Literal["open", "accepted", "tied", "unclear"]
+MOST_UNSURE = 2
+"""As soon as so many people are not sure what is right of an item, nobody else is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,26 +19,30 @@ class Outcome:
     """What an item's labels come to."""
 
     state: State
-    """open: somebody is still to be asked. tied: as many as may be asked say different things."""
+    """open: somebody is still to be asked. tied: as many as may be asked say different things. unclear:
+    MOST_UNSURE people are not sure."""
     label: str = ""
     by: tuple[str, ...] = ()
     """Who says what was accepted."""
 
 
-def outcome(labels: Mapping[str, str], labellers: int, numbers: Numbers | None = None) -> Outcome:
+def outcome(
+    labels: Mapping[str, str], labellers: int, numbers: Numbers | None = None, unsure: Collection[str] = ()
+) -> Outcome:
     """Of one item. `labels`: person → what they say now, who said something first being the first; `labellers`: how many label each
-    item; `numbers`: how their labels are compared where they are numbers.
+    item; `numbers`: how their labels are compared where they are numbers; `unsure`: who is not sure what is right.
 
     With two who differ, a third decides; where all three differ, it is tied: nobody is asked again, and it is accepted when one of
     them changes their mind.
     """
+    undecided = Outcome("unclear" if len(set(unsure) - labels.keys()) >= MOST_UNSURE else "open")
     if len(labels) < labellers:
-        return Outcome("open")
+        return undecided
     people = numbers.largest(labels) if numbers else _most(labels)
     if len(people) * 2 > len(labels):
         said = [label for who, label in labels.items() if who in people]
         return Outcome("accepted", numbers.of(said) if numbers else said[0], tuple(sorted(people)))
-    return Outcome("open" if len(labels) <= 2 else "tied")
+    return undecided if len(labels) <= 2 else Outcome("tied")
 
 
 def _most(labels: Mapping[str, str]) -> tuple[str, ...]:

@@ -30,3 +30,17 @@ addEventListener("pageshow", (event) => {
     }
   }
 });
+
+// Labels: a key that a button or link names chooses it, unless somebody is typing.
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.closest("input:not([type=hidden]), select, textarea")) {
+    return;
+  }
+  for (const each of document.querySelectorAll("[data-key]")) {
+    if (each.dataset.key === event.key) {
+      event.preventDefault();
+      each.click();
+      return;
+    }
+  }
+});

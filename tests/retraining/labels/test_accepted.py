@@ -42,7 +42,7 @@ def test_in_the_queue_as_many_must_have_labelled_as_the_settings_say():
     ]
     queue = dict.fromkeys([("a", 0), ("b", 0), ("c", 0), ("d", 0)])
     assert list(accepted(labels, queue, 2)) == [Accepted("b", 0, "cat", ("ada", "bob"))]
-    assert states(labels, queue, 2) == {
+    assert states(labels, queue, 2, {}) == {
         ("a", 0): Outcome("open"), ("b", 0): Outcome("accepted", "cat", ("ada", "bob")),
         ("c", 0): Outcome("open"), ("d", 0): Outcome("open"),
     }  # fmt: skip
@@ -53,4 +53,15 @@ def test_numbers_that_are_near_enough_are_accepted_and_classes_that_look_like_nu
     queue = asked(items, Numbers(tolerance=1.0, kept="first"))
     labels = [label(each, by, value) for each in ("c", "n") for by, value in (("bob", "3"), ("ada", "4"))]
     assert list(accepted(labels, queue, 2)) == [Accepted("n", 0, "3", ("ada", "bob"))]
-    assert states(labels, queue, 2)["c", 0] == Outcome("open")
+    assert states(labels, queue, 2, {})["c", 0] == Outcome("open")
+
+
+def test_an_item_that_two_people_not_sure_is_asked_about_no_more_until_it_is_labelled():
+    queue = {("a", 0): None, ("b", 0): None, ("c", 0): None}
+    unsure = {("a", 0): {"ann", "bob"}, ("b", 0): {"ann"}, ("c", 0): {"ann", "bob"}, ("gone", 0): {"ann", "bob"}}
+    found = states([label("c", "eve", "cat"), label("c", "bob", "cat")], queue, 2, unsure)
+    assert {key: each.state for key, each in found.items()} == {
+        ("a", 0): "unclear",
+        ("b", 0): "open",
+        ("c", 0): "accepted",
+    }

@@ -1,0 +1,1 @@
+"""What the monitor has found, as a page shows it."""
