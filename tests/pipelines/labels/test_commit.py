@@ -1,5 +1,6 @@
 """Accepted labels become a commit in the dataset repository."""
 
+import io
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import openpyxl
 import pytest
 from label_team import DATASET, KEPT, ROWS, Team, label
 from prediction_log_files import write_segment
@@ -251,6 +253,23 @@ def test_files_of_git_lfs_are_refused_before_anything_is_pushed(team):
     with pytest.raises(ConfigError, match="LFS"):
         team.commit()
     assert team.rows() == []
+
+
+def test_a_workbook_is_left_as_it_is_and_the_labels_go_into_a_file_beside_it(team):
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    for kind, mass in (line.split(",") for line in ROWS.splitlines()):
+        book.active.append([kind, mass if mass == "mass" else float(mass)])
+    book.save(file)
+    sheet = DATASET.replace("data.csv", "data.xlsx") + 'sheet = "Sheet"\n'
+    team.repository.commit({"data.xlsx": file.getvalue(), "dataset.toml": sheet.encode()})
+    team.label(label("r-1"))
+    with pytest.raises(ConfigError, match=r"^data\.xlsx: labels are not written into workbooks$") as caught:
+        team.commit()
+    assert 'file = ["labelled-*.csv", "data.xlsx"]' in caught.value.hint
+    assert team.show("rev-list --count main") == "2"
+    beside = sheet.replace('"data.xlsx"', '["labelled-*.csv", "data.xlsx"]')
+    team.repository.commit({"labelled-0.csv": b"kind,mass\na,77.25\n", "dataset.toml": beside.encode()})
+    assert len(team.commit().taken) == 1, "the label is still there"
 
 
 KILLED = """
