@@ -44,7 +44,7 @@ jenkins: setup ## Start a Jenkins with agent, git server, mail catcher and API, 
 jenkins-stop: ## Stop what make jenkins has started; all data stay
 	@docker/jenkins/server stop
 
-test: setup-dev ## Run the tests of every rule and of the main loop (11 minutes)
+test: setup-dev ## Run the tests of every rule and of the main loop (15 minutes)
 	@$(BIN)/python -P -m pytest $(PYTEST) -m "not slow and not docker and not long"
 
 test-ci: setup-dev ## Run them and the stories with containers, as CI does

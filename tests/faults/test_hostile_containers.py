@@ -167,6 +167,7 @@ class TestWhatItGets:
         with pytest.raises(WorkerFailed, match="ran longer than 2 s and was killed"):
             attack(code + "time.sleep(600)", seconds=2)
 
+    @pytest.mark.slow
     def test_half_a_gigabyte_of_output_does_not_fill_the_disk(self, attack, tmp_path):
         code = "text = (b'x' * 99 + b'\\n') * 1000 + b'y' * (10 << 20) + b'\\n'\nfor _ in range(50): sys.stdout.buffer.write(text)\nsys.exit('that was all')"
         with pytest.raises(WorkerFailed, match="that was all"):

@@ -22,7 +22,7 @@ from registry.s3_client import Place
 from registry.s3_probe import Probed
 from registry.stores import create_or_same, open_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_retries")]
+pytestmark = pytest.mark.usefixtures("quick_retries")
 ONE = hashlib.sha256(b"1").hexdigest()
 
 
@@ -190,6 +190,7 @@ def test_an_upload_that_was_refused_leaves_no_name_and_can_be_repeated(open_thro
         assert store.get("a/b") == b"1"
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_has_what_it_said_it_has(tmp_path, monkeypatch, s3_place):
     _, options = s3_place
     server = S3Server(tmp_path / "weed")
@@ -211,6 +212,7 @@ def test_a_server_that_is_killed_has_what_it_said_it_has(tmp_path, monkeypatch, 
         server.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["sample", pytest.param("all", marks=pytest.mark.long)])
 @pytest.mark.parametrize("scenario", ["publish", "promote"])
 def test_a_writer_that_is_killed_at_any_request_leaves_the_state_before_or_after(

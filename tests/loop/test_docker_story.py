@@ -85,6 +85,7 @@ def test_the_released_model_answers_from_a_container_without_a_network(promoted,
     assert "none" in modes
 
 
+@pytest.mark.slow
 def test_the_version_can_be_trained_again_in_its_image_to_the_bit(in_containers, first_run, engine):
     found = in_containers.ask("reproduce", "digits", "1")
     assert (found["outcome"], found["other"], found["circumstances"]) == ("bit-identical", [], []), found

@@ -115,6 +115,7 @@ def test_packages_are_added_once_however_many_ask_at_once(engine, derive, worker
     assert index[0] not in str(engine.api.history(image))
 
 
+@pytest.mark.slow
 def test_no_line_of_a_package_runs_in_the_build(engine, derive, index):
     """A .pth file's lines run in every Python that looks for packages."""
     write_wheel(
@@ -127,6 +128,7 @@ def test_no_line_of_a_package_runs_in_the_build(engine, derive, index):
     assert run(engine, image, code).split() == ["False", "False", "True"]
 
 
+@pytest.mark.slow
 def test_what_is_in_the_image_keeps_its_version_and_its_bytes(engine, derive, index):
     with pytest.raises(ConfigError, match=r"numpy==0\.0\.1.*\(constraint\) numpy==\d"):
         derive("numpy==0.0.1\n")

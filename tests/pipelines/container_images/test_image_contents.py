@@ -148,6 +148,7 @@ def test_workers_have_tensorflow_under_both_names_and_nothing_of_the_controller(
     assert not {"docker", "boto3", "yagmail", "python-jenkins"} & packages.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_the_heavy_packages_need_neither_a_home_nor_a_name(engine, worker_image):
     code = """

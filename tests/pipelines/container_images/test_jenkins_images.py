@@ -134,6 +134,7 @@ def git(tmp_path, server):
     return run
 
 
+@pytest.mark.slow
 def test_the_team_pushes_jenkins_reads_and_the_hook_is_heard(tmp_path, server, git):
     container, address = server
     docker("exec", "-i", container, "sh", "-c", "cat >/srv/git/code.git/hooks/post-receive", input=HOOK)
@@ -201,6 +202,7 @@ def catcher(git_image, image, run, volume, tmp_path_factory):
     return container, certificate
 
 
+@pytest.mark.slow
 def test_a_mail_is_caught_over_tls_and_can_be_read(catcher):
     container, certificate = catcher
     host, port = address(container, 1025, b"")

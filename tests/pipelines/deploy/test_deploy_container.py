@@ -135,6 +135,7 @@ class TestContainer(DeploymentContract):
         code, _ = api.exec_run(["sh", "-c", f"touch {registry['Destination']}/x /x"])
         assert code != 0
 
+    @pytest.mark.slow
     def test_what_a_container_answers_is_in_the_prediction_log_of_the_machine_with_its_labels(self, project, engine):
         project.config = replace(project.config, prediction_log=replace(project.config.prediction_log, enabled=True))
         project.promote(1)
@@ -172,6 +173,7 @@ class TestContainer(DeploymentContract):
         assert project.history == [1]  # the container is another, the release is not
         assert open_deployment(project.config).changed(serve_job(project.config)) == {}
 
+    @pytest.mark.slow
     def test_an_update_by_another_user_loses_no_request(self, project, engine, monkeypatch):
         with monkeypatch.context() as other:
             for name in ("geteuid", "getegid"):
@@ -219,6 +221,7 @@ class TestContainer(DeploymentContract):
         project.config = good
         assert project.promote(2, project.token(2)).number == 2
 
+    @pytest.mark.slow
     def test_a_release_that_the_image_has_no_engine_for_is_taken_back(self, project, engine):
         """[serving] image names an image without TensorFlow, and the version needs it."""
         project.promote(1)
@@ -232,6 +235,7 @@ class TestContainer(DeploymentContract):
         assert project.history == [1, version, 1]
         assert len(parts(engine, "api")) == 1
 
+    @pytest.mark.slow
     def test_what_a_killed_promotion_left_beside_the_api_goes_and_the_api_stays(self, project, engine):
         project.promote(1)
         (api,) = parts(engine, "api")
@@ -267,6 +271,7 @@ class TestContainer(DeploymentContract):
         assert project.tree() == before
         assert project.promote(1).number == 1
 
+    @pytest.mark.slow
     def test_a_model_of_the_same_name_in_another_project_is_another(self, project, tmp_path):
         project.promote(1)
         stranger = replace(
@@ -307,6 +312,7 @@ class TestContainer(DeploymentContract):
         assert "[serving] registry_volume" in caught.value.hint
         assert parts(engine, "listener") == []
 
+    @pytest.mark.slow
     def test_an_api_of_an_older_version_keeps_its_volume_until_it_is_stopped(self, project, engine):
         """Its listener and the containers of its updates have to meet; the role of this volume had another name."""
         project.promote(1)
@@ -329,6 +335,7 @@ class TestContainer(DeploymentContract):
         project.promote(1, project.token(1))
         assert handoffs(engine) == {name}
 
+    @pytest.mark.slow
     def test_a_registry_in_a_volume_is_served_from_there(self, project, engine, serve_image):
         name = f"trainyard-test-registry-{os.getpid()}"
         project.promote(1)
@@ -343,6 +350,7 @@ class TestContainer(DeploymentContract):
             project.stop()
             volume.remove(force=True)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("how", ["restarted", "replaced", "stopped and started"])
     def test_a_release_from_before_the_newest_head_is_refused_by_a_new_container_too(self, project, engine, how):
         project.promote(1)
@@ -364,6 +372,7 @@ class TestContainer(DeploymentContract):
         assert "heads/000002.json: is missing, though it was seen: release 2 was the newest" in worker["error"]
         assert worker["version"] is None
 
+    @pytest.mark.slow
     def test_tokens_and_certificates_reach_an_engine_that_does_not_see_our_files(self, project, engine, serve_image):
         name = f"trainyard-test-registry-{os.getpid()}"
         project.promote(1)
@@ -431,6 +440,7 @@ def served_serial(project):
         return x509.load_der_x509_certificate(client.sock.getpeercert(binary_form=True)).serial_number
 
 
+@pytest.mark.slow
 def test_the_serve_command_starts_shows_and_stops_containers(project, engine):
     settings = project.config.serving
     (project.folder / "trainyard.toml").write_text(
@@ -487,6 +497,7 @@ url = "{project.config.registry.url}"
     assert parts(engine, "api") + parts(engine, "listener") == []
 
 
+@pytest.mark.slow
 def test_an_api_of_another_version_is_replaced_before_it_gets_a_release_that_it_may_not_be_able_to_read(
     project, engine, derive, serve_image, monkeypatch
 ):
@@ -539,6 +550,7 @@ def until(true, seconds=60.0):
     return found
 
 
+@pytest.mark.slow
 def test_grpc_is_published_beside_http_and_an_api_that_follows_takes_its_clients_over(project, engine):
     grpc = pytest.importorskip("grpc")
     from grpc_parts import GrpcClient

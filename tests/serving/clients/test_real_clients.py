@@ -13,7 +13,6 @@ from serving.feedback.taker import FeedbackTaker
 from serving.prediction_log.find import Finder
 from serving.prediction_log.writer import PredictionLog
 
-pytestmark = pytest.mark.slow
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
     "response_headers_conformance,unsupported_method"
@@ -51,6 +50,7 @@ def test_mlflows_scoring_client_sends_arrays_and_frames():
         assert "scored" in run("mlflow_scoring.py", one, columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["one", "several", "table"])
 def test_schemathesis_finds_no_answer_that_the_openapi_document_does_not_promise(kind, tmp_path):
     models = {
@@ -70,6 +70,7 @@ def finds_nothing(url, folder):
     assert "No issues found" in said or "passed" in said, said
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_none_either_while_answers_are_logged_and_labelled(tmp_path):
     job, lost = log_job(tmp_path / "log", keep_days=1), []
     log, labels = PredictionLog(job, lost.append), tmp_path / "labels" / "labels.sqlite"
