@@ -32,7 +32,6 @@ from registry.errors import ConfigError, PipelineError
 from training.data.dataset_toml import load_dataset_file
 from training.data.spec import PrepareJob, Validation
 
-
 ROOT = Path(__file__).parents[2]
 NPZ = {"dataset.toml": 'format = "npz"\n'}
 TABLE = {"dataset.toml": 'format = "table"\n[table]\nfile = "a.*"\ntarget = "y"\n'}

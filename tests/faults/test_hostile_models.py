@@ -27,7 +27,6 @@ from registry import codec
 from registry.errors import Corrupt, PipelineError, WorkerFailed
 from registry.records import TrainResult
 
-
 SECRET = "s3cret-of-the-relay"
 
 

@@ -29,7 +29,6 @@ from faults_parts import (
 
 from pipelines.runners.supervisor.output import LOG_PREFIX
 
-
 CROWD = 4
 
 
