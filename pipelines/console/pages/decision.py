@@ -109,7 +109,7 @@ def _promoting(model: str, version: int, over: int) -> Answer:
     begun = deciding.promote_if_approved(open_registry(config), config, installation().home, version, over)
     if not begun:
         flash(f"Your approval of version {version} is recorded.", "good")
-    return redirect(url_for("decision.show", model=model, version=version, _anchor="now"), 303)
+    return redirect(url_for("decision.show", model=model, version=version), 303)
 
 
 def _page(
@@ -140,7 +140,8 @@ def _page(
     )
     answer = make_response(text, status)
     if state.kind == "promoting":
-        answer.headers["Refresh"] = str(AGAIN)
+        here = url_for("decision.show", model=config.model, version=version)
+        answer.headers["Refresh"] = f"{AGAIN}; url={here}"  # an address with a fragment would not be loaded again
     return answer
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+
 import pytest
 from console_browser import barriers, is_wider_than_the_screen, page_of, served, sign_in
 from console_parts import ConsoleProject
 from decision_parts import rich_version
 from promotion_parts import MODEL, RIGHT
 
+from pipelines.console.decisions.promoting import Promotion
 from registry import releases
 
 SETTINGS = """
@@ -36,6 +39,23 @@ def test_an_owner_approves_and_the_api_answers_with_the_new_version(browser, tmp
         assert (release.by, release.kind) == ("a-owner", "promotion")
     finally:
         project.stop()
+
+
+@pytest.mark.slow
+def test_the_page_of_a_promotion_that_runs_is_loaded_again_without_script(browser, tmp_path, monkeypatch):
+    project = ConsoleProject(tmp_path)
+    rich_version(project, live=None)
+    monkeypatch.setattr(Promotion, "start", lambda *_: True)
+    folder = Promotion(project.installation().home, MODEL, 1).folder
+    folder.mkdir(parents=True)
+    with served(project.app()) as address, page_of(browser, address, script=False) as page:
+        sign_in(page, project, "owner")
+        page.goto(f"/models/{MODEL}/decision/1")
+        with (folder / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            page.goto(f"/models/{MODEL}/decision/1")
+            page.get_by_role("heading", name="Being made live").wait_for()
+        page.get_by_role("heading", name="In short").wait_for()
 
 
 @pytest.mark.slow

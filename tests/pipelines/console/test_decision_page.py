@@ -87,7 +87,7 @@ def test_who_may_not_decide_cannot_by_a_form_of_their_own(project, begun):
 def test_an_approval_is_recorded_with_who_has_signed_in_and_how_and_begins_the_promotion(project, begun):
     project.publish()
     answer = decide(project.browser("owner"), 1, "approve", "fine")
-    assert (answer.status_code, answer.location) == (303, f"{address(1)}#now")
+    assert (answer.status_code, answer.location) == (303, address(1))
     assert decided(project, 1) == [("approved", "a-owner", "password", "fine")]
     (given,) = releases.approvals(project.store, MODEL)
     assert (given.by, given.seen, given.way) == ("a-owner", "the console, a-owner, by password", "token")
@@ -292,7 +292,7 @@ def test_the_page_of_a_promotion_that_runs_asks_again_and_one_that_failed_says_s
     monkeypatch.setattr(Promotion, "_is_locked", lambda _: True)
     answer = browser.get(address(1))
     assert "Being made live" in answer.text
-    assert answer.headers["Refresh"] == "4"
+    assert answer.headers["Refresh"] == f"4; url={address(1)}"
     assert "<textarea" not in answer.text
     monkeypatch.undo()
     codec.save(Outcome(75, utc_now()), folder / "outcome.json")
