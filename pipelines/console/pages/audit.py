@@ -15,7 +15,7 @@ from pipelines.console.needs import can, needs
 from pipelines.console.services import services
 
 page = Blueprint("audit", __name__)
-SHOWN = 200
+SHOWN = 100
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 KEPT = "trainyard.audit"
 

@@ -7,7 +7,7 @@ import json
 from pathlib import PurePosixPath
 from typing import Any
 
-from flask import Blueprint, g, render_template
+from flask import Blueprint, abort, g, render_template, request
 
 from pipelines.config.schema import NOT_SETTINGS, Config
 from pipelines.console.needs import can, needs
@@ -20,10 +20,15 @@ page = Blueprint("settings", __name__)
 @page.get("/settings")
 @needs("settings")
 def show() -> str:
-    """Of each model whose settings the person may see."""
-    models = services().installation.models
-    found = [(name, sections(models[name].config)) for name in sorted(g.roles) if can("settings", name)]
-    return render_template("settings.html", models=found)
+    """Of one model, of those whose settings the person may see; the first by name unless the query names another."""
+    names = sorted(name for name in g.roles if can("settings", name))
+    model = request.args.get("model", names[0])
+    if model not in names:
+        abort(404)
+    config = services().installation.models[model].config
+    return render_template(
+        "settings.html", model=model, choices=[(each, each) for each in names], sections=sections(config)
+    )
 
 
 def sections(config: Config) -> list[tuple[str, list[tuple[str, str]]]]:

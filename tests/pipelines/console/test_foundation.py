@@ -152,6 +152,18 @@ def test_the_settings_hold_no_path_of_the_machine(project):
     assert str(project.folder) not in page
 
 
+def test_settings_are_shown_of_one_model_at_a_time(project, tmp_path):
+    other = ConsoleProject(tmp_path / "other", model="secret-model", roles={"a-owner": "owner"})
+    app = project.app(other)
+    owner, admin = project.browser("owner", app), project.browser("admin", app)
+    page = owner.get("/settings?model=secret-model").text
+    assert "<h1>Settings of secret-model</h1>" in page
+    assert f'<option value="{project.model}">' in page
+    assert owner.get("/settings?model=nothing").status_code == 404
+    assert admin.get("/settings?model=secret-model").status_code == 404
+    assert "secret-model" not in admin.get("/settings").text
+
+
 def test_a_large_body_is_taken_only_where_a_page_says_so_and_from_who_has_signed_in(project):
     app = project.app()
 
