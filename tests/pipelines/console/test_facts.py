@@ -33,7 +33,7 @@ NOW = at(30)
 KINDS = {"P": "promotion", "B": "rollback", "R": "revert", "W": "withdrawal", "D": "demotion"}
 
 
-def told(text):
+def history_of(text):
     """`P1 B2 D`: releases as in test_undo.py; each promotion has an approval of its own, by Ada."""
     made, given = [], []
     for number, word in enumerate(text.split(), 1):
@@ -60,7 +60,7 @@ def point(number, release=1, **fields):
 def found(
     known=None, *, points=(), alarms=(), newest=None, here=False, processes=0, ready=0, problem="", looked=NOW, **more
 ):
-    known = told("P1") if known is None else known
+    known = history_of("P1") if known is None else known
     watched = Watched(
         tuple(points), tuple(alarms), frozenset(more.pop("silenced", ())), newest, looked if newest else ""
     )
@@ -90,7 +90,7 @@ def alarm(check):
         (found(newest=health(decay()), here=True, processes=2, ready=1, problem="x"), "bad", "1 of 2 server processes"),
         (found(newest=health(decay()), looked="2020-01-01T00:00:00Z"), "warn", "The monitor was last here"),
         (found(), "plain", "Nobody looks at its answers yet"),
-        (found(told("P1 D")), "plain", "Nothing is live."),
+        (found(history_of("P1 D")), "plain", "Nothing is live."),
         (found(History()), "plain", "Nothing was released yet."),
     ],
 )  # fmt: skip
@@ -133,7 +133,7 @@ def test_a_span_is_said_in_the_unit_that_says_most(seconds, said):
 
 
 def test_the_story_names_who_approved_and_what_failed():
-    story = timeline(told("P1 P2 R1 B1 D"))
+    story = timeline(history_of("P1 P2 R1 B1 D"))
     assert [(each.number, each.kind) for each in story] == [
         (5, "demotion"), (4, "rollback"), (3, "automatic revert"), (2, "failed"), (1, "promotion"),
     ]  # fmt: skip
@@ -148,7 +148,7 @@ def test_the_story_names_who_approved_and_what_failed():
     ids=["earlier ones", "not the live one", "what was demoted", "none", "nobody has approved it", "no release"],
 )
 def test_one_can_go_back_to_what_people_have_approved(made, ways):
-    assert list(ways_back(told(made))) == ways
+    assert list(ways_back(history_of(made))) == ways
 
 
 # --- over time ---------------------------------------------------------------------------------------------------------
