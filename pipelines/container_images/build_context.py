@@ -28,6 +28,7 @@ CODE = {
     "serve": (
         "registry",
         "training/__init__.py",
+        "training/anomaly.py",
         "training/environment.py",
         "training/heavy.py",
         "training/multi_label.py",
