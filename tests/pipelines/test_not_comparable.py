@@ -91,4 +91,4 @@ def test_the_registry_says_so(team, run, capsys):
 
 def test_the_release_says_so():
     asked = Request(MODEL, 2, "token", "ada", "ada@laptop")
-    assert says_so(_draft(asked, "c" * 64, (4,), Compared(note=NOTE)).reason)
+    assert says_so(_draft(asked, "ada", "c" * 64, (4,), Compared(note=NOTE)).reason)

@@ -88,7 +88,7 @@ def test_nobody_is_refused_and_no_line_is_lost_when_both_folders_are_replaced_un
     control.await_release(folder, 1, 20)
     master = lockfile.holder(folder)
     clients = Clients(url, body)
-    until(lambda: len(clients.answered) > 100)
+    until(lambda: len(clients.answered) > 100 and len(list((tmp_path / "log/open").glob("*.jsonl*"))) == 2)
     old_log, old_labels = replace(tmp_path / "log"), replace(labels.parent)
     until(lambda: lockfile.holder(folder) not in {master, None} and control.is_ready(folder))
     asked = len(clients.answered)

@@ -73,13 +73,13 @@ def test_a_mail_that_cannot_be_written_does_not_undo_the_release(config):
 
 def test_the_release_records_the_reason_only_where_there_was_something_against_it():
     asked = Request(MODEL, 3, "token", "ada", "ada@laptop", although="it is urgent")
-    worse = _draft(asked, "c" * 64, (4, 3), Compared(GAP, (WORSE,)))
+    worse = _draft(asked, "ada", "c" * 64, (4, 3), Compared(GAP, (WORSE,)))
     assert (worse.although, worse.failed, worse.compared) == ("it is urgent", (WORSE,), GAP)
     assert (worse.reason, worse.approvals) == ("promoted with approvals 4, 3", (4, 3))
-    good = _draft(asked, "c" * 64, (4,), Compared(replace(GAP, difference=0.1)))
+    good = _draft(asked, "ada", "c" * 64, (4,), Compared(replace(GAP, difference=0.1)))
     assert (good.although, good.failed, good.reason) == ("", (), "promoted with approval 4")
     assert good.compared
-    other = _draft(asked, "c" * 64, (4,), Compared(note="live version 2 was not measured: another split"))
+    other = _draft(asked, "ada", "c" * 64, (4,), Compared(note="live version 2 was not measured: another split"))
     assert other.reason == "promoted with approval 4; not compared: live version 2 was not measured: another split"
 
 
