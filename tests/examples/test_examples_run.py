@@ -63,7 +63,6 @@ def blocks(page: str) -> list[str]:
 
 
 @pytest.mark.tensorflow
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_commands_of_the_page_about_scripts_find_the_errors_before_the_training(tmp_path):
     set_up, as_it_was, as_it_has_to_be = blocks("docs/tutorial/your-own-script.md")

@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs/how-to/git-lfs-and-submodules.md").read_text(encoding="utf-
 TUTORIAL = (ROOT / "docs/tutorial/your-own-repositories.md").read_text(encoding="utf-8")
 SETTINGS = re.findall(r"```toml\n\[repositories\]\n(.*?)```", PAGE, flags=re.DOTALL)
 LFS, SUBMODULE, MOVE = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
-pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
+pytestmark = pytest.mark.tensorflow
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ def newcomer(tmp_path):
 @pytest.mark.skipif(not shutil.which("curl"), reason="the page asks the API with curl, which is not installed")
 @pytest.mark.tensorflow
 @pytest.mark.timeout(900)
-@pytest.mark.slow
 def test_a_table_from_a_european_spreadsheet(newcomer):
     save, first, declare, ask = BLOCKS
     newcomer(save)
