@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +14,7 @@ from typing import Literal
 from registry import codec
 from registry.dataclass import dataclass
 from registry.errors import ConfigError, TryAgain
-from registry.files import TMP, sha256_bytes, sweep, try_lock, write_whole
+from registry.files import TMP, is_locked, sha256_bytes, sweep, try_lock, write_whole
 from registry.records import Run
 
 GLANCE = 0.3
@@ -185,17 +183,7 @@ class RunFolder:
     @property
     def at_work(self) -> bool:
         """Whether a process has the run's lock."""
-        try:
-            lock = os.open(self.root / ".lock", os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
+        return is_locked(self.root / ".lock")
 
     def _sweep(self) -> None:
         """Remove what a killed controller was writing; we have the lock."""

@@ -11,6 +11,7 @@ import mmap
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -84,13 +85,34 @@ def write_unflushed(path: Path, data: bytes) -> None:
     _write(path, data, os.replace, flush=False)
 
 
-def try_lock(lock: TextIO | int) -> bool:
-    """Whether this process has the lock of an open file now; nobody waits. The kernel releases it when the holder dies."""
+def try_lock(lock: TextIO | int, patience: float = 0.0) -> bool:
+    """Whether this process has the lock of an open file now, or within `patience` seconds. The kernel releases it when the
+    holder dies."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process has the lock of this file. Who looks has a share of it for a moment."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
         return False
-    return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def sweep(folder: Path) -> None:

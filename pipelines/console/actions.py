@@ -11,30 +11,29 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.config.held import environment_with_held
 from pipelines.config.schema import Config
+from pipelines.console.detached import detached
 from pipelines.console.installation import Place
+from pipelines.console.paths import without_folders
 from pipelines.text.clean import clean
 from registry import codec
 from registry.dataclass import dataclass
 from registry.errors import TryAgain
-from registry.files import try_lock, write_whole
+from registry.files import is_locked, try_lock, write_whole
 from registry.records import utc_now
 
 log = logging.getLogger(__name__)
-LOOKS = 15
+LOOK = 0.3
+"""Seconds within which a process that only checks the lock has released it."""
 MOST_OUTPUT = 64 * 1024
 """Bytes of what a command has printed that are read."""
-PATHS = re.compile(r"(?:file://)?(?<![\w:/.])/(?:[\w.@+~-]+/)*[\w.@+~-]+")
 UNKNOWN = "The console was restarted before it ended. The releases below show what is live."
 Command = Callable[[Config], Sequence[str]]
 
@@ -86,20 +85,12 @@ class Actions:
         except OSError as error:
             raise TryAgain(f"{folder}: {error.strerror}; nothing was done", hint="is the disk full?") from error
         try:
-            if not _locked(lock):
+            if not try_lock(lock, LOOK):
                 raise TryAgain(f"another decision about {place.name} is at work", hint="wait until it has ended")
             (folder / "result.json").unlink(missing_ok=True)
             codec.save(asked, folder / "asked.json")
             with (folder / "output").open("wb") as output:
-                process = subprocess.Popen(
-                    [*self._command(place.config), *words(place.config, asked)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=dict(environment_with_held(os.environ)),
-                    pass_fds=(lock,),  # the lock is its own from now on: it outlives us
-                    start_new_session=True,
-                )
+                process = detached([*self._command(place.config), *words(place.config, asked)], output, lock=lock)
         finally:
             os.close(lock)
         thread = threading.Thread(target=self._follow, args=(process, folder), daemon=True)
@@ -113,7 +104,7 @@ class Actions:
             asked = codec.read(Asked, folder / "asked.json")
         except FileNotFoundError:
             return None
-        if place.name in self._followed or self._is_held(folder):
+        if place.name in self._followed or is_locked(folder / "lock"):
             return replace(asked, running=True)
         try:
             result = json.loads((folder / "result.json").read_bytes())
@@ -145,11 +136,6 @@ class Actions:
     def _folder(self, place: Place) -> Path:
         return self._home / "actions" / place.name
 
-    @staticmethod
-    def _is_held(folder: Path) -> bool:
-        with (folder / "lock").open("a", encoding="utf-8") as lock:
-            return not try_lock(lock)
-
 
 def words(config: Config, asked: Asked) -> list[str]:
     """What the command is asked for. Where Jenkins does it, it records the console's login, and the reason names the person."""
@@ -177,18 +163,9 @@ def said_by(output: str, code: int) -> str:
         live = f"Version {version} is live" if version else "Nothing is live"
         return f"{live}{f' as release {number}' if number else ''}."
     said = clean(str(found.get("error") or "The command has failed; the console's log has what it printed."), 400)
-    return PATHS.sub("…", said)
+    return without_folders(said)
 
 
 def now(verb: str, to: int, over: int, by: str, reason: str) -> Asked:
     """A decision that is made at this moment."""
     return Asked(verb, to, over, by, clean(reason), utc_now())
-
-
-def _locked(lock: int) -> bool:
-    """Who only looks whether it is held has it for a moment."""
-    for _ in range(LOOKS):
-        if try_lock(lock):
-            return True
-        time.sleep(0.02)
-    return False

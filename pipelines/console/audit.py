@@ -9,6 +9,7 @@ all together reach it: what is left still is a chain.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -149,7 +150,9 @@ class AuditLog:
         path = self._folder / f"{number:06}.jsonl"
         fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(fd, entry.line().encode() + b"\n")
+            line = entry.line().encode() + b"\n"
+            if os.write(fd, line) < len(line):  # the rest of it would have no place
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 from flask import current_app
 
 from pipelines.config.schema import Config
+from pipelines.console.detached import detached
 from registry.errors import TryAgain
 
 MOST_LOG = 1 << 20
@@ -38,9 +39,7 @@ class Background:
             command = [sys.executable, "-P", "-m", "pipelines", *words, "--config", config.file]
             try:
                 with _log(config, name) as log:
-                    self._running[name] = subprocess.Popen(
-                        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                    )
+                    self._running[name] = detached(command, log)
             except OSError as error:
                 raise TryAgain(f"{words[0]}: cannot be started: {error}", hint="is the disk or memory full?") from None
             return True

@@ -12,9 +12,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 EVERYBODY = "*"
 ACTIONS: Mapping[str, frozenset[Role]] = {
     "see": frozenset(ROLES),
-    "try": frozenset({"viewer", "engineer", "owner", "admin"}),
+    "see answers": frozenset({"viewer", "engineer", "owner", "admin"}),
     "label": frozenset({"labeller", "engineer", "owner", "admin"}),
-    **dict.fromkeys(("run", "stop", "silence", "retrain"), frozenset({"engineer", "owner", "admin"})),
+    **dict.fromkeys(("silence", "retrain"), frozenset({"engineer", "owner", "admin"})),
     **dict.fromkeys(("audit", "settings"), frozenset({"engineer", "owner", "admin"})),
     **dict.fromkeys(("decide", "roll back", "demote"), frozenset({"owner", "admin"})),
 }

@@ -9,27 +9,24 @@ The registry is the truth. This only says what it does now, and why it has not w
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import re
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
-from pipelines.config.held import environment_with_held
 from pipelines.config.schema import Config
+from pipelines.console.detached import detached
+from pipelines.console.paths import without_folders
 from pipelines.text.clean import clean
 from registry import codec
 from registry.dataclass import dataclass
 from registry.errors import Corrupt
+from registry.files import is_locked, try_lock
 
 LINES, LONGEST, TAIL = 14, 300, 64 * 1024
 """Of the log: lines that are shown, characters of one, and bytes that are read."""
-TRIES = 10
-FOLDERS = re.compile(r"(?<![\w:/])(?:/[\w.@+~ -]+)+/(?=[\w.@+~-])")
+LOOK = 0.2
+"""Seconds within which a process that only checks the lock has released it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class Promotion:
 
     def progress(self) -> Progress:
         """As it is now."""
-        running = self._is_locked()
+        running = is_locked(self.folder / "lock")
         return Progress(running, None if running else self._outcome(), self._lines())
 
     def start(self, config: Config, version: int, over: int) -> bool:
@@ -72,34 +69,19 @@ class Promotion:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            if not _taken(lock):
+            if not try_lock(lock, LOOK):
                 return False
             (self.folder / "outcome.json").unlink(missing_ok=True)
             words = ["promote", config.model, str(version), "--approval", "recorded", "--over", str(over)]
             command = [sys.executable, "-P", "-m", "pipelines.console.decisions.carry_out", str(self.folder), str(lock)]
             with (self.folder / "log").open("wb") as log:
-                child = subprocess.Popen(
-                    [*command, *words, "--config", config.file],
-                    env=dict(environment_with_held(os.environ)), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,),
-                    start_new_session=True, cwd=Path(config.file).parent,
-                )  # fmt: skip
+                child = detached(
+                    [*command, *words, "--config", config.file], log, folder=Path(config.file).parent, lock=lock
+                )
         finally:
             os.close(lock)  # the child has it
         threading.Thread(target=child.wait, daemon=True).start()
         return True
-
-    def _is_locked(self) -> bool:
-        try:
-            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
 
     def _outcome(self) -> Outcome | None:
         try:
@@ -116,18 +98,3 @@ class Promotion:
             return ()
         lines = [without_folders(clean(each, LONGEST)) for each in text.splitlines()]
         return tuple(each for each in lines if each)[-LINES:]
-
-
-def _taken(lock: int) -> bool:
-    """Whether the lock is ours now. Who only looks holds it for a moment, too."""
-    for _ in range(TRIES):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def without_folders(text: str) -> str:
-    """The text with only the last part of each path of this machine."""
-    return FOLDERS.sub("…/", text)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
+from pipelines.console.paths import without_folders
 from pipelines.monitor import words
 from pipelines.monitor.state import MonitorState, Numbered, moment
 from pipelines.text.clean import clean
 from registry.dataclass import dataclass
 from registry.records.monitoring import Check, Health
 
-PATH = re.compile(r"(?<![\w/:.])/(?:[^\s/:;,'\"()]+/)+([^\s/:;,'\"()]*)")
 LATE = 4
 """After so many windows without a look, nobody may be looking any more."""
 
@@ -67,7 +66,7 @@ def lateness(state: MonitorState, window_minutes: float, now: datetime) -> str:
 
 def public(text: str, limit: int = 500) -> str:
     """A sentence of a record without the folders of this machine."""
-    return clean(PATH.sub(r"…/\1", clean(text, limit * 2)), limit)
+    return clean(without_folders(clean(text, limit * 2)), limit)
 
 
 def _alarms(count: int) -> str:

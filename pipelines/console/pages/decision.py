@@ -134,7 +134,7 @@ def _page(
         reason=reason,
         why_not=why_not_approve(registered, state, mine, config.approval, now) if can("decide", config.model) else "",
         refusable=state.kind in REFUSABLE,
-        answers=can("try", config.model),
+        answers=can("see answers", config.model),
         words=decisions.WORDS,
         **_shown(known, state),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -114,6 +116,28 @@ def test_the_page_has_the_registry_and_the_console(project):
     assert "signed, chain checked" in page
     assert "sign in" not in browser.get("/audit?action=promotion").text.partition("<tbody>")[2]
     assert "0 entries" in browser.get("/audit?until=2001-01-01").text
+
+
+def test_an_entry_that_does_not_fit_on_the_disk_is_refused_and_the_ones_before_stay(log):
+    add(log)
+    size = file_of(log).stat().st_size
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+from pipelines.console.audit import AuditLog
+from registry.errors import TryAgain
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 20}, {size + 20}))  # the first 20 bytes of it have a place
+try:
+    AuditLog(Path(sys.argv[1]), 100_000).append("ada", "password", "127.0.0.1", "decide", "digits", "yes")
+except TryAgain as error:
+    sys.exit("nothing was done" in str(error) and 75)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code, log._folder], check=False)
+    assert (done.returncode, len(list(log.entries()))) == (75, 3)
+    add(log, 1)
+    assert [each.number for each in log.entries()] == [1, 2, 3, 4]
+    assert log.problems() == []
 
 
 def test_a_decision_is_there_with_who_and_how(project):

@@ -12,7 +12,7 @@ from promotion_parts import MODEL
 from versions import decision_draft
 
 from pipelines.config.schema import ApprovalPolicy
-from pipelines.console.decisions import deciding
+from pipelines.console.decisions import deciding, promoting
 from pipelines.console.decisions.promoting import Outcome, Promotion
 from pipelines.workers.examples_file import Answer, Example, Examples
 from registry import candidates, codec, decisions, releases
@@ -289,7 +289,7 @@ def test_the_page_of_a_promotion_that_runs_asks_again_and_one_that_failed_says_s
     folder = Promotion(project.installation().home, MODEL, 1).folder
     folder.mkdir(parents=True)
     (folder / "log").write_text(f"promote: {tmp_path}/home/serving: disk full\n")
-    monkeypatch.setattr(Promotion, "_is_locked", lambda _: True)
+    monkeypatch.setattr(promoting, "is_locked", lambda _: True)
     answer = browser.get(address(1))
     assert "Being made live" in answer.text
     assert answer.headers["Refresh"] == f"4; url={address(1)}"
